@@ -1,0 +1,86 @@
+package secret_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+const canary = "canary-6f1d"
+
+// holder is how a secret usually stands: in a field of something that is printed.
+type holder struct {
+	Public string
+	Key    secret.Text
+	key    secret.Text
+	Many   map[string]secret.Text
+}
+
+func newHolder() holder {
+	return holder{
+		Public: "public",
+		Key:    secret.New(canary),
+		key:    secret.New(canary),
+		Many:   map[string]secret.Text{"a": secret.New(canary)},
+	}
+}
+
+func TestTextIsRedactedUnderEveryVerb(t *testing.T) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T %v"} {
+		for _, value := range []any{secret.New(canary), newHolder(), new(newHolder())} {
+			args := []any{value}
+			if strings.HasPrefix(verb, "%T") {
+				args = []any{value, value}
+			}
+			if printed := fmt.Sprintf(verb, args...); strings.Contains(printed, canary) ||
+				strings.Contains(printed, fmt.Sprintf("%x", canary)) {
+				t.Errorf("%s of %T shows the secret: %s", verb, value, printed)
+			}
+		}
+	}
+	if got := fmt.Sprintf("%v", secret.New(canary)); got != "[REDACTED]" {
+		t.Errorf("%%v = %q, want [REDACTED]", got)
+	}
+}
+
+func TestTextIsRedactedInLogs(t *testing.T) {
+	var out bytes.Buffer
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(handler).Info("m", "secret", secret.New(canary), "holder", newHolder())
+	}
+	if strings.Contains(out.String(), canary) {
+		t.Errorf("the log shows the secret: %s", out.String())
+	}
+	if !strings.Contains(out.String(), "[REDACTED]") {
+		t.Errorf("the log does not say that something was redacted: %s", out.String())
+	}
+}
+
+func TestTextRefusesToBeMarshalled(t *testing.T) {
+	if out, err := json.Marshal(newHolder()); err == nil {
+		t.Errorf("json.Marshal succeeded: %s", out)
+	}
+	if out, err := yaml.Marshal(newHolder().Key); err == nil {
+		t.Errorf("yaml.Marshal succeeded: %s", out)
+	}
+}
+
+func TestReveal(t *testing.T) {
+	if got := secret.New(canary).Reveal(); got != canary {
+		t.Errorf("Reveal() = %q, want what New was given", got)
+	}
+	var zero secret.Text
+	if zero.Reveal() != "" || !zero.IsEmpty() || !secret.New("").IsEmpty() {
+		t.Error("the zero value is not the empty secret")
+	}
+	if !secret.New("a").Equal(secret.New("a")) || secret.New("a").Equal(secret.New("b")) {
+		t.Error("Equal does not compare what the secrets hold")
+	}
+}
