@@ -1,0 +1,143 @@
+package expression_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/expression"
+)
+
+func newEnvironment(t testing.TB) *expression.Environment {
+	t.Helper()
+	env, err := expression.NewEnvironment(
+		expression.Variable{Name: "user"},
+		expression.Variable{Name: "password"},
+		expression.Variable{Name: "email", Optional: true},
+		expression.Variable{Name: "region", Optional: true},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+func TestEvaluate(t *testing.T) {
+	values := map[string]string{"user": "ann", "password": "s}c", "email": "ann@example.test"}
+	for _, test := range []struct {
+		text, want string
+		leftOut    bool
+		uses       []string
+	}{
+		{text: "", want: ""},
+		{text: "plain", want: "plain"},
+		{text: "Bearer ${user}", want: "Bearer ann", uses: []string{"user"}},
+		{text: "${user}${ password }.", want: "anns}c.", uses: []string{"user", "password"}},
+		{text: "Basic ${base64(user + ':' + password)}", want: "Basic YW5uOnN9Yw==", uses: []string{"user", "password"}},
+		{text: `${"}" + user + '\'}'}`, want: "}ann'}", uses: []string{"user"}},
+		{text: "${'$' + '{'}literal}", want: "${literal}"},
+		{text: "$user {user}", want: "$user {user}"},
+		{text: "${email}", want: "ann@example.test", uses: []string{"email"}},
+		{text: "${region}", leftOut: true, uses: []string{"region"}},
+		{text: "x-${'a' + region}", leftOut: true, uses: []string{"region"}},
+		{text: "${region.orValue('eu')}", want: "eu", uses: []string{"region"}},
+		{text: "${email.orValue('nobody')}", want: "ann@example.test", uses: []string{"email"}},
+		{text: "${region.orValue(email)}", want: "ann@example.test", uses: []string{"region", "email"}},
+		{text: "${email.orValue(region)}", leftOut: true, uses: []string{"email", "region"}},
+		{text: "${region.orValue('eu') + region}", leftOut: true, uses: []string{"region"}},
+		{text: "é${user}", want: "éann", uses: []string{"user"}},
+	} {
+		t.Run(test.text, func(t *testing.T) {
+			template, problems := newEnvironment(t).Compile(test.text)
+			if problems != nil {
+				t.Fatalf("problems: %v", problems)
+			}
+			got, ok, err := template.Evaluate(values)
+			if err != nil || ok == test.leftOut || got != test.want {
+				t.Errorf("Evaluate() = %q, %v, %v; want %q, %v", got, ok, err, test.want, !test.leftOut)
+			}
+			if !slices.Equal(template.Uses(), test.uses) {
+				t.Errorf("Uses() = %q, want %q", template.Uses(), test.uses)
+			}
+		})
+	}
+}
+
+func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
+	const names = "user, password, email, region, base64(text), field.orValue(text)"
+	const onlyStrings = "only strings can be used here: fields, quoted text, `+`, base64(text) and field.orValue(text)"
+	for _, test := range []struct {
+		text string
+		want []expression.Problem
+	}{
+		{"Bearer ${tokn}", []expression.Problem{{9, `unknown field or function "tokn"; there are: ` + names}}},
+		{"é${tokn}", []expression.Problem{{4, `unknown field or function "tokn"; there are: ` + names}}},
+		{"${a} ${user} ${b}", []expression.Problem{
+			{2, `unknown field or function "a"; there are: ` + names},
+			{15, `unknown field or function "b"; there are: ` + names},
+		}},
+		{"${'é' + tokn}", []expression.Problem{{9, `unknown field or function "tokn"; there are: ` + names}}},
+		{"${user +\n tokn}", []expression.Problem{{10, `unknown field or function "tokn"; there are: ` + names}}},
+		{"a${user", []expression.Problem{{1, "`${` without its `}`"}}},
+		{"a${'}", []expression.Problem{{1, "`${` without its `}`"}}},
+		{"${}", []expression.Problem{{2, "`${}` holds no expression"}}},
+		{"${ }", []expression.Problem{{2, "`${}` holds no expression"}}},
+		{"${1}", []expression.Problem{{2, "the expression is not a string"}}},
+		{"${user + 1}", []expression.Problem{{7, onlyStrings}}},
+		{"${user.orValue('x')}", []expression.Problem{{2, "orValue() gives an optional field its default, and this is none"}}},
+		{"${size(user)}", []expression.Problem{{6, `unknown field or function "size"; there are: ` + names}}},
+		{"${user == 'a' ? user : password}", nil},
+		{"${[user].map(x, x)}", nil},
+		{"${user.matches('a')}", nil},
+	} {
+		t.Run(test.text, func(t *testing.T) {
+			template, problems := newEnvironment(t).Compile(test.text)
+			if template != nil || len(problems) == 0 {
+				t.Fatalf("Compile() = %v with %d problems, want some and no template", template, len(problems))
+			}
+			if test.want != nil && !slices.Equal(problems, test.want) {
+				t.Errorf("problems\n got %+v\nwant %+v", problems, test.want)
+			}
+		})
+	}
+}
+
+func TestNewEnvironmentRefusesNames(t *testing.T) {
+	for _, name := range []string{"", "in", "true", "for", "a.b", "a-b", "1a", "a b"} {
+		if _, err := expression.NewEnvironment(expression.Variable{Name: name}); err == nil {
+			t.Errorf("the name %q was accepted", name)
+		}
+	}
+	twice := expression.Variable{Name: "user"}
+	if _, err := expression.NewEnvironment(twice, twice); err == nil {
+		t.Error("a name that stands twice was accepted")
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	for _, seed := range []string{"Bearer ${user}", "${base64(user + ':' + password)}", "${region.orValue('}')}", "${", "${'", "a${b}c${d"} {
+		f.Add(seed)
+	}
+	env := newEnvironment(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		template, problems := env.Compile(text)
+		if (template == nil) == (problems == nil) {
+			t.Fatalf("a template and problems, or neither: %v, %v", template, problems)
+		}
+		for _, problem := range problems {
+			if problem.Offset < 0 || problem.Offset > len(text) || problem.Message == "" {
+				t.Errorf("problem %+v does not lie in the text", problem)
+			}
+		}
+		if template == nil {
+			return
+		}
+		got, ok, err := template.Evaluate(map[string]string{"user": "u", "password": "p", "email": "e", "region": "r"})
+		if err != nil || !ok {
+			t.Errorf("a text that compiled, with every value, is not evaluated: %v, %v", ok, err)
+		}
+		if !strings.Contains(text, "${") && got != text {
+			t.Errorf("a text without expressions became %q", got)
+		}
+	})
+}
