@@ -1,0 +1,170 @@
+// Package cache holds tokens, and makes one token request however many callers want
+// one. It imports packages fault and token.
+//
+// A Cache is the life of a token: single flight, early renewal, backing off, and
+// replacing what a provider rejected. A Store below it is where tokens lie: Memory
+// for one process. A Cache keeps the tokens that it has seen at hand, so that a warm
+// call reads two atomic values and asks no Store.
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// Bounds on how long anybody waits.
+const (
+	// flightTimeout bounds one flight: waiting for the lease and one token request.
+	flightTimeout = 15 * time.Second
+	// marginPatience is how long a caller waits for the successor of a token that is in
+	// its safety margin, before it gets that token.
+	marginPatience = time.Second
+)
+
+// Defaults of Options.
+const (
+	defaultForcedLimit  = 3
+	defaultForcedWindow = 10 * time.Minute
+)
+
+// Source makes the tokens of one key.
+type Source interface {
+	// TokenKey names the token. It holds no secret.
+	TokenKey() string
+	// RequestToken makes one attempt. Its error has a *fault.Error in its chain, whose
+	// RetryDelay is the least that the provider asked for.
+	RequestToken(ctx context.Context) (*token.Token, error)
+}
+
+// Options configure a Cache. The zero value is usable.
+type Options struct {
+	// Store is where tokens lie. Default: a Memory.
+	Store Store
+	// Clock is the time. Default: the real one.
+	Clock clockwork.Clock
+	// ForcedLimit is how many forced renewals one key may have within ForcedWindow.
+	// Default: 3 within 10 minutes.
+	ForcedLimit  int
+	ForcedWindow time.Duration
+	// Random returns numbers from 0 to 1, for jitter. Default: math/rand/v2.
+	Random func() float64
+	// Logger gets faults of the broker's own. Default: slog.Default.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = clockwork.NewRealClock()
+	}
+	if o.Store == nil {
+		o.Store = NewMemory(o.Clock)
+	}
+	if o.ForcedLimit == 0 {
+		o.ForcedLimit = defaultForcedLimit
+	}
+	if o.ForcedWindow == 0 {
+		o.ForcedWindow = defaultForcedWindow
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// Cache hands out tokens. Close ends it.
+type Cache struct {
+	options Options
+	entries sync.Map // of token key to *entry
+
+	// ctx ends with Close, and with it every flight.
+	ctx  context.Context //nolint:containedctx // flights outlive the calls that start them, and end with the Cache
+	stop context.CancelFunc
+}
+
+// New returns an empty Cache.
+func New(options Options) *Cache {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
+}
+
+// Close ends the flights and renewals that are under way. Calls that wait for one
+// fail with fault.ServerStopping.
+func (c *Cache) Close() {
+	c.stop()
+	c.entries.Range(func(_, value any) bool {
+		value.(*entry).drop()
+		return true
+	})
+}
+
+// entry returns what the Cache has of the source's token.
+func (c *Cache) entry(source Source) *entry {
+	key := source.TokenKey()
+	if found, ok := c.entries.Load(key); ok {
+		return found.(*entry)
+	}
+	made, _ := c.entries.LoadOrStore(key, &entry{cache: c, key: key, source: source})
+	return made.(*entry)
+}
+
+// Token returns the source's current token. A warm call makes no trip anywhere. A cold
+// one joins the flight that fetches the token, or starts it; when ctx ends first, the
+// flight goes on for the others. While requests fail, a token is returned for as long
+// as it is valid, through its safety margin.
+//
+// The error is a *fault.Error, or that of ctx.
+func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
+	e := c.entry(source)
+	if h := e.held.Load(); h != nil && c.options.Clock.Now().Before(h.expireTime) {
+		return e.serve(h), nil
+	}
+	return e.wait(ctx)
+}
+
+// Replace returns a token that the provider has not rejected. Rejects says whether a
+// token is the one that it has. When the current token is another, that one is returned,
+// and replaced is false. Otherwise it joins the flight that is under way, or forces a
+// renewal; when that fails, the current token goes on being served.
+//
+// The error is a *fault.Error, or that of ctx.
+func (c *Cache) Replace(ctx context.Context, source Source, rejects func(*token.Token) bool) (current *token.Token, replaced bool, err error) {
+	e := c.entry(source)
+	current, err = e.current(ctx)
+	if err != nil || !rejects(current) {
+		return current, false, err
+	}
+	// A flight that this call joins may have been started for something else, and find
+	// that the same token will do. Then the next one is forced.
+	for range 3 {
+		current, err = e.join(ctx, e.fly(flight{accept: not(rejects), forced: true}))
+		if err != nil || !rejects(current) {
+			return current, err == nil, err
+		}
+	}
+	return nil, false, fault.New(fault.ProviderUnavailable, "the provider issues the token again that it rejected")
+}
+
+func not(rejects func(*token.Token) bool) func(*token.Token) bool {
+	return func(t *token.Token) bool { return !rejects(t) }
+}
+
+// ForgetFailures lets every key be tried again at once.
+func (c *Cache) ForgetFailures(ctx context.Context) error {
+	err := c.options.Store.ForgetFailures(ctx)
+	c.entries.Range(func(_, value any) bool {
+		value.(*entry).failure.Store(nil)
+		return true
+	})
+	return err
+}

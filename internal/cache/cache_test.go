@@ -1,0 +1,339 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// A token of one hour expires after 59 minutes, and is renewed from 54 minutes on.
+const (
+	renewal = 54 * time.Minute
+	expiry  = 59 * time.Minute
+	end     = 60 * time.Minute
+)
+
+func TestColdCallersShareOneRequest(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		together(1000, func(int) { w.want("token-1") })
+		w.wantRequests(1)
+	})
+}
+
+func TestColdFleetMakesOneRequest(t *testing.T) {
+	inBubble(t, 8, func(w *world) {
+		together(8*200, func(i int) {
+			if got, err := w.getFrom(w.Context(), w.fleet[i%8]); err != nil || got != "token-1" {
+				w.Errorf("got %q, %v", got, err)
+			}
+		})
+		w.wantRequests(1)
+	})
+}
+
+func TestFlightSurvivesItsLeader(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		leader, giveUp := context.WithCancel(w.Context())
+		left := make(chan error)
+		go func() {
+			_, err := w.getFrom(leader, w.fleet[0])
+			left <- err
+		}()
+		synctest.Wait() // the leader's request is under way
+		time.AfterFunc(50*time.Millisecond, giveUp)
+		together(100, func(int) { w.want("token-1") })
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			w.Errorf("the leader's error is %v, want context.Canceled", err)
+		}
+		w.wantRequests(1)
+	})
+}
+
+func TestCallersHonourTheirOwnDeadline(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.latency = 5 * time.Second })
+		short, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		_, err := w.getFrom(short, w.fleet[0])
+		if !errors.Is(err, context.DeadlineExceeded) || w.elapsed() != time.Second {
+			w.Errorf("after %v: %v, want context.DeadlineExceeded after 1s", w.elapsed(), err)
+		}
+		w.pass(4 * time.Second)
+		w.want("token-1") // the flight went on
+		w.wantRequests(1)
+	})
+}
+
+// countingStore counts the trips to a Store.
+type countingStore struct {
+	cache.Store
+	trips atomic.Int64
+}
+
+func (s *countingStore) Load(ctx context.Context, key string) (cache.Record, error) {
+	s.trips.Add(1)
+	return s.Store.Load(ctx, key)
+}
+
+func (s *countingStore) Lock(ctx context.Context, key string) (cache.Lease, error) {
+	s.trips.Add(1)
+	return s.Store.Lock(ctx, key)
+}
+
+func TestWarmCallAsksNoStore(t *testing.T) {
+	inBubble(t, 0, func(w *world) {
+		store := &countingStore{Store: cache.NewMemory(clockwork.NewRealClock())}
+		w.fleet = append(w.fleet, cache.New(cache.Options{Store: store}))
+		w.want("token-1")
+		cold := store.trips.Load()
+		for range 100 {
+			w.want("token-1")
+		}
+		if got := store.trips.Load(); got != cold {
+			w.Errorf("100 warm calls made %d trips to the Store", got-cold)
+		}
+	})
+}
+
+func TestRenewalIsEarlyAndNobodyWaits(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.pass(renewal - 201*time.Millisecond)
+		w.wantRequests(1)
+		w.pass(time.Millisecond)
+		w.wantRequests(2)
+		before := w.elapsed()
+		w.want("token-1") // the request is under way
+		if w.elapsed() != before {
+			w.Errorf("a caller waited %v for a renewal", w.elapsed()-before)
+		}
+		w.pass(200 * time.Millisecond)
+		w.want("token-2")
+	})
+}
+
+func TestRenewalByOneAdoptionByAll(t *testing.T) {
+	inBubble(t, 8, func(w *world) {
+		for round := range 3 {
+			want := []string{"token-1", "token-2", "token-3"}[round]
+			for _, c := range w.fleet {
+				if got, err := w.getFrom(w.Context(), c); err != nil || got != want {
+					w.Errorf("round %d: %q, %v; want %q", round, got, err, want)
+				}
+			}
+			w.wantRequests(round + 1)
+			w.pass(renewal + time.Second)
+		}
+	})
+}
+
+func TestTokenThatNobodyWantsIsNotRenewed(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.pass(renewal)   // served since it was fetched: renewed
+		w.pass(renewal)   // not served since: not renewed
+		w.wantRequests(2) //
+		w.want("token-2") // in its window: served at once, and renewed for the next
+		w.pass(200 * time.Millisecond)
+		w.wantRequests(3)
+		w.want("token-3")
+		w.pass(24 * time.Hour)
+		w.wantRequests(4)
+	})
+}
+
+func TestShortAndLongTokens(t *testing.T) {
+	for lifetime, renewedAfter := range map[time.Duration]time.Duration{
+		// The margin is a tenth of the lifetime and the window a sixth, where those are
+		// less than one minute and five.
+		10 * time.Second: 9*time.Second - 10*time.Second/6,
+		5 * time.Minute:  270*time.Second - 50*time.Second,
+		24 * time.Hour:   24*time.Hour - 6*time.Minute,
+	} {
+		t.Run(lifetime.String(), func(t *testing.T) {
+			inBubble(t, 1, func(w *world) {
+				w.provider.set(func(p *provider) { p.lifetime, p.latency = lifetime, 0 })
+				w.want("token-1")
+				w.pass(renewedAfter - time.Millisecond)
+				w.wantRequests(1)
+				w.pass(time.Millisecond)
+				w.wantRequests(2)
+			})
+		})
+	}
+}
+
+func TestEndedTokenIsRenewedAtTheMargin(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.ends = true })
+		w.want("token-1")
+		w.pass(expiry - 201*time.Millisecond)
+		w.wantRequests(1)
+		w.pass(time.Millisecond)
+		w.wantRequests(2)
+		w.want("token-2") // waits: the first token ends when this one is issued
+		w.wantRequests(2)
+	})
+}
+
+func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.pass(renewal - time.Minute)
+		w.provider.set(failing(unavailable))
+		for w.elapsed() < end-time.Second {
+			w.want("token-1")
+			w.pass(time.Second)
+		}
+		w.pass(end - w.elapsed())
+		if got, err := w.get(); err == nil {
+			w.Errorf("after %v the ended token is served: %q", w.elapsed(), got)
+		}
+		// One request at the start of the window, and then backing off to one a minute.
+		if got := w.provider.count(); got < 8 || got > 14 {
+			w.Errorf("%d token requests while the provider was down, want about 12", got)
+		}
+		w.provider.set(working)
+		w.pass(time.Minute + 15*time.Second) // one backoff step
+		if _, err := w.get(); err != nil {
+			w.Errorf("the provider is back: %v", err)
+		}
+	})
+}
+
+func TestCallerInTheMarginDoesNotHangWithTheProvider(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.provider.set(func(p *provider) { p.latency = time.Hour })
+		w.pass(expiry + time.Second)
+		before := w.elapsed()
+		w.want("token-1")
+		if waited := w.elapsed() - before; waited > time.Second {
+			w.Errorf("a caller with a valid token waited %v", waited)
+		}
+	})
+}
+
+func TestRefusalIsRemembered(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		refusal := fault.New(fault.CredentialRejected, "SendPulse refused the credential")
+		w.provider.set(failing(refusal))
+		w.provider.set(func(p *provider) { p.latency = 0 })
+		for n, wait := range []time.Duration{
+			30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute,
+		} {
+			together(100, func(int) { w.wantError(fault.CredentialRejected, wait) })
+			w.wantRequests(n + 1)
+			w.pass(wait - time.Millisecond)
+			w.wantError(fault.CredentialRejected, time.Millisecond)
+			w.wantRequests(n + 1)
+			w.pass(time.Millisecond)
+		}
+		w.provider.set(working)
+		w.want("token-8")
+	})
+}
+
+func TestForgetFailures(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		w.provider.set(failing(fault.New(fault.CredentialRejected, "refused")))
+		w.wantError(fault.CredentialRejected, 30*time.Second)
+		w.provider.set(working)
+		w.wantError(fault.CredentialRejected, 30*time.Second)
+		if err := w.fleet[0].ForgetFailures(w.Context()); err != nil {
+			w.Fatal(err)
+		}
+		w.want("token-2")
+	})
+}
+
+func TestPassingTroubleBacksOff(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(failing(unavailable))
+		w.provider.set(func(p *provider) { p.latency = 0 })
+		for n, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			w.wantError(fault.ProviderUnavailable, wait*time.Second)
+			w.wantRequests(n + 1)
+			w.pass(wait * time.Second)
+		}
+		// What the provider asks for counts where it is more.
+		w.provider.set(failing(fault.New(fault.ProviderRateLimited, "slow down").WithRetryDelay(90 * time.Second)))
+		w.wantError(fault.ProviderRateLimited, 90*time.Second)
+		w.pass(90*time.Second - time.Millisecond)
+		w.wantError(fault.ProviderRateLimited, time.Millisecond)
+		w.wantRequests(9)
+		// The broker's own budget says itself when to ask again, and counts for nothing.
+		w.pass(time.Millisecond)
+		w.provider.set(failing(fault.New(fault.RateLimited, "too many").WithRetryDelay(time.Second)))
+		w.wantError(fault.RateLimited, time.Second)
+		w.pass(time.Second)
+		w.wantError(fault.RateLimited, time.Second)
+	})
+}
+
+func TestFailureOfOneReplicaHoldsForAll(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		w.provider.set(failing(unavailable))
+		w.wantError(fault.ProviderUnavailable, time.Second)
+		_, err := w.getFrom(w.Context(), w.fleet[1])
+		w.checkFault(err, fault.ProviderUnavailable, time.Second)
+		w.wantRequests(1)
+	})
+}
+
+func TestHangingRequestIsGivenUp(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.latency = time.Hour })
+		w.wantError(fault.ProviderUnavailable, time.Second)
+		if w.elapsed() > 15*time.Second {
+			w.Errorf("a caller without a deadline waited %v", w.elapsed())
+		}
+		w.provider.set(func(p *provider) { p.latency = 0 })
+		w.pass(time.Second)
+		w.want("token-2")
+	})
+}
+
+// panicking is a Source with a fault of ours in it.
+type panicking struct{ *provider }
+
+func (p panicking) RequestToken(ctx context.Context) (*token.Token, error) {
+	if p.count() == 0 {
+		p.set(func(p *provider) { p.requests++ })
+		panic("secret-canary")
+	}
+	return p.provider.RequestToken(ctx)
+}
+
+func TestPanicIsOneFlightsError(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		source := panicking{w.provider}
+		_, err := w.fleet[0].Token(w.Context(), source)
+		if fault.From(err).Reason != fault.Internal || err.Error() != "internal error" {
+			w.Errorf("the error is %v, want an opaque one", err)
+		}
+		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
+			w.Errorf("the flight after it: %v", err)
+		}
+	})
+}
+
+func TestCloseEndsFlights(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.latency = 5 * time.Second })
+		time.AfterFunc(time.Second, w.fleet[0].Close)
+		w.wantError(fault.ServerStopping, 0)
+		if w.elapsed() != time.Second {
+			w.Errorf("a caller of a closed Cache waited %v", w.elapsed())
+		}
+	})
+}

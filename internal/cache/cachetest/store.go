@@ -1,0 +1,243 @@
+// Package cachetest holds the suite that every cache.Store passes.
+package cachetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// Harness is a Store under test and the time that it lives in.
+type Harness struct {
+	Store cache.Store
+	Clock clockwork.Clock
+	// Advance lets time pass, for Clock and Store alike.
+	Advance func(time.Duration)
+}
+
+const key = "3f"
+
+// TestStore runs the suite. Open returns an empty Store for each test.
+func TestStore(t *testing.T, open func(*testing.T) Harness) {
+	tests := map[string]func(*testing.T, Harness){
+		"knows nothing at first":                   knowsNothing,
+		"keeps a token until it ends":              keepsToken,
+		"leases a key to one at a time":            leasesKey,
+		"leases keys independently":                leasesIndependently,
+		"shows a lease what was committed":         showsLease,
+		"keeps a failure beside the token":         keepsFailure,
+		"forgets failures when told to":            forgetsFailures,
+		"refuses the rejected token":               refusesRejected,
+		"refuses a token that was rejected before": refusesRejectedLater,
+		"limits forced renewals":                   limitsForced,
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func knowsNothing(t *testing.T, h Harness) {
+	h.wantToken(t, "")
+	if record := h.load(t); record.Failure != nil {
+		t.Errorf("an empty Store has the failure %+v", record.Failure)
+	}
+}
+
+func keepsToken(t *testing.T, h Harness) {
+	h.commit(t, h.newToken("first"), false, "first")
+	got := h.load(t).Token
+	if got == nil || got.Lifetime != time.Hour || !got.EndsPrevious {
+		t.Fatalf("the token came back as %+v", got)
+	}
+	if left := got.End().Sub(h.Clock.Now()); left > time.Hour || left < time.Hour-time.Second {
+		t.Errorf("the token has %v left, want its lifetime of 1h", left)
+	}
+	h.Advance(time.Hour - time.Second)
+	h.wantToken(t, "first")
+	h.Advance(time.Second)
+	h.wantToken(t, "")
+}
+
+func leasesKey(t *testing.T, h Harness) {
+	first := h.lock(t, key)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Store.Lock(ended, key); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a second Lock whose context has ended: %v, want context.Canceled", err)
+	}
+	second := make(chan cache.Lease)
+	go func() {
+		lease, err := h.Store.Lock(t.Context(), key)
+		if err != nil {
+			t.Errorf("the second Lock: %v", err)
+		}
+		second <- lease
+	}()
+	if _, err := first.Commit(t.Context(), h.newToken("first"), false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-second:
+		t.Fatal("the second Lock succeeded while the first was held")
+	default:
+	}
+	first.Release()
+	lease := <-second
+	defer lease.Release()
+	if got := lease.Record().Token; got == nil || got.Value.Reveal() != "first" {
+		t.Errorf("the second lease does not show what the first committed")
+	}
+}
+
+func leasesIndependently(t *testing.T, h Harness) {
+	h.lock(t, "one")
+	h.lock(t, "two") // would wait for ever
+}
+
+func showsLease(t *testing.T, h Harness) {
+	lease := h.lock(t, key)
+	if lease.Record().Token != nil {
+		t.Error("a lease on a key without a token shows one")
+	}
+	lease.Release()
+	h.commit(t, h.newToken("first"), false, "first")
+	lease = h.lock(t, key)
+	if got := lease.Record().Token; got == nil || got.Value.Reveal() != "first" {
+		t.Error("the lease does not show the token")
+	}
+}
+
+func keepsFailure(t *testing.T, h Harness) {
+	h.commit(t, h.newToken("first"), false, "first")
+	want := cache.Failure{
+		Fault: fault.New(fault.CredentialRejected, "SendPulse refused the credential"),
+		Until: h.Clock.Now().Add(30 * time.Second),
+		Count: 3,
+	}
+	h.fail(t, want)
+	h.wantToken(t, "first")
+	got := h.load(t).Failure
+	if got == nil || got.Count != want.Count || got.Fault.Reason != want.Fault.Reason || got.Fault.Message != want.Fault.Message {
+		t.Fatalf("the failure came back as %+v, want %+v", got, want)
+	}
+	if off := got.Until.Sub(want.Until).Abs(); off > time.Second {
+		t.Errorf("the failure's Until is off by %v", off)
+	}
+	h.commit(t, h.newToken("second"), false, "second")
+	if record := h.load(t); record.Failure != nil {
+		t.Error("a token was committed, and the failure is still there")
+	}
+}
+
+func forgetsFailures(t *testing.T, h Harness) {
+	h.commit(t, h.newToken("first"), false, "first")
+	h.fail(t, cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "down"), Until: h.Clock.Now().Add(time.Minute), Count: 1})
+	if err := h.Store.ForgetFailures(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if record := h.load(t); record.Failure != nil {
+		t.Error("the failure is still there")
+	}
+	h.wantToken(t, "first")
+}
+
+func refusesRejected(t *testing.T, h Harness) {
+	h.commit(t, h.newToken("first"), false, "first")
+	h.commit(t, h.newToken("first"), true, "first") // the provider issued it again
+	h.commit(t, h.newToken("second"), true, "second")
+	h.wantToken(t, "second")
+}
+
+func refusesRejectedLater(t *testing.T, h Harness) {
+	h.commit(t, h.newToken("first"), false, "first")
+	h.commit(t, h.newToken("second"), true, "second")
+	h.commit(t, h.newToken("first"), false, "second")
+	h.wantToken(t, "second")
+}
+
+func limitsForced(t *testing.T, h Harness) {
+	lease := h.lock(t, key)
+	defer lease.Release()
+	count := func(want time.Duration) {
+		t.Helper()
+		wait, err := lease.CountForced(t.Context(), 2, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := (wait - want).Abs(); off > time.Second/2 {
+			t.Errorf("CountForced() = %v, want %v", wait, want)
+		}
+	}
+	count(0)
+	h.Advance(4 * time.Second)
+	count(0)
+	count(6 * time.Second)
+	h.Advance(6 * time.Second)
+	count(0)
+	count(4 * time.Second)
+}
+
+func (h Harness) newToken(value string) *token.Token {
+	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
+}
+
+func (h Harness) lock(t *testing.T, key string) cache.Lease {
+	t.Helper()
+	lease, err := h.Store.Lock(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+func (h Harness) load(t *testing.T) cache.Record {
+	t.Helper()
+	record, err := h.Store.Load(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
+}
+
+// commit stores a token under a lease and checks which one stands.
+func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want string) {
+	t.Helper()
+	lease := h.lock(t, key)
+	defer lease.Release()
+	standing, err := lease.Commit(t.Context(), fresh, rejected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if standing == nil || standing.Value.Reveal() != want {
+		t.Errorf("after Commit(%q) the token that stands is not %q", fresh.Value.Reveal(), want)
+	}
+}
+
+func (h Harness) fail(t *testing.T, failure cache.Failure) {
+	t.Helper()
+	lease := h.lock(t, key)
+	defer lease.Release()
+	if err := lease.Fail(t.Context(), &failure); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantToken checks the current token; empty means none.
+func (h Harness) wantToken(t *testing.T, want string) {
+	t.Helper()
+	got := ""
+	if record := h.load(t); record.Token != nil {
+		got = record.Token.Value.Reveal()
+	}
+	if got != want {
+		t.Errorf("the token is %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,202 @@
+package cache
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// entry is what a Cache has of one token. Readers of one entry never wait for the
+// requests of another, and while their token is valid not for their own either.
+type entry struct {
+	cache   *Cache
+	key     string
+	source  Source
+	flights singleflight.Group
+
+	held    atomic.Pointer[held]
+	failure atomic.Pointer[Failure]
+
+	adopting sync.Mutex // guards what follows, and each change of held
+	timer    clockwork.Timer
+	past     []*token.Token // the last few that were at hand before
+}
+
+// maxPast is how many past tokens an entry knows again.
+const maxPast = 4
+
+// held is a token at hand.
+type held struct {
+	token      *token.Token
+	expireTime time.Time
+	// served says that somebody got the token. One that nobody wants is not renewed.
+	served atomic.Bool
+	// due says that the token is to be renewed at its next use.
+	due atomic.Bool
+}
+
+// serve returns the token of h, and starts its renewal if that is due.
+func (e *entry) serve(h *held) *token.Token {
+	if !h.served.Load() {
+		h.served.Store(true)
+	}
+	if h.due.Load() {
+		e.renewIfWanted(h)
+	}
+	return h.token
+}
+
+// renewIfWanted starts the renewal of a token that is due and was served.
+func (e *entry) renewIfWanted(h *held) {
+	if h.served.Load() && h.due.CompareAndSwap(true, false) {
+		go e.renew(h)
+	}
+}
+
+// renew fetches the successor of h in the background, and tries again after a failure.
+func (e *entry) renew(h *held) {
+	another := func(t *token.Token) bool { return !t.Value.Equal(h.token.Value) }
+	result := <-e.fly(flight{accept: another})
+	if result.Err == nil || e.cache.ctx.Err() != nil {
+		return
+	}
+	now := e.cache.options.Clock.Now()
+	next := now.Add(firstBackoff)
+	if failure := e.failure.Load(); failure.holds(now) {
+		next = failure.Until
+	}
+	if next.Before(h.token.End()) {
+		e.adopting.Lock()
+		defer e.adopting.Unlock()
+		e.schedule(h, next)
+	}
+}
+
+// schedule makes h due at that time. The caller holds e.adopting.
+func (e *entry) schedule(h *held, at time.Time) {
+	if e.held.Load() != h || e.cache.ctx.Err() != nil {
+		return
+	}
+	clock := e.cache.options.Clock
+	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() {
+		h.due.Store(true)
+		e.renewIfWanted(h)
+	})
+}
+
+// adopt makes t the token at hand, and returns it. It is for tokens that a lease
+// vouches for.
+func (e *entry) adopt(t *token.Token) *token.Token {
+	e.adopting.Lock()
+	defer e.adopting.Unlock()
+	e.replaceHeld(t)
+	return t
+}
+
+// adoptLoaded makes t the token at hand unless it was that before: what was read
+// without a lease may have been overtaken since.
+func (e *entry) adoptLoaded(t *token.Token) {
+	e.adopting.Lock()
+	defer e.adopting.Unlock()
+	if slices.ContainsFunc(e.past, func(past *token.Token) bool { return past.Value.Equal(t.Value) }) {
+		return
+	}
+	if h := e.held.Load(); h == nil || !h.token.Value.Equal(t.Value) {
+		e.replaceHeld(t)
+	}
+}
+
+// replaceHeld makes t the token at hand. The caller holds e.adopting.
+func (e *entry) replaceHeld(t *token.Token) {
+	e.failure.Store(nil)
+	if before := e.held.Load(); before != nil && !before.token.Value.Equal(t.Value) {
+		e.past = append(e.past, before.token)
+		e.past = e.past[max(0, len(e.past)-maxPast):]
+	}
+	h := &held{token: t, expireTime: t.ExpireTime()}
+	e.held.Store(h)
+	e.stopTimer()
+	e.schedule(h, t.RenewTime(e.cache.options.Random()))
+}
+
+// stopTimer stops the renewal that is scheduled. The caller holds e.adopting.
+func (e *entry) stopTimer() {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}
+
+// drop ends the renewals for good.
+func (e *entry) drop() {
+	e.adopting.Lock()
+	defer e.adopting.Unlock()
+	e.stopTimer()
+}
+
+// wait returns a token once there is one. It is for callers that find none at hand, or
+// one in its safety margin.
+func (e *entry) wait(ctx context.Context) (*token.Token, error) {
+	now := e.cache.options.Clock.Now()
+	if failure := e.failure.Load(); failure.holds(now) {
+		return e.fallBack(failure.err(now))
+	}
+	fresh := func(t *token.Token) bool { return e.cache.options.Clock.Now().Before(t.ExpireTime()) }
+	ctx, cancel := e.patience(ctx, now)
+	defer cancel()
+	t, err := e.join(ctx, e.fly(flight{accept: fresh}))
+	if err != nil {
+		return e.fallBack(err)
+	}
+	return t, nil
+}
+
+// patience shortens the wait of a caller that can have the token in its margin.
+func (e *entry) patience(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
+	if h := e.held.Load(); h == nil || !now.Before(h.token.End()) {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, marginPatience)
+}
+
+// fallBack returns the token at hand while it is valid, and err otherwise.
+func (e *entry) fallBack(err error) (*token.Token, error) {
+	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
+		return e.serve(h), nil
+	}
+	return nil, err
+}
+
+// join waits for a flight, and notes that its token is served.
+func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, error) {
+	select {
+	case result := <-landing:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		if h := e.held.Load(); h != nil {
+			e.serve(h)
+		}
+		return result.Val.(*token.Token), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// current returns the fleet's current token, fetching one where there is none.
+func (e *entry) current(ctx context.Context) (*token.Token, error) {
+	record, err := e.cache.options.Store.Load(ctx, e.key)
+	if err == nil && record.Token != nil {
+		e.adoptLoaded(record.Token)
+	}
+	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
+		return e.serve(h), nil
+	}
+	return e.wait(ctx)
+}

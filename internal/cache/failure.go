@@ -1,0 +1,69 @@
+package cache
+
+import (
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// How long to wait after a failure. A refusal is remembered for longer: only a change
+// of the credential can mend it.
+const (
+	firstRefusal = 30 * time.Second
+	lastRefusal  = 15 * time.Minute
+
+	firstBackoff = time.Second
+	lastBackoff  = time.Minute
+	// A backoff is lengthened by up to this part of itself, so that replicas and
+	// credentials which failed together do not ask again together.
+	backoffJitter = 0.25
+)
+
+// Failure is a token request that brought no token.
+type Failure struct {
+	// Fault is what callers are told. Its RetryDelay does not count.
+	Fault *fault.Error
+	// Until is when the next request may be made.
+	Until time.Time
+	// Count is how many such failures there were in a row, from 1.
+	Count int
+}
+
+// nextFailure returns the failure that follows previous, which may be nil. The jitter
+// is from 0 to 1.
+func nextFailure(previous *Failure, what *fault.Error, now time.Time, jitter float64) *Failure {
+	count := 1
+	if previous != nil && isRefusal(previous.Fault) == isRefusal(what) {
+		count = previous.Count + 1
+	}
+	if what.Reason == fault.RateLimited {
+		// The broker's own budget: no request was made, so nothing was learned.
+		return &Failure{Fault: what, Until: now.Add(what.RetryDelay), Count: count - 1}
+	}
+	wait := doubled(firstRefusal, lastRefusal, count)
+	if !isRefusal(what) {
+		wait = doubled(firstBackoff, lastBackoff, count)
+		wait = max(wait, what.RetryDelay)
+		wait += time.Duration(jitter * backoffJitter * float64(wait))
+	}
+	return &Failure{Fault: what, Until: now.Add(wait), Count: count}
+}
+
+func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
+
+// doubled is first for a count of 1 and twice as much for each more, at most last.
+func doubled(first, last time.Duration, count int) time.Duration {
+	wait := first
+	for range count - 1 {
+		if wait *= 2; wait >= last {
+			return last
+		}
+	}
+	return wait
+}
+
+// holds says whether the failure still keeps requests from being made.
+func (f *Failure) holds(now time.Time) bool { return f != nil && now.Before(f.Until) }
+
+// err is what a caller is told at the time now.
+func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }

@@ -1,0 +1,140 @@
+package cache
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// maxRejected is how many rejected tokens of one key are remembered.
+const maxRejected = 8
+
+// Memory is a Store for one process.
+type Memory struct {
+	clock clockwork.Clock
+
+	mu    sync.Mutex
+	cells map[string]*memoryCell
+}
+
+// memoryCell is what the Memory keeps of one key.
+type memoryCell struct {
+	lock chan struct{} // holds one element while the cell is leased
+
+	mu       sync.Mutex
+	record   Record
+	rejected []*token.Token
+	forced   []time.Time
+}
+
+// NewMemory returns an empty Store.
+func NewMemory(clock clockwork.Clock) *Memory {
+	return &Memory{clock: clock, cells: map[string]*memoryCell{}}
+}
+
+func (m *Memory) cell(key string) *memoryCell {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	cell := m.cells[key]
+	if cell == nil {
+		cell = &memoryCell{lock: make(chan struct{}, 1)}
+		m.cells[key] = cell
+	}
+	return cell
+}
+
+// Load returns what is known of key. It does not fail.
+func (m *Memory) Load(_ context.Context, key string) (Record, error) {
+	return m.cell(key).load(m.clock.Now()), nil
+}
+
+// Lock waits for the key's turn.
+func (m *Memory) Lock(ctx context.Context, key string) (Lease, error) {
+	cell := m.cell(key)
+	select {
+	case cell.lock <- struct{}{}:
+		return &memoryLease{clock: m.clock, cell: cell, record: cell.load(m.clock.Now())}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ForgetFailures removes the failure of every key. It does not fail.
+func (m *Memory) ForgetFailures(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, cell := range m.cells {
+		cell.update(func(cell *memoryCell) { cell.record.Failure = nil })
+	}
+	return nil
+}
+
+func (c *memoryCell) load(now time.Time) Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.record.Token != nil && !now.Before(c.record.Token.End()) {
+		c.record.Token = nil
+	}
+	return c.record
+}
+
+func (c *memoryCell) update(change func(*memoryCell)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(c)
+}
+
+// memoryLease holds a cell's lock.
+type memoryLease struct {
+	clock  clockwork.Clock
+	cell   *memoryCell
+	record Record
+}
+
+func (l *memoryLease) Record() Record { return l.record }
+
+func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
+	seen := l.record.Token
+	standing := fresh
+	l.cell.update(func(cell *memoryCell) {
+		if rejected && seen != nil {
+			if seen.Value.Equal(fresh.Value) {
+				standing = seen
+				return
+			}
+			cell.rejected = append(cell.rejected, seen)
+			cell.rejected = cell.rejected[max(0, len(cell.rejected)-maxRejected):]
+		}
+		if slices.ContainsFunc(cell.rejected, func(t *token.Token) bool { return t.Value.Equal(fresh.Value) }) {
+			standing = seen
+			return
+		}
+		cell.record = Record{Token: fresh}
+	})
+	return standing, nil
+}
+
+func (l *memoryLease) Fail(_ context.Context, failure *Failure) error {
+	l.cell.update(func(cell *memoryCell) { cell.record.Failure = failure })
+	return nil
+}
+
+func (l *memoryLease) CountForced(_ context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
+	now := l.clock.Now()
+	l.cell.update(func(cell *memoryCell) {
+		cell.forced = slices.DeleteFunc(cell.forced, func(at time.Time) bool { return now.Sub(at) >= window })
+		if len(cell.forced) >= limit {
+			wait = cell.forced[0].Add(window).Sub(now)
+			return
+		}
+		cell.forced = append(cell.forced, now)
+	})
+	return wait, nil
+}
+
+func (l *memoryLease) Release() { <-l.cell.lock }

@@ -1,0 +1,191 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// provider is a Source whose answers a test sets. It lives in a bubble of
+// testing/synctest, where time passes only while everybody waits.
+type provider struct {
+	mu       sync.Mutex
+	requests int
+	lifetime time.Duration
+	latency  time.Duration
+	ends     bool
+	answer   func(n int) (string, error) // nil: a new token each time
+}
+
+func newProvider() *provider {
+	return &provider{lifetime: time.Hour, latency: 200 * time.Millisecond}
+}
+
+func (*provider) TokenKey() string { return "3f" }
+
+func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
+	p.mu.Lock()
+	p.requests++
+	n, latency := p.requests, p.latency
+	value, err := fmt.Sprintf("token-%d", n), error(nil)
+	if p.answer != nil {
+		value, err = p.answer(n)
+	}
+	issued := &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: p.lifetime, EndsPrevious: p.ends}
+	p.mu.Unlock()
+	select {
+	case <-time.After(latency):
+	case <-ctx.Done():
+		return nil, fault.New(fault.ProviderUnavailable, "no answer in time")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return issued, nil
+}
+
+// set changes the provider's behaviour.
+func (p *provider) set(change func(*provider)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(p)
+}
+
+// count is how many requests there were.
+func (p *provider) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.requests
+}
+
+func failing(what *fault.Error) func(*provider) {
+	return func(p *provider) { p.answer = func(int) (string, error) { return "", what } }
+}
+
+func working(p *provider) { p.answer = nil }
+
+var unavailable = fault.New(fault.ProviderUnavailable, "the provider is down")
+
+// world is a provider and a fleet of caches in one bubble.
+type world struct {
+	*testing.T
+	provider *provider
+	fleet    []*cache.Cache
+}
+
+// inBubble runs a test in a bubble, with so many replicas.
+func inBubble(t *testing.T, replicas int, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, provider: newProvider()}
+		store := cache.NewMemory(clockwork.NewRealClock())
+		for range replicas {
+			c := cache.New(cache.Options{
+				Store:  store,
+				Random: func() float64 { return 0 },
+				Logger: slog.New(slog.DiscardHandler),
+			})
+			w.fleet = append(w.fleet, c)
+		}
+		test(w)
+		for _, c := range w.fleet {
+			c.Close()
+		}
+		synctest.Wait()
+	})
+}
+
+// get asks the first replica, as a caller without a deadline.
+func (w *world) get() (string, error) { return w.getFrom(w.Context(), w.fleet[0]) }
+
+func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
+	t, err := c.Token(ctx, w.provider)
+	if err != nil {
+		return "", err
+	}
+	return t.Value.Reveal(), nil
+}
+
+// report tells the first replica that a token was rejected.
+func (w *world) report(value string) (current string, replaced bool, err error) {
+	return w.reportTo(w.fleet[0], value)
+}
+
+func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced bool, err error) {
+	t, replaced, err := c.Replace(w.Context(), w.provider, func(t *token.Token) bool { return t.Value.Reveal() == value })
+	if err != nil {
+		return "", false, err
+	}
+	return t.Value.Reveal(), replaced, nil
+}
+
+// want gets a token and compares it.
+func (w *world) want(value string) {
+	w.Helper()
+	if got, err := w.get(); err != nil || got != value {
+		w.Errorf("after %v the token is %q, %v; want %q", w.elapsed(), got, err, value)
+	}
+}
+
+// wantError gets no token, and compares why.
+func (w *world) wantError(reason fault.Reason, retryDelay time.Duration) {
+	w.Helper()
+	got, err := w.get()
+	if err == nil {
+		w.Errorf("after %v the token is %q; want an error", w.elapsed(), got)
+		return
+	}
+	w.checkFault(err, reason, retryDelay)
+}
+
+func (w *world) checkFault(err error, reason fault.Reason, retryDelay time.Duration) {
+	w.Helper()
+	if err == nil {
+		w.Errorf("after %v there is no error", w.elapsed())
+		return
+	}
+	if f := fault.From(err); f.Reason != reason || f.RetryDelay != retryDelay {
+		w.Errorf("after %v the error is %v (%v, retry in %v); want %v, retry in %v",
+			w.elapsed(), err, f.Reason, f.RetryDelay, reason, retryDelay)
+	}
+}
+
+// wantRequests compares how many requests there were.
+func (w *world) wantRequests(want int) {
+	w.Helper()
+	synctest.Wait()
+	if got := w.provider.count(); got != want {
+		w.Errorf("after %v there were %d token requests, want %d", w.elapsed(), got, want)
+	}
+}
+
+// pass lets time pass in the bubble, and waits until all that follows from it is done.
+func (w *world) pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// elapsed is the time since the bubble began.
+func (*world) elapsed() time.Duration {
+	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+}
+
+// together runs n callers at once and waits for all.
+func together(n int, call func(i int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { call(i) })
+	}
+	all.Wait()
+}

@@ -1,0 +1,147 @@
+package cache_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// wantReport reports a token and compares the outcome.
+func (w *world) wantReport(value, want string, wantReplaced bool) {
+	w.Helper()
+	if got, replaced, err := w.report(value); err != nil || got != want || replaced != wantReplaced {
+		w.Errorf("after %v the report of %q is answered %q, replaced %v, %v; want %q, %v",
+			w.elapsed(), value, got, replaced, err, want, wantReplaced)
+	}
+}
+
+func TestReportReplacesTheCurrentToken(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.wantReport("token-1", "token-2", true)
+		w.want("token-2")
+		w.wantReport("token-1", "token-2", false)
+		w.wantReport("never-seen", "token-2", false)
+		w.wantRequests(2)
+	})
+}
+
+func TestReportWithoutAToken(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.wantReport("token-0", "token-1", false)
+		w.wantRequests(1)
+	})
+}
+
+func TestManyReportsMakeOneRequest(t *testing.T) {
+	inBubble(t, 8, func(w *world) {
+		for _, c := range w.fleet {
+			if _, err := w.getFrom(w.Context(), c); err != nil {
+				w.Fatal(err)
+			}
+		}
+		var replaced atomic.Int64
+		together(1000, func(i int) {
+			got, was, err := w.reportTo(w.fleet[i%8], "token-1")
+			if err != nil || got != "token-2" {
+				w.Errorf("the report is answered %q, %v", got, err)
+			}
+			if was {
+				replaced.Add(1)
+			}
+		})
+		w.wantRequests(2)
+		if replaced.Load() == 0 {
+			w.Error("nobody was told that the token was replaced")
+		}
+		// No replica that answered serves the reported token again.
+		for _, c := range w.fleet {
+			if got, err := w.getFrom(w.Context(), c); err != nil || got != "token-2" {
+				w.Errorf("after the reports a replica serves %q, %v", got, err)
+			}
+		}
+	})
+}
+
+func TestReportJoinsARenewalUnderWay(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.pass(renewal - 100*time.Millisecond) // the renewal is under way
+		w.wantRequests(2)
+		w.wantReport("token-1", "token-2", true)
+		w.wantRequests(2)
+	})
+}
+
+func TestReportThatJoinsAFetchOfTheSameTokenForcesAnother(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) {
+			p.answer = func(n int) (string, error) { return []string{"same", "same", "other"}[n-1], nil }
+		})
+		w.want("same")
+		w.pass(renewal - 100*time.Millisecond)
+		w.wantReport("same", "other", true)
+		w.wantRequests(3)
+	})
+}
+
+func TestFailedReportWithdrawsNothing(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.provider.set(failing(unavailable))
+		_, _, err := w.report("token-1")
+		w.checkFault(err, fault.ProviderUnavailable, time.Second)
+		w.want("token-1")
+		// While backing off, a report is answered with the stored error.
+		_, _, err = w.report("token-1")
+		w.checkFault(err, fault.ProviderUnavailable, time.Second)
+		w.wantRequests(2)
+		w.provider.set(working)
+		w.pass(time.Second)
+		w.wantReport("token-1", "token-3", true)
+	})
+}
+
+func TestReportOfATokenThatIsIssuedAgain(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.answer = func(int) (string, error) { return "same", nil } })
+		w.want("same")
+		_, _, err := w.report("same")
+		w.checkFault(err, fault.ProviderUnavailable, 0)
+		w.want("same")
+	})
+}
+
+func TestForcedRenewalsAreLimited(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		w.want("token-1")
+		w.wantReport("token-1", "token-2", true)
+		w.wantReport("token-2", "token-3", true)
+		w.pass(time.Minute)
+		w.wantReport("token-3", "token-4", true)
+		_, _, err := w.report("token-4")
+		w.checkFault(err, fault.RateLimited, 10*time.Minute-time.Minute-400*time.Millisecond-200*time.Millisecond)
+		w.want("token-4")
+		w.wantReport("token-3", "token-4", false) // an old report is never limited
+		w.wantRequests(4)
+		w.pass(9 * time.Minute)
+		w.wantReport("token-4", "token-5", true)
+	})
+}
+
+func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.pass(renewal - time.Minute)
+		w.provider.set(failing(unavailable))
+		w.pass(expiry + time.Second - w.elapsed())
+		if _, _, err := w.report("token-1"); err == nil {
+			w.Error("the report of a token in its margin was answered, with the provider down")
+		}
+		w.want("token-1")
+		synctest.Wait()
+	})
+}
