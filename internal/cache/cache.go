@@ -118,18 +118,27 @@ func (c *Cache) entry(source Source) *entry {
 	return made.(*entry)
 }
 
-// Token returns the source's current token. A warm call makes no trip anywhere. A cold
-// one joins the flight that fetches the token, or starts it; when ctx ends first, the
-// flight goes on for the others. While requests fail, a token is returned for as long
-// as it is valid, through its safety margin.
+// Warm returns the source's token when it is at hand and not to be waited for. It
+// makes no trip anywhere.
+func (c *Cache) Warm(source Source) (*token.Token, bool) {
+	e := c.entry(source)
+	if h := e.held.Load(); h != nil && c.options.Clock.Now().Before(h.expireTime) {
+		return e.serve(h), true
+	}
+	return nil, false
+}
+
+// Token returns the source's current token. Where it is not warm, the call joins the
+// flight that fetches it, or starts that; when ctx ends first, the flight goes on for
+// the others. While requests fail, a token is returned for as long as it is valid,
+// through its safety margin.
 //
 // The error is a *fault.Error, or that of ctx.
 func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
-	e := c.entry(source)
-	if h := e.held.Load(); h != nil && c.options.Clock.Now().Before(h.expireTime) {
-		return e.serve(h), nil
+	if t, ok := c.Warm(source); ok {
+		return t, nil
 	}
-	return e.wait(ctx)
+	return c.entry(source).wait(ctx)
 }
 
 // Replace returns a token that the provider has not rejected. Rejects says whether a

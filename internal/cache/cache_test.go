@@ -223,6 +223,21 @@ func TestCallerInTheMarginDoesNotHangWithTheProvider(t *testing.T) {
 	})
 }
 
+func TestTokenThatEndsWhileItsCallerWaits(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.provider.set(func(p *provider) { p.latency = 3 * time.Second })
+		w.pass(end - 500*time.Millisecond)
+		before := w.elapsed()
+		if got, err := w.get(); err != nil || got == "token-1" {
+			w.Errorf("after %v: %q, %v; want a token that has not ended", w.elapsed(), got, err)
+		}
+		if waited := w.elapsed() - before; waited > 3*time.Second {
+			w.Errorf("the caller waited %v", waited)
+		}
+	})
+}
+
 func TestRefusalIsRemembered(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		refusal := fault.New(fault.CredentialRejected, "SendPulse refused the credential")

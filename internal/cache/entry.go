@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -148,26 +149,33 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 		return e.fallBack(failure.err(now))
 	}
 	fresh := func(t *token.Token) bool { return e.cache.options.Clock.Now().Before(t.ExpireTime()) }
-	ctx, cancel := e.patience(ctx, now)
-	defer cancel()
-	t, err := e.join(ctx, e.fly(flight{accept: fresh}))
-	if err != nil {
-		return e.fallBack(err)
+	landing := e.fly(flight{accept: fresh})
+	if e.valid() == nil {
+		return e.join(ctx, landing)
 	}
-	return t, nil
+	brief, cancel := context.WithTimeout(ctx, marginPatience)
+	defer cancel()
+	t, err := e.join(brief, landing)
+	if err != nil {
+		t, err = e.fallBack(err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return e.join(ctx, landing) // the token has ended meanwhile
+	}
+	return t, err
 }
 
-// patience shortens the wait of a caller that can have the token in its margin.
-func (e *entry) patience(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
-	if h := e.held.Load(); h == nil || !now.Before(h.token.End()) {
-		return ctx, func() {}
+// valid returns the token at hand while the provider accepts it, and nil otherwise.
+func (e *entry) valid() *held {
+	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
+		return h
 	}
-	return context.WithTimeout(ctx, marginPatience)
+	return nil
 }
 
 // fallBack returns the token at hand while it is valid, and err otherwise.
 func (e *entry) fallBack(err error) (*token.Token, error) {
-	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
+	if h := e.valid(); h != nil {
 		return e.serve(h), nil
 	}
 	return nil, err
@@ -195,7 +203,7 @@ func (e *entry) current(ctx context.Context) (*token.Token, error) {
 	if err == nil && record.Token != nil {
 		e.adoptLoaded(record.Token)
 	}
-	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
+	if h := e.valid(); h != nil {
 		return e.serve(h), nil
 	}
 	return e.wait(ctx)

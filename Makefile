@@ -1,0 +1,118 @@
+# Everything that is done to this repository. `make` lists it.
+
+# The tools, pinned. They are built into .bin from here, and from nowhere else.
+TOOLS := \
+	github.com/bufbuild/buf/cmd/buf@v1.73.0 \
+	github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 \
+	github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 \
+	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2 \
+	google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+
+# What `broker version` prints. A tarball has no .git.
+VERSION ?= $(or $(if $(wildcard .git),$(shell git describe --tags --always --dirty 2>/dev/null)),dev)
+
+# The commit that `make breaking` compares with.
+BASE ?= $(shell git for-each-ref --count=1 --format='%(refname:short)' refs/heads/main refs/remotes/origin/main 2>/dev/null)
+
+# Go's own stamp of the commit fails where git distrusts the owner of the directory.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SHELLFLAGS := -ec
+MAKEFLAGS += --no-print-directory
+
+# A tool's stamp is named for its version, so that a new version is built anew.
+stamp = .bin/.$(filter $(1)@%,$(notdir $(TOOLS)))
+BUF := $(call stamp,buf)
+GOLANGCI_LINT := $(call stamp,golangci-lint)
+PLUGINS := $(call stamp,protoc-gen-go) $(call stamp,protoc-gen-go-grpc)
+
+# buf finds its plugins on PATH. It shall find ours, and no others.
+buf := env PATH=$(CURDIR)/.bin .bin/buf
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build .bin/broker
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o .bin/broker ./cmd/broker
+
+.PHONY: demo
+demo: build ## Show the broker at work against simulated providers
+	@.bin/broker demo
+
+.PHONY: run
+run: build ## The same, and leave it running
+	@.bin/broker demo --stay
+
+.PHONY: test
+test: ## Run the tests, under the race detector where there is a C compiler
+	@race=-race; \
+	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
+		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
+	fi; \
+	go test $$race -timeout 10m ./...
+
+.PHONY: lint
+lint: lint-proto lint-generated lint-go lint-modules ## Check everything that is not a test
+
+.PHONY: lint-proto
+lint-proto: $(BUF)
+	.bin/buf lint
+	.bin/buf format --diff --exit-code
+
+.PHONY: lint-generated
+lint-generated: $(BUF) $(PLUGINS)
+	@echo 'compare gen with what buf generates'
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(buf) generate --output "$$fresh"; \
+	diff -ru gen "$$fresh/gen" || { echo 'gen is not what proto generates: make generate'; exit 1; }
+
+.PHONY: lint-go
+lint-go: $(GOLANGCI_LINT)
+	go vet ./...
+	go build -o .bin/secretfmt ./internal/lint/secretfmt/cmd/secretfmt
+	go vet -vettool=$(CURDIR)/.bin/secretfmt ./...
+	.bin/golangci-lint run
+
+.PHONY: lint-modules
+lint-modules:
+	go mod tidy -diff
+
+.PHONY: generate
+generate: $(BUF) $(PLUGINS) ## Generate gen from proto
+	$(buf) generate
+
+.PHONY: format
+format: $(BUF) $(GOLANGCI_LINT) ## Format the Go and proto files
+	.bin/buf format --write
+	.bin/golangci-lint fmt
+
+.PHONY: breaking
+breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
+	@git rev-parse --quiet --verify '$(BASE)^{commit}' >/dev/null || { echo 'no commit "$(BASE)" to compare with: set BASE'; exit 1; }; \
+	git ls-tree -r --name-only '$(BASE)' proto | grep -q '\.proto$$' || exit 0; \
+	base=$$(mktemp -d); trap 'rm -rf "$$base"' EXIT; \
+	git archive '$(BASE)' buf.yaml proto | tar -x -C "$$base"; \
+	.bin/buf breaking --against "$$base"
+
+.PHONY: bench
+bench: ## Measure the broker
+	go run ./internal/bench
+
+.PHONY: tools
+tools: $(foreach tool,$(TOOLS),.bin/.$(notdir $(tool))) ## Build all pinned tools, .bin/grpcurl among them
+
+.PHONY: clean
+clean: ## Remove what the targets above built
+	rm -rf .bin
+
+define install
+.bin/.$(notdir $(1)):
+	rm -f .bin/.$(firstword $(subst @, ,$(notdir $(1))))@*
+	GOBIN=$(CURDIR)/.bin go install $(1)
+	touch $$@
+endef
+$(foreach tool,$(TOOLS),$(eval $(call install,$(tool))))

@@ -1,0 +1,177 @@
+// Package brokertest runs the real broker in a Go test, with simulated providers: for
+// tests of services that get their material from it.
+//
+//	func TestMyService(t *testing.T) {
+//		b := brokertest.New(t)
+//		service := NewMyService(b.Conn(), b.HTTPClient())
+//		…
+//		b.Simulator.SendPulse.RevokeTokens()
+//		…
+//	}
+//
+// The server is the one that `broker serve` runs, reached over an in-memory connection.
+// The providers are package simulator's: the broker and HTTPClient ask for the real
+// hosts, over real TLS, and arrive there. Nothing leaves the process's machine.
+package brokertest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/jonboulle/clockwork"
+	"go.yaml.in/yaml/v4"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// bufferSize is that of the in-memory connection, in bytes.
+const bufferSize = 1 << 20
+
+// Broker is a running broker and the providers that it talks to. The end of the test
+// stops them.
+type Broker struct {
+	// Simulator is the providers: their accounts, their counters, their failures.
+	Simulator *simulator.Simulator
+
+	connection *grpc.ClientConn
+}
+
+// New starts a broker. It ends the test when the options make no valid configuration.
+func New(t testing.TB, options ...Option) *Broker {
+	t.Helper()
+	chosen := settings{
+		config:      simulated.Config,
+		environment: map[string]string{},
+		clock:       clockwork.NewRealClock(),
+		logger:      slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	for _, option := range options {
+		option.apply(&chosen)
+	}
+	sim, err := simulator.New(simulator.WithClock(chosen.clock), simulator.WithHosts(chosen.hosts...))
+	if err != nil {
+		t.Fatalf("brokertest: %v", err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	loaded, err := chosen.load(sim)
+	if err != nil {
+		t.Fatalf("brokertest: the configuration:\n%v", err)
+	}
+	broker, err := server.New(server.Options{
+		Config:         loaded,
+		Logger:         chosen.logger,
+		Clock:          chosen.clock,
+		TokenTransport: sim.Transport(),
+		Version:        "brokertest",
+	})
+	if err != nil {
+		t.Fatalf("brokertest: %v", err)
+	}
+	return &Broker{Simulator: sim, connection: connect(t, broker)}
+}
+
+// connect serves over an in-memory connection until the test ends.
+func connect(t testing.TB, broker *server.Server) *grpc.ClientConn {
+	t.Helper()
+	listener := bufconn.Listen(bufferSize)
+	served := make(chan error, 1)
+	go func() { served <- broker.ServeGRPC(listener) }()
+	connection, err := grpc.NewClient("passthrough:///brokertest",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatalf("brokertest: connect: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = connection.Close()
+		broker.Stop(context.Background())
+		if err := <-served; err != nil {
+			t.Errorf("brokertest: the server ended with %v", err)
+		}
+	})
+	return connection
+}
+
+// Conn is a connection to the broker, for generated clients.
+func (b *Broker) Conn() *grpc.ClientConn { return b.connection }
+
+// Client is a client of the broker.
+func (b *Broker) Client() authmaterialv1.BrokerServiceClient {
+	return authmaterialv1.NewBrokerServiceClient(b.connection)
+}
+
+// HTTPClient is a client whose every request arrives at the simulated providers,
+// whatever host it is for. It follows no redirects, as no client should that carries
+// material.
+func (b *Broker) HTTPClient() *http.Client {
+	return &http.Client{
+		Transport:     b.Simulator.Transport(),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// load makes the configuration.
+func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
+	text, err := s.compose()
+	if err != nil {
+		return nil, err
+	}
+	simulatedVariable := simulated.Environment(sim)
+	return config.Parse("brokertest.yaml", text, config.Options{
+		LookupEnv: func(name string) (string, bool) {
+			if value, found := s.environment[name]; found {
+				return value, true
+			}
+			return simulatedVariable(name)
+		},
+	})
+}
+
+// compose adds the credentials and providers of the options to the text.
+func (s *settings) compose() ([]byte, error) {
+	if len(s.credentials) == 0 && len(s.providers) == 0 {
+		return s.config, nil
+	}
+	var file struct {
+		Listen      any   `yaml:"listen,omitempty"`
+		Credentials []any `yaml:"credentials"`
+		Providers   []any `yaml:"providers"`
+	}
+	if err := yaml.Load(s.config, &file); err != nil {
+		return nil, err
+	}
+	for _, credential := range s.credentials {
+		file.Credentials = append(file.Credentials, credential.yaml())
+	}
+	for _, definition := range s.providers {
+		var provider map[string]any
+		if err := yaml.Load([]byte(definition), &provider); err != nil {
+			return nil, fmt.Errorf("a provider's definition: %w", err)
+		}
+		file.Providers = append(file.Providers, provider)
+	}
+	return yaml.Dump(file)
+}
+
+// yaml is the credential as the configuration file has it.
+func (c Credential) yaml() map[string]any {
+	values := map[string]any{}
+	for field, value := range c.Values {
+		values[field] = map[string]string{"value": value}
+	}
+	return map[string]any{
+		"id": c.ID, "provider": c.Provider, "auth_method": c.AuthMethod, "values": values,
+		"allowed_hosts": append([]string{}, c.AllowedHosts...), "disabled": c.Disabled,
+	}
+}

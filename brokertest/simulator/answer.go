@@ -1,0 +1,79 @@
+package simulator
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+)
+
+// answer is a whole response.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// fields are those of a JSON object.
+type fields map[string]any
+
+// jsonAnswer returns an answer whose body is a JSON object.
+func jsonAnswer(status int, body fields) answer {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // the simulator's own values can be marshalled
+	}
+	return textAnswer(status, "application/json", string(text))
+}
+
+func textAnswer(status int, contentType, body string) answer {
+	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
+}
+
+// with returns a copy of a with one more header.
+func (a answer) with(name, value string) answer {
+	header := make(http.Header, len(a.header)+1)
+	maps.Copy(header, a.header)
+	header.Set(name, value)
+	a.header = header
+	return a
+}
+
+// ServeHTTP gives the answer to any request.
+func (a answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	a.writeHeader(w)
+	_, _ = w.Write([]byte(a.body))
+}
+
+func (a answer) writeHeader(w http.ResponseWriter) {
+	maps.Copy(w.Header(), a.header)
+	w.WriteHeader(a.status)
+}
+
+// recorder is a ResponseWriter that keeps what it is given.
+type recorder struct {
+	header http.Header
+	status int
+	body   strings.Builder
+}
+
+// record returns what handler answers to r.
+func record(handler http.Handler, r *http.Request) answer {
+	recorded := &recorder{header: make(http.Header)}
+	handler.ServeHTTP(recorded, r)
+	recorded.WriteHeader(http.StatusOK)
+	return answer{status: recorded.status, header: recorded.header, body: recorded.body.String()}
+}
+
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(p)
+}

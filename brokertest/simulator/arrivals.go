@@ -1,0 +1,144 @@
+package simulator
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+)
+
+// TokenRequests returns how many token requests of a client have arrived, failed and
+// refused ones too. Those that name no client count for the client "".
+func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
+
+// TotalTokenRequests returns how many token requests have arrived, of all clients.
+func (e *TokenEndpoint) TotalTokenRequests() int {
+	total, _ := e.arrivals.state()
+	return total
+}
+
+// AwaitTokenRequests waits until n token requests in all have arrived since the
+// simulator was made. If ctx ends before, it returns an error that wraps ctx's.
+//
+// A request that has arrived has been decided: unless a failure is in force, its token
+// has been issued, though the answer may be held. It no longer meets a failure or a
+// hold that is set from now on, and [TokenEndpoint.RevokeTokens] ends its token.
+func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
+	for {
+		total, changed := e.arrivals.state()
+		if total >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("simulator: %d of %d token requests have arrived: %w", total, n, ctx.Err())
+		}
+	}
+}
+
+// HoldTokenAnswers holds the answers to all token requests that arrive from now on,
+// failures too, until release is called. A client that gives up before gets none.
+func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
+
+// FailTokenRequests has every token request fail from now on, until
+// RestoreTokenRequests or another failure takes its place.
+func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
+
+// FailNextTokenRequests has the next n token requests fail, after those of earlier
+// calls, and before FailTokenRequests has a say.
+func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
+
+// RestoreTokenRequests ends all failures of the endpoint.
+func (e *TokenEndpoint) RestoreTokenRequests() { e.failures.clear() }
+
+// arrivals counts requests, and holds their answers. Its zero value is ready.
+type arrivals struct {
+	mu      sync.Mutex
+	clients map[string]int
+	total   int
+	changed chan struct{} // closed at the next arrival
+	held    chan struct{} // closed on release; nil: nothing is held
+}
+
+// add counts a request. Its answer may go out when the channel it returns is closed,
+// or at once if that is nil.
+func (a *arrivals) add(clientID string) (released <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.clients == nil {
+		a.clients = make(map[string]int)
+	}
+	a.clients[clientID]++
+	a.total++
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
+	return a.held
+}
+
+func (a *arrivals) of(clientID string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.clients[clientID]
+}
+
+// state returns how many requests have arrived, and what is closed at the next one.
+func (a *arrivals) state() (total int, changed <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.total, a.changed
+}
+
+func (a *arrivals) hold() (release func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	held := make(chan struct{})
+	a.held = held
+	return sync.OnceFunc(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.held == held {
+			a.held = nil
+		}
+		close(held)
+	})
+}
+
+// heldWriter is a ResponseWriter that lets nothing out until it is released.
+type heldWriter struct {
+	http.ResponseWriter
+
+	released <-chan struct{} // nil: not held
+	gone     <-chan struct{} // closed when the client has given up
+}
+
+// wait returns when the answer may go out. It aborts the handler of a client that is
+// gone: one that is just closing its connection could still read an answer.
+func (w *heldWriter) wait() {
+	if w.released == nil {
+		return
+	}
+	select {
+	case <-w.released:
+	case <-w.gone:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (w *heldWriter) WriteHeader(status int) {
+	w.wait()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *heldWriter) Write(p []byte) (int, error) {
+	w.wait()
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController flush.
+func (w *heldWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

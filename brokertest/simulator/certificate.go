@@ -1,0 +1,103 @@
+package simulator
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"time"
+)
+
+// Certificates hold from a little before they are made, for machines whose clocks
+// differ, to a year later.
+const (
+	certificateLead     = time.Hour
+	certificateLifetime = 365 * 24 * time.Hour
+)
+
+// certificate is the server's certificate and the authority that signed it. The
+// authority's key is not kept.
+type certificate struct {
+	authority *x509.Certificate
+	leaf      tls.Certificate
+}
+
+// newCertificate makes an authority and has it sign a certificate for hosts.
+func newCertificate(hosts []string) (*certificate, error) {
+	now := time.Now()
+	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := certificateTemplate("Simulator test authority", now)
+	template.IsCA = true
+	template.BasicConstraintsValid = true
+	template.KeyUsage = x509.KeyUsageCertSign
+	authority, err := sign(template, template, &authorityKey.PublicKey, authorityKey)
+	if err != nil {
+		return nil, err
+	}
+
+	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template = certificateTemplate("Simulator", now)
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	leaf, err := sign(template, authority, &leafKey.PublicKey, authorityKey)
+	if err != nil {
+		return nil, err
+	}
+	return &certificate{
+		authority: authority,
+		leaf:      tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey, Leaf: leaf},
+	}, nil
+}
+
+// certificateTemplate is what both certificates have in common.
+func certificateTemplate(name string, now time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(randomBytes(16)),
+		Subject:      pkix.Name{CommonName: name},
+		NotBefore:    now.Add(-certificateLead),
+		NotAfter:     now.Add(certificateLifetime),
+	}
+}
+
+func sign(template, parent *x509.Certificate, key *ecdsa.PublicKey, by *ecdsa.PrivateKey) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, by)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+func (c *certificate) serverConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.leaf}, MinVersion: tls.VersionTLS12}
+}
+
+// CAPool returns a new pool with the simulator's authority alone.
+func (s *Simulator) CAPool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(s.certificate.authority)
+	return pool
+}
+
+// CertificatePEM returns the certificate of the simulator's authority in PEM, for
+// other programs: `curl --cacert`, or the file that SSL_CERT_FILE names.
+func (s *Simulator) CertificatePEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.certificate.authority.Raw})
+}

@@ -1,0 +1,143 @@
+package simulator
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// Failure is a way in which a provider's answers go wrong, or look unusual: it stands
+// between a request and next, which answers as the provider does when all is well.
+// next may be left out, or called once. The request's body can be read by both.
+//
+// Give one to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or their
+// variants for the next n requests. Those of this package fall in three groups:
+//
+//   - no whole answer: [CloseConnection], [Hang], [CutAnswer], [StallAnswer], and for
+//     a connection that is refused, [Simulator.Disconnect];
+//   - an answer in the provider's place: [AnswerWith], [HTMLPage], [EmptyBody],
+//     [NotJSON], [OAuthError], [ErrorInSuccess], [ServiceUnavailable],
+//     [TooManyRequests], [Redirect], [EchoRequest], and in a vendor's own words
+//     [SendPulseForbidden], [SendPulseRateLimited], [PulsediveRateLimited];
+//   - the provider's answer, changed: [ChangeField], [RemoveField], [ExpiresIn],
+//     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie].
+type Failure func(next http.Handler) http.Handler
+
+// wrap puts f before next. No failure changes nothing.
+func (f Failure) wrap(next http.Handler) http.Handler {
+	if f == nil {
+		return next
+	}
+	return f(next)
+}
+
+// ForClient limits a failure of a token endpoint to the requests of one client. The
+// others are answered as usual.
+func ForClient(clientID string, failure Failure) Failure {
+	return func(next http.Handler) http.Handler {
+		failing := failure.wrap(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Context().Value(clientIDKey{}) == clientID {
+				failing.ServeHTTP(w, r)
+			} else {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// CloseConnection closes the connection without an answer. Over HTTP/2 it resets the
+// stream.
+func CloseConnection() Failure {
+	return instead(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+}
+
+// Hang gives no answer and keeps the connection open until the client gives up or the
+// simulator is closed.
+func Hang() Failure { return instead(func(_ http.ResponseWriter, r *http.Request) { hang(r) }) }
+
+// CutAnswer sends the header and half the body of the provider's answer, and closes
+// the connection.
+func CutAnswer() Failure {
+	return changed(func(w http.ResponseWriter, _ *http.Request, genuine answer) {
+		genuine.writeHalf(w)
+		panic(http.ErrAbortHandler)
+	})
+}
+
+// StallAnswer sends the header and half the body of the provider's answer, and then
+// nothing until the client gives up or the simulator is closed.
+func StallAnswer() Failure {
+	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
+		genuine.writeHalf(w)
+		hang(r)
+	})
+}
+
+// hang waits until the client is gone. The server notices that only once the body has
+// been read.
+func hang(r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
+// writeHalf announces the whole of a and sends half of its body.
+func (a answer) writeHalf(w http.ResponseWriter) {
+	a.with("Content-Length", strconv.Itoa(len(a.body))).writeHeader(w)
+	_, _ = io.WriteString(w, a.body[:len(a.body)/2])
+	_ = http.NewResponseController(w).Flush()
+}
+
+// instead is a failure that does not ask the provider.
+func instead(handler http.HandlerFunc) Failure {
+	return func(http.Handler) http.Handler { return handler }
+}
+
+// changed is a failure that does something of its own with the provider's answer.
+func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			send(w, r, record(next, r))
+		})
+	}
+}
+
+// failures are those that an endpoint is to show.
+type failures struct {
+	mu       sync.Mutex
+	queue    []Failure // one for each request to come
+	standing Failure   // for all after those; nil: none
+}
+
+func (f *failures) always(failure Failure) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.standing = failure
+}
+
+func (f *failures) next(n int, failure Failure) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(f.queue, slices.Repeat([]Failure{failure}, n)...)
+}
+
+func (f *failures) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue, f.standing = nil, nil
+}
+
+// take returns the failure of the request that has just arrived, or nil.
+func (f *failures) take() Failure {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queue) == 0 {
+		return f.standing
+	}
+	failure := f.queue[0]
+	f.queue = f.queue[1:]
+	return failure
+}

@@ -1,0 +1,95 @@
+package simulator
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// AnswerWith answers with a status, a content type and a body. With an empty content
+// type, net/http names the one that it sees in the body.
+func AnswerWith(status int, contentType, body string) Failure {
+	fixed := answer{status: status, body: body}
+	if contentType != "" {
+		fixed = textAnswer(status, contentType, body)
+	}
+	return always(fixed)
+}
+
+// HTMLPage answers as a gateway does that puts a page of its own in front of the
+// provider: with a status of 500, 502 or 504, say, or a misleading 200.
+func HTMLPage(status int) Failure {
+	return AnswerWith(status, "text/html; charset=utf-8", fmt.Sprintf(
+		"<!doctype html>\n<title>%[1]d</title>\n<h1>%[1]d %[2]s</h1>\n", status, http.StatusText(status)))
+}
+
+// EmptyBody answers 200 without a body.
+func EmptyBody() Failure { return always(answer{status: http.StatusOK}) }
+
+// NotJSON answers 200 with text that says it is JSON.
+func NotJSON() Failure { return AnswerWith(http.StatusOK, "application/json", "access granted") }
+
+// OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2): usually a code such
+// as invalid_client with status 400 or 401. Some providers send it with 200, and
+// others with 403, 408 or 5xx.
+func OAuthError(status int, code string) Failure {
+	return always(oauthError(status, code, "Simulated."))
+}
+
+// ErrorInSuccess answers 200 with a body that says in its own words that the request
+// failed, as Slack's API does: {"ok":false,"error":code}.
+func ErrorInSuccess(code string) Failure {
+	return always(jsonAnswer(http.StatusOK, fields{"ok": false, "error": code}))
+}
+
+// ServiceUnavailable answers 503. retryAfter is the Retry-After header as it is sent,
+// seconds ("30") or a date in [http.TimeFormat]; empty: there is none.
+func ServiceUnavailable(retryAfter string) Failure {
+	return always(retryLater(http.StatusServiceUnavailable, retryAfter))
+}
+
+// TooManyRequests answers 429, with retryAfter as in [ServiceUnavailable].
+func TooManyRequests(retryAfter string) Failure {
+	return always(retryLater(http.StatusTooManyRequests, retryAfter))
+}
+
+func retryLater(status int, retryAfter string) answer {
+	later := textAnswer(status, "text/plain; charset=utf-8", http.StatusText(status)+"\n")
+	if retryAfter != "" {
+		later = later.with("Retry-After", retryAfter)
+	}
+	return later
+}
+
+// Redirect answers with a status of 3xx that leads to [RedirectHost], where following
+// it yields something like a token. [Leaks] counts those that do. After 307 and 308,
+// clients that follow send the body again.
+func Redirect(status int) Failure {
+	location := "https://" + RedirectHost + "/oauth/token?" + redirectMark + "=1"
+	return always(answer{status: status}.with("Location", location))
+}
+
+// redirectTarget is what RedirectHost answers.
+func redirectTarget() http.Handler {
+	return jsonAnswer(http.StatusOK, fields{
+		"access_token": "token-from-where-a-redirect-led", "token_type": "Bearer", "expires_in": 3600,
+	})
+}
+
+// EchoRequest answers 400 with an OAuth error body that repeats the request: its
+// Authorization header, that header's user and password, and the body, so the client
+// secret too. It shows whether a client lets the bodies of errors into its logs.
+func EchoRequest() Failure {
+	return instead(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		description := fmt.Sprintf("cannot read this request: %s %s:%s %s",
+			r.Header.Get("Authorization"), user, password, peekBody(r))
+		oauthError(http.StatusBadRequest, "invalid_request", description).ServeHTTP(w, r)
+	})
+}
+
+func always(fixed answer) Failure { return instead(fixed.ServeHTTP) }
+
+// oauthError is an error answer of RFC 6749 §5.2.
+func oauthError(status int, code, description string) answer {
+	return jsonAnswer(status, fields{"error": code, "error_description": description})
+}

@@ -1,0 +1,169 @@
+package simulator
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+)
+
+// RoundTripper returns a transport that calls the simulator in process: no network,
+// no TLS. Each request runs in a goroutine that ends with the answer, so responses
+// must be read to their end or closed, as ever. It refuses http URLs, where
+// [Simulator.Transport] fails too.
+func (s *Simulator) RoundTripper() http.RoundTripper { return inProcess{s} }
+
+type inProcess struct{ simulator *Simulator }
+
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	received, err := t.receive(r.Clone(ctx))
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, received.Body.Close())
+	}
+	reader, writer := io.Pipe()
+	sent := &exchange{header: make(http.Header), body: writer, started: make(chan struct{})}
+	context.AfterFunc(ctx, func() { sent.end(ctx.Err()) })
+	go func() {
+		defer func() { _ = received.Body.Close() }()
+		sent.run(t.simulator.Handler(), received)
+	}()
+
+	<-sent.started
+	if sent.err != nil {
+		cancel()
+		return nil, sent.err
+	}
+	return sent.response(r, cancelOnClose{reader, cancel}), nil
+}
+
+// receive turns a request as a client makes it into one as a server sees it. The
+// body of what it returns is never nil.
+func (t inProcess) receive(r *http.Request) (*http.Request, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	if r.URL.Scheme != "https" {
+		return r, errors.New("simulator: it speaks https alone")
+	}
+	if !t.simulator.reachable() {
+		return r, errRefused()
+	}
+	if r.Host == "" {
+		r.Host = r.URL.Host
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	r.RequestURI = r.URL.RequestURI()
+	r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
+	r.RemoteAddr = "127.0.0.1:0"
+	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
+	return r, nil
+}
+
+// exchange is the ResponseWriter of one request in process. What the handler writes
+// runs through a pipe to the client.
+type exchange struct {
+	header  http.Header // the handler's
+	body    *io.PipeWriter
+	written int
+
+	once    sync.Once
+	started chan struct{} // closed when the fields below are set
+	err     error         // there is no response
+	status  int
+	sent    http.Header
+}
+
+func (e *exchange) Header() http.Header { return e.header }
+
+func (e *exchange) WriteHeader(status int) {
+	e.once.Do(func() {
+		e.status, e.sent = status, e.header.Clone()
+		close(e.started)
+	})
+}
+
+func (e *exchange) Write(p []byte) (int, error) {
+	e.WriteHeader(http.StatusOK)
+	n, err := e.body.Write(p)
+	e.written += n
+	return n, err
+}
+
+// Flush sends the header. The body is never kept back.
+func (e *exchange) Flush() { e.WriteHeader(http.StatusOK) }
+
+// end ends the response with err, or there is none if it has not begun.
+func (e *exchange) end(err error) {
+	e.once.Do(func() {
+		e.err = err
+		close(e.started)
+	})
+	_ = e.body.CloseWithError(err) // the first error stays
+}
+
+// run has handler answer r as a server would: a handler that aborts closes the
+// connection, and an answer shorter than its Content-Length breaks off.
+func (e *exchange) run(handler http.Handler, r *http.Request) {
+	defer func() {
+		switch cause := recover(); cause {
+		case nil:
+		case http.ErrAbortHandler:
+			e.end(brokenOff(r))
+		default:
+			panic(cause)
+		}
+	}()
+	handler.ServeHTTP(e, r)
+	e.WriteHeader(http.StatusOK)
+	if int64(e.written) < contentLength(e.sent) {
+		e.end(brokenOff(r))
+	}
+	e.end(io.EOF)
+}
+
+// brokenOff is the error of a response that ends too early: the client's own if it is
+// the client that gave up.
+func brokenOff(r *http.Request) error {
+	return cmp.Or(r.Context().Err(), io.ErrUnexpectedEOF)
+}
+
+func (e *exchange) response(r *http.Request, body io.ReadCloser) *http.Response {
+	return &http.Response{
+		Status:     strconv.Itoa(e.status) + " " + http.StatusText(e.status),
+		StatusCode: e.status,
+		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        e.sent,
+		Body:          body,
+		ContentLength: contentLength(e.sent),
+		Request:       r,
+	}
+}
+
+// contentLength is the length that header names, or -1.
+func contentLength(header http.Header) int64 {
+	length, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return length
+}
+
+// cancelOnClose ends the request when the client has done with its response.
+type cancelOnClose struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+}
+
+func (c cancelOnClose) Close() error {
+	c.cancel()
+	return c.PipeReader.Close()
+}

@@ -1,0 +1,71 @@
+package simulator
+
+import (
+	"net/http"
+	"sync"
+)
+
+// pendoDefaultHost is the region of the key that every simulator has.
+const pendoDefaultHost = "app.pendo.io"
+
+func pendoHosts() []string {
+	return []string{pendoDefaultHost, "us1.app.pendo.io", "app.eu.pendo.io", "app.jpn.pendo.io", "app.au.pendo.io"}
+}
+
+// Pendo is Pendo's API on its regional hosts, app.pendo.io, us1.app.pendo.io,
+// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io: one call,
+//
+//	GET /api/v1/token/verify
+//
+// which answers 200 {"valid":true,"writeAccess":false} to a key of that region in the
+// header x-pendo-integration-key, and 403 with an empty body to all else: a key of
+// another region looks like a wrong one. That is what public clients of the API
+// report.
+type Pendo struct {
+	*API
+
+	key  string
+	mux  *http.ServeMux
+	keep func(secret string) string
+
+	mutex sync.Mutex
+	hosts map[string]map[string]bool // keys by host
+}
+
+func newPendo(s *Simulator) *Pendo {
+	p := &Pendo{API: new(API), mux: s.mux, keep: s.secrets.keep, hosts: make(map[string]map[string]bool)}
+	for _, host := range pendoHosts() {
+		p.addHost(host)
+	}
+	p.key = p.AddKey(pendoDefaultHost)
+	return p
+}
+
+// Key returns the account's integration key, for app.pendo.io.
+func (p *Pendo) Key() string { return p.key }
+
+// AddKey makes an integration key for the region that a host serves and returns it. A
+// host that is not one of Pendo's five also needs [WithHosts].
+func (p *Pendo) AddKey(host string) string {
+	key := p.keep(randomUUID())
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.hosts[host] == nil {
+		p.addHost(host)
+	}
+	p.hosts[host][key] = true
+	return key
+}
+
+// addHost starts serving a region.
+func (p *Pendo) addHost(host string) {
+	p.hosts[host] = make(map[string]bool)
+	p.mux.Handle("GET "+host+"/api/v1/token/verify", p.handler(func(r *http.Request) (answer, bool) {
+		p.mutex.Lock()
+		defer p.mutex.Unlock()
+		if !p.hosts[host][only(r.Header.Values("x-pendo-integration-key"))] {
+			return answer{status: http.StatusForbidden}, false
+		}
+		return jsonAnswer(http.StatusOK, fields{"valid": true, "writeAccess": false}), true
+	}))
+}

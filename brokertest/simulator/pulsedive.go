@@ -1,0 +1,79 @@
+package simulator
+
+import (
+	"net/http"
+	"net/url"
+)
+
+const (
+	pulsediveHost      = "pulsedive.com"
+	pulsediveIndicator = "pulsedive.com" // the one that the simulator knows
+	pulsediveTAXIIUser = "taxii2"
+	taxiiContentType   = "application/taxii+json;version=2.1"
+)
+
+// Pulsedive is pulsedive.com: one call of the API,
+//
+//	GET /api/indicator.php?indicator=pulsedive.com&key=...
+//
+// and the discovery of its TAXII server, with the user taxii2 and the key as password,
+//
+//	GET /taxii2/
+//
+// A call of the API without a key is anonymous and answered as well, as the vendor's
+// API documentation has it; [API.RecognisedRequests] tells the two apart. An unknown
+// key is 401 and an unknown indicator 404, both with {"error":...}.
+type Pulsedive struct {
+	*API
+
+	key string
+}
+
+func newPulsedive(s *Simulator) *Pulsedive {
+	p := &Pulsedive{API: new(API), key: s.secrets.keep(randomHex(32))}
+	s.Handle("GET "+pulsediveHost+"/api/indicator.php", p.handler(p.indicator))
+	s.Handle("GET "+pulsediveHost+"/taxii2/{$}", p.handler(p.taxii))
+	return p
+}
+
+// Key returns the account's API key.
+func (p *Pulsedive) Key() string { return p.key }
+
+func (p *Pulsedive) indicator(r *http.Request) (answer, bool) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	keys := query["key"]
+	switch indicator := query.Get("indicator"); {
+	case err != nil || indicator == "" || len(keys) > 1:
+		return pulsediveError(http.StatusBadRequest, "Invalid request."), false
+	case len(keys) == 1 && keys[0] != p.key:
+		return pulsediveError(http.StatusUnauthorized, "API key invalid."), false
+	case indicator != pulsediveIndicator:
+		return pulsediveError(http.StatusNotFound, "Indicator not found."), len(keys) == 1
+	default:
+		return jsonAnswer(http.StatusOK, fields{"indicator": indicator, "risk": "none"}), len(keys) == 1
+	}
+}
+
+func (p *Pulsedive) taxii(r *http.Request) (answer, bool) {
+	user, password, _ := r.BasicAuth()
+	if user != pulsediveTAXIIUser || password != p.key || len(r.Header.Values("Authorization")) != 1 {
+		refusal := pulsediveError(http.StatusUnauthorized, "API key invalid.")
+		return refusal.with("WWW-Authenticate", `Basic realm="TAXII"`), false
+	}
+	discovery := jsonAnswer(http.StatusOK, fields{"title": "Pulsedive", "api_roots": []string{}})
+	return discovery.with("Content-Type", taxiiContentType), true
+}
+
+// PulsediveRateLimited answers 429 in the words of Pulsedive's API documentation, with
+// the headers X-Requests-Remaining-Second, -Day and -Month and no Retry-After.
+func PulsediveRateLimited() Failure {
+	limited := pulsediveError(http.StatusTooManyRequests, "API rate limit exceeded: 1 requests per second.")
+	return always(limited.
+		with("X-Requests-Remaining-Second", "0").
+		with("X-Requests-Remaining-Day", "9").
+		with("X-Requests-Remaining-Month", "99"))
+}
+
+func pulsediveError(status int, message string) answer {
+	return jsonAnswer(status, fields{"error": message})
+}

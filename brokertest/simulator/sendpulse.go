@@ -1,0 +1,87 @@
+package simulator
+
+import (
+	"net/http"
+	"sync"
+)
+
+const sendPulseHost = "api.sendpulse.com"
+
+// SendPulse is api.sendpulse.com: the token endpoint
+//
+//	POST /oauth/access_token
+//
+// which takes JSON, as documented, or a form, as some of the official SDKs send it,
+// and one call of the API,
+//
+//	GET /user/info
+//
+// which answers 200 to a token or a static API key, and 401
+// {"message":"Unauthorized!","error_code":401} to all else, as the vendor's API
+// documentation has it.
+type SendPulse struct {
+	*TokenEndpoint
+	*API
+
+	apiKey string
+
+	mutex  sync.Mutex
+	client Client
+}
+
+func newSendPulse(s *Simulator) *SendPulse {
+	p := &SendPulse{
+		TokenEndpoint: newTokenEndpoint(s, TokenRules{}),
+		API:           new(API),
+		apiKey:        s.secrets.keep("sp_apikey_" + randomHex(32)),
+	}
+	p.passport = true
+	p.client = p.AddClient(Client{})
+	s.Handle("POST "+sendPulseHost+"/oauth/access_token", http.HandlerFunc(p.serve))
+	s.Handle("GET "+sendPulseHost+"/user/info", p.handler(p.userInfo))
+	return p
+}
+
+// Client returns the account's client.
+func (p *SendPulse) Client() Client {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return p.client
+}
+
+// APIKey returns the account's static API key, which does not expire.
+func (p *SendPulse) APIKey() string { return p.apiKey }
+
+// RotateClientSecret generates a new client, ID and secret, and returns it. The one
+// before is refused at once, as the vendor says. What becomes of its tokens is not
+// documented: here they live on, and RevokeTokens ends them.
+func (p *SendPulse) RotateClientSecret() Client {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.RemoveClient(p.client.ID)
+	p.client = p.AddClient(Client{})
+	return p.client
+}
+
+func (p *SendPulse) userInfo(r *http.Request) (answer, bool) {
+	if bearer(r) != p.apiKey && !p.Accepts(r) {
+		return sendPulseError(http.StatusUnauthorized, "Unauthorized!"), false
+	}
+	return jsonAnswer(http.StatusOK, fields{"id": 1, "email": "owner@example.test"}), true
+}
+
+// SendPulseForbidden answers 403, as SendPulse does to a plan, a role or an IP address
+// that is not allowed. Its text is not documented.
+func SendPulseForbidden() Failure {
+	return always(sendPulseError(http.StatusForbidden, "Access denied"))
+}
+
+// SendPulseRateLimited answers 429, as SendPulse does after 10 requests in a second,
+// with no Retry-After: none is documented. Nor is its text.
+func SendPulseRateLimited() Failure {
+	return always(sendPulseError(http.StatusTooManyRequests, "Too many requests"))
+}
+
+func sendPulseError(status int, message string) answer {
+	return jsonAnswer(status, fields{"message": message, "error_code": status})
+}

@@ -1,0 +1,161 @@
+package simulator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+)
+
+const (
+	// ExampleHost is a host of the simulator's where nothing is served until a test
+	// asks for it.
+	ExampleHost = "api.example.test"
+
+	// RedirectHost is where [Redirect] leads. It answers every request with a token
+	// that no API accepts.
+	RedirectHost = "elsewhere.example.test"
+)
+
+// Simulator is a running server. Make one with [New].
+type Simulator struct {
+	// The four providers, each with an account of its own.
+	SendPulse *SendPulse
+	Pulsedive *Pulsedive
+	Pendo     *Pendo
+	SpotDraft *SpotDraft
+
+	clock       clockwork.Clock
+	mux         *http.ServeMux
+	certificate *certificate
+	secrets     secrets
+	leaks       leakCounter
+
+	listener     net.Listener // nil with InProcess
+	server       *http.Server // nil with InProcess
+	disconnected atomic.Int32 // how many calls of Disconnect are in force
+	stopped      context.Context
+	close        func() error
+}
+
+// New starts a simulator on a free port of the loopback interface. It fails if it
+// cannot listen there or cannot make its certificates. The caller closes it.
+func New(options ...Option) (*Simulator, error) {
+	chosen := settings{clock: clockwork.NewRealClock()}
+	for _, option := range options {
+		option.apply(&chosen)
+	}
+	certificate, err := newCertificate(slices.Concat(simulatedHosts(), chosen.hosts))
+	if err != nil {
+		return nil, fmt.Errorf("simulator: making its certificate: %w", err)
+	}
+	s := &Simulator{clock: chosen.clock, mux: http.NewServeMux(), certificate: certificate}
+	stopped, stop := context.WithCancel(context.Background())
+	s.stopped, s.close = stopped, func() error { stop(); return nil }
+
+	s.SendPulse = newSendPulse(s)
+	s.Pulsedive = newPulsedive(s)
+	s.Pendo = newPendo(s)
+	s.SpotDraft = newSpotDraft(s)
+	s.Handle(RedirectHost+"/", redirectTarget())
+
+	if chosen.inProcess {
+		return s, nil
+	}
+	if err := s.listen(stop); err != nil {
+		stop()
+		return nil, fmt.Errorf("simulator: listening: %w", err)
+	}
+	return s, nil
+}
+
+// simulatedHosts are the hosts that every simulator has in its certificate.
+func simulatedHosts() []string {
+	return slices.Concat(
+		[]string{"127.0.0.1", "::1", "localhost", sendPulseHost, pulsediveHost, ExampleHost, RedirectHost},
+		pendoHosts(), spotDraftHosts(),
+	)
+}
+
+// listen starts the server. From then on Close calls stop first.
+func (s *Simulator) listen(stop func()) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(s.stopped, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.listener = listener
+	s.server = &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         s.certificate.serverConfig(),
+		ReadHeaderTimeout: 10 * time.Second,
+		// It would tell of every client that breaks off, which is what tests are for.
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.server.ServeTLS(listener, "", "") // returns when closed
+	}()
+	s.close = sync.OnceValue(func() error {
+		stop()
+		defer func() { <-served }()
+		return s.server.Close()
+	})
+	return nil
+}
+
+// Close stops the simulator: it closes every connection and ends every request that
+// hangs or is held. Calling it again does nothing more.
+func (s *Simulator) Close() error { return s.close() }
+
+// Handle serves what a test needs beyond the four providers. The pattern is one of
+// [http.ServeMux], with a host: "GET api.example.test/v1/things". A host other than
+// [ExampleHost] also needs [WithHosts]. Handle panics if the pattern is malformed or
+// conflicts with one that is there already. The simulator logs nothing, so a handler
+// that panics shows as a connection that is closed.
+func (s *Simulator) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
+
+// Expect serves an API of a test's own at a pattern as in [Simulator.Handle]: 200 and
+// `{}` to the requests that recognises says yes to, 401 to all others. For an API
+// behind [Simulator.HandleTokens], recognises is [TokenEndpoint.Accepts].
+func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) *API {
+	api := new(API)
+	s.Handle(pattern, api.handler(func(r *http.Request) (answer, bool) {
+		if !recognises(r) {
+			return jsonAnswer(http.StatusUnauthorized, fields{"error": "unauthorized"}), false
+		}
+		return jsonAnswer(http.StatusOK, fields{}), true
+	}))
+	return api
+}
+
+// Handler returns the simulator as a handler. It tells providers apart by the
+// request's Host.
+func (s *Simulator) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.reachable() {
+			panic(http.ErrAbortHandler)
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.stopped, cancel)()
+		s.leaks.inspect(r, &s.secrets)
+		s.mux.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// Secrets returns every secret of the simulator so far: those of its accounts, those
+// that were replaced, and the tokens that it issued. None of them may turn up in a
+// log, an error or a metric.
+func (s *Simulator) Secrets() []string { return s.secrets.all() }
+
+// Leaks returns what has arrived so far that should not have been sent.
+func (s *Simulator) Leaks() Leaks { return s.leaks.count() }

@@ -1,0 +1,366 @@
+package simulator_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+func TestEveryHostIsServedOverTLSUnderItsOwnName(t *testing.T) {
+	sim, client := start(t, simulator.WithHosts("crm.example.test"))
+	for _, host := range []string{
+		"api.sendpulse.com", "pulsedive.com",
+		"app.pendo.io", "us1.app.pendo.io", "app.eu.pendo.io", "app.jpn.pendo.io", "app.au.pendo.io",
+		"api.in.spotdraft.com", "api.us.spotdraft.com", "api.me.spotdraft.com", "api.eu.spotdraft.com",
+		"api.spotdraft.com", "127.0.0.1", "localhost", simulator.ExampleHost, "crm.example.test",
+	} {
+		t.Run(host, func(t *testing.T) {
+			response := do(t, client, get("https://"+host+"/no-such-path", nil))
+			if response.status != http.StatusNotFound {
+				t.Errorf("status = %d, want the simulator's 404", response.status)
+			}
+		})
+	}
+	_, err := send(client, get("https://other.example.test/", nil))
+	if _, ok := errors.AsType[x509.HostnameError](err); !ok {
+		t.Errorf("a host that is not in the certificate: error = %v, want a HostnameError", err)
+	}
+	_, err = send(&http.Client{Transport: &http.Transport{}}, get("https://"+sim.Addr()+"/", nil))
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
+		t.Errorf("a client without the authority: error = %v, want an UnknownAuthorityError", err)
+	}
+}
+
+func TestCertificatePEMIsTheAuthority(t *testing.T) {
+	sim, _ := start(t)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(sim.CertificatePEM()) || !pool.Equal(sim.CAPool()) {
+		t.Error("CertificatePEM does not hold what CAPool trusts")
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	sim, _ := start(t)
+	transport := sim.Transport()
+	transport.ForceAttemptHTTP2 = true
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &http.Client{Transport: transport}
+	if response := do(t, client, get(userInfo, bearer(sim.SendPulse.APIKey()))); response.proto != "HTTP/2.0" {
+		t.Errorf("protocol = %s, want HTTP/2.0", response.proto)
+	}
+	sim.SendPulse.FailAPIRequests(simulator.CloseConnection())
+	if _, err := send(client, get(userInfo, nil)); err == nil {
+		t.Error("CloseConnection over HTTP/2: no error")
+	}
+}
+
+func TestHandleAndExpectServeATestsOwnProvider(t *testing.T) {
+	sim, client := start(t)
+	sim.Handle("GET api.example.test/raw", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	api := sim.Expect("GET api.example.test/v1/things", func(r *http.Request) bool {
+		return r.Header.Get("x-key") == "k"
+	})
+	if got := do(t, client, get("https://api.example.test/raw", nil)).status; got != http.StatusTeapot {
+		t.Errorf("Handle: status = %d, want the handler's", got)
+	}
+	if got := do(t, client, get("https://api.example.test/v1/things", header("x-key", "k"))).status; got != 200 {
+		t.Errorf("Expect, recognised: status = %d, want 200", got)
+	}
+	if got := do(t, client, get("https://api.example.test/v1/things", nil)).status; got != 401 {
+		t.Errorf("Expect, not recognised: status = %d, want 401", got)
+	}
+	if api.APIRequests() != 2 || api.RecognisedRequests() != 1 {
+		t.Errorf("requests = %d, recognised = %d, want 2 and 1", api.APIRequests(), api.RecognisedRequests())
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	for name, client := range clients() {
+		t.Run(name, func(t *testing.T) {
+			sim, client := client(t)
+			request := get(userInfo, bearer(sim.SendPulse.APIKey()))
+			do(t, client, request)
+			reconnect := sim.Disconnect()
+			// A pooled connection may be used before its end is noticed.
+			for range 2 {
+				_, err := send(client, request)
+				if err == nil {
+					t.Fatal("a request got through")
+				}
+				if errors.Is(err, syscall.ECONNREFUSED) {
+					break
+				}
+			}
+			if _, err := send(client, request); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("error = %v, want a refused connection", err)
+			}
+			reconnect()
+			reconnect()
+			if got := do(t, client, request).status; got != http.StatusOK {
+				t.Errorf("after reconnecting: status = %d, want 200", got)
+			}
+			if got := sim.SendPulse.APIRequests(); got != 2 {
+				t.Errorf("%d requests arrived, want the 2 outside the outage", got)
+			}
+		})
+	}
+}
+
+func TestCloseEndsWhatHangs(t *testing.T) {
+	for name, client := range clients() {
+		t.Run(name, func(t *testing.T) {
+			sim, client := client(t)
+			sim.SendPulse.FailTokenRequests(simulator.Hang())
+			failed := make(chan error, 1)
+			go func() {
+				_, err := send(client, tokenRequest(sim.SendPulse.Client()))
+				failed <- err
+			}()
+			await(t, sim.SendPulse.TokenEndpoint, 1)
+			for range 2 {
+				if err := sim.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			}
+			if err := <-failed; err == nil {
+				t.Error("the request that hung was answered")
+			}
+		})
+	}
+}
+
+func TestInProcessKeepsToTheClockOfABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := simulator.New(simulator.InProcess())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = sim.Close() }()
+		client := &http.Client{Transport: sim.RoundTripper()}
+		token := obtain(t, client, sim.SendPulse.Client())
+
+		pass(simulator.DefaultTokenLifetime - 1)
+		if got := do(t, client, get(userInfo, bearer(token))).status; got != http.StatusOK {
+			t.Errorf("shortly before the token expires: status = %d, want 200", got)
+		}
+		pass(1)
+		if got := do(t, client, get(userInfo, bearer(token))).status; got != http.StatusUnauthorized {
+			t.Errorf("when the token has expired: status = %d, want 401", got)
+		}
+
+		sim.SendPulse.FailTokenRequests(simulator.Hang())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = send(client, tokenRequest(sim.SendPulse.Client()).WithContext(ctx))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an endpoint that hangs: error = %v, want that of the deadline", err)
+		}
+		if _, err := send(&http.Client{Transport: sim.Transport()}, get(userInfo, nil)); err == nil {
+			t.Error("Transport works although the simulator does not listen")
+		}
+		if sim.Addr() != "" {
+			t.Errorf("Addr = %q, want none", sim.Addr())
+		}
+	})
+}
+
+// pass lets time pass in a bubble.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a synctest bubble it takes no time
+}
+
+func TestInProcessRefusesHTTP(t *testing.T) {
+	sim, _ := start(t, simulator.InProcess())
+	_, err := send(&http.Client{Transport: sim.RoundTripper()}, get("http://api.sendpulse.com/user/info", nil))
+	if err == nil {
+		t.Error("an http URL was served")
+	}
+}
+
+func TestSecretsAreKnownAndDifferentForEachSimulator(t *testing.T) {
+	first, client := start(t)
+	second, _ := start(t)
+	token := obtain(t, client, first.SendPulse.Client())
+	old := first.SendPulse.Client().Secret
+	want := []string{
+		old, first.SendPulse.APIKey(), first.Pulsedive.Key(), first.Pendo.Key(),
+		first.SpotDraft.Client().Secret, token, first.SendPulse.RotateClientSecret().Secret,
+	}
+	known := strings.Join(first.Secrets(), "\n")
+	others := strings.Join(second.Secrets(), "\n")
+	for i, secret := range want {
+		if !strings.Contains(known, secret) {
+			t.Errorf("Secrets lacks number %d", i)
+		}
+		if strings.Contains(others, secret) {
+			t.Errorf("two simulators share secret number %d", i)
+		}
+	}
+}
+
+// start returns a running simulator and a client of it that follows no redirect.
+func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *http.Client) {
+	t.Helper()
+	sim, err := simulator.New(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	transport := sim.Transport()
+	t.Cleanup(transport.CloseIdleConnections)
+	return sim, &http.Client{Transport: transport, CheckRedirect: keepRedirect}
+}
+
+func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// clients are both ways to a simulator, which differ in nothing that a test may see.
+func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
+	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
+		"over TLS": func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },
+		"in process": func(t *testing.T) (*simulator.Simulator, *http.Client) {
+			sim, _ := start(t, simulator.InProcess())
+			return sim, &http.Client{Transport: sim.RoundTripper(), CheckRedirect: keepRedirect}
+		},
+	}
+}
+
+const (
+	userInfo     = "https://api.sendpulse.com/user/info"
+	sendPulseURL = "https://api.sendpulse.com/oauth/access_token"
+
+	// A token endpoint of a test's own.
+	examplePattern = "POST api.example.test/oauth/token"
+	exampleTokens  = "https://api.example.test/oauth/token"
+)
+
+// response is what a test looks at.
+type response struct {
+	status int
+	proto  string
+	header http.Header
+	body   string
+}
+
+// send sends a request and reads the whole response. Errors of both come out alike.
+func send(client *http.Client, r *http.Request) (response, error) {
+	got, err := client.Do(r.Clone(r.Context()))
+	if err != nil {
+		return response{}, err
+	}
+	defer func() { _ = got.Body.Close() }()
+	body, err := io.ReadAll(got.Body)
+	return response{got.StatusCode, got.Proto, got.Header, string(body)}, err
+}
+
+func do(t *testing.T, client *http.Client, r *http.Request) response {
+	t.Helper()
+	got, err := send(client, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func get(address string, header http.Header) *http.Request {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, nil)
+	if err != nil {
+		panic(err)
+	}
+	if header != nil {
+		r.Header = header
+	}
+	return r
+}
+
+func post(address, contentType, body string) *http.Request {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address, strings.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	r.Header.Set("Content-Type", contentType)
+	return r
+}
+
+func postJSON(address string, parameters map[string]any) *http.Request {
+	body, err := json.Marshal(parameters)
+	if err != nil {
+		panic(err)
+	}
+	return post(address, "application/json", string(body))
+}
+
+func postForm(parameters url.Values) *http.Request {
+	return post(exampleTokens, "application/x-www-form-urlencoded", parameters.Encode())
+}
+
+func header(namesAndValues ...string) http.Header {
+	made := make(http.Header)
+	for i := 0; i < len(namesAndValues); i += 2 {
+		made.Add(namesAndValues[i], namesAndValues[i+1])
+	}
+	return made
+}
+
+func bearer(token string) http.Header { return header("Authorization", "Bearer "+token) }
+
+// tokenRequest is SendPulse's, as documented.
+func tokenRequest(client simulator.Client) *http.Request {
+	return postJSON(sendPulseURL, map[string]any{
+		"grant_type": "client_credentials", "client_id": client.ID, "client_secret": client.Secret,
+	})
+}
+
+// obtain returns a token of SendPulse's.
+func obtain(t *testing.T, client *http.Client, account simulator.Client) string {
+	t.Helper()
+	got := do(t, client, tokenRequest(account))
+	token, _ := object(t, got)["access_token"].(string)
+	if got.status != http.StatusOK || token == "" {
+		t.Fatalf("no token: status %d", got.status)
+	}
+	return token
+}
+
+func object(t *testing.T, r response) map[string]any {
+	t.Helper()
+	var decoded map[string]any
+	if err := json.Unmarshal([]byte(r.body), &decoded); err != nil {
+		t.Fatalf("the body is no JSON object: %v", err)
+	}
+	return decoded
+}
+
+// expect compares a response with a status and a JSON object.
+func expect(t *testing.T, got response, status int, body map[string]any) {
+	t.Helper()
+	if got.status != status {
+		t.Errorf("status = %d, want %d", got.status, status)
+	}
+	if diff := cmp.Diff(body, object(t, got)); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+}
+
+func await(t *testing.T, endpoint *simulator.TokenEndpoint, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := endpoint.AwaitTokenRequests(ctx, n); err != nil {
+		t.Fatal(err)
+	}
+}

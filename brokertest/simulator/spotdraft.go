@@ -1,0 +1,67 @@
+package simulator
+
+import "net/http"
+
+const spotDraftPath = "/api/v2.1/public/contract_types"
+
+func spotDraftHosts() []string {
+	return []string{
+		"api.in.spotdraft.com", "api.us.spotdraft.com", "api.me.spotdraft.com", "api.eu.spotdraft.com",
+		"api.spotdraft.com",
+	}
+}
+
+// SpotDraft is SpotDraft's API on its regional hosts, api.in.spotdraft.com,
+// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and
+// api.spotdraft.com: one call,
+//
+//	GET /api/v2.1/public/contract_types/
+//
+// with the headers client-id, client-secret and, optionally, user-email. It answers
+// 200 to the account, on every host; 401 to a missing client and, since no answer to
+// it is documented, to a wrong one; and 403 to a user-email that is not of an active
+// member. Without the slash at its end the path answers 302 to the one with it, and
+// [Leaks] counts the secrets that follow.
+type SpotDraft struct {
+	*API
+
+	client Client
+	email  string
+}
+
+func newSpotDraft(s *Simulator) *SpotDraft {
+	p := &SpotDraft{API: new(API), client: newClient(), email: "member-" + randomHex(4) + "@example.test"}
+	s.secrets.keep(p.client.Secret)
+	contractTypes := p.handler(p.contractTypes)
+	for _, host := range spotDraftHosts() {
+		slashed := spotDraftPath + "/"
+		redirect := answer{status: http.StatusFound}.with("Location", slashed+"?"+redirectMark+"=1")
+		s.Handle("GET "+host+spotDraftPath, redirect)
+		s.Handle("GET "+host+slashed+"{$}", contractTypes)
+	}
+	return p
+}
+
+// Client returns the account's client.
+func (p *SpotDraft) Client() Client { return p.client }
+
+// UserEmail returns the address of an active member of the account's workspace, the
+// only one.
+func (p *SpotDraft) UserEmail() string { return p.email }
+
+func (p *SpotDraft) contractTypes(r *http.Request) (answer, bool) {
+	client := Client{ID: only(r.Header.Values("client-id")), Secret: only(r.Header.Values("client-secret"))}
+	emails := r.Header.Values("user-email")
+	switch {
+	case client != p.client:
+		return spotDraftError(http.StatusUnauthorized, "Authentication credentials were not provided."), false
+	case len(emails) > 0 && only(emails) != p.email:
+		return spotDraftError(http.StatusForbidden, "You do not have permission to perform this action."), false
+	default:
+		return jsonAnswer(http.StatusOK, fields{"results": []string{}}), true
+	}
+}
+
+func spotDraftError(status int, detail string) answer {
+	return jsonAnswer(status, fields{"detail": detail})
+}

@@ -1,0 +1,145 @@
+package simulator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"sync"
+)
+
+// BodyFormat is how a token request's parameters are written.
+type BodyFormat int
+
+// The formats. The request's Content-Type says which one it uses.
+const (
+	AnyBody  BodyFormat = iota // JSON or a form
+	JSONBody                   // application/json: an object of strings
+	FormBody                   // application/x-www-form-urlencoded
+)
+
+// ClientAuthentication is where a token request carries the client.
+type ClientAuthentication int
+
+const (
+	// InRequestBody expects the parameters client_id and client_secret.
+	InRequestBody ClientAuthentication = iota
+	// Basic expects HTTP Basic, with ID and secret form-urlencoded before they are
+	// put together, as RFC 6749 §2.3.1 has it.
+	Basic
+)
+
+// TokenRules are what a token endpoint demands of a request. The zero value takes JSON
+// or a form, with the client in it.
+type TokenRules struct {
+	Body                 BodyFormat
+	ClientAuthentication ClientAuthentication
+	// Parameters must be in the body with these values, such as scope or audience.
+	Parameters map[string]string
+}
+
+// clientIDKey is the context key under which a Failure finds whose request it is.
+type clientIDKey struct{}
+
+// tokenRequest is a token request as read. What cannot be read is empty.
+type tokenRequest struct {
+	client     Client
+	parameters map[string]string
+	err        error // why the body cannot be read
+}
+
+// serve answers a token request. Unless a failure is in force, how the request fares
+// is decided before anybody is told that it has arrived, so that what a test does
+// after awaiting it comes too late to change the answer.
+func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
+	request := e.read(r)
+	failure := e.failures.take()
+	genuine := sync.OnceValue(func() answer { return e.decide(request) })
+	if failure == nil {
+		genuine()
+	}
+	held := &heldWriter{ResponseWriter: w, gone: r.Context().Done(), released: e.arrivals.add(request.client.ID)}
+	defer held.wait()
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { genuine().ServeHTTP(w, r) })
+	ctx := context.WithValue(r.Context(), clientIDKey{}, request.client.ID)
+	failure.wrap(next).ServeHTTP(held, r.WithContext(ctx))
+}
+
+// decide answers a request as RFC 6749 §5 has it.
+func (e *TokenEndpoint) decide(request tokenRequest) answer {
+	switch {
+	case request.err != nil:
+		return e.refusal(http.StatusBadRequest, "invalid_request", request.err.Error())
+	case !e.knows(request.client):
+		return e.refusal(http.StatusUnauthorized, "invalid_client", "Client authentication failed")
+	case request.parameters["grant_type"] != "client_credentials":
+		return e.refusal(http.StatusBadRequest, "unsupported_grant_type", "the grant type is not client_credentials")
+	}
+	for name, value := range e.rules.Parameters {
+		if request.parameters[name] != value {
+			return e.refusal(http.StatusBadRequest, "invalid_request", "check the parameter "+name)
+		}
+	}
+	return e.issue(request.client.ID)
+}
+
+func (e *TokenEndpoint) refusal(status int, code, description string) answer {
+	body := fields{"error": code, "error_description": description}
+	if e.passport {
+		body["message"] = description
+	}
+	refusal := jsonAnswer(status, body)
+	if status == http.StatusUnauthorized && e.rules.ClientAuthentication == Basic {
+		return refusal.with("WWW-Authenticate", `Basic realm="simulator"`)
+	}
+	return refusal
+}
+
+// read reads a request and leaves its body to be read again.
+func (e *TokenEndpoint) read(r *http.Request) tokenRequest {
+	var request tokenRequest
+	request.parameters, request.err = e.readBody(r)
+	if e.rules.ClientAuthentication == Basic {
+		id, secret, _ := r.BasicAuth()
+		request.client.ID, _ = url.QueryUnescape(id)
+		request.client.Secret, _ = url.QueryUnescape(secret)
+	} else {
+		request.client = Client{ID: request.parameters["client_id"], Secret: request.parameters["client_secret"]}
+	}
+	return request
+}
+
+func (e *TokenEndpoint) readBody(r *http.Request) (map[string]string, error) {
+	body := peekBody(r)
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case mediaType == "application/json" && e.rules.Body != FormBody:
+		var parameters map[string]string
+		if json.Unmarshal(body, &parameters) != nil {
+			return nil, errors.New("the body is not a JSON object of strings")
+		}
+		return parameters, nil
+	case mediaType == "application/x-www-form-urlencoded" && e.rules.Body != JSONBody:
+		return readForm(string(body))
+	default:
+		return nil, errors.New("the content type is not supported")
+	}
+}
+
+// readForm reads a form in which each parameter occurs once.
+func readForm(body string) (map[string]string, error) {
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		return nil, errors.New("the body is not a form")
+	}
+	parameters := make(map[string]string, len(form))
+	for name, values := range form {
+		if len(values) != 1 {
+			return nil, errors.New("a parameter occurs more than once")
+		}
+		parameters[name] = values[0]
+	}
+	return parameters, nil
+}

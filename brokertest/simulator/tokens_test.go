@@ -1,0 +1,243 @@
+package simulator_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+func TestTokenAnswer(t *testing.T) {
+	sim, client := start(t)
+	got := do(t, client, tokenRequest(sim.SendPulse.Client()))
+	body := object(t, got)
+	token, _ := body["access_token"].(string)
+	delete(body, "access_token")
+	got.body = `{"token_type":"Bearer","expires_in":3600}`
+	expect(t, got, 200, body)
+
+	if parts := strings.Split(token, "."); len(parts) != 3 || len(token) < 800 || len(token) > 1300 {
+		t.Errorf("a token of %d bytes in %d parts, want a JWT of about 1 KB", len(token), len(parts))
+	}
+	header, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
+	if want := `{"alg":"RS256","typ":"JWT"}`; string(header) != want {
+		t.Errorf("the token's header is %s, want %s", header, want)
+	}
+	if again := obtain(t, client, sim.SendPulse.Client()); again == token {
+		t.Error("two requests yielded the same token")
+	}
+}
+
+func TestTokenRequestFormats(t *testing.T) {
+	good := url.Values{"grant_type": {"client_credentials"}, "client_id": {"id"}, "client_secret": {"s"}}
+	asJSON := func(form url.Values) *http.Request {
+		parameters := make(map[string]any)
+		for name, values := range form {
+			parameters[name] = values[0]
+		}
+		return postJSON(exampleTokens, parameters)
+	}
+	with := func(name string, values ...string) url.Values {
+		changed := url.Values{name: values}
+		for name, values := range good {
+			if !changed.Has(name) {
+				changed[name] = values
+			}
+		}
+		return changed
+	}
+	form, json := simulator.TokenRules{Body: simulator.FormBody}, simulator.TokenRules{Body: simulator.JSONBody}
+	scoped := simulator.TokenRules{Parameters: map[string]string{"scope": "read write"}}
+	for name, test := range map[string]struct {
+		rules   simulator.TokenRules
+		request *http.Request
+		error   string
+	}{
+		"JSON where either will do": {simulator.TokenRules{}, asJSON(good), ""},
+		"form where either will do": {simulator.TokenRules{}, postForm(good), ""},
+		"form for a form":           {form, postForm(good), ""},
+		"JSON for a form":           {form, asJSON(good), "invalid_request"},
+		"JSON for JSON":             {json, asJSON(good), ""},
+		"form for JSON":             {json, postForm(good), "invalid_request"},
+		"JSON that is cut":          {json, post(exampleTokens, "application/json", `{"grant_type":`), "invalid_request"},
+		"no strings":                {json, post(exampleTokens, "application/json", `{"client_id":1}`), "invalid_request"},
+		"a form that is none":       {form, post(exampleTokens, "application/x-www-form-urlencoded", "%"), "invalid_request"},
+		"a parameter twice":         {form, postForm(with("client_id", "id", "id")), "invalid_request"},
+		"another grant":             {form, postForm(with("grant_type", "password")), "unsupported_grant_type"},
+		"an unknown client":         {form, postForm(with("client_id", "other")), "invalid_client"},
+		"a wrong secret":            {form, postForm(with("client_secret", "other")), "invalid_client"},
+		"the scope":                 {scoped, postForm(with("scope", "read write")), ""},
+		"no scope":                  {scoped, postForm(good), "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim, client := start(t)
+			endpoint := sim.HandleTokens(examplePattern, test.rules)
+			endpoint.AddClient(simulator.Client{ID: "id", Secret: "s"})
+			got := do(t, client, test.request)
+			want := map[string]int{"": 200, "invalid_client": 401}[test.error]
+			if want == 0 {
+				want = 400
+			}
+			code, _ := object(t, got)["error"].(string)
+			if got.status != want || code != test.error {
+				t.Errorf("%d %q, want %d %q", got.status, code, want, test.error)
+			}
+		})
+	}
+}
+
+func TestBasicClientAuthenticationIsFormEncodedFirst(t *testing.T) {
+	sim, client := start(t)
+	endpoint := sim.HandleTokens(examplePattern,
+		simulator.TokenRules{Body: simulator.FormBody, ClientAuthentication: simulator.Basic})
+	account := endpoint.AddClient(simulator.Client{ID: "a:b c", Secret: "100%+/é"})
+	api := sim.Expect("GET api.example.test/me", endpoint.Accepts)
+
+	request := postForm(url.Values{"grant_type": {"client_credentials"}})
+	request.SetBasicAuth(account.ID, account.Secret)
+	got := do(t, client, request)
+	if got.status != 401 || got.header.Get("WWW-Authenticate") == "" {
+		t.Errorf("not encoded: status = %d, WWW-Authenticate = %q, want 401 and one",
+			got.status, got.header.Get("WWW-Authenticate"))
+	}
+	request = postForm(url.Values{"grant_type": {"client_credentials"}})
+	request.SetBasicAuth(url.QueryEscape(account.ID), url.QueryEscape(account.Secret))
+	got = do(t, client, request)
+	token, _ := object(t, got)["access_token"].(string)
+	if got.status != 200 || endpoint.TokenRequests(account.ID) != 1 {
+		t.Errorf("encoded: status = %d, %d requests, want 200 and 1", got.status, endpoint.TokenRequests(account.ID))
+	}
+	do(t, client, get("https://api.example.test/me", bearer(token)))
+	if api.RecognisedRequests() != 1 {
+		t.Error("the API does not know the token")
+	}
+}
+
+func TestTokensExpire(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	sim, client := start(t, simulator.WithClock(clock))
+	sim.SendPulse.SetTokenLifetime(5 * time.Minute)
+	got := do(t, client, tokenRequest(sim.SendPulse.Client()))
+	if lifetime := object(t, got)["expires_in"]; lifetime != 300.0 {
+		t.Errorf("expires_in = %v, want 300", lifetime)
+	}
+	token := bearer(object(t, got)["access_token"].(string))
+	clock.Advance(5*time.Minute - 1)
+	if got := do(t, client, get(userInfo, token)).status; got != 200 {
+		t.Errorf("before its end: status = %d, want 200", got)
+	}
+	clock.Advance(1)
+	if got := do(t, client, get(userInfo, token)).status; got != 401 {
+		t.Errorf("at its end: status = %d, want 401", got)
+	}
+}
+
+func TestANewTokenKeepsOrEndsThePreviousOne(t *testing.T) {
+	sim, client := start(t)
+	other := sim.SendPulse.AddClient(simulator.Client{})
+	accepted := func(token string) bool {
+		return do(t, client, get(userInfo, bearer(token))).status == http.StatusOK
+	}
+	first := obtain(t, client, sim.SendPulse.Client())
+	others := obtain(t, client, other)
+	second := obtain(t, client, sim.SendPulse.Client())
+	if !accepted(first) || !accepted(second) {
+		t.Error("by default, a new token ends the previous one")
+	}
+	sim.SendPulse.SetEndsPreviousToken(true)
+	third := obtain(t, client, sim.SendPulse.Client())
+	if accepted(first) || accepted(second) || !accepted(third) || !accepted(others) {
+		t.Error("not exactly the client's previous tokens were ended")
+	}
+}
+
+func TestASecretIsReplacedAndAClientRemoved(t *testing.T) {
+	sim, client := start(t)
+	old := sim.SendPulse.AddClient(simulator.Client{})
+	renewed := sim.SendPulse.AddClient(simulator.Client{ID: old.ID})
+	if got := do(t, client, tokenRequest(old)).status; got != 401 {
+		t.Errorf("the old secret: status = %d, want 401", got)
+	}
+	obtain(t, client, renewed)
+	sim.SendPulse.RemoveClient(old.ID)
+	if got := do(t, client, tokenRequest(renewed)).status; got != 401 {
+		t.Errorf("a removed client: status = %d, want 401", got)
+	}
+	if got := sim.SendPulse.TokenRequests(old.ID); got != 3 {
+		t.Errorf("%d requests of the client, want 3", got)
+	}
+	if got := sim.SendPulse.TokenRequests(sim.SendPulse.Client().ID); got != 0 {
+		t.Errorf("%d requests of another client, want 0", got)
+	}
+}
+
+func TestHoldTokenAnswers(t *testing.T) {
+	sim, client := start(t)
+	release := sim.SendPulse.HoldTokenAnswers()
+	answers := make(chan response, 3)
+	for range cap(answers) {
+		go func() {
+			got, err := send(client, tokenRequest(sim.SendPulse.Client()))
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- got
+		}()
+	}
+	await(t, sim.SendPulse.TokenEndpoint, cap(answers))
+	select {
+	case <-answers:
+		t.Error("an answer went out while it was held")
+	default:
+	}
+	sim.SendPulse.RevokeTokens() // of those under way too
+	sim.SendPulse.FailTokenRequests(simulator.EmptyBody())
+	release()
+	release()
+	for range cap(answers) {
+		got := <-answers
+		token, _ := object(t, got)["access_token"].(string)
+		if got.status != 200 || do(t, client, get(userInfo, bearer(token))).status != 401 {
+			t.Error("what a test did after the arrival did not meet the token, or changed the answer")
+		}
+	}
+	sim.SendPulse.RestoreTokenRequests()
+	obtain(t, client, sim.SendPulse.Client()) // no longer held
+	if got := sim.SendPulse.TotalTokenRequests(); got != 4 {
+		t.Errorf("%d token requests in all, want 4", got)
+	}
+}
+
+func TestAClientThatGivesUpIsNotHeld(t *testing.T) {
+	sim, client := start(t)
+	release := sim.SendPulse.HoldTokenAnswers()
+	defer release()
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := send(client, tokenRequest(sim.SendPulse.Client()).WithContext(ctx))
+		failed <- err
+	}()
+	await(t, sim.SendPulse.TokenEndpoint, 1)
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want that of the client's context", err)
+	}
+}
+
+func TestAwaitTokenRequestsEndsWithItsContext(t *testing.T) {
+	sim, _ := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := sim.SendPulse.AwaitTokenRequests(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want that of the context", err)
+	}
+}

@@ -1,0 +1,72 @@
+package simulator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// Addr returns the address on which the simulator listens: 127.0.0.1 and a port. It
+// is empty for a simulator made with [InProcess].
+func (s *Simulator) Addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// Transport returns a new transport that connects to the simulator whatever host a
+// request names, and trusts the simulator's certificate alone. It uses no proxy, and
+// HTTP/1.1 unless ForceAttemptHTTP2 is set. With [InProcess] its requests fail.
+func (s *Simulator) Transport() *http.Transport {
+	var dialer net.Dialer
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			if s.listener == nil {
+				return nil, errors.New("simulator: made with InProcess, it does not listen")
+			}
+			if !s.reachable() {
+				return nil, errRefused()
+			}
+			return dialer.DialContext(ctx, network, s.Addr())
+		},
+		TLSClientConfig: &tls.Config{RootCAs: s.CAPool(), MinVersion: tls.VersionTLS12},
+	}
+}
+
+// Disconnect makes the simulator unreachable until reconnect is called.
+// [Simulator.Transport] and [Simulator.RoundTripper] report a refused connection.
+// Idle connections are closed; a request that arrives all the same, on a connection
+// made earlier or otherwise, gets no answer. What had arrived before goes on.
+func (s *Simulator) Disconnect() (reconnect func()) {
+	s.disconnected.Add(1)
+	s.keepAlives(false)
+	return sync.OnceFunc(func() {
+		if s.disconnected.Add(-1) == 0 {
+			s.keepAlives(true)
+		}
+	})
+}
+
+// keepAlives says whether connections may outlive a request. Turning it off closes
+// the idle ones.
+func (s *Simulator) keepAlives(enabled bool) {
+	if s.server != nil {
+		s.server.SetKeepAlivesEnabled(enabled)
+	}
+}
+
+// reachable says whether the simulator runs and is connected.
+func (s *Simulator) reachable() bool {
+	return s.disconnected.Load() == 0 && s.stopped.Err() == nil
+}
+
+// errRefused is the error of a dialer to a port on which nobody listens.
+func errRefused() error {
+	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}

@@ -1,0 +1,97 @@
+// Package client helps Go services to use what the broker hands out. It imports the
+// generated stubs and the standard library alone.
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// ErrHostNotAllowed says that a request goes somewhere that the material must not be
+// sent to.
+var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
+
+// Apply puts the decoration on the request. Each header and each query parameter
+// replaces what the request has under that name; the other parameters stay as they
+// are. On an error the request is unchanged.
+//
+// It refuses a request whose host is none of the decoration's allowed hosts, and one
+// that is not https, but to a literal loopback address. The error then is
+// ErrHostNotAllowed.
+//
+// An http.Client that follows redirects carries most headers to wherever they point.
+// Set its CheckRedirect to return http.ErrUseLastResponse.
+func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
+	if err := checkHost(request.URL, decoration.GetAllowedHosts()); err != nil {
+		return err
+	}
+	if request.Header == nil {
+		request.Header = http.Header{}
+	}
+	for _, header := range decoration.GetHeaders() {
+		for name := range request.Header {
+			if strings.EqualFold(name, header.GetName()) {
+				delete(request.Header, name)
+			}
+		}
+		request.Header.Set(header.GetName(), header.GetValue())
+	}
+	for _, param := range decoration.GetQueryParams() {
+		request.URL.RawQuery = replaceParam(request.URL.RawQuery, param.GetName(), param.GetValue())
+	}
+	return nil
+}
+
+func checkHost(target *url.URL, allowed []string) error {
+	host := strings.ToLower(target.Hostname())
+	port := target.Port()
+	switch {
+	case target.Scheme == "https" && port == "":
+		port = "443"
+	case target.Scheme == "http" && port == "":
+		port = "80"
+	}
+	if target.Scheme != "https" && (target.Scheme != "http" || !isLoopback(host)) {
+		return fmt.Errorf("%w: %s is not https", ErrHostNotAllowed, host)
+	}
+	fits := slices.ContainsFunc(allowed, func(entry string) bool { return sameHost(entry, host, port) })
+	if !fits {
+		return fmt.Errorf("%w: %s port %s is none of %s", ErrHostNotAllowed, host, port, strings.Join(allowed, ", "))
+	}
+	return nil
+}
+
+// sameHost compares an entry of allowed_hosts, which without a port means port 443.
+func sameHost(entry, host, port string) bool {
+	entryHost, entryPort, err := net.SplitHostPort(entry)
+	if err != nil {
+		entryHost, entryPort = strings.Trim(entry, "[]"), "443"
+	}
+	return entryHost == host && entryPort == port
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+// replaceParam sets one parameter of a raw query and leaves the others, their order and
+// their encoding as they are.
+func replaceParam(rawQuery, name, value string) string {
+	pairs := strings.FieldsFunc(rawQuery, func(r rune) bool { return r == '&' })
+	pairs = slices.DeleteFunc(pairs, func(pair string) bool {
+		key, _, _ := strings.Cut(pair, "=")
+		unescaped, err := url.QueryUnescape(key)
+		return err == nil && unescaped == name
+	})
+	pairs = append(pairs, url.QueryEscape(name)+"="+url.QueryEscape(value))
+	return strings.Join(pairs, "&")
+}

@@ -1,0 +1,84 @@
+package client_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/client"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+func newDecoration() *authmaterialv1.AuthDecoration {
+	return &authmaterialv1.AuthDecoration{
+		Headers:      []*authmaterialv1.Header{{Name: "x-api-key", Value: "k 1"}},
+		QueryParams:  []*authmaterialv1.QueryParam{{Name: "key", Value: "a b&c=d"}},
+		AllowedHosts: []string{"api.example.test", "api.example.test:8443", "127.0.0.1:8080", "[::1]:8080"},
+	}
+}
+
+func newRequest(t *testing.T, url string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
+
+func TestApplyReplacesHeadersAndParameters(t *testing.T) {
+	request := newRequest(t, "https://api.example.test/v1?z=1&key=old&a=%20x&k%65y=older&flag")
+	request.Header.Set("X-Api-Key", "old")
+	request.Header["x-api-KEY"] = []string{"older"}
+	request.Header.Set("Accept", "text/plain")
+	if err := client.Apply(request, newDecoration()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "z=1&a=%20x&flag&key=a+b%26c%3Dd"; request.URL.RawQuery != want {
+		t.Errorf("the query is %q, want %q", request.URL.RawQuery, want)
+	}
+	if len(request.Header) != 2 || request.Header.Get("x-api-key") != "k 1" || request.Header.Get("Accept") != "text/plain" {
+		t.Error("the headers are not: the decoration's, once, and the others")
+	}
+}
+
+func TestApplyToARequestWithNothing(t *testing.T) {
+	request := newRequest(t, "https://api.example.test")
+	request.Header = nil
+	if err := client.Apply(request, newDecoration()); err != nil {
+		t.Fatal(err)
+	}
+	if request.URL.RawQuery != "key=a+b%26c%3Dd" || request.Header.Get("x-api-key") != "k 1" {
+		t.Error("the decoration is not on the request")
+	}
+}
+
+func TestApplySendsToAllowedHostsAlone(t *testing.T) {
+	for url, allowed := range map[string]bool{
+		"https://api.example.test/":           true,
+		"https://API.Example.test/":           true,
+		"https://api.example.test:443/":       true,
+		"https://api.example.test:8443/":      true,
+		"http://127.0.0.1:8080/":              true,
+		"http://[::1]:8080/":                  true,
+		"https://api.example.test:444/":       false,
+		"http://api.example.test/":            false,
+		"http://api.example.test:443/":        false,
+		"ftp://127.0.0.1:8080/":               false,
+		"https://evil.test/":                  false,
+		"https://api.example.test.evil.test/": false,
+		"https://evil.test/api.example.test":  false,
+		"https://api.example.test@evil.test/": false,
+		"https://x.api.example.test/":         false,
+	} {
+		request := newRequest(t, url)
+		err := client.Apply(request, newDecoration())
+		if allowed && err != nil || !allowed && !errors.Is(err, client.ErrHostNotAllowed) {
+			t.Errorf("%s: %v, want allowed: %v", url, err, allowed)
+		}
+		if !allowed && (len(request.Header) > 0 || strings.Contains(request.URL.RawQuery, "key")) {
+			t.Errorf("%s is refused, and the request holds material", url)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+// Package catalog holds providers and their auth methods. They are data: YAML files,
+// four of them embedded here, others in the configuration file. It imports packages
+// expression and strictyaml.
+package catalog
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/authmaterial/broker/internal/expression"
+)
+
+// TokenVariable is the name under which a token method's placements use the token.
+const TokenVariable = "token"
+
+// The fields by which a token method identifies itself to the provider.
+const (
+	ClientIDField     = "client_id"
+	ClientSecretField = "client_secret"
+)
+
+// Provider is a product whose API is called.
+type Provider struct {
+	ID               string
+	DisplayName      string
+	Description      string
+	DocumentationURL string
+	// AllowedHosts are the hosts to which alone the material may be sent: exact, in
+	// lower case, optionally with a port.
+	AllowedHosts []string
+	// AuthMethods has at least one entry.
+	AuthMethods []*AuthMethod
+}
+
+// AuthMethod returns the method with this ID, or nil.
+func (p *Provider) AuthMethod(id string) *AuthMethod {
+	for _, method := range p.AuthMethods {
+		if method.ID == id {
+			return method
+		}
+	}
+	return nil
+}
+
+// AuthMethod is one way in that a provider offers.
+type AuthMethod struct {
+	ID               string
+	DisplayName      string
+	Description      string
+	DocumentationURL string
+	// RejectedStatuses are the HTTP statuses that mean that the material is rejected.
+	RejectedStatuses []int
+	// Fields has at least one entry.
+	Fields []Field
+	// TokenRequest says how to obtain a token. Nil: the method places only fields.
+	TokenRequest *TokenRequest
+	// Headers and QueryParams are where the material goes; together at least one.
+	Headers     []Placement
+	QueryParams []Placement
+}
+
+// Field returns the field with this ID, or nil.
+func (m *AuthMethod) Field(id string) *Field {
+	for i := range m.Fields {
+		if m.Fields[i].ID == id {
+			return &m.Fields[i]
+		}
+	}
+	return nil
+}
+
+// Field is a value that a credential gives.
+type Field struct {
+	ID          string
+	DisplayName string
+	// Description tells an operator where to find the value.
+	Description string
+	Required    bool
+	// Secret says that the value must not be shown.
+	Secret bool
+}
+
+// Placement puts a value into a request.
+type Placement struct {
+	// Name is the header's or the parameter's.
+	Name string
+	// Value is over the method's fields and, for a token method, TokenVariable.
+	Value *expression.Template
+}
+
+// BodyFormat is how the parameters of a token request are written.
+type BodyFormat string
+
+// The formats.
+const (
+	BodyJSON BodyFormat = "JSON"
+	BodyForm BodyFormat = "FORM"
+)
+
+// ClientAuthentication is where a token request carries the client's ID and secret.
+type ClientAuthentication string
+
+// The places; RFC 6749, section 2.3.1, has both.
+const (
+	ClientInRequestBody ClientAuthentication = "REQUEST_BODY"
+	ClientInBasic       ClientAuthentication = "BASIC"
+)
+
+// TokenRequest is how a method obtains a token: OAuth 2.0 client credentials
+// (RFC 6749, section 4.4), in the form that the provider wants.
+type TokenRequest struct {
+	// URL is https, or http on a literal loopback address.
+	URL                  string
+	Body                 BodyFormat
+	ClientAuthentication ClientAuthentication
+	// Parameters are extra ones for the body, over the method's fields.
+	Parameters []Placement
+	// DefaultLifetime holds when the answer has no usable expires_in. 1 s to 24 h.
+	DefaultLifetime time.Duration
+	// EndsPrevious says that a new token ends the one before.
+	EndsPrevious bool
+}
+
+// Catalog is a set of providers. It is not changed once made.
+type Catalog struct {
+	providers map[string]*Provider
+}
+
+// Provider returns the provider with this ID, or nil.
+func (c *Catalog) Provider(id string) *Provider { return c.providers[id] }
+
+// Providers are all of them, in the order of their IDs.
+func (c *Catalog) Providers() []*Provider {
+	providers := make([]*Provider, 0, len(c.providers))
+	for _, id := range slices.Sorted(maps.Keys(c.providers)) {
+		providers = append(providers, c.providers[id])
+	}
+	return providers
+}
+
+// With returns a catalogue in which providers are added to those of c; one with the
+// ID of another replaces it.
+func (c *Catalog) With(providers ...*Provider) *Catalog {
+	all := make(map[string]*Provider, len(c.providers)+len(providers))
+	maps.Copy(all, c.providers)
+	for _, provider := range providers {
+		all[provider.ID] = provider
+	}
+	return &Catalog{providers: all}
+}

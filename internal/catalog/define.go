@@ -1,0 +1,208 @@
+package catalog
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/authmaterial/broker/internal/expression"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// defaultLifetime is what a token lives when neither the answer nor the definition
+// says.
+const defaultLifetime = time.Hour
+
+// Define reads a provider from a definition that was held against ProviderSchema.
+// What else is wrong with it is reported at its place in the document; the provider
+// is usable only when nothing was.
+func Define(definition strictyaml.Value) *Provider {
+	provider := &Provider{
+		ID:               definition.Key("id").Text(),
+		DisplayName:      definition.Key("display_name").Text(),
+		Description:      definition.Key("description").Text(),
+		DocumentationURL: definition.Key("documentation_url").Text(),
+		AllowedHosts:     Hosts(definition.Key("allowed_hosts")),
+	}
+	seen := map[string]bool{}
+	for _, item := range definition.Key("auth_methods").Items() {
+		method := defineMethod(item)
+		if reportRepeated(seen, item.Key("id"), "auth method") {
+			continue
+		}
+		provider.AuthMethods = append(provider.AuthMethods, method)
+	}
+	return provider
+}
+
+// Hosts reads a list of hosts, and reports those that stand twice.
+func Hosts(list strictyaml.Value) []string {
+	var hosts []string
+	for _, item := range list.Items() {
+		if slices.Contains(hosts, item.Text()) {
+			item.Problemf("the host stands twice")
+		}
+		hosts = append(hosts, item.Text())
+	}
+	return hosts
+}
+
+func defineMethod(item strictyaml.Value) *AuthMethod {
+	method := &AuthMethod{
+		ID:               item.Key("id").Text(),
+		DisplayName:      item.Key("display_name").Text(),
+		Description:      item.Key("description").Text(),
+		DocumentationURL: item.Key("documentation_url").Text(),
+		RejectedStatuses: []int{http.StatusUnauthorized},
+		Fields:           defineFields(item.Key("fields")),
+	}
+	if statuses := item.Key("rejected_statuses"); statuses.Exists() {
+		method.RejectedStatuses = nil
+		for _, status := range statuses.Items() {
+			number, _ := status.Int()
+			method.RejectedStatuses = append(method.RejectedStatuses, number)
+		}
+	}
+	request := item.Key("token_request")
+	environment := newEnvironment(item, method.Fields, request.Exists())
+	if environment == nil {
+		return method
+	}
+	if request.Exists() {
+		method.TokenRequest = defineTokenRequest(item, request, method)
+	}
+	method.Headers = definePlacements(item.Key("headers"), environment, checkHeaderName)
+	method.QueryParams = definePlacements(item.Key("query_params"), environment, checkParamName)
+	checkPlacements(item, method)
+	return method
+}
+
+func defineFields(list strictyaml.Value) []Field {
+	var fields []Field
+	seen := map[string]bool{}
+	for _, item := range list.Items() {
+		if reportRepeated(seen, item.Key("id"), "field") {
+			continue
+		}
+		fields = append(fields, Field{
+			ID:          item.Key("id").Text(),
+			DisplayName: item.Key("display_name").Text(),
+			Description: item.Key("description").Text(),
+			Required:    item.Key("required").Bool(),
+			Secret:      item.Key("secret").Bool(),
+		})
+	}
+	return fields
+}
+
+// newEnvironment returns the variables that a method's expressions may use, or nil
+// when a field cannot be one.
+func newEnvironment(method strictyaml.Value, fields []Field, withToken bool) *expression.Environment {
+	var variables []expression.Variable
+	for i, field := range fields {
+		place := method.Key("fields").Items()[i].Key("id")
+		if withToken && field.ID == TokenVariable {
+			place.Problemf("a token method has no field of the name %q: that is the token", TokenVariable)
+			return nil
+		}
+		variable := expression.Variable{Name: field.ID, Optional: !field.Required}
+		if _, err := expression.NewEnvironment(variable); err != nil {
+			if field.ID != "" {
+				place.Problemf("%q is a word of the expression language: use another name", field.ID)
+			}
+			return nil
+		}
+		variables = append(variables, variable)
+	}
+	if withToken {
+		variables = append(variables, expression.Variable{Name: TokenVariable})
+	}
+	environment, err := expression.NewEnvironment(variables...)
+	if err != nil {
+		method.Problemf("the fields cannot be used in expressions")
+		return nil
+	}
+	return environment
+}
+
+// definePlacements reads a list of names and values; check looks at each name.
+func definePlacements(list strictyaml.Value, environment *expression.Environment, check func(strictyaml.Value)) []Placement {
+	var placements []Placement
+	seen := map[string]bool{}
+	for _, item := range list.Items() {
+		name := item.Key("name")
+		check(name)
+		folded := strings.ToLower(name.Text())
+		if name.Text() != "" && seen[folded] {
+			name.Problemf("%q stands twice", name.Text())
+		}
+		seen[folded] = true
+		placements = append(placements, Placement{Name: name.Text(), Value: compile(item.Key("value"), environment)})
+	}
+	return placements
+}
+
+// compile compiles the text at value, and reports what is wrong with it.
+func compile(value strictyaml.Value, environment *expression.Environment) *expression.Template {
+	template, problems := environment.Compile(value.Text())
+	for _, problem := range problems {
+		value.ProblemAtf(problem.Offset, "%s", problem.Message)
+	}
+	return cmp.Or(template, new(expression.Template))
+}
+
+// undecorated are the headers that say where a message ends and to whom it goes.
+var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
+
+func checkHeaderName(name strictyaml.Value) {
+	switch text := name.Text(); {
+	case text == "":
+	case !httpguts.ValidHeaderFieldName(text):
+		name.Problemf("%q is no name of an HTTP header", text)
+	case slices.Contains(undecorated, strings.ToLower(text)):
+		name.Problemf("the header %s cannot be set: it is part of how HTTP itself works", text)
+	}
+}
+
+func checkParamName(name strictyaml.Value) {
+	for _, r := range name.Text() {
+		if r < ' ' || r == 0x7f {
+			name.Problemf("a query parameter's name cannot hold control characters")
+			return
+		}
+	}
+}
+
+// checkPlacements reports a method that places nothing, or fetches a token for
+// nothing.
+func checkPlacements(item strictyaml.Value, method *AuthMethod) {
+	places := slices.Concat(method.Headers, method.QueryParams)
+	if len(places) == 0 {
+		item.Problemf("the method places nothing: give it headers or query_params")
+		return
+	}
+	usesToken := slices.ContainsFunc(places, func(p Placement) bool {
+		return slices.Contains(p.Value.Uses(), TokenVariable)
+	})
+	if method.TokenRequest != nil && !usesToken {
+		item.Key("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
+	}
+}
+
+// reportRepeated reports an ID that was seen before.
+func reportRepeated(seen map[string]bool, id strictyaml.Value, what string) bool {
+	text := id.Text()
+	if text == "" {
+		return false
+	}
+	if seen[text] {
+		id.Problemf("the %s %q stands twice", what, text)
+		return true
+	}
+	seen[text] = true
+	return false
+}

@@ -1,0 +1,90 @@
+// Package config reads the configuration file. It reports everything that is wrong
+// with it at once, each with its place. It imports packages catalog, credentials,
+// secret, strategies and strictyaml.
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// Config is what a file says.
+type Config struct {
+	Listen      Listen
+	Catalog     *catalog.Catalog
+	Credentials *credentials.Set
+	// ReplacedProviders are the IDs of built-in providers that the file replaces.
+	ReplacedProviders []string
+}
+
+// Options say where values come from. The zero value is usable.
+type Options struct {
+	// LookupEnv finds environment variables. Default: os.LookupEnv.
+	LookupEnv func(name string) (value string, found bool)
+}
+
+//go:embed config.schema.json
+var configSchema []byte
+
+const schemaID = "https://authmaterial.invalid/schema/config.json"
+
+var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
+	schemaID:         configSchema,
+	catalog.SchemaID: catalog.ProviderSchema(),
+})
+
+// Load reads the file at path. Relative paths in it are relative to its folder. The
+// error is strictyaml.Problems, or says why the file cannot be read.
+func Load(path string, options Options) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return Parse(path, data, options)
+}
+
+// Parse reads a configuration from data; path is what problems and relative paths
+// refer to.
+func Parse(path string, data []byte, options Options) (*Config, error) {
+	document := strictyaml.Parse(path, data, schema)
+	root := document.Root()
+	config := &Config{Listen: parseListen(root.Key("listen"))}
+	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
+	reader := sourceReader{folder: filepath.Dir(path), lookupEnv: options.LookupEnv}
+	if reader.lookupEnv == nil {
+		reader.lookupEnv = os.LookupEnv
+	}
+	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
+	if err := document.Err(); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+// parseProviders returns the built-in providers with those of the file, and the IDs of
+// the ones that the file replaces.
+func parseProviders(list strictyaml.Value) (all *catalog.Catalog, replaced []string) {
+	all = catalog.Builtin()
+	seen := map[string]bool{}
+	for _, item := range list.Items() {
+		provider := catalog.Define(item)
+		switch id := item.Key("id"); {
+		case provider.ID == "":
+			continue
+		case seen[provider.ID]:
+			id.Problemf("the provider %q stands twice", provider.ID)
+			continue
+		case all.Provider(provider.ID) != nil:
+			replaced = append(replaced, provider.ID)
+		}
+		seen[provider.ID] = true
+		all = all.With(provider)
+	}
+	return all, replaced
+}

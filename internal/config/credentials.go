@@ -1,0 +1,142 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader sourceReader) *credentials.Set {
+	var all []*credentials.Credential
+	seen := map[string]bool{}
+	for _, item := range list.Items() {
+		id := item.Key("id")
+		if seen[id.Text()] && id.Text() != "" {
+			id.Problemf("the credential %q stands twice", id.Text())
+		}
+		seen[id.Text()] = true
+		all = append(all, parseCredential(item, providers, reader))
+	}
+	return credentials.NewSet(all...)
+}
+
+func parseCredential(item strictyaml.Value, providers *catalog.Catalog, reader sourceReader) *credentials.Credential {
+	credential := &credentials.Credential{
+		ID:          item.Key("id").Text(),
+		DisplayName: item.Key("display_name").Text(),
+		Description: item.Key("description").Text(),
+		Labels:      map[string]string{},
+		Disabled:    item.Key("disabled").Bool(),
+		Provider:    findProvider(item.Key("provider"), providers),
+		Values:      map[string]secret.Text{},
+	}
+	for _, label := range item.Key("labels").Entries() {
+		credential.Labels[label.Name] = label.Value.Text()
+	}
+	extraHosts := catalog.Hosts(item.Key("allowed_hosts"))
+	if credential.Provider == nil {
+		return credential
+	}
+	credential.AllowedHosts = slices.Clone(credential.Provider.AllowedHosts)
+	for _, host := range extraHosts {
+		if !slices.Contains(credential.AllowedHosts, host) {
+			credential.AllowedHosts = append(credential.AllowedHosts, host)
+		}
+	}
+	credential.Method = findMethod(item.Key("auth_method"), credential.Provider)
+	if credential.Method == nil {
+		return credential
+	}
+	if parseValues(item, credential, reader) {
+		checkMaterial(item.Key("values"), credential)
+	}
+	return credential
+}
+
+func findProvider(value strictyaml.Value, providers *catalog.Catalog) *catalog.Provider {
+	id := value.Text()
+	if id == "" {
+		return nil // the schema has reported it
+	}
+	provider := providers.Provider(id)
+	if provider == nil {
+		var ids []string
+		for _, known := range providers.Providers() {
+			ids = append(ids, known.ID)
+		}
+		value.Problemf("there is no provider %q; there are: %s", id, strings.Join(ids, ", "))
+	}
+	return provider
+}
+
+func findMethod(value strictyaml.Value, provider *catalog.Provider) *catalog.AuthMethod {
+	id := value.Text()
+	if id == "" {
+		return nil // the schema has reported it
+	}
+	method := provider.AuthMethod(id)
+	if method == nil {
+		var ids []string
+		for _, known := range provider.AuthMethods {
+			ids = append(ids, known.ID)
+		}
+		value.Problemf("provider %q has no auth method %q; it has: %s", provider.ID, id, strings.Join(ids, ", "))
+	}
+	return method
+}
+
+// parseValues reads the fields' values. It says whether all were found.
+func parseValues(item strictyaml.Value, credential *credentials.Credential, reader sourceReader) bool {
+	values := item.Key("values")
+	complete := values.Exists()
+	for _, entry := range values.Entries() {
+		if credential.Method.Field(entry.Name) == nil {
+			entry.Key.Problemf("auth method %q of %s has no field %q; it has: %s",
+				credential.Method.ID, credential.Provider.DisplayName, entry.Name, fieldIDs(credential.Method))
+			continue
+		}
+		value, ok := reader.read(entry.Value)
+		if !ok {
+			complete = false
+			continue
+		}
+		credential.Values[entry.Name] = value
+	}
+	for _, field := range credential.Method.Fields {
+		if field.Required && values.Exists() && !values.Key(field.ID).Exists() {
+			values.Problemf("the required field %q is missing: %s", field.ID, describe(field))
+			complete = false
+		}
+	}
+	return complete
+}
+
+// describe is a field's name and help in one line.
+func describe(field catalog.Field) string {
+	text := strings.TrimSpace(field.DisplayName + ". " + strings.Join(strings.Fields(field.Description), " "))
+	return strings.TrimSuffix(text, ".")
+}
+
+func fieldIDs(method *catalog.AuthMethod) string {
+	var ids []string
+	for _, field := range method.Fields {
+		ids = append(ids, field.ID)
+	}
+	return strings.Join(ids, ", ")
+}
+
+// checkMaterial reports values that cannot become material, each where it comes from.
+func checkMaterial(values strictyaml.Value, credential *credentials.Credential) {
+	for _, problem := range strategies.Check(credential) {
+		place := values
+		if problem.Field != "" {
+			place = values.Key(problem.Field)
+		}
+		place.Problemf("%s", problem.Message)
+	}
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// maxSecretFile is the largest file that a value is read from, in bytes.
+const maxSecretFile = 64 << 10
+
+// sourceReader reads the values that sources name: `{env: NAME}`, `{file: PATH}` or
+// `{value: TEXT}`.
+type sourceReader struct {
+	folder    string
+	lookupEnv func(name string) (string, bool)
+}
+
+// read returns the value, or reports at the source why there is none.
+func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool) {
+	entries := source.Entries()
+	if len(entries) != 1 {
+		return secret.Text{}, false // the schema has reported it
+	}
+	given := entries[0].Value
+	if given.Text() == "" {
+		return secret.Text{}, false // likewise
+	}
+	switch entries[0].Name {
+	case "env":
+		return r.readEnv(given)
+	case "file":
+		return r.readFile(given)
+	case "value":
+		return secret.New(given.Text()), true
+	default:
+		return secret.Text{}, false // likewise
+	}
+}
+
+func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
+	value, found := r.lookupEnv(name.Text())
+	switch {
+	case !found:
+		name.Problemf("the environment variable %s is not set", name.Text())
+	case value == "":
+		name.Problemf("the environment variable %s is empty", name.Text())
+	default:
+		return secret.New(value), true
+	}
+	return secret.Text{}, false
+}
+
+func (r sourceReader) readFile(name strictyaml.Value) (secret.Text, bool) {
+	path := name.Text()
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.folder, path)
+	}
+	text, err := readSmall(path)
+	if err != nil {
+		name.Problemf("the file %s %s", path, err)
+		return secret.Text{}, false
+	}
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	if text == "" {
+		name.Problemf("the file %s is empty", path)
+		return secret.Text{}, false
+	}
+	return secret.New(text), true
+}
+
+// readSmall returns what a file holds. Its errors complete a sentence about the file.
+func readSmall(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", errors.New(reading(err))
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.New("is not a regular file")
+	}
+	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return "", errors.New(reading(err))
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
+	if err != nil {
+		return "", errors.New(reading(err))
+	}
+	if len(data) > maxSecretFile {
+		return "", fmt.Errorf("has more than %d KiB", maxSecretFile>>10)
+	}
+	return string(data), nil
+}
+
+// reading says why a file could not be read.
+func reading(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "may not be read by this user"
+	}
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return "cannot be read: " + failed.Err.Error()
+	}
+	return "cannot be read"
+}

@@ -1,0 +1,101 @@
+package secretfmt
+
+import (
+	"go/types"
+
+	"golang.org/x/tools/go/types/typeutil"
+)
+
+const (
+	// messagesPath is the package of the messages that hold secrets.
+	messagesPath = "github.com/authmaterial/broker/gen/authmaterial/v1"
+
+	// protoPath is the package that declares the interface of all messages.
+	protoPath = "google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// messageIn names the first message that a value of type t can hold: itself, or in
+// what a printer reaches from it. It returns "" if there is none.
+func messageIn(t types.Type) string {
+	if named, ok := types.Unalias(t).(*types.Named); ok && isProtoMessage(named) {
+		return "a proto.Message"
+	}
+	return search(t, new(typeutil.Map))
+}
+
+// search does the work of messageIn. It asks about each type once, so that it ends
+// for types that refer to themselves.
+func search(t types.Type, seen *typeutil.Map) string {
+	if t == nil || seen.Set(t, true) != nil {
+		return ""
+	}
+	if name := messageName(t); name != "" {
+		return name
+	}
+	switch t := t.Underlying().(type) {
+	case *types.Pointer:
+		return search(t.Elem(), seen)
+	case *types.Slice:
+		return search(t.Elem(), seen)
+	case *types.Array:
+		return search(t.Elem(), seen)
+	case *types.Map:
+		if name := search(t.Key(), seen); name != "" {
+			return name
+		}
+		return search(t.Elem(), seen)
+	case *types.Struct:
+		for field := range t.Fields() {
+			if name := search(field.Type(), seen); name != "" {
+				return name
+			}
+		}
+	case *types.Tuple: // of f in fmt.Println(f())
+		for result := range t.Variables() {
+			if name := search(result.Type(), seen); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// messageName names t if it is a message, a pointer to one, or a oneof of one. It
+// returns "" otherwise.
+func messageName(t types.Type) string {
+	t = types.Unalias(t)
+	if pointer, ok := t.(*types.Pointer); ok {
+		t = pointer.Elem()
+	}
+	named, ok := t.(*types.Named)
+	if !ok || named.Obj().Pkg() == nil || named.Obj().Pkg().Path() != messagesPath {
+		return ""
+	}
+	if !isGeneratedMessage(named) && !isOneof(named) {
+		return ""
+	}
+	return named.Obj().Pkg().Name() + "." + named.Obj().Name()
+}
+
+// isGeneratedMessage tells messages from the enums, clients and servers beside them.
+func isGeneratedMessage(named *types.Named) bool {
+	if _, ok := named.Underlying().(*types.Struct); !ok {
+		return false
+	}
+	method, _, _ := types.LookupFieldOrMethod(types.NewPointer(named), false, named.Obj().Pkg(), "ProtoReflect")
+	return method != nil
+}
+
+// isOneof says whether named is the interface of a oneof. The generated code makes
+// it of one method, which has the interface's own name.
+func isOneof(named *types.Named) bool {
+	methods, ok := named.Underlying().(*types.Interface)
+	return ok && methods.NumMethods() == 1 && methods.Method(0).Name() == named.Obj().Name()
+}
+
+// isProtoMessage says whether named is the interface proto.Message, which may hold
+// any message.
+func isProtoMessage(named *types.Named) bool {
+	object := named.Obj()
+	return object.Pkg() != nil && object.Pkg().Path() == protoPath && object.Name() == "ProtoMessage"
+}

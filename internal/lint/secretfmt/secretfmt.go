@@ -1,0 +1,131 @@
+// Package secretfmt is a lint rule: no message of authmaterial.v1 is formatted.
+//
+// These messages hold secrets. The proto option debug_redact marks them, but in Go
+// the String method and %v ignore it, and print the secret. So the rule reports
+// every place where such a message, or a value that can hold one, is given to a
+// function that makes text of it. There is no escape, whatever the verb: name the
+// field that is meant, or compare by proto.Equal.
+//
+// It judges by the type that an argument has where it is passed. A message that was
+// stored in a variable of type any before is out of its sight.
+package secretfmt
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"slices"
+
+	"golang.org/x/tools/go/analysis"
+	"golang.org/x/tools/go/analysis/passes/inspect"
+	"golang.org/x/tools/go/analysis/passes/printf"
+	"golang.org/x/tools/go/ast/inspector"
+	"golang.org/x/tools/go/types/typeutil"
+)
+
+// Analyzer is the rule.
+var Analyzer = &analysis.Analyzer{
+	Name: "secretfmt",
+	Doc: "report messages of authmaterial.v1 that are formatted or logged\n\n" +
+		"They hold secrets, and Go's String method and %v ignore the option debug_redact.",
+	Requires: []*analysis.Analyzer{inspect.Analyzer, printf.Analyzer},
+	Run:      run,
+}
+
+// formatters are functions and methods that make text of their arguments, by package
+// and name. No names means all that the package has. The printf analyzer knows those
+// of fmt, log and testing, and finds what forwards its arguments to one of them.
+var formatters = map[string][]string{
+	"errors":                       nil,
+	"log/slog":                     nil,
+	"github.com/google/go-cmp/cmp": {"Diff"},
+	"google.golang.org/protobuf/encoding/protojson": {"Format", "Marshal", "MarshalAppend"},
+	"google.golang.org/protobuf/encoding/prototext": {"Format", "Marshal", "MarshalAppend"},
+}
+
+func run(pass *analysis.Pass) (any, error) {
+	nodes := pass.ResultOf[inspect.Analyzer].(*inspector.Inspector)
+	for node := range nodes.PreorderSeq((*ast.CallExpr)(nil), (*ast.SelectorExpr)(nil)) {
+		switch node := node.(type) {
+		case *ast.CallExpr:
+			checkCall(pass, node)
+		case *ast.SelectorExpr:
+			checkString(pass, node)
+		}
+	}
+	return nil, nil
+}
+
+// checkCall reports the arguments of a formatting function that can hold a message.
+func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
+	callee := typeutil.Callee(pass.TypesInfo, call)
+	if callee == nil || !isFormatting(pass, callee) {
+		return
+	}
+	for _, arg := range call.Args {
+		for _, part := range parts(pass.TypesInfo, arg) {
+			if name := messageIn(pass.TypesInfo.TypeOf(part)); name != "" {
+				pass.Reportf(part.Pos(), "%s is given %s: formatting ignores debug_redact and shows secrets",
+					types.ExprString(call.Fun), name)
+			}
+		}
+	}
+}
+
+// checkString reports the String method of a message, called or as a value.
+func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
+	method, ok := pass.TypesInfo.Uses[selector.Sel].(*types.Func)
+	if !ok || method.Name() != "String" || method.Signature().Recv() == nil {
+		return
+	}
+	if name := messageName(method.Signature().Recv().Type()); name != "" {
+		pass.Reportf(selector.Sel.Pos(), "String of %s: it ignores debug_redact and shows secrets", name)
+	}
+}
+
+// isFormatting says whether a function makes text of its arguments. The builtin
+// panic does: a program that it ends prints the argument by its String method.
+func isFormatting(pass *analysis.Pass, callee types.Object) bool {
+	if builtin, ok := callee.(*types.Builtin); ok {
+		return builtin.Name() == "panic"
+	}
+	function, ok := callee.(*types.Func)
+	if !ok || function.Pkg() == nil {
+		return false
+	}
+	names, known := formatters[function.Pkg().Path()]
+	if known && (names == nil || slices.Contains(names, function.Name())) {
+		return true
+	}
+	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
+}
+
+// parts are the expressions that decide what arg holds. They are more than arg
+// itself where a conversion or a literal hides a type behind an interface:
+// any(m), []any{m}.
+func parts(info *types.Info, arg ast.Expr) []ast.Expr {
+	switch arg := ast.Unparen(arg).(type) {
+	case *ast.CallExpr:
+		if info.Types[arg.Fun].IsType() && types.IsInterface(info.TypeOf(arg)) {
+			return parts(info, arg.Args[0])
+		}
+	case *ast.UnaryExpr:
+		if arg.Op == token.AND {
+			return parts(info, arg.X)
+		}
+	case *ast.CompositeLit:
+		if messageIn(info.TypeOf(arg)) != "" {
+			break
+		}
+		var all []ast.Expr
+		for _, element := range arg.Elts {
+			if pair, ok := element.(*ast.KeyValueExpr); ok {
+				all = append(all, parts(info, pair.Key)...)
+				element = pair.Value
+			}
+			all = append(all, parts(info, element)...)
+		}
+		return all
+	}
+	return []ast.Expr{arg}
+}

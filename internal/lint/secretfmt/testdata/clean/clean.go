@@ -1,0 +1,68 @@
+// Package clean holds what looks like a finding and is none.
+package clean
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// Fields that are no messages.
+func fields(t *testing.T, m *authmaterialv1.AuthDecoration) {
+	fmt.Println(m.GetVersion(), len(m.GetHeaders()), m == nil)
+	t.Errorf("%s expires %v", m.GetCredentialId(), m.GetExpireTime().AsTime())
+	slog.Info("m", "hosts", m.GetAllowedHosts(), "refresh", m.GetRefreshTime())
+}
+
+// Enums, with and without String.
+func enums(r *authmaterialv1.ReportRejectionResponse, err *authmaterialv1.AuthDecorationError) string {
+	fmt.Println(r.GetOutcome(), err.GetReason())
+	fmt.Println([]authmaterialv1.ErrorReason{authmaterialv1.ErrorReason_ERROR_REASON_INTERNAL})
+	return r.GetOutcome().String()
+}
+
+// What the package has beside messages.
+func services(client authmaterialv1.BrokerServiceClient, desc grpc.ServiceDesc) {
+	fmt.Println(client, desc, authmaterialv1.UnimplementedBrokerServiceServer{})
+}
+
+// Messages of other packages.
+func others(info *errdetails.ErrorInfo, at *timestamppb.Timestamp) string {
+	fmt.Println(info, at, []proto.Message{info}, at.String())
+	return protojson.Format(info)
+}
+
+// Functions that make no text.
+func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
+	_ = protojson.Unmarshal([]byte("{}"), a)
+	_, _ = proto.Marshal(a)
+	print(a)
+	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
+}
+
+// Methods that are named as those of a testing.T, and are of another type.
+type journal struct{}
+
+func (journal) Log(*authmaterialv1.AuthDecoration) {}
+
+func journals(j journal, m *authmaterialv1.AuthDecoration) { j.Log(m) }
+
+// Values that no printer can look into.
+type opaque struct {
+	fetch   func() *authmaterialv1.AuthDecoration
+	changes chan *authmaterialv1.AuthDecoration
+	ctx     context.Context
+}
+
+func opaques(o opaque) { fmt.Println(o, &o) }

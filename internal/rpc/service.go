@@ -1,0 +1,92 @@
+// Package rpc serves the broker over gRPC. It checks requests, turns decorations into
+// protobuf and errors into statuses. It imports packages broker and fault, and the
+// generated stubs.
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"unicode/utf8"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/broker"
+)
+
+// Broker is what the service needs of the use case.
+type Broker interface {
+	Get(ctx context.Context, id string) (*broker.Decoration, error)
+	GetBatch(ctx context.Context, ids []string) []broker.Result
+	ReportRejection(ctx context.Context, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
+}
+
+// Service is authmaterial.v1.BrokerService.
+type Service struct {
+	authmaterialv1.UnimplementedBrokerServiceServer
+	broker Broker
+	logger *slog.Logger
+}
+
+// NewService returns a Service.
+func NewService(broker Broker, logger *slog.Logger) *Service {
+	return &Service{broker: broker, logger: logger}
+}
+
+// GetAuthDecoration returns the material of one credential.
+func (s *Service) GetAuthDecoration(ctx context.Context, request *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
+	decoration, err := s.broker.Get(ctx, request.GetCredentialId())
+	if err != nil {
+		return nil, s.toStatus(ctx, err)
+	}
+	return &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)}, nil
+}
+
+// BatchGetAuthDecorations returns the material of several.
+func (s *Service) BatchGetAuthDecorations(ctx context.Context, request *authmaterialv1.BatchGetAuthDecorationsRequest) (*authmaterialv1.BatchGetAuthDecorationsResponse, error) {
+	if err := checkBatch(request); err != nil {
+		return nil, s.toStatus(ctx, err)
+	}
+	results := s.broker.GetBatch(ctx, request.GetCredentialIds())
+	response := &authmaterialv1.BatchGetAuthDecorationsResponse{Results: make([]*authmaterialv1.AuthDecorationResult, len(results))}
+	for i, result := range results {
+		item := &authmaterialv1.AuthDecorationResult{CredentialId: shorten(result.CredentialID)}
+		if result.Err != nil {
+			item.Result = &authmaterialv1.AuthDecorationResult_Error{Error: s.toItem(ctx, result.Err)}
+		} else {
+			item.Result = &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: toProto(result.Decoration)}
+		}
+		response.Results[i] = item
+	}
+	return response, nil
+}
+
+// outcomes are the broker's in the proto.
+var outcomes = map[broker.Outcome]authmaterialv1.ReportRejectionResponse_Outcome{
+	broker.AlreadyReplaced: authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED,
+	broker.Replaced:        authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED,
+	broker.NotReplaceable:  authmaterialv1.ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE,
+}
+
+// ReportRejection replaces material that a provider rejected.
+func (s *Service) ReportRejection(ctx context.Context, request *authmaterialv1.ReportRejectionRequest) (*authmaterialv1.ReportRejectionResponse, error) {
+	if err := checkReport(request); err != nil {
+		return nil, s.toStatus(ctx, err)
+	}
+	decoration, outcome, err := s.broker.ReportRejection(ctx,
+		request.GetCredentialId(), request.GetVersion(), int(request.GetHttpStatus()))
+	if err != nil {
+		return nil, s.toStatus(ctx, err)
+	}
+	return &authmaterialv1.ReportRejectionResponse{AuthDecoration: toProto(decoration), Outcome: outcomes[outcome]}, nil
+}
+
+// maxIDSize is the longest ID that is sent back, in characters. A valid one is no
+// longer.
+const maxIDSize = 128
+
+// shorten cuts an ID that cannot be one.
+func shorten(id string) string {
+	if utf8.RuneCountInString(id) <= maxIDSize {
+		return id
+	}
+	return string([]rune(id)[:maxIDSize])
+}

@@ -1,0 +1,40 @@
+package server
+
+import (
+	"log/slog"
+
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/rpc"
+)
+
+// newGRPC returns a server with the broker's service, health and reflection on it.
+// From the outside in, a call passes metrics, log and recovery.
+func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Logger, metrics *metrics) *grpc.Server {
+	callLog := callLogger{logger}
+	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
+	server := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(
+			metrics.grpc.UnaryServerInterceptor(),
+			interceptors.UnaryServerInterceptor(callLog),
+			recovery.UnaryServerInterceptor(recovered),
+		),
+		grpc.ChainStreamInterceptor(
+			metrics.grpc.StreamServerInterceptor(),
+			interceptors.StreamServerInterceptor(callLog),
+			recovery.StreamServerInterceptor(recovered),
+		),
+	)
+	authmaterialv1.RegisterBrokerServiceServer(server, service)
+	grpc_health_v1.RegisterHealthServer(server, healthServer)
+	healthServer.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	reflection.Register(server)
+	metrics.grpc.InitializeMetrics(server)
+	return server
+}

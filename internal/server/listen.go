@@ -1,0 +1,70 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// Listen opens an address of the configuration. A Unix socket gets the file mode; one
+// that a broker left behind without stopping is replaced.
+func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
+	if address.Network == "unix" {
+		return listenUnix(ctx, address.Address, mode)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	// The name localhost leads where this machine's files say.
+	if local, ok := listener.Addr().(*net.TCPAddr); !ok || !local.IP.IsLoopback() {
+		_ = listener.Close()
+		return nil, fmt.Errorf("listen on %s: that is %s, which is no loopback address", address, listener.Addr())
+	}
+	return listener, nil
+}
+
+func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
+	if err := removeStale(ctx, path); err != nil {
+		return nil, err
+	}
+	// The mask, not a chmod afterwards: there is no moment at which others can connect.
+	before := syscall.Umask(int(0o777 &^ mode.Perm()))
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	syscall.Umask(before)
+	if err != nil {
+		return nil, fmt.Errorf("listen on unix://%s: %w", path, err)
+	}
+	return listener, nil
+}
+
+// removeStale removes a socket on which nobody answers.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listen on unix://%s: %w", path, err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("listen on unix://%s: there is a file of that name that is no socket", path)
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	connection, err := dialer.DialContext(ctx, "unix", path)
+	if err == nil {
+		_ = connection.Close()
+		return fmt.Errorf("listen on unix://%s: another process answers there", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("listen on unix://%s: %w", path, err)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,62 @@
+package server
+
+import (
+	"log/slog"
+
+	grpcprometheus "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+// metrics are what /metrics shows. Credential IDs are never labels.
+type metrics struct {
+	registry      *prometheus.Registry
+	grpc          *grpcprometheus.ServerMetrics
+	tokenRequests *prometheus.CounterVec
+	tokenLatency  *prometheus.HistogramVec
+}
+
+func newMetrics(version string, credentials int) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		grpc:     grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram()),
+		tokenRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authmaterial_token_requests_total",
+			Help: "Token requests by what came of them.",
+		}, []string{"provider", "auth_method", "result"}),
+		tokenLatency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "authmaterial_token_request_duration_seconds",
+			Help:    "How long token requests took.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"provider", "auth_method"}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "authmaterial_build_info",
+		Help: "1, labelled by the broker's version.",
+	}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	configured := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "authmaterial_credentials",
+		Help: "Credentials in the configuration, disabled ones included.",
+	})
+	configured.Set(float64(credentials))
+	m.registry.MustRegister(m.grpc, m.tokenRequests, m.tokenLatency, build, configured,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observeTokenRequests counts each token request, and logs it.
+func observeTokenRequests(logger *slog.Logger, m *metrics) func(strategies.TokenRequestEvent) {
+	return func(event strategies.TokenRequestEvent) {
+		m.tokenRequests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
+		m.tokenLatency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
+		line := logger.With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
+		if event.Err != nil {
+			line.Warn("token request failed", "result", string(event.Result), "message", event.Err.Message)
+			return
+		}
+		line.Info("token issued")
+	}
+}

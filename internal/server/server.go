@@ -1,0 +1,164 @@
+// Package server puts the parts of the broker together, and lets it answer: listeners,
+// interceptors, metrics, health and stopping. It imports every package below it.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/rpc"
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+const (
+	// versionKeySize is the size of the key of the HMAC that makes versions, in bytes.
+	versionKeySize = 32
+	// gracePeriod is how long calls that are under way may take when the server stops.
+	gracePeriod = 10 * time.Second
+	// lastPeriod is how long they may take once their token requests were ended.
+	lastPeriod = time.Second
+)
+
+// Options configure a Server. Config is required.
+type Options struct {
+	Config *config.Config
+	// Logger is where the log goes. Default: slog.Default.
+	Logger *slog.Logger
+	// Clock is the time by which tokens live. Default: the real one.
+	Clock clockwork.Clock
+	// TokenTransport sends token requests. Default: a transport of its own. It is for
+	// tests and the demo, where the providers' host names lead to a simulator.
+	TokenTransport http.RoundTripper
+	// Version is the broker's own, for metrics and the User-Agent. Default: "dev".
+	Version string
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = clockwork.NewRealClock()
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	return o
+}
+
+// Server is the broker, ready to answer.
+type Server struct {
+	logger *slog.Logger
+	tokens *cache.Cache
+	grpc   *grpc.Server
+	health *health.Server
+	http   *http.Server
+	ready  atomic.Bool
+}
+
+// New puts a Server together. It listens nowhere yet.
+func New(options Options) (*Server, error) {
+	options = options.withDefaults()
+	metrics := newMetrics(options.Version, options.Config.Credentials.Len())
+	tokenClient := strategies.NewTokenClient(strategies.TokenClientOptions{
+		Transport: options.TokenTransport,
+		Clock:     options.Clock,
+		UserAgent: "authmaterial-broker/" + options.Version,
+		Observe:   observeTokenRequests(options.Logger, metrics),
+	})
+	tokens := cache.New(cache.Options{Clock: options.Clock, Logger: options.Logger})
+	versionKey := make([]byte, versionKeySize)
+	_, _ = rand.Read(versionKey) // it never fails: it ends the process first
+	useCase, err := broker.New(options.Config.Credentials, broker.Options{
+		Tokens:      tokens,
+		TokenClient: tokenClient,
+		VersionKey:  versionKey,
+		Clock:       options.Clock,
+	})
+	if err != nil {
+		tokens.Close()
+		return nil, fmt.Errorf("prepare the credentials: %w", err)
+	}
+	for _, id := range options.Config.ReplacedProviders {
+		options.Logger.Warn("the configuration replaces a built-in provider", "provider", id)
+	}
+	s := &Server{logger: options.Logger, tokens: tokens, health: health.NewServer()}
+	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics)
+	s.http = s.newHTTP(metrics)
+	return s, nil
+}
+
+// ServeGRPC answers on the listener until Stop. It closes the listener.
+func (s *Server) ServeGRPC(listener net.Listener) error {
+	s.ready.Store(true)
+	return s.grpc.Serve(listener)
+}
+
+// ServeHTTP answers on the listener until Stop. It closes the listener.
+func (s *Server) ServeHTTP(listener net.Listener) error {
+	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// ForgetFailures lets every credential that a provider refused be tried again at once.
+func (s *Server) ForgetFailures(ctx context.Context) error { return s.tokens.ForgetFailures(ctx) }
+
+// Stop ends the server in two phases. First health says NOT_SERVING, and calls that
+// are under way finish; those that still wait for a token after 10 seconds, or when
+// ctx ends, fail with SERVER_STOPPING. Then what they depend on closes.
+func (s *Server) Stop(ctx context.Context) {
+	s.ready.Store(false)
+	s.health.Shutdown()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	ctx, cancel := context.WithTimeout(ctx, gracePeriod)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.logger.Warn("calls are still under way: ending their token requests")
+	}
+	s.tokens.Close()
+	select {
+	case <-done:
+	case <-time.After(lastPeriod):
+		s.grpc.Stop()
+	}
+	_ = s.http.Close()
+}
+
+// Run answers on both listeners until ctx ends or one of them fails, and then stops.
+// HTTP may be nil.
+func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.ServeGRPC(grpcListener) })
+	if httpListener != nil {
+		group.Go(func() error { return s.ServeHTTP(httpListener) })
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		s.Stop(context.WithoutCancel(ctx))
+		return nil
+	})
+	return group.Wait()
+}

@@ -1,0 +1,57 @@
+// Package simulated is the broker's side of the simulator: a configuration for its
+// accounts, and the API call with which each provider shows that it accepts them. The
+// demo and the public test harness use it; serve does not. It imports package
+// brokertest/simulator.
+package simulated
+
+import (
+	_ "embed"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+// Config is a configuration file with one credential for each auth method of the
+// built-in providers. Its values come from the environment.
+//
+//go:embed broker.yaml
+var Config []byte
+
+// Environment finds the variables of Config: those of the simulator's accounts.
+func Environment(sim *simulator.Simulator) func(name string) (value string, found bool) {
+	spotDraft := sim.SpotDraft.Client()
+	variables := map[string]string{
+		"SENDPULSE_API_KEY":       sim.SendPulse.APIKey(),
+		"PULSEDIVE_API_KEY":       sim.Pulsedive.Key(),
+		"PENDO_API_KEY":           sim.Pendo.Key(),
+		"SPOTDRAFT_CLIENT_ID":     spotDraft.ID,
+		"SPOTDRAFT_CLIENT_SECRET": spotDraft.Secret,
+		"SPOTDRAFT_USER_EMAIL":    sim.SpotDraft.UserEmail(),
+		"SENDPULSE_CLIENT_ID":     sim.SendPulse.Client().ID,
+		"SENDPULSE_CLIENT_SECRET": sim.SendPulse.Client().Secret,
+	}
+	return func(name string) (string, bool) {
+		value, found := variables[name]
+		return value, found
+	}
+}
+
+// Call is an API call that shows whether a provider accepts a credential.
+type Call struct {
+	// Credential is its ID in Config.
+	Credential string
+	// URL is the call's, for the method GET and without material.
+	URL string
+	// Recognised counts the calls that the provider took for the account's.
+	Recognised func() int
+}
+
+// Calls has one call for each credential of Config, in the same order.
+func Calls(sim *simulator.Simulator) []Call {
+	return []Call{
+		{"sendpulse-oauth", "https://api.sendpulse.com/user/info", sim.SendPulse.RecognisedRequests},
+		{"sendpulse-key", "https://api.sendpulse.com/user/info", sim.SendPulse.RecognisedRequests},
+		{"pulsedive", "https://pulsedive.com/api/indicator.php?indicator=pulsedive.com", sim.Pulsedive.RecognisedRequests},
+		{"pendo", "https://app.pendo.io/api/v1/token/verify", sim.Pendo.RecognisedRequests},
+		{"spotdraft", "https://api.in.spotdraft.com/api/v2.1/public/contract_types/", sim.SpotDraft.RecognisedRequests},
+	}
+}
