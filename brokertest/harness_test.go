@@ -128,3 +128,25 @@ func (h harness) wantNoSecret(where, text string) {
 		h.Errorf("%s holds a secret of the simulator's (number %d)", where, i)
 	}
 }
+
+// getWithin asks with a deadline.
+func (h harness) getWithin(patience time.Duration, id string) error {
+	ctx, cancel := context.WithTimeout(h.Context(), patience)
+	defer cancel()
+	_, err := h.Client().GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
+	return err
+}
+
+// reportWithin reports a version that nobody has, with a deadline.
+func (h harness) reportWithin(patience time.Duration, id string) error {
+	ctx, cancel := context.WithTimeout(h.Context(), patience)
+	defer cancel()
+	_, err := h.Client().ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{CredentialId: id, Version: "v", HttpStatus: 401})
+	return err
+}
+
+// wantStatus is wantError for an error as a client gets it.
+func (h harness) wantStatus(err error, code codes.Code, reason string) {
+	h.Helper()
+	h.wantError(status.Convert(err), code, reason)
+}

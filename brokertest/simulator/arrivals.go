@@ -39,6 +39,7 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 
 // HoldTokenAnswers holds the answers to all token requests that arrive from now on,
 // failures too, until release is called. A client that gives up before gets none.
+// Holds are independent: a request keeps to the latest one at its arrival.
 func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
 // FailTokenRequests has every token request fail from now on, until

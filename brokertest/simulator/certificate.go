@@ -50,13 +50,7 @@ func newCertificate(hosts []string) (*certificate, error) {
 	template = certificateTemplate("Simulator", now)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, host)
-		}
-	}
+	nameHosts(template, hosts)
 	leaf, err := sign(template, authority, &leafKey.PublicKey, authorityKey)
 	if err != nil {
 		return nil, err
@@ -74,6 +68,17 @@ func certificateTemplate(name string, now time.Time) *x509.Certificate {
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.Add(-certificateLead),
 		NotAfter:     now.Add(certificateLifetime),
+	}
+}
+
+// nameHosts makes template one for hosts: DNS names and IP addresses.
+func nameHosts(template *x509.Certificate, hosts []string) {
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
 	}
 }
 

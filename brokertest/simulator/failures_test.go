@@ -275,6 +275,7 @@ func TestFailuresTakeTurns(t *testing.T) {
 			t.Errorf("request %d: status = %d, want %d", i+1, got, want)
 		}
 	}
+	sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(500))
 	sim.SendPulse.RestoreTokenRequests()
 	obtain(t, client, sim.SendPulse.Client())
 }

@@ -71,9 +71,8 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 // exchange is the ResponseWriter of one request in process. What the handler writes
 // runs through a pipe to the client.
 type exchange struct {
-	header  http.Header // the handler's
-	body    *io.PipeWriter
-	written int
+	header http.Header // the handler's
+	body   *io.PipeWriter
 
 	once    sync.Once
 	started chan struct{} // closed when the fields below are set
@@ -93,9 +92,7 @@ func (e *exchange) WriteHeader(status int) {
 
 func (e *exchange) Write(p []byte) (int, error) {
 	e.WriteHeader(http.StatusOK)
-	n, err := e.body.Write(p)
-	e.written += n
-	return n, err
+	return e.body.Write(p)
 }
 
 // Flush sends the header. The body is never kept back.
@@ -111,50 +108,37 @@ func (e *exchange) end(err error) {
 }
 
 // run has handler answer r as a server would: a handler that aborts closes the
-// connection, and an answer shorter than its Content-Length breaks off.
+// connection.
 func (e *exchange) run(handler http.Handler, r *http.Request) {
 	defer func() {
 		switch cause := recover(); cause {
 		case nil:
 		case http.ErrAbortHandler:
-			e.end(brokenOff(r))
+			// The client sees its own error if it is the client that gave up.
+			e.end(cmp.Or(r.Context().Err(), io.ErrUnexpectedEOF))
 		default:
 			panic(cause)
 		}
 	}()
 	handler.ServeHTTP(e, r)
 	e.WriteHeader(http.StatusOK)
-	if int64(e.written) < contentLength(e.sent) {
-		e.end(brokenOff(r))
-	}
 	e.end(io.EOF)
 }
 
-// brokenOff is the error of a response that ends too early: the client's own if it is
-// the client that gave up.
-func brokenOff(r *http.Request) error {
-	return cmp.Or(r.Context().Err(), io.ErrUnexpectedEOF)
-}
-
 func (e *exchange) response(r *http.Request, body io.ReadCloser) *http.Response {
+	length, err := strconv.ParseInt(e.sent.Get("Content-Length"), 10, 64)
+	if err != nil {
+		length = -1 // unknown
+	}
 	return &http.Response{
 		Status:     strconv.Itoa(e.status) + " " + http.StatusText(e.status),
 		StatusCode: e.status,
 		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        e.sent,
 		Body:          body,
-		ContentLength: contentLength(e.sent),
+		ContentLength: length,
 		Request:       r,
 	}
-}
-
-// contentLength is the length that header names, or -1.
-func contentLength(header http.Header) int64 {
-	length, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
-	if err != nil {
-		return -1
-	}
-	return length
 }
 
 // cancelOnClose ends the request when the client has done with its response.

@@ -147,6 +147,10 @@ func TestPulsediveTAXII(t *testing.T) {
 			if got := do(t, client, request).status; got != test.want {
 				t.Errorf("status = %d, want %d", got, test.want)
 			}
+			request.Header.Add("Authorization", request.Header.Get("Authorization"))
+			if got := do(t, client, request).status; got != 401 {
+				t.Errorf("sent twice: status = %d, want 401", got)
+			}
 		})
 	}
 }

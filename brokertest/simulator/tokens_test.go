@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -180,39 +181,55 @@ func TestASecretIsReplacedAndAClientRemoved(t *testing.T) {
 }
 
 func TestHoldTokenAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, client := startInProcess(t)
+		release := sim.SendPulse.HoldTokenAnswers()
+		first := begin(t, client, tokenRequest(sim.SendPulse.Client()))
+		await(t, sim.SendPulse.TokenEndpoint, 1)
+		releaseSecond := sim.SendPulse.HoldTokenAnswers()
+		second := begin(t, client, tokenRequest(sim.SendPulse.Client()))
+		await(t, sim.SendPulse.TokenEndpoint, 2)
+
+		synctest.Wait()
+		if len(first) != 0 || len(second) != 0 {
+			t.Fatal("an answer went out while it was held")
+		}
+		release()
+		release()
+		synctest.Wait()
+		if len(first) != 1 || len(second) != 0 {
+			t.Fatal("a release does not let out what it held, and that alone")
+		}
+		third := begin(t, client, tokenRequest(sim.SendPulse.Client()))
+		synctest.Wait()
+		if len(third) != 0 {
+			t.Fatal("the release of one hold ends a later one")
+		}
+		releaseSecond()
+		synctest.Wait()
+		if len(second) != 1 || len(third) != 1 {
+			t.Fatal("the second release does not let out what it held")
+		}
+		obtain(t, client, sim.SendPulse.Client()) // is no longer held
+	})
+}
+
+func TestWhatFollowsAnArrivalDoesNotChangeItsAnswer(t *testing.T) {
 	sim, client := start(t)
 	release := sim.SendPulse.HoldTokenAnswers()
-	answers := make(chan response, 3)
-	for range cap(answers) {
-		go func() {
-			got, err := send(client, tokenRequest(sim.SendPulse.Client()))
-			if err != nil {
-				t.Error(err)
-			}
-			answers <- got
-		}()
-	}
-	await(t, sim.SendPulse.TokenEndpoint, cap(answers))
-	select {
-	case <-answers:
-		t.Error("an answer went out while it was held")
-	default:
-	}
-	sim.SendPulse.RevokeTokens() // of those under way too
+	answers := begin(t, client, tokenRequest(sim.SendPulse.Client()))
+	await(t, sim.SendPulse.TokenEndpoint, 1)
 	sim.SendPulse.FailTokenRequests(simulator.EmptyBody())
+	sim.SendPulse.RotateClientSecret()
+	sim.SendPulse.RevokeTokens() // of those under way too
 	release()
-	release()
-	for range cap(answers) {
-		got := <-answers
-		token, _ := object(t, got)["access_token"].(string)
-		if got.status != 200 || do(t, client, get(userInfo, bearer(token))).status != 401 {
-			t.Error("what a test did after the arrival did not meet the token, or changed the answer")
-		}
+	got := <-answers
+	token, _ := object(t, got)["access_token"].(string)
+	if got.status != 200 || token == "" {
+		t.Errorf("status = %d, want 200 and a token", got.status)
 	}
-	sim.SendPulse.RestoreTokenRequests()
-	obtain(t, client, sim.SendPulse.Client()) // no longer held
-	if got := sim.SendPulse.TotalTokenRequests(); got != 4 {
-		t.Errorf("%d token requests in all, want 4", got)
+	if got := do(t, client, get(userInfo, bearer(token))).status; got != 401 {
+		t.Errorf("a token that was revoked under way: status = %d, want 401", got)
 	}
 }
 

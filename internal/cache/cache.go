@@ -90,6 +90,10 @@ type Cache struct {
 	// ctx ends with Close, and with it every flight.
 	ctx  context.Context //nolint:containedctx // flights outlive the calls that start them, and end with the Cache
 	stop context.CancelFunc
+
+	closing sync.Mutex
+	closed  bool
+	flights sync.WaitGroup // grows while closing is held and closed is false
 }
 
 // New returns an empty Cache.
@@ -98,14 +102,30 @@ func New(options Options) *Cache {
 	return &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
 }
 
-// Close ends the flights and renewals that are under way. Calls that wait for one
-// fail with fault.ServerStopping.
+// Close ends the flights and renewals that are under way, and waits for their end.
+// Calls that wait for one fail with fault.ServerStopping.
 func (c *Cache) Close() {
+	c.closing.Lock()
+	c.closed = true
+	c.closing.Unlock()
 	c.stop()
+	c.flights.Wait()
 	c.entries.Range(func(_, value any) bool {
 		value.(*entry).drop()
 		return true
 	})
+}
+
+// takeOff counts a flight that begins, until land is called. It says false when the
+// Cache is closed.
+func (c *Cache) takeOff() (land func(), ok bool) {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.closed {
+		return nil, false
+	}
+	c.flights.Add(1)
+	return c.flights.Done, true
 }
 
 // entry returns what the Cache has of the source's token.

@@ -24,6 +24,11 @@ type flight struct {
 // for. The flight does not end with its first caller.
 func (e *entry) fly(f flight) <-chan singleflight.Result {
 	return e.flights.DoChan(e.key, func() (_ any, err error) {
+		land, ok := e.cache.takeOff()
+		if !ok {
+			return nil, errStopping
+		}
+		defer land()
 		defer func() {
 			// A panic here would end the process, and with it the calls of every other
 			// credential.
@@ -35,6 +40,8 @@ func (e *entry) fly(f flight) <-chan singleflight.Result {
 		return e.attempt(f)
 	})
 }
+
+var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 
 // attempt takes the lease, looks again, and makes one token request.
 func (e *entry) attempt(f flight) (*token.Token, error) {
@@ -100,7 +107,7 @@ func (e *entry) fail(ctx context.Context, lease Lease, err error) error {
 func (e *entry) explain(err error) error {
 	switch {
 	case e.cache.ctx.Err() != nil:
-		return fault.New(fault.ServerStopping, "the broker is stopping")
+		return errStopping
 	case errors.Is(err, context.DeadlineExceeded):
 		return fault.New(fault.ProviderUnavailable, "another token request for this credential is taking too long").
 			WithRetryDelay(firstBackoff)

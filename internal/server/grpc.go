@@ -20,6 +20,8 @@ func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Log
 	callLog := callLogger{logger}
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(
+		// The calls of clients that have gone away count as under way too.
+		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(
 			metrics.grpc.UnaryServerInterceptor(),
 			interceptors.UnaryServerInterceptor(callLog),

@@ -68,6 +68,9 @@ func Parse(file string, data []byte, schema *Schema) *Document {
 // read.
 func (d *Document) Root() Value { return Value{document: d, node: d.root} }
 
+// String returns the name of the file: what is in it can be secret.
+func (d *Document) String() string { return d.file }
+
 // Err returns every problem so far as Problems, in the order of their places, or
 // nil. What is said twice of one place is in it once.
 func (d *Document) Err() error {

@@ -30,21 +30,25 @@ func nearest(name string, known []string) (meant string, ok bool) {
 	return meant, meant != ""
 }
 
-// distance counts the characters to insert, delete or replace to make b of a.
+// distance counts the characters to insert, delete, replace or swap with their
+// neighbour to make b of a.
 func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
-	for i, x := range a {
-		diagonal := row[0]
+	for i := range a {
+		before, last, row = last, row, before
 		row[0] = i + 1
-		for j, y := range b {
-			cost := diagonal
-			if x != y {
-				cost = 1 + min(diagonal, row[j], row[j+1])
+		for j := range b {
+			edits := last[j]
+			if a[i] != b[j] {
+				edits = 1 + min(last[j], last[j+1], row[j])
 			}
-			diagonal, row[j+1] = row[j+1], cost
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				edits = min(edits, 1+before[j-1])
+			}
+			row[j+1] = edits
 		}
 	}
 	return row[len(b)]

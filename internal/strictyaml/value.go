@@ -93,6 +93,14 @@ func (v Value) Int() (int, bool) {
 	return 0, false
 }
 
+// String returns FILE:LINE:COLUMN, never what stands there. For that there is Text.
+func (v Value) String() string {
+	if v.node == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d:%d", v.document.file, v.node.line, v.node.column)
+}
+
 func (v Value) scalar() any {
 	if v.node == nil {
 		return nil

@@ -48,6 +48,7 @@ func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	_ = protojson.Unmarshal([]byte("{}"), a)
 	_, _ = proto.Marshal(a)
 	print(a)
+	_ = errs[0].Error()
 	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
 }
 

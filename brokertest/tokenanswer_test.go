@@ -1,0 +1,232 @@
+package brokertest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+
+	"github.com/authmaterial/broker/brokertest"
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+// logBuffer collects a log.
+type logBuffer struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.Write(line)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.String()
+}
+
+// logged returns an option that collects everything that the broker logs.
+func logged() (brokertest.Option, *logBuffer) {
+	log := new(logBuffer)
+	return brokertest.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))), log
+}
+
+// TestTokenAnswersThatAreTokens lists answers that look odd and hold a token, and how
+// long the broker then believes that it lives.
+func TestTokenAnswersThatAreTokens(t *testing.T) {
+	const hour = time.Hour
+	for name, test := range map[string]struct {
+		answer   simulator.Failure
+		lifetime time.Duration
+	}{
+		"JSON as text/plain":               {simulator.ContentType("text/plain"), hour},
+		"JSON as text/html":                {simulator.ContentType("text/html"), hour},
+		"with a cookie":                    {simulator.SetCookie(), hour},
+		"expires_in missing":               {simulator.RemoveField("expires_in"), hour},
+		"expires_in null":                  {simulator.ExpiresIn(nil), hour},
+		"expires_in 0":                     {simulator.ExpiresIn(0), hour},
+		"expires_in \"0\"":                 {simulator.ExpiresIn("0"), hour},
+		"expires_in a string":              {simulator.ExpiresIn("1800"), hour / 2},
+		"expires_in a string with a space": {simulator.ExpiresIn(" 1800 "), hour / 2},
+		"expires_in a float":               {simulator.ExpiresIn(1800.5), hour/2 + 500*time.Millisecond},
+		"expires_in a float in a string":   {simulator.ExpiresIn("1800.5"), hour/2 + 500*time.Millisecond},
+		"expires_in with an exponent":      {simulator.ExpiresIn(json.RawMessage("1.8e3")), hour / 2},
+		"expires_in in milliseconds":       {simulator.ExpiresIn(3600000), 24 * hour},
+		"expires_in beyond any integer":    {simulator.ExpiresIn(json.RawMessage("1e999")), 24 * hour},
+		"expires_in a day":                 {simulator.ExpiresIn(86400), 24 * hour},
+		"a short life":                     {simulator.ExpiresIn(300), 5 * time.Minute},
+		"token_type missing":               {simulator.RemoveField("token_type"), hour},
+		"error null":                       {simulator.ChangeField("error", nil), hour},
+		"a token with spaces":              {simulator.AccessToken("two words"), hour},
+		"a token of 8 KB":                  {simulator.AccessToken(strings.Repeat("x", 8192)), hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := clockwork.NewFakeClock()
+			h := newHarness(t, brokertest.WithClock(clock))
+			h.Simulator.SendPulse.FailNextTokenRequests(1, test.answer)
+			got := h.get("sendpulse-oauth")
+			margin := min(time.Minute, test.lifetime/10)
+			if left := got.GetExpireTime().AsTime().Sub(clock.Now()); left != test.lifetime-margin {
+				t.Errorf("the token may be used for %v, want %v", left, test.lifetime-margin)
+			}
+			if h.Simulator.Leaks() != (simulator.Leaks{}) {
+				t.Errorf("the broker sent what it should not: %+v", h.Simulator.Leaks())
+			}
+		})
+	}
+}
+
+// TestTokenAnswersThatAreNone lists answers without a token, and what a caller gets.
+func TestTokenAnswersThatAreNone(t *testing.T) {
+	const rejected, unavailable, limited = "CREDENTIAL_REJECTED", "PROVIDER_UNAVAILABLE", "PROVIDER_RATE_LIMITED"
+	for name, test := range map[string]struct {
+		answer  simulator.Failure
+		reason  string
+		message string
+		retryIn time.Duration // the least; a quarter more is jitter
+	}{
+		"401 invalid_client":             {simulator.OAuthError(401, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 401, invalid_client)", 0},
+		"400 invalid_scope":              {simulator.OAuthError(400, "invalid_scope"), rejected, "SendPulse refused the credential (HTTP 400, invalid_scope)", 0},
+		"400 with an unregistered error": {simulator.OAuthError(400, "sesame_closed"), rejected, "SendPulse refused the credential (HTTP 400)", 0},
+		"400 that repeats the request":   {simulator.EchoRequest(), rejected, "", 0},
+		"403 without OAuth":              {simulator.SendPulseForbidden(), rejected, "SendPulse refused the credential (HTTP 403)", 0},
+		"404":                            {simulator.HTMLPage(404), rejected, "SendPulse refused the credential (HTTP 404)", 0},
+		"200 with an OAuth error":        {simulator.OAuthError(200, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 200, invalid_client)", 0},
+		"200 with an error of its own":   {simulator.ErrorInSuccess("invalid_auth"), rejected, "SendPulse refused the credential (HTTP 200)", 0},
+		"500 with an OAuth error":        {simulator.OAuthError(500, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 500, invalid_client)", 0},
+
+		"200 temporarily_unavailable": {simulator.OAuthError(200, "temporarily_unavailable"), unavailable, "SendPulse could not answer the token request (HTTP 200, temporarily_unavailable)", time.Second},
+		"400 server_error":            {simulator.OAuthError(400, "server_error"), unavailable, "SendPulse could not answer the token request (HTTP 400, server_error)", time.Second},
+		"408":                         {simulator.AnswerWith(408, "", ""), unavailable, "SendPulse could not answer the token request (HTTP 408)", time.Second},
+		"500 HTML":                    {simulator.HTMLPage(500), unavailable, "SendPulse could not answer the token request (HTTP 500)", time.Second},
+		"502 HTML":                    {simulator.HTMLPage(502), unavailable, "SendPulse could not answer the token request (HTTP 502)", time.Second},
+		"500 with a word for error":   {simulator.OAuthError(500, "Internal Server Error"), unavailable, "SendPulse could not answer the token request (HTTP 500)", time.Second},
+		"503 with Retry-After":        {simulator.ServiceUnavailable("30"), unavailable, "", 30 * time.Second},
+		"503 with an absurd one":      {simulator.ServiceUnavailable("4000000000"), unavailable, "", 15 * time.Minute},
+		"503 with a negative one":     {simulator.ServiceUnavailable("-5"), unavailable, "", time.Second},
+		"503 with words":              {simulator.ServiceUnavailable("soon"), unavailable, "", time.Second},
+		"429":                         {simulator.SendPulseRateLimited(), limited, "SendPulse answered that there are too many token requests (HTTP 429)", time.Second},
+		"429 with Retry-After":        {simulator.TooManyRequests("90"), limited, "", 90 * time.Second},
+
+		"200 with an empty body": {simulator.EmptyBody(), unavailable, "SendPulse answered the token request with an empty body (HTTP 200)", time.Second},
+		"200 with HTML":          {simulator.HTMLPage(200), unavailable, "SendPulse answered the token request with a body that is not a JSON object (HTTP 200)", time.Second},
+		"200 that is not JSON":   {simulator.NotJSON(), unavailable, "", time.Second},
+		"200 with half a JSON":   {simulator.TruncateBody(), unavailable, "", time.Second},
+		"200 with an array":      {simulator.AnswerWith(200, "application/json", "[]"), unavailable, "", time.Second},
+		"2 MiB":                  {simulator.HugeBody(), unavailable, "SendPulse answered the token request with more than 1 MiB (HTTP 200)", time.Second},
+		"token missing":          {simulator.RemoveField("access_token"), unavailable, "SendPulse answered the token request with no access_token (HTTP 200)", time.Second},
+		"token null":             {simulator.AccessToken(nil), unavailable, "", time.Second},
+		"token empty":            {simulator.AccessToken(""), unavailable, "", time.Second},
+		"token a number":         {simulator.AccessToken(17), unavailable, "", time.Second},
+		"token with a newline":   {simulator.AccessToken("a\nb"), unavailable, "SendPulse answered the token request with an access_token that no header can carry (HTTP 200)", time.Second},
+		"token not ASCII":        {simulator.AccessToken("tökén"), unavailable, "", time.Second},
+		"token of 65 KiB":        {simulator.AccessToken(strings.Repeat("x", 65<<10)), unavailable, "", time.Second},
+		"expires_in negative":    {simulator.ExpiresIn(-1), unavailable, "SendPulse answered the token request with an expires_in that is no number of seconds (HTTP 200)", time.Second},
+		"expires_in a word":      {simulator.ExpiresIn("soon"), unavailable, "", time.Second},
+		"expires_in infinite":    {simulator.ExpiresIn("Infinity"), unavailable, "", time.Second},
+		"expires_in hexadecimal": {simulator.ExpiresIn("0x10"), unavailable, "", time.Second},
+		"expires_in an object":   {simulator.ExpiresIn(map[string]int{"seconds": 1}), unavailable, "", time.Second},
+
+		"307 to another host": {simulator.Redirect(307), unavailable, "SendPulse answered the token request with a redirect, which is not followed (HTTP 307)", time.Second},
+		"302 to another host": {simulator.Redirect(302), unavailable, "", time.Second},
+		"connection closed":   {simulator.CloseConnection(), unavailable, "", time.Second},
+		"cut in the middle":   {simulator.CutAnswer(), unavailable, "", time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			option, log := logged()
+			h := newHarness(t, option)
+			h.Simulator.SendPulse.FailNextTokenRequests(1, test.answer)
+			got, trailer := h.getError("sendpulse-oauth")
+			code := codes.Unavailable
+			if test.reason == rejected {
+				code = codes.FailedPrecondition
+			}
+			h.wantError(got, code, test.reason)
+			if test.message != "" && got.Message() != test.message {
+				t.Errorf("the message is %q, want %q", got.Message(), test.message)
+			}
+			retry, pushback := detail[*errdetails.RetryInfo](got), trailer.Get("grpc-retry-pushback-ms")
+			if test.retryIn == 0 {
+				if retry != nil || pushback != nil {
+					t.Error("the caller is told to try again, and a refused credential does not mend itself")
+				}
+			} else if wait := retry.GetRetryDelay().AsDuration(); wait < test.retryIn || wait > test.retryIn*5/4 || len(pushback) != 1 {
+				t.Errorf("the caller is told to wait %v (push-back %v), want %v and a quarter at most", wait, pushback, test.retryIn)
+			}
+			h.wantNoSecret("the error", got.String())
+			h.wantNoSecret("the log", log.String())
+			for _, word := range []string{"sesame", "invalid_auth", "<html", "client_secret"} {
+				if strings.Contains(got.String()+log.String(), word) {
+					t.Errorf("the provider's body is in the error or the log: %q", word)
+				}
+			}
+			if !strings.Contains(log.String(), "token request failed") {
+				t.Error("the log does not mention the failed request")
+			}
+			if h.Simulator.Leaks() != (simulator.Leaks{}) {
+				t.Errorf("the broker sent what it should not: %+v", h.Simulator.Leaks())
+			}
+		})
+	}
+}
+
+func TestRetryAfterAsADate(t *testing.T) {
+	h := newHarness(t)
+	h.Simulator.SendPulse.FailNextTokenRequests(1, simulator.ServiceUnavailable(time.Now().Add(2*time.Minute).UTC().Format(http.TimeFormat)))
+	got, _ := h.getError("sendpulse-oauth")
+	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
+	// Dates have whole seconds.
+	if wait := detail[*errdetails.RetryInfo](got).GetRetryDelay().AsDuration(); wait < 118*time.Second || wait > 150*time.Second {
+		t.Errorf("the caller is told to wait %v, want about 2m0s", wait)
+	}
+}
+
+func TestUnreachableProvider(t *testing.T) {
+	option, log := logged()
+	h := newHarness(t, option)
+	reconnect := h.Simulator.Disconnect()
+	got, _ := h.getError("sendpulse-oauth")
+	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
+	if want := "SendPulse cannot be reached: the connection was refused"; got.Message() != want {
+		t.Errorf("the message is %q, want %q", got.Message(), want)
+	}
+	h.wantNoSecret("the log", log.String())
+	reconnect()
+}
+
+func TestHangingProviderAnswersBeforeTheDeadline(t *testing.T) {
+	h := newHarness(t)
+	h.Simulator.SendPulse.FailTokenRequests(simulator.Hang())
+	for name, call := range map[string]func() error{
+		"get":    func() error { return h.getWithin(300*time.Millisecond, "sendpulse-oauth") },
+		"report": func() error { return h.reportWithin(300*time.Millisecond, "sendpulse-oauth") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := harness{T: t, Broker: h.Broker}
+			h.wantStatus(call(), codes.Unavailable, "PROVIDER_UNAVAILABLE")
+		})
+	}
+}
+
+func TestClientSecretMayHoldAnyVisibleCharacter(t *testing.T) {
+	// The provider accepts what RFC 6749 allows: visible ASCII and spaces.
+	h := newHarness(t, brokertest.WithCredentials(brokertest.Credential{
+		ID: "odd", Provider: "sendpulse", AuthMethod: "oauth2_client_credentials",
+		Values: map[string]string{"client_id": "an id", "client_secret": `p&=+%"\ {}`},
+	}))
+	h.Simulator.SendPulse.AddClient(simulator.Client{ID: "an id", Secret: `p&=+%"\ {}`})
+	if status := h.call("https://api.sendpulse.com/user/info", h.get("odd")); status != http.StatusOK {
+		t.Errorf("the provider answers %d", status)
+	}
+}
