@@ -29,13 +29,13 @@ func param(name, value string) *authmaterialv1.QueryParam {
 var methods = []struct {
 	id         string
 	url        string
-	want       func(sim *simulator.Simulator, got *decoration) *decoration
+	want       func(sim *simulator.Simulator) *decoration
 	recognised func(sim *simulator.Simulator) int
 }{
 	{
 		id:  "sendpulse-oauth",
 		url: "https://api.sendpulse.com/user/info",
-		want: func(sim *simulator.Simulator, got *decoration) *decoration {
+		want: func(sim *simulator.Simulator) *decoration {
 			// The token is the simulator's last secret.
 			secrets := sim.Secrets()
 			return &decoration{
@@ -49,7 +49,7 @@ var methods = []struct {
 	{
 		id:  "sendpulse-key",
 		url: "https://api.sendpulse.com/user/info",
-		want: func(sim *simulator.Simulator, _ *decoration) *decoration {
+		want: func(sim *simulator.Simulator) *decoration {
 			return &decoration{
 				Headers:          []*authmaterialv1.Header{header("Authorization", "Bearer "+sim.SendPulse.APIKey())},
 				AllowedHosts:     []string{"api.sendpulse.com"},
@@ -61,7 +61,7 @@ var methods = []struct {
 	{
 		id:  "pulsedive",
 		url: "https://pulsedive.com/api/indicator.php?indicator=pulsedive.com",
-		want: func(sim *simulator.Simulator, _ *decoration) *decoration {
+		want: func(sim *simulator.Simulator) *decoration {
 			return &decoration{
 				QueryParams:      []*authmaterialv1.QueryParam{param("key", sim.Pulsedive.Key())},
 				AllowedHosts:     []string{"pulsedive.com"},
@@ -73,7 +73,7 @@ var methods = []struct {
 	{
 		id:  "pendo",
 		url: "https://app.pendo.io/api/v1/token/verify",
-		want: func(sim *simulator.Simulator, _ *decoration) *decoration {
+		want: func(sim *simulator.Simulator) *decoration {
 			return &decoration{
 				Headers: []*authmaterialv1.Header{header("x-pendo-integration-key", sim.Pendo.Key())},
 				AllowedHosts: []string{
@@ -87,7 +87,7 @@ var methods = []struct {
 	{
 		id:  "spotdraft",
 		url: "https://api.in.spotdraft.com/api/v2.1/public/contract_types/",
-		want: func(sim *simulator.Simulator, _ *decoration) *decoration {
+		want: func(sim *simulator.Simulator) *decoration {
 			return &decoration{
 				Headers: []*authmaterialv1.Header{
 					header("client-id", sim.SpotDraft.Client().ID),
@@ -111,7 +111,7 @@ func TestEachMethodsDecorationIsWholeAndAccepted(t *testing.T) {
 		t.Run(method.id, func(t *testing.T) {
 			h := harness{T: t, Broker: h.Broker}
 			got := h.get(method.id)
-			want := method.want(h.Simulator, got)
+			want := method.want(h.Simulator)
 			want.CredentialId = method.id
 			want.Version = got.GetVersion()
 			want.RefreshTime = timestamppb.New(clock.Now().Add(5 * time.Minute))

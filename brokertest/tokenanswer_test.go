@@ -209,8 +209,8 @@ func TestHangingProviderAnswersBeforeTheDeadline(t *testing.T) {
 	h := newHarness(t)
 	h.Simulator.SendPulse.FailTokenRequests(simulator.Hang())
 	for name, call := range map[string]func() error{
-		"get":    func() error { return h.getWithin(300*time.Millisecond, "sendpulse-oauth") },
-		"report": func() error { return h.reportWithin(300*time.Millisecond, "sendpulse-oauth") },
+		"get":    func() error { return h.getWithin(3*time.Second, "sendpulse-oauth") },
+		"report": func() error { return h.reportWithin(3*time.Second, "sendpulse-oauth") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := harness{T: t, Broker: h.Broker}

@@ -56,7 +56,7 @@ for its next request.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed")
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

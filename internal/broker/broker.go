@@ -25,9 +25,9 @@ const (
 	// batchPatience is how long the items of a batch without a deadline may take.
 	batchPatience = 5 * time.Second
 	// The last part of a deadline is kept for telling the caller why there is no
-	// answer: maxReserve, or a tenth of what is left where that is less.
-	maxReserve      = 100 * time.Millisecond
-	reserveFraction = 10
+	// answer: maxReserve, or a quarter of what is left where that is less.
+	maxReserve      = 200 * time.Millisecond
+	reserveFraction = 4
 	// retryDelay is when to try again after a call that ran out of time.
 	retryDelay = time.Second
 )

@@ -13,13 +13,14 @@ import (
 
 func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader sourceReader) *credentials.Set {
 	var all []*credentials.Credential
-	seen := map[string]bool{}
+	seen := map[string]strictyaml.Value{}
 	for _, item := range list.Items() {
 		id := item.Key("id")
-		if seen[id.Text()] && id.Text() != "" {
-			id.Problemf("the credential %q stands twice", id.Text())
+		if first, found := seen[id.Text()]; !found {
+			seen[id.Text()] = id
+		} else if id.Text() != "" {
+			id.Problemf("the credential %q stands twice; the first is at %s", id.Text(), first)
 		}
-		seen[id.Text()] = true
 		all = append(all, parseCredential(item, providers, reader))
 	}
 	return credentials.NewSet(all...)
@@ -52,9 +53,8 @@ func parseCredential(item strictyaml.Value, providers *catalog.Catalog, reader s
 	if credential.Method == nil {
 		return credential
 	}
-	if parseValues(item, credential, reader) {
-		checkMaterial(item.Key("values"), credential)
-	}
+	complete := parseValues(item, credential, reader)
+	checkMaterial(item.Key("values"), credential, complete)
 	return credential
 }
 
@@ -131,12 +131,14 @@ func fieldIDs(method *catalog.AuthMethod) string {
 }
 
 // checkMaterial reports values that cannot become material, each where it comes from.
-func checkMaterial(values strictyaml.Value, credential *credentials.Credential) {
+// Of an incomplete credential it reports nothing that could be due to what is missing.
+func checkMaterial(values strictyaml.Value, credential *credentials.Credential, complete bool) {
 	for _, problem := range strategies.Check(credential) {
-		place := values
-		if problem.Field != "" {
-			place = values.Key(problem.Field)
+		switch {
+		case problem.Field != "":
+			values.Key(problem.Field).Problemf("%s", problem.Message)
+		case complete:
+			values.Problemf("%s", problem.Message)
 		}
-		place.Problemf("%s", problem.Message)
 	}
 }

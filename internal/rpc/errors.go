@@ -87,7 +87,11 @@ func (s *Service) toItem(ctx context.Context, err error) *authmaterialv1.AuthDec
 	}
 	known := s.known(ctx, err)
 	wire := wireErrors[known.Reason]
-	item := &authmaterialv1.AuthDecorationError{Code: int32(wire.code), Reason: wire.reason, Message: known.Message}
+	item := &authmaterialv1.AuthDecorationError{
+		Code:    int32(wire.code), //nolint:gosec // a gRPC code is less than 17
+		Reason:  wire.reason,
+		Message: known.Message,
+	}
 	if retriable(known.Reason) {
 		item.RetryDelay = durationpb.New(known.RetryDelay)
 	}

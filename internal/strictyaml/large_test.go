@@ -24,7 +24,7 @@ func TestLargeDocument(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	const count = 100_000
+	const count = 20_000
 	var source strings.Builder
 	source.WriteString("credentials:\n")
 	for i := range count {
@@ -47,7 +47,7 @@ func TestLargeMappingOnOneLine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	const count = 100_000
+	const count = 20_000
 	var source strings.Builder
 	source.WriteString("{")
 	for i := range count {

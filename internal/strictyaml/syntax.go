@@ -56,7 +56,7 @@ func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 // explain reports an error of the parser. It returns true when that is only the end
 // of the source.
 func (d *Document) explain(err error) bool {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return true
 	}
 	var failure *yaml.LoadError

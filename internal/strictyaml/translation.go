@@ -3,7 +3,6 @@ package strictyaml
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -99,49 +98,6 @@ func (t *translation) find(location []string) *node {
 	return n
 }
 
-// reportName reports what is wrong with a key.
-func (t *translation) reportName(failure *jsonschema.ValidationError, at *node, name string) {
-	entry, ok := at.find(name)
-	if !ok {
-		return
-	}
-	inner := &translation{schema: t.schema, document: t.document, key: &entry}
-	for _, cause := range failure.Causes {
-		inner.report(cause)
-	}
-}
-
-// reportUnknown reports keys that the schema does not name.
-func (t *translation) reportUnknown(failure *jsonschema.ValidationError, at *node, unknown []string) {
-	known := knownKeys(t.schema.lookup(failure.SchemaURL))
-	words := t.words(failure)
-	for _, name := range unknown {
-		entry, ok := at.find(name)
-		switch {
-		case !ok:
-		case words != "":
-			t.document.reportf(entry.Key.node.place, "key %s %s", quote(name), words)
-		default:
-			t.document.report(entry.Key.node.place, unknownSentence(name, known))
-		}
-	}
-}
-
-// reportForbidden reports what a schema excludes altogether: a key, or an item.
-func (t *translation) reportForbidden(failure *jsonschema.ValidationError, at *node) {
-	path := failure.InstanceLocation
-	if len(path) == 0 {
-		t.say(failure, at, notAllowed)
-		return
-	}
-	name := path[len(path)-1]
-	if entry, ok := t.find(path[:len(path)-1]).find(name); ok {
-		t.document.report(entry.Key.node.place, unknownSentence(name, nil))
-		return
-	}
-	t.say(failure, at, notAllowed)
-}
-
 // reportRepeated reports every item that is equal to one before.
 func (t *translation) reportRepeated(failure *jsonschema.ValidationError, at *node) {
 	first := make(map[string]*node)
@@ -156,38 +112,4 @@ func (t *translation) reportRepeated(failure *jsonschema.ValidationError, at *no
 		}
 		first[string(encoded)] = item.node
 	}
-}
-
-// reportForms reports a value that fits none of several forms, or too many. When it
-// has the type of one form alone, what that form lacks is reported.
-func (t *translation) reportForms(failure *jsonschema.ValidationError, at *node) {
-	var want []string
-	var near []*jsonschema.ValidationError
-	for _, form := range failure.Causes {
-		if mismatch, ok := mistyped(form, len(failure.InstanceLocation)); ok {
-			want = append(want, mismatch.Want...)
-		} else {
-			near = append(near, form)
-		}
-	}
-	switch {
-	case t.words(failure) != "" || len(failure.Causes) == 0:
-		t.say(failure, at, "fits more than one of the forms that are allowed here")
-	case len(near) == 0:
-		t.mistyped = append(t.mistyped, at)
-		t.say(failure, at, typeSentence(slices.Compact(slices.Sorted(slices.Values(want))), at))
-	case len(near) == 1:
-		t.report(near[0])
-	default:
-		t.say(failure, at, "fits none of the forms that are allowed here")
-	}
-}
-
-// mistyped says whether the error is the type of the value at that depth.
-func mistyped(failure *jsonschema.ValidationError, depth int) (*kind.Type, bool) {
-	if _, ok := failure.ErrorKind.(*kind.Reference); ok && len(failure.Causes) == 1 {
-		return mistyped(failure.Causes[0], depth)
-	}
-	mismatch, ok := failure.ErrorKind.(*kind.Type)
-	return mismatch, ok && len(failure.InstanceLocation) == depth
 }

@@ -2,18 +2,6 @@ package strictyaml
 
 import "unicode/utf8"
 
-// unknownSentence says that a key is not known, and which was meant or which are.
-func unknownSentence(name string, known []string) string {
-	sentence := "unknown key " + quote(name)
-	if meant, ok := nearest(name, known); ok {
-		return sentence + "; did you mean " + quote(meant) + "?"
-	}
-	if len(known) > 0 {
-		return sentence + "; known here: " + quoteAll(known)
-	}
-	return sentence
-}
-
 // nearest returns the known name that differs least from name, when it is close: one
 // edit in three characters, and three at most.
 func nearest(name string, known []string) (meant string, ok bool) {

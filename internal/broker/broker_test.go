@@ -1,0 +1,123 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// hanging is a token cache that never has an answer.
+type hanging struct{}
+
+func (hanging) Warm(cache.Source) (*token.Token, bool) { return nil, false }
+
+func (hanging) Token(ctx context.Context, _ cache.Source) (*token.Token, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hanging) Replace(ctx context.Context, _ cache.Source, _ func(*token.Token) bool) (*token.Token, bool, error) {
+	<-ctx.Done()
+	return nil, false, ctx.Err()
+}
+
+// newHanging returns a broker with one credential, `slow`, whose token never comes.
+func newHanging(t *testing.T) *broker.Broker {
+	t.Helper()
+	provider := catalog.Builtin().Provider("sendpulse")
+	slow := &credentials.Credential{
+		ID:       "slow",
+		Provider: provider,
+		Method:   provider.AuthMethod("oauth2_client_credentials"),
+		Values:   map[string]secret.Text{"client_id": secret.New("i"), "client_secret": secret.New("s")},
+	}
+	b, err := broker.New(credentials.NewSet(slow), broker.Options{
+		Tokens:      hanging{},
+		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{}),
+		VersionKey:  []byte("key"),
+		Clock:       clockwork.NewRealClock(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {
+	calls := map[string]func(context.Context, *broker.Broker) error{
+		"get": func(ctx context.Context, b *broker.Broker) error {
+			_, err := b.Get(ctx, "slow")
+			return err
+		},
+		"batch": func(ctx context.Context, b *broker.Broker) error {
+			return b.GetBatch(ctx, []string{"slow"})[0].Err
+		},
+		"report": func(ctx context.Context, b *broker.Broker) error {
+			_, _, err := b.ReportRejection(ctx, "slow", "v", 401)
+			return err
+		},
+		"report of a status that is no rejection": func(ctx context.Context, b *broker.Broker) error {
+			_, _, err := b.ReportRejection(ctx, "slow", "v", 403)
+			return err
+		},
+	}
+	for name, call := range calls {
+		for deadline, want := range map[time.Duration]time.Duration{
+			10 * time.Second:       10*time.Second - 200*time.Millisecond,
+			400 * time.Millisecond: 300 * time.Millisecond,
+		} {
+			t.Run(name+" within "+deadline.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newHanging(t)
+					ctx, cancel := context.WithTimeout(t.Context(), deadline)
+					defer cancel()
+					began := time.Now()
+					err := call(ctx, b)
+					if waited := time.Since(began); waited != want {
+						t.Errorf("the answer came after %v, want %v", waited, want)
+					}
+					if known := fault.From(err); known.Reason != fault.ProviderUnavailable || known.RetryDelay == 0 {
+						t.Errorf("the error is %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestBatchWithoutADeadlineWaitsFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newHanging(t)
+		began := time.Now()
+		if err := b.GetBatch(t.Context(), []string{"slow"})[0].Err; fault.From(err).Reason != fault.ProviderUnavailable {
+			t.Errorf("the error is %v", err)
+		}
+		if waited := time.Since(began); waited > 5*time.Second || waited < 4*time.Second {
+			t.Errorf("the answer came after %v, want shortly before 5s", waited)
+		}
+	})
+}
+
+func TestCallerThatGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newHanging(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := b.Get(ctx, "slow"); !errors.Is(err, context.Canceled) {
+			t.Errorf("the error is %v, want context.Canceled", err)
+		}
+	})
+}

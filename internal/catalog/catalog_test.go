@@ -1,0 +1,152 @@
+package catalog_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+func TestBuiltinProviders(t *testing.T) {
+	methods := map[string]string{
+		"pendo":     "api_key",
+		"pulsedive": "api_key",
+		"sendpulse": "oauth2_client_credentials api_key",
+		"spotdraft": "client_headers",
+	}
+	all := catalog.Builtin().Providers()
+	if len(all) != len(methods) {
+		t.Errorf("%d providers, want %d", len(all), len(methods))
+	}
+	for _, provider := range all {
+		var ids []string
+		for _, method := range provider.AuthMethods {
+			ids = append(ids, method.ID)
+		}
+		if got := strings.Join(ids, " "); got != methods[provider.ID] {
+			t.Errorf("%s has the methods %q, want %q", provider.ID, got, methods[provider.ID])
+		}
+	}
+}
+
+// TestBuiltinProvidersAreDocumented checks what an operator needs to fill the fields in.
+func TestBuiltinProvidersAreDocumented(t *testing.T) {
+	for _, provider := range catalog.Builtin().Providers() {
+		if provider.DisplayName == "" || provider.Description == "" || provider.DocumentationURL == "" {
+			t.Errorf("%s lacks a name, a description or a link", provider.ID)
+		}
+		for _, method := range provider.AuthMethods {
+			if method.DisplayName == "" || method.Description == "" {
+				t.Errorf("%s.%s lacks a name or a description", provider.ID, method.ID)
+			}
+			for _, field := range method.Fields {
+				if field.DisplayName == "" || field.Description == "" {
+					t.Errorf("%s.%s.%s lacks a name or a description", provider.ID, method.ID, field.ID)
+				}
+				if secretByName := strings.Contains(field.ID, "secret") || strings.Contains(field.ID, "key"); field.Secret != secretByName {
+					t.Errorf("%s.%s.%s: secret is %v", provider.ID, method.ID, field.ID, field.Secret)
+				}
+			}
+		}
+	}
+}
+
+var schema = strictyaml.MustCompile(catalog.SchemaID, map[string][]byte{catalog.SchemaID: catalog.ProviderSchema()})
+
+// define reads a definition and returns its problems.
+func define(text string) (*catalog.Provider, error) {
+	document := strictyaml.Parse("p.yaml", []byte(text), schema)
+	provider := catalog.Define(document.Root())
+	return provider, document.Err()
+}
+
+// with returns a definition with this auth method.
+func with(method string) string {
+	return "id: p\ndisplay_name: P\nallowed_hosts: [p.test]\nauth_methods:\n- id: m\n  display_name: M\n" + method
+}
+
+const (
+	fieldA       = "  fields: [{id: a, display_name: A, required: true}]\n"
+	clientFields = "  fields: [{id: client_id, display_name: I, required: true}, {id: client_secret, display_name: S, required: true}]\n"
+	bearer       = "  headers: [{name: A, value: \"${token}\"}]\n"
+)
+
+func tokenRequest(rest string) string {
+	return clientFields + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC" + rest + "}\n" + bearer
+}
+
+func TestDefinitionMistakes(t *testing.T) {
+	for name, test := range map[string]struct {
+		text string
+		want string
+	}{
+		"misspelt field":      {with(fieldA + "  headers: [{name: X, value: \"Bearer ${b}\"}]\n"), `p.yaml:8:40: unknown field or function "b"; there are: a, base64(text), field.orValue(text)`},
+		"open expression":     {with(fieldA + "  headers: [{name: X, value: \"Bearer ${a\"}]\n"), "p.yaml:8:38: `${` without its `}`"},
+		"token without one":   {with(fieldA + "  headers: [{name: X, value: \"${token}\"}]\n"), `p.yaml:8:33: unknown field or function "token"; there are: a, base64(text), field.orValue(text)`},
+		"nothing placed":      {with(fieldA), "p.yaml:5:3: the method places nothing: give it headers or query_params"},
+		"forbidden header":    {with(fieldA + "  headers: [{name: content-length, value: \"${a}\"}]\n"), "p.yaml:8:20: the header content-length cannot be set: it is part of how HTTP itself works"},
+		"pseudo-header":       {with(fieldA + "  headers: [{name: \":path\", value: \"${a}\"}]\n"), `p.yaml:8:20: ":path" is no name of an HTTP header`},
+		"header twice":        {with(fieldA + "  headers: [{name: X, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:46: "x" stands twice`},
+		"parameter twice":     {with(fieldA + "  query_params: [{name: x, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:51: "x" stands twice`},
+		"odd parameter":       {with(fieldA + "  query_params: [{name: \"x\\n\", value: \"${a}\"}]\n"), "p.yaml:8:25: a query parameter's name cannot hold control characters"},
+		"field twice":         {with("  fields: [{id: a, display_name: A}, {id: a, display_name: A}]\n  headers: [{name: X, value: \"${a}\"}]\n"), `p.yaml:7:43: the field "a" stands twice`},
+		"reserved word":       {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: "in" is a word of the expression language: use another name`},
+		"status":              {with(fieldA + "  rejected_statuses: [200]\n  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:8:23: must be at least 400"},
+		"no client fields":    {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method with a token_request needs a required field \"client_id\"\np.yaml:7:11: a method with a token_request needs a required field \"client_secret\""},
+		"field named token":   {with("  fields: [{id: token, display_name: T}]\n  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), `p.yaml:7:17: a token method has no field of the name "token": that is the token`},
+		"token never used":    {with(clientFields + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n  headers: [{name: A, value: x}]\n"), "p.yaml:8:18: the token is never used: no header or query parameter holds ${token}"},
+		"plain http":          {with(clientFields + "  token_request: {url: \"http://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must begin with https://, or with http:// and a literal loopback address"},
+		"localhost by name":   {with(clientFields + "  token_request: {url: \"http://localhost/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must begin with https://, or with http:// and a literal loopback address"},
+		"user in the URL":     {with(clientFields + "  token_request: {url: \"https://u:p@p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: a token URL has no user and no fragment"},
+		"no host":             {with(clientFields + "  token_request: {url: \"https:///t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: is no URL with a host"},
+		"long lifetime":       {with(tokenRequest(", default_lifetime: 25h")), "p.yaml:8:104: must be a duration from 1s to 24h, such as 3600s or 15m"},
+		"lifetime of a word":  {with(tokenRequest(", default_lifetime: long")), "p.yaml:8:104: must be a duration from 1s to 24h, such as 3600s or 15m"},
+		"reserved parameter":  {with(tokenRequest(", parameters: {grant_type: x}")), `p.yaml:8:99: the broker sets the parameter "grant_type" itself`},
+		"token in parameters": {with(tokenRequest(", parameters: {scope: \"${token}\"}")), `p.yaml:8:109: unknown field or function "token"; there are: client_id, client_secret, base64(text), field.orValue(text)`},
+		"odd body":            {with(strings.Replace(tokenRequest(""), "JSON", "XML", 1)), `p.yaml:8:50: must be one of "JSON", "FORM"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := define(test.text)
+			if err == nil {
+				t.Fatal("there is no problem")
+			}
+			if err.Error() != test.want {
+				t.Errorf("the problems are\n%v\nwant\n%s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestGoodDefinitions(t *testing.T) {
+	for _, text := range []string{
+		with(fieldA + "  headers: [{name: X, value: \"${a}\"}]\n"),
+		with(tokenRequest(", default_lifetime: 15m, previous_token: ENDED, parameters: {scope: a b}")),
+		with(strings.Replace(tokenRequest(""), "https://p.test/t", "http://127.0.0.1:8080/t", 1)),
+		with(strings.Replace(tokenRequest(""), "https://p.test/t", "http://[::1]/t", 1)),
+	} {
+		if _, err := define(text); err != nil {
+			t.Errorf("%s\n%v", text, err)
+		}
+	}
+}
+
+func FuzzDefine(f *testing.F) {
+	f.Add(with(fieldA + "  headers: [{name: X, value: \"Bearer ${a}\"}]\n"))
+	f.Add(with(tokenRequest(", default_lifetime: 15m, previous_token: ENDED, parameters: {scope: a b}")))
+	f.Add("id: p")
+	f.Fuzz(func(t *testing.T, text string) {
+		provider, err := define(text)
+		if err != nil {
+			return
+		}
+		if provider.ID == "" || len(provider.AllowedHosts) == 0 || len(provider.AuthMethods) == 0 {
+			t.Error("a definition without problems lacks what is required")
+		}
+		for _, method := range provider.AuthMethods {
+			if len(method.Headers)+len(method.QueryParams) == 0 {
+				t.Error("a method without problems places nothing")
+			}
+		}
+	})
+}

@@ -1,0 +1,216 @@
+package config_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// canary stands where secrets do.
+const canary = "canary-8d2e"
+
+// environment has the variables SET and EMPTY.
+func environment(name string) (string, bool) {
+	values := map[string]string{"SET": canary, "EMPTY": ""}
+	value, found := values[name]
+	return value, found
+}
+
+// folder has files for sources to name.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"good":     canary + "\n",
+		"windows":  canary + "\r\n",
+		"two":      canary + "\n\n",
+		"empty":    "",
+		"newline":  "\n",
+		"large":    strings.Repeat("x", 64<<10+1),
+		"unicode":  canary + "é",
+		"trailing": canary + " ",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func parse(t *testing.T, text string) (*config.Config, error) {
+	t.Helper()
+	return config.Parse(filepath.Join(folder(t), "b.yaml"), []byte(text), config.Options{LookupEnv: environment})
+}
+
+func TestGoodConfiguration(t *testing.T) {
+	got, err := parse(t, `
+listen: {grpc: "unix:///run/broker.sock", http: "[::1]:9464", socket_mode: "0660"}
+credentials:
+  - id: a.b_c-1
+    display_name: A
+    description: about it
+    labels: {team: growth}
+    provider: pendo
+    auth_method: api_key
+    allowed_hosts: [app.pendo.test, app.pendo.io]
+    values: {api_key: {file: good}}
+  - {id: b, provider: pulsedive, auth_method: api_key, values: {api_key: {env: SET}}}
+  - {id: c, provider: spotdraft, auth_method: client_headers, disabled: true, values: {client_id: {value: "1"}, client_secret: {file: windows}}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen.GRPC.String() != "unix:///run/broker.sock" || got.Listen.HTTP.String() != "[::1]:9464" || got.Listen.SocketMode != fs.FileMode(0o660) {
+		t.Errorf("listen is %+v", got.Listen)
+	}
+	a := got.Credentials.Find("a.b_c-1")
+	if a == nil || a.DisplayName != "A" || a.Description != "about it" || a.Labels["team"] != "growth" || a.Values["api_key"].Reveal() != canary {
+		t.Error("the first credential is not as the file has it")
+	}
+	if hosts := strings.Join(a.AllowedHosts, " "); hosts != "app.pendo.io us1.app.pendo.io app.eu.pendo.io app.jpn.pendo.io app.au.pendo.io app.pendo.test" {
+		t.Errorf("the allowed hosts are %s", hosts)
+	}
+	if got.Credentials.Find("b").Values["api_key"].Reveal() != canary {
+		t.Error("the value of the environment is not there")
+	}
+	if got.Credentials.Find("c") != nil {
+		t.Error("a disabled credential is found")
+	}
+	if got.Credentials.Len() != 3 {
+		t.Errorf("%d credentials, want 3", got.Credentials.Len())
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	got, err := parse(t, "credentials: []\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen.GRPC.String() != "127.0.0.1:50051" || got.Listen.HTTP.String() != "127.0.0.1:9464" || got.Listen.SocketMode != 0o600 {
+		t.Errorf("listen is %+v", got.Listen)
+	}
+}
+
+// pendo is a credential on one line, with this source as its value.
+func pendo(source string) string {
+	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"
+}
+
+func TestMistakes(t *testing.T) {
+	const beyond = "would listen beyond this machine, and callers are not authenticated yet: anybody who reaches the port would get the secrets. Use 127.0.0.1, [::1] or localhost with a port, or unix:///path"
+	for name, test := range map[string]struct {
+		text string
+		want []string // LINE:COLUMN: what; $DIR is the file's folder
+	}{
+		"unset variable":     {pendo("{env: UNSET}"), []string{`2:74: the environment variable UNSET is not set`}},
+		"empty variable":     {pendo("{env: EMPTY}"), []string{`2:74: the environment variable EMPTY is empty`}},
+		"odd variable":       {pendo(`{env: "A B"}`), []string{`2:74: the environment variable A B is not set`}},
+		"missing file":       {pendo("{file: none}"), []string{`2:75: the file $DIR/none does not exist`}},
+		"empty file":         {pendo("{file: empty}"), []string{`2:75: the file $DIR/empty is empty`}},
+		"file of a newline":  {pendo("{file: newline}"), []string{`2:75: the file $DIR/newline is empty`}},
+		"large file":         {pendo("{file: large}"), []string{`2:75: the file $DIR/large has more than 64 KiB`}},
+		"folder":             {pendo("{file: .}"), []string{`2:75: the file $DIR is not a regular file`}},
+		"two sources":        {pendo("{file: good, env: SET}"), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
+		"a bare secret":      {pendo(canary), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
+		"no source":          {pendo("{}"), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
+		"two newlines":       {pendo("{file: two}"), []string{`2:68: the value has a line break at byte 12, which "x-pendo-integration-key" cannot carry`}},
+		"not ASCII":          {pendo("{file: unicode}"), []string{`2:68: the value has a character outside ASCII at byte 12, which "x-pendo-integration-key" cannot carry`}},
+		"trailing space":     {pendo("{file: trailing}"), []string{`2:68: the value has a space at its beginning or end, which "x-pendo-integration-key" cannot carry`}},
+		"control character":  {pendo(`{value: "a\u0001"}`), []string{`2:68: the value has a control character at byte 2, which "x-pendo-integration-key" cannot carry`}},
+		"unquoted number":    {pendo("{value: 12345}"), []string{`2:76: must be a string, and is a number: put it in quotes`}},
+		"empty value":        {pendo(`{value: ""}`), []string{`2:76: must not be empty`}},
+		"client secret":      {"credentials:\n- {id: a, provider: sendpulse, auth_method: oauth2_client_credentials, values: {client_id: {value: i}, client_secret: {file: two}}}", []string{`2:119: the value has a line break at byte 12, which a token request cannot carry`}},
+		"unknown provider":   {"credentials:\n- {id: a, provider: pendoo, auth_method: x, values: {}}", []string{`2:21: there is no provider "pendoo"; there are: pendo, pulsedive, sendpulse, spotdraft`}},
+		"unknown method":     {"credentials:\n- {id: a, provider: sendpulse, auth_method: oauth, values: {}}", []string{`2:45: provider "sendpulse" has no auth method "oauth"; it has: oauth2_client_credentials, api_key`}},
+		"missing field":      {"credentials:\n- {id: a, provider: sendpulse, auth_method: api_key, values: {}}", []string{`2:62: the required field "api_key" is missing: API key. The key as SendPulse showed it once, when it was created`}},
+		"unknown field":      {"credentials:\n- {id: a, provider: pulsedive, auth_method: api_key, values: {api_key: {value: k}, key: {value: k}}}", []string{`2:84: auth method "api_key" of Pulsedive has no field "key"; it has: api_key`}},
+		"same ID":            {pendo("{value: k}") + strings.TrimPrefix(pendo("{value: k}"), "credentials:\n"), []string{`3:8: the credential "a" stands twice; the first is at 2:8`}},
+		"bad ID":             {strings.Replace(pendo("{value: k}"), "id: a", "id: A", 1), []string{`2:8: must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end`}},
+		"wildcard host":      {strings.Replace(pendo("{value: k}"), "id: a", `id: a, allowed_hosts: ["*.pendo.io"]`, 1), []string{`2:27: must be one host name or IP address in lower case, optionally with a port: no scheme, no path, no wildcard`}},
+		"everywhere":         {"listen: {grpc: \":50051\"}", []string{`1:16: ` + beyond}},
+		"all addresses":      {"listen: {grpc: 0.0.0.0:50051, http: \"[::]:1\"}", []string{`1:16: ` + beyond, `1:37: ` + beyond}},
+		"a host name":        {"listen: {grpc: \"broker.example.test:50051\"}", []string{`1:16: ` + beyond}},
+		"no port":            {"listen: {grpc: localhost}", []string{`1:16: must be an address with a port, such as 127.0.0.1:50051, or unix:///path`}},
+		"odd port":           {"listen: {grpc: \"localhost:http\"}", []string{`1:16: the port must be a number from 0 to 65535`}},
+		"relative socket":    {"listen: {grpc: unix://broker.sock}", []string{`1:16: a Unix socket needs an absolute path: unix:///run/broker.sock`}},
+		"same address":       {"listen: {grpc: \"localhost:1\", http: \"localhost:1\"}", []string{`1:37: is the same address as grpc`}},
+		"file mode a number": {"listen: {socket_mode: 0660}", []string{`1:23: must be a string, and is a number: put it in quotes`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			_, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(test.text), config.Options{LookupEnv: environment})
+			var problems strictyaml.Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("the error is %v, want problems", err)
+			}
+			text := strings.ReplaceAll(strings.ReplaceAll(err.Error(), filepath.Join(dir, "b.yaml")+":", ""), dir, "$DIR")
+			if want := strings.Join(test.want, "\n"); test.want != nil && text != want {
+				t.Errorf("the problems are\n%s\nwant\n%s", text, want)
+			}
+			if strings.Contains(text, canary) {
+				t.Errorf("a problem quotes a secret: %s", text)
+			}
+		})
+	}
+}
+
+func TestMistakesAreReportedAllAtOnce(t *testing.T) {
+	_, err := parse(t, `listen: {grpc: 0.0.0.0:1}
+crednetials: []
+credentials:
+  - id: a
+    provider: pendo
+    auth_method: api_key
+    values: {api_key: {env: UNSET}}
+  - id: a
+    provider: nobody
+    auth_method: api_key
+    values: {}
+    id: b
+  - id: B!
+    provider: spotdraft
+    auth_method: client_headers
+    values: {client_id: {value: "`+canary+`\t"}, email: {value: x}}
+providers:
+  - id: mine
+    display_name: Mine
+    allowed_hosts: ["https://x"]
+    auth_methods:
+      - id: m
+        display_name: M
+        fields: [{id: key, display_name: K}]
+        headers:
+          - {name: "A B", value: "${kye}"}
+          - {name: Host, value: x}
+          - {name: x-a, value: "a ${key"}
+          - {name: X-A, value: "${key.size()}"}
+`)
+	if err == nil {
+		t.Fatal("there is no error")
+	}
+	var places []string
+	for _, line := range strings.Split(err.Error(), "\n") {
+		_, rest, _ := strings.Cut(line, "b.yaml:")
+		place, what, _ := strings.Cut(rest, ": ")
+		places = append(places, place)
+		if what == "" || strings.Contains(what, canary) {
+			t.Errorf("the problem at %s is %q", place, what)
+		}
+	}
+	want := "1:16 2:1 7:29 8:9 9:15 12:5 13:9 16:13 16:25 16:51 20:21 26:20 26:37 27:20 28:35 29:20 29:43"
+	if got := strings.Join(places, " "); got != want {
+		t.Errorf("the problems are at\n%s\nwant\n%s\n%v", got, want, err)
+	}
+}
+
+func TestFileThatCannotBeRead(t *testing.T) {
+	if _, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"), config.Options{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the error is %v", err)
+	}
+}

@@ -1,0 +1,179 @@
+package strategies_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+const canary = "canary-51c7"
+
+// sendPulse is a credential for a token, with these values.
+func sendPulse(clientID, clientSecret string) *credentials.Credential {
+	provider := catalog.Builtin().Provider("sendpulse")
+	return &credentials.Credential{
+		ID:       "c",
+		Provider: provider,
+		Method:   provider.AuthMethod("oauth2_client_credentials"),
+		Values:   map[string]secret.Text{"client_id": secret.New(clientID), "client_secret": secret.New(clientSecret)},
+	}
+}
+
+// transport answers every request in process.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// answering is a transport with always the same answer.
+func answering(status int, body []byte) transport {
+	return func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
+	}
+}
+
+// newTokens returns the strategy of a credential for a token.
+func newTokens(t testing.TB, credential *credentials.Credential, client *strategies.TokenClient) strategies.TokenStrategy {
+	t.Helper()
+	strategy, err := strategies.New(credential, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, ok := strategy.(strategies.TokenStrategy)
+	if !ok {
+		t.Fatalf("%T is no TokenStrategy", strategy)
+	}
+	return tokens
+}
+
+func TestTokenKeyFollowsAllThatATokenDependsOn(t *testing.T) {
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{})
+	key := func(id, secret string) string { return newTokens(t, sendPulse(id, secret), client).TokenKey() }
+	first := key("id", "secret")
+	if key("id", "secret") != first {
+		t.Error("the same client has two keys")
+	}
+	for _, other := range []string{key("id", "rotated"), key("id2", "secret"), key("idse", "cret")} {
+		if other == first {
+			t.Error("two clients share a key")
+		}
+	}
+	if strings.Contains(first, "secret") {
+		t.Error("the key shows the secret")
+	}
+	if newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{})).TokenKey() == first {
+		t.Error("the key can be computed from the secret alone")
+	}
+}
+
+func TestBudgetOfTokenRequests(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	sent := 0
+	var events []strategies.TokenRequestEvent
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{
+		Clock:   clock,
+		Observe: func(event strategies.TokenRequestEvent) { events = append(events, event) },
+		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			sent++
+			return answering(200, []byte(`{"access_token":"t"}`))(r)
+		}),
+	})
+	tokens := newTokens(t, sendPulse("id", "secret"), client)
+	request := func(tokens strategies.TokenStrategy) error {
+		_, err := tokens.RequestToken(t.Context())
+		return err
+	}
+	for range 20 {
+		if err := request(tokens); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := request(tokens)
+	if known := fault.From(err); known.Reason != fault.RateLimited || known.RetryDelay != time.Second {
+		t.Errorf("the request over the budget: %v, retry in %v", err, known.RetryDelay)
+	}
+	if last := events[len(events)-1]; sent != 20 || last.Result != strategies.ResultOverBudget {
+		t.Errorf("%d requests were sent, and the last event is %q", sent, last.Result)
+	}
+	if err := request(newTokens(t, sendPulse("another", "secret"), client)); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+	clock.Advance(time.Second)
+	if err := request(tokens); err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+}
+
+func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{
+		Transport: transport(func(*http.Request) (*http.Response, error) {
+			return nil, errors.New("proxy said: " + canary)
+		}),
+	})
+	_, err := newTokens(t, sendPulse("id", canary), client).RequestToken(t.Context())
+	if known := fault.From(err); known.Reason != fault.ProviderUnavailable || strings.Contains(err.Error(), canary) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestTokenThatArrivesTooLate(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{
+		Clock: clock,
+		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			clock.Advance(5 * time.Second)
+			return answering(200, []byte(`{"access_token":"t","expires_in":5}`))(r)
+		}),
+	})
+	_, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
+	if fault.From(err).Reason != fault.ProviderUnavailable {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// FuzzTokenAnswer shows that every answer is a usable token or an error that quotes
+// nothing of it.
+func FuzzTokenAnswer(f *testing.F) {
+	for _, body := range []string{
+		`{"access_token":"t","expires_in":3600}`, `{"access_token":"t","expires_in":"1e3"}`, `{"error":"invalid_client"}`,
+		`{"error":{"a":1},"access_token":null}`, "\ufeff{}", "", "[]", `{"access_token":"a\nb"}`, `{"expires_in":-0.0,"access_token":"t"}`,
+	} {
+		for _, status := range []int{200, 302, 400, 429, 503} {
+			f.Add(status, []byte(body))
+		}
+	}
+	credential := sendPulse("id", "secret")
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering(status, body)})
+		issued, err := newTokens(t, credential, client).RequestToken(t.Context())
+		if err != nil {
+			known := fault.From(err)
+			if known.Reason != fault.CredentialRejected && known.Reason != fault.ProviderUnavailable && known.Reason != fault.ProviderRateLimited {
+				t.Errorf("the error is %v", err)
+			}
+			if len(known.Message) > 200 {
+				t.Errorf("the message has %d bytes: it quotes the answer", len(known.Message))
+			}
+			return
+		}
+		value := issued.Value.Reveal()
+		if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Error("a token that no header can carry was accepted")
+		}
+		if issued.Lifetime <= 0 || issued.Lifetime > token.MaxLifetime {
+			t.Errorf("a lifetime of %v was accepted", issued.Lifetime)
+		}
+	})
+}

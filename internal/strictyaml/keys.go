@@ -1,0 +1,58 @@
+package strictyaml
+
+import "github.com/santhosh-tekuri/jsonschema/v6"
+
+// reportName reports what is wrong with a key.
+func (t *translation) reportName(failure *jsonschema.ValidationError, at *node, name string) {
+	entry, ok := at.find(name)
+	if !ok {
+		return
+	}
+	inner := &translation{schema: t.schema, document: t.document, key: &entry}
+	for _, cause := range failure.Causes {
+		inner.report(cause)
+	}
+}
+
+// reportUnknown reports keys that the schema does not name.
+func (t *translation) reportUnknown(failure *jsonschema.ValidationError, at *node, unknown []string) {
+	known := knownKeys(t.schema.lookup(failure.SchemaURL))
+	words := t.words(failure)
+	for _, name := range unknown {
+		entry, ok := at.find(name)
+		switch {
+		case !ok:
+		case words != "":
+			t.document.reportf(entry.Key.node.place, "key %s %s", quote(name), words)
+		default:
+			t.document.report(entry.Key.node.place, unknownSentence(name, known))
+		}
+	}
+}
+
+// reportForbidden reports what a schema excludes altogether: a key, or an item.
+func (t *translation) reportForbidden(failure *jsonschema.ValidationError, at *node) {
+	path := failure.InstanceLocation
+	if len(path) == 0 {
+		t.say(failure, at, notAllowed)
+		return
+	}
+	name := path[len(path)-1]
+	if entry, ok := t.find(path[:len(path)-1]).find(name); ok {
+		t.document.report(entry.Key.node.place, unknownSentence(name, nil))
+		return
+	}
+	t.say(failure, at, notAllowed)
+}
+
+// unknownSentence says that a key is not known, and which was meant or which are.
+func unknownSentence(name string, known []string) string {
+	sentence := "unknown key " + quote(name)
+	if meant, ok := nearest(name, known); ok {
+		return sentence + "; did you mean " + quote(meant) + "?"
+	}
+	if len(known) > 0 {
+		return sentence + "; known here: " + quoteAll(known)
+	}
+	return sentence
+}
