@@ -102,8 +102,11 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 bench: ## Measure the broker
 	go run ./internal/bench
 
+.PHONY: grpcurl
+grpcurl: $(call stamp,grpcurl) ## Build .bin/grpcurl, for calls by hand
+
 .PHONY: tools
-tools: $(foreach tool,$(TOOLS),.bin/.$(notdir $(tool))) ## Build all pinned tools, .bin/grpcurl among them
+tools: $(foreach tool,$(TOOLS),.bin/.$(notdir $(tool))) ## Build all pinned tools
 
 .PHONY: clean
 clean: ## Remove what the targets above built
