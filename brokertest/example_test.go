@@ -1,0 +1,86 @@
+package brokertest_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/authmaterial/broker/brokertest"
+	"github.com/authmaterial/broker/client"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// A service under test asks the broker, calls the provider, and when that rejects the
+// token, reports it and tries once more.
+func ExampleNew() {
+	t := newExampleT() // in a test of yours, its *testing.T
+	defer t.end()
+
+	b := brokertest.New(t)
+	ctx := context.Background()
+	answer, err := b.Client().GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoration := answer.GetAuthDecoration()
+
+	b.Simulator.SendPulse.RevokeTokens()
+	status := callSendPulse(ctx, t, b, decoration)
+	fmt.Println("with the revoked token:", status)
+
+	report, err := b.Client().ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
+		CredentialId: "sendpulse-oauth",
+		Version:      decoration.GetVersion(),
+		HttpStatus:   int32(status),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(report.GetOutcome())
+	fmt.Println("with its successor:", callSendPulse(ctx, t, b, report.GetAuthDecoration()))
+
+	// Output:
+	// with the revoked token: 401
+	// OUTCOME_REPLACED
+	// with its successor: 200
+}
+
+// callSendPulse makes an API call as a service would, and returns the answer's status.
+func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, decoration *authmaterialv1.AuthDecoration) int {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.sendpulse.com/user/info", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Apply(request, decoration); err != nil {
+		t.Fatal(err)
+	}
+	response, err := b.HTTPClient().Do(request)
+	if err != nil {
+		t.Fatal("SendPulse cannot be reached")
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
+// exampleT stands for a *testing.T, which examples have not.
+type exampleT struct {
+	testing.TB
+	cleanups []func()
+}
+
+func newExampleT() *exampleT { return new(exampleT) }
+
+func (t *exampleT) Helper()                   {}
+func (t *exampleT) Output() io.Writer         { return io.Discard }
+func (t *exampleT) Cleanup(f func())          { t.cleanups = append(t.cleanups, f) }
+func (t *exampleT) Fatal(args ...any)         { panic(fmt.Sprint(args...)) }
+func (t *exampleT) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+
+// end does what the end of a test does.
+func (t *exampleT) end() {
+	for i := len(t.cleanups) - 1; i >= 0; i-- {
+		t.cleanups[i]()
+	}
+}
