@@ -44,7 +44,7 @@ demo: build ## Show the broker at work against simulated providers
 	@.bin/broker demo
 
 .PHONY: run
-run: build ## The same, and leave it running
+run: build ## Run the demo and keep it serving on 127.0.0.1:50051
 	@.bin/broker demo --stay
 
 .PHONY: test

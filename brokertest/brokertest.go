@@ -11,7 +11,7 @@
 //
 // The server is the one that `broker serve` runs, reached over an in-memory connection.
 // The providers are package simulator's: the broker and HTTPClient ask for the real
-// hosts, over real TLS, and arrive there. Nothing leaves the process's machine.
+// hosts, over real TLS, and arrive there. Nothing leaves this machine.
 package brokertest
 
 import (
@@ -143,24 +143,23 @@ func (s *settings) compose() ([]byte, error) {
 	if len(s.credentials) == 0 && len(s.providers) == 0 {
 		return s.config, nil
 	}
-	var file struct {
-		Listen      any   `yaml:"listen,omitempty"`
-		Credentials []any `yaml:"credentials"`
-		Providers   []any `yaml:"providers"`
-	}
+	file := map[string]any{}
 	if err := yaml.Load(s.config, &file); err != nil {
 		return nil, err
 	}
+	credentials, _ := file["credentials"].([]any)
 	for _, credential := range s.credentials {
-		file.Credentials = append(file.Credentials, credential.yaml())
+		credentials = append(credentials, credential.yaml())
 	}
+	providers, _ := file["providers"].([]any)
 	for _, definition := range s.providers {
 		var provider map[string]any
 		if err := yaml.Load([]byte(definition), &provider); err != nil {
 			return nil, fmt.Errorf("a provider's definition: %w", err)
 		}
-		file.Providers = append(file.Providers, provider)
+		providers = append(providers, provider)
 	}
+	file["credentials"], file["providers"] = credentials, providers
 	return yaml.Dump(file)
 }
 

@@ -155,14 +155,3 @@ func TestBatchDoesNotWaitForTheSlowest(t *testing.T) {
 		t.Error("the other item has no decoration")
 	}
 }
-
-func TestWatchIsNotServedYet(t *testing.T) {
-	h := newHarness(t)
-	stream, err := h.Client().WatchAuthDecorations(t.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"pendo"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); status.Code(err) != codes.Unimplemented {
-		t.Errorf("the code is %v, want Unimplemented", status.Code(err))
-	}
-}

@@ -171,7 +171,7 @@ func TestTokenAnswersThatAreNone(t *testing.T) {
 					t.Errorf("the provider's body is in the error or the log: %q", word)
 				}
 			}
-			if !strings.Contains(log.String(), "token request failed") {
+			if !strings.Contains(log.String(), "no token issued") {
 				t.Error("the log does not mention the failed request")
 			}
 			if h.Simulator.Leaks() != (simulator.Leaks{}) {

@@ -1,5 +1,5 @@
 // Package client helps Go services to use what the broker hands out. It imports the
-// generated stubs and the standard library alone.
+// generated stubs and, beside them, the standard library alone.
 package client
 
 import (
@@ -24,8 +24,8 @@ var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 // are. On an error the request is unchanged.
 //
 // It refuses a request whose host is none of the decoration's allowed hosts, and one
-// that is not https, but to a literal loopback address. The error then is
-// ErrHostNotAllowed.
+// that is not https, unless its host is a literal loopback address. The error then is
+// ErrHostNotAllowed. It does not look at expire_time.
 //
 // An http.Client that follows redirects carries most headers to wherever they point.
 // Set its CheckRedirect to return http.ErrUseLastResponse.

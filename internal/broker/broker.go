@@ -1,12 +1,10 @@
 // Package broker is the use case: find a credential, and decorate. It knows nothing
-// of gRPC. It imports packages cache, credentials, fault, secret, strategies and
-// token.
+// of gRPC.
 package broker
 
 import (
 	"context"
-	"errors"
-	"slices"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,31 +13,20 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/credentials"
-	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-const (
-	// batchPatience is how long the items of a batch without a deadline may take.
-	batchPatience = 5 * time.Second
-	// The last part of a deadline is kept for telling the caller why there is no
-	// answer: maxReserve, or a quarter of what is left where that is less.
-	maxReserve      = 200 * time.Millisecond
-	reserveFraction = 4
-	// retryDelay is when to try again after a call that ran out of time.
-	retryDelay = time.Second
-)
-
-// noToken is the token of static material.
-var noToken secret.Text
+// batchPatience is how long the items of a batch without a deadline may take.
+const batchPatience = 5 * time.Second
 
 // Tokens is what the broker needs of a token cache.
 type Tokens interface {
 	Warm(source cache.Source) (*token.Token, bool)
+	Held(source cache.Source) (*token.Token, bool)
 	Token(ctx context.Context, source cache.Source) (*token.Token, error)
 	Replace(ctx context.Context, source cache.Source, rejects func(*token.Token) bool) (current *token.Token, replaced bool, err error)
+	Retain(keep func(key string) bool)
 }
 
 // Options configure a Broker. All are required.
@@ -53,15 +40,25 @@ type Options struct {
 	VersionKey []byte
 	// Clock is the time.
 	Clock clockwork.Clock
+	// Logger gets what an operator has to know of changed secrets.
+	Logger *slog.Logger
 }
 
-// Broker answers for credentials. It is safe for concurrent use.
+// Broker answers for credentials. It is safe for concurrent use. Close ends it.
 type Broker struct {
 	tokens     Tokens
 	client     *strategies.TokenClient
 	versionKey []byte
 	clock      clockwork.Clock
+	logger     *slog.Logger
 	current    atomic.Pointer[snapshot]
+	using      sync.Mutex // held while current changes
+	watches    watches
+
+	// ctx ends with Close, and with it what goes on in the background.
+	ctx  context.Context //nolint:containedctx // it outlives the calls that start something
+	stop context.CancelFunc
+	done sync.WaitGroup
 }
 
 // New returns a Broker for these credentials.
@@ -71,17 +68,55 @@ func New(set *credentials.Set, options Options) (*Broker, error) {
 		client:     options.TokenClient,
 		versionKey: options.VersionKey,
 		clock:      options.Clock,
+		logger:     options.Logger,
 	}
-	s, err := newSnapshot(set, b.client)
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b, b.Use(set)
+}
+
+// Close ends the watches, with fault.ServerStopping, and what goes on in the
+// background. Other calls go on being answered.
+func (b *Broker) Close() {
+	b.stop()
+	b.done.Wait()
+}
+
+// Use takes these credentials in place of those before, all or none. Only what changed
+// is computed anew.
+func (b *Broker) Use(set *credentials.Set) error {
+	b.using.Lock()
+	defer b.using.Unlock()
+	before := b.current.Load()
+	after, err := newSnapshot(set, b.client, before)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b.current.Store(s)
-	return b, nil
+	var changed []*account
+	if before != nil {
+		changed = b.handOver(before, after)
+	}
+	b.current.Store(after)
+	for _, a := range changed {
+		b.done.Go(func() { b.takeOver(a) })
+	}
+	b.tokens.Retain(func(key string) bool { return len(after.byToken[key]) > 0 })
+	b.watches.touchAll()
+	return nil
+}
+
+// Watchers is how many follow something.
+func (b *Broker) Watchers() int { return b.watches.len() }
+
+// TokenChanged tells the broker that there is a new token of this key.
+func (b *Broker) TokenChanged(key string) {
+	if s := b.current.Load(); s != nil {
+		b.watches.touch(s.byToken[key]...)
+	}
 }
 
 // Get returns the current decoration of a credential. It answers shortly before the
-// deadline of ctx. The error is a *fault.Error, or that of ctx.
+// deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
+// the broker's own.
 func (b *Broker) Get(ctx context.Context, id string) (*Decoration, error) {
 	a, err := b.current.Load().find(id)
 	if err != nil {
@@ -96,9 +131,10 @@ func (b *Broker) Get(ctx context.Context, id string) (*Decoration, error) {
 // ready returns a decoration for which there is nothing to wait for.
 func (b *Broker) ready(a *account) (ready bool, decoration *Decoration, err error) {
 	var t *token.Token
-	if a.tokens != nil {
-		if t, ready = b.tokens.Warm(a.tokens); !ready {
-			return false, nil, nil
+	if a.source != nil {
+		if t, ready = b.tokens.Warm(a.source); !ready {
+			decoration = b.formerDecoration(a)
+			return decoration != nil, decoration, nil
 		}
 	}
 	decoration, err = b.decorate(a, t)
@@ -109,7 +145,7 @@ func (b *Broker) ready(a *account) (ready bool, decoration *Decoration, err erro
 func (b *Broker) obtain(ctx context.Context, a *account) (*Decoration, error) {
 	limited, cancel := withReserve(ctx)
 	defer cancel()
-	t, err := b.tokens.Token(limited, a.tokens)
+	t, err := b.tokens.Token(limited, a.source)
 	if err != nil {
 		return nil, outOfTime(ctx, err)
 	}
@@ -149,78 +185,4 @@ func (b *Broker) GetBatch(ctx context.Context, ids []string) []Result {
 	}
 	waiting.Wait()
 	return results
-}
-
-// Outcome is what came of a report.
-type Outcome int
-
-// The outcomes. Their meaning stands beside the proto enum's values.
-const (
-	AlreadyReplaced Outcome = iota + 1
-	Replaced
-	NotReplaceable
-)
-
-// ReportRejection answers a caller whose request with this version was answered with
-// this HTTP status. The error is a *fault.Error, or that of ctx.
-func (b *Broker) ReportRejection(ctx context.Context, id, version string, status int) (*Decoration, Outcome, error) {
-	a, err := b.current.Load().find(id)
-	if err != nil {
-		return nil, 0, err
-	}
-	if a.tokens == nil || !slices.Contains(a.credential.Method.RejectedStatuses, status) {
-		return b.reportUnreplaceable(ctx, a, version)
-	}
-	limited, cancel := withReserve(ctx)
-	defer cancel()
-	t, replaced, err := b.tokens.Replace(limited, a.tokens, func(t *token.Token) bool {
-		decoration, err := b.decorate(a, t)
-		return err == nil && decoration.Version == version
-	})
-	if err != nil {
-		return nil, 0, outOfTime(ctx, err)
-	}
-	decoration, err := b.decorate(a, t)
-	if err != nil {
-		return nil, 0, err
-	}
-	if replaced {
-		return decoration, Replaced, nil
-	}
-	return decoration, AlreadyReplaced, nil
-}
-
-// reportUnreplaceable answers a report that forces no renewal. Static material that
-// differs from the reported one was changed in the configuration: that is worth a try.
-func (b *Broker) reportUnreplaceable(ctx context.Context, a *account, version string) (*Decoration, Outcome, error) {
-	ready, decoration, err := b.ready(a)
-	if !ready {
-		decoration, err = b.obtain(ctx, a)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	if a.tokens == nil && decoration.Version != version {
-		return decoration, AlreadyReplaced, nil
-	}
-	return decoration, NotReplaceable, nil
-}
-
-// withReserve returns ctx with an end shortly before its deadline.
-func withReserve(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
-	}
-	reserve := min(maxReserve, time.Until(deadline)/reserveFraction)
-	return context.WithDeadline(ctx, deadline.Add(-reserve))
-}
-
-// outOfTime turns the end of a withReserve into an error that says what to do. When the
-// caller itself gave up, nobody reads the answer.
-func outOfTime(ctx context.Context, err error) error {
-	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-		return err
-	}
-	return fault.New(fault.ProviderUnavailable, "the provider has not answered in the time that this call had").WithRetryDelay(retryDelay)
 }

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,10 @@ import (
 type hanging struct{}
 
 func (hanging) Warm(cache.Source) (*token.Token, bool) { return nil, false }
+
+func (hanging) Held(cache.Source) (*token.Token, bool) { return nil, false }
+
+func (hanging) Retain(func(string) bool) {}
 
 func (hanging) Token(ctx context.Context, _ cache.Source) (*token.Token, error) {
 	<-ctx.Done()
@@ -49,10 +54,12 @@ func newHanging(t *testing.T) *broker.Broker {
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{}),
 		VersionKey:  []byte("key"),
 		Clock:       clockwork.NewRealClock(),
+		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(b.Close)
 	return b
 }
 

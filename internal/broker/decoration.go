@@ -1,16 +1,25 @@
 package broker
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
-	"hash"
-	"io"
+	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
 )
+
+const (
+	// staticRefresh is how far ahead the RefreshTime of static material lies.
+	staticRefresh = 5 * time.Minute
+	// versionSize is how much of the HMAC a version shows, in bytes.
+	versionSize = 16
+)
+
+// noToken is the token of static material.
+var noToken secret.Text
 
 // Decoration is the material for one request. It is not changed once made.
 type Decoration struct {
@@ -28,25 +37,59 @@ type Decoration struct {
 	RejectedStatuses []int
 }
 
-// versionSize is how much of the HMAC a version shows, in bytes.
-const versionSize = 16
+// decorated is a decoration and the token in it; nil for static material.
+type decorated struct {
+	token      *token.Token
+	decoration *Decoration
+}
+
+// decorate returns the decoration with this token in it; nil for static material.
+func (b *Broker) decorate(a *account, t *token.Token) (*Decoration, error) {
+	latest := a.latest.Load()
+	if latest == nil || latest.token != t {
+		made, err := b.newDecoration(a, t)
+		if err != nil {
+			return nil, err
+		}
+		latest = &decorated{token: t, decoration: made}
+		a.latest.Store(latest)
+	}
+	if t != nil {
+		return latest.decoration, nil
+	}
+	current := *latest.decoration
+	current.RefreshTime = b.clock.Now().Add(staticRefresh)
+	return &current, nil
+}
+
+func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) {
+	made := &Decoration{
+		CredentialID:     a.credential.ID,
+		AllowedHosts:     a.credential.AllowedHosts,
+		RejectedStatuses: a.credential.Method.RejectedStatuses,
+	}
+	var err error
+	if t == nil {
+		made.Material, err = a.strategy.Material(noToken)
+	} else {
+		made.Material, err = a.strategy.Material(t.Value)
+		made.ExpireTime, made.RefreshTime = t.ExpireTime(), t.RefreshTime()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("place the token: %w", err)
+	}
+	made.Version = version(b.versionKey, made.CredentialID, made.Material)
+	return made, nil
+}
 
 // version is an HMAC over the credential ID and the material.
 func version(key []byte, credentialID string, material strategies.Material) string {
-	sum := hmac.New(sha256.New, key)
-	write(sum, credentialID)
+	parts := []string{credentialID}
 	for _, pairs := range [][]strategies.Pair{material.Headers, material.QueryParams} {
-		_ = binary.Write(sum, binary.BigEndian, uint64(len(pairs)))
+		parts = append(parts, strconv.Itoa(len(pairs)))
 		for _, pair := range pairs {
-			write(sum, pair.Name)
-			write(sum, pair.Value.Reveal())
+			parts = append(parts, pair.Name, pair.Value.Reveal())
 		}
 	}
-	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:versionSize])
-}
-
-// write writes text behind its length, so that no two materials are alike.
-func write(sum hash.Hash, text string) {
-	_ = binary.Write(sum, binary.BigEndian, uint64(len(text)))
-	_, _ = io.WriteString(sum, text)
+	return base64.RawURLEncoding.EncodeToString(secret.Digest(key, parts...)[:versionSize])
 }

@@ -3,53 +3,67 @@ package broker
 import (
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
-	"github.com/authmaterial/broker/internal/token"
 )
 
-// staticRefresh is how far ahead the RefreshTime of static material lies.
-const staticRefresh = 5 * time.Minute
-
-// snapshot is what the broker serves from one configuration.
+// snapshot is what the broker serves from one configuration. It is not changed once
+// made, but for what its accounts remember.
 type snapshot struct {
 	accounts map[string]*account
+	// byToken are the IDs of the credentials that use a token, by the token's key.
+	byToken map[string][]string
 }
 
 // account is a credential with its strategy.
 type account struct {
 	credential *credentials.Credential
 	strategy   strategies.Strategy
-	// tokens is the same strategy where it needs a token, and nil otherwise.
-	tokens strategies.TokenStrategy
+	// source is the same strategy where it needs a token, and nil otherwise.
+	source strategies.TokenStrategy
 	// latest is the decoration that was made last, so that it is made once a token.
 	latest atomic.Pointer[decorated]
+	// former is what to serve until there is a token; nil: nothing.
+	former atomic.Pointer[former]
 }
 
-// decorated is a decoration and the token in it; nil for static material.
-type decorated struct {
-	token      *token.Token
-	decoration *Decoration
-}
-
-// newSnapshot computes all static material. Disabled credentials are left out.
-func newSnapshot(set *credentials.Set, client *strategies.TokenClient) (*snapshot, error) {
-	s := &snapshot{accounts: make(map[string]*account, set.Len())}
+// newSnapshot prepares the credentials of a set. Accounts of previous, which may be
+// nil, are taken over where nothing of them changes. Disabled credentials are left out.
+func newSnapshot(set *credentials.Set, client *strategies.TokenClient, previous *snapshot) (*snapshot, error) {
+	s := &snapshot{accounts: make(map[string]*account, set.Len()), byToken: map[string][]string{}}
 	for credential := range set.All() {
 		if credential.Disabled {
 			continue
 		}
-		strategy, err := strategies.New(credential, client)
-		if err != nil {
-			return nil, fmt.Errorf("credential %q: %w", credential.ID, err)
+		a := previous.same(credential)
+		if a == nil {
+			strategy, err := strategies.New(credential, client)
+			if err != nil {
+				return nil, fmt.Errorf("credential %q: %w", credential.ID, err)
+			}
+			source, _ := strategy.(strategies.TokenStrategy)
+			a = &account{credential: credential, strategy: strategy, source: source}
 		}
-		tokens, _ := strategy.(strategies.TokenStrategy)
-		s.accounts[credential.ID] = &account{credential: credential, strategy: strategy, tokens: tokens}
+		s.accounts[credential.ID] = a
+		if a.source != nil {
+			key := a.source.TokenKey()
+			s.byToken[key] = append(s.byToken[key], credential.ID)
+		}
 	}
 	return s, nil
+}
+
+// same returns the account of a credential of which nothing has changed, or nil.
+func (s *snapshot) same(credential *credentials.Credential) *account {
+	if s == nil {
+		return nil
+	}
+	if a := s.accounts[credential.ID]; a != nil && a.credential.SameMaterial(credential) {
+		return a
+	}
+	return nil
 }
 
 // find returns the account of an ID.
@@ -58,53 +72,7 @@ func (s *snapshot) find(id string) (*account, error) {
 		return found, nil
 	}
 	if !credentials.ValidID(id) {
-		return nil, &fault.Error{
-			Reason:  fault.InvalidRequest,
-			Message: "the credential ID is malformed",
-			Violations: []fault.Violation{{
-				Field:       "credential_id",
-				Description: "must match " + credentials.IDPattern,
-			}},
-		}
+		return nil, fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
 	}
 	return nil, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
-}
-
-// decorate returns the decoration with this token in it; nil for static material.
-func (b *Broker) decorate(a *account, t *token.Token) (*Decoration, error) {
-	latest := a.latest.Load()
-	if latest == nil || latest.token != t {
-		made, err := b.newDecoration(a, t)
-		if err != nil {
-			return nil, err
-		}
-		latest = &decorated{token: t, decoration: made}
-		a.latest.Store(latest)
-	}
-	if t != nil {
-		return latest.decoration, nil
-	}
-	now := *latest.decoration
-	now.RefreshTime = b.clock.Now().Add(staticRefresh)
-	return &now, nil
-}
-
-func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) {
-	made := &Decoration{
-		CredentialID:     a.credential.ID,
-		AllowedHosts:     a.credential.AllowedHosts,
-		RejectedStatuses: a.credential.Method.RejectedStatuses,
-	}
-	var err error
-	if t == nil {
-		made.Material, err = a.strategy.Material(noToken)
-	} else {
-		made.Material, err = a.strategy.Material(t.Value)
-		made.ExpireTime, made.RefreshTime = t.ExpireTime(), t.RefreshTime()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("place the token: %w", err)
-	}
-	made.Version = version(b.versionKey, made.CredentialID, made.Material)
-	return made, nil
 }

@@ -1,10 +1,10 @@
 // Package cache holds tokens, and makes one token request however many callers want
-// one. It imports packages fault and token.
+// one.
 //
 // A Cache is the life of a token: single flight, early renewal, backing off, and
 // replacing what a provider rejected. A Store below it is where tokens lie: Memory
 // for one process. A Cache keeps the tokens that it has seen at hand, so that a warm
-// call reads two atomic values and asks no Store.
+// call reads memory alone and asks no Store.
 package cache
 
 import (
@@ -16,7 +16,6 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
-	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
 
@@ -27,6 +26,8 @@ const (
 	// marginPatience is how long a caller waits for the successor of a token that is in
 	// its safety margin, before it gets that token.
 	marginPatience = time.Second
+	// maxJoins is how many flights one report waits for.
+	maxJoins = 3
 )
 
 // Defaults of Options.
@@ -35,7 +36,7 @@ const (
 	defaultForcedWindow = 10 * time.Minute
 )
 
-// Source makes the tokens of one key.
+// Source makes the tokens of one key. Sources with the same key are interchangeable.
 type Source interface {
 	// TokenKey names the token. It holds no secret.
 	TokenKey() string
@@ -58,6 +59,9 @@ type Options struct {
 	Random func() float64
 	// Logger gets faults of the broker's own. Default: slog.Default.
 	Logger *slog.Logger
+	// Changed is called when a token came to hand that was not there before. It must not
+	// wait, and not call the Cache. Default: nothing is.
+	Changed func(key string)
 }
 
 func (o Options) withDefaults() Options {
@@ -78,6 +82,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Changed == nil {
+		o.Changed = func(string) {}
 	}
 	return o
 }
@@ -148,12 +155,37 @@ func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return nil, false
 }
 
+// Held returns the source's token while the provider accepts it, through its safety
+// margin. It makes no trip, and does not count as a use of the token.
+func (c *Cache) Held(source Source) (*token.Token, bool) {
+	found, ok := c.entries.Load(source.TokenKey())
+	if !ok {
+		return nil, false
+	}
+	if h := found.(*entry).valid(); h != nil {
+		return h.token, true
+	}
+	return nil, false
+}
+
+// Retain drops what is known of every key but those that keep approves of, and ends
+// their renewals. It does not touch the Store.
+func (c *Cache) Retain(keep func(key string) bool) {
+	c.entries.Range(func(key, value any) bool {
+		if !keep(key.(string)) {
+			c.entries.Delete(key)
+			value.(*entry).drop()
+		}
+		return true
+	})
+}
+
 // Token returns the source's current token. Where it is not warm, the call joins the
 // flight that fetches it, or starts that; when ctx ends first, the flight goes on for
 // the others. While requests fail, a token is returned for as long as it is valid,
 // through its safety margin.
 //
-// The error is a *fault.Error, or that of ctx.
+// The error is a *fault.Error, or that of ctx; any other comes from the Store.
 func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
 	if t, ok := c.Warm(source); ok {
 		return t, nil
@@ -161,31 +193,31 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 	return c.entry(source).wait(ctx)
 }
 
-// Replace returns a token that the provider has not rejected. Rejects says whether a
-// token is the one that it has. When the current token is another, that one is returned,
+// Replace returns a token that the provider has not rejected. The function rejected
+// says whether a token is the one that it has. When the current token is another, that one is returned,
 // and replaced is false. Otherwise it joins the flight that is under way, or forces a
 // renewal; when that fails, the current token goes on being served.
 //
 // The error is a *fault.Error, or that of ctx.
-func (c *Cache) Replace(ctx context.Context, source Source, rejects func(*token.Token) bool) (current *token.Token, replaced bool, err error) {
+func (c *Cache) Replace(ctx context.Context, source Source, rejected func(*token.Token) bool) (current *token.Token, replaced bool, err error) {
 	e := c.entry(source)
 	current, err = e.current(ctx)
-	if err != nil || !rejects(current) {
+	if err != nil || !rejected(current) {
 		return current, false, err
 	}
 	// A flight that this call joins may have been started for something else, and find
 	// that the same token will do. Then the next one is forced.
-	for range 3 {
-		current, err = e.join(ctx, e.fly(flight{accept: not(rejects), forced: true}))
-		if err != nil || !rejects(current) {
+	for range maxJoins {
+		current, err = e.join(ctx, e.fly(flight{accept: not(rejected), forced: true}))
+		if err != nil || !rejected(current) {
 			return current, err == nil, err
 		}
 	}
-	return nil, false, fault.New(fault.ProviderUnavailable, "the provider issues the token again that it rejected")
+	return nil, false, errSameToken
 }
 
-func not(rejects func(*token.Token) bool) func(*token.Token) bool {
-	return func(t *token.Token) bool { return !rejects(t) }
+func not(rejected func(*token.Token) bool) func(*token.Token) bool {
+	return func(t *token.Token) bool { return !rejected(t) }
 }
 
 // ForgetFailures lets every key be tried again at once.

@@ -22,19 +22,20 @@ type entry struct {
 	source  Source
 	flights singleflight.Group
 
-	held    atomic.Pointer[held]
+	held    atomic.Pointer[heldToken]
 	failure atomic.Pointer[Failure]
 
-	adopting sync.Mutex // guards what follows, and each change of held
-	timer    clockwork.Timer
-	past     []*token.Token // the last few that were at hand before
+	mu      sync.Mutex // guards what follows, and each change of held
+	dropped bool
+	timer   clockwork.Timer
+	past    []*token.Token // the last few that were at hand before
 }
 
 // maxPast is how many past tokens an entry knows again.
 const maxPast = 4
 
-// held is a token at hand.
-type held struct {
+// heldToken is a token at hand.
+type heldToken struct {
 	token      *token.Token
 	expireTime time.Time
 	// served says that somebody got the token. One that nobody wants is not renewed.
@@ -43,60 +44,11 @@ type held struct {
 	due atomic.Bool
 }
 
-// serve returns the token of h, and starts its renewal if that is due.
-func (e *entry) serve(h *held) *token.Token {
-	if !h.served.Load() {
-		h.served.Store(true)
-	}
-	if h.due.Load() {
-		e.renewIfWanted(h)
-	}
-	return h.token
-}
-
-// renewIfWanted starts the renewal of a token that is due and was served.
-func (e *entry) renewIfWanted(h *held) {
-	if h.served.Load() && h.due.CompareAndSwap(true, false) {
-		go e.renew(h)
-	}
-}
-
-// renew fetches the successor of h in the background, and tries again after a failure.
-func (e *entry) renew(h *held) {
-	another := func(t *token.Token) bool { return !t.Value.Equal(h.token.Value) }
-	result := <-e.fly(flight{accept: another})
-	if result.Err == nil || e.cache.ctx.Err() != nil {
-		return
-	}
-	now := e.cache.options.Clock.Now()
-	next := now.Add(firstBackoff)
-	if failure := e.failure.Load(); failure.holds(now) {
-		next = failure.Until
-	}
-	if next.Before(h.token.End()) {
-		e.adopting.Lock()
-		defer e.adopting.Unlock()
-		e.schedule(h, next)
-	}
-}
-
-// schedule makes h due at that time. The caller holds e.adopting.
-func (e *entry) schedule(h *held, at time.Time) {
-	if e.held.Load() != h || e.cache.ctx.Err() != nil {
-		return
-	}
-	clock := e.cache.options.Clock
-	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() {
-		h.due.Store(true)
-		e.renewIfWanted(h)
-	})
-}
-
 // adopt makes t the token at hand, and returns it. It is for tokens that a lease
 // vouches for.
 func (e *entry) adopt(t *token.Token) *token.Token {
-	e.adopting.Lock()
-	defer e.adopting.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.replaceHeld(t)
 	return t
 }
@@ -104,8 +56,8 @@ func (e *entry) adopt(t *token.Token) *token.Token {
 // adoptLoaded makes t the token at hand unless it was that before: what was read
 // without a lease may have been overtaken since.
 func (e *entry) adoptLoaded(t *token.Token) {
-	e.adopting.Lock()
-	defer e.adopting.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if slices.ContainsFunc(e.past, func(past *token.Token) bool { return past.Value.Equal(t.Value) }) {
 		return
 	}
@@ -114,30 +66,25 @@ func (e *entry) adoptLoaded(t *token.Token) {
 	}
 }
 
-// replaceHeld makes t the token at hand. The caller holds e.adopting.
+// replaceHeld makes t the token at hand. The caller holds e.mu.
 func (e *entry) replaceHeld(t *token.Token) {
 	e.failure.Store(nil)
 	if before := e.held.Load(); before != nil && !before.token.Value.Equal(t.Value) {
 		e.past = append(e.past, before.token)
 		e.past = e.past[max(0, len(e.past)-maxPast):]
 	}
-	h := &held{token: t, expireTime: t.ExpireTime()}
+	h := &heldToken{token: t, expireTime: t.ExpireTime()}
 	e.held.Store(h)
 	e.stopTimer()
 	e.schedule(h, t.RenewTime(e.cache.options.Random()))
-}
-
-// stopTimer stops the renewal that is scheduled. The caller holds e.adopting.
-func (e *entry) stopTimer() {
-	if e.timer != nil {
-		e.timer.Stop()
-	}
+	e.cache.options.Changed(e.key)
 }
 
 // drop ends the renewals for good.
 func (e *entry) drop() {
-	e.adopting.Lock()
-	defer e.adopting.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dropped = true
 	e.stopTimer()
 }
 
@@ -166,7 +113,7 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 }
 
 // valid returns the token at hand while the provider accepts it, and nil otherwise.
-func (e *entry) valid() *held {
+func (e *entry) valid() *heldToken {
 	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
 		return h
 	}

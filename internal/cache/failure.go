@@ -25,20 +25,20 @@ type Failure struct {
 	Fault *fault.Error
 	// Until is when the next request may be made.
 	Until time.Time
-	// Count is how many such failures there were in a row, from 1.
-	Count int
+	// Count is how many failures there were in a row: refusals or others.
+	Count   int
+	Refusal bool // which of the two
 }
 
 // nextFailure returns the failure that follows previous, which may be nil. The jitter
 // is from 0 to 1.
 func nextFailure(previous *Failure, what *fault.Error, now time.Time, jitter float64) *Failure {
-	count := 1
-	if previous != nil && isRefusal(previous.Fault) == isRefusal(what) {
-		count = previous.Count + 1
-	}
 	if what.Reason == fault.RateLimited {
-		// The broker's own budget: no request was made, so nothing was learned.
-		return &Failure{Fault: what, Until: now.Add(what.RetryDelay), Count: count - 1}
+		return overBudget(previous, what, now)
+	}
+	count := 1
+	if previous != nil && previous.Refusal == isRefusal(what) {
+		count = previous.Count + 1
 	}
 	wait := doubled(firstRefusal, lastRefusal, count)
 	if !isRefusal(what) {
@@ -46,7 +46,17 @@ func nextFailure(previous *Failure, what *fault.Error, now time.Time, jitter flo
 		wait = max(wait, what.RetryDelay)
 		wait += time.Duration(jitter * backoffJitter * float64(wait))
 	}
-	return &Failure{Fault: what, Until: now.Add(wait), Count: count}
+	return &Failure{Fault: what, Until: now.Add(wait), Count: count, Refusal: isRefusal(what)}
+}
+
+// overBudget returns the failure of a request that the broker's own budget kept from
+// being made. Nothing was learned from it, so the count of what came before stays.
+func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
+	failure := &Failure{Fault: what, Until: now.Add(what.RetryDelay)}
+	if previous != nil {
+		failure.Count, failure.Refusal = previous.Count, previous.Refusal
+	}
+	return failure
 }
 
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }

@@ -34,14 +34,17 @@ func (e *entry) fly(f flight) <-chan singleflight.Result {
 			// credential.
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-				err = fault.New(fault.Internal, "internal error")
+				err = fault.Opaque()
 			}
 		}()
 		return e.attempt(f)
 	})
 }
 
-var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
+var (
+	errStopping  = fault.New(fault.ServerStopping, "the broker is stopping")
+	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the token again that it rejected").WithRetryDelay(firstBackoff)
+)
 
 // attempt takes the lease, looks again, and makes one token request.
 func (e *entry) attempt(f flight) (*token.Token, error) {
@@ -84,7 +87,7 @@ func (e *entry) request(ctx context.Context, lease Lease, f flight) (*token.Toke
 		return nil, e.explain(err)
 	}
 	if standing == nil || (f.forced && !f.accept(standing)) {
-		return nil, fault.New(fault.ProviderUnavailable, "the provider issued the token again that it rejected")
+		return nil, errSameToken
 	}
 	return e.adopt(standing), nil
 }

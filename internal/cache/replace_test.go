@@ -110,7 +110,7 @@ func TestReportOfATokenThatIsIssuedAgain(t *testing.T) {
 		w.provider.set(func(p *provider) { p.answer = func(int) (string, error) { return "same", nil } })
 		w.want("same")
 		_, _, err := w.report("same")
-		w.checkFault(err, fault.ProviderUnavailable, 0)
+		w.checkFault(err, fault.ProviderUnavailable, time.Second)
 		w.want("same")
 	})
 }

@@ -35,9 +35,9 @@ type Lease interface {
 	// Record is what was known when the lease began.
 	Record() Record
 	// Commit makes fresh the current token, and returns the one that stands: fresh, or
-	// another where fresh comes too late or was rejected before. With rejected, the
-	// token of Record is never stored again, and fresh does not stand if it is that
-	// same token.
+	// another where fresh comes too late or was rejected before; nil when there is none
+	// to stand. With rejected, the token of Record is not stored again (the last 8 such
+	// tokens at least are remembered), and fresh does not stand if it is that same one.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores what came of a request that brought no token. It leaves the current
 	// token as it is.
@@ -45,6 +45,6 @@ type Lease interface {
 	// CountForced counts one forced renewal, or says how long it must wait because
 	// there were as many as limit within the window.
 	CountForced(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error)
-	// Release ends the lease. It does not wait for the network.
+	// Release ends the lease. It is called once, and does not wait for the network.
 	Release()
 }

@@ -1,6 +1,5 @@
 // Package catalog holds providers and their auth methods. They are data: YAML files,
-// four of them embedded here, others in the configuration file. It imports packages
-// expression and strictyaml.
+// four of them embedded here, others in the configuration file.
 package catalog
 
 import (
@@ -31,7 +30,12 @@ type Provider struct {
 	AllowedHosts []string
 	// AuthMethods has at least one entry.
 	AuthMethods []*AuthMethod
+
+	definition string // all of the above as text
 }
+
+// Equal says whether both are defined in the same way.
+func (p *Provider) Equal(other *Provider) bool { return p.definition == other.definition }
 
 // AuthMethod returns the method with this ID, or nil.
 func (p *Provider) AuthMethod(id string) *AuthMethod {

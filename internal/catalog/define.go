@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ func Define(definition strictyaml.Value) *Provider {
 		DisplayName:      definition.Key("display_name").Text(),
 		Description:      definition.Key("description").Text(),
 		DocumentationURL: definition.Key("documentation_url").Text(),
-		AllowedHosts:     Hosts(definition.Key("allowed_hosts")),
+		AllowedHosts:     ReadHosts(definition.Key("allowed_hosts")),
 	}
 	seen := map[string]bool{}
 	for _, item := range definition.Key("auth_methods").Items() {
@@ -36,11 +37,14 @@ func Define(definition strictyaml.Value) *Provider {
 		}
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
+	if text, err := json.Marshal(provider); err == nil { // there is nothing in it that JSON lacks
+		provider.definition = string(text)
+	}
 	return provider
 }
 
-// Hosts reads a list of hosts, and reports those that stand twice.
-func Hosts(list strictyaml.Value) []string {
+// ReadHosts reads a list of hosts, and reports those that stand twice.
+func ReadHosts(list strictyaml.Value) []string {
 	var hosts []string
 	for _, item := range list.Items() {
 		if slices.Contains(hosts, item.Text()) {
@@ -58,7 +62,7 @@ func defineMethod(item strictyaml.Value) *AuthMethod {
 		Description:      item.Key("description").Text(),
 		DocumentationURL: item.Key("documentation_url").Text(),
 		RejectedStatuses: []int{http.StatusUnauthorized},
-		Fields:           defineFields(item.Key("fields")),
+		Fields:           defineFields(item.Key("fields"), item.Key("token_request").Exists()),
 	}
 	if statuses := item.Key("rejected_statuses"); statuses.Exists() {
 		method.RejectedStatuses = nil
@@ -68,12 +72,12 @@ func defineMethod(item strictyaml.Value) *AuthMethod {
 		}
 	}
 	request := item.Key("token_request")
-	environment := newEnvironment(item, method.Fields, request.Exists())
+	environment := newEnvironment(method.Fields, request.Exists())
 	if environment == nil {
 		return method
 	}
 	if request.Exists() {
-		method.TokenRequest = defineTokenRequest(item, request, method)
+		method.TokenRequest = defineTokenRequest(item, method)
 	}
 	method.Headers = definePlacements(item.Key("headers"), environment, checkHeaderName)
 	method.QueryParams = definePlacements(item.Key("query_params"), environment, checkParamName)
@@ -81,13 +85,15 @@ func defineMethod(item strictyaml.Value) *AuthMethod {
 	return method
 }
 
-func defineFields(list strictyaml.Value) []Field {
+func defineFields(list strictyaml.Value, withToken bool) []Field {
 	var fields []Field
 	seen := map[string]bool{}
 	for _, item := range list.Items() {
-		if reportRepeated(seen, item.Key("id"), "field") {
+		id := item.Key("id")
+		if reportRepeated(seen, id, "field") {
 			continue
 		}
+		checkFieldName(id, withToken)
 		fields = append(fields, Field{
 			ID:          item.Key("id").Text(),
 			DisplayName: item.Key("display_name").Text(),
@@ -99,31 +105,29 @@ func defineFields(list strictyaml.Value) []Field {
 	return fields
 }
 
+// checkFieldName reports a name that expressions cannot refer to.
+func checkFieldName(id strictyaml.Value, withToken bool) {
+	switch name := id.Text(); {
+	case name == "":
+	case withToken && name == TokenVariable:
+		id.Problemf("a token method has no field of the name %q: that is the token", TokenVariable)
+	case !expression.ValidName(name):
+		id.Problemf("%q is a word of the expression language: use another name", name)
+	}
+}
+
 // newEnvironment returns the variables that a method's expressions may use, or nil
-// when a field cannot be one.
-func newEnvironment(method strictyaml.Value, fields []Field, withToken bool) *expression.Environment {
+// when a field cannot be one, which was reported.
+func newEnvironment(fields []Field, withToken bool) *expression.Environment {
 	var variables []expression.Variable
-	for i, field := range fields {
-		place := method.Key("fields").Items()[i].Key("id")
-		if withToken && field.ID == TokenVariable {
-			place.Problemf("a token method has no field of the name %q: that is the token", TokenVariable)
-			return nil
-		}
-		variable := expression.Variable{Name: field.ID, Optional: !field.Required}
-		if _, err := expression.NewEnvironment(variable); err != nil {
-			if field.ID != "" {
-				place.Problemf("%q is a word of the expression language: use another name", field.ID)
-			}
-			return nil
-		}
-		variables = append(variables, variable)
+	for _, field := range fields {
+		variables = append(variables, expression.Variable{Name: field.ID, Optional: !field.Required})
 	}
 	if withToken {
 		variables = append(variables, expression.Variable{Name: TokenVariable})
 	}
 	environment, err := expression.NewEnvironment(variables...)
 	if err != nil {
-		method.Problemf("the fields cannot be used in expressions")
 		return nil
 	}
 	return environment
@@ -162,7 +166,7 @@ func checkHeaderName(name strictyaml.Value) {
 	switch text := name.Text(); {
 	case text == "":
 	case !httpguts.ValidHeaderFieldName(text):
-		name.Problemf("%q is no name of an HTTP header", text)
+		name.Problemf("%q is no name of an HTTP header: use letters, digits and hyphens", text)
 	case slices.Contains(undecorated, strings.ToLower(text)):
 		name.Problemf("the header %s cannot be set: it is part of how HTTP itself works", text)
 	}

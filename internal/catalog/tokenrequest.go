@@ -13,7 +13,8 @@ import (
 // reserved are the parameters of a token request that the broker itself sets.
 var reserved = []string{"grant_type", ClientIDField, ClientSecretField}
 
-func defineTokenRequest(method, item strictyaml.Value, defined *AuthMethod) *TokenRequest {
+func defineTokenRequest(method strictyaml.Value, defined *AuthMethod) *TokenRequest {
+	item := method.Key("token_request")
 	for _, id := range []string{ClientIDField, ClientSecretField} {
 		if field := defined.Field(id); field == nil || !field.Required {
 			method.Key("fields").Problemf("a method with a token_request needs a required field %q", id)
@@ -24,7 +25,7 @@ func defineTokenRequest(method, item strictyaml.Value, defined *AuthMethod) *Tok
 		URL:                  item.Key("url").Text(),
 		Body:                 BodyFormat(item.Key("body").Text()),
 		ClientAuthentication: ClientAuthentication(item.Key("client_authentication").Text()),
-		Parameters:           defineParameters(method, item.Key("parameters"), defined.Fields),
+		Parameters:           defineParameters(item.Key("parameters"), defined.Fields),
 		DefaultLifetime:      defineLifetime(item.Key("default_lifetime")),
 		EndsPrevious:         item.Key("previous_token").Text() == "ENDED",
 	}
@@ -32,8 +33,8 @@ func defineTokenRequest(method, item strictyaml.Value, defined *AuthMethod) *Tok
 
 // defineParameters reads the extra parameters. They are over the fields alone: there
 // is no token yet.
-func defineParameters(method, list strictyaml.Value, fields []Field) []Placement {
-	environment := newEnvironment(method, fields, false)
+func defineParameters(list strictyaml.Value, fields []Field) []Placement {
+	environment := newEnvironment(fields, false)
 	if environment == nil {
 		return nil
 	}
@@ -67,9 +68,9 @@ func checkTokenURL(value strictyaml.Value) {
 	parsed, err := url.Parse(value.Text())
 	switch {
 	case err != nil || parsed.Hostname() == "" || parsed.Opaque != "":
-		value.Problemf("is no URL with a host")
+		value.Problemf("must be a URL such as https://api.example.com/oauth/token")
 	case parsed.User != nil || parsed.Fragment != "":
-		value.Problemf("a token URL has no user and no fragment")
+		value.Problemf("must not have a user or a fragment: remove it")
 	case parsed.Scheme == "https":
 	case parsed.Scheme == "http" && isLoopback(parsed.Hostname()):
 	default:

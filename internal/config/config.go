@@ -1,6 +1,5 @@
 // Package config reads the configuration file. It reports everything that is wrong
-// with it at once, each with its place. It imports packages catalog, credentials,
-// secret, strategies and strictyaml.
+// with it at once, each with its place.
 package config
 
 import (

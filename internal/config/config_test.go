@@ -139,7 +139,7 @@ func TestMistakes(t *testing.T) {
 		"no port":            {"listen: {grpc: localhost}", []string{`1:16: must be an address with a port, such as 127.0.0.1:50051, or unix:///path`}},
 		"odd port":           {"listen: {grpc: \"localhost:http\"}", []string{`1:16: the port must be a number from 0 to 65535`}},
 		"relative socket":    {"listen: {grpc: unix://broker.sock}", []string{`1:16: a Unix socket needs an absolute path: unix:///run/broker.sock`}},
-		"same address":       {"listen: {grpc: \"localhost:1\", http: \"localhost:1\"}", []string{`1:37: is the same address as grpc`}},
+		"same address":       {"listen: {grpc: \"localhost:1\", http: \"localhost:1\"}", []string{`1:37: must differ from listen.grpc: use another port`}},
 		"file mode a number": {"listen: {socket_mode: 0660}", []string{`1:23: must be a string, and is a number: put it in quotes`}},
 	} {
 		t.Run(name, func(t *testing.T) {

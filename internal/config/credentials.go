@@ -39,7 +39,7 @@ func parseCredential(item strictyaml.Value, providers *catalog.Catalog, reader s
 	for _, label := range item.Key("labels").Entries() {
 		credential.Labels[label.Name] = label.Value.Text()
 	}
-	extraHosts := catalog.Hosts(item.Key("allowed_hosts"))
+	extraHosts := catalog.ReadHosts(item.Key("allowed_hosts"))
 	if credential.Provider == nil {
 		return credential
 	}

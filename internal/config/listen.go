@@ -49,7 +49,7 @@ func parseListen(value strictyaml.Value) Listen {
 		listen.SocketMode = fs.FileMode(mode)
 	}
 	if listen.GRPC == listen.HTTP && !strings.HasSuffix(listen.GRPC.Address, ":0") {
-		value.Key("http").Problemf("is the same address as grpc")
+		value.Key("http").Problemf("must differ from listen.grpc: use another port")
 	}
 	return listen
 }

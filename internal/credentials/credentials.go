@@ -1,5 +1,4 @@
-// Package credentials holds the accounts at providers, found by ID. It imports
-// packages catalog and secret, and does no I/O.
+// Package credentials holds the accounts at providers. It does no I/O.
 package credentials
 
 import (
@@ -34,6 +33,12 @@ type Credential struct {
 	AllowedHosts []string
 	// Values are the fields' values. A field that is not set is absent.
 	Values map[string]secret.Text
+}
+
+// SameMaterial says whether both are decorated alike: what is for people may differ.
+func (c *Credential) SameMaterial(other *Credential) bool {
+	return c.ID == other.ID && c.Method.ID == other.Method.ID && c.Provider.Equal(other.Provider) &&
+		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
 }
 
 // Set is the credentials of one configuration. It is not changed once made.

@@ -20,7 +20,7 @@ type Problem struct {
 // Compile reads text. It returns every problem that it finds; the Template is nil
 // when there is one.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
-	template := new(Template)
+	template := &Template{text: text}
 	var problems []Problem
 	for rest, offset := text, 0; rest != ""; {
 		literal, expression, size, closed := cut(rest)

@@ -1,6 +1,5 @@
 // Package expression reads texts with `${ }` in them, as a provider's definition
-// has: `Bearer ${token}`, `${base64(user + ':' + password)}`. It imports nothing of
-// the broker.
+// has: `Bearer ${token}`, `${base64(user + ':' + password)}`.
 //
 // What stands between the braces is an expression of the Common Expression Language
 // over string variables, cut down to four things: references, concatenation with
@@ -60,7 +59,7 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 			[]*cel.Type{cel.StringType, cel.StringType}, cel.StringType, cel.BinaryBinding(firstNotEmpty))),
 	}
 	for i, variable := range variables {
-		if !isIdentifier(variable.Name) {
+		if !ValidName(variable.Name) {
 			return nil, fmt.Errorf("%q cannot be the name of a variable", variable.Name)
 		}
 		if slices.ContainsFunc(variables[:i], func(v Variable) bool { return v.Name == variable.Name }) {
@@ -78,9 +77,9 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 // identifier is what CEL's grammar takes for one, its reserved words included.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// isIdentifier says whether CEL reads name as a reference to a variable; a reserved
-// word it does not.
-func isIdentifier(name string) bool {
+// ValidName says whether a variable can have this name: an identifier that is no
+// reserved word of CEL.
+func ValidName(name string) bool {
 	if !identifier.MatchString(name) {
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 
 // Template is a text whose `${ }` are compiled.
 type Template struct {
+	text  string
 	parts []part
 	// uses are the variables that the text refers to, each once, in their order.
 	uses []string
@@ -26,6 +27,9 @@ type part struct {
 
 // errEvaluation hides what CEL says when an evaluation fails: it can quote values.
 var errEvaluation = errors.New("the expression could not be evaluated")
+
+// MarshalText returns the text as it was compiled, so that definitions can be compared.
+func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 
 // Uses are the names of the variables that the text refers to.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }

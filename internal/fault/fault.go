@@ -1,6 +1,5 @@
 // Package fault says why a call cannot be answered, in the broker's own words. It
-// imports nothing of the broker and knows nothing of gRPC: package rpc gives each
-// reason its code.
+// knows nothing of gRPC: package rpc gives each reason its code.
 package fault
 
 import (
@@ -8,8 +7,7 @@ import (
 	"time"
 )
 
-// Reason is why there is no material. Each is one line of the contract's table of
-// errors and one value of the proto enum ErrorReason.
+// Reason is why there is no material. Each is a value of the proto enum ErrorReason.
 type Reason int
 
 // The reasons. Their meaning stands beside the proto enum's values.
@@ -22,6 +20,7 @@ const (
 	ProviderRateLimited
 	RateLimited
 	ServerStopping
+	WatchTooOld
 )
 
 // Error is a failure that a caller may be told about.
@@ -68,5 +67,8 @@ func From(err error) *Error {
 	if errors.As(err, &known) {
 		return known
 	}
-	return New(Internal, "internal error")
+	return Opaque()
 }
+
+// Opaque is a fault of the broker's own, without a word about it.
+func Opaque() *Error { return New(Internal, "internal error") }

@@ -10,15 +10,17 @@ import (
 
 // The bounds that the proto's comments state.
 const (
-	maxBatch       = 100
+	maxIDs         = 100
 	maxVersionSize = 64
 )
 
-func checkBatch(request *authmaterialv1.BatchGetAuthDecorationsRequest) error {
-	if n := len(request.GetCredentialIds()); n == 0 || n > maxBatch {
+// checkIDs checks how many IDs a batch or a watch has. What is wrong with one of them
+// is that one's error.
+func checkIDs(ids []string) error {
+	if n := len(ids); n == 0 || n > maxIDs {
 		return invalid(fault.Violation{
 			Field:       "credential_ids",
-			Description: fmt.Sprintf("must hold 1 to %d IDs, and holds %d", maxBatch, n),
+			Description: fmt.Sprintf("must hold 1 to %d IDs, and holds %d", maxIDs, n),
 		})
 	}
 	return nil

@@ -1,6 +1,5 @@
 // Package rpc serves the broker over gRPC. It checks requests, turns decorations into
-// protobuf and errors into statuses. It imports packages broker and fault, and the
-// generated stubs.
+// protobuf and errors into statuses.
 package rpc
 
 import (
@@ -17,6 +16,7 @@ type Broker interface {
 	Get(ctx context.Context, id string) (*broker.Decoration, error)
 	GetBatch(ctx context.Context, ids []string) []broker.Result
 	ReportRejection(ctx context.Context, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
+	Watch(ids []string) *broker.Watch
 }
 
 // Service is authmaterial.v1.BrokerService.
@@ -42,7 +42,7 @@ func (s *Service) GetAuthDecoration(ctx context.Context, request *authmaterialv1
 
 // BatchGetAuthDecorations returns the material of several.
 func (s *Service) BatchGetAuthDecorations(ctx context.Context, request *authmaterialv1.BatchGetAuthDecorationsRequest) (*authmaterialv1.BatchGetAuthDecorationsResponse, error) {
-	if err := checkBatch(request); err != nil {
+	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
 	results := s.broker.GetBatch(ctx, request.GetCredentialIds())

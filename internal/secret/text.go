@@ -1,8 +1,8 @@
-// Package secret holds values that must not be seen. It imports nothing of the
-// broker.
+// Package secret holds values that must not be seen.
 package secret
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,9 +37,6 @@ func (t Text) Reveal() string {
 	return *t.value
 }
 
-// IsEmpty says whether the string is empty.
-func (t Text) IsEmpty() bool { return t.value == nil }
-
 // Equal says whether both hold the same string. It is not made for comparing what
 // a caller sends with what the broker keeps: its time depends on the values.
 func (t Text) Equal(other Text) bool { return t.Reveal() == other.Reveal() }
@@ -59,5 +56,5 @@ func (t Text) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText fails: a secret that is marshalled is a secret on its way out. It
 // serves encoding/json, encoding/xml and YAML.
 func (t Text) MarshalText() ([]byte, error) {
-	return nil, fmt.Errorf("a secret cannot be marshalled")
+	return nil, errors.New("a secret cannot be marshalled")
 }

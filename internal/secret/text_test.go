@@ -77,10 +77,25 @@ func TestReveal(t *testing.T) {
 		t.Errorf("Reveal() = %q, want what New was given", got)
 	}
 	var zero secret.Text
-	if zero.Reveal() != "" || !zero.IsEmpty() || !secret.New("").IsEmpty() {
+	if zero.Reveal() != "" || zero != secret.New("") {
 		t.Error("the zero value is not the empty secret")
 	}
 	if !secret.New("a").Equal(secret.New("a")) || secret.New("a").Equal(secret.New("b")) {
 		t.Error("Equal does not compare what the secrets hold")
+	}
+}
+
+func TestDigest(t *testing.T) {
+	key := []byte("key")
+	first := secret.Digest(key, "a", "bc")
+	if !bytes.Equal(first, secret.Digest(key, "a", "bc")) || len(first) != 32 {
+		t.Error("the same parts have two digests, or one that is not 32 bytes")
+	}
+	for _, other := range [][]byte{
+		secret.Digest(key, "ab", "c"), secret.Digest(key, "a", "bc", ""), secret.Digest(key, "abc"), secret.Digest([]byte("other"), "a", "bc"),
+	} {
+		if bytes.Equal(first, other) {
+			t.Error("other parts, or another key, have the same digest")
+		}
 	}
 }

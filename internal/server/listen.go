@@ -55,7 +55,7 @@ func removeStale(ctx context.Context, path string) error {
 		return fmt.Errorf("listen on unix://%s: %w", path, err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("listen on unix://%s: there is a file of that name that is no socket", path)
+		return fmt.Errorf("listen on unix://%s: there is a file of that name that is no socket: remove it, or listen elsewhere", path)
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "unix", path)

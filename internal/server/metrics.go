@@ -51,10 +51,12 @@ func newMetrics(version string, credentials int) *metrics {
 func observeTokenRequests(logger *slog.Logger, m *metrics) func(strategies.TokenRequestEvent) {
 	return func(event strategies.TokenRequestEvent) {
 		m.tokenRequests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
-		m.tokenLatency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
+		if event.Result != strategies.ResultOverBudget {
+			m.tokenLatency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
+		}
 		line := logger.With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
 		if event.Err != nil {
-			line.Warn("token request failed", "result", string(event.Result), "message", event.Err.Message)
+			line.Warn("no token issued", "result", string(event.Result), "message", event.Err.Message)
 			return
 		}
 		line.Info("token issued")

@@ -1,5 +1,5 @@
 // Package server puts the parts of the broker together, and lets it answer: listeners,
-// interceptors, metrics, health and stopping. It imports every package below it.
+// interceptors, metrics, health and stopping.
 package server
 
 import (
@@ -64,6 +64,7 @@ func (o Options) withDefaults() Options {
 // Server is the broker, ready to answer.
 type Server struct {
 	logger *slog.Logger
+	broker *broker.Broker
 	tokens *cache.Cache
 	grpc   *grpc.Server
 	health *health.Server
@@ -81,14 +82,21 @@ func New(options Options) (*Server, error) {
 		UserAgent: "authmaterial-broker/" + options.Version,
 		Observe:   observeTokenRequests(options.Logger, metrics),
 	})
-	tokens := cache.New(cache.Options{Clock: options.Clock, Logger: options.Logger})
+	var useCase *broker.Broker // there is one before there is a token
+	tokens := cache.New(cache.Options{
+		Clock:   options.Clock,
+		Logger:  options.Logger,
+		Changed: func(key string) { useCase.TokenChanged(key) },
+	})
 	versionKey := make([]byte, versionKeySize)
 	_, _ = rand.Read(versionKey) // it never fails: it ends the process first
-	useCase, err := broker.New(options.Config.Credentials, broker.Options{
+	var err error
+	useCase, err = broker.New(options.Config.Credentials, broker.Options{
 		Tokens:      tokens,
 		TokenClient: tokenClient,
 		VersionKey:  versionKey,
 		Clock:       options.Clock,
+		Logger:      options.Logger,
 	})
 	if err != nil {
 		tokens.Close()
@@ -97,7 +105,7 @@ func New(options Options) (*Server, error) {
 	for _, id := range options.Config.ReplacedProviders {
 		options.Logger.Warn("the configuration replaces a built-in provider", "provider", id)
 	}
-	s := &Server{logger: options.Logger, tokens: tokens, health: health.NewServer()}
+	s := &Server{logger: options.Logger, broker: useCase, tokens: tokens, health: health.NewServer()}
 	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics)
 	s.http = s.newHTTP(metrics)
 	return s, nil
@@ -120,12 +128,13 @@ func (s *Server) ServeHTTP(listener net.Listener) error {
 // ForgetFailures lets every credential that a provider refused be tried again at once.
 func (s *Server) ForgetFailures(ctx context.Context) error { return s.tokens.ForgetFailures(ctx) }
 
-// Stop ends the server in two phases. First health says NOT_SERVING, and calls that
-// are under way finish; those that still wait for a token after 10 seconds, or when
-// ctx ends, fail with SERVER_STOPPING. Then what they depend on closes.
+// Stop ends the server in two phases. First health says NOT_SERVING, watches end, and
+// calls that are under way finish; those that still wait for a token after 10 seconds,
+// or when ctx ends, fail with SERVER_STOPPING. Then what they depend on closes.
 func (s *Server) Stop(ctx context.Context) {
 	s.ready.Store(false)
 	s.health.Shutdown()
+	s.broker.Close()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

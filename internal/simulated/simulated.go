@@ -1,7 +1,6 @@
 // Package simulated is the broker's side of the simulator: a configuration for its
 // accounts, and the API call with which each provider shows that it accepts them. The
-// demo and the public test harness use it; serve does not. It imports package
-// brokertest/simulator.
+// demo and the public test harness use it; serve does not.
 package simulated
 
 import (

@@ -36,7 +36,7 @@ func newClientCredentials(credential *credentials.Credential, client *TokenClien
 // evaluateParameters computes the extra parameters of the request. They may hold
 // anything that a body can carry.
 func evaluateParameters(credential *credentials.Credential) ([]Pair, error) {
-	values := reveal(credential, secret.Text{})
+	values := variables(credential, secret.Text{})
 	var parameters []Pair
 	for _, p := range credential.Method.TokenRequest.Parameters {
 		value, ok, err := p.Value.Evaluate(values)
@@ -50,7 +50,7 @@ func evaluateParameters(credential *credentials.Credential) ([]Pair, error) {
 	return parameters, nil
 }
 
-// TokenKey is a digest of URL, client and parameters.
+// TokenKey names the token.
 func (c *clientCredentials) TokenKey() string { return c.request.key }
 
 // RequestToken makes one token request.

@@ -35,7 +35,7 @@ func (p ValueProblems) Error() string {
 func Check(credential *credentials.Credential) ValueProblems {
 	var problems ValueProblems
 	method := credential.Method
-	values := reveal(credential, secret.New("t"))
+	values := variables(credential, secret.New("t"))
 	placed := 0
 	for _, p := range slices.Concat(method.Headers, method.QueryParams) {
 		value, ok, err := p.Value.Evaluate(values)
@@ -107,7 +107,7 @@ func unfit(text string) string {
 // place returns the material of a credential, with this token in it. Placements that
 // need an optional field which is not set are left out.
 func place(credential *credentials.Credential, token secret.Text) (Material, error) {
-	values := reveal(credential, token)
+	values := variables(credential, token)
 	headers, err := evaluate(credential.Method.Headers, values)
 	if err != nil {
 		return Material{}, err
@@ -137,8 +137,8 @@ func evaluate(placements []catalog.Placement, values map[string]string) ([]Pair,
 	return pairs, nil
 }
 
-// reveal are the variables of a credential's expressions.
-func reveal(credential *credentials.Credential, token secret.Text) map[string]string {
+// variables are those of a credential's expressions.
+func variables(credential *credentials.Credential, token secret.Text) map[string]string {
 	values := make(map[string]string, len(credential.Values)+1)
 	for field, value := range credential.Values {
 		values[field] = value.Reveal()

@@ -1,9 +1,6 @@
 // Package strategies turns credentials into material: static ones place field values,
-// token ones first obtain a token. Secrets are revealed here and at the RPC boundary,
-// and nowhere else.
-//
-// It imports packages catalog, credentials, fault, secret and token. A new kind of
-// auth method is a new Strategy in a file of its own, and one line in New.
+// token ones first obtain a token. A new kind of auth method is a new Strategy in a
+// file of its own, and one line in New.
 package strategies
 
 import (
@@ -44,7 +41,8 @@ type TokenStrategy interface {
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
-// New returns the strategy of a credential. Its error is ValueProblems.
+// New returns the strategy of a credential. It fails when the values cannot become
+// material; Check says why, value by value.
 func New(credential *credentials.Credential, client *TokenClient) (Strategy, error) {
 	if problems := Check(credential); problems != nil {
 		return nil, problems

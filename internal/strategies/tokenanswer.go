@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"regexp"
 	"slices"
@@ -150,7 +149,7 @@ func (a tokenAnswer) retryAfter() time.Duration {
 
 var errLifetime = errors.New("no number of seconds")
 
-// decimal is a number as JSON writes it.
+// decimal is a number in the form that JSON and most others write it.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // parseLifetime reads expires_in: a number or a string that holds one, in seconds.
@@ -172,7 +171,7 @@ func parseLifetime(raw json.RawMessage, otherwise time.Duration) (time.Duration,
 	// Out of range is infinite, and that is cut below.
 	seconds, _ := strconv.ParseFloat(text, 64)
 	switch {
-	case seconds < 0 || math.IsNaN(seconds):
+	case seconds < 0:
 		return 0, errLifetime
 	case seconds == 0:
 		return otherwise, nil

@@ -1,26 +1,16 @@
 package strategies
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"hash"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 
-	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/token"
 )
 
@@ -61,7 +51,8 @@ type TokenClientOptions struct {
 	Clock clockwork.Clock
 	// UserAgent is sent along. Default: "authmaterial-broker".
 	UserAgent string
-	// Observe is called after each request. Default: nothing is.
+	// Observe is called after each request, sent or refused by the budget. Default:
+	// nothing is.
 	Observe func(TokenRequestEvent)
 }
 
@@ -101,40 +92,6 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 	// A redirect would carry the client secret to wherever it points.
 	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client
-}
-
-// tokenRequest is all that a token depends on.
-type tokenRequest struct {
-	provider     *catalog.Provider
-	method       *catalog.AuthMethod
-	clientID     secret.Text
-	clientSecret secret.Text
-	parameters   []Pair
-	key          string
-}
-
-// digest names a request. Two that differ in anything have different names, and
-// nobody can guess a secret from one.
-func (c *TokenClient) digest(r tokenRequest) string {
-	spec := r.method.TokenRequest
-	sum := hmac.New(sha256.New, c.digestKey)
-	for _, part := range []string{
-		spec.URL, string(spec.Body), string(spec.ClientAuthentication), spec.DefaultLifetime.String(),
-		fmt.Sprint(spec.EndsPrevious), r.clientID.Reveal(), r.clientSecret.Reveal(),
-	} {
-		writePart(sum, part)
-	}
-	for _, parameter := range r.parameters {
-		writePart(sum, parameter.Name)
-		writePart(sum, parameter.Value.Reveal())
-	}
-	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// writePart writes text behind its length, so that no two lists of parts are alike.
-func writePart(sum hash.Hash, text string) {
-	_ = binary.Write(sum, binary.BigEndian, uint64(len(text)))
-	_, _ = io.WriteString(sum, text)
 }
 
 // request makes one token request, and tells the observer what came of it.
@@ -182,7 +139,7 @@ func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time
 	defer cancel()
 	request, err := c.newRequest(ctx, r)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "the token request cannot be made")
+		return nil, fault.Opaque()
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -195,45 +152,4 @@ func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time
 	}
 	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header, body: body}
 	return answer.token(r.method.TokenRequest, sentAt, c.clock.Now())
-}
-
-// newRequest writes the request in the form that the provider wants.
-func (c *TokenClient) newRequest(ctx context.Context, r tokenRequest) (*http.Request, error) {
-	spec := r.method.TokenRequest
-	parameters := map[string]string{"grant_type": "client_credentials"}
-	if spec.ClientAuthentication == catalog.ClientInRequestBody {
-		parameters[catalog.ClientIDField] = r.clientID.Reveal()
-		parameters[catalog.ClientSecretField] = r.clientSecret.Reveal()
-	}
-	for _, parameter := range r.parameters {
-		parameters[parameter.Name] = parameter.Value.Reveal()
-	}
-	body, contentType, err := encode(spec.Body, parameters)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, spec.URL, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", contentType)
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", c.userAgent)
-	if spec.ClientAuthentication == catalog.ClientInBasic {
-		// RFC 6749, section 2.3.1: both are form-encoded first.
-		request.SetBasicAuth(url.QueryEscape(r.clientID.Reveal()), url.QueryEscape(r.clientSecret.Reveal()))
-	}
-	return request, nil
-}
-
-func encode(format catalog.BodyFormat, parameters map[string]string) (body []byte, contentType string, err error) {
-	if format == catalog.BodyJSON {
-		body, err = json.Marshal(parameters)
-		return body, "application/json", err
-	}
-	values := url.Values{}
-	for name, value := range parameters {
-		values.Set(name, value)
-	}
-	return []byte(values.Encode()), "application/x-www-form-urlencoded", nil
 }

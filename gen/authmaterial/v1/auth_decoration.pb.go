@@ -35,9 +35,10 @@ type AuthDecoration struct {
 	// caller named it. 1 to 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Required. An opaque string that changes whenever the material does. At most
-	// 64 visible ASCII characters. It is equal in every replica of a fleet, and
-	// the material cannot be guessed from it, so it may be logged. Pass it to
-	// ReportRejection.
+	// 64 visible ASCII characters. The material cannot be guessed from it, so it may
+	// be logged. It is equal in every replica that shares a fleet key; others, and a
+	// broker that was restarted, give other versions for the same material. Pass it
+	// to ReportRejection.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// The headers to set. Each replaces everything that the request has under
 	// that name. A name appears once, compared without regard to case. May be
@@ -58,6 +59,10 @@ type AuthDecoration struct {
 	// question at that time is answered with the successor. For material that does
 	// not expire it lies five minutes ahead, which bounds how long a copy outlives
 	// a change of configuration.
+	//
+	// It lies after expire_time where a provider ends a token when it issues the next
+	// one. It can lie in the past, while a token is served through its safety margin:
+	// then ask again for the next request, and not more than once a second.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
 	// Required. The hosts to which alone this material may be sent, at least one.
 	// Each is an exact host name or IP address in lower case, optionally with
@@ -166,7 +171,8 @@ type Header struct {
 	// a pseudo-header.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Required. The whole field value, for example `Bearer …`. Visible ASCII
-	// characters and spaces; no space at either end. Secret.
+	// characters and spaces; no space at either end. A token in it has at most
+	// 64 KiB. Secret.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -222,7 +228,8 @@ type QueryParam struct {
 	// Required. The name, not URL-encoded.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Required. The value, not URL-encoded: whoever builds the URL encodes it.
-	// Visible ASCII characters and spaces. Secret.
+	// Visible ASCII characters and spaces; no space at either end. At most 64 KiB.
+	// Secret.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -28,15 +28,15 @@ type ReportRejectionResponse_Outcome int32
 const (
 	// Not used.
 	ReportRejectionResponse_OUTCOME_UNSPECIFIED ReportRejectionResponse_Outcome = 0
-	// The reported version is not the fleet's current one; auth_decoration is. The
-	// provider was not asked. Retry the request with it.
+	// The reported version is not the fleet's current one; auth_decoration is. No
+	// renewal was forced. Retry the request with it.
 	ReportRejectionResponse_OUTCOME_ALREADY_REPLACED ReportRejectionResponse_Outcome = 1
 	// The reported version was the current one; auth_decoration is its successor.
 	// Retry the request with it.
 	ReportRejectionResponse_OUTCOME_REPLACED ReportRejectionResponse_Outcome = 2
-	// The material is static, or the status does not mean rejection for this
-	// auth method (it is not one of rejected_statuses). Retrying is pointless;
-	// auth_decoration is the current one.
+	// The material is static and the reported version is the current one, or the
+	// status does not mean rejection for this auth method (it is not one of
+	// rejected_statuses). Retrying is pointless; auth_decoration is the current one.
 	ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE ReportRejectionResponse_Outcome = 3
 )
 
@@ -373,8 +373,8 @@ type AuthDecorationError struct {
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
 	// Required. A sentence for people. It holds no secret.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// How long to wait before trying again. Absent: trying again is pointless until
-	// somebody changes something.
+	// How long to wait before trying again. Absent: waiting does not mend it, or the
+	// broker cannot say how long; see reason.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -35,8 +35,9 @@ const (
 // A credential ID matches `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`.
 //
 // Every error that the broker makes carries a google.rpc.ErrorInfo detail with
-// the domain `authmaterial` and a reason from ErrorReason. No error holds a
-// secret, a token or a provider's answer.
+// the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
+// gets gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No error holds a secret, a token
+// or a provider's answer.
 type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
@@ -62,14 +63,11 @@ type BrokerServiceClient interface {
 	//
 	// A slow reader gets the latest state, not a backlog. An ID that is unknown,
 	// removed or no longer granted is reported as that ID's error, and the stream
-	// goes on. The stream ends when the caller's own identity expires, when the
-	// server stops, or after a jittered maximum age, with a status that says to
-	// reconnect.
-	//
-	// This version of the broker does not serve it yet: it answers UNIMPLEMENTED.
+	// goes on. The stream ends when the server stops, or after 30 to 60 minutes, so
+	// that new replicas get their share; the status then says to watch again.
 	//
 	// Errors of the call as a whole: INVALID_REQUEST when there are no IDs or more
-	// than 100; SERVER_STOPPING; INTERNAL.
+	// than 100; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
 	WatchAuthDecorations(ctx context.Context, in *WatchAuthDecorationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAuthDecorationsResponse], error)
 	// ReportRejection tells the broker that a provider rejected a version of the
 	// material, and returns what to use instead.
@@ -80,8 +78,11 @@ type BrokerServiceClient interface {
 	// A report joins a renewal that is under way. A renewal that fails is an error,
 	// and withdraws nothing: the version goes on being served while it is valid.
 	//
-	// Errors: as GetAuthDecoration. RATE_LIMITED after 3 forced renewals of one
-	// credential within 10 minutes.
+	// It waits as GetAuthDecoration does; for at most three token requests where it
+	// joins one that was made for something else.
+	//
+	// Errors: as GetAuthDecoration. RATE_LIMITED after 3 forced renewals of one token
+	// within 10 minutes; credentials of the same client share a token.
 	ReportRejection(ctx context.Context, in *ReportRejectionRequest, opts ...grpc.CallOption) (*ReportRejectionResponse, error)
 }
 
@@ -152,8 +153,9 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 // A credential ID matches `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`.
 //
 // Every error that the broker makes carries a google.rpc.ErrorInfo detail with
-// the domain `authmaterial` and a reason from ErrorReason. No error holds a
-// secret, a token or a provider's answer.
+// the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
+// gets gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No error holds a secret, a token
+// or a provider's answer.
 type BrokerServiceServer interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
@@ -179,14 +181,11 @@ type BrokerServiceServer interface {
 	//
 	// A slow reader gets the latest state, not a backlog. An ID that is unknown,
 	// removed or no longer granted is reported as that ID's error, and the stream
-	// goes on. The stream ends when the caller's own identity expires, when the
-	// server stops, or after a jittered maximum age, with a status that says to
-	// reconnect.
-	//
-	// This version of the broker does not serve it yet: it answers UNIMPLEMENTED.
+	// goes on. The stream ends when the server stops, or after 30 to 60 minutes, so
+	// that new replicas get their share; the status then says to watch again.
 	//
 	// Errors of the call as a whole: INVALID_REQUEST when there are no IDs or more
-	// than 100; SERVER_STOPPING; INTERNAL.
+	// than 100; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
 	WatchAuthDecorations(*WatchAuthDecorationsRequest, grpc.ServerStreamingServer[WatchAuthDecorationsResponse]) error
 	// ReportRejection tells the broker that a provider rejected a version of the
 	// material, and returns what to use instead.
@@ -197,8 +196,11 @@ type BrokerServiceServer interface {
 	// A report joins a renewal that is under way. A renewal that fails is an error,
 	// and withdraws nothing: the version goes on being served while it is valid.
 	//
-	// Errors: as GetAuthDecoration. RATE_LIMITED after 3 forced renewals of one
-	// credential within 10 minutes.
+	// It waits as GetAuthDecoration does; for at most three token requests where it
+	// joins one that was made for something else.
+	//
+	// Errors: as GetAuthDecoration. RATE_LIMITED after 3 forced renewals of one token
+	// within 10 minutes; credentials of the same client share a token.
 	ReportRejection(context.Context, *ReportRejectionRequest) (*ReportRejectionResponse, error)
 	mustEmbedUnimplementedBrokerServiceServer()
 }

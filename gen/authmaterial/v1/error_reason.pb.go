@@ -38,13 +38,14 @@ const (
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
 	// NOT_FOUND. There is no such credential, or it is disabled.
 	ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND ErrorReason = 2
-	// UNAUTHENTICATED. The caller has no identity that the broker accepts.
+	// UNAUTHENTICATED. The caller has no identity that the broker accepts. Not sent yet:
+	// this version does not authenticate callers.
 	ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED ErrorReason = 3
 	// UNAVAILABLE. The caller's identity cannot be checked just now. A
-	// google.rpc.RetryInfo detail says when to try again.
+	// google.rpc.RetryInfo detail says when to try again. Not sent yet.
 	ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE ErrorReason = 4
 	// PERMISSION_DENIED. The caller has no grant for that ID. The answer is the
-	// same whether the credential exists or not.
+	// same whether the credential exists or not. Not sent yet.
 	ErrorReason_ERROR_REASON_ACCESS_DENIED ErrorReason = 5
 	// FAILED_PRECONDITION. The provider refused the credential: its secret is
 	// wrong, revoked or not allowed. Somebody has to change the credential.
@@ -58,13 +59,15 @@ const (
 	// and no valid token is left. RetryInfo and push-back as above.
 	ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED ErrorReason = 8
 	// RESOURCE_EXHAUSTED. The broker's own limit: too many forced renewals of one
-	// credential, too many token requests for one client, or too many calls.
-	// RetryInfo and push-back as above.
+	// token, or too many token requests for one client. RetryInfo and push-back as above.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 9
 	// UNAVAILABLE. This server is stopping. Connect again, to another replica.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 10
 	// INTERNAL. A fault of the broker. The details are in its log, not here.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 11
+	// UNAVAILABLE. The watch has reached its maximum age, which lets new replicas get
+	// their share. Watch again at once: the broker is well.
+	ErrorReason_ERROR_REASON_WATCH_TOO_OLD ErrorReason = 12
 )
 
 // Enum value maps for ErrorReason.
@@ -82,6 +85,7 @@ var (
 		9:  "ERROR_REASON_RATE_LIMITED",
 		10: "ERROR_REASON_SERVER_STOPPING",
 		11: "ERROR_REASON_INTERNAL",
+		12: "ERROR_REASON_WATCH_TOO_OLD",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -96,6 +100,7 @@ var (
 		"ERROR_REASON_RATE_LIMITED":               9,
 		"ERROR_REASON_SERVER_STOPPING":            10,
 		"ERROR_REASON_INTERNAL":                   11,
+		"ERROR_REASON_WATCH_TOO_OLD":              12,
 	}
 )
 
@@ -130,7 +135,7 @@ var File_authmaterial_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\"authmaterial/v1/error_reason.proto\x12\x0fauthmaterial.v1*\xbb\x03\n" +
+	"\"authmaterial/v1/error_reason.proto\x12\x0fauthmaterial.v1*\xdb\x03\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12%\n" +
@@ -144,7 +149,8 @@ const file_authmaterial_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10\t\x12 \n" +
 	"\x1cERROR_REASON_SERVER_STOPPING\x10\n" +
 	"\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\vBl\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\v\x12\x1e\n" +
+	"\x1aERROR_REASON_WATCH_TOO_OLD\x10\fBl\n" +
 	"\x13com.authmaterial.v1B\x10ErrorReasonProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1b\x06proto3"
 
 var (

@@ -120,12 +120,12 @@ func keepsFailure(t *testing.T, h Harness) {
 	want := cache.Failure{
 		Fault: fault.New(fault.CredentialRejected, "SendPulse refused the credential"),
 		Until: h.Clock.Now().Add(30 * time.Second),
-		Count: 3,
+		Count: 3, Refusal: true,
 	}
 	h.fail(t, want)
 	h.wantToken(t, "first")
 	got := h.load(t).Failure
-	if got == nil || got.Count != want.Count || got.Fault.Reason != want.Fault.Reason || got.Fault.Message != want.Fault.Message {
+	if got == nil || got.Count != want.Count || got.Refusal != want.Refusal || got.Fault.Reason != want.Fault.Reason || got.Fault.Message != want.Fault.Message {
 		t.Fatalf("the failure came back as %+v, want %+v", got, want)
 	}
 	if off := got.Until.Sub(want.Until).Abs(); off > time.Second {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"syscall"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+var (
+	serving = regexp.MustCompile(`(?m)^Serving on 127\.0\.0\.1:50051; metrics on http://127\.0\.0\.1:9464/metrics\. Ctrl-C stops\.$`)
+	taken   = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
+)
+
+// TestDemoStays runs the demo on its fixed ports. Where something else has one of them,
+// the demo must say so; otherwise it has them, and a second one must say so.
+func TestDemoStays(t *testing.T) {
+	first := startDemo(t)
+	if _, err := first.await(&first.stdout, serving); err != nil {
+		wantTaken(t, first)
+		t.Log("one of the ports is taken: the demo said so")
+		return
+	}
+	wantServing(t, "127.0.0.1:50051", "http://127.0.0.1:9464/metrics")
+	wantTaken(t, startDemo(t))
+	wantServing(t, "127.0.0.1:50051", "http://127.0.0.1:9464/metrics")
+	if err := first.command.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if how, err := first.wait(); how != "exit 0" || first.stderr.String() != "" {
+		t.Errorf("after SIGINT the end is %q (%v), want exit 0\n%s", how, err, first.stderr.String())
+	}
+}
+
+func startDemo(t *testing.T) *process {
+	t.Helper()
+	p, err := startProcess("", nil, "broker", "demo", "--stay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// wantTaken wants the demo to end because one of its ports is taken.
+func wantTaken(t *testing.T, p *process) {
+	t.Helper()
+	how, err := p.wait()
+	if how != "exit 1" || !taken.MatchString(p.stderr.String()) || p.stdout.String() != "" {
+		t.Fatalf("the end is %q (%v), want exit 1 and which port is taken\n%s%s", how, err, p.stdout.String(), p.stderr.String())
+	}
+}
+
+// wantServing wants answers over gRPC and HTTP.
+func wantServing(t *testing.T, address, metrics string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close() //nolint:errcheck // nothing is lost
+	_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
+		&authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"})
+	if err != nil {
+		t.Errorf("the broker does not answer: %v", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, metrics, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("/metrics answers %s", response.Status)
+	}
+}

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// commands are what a script has beside testscript's own. None can be negated.
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	// exits CODE PROGRAM ARGS... runs a program, which must end with that code.
+	"exits": command(2, (*world).exits),
+	// start NAME PROGRAM ARGS... starts a program in the background. It has the
+	// environment that scripts begin with.
+	"start": command(2, (*world).start),
+	// await NAME stdout|stderr REGEXP waits until a line matches. Named groups become
+	// variables.
+	"await": command(3, (*world).await),
+	// signal NAME hup|int|term sends a signal.
+	"signal": command(2, (*world).signal),
+	// ends NAME HOW waits for the end of a program: `exit 0`, `signal terminated`.
+	"ends": command(3, (*world).ends),
+	// call NAME ADDRESS CREDENTIAL asks a broker, in the background.
+	"call": command(3, (*world).call),
+	// answer NAME waits for the answer and prints it: `OK`, or code and reason.
+	"answer": command(1, (*world).answer),
+	// get URL prints what an HTTP server answers.
+	"get": command(1, (*world).get),
+	// provider hold|release|hang|refuse makes SendPulse behave; provider requests N
+	// waits for the N-th token request, and fails if there were more.
+	"provider": command(1, (*world).provider),
+	// fill FILE NAME... replaces $NAME in a file, for these variables alone.
+	"fill": command(2, (*world).fill),
+	// large FILE BYTES makes a file.
+	"large": command(2, (*world).large),
+	// mode FILE prints type and mode of a file as ls does.
+	"mode": command(1, (*world).mode),
+	// listen PATH answers on a Unix socket until the script ends.
+	"listen": command(1, (*world).listen),
+	// abandon PATH leaves a Unix socket behind on which nobody answers.
+	"abandon": command(1, (*world).abandon),
+}
+
+// command makes a command of a method that takes a number of arguments at least.
+func command(arguments int, run func(*world, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, negated bool, args []string) {
+		if negated || len(args) < arguments {
+			ts.Fatalf("the command cannot be negated, and takes %d arguments", arguments)
+		}
+		run(ts.Value(worldKey{}).(*world), ts, args)
+	}
+}
+
+// world is what one script deals with.
+type world struct {
+	sim         *simulator.Simulator
+	release     func() // what provider hold gave
+	environment []string
+	processes   map[string]*process
+	calls       map[string]chan error
+}
+
+type worldKey struct{}
+
+// newWorld makes the world of a script, and the variables that it begins with:
+// $TOKEN_URL is where SendPulse issues tokens to $SENDPULSE_CLIENT_ID with
+// $SENDPULSE_CLIENT_SECRET, and $SOCKETS a folder whose path is short.
+func newWorld(env *testscript.Env) error {
+	sim, err := simulator.New(simulator.InProcess())
+	if err != nil {
+		return err
+	}
+	// Token requests go to literal loopback addresses without TLS, too.
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host = "api.sendpulse.com"
+		sim.Handler().ServeHTTP(w, r)
+	}))
+	env.Defer(front.Close)
+	env.Defer(func() { _ = sim.Close() })
+	sockets, err := os.MkdirTemp("", "broker")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = os.RemoveAll(sockets) })
+
+	w := &world{sim: sim, release: func() {}, processes: map[string]*process{}, calls: map[string]chan error{}}
+	env.Defer(w.killAll)
+	env.Setenv("GORACE", os.Getenv("GORACE"))
+	env.Setenv("SOCKETS", sockets)
+	env.Setenv("TOKEN_URL", front.URL+"/oauth/access_token")
+	env.Setenv("SENDPULSE_CLIENT_ID", sim.SendPulse.Client().ID)
+	env.Setenv("SENDPULSE_CLIENT_SECRET", sim.SendPulse.Client().Secret)
+	w.environment = slices.Clone(env.Vars)
+	env.Values[worldKey{}] = w
+	return nil
+}
+
+func (w *world) killAll() {
+	for _, p := range w.processes {
+		p.kill()
+	}
+}
+
+func (*world) exits(ts *testscript.TestScript, args []string) {
+	code, name := args[0], args[1]
+	err := ts.Exec(name, args[2:]...)
+	got := "0"
+	var failed interface{ ExitCode() int }
+	switch {
+	case errors.As(err, &failed):
+		got = fmt.Sprint(failed.ExitCode())
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != code {
+		ts.Fatalf("the exit code is %s, want %s", got, code)
+	}
+}
+
+// print gives what the broker wrote to the commands stdout, stderr and cmp. It may not
+// write a secret.
+func (w *world) print(ts *testscript.TestScript, stdout, stderr string) {
+	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
+		ts.Fatalf("the broker wrote a secret")
+	}
+	_, _ = io.WriteString(ts.Stdout(), stdout)
+	_, _ = io.WriteString(ts.Stderr(), stderr)
+}
+
+func (w *world) start(ts *testscript.TestScript, args []string) {
+	p, err := startProcess(ts.MkAbs("."), w.environment, args[1], args[2:]...)
+	ts.Check(err)
+	w.processes[args[0]] = p
+}
+
+func (w *world) process(ts *testscript.TestScript, name string) *process {
+	p := w.processes[name]
+	if p == nil {
+		ts.Fatalf("nothing was started as %s", name)
+	}
+	return p
+}
+
+func (w *world) await(ts *testscript.TestScript, args []string) {
+	p := w.process(ts, args[0])
+	stream := &p.stderr
+	if args[1] == "stdout" {
+		stream = &p.stdout
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	match, err := p.await(stream, pattern)
+	if err != nil {
+		ts.Fatalf("%v\n%s", err, stream.String())
+	}
+	for i, name := range pattern.SubexpNames() {
+		if name != "" {
+			ts.Setenv(name, match[i])
+		}
+	}
+}
+
+var signals = map[string]os.Signal{"hup": syscall.SIGHUP, "int": syscall.SIGINT, "term": syscall.SIGTERM}
+
+func (w *world) signal(ts *testscript.TestScript, args []string) {
+	ts.Check(w.process(ts, args[0]).command.Process.Signal(signals[args[1]]))
+}
+
+func (w *world) ends(ts *testscript.TestScript, args []string) {
+	p, want := w.process(ts, args[0]), strings.Join(args[1:], " ")
+	how, err := p.wait()
+	if err != nil || how != want {
+		ts.Fatalf("the end is %q (%v), want %q\n%s%s", how, err, want, p.stdout.String(), p.stderr.String())
+	}
+	w.print(ts, p.stdout.String(), p.stderr.String())
+}
+
+func (w *world) call(ts *testscript.TestScript, args []string) {
+	address, id := args[1], args[2]
+	if !strings.HasPrefix(address, "unix:") {
+		address = "passthrough:///" + address
+	}
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	answer := make(chan error, 1)
+	w.calls[args[0]] = answer
+	go func() {
+		defer cancel()
+		defer connection.Close() //nolint:errcheck // nothing is lost
+		_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
+			&authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
+		answer <- err
+	}()
+}
+
+func (w *world) answer(ts *testscript.TestScript, args []string) {
+	answer := w.calls[args[0]]
+	if answer == nil {
+		ts.Fatalf("there is no call %s", args[0])
+	}
+	got := status.Convert(<-answer)
+	text := got.Code().String()
+	for _, detail := range got.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			text += " " + info.GetReason()
+		}
+	}
+	_, _ = fmt.Fprintln(ts.Stdout(), text)
+}
+
+func (w *world) get(ts *testscript.TestScript, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, args[0], nil)
+	ts.Check(err)
+	response, err := http.DefaultClient.Do(request)
+	ts.Check(err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	w.print(ts, response.Status+"\n"+string(body), "")
+}
+
+func (w *world) provider(ts *testscript.TestScript, args []string) {
+	switch args[0] {
+	case "hold":
+		w.release = w.sim.SendPulse.HoldTokenAnswers()
+	case "release":
+		w.release()
+	case "hang":
+		w.sim.SendPulse.FailTokenRequests(simulator.Hang())
+	case "refuse":
+		w.sim.SendPulse.FailNextTokenRequests(1, simulator.OAuthError(http.StatusUnauthorized, "invalid_client"))
+	case "requests":
+		w.awaitRequests(ts, args[1])
+	default:
+		ts.Fatalf("the provider cannot %s", args[0])
+	}
+}
+
+func (w *world) awaitRequests(ts *testscript.TestScript, number string) {
+	var n int
+	_, err := fmt.Sscan(number, &n)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(w.sim.SendPulse.AwaitTokenRequests(ctx, n))
+	if got := w.sim.SendPulse.TotalTokenRequests(); got != n {
+		ts.Fatalf("%d token requests, want %d", got, n)
+	}
+}
+
+func (*world) fill(ts *testscript.TestScript, args []string) {
+	text := ts.ReadFile(args[0])
+	for _, name := range args[1:] {
+		if !strings.Contains(text, "$"+name) {
+			ts.Fatalf("the file has no $%s", name)
+		}
+		text = strings.ReplaceAll(text, "$"+name, ts.Getenv(name))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func (*world) large(ts *testscript.TestScript, args []string) {
+	var size int
+	_, err := fmt.Sscan(args[1], &size)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("x", size)), 0o600))
+}
+
+func (*world) mode(ts *testscript.TestScript, args []string) {
+	info, err := os.Lstat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, _ = fmt.Fprintln(ts.Stdout(), info.Mode())
+}
+
+func (*world) listen(ts *testscript.TestScript, args []string) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", args[0])
+	ts.Check(err)
+	ts.Defer(func() { _ = listener.Close() })
+}
+
+func (*world) abandon(ts *testscript.TestScript, args []string) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", args[0])
+	ts.Check(err)
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	ts.Check(listener.Close())
+}

@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// Outcome is what came of a report.
+type Outcome int
+
+// The outcomes. Their meaning stands beside the proto enum's values.
+const (
+	AlreadyReplaced Outcome = iota + 1
+	Replaced
+	NotReplaceable
+)
+
+// ReportRejection answers a caller whose request with this version was answered with
+// this HTTP status. Its errors are those of Get.
+func (b *Broker) ReportRejection(ctx context.Context, id, version string, status int) (*Decoration, Outcome, error) {
+	a, err := b.current.Load().find(id)
+	if err != nil {
+		return nil, 0, err
+	}
+	if a.source == nil || !slices.Contains(a.credential.Method.RejectedStatuses, status) {
+		return b.reportUnreplaceable(ctx, a, version)
+	}
+	limited, cancel := withReserve(ctx)
+	defer cancel()
+	t, replaced, err := b.tokens.Replace(limited, a.source, func(t *token.Token) bool {
+		decoration, err := b.decorate(a, t)
+		return err == nil && decoration.Version == version
+	})
+	if err != nil {
+		return nil, 0, outOfTime(ctx, err)
+	}
+	decoration, err := b.decorate(a, t)
+	if err != nil {
+		return nil, 0, err
+	}
+	if replaced {
+		return decoration, Replaced, nil
+	}
+	return decoration, AlreadyReplaced, nil
+}
+
+// reportUnreplaceable answers a report that forces no renewal. Static material that
+// differs from the reported one was changed in the configuration: that is worth a try.
+func (b *Broker) reportUnreplaceable(ctx context.Context, a *account, version string) (*Decoration, Outcome, error) {
+	ready, decoration, err := b.ready(a)
+	if !ready {
+		decoration, err = b.obtain(ctx, a)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if a.source == nil && decoration.Version != version {
+		return decoration, AlreadyReplaced, nil
+	}
+	return decoration, NotReplaceable, nil
+}

@@ -1,0 +1,211 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// leastRecheck is how soon a watched ID is looked at again at the earliest.
+const leastRecheck = time.Second
+
+// Watch follows some credentials. It keeps of each what its reader was told last, and
+// whether that may have changed: its size does not depend on how slow the reader is.
+// Next is called from one goroutine. Close ends it.
+type Watch struct {
+	broker *Broker
+	wake   chan struct{} // holds an element while there may be something new
+
+	mu     sync.Mutex
+	slots  []*slot
+	closed bool
+}
+
+// slot is what a Watch has of one ID. The Watch's mu guards it.
+type slot struct {
+	id      string
+	dirty   bool  // the state may have changed
+	waiting bool  // somebody waits for a token
+	failure error // what that came to, not told yet; nil: nothing
+	told    *told // nil: nothing yet
+	recheck clockwork.Timer
+}
+
+// told is what a state was, as far as readers can tell.
+type told struct {
+	version    string
+	expireTime time.Time
+	reason     fault.Reason
+	message    string
+}
+
+// Watch starts following the credentials of these IDs, each once.
+func (b *Broker) Watch(ids []string) *Watch {
+	w := &Watch{broker: b, wake: make(chan struct{}, 1)}
+	for _, id := range ids {
+		if !slices.ContainsFunc(w.slots, func(s *slot) bool { return s.id == id }) {
+			w.slots = append(w.slots, &slot{id: id, dirty: true})
+		}
+	}
+	w.wake <- struct{}{}
+	b.watches.add(w)
+	return w
+}
+
+// Close ends the Watch.
+func (w *Watch) Close() {
+	w.broker.watches.remove(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, s := range w.slots {
+		s.stopRecheck()
+	}
+}
+
+// Next returns the next state that the reader was not told yet: first the current one
+// of each ID, then each that differs from that. A reader that comes late gets the
+// latest. The error is that of ctx, or a *fault.Error when the Broker closes.
+func (w *Watch) Next(ctx context.Context) (Result, error) {
+	for {
+		if w.broker.ctx.Err() != nil {
+			return Result{}, fault.New(fault.ServerStopping, "the broker is stopping")
+		}
+		if result, ok := w.news(ctx); ok {
+			return result, nil
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return Result{}, ctx.Err()
+		case <-w.broker.ctx.Done():
+		}
+	}
+}
+
+// news returns a state that is ready and differs from what the reader was told.
+func (w *Watch) news(ctx context.Context) (Result, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.slots {
+		if !s.dirty && s.failure == nil {
+			continue
+		}
+		result, ready := w.look(ctx, s)
+		if !ready {
+			continue
+		}
+		now := whatWasTold(result)
+		if s.told == nil || *s.told != now {
+			s.told = &now
+			return result, true
+		}
+	}
+	return Result{}, false
+}
+
+// look returns the state of an ID, or has somebody wait for it.
+func (w *Watch) look(ctx context.Context, s *slot) (Result, bool) {
+	result := Result{CredentialID: s.id, Err: s.failure}
+	s.dirty, s.failure = false, nil
+	if result.Err == nil {
+		a, err := w.broker.current.Load().find(s.id)
+		if err != nil {
+			result.Err = err
+		} else {
+			var ready bool
+			if ready, result.Decoration, result.Err = w.broker.ready(a); !ready {
+				w.await(ctx, s, a)
+				return Result{}, false
+			}
+		}
+	}
+	w.scheduleRecheck(s, result)
+	return result, true
+}
+
+// await waits for a token in the background. A token has the ID looked at again; an
+// error is kept for the reader, unless the account was replaced meanwhile.
+func (w *Watch) await(ctx context.Context, s *slot, a *account) {
+	if s.waiting {
+		return
+	}
+	s.waiting = true
+	go func() {
+		_, err := w.broker.obtain(ctx, a)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		s.waiting = false
+		if err != nil && w.broker.serves(a) {
+			s.failure = err
+		} else {
+			s.dirty = true
+		}
+		w.ring()
+	}()
+}
+
+// scheduleRecheck has the ID looked at again when its state can change by itself: a
+// token ends, or a provider that failed can be asked again.
+func (w *Watch) scheduleRecheck(s *slot, result Result) {
+	s.stopRecheck()
+	var wait time.Duration
+	clock := w.broker.clock
+	if result.Err == nil {
+		wait = result.Decoration.RefreshTime.Sub(clock.Now())
+	} else {
+		wait = fault.From(result.Err).RetryDelay
+	}
+	if !w.closed {
+		s.recheck = clock.AfterFunc(max(wait, leastRecheck), func() { w.touch(s.id) })
+	}
+}
+
+func (s *slot) stopRecheck() {
+	if s.recheck != nil {
+		s.recheck.Stop()
+	}
+}
+
+// touch says that the state of an ID may have changed.
+func (w *Watch) touch(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.slots {
+		if s.id == id {
+			s.dirty = true
+			w.ring()
+		}
+	}
+}
+
+// touchAll says that every state may have changed.
+func (w *Watch) touchAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.slots {
+		s.dirty = true
+	}
+	w.ring()
+}
+
+// ring wakes the reader.
+func (w *Watch) ring() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is rung already
+	}
+}
+
+func whatWasTold(result Result) told {
+	if result.Err != nil {
+		known := fault.From(result.Err)
+		return told{reason: known.Reason, message: known.Message}
+	}
+	return told{version: result.Decoration.Version, expireTime: result.Decoration.ExpireTime}
+}

@@ -1,0 +1,63 @@
+package cache
+
+import (
+	"time"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// serve returns the token of h, and starts its renewal if that is due.
+func (e *entry) serve(h *heldToken) *token.Token {
+	if !h.served.Load() {
+		h.served.Store(true)
+	}
+	if h.due.Load() {
+		e.renewIfWanted(h)
+	}
+	return h.token
+}
+
+// renewIfWanted starts the renewal of a token that is due and was served.
+func (e *entry) renewIfWanted(h *heldToken) {
+	if h.served.Load() && h.due.CompareAndSwap(true, false) {
+		go e.renew(h)
+	}
+}
+
+// renew fetches the successor of h in the background, and tries again after a failure.
+func (e *entry) renew(h *heldToken) {
+	another := func(t *token.Token) bool { return !t.Value.Equal(h.token.Value) }
+	result := <-e.fly(flight{accept: another})
+	if result.Err == nil || e.cache.ctx.Err() != nil {
+		return
+	}
+	now := e.cache.options.Clock.Now()
+	next := now.Add(firstBackoff)
+	if failure := e.failure.Load(); failure.holds(now) {
+		next = failure.Until
+	}
+	if next.Before(h.token.End()) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.schedule(h, next)
+	}
+}
+
+// schedule makes h due at that time. The caller holds e.mu.
+func (e *entry) schedule(h *heldToken, at time.Time) {
+	if e.held.Load() != h || e.dropped {
+		return
+	}
+	clock := e.cache.options.Clock
+	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() {
+		h.due.Store(true)
+		e.renewIfWanted(h)
+	})
+}
+
+// stopTimer stops the renewal that is scheduled. The caller holds e.mu.
+func (e *entry) stopTimer() {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}

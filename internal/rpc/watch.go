@@ -1,0 +1,55 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// A watch ends at an age between half of this and all of it, so that those which began
+// together do not come back together.
+const maxWatchAge = time.Hour
+
+var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
+
+// WatchAuthDecorations streams the states of several credentials.
+func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
+	if err := checkIDs(request.GetCredentialIds()); err != nil {
+		return s.toStatus(stream.Context(), err)
+	}
+	age := maxWatchAge/2 + rand.N(maxWatchAge/2)
+	ctx, cancel := context.WithTimeoutCause(stream.Context(), age, errTooOld)
+	defer cancel()
+	watch := s.broker.Watch(request.GetCredentialIds())
+	defer watch.Close()
+	for {
+		result, err := watch.Next(ctx)
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = context.Cause(ctx)
+			}
+			return s.toStatus(ctx, err)
+		}
+		if err := stream.Send(s.toState(ctx, result)); err != nil {
+			return err // the stream has ended: nobody reads another status
+		}
+	}
+}
+
+// toState writes a state for the wire.
+func (s *Service) toState(ctx context.Context, result broker.Result) *authmaterialv1.WatchAuthDecorationsResponse {
+	response := &authmaterialv1.WatchAuthDecorationsResponse{CredentialId: shorten(result.CredentialID)}
+	if result.Err != nil {
+		response.State = &authmaterialv1.WatchAuthDecorationsResponse_Error{Error: s.toItem(ctx, result.Err)}
+	} else {
+		response.State = &authmaterialv1.WatchAuthDecorationsResponse_AuthDecoration{AuthDecoration: toProto(result.Decoration)}
+	}
+	return response
+}

@@ -1,0 +1,176 @@
+package server_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// calls returns the lines about calls of the broker, each without its duration.
+func (h harness) calls() []line {
+	h.Helper()
+	var found []line
+	for _, l := range h.log.lines(h.T, "call") {
+		if !strings.HasPrefix(l["method"].(string), "/"+brokerService+"/") {
+			continue
+		}
+		if took, ok := l["took"].(float64); !ok || took < 0 {
+			h.Errorf("a line has the duration %v", l["took"])
+		}
+		delete(l, "took")
+		found = append(found, l)
+	}
+	return found
+}
+
+func TestFailedCallsAreLogged(t *testing.T) {
+	const getMethod = "/authmaterial.v1.BrokerService/GetAuthDecoration"
+	for name, test := range map[string]struct {
+		failure simulator.Failure
+		call    func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error
+		want    line
+	}{
+		"unknown": {nil, getter("no-such-one"), line{
+			"level": "INFO", "method": getMethod, "code": "NotFound", "reason": "CREDENTIAL_NOT_FOUND",
+			"credential_id": "no-such-one", "message": `there is no credential "no-such-one", or it is disabled`,
+		}},
+		"malformed": {nil, getter("No such\none"), line{
+			"level": "INFO", "method": getMethod, "code": "InvalidArgument", "reason": "INVALID_REQUEST",
+			"credential_id": "No such\none", "message": "the credential ID is malformed",
+		}},
+		"long": {nil, getter(strings.Repeat("x", 1000)), line{
+			"level": "INFO", "method": getMethod, "code": "InvalidArgument", "reason": "INVALID_REQUEST",
+			"credential_id": strings.Repeat("x", 128), "message": "the credential ID is malformed",
+		}},
+		"empty batch": {nil, func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
+			_, err := client.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{})
+			return err
+		}, line{
+			"level": "INFO", "method": "/authmaterial.v1.BrokerService/BatchGetAuthDecorations", "code": "InvalidArgument",
+			"reason": "INVALID_REQUEST", "message": "credential_ids must hold 1 to 100 IDs, and holds 0",
+		}},
+		"refused": {simulator.OAuthError(http.StatusUnauthorized, "invalid_client"), getter("token-of-mail"), line{
+			"level": "WARN", "method": getMethod, "code": "FailedPrecondition", "reason": "CREDENTIAL_REJECTED",
+			"credential_id": "token-of-mail", "message": "SendPulse refused the credential (HTTP 401, invalid_client)",
+		}},
+		"unavailable": {simulator.HTMLPage(http.StatusServiceUnavailable), reporter("token-of-mail"), line{
+			"level": "WARN", "method": "/authmaterial.v1.BrokerService/ReportRejection", "code": "Unavailable", "reason": "PROVIDER_UNAVAILABLE",
+			"credential_id": "token-of-mail", "message": "SendPulse could not answer the token request (HTTP 503)",
+		}},
+		"rate limited": {simulator.TooManyRequests("60"), getter("token-of-mail"), line{
+			"level": "WARN", "method": getMethod, "code": "Unavailable", "reason": "PROVIDER_RATE_LIMITED",
+			"credential_id": "token-of-mail", "message": "SendPulse answered that there are too many token requests (HTTP 429)",
+		}},
+		"too many forced renewals": {nil, reporter("token-of-mail"), line{
+			"level": "WARN", "method": "/authmaterial.v1.BrokerService/ReportRejection", "code": "ResourceExhausted", "reason": "RATE_LIMITED",
+			"credential_id": "token-of-mail", "message": "too many forced renewals of this credential",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := serve(t)
+			h.sim.SendPulse.FailTokenRequests(test.failure)
+			if err := test.call(t.Context(), h.client()); err == nil {
+				t.Fatal("the call succeeded")
+			}
+			if diff := cmp.Diff([]line{test.want}, h.calls()); diff != "" {
+				t.Errorf("the lines of the log (-want +got):\n%s", diff)
+			}
+			h.wantNoSecret("the log", h.log.String())
+		})
+	}
+}
+
+func getter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
+	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
+		_, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
+		return err
+	}
+}
+
+// reporter reports each version that it gets, until that fails.
+func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
+	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
+		for version := "none"; ; {
+			response, err := client.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
+				CredentialId: id, Version: version, HttpStatus: http.StatusUnauthorized,
+			})
+			if err != nil {
+				return err
+			}
+			version = response.GetAuthDecoration().GetVersion()
+		}
+	}
+}
+
+// TestGoodCallsAreLoggedForDebuggingAlone makes good calls at two levels.
+func TestGoodCallsAreLoggedForDebuggingAlone(t *testing.T) {
+	goodCalls := func(h harness) {
+		for _, id := range []string{"token-of-mail", "key-of-board"} {
+			if err := h.get(id); err != nil {
+				h.Fatal(err)
+			}
+		}
+		_, err := h.client().BatchGetAuthDecorations(h.Context(), &authmaterialv1.BatchGetAuthDecorationsRequest{
+			CredentialIds: []string{"token-of-mail", "key-of-board", "no-such-one"},
+		})
+		if err != nil {
+			h.Fatal(err)
+		}
+		h.wantNoSecret("the log", h.log.String())
+	}
+
+	h := serve(t)
+	goodCalls(h)
+	if lines := h.calls(); lines != nil {
+		t.Errorf("at the level info the log has %v", lines)
+	}
+
+	log := new(journal)
+	h = serve(t, debugLog(log))
+	h.log = log
+	goodCalls(h)
+	want := []line{
+		{"level": "DEBUG", "method": "/authmaterial.v1.BrokerService/GetAuthDecoration", "code": "OK", "credential_id": "token-of-mail"},
+		{"level": "DEBUG", "method": "/authmaterial.v1.BrokerService/GetAuthDecoration", "code": "OK", "credential_id": "key-of-board"},
+		{"level": "DEBUG", "method": "/authmaterial.v1.BrokerService/BatchGetAuthDecorations", "code": "OK"},
+	}
+	if diff := cmp.Diff(want, h.calls()); diff != "" {
+		t.Errorf("the lines of the log (-want +got):\n%s", diff)
+	}
+}
+
+// TestTokenRequestsAreLogged has a token request that succeeds and one that fails.
+func TestTokenRequestsAreLogged(t *testing.T) {
+	h := serve(t)
+	h.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
+	for range 2 {
+		_ = h.get("token-of-mail")
+		if err := h.server.ForgetFailures(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string][]line{}
+	for _, message := range []string{"token request failed", "token issued"} {
+		for _, l := range h.log.lines(t, message) {
+			delete(l, "took")
+			got[message] = append(got[message], l)
+		}
+	}
+	want := map[string][]line{
+		"token request failed": {{
+			"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials",
+			"result": "unavailable", "message": "SendPulse could not answer the token request (HTTP 502)",
+		}},
+		"token issued": {{"level": "INFO", "provider": "sendpulse", "auth_method": "oauth2_client_credentials"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the lines of the log (-want +got):\n%s", diff)
+	}
+	h.wantNoSecret("the log", h.log.String())
+}

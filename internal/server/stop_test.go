@@ -1,0 +1,193 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+// stop begins to stop the server, and returns when health tells of it. What it returns
+// is closed when the server has stopped.
+func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
+	h.Helper()
+	done := make(chan struct{})
+	h.awaitStop(func() {
+		go func() {
+			defer close(done)
+			h.server.Stop(ctx)
+		}()
+	})
+	return done
+}
+
+// awaitStop waits until health tells that the server is stopping, because of begin.
+func (h harness) awaitStop(begin func()) {
+	h.Helper()
+	watching, end := context.WithCancel(h.Context())
+	defer end() // the server waits for those that watch, too
+	var watches []grpc_health_v1.Health_WatchClient
+	for _, service := range []string{"", brokerService} {
+		watch, err := grpc_health_v1.NewHealthClient(h.conn).Watch(watching, &grpc_health_v1.HealthCheckRequest{Service: service})
+		if err != nil {
+			h.Fatal(err)
+		}
+		h.wantNext(watch, grpc_health_v1.HealthCheckResponse_SERVING)
+		watches = append(watches, watch)
+	}
+	begin()
+	for _, watch := range watches {
+		h.wantNext(watch, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	}
+}
+
+func (h harness) wantNext(watch grpc_health_v1.Health_WatchClient, want grpc_health_v1.HealthCheckResponse_ServingStatus) {
+	h.Helper()
+	response, err := watch.Recv()
+	if err != nil || response.GetStatus() != want {
+		h.Fatalf("health says %v (%v), want %v", response.GetStatus(), err, want)
+	}
+}
+
+// wantClosed wants a listener to be closed. To dial would not tell: another process may
+// have the address by then.
+func (h harness) wantClosed(listener net.Listener) {
+	h.Helper()
+	if err := listener.(*net.TCPListener).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+		h.Errorf("the server still listens on %s", listener.Addr())
+	}
+}
+
+func TestStopLetsCallsFinish(t *testing.T) {
+	h := serve(t)
+	release := h.sim.SendPulse.HoldTokenAnswers()
+	answer := h.getInBackground("token-of-mail")
+	stopped := h.stop(t.Context())
+
+	// The call is under way, and operators can see what happens.
+	h.wantAnswer("/readyz", http.StatusServiceUnavailable, "not serving\n")
+	h.wantAnswer("/livez", http.StatusOK, "ok\n")
+	select {
+	case err := <-answer:
+		t.Fatalf("the call ended before its token came: %v", err)
+	default:
+	}
+
+	release()
+	if err := <-answer; err != nil {
+		t.Errorf("the call failed: %v", err)
+	}
+	<-stopped
+	<-h.stopped
+	h.wantClosed(h.grpc)
+	h.wantClosed(h.http)
+	if n := len(h.log.lines(t, "calls are still under way: ending their token requests")); n != 0 {
+		t.Errorf("%d lines say that calls were ended", n)
+	}
+}
+
+func TestStopEndsTokenRequests(t *testing.T) {
+	h := serve(t)
+	h.sim.SendPulse.FailTokenRequests(simulator.Hang())
+	answer := h.getInBackground("token-of-mail")
+	ctx, end := context.WithCancel(t.Context())
+	stopped := h.stop(ctx)
+	end()
+	h.wantError(<-answer, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
+	<-stopped
+	<-h.stopped
+	if n := len(h.log.lines(t, "calls are still under way: ending their token requests")); n != 1 {
+		t.Errorf("%d lines say that calls were ended, want 1", n)
+	}
+}
+
+// TestStopTwice stops an idle server often, one after another and at once.
+func TestStopTwice(t *testing.T) {
+	h := serve(t)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() { h.server.Stop(t.Context()) })
+	}
+	all.Wait()
+	<-h.stopped
+	h.server.Stop(t.Context())
+	h.wantClosed(h.grpc)
+	h.wantClosed(h.http)
+}
+
+// TestStopBeforeServing stops a server that never served.
+func TestStopBeforeServing(t *testing.T) {
+	h := newServer(t)
+	h.server.Stop(t.Context())
+	h.http = listenTCP(t)
+	if err := h.server.ServeHTTP(h.http); err != nil {
+		t.Errorf("ServeHTTP ends with %v", err)
+	}
+	h.wantClosed(h.http)
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	for name, withHTTP := range map[string]bool{"with HTTP": true, "without HTTP": false} {
+		t.Run(name, func(t *testing.T) {
+			h := newServer(t)
+			h.grpc = listenTCP(t)
+			if withHTTP {
+				h.http = listenTCP(t)
+			}
+			ctx, end := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- h.server.Run(ctx, h.grpc, h.http) }()
+			h.conn = connect(t, h.grpc.Addr())
+			h.wantHealth(brokerService)
+			release := h.sim.SendPulse.HoldTokenAnswers()
+			answer := h.getInBackground("token-of-mail")
+			h.awaitStop(end)
+			// The end of Run's context is not that of the calls.
+			release()
+			if err := <-answer; err != nil {
+				t.Errorf("the call failed: %v", err)
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("Run ends with %v", err)
+			}
+			h.wantClosed(h.grpc)
+			if withHTTP {
+				h.wantClosed(h.http)
+			}
+		})
+	}
+}
+
+// TestRunEndsWithAListener has one of two listeners fail.
+func TestRunEndsWithAListener(t *testing.T) {
+	for name, pick := range map[string]func(h harness) (fails, other net.Listener){
+		"grpc": func(h harness) (net.Listener, net.Listener) { return h.grpc, h.http },
+		"http": func(h harness) (net.Listener, net.Listener) { return h.http, h.grpc },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newServer(t)
+			h.grpc, h.http = listenTCP(t), listenTCP(t)
+			ended := make(chan error, 1)
+			go func() { ended <- h.server.Run(t.Context(), h.grpc, h.http) }()
+			h.conn = connect(t, h.grpc.Addr())
+			h.wantHealth("")
+			h.wantAnswer("/readyz", http.StatusOK, "ok\n")
+			fails, other := pick(h)
+			if err := fails.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; err == nil {
+				t.Error("Run does not say that a listener failed")
+			}
+			h.wantClosed(other)
+		})
+	}
+}
