@@ -70,3 +70,12 @@ func (s *Simulator) reachable() bool {
 func errRefused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
+
+// HTTPClient returns a new client over Transport. It follows no redirects, as no client
+// should that carries secrets.
+func (s *Simulator) HTTPClient() *http.Client {
+	return &http.Client{
+		Transport:     s.Transport(),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}

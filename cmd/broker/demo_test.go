@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 var (

@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
-	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 // commands are what a script has beside testscript's own. None can be negated.

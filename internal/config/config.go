@@ -26,6 +26,19 @@ type Config struct {
 type Options struct {
 	// LookupEnv finds environment variables. Default: os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
+	// Reading is called with the path of each file that is about to be read. Default:
+	// nothing is.
+	Reading func(path string)
+}
+
+func (o Options) withDefaults() Options {
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	if o.Reading == nil {
+		o.Reading = func(string) {}
+	}
+	return o
 }
 
 //go:embed config.schema.json
@@ -41,6 +54,8 @@ var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
 // Load reads the file at path. Relative paths in it are relative to its folder. The
 // error is strictyaml.Problems, or says why the file cannot be read.
 func Load(path string, options Options) (*Config, error) {
+	options = options.withDefaults()
+	options.Reading(path)
 	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
@@ -51,14 +66,12 @@ func Load(path string, options Options) (*Config, error) {
 // Parse reads a configuration from data; path is what problems and relative paths
 // refer to.
 func Parse(path string, data []byte, options Options) (*Config, error) {
+	options = options.withDefaults()
 	document := strictyaml.Parse(path, data, schema)
 	root := document.Root()
 	config := &Config{Listen: parseListen(root.Key("listen"))}
 	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
-	reader := sourceReader{folder: filepath.Dir(path), lookupEnv: options.LookupEnv}
-	if reader.lookupEnv == nil {
-		reader.lookupEnv = os.LookupEnv
-	}
+	reader := sourceReader{folder: filepath.Dir(path), options: options}
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
 	if err := document.Err(); err != nil {
 		return nil, err

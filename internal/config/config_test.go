@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
@@ -69,22 +70,32 @@ credentials:
 	if got.Listen.GRPC.String() != "unix:///run/broker.sock" || got.Listen.HTTP.String() != "[::1]:9464" || got.Listen.SocketMode != fs.FileMode(0o660) {
 		t.Errorf("listen is %+v", got.Listen)
 	}
-	a := got.Credentials.Find("a.b_c-1")
+	a := find(got, "a.b_c-1")
 	if a == nil || a.DisplayName != "A" || a.Description != "about it" || a.Labels["team"] != "growth" || a.Values["api_key"].Reveal() != canary {
 		t.Error("the first credential is not as the file has it")
 	}
 	if hosts := strings.Join(a.AllowedHosts, " "); hosts != "app.pendo.io us1.app.pendo.io app.eu.pendo.io app.jpn.pendo.io app.au.pendo.io app.pendo.test" {
 		t.Errorf("the allowed hosts are %s", hosts)
 	}
-	if got.Credentials.Find("b").Values["api_key"].Reveal() != canary {
+	if find(got, "b").Values["api_key"].Reveal() != canary {
 		t.Error("the value of the environment is not there")
 	}
-	if got.Credentials.Find("c") != nil {
-		t.Error("a disabled credential is found")
+	if !find(got, "c").Disabled || a.Disabled {
+		t.Error("disabled is not as the file has it")
 	}
 	if got.Credentials.Len() != 3 {
 		t.Errorf("%d credentials, want 3", got.Credentials.Len())
 	}
+}
+
+// find returns the credential with this ID, or nil.
+func find(c *config.Config, id string) *credentials.Credential {
+	for credential := range c.Credentials.All() {
+		if credential.ID == id {
+			return credential
+		}
+	}
+	return nil
 }
 
 func TestDefaults(t *testing.T) {

@@ -19,8 +19,8 @@ const maxSecretFile = 64 << 10
 // sourceReader reads the values that sources name: `{env: NAME}`, `{file: PATH}` or
 // `{value: TEXT}`.
 type sourceReader struct {
-	folder    string
-	lookupEnv func(name string) (string, bool)
+	folder  string
+	options Options
 }
 
 // read returns the value, or reports at the source why there is none.
@@ -46,7 +46,7 @@ func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool)
 }
 
 func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
-	value, found := r.lookupEnv(name.Text())
+	value, found := r.options.LookupEnv(name.Text())
 	switch {
 	case !found:
 		name.Problemf("the environment variable %s is not set", name.Text())
@@ -58,19 +58,20 @@ func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
 	return secret.Text{}, false
 }
 
-func (r sourceReader) readFile(name strictyaml.Value) (secret.Text, bool) {
-	path := name.Text()
+func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
+	path := given.Text()
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(r.folder, path)
 	}
+	r.options.Reading(path)
 	text, err := readSmall(path)
 	if err != nil {
-		name.Problemf("the file %s %s", path, err)
+		given.Problemf("the file %s %s", path, err)
 		return secret.Text{}, false
 	}
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	if text == "" {
-		name.Problemf("the file %s is empty", path)
+		given.Problemf("the file %s is empty", path)
 		return secret.Text{}, false
 	}
 	return secret.New(text), true
@@ -80,19 +81,19 @@ func (r sourceReader) readFile(name strictyaml.Value) (secret.Text, bool) {
 func readSmall(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", errors.New(reading(err))
+		return "", errors.New(whyUnreadable(err))
 	}
 	if !info.Mode().IsRegular() {
 		return "", errors.New("is not a regular file")
 	}
 	file, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return "", errors.New(reading(err))
+		return "", errors.New(whyUnreadable(err))
 	}
 	defer file.Close() //nolint:errcheck // it was only read
 	data, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
 	if err != nil {
-		return "", errors.New(reading(err))
+		return "", errors.New(whyUnreadable(err))
 	}
 	if len(data) > maxSecretFile {
 		return "", fmt.Errorf("has more than %d KiB", maxSecretFile>>10)
@@ -100,8 +101,8 @@ func readSmall(path string) (string, error) {
 	return string(data), nil
 }
 
-// reading says why a file could not be read.
-func reading(err error) string {
+// whyUnreadable says why a file could not be read.
+func whyUnreadable(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "does not exist"

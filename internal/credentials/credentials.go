@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/secret"
@@ -41,41 +42,20 @@ func (c *Credential) SameMaterial(other *Credential) bool {
 		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
 }
 
-// Set is the credentials of one configuration. It is not changed once made.
+// Set is the credentials of one configuration, in the order of their IDs. It is not
+// changed once made.
 type Set struct {
-	byID map[string]*Credential
+	all []*Credential
 }
 
-// NewSet returns the set of these credentials. Of those that share an ID, the last
-// one counts.
+// NewSet returns the set of these credentials, which have different IDs.
 func NewSet(all ...*Credential) *Set {
-	set := &Set{byID: make(map[string]*Credential, len(all))}
-	for _, credential := range all {
-		set.byID[credential.ID] = credential
-	}
-	return set
-}
-
-// Find returns the credential with this ID, or nil when there is none or it is
-// disabled.
-func (s *Set) Find(id string) *Credential {
-	credential := s.byID[id]
-	if credential == nil || credential.Disabled {
-		return nil
-	}
-	return credential
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b *Credential) int { return strings.Compare(a.ID, b.ID) })
+	return &Set{all: sorted}
 }
 
 // Len is how many credentials the set has, disabled ones included.
-func (s *Set) Len() int { return len(s.byID) }
+func (s *Set) Len() int { return len(s.all) }
 
-// All are the credentials in the order of their IDs, disabled ones included.
-func (s *Set) All() iter.Seq[*Credential] {
-	return func(yield func(*Credential) bool) {
-		for _, id := range slices.Sorted(maps.Keys(s.byID)) {
-			if !yield(s.byID[id]) {
-				return
-			}
-		}
-	}
-}
+// All are the credentials, disabled ones included.
+func (s *Set) All() iter.Seq[*Credential] { return slices.Values(s.all) }

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
-	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 // calls returns the lines about calls of the broker, each without its duration.

@@ -18,6 +18,10 @@ func (s *Server) newHTTP(metrics *metrics) *http.Server {
 			answer(w, http.StatusServiceUnavailable, "not serving")
 			return
 		}
+		if s.stale.Load() {
+			answer(w, http.StatusOK, "ok\nconfiguration: the last one read has problems, and the one before is served; the log says which")
+			return
+		}
 		answer(w, http.StatusOK, "ok")
 	})
 	return &http.Server{

@@ -16,9 +16,13 @@ type metrics struct {
 	grpc          *grpcprometheus.ServerMetrics
 	tokenRequests *prometheus.CounterVec
 	tokenLatency  *prometheus.HistogramVec
+	credentials   prometheus.Gauge
+	generation    prometheus.Counter
+	reloadOK      prometheus.Gauge
+	loadedAt      prometheus.Gauge
 }
 
-func newMetrics(version string, credentials int) *metrics {
+func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		grpc:     grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram()),
@@ -31,18 +35,30 @@ func newMetrics(version string, credentials int) *metrics {
 			Help:    "How long token requests took.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"provider", "auth_method"}),
+		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "authmaterial_credentials",
+			Help: "Credentials in the configuration, disabled ones included.",
+		}),
+		generation: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "authmaterial_config_loads_total",
+			Help: "Configurations that were taken into use: 1 for that of the start, and 1 for each good reload.",
+		}),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "authmaterial_config_last_reload_successful",
+			Help: "1 when the configuration that was read last is served, 0 when it had problems.",
+		}),
+		loadedAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "authmaterial_config_last_load_timestamp_seconds",
+			Help: "When the configuration that is served was loaded, in Unix time.",
+		}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "authmaterial_build_info",
 		Help: "1, labelled by the broker's version.",
 	}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	configured := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "authmaterial_credentials",
-		Help: "Credentials in the configuration, disabled ones included.",
-	})
-	configured.Set(float64(credentials))
-	m.registry.MustRegister(m.grpc, m.tokenRequests, m.tokenLatency, build, configured,
+	m.registry.MustRegister(m.grpc, m.tokenRequests, m.tokenLatency, build,
+		m.credentials, m.generation, m.reloadOK, m.loadedAt,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

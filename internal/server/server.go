@@ -70,12 +70,16 @@ type Server struct {
 	health *health.Server
 	http   *http.Server
 	ready  atomic.Bool
+
+	metrics *metrics
+	listen  config.Listen
+	stale   atomic.Bool // the last reload failed
 }
 
 // New puts a Server together. It listens nowhere yet.
 func New(options Options) (*Server, error) {
 	options = options.withDefaults()
-	metrics := newMetrics(options.Version, options.Config.Credentials.Len())
+	metrics := newMetrics(options.Version)
 	tokenClient := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Transport: options.TokenTransport,
 		Clock:     options.Clock,
@@ -102,12 +106,17 @@ func New(options Options) (*Server, error) {
 		tokens.Close()
 		return nil, fmt.Errorf("prepare the credentials: %w", err)
 	}
-	for _, id := range options.Config.ReplacedProviders {
-		options.Logger.Warn("the configuration replaces a built-in provider", "provider", id)
+	s := &Server{
+		logger:  options.Logger,
+		broker:  useCase,
+		tokens:  tokens,
+		health:  health.NewServer(),
+		metrics: metrics,
+		listen:  options.Config.Listen,
 	}
-	s := &Server{logger: options.Logger, broker: useCase, tokens: tokens, health: health.NewServer()}
 	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics)
 	s.http = s.newHTTP(metrics)
+	s.loaded(options.Config)
 	return s, nil
 }
 

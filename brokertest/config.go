@@ -1,0 +1,65 @@
+package brokertest
+
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// load makes the configuration.
+func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
+	text, err := s.compose()
+	if err != nil {
+		return nil, err
+	}
+	simulatedVariable := simulated.Environment(sim)
+	return config.Parse("brokertest.yaml", text, config.Options{
+		LookupEnv: func(name string) (string, bool) {
+			if value, found := s.environment[name]; found {
+				return value, true
+			}
+			return simulatedVariable(name)
+		},
+	})
+}
+
+// compose adds the credentials and providers of the options to the text.
+func (s *settings) compose() ([]byte, error) {
+	if len(s.credentials) == 0 && len(s.providers) == 0 {
+		return s.config, nil
+	}
+	file := map[string]any{}
+	if err := yaml.Load(s.config, &file); err != nil {
+		return nil, err
+	}
+	credentials, _ := file["credentials"].([]any)
+	for _, credential := range s.credentials {
+		credentials = append(credentials, credential.yaml())
+	}
+	providers, _ := file["providers"].([]any)
+	for _, definition := range s.providers {
+		var provider map[string]any
+		if err := yaml.Load([]byte(definition), &provider); err != nil {
+			return nil, fmt.Errorf("a provider's definition: %w", err)
+		}
+		providers = append(providers, provider)
+	}
+	file["credentials"], file["providers"] = credentials, providers
+	return yaml.Dump(file)
+}
+
+// yaml is the credential as the configuration file has it.
+func (c Credential) yaml() map[string]any {
+	values := map[string]any{}
+	for field, value := range c.Values {
+		values[field] = map[string]string{"value": value}
+	}
+	return map[string]any{
+		"id": c.ID, "provider": c.Provider, "auth_method": c.AuthMethod, "values": values,
+		"allowed_hosts": append([]string{}, c.AllowedHosts...), "disabled": c.Disabled,
+	}
+}

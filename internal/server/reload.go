@@ -1,0 +1,65 @@
+package server
+
+import (
+	"errors"
+	"time"
+
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// maxLoggedProblems bounds how many problems of a configuration stand in the log.
+const maxLoggedProblems = 20
+
+// Listen is where the configuration has the server listen.
+func (s *Server) Listen() config.Listen { return s.listen }
+
+// Reload takes what load returns in place of the configuration before. On an error
+// that one goes on being served.
+func (s *Server) Reload(load func() (*config.Config, error)) error {
+	next, err := load()
+	if err == nil {
+		err = s.broker.Use(next.Credentials)
+	}
+	if err != nil {
+		s.stale.Store(true)
+		s.metrics.reloadOK.Set(0)
+		s.logProblems(err)
+		return err
+	}
+	if next.Listen != s.listen {
+		s.logger.Warn("a change of 'listen' takes a restart")
+	}
+	s.loaded(next)
+	return nil
+}
+
+// loaded notes that a configuration is served.
+func (s *Server) loaded(c *config.Config) {
+	for _, id := range c.ReplacedProviders {
+		s.logger.Warn("the configuration replaces a built-in provider", "provider", id)
+	}
+	s.stale.Store(false)
+	s.metrics.reloadOK.Set(1)
+	s.metrics.loadedAt.Set(float64(time.Now().UnixMilli()) / 1000)
+	s.metrics.generation.Inc()
+	s.metrics.credentials.Set(float64(c.Credentials.Len()))
+	s.logger.Info("configuration loaded", "credentials", c.Credentials.Len())
+}
+
+// logProblems writes a line for each problem.
+func (s *Server) logProblems(err error) {
+	s.logger.Error("the configuration has problems: the one before is served on")
+	var problems strictyaml.Problems
+	if !errors.As(err, &problems) {
+		s.logger.Error("configuration", "problem", err.Error())
+		return
+	}
+	for i, problem := range problems {
+		if i == maxLoggedProblems {
+			s.logger.Error("configuration", "more_problems", len(problems)-i)
+			break
+		}
+		s.logger.Error("configuration", "problem", problem.String())
+	}
+}
