@@ -126,8 +126,8 @@ func (l *Loop) watch() {
 	wanted := map[string]bool{}
 	for path := range l.seen {
 		wanted[filepath.Dir(path)] = true
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			wanted[filepath.Dir(real)] = true
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			wanted[filepath.Dir(target)] = true
 		}
 	}
 	for _, directory := range l.watcher.WatchList() {

@@ -24,7 +24,7 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return s.toStatus(stream.Context(), err)
 	}
-	age := maxWatchAge/2 + rand.N(maxWatchAge/2)
+	age := maxWatchAge/2 + rand.N(maxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
 	ctx, cancel := context.WithTimeoutCause(stream.Context(), age, errTooOld)
 	defer cancel()
 	watch := s.broker.Watch(request.GetCredentialIds())
