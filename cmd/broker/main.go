@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "broker",
-		Short: "Hands out what services authenticate with to SaaS APIs",
+		Short: "Hands out the headers and query parameters that authenticate calls to SaaS APIs",
 		Long: `The auth-material broker knows how each SaaS API wants to be authenticated.
 A service names a credential over gRPC and gets the headers and query parameters
 for its next request.`,

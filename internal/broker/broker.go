@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -29,14 +30,17 @@ type Tokens interface {
 	Retain(keep func(key string) bool)
 }
 
+// VersionKeySize is the size of Options.VersionKey, in bytes.
+const VersionKeySize = 32
+
 // Options configure a Broker. All are required.
 type Options struct {
 	// Tokens hands out tokens.
 	Tokens Tokens
 	// TokenClient makes token requests.
 	TokenClient *strategies.TokenClient
-	// VersionKey is the key of the HMAC that makes versions: 32 random bytes, the same
-	// in every replica of a fleet.
+	// VersionKey is the key of the HMAC that makes versions: VersionKeySize random
+	// bytes, the same in every replica that is to give the same versions.
 	VersionKey []byte
 	// Clock is the time.
 	Clock clockwork.Clock
@@ -63,6 +67,9 @@ type Broker struct {
 
 // New returns a Broker for these credentials.
 func New(set *credentials.Set, options Options) (*Broker, error) {
+	if len(options.VersionKey) != VersionKeySize {
+		return nil, fmt.Errorf("the version key has %d bytes, and must have %d", len(options.VersionKey), VersionKeySize)
+	}
 	b := &Broker{
 		tokens:     options.Tokens,
 		client:     options.TokenClient,

@@ -220,6 +220,16 @@ providers:
 	}
 }
 
+// TestIDPattern shows that the schema and the code agree on what an ID is.
+func TestIDPattern(t *testing.T) {
+	for id, valid := range map[string]bool{"a": true, "a-b.c_1": true, "-a": false, "a-": false, "A": false, "": false} {
+		_, err := parse(t, strings.Replace(pendo("{value: k}"), "id: a", `id: "`+id+`"`, 1))
+		if (err == nil) != valid || credentials.ValidID(id) != valid {
+			t.Errorf("%q: the schema says %v, the code %v; want valid: %v", id, err, credentials.ValidID(id), valid)
+		}
+	}
+}
+
 func TestFileThatCannotBeRead(t *testing.T) {
 	if _, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"), config.Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the error is %v", err)

@@ -48,7 +48,7 @@ func (s *Service) BatchGetAuthDecorations(ctx context.Context, request *authmate
 	results := s.broker.GetBatch(ctx, request.GetCredentialIds())
 	response := &authmaterialv1.BatchGetAuthDecorationsResponse{Results: make([]*authmaterialv1.AuthDecorationResult, len(results))}
 	for i, result := range results {
-		item := &authmaterialv1.AuthDecorationResult{CredentialId: shorten(result.CredentialID)}
+		item := &authmaterialv1.AuthDecorationResult{CredentialId: Shorten(result.CredentialID)}
 		if result.Err != nil {
 			item.Result = &authmaterialv1.AuthDecorationResult_Error{Error: s.toItem(ctx, result.Err)}
 		} else {
@@ -83,8 +83,8 @@ func (s *Service) ReportRejection(ctx context.Context, request *authmaterialv1.R
 // longer.
 const maxIDSize = 128
 
-// shorten cuts an ID that cannot be one.
-func shorten(id string) string {
+// Shorten cuts an ID that cannot be one, for where it is shown.
+func Shorten(id string) string {
 	if utf8.RuneCountInString(id) <= maxIDSize {
 		return id
 	}

@@ -45,7 +45,7 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 
 // toState writes a state for the wire.
 func (s *Service) toState(ctx context.Context, result broker.Result) *authmaterialv1.WatchAuthDecorationsResponse {
-	response := &authmaterialv1.WatchAuthDecorationsResponse{CredentialId: shorten(result.CredentialID)}
+	response := &authmaterialv1.WatchAuthDecorationsResponse{CredentialId: Shorten(result.CredentialID)}
 	if result.Err != nil {
 		response.State = &authmaterialv1.WatchAuthDecorationsResponse_Error{Error: s.toItem(ctx, result.Err)}
 	} else {

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/internal/rpc"
 )
 
 // callLogger writes a line for each call that failed, and at debug level for each that
@@ -51,7 +53,7 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 		slog.Duration("took", took),
 	}
 	if r.credentialID != "" {
-		attributes = append(attributes, slog.String("credential_id", shorten(r.credentialID)))
+		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.credentialID)))
 	}
 	for _, detail := range answer.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
@@ -60,12 +62,6 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	}
 	r.logger.LogAttrs(r.ctx, level, "call", attributes...)
 }
-
-// maxLoggedID is how much of an ID stands in the log, in bytes. A valid one is no
-// longer.
-const maxLoggedID = 128
-
-func shorten(id string) string { return id[:min(len(id), maxLoggedID)] }
 
 // levelOf is how much an operator wants to know of an outcome.
 func levelOf(code codes.Code) slog.Level {

@@ -26,8 +26,6 @@ import (
 )
 
 const (
-	// versionKeySize is the size of the key of the HMAC that makes versions, in bytes.
-	versionKeySize = 32
 	// gracePeriod is how long calls that are under way may take when the server stops.
 	gracePeriod = 10 * time.Second
 	// lastPeriod is how long they may take once their token requests were ended.
@@ -92,7 +90,7 @@ func New(options Options) (*Server, error) {
 		Logger:  options.Logger,
 		Changed: func(key string) { useCase.TokenChanged(key) },
 	})
-	versionKey := make([]byte, versionKeySize)
+	versionKey := make([]byte, broker.VersionKeySize)
 	_, _ = rand.Read(versionKey) // it never fails: it ends the process first
 	var err error
 	useCase, err = broker.New(options.Config.Credentials, broker.Options{

@@ -56,6 +56,22 @@ type TokenClientOptions struct {
 	Observe func(TokenRequestEvent)
 }
 
+func (o TokenClientOptions) withDefaults() TokenClientOptions {
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport.(*http.Transport).Clone()
+	}
+	if o.Clock == nil {
+		o.Clock = clockwork.NewRealClock()
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "authmaterial-broker"
+	}
+	if o.Observe == nil {
+		o.Observe = func(TokenRequestEvent) {}
+	}
+	return o
+}
+
 // TokenClient makes token requests: no redirects, no cookies, 10 seconds and 1 MiB at
 // most, and within a budget for each URL and client.
 type TokenClient struct {
@@ -69,26 +85,15 @@ type TokenClient struct {
 
 // NewTokenClient returns a client.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
+	options = options.withDefaults()
 	client := &TokenClient{
+		http:      http.Client{Transport: options.Transport},
 		clock:     options.Clock,
 		userAgent: options.UserAgent,
 		observe:   options.Observe,
 		digestKey: make([]byte, sha256.Size),
 	}
 	_, _ = rand.Read(client.digestKey) // it never fails: it ends the process first
-	if client.clock == nil {
-		client.clock = clockwork.NewRealClock()
-	}
-	if client.userAgent == "" {
-		client.userAgent = "authmaterial-broker"
-	}
-	if client.observe == nil {
-		client.observe = func(TokenRequestEvent) {}
-	}
-	client.http.Transport = options.Transport
-	if client.http.Transport == nil {
-		client.http.Transport = http.DefaultTransport.(*http.Transport).Clone()
-	}
 	// A redirect would carry the client secret to wherever it points.
 	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client

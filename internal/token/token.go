@@ -60,7 +60,8 @@ func (t *Token) RenewTime(jitter float64) time.Time {
 }
 
 // RefreshTime is when a caller that keeps a copy should ask again: later than every
-// RenewTime, so that it then gets the successor.
+// RenewTime, so that it then gets the successor. For a token whose successor ends it,
+// that is after its ExpireTime.
 func (t *Token) RefreshTime() time.Time {
 	if t.EndsPrevious {
 		return t.ExpireTime().Add(t.margin() / 4)
