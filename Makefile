@@ -98,6 +98,20 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 	git archive '$(BASE)' buf.yaml proto | tar -x -C "$$base"; \
 	.bin/buf breaking --against "$$base"
 
+# How long each target is fuzzed.
+FUZZTIME ?= 1m
+FUZZ := \
+	config:FuzzParse \
+	catalog:FuzzDefine \
+	expression:FuzzCompile \
+	strategies:FuzzTokenAnswer \
+	strictyaml:FuzzParse
+
+.PHONY: fuzz
+fuzz: ## Fuzz what parses, each target for FUZZTIME (1m)
+	@$(foreach target,$(FUZZ),echo '$(target)'; \
+	go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(target)))$$' -fuzztime $(FUZZTIME) ./internal/$(firstword $(subst :, ,$(target)));)
+
 .PHONY: bench
 bench: ## Measure the broker
 	go run ./internal/bench

@@ -1,0 +1,46 @@
+package config_test
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/simulated"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// FuzzParse shows that every text is a configuration whose credentials can be served,
+// or has problems with places.
+func FuzzParse(f *testing.F) {
+	f.Add(string(simulated.Config))
+	f.Add(pendo("{value: k}"))
+	f.Add(pendo("{file: good}"))
+	f.Add("listen: {grpc: \"unix:///run/b.sock\", socket_mode: \"0660\"}\ncredentials: []\n")
+	f.Add("providers:\n- {id: a, display_name: A, allowed_hosts: [a.test], auth_methods: [{id: m, display_name: M, fields: [{id: k, display_name: K}], headers: [{name: X, value: \"${k.orValue('x')}\"}]}]}\n")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "file") {
+			return // it would read whatever file the fuzzer names
+		}
+		loaded, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(text), config.Options{LookupEnv: environment})
+		var problems strictyaml.Problems
+		switch {
+		case errors.As(err, &problems):
+			for _, problem := range problems {
+				if problem.Line < 1 || problem.Column < 1 || problem.Message == "" || strings.ContainsAny(problem.Message, "\n\r") {
+					t.Errorf("a problem has no place, or no one line: %+v", problem)
+				}
+			}
+		case err != nil:
+			t.Errorf("the error is no list of problems: %v", err)
+		default:
+			for credential := range loaded.Credentials.All() {
+				if credential.ID == "" || credential.Provider == nil || credential.Method == nil || len(credential.AllowedHosts) == 0 {
+					t.Error("a credential without problems lacks what is required")
+				}
+			}
+		}
+	})
+}
