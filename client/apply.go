@@ -23,15 +23,22 @@ var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 // replaces what the request has under that name; the other parameters stay as they
 // are. On an error the request is unchanged.
 //
-// It refuses a request whose host is none of the decoration's allowed hosts, and one
+// It refuses a request whose host is none of the decoration's allowed hosts, one whose
+// field Host names another than its URL does, and one
 // that is not https, unless its host is a literal loopback address. The error then is
 // ErrHostNotAllowed. It does not look at expire_time.
 //
 // An http.Client that follows redirects carries most headers to wherever they point.
 // Set its CheckRedirect to return http.ErrUseLastResponse.
 func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
+	if request.URL == nil {
+		return errors.New("the request has no URL")
+	}
 	if err := checkHost(request.URL, decoration.GetAllowedHosts()); err != nil {
 		return err
+	}
+	if request.Host != "" && !strings.EqualFold(request.Host, request.URL.Host) {
+		return fmt.Errorf("%w: the request's Host is not that of its URL", ErrHostNotAllowed)
 	}
 	if request.Header == nil {
 		request.Header = http.Header{}

@@ -18,6 +18,21 @@ func newDecoration() *authmaterialv1.AuthDecoration {
 	}
 }
 
+func TestApplyRefusesAnotherHostField(t *testing.T) {
+	request := newRequest(t, "https://api.example.test/")
+	request.Host = "evil.test"
+	if err := client.Apply(request, newDecoration()); !errors.Is(err, client.ErrHostNotAllowed) || len(request.Header) > 0 {
+		t.Errorf("the error is %v, want ErrHostNotAllowed and no material", err)
+	}
+	request.Host = "API.example.test"
+	if err := client.Apply(request, newDecoration()); err != nil {
+		t.Errorf("the same host in other letters: %v", err)
+	}
+	if err := client.Apply(&http.Request{}, newDecoration()); err == nil {
+		t.Error("a request without a URL was accepted")
+	}
+}
+
 func newRequest(t *testing.T, url string) *http.Request {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -187,9 +189,21 @@ func (b *Broker) GetBatch(ctx context.Context, ids []string) []Result {
 		}
 		var ready bool
 		if ready, result.Decoration, result.Err = b.ready(a); !ready {
-			waiting.Go(func() { result.Decoration, result.Err = b.obtain(ctx, a) })
+			waiting.Go(func() {
+				defer b.recoverTo(&result.Err)
+				result.Decoration, result.Err = b.obtain(ctx, a)
+			})
 		}
 	}
 	waiting.Wait()
 	return results
+}
+
+// recoverTo turns a panic into an error. Where nobody else does, it would end the
+// process, and with it everybody's calls.
+func (b *Broker) recoverTo(err *error) {
+	if cause := recover(); cause != nil {
+		b.logger.Error("panic while waiting for a token", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+		*err = fault.Opaque()
+	}
 }

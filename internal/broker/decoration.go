@@ -14,6 +14,8 @@ import (
 const (
 	// staticRefresh is how far ahead the RefreshTime of static material lies.
 	staticRefresh = 5 * time.Minute
+	// leastRefresh is how far ahead a RefreshTime lies at least.
+	leastRefresh = time.Second
 	// versionSize is how much of the HMAC a version shows, in bytes.
 	versionSize = 16
 )
@@ -54,11 +56,18 @@ func (b *Broker) decorate(a *account, t *token.Token) (*Decoration, error) {
 		latest = &decorated{token: t, decoration: made}
 		a.latest.Store(latest)
 	}
-	if t != nil {
+	now := b.clock.Now()
+	refresh := latest.decoration.RefreshTime
+	if t == nil {
+		refresh = now.Add(staticRefresh)
+	} else if soon := now.Add(leastRefresh); refresh.Before(soon) {
+		refresh = soon // the renewal is late: callers are not to ask without a pause
+	}
+	if refresh.Equal(latest.decoration.RefreshTime) {
 		return latest.decoration, nil
 	}
 	current := *latest.decoration
-	current.RefreshTime = b.clock.Now().Add(staticRefresh)
+	current.RefreshTime = refresh
 	return &current, nil
 }
 

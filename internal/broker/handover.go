@@ -87,6 +87,19 @@ func (b *Broker) formerOf(old, replacement *account) *former {
 	return &former{decoration: decoration, token: t, until: until}
 }
 
+// RefusedSecrets is how many credentials are served by their former token because the
+// provider refuses the changed secret.
+func (b *Broker) RefusedSecrets() int {
+	now := b.clock.Now()
+	count := 0
+	for _, a := range b.current.Load().accounts {
+		if f := a.former.Load(); f.serves(now) && f.refused.Load() {
+			count++
+		}
+	}
+	return count
+}
+
 // takeOver fetches the first token of an account that has a former one, until it has
 // its own, the former one is not served any more, or the account is itself replaced.
 func (b *Broker) takeOver(a *account) {
@@ -103,7 +116,10 @@ func (b *Broker) takeOver(a *account) {
 			b.logger.LogAttrs(b.ctx, slog.LevelError, "the provider refuses the changed secret: the former token is served until it ends",
 				slog.String("credential_id", a.credential.ID), slog.Time("end", f.token.End()), slog.String("message", failure.Message))
 		}
-		if !b.sleep(max(failure.RetryDelay, 100*time.Millisecond)) || !f.serves(b.clock.Now()) || !b.serves(a) {
+		if !b.sleep(max(failure.RetryDelay, 100*time.Millisecond)) {
+			return
+		}
+		if !f.serves(b.clock.Now()) || !b.serves(a) {
 			a.former.Store(nil)
 			b.watches.touch(a.credential.ID)
 			return

@@ -137,7 +137,7 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) {
 	}
 	s.waiting = true
 	go func() {
-		_, err := w.broker.obtain(ctx, a)
+		_, err := w.obtain(ctx, a)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		s.waiting = false
@@ -148,6 +148,12 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) {
 		}
 		w.ring()
 	}()
+}
+
+// obtain waits for a token.
+func (w *Watch) obtain(ctx context.Context, a *account) (decoration *Decoration, err error) {
+	defer w.broker.recoverTo(&err)
+	return w.broker.obtain(ctx, a)
 }
 
 // scheduleRecheck has the ID looked at again when its state can change by itself: a

@@ -9,6 +9,7 @@ package cache
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -62,6 +63,13 @@ type Options struct {
 	// Changed is called when a token came to hand that was not there before. It must not
 	// wait, and not call the Cache. Default: nothing is.
 	Changed func(key string)
+	// Observe returns the Observer of a source's token. It is called once for each token
+	// that the Cache gets to know. Default: nobody observes.
+	Observe func(Source) Observer
+	// Begin returns the context of a flight, made from one that ends with the Cache. The
+	// other is that of the call that starts the flight; an empty one where no call does.
+	// Default: the flight has nothing of the call.
+	Begin func(flight, call context.Context) context.Context
 }
 
 func (o Options) withDefaults() Options {
@@ -85,6 +93,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Changed == nil {
 		o.Changed = func(string) {}
+	}
+	if o.Observe == nil {
+		o.Observe = func(Source) Observer { return unobserved{} }
+	}
+	if o.Begin == nil {
+		o.Begin = func(flight, _ context.Context) context.Context { return flight }
 	}
 	return o
 }
@@ -141,7 +155,7 @@ func (c *Cache) entry(source Source) *entry {
 	if found, ok := c.entries.Load(key); ok {
 		return found.(*entry)
 	}
-	made, _ := c.entries.LoadOrStore(key, &entry{cache: c, key: key, source: source})
+	made, _ := c.entries.LoadOrStore(key, &entry{cache: c, key: key, source: source, observer: c.options.Observe(source)})
 	return made.(*entry)
 }
 
@@ -150,6 +164,7 @@ func (c *Cache) entry(source Source) *entry {
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	e := c.entry(source)
 	if h := e.held.Load(); h != nil && c.options.Clock.Now().Before(h.expireTime) {
+		e.observer.Answered(FromMemory)
 		return e.serve(h), true
 	}
 	return nil, false
@@ -166,6 +181,18 @@ func (c *Cache) Held(source Source) (*token.Token, bool) {
 		return h.token, true
 	}
 	return nil, false
+}
+
+// Served returns the tokens at hand that were served since they came and have not
+// ended: those that are to be renewed. They come with their sources.
+func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
+	return func(yield func(Source, *token.Token) bool) {
+		c.entries.Range(func(_, value any) bool {
+			e := value.(*entry)
+			h := e.valid()
+			return h == nil || !h.served.Load() || yield(e.source, h.token)
+		})
+	}
 }
 
 // Retain drops what is known of every key but those that keep approves of, and ends
@@ -208,9 +235,13 @@ func (c *Cache) Replace(ctx context.Context, source Source, rejected func(*token
 	// A flight that this call joins may have been started for something else, and find
 	// that the same token will do. Then the next one is forced.
 	for range maxJoins {
-		current, err = e.join(ctx, e.fly(flight{accept: not(rejected), forced: true}))
-		if err != nil || !rejected(current) {
-			return current, err == nil, err
+		current, err = e.join(ctx, e.fly(ctx, flight{accept: not(rejected), forced: true}))
+		if err != nil {
+			return nil, false, err
+		}
+		if !rejected(current) {
+			e.reject(rejected)
+			return current, true, nil
 		}
 	}
 	return nil, false, errSameToken
@@ -224,7 +255,7 @@ func not(rejected func(*token.Token) bool) func(*token.Token) bool {
 func (c *Cache) ForgetFailures(ctx context.Context) error {
 	err := c.options.Store.ForgetFailures(ctx)
 	c.entries.Range(func(_, value any) bool {
-		value.(*entry).failure.Store(nil)
+		value.(*entry).forgetFailure()
 		return true
 	})
 	return err

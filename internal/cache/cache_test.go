@@ -336,6 +336,7 @@ func TestPanicIsOneFlightsError(t *testing.T) {
 		if fault.From(err).Reason != fault.Internal || err.Error() != "internal error" {
 			w.Errorf("the error is %v, want an opaque one", err)
 		}
+		w.pass(time.Second) // it backs off
 		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
 			w.Errorf("the flight after it: %v", err)
 		}

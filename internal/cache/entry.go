@@ -15,12 +15,13 @@ import (
 )
 
 // entry is what a Cache has of one token. Readers of one entry never wait for the
-// requests of another, and while their token is valid not for their own either.
+// requests of another. While their token has not expired they wait for none.
 type entry struct {
-	cache   *Cache
-	key     string
-	source  Source
-	flights singleflight.Group
+	cache    *Cache
+	key      string
+	source   Source
+	observer Observer
+	flights  singleflight.Group
 
 	held    atomic.Pointer[heldToken]
 	failure atomic.Pointer[Failure]
@@ -28,11 +29,9 @@ type entry struct {
 	mu      sync.Mutex // guards what follows, and each change of held
 	dropped bool
 	timer   clockwork.Timer
-	past    []*token.Token // the last few that were at hand before
+	// rejected are the last few reports that were answered with another token.
+	rejected []func(*token.Token) bool
 }
-
-// maxPast is how many past tokens an entry knows again.
-const maxPast = 4
 
 // heldToken is a token at hand.
 type heldToken struct {
@@ -42,6 +41,8 @@ type heldToken struct {
 	served atomic.Bool
 	// due says that the token is to be renewed at its next use.
 	due atomic.Bool
+	// missed says that a call found the token expired.
+	missed atomic.Bool
 }
 
 // adopt makes t the token at hand, and returns it. It is for tokens that a lease
@@ -53,26 +54,46 @@ func (e *entry) adopt(t *token.Token) *token.Token {
 	return t
 }
 
-// adoptLoaded makes t the token at hand unless it was that before: what was read
+// adoptLoaded makes t the token at hand unless before is that no more: what was read
 // without a lease may have been overtaken since.
-func (e *entry) adoptLoaded(t *token.Token) {
+func (e *entry) adoptLoaded(t *token.Token, before *heldToken) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if slices.ContainsFunc(e.past, func(past *token.Token) bool { return past.Value.Equal(t.Value) }) {
+	if e.held.Load() != before || before != nil && before.token.Value.Equal(t.Value) {
 		return
 	}
-	if h := e.held.Load(); h == nil || !h.token.Value.Equal(t.Value) {
-		e.replaceHeld(t)
+	if slices.ContainsFunc(e.rejected, func(rejected func(*token.Token) bool) bool { return rejected(t) }) {
+		return
 	}
+	e.replaceHeld(t)
+}
+
+// reject notes what a caller was told to use no more. It is not to come back.
+func (e *entry) reject(rejected func(*token.Token) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rejected = append(e.rejected, rejected)
+	e.rejected = e.rejected[max(0, len(e.rejected)-maxRejected):]
+}
+
+// isRejected says whether a caller was told to use t no more.
+func (e *entry) isRejected(t *token.Token) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.rejected, func(rejected func(*token.Token) bool) bool { return rejected(t) })
+}
+
+// lastToken returns the token at hand, ended or not, or nil.
+func (e *entry) lastToken() *token.Token {
+	if h := e.held.Load(); h != nil {
+		return h.token
+	}
+	return nil
 }
 
 // replaceHeld makes t the token at hand. The caller holds e.mu.
 func (e *entry) replaceHeld(t *token.Token) {
 	e.failure.Store(nil)
-	if before := e.held.Load(); before != nil && !before.token.Value.Equal(t.Value) {
-		e.past = append(e.past, before.token)
-		e.past = e.past[max(0, len(e.past)-maxPast):]
-	}
 	h := &heldToken{token: t, expireTime: t.ExpireTime()}
 	e.held.Store(h)
 	e.stopTimer()
@@ -91,25 +112,46 @@ func (e *entry) drop() {
 // wait returns a token once there is one. It is for callers that find none at hand, or
 // one in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
+	e.noteMissed()
 	now := e.cache.options.Clock.Now()
 	if failure := e.failure.Load(); failure.holds(now) {
-		return e.fallBack(failure.err(now))
+		t, tier, err := e.fallBack(FromFailure, failure.err(now))
+		e.observer.Answered(tier)
+		return t, err
 	}
+	t, tier, err := e.await(ctx)
+	e.observer.Waited(e.cache.options.Clock.Since(now))
+	if tier == FlightFailed && ctx.Err() != nil {
+		tier = GaveUp
+	}
+	e.observer.Answered(tier)
+	return t, err
+}
+
+// noteMissed tells the observer once of each token that was served, and is missed.
+func (e *entry) noteMissed() {
+	if h := e.held.Load(); h != nil && h.served.Load() && h.missed.CompareAndSwap(false, true) {
+		e.observer.Renewed(Late)
+	}
+}
+
+// await waits for a flight; while there is a token in its safety margin, not for long.
+func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	fresh := func(t *token.Token) bool { return e.cache.options.Clock.Now().Before(t.ExpireTime()) }
-	landing := e.fly(flight{accept: fresh})
+	landing := e.fly(ctx, flight{accept: fresh})
 	if e.valid() == nil {
-		return e.join(ctx, landing)
+		return e.land(ctx, landing)
 	}
 	brief, cancel := context.WithTimeout(ctx, marginPatience)
 	defer cancel()
-	t, err := e.join(brief, landing)
+	t, tier, err := e.land(brief, landing)
 	if err != nil {
-		t, err = e.fallBack(err)
+		t, tier, err = e.fallBack(tier, err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return e.join(ctx, landing) // the token has ended meanwhile
+		return e.land(ctx, landing) // the token has ended meanwhile
 	}
-	return t, err
+	return t, tier, err
 }
 
 // valid returns the token at hand while the provider accepts it, and nil otherwise.
@@ -120,12 +162,22 @@ func (e *entry) valid() *heldToken {
 	return nil
 }
 
-// fallBack returns the token at hand while it is valid, and err otherwise.
-func (e *entry) fallBack(err error) (*token.Token, error) {
+// fallBack returns the token at hand while it is valid, and the error of a tier
+// otherwise.
+func (e *entry) fallBack(tier Tier, err error) (*token.Token, Tier, error) {
 	if h := e.valid(); h != nil {
-		return e.serve(h), nil
+		return e.serve(h), FromMargin, nil
 	}
-	return nil, err
+	return nil, tier, err
+}
+
+// land is join with the tier that the answer comes from.
+func (e *entry) land(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, Tier, error) {
+	t, err := e.join(ctx, landing)
+	if err != nil {
+		return nil, FlightFailed, err
+	}
+	return t, FromFlight, nil
 }
 
 // join waits for a flight, and notes that its token is served.
@@ -146,9 +198,10 @@ func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*
 
 // current returns the fleet's current token, fetching one where there is none.
 func (e *entry) current(ctx context.Context) (*token.Token, error) {
+	before := e.held.Load()
 	record, err := e.cache.options.Store.Load(ctx, e.key)
 	if err == nil && record.Token != nil {
-		e.adoptLoaded(record.Token)
+		e.adoptLoaded(record.Token, before)
 	}
 	if h := e.valid(); h != nil {
 		return e.serve(h), nil

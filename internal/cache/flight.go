@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -21,8 +22,8 @@ type flight struct {
 }
 
 // fly starts the flight, or joins the one that is under way, whatever that was started
-// for. The flight does not end with its first caller.
-func (e *entry) fly(f flight) <-chan singleflight.Result {
+// for. The flight does not end with its first caller, whose context is ctx.
+func (e *entry) fly(ctx context.Context, f flight) <-chan singleflight.Result {
 	return e.flights.DoChan(e.key, func() (_ any, err error) {
 		land, ok := e.cache.takeOff()
 		if !ok {
@@ -35,20 +36,39 @@ func (e *entry) fly(f flight) <-chan singleflight.Result {
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 				err = fault.Opaque()
+				e.failure.Store(nextFailure(e.failure.Load(), fault.From(err), e.cache.options.Clock.Now(), 0))
 			}
 		}()
-		return e.attempt(f)
+		t, err := e.attempt(ctx, f)
+		if f.forced {
+			e.observer.Forced(forcedOutcome(err))
+		}
+		return t, err
 	})
+}
+
+// forcedOutcome sorts how a forced renewal ended.
+func forcedOutcome(err error) Forced {
+	switch {
+	case err == nil:
+		return ForcedReplaced
+	case fault.From(err).Message == errSameToken.Message:
+		return ForcedSameToken
+	case fault.From(err).Reason == fault.RateLimited:
+		return ForcedLimited
+	default:
+		return ForcedFailed
+	}
 }
 
 var (
 	errStopping  = fault.New(fault.ServerStopping, "the broker is stopping")
-	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the token again that it rejected").WithRetryDelay(firstBackoff)
+	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the same token again")
 )
 
 // attempt takes the lease, looks again, and makes one token request.
-func (e *entry) attempt(f flight) (*token.Token, error) {
-	ctx, cancel := context.WithTimeout(e.cache.ctx, flightTimeout)
+func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
+	ctx, cancel := context.WithTimeout(e.cache.options.Begin(e.cache.ctx, call), flightTimeout)
 	defer cancel()
 	lease, err := e.cache.options.Store.Lock(ctx, e.key)
 	if err != nil {
@@ -57,7 +77,7 @@ func (e *entry) attempt(f flight) (*token.Token, error) {
 	defer lease.Release()
 	now := e.cache.options.Clock.Now()
 	record := lease.Record()
-	if record.Token != nil && f.accept(record.Token) {
+	if record.Token != nil && f.accept(record.Token) && !e.isRejected(record.Token) {
 		return e.adopt(record.Token), nil
 	}
 	if record.Failure.holds(now) {
@@ -65,7 +85,7 @@ func (e *entry) attempt(f flight) (*token.Token, error) {
 		return nil, record.Failure.err(now)
 	}
 	if f.forced {
-		wait, err := lease.CountForced(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
+		wait, err := lease.ForcedWait(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
 		if err != nil {
 			return nil, e.explain(err)
 		}
@@ -80,25 +100,38 @@ func (e *entry) attempt(f flight) (*token.Token, error) {
 func (e *entry) request(ctx context.Context, lease Lease, f flight) (*token.Token, error) {
 	fresh, err := e.source.RequestToken(ctx)
 	if err != nil {
-		return nil, e.fail(ctx, lease, err)
+		return nil, e.fail(ctx, lease, err, time.Time{})
+	}
+	for _, known := range []*token.Token{lease.Record().Token, e.lastToken()} {
+		if known != nil && !fresh.Succeeds(known) {
+			// When that one has ended the provider has to issue another.
+			return nil, e.fail(ctx, lease, errSameToken, known.End())
+		}
+	}
+	if e.isRejected(fresh) {
+		return nil, e.fail(ctx, lease, errSameToken, time.Time{})
 	}
 	standing, err := lease.Commit(ctx, fresh, f.forced)
 	if err != nil {
 		return nil, e.explain(err)
 	}
-	if standing == nil || (f.forced && !f.accept(standing)) {
-		return nil, errSameToken
+	if standing == nil || (f.forced || !standing.Value.Equal(fresh.Value)) && !f.accept(standing) {
+		return nil, e.fail(ctx, lease, errSameToken, time.Time{})
 	}
 	return e.adopt(standing), nil
 }
 
-// fail remembers a failed request, and returns what callers are told.
-func (e *entry) fail(ctx context.Context, lease Lease, err error) error {
+// fail remembers a failed request, and returns what callers are told. The next request
+// may be made at the latest at the time latest, if that is not zero and not past.
+func (e *entry) fail(ctx context.Context, lease Lease, err error, latest time.Time) error {
 	if e.cache.ctx.Err() != nil {
 		return e.explain(err)
 	}
 	now := e.cache.options.Clock.Now()
 	failure := nextFailure(lease.Record().Failure, fault.From(err), now, e.cache.options.Random())
+	if latest.After(now) && latest.Before(failure.Until) {
+		failure.Until = latest
+	}
 	e.failure.Store(failure)
 	if err := lease.Fail(ctx, failure); err != nil {
 		e.cache.options.Logger.Warn("a failed token request could not be stored", "type", fmt.Sprintf("%T", err))

@@ -11,8 +11,11 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// maxRejected is how many rejected tokens of one key are remembered.
-const maxRejected = 8
+// Bounds on what is remembered of one key.
+const (
+	maxRejected = 8   // rejected tokens
+	maxForced   = 100 // forced renewals
+)
 
 // Memory is a Store for one process.
 type Memory struct {
@@ -109,6 +112,8 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 			}
 			cell.rejected = append(cell.rejected, seen)
 			cell.rejected = cell.rejected[max(0, len(cell.rejected)-maxRejected):]
+			cell.forced = append(cell.forced, l.clock.Now())
+			cell.forced = cell.forced[max(0, len(cell.forced)-maxForced):]
 		}
 		if slices.ContainsFunc(cell.rejected, func(t *token.Token) bool { return t.Value.Equal(fresh.Value) }) {
 			standing = seen
@@ -124,15 +129,12 @@ func (l *memoryLease) Fail(_ context.Context, failure *Failure) error {
 	return nil
 }
 
-func (l *memoryLease) CountForced(_ context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
+func (l *memoryLease) ForcedWait(_ context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
 	now := l.clock.Now()
 	l.cell.update(func(cell *memoryCell) {
-		cell.forced = slices.DeleteFunc(cell.forced, func(at time.Time) bool { return now.Sub(at) >= window })
-		if len(cell.forced) >= limit {
-			wait = cell.forced[0].Add(window).Sub(now)
-			return
+		if n := len(cell.forced); n >= limit {
+			wait = max(0, cell.forced[n-limit].Add(window).Sub(now))
 		}
-		cell.forced = append(cell.forced, now)
 	})
 	return wait, nil
 }

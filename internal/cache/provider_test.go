@@ -26,7 +26,10 @@ type provider struct {
 	latency  time.Duration
 	ends     bool
 	answer   func(n int) (string, error) // nil: a new token each time
+	issue    func(n int) *token.Token    // nil: as answer says
 }
+
+func newValue(text string) secret.Text { return secret.New(text) }
 
 func newProvider() *provider {
 	return &provider{lifetime: time.Hour, latency: 200 * time.Millisecond}
@@ -43,6 +46,9 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 		value, err = p.answer(n)
 	}
 	issued := &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: p.lifetime, EndsPrevious: p.ends}
+	if p.issue != nil {
+		issued = p.issue(n)
+	}
 	p.mu.Unlock()
 	select {
 	case <-time.After(latency):
@@ -158,6 +164,14 @@ func (w *world) checkFault(err error, reason fault.Reason, retryDelay time.Durat
 	if f := fault.From(err); f.Reason != reason || f.RetryDelay != retryDelay {
 		w.Errorf("after %v the error is %v (%v, retry in %v); want %v, retry in %v",
 			w.elapsed(), err, f.Reason, f.RetryDelay, reason, retryDelay)
+	}
+}
+
+// checkReason compares why there was no answer.
+func (w *world) checkReason(err error, reason fault.Reason) {
+	w.Helper()
+	if err == nil || fault.From(err).Reason != reason {
+		w.Errorf("after %v the error is %v, want reason %v", w.elapsed(), err, reason)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"time"
 
 	"github.com/authmaterial/broker/internal/token"
@@ -27,11 +28,14 @@ func (e *entry) renewIfWanted(h *heldToken) {
 // renew fetches the successor of h in the background, and tries again after a failure.
 func (e *entry) renew(h *heldToken) {
 	another := func(t *token.Token) bool { return !t.Value.Equal(h.token.Value) }
-	result := <-e.fly(flight{accept: another})
+	result := <-e.fly(context.Background(), flight{accept: another})
+	now := e.cache.options.Clock.Now()
+	if result.Err == nil && now.Before(h.expireTime) {
+		e.observer.Renewed(Early)
+	}
 	if result.Err == nil || e.cache.ctx.Err() != nil {
 		return
 	}
-	now := e.cache.options.Clock.Now()
 	next := now.Add(firstBackoff)
 	if failure := e.failure.Load(); failure.holds(now) {
 		next = failure.Until
@@ -53,6 +57,15 @@ func (e *entry) schedule(h *heldToken, at time.Time) {
 		h.due.Store(true)
 		e.renewIfWanted(h)
 	})
+}
+
+// forgetFailure has the token asked for again at once, where that is due.
+func (e *entry) forgetFailure() {
+	failure := e.failure.Swap(nil)
+	if h := e.valid(); failure != nil && h != nil {
+		h.due.Store(true)
+		e.renewIfWanted(h)
+	}
 }
 
 // stopTimer stops the renewal that is scheduled. The caller holds e.mu.

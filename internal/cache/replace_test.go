@@ -1,11 +1,15 @@
 package cache_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -123,7 +127,7 @@ func TestForcedRenewalsAreLimited(t *testing.T) {
 		w.pass(time.Minute)
 		w.wantReport("token-3", "token-4", true)
 		_, _, err := w.report("token-4")
-		w.checkFault(err, fault.RateLimited, 10*time.Minute-time.Minute-400*time.Millisecond-200*time.Millisecond)
+		w.checkFault(err, fault.RateLimited, 9*time.Minute-400*time.Millisecond)
 		w.want("token-4")
 		w.wantReport("token-3", "token-4", false) // an old report is never limited
 		w.wantRequests(4)
@@ -143,5 +147,55 @@ func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
 		}
 		w.want("token-1")
 		synctest.Wait()
+	})
+}
+
+// stallingStore lets one Load read, and keeps what it read until it is told.
+type stallingStore struct {
+	cache.Store
+	stall chan struct{}
+	loads atomic.Int64
+}
+
+func (s *stallingStore) Load(ctx context.Context, key string) (cache.Record, error) {
+	record, err := s.Store.Load(ctx, key)
+	if s.loads.Add(1) == 1 {
+		<-s.stall
+	}
+	return record, err
+}
+
+func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		shared := cache.NewMemory(clockwork.NewRealClock())
+		slow := &stallingStore{Store: shared, stall: make(chan struct{})}
+		first := cache.New(cache.Options{Store: shared})
+		second := cache.New(cache.Options{Store: slow})
+		w.fleet = append(w.fleet, first, second)
+		for _, c := range []*cache.Cache{first, second} {
+			if _, err := w.getFrom(w.Context(), c); err != nil {
+				w.Fatal(err)
+			}
+		}
+		late := make(chan string)
+		go func() { // reads token-1, and comes back late
+			got, _, err := w.reportTo(second, "never-seen")
+			if err != nil {
+				w.Error(err)
+			}
+			late <- got
+		}()
+		synctest.Wait()
+		if _, _, err := w.reportTo(first, "token-1"); err != nil {
+			w.Fatal(err)
+		}
+		if got, _, err := w.reportTo(second, "token-1"); err != nil || got != "token-2" {
+			w.Fatalf("the report is answered %q, %v", got, err)
+		}
+		close(slow.stall)
+		<-late
+		if got, err := w.getFrom(w.Context(), second); err != nil || got != "token-2" {
+			w.Errorf("the reported token is served again: %q, %v", got, err)
+		}
 	})
 }

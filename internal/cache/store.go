@@ -42,9 +42,10 @@ type Lease interface {
 	// Fail stores what came of a request that brought no token. It leaves the current
 	// token as it is.
 	Fail(ctx context.Context, failure *Failure) error
-	// CountForced counts one forced renewal, or says how long it must wait because
-	// there were as many as limit within the window.
-	CountForced(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error)
+	// ForcedWait says how long the next forced renewal must wait because there were as
+	// many as limit within the window. A Commit with rejected that fresh comes out of
+	// as the current token counts as one, for windows of up to an hour.
+	ForcedWait(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error)
 	// Release ends the lease. It is called once, and does not wait for the network.
 	Release()
 }

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,12 +50,31 @@ func Define(definition strictyaml.Value) *Provider {
 func ReadHosts(list strictyaml.Value) []string {
 	var hosts []string
 	for _, item := range list.Items() {
-		if slices.Contains(hosts, item.Text()) {
+		switch host := item.Text(); {
+		case slices.Contains(hosts, host):
 			item.Problemf("the host stands twice")
+		case host != "" && !validHost(host):
+			item.Problemf("must be a host name or IP address, with a port from 1 to 65535 if any")
 		}
 		hosts = append(hosts, item.Text())
 	}
 	return hosts
+}
+
+// validHost checks what a pattern cannot: that the port is one, and an address in
+// brackets too.
+func validHost(host string) bool {
+	parsed, err := url.Parse("https://" + host)
+	if err != nil {
+		return false
+	}
+	if port := parsed.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
+	}
+	_, err = netip.ParseAddr(parsed.Hostname())
+	return err == nil || !strings.HasPrefix(host, "[")
 }
 
 func defineMethod(item strictyaml.Value) *AuthMethod {
@@ -79,8 +101,8 @@ func defineMethod(item strictyaml.Value) *AuthMethod {
 	if request.Exists() {
 		method.TokenRequest = defineTokenRequest(item, method)
 	}
-	method.Headers = definePlacements(item.Key("headers"), environment, checkHeaderName)
-	method.QueryParams = definePlacements(item.Key("query_params"), environment, checkParamName)
+	method.Headers = definePlacements(item.Key("headers"), environment, checkHeaderName, strings.ToLower)
+	method.QueryParams = definePlacements(item.Key("query_params"), environment, checkParamName, asItIs)
 	checkPlacements(item, method)
 	return method
 }
@@ -133,14 +155,18 @@ func newEnvironment(fields []Field, withToken bool) *expression.Environment {
 	return environment
 }
 
-// definePlacements reads a list of names and values; check looks at each name.
-func definePlacements(list strictyaml.Value, environment *expression.Environment, check func(strictyaml.Value)) []Placement {
+// asItIs folds nothing: the names of parameters differ by case.
+func asItIs(name string) string { return name }
+
+// definePlacements reads a list of names and values. Check looks at each name; two that
+// fold to the same are the same.
+func definePlacements(list strictyaml.Value, environment *expression.Environment, check func(strictyaml.Value), fold func(string) string) []Placement {
 	var placements []Placement
 	seen := map[string]bool{}
 	for _, item := range list.Items() {
 		name := item.Key("name")
 		check(name)
-		folded := strings.ToLower(name.Text())
+		folded := fold(name.Text())
 		if name.Text() != "" && seen[folded] {
 			name.Problemf("%q stands twice", name.Text())
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authmaterial/broker/internal/strictyaml"
@@ -40,8 +41,11 @@ func defineParameters(list strictyaml.Value, fields []Field) []Placement {
 	}
 	var parameters []Placement
 	for _, entry := range list.Entries() {
-		if slices.Contains(reserved, entry.Name) {
+		if slices.Contains(reserved, strings.ToLower(entry.Name)) {
 			entry.Key.Problemf("the broker sets the parameter %q itself", entry.Name)
+		}
+		if entry.Name == "" {
+			entry.Key.Problemf("a parameter needs a name")
 		}
 		parameters = append(parameters, Placement{Name: entry.Name, Value: compile(entry.Value, environment)})
 	}
@@ -67,7 +71,7 @@ func checkTokenURL(value strictyaml.Value) {
 	}
 	parsed, err := url.Parse(value.Text())
 	switch {
-	case err != nil || parsed.Hostname() == "" || parsed.Opaque != "":
+	case err != nil || parsed.Opaque != "" || !validHost(strings.ToLower(parsed.Host)) || parsed.Hostname() == "" || strings.Contains(value.Text(), " "):
 		value.Problemf("must be a URL such as https://api.example.com/oauth/token")
 	case parsed.User != nil || parsed.Fragment != "":
 		value.Problemf("must not have a user or a fragment: remove it")

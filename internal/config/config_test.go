@@ -121,12 +121,12 @@ func TestMistakes(t *testing.T) {
 	}{
 		"unset variable":     {pendo("{env: UNSET}"), []string{`2:74: the environment variable UNSET is not set`}},
 		"empty variable":     {pendo("{env: EMPTY}"), []string{`2:74: the environment variable EMPTY is empty`}},
-		"odd variable":       {pendo(`{env: "A B"}`), []string{`2:74: the environment variable A B is not set`}},
-		"missing file":       {pendo("{file: none}"), []string{`2:75: the file $DIR/none does not exist`}},
-		"empty file":         {pendo("{file: empty}"), []string{`2:75: the file $DIR/empty is empty`}},
-		"file of a newline":  {pendo("{file: newline}"), []string{`2:75: the file $DIR/newline is empty`}},
-		"large file":         {pendo("{file: large}"), []string{`2:75: the file $DIR/large has more than 64 KiB`}},
-		"folder":             {pendo("{file: .}"), []string{`2:75: the file $DIR is not a regular file`}},
+		"odd variable":       {pendo(`{env: "A B"}`), []string{`2:74: the environment variable is not set`}},
+		"missing file":       {pendo("{file: none}"), []string{`2:75: the file does not exist; a relative path is relative to $DIR`}},
+		"empty file":         {pendo("{file: empty}"), []string{`2:75: the file is empty; a relative path is relative to $DIR`}},
+		"file of a newline":  {pendo("{file: newline}"), []string{`2:75: the file is empty; a relative path is relative to $DIR`}},
+		"large file":         {pendo("{file: large}"), []string{`2:75: the file has more than 64 KiB; a relative path is relative to $DIR`}},
+		"folder":             {pendo("{file: .}"), []string{`2:75: the file is not a regular file; a relative path is relative to $DIR`}},
 		"two sources":        {pendo("{file: good, env: SET}"), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
 		"a bare secret":      {pendo(canary), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
 		"no source":          {pendo("{}"), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
@@ -140,7 +140,7 @@ func TestMistakes(t *testing.T) {
 		"unknown provider":   {"credentials:\n- {id: a, provider: pendoo, auth_method: x, values: {}}", []string{`2:21: there is no provider "pendoo"; there are: pendo, pulsedive, sendpulse, spotdraft`}},
 		"unknown method":     {"credentials:\n- {id: a, provider: sendpulse, auth_method: oauth, values: {}}", []string{`2:45: provider "sendpulse" has no auth method "oauth"; it has: oauth2_client_credentials, api_key`}},
 		"missing field":      {"credentials:\n- {id: a, provider: sendpulse, auth_method: api_key, values: {}}", []string{`2:62: the required field "api_key" is missing: API key. The key as SendPulse showed it once, when it was created`}},
-		"unknown field":      {"credentials:\n- {id: a, provider: pulsedive, auth_method: api_key, values: {api_key: {value: k}, key: {value: k}}}", []string{`2:84: auth method "api_key" of Pulsedive has no field "key"; it has: api_key`}},
+		"unknown field":      {"credentials:\n- {id: a, provider: pulsedive, auth_method: api_key, values: {api_key: {value: k}, key: {value: k}}}", []string{`2:84: auth method "api_key" of Pulsedive has no such field; it has: api_key`}},
 		"same ID":            {pendo("{value: k}") + strings.TrimPrefix(pendo("{value: k}"), "credentials:\n"), []string{`3:8: the credential "a" stands twice; the first is at 2:8`}},
 		"bad ID":             {strings.Replace(pendo("{value: k}"), "id: a", "id: A", 1), []string{`2:8: must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end`}},
 		"wildcard host":      {strings.Replace(pendo("{value: k}"), "id: a", `id: a, allowed_hosts: ["*.pendo.io"]`, 1), []string{`2:27: must be one host name or IP address in lower case, optionally with a port: no scheme, no path, no wildcard`}},
@@ -226,6 +226,25 @@ func TestIDPattern(t *testing.T) {
 		_, err := parse(t, strings.Replace(pendo("{value: k}"), "id: a", `id: "`+id+`"`, 1))
 		if (err == nil) != valid || credentials.ValidID(id) != valid {
 			t.Errorf("%q: the schema says %v, the code %v; want valid: %v", id, err, credentials.ValidID(id), valid)
+		}
+	}
+}
+
+// TestSlipsDoNotShowTheSecret lists slips that put a secret where something else belongs.
+func TestSlipsDoNotShowTheSecret(t *testing.T) {
+	for _, source := range []string{
+		"{value:" + canary + "}", "{value: ab," + canary + "}", "{env: " + canary + "}", "{file: " + canary + "}",
+		canary, "{" + canary + ": x}", "{value: [" + canary + "]}", "{value: x}, " + canary + ": {value: x}", "{value: x}, " + canary,
+		"{value: x, value: " + canary + "}", "{" + canary + ": x, " + canary + ": y}", "*" + canary, "!" + canary + " x", "{value: \"" + canary,
+	} {
+		text := pendo(source)
+		_, err := parse(t, text)
+		if err == nil {
+			t.Errorf("%q has no problem", source)
+			continue
+		}
+		if strings.Contains(err.Error(), canary) {
+			t.Errorf("%q: a problem shows the secret: %v", source, err)
 		}
 	}
 }

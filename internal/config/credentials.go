@@ -96,8 +96,8 @@ func parseValues(item strictyaml.Value, credential *credentials.Credential, read
 	complete := values.Exists()
 	for _, entry := range values.Entries() {
 		if credential.Method.Field(entry.Name) == nil {
-			entry.Key.Problemf("auth method %q of %s has no field %q; it has: %s",
-				credential.Method.ID, credential.Provider.DisplayName, entry.Name, fieldIDs(credential.Method))
+			entry.Key.Problemf("auth method %q of %s has no such field; it has: %s",
+				credential.Method.ID, credential.Provider.DisplayName, fieldIDs(credential.Method))
 			continue
 		}
 		value, ok := reader.read(entry.Value)

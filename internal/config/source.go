@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/secret"
@@ -49,13 +50,25 @@ func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
 	value, found := r.options.LookupEnv(name.Text())
 	switch {
 	case !found:
-		name.Problemf("the environment variable %s is not set", name.Text())
+		name.Problemf("the environment variable%s is not set", shown(name.Text()))
 	case value == "":
-		name.Problemf("the environment variable %s is empty", name.Text())
+		name.Problemf("the environment variable%s is empty", shown(name.Text()))
 	default:
 		return secret.New(value), true
 	}
 	return secret.Text{}, false
+}
+
+// conventional is what environment variables are named like.
+var conventional = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
+
+// shown is the name of a variable in a sentence, if it looks like one: somebody may have
+// put the secret itself there.
+func shown(name string) string {
+	if conventional.MatchString(name) {
+		return " " + name
+	}
+	return ""
 }
 
 func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
@@ -66,15 +79,24 @@ func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
 	r.options.Reading(path)
 	text, err := readSmall(path)
 	if err != nil {
-		given.Problemf("the file %s %s", path, err)
+		given.Problemf("the file %s%s", err, r.where(given.Text()))
 		return secret.Text{}, false
 	}
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	if text == "" {
-		given.Problemf("the file %s is empty", path)
+		given.Problemf("the file is empty%s", r.where(given.Text()))
 		return secret.Text{}, false
 	}
 	return secret.New(text), true
+}
+
+// where says what a relative path is relative to. The path itself is not shown: somebody
+// may have put the secret there.
+func (r sourceReader) where(path string) string {
+	if filepath.IsAbs(path) {
+		return ""
+	}
+	return "; a relative path is relative to " + r.folder
 }
 
 // readSmall returns what a file holds. Its errors complete a sentence about the file.

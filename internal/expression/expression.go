@@ -5,7 +5,7 @@
 // over string variables, cut down to four things: references, concatenation with
 // `+`, `base64(text)`, and `name.orValue(text)`, the default for an optional
 // variable. All else in CEL is undeclared here, so a text is either refused when it
-// is compiled or costs microseconds.
+// is compiled, or costs little: values are bounded.
 package expression
 
 import (
@@ -24,8 +24,9 @@ import (
 
 // Bounds of one expression.
 const (
-	maxSize      = 4096 // characters
-	maxRecursion = 32   // levels of nesting
+	maxSize      = 4096      // characters
+	maxRecursion = 32        // levels of nesting
+	maxValue     = 128 << 10 // bytes, of each value on the way and of the result
 )
 
 // orValue is the member function that gives an optional variable a default.
@@ -92,11 +93,19 @@ func ValidName(name string) bool {
 }
 
 func concatenate(left, right ref.Val) ref.Val {
-	return left.(types.String) + right.(types.String)
+	return bounded(left.(types.String) + right.(types.String))
 }
 
 func encodeBase64(text ref.Val) ref.Val {
-	return types.String(base64.StdEncoding.EncodeToString([]byte(text.(types.String))))
+	return bounded(types.String(base64.StdEncoding.EncodeToString([]byte(text.(types.String)))))
+}
+
+// bounded refuses a value that grows beyond any use.
+func bounded(value types.String) ref.Val {
+	if len(value) > maxValue {
+		return types.NewErr("the value is too long")
+	}
+	return value
 }
 
 func firstNotEmpty(text, otherwise ref.Val) ref.Val {

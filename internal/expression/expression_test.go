@@ -102,6 +102,19 @@ func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
 	}
 }
 
+func TestEvaluateIsBounded(t *testing.T) {
+	text := "${" + strings.Repeat("base64(", 30) + "user" + strings.Repeat(")", 30) + "}"
+	template, problems := newEnvironment(t).Compile(text)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	canary := strings.Repeat("canary", 2000)
+	_, _, err := template.Evaluate(map[string]string{"user": canary})
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestNewEnvironmentRefusesNames(t *testing.T) {
 	for _, name := range []string{"", "in", "true", "for", "a.b", "a-b", "1a", "a b"} {
 		if _, err := expression.NewEnvironment(expression.Variable{Name: name}); err == nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
@@ -14,12 +15,17 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
+// connectionTimeout bounds the handshake of a connection.
+const connectionTimeout = 5 * time.Second
+
 // newGRPC returns a server with the broker's service, health and reflection on it.
 // From the outside in, a call passes metrics, log and recovery.
 func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Logger, metrics *metrics) *grpc.Server {
 	callLog := callLogger{logger}
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(
+		// A connection that says nothing holds Stop up for this long.
+		grpc.ConnectionTimeout(connectionTimeout),
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(

@@ -12,29 +12,20 @@ import (
 
 // metrics are what /metrics shows. Credential IDs are never labels.
 type metrics struct {
-	registry      *prometheus.Registry
-	grpc          *grpcprometheus.ServerMetrics
-	tokenRequests *prometheus.CounterVec
-	tokenLatency  *prometheus.HistogramVec
-	credentials   prometheus.Gauge
-	generation    prometheus.Counter
-	reloadOK      prometheus.Gauge
-	loadedAt      prometheus.Gauge
+	registry    *prometheus.Registry
+	grpc        *grpcprometheus.ServerMetrics
+	tokens      *tokenMetrics
+	credentials prometheus.Gauge
+	generation  prometheus.Counter
+	reloadOK    prometheus.Gauge
+	loadedAt    prometheus.Gauge
 }
 
 func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		grpc:     grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram()),
-		tokenRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "authmaterial_token_requests_total",
-			Help: "Token requests by what came of them.",
-		}, []string{"provider", "auth_method", "result"}),
-		tokenLatency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "authmaterial_token_request_duration_seconds",
-			Help:    "How long token requests took.",
-			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"provider", "auth_method"}),
+		tokens:   newTokenMetrics(),
 		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "authmaterial_credentials",
 			Help: "Credentials in the configuration, disabled ones included.",
@@ -57,8 +48,8 @@ func newMetrics(version string) *metrics {
 		Help: "1, labelled by the broker's version.",
 	}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.grpc, m.tokenRequests, m.tokenLatency, build,
-		m.credentials, m.generation, m.reloadOK, m.loadedAt,
+	m.tokens.register(m.registry)
+	m.registry.MustRegister(m.grpc, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -66,9 +57,9 @@ func newMetrics(version string) *metrics {
 // observeTokenRequests counts each token request, and logs it.
 func observeTokenRequests(logger *slog.Logger, m *metrics) func(strategies.TokenRequestEvent) {
 	return func(event strategies.TokenRequestEvent) {
-		m.tokenRequests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
+		m.tokens.requests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
 		if event.Result != strategies.ResultOverBudget {
-			m.tokenLatency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
+			m.tokens.latency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
 		}
 		line := logger.With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
 		if event.Err != nil {

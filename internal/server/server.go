@@ -89,6 +89,7 @@ func New(options Options) (*Server, error) {
 		Clock:   options.Clock,
 		Logger:  options.Logger,
 		Changed: func(key string) { useCase.TokenChanged(key) },
+		Observe: metrics.tokens.observe,
 	})
 	versionKey := make([]byte, broker.VersionKeySize)
 	_, _ = rand.Read(versionKey) // it never fails: it ends the process first
@@ -104,6 +105,7 @@ func New(options Options) (*Server, error) {
 		tokens.Close()
 		return nil, fmt.Errorf("prepare the credentials: %w", err)
 	}
+	metrics.registry.MustRegister(newScrapeMetrics(useCase, tokens, options.Clock))
 	s := &Server{
 		logger:  options.Logger,
 		broker:  useCase,

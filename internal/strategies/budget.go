@@ -28,10 +28,10 @@ func (b *budgets) spend(r tokenRequest, now time.Time) (wait time.Duration) {
 	if !found {
 		value, _ = b.limiters.LoadOrStore(key, rate.NewLimiter(rate.Every(budgetInterval), budgetBurst))
 	}
-	reservation := value.(*rate.Limiter).ReserveN(now, 1)
-	wait = reservation.DelayFrom(now)
-	if wait > 0 {
-		reservation.CancelAt(now)
+	limiter := value.(*rate.Limiter)
+	if limiter.AllowN(now, 1) {
+		return 0
 	}
-	return wait
+	missing := 1 - limiter.TokensAt(now)
+	return max(time.Millisecond, time.Duration(missing*float64(budgetInterval)))
 }

@@ -50,6 +50,11 @@ func evaluateParameters(credential *credentials.Credential) ([]Pair, error) {
 	return parameters, nil
 }
 
+// Kind names the provider and the auth method.
+func (c *clientCredentials) Kind() (provider, authMethod string) {
+	return c.request.provider.ID, c.request.method.ID
+}
+
 // TokenKey names the token.
 func (c *clientCredentials) TokenKey() string { return c.request.key }
 

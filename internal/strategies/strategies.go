@@ -33,6 +33,8 @@ type Strategy interface {
 // TokenStrategy is a Strategy that needs a token first.
 type TokenStrategy interface {
 	Strategy
+	// Kind names the provider and the auth method by their IDs.
+	Kind() (provider, authMethod string)
 	// TokenKey names the token: a digest of everything that it depends on, the client
 	// secret included, and the same for credentials that can share one.
 	TokenKey() string

@@ -23,6 +23,8 @@ const (
 	maxTokenSize = 64 << 10
 	// maxRetryAfter bounds how long a provider can keep the broker from asking again.
 	maxRetryAfter = 15 * time.Minute
+	// shortestLifetime is what a token is believed to live at least.
+	shortestLifetime = time.Millisecond
 )
 
 // tokenAnswer is what a provider sent for a token request.
@@ -33,13 +35,10 @@ type tokenAnswer struct {
 	body     []byte
 }
 
-// fields are what the broker reads of a body: RFC 6749, sections 5.1 and 5.2. Each is
-// raw, so that an odd one does not hide the others.
-type fields struct {
-	AccessToken json.RawMessage `json:"access_token"`
-	ExpiresIn   json.RawMessage `json:"expires_in"`
-	Error       json.RawMessage `json:"error"`
-}
+// fields are those of a body, by their exact names: access_token, expires_in and error
+// count (RFC 6749, sections 5.1 and 5.2). Each is raw, so that an odd one does not hide
+// the others.
+type fields map[string]json.RawMessage
 
 // token reads the answer. The body is JSON whatever its content type says.
 func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*token.Token, *fault.Error) {
@@ -58,17 +57,20 @@ func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*
 		return nil, a.unusable("a body that is not a JSON object")
 	}
 	var value string
-	if json.Unmarshal(found.AccessToken, &value) != nil || value == "" {
+	if json.Unmarshal(found["access_token"], &value) != nil || value == "" {
 		return nil, a.unusable("no access_token")
 	}
 	if len(value) > maxTokenSize || unfit(value) != "" {
 		return nil, a.unusable("an access_token that no header can carry")
 	}
-	lifetime, err := parseLifetime(found.ExpiresIn, spec.DefaultLifetime)
+	lifetime, err := parseLifetime(found["expires_in"])
 	if err != nil {
 		return nil, a.unusable("an expires_in that is no number of seconds")
 	}
 	issued := &token.Token{Value: secret.New(value), RequestedAt: sentAt, Lifetime: lifetime, EndsPrevious: spec.EndsPrevious}
+	if lifetime == 0 {
+		issued.Lifetime, issued.Assumed = spec.DefaultLifetime, true
+	}
 	if !now.Before(issued.ExpireTime()) {
 		return nil, a.unusable("a token that had expired when it arrived")
 	}
@@ -78,7 +80,7 @@ func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*
 // failure returns the error that the answer stands for, or nil when it should hold a
 // token.
 func (a tokenAnswer) failure(found fields) *fault.Error {
-	code, isError := oauthError(found.Error)
+	code, isError := oauthError(found["error"])
 	passing := code == "temporarily_unavailable" || code == "server_error"
 	switch {
 	case a.status == http.StatusTooManyRequests:
@@ -120,7 +122,7 @@ var registered = []string{
 // oauthError says whether a body has an error, and its code when that is registered.
 func oauthError(raw json.RawMessage) (code string, isError bool) {
 	switch string(raw) {
-	case "", "null", `""`, "false":
+	case "", "null", `""`, "false", "0", "[]", "{}":
 		return "", false
 	}
 	if json.Unmarshal(raw, &code) != nil || !slices.Contains(registered, code) {
@@ -134,7 +136,11 @@ func oauthError(raw json.RawMessage) (code string, isError bool) {
 func (a tokenAnswer) retryAfter() time.Duration {
 	text := strings.TrimSpace(a.header.Get("Retry-After"))
 	var wait time.Duration
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+	if digits.MatchString(text) {
+		seconds, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return maxRetryAfter // more than fits
+		}
 		wait = time.Duration(seconds) * time.Second
 	} else if date, err := http.ParseTime(text); err == nil {
 		// Counted from the provider's own clock where it says what that is.
@@ -149,15 +155,19 @@ func (a tokenAnswer) retryAfter() time.Duration {
 
 var errLifetime = errors.New("no number of seconds")
 
+// digits are a whole number.
+var digits = regexp.MustCompile(`^[0-9]+$`)
+
 // decimal is a number in the form that JSON and most others write it.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // parseLifetime reads expires_in: a number or a string that holds one, in seconds.
-// Missing, null or 0 means otherwise; what exceeds token.MaxLifetime means that.
-func parseLifetime(raw json.RawMessage, otherwise time.Duration) (time.Duration, error) {
+// Missing, null or 0 is 0: the provider does not say. What exceeds token.MaxLifetime is
+// that.
+func parseLifetime(raw json.RawMessage) (time.Duration, error) {
 	text := string(raw)
 	if text == "" || text == "null" {
-		return otherwise, nil
+		return 0, nil
 	}
 	if raw[0] == '"' {
 		if err := json.Unmarshal(raw, &text); err != nil {
@@ -173,10 +183,11 @@ func parseLifetime(raw json.RawMessage, otherwise time.Duration) (time.Duration,
 	switch {
 	case seconds < 0:
 		return 0, errLifetime
-	case seconds == 0:
-		return otherwise, nil
 	case seconds >= token.MaxLifetime.Seconds():
 		return token.MaxLifetime, nil
+	}
+	if seconds > 0 && seconds < shortestLifetime.Seconds() {
+		return shortestLifetime, nil // not 0, which means something else
 	}
 	return time.Duration(seconds * float64(time.Second)), nil
 }

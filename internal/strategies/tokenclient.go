@@ -25,6 +25,7 @@ type TokenRequestEvent struct {
 	Provider   string // the provider's ID
 	AuthMethod string // the method's ID
 	Result     Result
+	Status     int // the HTTP status; 0 when no answer came
 	Duration   time.Duration
 	// Err is nil for ResultOK. Its message holds nothing secret.
 	Err *fault.Error
@@ -54,6 +55,9 @@ type TokenClientOptions struct {
 	// Observe is called after each request, sent or refused by the budget. Default:
 	// nothing is.
 	Observe func(TokenRequestEvent)
+	// Begin is called before each request that is sent. It returns the request's context,
+	// made from ctx, and what to call when it is done. Default: nothing is called.
+	Begin func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 }
 
 func (o TokenClientOptions) withDefaults() TokenClientOptions {
@@ -69,6 +73,11 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	if o.Observe == nil {
 		o.Observe = func(TokenRequestEvent) {}
 	}
+	if o.Begin == nil {
+		o.Begin = func(ctx context.Context, _, _ string) (context.Context, func(TokenRequestEvent)) {
+			return ctx, func(TokenRequestEvent) {}
+		}
+	}
 	return o
 }
 
@@ -79,6 +88,7 @@ type TokenClient struct {
 	clock     clockwork.Clock
 	userAgent string
 	observe   func(TokenRequestEvent)
+	begin     func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 	budgets   budgets
 	digestKey []byte
 }
@@ -91,6 +101,7 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 		clock:     options.Clock,
 		userAgent: options.UserAgent,
 		observe:   options.Observe,
+		begin:     options.Begin,
 		digestKey: make([]byte, sha256.Size),
 	}
 	_, _ = rand.Read(client.digestKey) // it never fails: it ends the process first
@@ -102,28 +113,26 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 // request makes one token request, and tells the observer what came of it.
 func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token, error) {
 	sentAt := c.clock.Now()
+	event := TokenRequestEvent{Provider: r.provider.ID, AuthMethod: r.method.ID, Result: ResultOK}
 	if wait := c.budgets.spend(r, sentAt); wait > 0 {
-		err := fault.New(fault.RateLimited, "too many token requests for one client of "+r.provider.DisplayName).WithRetryDelay(wait)
-		c.tell(r, sentAt, ResultOverBudget, err)
-		return nil, err
+		event.Result = ResultOverBudget
+		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+r.provider.DisplayName).WithRetryDelay(wait)
+		c.observe(event)
+		return nil, event.Err
 	}
-	issued, err := c.send(ctx, r, sentAt)
-	if err != nil {
-		c.tell(r, sentAt, resultOf(err), err)
-		return nil, err
+	ctx, done := c.begin(ctx, event.Provider, event.AuthMethod)
+	var issued *token.Token
+	issued, event.Status, event.Err = c.send(ctx, r, sentAt)
+	event.Duration = c.clock.Since(sentAt)
+	if event.Err != nil {
+		event.Result = resultOf(event.Err)
 	}
-	c.tell(r, sentAt, ResultOK, nil)
+	done(event)
+	c.observe(event)
+	if event.Err != nil {
+		return nil, event.Err
+	}
 	return issued, nil
-}
-
-func (c *TokenClient) tell(r tokenRequest, sentAt time.Time, result Result, err *fault.Error) {
-	c.observe(TokenRequestEvent{
-		Provider:   r.provider.ID,
-		AuthMethod: r.method.ID,
-		Result:     result,
-		Duration:   c.clock.Since(sentAt),
-		Err:        err,
-	})
 }
 
 func resultOf(err *fault.Error) Result {
@@ -138,23 +147,24 @@ func resultOf(err *fault.Error) Result {
 }
 
 // send does the HTTP part. Errors of the HTTP client are described, never passed on:
-// they quote URLs.
-func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time) (*token.Token, *fault.Error) {
+// they quote URLs. The status is 0 when no answer came.
+func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time) (issued *token.Token, status int, failure *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := c.newRequest(ctx, r)
 	if err != nil {
-		return nil, fault.Opaque()
+		return nil, 0, fault.Opaque()
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, unreachable(r.provider, err)
+		return nil, 0, unreachable(r.provider, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerSize+1))
 	if err != nil {
-		return nil, unreachable(r.provider, err)
+		return nil, response.StatusCode, unreachable(r.provider, err)
 	}
 	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header, body: body}
-	return answer.token(r.method.TokenRequest, sentAt, c.clock.Now())
+	issued, failure = answer.token(r.method.TokenRequest, sentAt, c.clock.Now())
+	return issued, answer.status, failure
 }

@@ -78,7 +78,7 @@ func (d *Document) buildMapping(n *node, content []*yaml.Node, depth int) {
 		case !isText:
 			d.report(key.place, keySentence(key))
 		case repeated:
-			d.reportf(key.place, "the key %s stands twice: first in line %d", quote(name), first.Key.node.line)
+			d.reportf(key.place, "this key stands twice: first in line %d", first.Key.node.line)
 		default:
 			n.add(Entry{Name: name, Key: Value{d, key}, Value: Value{d, value}})
 		}

@@ -1,9 +1,9 @@
 // Package strictyaml reads YAML strictly: a document is checked against a JSON
-// Schema, every problem is reported at once, and each has its place. It imports
-// nothing of the broker.
+// Schema, every problem is reported at once, and each has its place.
 //
 // What it reads may hold secrets, so no problem quotes a scalar: it says what is
-// allowed instead of what was found. The names of keys are quoted.
+// allowed instead of what was found. Nor does one quote a key, for where a space or a
+// quote is missing a secret becomes one.
 //
 // It reads one document of YAML 1.2 in UTF-8, with the core schema: only true and
 // false (also True and TRUE) are booleans, and a date is a string. Anchors, aliases,

@@ -23,7 +23,7 @@ func (t *translation) reportUnknown(failure *jsonschema.ValidationError, at *nod
 		switch {
 		case !ok:
 		case words != "":
-			t.document.reportf(entry.Key.node.place, "key %s %s", quote(name), words)
+			t.document.reportf(entry.Key.node.place, "this key %s", words)
 		default:
 			t.document.report(entry.Key.node.place, unknownSentence(name, known))
 		}
@@ -45,14 +45,14 @@ func (t *translation) reportForbidden(failure *jsonschema.ValidationError, at *n
 	t.say(failure, at, notAllowed)
 }
 
-// unknownSentence says that a key is not known, and which was meant or which are.
+// unknownSentence says that a key is not known, and which was meant or which are. The
+// key is not quoted: where a space or a quote is missing, what was to be a value is one.
 func unknownSentence(name string, known []string) string {
-	sentence := "unknown key " + quote(name)
 	if meant, ok := nearest(name, known); ok {
-		return sentence + "; did you mean " + quote(meant) + "?"
+		return "unknown key; did you mean " + quote(meant) + "?"
 	}
 	if len(known) > 0 {
-		return sentence + "; known here: " + quoteAll(known)
+		return "unknown key; known here: " + quoteAll(known)
 	}
-	return sentence
+	return "unknown key"
 }

@@ -133,9 +133,9 @@ func TestStructure(t *testing.T) {
 			"f:3:4: a value cannot begin with this character: put it in quotes"}},
 		{"markers", "---\na: 1\n...\n", nil},
 		{"duplicate key", "a: 1\nb: {c: 1, c: 2}\n\"a\": 3\na: 4\n", []string{
-			`f:2:11: the key "c" stands twice: first in line 2`,
-			`f:3:1: the key "a" stands twice: first in line 1`,
-			`f:4:1: the key "a" stands twice: first in line 1`}},
+			`f:2:11: this key stands twice: first in line 2`,
+			`f:3:1: this key stands twice: first in line 1`,
+			`f:4:1: this key stands twice: first in line 1`}},
 		{"anchor and alias", "a: &x [&y b]\nc: *x\n*x : d\n", []string{
 			"f:1:4: " + anchorRefused, "f:1:8: " + anchorRefused, "f:2:4: " + anchorRefused, "f:3:1: " + anchorRefused}},
 		{"alias of itself", "a: &x [*x]\n", []string{"f:1:4: " + anchorRefused, "f:1:8: " + anchorRefused}},
@@ -168,7 +168,7 @@ func TestStructure(t *testing.T) {
 		{"too deep", strings.Repeat("- ", 60) + "{a: {b: [c: [d, [e]]]}}", []string{
 			"f:1:133: is nested too deeply: 64 levels are allowed"}},
 		{"long key", strings.Repeat("é\t", 100) + ": 1\n" + strings.Repeat("é\t", 100) + ": 1\n", []string{
-			"f:2:1: the key \"" + strings.Repeat(`é\t`, 32) + "…\" stands twice: first in line 1"}},
+			"f:2:1: this key stands twice: first in line 1"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestRefusedOnce(t *testing.T) {
 		"f:2:71: must be a string, and is a number: put it in quotes",
 		"f:3:5: "+anchorRefused,
 		"f:4:5: "+mergeRefused,
-		`f:5:5: unknown key "nope"; known here: "allowed_hosts", "auth_method", "disabled", "display_name", "id", "labels", "provider", "values"`,
+		`f:5:5: unknown key; known here: "allowed_hosts", "auth_method", "disabled", "display_name", "id", "labels", "provider", "values"`,
 		"f:6:5: "+anchorRefused,
 		"f:7:9: "+tagRefused,
 		"f:8:23: is no number that can be used: put a text in quotes",

@@ -63,7 +63,7 @@ func (t *translation) say(failure *jsonschema.ValidationError, at *node, sentenc
 		sentence = words
 	}
 	if t.key != nil {
-		sentence = "key " + quote(t.key.Name) + " " + sentence
+		sentence = "this key " + sentence
 	}
 	t.document.report(at.place, sentence)
 }

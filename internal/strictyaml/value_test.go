@@ -105,8 +105,8 @@ func TestManyKeys(t *testing.T) {
 	}
 	document := strictyaml.Parse("f", []byte(source+"key3: again\nkey19: again\n"), nil)
 	checkProblems(t, document,
-		`f:21:1: the key "key3" stands twice: first in line 4`,
-		`f:22:1: the key "key19" stands twice: first in line 20`,
+		`f:21:1: this key stands twice: first in line 4`,
+		`f:22:1: this key stands twice: first in line 20`,
 	)
 	for i := range 20 {
 		if got, want := document.Root().Key(fmt.Sprint("key", i)).Text(), fmt.Sprint("value", i); got != want {

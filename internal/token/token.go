@@ -40,9 +40,25 @@ type Token struct {
 	RequestedAt time.Time
 	// Lifetime is how long the provider says that it lives, at most MaxLifetime.
 	Lifetime time.Duration
+	// Assumed says that the provider did not say, and Lifetime is a default.
+	Assumed bool
 	// EndsPrevious says that this provider ends a token when it issues the next
 	// one. There is no early renewal then.
 	EndsPrevious bool
+}
+
+// leastProgress is by how much a token must outlive another of the same value to count
+// as its successor.
+const leastProgress = time.Second
+
+// Succeeds says whether the token is worth having instead of another: one of the same
+// value is when it is known to live longer. Some providers issue a token again until it
+// ends.
+func (t *Token) Succeeds(other *Token) bool {
+	if !t.Value.Equal(other.Value) {
+		return true
+	}
+	return !t.Assumed && t.End().After(other.End().Add(leastProgress))
 }
 
 // End is when the provider stops accepting the token.

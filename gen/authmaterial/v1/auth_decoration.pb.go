@@ -60,9 +60,9 @@ type AuthDecoration struct {
 	// not expire it lies five minutes ahead, which bounds how long a copy outlives
 	// a change of configuration.
 	//
-	// It lies after expire_time where a provider ends a token when it issues the next
-	// one. It can lie in the past, while a token is served through its safety margin:
-	// then ask again for the next request, and not more than once a second.
+	// It lies at least a second after the answer. It lies after expire_time where a
+	// provider ends a token when it issues the next one, and while a token is served
+	// through its safety margin.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
 	// Required. The hosts to which alone this material may be sent, at least one.
 	// Each is an exact host name or IP address in lower case, optionally with

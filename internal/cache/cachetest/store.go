@@ -164,25 +164,30 @@ func refusesRejectedLater(t *testing.T, h Harness) {
 }
 
 func limitsForced(t *testing.T, h Harness) {
-	lease := h.lock(t, key)
-	defer lease.Release()
-	count := func(want time.Duration) {
+	wantWait := func(want time.Duration) {
 		t.Helper()
-		wait, err := lease.CountForced(t.Context(), 2, 10*time.Second)
+		lease := h.lock(t, key)
+		defer lease.Release()
+		wait, err := lease.ForcedWait(t.Context(), 2, 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if off := (wait - want).Abs(); off > time.Second/2 {
-			t.Errorf("CountForced() = %v, want %v", wait, want)
+			t.Errorf("ForcedWait() = %v, want %v", wait, want)
 		}
 	}
-	count(0)
+	h.commit(t, h.newToken("first"), false, "first") // not forced
+	h.commit(t, h.newToken("second"), true, "second")
+	h.commit(t, h.newToken("second"), true, "second") // brings no other token
+	wantWait(0)
 	h.Advance(4 * time.Second)
-	count(0)
-	count(6 * time.Second)
+	h.commit(t, h.newToken("third"), true, "third")
+	wantWait(6 * time.Second)
+	wantWait(6 * time.Second) // asking counts for nothing
 	h.Advance(6 * time.Second)
-	count(0)
-	count(4 * time.Second)
+	wantWait(0)
+	h.commit(t, h.newToken("fourth"), true, "fourth")
+	wantWait(4 * time.Second)
 }
 
 func (h Harness) newToken(value string) *token.Token {

@@ -1,0 +1,168 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// tally is an Observer that counts.
+type tally struct {
+	mu    sync.Mutex
+	seen  map[string]int
+	waits []time.Duration
+}
+
+func (t *tally) note(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen[what]++
+}
+
+func (t *tally) Answered(tier cache.Tier)    { t.note(fmt.Sprintf("tier %d", tier)) }
+func (t *tally) Renewed(when cache.Renewal)  { t.note(fmt.Sprintf("renewal %d", when)) }
+func (t *tally) Forced(outcome cache.Forced) { t.note(fmt.Sprintf("forced %d", outcome)) }
+
+// Waited implements cache.Observer.
+func (t *tally) Waited(duration time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waits = append(t.waits, duration)
+}
+
+// take returns what was counted, and begins anew.
+func (t *tally) take() map[string]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seen := maps.Clone(t.seen)
+	clear(t.seen)
+	return seen
+}
+
+func tier(t cache.Tier) string       { return fmt.Sprintf("tier %d", t) }
+func renewed(r cache.Renewal) string { return fmt.Sprintf("renewal %d", r) }
+func forcedTo(f cache.Forced) string { return fmt.Sprintf("forced %d", f) }
+
+// wantSeen compares what was counted since the last time.
+func (w *world) wantSeen(t *tally, want map[string]int) {
+	w.Helper()
+	w.pass(0)
+	if diff := cmp.Diff(want, t.take()); diff != "" {
+		w.Errorf("after %v the observer was told (-want +got):\n%s", w.elapsed(), diff)
+	}
+}
+
+// observed runs a test in a bubble, with a cache that has an observer.
+func observed(t *testing.T, test func(*world, *tally)) {
+	t.Helper()
+	inBubble(t, 0, func(w *world) {
+		seen := &tally{seen: map[string]int{}}
+		w.fleet = append(w.fleet, cache.New(cache.Options{
+			Random:  func() float64 { return 0 },
+			Observe: func(cache.Source) cache.Observer { return seen },
+		}))
+		test(w, seen)
+	})
+}
+
+func TestObserverOfAnswers(t *testing.T) {
+	observed(t, func(w *world, seen *tally) {
+		w.want("token-1")
+		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
+		w.want("token-1")
+		w.wantSeen(seen, map[string]int{tier(cache.FromMemory): 1})
+		w.provider.set(failing(unavailable))
+		w.pass(expiry) // its renewals failed
+		w.want("token-1")
+		w.wantSeen(seen, map[string]int{tier(cache.FromMargin): 1, renewed(cache.Late): 1})
+		w.pass(end - expiry)
+		_, _ = w.get()
+		w.pass(2 * time.Minute) // the failure holds no more
+		_, _ = w.get()
+		w.wantSeen(seen, map[string]int{tier(cache.FromFailure): 1, tier(cache.FlightFailed): 1})
+		w.pass(2 * time.Minute)
+		w.provider.set(working)
+		brief, cancel := context.WithTimeout(w.Context(), time.Millisecond)
+		defer cancel()
+		_, _ = w.getFrom(brief, w.fleet[0])
+		w.wantSeen(seen, map[string]int{tier(cache.GaveUp): 1})
+	})
+}
+
+func TestObserverOfWaits(t *testing.T) {
+	observed(t, func(w *world, seen *tally) {
+		w.want("token-1")
+		w.want("token-1")
+		if want := []time.Duration{200 * time.Millisecond}; !cmp.Equal(seen.waits, want) {
+			w.Errorf("the waits are %v, want %v", seen.waits, want)
+		}
+	})
+}
+
+func TestObserverOfRenewals(t *testing.T) {
+	observed(t, func(w *world, seen *tally) {
+		w.want("token-1")
+		w.pass(renewal + time.Second)
+		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1, renewed(cache.Early): 1})
+		w.pass(expiry) // nobody wanted the second
+		w.want("token-3")
+		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
+	})
+}
+
+func TestObserverOfForcedRenewals(t *testing.T) {
+	observed(t, func(w *world, seen *tally) {
+		w.want("token-1")
+		_, _, _ = w.report("token-1")
+		w.provider.set(func(p *provider) { p.answer = func(int) (string, error) { return "token-2", nil } })
+		_, _, _ = w.report("token-2")
+		w.pass(time.Minute)
+		w.provider.set(failing(unavailable))
+		_, _, _ = w.report("token-2")
+		w.pass(time.Minute)
+		w.provider.set(working)
+		for _, value := range []string{"token-2", "token-5", "token-6"} {
+			_, _, _ = w.report(value)
+		}
+		w.wantSeen(seen, map[string]int{
+			tier(cache.FromFlight):          1,
+			forcedTo(cache.ForcedReplaced):  3,
+			forcedTo(cache.ForcedSameToken): 1,
+			forcedTo(cache.ForcedFailed):    1,
+			forcedTo(cache.ForcedLimited):   1,
+		})
+	})
+}
+
+func TestServedTokens(t *testing.T) {
+	observed(t, func(w *world, _ *tally) {
+		served := func() (values []string) {
+			for source, token := range w.fleet[0].Served() {
+				values = append(values, source.TokenKey()+" "+token.Value.Reveal())
+			}
+			return values
+		}
+		w.want("token-1")
+		if got, want := served(), []string{"3f token-1"}; !cmp.Equal(got, want) {
+			w.Errorf("%q is served, want %q", got, want)
+		}
+		w.pass(renewal + time.Second)
+		if got := served(); got != nil {
+			w.Errorf("%q is served, and nobody got it", got)
+		}
+		w.want("token-2")
+		w.provider.set(failing(fault.New(fault.ProviderUnavailable, "the provider is down")))
+		w.pass(end)
+		if got := served(); got != nil {
+			w.Errorf("%q is served, and has ended", got)
+		}
+	})
+}
