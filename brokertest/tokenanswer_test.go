@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,8 @@ func TestTokenAnswersThatAreNone(t *testing.T) {
 				}
 			} else if wait := retry.GetRetryDelay().AsDuration(); wait < test.retryIn || wait > test.retryIn*5/4 || len(pushback) != 1 {
 				t.Errorf("the caller is told to wait %v (push-back %v), want %v and a quarter at most", wait, pushback, test.retryIn)
+			} else if want := strconv.FormatInt((wait + time.Millisecond - 1).Milliseconds(), 10); pushback[0] != want {
+				t.Errorf("the push-back is %s ms, want %s", pushback[0], want)
 			}
 			h.wantNoSecret("the error", got.String())
 			h.wantNoSecret("the log", log.String())

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/expression"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
@@ -76,6 +78,63 @@ func TestTokenKeyFollowsAllThatATokenDependsOn(t *testing.T) {
 	if newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{})).TokenKey() == first {
 		t.Error("the key can be computed from the secret alone")
 	}
+}
+
+func TestTokenKeyFollowsTheRequest(t *testing.T) {
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{})
+	key := func(change func(*catalog.TokenRequest)) string {
+		credential := sendPulse("id", "secret")
+		method := *credential.Method
+		request := *method.TokenRequest
+		change(&request)
+		method.TokenRequest, credential.Method = &request, &method
+		return newTokens(t, credential, client).TokenKey()
+	}
+	seen := map[string]string{}
+	environment, err := expression.NewEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameter := func(name, value string) []catalog.Placement {
+		template, problems := environment.Compile(value)
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		return []catalog.Placement{{Name: name, Value: template}}
+	}
+	for what, change := range map[string]func(*catalog.TokenRequest){
+		"nothing":         func(*catalog.TokenRequest) {},
+		"URL":             func(r *catalog.TokenRequest) { r.URL = "https://api.sendpulse.com/oauth/access_token/market" },
+		"body":            func(r *catalog.TokenRequest) { r.Body = catalog.BodyForm },
+		"authentication":  func(r *catalog.TokenRequest) { r.ClientAuthentication = catalog.ClientInBasic },
+		"a parameter":     func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "a") },
+		"its value":       func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "b") },
+		"its name":        func(r *catalog.TokenRequest) { r.Parameters = parameter("audience", "a") },
+		"ends the former": func(r *catalog.TokenRequest) { r.EndsPrevious = true },
+		"lifetime":        func(r *catalog.TokenRequest) { r.DefaultLifetime = time.Minute },
+	} {
+		made := key(change)
+		if other, found := seen[made]; found {
+			t.Errorf("%s and %s have the same key", what, other)
+		}
+		seen[made] = what
+	}
+}
+
+func TestHangingRequestEndsAfterTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := strategies.NewTokenClient(strategies.TokenClientOptions{
+			Transport: transport(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}),
+		})
+		began := time.Now()
+		_, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
+		if known := fault.From(err); known.Reason != fault.ProviderUnavailable || time.Since(began) != 10*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
 }
 
 func TestBudgetOfTokenRequests(t *testing.T) {

@@ -1,0 +1,28 @@
+package fault_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+func TestWithRetryDelayLeavesTheOriginalAlone(t *testing.T) {
+	shared := fault.New(fault.ProviderUnavailable, "down")
+	later := shared.WithRetryDelay(time.Minute)
+	if shared.RetryDelay != 0 || later.RetryDelay != time.Minute || later.Reason != shared.Reason || later.Message != shared.Message {
+		t.Errorf("the original is %+v, the copy %+v", *shared, *later)
+	}
+}
+
+func TestFrom(t *testing.T) {
+	known := fault.New(fault.RateLimited, "too many")
+	if got := fault.From(fmt.Errorf("somewhere: %w", known)); got != known {
+		t.Errorf("From() = %v, want what is wrapped", got)
+	}
+	if got := fault.From(errors.New("canary")); got.Reason != fault.Internal || got.Message != "internal error" {
+		t.Errorf("From() of an unknown error = %v %q", got.Reason, got.Message)
+	}
+}
