@@ -13,23 +13,28 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
+// What the demo says when it has its ports, and when it has not.
 var (
-	serving = regexp.MustCompile(`(?m)^Serving on 127\.0\.0\.1:50051; metrics on http://127\.0\.0\.1:9464/metrics\. Ctrl-C stops\.$`)
-	taken   = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
+	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
+	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
 )
 
 // TestDemoStays runs the demo on its fixed ports. Where something else has one of them,
 // the demo must say so; otherwise it has them, and a second one must say so.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
-	if _, err := first.await(&first.stdout, serving); err != nil {
+	says, err := first.await(&first.stdout, demoServes)
+	if err != nil {
 		wantTaken(t, first)
 		t.Log("one of the ports is taken: the demo said so")
 		return
 	}
-	wantServing(t, "127.0.0.1:50051", "http://127.0.0.1:9464/metrics")
+	if says[1] != "127.0.0.1:50051" || says[2] != "http://127.0.0.1:9464/metrics" {
+		t.Fatalf("the demo says: %s", says[0])
+	}
+	wantServing(t, says[1], says[2])
 	wantTaken(t, startDemo(t))
-	wantServing(t, "127.0.0.1:50051", "http://127.0.0.1:9464/metrics")
+	wantServing(t, says[1], says[2])
 	if err := first.command.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +57,7 @@ func startDemo(t *testing.T) *process {
 func wantTaken(t *testing.T, p *process) {
 	t.Helper()
 	how, err := p.wait()
-	if how != "exit 1" || !taken.MatchString(p.stderr.String()) || p.stdout.String() != "" {
+	if how != "exit 1" || !portTaken.MatchString(p.stderr.String()) || p.stdout.String() != "" {
 		t.Fatalf("the end is %q (%v), want exit 1 and which port is taken\n%s%s", how, err, p.stdout.String(), p.stderr.String())
 	}
 }

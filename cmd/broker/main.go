@@ -59,9 +59,8 @@ for its next request.`,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed")
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(newServe(), newCheck(), newDemo(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newDemo(), newVersion())
 	return root
 }
 

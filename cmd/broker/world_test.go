@@ -24,43 +24,43 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// commands are what a script has beside testscript's own. None can be negated.
-var commands = map[string]func(*testscript.TestScript, bool, []string){
+// scriptCommands are what a script has beside testscript's own. None can be negated.
+var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// exits CODE PROGRAM ARGS... runs a program, which must end with that code.
-	"exits": command(2, (*world).exits),
+	"exits": scriptCommand(2, (*world).exits),
 	// start NAME PROGRAM ARGS... starts a program in the background. It has the
 	// environment that scripts begin with.
-	"start": command(2, (*world).start),
+	"start": scriptCommand(2, (*world).start),
 	// await NAME stdout|stderr REGEXP waits until a line matches. Named groups become
 	// variables.
-	"await": command(3, (*world).await),
+	"await": scriptCommand(3, (*world).await),
 	// signal NAME hup|int|term sends a signal.
-	"signal": command(2, (*world).signal),
+	"signal": scriptCommand(2, (*world).signal),
 	// ends NAME HOW waits for the end of a program: `exit 0`, `signal terminated`.
-	"ends": command(3, (*world).ends),
+	"ends": scriptCommand(3, (*world).ends),
 	// call NAME ADDRESS CREDENTIAL asks a broker, in the background.
-	"call": command(3, (*world).call),
+	"call": scriptCommand(3, (*world).call),
 	// answer NAME waits for the answer and prints it: `OK`, or code and reason.
-	"answer": command(1, (*world).answer),
+	"answer": scriptCommand(1, (*world).answer),
 	// get URL prints what an HTTP server answers.
-	"get": command(1, (*world).get),
+	"get": scriptCommand(1, (*world).get),
 	// provider hold|release|hang|refuse makes SendPulse behave; provider requests N
 	// waits for the N-th token request, and fails if there were more.
-	"provider": command(1, (*world).provider),
+	"provider": scriptCommand(1, (*world).provider),
 	// fill FILE NAME... replaces $NAME in a file, for these variables alone.
-	"fill": command(2, (*world).fill),
+	"fill": scriptCommand(2, (*world).fill),
 	// large FILE BYTES makes a file.
-	"large": command(2, (*world).large),
+	"large": scriptCommand(2, (*world).large),
 	// mode FILE prints type and mode of a file as ls does.
-	"mode": command(1, (*world).mode),
+	"mode": scriptCommand(1, (*world).mode),
 	// listen PATH answers on a Unix socket until the script ends.
-	"listen": command(1, (*world).listen),
+	"listen": scriptCommand(1, (*world).listen),
 	// abandon PATH leaves a Unix socket behind on which nobody answers.
-	"abandon": command(1, (*world).abandon),
+	"abandon": scriptCommand(1, (*world).abandon),
 }
 
-// command makes a command of a method that takes a number of arguments at least.
-func command(arguments int, run func(*world, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+// scriptCommand makes a command of a method that takes a number of arguments at least.
+func scriptCommand(arguments int, run func(*world, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
 		if negated || len(args) < arguments {
 			ts.Fatalf("the command cannot be negated, and takes %d arguments", arguments)
@@ -178,10 +178,10 @@ func (w *world) await(ts *testscript.TestScript, args []string) {
 	}
 }
 
-var signals = map[string]os.Signal{"hup": syscall.SIGHUP, "int": syscall.SIGINT, "term": syscall.SIGTERM}
+var scriptSignals = map[string]os.Signal{"hup": syscall.SIGHUP, "int": syscall.SIGINT, "term": syscall.SIGTERM}
 
 func (w *world) signal(ts *testscript.TestScript, args []string) {
-	ts.Check(w.process(ts, args[0]).command.Process.Signal(signals[args[1]]))
+	ts.Check(w.process(ts, args[0]).command.Process.Signal(scriptSignals[args[1]]))
 }
 
 func (w *world) ends(ts *testscript.TestScript, args []string) {

@@ -42,11 +42,11 @@ func TestFailedCallsAreLogged(t *testing.T) {
 		}},
 		"malformed": {nil, getter("No such\none"), line{
 			"level": "INFO", "method": getMethod, "code": "InvalidArgument", "reason": "INVALID_REQUEST",
-			"credential_id": "No such\none", "message": "the credential ID is malformed",
+			"credential_id": "No such\none", "message": "the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$",
 		}},
 		"long": {nil, getter(strings.Repeat("x", 1000)), line{
 			"level": "INFO", "method": getMethod, "code": "InvalidArgument", "reason": "INVALID_REQUEST",
-			"credential_id": strings.Repeat("x", 128), "message": "the credential ID is malformed",
+			"credential_id": strings.Repeat("x", 128), "message": "the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$",
 		}},
 		"empty batch": {nil, func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
 			_, err := client.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{})
@@ -156,14 +156,14 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 		}
 	}
 	got := map[string][]line{}
-	for _, message := range []string{"token request failed", "token issued"} {
+	for _, message := range []string{"no token issued", "token issued"} {
 		for _, l := range h.log.lines(t, message) {
 			delete(l, "took")
 			got[message] = append(got[message], l)
 		}
 	}
 	want := map[string][]line{
-		"token request failed": {{
+		"no token issued": {{
 			"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials",
 			"result": "unavailable", "message": "SendPulse could not answer the token request (HTTP 502)",
 		}},

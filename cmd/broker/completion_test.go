@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// completions asks as a shell does, and returns the words and what cobra adds.
+func completions(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, ignored bytes.Buffer
+	if code := run(t.Context(), append([]string{"__complete"}, args...), &out, &ignored); code != exitOK {
+		t.Fatalf("exit %d\n%s", code, ignored.String())
+	}
+	return strings.Join(strings.Fields(strings.ReplaceAll(out.String(), "\t", "=")), " ")
+}
+
+func TestCompletion(t *testing.T) {
+	t.Setenv(addressVariable, "127.0.0.1:1") // nobody is asked
+	const noFiles, onlyThese = ":4", ":8"
+	path := ownFile(t, ownProviders)
+	broken := ownFile(t, "providers: 1\n")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"providers", ""}, "pendo=Pendo pulsedive=Pulsedive sendpulse=SendPulse spotdraft=SpotDraft " + noFiles},
+		{[]string{"providers", "s"}, "sendpulse=SendPulse spotdraft=SpotDraft " + noFiles},
+		{[]string{"providers", "--config", path, "a"}, "acme_=Acme " + noFiles},
+		{[]string{"providers", "--config", broken, "p"}, "pendo=Pendo pulsedive=Pulsedive " + noFiles},
+		{[]string{"providers", "pendo", ""}, noFiles},
+		{[]string{"providers", "-o", ""}, "table json " + noFiles},
+		{[]string{"providers", "--config", ""}, "yaml yml " + onlyThese},
+		{[]string{"get", ""}, noFiles},
+		{[]string{"get", "pendo", ""}, noFiles},
+		{[]string{"get", "--output", ""}, "table json curl " + noFiles},
+		{[]string{"get", "--address", ""}, noFiles},
+		{[]string{"get", "--url", ""}, noFiles},
+	} {
+		if got := completions(t, test.args...); got != test.want {
+			t.Errorf("%q is completed by %q, want %q", test.args, got, test.want)
+		}
+	}
+}
+
+func TestCompletionScripts(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if script := succeed(t, "completion", shell); !strings.Contains(script, "__complete") {
+			t.Errorf("the script for %s does not ask the broker", shell)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// shell runs a script with sh. Programs in folder come before others.
+func shell(t *testing.T, script, folder string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "sh")
+	command.Stdin = strings.NewReader(script)
+	command.Env = append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
+	command.Dir = folder
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("sh: %v", err)
+	}
+	return string(out)
+}
+
+// fakeCurl writes a program named curl, that keeps what it was given.
+func fakeCurl(t *testing.T) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	program := "#!/bin/sh\nprintf '%s\\n' \"$@\" >arguments\ncat >config\n"
+	if err := os.WriteFile(filepath.Join(folder, "curl"), []byte(program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+const wantConfig = `no-location
+globoff
+url = "https://api.odd.test/x?a=%5B1-9%5D&b='$(id)&odd=a%22b%5Cn+%27%24HOME%27+%24%28id%29+%60id%60+%2541+%26+c%5C"
+header = "X-Odd: a\"b\\n '$HOME' $(id) ` + "`id`" + ` %41 & c\\"
+`
+
+// TestGetCurlThroughAShell: what the shell hands to curl is the config as it was
+// written, and nothing that the list of processes would show.
+func TestGetCurlThroughAShell(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	script := succeed(t, "get", "odd", "-o", "curl", "--url", "https://api.odd.test/x?a=%5B1-9%5D&odd=old&b='$(id)")
+	folder := fakeCurl(t)
+	if out := shell(t, script, folder); out != "" {
+		t.Errorf("the shell says %q", out)
+	}
+	arguments, err := os.ReadFile(filepath.Join(folder, "arguments"))
+	if err != nil || string(arguments) != "--config\n-\n" {
+		t.Errorf("the arguments are %q (%v)", arguments, err)
+	}
+	config, err := os.ReadFile(filepath.Join(folder, "config"))
+	if err != nil || string(config) != wantConfig {
+		t.Errorf("the config is\n%s\n(%v), want\n%s", config, err, wantConfig)
+	}
+	if broker.secretIn(string(arguments)) {
+		t.Error("a secret is an argument")
+	}
+}
+
+// TestGetCurlAnyCredential runs the command for each of the others.
+func TestGetCurlAnyCredential(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	for id, url := range map[string]string{
+		"sendpulse-oauth": "https://api.sendpulse.com/user/info",
+		"pulsedive":       "https://pulsedive.com/api/info.php?indicator=x.com",
+		"spotdraft":       "https://api.in.spotdraft.com/api/v2.1/public/contract_types/",
+	} {
+		folder := fakeCurl(t)
+		shell(t, succeed(t, "get", id, "-o", "curl", "--url", url), folder)
+		config, err := os.ReadFile(filepath.Join(folder, "config"))
+		if err != nil || !broker.secretIn(string(config)) || !strings.Contains(string(config), "url = \""+url) {
+			t.Errorf("%s: the config lacks the material or the URL (%v)", id, err)
+		}
+	}
+}
+
+// TestGetCurlForReal lets curl itself read what was quoted, and follow no redirect.
+func TestGetCurlForReal(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("there is no curl")
+	}
+	var paths, headers, params []string
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.URL.Path)
+		headers = append(headers, r.Header.Values("X-Odd")...)
+		params = append(params, r.URL.Query()["odd"]...)
+		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+	}))
+	startBroker(t, "tcp", strings.TrimPrefix(provider.URL, "http://"))
+	script := succeed(t, "get", "odd", "-o", "curl", "--url", provider.URL+"/{a,b}?odd=old")
+
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, ".curlrc"), []byte("location\nsilent\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", folder)
+	t.Setenv("CURL_HOME", folder)
+	shell(t, script, folder)
+	provider.Close() // and with it all that its handler does
+	if !slices.Equal(paths, []string{"/{a,b}"}) {
+		t.Errorf("curl asked for %q", paths)
+	}
+	if !slices.Equal(headers, []string{oddSecret}) || !slices.Equal(params, []string{oddSecret}) {
+		t.Error("the header or the parameter did not arrive as it is")
+	}
+}
+
+func TestGetCurlForOtherHosts(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	for _, url := range []string{
+		"https://elsewhere.test/", "http://api.odd.test/", "https://api.odd.test:8443/", "https://api.odd.test@elsewhere.test/", "ftp://api.odd.test/",
+	} {
+		stdout, stderr, code := invoke(t, "get", "odd", "-o", "curl", "--url", url)
+		if code != exitProblem || stdout != "" || !strings.HasPrefix(stderr, "the material must not be sent to this host: ") {
+			t.Errorf("%s: exit %d\n%s", url, code, stderr)
+		}
+		if broker.secretIn(stderr) {
+			t.Errorf("%s: the explanation holds a secret", url)
+		}
+	}
+}

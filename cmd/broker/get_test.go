@@ -1,0 +1,281 @@
+package main
+
+import (
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+const host = "api.odd.test"
+
+// all are the credentials of startBroker.
+var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
+
+// versions are random.
+var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
+
+const wantTable = `credential    sendpulse-oauth
+version       V
+header        Authorization: Bearer ********
+expires       2031-02-03T05:04:06Z
+ask again     2031-02-03T05:01:36Z
+allowed host  api.sendpulse.com
+rejected by   401
+
+credential       pulsedive
+version          V
+query parameter  key=********
+expires          never
+ask again        2031-02-03T04:10:06Z
+allowed host     pulsedive.com
+rejected by      401
+
+credential    spotdraft
+version       V
+header        client-id: ********
+header        client-secret: ********
+header        user-email: ********
+expires       never
+ask again     2031-02-03T04:10:06Z
+allowed host  api.in.spotdraft.com
+allowed host  api.us.spotdraft.com
+allowed host  api.me.spotdraft.com
+allowed host  api.eu.spotdraft.com
+allowed host  api.spotdraft.com
+rejected by   401
+`
+
+func TestGetTable(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			startBroker(t, network, host)
+			got := versions.ReplaceAllString(succeed(t, "get", "sendpulse-oauth", "pulsedive", "spotdraft"), "${1}V")
+			if got != wantTable {
+				t.Errorf("the table is\n%s\nwant\n%s", got, wantTable)
+			}
+		})
+	}
+}
+
+func TestGetShowsSecretsOnDemandAlone(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	for _, id := range all {
+		if broker.secretIn(succeed(t, "get", id)) {
+			t.Errorf("the table of %s shows a secret", id)
+		}
+		if !broker.secretIn(succeed(t, "get", id, "--show-secrets")) {
+			t.Errorf("the table of %s shows no secret with --show-secrets", id)
+		}
+	}
+	if broker.secretIn(succeed(t, append([]string{"get"}, all...)...)) {
+		t.Error("the table of all shows a secret")
+	}
+}
+
+func TestMaskedShowsNoPartOfAValue(t *testing.T) {
+	for value, want := range map[string]string{
+		"Bearer abc":    "Bearer ********",
+		"Basic abc":     "Basic ********",
+		"abc":           "********",
+		"first second":  "********",
+		"Bearerabc":     "********",
+		"":              "********",
+		"Bearer a long": "Bearer ********",
+	} {
+		if got := masked(value); got != want {
+			t.Errorf("a value is masked as %q, want %q", got, want)
+		}
+	}
+}
+
+// TestGetJSON reads the JSON as what it says that it is.
+func TestGetJSON(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	connection, err := grpc.NewClient("passthrough:///"+broker.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close() //nolint:errcheck // nothing is lost
+	service := authmaterialv1.NewBrokerServiceClient(connection)
+	for _, id := range all {
+		want, err := service.GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := new(authmaterialv1.GetAuthDecorationResponse)
+		readJSON(t, succeed(t, "get", id, "-o", "json"), got)
+		if !proto.Equal(got, want) {
+			t.Errorf("the JSON of %s is another response", id)
+		}
+	}
+
+	ids := slices.Concat(all, []string{"no-such-one", "Bad ID"})
+	want, err := service.BatchGetAuthDecorations(t.Context(), &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, code := invoke(t, append([]string{"get", "-o", "json"}, ids...)...)
+	got := new(authmaterialv1.BatchGetAuthDecorationsResponse)
+	readJSON(t, stdout, got)
+	if code != exitProblem || !proto.Equal(got, want) {
+		t.Errorf("exit %d, want 1 and the JSON of the batch", code)
+	}
+}
+
+func readJSON(t *testing.T, text string, message proto.Message) {
+	t.Helper()
+	if err := protojson.Unmarshal([]byte(text), message); err != nil {
+		t.Fatal("this is not the message's JSON") // the error may quote it
+	}
+}
+
+// TestGetJSONHasEmptyLists: scripts need not ask whether a list is there.
+func TestGetJSONHasEmptyLists(t *testing.T) {
+	startBroker(t, "tcp", host)
+	if text := succeed(t, "get", "pulsedive", "-o", "json"); !strings.Contains(text, `"headers": []`) || strings.Contains(text, "expireTime") {
+		t.Error("there is no empty list of headers, or a time of expiry")
+	}
+}
+
+func TestGetReportsARejection(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	response := new(authmaterialv1.GetAuthDecorationResponse)
+	readJSON(t, succeed(t, "get", "sendpulse-oauth", "-o", "json"), response)
+	before := response.GetAuthDecoration().GetVersion()
+	broker.sim.SendPulse.RevokeTokens()
+
+	report := []string{"get", "sendpulse-oauth", "--report-rejection", before, "--http-status", "401"}
+	first := succeed(t, report...)
+	if !strings.Contains(first, "outcome       REPLACED\n") || strings.Contains(first, before) || broker.secretIn(first) {
+		t.Errorf("the version was not replaced:\n%s", first)
+	}
+	again := new(authmaterialv1.ReportRejectionResponse)
+	readJSON(t, succeed(t, append(report, "-o", "json")...), again)
+	if again.GetOutcome() != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED || again.GetAuthDecoration().GetVersion() == before {
+		t.Errorf("the second outcome is %v", again.GetOutcome())
+	}
+}
+
+func TestGetPrintsWhatThereIs(t *testing.T) {
+	startBroker(t, "tcp", host)
+	stdout, stderr, code := invoke(t, "get", "no-such-one", "pendo", "Bad ID", "odd")
+	const want = `no-such-one: CREDENTIAL_NOT_FOUND: there is no credential "no-such-one", or it is disabled
+  Look in the broker's configuration file for the ID, and for 'disabled'.
+Bad ID: INVALID_REQUEST: the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$
+  Mend the command line: IDs are those of the broker's configuration file, at most 100.
+`
+	if code != exitProblem || stderr != want {
+		t.Errorf("exit %d\n%s\nwant 1\n%s", code, stderr, want)
+	}
+	if !strings.HasPrefix(stdout, "credential    pendo\n") || !strings.Contains(stdout, "\n\ncredential       odd\n") {
+		t.Errorf("the others are not printed:\n%s", stdout)
+	}
+}
+
+func TestGetExplainsRefusals(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.OAuthError(401, "invalid_client"))
+	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: CREDENTIAL_REJECTED: .*\n  .*'broker providers'.*\n$`)
+	wantProblem(t, []string{"get", "no-such-one", "-o", "json"}, `^no-such-one: CREDENTIAL_NOT_FOUND: .*\n  Look in .*\n$`)
+	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Mend .*at most 100\.\n$`)
+}
+
+// TestGetPassesOnWhenToTryAgain lets the token request fail in a way that passes.
+func TestGetPassesOnWhenToTryAgain(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.CloseConnection())
+	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: PROVIDER_UNAVAILABLE: .*\n  Try again in \d+s\.\n  If it lasts: .*\n$`)
+}
+
+func TestGetWithoutABroker(t *testing.T) {
+	listener := newListener(t)
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	wantProblem(t, []string{"get", "pendo", "--address", address}, `^no broker answers on `+regexp.QuoteMeta(address)+`: .*refused.*\n  Start one with 'broker serve'`)
+	socket := "unix://" + t.TempDir() + "/none"
+	wantProblem(t, []string{"get", "pendo", "--address", socket}, `^no broker answers on `+regexp.QuoteMeta(socket)+`: .*no such file`)
+}
+
+// TestGetGivesUp asks something that never answers.
+func TestGetGivesUp(t *testing.T) {
+	listener := newListener(t)
+	wantProblem(t, []string{"get", "pendo", "--timeout", "1ms", "--address", listener.Addr().String()},
+		`^the broker on \S+ has not answered within 1ms\n`)
+}
+
+// TestGetFromAnotherServer asks a gRPC server that is no broker.
+func TestGetFromAnotherServer(t *testing.T) {
+	listener := newListener(t)
+	other := grpc.NewServer()
+	go func() { _ = other.Serve(listener) }()
+	t.Cleanup(other.Stop)
+	wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String()}, `^what answers on \S+ is no broker`)
+}
+
+// newListener listens on a free port until the test ends.
+func newListener(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// wantProblem wants exit 1, nothing on standard output, and an explanation.
+func wantProblem(t *testing.T, args []string, want string) {
+	t.Helper()
+	stdout, stderr, code := invoke(t, args...)
+	if code != exitProblem || stdout != "" || !regexp.MustCompile(want).MatchString(stderr) {
+		t.Errorf("broker %q: exit %d\n%s%s\nwant 1 and %s", args[:2], code, stdout, stderr, want)
+	}
+}
+
+func TestGetWrongUsage(t *testing.T) {
+	t.Setenv(addressVariable, "")
+	for line, want := range map[string]string{
+		"get":                           "the ID of a credential is needed",
+		"get a -o xml":                  `invalid argument "xml" for "-o, --output" flag: must be one of table, json, curl`,
+		"get a --timeout 0s":            "--timeout must be longer than nothing",
+		"get a -o curl":                 "-o curl and --url URL need each other",
+		"get a --url https://a.test":    "-o curl and --url URL need each other",
+		"get a b -o curl --url https:x": "-o curl takes one ID",
+		"get a -o curl --url a.test":    "--url must be a URL such as",
+		"get a --report-rejection v":    "if any flags in the group [report-rejection http-status] are set they must all be set",
+		"get a b --report-rejection v --http-status 401": "--report-rejection takes one ID",
+		"get a --report-rejection= --http-status 401":    "--report-rejection needs the version",
+		"get a --address broker.test:50051":              "must be a loopback address: the connection is not encrypted",
+		"get a --address 127.0.0.1":                      "must be an address with a port",
+		"get a --address unix://run/x":                   "a Unix socket needs an absolute path",
+	} {
+		stdout, stderr, code := invoke(t, strings.Fields(line)...)
+		if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "broker: ") || !strings.Contains(stderr, want) ||
+			!strings.HasSuffix(stderr, "Try 'broker get --help'.\n") {
+			t.Errorf("broker %s: exit %d\n%s\nwant 2 and %s", line, code, stderr, want)
+		}
+	}
+}
+
+func TestGetAddressFromTheEnvironment(t *testing.T) {
+	broker := startBroker(t, "tcp", host)
+	t.Setenv(addressVariable, "broker.test:50051")
+	succeed(t, "get", "pendo", "--address", broker.address)
+	stdout, stderr, code := invoke(t, "get", "pendo")
+	if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "broker: the environment variable BROKER_ADDRESS: must be") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// oddSecret has what shells and curl's files take for something else.
+const oddSecret = `a"b\n '$HOME' $(id) ` + "`id`" + ` %41 & c\`
+
+// oddCredential sends oddSecret to servers of this machine.
+const oddCredential = `
+  - id: odd
+    provider: odd
+    auth_method: main
+    values: {header: {env: ODD}, param: {env: ODD}}
+providers:
+  - id: odd
+    display_name: Odd
+    allowed_hosts: ["$HOST"]
+    auth_methods:
+      - id: main
+        display_name: Main
+        fields:
+          - {id: header, display_name: Header, required: true, secret: true}
+          - {id: param, display_name: Parameter, required: true, secret: true}
+        headers: [{name: X-Odd, value: "${header}"}]
+        query_params: [{name: odd, value: "${param}"}]
+`
+
+// running is a broker that get can ask. Its clock stands still.
+type running struct {
+	address string
+	sim     *simulator.Simulator
+}
+
+// startBroker serves the simulator's accounts and oddCredential, whose only host is
+// given, until the test ends. The environment names it.
+func startBroker(t *testing.T, network, host string) running {
+	t.Helper()
+	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
+	sim, err := simulator.New(simulator.WithClock(clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	lookup := simulated.Environment(sim)
+	text := string(simulated.Config) + strings.ReplaceAll(oddCredential, "$HOST", host)
+	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) {
+		if name == "ODD" {
+			return oddSecret, true
+		}
+		return lookup(name)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := server.New(server.Options{
+		Config: loaded, Logger: slog.New(slog.DiscardHandler), Clock: clock, TokenTransport: sim.Transport(), Version: "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := serveOn(t, broker, network)
+	t.Setenv(addressVariable, address)
+	return running{address: address, sim: sim}
+}
+
+// serveOn serves on a free address, and returns it as --address has it.
+func serveOn(t *testing.T, broker *server.Server, network string) string {
+	t.Helper()
+	address := config.Address{Network: network, Address: "127.0.0.1:0"}
+	if network == "unix" {
+		folder, err := os.MkdirTemp("", "get") // t.TempDir can be too long for a socket
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(folder) })
+		address.Address = filepath.Join(folder, "broker.sock")
+	}
+	listener, err := server.Listen(t.Context(), address, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- broker.ServeGRPC(listener) }()
+	t.Cleanup(func() {
+		broker.Stop(context.Background())
+		if err := <-served; err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+	})
+	if network == "tcp" {
+		address.Address = listener.Addr().(*net.TCPAddr).String()
+	}
+	return address.String()
+}
+
+// secretIn says whether a text holds a secret of the simulator's, or oddSecret.
+func (r running) secretIn(text string) bool {
+	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
+}
+
+// invoke runs a command line.
+func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, problems bytes.Buffer
+	code = run(t.Context(), args, &out, &problems)
+	return out.String(), problems.String(), code
+}
+
+// succeed runs a command line that has to work, and say nothing on the side.
+func succeed(t *testing.T, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := invoke(t, args...)
+	if code != exitOK || stderr != "" {
+		t.Fatalf("broker %s: exit %d\n%s", args[0], code, stderr)
+	}
+	return stdout
+}

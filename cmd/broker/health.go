@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+// healthTimeout is how long health waits unless it is told.
+const healthTimeout = 3 * time.Second
+
+func newHealth() *cobra.Command {
+	var address string
+	var timeout time.Duration
+	command := &cobra.Command{
+		Use:   "health --address ADDRESS",
+		Short: "Says whether a broker serves",
+		Long: `Asks a broker whether it serves, by grpc.health.v1. Where nobody answers yet, it goes
+on trying until the timeout. It is what a container, in which there is no other program,
+is probed with.
+
+Exit status: 0 when the broker serves, 1 when it does not.`,
+		Args: cobra.NoArgs,
+		RunE: explained(func(command *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(command.Context(), timeout)
+			defer cancel()
+			if err := checkHealth(ctx, address); err != nil {
+				return fmt.Errorf("%s: %w", address, err)
+			}
+			_, err := fmt.Fprintln(command.OutOrStdout(), "serving")
+			return err
+		}),
+	}
+	command.Flags().StringVar(&address, "address", "127.0.0.1:50051", "where the broker answers, as listen.grpc has it")
+	command.Flags().DurationVar(&timeout, "timeout", healthTimeout, "how long to wait for an answer")
+	return command
+}
+
+// checkHealth fails unless the broker at an address serves.
+func checkHealth(ctx context.Context, address string) error {
+	target := address
+	if !strings.HasPrefix(address, "unix://") {
+		target = "passthrough:///" + address
+	}
+	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer connection.Close() //nolint:errcheck // nothing is lost
+	answer, err := grpc_health_v1.NewHealthClient(connection).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		return errors.New("what answers there is no broker")
+	case err != nil:
+		return errors.New("no answer: " + status.Convert(err).Message())
+	case answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
+		return errors.New("the broker does not serve: " + answer.GetStatus().String())
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// TestHealthOfServersThatDoNotServe has servers that a broker is for a moment only, or
+// that are none.
+func TestHealthOfServersThatDoNotServe(t *testing.T) {
+	for name, test := range map[string]struct {
+		register func(*grpc.Server)
+		want     string
+	}{
+		"a broker that stops": {
+			register: func(server *grpc.Server) {
+				stopping := health.NewServer()
+				stopping.Shutdown()
+				grpc_health_v1.RegisterHealthServer(server, stopping)
+			},
+			want: "the broker does not serve: NOT_SERVING",
+		},
+		"another server": {
+			register: func(*grpc.Server) {},
+			want:     "what answers there is no broker",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := serveGRPC(t, test.register)
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), []string{"health", "--address", address, "--timeout", patience.String()}, &stdout, &stderr)
+			if want := address + ": " + test.want + "\n"; code != exitProblem || stderr.String() != want || stdout.Len() > 0 {
+				t.Errorf("health ends with %d, %q and %q on stderr; want %d and %q", code, stdout.String(), stderr.String(), exitProblem, want)
+			}
+		})
+	}
+}
+
+// serveGRPC serves on a loopback port until the test ends.
+func serveGRPC(t *testing.T, register func(*grpc.Server)) (address string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	register(server)
+	t.Cleanup(server.Stop)
+	go server.Serve(listener) //nolint:errcheck // the calls say whether it serves
+	return listener.Addr().String()
+}

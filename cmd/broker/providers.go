@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+const providersHelp = `Lists the providers and their auth methods. With an ID: what a credential of that
+provider takes, where to find it, and the lines for the configuration file.
+
+--config adds the providers of a file. Its credentials are not looked at: 'broker check'
+is for the file as a whole.
+
+The JSON holds definitions, with the keys that they have in a configuration file: for an
+ID that provider's, otherwise all of them under "providers".`
+
+func newProviders() *cobra.Command {
+	var path string
+	format := newChoice("table", "json")
+	command := &cobra.Command{
+		Use:   "providers [ID]",
+		Short: "Shows the providers, and what their credentials take",
+		Long:  providersHelp,
+		Example: `  broker providers
+  broker providers sendpulse
+  broker providers acme --config broker.yaml`,
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return completeProviders(path, args, begun), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: explained(func(command *cobra.Command, args []string) error {
+			return showProviders(newScreen(command.OutOrStdout()), path, args, format.value)
+		}),
+	}
+	command.Flags().StringVar(&path, "config", "", "a configuration file whose providers to add")
+	addOutputFlag(command, format)
+	completeYAML(command, "config")
+	return command
+}
+
+// completeProviders are the IDs that an argument which was begun can be.
+func completeProviders(path string, args []string, begun string) []cobra.Completion {
+	if len(args) > 0 {
+		return nil
+	}
+	known, err := loadCatalog(path)
+	if err != nil {
+		known = catalog.Builtin() // the command itself says what is wrong
+	}
+	var ids []cobra.Completion
+	for _, provider := range known.Providers() {
+		if strings.HasPrefix(provider.ID, begun) {
+			ids = append(ids, cobra.CompletionWithDesc(provider.ID, provider.DisplayName))
+		}
+	}
+	return ids
+}
+
+// showProviders prints one provider or all.
+func showProviders(out *screen, path string, args []string, format string) error {
+	known, err := loadCatalog(path)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		if format == "json" {
+			return encodeJSON(out, newProvidersJSON(known))
+		}
+		return printProviders(out, known)
+	}
+	provider := known.Provider(args[0])
+	if provider == nil {
+		return unknownProvider(args[0], known)
+	}
+	if format == "json" {
+		return encodeJSON(out, newProviderJSON(provider))
+	}
+	printProvider(out, provider)
+	return nil
+}
+
+func unknownProvider(id string, known *catalog.Catalog) error {
+	var ids []string
+	for _, provider := range known.Providers() {
+		ids = append(ids, provider.ID)
+	}
+	return fmt.Errorf("there is no provider %q; there are: %s", id, strings.Join(ids, ", "))
+}
+
+// printProviders prints a line for each auth method.
+func printProviders(out *screen, known *catalog.Catalog) error {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "PROVIDER\tAUTH METHOD\tFIELDS")
+	for _, provider := range known.Providers() {
+		for _, method := range provider.AuthMethods {
+			var fields []string
+			for _, field := range method.Fields {
+				fields = append(fields, field.ID)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\n", provider.ID, method.ID, strings.Join(fields, ", "))
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	head, body, _ := strings.Cut(text.String(), "\n")
+	fmt.Fprintf(out, "%s\n%s", out.bold(head), body)
+	return nil
+}
+
+// providersSchema is the form of a configuration file of which only the providers
+// matter.
+const (
+	providersSchemaID = "https://authmaterial.invalid/schema/providers.json"
+	providersSchema   = `{"type": "object", "properties": {"providers": {"type": "array", "items": {"$ref": "` + catalog.SchemaID + `"}}}}`
+)
+
+// loadCatalog returns the built-in providers and those of a file, if one is named. The
+// values of its credentials need not be there yet: they are what the operator is about
+// to fill in.
+func loadCatalog(path string) (*catalog.Catalog, error) {
+	all := catalog.Builtin()
+	if path == "" {
+		return all, nil
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	document := strictyaml.Parse(path, data, strictyaml.MustCompile(providersSchemaID, map[string][]byte{
+		providersSchemaID: []byte(providersSchema),
+		catalog.SchemaID:  catalog.ProviderSchema(),
+	}))
+	for _, item := range document.Root().Key("providers").Items() {
+		all = all.With(catalog.Define(item))
+	}
+	return all, document.Err()
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// ownProviders is a file whose credentials lack their values, as that of an operator
+// does who is about to look them up.
+const ownProviders = `
+credentials:
+  - {id: acme, provider: acme_, auth_method: main, values: {key: {env: NOT_SET}}}
+providers:
+  - id: acme_
+    display_name: Acme
+    allowed_hosts: [api.acme.test]
+    auth_methods:
+      - id: main
+        display_name: Main
+        rejected_statuses: []
+        fields:
+          - {id: key, display_name: Key, secret: true}
+          - {id: region, display_name: Region}
+        headers: [{name: X-Key, value: "${key.orValue('none')}"}]
+        query_params: [{name: region, value: "${region}"}]
+      - id: second
+        display_name: Second
+        fields:
+          - {id: client_id, display_name: Client ID, required: true}
+          - {id: client_secret, display_name: Client secret, required: true, secret: true}
+        token_request:
+          url: https://api.acme.test/token
+          body: FORM
+          client_authentication: BASIC
+          parameters: {audience: "${client_id}", scope: "read write"}
+          default_lifetime: 15m
+          previous_token: ENDED
+        headers: [{name: Authorization, value: "Bearer ${token}"}]
+`
+
+func ownFile(t *testing.T, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "broker.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestProviders(t *testing.T) {
+	const want = `PROVIDER   AUTH METHOD                FIELDS
+acme_      main                       key, region
+acme_      second                     client_id, client_secret
+pendo      api_key                    api_key
+pulsedive  api_key                    api_key
+sendpulse  oauth2_client_credentials  client_id, client_secret
+sendpulse  api_key                    api_key
+spotdraft  client_headers             client_id, client_secret, user_email
+`
+	if got := succeed(t, "providers", "--config", ownFile(t, ownProviders)); got != want {
+		t.Errorf("the list is\n%s\nwant\n%s", got, want)
+	}
+	if got := succeed(t, "providers"); strings.Contains(got, "acme") || !strings.Contains(got, "pendo") {
+		t.Errorf("without a file the list is\n%s", got)
+	}
+}
+
+const wantPendo = "Pendo (pendo)\n" + `Product analytics and in-app guides.
+
+allowed host   app.pendo.io
+allowed host   us1.app.pendo.io
+allowed host   app.eu.pendo.io
+allowed host   app.jpn.pendo.io
+allowed host   app.au.pendo.io
+documentation  https://engageapi.pendo.io/
+
+Auth method api_key: Integration key
+  An integration key, sent in the header ` + "`x-pendo-integration-key`" + `.
+
+  A key works only in the region of its subscription. Pendo answers 403 with an
+  empty body for a bad key and for the wrong region alike. If the host of your
+  region is none of allowed_hosts, name it under allowed_hosts of the
+  credential.
+
+  header       x-pendo-integration-key: ${api_key}
+  rejected by  403
+
+  Fields
+  api_key (required, secret): Integration key
+      In Pendo, open Settings > Integrations > Integration Keys, as an
+      administrator, and create a key.
+
+  For the configuration file, under 'credentials'
+  - id: pendo
+    provider: pendo
+    auth_method: api_key
+    values:
+      api_key: {env: PENDO_API_KEY}
+`
+
+func TestProvider(t *testing.T) {
+	if got := succeed(t, "providers", "pendo"); got != wantPendo {
+		t.Errorf("the provider is\n%s\nwant\n%s", got, wantPendo)
+	}
+}
+
+// snippetsIn finds the lines for the configuration file.
+var snippetsIn = regexp.MustCompile(`(?m)^  For the configuration file.*\n((?:  [- ] .*\n)+)`)
+
+// TestSnippetsAreValid puts each where it says that it goes.
+func TestSnippetsAreValid(t *testing.T) {
+	path := ownFile(t, ownProviders)
+	known, err := loadCatalog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, providers, _ := strings.Cut(ownProviders, "providers:")
+	for _, provider := range known.Providers() {
+		found := snippetsIn.FindAllStringSubmatch(succeed(t, "providers", provider.ID, "--config", path), -1)
+		text := "credentials:\n"
+		for _, match := range found {
+			text += match[1]
+		}
+		loaded, err := config.Parse("broker.yaml", []byte(text+"providers:"+providers), config.Options{
+			LookupEnv: func(name string) (string, bool) { return name, strings.HasPrefix(name, strings.ToUpper(provider.ID)) },
+		})
+		if err != nil || len(found) != len(provider.AuthMethods) || loaded.Credentials.Len() != len(found) {
+			t.Errorf("%s: %v\n%s", provider.ID, err, text)
+		}
+	}
+}
+
+// TestProvidersJSON reads the JSON as definitions: YAML holds JSON.
+func TestProvidersJSON(t *testing.T) {
+	path := ownFile(t, ownProviders)
+	known, err := loadCatalog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := strictyaml.MustCompile(catalog.SchemaID, map[string][]byte{catalog.SchemaID: catalog.ProviderSchema()})
+	var list struct{ Providers []json.RawMessage }
+	if err := json.Unmarshal([]byte(succeed(t, "providers", "-o", "json", "--config", path)), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Providers) != len(known.Providers()) {
+		t.Fatalf("%d providers, want %d", len(list.Providers), len(known.Providers()))
+	}
+	for i, provider := range known.Providers() {
+		one := succeed(t, "providers", provider.ID, "-o", "json", "--config", path)
+		for _, text := range []string{one, string(list.Providers[i])} {
+			document := strictyaml.Parse("p.json", []byte(text), schema)
+			defined := catalog.Define(document.Root())
+			if err := document.Err(); err != nil || !defined.Equal(provider) {
+				t.Errorf("%s: %v\n%s", provider.ID, err, text)
+			}
+		}
+	}
+}
+
+func TestProvidersProblems(t *testing.T) {
+	broken := ownFile(t, strings.Replace(ownProviders, "display_name: Acme", "displayname: Acme", 1))
+	wantProblem(t, []string{"providers", "sendpluse"}, `^there is no provider "sendpluse"; there are: pendo, pulsedive, sendpulse, spotdraft\n$`)
+	wantProblem(t, []string{"providers", "--config", "nowhere.yaml"}, `^read the configuration: open nowhere.yaml: `)
+	wantProblem(t, []string{"providers", "--config", broken}, `broker\.yaml:6:5: unknown key; did you mean "display_name"\?\n$`)
+	for _, line := range []string{"providers a b", "providers -o curl", "providers --color"} {
+		stdout, stderr, code := invoke(t, strings.Fields(line)...)
+		if code != exitUsage || stdout != "" || !strings.HasSuffix(stderr, "Try 'broker providers --help'.\n") {
+			t.Errorf("%s: exit %d\n%s", line, code, stderr)
+		}
+	}
+}
+
+func TestProvidersFitTheWidth(t *testing.T) {
+	for _, provider := range catalog.Builtin().Providers() {
+		var text strings.Builder
+		printProvider(&screen{Writer: &text, width: minimumWidth}, provider)
+		for line := range strings.Lines(text.String()) {
+			prose := strings.HasPrefix(line, "      ") && !strings.Contains(line, "{env:")
+			if prose && len(line) > minimumWidth+1 {
+				t.Errorf("%s: a line is too long: %s", provider.ID, line)
+			}
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "",
+		"one two three":                "one two|three",
+		"1234567890":                   "1234567890",
+		"a 1234567890 b":               "a|1234567890|b",
+		"  spaces \n and\tlines  ":     "spaces|and|lines",
+		"größer ist":                   "größer|ist",
+		"größe ab":                     "größe ab",
+		"\x1b[2J \u202eodd\u0000 text": "\ufffd[2J|\ufffdodd\ufffd|text",
+	} {
+		if got := strings.Join(wrap(text, 8), "|"); got != want {
+			t.Errorf("%q is wrapped as %q, want %q", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// serveBroker runs the broker as `broker serve` does. Its providers are simulated, in
+// the same process; a warm call does not reach them.
+func serveBroker(ctx context.Context, _ task, answer func(any) error) error {
+	sim, err := simulator.New()
+	if err != nil {
+		return err
+	}
+	defer sim.Close() //nolint:errcheck // the process ends
+	loaded, err := config.Parse("bench.yaml", simulated.Config, config.Options{LookupEnv: simulated.Environment(sim)})
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	broker, err := server.New(server.Options{Config: loaded, Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
+	if err != nil {
+		return err
+	}
+	grpcListener, httpListener, err := listen(ctx)
+	if err != nil {
+		return err
+	}
+	if err := answer(endpointOf(grpcListener, httpListener)); err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	return broker.Run(ctx, grpcListener, httpListener)
+}
+
+// listen opens two free ports of the loopback interface.
+func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err error) {
+	free := config.Address{Network: "tcp", Address: "127.0.0.1:0"}
+	grpcListener, err = server.Listen(ctx, free, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	httpListener, err = server.Listen(ctx, free, 0)
+	if err != nil {
+		return nil, nil, errors.Join(err, grpcListener.Close())
+	}
+	return grpcListener, httpListener, nil
+}
+
+func endpointOf(grpcListener, httpListener net.Listener) endpoint {
+	return endpoint{
+		GRPC:    grpcListener.Addr().String(),
+		Metrics: "http://" + httpListener.Addr().String() + "/metrics",
+	}
+}

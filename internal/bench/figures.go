@@ -1,0 +1,53 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// figures are what was measured in one round.
+type figures struct {
+	CallsPerSecond float64
+	// P50 and P99 are latencies in microseconds.
+	P50, P99 float64
+	// CPU is the processor time that the server took for a call, in microseconds.
+	CPU float64
+	// Allocations and AllocatedBytes are the server's for a call.
+	Allocations, AllocatedBytes float64
+}
+
+// newFigures are those of a round. The latencies are sorted; there is at least one.
+func newFigures(latencies []time.Duration, took time.Duration, before, after usage) figures {
+	calls := float64(len(latencies))
+	return figures{
+		CallsPerSecond: calls / took.Seconds(),
+		P50:            microseconds(latencies[len(latencies)/2]),
+		P99:            microseconds(latencies[len(latencies)*99/100]),
+		CPU:            (after.cpuSeconds - before.cpuSeconds) * 1e6 / calls,
+		Allocations:    (after.allocations - before.allocations) / calls,
+		AllocatedBytes: (after.allocatedBytes - before.allocatedBytes) / calls,
+	}
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// spread is where several values lie.
+type spread struct {
+	least, median, most float64
+}
+
+// spreadOf returns where the values lie that are taken of each pair.
+func spreadOf(pairs []pair, of func(pair) float64) spread {
+	values := make([]float64, len(pairs))
+	for i, p := range pairs {
+		values[i] = of(p)
+	}
+	slices.SortFunc(values, cmp.Compare)
+	middle := len(values) / 2
+	median := values[middle]
+	if len(values)%2 == 0 {
+		median = (values[middle-1] + values[middle]) / 2
+	}
+	return spread{least: values[0], median: median, most: values[len(values)-1]}
+}

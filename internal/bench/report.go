@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"text/tabwriter"
+	"time"
+)
+
+// printHead says what is measured, and where.
+func printHead(out io.Writer, chosen settings) {
+	rounds := len(subjects) * len(chosen.callers) * (chosen.rounds + 1) * 2
+	lasts := time.Duration(rounds) * chosen.roundDuration
+	fmt.Fprintf(out, `GetAuthDecoration of the broker beside a method that does nothing: on the same
+server library, without interceptors, and with messages of the same sizes.
+
+Machine: %d cores, %s/%s, %s. TCP on the loopback interface, one connection.
+Broker, do-nothing server and load are a process each. The load shares the cores
+with either server alike, so its part is in both sides of a ratio.
+Pairs of rounds in each setting: %d, after one to warm up; a round lasts %s.
+Each number is the median; a ratio is taken pair by pair. All takes about %s.
+`,
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(),
+		chosen.rounds, chosen.roundDuration, lasts.Round(time.Second))
+}
+
+// lines are what the table of a setting shows.
+var lines = []struct {
+	name   string
+	format string
+	of     func(figures) float64
+}{
+	{"calls a second", "%.0f", func(f figures) float64 { return f.CallsPerSecond }},
+	{"latency p50, µs", "%.0f", func(f figures) float64 { return f.P50 }},
+	{"latency p99, µs", "%.0f", func(f figures) float64 { return f.P99 }},
+	{"server: CPU a call, µs", "%.1f", func(f figures) float64 { return f.CPU }},
+	{"server: allocations a call", "%.1f", func(f figures) float64 { return f.Allocations }},
+	{"server: allocated a call, bytes", "%.0f", func(f figures) float64 { return f.AllocatedBytes }},
+}
+
+// printResult prints the table of a setting.
+func printResult(out io.Writer, about subject, callers int, measured result) error {
+	noun := "callers"
+	if callers == 1 {
+		noun = "caller"
+	}
+	fmt.Fprintf(out, "\n%s (%s), response of %d bytes, %d %s\n",
+		about.credential, about.kind, measured.ResponseSize, callers, noun)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "%-32s\tbroker\tdo-nothing\tratio\tmin–max\t\n", "")
+	for _, line := range lines {
+		broker := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.Broker) })
+		nothing := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.DoNothing) })
+		ratio := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.Broker) / line.of(p.DoNothing) })
+		fmt.Fprintf(table, "%-32s\t"+line.format+"\t"+line.format+"\t%.3f\t%.3f–%.3f\t\n",
+			line.name, broker.median, nothing.median, ratio.median, ratio.least, ratio.most)
+	}
+	return table.Flush()
+}

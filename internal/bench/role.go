@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+)
+
+// The roles of the processes that this program starts.
+const (
+	roleBroker    = "broker"
+	roleDoNothing = "do-nothing"
+	roleLoad      = "load"
+)
+
+// role does the work of a process. It calls answer once, and returns when its work is
+// done or ctx ends.
+type role func(ctx context.Context, told task, answer func(any) error) error
+
+var roles = map[string]role{
+	roleBroker:    serveBroker,
+	roleDoNothing: serveDoNothing,
+	roleLoad:      load,
+}
+
+// task is what a process is told, as JSON on its standard input.
+type task struct {
+	// Credential is the ID of the credential to ask for.
+	Credential string
+	// Broker and DoNothing are the servers.
+	Broker, DoNothing endpoint
+	// Callers is how many callers there are at once.
+	Callers int
+	// Rounds is how many pairs of rounds count.
+	Rounds int
+	// RoundDuration is how long each round of a pair lasts.
+	RoundDuration time.Duration
+}
+
+// endpoint is where a server process answers.
+type endpoint struct {
+	// GRPC is the address for the load.
+	GRPC string
+	// Metrics is the URL of what the process used.
+	Metrics string
+}
+
+// obey plays a role until it is done, or standard input ends. That also happens when
+// the process that started this one is no more.
+func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
+	signal.Ignore(os.Interrupt) // a terminal sends it to all processes; the first one decides
+	orders := json.NewDecoder(stdin)
+	var told task
+	if err := orders.Decode(&told); err != nil {
+		return fmt.Errorf("read the task: %w", err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		defer stop()
+		_, _ = io.Copy(io.Discard, stdin)
+	}()
+	err := play(ctx, told, json.NewEncoder(stdout).Encode)
+	if ctx.Err() != nil {
+		return nil // what was cut short is no failure
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// usage is what a process has used since its start.
+type usage struct {
+	cpuSeconds, allocations, allocatedBytes float64
+}
+
+// readUsage reads the metrics at a URL, in Prometheus's text format.
+func readUsage(ctx context.Context, url string) (usage, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return usage{}, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return usage{}, err
+	}
+	defer response.Body.Close()
+	var read usage
+	wanted := map[string]*float64{
+		"process_cpu_seconds_total":     &read.cpuSeconds,
+		"go_memstats_mallocs_total":     &read.allocations,
+		"go_memstats_alloc_bytes_total": &read.allocatedBytes,
+	}
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		name, text, _ := strings.Cut(lines.Text(), " ")
+		value := wanted[name]
+		if value == nil {
+			continue
+		}
+		if *value, err = strconv.ParseFloat(text, 64); err != nil {
+			return usage{}, fmt.Errorf("read the metric %s: %w", name, err)
+		}
+		delete(wanted, name)
+	}
+	if err := lines.Err(); err != nil {
+		return usage{}, fmt.Errorf("read the metrics: %w", err)
+	}
+	for name := range wanted {
+		return usage{}, fmt.Errorf("the server has no metric %s", name)
+	}
+	return read, nil
+}

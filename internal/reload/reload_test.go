@@ -1,0 +1,358 @@
+package reload_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/authmaterial/broker/internal/reload"
+)
+
+// patience bounds the wait for what does happen unless the loop is broken. Files that
+// the system does not report are looked at every 5 seconds.
+const patience = time.Minute
+
+// fixture is a loop over a main file, which names others: each of its lines is the path
+// of one, or `broken`.
+type fixture struct {
+	*testing.T
+	folder string
+	main   string
+	loads  chan string     // what each load read: the files' contents, or the error
+	during func(load int)  // called in a load, when the files were read
+	now    chan<- struct{} // has the loop load at once
+	end    func()          // ends the loop, and waits for that
+	count  int             // loads so far
+	taken  int             // of which the test knows
+}
+
+// newFixture writes the main file, and starts a loop. The loop's first load is taken.
+func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
+	t.Helper()
+	f := &fixture{T: t, folder: t.TempDir(), loads: make(chan string, 1000), during: func(int) {}}
+	f.main = filepath.Join(f.folder, "main")
+	f.write(f.main, "one")
+	for _, apply := range change {
+		apply(f)
+	}
+	loop, err := reload.New(f.load, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	now, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		loop.Run(ctx, now)
+	}()
+	f.now = now
+	f.end = func() { cancel(); <-ended }
+	t.Cleanup(f.end)
+	<-f.loads
+	f.taken = 1
+	return f
+}
+
+func (f *fixture) load(reading func(string)) error {
+	f.count++
+	read, err := f.read(reading)
+	f.during(f.count)
+	if err != nil {
+		read = "error: " + err.Error()
+	}
+	f.loads <- read
+	return err
+}
+
+// read returns the main file and what it names, one after another.
+func (f *fixture) read(reading func(string)) (string, error) {
+	reading(f.main)
+	text, err := os.ReadFile(f.main)
+	if err != nil {
+		return "", errors.New("no main file")
+	}
+	all := string(text)
+	for path := range strings.Lines(string(text)) {
+		path = strings.TrimSpace(path)
+		if path == "broken" {
+			return "", errors.New("broken")
+		}
+		if !filepath.IsAbs(path) {
+			continue
+		}
+		reading(path)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", errors.New("no " + filepath.Base(path))
+		}
+		all += " " + string(text)
+	}
+	return all, nil
+}
+
+// await waits for a load that read this.
+func (f *fixture) await(want string) {
+	f.Helper()
+	late := time.After(patience)
+	for {
+		select {
+		case got := <-f.loads:
+			f.taken++
+			if strings.HasSuffix(got, want) {
+				return
+			}
+		case <-late:
+			f.Fatalf("nothing loads %q", want)
+		}
+	}
+}
+
+func (f *fixture) write(path, text string) {
+	f.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) rename(path, text string) {
+	f.Helper()
+	f.write(path+".next", text)
+	f.must(os.Rename(path+".next", path))
+}
+
+func (f *fixture) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func TestFileWrittenInPlace(t *testing.T) {
+	f := newFixture(t)
+	for _, text := range []string{"two", "six", "longer", ""} { // some of the same size
+		f.write(f.main, text)
+		f.await(text)
+	}
+}
+
+func TestFileReplacedByRename(t *testing.T) {
+	f := newFixture(t)
+	for _, text := range []string{"two", "six", "longer"} {
+		f.rename(f.main, text)
+		f.await(text)
+	}
+}
+
+// TestLinkedFolderIsSwapped does to a mounted secret what Kubernetes does.
+func TestLinkedFolderIsSwapped(t *testing.T) {
+	f := newFixture(t)
+	mount := filepath.Join(f.folder, "mount")
+	publish := func(version, text string) {
+		t.Helper()
+		data := filepath.Join(mount, version)
+		f.must(os.MkdirAll(data, 0o700))
+		f.write(filepath.Join(data, "key"), text)
+		f.must(os.Symlink(version, filepath.Join(mount, "..data_tmp")))
+		f.must(os.Rename(filepath.Join(mount, "..data_tmp"), filepath.Join(mount, "..data")))
+	}
+	publish("..v1", "first")
+	secret := filepath.Join(mount, "key")
+	f.must(os.Symlink(filepath.Join("..data", "key"), secret))
+	f.write(f.main, secret)
+	f.await(" first")
+	for i, text := range []string{"second", "third", "fourth"} {
+		publish("..v2"+text, text)
+		f.must(os.RemoveAll(filepath.Join(mount, []string{"..v1", "..v2second", "..v2third"}[i])))
+		f.await(" " + text)
+	}
+	// The file that the links lead to is written in place.
+	f.write(secret, "changed")
+	f.await(" changed")
+}
+
+func TestFileThatIsDeletedAndComesBack(t *testing.T) {
+	f := newFixture(t)
+	for _, text := range []string{"two", "three"} {
+		f.must(os.Remove(f.main))
+		f.await("error: no main file")
+		f.write(f.main, text)
+		f.await(text)
+	}
+}
+
+func TestMissingFileOfAnother(t *testing.T) {
+	f := newFixture(t)
+	secret := filepath.Join(f.folder, "secrets", "key")
+	f.must(os.Mkdir(filepath.Dir(secret), 0o700))
+	f.write(f.main, secret)
+	f.await("error: no key")
+	f.write(secret, "secret")
+	f.await(" secret")
+	f.write(secret, "changed")
+	f.await(" changed")
+}
+
+// TestMissingFolder has a file whose folder comes later: nothing tells of it, and it is
+// looked for all the same.
+func TestMissingFolder(t *testing.T) {
+	f := newFixture(t)
+	secret := filepath.Join(f.folder, "secrets", "key")
+	f.write(f.main, secret)
+	f.await("error: no key")
+	f.must(os.Mkdir(filepath.Dir(secret), 0o700))
+	f.write(secret, "secret")
+	f.await(" secret")
+}
+
+// TestFailedLoadKeepsWatchingAll breaks the main file, so that it names no other.
+func TestFailedLoadKeepsWatchingAll(t *testing.T) {
+	f := newFixture(t)
+	secret := filepath.Join(f.folder, "key")
+	f.write(secret, "secret")
+	f.write(f.main, secret)
+	f.await(" secret")
+
+	f.write(f.main, "broken")
+	f.await("error: broken")
+	f.write(secret, "changed") // an old file, which the broken one does not name
+	f.await("error: broken")
+
+	other := filepath.Join(f.folder, "other")
+	f.write(f.main, other+"\nbroken") // a new one that is missing
+	f.await("error: no other")
+	f.write(other, "there")
+	f.await("error: broken")
+	f.write(f.main, other)
+	f.await(" there")
+}
+
+// TestHalfWrittenFile has a writer that pauses for longer than the loop waits.
+func TestHalfWrittenFile(t *testing.T) {
+	f := newFixture(t)
+	file, err := os.OpenFile(f.main, os.O_WRONLY|os.O_TRUNC, 0)
+	f.must(err)
+	_, err = file.WriteString("broken\n")
+	f.must(err)
+	f.await("error: broken")
+	_, err = file.WriteAt([]byte("better\n"), 0)
+	f.must(err)
+	f.must(file.Close())
+	f.await("better\n")
+}
+
+// TestChangeDuringALoad changes files when they were read, in each load.
+func TestChangeDuringALoad(t *testing.T) {
+	const changes = 5
+	f := newFixture(t, func(f *fixture) {
+		f.during = func(load int) {
+			if load <= changes {
+				f.write(f.main, strings.Repeat("x", load))
+			}
+		}
+	})
+	f.await(strings.Repeat("x", changes))
+}
+
+// TestChangeOfANewFileDuringALoad changes a file that was not watched before.
+func TestChangeOfANewFileDuringALoad(t *testing.T) {
+	var secret string
+	f := newFixture(t, func(f *fixture) {
+		secret = filepath.Join(t.TempDir(), "key")
+		f.write(secret, "first")
+		f.during = func(load int) {
+			if load == 2 {
+				f.write(secret, "second")
+			}
+		}
+	})
+	f.write(f.main, secret)
+	f.await(" second")
+}
+
+func TestForcedLoad(t *testing.T) {
+	f := newFixture(t)
+	for range 3 {
+		f.now <- struct{}{}
+		f.await("one")
+	}
+	if f.taken != 4 {
+		t.Errorf("%d loads, want 4", f.taken)
+	}
+}
+
+// TestOtherFilesCauseNoLoad changes another file of the folder. The loop takes what it is
+// told of files and what it is told by force in any order: after so many of the latter,
+// it has seen the former.
+func TestOtherFilesCauseNoLoad(t *testing.T) {
+	f := newFixture(t)
+	watcher, err := fsnotify.NewWatcher()
+	f.must(err)
+	defer watcher.Close() //nolint:errcheck // nothing is lost
+	f.must(watcher.Add(f.folder))
+	forced := 0
+	for range 30 {
+		f.write(filepath.Join(f.folder, "other"), "text")
+		f.must(os.Remove(filepath.Join(f.folder, "other")))
+		for event := range watcher.Events { // the system has told of it
+			if event.Has(fsnotify.Remove) {
+				break
+			}
+		}
+		for range 3 {
+			f.now <- struct{}{}
+			forced++
+		}
+	}
+	f.end()
+	if got := len(f.loads); got != forced {
+		t.Errorf("%d loads, want the %d that were forced", got, forced)
+	}
+}
+
+func TestFirstLoadFails(t *testing.T) {
+	before := watchers()
+	want := errors.New("broken")
+	if _, err := reload.New(func(func(string)) error { return want }, slog.New(slog.DiscardHandler)); !errors.Is(err, want) {
+		t.Errorf("the error is %v", err)
+	}
+	wantWatchers(t, before)
+}
+
+func TestLoopEnds(t *testing.T) {
+	before := watchers()
+	f := newFixture(t)
+	f.write(f.main, "two")
+	f.await("two")
+	f.end()
+	wantWatchers(t, before)
+
+	loop, err := reload.New(func(reading func(string)) error { reading(f.main); return nil }, slog.New(slog.DiscardHandler))
+	f.must(err)
+	loop.Close()
+	wantWatchers(t, before)
+}
+
+// watchers is how many goroutines watch files.
+func watchers() int {
+	stacks := make([]byte, 1<<20)
+	text := string(stacks[:runtime.Stack(stacks, true)])
+	return strings.Count(text, "created by github.com/fsnotify/") + strings.Count(text, "reload.(*Loop).Run(")
+}
+
+// wantWatchers wants as many as before, as soon as those that end have ended.
+func wantWatchers(t *testing.T, want int) {
+	t.Helper()
+	for late := time.Now().Add(patience); watchers() > want; runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatalf("%d goroutines watch files, want %d", watchers(), want)
+		}
+	}
+}

@@ -1,0 +1,300 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v4"
+)
+
+const (
+	dashboardFile  = "../../deploy/grafana/authmaterial-broker.json"
+	alertsFile     = "../../deploy/prometheus/alerts.yaml"
+	operationsFile = "../../docs/operations.md"
+)
+
+// query is a PromQL expression of a file, and the labels that texts beside it name.
+type query struct {
+	where string
+	expr  string
+	named []string
+}
+
+// exported is what a broker exports that was used: its metrics, and each series as the
+// labels that Prometheus stores of it, those of the scrape too.
+type exported struct {
+	families map[string]*dto.MetricFamily
+	series   []labels.Labels
+}
+
+// export scrapes a broker that was used.
+func export(t *testing.T) exported {
+	t.Helper()
+	var text string
+	inScene(t, func(s *scene) {
+		s.exercise()
+		text = s.scrape()
+	})
+	reader := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := reader.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := exported{families: families}
+	e.add("up", nil)
+	for name, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetType() != dto.MetricType_HISTOGRAM {
+				e.add(name, metric.GetLabel())
+				continue
+			}
+			e.add(name+"_sum", metric.GetLabel())
+			e.add(name+"_count", metric.GetLabel())
+			e.add(name+"_bucket", metric.GetLabel(), model.BucketLabel, "+Inf")
+		}
+	}
+	return e
+}
+
+func (e *exported) add(name string, pairs []*dto.LabelPair, more ...string) {
+	set := labels.NewBuilder(labels.FromStrings(append(more, model.MetricNameLabel, name, "job", "authmaterial-broker", "instance", "one")...))
+	for _, pair := range pairs {
+		set.Set(pair.GetName(), pair.GetValue())
+	}
+	e.series = append(e.series, set.Labels())
+}
+
+// problems says what a query asks for that is not exported.
+func (e *exported) problems(q query) (found []string) {
+	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	known := map[string]bool{}
+	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+		selector, ok := node.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		matched := slices.DeleteFunc(slices.Clone(e.series), func(s labels.Labels) bool { return !matches(s, selector.LabelMatchers) })
+		if len(matched) == 0 {
+			found = append(found, fmt.Sprintf("no series is %s", selector))
+		}
+		for _, s := range matched {
+			s.Range(func(l labels.Label) { known[l.Name] = true })
+		}
+		return nil
+	})
+	for _, name := range slices.Concat(q.named, labelsOf(expression)) {
+		if !known[name] {
+			found = append(found, fmt.Sprintf("no series has the label %q", name))
+		}
+	}
+	return found
+}
+
+// matches says whether a series has what the matchers want. One that wants a label to
+// differ, or to hold anything, wants it to be there all the same.
+func matches(series labels.Labels, matchers []*labels.Matcher) bool {
+	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
+		return !series.Has(m.Name) || !m.Matches(series.Get(m.Name))
+	})
+}
+
+// labelsOf returns the labels that an expression groups and joins by.
+func labelsOf(expression parser.Expr) (names []string) {
+	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.AggregateExpr:
+			names = append(names, n.Grouping...)
+		case *parser.BinaryExpr:
+			if n.VectorMatching != nil {
+				names = append(names, n.VectorMatching.MatchingLabels...)
+			}
+		}
+		return nil
+	})
+	return names
+}
+
+// dashboardQueries returns the queries of the dashboard, wherever they stand in it.
+func dashboardQueries(t *testing.T) (found []query) {
+	t.Helper()
+	text, err := os.ReadFile(dashboardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard any
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(value any, where string)
+	walk = func(value any, where string) {
+		switch v := value.(type) {
+		case []any:
+			for _, element := range v {
+				walk(element, where)
+			}
+		case map[string]any:
+			if title, ok := v["title"].(string); ok {
+				where = title
+			}
+			if q, ok := dashboardQuery(v); ok {
+				q.where = where
+				found = append(found, q)
+			}
+			for _, element := range v {
+				walk(element, where)
+			}
+		}
+	}
+	walk(dashboard, dashboardFile)
+	return found
+}
+
+var (
+	legendLabel  = regexp.MustCompile(`{{\s*(\w+)\s*}}`)
+	labelValues  = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
+	alertLabel   = regexp.MustCompile(`\$labels\.(\w+)`)
+	grafanaNames = strings.NewReplacer("$__rate_interval", "5m", "$provider", ".*")
+)
+
+// dashboardQuery returns the query in an object of the dashboard, with what Grafana puts
+// in the place of variables.
+func dashboardQuery(object map[string]any) (query, bool) {
+	if expr, ok := object["expr"].(string); ok {
+		legend, _ := object["legendFormat"].(string)
+		return query{expr: grafanaNames.Replace(expr), named: submatches(legendLabel, legend)}, true
+	}
+	text, _ := object["query"].(string)
+	if parts := labelValues.FindStringSubmatch(text); parts != nil {
+		return query{expr: parts[1], named: parts[2:]}, true
+	}
+	return query{}, false
+}
+
+func submatches(pattern *regexp.Regexp, text string) (found []string) {
+	for _, match := range pattern.FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	return found
+}
+
+// alert is an alert rule.
+type alert struct {
+	Alert       string
+	Expr        string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func alerts(t *testing.T) (found []alert) {
+	t.Helper()
+	text, err := os.ReadFile(alertsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Groups []struct{ Rules []alert } }
+	if err := yaml.Load(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range file.Groups {
+		found = append(found, group.Rules...)
+	}
+	return found
+}
+
+func TestDashboardAsksForWhatIsExported(t *testing.T) {
+	e, queries := export(t), dashboardQueries(t)
+	if len(queries) < 20 {
+		t.Errorf("the dashboard has %d queries", len(queries))
+	}
+	for _, q := range queries {
+		for _, problem := range e.problems(q) {
+			t.Errorf("%s: %s\n\tin %s", q.where, problem, q.expr)
+		}
+	}
+}
+
+func TestAlertsAskForWhatIsExported(t *testing.T) {
+	e, rules := export(t), alerts(t)
+	if len(rules) < 6 {
+		t.Errorf("there are %d alerts", len(rules))
+	}
+	for _, rule := range rules {
+		texts := strings.Join(slices.Collect(maps.Values(rule.Annotations)), "\n")
+		q := query{expr: rule.Expr, named: submatches(alertLabel, texts)}
+		for _, problem := range e.problems(q) {
+			t.Errorf("%s: %s", rule.Alert, problem)
+		}
+		if rule.Labels["severity"] == "" || rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
+			t.Errorf("%s lacks a severity, a summary or a description", rule.Alert)
+		}
+	}
+}
+
+// TestAlertsNameTheLogAsItIs looks for what descriptions quote of the log, in the code.
+func TestAlertsNameTheLogAsItIs(t *testing.T) {
+	sources := ""
+	for _, file := range []string{"metrics.go", "../broker/handover.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources += string(text)
+	}
+	quoted := regexp.MustCompile(`log\s+lines?\s+"([^"]*)"`)
+	for _, rule := range alerts(t) {
+		for _, line := range submatches(quoted, rule.Annotations["description"]) {
+			if !strings.Contains(sources, line) {
+				t.Errorf("%s: nothing logs %q", rule.Alert, line)
+			}
+		}
+	}
+}
+
+// TestOperationsListsTheMetrics compares the table of docs/operations.md with what is
+// exported of the broker's own and of gRPC.
+func TestOperationsListsTheMetrics(t *testing.T) {
+	text, err := os.ReadFile(operationsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "| `authmaterial_") || strings.HasPrefix(line, "| `grpc_") {
+			documented = append(documented, strings.TrimSpace(line))
+		}
+	}
+	families := export(t).families
+	var wanted []string
+	for _, name := range slices.Sorted(maps.Keys(families)) {
+		if strings.HasPrefix(name, "authmaterial_") || strings.HasPrefix(name, "grpc_") {
+			wanted = append(wanted, tableRow(families[name]))
+		}
+	}
+	if !slices.Equal(documented, wanted) {
+		t.Errorf("the table of metrics is to be\n%s", strings.Join(wanted, "\n"))
+	}
+}
+
+// tableRow is a metric's row in docs/operations.md.
+func tableRow(family *dto.MetricFamily) string {
+	var names []string
+	for _, pair := range family.GetMetric()[0].GetLabel() {
+		names = append(names, "`"+pair.GetName()+"`")
+	}
+	kind := strings.ToLower(family.GetType().String())
+	return strings.Join([]string{"| `" + family.GetName() + "`", kind, strings.Join(names, ", "), family.GetHelp() + " |"}, " | ")
+}

@@ -1,0 +1,238 @@
+package server_test
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // has clients check health
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// balanced is the service config that clients of several brokers are told to use.
+const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
+
+// replicas are servers under names that stay, on ports that change: a port that nobody
+// listens on for a moment may go to another process.
+type replicas struct {
+	*testing.T
+	sim   *simulator.Simulator
+	calls atomic.Int64
+
+	mu      sync.Mutex
+	running map[string]*replica
+	ports   map[string]string // names by address
+	served  map[string]int    // calls that a replica answered, since it was started
+	changed chan struct{}     // closed when served changes
+}
+
+type replica struct {
+	listener net.Listener
+	stop     context.CancelFunc
+	ended    chan error
+}
+
+// start runs a server under a name, as `broker serve` does.
+func (r *replicas) start(name string) {
+	r.Helper()
+	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(r.sim)})
+	if err != nil {
+		r.Fatal(err)
+	}
+	made, err := server.New(server.Options{Config: loaded, Logger: slog.New(slog.DiscardHandler), TokenTransport: r.sim.Transport()})
+	if err != nil {
+		r.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	started := &replica{listener: listenTCP(r.T), stop: stop, ended: make(chan error, 1)}
+	go func() { started.ended <- made.Run(ctx, started.listener, nil) }()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running[name] = started
+	r.ports[started.listener.Addr().String()] = name
+	r.served[name] = 0
+}
+
+// stop ends a server as SIGTERM does, and waits for its end.
+func (r *replicas) stop(name string) {
+	r.Helper()
+	r.mu.Lock()
+	stopped := r.running[name]
+	r.mu.Unlock()
+	stopped.stop()
+	if err := <-stopped.ended; err != nil {
+		r.Errorf("the server %s ended with %v", name, err)
+	}
+}
+
+// dial connects to the server that has a name now.
+func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
+	r.mu.Lock()
+	running := r.running[name]
+	r.mu.Unlock()
+	if running == nil {
+		return nil, syscall.ECONNREFUSED
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", running.listener.Addr().String())
+}
+
+// connect returns a connection to all, as a client behind a load balancer has it.
+func (r *replicas) connect(names ...string) *grpc.ClientConn {
+	r.Helper()
+	builder := manual.NewBuilderWithScheme("replicas")
+	var state resolver.State
+	for _, name := range names {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: name})
+	}
+	builder.InitialState(state)
+	connection, err := grpc.NewClient("replicas:///broker", grpc.WithResolvers(builder),
+		grpc.WithContextDialer(r.dial), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(balanced),
+		// The wait between attempts to connect is no part of what is tested.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}}))
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+// call makes one call, and notes who answered it.
+func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
+	var answered peer.Peer
+	_, err := broker.GetAuthDecoration(context.Background(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Peer(&answered))
+	if err != nil {
+		r.Errorf("a call failed: %v", err)
+		return
+	}
+	r.calls.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.served[r.ports[answered.Addr.String()]]++
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// awaitCalls waits until a server has answered n calls since its start.
+func (r *replicas) awaitCalls(name string, n int) {
+	r.Helper()
+	late := time.After(patience)
+	for {
+		r.mu.Lock()
+		served, changed := r.served[name], r.changed
+		r.mu.Unlock()
+		if served >= n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			r.Fatalf("clients do not find the server %s", name)
+		}
+	}
+}
+
+// watch follows the credentials until ctx ends, and comes back when told to.
+func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
+	for ctx.Err() == nil {
+		stream, err := broker.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"token-of-mail", "key-of-board"}})
+		for err == nil {
+			var state *authmaterialv1.WatchAuthDecorationsResponse
+			if state, err = stream.Recv(); err == nil && state.GetAuthDecoration() == nil {
+				r.Errorf("a watch tells of an error: %v", state.GetError().GetReason())
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		got := status.Convert(err)
+		if reason := reasonOf(got); got.Code() != codes.Unavailable || reason != "SERVER_STOPPING" {
+			r.Errorf("a watch ends with %v %s (%s), want SERVER_STOPPING", got.Code(), reason, got.Message())
+		}
+		ended.Add(1)
+	}
+}
+
+func reasonOf(s *status.Status) string {
+	for _, detail := range s.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// TestRollingRestart restarts two servers in turn, over and over, while clients call
+// both. No call fails.
+func TestRollingRestart(t *testing.T) {
+	sim, err := simulator.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	r := &replicas{
+		T: t, sim: sim, running: map[string]*replica{}, ports: map[string]string{}, served: map[string]int{},
+		changed: make(chan struct{}),
+	}
+	names := []string{"a", "b"}
+	for _, name := range names {
+		r.start(name)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	limiter := rate.NewLimiter(loadRate, 1)
+	var clients sync.WaitGroup
+	var watchesEnded atomic.Int64
+	for i := range 4 {
+		broker := authmaterialv1.NewBrokerServiceClient(r.connect(names...))
+		clients.Go(func() { r.watch(ctx, broker, &watchesEnded) })
+		for j := range loadCallers / 4 {
+			clients.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(i), uint64(j)))
+				for limiter.Wait(ctx) == nil {
+					r.call(broker, []string{"token-of-mail", "key-of-board"}[random.IntN(2)])
+				}
+			})
+		}
+	}
+	defer clients.Wait()
+	defer end()
+	restarts := soak(16, 500)
+	for i := range restarts {
+		if t.Failed() {
+			break
+		}
+		for _, name := range names { // clients have found both
+			r.awaitCalls(name, loadCallers)
+		}
+		name := names[i%2]
+		r.stop(name)
+		r.start(name)
+	}
+	end()
+	clients.Wait()
+	t.Logf("%d restarts, %d calls, %d watches ended", restarts, r.calls.Load(), watchesEnded.Load())
+	for _, name := range names {
+		r.stop(name)
+	}
+}

@@ -1,0 +1,153 @@
+package server_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// scene is a server, the providers that it talks to, and its log, all in one synctest
+// bubble: time passes when everything waits.
+type scene struct {
+	*testing.T
+	sim    *simulator.Simulator
+	server *server.Server
+	client authmaterialv1.BrokerServiceClient
+	log    *journal
+	http   *bufconn.Listener
+}
+
+// inScene runs a test with a server that answers.
+func inScene(t *testing.T, test func(*scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := simulator.New(simulator.InProcess())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &scene{T: t, sim: sim, log: new(journal), http: bufconn.Listen(1 << 20)}
+		b.server, err = server.New(server.Options{
+			Config:         b.parse(simulated.Environment(sim)),
+			Logger:         slog.New(slog.NewJSONHandler(b.log, nil)),
+			TokenTransport: sim.RoundTripper(),
+			Version:        "test",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := b.serve()
+		t.Cleanup(func() {
+			stop()
+			_ = sim.Close()
+		})
+		test(b)
+	})
+}
+
+// parse reads the configuration with these environment variables.
+func (b *scene) parse(environment func(string) (string, bool)) *config.Config {
+	b.Helper()
+	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: environment})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return loaded
+}
+
+// serve lets the server answer until stop is called.
+func (b *scene) serve() (stop func()) {
+	b.Helper()
+	listener := bufconn.Listen(1 << 20)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = b.server.ServeGRPC(listener) })
+	serving.Go(func() { _ = b.server.ServeHTTP(b.http) })
+	connection, err := grpc.NewClient("passthrough:///broker.test",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.client = authmaterialv1.NewBrokerServiceClient(connection)
+	return func() {
+		_ = connection.Close()
+		b.server.Stop(context.Background())
+		serving.Wait()
+	}
+}
+
+// get asks for the credential that needs a token.
+func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
+	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
+	return response.GetAuthDecoration(), err
+}
+
+// report says that a decoration was rejected.
+func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
+	b.Helper()
+	_, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
+		CredentialId: decoration.GetCredentialId(), Version: decoration.GetVersion(), HttpStatus: http.StatusUnauthorized,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// pass lets time pass, and what is due then happen.
+func (*scene) pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
+	synctest.Wait()
+}
+
+// scrape returns what /metrics answers.
+func (b *scene) scrape() string {
+	b.Helper()
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return b.http.DialContext(ctx) },
+	}
+	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://broker.test/metrics", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(text)
+}
+
+// exercise has everything happen that metrics tell of.
+func (b *scene) exercise() {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	if _, err := b.client.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}}); err != nil {
+		b.Fatal(err)
+	}
+	decoration, err := b.get()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.report(decoration)
+}

@@ -1,0 +1,52 @@
+package server_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+// stopIn stops the server while a call waits for its token. It returns how long that
+// took, and how the call ended.
+func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
+	b.Helper()
+	answer := make(chan error, 1)
+	go func() {
+		_, err := b.get()
+		answer <- err
+	}()
+	if err := b.sim.SendPulse.AwaitTokenRequests(b.Context(), 1); err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	b.server.Stop(ctx)
+	return time.Since(began), <-answer
+}
+
+func TestStopTakesAsLongAsTheCallsUnderWay(t *testing.T) {
+	const held = 9 * time.Second
+	inScene(t, func(b *scene) {
+		time.AfterFunc(held, b.sim.SendPulse.HoldTokenAnswers())
+		if took, err := b.stopIn(b.Context()); took != held || err != nil {
+			b.Errorf("Stop took %v and the call ended with %v, want %v and no error", took, err, held)
+		}
+	})
+}
+
+func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
+	const patience = 3 * time.Second
+	inScene(t, func(b *scene) {
+		b.sim.SendPulse.FailTokenRequests(simulator.Hang())
+		ctx, cancel := context.WithTimeout(b.Context(), patience)
+		defer cancel()
+		took, err := b.stopIn(ctx)
+		if took != patience {
+			b.Errorf("Stop took %v, want %v", took, patience)
+		}
+		harness{T: b.T}.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
+	})
+}
