@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 )
@@ -19,7 +17,7 @@ import (
 const healthTimeout = 3 * time.Second
 
 func newHealth() *cobra.Command {
-	var address string
+	address := defaultBroker
 	var timeout time.Duration
 	command := &cobra.Command{
 		Use:   "health --address ADDRESS",
@@ -33,25 +31,22 @@ Exit status: 0 when the broker serves, 1 when it does not.`,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), timeout)
 			defer cancel()
-			if err := checkHealth(ctx, address); err != nil {
-				return fmt.Errorf("%s: %w", address, err)
+			if err := checkHealth(ctx, &address); err != nil {
+				return fmt.Errorf("%s: %w", &address, err)
 			}
 			_, err := fmt.Fprintln(command.OutOrStdout(), "serving")
 			return err
 		}),
 	}
-	command.Flags().StringVar(&address, "address", "127.0.0.1:50051", "where the broker answers, as listen.grpc has it")
+	command.Flags().Var(&address, "address", "where the broker answers, as listen.grpc has it")
 	command.Flags().DurationVar(&timeout, "timeout", healthTimeout, "how long to wait for an answer")
+	completeNothing(command, "address", "timeout")
 	return command
 }
 
 // checkHealth fails unless the broker at an address serves.
-func checkHealth(ctx context.Context, address string) error {
-	target := address
-	if !strings.HasPrefix(address, "unix://") {
-		target = "passthrough:///" + address
-	}
-	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func checkHealth(ctx context.Context, address *brokerAddress) error {
+	connection, err := address.connect()
 	if err != nil {
 		return err
 	}

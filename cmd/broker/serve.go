@@ -14,6 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/reload"
 	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/telemetry"
 )
 
 func newServe() *cobra.Command {
@@ -42,6 +43,11 @@ SIGTERM and SIGINT let calls that are under way finish; a second one ends at onc
 
 // serve runs the broker until a signal or an error.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
+	traces, err := telemetry.Start(ctx, version, logger)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop()
 	var broker *server.Server
 	loop, err := reload.New(func(reading func(string)) error {
 		load := func() (*config.Config, error) { return config.Load(path, config.Options{Reading: reading}) }
@@ -52,7 +58,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Version: version})
+		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces.Provider(), Version: version})
 		return err
 	}, logger)
 	if err != nil {
@@ -63,13 +69,20 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		loop.Close()
 		return err
 	}
-	ctx = untilSignal(ctx, logger)
-	go loop.Run(ctx, onHangup(ctx, broker, logger))
+	ctx, stop := context.WithCancel(untilSignal(ctx, logger))
+	defer stop()
+	reloading := make(chan struct{})
+	go func() {
+		defer close(reloading)
+		loop.Run(ctx, onHangup(ctx, broker, logger))
+	}()
 	logger.Info("serving", "version", version, "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
 	if broker.Listen().GRPC.Network == "tcp" {
 		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
 	}
 	err = broker.Run(ctx, grpcListener, httpListener)
+	stop()
+	<-reloading
 	logger.Info("stopped")
 	return err
 }

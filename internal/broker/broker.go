@@ -58,7 +58,8 @@ type Broker struct {
 	clock      clockwork.Clock
 	logger     *slog.Logger
 	current    atomic.Pointer[snapshot]
-	using      sync.Mutex // held while current changes
+	using      sync.Mutex    // held while current changes, and guards retry
+	retry      chan struct{} // closed to end the waits of handovers
 	watches    watches
 
 	// ctx ends with Close, and with it what goes on in the background.
@@ -78,6 +79,7 @@ func New(set *credentials.Set, options Options) (*Broker, error) {
 		versionKey: options.VersionKey,
 		clock:      options.Clock,
 		logger:     options.Logger,
+		retry:      make(chan struct{}),
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b, b.Use(set)
@@ -86,7 +88,9 @@ func New(set *credentials.Set, options Options) (*Broker, error) {
 // Close ends the watches, with fault.ServerStopping, and what goes on in the
 // background. Other calls go on being answered.
 func (b *Broker) Close() {
+	b.using.Lock()
 	b.stop()
+	b.using.Unlock()
 	b.done.Wait()
 }
 
@@ -105,12 +109,22 @@ func (b *Broker) Use(set *credentials.Set) error {
 		changed = b.handOver(before, after)
 	}
 	b.current.Store(after)
-	for _, a := range changed {
-		b.done.Go(func() { b.takeOver(a) })
+	if b.ctx.Err() == nil { // Close waits for those that have begun
+		for _, a := range changed {
+			b.done.Go(func() { b.takeOver(a) })
+		}
 	}
 	b.tokens.Retain(func(key string) bool { return len(after.byToken[key]) > 0 })
-	b.watches.touchAll()
+	b.watches.touch(after.changedFrom(before)...)
 	return nil
+}
+
+// RetryRefused has changed secrets that were refused tried again at once.
+func (b *Broker) RetryRefused() {
+	b.using.Lock()
+	defer b.using.Unlock()
+	close(b.retry)
+	b.retry = make(chan struct{})
 }
 
 // Watchers is how many follow something.

@@ -132,12 +132,18 @@ func (b *Broker) serves(a *account) bool {
 	return b.current.Load().accounts[a.credential.ID] == a
 }
 
-// sleep waits for the time d to pass, and says whether it did before Close.
+// sleep waits for the time d to pass, or for RetryRefused, and says whether that was
+// before Close.
 func (b *Broker) sleep(d time.Duration) bool {
+	b.using.Lock()
+	retry := b.retry
+	b.using.Unlock()
 	timer := b.clock.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.Chan():
+		return true
+	case <-retry:
 		return true
 	case <-b.ctx.Done():
 		return false

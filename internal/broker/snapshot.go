@@ -55,6 +55,25 @@ func newSnapshot(set *credentials.Set, client *strategies.TokenClient, previous 
 	return s, nil
 }
 
+// changedFrom are the IDs whose state may differ from that in before, which may be nil.
+func (s *snapshot) changedFrom(before *snapshot) []string {
+	var ids []string
+	if before == nil {
+		return ids
+	}
+	for id, a := range s.accounts {
+		if before.accounts[id] != a {
+			ids = append(ids, id)
+		}
+	}
+	for id := range before.accounts {
+		if s.accounts[id] == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // same returns the account of a credential of which nothing has changed, or nil.
 func (s *snapshot) same(credential *credentials.Credential) *account {
 	if s == nil {

@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +42,8 @@ type slot struct {
 type told struct {
 	version    string
 	expireTime time.Time
+	hosts      string
+	statuses   string
 	reason     fault.Reason
 	message    string
 }
@@ -165,7 +169,11 @@ func (w *Watch) scheduleRecheck(s *slot, result Result) {
 	if result.Err == nil {
 		wait = result.Decoration.RefreshTime.Sub(clock.Now())
 	} else {
-		wait = fault.From(result.Err).RetryDelay
+		known := fault.From(result.Err)
+		if known.Reason == fault.CredentialNotFound || known.Reason == fault.InvalidRequest {
+			return // only a reload can change that
+		}
+		wait = known.RetryDelay
 	}
 	if !w.closed {
 		s.recheck = clock.AfterFunc(max(wait, leastRecheck), func() { w.touch(s.id) })
@@ -190,16 +198,6 @@ func (w *Watch) touch(id string) {
 	}
 }
 
-// touchAll says that every state may have changed.
-func (w *Watch) touchAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.slots {
-		s.dirty = true
-	}
-	w.ring()
-}
-
 // ring wakes the reader.
 func (w *Watch) ring() {
 	select {
@@ -213,5 +211,10 @@ func whatWasTold(result Result) told {
 		known := fault.From(result.Err)
 		return told{reason: known.Reason, message: known.Message}
 	}
-	return told{version: result.Decoration.Version, expireTime: result.Decoration.ExpireTime}
+	return told{
+		version:    result.Decoration.Version,
+		expireTime: result.Decoration.ExpireTime,
+		hosts:      strings.Join(result.Decoration.AllowedHosts, " "),
+		statuses:   fmt.Sprint(result.Decoration.RejectedStatuses),
+	}
 }

@@ -53,12 +53,3 @@ func (w *watches) touch(ids ...string) {
 		}
 	}
 }
-
-// touchAll tells all that every state may have changed.
-func (w *watches) touchAll() {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	for watch := range w.all {
-		watch.touchAll()
-	}
-}

@@ -195,9 +195,15 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
+// retainer is a Store in which what nobody wants any more does not end by itself.
+type retainer interface{ Retain(keep func(key string) bool) }
+
 // Retain drops what is known of every key but those that keep approves of, and ends
-// their renewals. It does not touch the Store.
+// their renewals.
 func (c *Cache) Retain(keep func(key string) bool) {
+	if store, ok := c.options.Store.(retainer); ok {
+		defer store.Retain(keep)
+	}
 	c.entries.Range(func(key, value any) bool {
 		if !keep(key.(string)) {
 			c.entries.Delete(key)

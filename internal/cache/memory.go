@@ -77,6 +77,26 @@ func (m *Memory) ForgetFailures(context.Context) error {
 	return nil
 }
 
+// Len is how many keys there are.
+func (m *Memory) Len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.cells)
+}
+
+// Retain drops the keys that keep does not approve of, once their tokens have ended: a
+// secret that comes back finds its token again.
+func (m *Memory) Retain(keep func(key string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock.Now()
+	for key, cell := range m.cells {
+		if !keep(key) && len(cell.lock) == 0 && cell.load(now).Token == nil {
+			delete(m.cells, key)
+		}
+	}
+}
+
 func (c *memoryCell) load(now time.Time) Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -61,19 +61,20 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		forced := false
+		// First what changed while it was read, or before the system watched it.
+		if l.settle(ctx) {
+			_ = l.again()
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-now:
-			forced = true
+			_ = l.again()
 		case <-l.watcher.Events:
 		case err := <-l.watcher.Errors:
 			l.logger.Warn("watching files failed; they are looked at every few seconds", "type", fmt.Sprintf("%T", err))
 		case <-poll.C:
-		}
-		if changed := l.settle(ctx); changed || forced {
-			_ = l.again()
 		}
 	}
 }

@@ -19,7 +19,9 @@ const maxWatchAge = time.Hour
 
 var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
 
-// WatchAuthDecorations streams the states of several credentials.
+// WatchAuthDecorations streams the states of several credentials. While a reader does
+// not read, Send waits, and the watch does not see its own end: then the server's last
+// period ends it.
 func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return s.toStatus(stream.Context(), err)

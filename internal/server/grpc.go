@@ -19,11 +19,11 @@ import (
 const connectionTimeout = 5 * time.Second
 
 // newGRPC returns a server with the broker's service, health and reflection on it.
-// From the outside in, a call passes metrics, log and recovery.
-func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Logger, metrics *metrics) *grpc.Server {
+// From the outside in, a call passes traces, metrics, log and recovery.
+func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Logger, metrics *metrics, traces *tracing) *grpc.Server {
 	callLog := callLogger{logger}
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
-	server := grpc.NewServer(
+	server := grpc.NewServer(append(traces.serverOptions(),
 		// A connection that says nothing holds Stop up for this long.
 		grpc.ConnectionTimeout(connectionTimeout),
 		// The calls of clients that have gone away count as under way too.
@@ -38,7 +38,7 @@ func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Log
 			interceptors.StreamServerInterceptor(callLog),
 			recovery.StreamServerInterceptor(recovered),
 		),
-	)
+	)...)
 	authmaterialv1.RegisterBrokerServiceServer(server, service)
 	grpc_health_v1.RegisterHealthServer(server, healthServer)
 	healthServer.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jonboulle/clockwork"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -42,6 +43,8 @@ type Options struct {
 	// TokenTransport sends token requests. Default: a transport of its own. It is for
 	// tests and the demo, where the providers' host names lead to a simulator.
 	TokenTransport http.RoundTripper
+	// Traces is where spans go. Default: nowhere, at no cost.
+	Traces trace.TracerProvider
 	// Version is the broker's own, for metrics and the User-Agent. Default: "dev".
 	Version string
 }
@@ -78,11 +81,13 @@ type Server struct {
 func New(options Options) (*Server, error) {
 	options = options.withDefaults()
 	metrics := newMetrics(options.Version)
+	traces := newTracing(options.Traces)
 	tokenClient := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Transport: options.TokenTransport,
 		Clock:     options.Clock,
 		UserAgent: "authmaterial-broker/" + options.Version,
 		Observe:   observeTokenRequests(options.Logger, metrics),
+		Begin:     traces.tokenRequest,
 	})
 	var useCase *broker.Broker // there is one before there is a token
 	tokens := cache.New(cache.Options{
@@ -90,6 +95,7 @@ func New(options Options) (*Server, error) {
 		Logger:  options.Logger,
 		Changed: func(key string) { useCase.TokenChanged(key) },
 		Observe: metrics.tokens.observe,
+		Begin:   traces.flight,
 	})
 	versionKey := make([]byte, broker.VersionKeySize)
 	_, _ = rand.Read(versionKey) // it never fails: it ends the process first
@@ -114,7 +120,7 @@ func New(options Options) (*Server, error) {
 		metrics: metrics,
 		listen:  options.Config.Listen,
 	}
-	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics)
+	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics, traces)
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
@@ -135,7 +141,11 @@ func (s *Server) ServeHTTP(listener net.Listener) error {
 }
 
 // ForgetFailures lets every credential that a provider refused be tried again at once.
-func (s *Server) ForgetFailures(ctx context.Context) error { return s.tokens.ForgetFailures(ctx) }
+func (s *Server) ForgetFailures(ctx context.Context) error {
+	err := s.tokens.ForgetFailures(ctx)
+	s.broker.RetryRefused()
+	return err
+}
 
 // Stop ends the server in two phases. First health says NOT_SERVING, watches end, and
 // calls that are under way finish; those that still wait for a token after 10 seconds,

@@ -1,0 +1,218 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/telemetry"
+)
+
+// spanCollector is a collector of OpenTelemetry that keeps what it gets.
+type spanCollector struct {
+	collector.UnimplementedTraceServiceServer
+	address string
+
+	mu       sync.Mutex
+	received []*collector.ExportTraceServiceRequest
+}
+
+// Export implements the collector's service.
+func (c *spanCollector) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.received = append(c.received, request)
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// newCollector starts a collector, and has the environment name it.
+func newCollector(t *testing.T) *spanCollector {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &spanCollector{address: "http://" + listener.Addr().String()}
+	answering := grpc.NewServer()
+	collector.RegisterTraceServiceServer(answering, c)
+	go func() { _ = answering.Serve(listener) }()
+	t.Cleanup(answering.Stop)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.address)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	return c
+}
+
+// spans returns the names of spans with those of that name, in the order of their
+// beginnings.
+func (c *spanCollector) spans() map[string][]*otlp.Span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := map[string][]*otlp.Span{}
+	for _, request := range c.received {
+		for _, resource := range request.GetResourceSpans() {
+			for _, scope := range resource.GetScopeSpans() {
+				for _, span := range scope.GetSpans() {
+					found[span.GetName()] = append(found[span.GetName()], span)
+				}
+			}
+		}
+	}
+	for _, spans := range found {
+		slices.SortFunc(spans, func(a, b *otlp.Span) int { return int(a.GetStartTimeUnixNano()) - int(b.GetStartTimeUnixNano()) })
+	}
+	return found
+}
+
+// text is all that was received, in both forms in which a secret could be found.
+func (c *spanCollector) text(t *testing.T) string {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all strings.Builder
+	for _, request := range c.received {
+		readable, err := protojson.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire, err := proto.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(readable)
+		all.Write(wire)
+	}
+	return all.String()
+}
+
+// traced starts a server that traces as the environment says. What done returns after
+// it has stopped is complete.
+func traced(t *testing.T) (h harness, done func()) {
+	t.Helper()
+	traces, err := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = serve(t, func(o *server.Options) { o.Traces = traces.Provider() })
+	return h, func() {
+		h.server.Stop(context.Background())
+		traces.Stop()
+	}
+}
+
+func attributes(pairs []*common.KeyValue) map[string]string {
+	found := map[string]string{}
+	for _, pair := range pairs {
+		value := pair.GetValue().GetStringValue()
+		if value == "" {
+			value = fmt.Sprint(pair.GetValue().GetIntValue())
+		}
+		found[pair.GetKey()] = value
+	}
+	return found
+}
+
+const (
+	getSpan    = "authmaterial.v1.BrokerService/GetAuthDecoration"
+	reportSpan = "authmaterial.v1.BrokerService/ReportRejection"
+)
+
+// TestTraces has a provider answer badly with all that it was sent, then well, and then a
+// token replaced.
+func TestTraces(t *testing.T) {
+	c := newCollector(t)
+	h, done := traced(t)
+	h.sim.SendPulse.FailNextTokenRequests(1, simulator.EchoRequest())
+	_ = h.get("token-of-mail")
+	if err := h.server.ForgetFailures(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	response, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = h.get("token-of-mail")
+	_, err = h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
+		CredentialId: "token-of-mail", Version: response.GetAuthDecoration().GetVersion(), HttpStatus: 401,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done()
+
+	spans := c.spans()
+	gets, reports, requests := spans[getSpan], spans[reportSpan], spans["token request"]
+	if len(gets) != 3 || len(reports) != 1 || len(requests) != 3 {
+		t.Fatalf("the spans are %v", slices.Sorted(maps.Keys(spans)))
+	}
+	for i, starter := range []*otlp.Span{gets[0], gets[1], reports[0]} {
+		wantLink(t, requests[i], starter)
+	}
+	for i, want := range []map[string]string{
+		{"authmaterial.result": "refused", "http.response.status_code": "400"},
+		{"authmaterial.result": "ok", "http.response.status_code": "200"},
+		{"authmaterial.result": "ok", "http.response.status_code": "200"},
+	} {
+		want["authmaterial.provider"], want["authmaterial.auth_method"] = "sendpulse", "oauth2_client_credentials"
+		if diff := cmp.Diff(want, attributes(requests[i].GetAttributes())); diff != "" {
+			t.Errorf("the attributes of token request %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if spans["grpc.health.v1.Health/Check"] != nil {
+		t.Error("questions for health are traced")
+	}
+	h.wantNoSecret("a trace", c.text(t))
+}
+
+// wantLink wants a token request to be a trace of its own, linked to the call that
+// started it.
+func wantLink(t *testing.T, request, call *otlp.Span) {
+	t.Helper()
+	links := request.GetLinks()
+	if len(links) != 1 || string(links[0].GetSpanId()) != string(call.GetSpanId()) || string(links[0].GetTraceId()) != string(call.GetTraceId()) {
+		t.Errorf("a token request has %d links, want one to the call %s", len(links), call.GetName())
+	}
+	if len(request.GetParentSpanId()) != 0 || string(request.GetTraceId()) == string(call.GetTraceId()) {
+		t.Error("a token request is part of a call's trace")
+	}
+}
+
+// TestTracesAreOff names a collector, and has a variable that turns traces off.
+func TestTracesAreOff(t *testing.T) {
+	for name, value := range map[string]string{
+		"OTEL_SDK_DISABLED":           "true",
+		"OTEL_TRACES_EXPORTER":        "none",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCollector(t)
+			t.Setenv(name, value)
+			traces, err := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+			if err != nil || traces.Provider() != nil {
+				t.Fatalf("traces are sent somewhere (%v)", err)
+			}
+			h, done := traced(t)
+			_ = h.get("token-of-mail")
+			done()
+			if spans := c.spans(); len(spans) != 0 {
+				t.Errorf("%d kinds of spans were sent", len(spans))
+			}
+		})
+	}
+}

@@ -1,0 +1,288 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+const (
+	watchConnections = 8
+	// stoppedWatchers are those of all that do not read.
+	stoppedWatchers = 100
+	// largeKey is the size of a key of which few fill the buffers of a stream, in bytes.
+	// gRPC takes a megabyte for a message of more than 32 KiB.
+	largeKey = 28 << 10
+	// fullAfter is how many changes of the large key fill them for certain: gRPC keeps
+	// 64 KiB of a stream at each end.
+	fullAfter = 10
+	// maxGrowth is by how much a watcher that does not read may grow after that, however
+	// often what it watches changes, in bytes.
+	maxGrowth = 8 << 10
+	// maxSize is how much a watcher may take in all, both ends of its stream, in bytes.
+	maxSize = 512 << 10
+)
+
+type watchStream = grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
+
+// audience is many watchers that read.
+type audience struct {
+	harness
+	ended chan error
+
+	mu      sync.Mutex
+	reached map[string]int // how many were told of a version
+	changed chan struct{}  // closed when reached changes
+}
+
+// follow reads a stream to its end.
+func (a *audience) follow(stream watchStream) {
+	for {
+		state, err := stream.Recv()
+		if err != nil {
+			a.ended <- err
+			return
+		}
+		a.mu.Lock()
+		a.reached[state.GetAuthDecoration().GetVersion()]++
+		close(a.changed)
+		a.changed = make(chan struct{})
+		a.mu.Unlock()
+	}
+}
+
+// await waits until n watchers were told of a version.
+func (a *audience) await(version string, n int) {
+	a.Helper()
+	late := time.After(patience)
+	for {
+		a.mu.Lock()
+		reached, changed := a.reached[version], a.changed
+		a.mu.Unlock()
+		if reached >= n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			a.Fatalf("%d of %d watchers were told of a change", reached, n)
+		}
+	}
+}
+
+// setKeys takes a configuration with these keys into use.
+func (h harness) setKeys(board, large string) {
+	h.Helper()
+	text := strings.Replace(configuration, "{env: PENDO_API_KEY}", "{value: "+board+"}", 1) +
+		"  - {id: large, provider: pendo, auth_method: api_key, values: {api_key: {value: " + large + "}}}\n"
+	err := h.server.Reload(func() (*config.Config, error) {
+		return config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: simulated.Environment(h.sim)})
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+// version returns the current one.
+func (h harness) version(id string) string {
+	h.Helper()
+	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
+	if err != nil {
+		h.Fatal(err)
+	}
+	return response.GetAuthDecoration().GetVersion()
+}
+
+// heap is how much memory is in use, in bytes.
+func heap() int {
+	runtime.GC()
+	runtime.GC() // what the first one found to be finalized
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc)
+}
+
+// connectNarrow is connect for a client that keeps to its 64 KiB of each stream, which
+// by default grow with what the whole connection carries.
+func connectNarrow(t *testing.T, address net.Addr) *grpc.ClientConn {
+	t.Helper()
+	connection, err := grpc.NewClient("passthrough:///"+address.String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+func watch(ctx context.Context, h harness, connection *grpc.ClientConn, ids ...string) watchStream {
+	h.Helper()
+	stream, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx,
+		&authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
+	if err != nil {
+		h.Fatal(err)
+	}
+	return stream
+}
+
+// TestManyWatchers has 1,000 watch over few connections, of which some do not read.
+func TestManyWatchers(t *testing.T) {
+	h := serve(t)
+	readers := soak(1000, 10000) - stoppedWatchers
+	empty := heap()
+	h.setKeys("first", strings.Repeat("x", largeKey))
+	a := &audience{harness: h, ended: make(chan error, readers), reached: map[string]int{}, changed: make(chan struct{})}
+	var connections []*grpc.ClientConn
+	for range watchConnections {
+		connections = append(connections, connectNarrow(t, h.grpc.Addr()))
+	}
+	patient, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	var stopped []watchStream
+	for i := range stoppedWatchers {
+		stopped = append(stopped, watch(patient, h, connections[i%watchConnections], "large"))
+	}
+	for i := range readers {
+		go a.follow(watch(t.Context(), h, connections[i%watchConnections], "token-of-mail", "key-of-board"))
+	}
+	token, key := h.version("token-of-mail"), h.version("key-of-board")
+	a.await(token, readers)
+	a.await(key, readers)
+
+	// What does not read does not grow.
+	changeLarge := func(from, to int) {
+		for i := from; i < to; i++ {
+			h.setKeys("first", fmt.Sprintf("%d-%s", i, strings.Repeat("x", largeKey)))
+		}
+		h.setKeys(fmt.Sprintf("after-%d", to), fmt.Sprintf("%d-%s", to, strings.Repeat("x", largeKey)))
+		a.await(h.version("key-of-board"), readers)
+	}
+	changeLarge(0, fullAfter)
+	full := heap()
+	changeLarge(fullAfter, 4*fullAfter)
+	growth := (heap() - full) / stoppedWatchers
+	size := (full - empty) / (readers + stoppedWatchers)
+	t.Logf("a watcher takes %d bytes; one that does not read grows by %d bytes within %d changes of %d bytes", size, growth, 3*fullAfter, largeKey)
+	if growth > maxGrowth {
+		t.Errorf("a watcher that does not read grows by %d bytes, want %d at most", growth, maxGrowth)
+	}
+	if size > maxSize {
+		t.Errorf("a watcher takes %d bytes, want %d at most", size, maxSize)
+	}
+
+	// The others are told of every kind of change.
+	response, err := h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
+		CredentialId: "token-of-mail", Version: token, HttpStatus: http.StatusUnauthorized,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.await(response.GetAuthDecoration().GetVersion(), readers)
+	h.setKeys("last", strings.Repeat("y", largeKey))
+	a.await(h.version("key-of-board"), readers)
+
+	// One that reads again has what was on its way, and then the latest.
+	messages := 1
+	for want := h.version("large"); ; messages++ {
+		state, err := stopped[0].Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.GetAuthDecoration().GetVersion() == want {
+			break
+		}
+	}
+	if messages > fullAfter {
+		t.Errorf("a watcher that reads again gets %d states", messages)
+	}
+
+	// The end.
+	ended := make(chan struct{})
+	go func() { h.server.Stop(context.Background()); close(ended) }()
+	for range readers {
+		h.wantError(<-a.ended, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
+	}
+	giveUp() // the server waits for those that do not read, for a while
+	<-ended
+}
+
+// TestWatchReachesItsMaximumAge has an hour pass in a bubble. The server is the real
+// one, over an in-memory connection.
+func TestWatchReachesItsMaximumAge(t *testing.T) {
+	const minAge, maxAge = 30 * time.Minute, time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := simulator.New(simulator.InProcess())
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(sim)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := server.New(server.Options{Config: loaded, Logger: slog.New(slog.DiscardHandler), TokenTransport: sim.RoundTripper()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener := bufconn.Listen(1 << 20)
+		served := make(chan error, 1)
+		go func() { served <- made.ServeGRPC(listener) }()
+		connection, err := grpc.NewClient("passthrough:///bubble",
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+			grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := harness{T: t, server: made, sim: sim, conn: connection}
+		ages := map[time.Duration]bool{}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				began := time.Now()
+				stream := watch(t.Context(), h, connection, "token-of-mail", "key-of-board")
+				var err error
+				for err == nil {
+					_, err = stream.Recv()
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				h.wantError(err, codes.Unavailable, "WATCH_TOO_OLD", "the watch has reached its maximum age: watch again")
+				age := time.Since(began)
+				if age < minAge || age > maxAge {
+					t.Errorf("a watch ends at the age of %v, want %v to %v", age, minAge, maxAge)
+				}
+				ages[age] = true
+			})
+		}
+		all.Wait()
+		if len(ages) < 2 {
+			t.Error("all watches end together")
+		}
+		_ = connection.Close()
+		made.Stop(t.Context())
+		if err := <-served; err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+		_ = sim.Close()
+	})
+}
