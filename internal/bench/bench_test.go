@@ -27,7 +27,7 @@ var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes, (\d+ caller
 
 func TestPrintsRatios(t *testing.T) {
 	var out strings.Builder
-	arguments := []string{"-rounds", "2", "-round-duration", "20ms", "-callers", "1,3"}
+	arguments := []string{"-rounds", "2", "-round-duration", "20ms", "-callers", "1,3", "-credentials", "5,50"}
 	if err := run(t.Context(), arguments, nil, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,23 +10,18 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
-	"github.com/authmaterial/broker/internal/simulated"
 )
 
 // serveBroker runs the broker as `broker serve` does. Its providers are simulated, in
 // the same process; a warm call does not reach them.
-func serveBroker(ctx context.Context, _ task, answer func(any) error) error {
+func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
 		return err
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
-	loaded, err := config.Parse("bench.yaml", simulated.Config, config.Options{LookupEnv: simulated.Environment(sim)})
-	if err != nil {
-		return err
-	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	broker, err := server.New(server.Options{Config: loaded, Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
+	broker, cost, err := startBroker(told.Credentials, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
 	if err != nil {
 		return err
 	}
@@ -34,7 +29,9 @@ func serveBroker(ctx context.Context, _ task, answer func(any) error) error {
 	if err != nil {
 		return err
 	}
-	if err := answer(endpointOf(grpcListener, httpListener)); err != nil {
+	answering := endpointOf(grpcListener, httpListener)
+	answering.Footprint = cost
+	if err := answer(answering); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
 	return broker.Run(ctx, grpcListener, httpListener)

@@ -57,6 +57,7 @@ type settings struct {
 	rounds        int
 	roundDuration time.Duration
 	callers       []int
+	credentials   []int
 }
 
 func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
@@ -66,6 +67,7 @@ func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&chosen.rounds, "rounds", 10, "how many pairs of rounds each setting has, after one to warm up")
 	flags.DurationVar(&chosen.roundDuration, "round-duration", 1500*time.Millisecond, "how long each round of a pair lasts")
 	callers := flags.String("callers", "1,64", "how many callers there are at once: a setting each")
+	credentials := flags.String("credentials", "5,1000,100000", "sizes of configurations; empty: none")
 	short := flags.Bool("short", false, "a quick look: 3 pairs of short rounds")
 	if err := flags.Parse(arguments); err != nil {
 		return settings{}, err
@@ -79,12 +81,26 @@ func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
 	if chosen.rounds < 1 || chosen.roundDuration <= 0 {
 		return settings{}, errors.New("-rounds and -round-duration must be greater than 0")
 	}
-	for text := range strings.SplitSeq(*callers, ",") {
+	var err error
+	if chosen.callers, err = numbers("callers", *callers); err != nil {
+		return settings{}, err
+	}
+	if *credentials == "" {
+		return chosen, nil
+	}
+	chosen.credentials, err = numbers("credentials", *credentials)
+	return chosen, err
+}
+
+// numbers reads the list that a flag is.
+func numbers(name, list string) ([]int, error) {
+	var all []int
+	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil || n < 1 {
-			return settings{}, fmt.Errorf("-callers must be numbers greater than 0, with commas between them, and is %q", *callers)
+			return nil, fmt.Errorf("-%s must be numbers greater than 0, with commas between them, and is %q", name, list)
 		}
-		chosen.callers = append(chosen.callers, n)
+		all = append(all, n)
 	}
-	return chosen, nil
+	return all, nil
 }

@@ -19,6 +19,14 @@ var subjects = []subject{
 // measureAll starts the servers and the load, and prints what is measured.
 func measureAll(ctx context.Context, chosen settings, out io.Writer) error {
 	printHead(out, chosen)
+	if err := measureCalls(ctx, chosen, out); err != nil || len(chosen.credentials) == 0 {
+		return err
+	}
+	return measureSizes(ctx, chosen, out)
+}
+
+// measureCalls measures warm calls of the simulated configuration.
+func measureCalls(ctx context.Context, chosen settings, out io.Writer) error {
 	return with(ctx, roleBroker, task{}, func(broker endpoint) error {
 		for _, about := range subjects {
 			if err := measureSubject(ctx, about, chosen, broker, out); err != nil {

@@ -29,6 +29,8 @@ var roles = map[string]role{
 
 // task is what a process is told, as JSON on its standard input.
 type task struct {
+	// Credentials is how many credentials a broker has; 0: those that are simulated.
+	Credentials int
 	// Credential is the ID of the credential to ask for.
 	Credential string
 	// Broker and DoNothing are the servers.
@@ -47,6 +49,8 @@ type endpoint struct {
 	GRPC string
 	// Metrics is the URL of what the process used.
 	Metrics string
+	// Footprint is what the configuration costs. Of brokers alone.
+	Footprint footprint
 }
 
 // obey plays a role until it is done, or standard input ends. That also happens when

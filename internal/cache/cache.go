@@ -196,7 +196,9 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 }
 
 // retainer is a Store in which what nobody wants any more does not end by itself.
-type retainer interface{ Retain(keep func(key string) bool) }
+type retainer interface {
+	Retain(keep func(key string) bool)
+}
 
 // Retain drops what is known of every key but those that keep approves of, and ends
 // their renewals.

@@ -26,7 +26,7 @@ type provider struct {
 	latency  time.Duration
 	ends     bool
 	answer   func(n int) (string, error) // nil: a new token each time
-	issue    func(n int) *token.Token    // nil: as answer says
+	issue    func() *token.Token         // nil: as answer says
 }
 
 func newValue(text string) secret.Text { return secret.New(text) }
@@ -47,7 +47,7 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 	}
 	issued := &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: p.lifetime, EndsPrevious: p.ends}
 	if p.issue != nil {
-		issued = p.issue(n)
+		issued = p.issue()
 	}
 	p.mu.Unlock()
 	select {

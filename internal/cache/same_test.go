@@ -13,7 +13,7 @@ import (
 // has left, as some do; in its last second with no time at all.
 func sameUntilItsEnd(p *provider) {
 	began := time.Now()
-	p.issue = func(n int) *token.Token {
+	p.issue = func() *token.Token {
 		age := time.Since(began)
 		issued := &token.Token{
 			Value:       newValue(fmt.Sprintf("hour-%d", age/time.Hour)),

@@ -1,0 +1,172 @@
+package deploy_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// patience bounds the wait for what does happen unless something is broken.
+const patience = time.Minute
+
+// TestDeployed runs the program, built as the image is, by the files of this folder.
+func TestDeployed(t *testing.T) {
+	binary := buildImageBinary(t)
+	t.Run("version", func(t *testing.T) {
+		if got := newBroker(t, binary).run(t, []string{"version"}); !strings.HasPrefix(got, "broker 1.2.3 ") {
+			t.Errorf("the image has the version %q", got)
+		}
+	})
+	t.Run("systemd", func(t *testing.T) { unitServes(t, newBroker(t, binary)) })
+	t.Run("kubernetes", func(t *testing.T) { podServes(t, newBroker(t, binary)) })
+}
+
+// broker is the program, with a folder of the test's own in place of the root.
+type broker struct {
+	binary, root string
+	here         *strings.Replacer // leads paths there, and lets a port be any
+	mounts       int
+}
+
+func newBroker(t *testing.T, binary string) *broker {
+	t.Helper()
+	// The path of a Unix socket has 107 characters at most: t.TempDir is too long.
+	root, err := os.MkdirTemp("", "deploy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	return &broker{binary: binary, root: root, here: strings.NewReplacer(
+		"/run/", root+"/run/", "/etc/authmaterial/", root+"/etc/authmaterial/", "127.0.0.1:9464", "127.0.0.1:0",
+	)}
+}
+
+// folder makes a folder and returns its path.
+func (b *broker) folder(t *testing.T, path string) string {
+	t.Helper()
+	made := b.here.Replace(path + "/")
+	if err := os.MkdirAll(made, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// place writes files into a folder.
+func (b *broker) place(t *testing.T, folder string, files map[string]string) {
+	t.Helper()
+	made := b.folder(t, folder)
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(made, name), []byte(b.here.Replace(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mount writes files as the kubelet does: they are links by way of ..data, which is
+// changed for all of them at once.
+func (b *broker) mount(t *testing.T, folder string, files map[string]string) {
+	t.Helper()
+	made := b.folder(t, folder)
+	b.mounts++
+	generation := fmt.Sprintf("..%d", b.mounts)
+	b.place(t, folder+"/"+generation, files)
+	next, data := filepath.Join(made, "..data_tmp"), filepath.Join(made, "..data")
+	before, _ := os.Readlink(data)
+	must(t, os.Symlink(generation, next))
+	must(t, os.Rename(next, data))
+	if before != "" {
+		must(t, os.RemoveAll(filepath.Join(made, before)))
+		return
+	}
+	for name := range files {
+		must(t, os.Symlink("..data/"+name, filepath.Join(made, name)))
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start runs the program until the test ends, when it must stop at SIGTERM. It waits until
+// the socket is there.
+func (b *broker) start(t *testing.T, arguments []string) {
+	t.Helper()
+	command := b.command(context.Background(), arguments)
+	var log strings.Builder
+	command.Stderr = &log
+	must(t, command.Start())
+	t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		if err := command.Wait(); err != nil || t.Failed() {
+			t.Errorf("the broker ended: %v\n%s", err, log.String())
+		}
+	})
+	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
+}
+
+// run runs the program to its end, which must be a good one.
+func (b *broker) run(t *testing.T, arguments []string) (output string) {
+	t.Helper()
+	text, err := b.command(t.Context(), arguments).CombinedOutput()
+	if err != nil {
+		t.Fatalf("broker %q: %v\n%s", arguments, err, text)
+	}
+	return string(text)
+}
+
+// command has an empty environment, as in a container.
+func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
+	command := exec.CommandContext(ctx, b.binary)
+	for _, argument := range arguments {
+		command.Args = append(command.Args, b.here.Replace(argument))
+	}
+	command.Env, command.Dir, command.WaitDelay = []string{}, b.root, patience
+	return command
+}
+
+// wantSocket wants a socket at which the group may call, and nobody else.
+func (b *broker) wantSocket(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Lstat(b.here.Replace(path))
+	must(t, err)
+	if info.Mode() != fs.ModeSocket|0o660 {
+		t.Errorf("%s is %v, want a socket of mode 0660", path, info.Mode())
+	}
+}
+
+// awaitKey waits until the broker hands out a key for the credential pendo.
+func (b *broker) awaitKey(t *testing.T, socket, want string) {
+	t.Helper()
+	connection, err := grpc.NewClient("unix://"+b.here.Replace(socket), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	defer connection.Close() //nolint:errcheck // nothing is lost
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	watch, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx,
+		&authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"pendo"}})
+	must(t, err)
+	for {
+		event, err := watch.Recv()
+		if err != nil {
+			t.Fatalf("the broker does not hand out the key: %v", err)
+		}
+		if headers := event.GetAuthDecoration().GetHeaders(); len(headers) == 1 && headers[0].GetValue() == want {
+			return
+		}
+	}
+}

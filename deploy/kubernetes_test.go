@@ -1,0 +1,173 @@
+package deploy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// The parts of the manifests that have to fit each other, or the broker.
+// deploy/kubernetes/validate decides whether Kubernetes takes them.
+type (
+	deployment struct {
+		Spec struct{ Template struct{ Spec pod } }
+	}
+	pod struct {
+		Grace           int         `yaml:"terminationGracePeriodSeconds"`
+		Token           *bool       `yaml:"automountServiceAccountToken"`
+		SecurityContext security    `yaml:"securityContext"`
+		InitContainers  []container `yaml:"initContainers"`
+		Containers      []container
+		Volumes         []struct {
+			Name      string
+			ConfigMap struct{ Name string } `yaml:"configMap"`
+			Secret    struct {
+				DefaultMode int `yaml:"defaultMode"`
+			}
+		}
+	}
+	container struct {
+		Name          string
+		RestartPolicy string `yaml:"restartPolicy"`
+		Command, Args []string
+		Env           []struct {
+			Name, Value string
+			From        any `yaml:"valueFrom"`
+		}
+		EnvFrom         []any    `yaml:"envFrom"`
+		StartupProbe    probe    `yaml:"startupProbe"`
+		LivenessProbe   probe    `yaml:"livenessProbe"`
+		SecurityContext security `yaml:"securityContext"`
+		VolumeMounts    []struct {
+			Name      string
+			MountPath string `yaml:"mountPath"`
+			SubPath   string `yaml:"subPath"`
+			ReadOnly  bool   `yaml:"readOnly"`
+		} `yaml:"volumeMounts"`
+	}
+	probe struct {
+		Exec struct{ Command []string }
+	}
+	security struct {
+		NonRoot    bool                    `yaml:"runAsNonRoot"`
+		User       int                     `yaml:"runAsUser"`
+		Group      int                     `yaml:"fsGroup"`
+		Escalation *bool                   `yaml:"allowPrivilegeEscalation"`
+		ReadOnly   bool                    `yaml:"readOnlyRootFilesystem"`
+		Drop       struct{ Drop []string } `yaml:"capabilities"`
+		Seccomp    struct{ Type string }   `yaml:"seccompProfile"`
+	}
+)
+
+func manifests(t *testing.T) (spec pod, configuration string) {
+	t.Helper()
+	var d deployment
+	if err := yaml.Unmarshal([]byte(read(t, "kubernetes/deployment.yaml")), &d); err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Metadata struct{ Name string }
+		Data     map[string]string
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "kubernetes/configmap.yaml")), &c); err != nil {
+		t.Fatal(err)
+	}
+	spec = d.Spec.Template.Spec
+	for _, volume := range spec.Volumes {
+		if volume.Name == "config" && volume.ConfigMap.Name != c.Metadata.Name {
+			t.Errorf("the pod mounts the ConfigMap %q, but it is called %q", volume.ConfigMap.Name, c.Metadata.Name)
+		}
+	}
+	return spec, c.Data["broker.yaml"]
+}
+
+// TestPodMayLittle checks the bounds of the pod and its containers.
+func TestPodMayLittle(t *testing.T) {
+	spec, _ := manifests(t)
+	if !spec.SecurityContext.NonRoot || spec.SecurityContext.Seccomp.Type != "RuntimeDefault" || spec.Token == nil || *spec.Token {
+		t.Error("the pod may run as root, has no seccomp profile, or has a token of its service account")
+	}
+	for _, c := range append(spec.InitContainers, spec.Containers...) {
+		s := c.SecurityContext
+		if s.User == 0 || s.Escalation == nil || *s.Escalation || !s.ReadOnly || strings.Join(s.Drop.Drop, "") != "ALL" {
+			t.Errorf("the container %s may more than it must", c.Name)
+		}
+	}
+}
+
+// TestSecretsAreTheBrokers wants secrets as files, which the broker alone mounts.
+func TestSecretsAreTheBrokers(t *testing.T) {
+	spec, _ := manifests(t)
+	for _, c := range append(spec.InitContainers, spec.Containers...) {
+		for _, mount := range c.VolumeMounts {
+			if mount.Name == "secrets" && c.Name != "broker" {
+				t.Errorf("the container %s mounts the secrets", c.Name)
+			}
+			if mount.SubPath != "" {
+				t.Errorf("%s mounts %s with subPath: it would never change", c.Name, mount.MountPath)
+			}
+			if wanted := c.Name != "broker" || mount.Name != "socket"; mount.ReadOnly != wanted {
+				t.Errorf("in %s the mount of %s has readOnly %v", c.Name, mount.Name, mount.ReadOnly)
+			}
+		}
+		for _, variable := range c.Env {
+			if variable.From != nil || c.EnvFrom != nil {
+				t.Errorf("%s takes its environment from elsewhere: files can change, and variables are seen by more", c.Name)
+			}
+		}
+	}
+	for _, volume := range spec.Volumes {
+		if volume.Name == "secrets" && volume.Secret.DefaultMode != 0o440 {
+			t.Errorf("the mode of the secrets' files is %o, want 440", volume.Secret.DefaultMode)
+		}
+	}
+}
+
+// TestPodFitsTheImage compares what both name.
+func TestPodFitsTheImage(t *testing.T) {
+	spec, configuration := manifests(t)
+	broker, service := spec.InitContainers[0], spec.Containers[0]
+	if broker.RestartPolicy != "Always" || broker.Command != nil {
+		t.Error("the broker is no sidecar, or does not run the image's entry point")
+	}
+	if broker.SecurityContext.User != 65532 || spec.SecurityContext.Group != 65532 {
+		t.Error("the broker's user or group is not that of the image")
+	}
+	if time.Duration(spec.Grace)*time.Second <= stopTime {
+		t.Errorf("the pod has %d s to stop, and the broker alone takes %v", spec.Grace, stopTime)
+	}
+	if address := service.Env[0].Value; !strings.Contains(configuration, "grpc: "+address+"\n") {
+		t.Errorf("the service calls %s, where the broker does not listen", address)
+	}
+}
+
+// podServes runs what the broker's container runs, on folders that are laid out as the
+// kubelet does, and then changes a secret as the kubelet does.
+func podServes(t *testing.T, b *broker) {
+	const secrets, socket = "/run/secrets/authmaterial", "/run/authmaterial/broker.sock"
+	spec, configuration := manifests(t)
+	container := spec.InitContainers[0]
+	for _, mount := range container.VolumeMounts {
+		switch mount.Name {
+		case "config":
+			b.mount(t, mount.MountPath, map[string]string{"broker.yaml": configuration})
+		case "secrets":
+			b.mount(t, mount.MountPath, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "before"})
+		default:
+			b.folder(t, mount.MountPath)
+		}
+	}
+	b.start(t, container.Args)
+	for _, probe := range []probe{container.StartupProbe, container.LivenessProbe} {
+		if command := probe.Exec.Command; command[0] != "/broker" {
+			t.Errorf("the probe runs %s, which the image has not", command[0])
+		}
+		b.run(t, probe.Exec.Command[1:])
+	}
+	b.wantSocket(t, socket)
+	b.awaitKey(t, socket, "before")
+	b.mount(t, secrets, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "after"})
+	b.awaitKey(t, socket, "after")
+}

@@ -1,0 +1,79 @@
+package deploy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// stopTime is how long the broker takes to stop at most: 10 s of grace, and one more.
+const stopTime = 11 * time.Second
+
+const credentialsFolder = "/run/credentials/authmaterial-broker.service"
+
+// unit returns the values of the unit's settings. All of its sections have their own names.
+func unit(t *testing.T) map[string][]string {
+	t.Helper()
+	settings := map[string][]string{}
+	for line := range strings.Lines(read(t, "systemd/authmaterial-broker.service")) {
+		if key, value, found := strings.Cut(strings.TrimSpace(line), "="); found && !strings.HasPrefix(key, "#") {
+			settings[key] = append(settings[key], value)
+		}
+	}
+	return settings
+}
+
+// one returns the value of a setting that must stand once.
+func one(t *testing.T, settings map[string][]string, key string) string {
+	t.Helper()
+	if len(settings[key]) != 1 {
+		t.Fatalf("the unit has %d lines %s=, want one", len(settings[key]), key)
+	}
+	return settings[key][0]
+}
+
+// TestUnitStopsLate wants systemd to be more patient than the broker.
+func TestUnitStopsLate(t *testing.T) {
+	patient, err := time.ParseDuration(one(t, unit(t), "TimeoutStopSec"))
+	if err != nil || patient <= stopTime {
+		t.Errorf("TimeoutStopSec is %v (%v), want more than %v", patient, err, stopTime)
+	}
+}
+
+// TestUsersOfTheUnit wants the unit's user and group to be made by sysusers.conf.
+func TestUsersOfTheUnit(t *testing.T) {
+	settings, users := unit(t), read(t, "systemd/sysusers.conf")
+	for _, line := range []string{"u " + one(t, settings, "User") + " ", "g " + one(t, settings, "Group") + " "} {
+		if !strings.Contains("\n"+users, "\n"+line) {
+			t.Errorf("sysusers.conf has no line that begins with %q", line)
+		}
+	}
+}
+
+// unitServes runs what the unit runs, with the configuration that goes with it.
+func unitServes(t *testing.T, b *broker) {
+	settings, configuration := unit(t), read(t, "systemd/broker.yaml")
+	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})
+	b.folder(t, "/run/"+one(t, settings, "RuntimeDirectory"))
+	for _, credential := range settings["LoadCredential"] {
+		id, _, _ := strings.Cut(credential, ":")
+		b.place(t, credentialsFolder, map[string]string{id: "secret of " + id + "\n"})
+		if !strings.Contains(configuration, "{file: "+credentialsFolder+"/"+id+"}") {
+			t.Errorf("the configuration does not use the credential %s", id)
+		}
+	}
+	b.start(t, words(t, one(t, settings, "ExecStart")))
+	b.run(t, words(t, one(t, settings, "ExecStartPost")))
+	b.wantSocket(t, "/run/authmaterial/broker.sock")
+	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
+}
+
+// words splits a command line of the unit, and leaves the program off.
+func words(t *testing.T, line string) []string {
+	t.Helper()
+	all := strings.Fields(line)
+	if all[0] != "/usr/local/bin/broker" {
+		t.Fatalf("%s: want /usr/local/bin/broker", line)
+	}
+	return all[1:]
+}
