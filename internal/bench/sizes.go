@@ -63,13 +63,11 @@ func startBroker(credentials int, sim *simulator.Simulator, options server.Optio
 		return nil, cost, err
 	}
 	cost.StartUp = time.Since(began)
-	options.Config, loaded, first = nil, nil, nil
 	began = time.Now()
 	if err := broker.Reload(second); err != nil {
 		return nil, cost, err
 	}
 	cost.Reload = time.Since(began)
-	second = nil
 	runtime.GC()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
