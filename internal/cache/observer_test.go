@@ -118,6 +118,16 @@ func TestObserverOfRenewals(t *testing.T) {
 	})
 }
 
+func TestRenewalAtTheMarginIsNotEarly(t *testing.T) {
+	observed(t, func(w *world, seen *tally) {
+		w.provider.set(func(p *provider) { p.ends = true })
+		w.want("token-1")
+		w.pass(expiry)
+		w.wantRequests(2)
+		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
+	})
+}
+
 func TestObserverOfForcedRenewals(t *testing.T) {
 	observed(t, func(w *world, seen *tally) {
 		w.want("token-1")

@@ -96,12 +96,36 @@ func (e *exported) problems(q query) (found []string) {
 		}
 		return nil
 	})
-	for _, name := range slices.Concat(q.named, labelsOf(expression)) {
+	for _, name := range labelsOf(expression) {
 		if !known[name] {
 			found = append(found, fmt.Sprintf("no series has the label %q", name))
 		}
 	}
+	kept := keptLabels(expression)
+	for _, name := range q.named {
+		if !known[name] || kept != nil && !slices.Contains(kept, name) {
+			found = append(found, fmt.Sprintf("the result has no label %q", name))
+		}
+	}
 	return found
+}
+
+// keptLabels returns the labels that an expression leaves of those of its series; nil:
+// all. Where it has two sides, the left one counts.
+func keptLabels(expression parser.Expr) []string {
+	switch e := expression.(type) {
+	case *parser.AggregateExpr:
+		return append([]string{}, e.Grouping...)
+	case *parser.BinaryExpr:
+		return keptLabels(e.LHS)
+	case *parser.ParenExpr:
+		return keptLabels(e.Expr)
+	case *parser.Call:
+		if len(e.Args) > 0 {
+			return keptLabels(e.Args[len(e.Args)-1])
+		}
+	}
+	return nil
 }
 
 // matches says whether a series has what the matchers want. One that wants a label to

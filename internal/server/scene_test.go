@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -60,10 +61,11 @@ func inScene(t *testing.T, test func(*scene)) {
 	})
 }
 
-// parse reads the configuration with these environment variables.
-func (b *scene) parse(environment func(string) (string, bool)) *config.Config {
+// parse reads the configuration, and perhaps more of it, with these environment variables.
+func (b *scene) parse(environment func(string) (string, bool), more ...string) *config.Config {
 	b.Helper()
-	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: environment})
+	text := configuration + strings.Join(more, "")
+	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: environment})
 	if err != nil {
 		b.Fatal(err)
 	}

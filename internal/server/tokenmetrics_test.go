@@ -142,6 +142,61 @@ func TestMetricsOfAChangedSecret(t *testing.T) {
 	})
 }
 
+func TestMetricsOfAChangedSecretThatIsNotRefused(t *testing.T) {
+	inScene(t, func(b *scene) {
+		if _, err := b.get(); err != nil {
+			b.Fatal(err)
+		}
+		b.sim.SendPulse.FailTokenRequests(simulator.ServiceUnavailable(""))
+		b.reload("another-secret")
+		if _, err := b.get(); err != nil {
+			b.Fatal(err) // the former token is served
+		}
+		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
+	})
+}
+
+// TestMetricsOfTheTokenThatExpiresNext has two tokens of one kind, in both orders.
+func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
+	const another = `
+  - id: another
+    provider: sendpulse
+    auth_method: oauth2_client_credentials
+    values: {client_id: {env: ANOTHER_ID}, client_secret: {env: ANOTHER_SECRET}}
+`
+	for name, lifetimes := range map[string][2]time.Duration{
+		"first":  {10 * time.Minute, time.Hour},
+		"second": {time.Hour, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(b *scene) {
+				client := b.sim.SendPulse.AddClient(simulator.Client{})
+				err := b.server.Reload(func() (*config.Config, error) {
+					return b.parse(func(name string) (string, bool) {
+						switch name {
+						case "ANOTHER_ID":
+							return client.ID, true
+						case "ANOTHER_SECRET":
+							return client.Secret, true
+						}
+						return simulated.Environment(b.sim)(name)
+					}, another), nil
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i, id := range []string{"token-of-mail", "another"} {
+					b.sim.SendPulse.SetTokenLifetime(lifetimes[i])
+					if _, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.wantMetrics(`authmaterial_token_nearest_expiry_seconds{` + mail + `} 540`)
+			})
+		})
+	}
+}
+
 // reload takes another client secret into use, and lets what follows from that happen.
 func (b *scene) reload(secret string) {
 	b.Helper()

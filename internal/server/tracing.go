@@ -55,14 +55,13 @@ func (t *tracing) flight(flight, call context.Context) context.Context {
 	return context.WithValue(flight, starter{}, trace.SpanContextFromContext(call))
 }
 
-// tokenRequest begins the span of a token request, and returns what ends it. The span has
-// no part of the request itself.
+// tokenRequest begins the span of a token request, and returns what ends it. The context
+// is that of a flight, and has no span. The new one has no part of the request itself.
 func (t *tracing) tokenRequest(ctx context.Context, provider, authMethod string) (context.Context, func(strategies.TokenRequestEvent)) {
 	if t == nil {
 		return ctx, func(strategies.TokenRequestEvent) {}
 	}
 	options := []trace.SpanStartOption{
-		trace.WithNewRoot(),
 		trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(attribute.String("authmaterial.provider", provider), attribute.String("authmaterial.auth_method", authMethod)),
 	}
