@@ -13,9 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// A watch ends at an age between half of this and all of it, so that those which began
-// together do not come back together.
-const maxWatchAge = time.Hour
+// MaxWatchAge is the age at which a watch has ended: it ends between half of this and
+// all of it, so that those which began together do not come back together.
+const MaxWatchAge = time.Hour
 
 var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
 
@@ -26,7 +26,7 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return s.toStatus(stream.Context(), err)
 	}
-	age := maxWatchAge/2 + rand.N(maxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
+	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
 	ctx, cancel := context.WithTimeoutCause(stream.Context(), age, errTooOld)
 	defer cancel()
 	watch := s.broker.Watch(request.GetCredentialIds())

@@ -9,14 +9,21 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// connectionTimeout bounds the handshake of a connection.
-const connectionTimeout = 5 * time.Second
+const (
+	// connectionTimeout bounds the handshake of a connection.
+	connectionTimeout = 5 * time.Second
+	// connectionAge is when clients are told to connect again, give or take a tenth, so
+	// that new replicas get their share. Calls and watches on the old connection end by
+	// themselves; watches have rpc.MaxWatchAge.
+	connectionAge = 30 * time.Minute
+)
 
 // newGRPC returns a server with the broker's service, health and reflection on it.
 // From the outside in, a call passes traces, metrics, log and recovery.
@@ -26,6 +33,10 @@ func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Log
 	server := grpc.NewServer(append(traces.serverOptions(),
 		// A connection that says nothing holds Stop up for this long.
 		grpc.ConnectionTimeout(connectionTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge:      connectionAge,
+			MaxConnectionAgeGrace: rpc.MaxWatchAge,
+		}),
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,6 +225,38 @@ func TestManyWatchers(t *testing.T) {
 	}
 	giveUp() // the server waits for those that do not read, for a while
 	<-ended
+}
+
+// TestConnectionReachesItsMaximumAge has a day of calls pass in a bubble. Clients
+// connect again now and then, and no call fails.
+func TestConnectionReachesItsMaximumAge(t *testing.T) {
+	inScene(t, func(b *scene) {
+		listener := bufconn.Listen(1 << 20)
+		served := make(chan error, 1)
+		go func() { served <- b.server.ServeGRPC(listener) }()
+		var dials atomic.Int64
+		connection, err := grpc.NewClient("passthrough:///bubble",
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				dials.Add(1)
+				return listener.DialContext(ctx)
+			}),
+			grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer connection.Close() //nolint:errcheck // nothing is lost
+		client := authmaterialv1.NewBrokerServiceClient(connection)
+		const day, pause = 24 * time.Hour, 5 * time.Minute
+		for range day / pause {
+			if _, err := client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"}); err != nil {
+				b.Fatalf("a call failed: %v", err)
+			}
+			<-time.After(pause)
+		}
+		if n := dials.Load(); n < 40 || n > 60 {
+			b.Errorf("the client connected %d times in a day, want about 48", n)
+		}
+	})
 }
 
 // TestWatchReachesItsMaximumAge has an hour pass in a bubble. The server is the real
