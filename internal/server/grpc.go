@@ -23,6 +23,9 @@ const (
 	// that new replicas get their share. Calls and watches on the old connection end by
 	// themselves; watches have rpc.MaxWatchAge.
 	connectionAge = 30 * time.Minute
+	// streamWorkers is how many goroutines wait for calls, with stacks that have grown
+	// already. A call that finds none gets a goroutine of its own.
+	streamWorkers = 32
 )
 
 // newGRPC returns a server with the broker's service, health and reflection on it.
@@ -37,6 +40,7 @@ func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Log
 			MaxConnectionAge:      connectionAge,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
 		}),
+		grpc.NumStreamWorkers(streamWorkers),
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(

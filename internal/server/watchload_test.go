@@ -33,12 +33,12 @@ const (
 	// largeKey is the size of a key of which few fill the buffers of a stream, in bytes.
 	// gRPC takes a megabyte for a message of more than 32 KiB.
 	largeKey = 28 << 10
-	// fullAfter is how many changes of the large key fill them for certain: gRPC keeps
-	// 64 KiB of a stream at each end.
+	// fullAfter is how many changes of the large key fill them, unless some of these are
+	// told as one: gRPC keeps 64 KiB of a stream at each end.
 	fullAfter = 10
-	// maxGrowth is by how much a watcher that does not read may grow after that, however
-	// often what it watches changes, in bytes.
-	maxGrowth = 8 << 10
+	// maxGrowth is by how much a watcher that does not read may grow after that, in bytes:
+	// what gRPC keeps, and two states. A backlog of the changes that follow has 840 KiB.
+	maxGrowth = 2*64<<10 + 2*largeKey
 	// maxSize is how much a watcher may take in all, both ends of its stream, in bytes.
 	maxSize = 512 << 10
 )
