@@ -56,7 +56,7 @@ test: ## Run the tests, under the race detector where there is a C compiler
 	go test $$race -timeout 10m ./...
 
 .PHONY: lint
-lint: lint-proto lint-generated lint-go lint-modules lint-deploy ## Check everything that is not a test
+lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test
 
 .PHONY: lint-proto
 lint-proto: $(BUF)
@@ -83,12 +83,8 @@ lint-modules:
 
 # systemd-analyze only warns of what it does not know, so it may say nothing. The
 # threshold is ten times the exposure level that docs/deploying.md names.
-.PHONY: lint-deploy
-lint-deploy: build
-	go -C deploy/kubernetes/validate mod tidy -diff
-	go -C deploy/kubernetes/validate vet .
-	go -C deploy/kubernetes/validate build -o $(CURDIR)/.bin/validate .
-	.bin/validate deploy/kubernetes/*.yaml
+.PHONY: lint-systemd
+lint-systemd: build
 	@if ! command -v systemd-analyze >/dev/null; then \
 		echo 'NOT CHECKED: deploy/systemd. There is no systemd-analyze here.'; exit 0; \
 	fi; \
@@ -100,6 +96,15 @@ lint-deploy: build
 	systemd-analyze security --no-pager --offline=true --threshold=14 "$$unit" | tail -n 1; \
 	systemd-analyze security --no-pager --offline=true --threshold=14 "$$unit" >/dev/null; \
 	said=$$(systemd-sysusers --dry-run $(CURDIR)/deploy/systemd/sysusers.conf 2>&1) || { echo "$$said"; exit 1; }
+
+# It fetches and builds much of Kubernetes, which takes minutes on a new machine: so it
+# is no part of lint.
+.PHONY: lint-kubernetes
+lint-kubernetes: ## Check deploy/kubernetes with the API server's own validation (minutes)
+	go -C deploy/kubernetes/validate mod tidy -diff
+	go -C deploy/kubernetes/validate vet .
+	go -C deploy/kubernetes/validate build -o $(CURDIR)/.bin/validate .
+	.bin/validate deploy/kubernetes/*.yaml
 
 .PHONY: generate
 generate: $(BUF) $(PLUGINS) ## Generate gen from proto

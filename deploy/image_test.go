@@ -1,5 +1,5 @@
 // Package deploy_test checks the files of this folder against the broker that they deploy.
-// `make lint-deploy` checks them against the rules of systemd and of Kubernetes.
+// `make lint-systemd` and `make lint-kubernetes` checks them against the rules of systemd and of Kubernetes.
 package deploy_test
 
 import (

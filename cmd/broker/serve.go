@@ -104,11 +104,19 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 // untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second
 // one then ends the process as it would without the broker's doing.
 func untilSignal(ctx context.Context, logger *slog.Logger) context.Context {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, func() {
-		stop()
-		logger.Info("stopping")
-	})
+	ctx, stop := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		defer stop()
+		select {
+		case <-signals:
+			signal.Stop(signals)
+			logger.Info("stopping")
+		case <-ctx.Done():
+			signal.Stop(signals)
+		}
+	}()
 	return ctx
 }
 

@@ -64,13 +64,14 @@ func (o Options) withDefaults() Options {
 
 // Server is the broker, ready to answer.
 type Server struct {
-	logger *slog.Logger
-	broker *broker.Broker
-	tokens *cache.Cache
-	grpc   *grpc.Server
-	health *health.Server
-	http   *http.Server
-	ready  atomic.Bool
+	logger   *slog.Logger
+	broker   *broker.Broker
+	tokens   *cache.Cache
+	grpc     *grpc.Server
+	health   *health.Server
+	http     *http.Server
+	ready    atomic.Bool
+	stopping atomic.Bool
 
 	metrics *metrics
 	listen  config.Listen
@@ -129,7 +130,13 @@ func New(options Options) (*Server, error) {
 // ServeGRPC answers on the listener until Stop. It closes the listener.
 func (s *Server) ServeGRPC(listener net.Listener) error {
 	s.ready.Store(true)
-	return s.grpc.Serve(listener)
+	if s.stopping.Load() { // Stop came first, or comes just now
+		s.ready.Store(false)
+	}
+	if err := s.grpc.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
 }
 
 // ServeHTTP answers on the listener until Stop. It closes the listener.
@@ -151,6 +158,7 @@ func (s *Server) ForgetFailures(ctx context.Context) error {
 // calls that are under way finish; those that still wait for a token after 10 seconds,
 // or when ctx ends, fail with SERVER_STOPPING. Then what they depend on closes.
 func (s *Server) Stop(ctx context.Context) {
+	s.stopping.Store(true)
 	s.ready.Store(false)
 	s.health.Shutdown()
 	s.broker.Close()
