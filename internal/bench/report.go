@@ -17,9 +17,9 @@ server library, without interceptors, and with messages of the same sizes.
 
 Machine: %d cores, %s/%s, %s. TCP on the loopback interface, one connection.
 Broker, do-nothing server and load are a process each. The broker's server keeps
-goroutines for calls; the other starts one for each, as grpc-go does by default. The
-load shares the cores
-with either server alike, so its part is in both sides of a ratio.
+goroutines for calls; the other starts one for each, as grpc-go does by default.
+The load shares the cores with either server alike, so its part is in both sides of
+a ratio.
 Pairs of rounds in each setting: %d, after one to warm up; a round lasts %s.
 Each number is the median; a ratio is taken pair by pair. All takes about %s.
 `,
