@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -112,6 +113,10 @@ type Cache struct {
 	ctx  context.Context //nolint:containedctx // flights outlive the calls that start them, and end with the Cache
 	stop context.CancelFunc
 
+	// epoch grows whenever news of the Store may have been missed. A token that was seen
+	// in an earlier one is looked up before it is served again.
+	epoch atomic.Uint64
+
 	closing sync.Mutex
 	closed  bool
 	flights sync.WaitGroup // grows while closing is held and closed is false
@@ -120,7 +125,9 @@ type Cache struct {
 // New returns an empty Cache.
 func New(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
+	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
+	c.follow()
+	return c
 }
 
 // Close ends the flights and renewals that are under way, and waits for their end.
@@ -131,10 +138,7 @@ func (c *Cache) Close() {
 	c.closing.Unlock()
 	c.stop()
 	c.flights.Wait()
-	c.entries.Range(func(_, value any) bool {
-		value.(*entry).drop()
-		return true
-	})
+	c.eachEntry((*entry).drop)
 }
 
 // takeOff counts a flight that begins, until land is called. It says false when the
@@ -163,7 +167,7 @@ func (c *Cache) entry(source Source) *entry {
 // makes no trip anywhere.
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	e := c.entry(source)
-	if h := e.held.Load(); h != nil && c.options.Clock.Now().Before(h.expireTime) {
+	if h := e.held.Load(); h != nil && h.epoch.Load() == c.epoch.Load() && c.options.Clock.Now().Before(h.expireTime) {
 		e.observer.Answered(FromMemory)
 		return e.serve(h), true
 	}
@@ -195,11 +199,6 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// retainer is a Store in which what nobody wants any more does not end by itself.
-type retainer interface {
-	Retain(keep func(key string) bool)
-}
-
 // Retain drops what is known of every key but those that keep approves of, and ends
 // their renewals.
 func (c *Cache) Retain(keep func(key string) bool) {
@@ -225,7 +224,16 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 	if t, ok := c.Warm(source); ok {
 		return t, nil
 	}
-	return c.entry(source).wait(ctx)
+	e := c.entry(source)
+	if e.outOfDate() {
+		if err := e.lookUp(ctx); err != nil {
+			return nil, err
+		}
+		if t, ok := c.Warm(source); ok {
+			return t, nil
+		}
+	}
+	return e.wait(ctx)
 }
 
 // Replace returns a token that the provider has not rejected. The function rejected
@@ -262,9 +270,6 @@ func not(rejected func(*token.Token) bool) func(*token.Token) bool {
 // ForgetFailures lets every key be tried again at once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
 	err := c.options.Store.ForgetFailures(ctx)
-	c.entries.Range(func(_, value any) bool {
-		value.(*entry).forgetFailure()
-		return true
-	})
+	c.eachEntry((*entry).forgetFailure)
 	return err
 }

@@ -84,9 +84,9 @@ func (s *countingStore) Load(ctx context.Context, key string) (cache.Record, err
 	return s.Store.Load(ctx, key)
 }
 
-func (s *countingStore) Lock(ctx context.Context, key string) (cache.Lease, error) {
+func (s *countingStore) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	s.trips.Add(1)
-	return s.Store.Lock(ctx, key)
+	return s.Store.Lock(ctx, key, enough)
 }
 
 func TestWarmCallAsksNoStore(t *testing.T) {

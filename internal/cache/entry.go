@@ -22,6 +22,7 @@ type entry struct {
 	source   Source
 	observer Observer
 	flights  singleflight.Group
+	lookUps  singleflight.Group
 
 	held    atomic.Pointer[heldToken]
 	failure atomic.Pointer[Failure]
@@ -37,6 +38,8 @@ type entry struct {
 type heldToken struct {
 	token      *token.Token
 	expireTime time.Time
+	// epoch is that of the Cache when the token was last seen in the Store.
+	epoch atomic.Uint64
 	// served says that somebody got the token. One that nobody wants is not renewed.
 	served atomic.Bool
 	// due says that the token is to be renewed at its next use.
@@ -54,20 +57,6 @@ func (e *entry) adopt(t *token.Token) *token.Token {
 	return t
 }
 
-// adoptLoaded makes t the token at hand unless before is that no more: what was read
-// without a lease may have been overtaken since.
-func (e *entry) adoptLoaded(t *token.Token, before *heldToken) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.held.Load() != before || before != nil && before.token.Value.Equal(t.Value) {
-		return
-	}
-	if slices.ContainsFunc(e.rejected, func(rejected func(*token.Token) bool) bool { return rejected(t) }) {
-		return
-	}
-	e.replaceHeld(t)
-}
-
 // reject notes what a caller was told to use no more. It is not to come back.
 func (e *entry) reject(rejected func(*token.Token) bool) {
 	e.mu.Lock()
@@ -80,6 +69,11 @@ func (e *entry) reject(rejected func(*token.Token) bool) {
 func (e *entry) isRejected(t *token.Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.hasRejected(t)
+}
+
+// hasRejected is isRejected for a caller that holds e.mu.
+func (e *entry) hasRejected(t *token.Token) bool {
 	return slices.ContainsFunc(e.rejected, func(rejected func(*token.Token) bool) bool { return rejected(t) })
 }
 
@@ -95,6 +89,7 @@ func (e *entry) lastToken() *token.Token {
 func (e *entry) replaceHeld(t *token.Token) {
 	e.failure.Store(nil)
 	h := &heldToken{token: t, expireTime: t.ExpireTime()}
+	h.epoch.Store(e.cache.epoch.Load())
 	e.held.Store(h)
 	e.stopTimer()
 	e.schedule(h, t.RenewTime(e.cache.options.Random()))
@@ -194,17 +189,4 @@ func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// current returns the fleet's current token, fetching one where there is none.
-func (e *entry) current(ctx context.Context) (*token.Token, error) {
-	before := e.held.Load()
-	record, err := e.cache.options.Store.Load(ctx, e.key)
-	if err == nil && record.Token != nil {
-		e.adoptLoaded(record.Token, before)
-	}
-	if h := e.valid(); h != nil {
-		return e.serve(h), nil
-	}
-	return e.wait(ctx)
 }

@@ -70,20 +70,31 @@ var (
 func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 	ctx, cancel := context.WithTimeout(e.cache.options.Begin(e.cache.ctx, call), flightTimeout)
 	defer cancel()
-	lease, err := e.cache.options.Store.Lock(ctx, e.key)
-	if err != nil {
+	for {
+		t, err := e.lockAndRequest(ctx, f)
+		if !errors.Is(err, ErrLeaseLost) {
+			return t, err
+		}
+	}
+}
+
+// lockAndRequest is one turn of attempt.
+func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, error) {
+	usable := func(t *token.Token) bool { return t != nil && f.accept(t) && !e.isRejected(t) && !e.isOlder(t) }
+	now := e.cache.options.Clock.Now
+	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
+		return usable(record.Token) || record.Failure.holds(now())
+	})
+	switch {
+	case err != nil:
 		return nil, e.explain(err)
+	case lease == nil && usable(record.Token):
+		return e.adopt(record.Token), nil
+	case lease == nil:
+		e.failure.Store(record.Failure)
+		return nil, record.Failure.err(now())
 	}
 	defer lease.Release()
-	now := e.cache.options.Clock.Now()
-	record := lease.Record()
-	if record.Token != nil && f.accept(record.Token) && !e.isRejected(record.Token) {
-		return e.adopt(record.Token), nil
-	}
-	if record.Failure.holds(now) {
-		e.failure.Store(record.Failure)
-		return nil, record.Failure.err(now)
-	}
 	if f.forced {
 		wait, err := lease.ForcedWait(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
 		if err != nil {
@@ -93,42 +104,46 @@ func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 			return nil, fault.New(fault.RateLimited, "too many forced renewals of this credential").WithRetryDelay(wait)
 		}
 	}
-	return e.request(ctx, lease, f)
+	return e.request(ctx, f, record, lease)
 }
 
 // request makes the token request and stores what comes of it.
-func (e *entry) request(ctx context.Context, lease Lease, f flight) (*token.Token, error) {
+func (e *entry) request(ctx context.Context, f flight, record Record, lease Lease) (*token.Token, error) {
+	failed := func(err error, latest time.Time) error { return e.fail(ctx, record.Failure, lease, err, latest) }
 	fresh, err := e.source.RequestToken(ctx)
 	if err != nil {
-		return nil, e.fail(ctx, lease, err, time.Time{})
+		return nil, failed(err, time.Time{})
 	}
-	for _, known := range []*token.Token{lease.Record().Token, e.lastToken()} {
+	for _, known := range []*token.Token{record.Token, e.lastToken()} {
 		if known != nil && !fresh.Succeeds(known) {
 			// When that one has ended the provider has to issue another.
-			return nil, e.fail(ctx, lease, errSameToken, known.End())
+			return nil, failed(errSameToken, known.End())
 		}
 	}
 	if e.isRejected(fresh) {
-		return nil, e.fail(ctx, lease, errSameToken, time.Time{})
+		return nil, failed(errSameToken, time.Time{})
 	}
 	standing, err := lease.Commit(ctx, fresh, f.forced)
 	if err != nil {
 		return nil, e.explain(err)
 	}
 	if standing == nil || (f.forced || !standing.Value.Equal(fresh.Value)) && !f.accept(standing) {
-		return nil, e.fail(ctx, lease, errSameToken, time.Time{})
+		return nil, failed(errSameToken, time.Time{})
 	}
 	return e.adopt(standing), nil
 }
 
 // fail remembers a failed request, and returns what callers are told. The next request
 // may be made at the latest at the time latest, if that is not zero and not past.
-func (e *entry) fail(ctx context.Context, lease Lease, err error, latest time.Time) error {
+func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err error, latest time.Time) error {
 	if e.cache.ctx.Err() != nil {
 		return e.explain(err)
 	}
+	if previous == nil {
+		previous = e.failure.Load() // a Store that lost its memory does not shorten the wait
+	}
 	now := e.cache.options.Clock.Now()
-	failure := nextFailure(lease.Record().Failure, fault.From(err), now, e.cache.options.Random())
+	failure := nextFailure(previous, fault.From(err), now, e.cache.options.Random())
 	if latest.After(now) && latest.Before(failure.Until) {
 		failure.Until = latest
 	}

@@ -57,14 +57,22 @@ func (m *Memory) Load(_ context.Context, key string) (Record, error) {
 }
 
 // Lock waits for the key's turn.
-func (m *Memory) Lock(ctx context.Context, key string) (Lease, error) {
+func (m *Memory) Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error) {
 	cell := m.cell(key)
+	if record := cell.load(m.clock.Now()); enough(record) {
+		return record, nil, nil
+	}
 	select {
 	case cell.lock <- struct{}{}:
-		return &memoryLease{clock: m.clock, cell: cell, record: cell.load(m.clock.Now())}, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return Record{}, nil, ctx.Err()
 	}
+	lease := &memoryLease{clock: m.clock, cell: cell, seen: cell.load(m.clock.Now())}
+	if enough(lease.seen) {
+		lease.Release()
+		return lease.seen, nil, nil
+	}
+	return lease.seen, lease, nil
 }
 
 // ForgetFailures removes the failure of every key. It does not fail.
@@ -114,15 +122,13 @@ func (c *memoryCell) update(change func(*memoryCell)) {
 
 // memoryLease holds a cell's lock.
 type memoryLease struct {
-	clock  clockwork.Clock
-	cell   *memoryCell
-	record Record
+	clock clockwork.Clock
+	cell  *memoryCell
+	seen  Record // as it was when the lease began
 }
 
-func (l *memoryLease) Record() Record { return l.record }
-
 func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
-	seen := l.record.Token
+	seen := l.seen.Token
 	standing := fresh
 	l.cell.update(func(cell *memoryCell) {
 		if rejected && seen != nil {

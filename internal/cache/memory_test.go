@@ -22,7 +22,7 @@ func TestMemoryDropsWhatHasEnded(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	store := cache.NewMemory(clock)
 	for _, key := range []string{"wanted", "not wanted"} {
-		lease, err := store.Lock(t.Context(), key)
+		_, lease, err := store.Lock(t.Context(), key, func(cache.Record) bool { return false })
 		if err != nil {
 			t.Fatal(err)
 		}

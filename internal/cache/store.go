@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/authmaterial/broker/internal/token"
@@ -15,9 +16,10 @@ import (
 type Store interface {
 	// Load returns what is known of key.
 	Load(ctx context.Context, key string) (Record, error)
-	// Lock waits until the caller alone may make token requests for key. It fails when
-	// ctx ends first.
-	Lock(ctx context.Context, key string) (Lease, error)
+	// Lock waits until the caller alone may make token requests for key, or until what
+	// is known of key is enough, whichever comes first. In the second case there is no
+	// Lease. It fails when ctx ends before.
+	Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error)
 	// ForgetFailures removes the failure of every key.
 	ForgetFailures(ctx context.Context) error
 }
@@ -30,14 +32,19 @@ type Record struct {
 	Failure *Failure
 }
 
-// Lease is the right to make token requests for one key, until Release.
+// ErrLeaseLost says that a Lease ended before its Release: another replica may be
+// making a token request.
+var ErrLeaseLost = errors.New("the lease ended while the token request was made")
+
+// Lease is the right to make token requests for one key, until Release. It may end
+// before that where its Store is on a network.
 type Lease interface {
-	// Record is what was known when the lease began.
-	Record() Record
 	// Commit makes fresh the current token, and returns the one that stands: fresh, or
 	// another where fresh comes too late or was rejected before; nil when there is none
-	// to stand. With rejected, the token of Record is not stored again (the last 8 such
-	// tokens at least are remembered), and fresh does not stand if it is that same one.
+	// to stand. With rejected, the token of the Lease's Record is not stored again (the
+	// last 8 such tokens at least are remembered), and fresh does not stand if it is
+	// that same one. It fails with ErrLeaseLost when fresh comes too late and nothing
+	// took its place yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores what came of a request that brought no token. It leaves the current
 	// token as it is.
@@ -48,4 +55,26 @@ type Lease interface {
 	ForcedWait(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error)
 	// Release ends the lease. It is called once, and does not wait for the network.
 	Release()
+}
+
+// follower is a Store that others change too.
+type follower interface {
+	// Follow tells news of what others change, until ctx ends.
+	Follow(ctx context.Context, news News)
+}
+
+// News is what a Cache wants to hear of a Store that others change too. Its functions
+// do not wait.
+type News struct {
+	// Changed says that there is another token of this key.
+	Changed func(key string)
+	// Forgotten says that the failures of all keys were removed.
+	Forgotten func()
+	// Missed says that some news may have been missed.
+	Missed func()
+}
+
+// retainer is a Store in which what nobody wants any more does not end by itself.
+type retainer interface {
+	Retain(keep func(key string) bool)
 }

@@ -32,6 +32,7 @@ func TestStore(t *testing.T, open func(*testing.T) Harness) {
 		"keeps a token until it ends":              keepsToken,
 		"leases a key to one at a time":            leasesKey,
 		"leases keys independently":                leasesIndependently,
+		"leases nothing where enough is known":     enoughWithoutLease,
 		"shows a lease what was committed":         showsLease,
 		"keeps a failure beside the token":         keepsFailure,
 		"forgets failures when told to":            forgetsFailures,
@@ -67,19 +68,23 @@ func keepsToken(t *testing.T, h Harness) {
 }
 
 func leasesKey(t *testing.T, h Harness) {
-	first := h.lock(t, key)
+	_, first := h.lock(t, key)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.Store.Lock(ended, key); !errors.Is(err, context.Canceled) {
+	if _, _, err := h.Store.Lock(ended, key, never); !errors.Is(err, context.Canceled) {
 		t.Fatalf("a second Lock whose context has ended: %v, want context.Canceled", err)
 	}
-	second := make(chan cache.Lease)
+	type locked struct {
+		cache.Record
+		cache.Lease
+	}
+	second := make(chan locked, 1)
 	go func() {
-		lease, err := h.Store.Lock(t.Context(), key)
+		record, lease, err := h.Store.Lock(t.Context(), key, never)
 		if err != nil {
 			t.Errorf("the second Lock: %v", err)
 		}
-		second <- lease
+		second <- locked{record, lease}
 	}()
 	if _, err := first.Commit(t.Context(), h.newToken("first"), false); err != nil {
 		t.Fatal(err)
@@ -90,27 +95,62 @@ func leasesKey(t *testing.T, h Harness) {
 	default:
 	}
 	first.Release()
-	lease := <-second
-	defer lease.Release()
-	if got := lease.Record().Token; got == nil || got.Value.Reveal() != "first" {
+	got := <-second
+	defer got.Release()
+	if got.Token == nil || got.Token.Value.Reveal() != "first" {
 		t.Errorf("the second lease does not show what the first committed")
 	}
 }
 
+func enoughWithoutLease(t *testing.T, h Harness) {
+	hasToken := func(record cache.Record) bool { return record.Token != nil }
+	record, lease, err := h.Store.Lock(t.Context(), key, hasToken)
+	if err != nil || lease == nil {
+		t.Fatalf("Lock of a key without a token: %v, %v", lease, err)
+	}
+	if record.Token != nil {
+		t.Error("a key without a token shows one")
+	}
+	waiting := make(chan cache.Record, 1)
+	go func() {
+		record, lease, err := h.Store.Lock(t.Context(), key, hasToken)
+		if err != nil || lease != nil {
+			t.Errorf("Lock that waits for a token: %v, %v; want no lease", lease, err)
+		}
+		waiting <- record
+	}()
+	if _, err := lease.Commit(t.Context(), h.newToken("first"), false); err != nil {
+		t.Fatal(err)
+	}
+	lease.Release()
+	if record := <-waiting; record.Token == nil || record.Token.Value.Reveal() != "first" {
+		t.Error("the one that waited does not get the token")
+	}
+	_, held := h.lock(t, key)
+	defer held.Release()
+	record, lease, err = h.Store.Lock(t.Context(), key, hasToken)
+	if err != nil || lease != nil || record.Token == nil {
+		t.Errorf("Lock of a leased key with a token: %v, %v; want the token without a lease", lease, err)
+	}
+}
+
 func leasesIndependently(t *testing.T, h Harness) {
-	h.lock(t, "one")
-	h.lock(t, "two") // would wait for ever
+	_, one := h.lock(t, "one")
+	defer one.Release()
+	_, two := h.lock(t, "two") // would wait for ever
+	defer two.Release()
 }
 
 func showsLease(t *testing.T, h Harness) {
-	lease := h.lock(t, key)
-	if lease.Record().Token != nil {
+	record, lease := h.lock(t, key)
+	if record.Token != nil {
 		t.Error("a lease on a key without a token shows one")
 	}
 	lease.Release()
 	h.commit(t, h.newToken("first"), false, "first")
-	lease = h.lock(t, key)
-	if got := lease.Record().Token; got == nil || got.Value.Reveal() != "first" {
+	record, lease = h.lock(t, key)
+	defer lease.Release()
+	if record.Token == nil || record.Token.Value.Reveal() != "first" {
 		t.Error("the lease does not show the token")
 	}
 }
@@ -166,7 +206,7 @@ func refusesRejectedLater(t *testing.T, h Harness) {
 func limitsForced(t *testing.T, h Harness) {
 	wantWait := func(want time.Duration) {
 		t.Helper()
-		lease := h.lock(t, key)
+		_, lease := h.lock(t, key)
 		defer lease.Release()
 		wait, err := lease.ForcedWait(t.Context(), 2, 10*time.Second)
 		if err != nil {
@@ -194,13 +234,16 @@ func (h Harness) newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
 }
 
-func (h Harness) lock(t *testing.T, key string) cache.Lease {
+// never is for locking whatever is known.
+func never(cache.Record) bool { return false }
+
+func (h Harness) lock(t *testing.T, key string) (cache.Record, cache.Lease) {
 	t.Helper()
-	lease, err := h.Store.Lock(t.Context(), key)
+	record, lease, err := h.Store.Lock(t.Context(), key, never)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lease
+	return record, lease
 }
 
 func (h Harness) load(t *testing.T) cache.Record {
@@ -215,7 +258,7 @@ func (h Harness) load(t *testing.T) cache.Record {
 // commit stores a token under a lease and checks which one stands.
 func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
-	lease := h.lock(t, key)
+	_, lease := h.lock(t, key)
 	defer lease.Release()
 	standing, err := lease.Commit(t.Context(), fresh, rejected)
 	if err != nil {
@@ -228,7 +271,7 @@ func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want st
 
 func (h Harness) fail(t *testing.T, failure cache.Failure) {
 	t.Helper()
-	lease := h.lock(t, key)
+	_, lease := h.lock(t, key)
 	defer lease.Release()
 	if err := lease.Fail(t.Context(), &failure); err != nil {
 		t.Fatal(err)
