@@ -1,0 +1,26 @@
+package redistest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// Find returns the path of redis-server or valkey-server: what the environment variable
+// REDIS_SERVER names when it is set, else what is on PATH. The error says what to type.
+func Find() (string, error) {
+	if named := os.Getenv("REDIS_SERVER"); named != "" {
+		path, err := exec.LookPath(named)
+		if err != nil {
+			return "", fmt.Errorf("what REDIS_SERVER names cannot be run: %w", err)
+		}
+		return path, nil
+	}
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("neither redis-server nor valkey-server is on PATH, and REDIS_SERVER is not set:\n\tapt-get install redis-server")
+}
