@@ -129,6 +129,7 @@ FUZZ := \
 	config:FuzzParse \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
+	fleetkeys:FuzzOpen \
 	strategies:FuzzTokenAnswer \
 	strictyaml:FuzzParse
 
