@@ -31,11 +31,25 @@ type Watch struct {
 // slot is what a Watch has of one ID. The Watch's mu guards it.
 type slot struct {
 	id      string
-	dirty   bool  // the state may have changed
-	waiting bool  // somebody waits for a token
-	failure error // what that came to, not told yet; nil: nothing
-	told    *told // nil: nothing yet
+	dirty   bool     // the state may have changed
+	waiting *account // for a token of which somebody waits; nil: of none
+	arrived *arrival // what the last wait came to, not looked at yet; nil: nothing
+	told    *told    // nil: nothing yet
 	recheck clockwork.Timer
+}
+
+// arrival is what waiting for a token of an account came to.
+type arrival struct {
+	account    *account
+	at         time.Time
+	decoration *Decoration
+	err        error
+}
+
+// tells says whether the arrival is the state of an account. It is for a moment: while
+// requests fail, a token that arrives can be one that is about to end.
+func (v *arrival) tells(a *account, now time.Time) bool {
+	return v != nil && v.account == a && now.Sub(v.at) < leastRecheck
 }
 
 // told is what a state was, as far as readers can tell.
@@ -80,13 +94,15 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		if w.broker.ctx.Err() != nil {
 			return Result{}, fault.New(fault.ServerStopping, "the broker is stopping")
 		}
+		if ctx.Err() != nil {
+			return Result{}, ctx.Err()
+		}
 		if result, ok := w.news(ctx); ok {
 			return result, nil
 		}
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
-			return Result{}, ctx.Err()
 		case <-w.broker.ctx.Done():
 		}
 	}
@@ -97,7 +113,7 @@ func (w *Watch) news(ctx context.Context) (Result, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.slots {
-		if !s.dirty && s.failure == nil {
+		if !s.dirty {
 			continue
 		}
 		result, ready := w.look(ctx, s)
@@ -115,41 +131,45 @@ func (w *Watch) news(ctx context.Context) (Result, bool) {
 
 // look returns the state of an ID, or has somebody wait for it.
 func (w *Watch) look(ctx context.Context, s *slot) (Result, bool) {
-	result := Result{CredentialID: s.id, Err: s.failure}
-	s.dirty, s.failure = false, nil
-	if result.Err == nil {
-		a, err := w.broker.current.Load().find(s.id)
-		if err != nil {
-			result.Err = err
-		} else {
-			var ready bool
-			if ready, result.Decoration, result.Err = w.broker.ready(a); !ready {
-				w.await(ctx, s, a)
-				return Result{}, false
-			}
+	result, arrived := Result{CredentialID: s.id}, s.arrived
+	s.dirty, s.arrived = false, nil
+	a, err := w.broker.current.Load().find(s.id)
+	if err != nil {
+		result.Err = err
+	} else {
+		var ready bool
+		ready, result.Decoration, result.Err = w.broker.ready(a)
+		switch {
+		case ready:
+		case arrived.tells(a, w.broker.clock.Now()):
+			result.Decoration, result.Err = arrived.decoration, arrived.err
+		default:
+			w.await(ctx, s, a)
+			return Result{}, false
 		}
 	}
 	w.scheduleRecheck(s, result)
 	return result, true
 }
 
-// await waits for a token in the background. A token has the ID looked at again; an
-// error is kept for the reader, unless the account was replaced meanwhile.
+// await waits for a token in the background, and then has the ID looked at again.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) {
-	if s.waiting {
+	if s.waiting == a {
 		return
 	}
-	s.waiting = true
+	s.waiting = a
 	go func() {
-		_, err := w.obtain(ctx, a)
+		decoration, err := w.obtain(ctx, a)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		s.waiting = false
-		if err != nil && w.broker.serves(a) {
-			s.failure = err
-		} else {
-			s.dirty = true
+		if s.waiting != a {
+			return // the account was replaced meanwhile
 		}
+		s.waiting = nil
+		if ctx.Err() == nil {
+			s.arrived = &arrival{account: a, at: w.broker.clock.Now(), decoration: decoration, err: err}
+		}
+		s.dirty = true
 		w.ring()
 	}()
 }
@@ -167,11 +187,14 @@ func (w *Watch) scheduleRecheck(s *slot, result Result) {
 	var wait time.Duration
 	clock := w.broker.clock
 	if result.Err == nil {
+		if result.Decoration.ExpireTime.IsZero() {
+			return // only a reload can change that
+		}
 		wait = result.Decoration.RefreshTime.Sub(clock.Now())
 	} else {
 		known := fault.From(result.Err)
 		if known.Reason == fault.CredentialNotFound || known.Reason == fault.InvalidRequest {
-			return // only a reload can change that
+			return // likewise
 		}
 		wait = known.RetryDelay
 	}
