@@ -38,6 +38,7 @@ type Server struct {
 	command func(port int) *exec.Cmd
 	ready   string // in the log's line that ends the start
 	process *process
+	stopped bool
 
 	client *redis.Client
 	tls    *tls.Config
@@ -57,7 +58,7 @@ func Start(t testing.TB, args ...string) *Server {
 // newServer returns a server that does not run yet. With TLS it speaks nothing else.
 func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	t.Helper()
-	path, dir := find(t), t.TempDir()
+	path, dir := executable(t), t.TempDir()
 	return &Server{
 		t: t,
 		command: func(port int) *exec.Cmd {
@@ -76,8 +77,8 @@ func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	}
 }
 
-// find ends the test where there is no server to run.
-func find(t testing.TB) string {
+// executable is Find, and ends the test where there is no server.
+func executable(t testing.TB) string {
 	t.Helper()
 	path, err := Find()
 	if err != nil {
@@ -119,7 +120,7 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	s.process = p
+	s.process, s.stopped = p, false
 	select {
 	case <-p.output.ready:
 		return nil
@@ -159,6 +160,7 @@ func (s *Server) Kill() {
 func (s *Server) Stop() {
 	s.t.Helper()
 	s.signal(syscall.SIGSTOP)
+	s.stopped = true
 	if err := awaitStopped(s.process.command.Process.Pid); err != nil {
 		s.t.Fatalf("waiting for the server to stop: %v", err)
 	}
@@ -168,6 +170,7 @@ func (s *Server) Stop() {
 func (s *Server) Continue() {
 	s.t.Helper()
 	s.signal(syscall.SIGCONT)
+	s.stopped = false
 }
 
 func (s *Server) signal(signal syscall.Signal) {

@@ -1,0 +1,147 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// MasterName is the name of the master to its Sentinels.
+const MasterName = "redistest"
+
+// Sentinel is a master with two replicas, and the three Sentinels that watch them. It is
+// not safe for concurrent use.
+type Sentinel struct {
+	t         testing.TB
+	servers   []*Server
+	sentinels []*Server
+}
+
+// StartSentinel starts all six processes. It returns when each Sentinel knows the others
+// and both replicas. A master that is gone is replaced in some seconds.
+func StartSentinel(t testing.TB) *Sentinel {
+	t.Helper()
+	master := Start(t)
+	s := &Sentinel{t: t, servers: []*Server{master}}
+	for range 2 {
+		s.servers = append(s.servers, Start(t, "--replicaof", "127.0.0.1", strconv.Itoa(master.port)))
+	}
+	// A Sentinel asks for the replicas when it starts, and then every 10 s.
+	await(t, func() error { return master.hasReplicas(2) })
+	for range 3 {
+		s.sentinels = append(s.sentinels, startSentinel(t, master.port))
+	}
+	for _, sentinel := range s.sentinels {
+		await(t, sentinel.knowsAll)
+	}
+	return s
+}
+
+// startSentinel starts one Sentinel, which has its configuration in a file.
+func startSentinel(t testing.TB, master int) *Server {
+	t.Helper()
+	path, file := executable(t), filepath.Join(t.TempDir(), "sentinel.conf")
+	config := fmt.Sprintf(`sentinel monitor %[1]s 127.0.0.1 %[2]d 2
+sentinel down-after-milliseconds %[1]s 500
+sentinel failover-timeout %[1]s 2000
+`, MasterName, master)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{
+		t: t,
+		command: func(port int) *exec.Cmd {
+			return exec.CommandContext(context.Background(), path, file, "--sentinel",
+				"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", filepath.Dir(file),
+				"--user", admin, "on", "nopass", "~*", "&*", "+@all")
+		},
+		ready: "+monitor master",
+	}
+	s.start()
+	// A Sentinel connects to a server again once in a ping period, which is 1 s: longer
+	// than the time after which it takes the server for lost. It tells the others what
+	// it knows once in a publish period, which is 2 s, and asks a server for its role
+	// once in an info period, which is 10 s.
+	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 100, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
+	if err := s.client.Do(t.Context(), periods...).Err(); err != nil {
+		t.Fatalf("Sentinels of redistest need Redis 7.0 or later: %v", err)
+	}
+	return s
+}
+
+// Addrs returns the addresses of the Sentinels.
+func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
+
+// AwaitMaster waits until all Sentinels that run name the same master, and it takes
+// writes. It returns that master.
+func (s *Sentinel) AwaitMaster() *Server {
+	s.t.Helper()
+	var master *Server
+	await(s.t, func() (err error) {
+		master, err = s.master()
+		return err
+	})
+	return master
+}
+
+// AwaitReplicas waits until the master has two replicas that have all that it has. A
+// killed server that was restarted is one within seconds.
+func (s *Sentinel) AwaitReplicas() {
+	s.t.Helper()
+	await(s.t, func() error {
+		master, err := s.master()
+		if err != nil {
+			return err
+		}
+		return master.hasReplicas(2)
+	})
+}
+
+// KillMaster awaits a master, kills it, and returns it.
+func (s *Sentinel) KillMaster() *Server {
+	s.t.Helper()
+	master := s.AwaitMaster()
+	master.Kill()
+	return master
+}
+
+// master returns what AwaitMaster waits for.
+func (s *Sentinel) master() (*Server, error) {
+	var named string
+	for _, sentinel := range running(s.sentinels) {
+		answer, err := sentinel.client.Do(s.t.Context(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName).StringSlice()
+		if err != nil {
+			return nil, err
+		}
+		address := strings.Join(answer, ":")
+		if named != "" && named != address {
+			return nil, fmt.Errorf("the Sentinels name two masters, %s and %s", named, address)
+		}
+		named = address
+	}
+	master, err := find(s.servers, named)
+	if err != nil {
+		return nil, err
+	}
+	return master, master.takesWrite("probe")
+}
+
+// knowsAll returns an error until a Sentinel knows two others and two replicas.
+func (s *Server) knowsAll() error {
+	master := redis.NewMapStringStringCmd(s.t.Context(), "SENTINEL", "MASTER", MasterName)
+	if err := s.client.Process(s.t.Context(), master); err != nil {
+		return err
+	}
+	sentinels, replicas := master.Val()["num-other-sentinels"], master.Val()["num-slaves"]
+	if sentinels != "2" || replicas != "2" {
+		return fmt.Errorf("the Sentinel at %s knows %s others and %s replicas", s.Addr(), sentinels, replicas)
+	}
+	return nil
+}
