@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -32,7 +33,7 @@ type Tokens interface {
 	Retain(keep func(key string) bool)
 }
 
-// VersionKeySize is the size of Options.VersionKey, in bytes.
+// VersionKeySize is the size of each of Options.VersionKeys, in bytes.
 const VersionKeySize = 32
 
 // Options configure a Broker. All are required.
@@ -41,9 +42,10 @@ type Options struct {
 	Tokens Tokens
 	// TokenClient makes token requests.
 	TokenClient *strategies.TokenClient
-	// VersionKey is the key of the HMAC that makes versions: VersionKeySize random
-	// bytes, the same in every replica that is to give the same versions.
-	VersionKey []byte
+	// VersionKeys are keys of the HMAC that makes versions: VersionKeySize random bytes
+	// each, at least one. Replicas with the same first key give the same versions; those
+	// that were made with another key are understood when they are reported.
+	VersionKeys [][]byte
 	// Clock is the time.
 	Clock clockwork.Clock
 	// Logger gets what an operator has to know of changed secrets.
@@ -52,15 +54,15 @@ type Options struct {
 
 // Broker answers for credentials. It is safe for concurrent use. Close ends it.
 type Broker struct {
-	tokens     Tokens
-	client     *strategies.TokenClient
-	versionKey []byte
-	clock      clockwork.Clock
-	logger     *slog.Logger
-	current    atomic.Pointer[snapshot]
-	using      sync.Mutex    // held while current changes, and guards retry
-	retry      chan struct{} // closed to end the waits of handovers
-	watches    watches
+	tokens      Tokens
+	client      *strategies.TokenClient
+	versionKeys [][]byte
+	clock       clockwork.Clock
+	logger      *slog.Logger
+	current     atomic.Pointer[snapshot]
+	using       sync.Mutex    // held while current changes, and guards retry
+	retry       chan struct{} // closed to end the waits of handovers
+	watches     watches
 
 	// ctx ends with Close, and with it what goes on in the background.
 	ctx  context.Context //nolint:containedctx // it outlives the calls that start something
@@ -70,16 +72,21 @@ type Broker struct {
 
 // New returns a Broker for these credentials.
 func New(set *credentials.Set, options Options) (*Broker, error) {
-	if len(options.VersionKey) != VersionKeySize {
-		return nil, fmt.Errorf("the version key has %d bytes, and must have %d", len(options.VersionKey), VersionKeySize)
+	if len(options.VersionKeys) == 0 {
+		return nil, errors.New("there is no version key")
+	}
+	for _, key := range options.VersionKeys {
+		if len(key) != VersionKeySize {
+			return nil, fmt.Errorf("a version key has %d bytes, and must have %d", len(key), VersionKeySize)
+		}
 	}
 	b := &Broker{
-		tokens:     options.Tokens,
-		client:     options.TokenClient,
-		versionKey: options.VersionKey,
-		clock:      options.Clock,
-		logger:     options.Logger,
-		retry:      make(chan struct{}),
+		tokens:      options.Tokens,
+		client:      options.TokenClient,
+		versionKeys: options.VersionKeys,
+		clock:       options.Clock,
+		logger:      options.Logger,
+		retry:       make(chan struct{}),
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b, b.Use(set)

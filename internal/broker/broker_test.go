@@ -52,7 +52,7 @@ func newHanging(t *testing.T) *broker.Broker {
 	b, err := broker.New(credentials.NewSet(slow), broker.Options{
 		Tokens:      hanging{},
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{}),
-		VersionKey:  make([]byte, broker.VersionKeySize),
+		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
 		Clock:       clockwork.NewRealClock(),
 		Logger:      slog.New(slog.DiscardHandler),
 	})

@@ -87,8 +87,22 @@ func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) 
 	if err != nil {
 		return nil, fmt.Errorf("place the token: %w", err)
 	}
-	made.Version = version(b.versionKey, made.CredentialID, made.Material)
+	made.Version = version(b.versionKeys[0], made.CredentialID, made.Material)
 	return made, nil
+}
+
+// isVersionOf says whether a caller can have been given d with this version, by any
+// replica of the fleet.
+func (b *Broker) isVersionOf(d *Decoration, reported string) bool {
+	if d.Version == reported {
+		return true
+	}
+	for _, key := range b.versionKeys[1:] {
+		if version(key, d.CredentialID, d.Material) == reported {
+			return true
+		}
+	}
+	return false
 }
 
 // version is an HMAC over the credential ID and the material.

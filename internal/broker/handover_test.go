@@ -85,7 +85,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 		w.broker, err = broker.New(w.parse(mail(w.first), board("first")).Credentials, broker.Options{
 			Tokens:      w.tokens,
 			TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: sim.RoundTripper()}),
-			VersionKey:  make([]byte, 32),
+			VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
 			Clock:       clock,
 			Logger:      logger,
 		})

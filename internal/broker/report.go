@@ -31,7 +31,7 @@ func (b *Broker) ReportRejection(ctx context.Context, id, version string, status
 	defer cancel()
 	t, replaced, err := b.tokens.Replace(limited, a.source, func(t *token.Token) bool {
 		decoration, err := b.decorate(a, t)
-		return err == nil && decoration.Version == version
+		return err == nil && b.isVersionOf(decoration, version)
 	})
 	if err != nil {
 		return nil, 0, outOfTime(ctx, err)
@@ -56,7 +56,7 @@ func (b *Broker) reportUnreplaceable(ctx context.Context, a *account, version st
 	if err != nil {
 		return nil, 0, err
 	}
-	if a.source == nil && decoration.Version != version {
+	if a.source == nil && !b.isVersionOf(decoration, version) {
 		return decoration, AlreadyReplaced, nil
 	}
 	return decoration, NotReplaceable, nil

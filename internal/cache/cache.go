@@ -40,7 +40,7 @@ const (
 
 // Source makes the tokens of one key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey names the token. It holds no secret.
+	// TokenKey names the token. A Store that others can read hides it behind an HMAC.
 	TokenKey() string
 	// RequestToken makes one attempt. Its error has a *fault.Error in its chain, whose
 	// RetryDelay is the least that the provider asked for.

@@ -29,7 +29,7 @@ func newClientCredentials(credential *credentials.Credential, client *TokenClien
 		clientSecret: credential.Values[catalog.ClientSecretField],
 		parameters:   parameters,
 	}
-	request.key = client.digest(request)
+	request.key = request.digest()
 	return &clientCredentials{credential: credential, client: client, request: request}, nil
 }
 

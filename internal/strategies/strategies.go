@@ -36,7 +36,9 @@ type TokenStrategy interface {
 	// Kind names the provider and the auth method by their IDs.
 	Kind() (provider, authMethod string)
 	// TokenKey names the token: a digest of everything that it depends on, the client
-	// secret included, and the same for credentials that can share one.
+	// secret included, and the same for credentials that can share one, in every process.
+	// It is as secret as what it was made from, and stays in memory: whatever shows it
+	// elsewhere puts it through an HMAC first.
 	TokenKey() string
 	// RequestToken makes one token request: one HTTP attempt, 10 seconds at most. Its
 	// error is a *fault.Error; RetryDelay is what the provider asked for.

@@ -2,8 +2,6 @@ package strategies
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"io"
 	"net/http"
 	"time"
@@ -52,6 +50,9 @@ type TokenClientOptions struct {
 	Clock clockwork.Clock
 	// UserAgent is sent along. Default: "authmaterial-broker".
 	UserAgent string
+	// RenewalWindow is how long before a token's margin its renewal may begin; at most
+	// half the token's lifetime. Default: five minutes, and at most a sixth.
+	RenewalWindow time.Duration
 	// Observe is called after each request, sent or refused by the budget. Default:
 	// nothing is.
 	Observe func(TokenRequestEvent)
@@ -90,7 +91,7 @@ type TokenClient struct {
 	observe   func(TokenRequestEvent)
 	begin     func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 	budgets   budgets
-	digestKey []byte
+	window    time.Duration
 }
 
 // NewTokenClient returns a client.
@@ -102,9 +103,8 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 		userAgent: options.UserAgent,
 		observe:   options.Observe,
 		begin:     options.Begin,
-		digestKey: make([]byte, sha256.Size),
+		window:    options.RenewalWindow,
 	}
-	_, _ = rand.Read(client.digestKey) // it never fails: it ends the process first
 	// A redirect would carry the client secret to wherever it points.
 	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client
@@ -132,6 +132,7 @@ func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token
 	if event.Err != nil {
 		return nil, event.Err
 	}
+	issued.Window = c.window
 	return issued, nil
 }
 

@@ -25,6 +25,8 @@ const (
 	// lifetime where that is less.
 	maxWindow      = 5 * time.Minute
 	windowFraction = 6
+	// widestFraction bounds a window that was asked for.
+	widestFraction = 2
 
 	// The first jitterFraction-th of the window is where renewals start, so that
 	// tokens fetched together are not renewed together.
@@ -42,6 +44,9 @@ type Token struct {
 	Lifetime time.Duration
 	// Assumed says that the provider did not say, and Lifetime is a default.
 	Assumed bool
+	// Window is how long before its margin renewal may begin, and at most half the
+	// lifetime; zero: five minutes, and at most a sixth.
+	Window time.Duration
 	// EndsPrevious says that this provider ends a token when it issues the next
 	// one. There is no early renewal then.
 	EndsPrevious bool
@@ -94,6 +99,9 @@ func (t *Token) margin() time.Duration {
 func (t *Token) window() time.Duration {
 	if t.EndsPrevious {
 		return 0
+	}
+	if t.Window > 0 {
+		return min(t.Window, t.Lifetime/widestFraction)
 	}
 	return min(maxWindow, t.Lifetime/windowFraction)
 }

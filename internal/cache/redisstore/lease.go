@@ -1,0 +1,139 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bsm/redislock"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// The lock of a lease. A holder that dies is followed by another after its life.
+const (
+	lockLife    = 3 * time.Second
+	lockRenewal = time.Second
+)
+
+// What is remembered of a key beside its token.
+const (
+	maxRejected = 8   // rejected tokens
+	maxForced   = 100 // forced renewals
+	forcedLife  = time.Hour
+)
+
+// lockAll locks the places of a token, in an order that is the same in every replica, or
+// none of them. Nil locks without an error say that another has one.
+func (s *Store) lockAll(ctx context.Context, places []place, owner string) ([]*redislock.Lock, error) {
+	var locks []*redislock.Lock
+	for _, at := range inLockOrder(places) {
+		lock, err := s.lock(ctx, at, owner)
+		if err != nil {
+			s.unlock(locks)
+			if errors.Is(err, redislock.ErrNotObtained) {
+				return nil, nil
+			}
+			return nil, err
+		}
+		locks = append(locks, lock)
+	}
+	return locks, nil
+}
+
+// lock tries to lock one place. To lock it again for the same owner succeeds: what an
+// operation left behind that was not answered in time is found again.
+func (s *Store) lock(ctx context.Context, at place, owner string) (lock *redislock.Lock, err error) {
+	err = s.do(ctx, "lock", func(ctx context.Context) (err error) {
+		lock, err = s.locker.Obtain(ctx, at.lock, lockLife, &redislock.Options{Token: owner})
+		return err
+	})
+	if isWrongType(err) {
+		return nil, redislock.ErrNotObtained // the next look removes what is there
+	}
+	return lock, err
+}
+
+// unlock frees locks, without waiting for it.
+func (s *Store) unlock(locks []*redislock.Lock) {
+	for _, lock := range locks {
+		s.ending.Go(func() {
+			_ = s.do(context.Background(), "unlock", func(ctx context.Context) error {
+				if err := lock.Release(ctx); !errors.Is(err, redislock.ErrLockNotHeld) {
+					return err
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// lease is the lock of a token's places, which is renewed until Release.
+type lease struct {
+	store  *Store
+	places []place
+	locks  []*redislock.Lock
+	found  found
+	owner  string
+	stop   context.CancelFunc
+}
+
+func (s *Store) newLease(places []place, locks []*redislock.Lock) *lease {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &lease{store: s, places: places, locks: locks, owner: locks[0].Token(), stop: stop}
+	go l.renew(ctx)
+	return l
+}
+
+// renew keeps the locks until ctx ends. That one was lost is for Commit to find.
+func (l *lease) renew(ctx context.Context) {
+	ticker := l.store.clock.NewTicker(lockRenewal)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.Chan():
+		}
+		for _, lock := range l.locks {
+			_ = l.store.do(ctx, "renew", func(ctx context.Context) error { return lock.Refresh(ctx, lockLife, nil) })
+		}
+	}
+}
+
+// Commit stores the token, and tells the fleet.
+func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
+	refused := ""
+	if rejected && l.found.record.Token != nil {
+		refused = l.store.keys.Fingerprints(l.found.record.Token.Value.Reveal())[0]
+	}
+	return l.store.commit(ctx, l.places[0], commitment{
+		owner: l.owner, seen: l.found.seen, before: l.found.record.Token, fresh: fresh, refused: refused,
+	})
+}
+
+// Fail stores the failure, unless the lock is another's by now.
+func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
+	at := l.places[0]
+	sealed, life := l.store.sealFailure(at, failure, l.store.clock.Now())
+	return l.store.do(ctx, "fail", func(ctx context.Context) error {
+		return failScript.Run(ctx, l.store.client, []string{at.failure, at.lock}, l.owner, sealed, life.Milliseconds()).Err()
+	})
+}
+
+// ForcedWait asks Redis, by its clock.
+func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
+	var wait int64
+	err := l.store.do(ctx, "forced_wait", func(ctx context.Context) (err error) {
+		wait, err = forcedWaitScript.Run(ctx, l.store.client, []string{l.places[0].forced}, limit, window.Milliseconds()).Int64()
+		return err
+	})
+	return time.Duration(wait) * time.Millisecond, err
+}
+
+// Release ends the lease.
+func (l *lease) Release() {
+	l.stop()
+	l.store.unlock(l.locks)
+}

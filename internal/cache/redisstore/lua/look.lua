@@ -1,0 +1,24 @@
+-- What lies at a name: the token and the failure, each with the milliseconds that it has
+-- left, and whether the lock is there for ever. A key that holds something else than a
+-- string counts as an empty one: what is written next replaces it.
+-- KEYS: token, failure, lock.
+local function read(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'none' then
+    return false
+  elseif kind ~= 'string' then
+    return ''
+  end
+  return redis.call('GET', key)
+end
+
+local stuck = 0
+if redis.call('EXISTS', KEYS[3]) == 1
+  and (redis.call('TYPE', KEYS[3]).ok ~= 'string' or redis.call('PTTL', KEYS[3]) < 0) then
+  stuck = 1
+end
+return {
+  read(KEYS[1]), redis.call('PTTL', KEYS[1]),
+  read(KEYS[2]), redis.call('PTTL', KEYS[2]),
+  stuck,
+}

@@ -1,0 +1,127 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/bsm/redislock"
+	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+)
+
+// When Redis counts as out of reach.
+const (
+	maxFailures   = 5           // in a row
+	probeInterval = time.Second // how often it is tried again then
+)
+
+// Observer is told what becomes of operations, so that they can be counted. Its methods
+// must not wait.
+type Observer interface {
+	// Operated says how an operation ended: "ok", or a word for what went wrong.
+	Operated(operation, result string, took time.Duration)
+	// Unreadable says that an entry could not be read, and why in a word.
+	Unreadable(cause string)
+	// Degraded says that Redis is out of reach from now on, or no longer.
+	Degraded(is bool)
+}
+
+// unobserved is the Observer of a Store that has none.
+type unobserved struct{}
+
+func (unobserved) Operated(string, string, time.Duration) {}
+func (unobserved) Unreadable(string)                      {}
+func (unobserved) Degraded(bool)                          {}
+
+// errGaveUp says that the caller's context ended first: that says nothing of Redis.
+var errGaveUp = errors.New("the caller gave up")
+
+func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
+	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		Timeout:       probeInterval,
+		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= maxFailures },
+		IsSuccessful:  func(err error) bool { return !isFailure(err) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errGaveUp) },
+		OnStateChange: s.breakerChanged,
+	})
+}
+
+// breakerChanged tells of a change that somebody should know of: a probe is none.
+func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
+	switch {
+	case from == gobreaker.StateClosed:
+		s.observer.Degraded(true)
+		s.logger.Warn("Redis is out of reach: each replica obtains tokens for itself", "failure", s.lastFailure.Load())
+	case to == gobreaker.StateClosed:
+		s.observer.Degraded(false)
+		s.logger.Info("Redis is back: the replicas share tokens again")
+	}
+}
+
+// do runs one operation, which fails after 250 ms; at once while Redis is out of reach.
+// The operation may end with an error that is an answer, such as redis.Nil.
+func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
+	return s.doWithin(ctx, operation, operationTimeout, run)
+}
+
+func (s *Store) doWithin(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) error {
+	began := s.clock.Now()
+	_, err := s.breaker.Execute(func() (struct{}, error) {
+		limited, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		err := run(limited)
+		if isFailure(err) {
+			if ctx.Err() != nil {
+				return struct{}{}, errGaveUp
+			}
+			s.troubled.Store(true)
+			s.lastFailure.Store(describe(err))
+		}
+		return struct{}{}, err
+	})
+	if errors.Is(err, errGaveUp) {
+		s.observer.Operated(operation, "gave_up", s.clock.Since(began))
+		return ctx.Err()
+	}
+	s.observer.Operated(operation, describe(err), s.clock.Since(began))
+	return err
+}
+
+// isFailure says whether err means that Redis does not do its work.
+func isFailure(err error) bool {
+	return err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, redislock.ErrNotObtained) && !isWrongType(err)
+}
+
+// isWrongType says whether a key holds something that the broker did not put there.
+func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+
+// code is what Redis' own errors begin with.
+var code = regexp.MustCompile(`^[A-Z]{2,20}$`)
+
+// describe is an error in a word: texts of errors can quote what was sent.
+func describe(err error) string {
+	var answered redis.Error
+	var network net.Error
+	switch {
+	case !isFailure(err):
+		return "ok"
+	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+		return "not_tried"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	case errors.As(err, &answered):
+		if word, _, _ := strings.Cut(answered.Error(), " "); code.MatchString(word) {
+			return strings.ToLower(word)
+		}
+		return "error"
+	case errors.Is(err, io.EOF), errors.As(err, &network):
+		return "connection"
+	default:
+		return "error"
+	}
+}

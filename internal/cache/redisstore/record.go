@@ -1,0 +1,117 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// failureMemory is how long a failure is known after its time is up, so that the next
+// one in a row waits for longer.
+const failureMemory = 30 * time.Minute
+
+// errNoEnd says that an entry has no end of its own: the broker writes none like that.
+var errNoEnd = errors.New("has no time to live")
+
+// storedToken is the plain form of a token. When it ends is not in there: that is the
+// key's time to live.
+type storedToken struct {
+	Value        string        `json:"value"`
+	Lifetime     time.Duration `json:"lifetime"`
+	Assumed      bool          `json:"assumed,omitempty"`
+	EndsPrevious bool          `json:"ends_previous,omitempty"`
+	Window       time.Duration `json:"window,omitempty"`
+}
+
+// storedFailure is the plain form of a failure, likewise.
+type storedFailure struct {
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+	Count   int    `json:"count"`
+	Refusal bool   `json:"refusal,omitempty"`
+}
+
+// storedReasons are the reasons of failures by their stored names.
+var storedReasons = map[string]fault.Reason{
+	"internal":              fault.Internal,
+	"credential_rejected":   fault.CredentialRejected,
+	"provider_unavailable":  fault.ProviderUnavailable,
+	"provider_rate_limited": fault.ProviderRateLimited,
+	"rate_limited":          fault.RateLimited,
+}
+
+func reasonName(reason fault.Reason) string {
+	for name, stored := range storedReasons {
+		if stored == reason {
+			return name
+		}
+	}
+	return "internal"
+}
+
+// sealToken returns a token as it lies in Redis.
+func (s *Store) sealToken(at place, t *token.Token) []byte {
+	return s.seal(at.token, storedToken{
+		Value: t.Value.Reveal(), Lifetime: t.Lifetime, Assumed: t.Assumed,
+		EndsPrevious: t.EndsPrevious, Window: t.Window,
+	})
+}
+
+// openToken returns the token in an entry that was read at a time, and lives for so long
+// after it.
+func (s *Store) openToken(at place, sealed []byte, readAt time.Time, left time.Duration) (*token.Token, error) {
+	var stored storedToken
+	if err := s.open(at.token, sealed, left, &stored); err != nil {
+		return nil, err
+	}
+	return &token.Token{
+		Value:       secret.New(stored.Value),
+		RequestedAt: readAt.Add(left - stored.Lifetime), Lifetime: stored.Lifetime, Assumed: stored.Assumed,
+		EndsPrevious: stored.EndsPrevious, Window: stored.Window,
+	}, nil
+}
+
+// sealFailure returns a failure as it lies in Redis, and for how long it lies there.
+func (s *Store) sealFailure(at place, failure *cache.Failure, now time.Time) (sealed []byte, life time.Duration) {
+	return s.seal(at.failure, storedFailure{
+		Reason: reasonName(failure.Fault.Reason), Message: failure.Fault.Message,
+		Count: failure.Count, Refusal: failure.Refusal,
+	}), max(0, failure.Until.Sub(now)) + failureMemory
+}
+
+// openFailure returns the failure in an entry, likewise.
+func (s *Store) openFailure(at place, sealed []byte, readAt time.Time, left time.Duration) (*cache.Failure, error) {
+	var stored storedFailure
+	if err := s.open(at.failure, sealed, left, &stored); err != nil {
+		return nil, err
+	}
+	return &cache.Failure{
+		Fault: fault.New(storedReasons[stored.Reason], stored.Message),
+		Until: readAt.Add(left - failureMemory),
+		Count: stored.Count, Refusal: stored.Refusal,
+	}, nil
+}
+
+func (s *Store) seal(key string, stored any) []byte {
+	plain, err := json.Marshal(stored)
+	if err != nil {
+		panic("redisstore: strings and numbers do not marshal") // they always do
+	}
+	return s.keys.Seal(key, plain)
+}
+
+func (s *Store) open(key string, sealed []byte, left time.Duration, stored any) error {
+	if left <= 0 {
+		return errNoEnd
+	}
+	plain, err := s.keys.Open(key, sealed)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(plain, stored)
+}

@@ -1,0 +1,185 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authmaterial/broker/internal/cache"
+)
+
+// The stream on which replicas tell each other what they changed.
+const (
+	streamKey  = prefix + "changes"
+	probeKey   = prefix + "probe"
+	streamSize = 10_000 // events, about
+	batchSize  = 1_000  // events that are read at once
+	// blockTime is how long a read waits for events: the longest that trouble stays
+	// unnoticed which another operation had.
+	blockTime = 500 * time.Millisecond
+	// probePause is how long to wait after trouble before the next try.
+	probePause = 100 * time.Millisecond
+	probeLife  = time.Minute
+)
+
+// Kinds of events.
+const (
+	eventToken     = "token"     // there is another token at a name
+	eventForgotten = "forgotten" // failures were removed
+)
+
+// event is what one replica tells the others.
+type event struct {
+	kind string
+	name string // of a place, for eventToken
+}
+
+// publish tells the other replicas of an event.
+func (s *Store) publish(ctx context.Context, e event) error {
+	return s.do(ctx, "publish", func(ctx context.Context) error {
+		return s.client.XAdd(ctx, &redis.XAddArgs{
+			Stream: streamKey, MaxLen: streamSize, Approx: true,
+			Values: []string{"kind", e.kind, "name", e.name, "by", s.id},
+		}).Err()
+	})
+}
+
+// Follow reads the stream until ctx ends, and finds its place again after trouble. It is
+// also what notices that Redis is back: it tries again and again.
+func (s *Store) Follow(ctx context.Context, news cache.News) {
+	for position := ""; ctx.Err() == nil; {
+		if position == "" || s.troubled.Swap(false) {
+			var err error
+			if position, err = s.findPlace(ctx); err != nil {
+				position = ""
+				s.pause(ctx)
+				continue
+			}
+			s.waiters.wakeAll()
+			news.Missed()
+		}
+		events, err := s.read(ctx, position)
+		if err != nil {
+			s.pause(ctx)
+			continue
+		}
+		if len(events) == batchSize {
+			position = "" // there may be more than the stream holds
+		}
+		for _, e := range events {
+			if len(events) < batchSize {
+				position = e.ID
+			}
+			s.tell(ctx, e, news)
+		}
+	}
+}
+
+// findPlace returns the place after the last event. It also checks that Redis takes
+// writes: a replica that does not is of no use.
+func (s *Store) findPlace(ctx context.Context) (position string, err error) {
+	err = s.do(ctx, "probe", func(ctx context.Context) error {
+		if err := s.client.Set(ctx, probeKey, "", probeLife).Err(); err != nil {
+			return err
+		}
+		last, err := s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
+		if isWrongType(err) {
+			err = s.client.Del(ctx, streamKey).Err()
+		}
+		position = "0-0"
+		if len(last) > 0 {
+			position = last[0].ID
+		}
+		return err
+	})
+	return position, err
+}
+
+// read waits for events after a position; none come in time: no error.
+func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
+	err = s.doWithin(ctx, "read", blockTime+operationTimeout, func(ctx context.Context) error {
+		streams, err := s.client.XRead(ctx, &redis.XReadArgs{
+			Streams: []string{streamKey, position}, Count: batchSize, Block: blockTime,
+		}).Result()
+		for _, stream := range streams {
+			events = stream.Messages
+		}
+		return err
+	})
+	if isFailure(err) {
+		return nil, err
+	}
+	if isWrongType(err) {
+		s.troubled.Store(true)
+	}
+	return events, nil
+}
+
+// tell passes an event on, unless it is this replica's own.
+func (s *Store) tell(ctx context.Context, message redis.XMessage, news cache.News) {
+	text := func(field string) string { value, _ := message.Values[field].(string); return value }
+	if text("by") == s.id {
+		return
+	}
+	switch text("kind") {
+	case eventToken:
+		if key, ok := s.places.key(text("name")); ok {
+			s.waiters.wake(key)
+			news.Changed(key)
+		}
+	case eventForgotten:
+		_ = s.removeFailures(ctx)
+		news.Forgotten()
+	}
+}
+
+func (s *Store) pause(ctx context.Context) {
+	select {
+	case <-s.clock.After(probePause):
+	case <-ctx.Done():
+	}
+}
+
+func randomID() string { return rand.Text() }
+
+// waiters are those who wait for news of a token. The zero value is ready.
+type waiters struct {
+	mu    sync.Mutex
+	byKey map[string]chan struct{}
+}
+
+// wait returns what is closed with the next news of a token.
+func (w *waiters) wait(key string) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	news := w.byKey[key]
+	if news == nil {
+		if w.byKey == nil {
+			w.byKey = map[string]chan struct{}{}
+		}
+		news = make(chan struct{})
+		w.byKey[key] = news
+	}
+	return news
+}
+
+func (w *waiters) wake(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if news := w.byKey[key]; news != nil {
+		close(news)
+		delete(w.byKey, key)
+	}
+}
+
+func (w *waiters) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, news := range w.byKey {
+		close(news)
+		delete(w.byKey, key)
+	}
+}
