@@ -82,13 +82,15 @@ func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, error) {
 	usable := func(t *token.Token) bool { return t != nil && f.accept(t) && !e.isRejected(t) && !e.isOlder(t) }
 	now := e.cache.options.Clock.Now
+	var adoptable bool // as it was when the Store asked last
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
-		return usable(record.Token) || record.Failure.holds(now())
+		adoptable = usable(record.Token)
+		return adoptable || record.Failure.holds(now())
 	})
 	switch {
 	case err != nil:
 		return nil, e.explain(err)
-	case lease == nil && usable(record.Token):
+	case lease == nil && adoptable:
 		return e.adopt(record.Token), nil
 	case lease == nil:
 		e.failure.Store(record.Failure)

@@ -12,12 +12,11 @@ func (c *Cache) follow() {
 	if !ok {
 		return
 	}
-	c.flights.Go(func() {
-		store.Follow(c.ctx, News{
-			Changed:   c.changed,
-			Forgotten: func() { c.eachEntry((*entry).forgetFailure) },
-			Missed:    func() { c.epoch.Add(1) },
-		})
+	// Close does not wait for it: a read that waits for news may not be cut short.
+	go store.Follow(c.ctx, News{
+		Changed:   c.changed,
+		Forgotten: func() { c.eachEntry((*entry).forgetFailure) },
+		Missed:    func() { c.epoch.Add(1) },
 	})
 }
 

@@ -59,7 +59,8 @@ type Lease interface {
 
 // follower is a Store that others change too.
 type follower interface {
-	// Follow tells news of what others change, until ctx ends.
+	// Follow tells news of what others change, until ctx ends. It may return a little
+	// later than that.
 	Follow(ctx context.Context, news News)
 }
 
