@@ -58,7 +58,7 @@ func (s *Store) lock(ctx context.Context, at place, owner string) (lock *redislo
 // unlock frees locks, without waiting for it.
 func (s *Store) unlock(locks []*redislock.Lock) {
 	for _, lock := range locks {
-		s.ending.Go(func() {
+		s.freeing.Go(func() {
 			_ = s.do(context.Background(), "unlock", func(ctx context.Context) error {
 				if err := lock.Release(ctx); !errors.Is(err, redislock.ErrLockNotHeld) {
 					return err

@@ -65,7 +65,9 @@ type Store struct {
 	places      *places
 	waiters     waiters
 	id          string // this replica's, in the stream
-	ending      sync.WaitGroup
+	// What goes on in the background.
+	freeing   sync.WaitGroup
+	following sync.WaitGroup
 }
 
 // New returns a Store. It does not wait for Redis.
@@ -86,10 +88,12 @@ func New(options Options) *Store {
 	return s
 }
 
-// Close ends the connections, once the leases that were released are free.
+// Close ends the connections, once the leases that were released are free. The context
+// of Follow must have ended.
 func (s *Store) Close() {
-	s.ending.Wait()
+	s.freeing.Wait()
 	_ = s.client.Close()
+	s.following.Wait()
 }
 
 // Load returns what is known of key.
