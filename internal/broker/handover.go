@@ -2,6 +2,7 @@ package broker
 
 import (
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,8 @@ const (
 
 // former is the decoration of a credential before its secret changed. It is served
 // until the new secret has produced a token: 10 seconds at most, and to the token's
-// end when the new secret is refused.
+// end when the new secret is refused. It may be sent where both the former and the
+// present configuration allow it.
 type former struct {
 	decoration *Decoration
 	token      *token.Token
@@ -35,17 +37,26 @@ func (f *former) serves(now time.Time) bool {
 	return f.refused.Load() || now.Before(f.until)
 }
 
+// formerOf returns what is served of an account while it has no token, or nil.
+func (b *Broker) formerOf(a *account) *former {
+	f := a.former.Load()
+	if !f.serves(b.clock.Now()) {
+		return nil
+	}
+	if _, ok := b.tokens.Held(a.source); ok {
+		return nil // takeOver has not heard of it yet
+	}
+	return f
+}
+
 // formerDecoration returns what to serve while there is no token, or nil.
 func (b *Broker) formerDecoration(a *account) *Decoration {
-	now := b.clock.Now()
-	f := a.former.Load()
-	if !f.serves(now) {
+	f := b.formerOf(a)
+	if f == nil {
 		return nil
 	}
 	served := *f.decoration
-	if soon := now.Add(formerRefresh); soon.Before(served.RefreshTime) {
-		served.RefreshTime = soon
-	}
+	served.RefreshTime = b.clock.Now().Add(formerRefresh)
 	return &served
 }
 
@@ -58,7 +69,7 @@ func (b *Broker) handOver(before, after *snapshot) []*account {
 		if old == nil || old == a || a.source == nil {
 			continue
 		}
-		if f := b.formerOf(old, a); f != nil {
+		if f := b.handDown(old, a); f != nil {
 			a.former.Store(f)
 			changed = append(changed, a)
 		}
@@ -66,34 +77,59 @@ func (b *Broker) handOver(before, after *snapshot) []*account {
 	return changed
 }
 
-// formerOf returns what there is to serve of an account that is replaced, or nil.
-func (b *Broker) formerOf(old, replacement *account) *former {
+// handDown returns what there is to serve of an account that is replaced, or nil.
+func (b *Broker) handDown(old, replacement *account) *former {
+	if old.source == nil {
+		return nil
+	}
+	sameToken := old.source.TokenKey() == replacement.source.TokenKey()
 	until := b.clock.Now().Add(handoverPatience)
-	if old.source == nil || old.source.TokenKey() == replacement.source.TokenKey() {
-		return nil
-	}
-	t, ok := b.tokens.Held(old.source)
-	if !ok {
-		// The secret changes for the second time, and the first had no token yet.
-		if f := old.former.Load(); f.serves(b.clock.Now()) {
-			return &former{decoration: f.decoration, token: f.token, until: until}
+	if t, ok := b.tokens.Held(old.source); ok {
+		if sameToken {
+			return nil // it is served on
 		}
+		decoration, err := b.decorate(old, t)
+		if err != nil {
+			return nil
+		}
+		return (&former{decoration: decoration, token: t, until: until}).within(replacement)
+	}
+	// The change before has brought no token yet.
+	f := b.formerOf(old)
+	if f == nil {
 		return nil
 	}
-	decoration, err := b.decorate(old, t)
-	if err != nil {
+	next := &former{decoration: f.decoration, token: f.token, until: until}
+	if sameToken {
+		next.until = f.until
+		next.refused.Store(f.refused.Load())
+	}
+	return next.within(replacement)
+}
+
+// within returns f for what the configuration of a allows, or nil for nothing.
+func (f *former) within(a *account) *former {
+	narrowed := *f.decoration
+	narrowed.RejectedStatuses = a.credential.Method.RejectedStatuses
+	narrowed.AllowedHosts = nil
+	for _, host := range f.decoration.AllowedHosts {
+		if slices.Contains(a.credential.AllowedHosts, host) {
+			narrowed.AllowedHosts = append(narrowed.AllowedHosts, host)
+		}
+	}
+	if narrowed.AllowedHosts == nil {
 		return nil
 	}
-	return &former{decoration: decoration, token: t, until: until}
+	f.decoration = &narrowed
+	return f
 }
 
 // RefusedSecrets is how many credentials are served by their former token because the
 // provider refuses the changed secret.
 func (b *Broker) RefusedSecrets() int {
-	now := b.clock.Now()
 	count := 0
 	for _, a := range b.current.Load().accounts {
-		if f := a.former.Load(); f.serves(now) && f.refused.Load() {
+		if f := b.formerOf(a); f != nil && f.refused.Load() {
 			count++
 		}
 	}
@@ -104,27 +140,26 @@ func (b *Broker) RefusedSecrets() int {
 // its own, the former one is not served any more, or the account is itself replaced.
 func (b *Broker) takeOver(a *account) {
 	f := a.former.Load()
-	for b.ctx.Err() == nil {
+	for {
+		retry := b.retries() // from before the request: none is missed
 		_, err := b.tokens.Token(b.ctx, a.source)
 		if err == nil {
-			a.former.Store(nil)
-			b.watches.touch(a.credential.ID)
-			return
+			break
 		}
 		failure := fault.From(err)
 		if failure.Reason == fault.CredentialRejected && !f.refused.Swap(true) {
 			b.logger.LogAttrs(b.ctx, slog.LevelError, "the provider refuses the changed secret: the former token is served until it ends",
 				slog.String("credential_id", a.credential.ID), slog.Time("end", f.token.End()), slog.String("message", failure.Message))
 		}
-		if !b.sleep(max(failure.RetryDelay, 100*time.Millisecond)) {
+		if !b.sleep(max(failure.RetryDelay, 100*time.Millisecond), retry) {
 			return
 		}
-		if !f.serves(b.clock.Now()) || !b.serves(a) {
-			a.former.Store(nil)
-			b.watches.touch(a.credential.ID)
-			return
+		if b.formerOf(a) == nil || !b.serves(a) {
+			break
 		}
 	}
+	a.former.Store(nil)
+	b.watches.touch(a.credential.ID)
 }
 
 // serves says whether the account is still that of its credential.
@@ -132,12 +167,16 @@ func (b *Broker) serves(a *account) bool {
 	return b.current.Load().accounts[a.credential.ID] == a
 }
 
-// sleep waits for the time d to pass, or for RetryRefused, and says whether that was
-// before Close.
-func (b *Broker) sleep(d time.Duration) bool {
+// retries returns what is closed by the next RetryRefused.
+func (b *Broker) retries() <-chan struct{} {
 	b.using.Lock()
-	retry := b.retry
-	b.using.Unlock()
+	defer b.using.Unlock()
+	return b.retry
+}
+
+// sleep waits for the time d to pass, or for retry, and says whether that was before
+// Close.
+func (b *Broker) sleep(d time.Duration, retry <-chan struct{}) bool {
 	timer := b.clock.NewTimer(d)
 	defer timer.Stop()
 	select {
