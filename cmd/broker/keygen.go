@@ -22,7 +22,7 @@ secrets are, for example
   (umask 077; broker keygen > fleet-key)
 
 To change it, restart the replicas three times, each time one after the other: with the keys
-[old, new], then [new, old], then [new]. No token is lost.`,
+[old, new], then [new, old], and a day later [new]. No token is lost.`,
 		Args: cobra.NoArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(command.OutOrStdout(), fleetkeys.Generate())

@@ -20,6 +20,7 @@ type Config struct {
 	Credentials *credentials.Set
 	// ReplacedProviders are the IDs of built-in providers that the file replaces.
 	ReplacedProviders []string
+	TokenCache        TokenCache
 }
 
 // Options say where values come from. The zero value is usable.
@@ -73,6 +74,7 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
 	reader := sourceReader{folder: filepath.Dir(path), options: options}
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
+	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {
 		return nil, err
 	}

@@ -12,19 +12,21 @@ import (
 )
 
 // FuzzParse shows that every text is a configuration whose credentials can be served,
-// or has problems with places.
+// and whose Redis can be reached, or has problems with places.
 func FuzzParse(f *testing.F) {
 	f.Add(string(simulated.Config))
 	f.Add(pendo("{value: k}"))
 	f.Add(pendo("{file: good}"))
 	f.Add("listen: {grpc: \"unix:///run/b.sock\", socket_mode: \"0660\"}\ncredentials: []\n")
 	f.Add("providers:\n- {id: a, display_name: A, allowed_hosts: [a.test], auth_methods: [{id: m, display_name: M, fields: [{id: k, display_name: K}], headers: [{name: X, value: \"${k.orValue('x')}\"}]}]}\n")
+	f.Add("token_cache: {redis: {url: \"rediss://a:1/2\", username: {env: SET}, password: {env: SET}, tls: {server_name: a}}, fleet_keys: [{env: KEY_1}, {env: KEY_2}], renewal_window: 1h}\n")
+	f.Add("token_cache: {redis: {addresses: [\"a:1\"], sentinel_master: m}, fleet_keys: [{env: KEY_1}], forced_renewals: {limit: 1, window: 1m}}\n")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "file") {
 			return // it would read whatever file the fuzzer names
 		}
-		loaded, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(text), config.Options{LookupEnv: environment})
+		loaded, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(text), config.Options{LookupEnv: fleetEnvironment})
 		var problems strictyaml.Problems
 		switch {
 		case errors.As(err, &problems):
@@ -36,6 +38,12 @@ func FuzzParse(f *testing.F) {
 		case err != nil:
 			t.Errorf("the error is no list of problems: %v", err)
 		default:
+			if redis := loaded.TokenCache.Redis; redis != nil && (len(redis.Addresses) == 0 || loaded.TokenCache.FleetKeys == nil) {
+				t.Error("a Redis without problems has no address, or no fleet keys")
+			}
+			if !loaded.TokenCache.Same(loaded.TokenCache) {
+				t.Error("a token cache is not the same as itself")
+			}
 			for credential := range loaded.Credentials.All() {
 				if credential.ID == "" || credential.Provider == nil || credential.Method == nil || len(credential.AllowedHosts) == 0 {
 					t.Error("a credential without problems lacks what is required")

@@ -46,6 +46,14 @@ func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool)
 	}
 }
 
+// readSecret is read for a source that cannot hold the value itself.
+func (r sourceReader) readSecret(source strictyaml.Value) (value secret.Text, ok bool) {
+	if source.Key("value").Exists() {
+		return secret.Text{}, false // the schema has reported it
+	}
+	return r.read(source)
+}
+
 func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
 	value, found := r.options.LookupEnv(name.Text())
 	switch {
@@ -72,14 +80,8 @@ func shown(name string) string {
 }
 
 func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
-	path := given.Text()
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(r.folder, path)
-	}
-	r.options.Reading(path)
-	text, err := readSmall(path)
-	if err != nil {
-		given.Problemf("the file %s%s", err, r.where(given.Text()))
+	text, ok := r.readWhole(given, maxSecretFile)
+	if !ok {
 		return secret.Text{}, false
 	}
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
@@ -88,6 +90,25 @@ func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
 		return secret.Text{}, false
 	}
 	return secret.New(text), true
+}
+
+// readWhole returns what the file at a given path holds, up to so many bytes, or reports
+// why it cannot.
+func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bool) {
+	path := given.Text()
+	if path == "" {
+		return "", false // the schema has reported it
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.folder, path)
+	}
+	r.options.Reading(path)
+	text, err := readSmall(path, limit)
+	if err != nil {
+		given.Problemf("the file %s%s", err, r.where(given.Text()))
+		return "", false
+	}
+	return text, true
 }
 
 // where says what a relative path is relative to. The path itself is not shown: somebody
@@ -99,9 +120,9 @@ func (r sourceReader) where(path string) string {
 	return "; a relative path is relative to " + r.folder
 }
 
-// readSmall returns what a file holds. Its errors complete a sentence about the file.
-func readSmall(path string) (string, error) {
-	info, err := os.Stat(path)
+// readSmall returns what a file of up to limit bytes holds. Its errors complete a sentence about the file.
+func readSmall(path string, limit int64) (string, error) {
+	info, err := os.Stat(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return "", errors.New(whyUnreadable(err))
 	}
@@ -113,12 +134,12 @@ func readSmall(path string) (string, error) {
 		return "", errors.New(whyUnreadable(err))
 	}
 	defer file.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
+	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return "", errors.New(whyUnreadable(err))
 	}
-	if len(data) > maxSecretFile {
-		return "", fmt.Errorf("has more than %d KiB", maxSecretFile>>10)
+	if int64(len(data)) > limit {
+		return "", fmt.Errorf("has more than %d KiB", limit>>10)
 	}
 	return string(data), nil
 }
