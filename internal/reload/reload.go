@@ -106,11 +106,11 @@ func (l *Loop) settle(ctx context.Context) (changed bool) {
 
 // again calls load, and watches what that read.
 func (l *Loop) again() error {
-	read := stamps{}
+	before, read := take(slices.Collect(maps.Keys(l.seen))), stamps{}
 	err := l.load(func(path string) { read[path] = stampOf(path) })
 	if err != nil {
 		// A file that is broken may name fewer files than before: those count all the same.
-		for path, stamp := range l.seen {
+		for path, stamp := range before {
 			if _, found := read[path]; !found {
 				read[path] = stamp
 			}

@@ -234,6 +234,25 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f.await(" there")
 }
 
+// TestFailedLoadIsNotRepeated changes a file that the last load knew, and the failed one
+// does not name.
+func TestFailedLoadIsNotRepeated(t *testing.T) {
+	f := newFixture(t)
+	secret := filepath.Join(f.folder, "key")
+	f.write(secret, "secret")
+	f.write(f.main, secret)
+	f.await(" secret")
+	f.write(f.main, "broken")
+	f.await("error: broken")
+	f.write(secret, "changed")
+	f.await("error: broken")
+	select {
+	case f.now <- struct{}{}: // the loop waits for something to happen
+	case <-time.After(patience):
+		t.Error("the failed load is repeated again and again")
+	}
+}
+
 // TestHalfWrittenFile has a writer that pauses for longer than the loop waits.
 func TestHalfWrittenFile(t *testing.T) {
 	f := newFixture(t)
