@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,11 +19,14 @@ func (s *Server) newHTTP(metrics *metrics) *http.Server {
 			answer(w, http.StatusServiceUnavailable, "not serving")
 			return
 		}
+		detail := []string{"ok"}
 		if s.stale.Load() {
-			answer(w, http.StatusOK, "ok\nconfiguration: the last one read has problems, and the one before is served; the log says which")
-			return
+			detail = append(detail, "configuration: the last one read has problems, and the one before is served; the log says which")
 		}
-		answer(w, http.StatusOK, "ok")
+		if s.shared.degraded.Load() {
+			detail = append(detail, "token cache: degraded; Redis is out of reach, and this replica obtains tokens for itself")
+		}
+		answer(w, http.StatusOK, strings.Join(detail, "\n"))
 	})
 	return &http.Server{
 		Handler:           mux,

@@ -30,6 +30,9 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	if next.Listen != s.listen {
 		s.logger.Warn("a change of 'listen' takes a restart")
 	}
+	if !next.TokenCache.Same(s.tokenCache) {
+		s.logger.Warn("a change of 'token_cache' takes a restart")
+	}
 	s.loaded(next)
 	return nil
 }

@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/rpc"
 	"github.com/authmaterial/broker/internal/strategies"
 )
@@ -74,8 +74,12 @@ type Server struct {
 	stopping atomic.Bool
 
 	metrics *metrics
-	listen  config.Listen
+	shared  *tokenStore
 	stale   atomic.Bool // the last reload failed
+
+	// What a reload does not change.
+	listen     config.Listen
+	tokenCache config.TokenCache
 }
 
 // New puts a Server together. It listens nowhere yet.
@@ -87,29 +91,38 @@ func New(options Options) (*Server, error) {
 		Transport: options.TokenTransport,
 		Clock:     options.Clock,
 		UserAgent: "authmaterial-broker/" + options.Version,
-		Observe:   observeTokenRequests(options.Logger, metrics),
-		Begin:     traces.tokenRequest,
+
+		RenewalWindow: options.Config.TokenCache.RenewalWindow,
+		Observe:       observeTokenRequests(options.Logger, metrics),
+		Begin:         traces.tokenRequest,
 	})
+	keys := options.Config.TokenCache.FleetKeys
+	if keys == nil {
+		keys = fleetkeys.RandomRing() // this process is the whole fleet
+	}
+	shared := newTokenStore(options, keys, metrics)
 	var useCase *broker.Broker // there is one before there is a token
 	tokens := cache.New(cache.Options{
-		Clock:   options.Clock,
-		Logger:  options.Logger,
-		Changed: func(key string) { useCase.TokenChanged(key) },
-		Observe: metrics.tokens.observe,
-		Begin:   traces.flight,
+		Store:        shared.store,
+		Clock:        options.Clock,
+		ForcedLimit:  options.Config.TokenCache.ForcedLimit,
+		ForcedWindow: options.Config.TokenCache.ForcedWindow,
+		Logger:       options.Logger,
+		Changed:      func(key string) { useCase.TokenChanged(key) },
+		Observe:      metrics.tokens.observe,
+		Begin:        traces.flight,
 	})
-	versionKey := make([]byte, broker.VersionKeySize)
-	_, _ = rand.Read(versionKey) // it never fails: it ends the process first
 	var err error
 	useCase, err = broker.New(options.Config.Credentials, broker.Options{
 		Tokens:      tokens,
 		TokenClient: tokenClient,
-		VersionKey:  versionKey,
+		VersionKeys: keys.VersionKeys(),
 		Clock:       options.Clock,
 		Logger:      options.Logger,
 	})
 	if err != nil {
 		tokens.Close()
+		shared.close()
 		return nil, fmt.Errorf("prepare the credentials: %w", err)
 	}
 	metrics.registry.MustRegister(newScrapeMetrics(useCase, tokens, options.Clock))
@@ -119,7 +132,10 @@ func New(options Options) (*Server, error) {
 		tokens:  tokens,
 		health:  health.NewServer(),
 		metrics: metrics,
+		shared:  shared,
 		listen:  options.Config.Listen,
+
+		tokenCache: options.Config.TokenCache,
 	}
 	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics, traces)
 	s.http = s.newHTTP(metrics)
@@ -180,6 +196,7 @@ func (s *Server) Stop(ctx context.Context) {
 	case <-time.After(lastPeriod):
 		s.grpc.Stop()
 	}
+	s.shared.close()
 	_ = s.http.Close()
 }
 
