@@ -1,0 +1,126 @@
+package redistest
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// serve accepts connections until the test ends.
+func (p *FaultProxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.handlers.Go(func() { p.connect(client) })
+	}
+}
+
+// connect passes a connection on until either side closes it.
+func (p *FaultProxy) connect(client net.Conn) {
+	defer p.track(client)()
+	if !p.hold(false) {
+		return
+	}
+	server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer p.track(server)()
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	requests.Go(func() {
+		p.passRequests(client, server)
+		_ = server.Close()
+	})
+	p.passReplies(server, client)
+	_ = client.Close()
+}
+
+// track keeps a connection among the open ones. What it returns closes it.
+func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open[connection] = true
+	if p.fault.refuse {
+		_ = connection.Close()
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.open, connection)
+		_ = connection.Close()
+	}
+}
+
+// bufferSize is the most that is passed on at once, in bytes.
+const bufferSize = 16 << 10
+
+func (p *FaultProxy) passRequests(client, server net.Conn) {
+	buffer := make([]byte, bufferSize)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil || !p.hold(false) {
+			return
+		}
+		if _, err := server.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *FaultProxy) passReplies(server, client net.Conn) {
+	buffer := make([]byte, bufferSize)
+	cut, left := false, 0 // whether the connection ends when so many bytes were passed
+	for {
+		n, err := server.Read(buffer)
+		if err != nil || !p.hold(true) {
+			return
+		}
+		if !cut {
+			cut, left = p.takeCut()
+		}
+		if cut {
+			n = min(n, left)
+			left -= n
+		}
+		if _, err := client.Write(buffer[:n]); err != nil || cut && left == 0 {
+			return
+		}
+	}
+}
+
+// takeCut reports whether the connection that has a reply is the one to cut, and after
+// how many bytes. It is so for one alone.
+func (p *FaultProxy) takeCut() (cut bool, after int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cut, p.fault.cut = p.fault.cut, false
+	return cut, p.fault.cutAfter
+}
+
+// hold returns once bytes may be passed on. It is false at the end of the test.
+func (p *FaultProxy) hold(reply bool) bool {
+	for {
+		p.mu.Lock()
+		fault, changed := p.fault, p.changed
+		p.mu.Unlock()
+		var delayed <-chan time.Time // never, in a black hole
+		switch {
+		case fault.blackhole:
+		case reply && fault.delay > 0:
+			delayed = time.After(fault.delay)
+		default:
+			return true
+		}
+		select {
+		case <-delayed:
+			return true
+		case <-changed:
+		case <-p.ended:
+			return false
+		}
+	}
+}
