@@ -1,15 +1,19 @@
 package broker_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // withHosts adds allowed hosts to a credential of a configuration.
@@ -120,5 +124,43 @@ func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
 		if version := w.get("mail").Version; version == former || version != decoration.Version {
 			t.Error("the reported token is served again")
 		}
+	})
+}
+
+// failing is a token cache that does something after its first failure.
+type failing struct {
+	*cache.Cache
+	then *sync.Once
+	do   func()
+}
+
+// Token implements broker.Tokens.
+func (f failing) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
+	t, err := f.Cache.Token(ctx, source)
+	if err != nil {
+		f.then.Do(f.do)
+	}
+	return t, err
+}
+
+// TestRetryRefusedBeforeTheWait has refused secrets tried again in the moment at which
+// one was refused.
+func TestRetryRefusedBeforeTheWait(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.broker.Close()
+		late := w.refused()
+		w.broker = w.newBroker(failing{w.tokens, new(sync.Once), func() {
+			w.sim.SendPulse.AddClient(late)
+			if err := w.tokens.ForgetFailures(w.Context()); err != nil {
+				t.Error(err)
+			}
+			w.broker.RetryRefused()
+		}})
+		former := w.version()
+		w.use(mail(late), board("first"))
+		if w.version() == former {
+			t.Error("the accepted secret has produced no token")
+		}
+		w.wantRequests(3)
 	})
 }

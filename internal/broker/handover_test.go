@@ -75,28 +75,35 @@ func inWorld(t *testing.T, test func(w *world)) {
 			t.Fatal(err)
 		}
 		w := &world{T: t, sim: sim, log: new(journal), first: sim.SendPulse.Client()}
-		logger := slog.New(slog.NewTextHandler(w.log, nil))
-		clock := clockwork.NewRealClock() // the bubble's
 		w.tokens = cache.New(cache.Options{
-			Clock:   clock,
-			Logger:  logger,
+			Clock:   clockwork.NewRealClock(), // the bubble's
+			Logger:  w.logger(),
 			Changed: func(key string) { w.broker.TokenChanged(key) },
 		})
-		w.broker, err = broker.New(w.parse(mail(w.first), board("first")).Credentials, broker.Options{
-			Tokens:      w.tokens,
-			TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: sim.RoundTripper()}),
-			VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
-			Clock:       clock,
-			Logger:      logger,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.broker = w.newBroker(w.tokens)
 		test(w)
 		w.broker.Close()
 		w.tokens.Close()
 		_ = sim.Close()
 	})
+}
+
+func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
+
+// newBroker returns a broker with the world's first configuration.
+func (w *world) newBroker(tokens broker.Tokens) *broker.Broker {
+	w.Helper()
+	made, err := broker.New(w.parse(mail(w.first), board("first")).Credentials, broker.Options{
+		Tokens:      tokens,
+		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
+		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
+		Clock:       clockwork.NewRealClock(), // the bubble's
+		Logger:      w.logger(),
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return made
 }
 
 // mail is the credential `mail` of a configuration.
