@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
@@ -123,6 +124,41 @@ func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
 		w.pass(19 * time.Second)
 		if version := w.get("mail").Version; version == former || version != decoration.Version {
 			t.Error("the reported token is served again")
+		}
+	})
+}
+
+// TestReportDuringAReload has the secret change while a report waits for the successor.
+func TestReportDuringAReload(t *testing.T) {
+	inWorld(t, func(w *world) {
+		former := w.version()
+		s := w.watch("mail")
+		defer s.Close()
+		s.wantVersion("mail", former)
+		release := w.sim.SendPulse.HoldTokenAnswers()
+		answered := make(chan string, 1)
+		go func() {
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+			if err != nil || outcome != broker.Replaced {
+				t.Errorf("the outcome is %v (%v), want Replaced", outcome, err)
+				decoration = new(broker.Decoration)
+			}
+			answered <- decoration.Version
+		}()
+		synctest.Wait()
+		w.use(withHosts(mail(w.refused()), "new.example.test"), board("first"))
+		release()
+		successor := <-answered
+		for s.next(0).Decoration.Version != successor { // the hosts have changed, too
+		}
+		for range 2 {
+			if served := w.version(); served != successor {
+				t.Errorf("another token than the reported one's successor is served; the reported one: %v", served == former)
+			}
+			w.pass(20 * time.Minute)
+		}
+		if n := w.log.count(refusedLine); n != 1 {
+			t.Errorf("%d lines of the log tell of the refusal, want 1", n)
 		}
 	})
 }

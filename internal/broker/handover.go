@@ -124,6 +124,25 @@ func (f *former) within(a *account) *former {
 	return f
 }
 
+// succeedFormer has a token served in place of the reported one, where the reported one
+// is a former token by now: the secret changed while the report of account a waited.
+func (b *Broker) succeedFormer(a *account, reported string, t *token.Token, decoration *Decoration) {
+	b.using.Lock() // a change that is under way may be about to hand the reported one down
+	defer b.using.Unlock()
+	present := b.current.Load().accounts[a.credential.ID]
+	if present == nil || present == a {
+		return
+	}
+	f := present.former.Load()
+	if f == nil || !b.isVersionOf(f.decoration, reported) {
+		return
+	}
+	next := &former{decoration: decoration, token: t, until: f.until}
+	next.refused.Store(f.refused.Load())
+	present.former.CompareAndSwap(f, next.within(present))
+	b.watches.touch(a.credential.ID)
+}
+
 // RefusedSecrets is how many credentials are served by their former token because the
 // provider refuses the changed secret.
 func (b *Broker) RefusedSecrets() int {
@@ -139,11 +158,11 @@ func (b *Broker) RefusedSecrets() int {
 // takeOver fetches the first token of an account that has a former one, until it has
 // its own, the former one is not served any more, or the account is itself replaced.
 func (b *Broker) takeOver(a *account) {
-	f := a.former.Load()
 	for {
 		retry := b.retries() // from before the request: none is missed
 		_, err := b.tokens.Token(b.ctx, a.source)
-		if err == nil {
+		f := a.former.Load()
+		if err == nil || f == nil {
 			break
 		}
 		failure := fault.From(err)

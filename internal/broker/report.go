@@ -40,6 +40,7 @@ func (b *Broker) ReportRejection(ctx context.Context, id, version string, status
 	if err != nil {
 		return nil, 0, err
 	}
+	b.succeedFormer(a, version, t, decoration)
 	if replaced {
 		return decoration, Replaced, nil
 	}
