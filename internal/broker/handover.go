@@ -2,63 +2,15 @@ package broker
 
 import (
 	"log/slog"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-const (
-	// handoverPatience is how long the former token is served at most while the new
-	// secret has neither produced one nor been refused.
-	handoverPatience = 10 * time.Second
-	// formerRefresh is how soon callers are to ask again who get the former token.
-	formerRefresh = time.Second
-)
-
-// former is the decoration of a credential before its secret changed. It is served
-// until the new secret has produced a token: 10 seconds at most, and to the token's
-// end when the new secret is refused. It may be sent where both the former and the
-// present configuration allow it.
-type former struct {
-	decoration *Decoration
-	token      *token.Token
-	until      time.Time
-	refused    atomic.Bool
-}
-
-// serves says whether the former decoration is still to be served.
-func (f *former) serves(now time.Time) bool {
-	if f == nil || !now.Before(f.token.End()) {
-		return false
-	}
-	return f.refused.Load() || now.Before(f.until)
-}
-
-// formerOf returns what is served of an account while it has no token, or nil.
-func (b *Broker) formerOf(a *account) *former {
-	f := a.former.Load()
-	if !f.serves(b.clock.Now()) {
-		return nil
-	}
-	if _, ok := b.tokens.Held(a.source); ok {
-		return nil // takeOver has not heard of it yet
-	}
-	return f
-}
-
-// formerDecoration returns what to serve while there is no token, or nil.
-func (b *Broker) formerDecoration(a *account) *Decoration {
-	f := b.formerOf(a)
-	if f == nil {
-		return nil
-	}
-	served := *f.decoration
-	served.RefreshTime = b.clock.Now().Add(formerRefresh)
-	return &served
-}
+// handoverPatience is how long the former token is served at most while the new secret
+// has neither produced one nor been refused.
+const handoverPatience = 10 * time.Second
 
 // handOver lets the new accounts of after serve the tokens of those before, until they
 // have their own. It returns those accounts.
@@ -105,23 +57,6 @@ func (b *Broker) handDown(old, replacement *account) *former {
 		next.refused.Store(f.refused.Load())
 	}
 	return next.within(replacement)
-}
-
-// within returns f for what the configuration of a allows, or nil for nothing.
-func (f *former) within(a *account) *former {
-	narrowed := *f.decoration
-	narrowed.RejectedStatuses = a.credential.Method.RejectedStatuses
-	narrowed.AllowedHosts = nil
-	for _, host := range f.decoration.AllowedHosts {
-		if slices.Contains(a.credential.AllowedHosts, host) {
-			narrowed.AllowedHosts = append(narrowed.AllowedHosts, host)
-		}
-	}
-	if narrowed.AllowedHosts == nil {
-		return nil
-	}
-	f.decoration = &narrowed
-	return f
 }
 
 // succeedFormer has a token served in place of the reported one, where the reported one

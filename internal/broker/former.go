@@ -1,0 +1,71 @@
+package broker
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// formerRefresh is how soon callers are to ask again who get the former token.
+const formerRefresh = time.Second
+
+// former is the decoration of a credential before its secret changed. It is served
+// until the new secret has produced a token: 10 seconds at most, and to the token's
+// end when the new secret is refused. It may be sent where both the former and the
+// present configuration allow it.
+type former struct {
+	decoration *Decoration
+	token      *token.Token
+	until      time.Time
+	refused    atomic.Bool
+}
+
+// serves says whether the former decoration is still to be served.
+func (f *former) serves(now time.Time) bool {
+	if f == nil || !now.Before(f.token.End()) {
+		return false
+	}
+	return f.refused.Load() || now.Before(f.until)
+}
+
+// within returns f for what the configuration of a allows, or nil for nothing.
+func (f *former) within(a *account) *former {
+	narrowed := *f.decoration
+	narrowed.RejectedStatuses = a.credential.Method.RejectedStatuses
+	narrowed.AllowedHosts = nil
+	for _, host := range f.decoration.AllowedHosts {
+		if slices.Contains(a.credential.AllowedHosts, host) {
+			narrowed.AllowedHosts = append(narrowed.AllowedHosts, host)
+		}
+	}
+	if narrowed.AllowedHosts == nil {
+		return nil
+	}
+	f.decoration = &narrowed
+	return f
+}
+
+// formerOf returns what is served of an account while it has no token, or nil.
+func (b *Broker) formerOf(a *account) *former {
+	f := a.former.Load()
+	if !f.serves(b.clock.Now()) {
+		return nil
+	}
+	if _, ok := b.tokens.Held(a.source); ok {
+		return nil // takeOver has not heard of it yet
+	}
+	return f
+}
+
+// formerDecoration returns what to serve while there is no token, or nil.
+func (b *Broker) formerDecoration(a *account) *Decoration {
+	f := b.formerOf(a)
+	if f == nil {
+		return nil
+	}
+	served := *f.decoration
+	served.RefreshTime = b.clock.Now().Add(formerRefresh)
+	return &served
+}
