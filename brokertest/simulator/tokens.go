@@ -107,11 +107,18 @@ func (e *TokenEndpoint) RevokeTokens() {
 
 // Accepts says whether r carries one bearer token, and that was issued here, has not
 // expired and was not ended.
-func (e *TokenEndpoint) Accepts(r *http.Request) bool {
+func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
+
+// ClientOf returns the ID of the client to which the token was issued that r carries, and
+// "" unless Accepts says yes to r.
+func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	token, ok := e.tokens[bearer(r)]
-	return ok && e.clock.Now().Before(token.expires)
+	if !ok || !e.clock.Now().Before(token.expires) {
+		return ""
+	}
+	return token.clientID
 }
 
 // knows says whether client exists and has this secret.

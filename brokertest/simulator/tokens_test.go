@@ -160,6 +160,24 @@ func TestANewTokenKeepsOrEndsThePreviousOne(t *testing.T) {
 	}
 }
 
+func TestATokenIsItsClients(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	sim, client := start(t, simulator.WithClock(clock))
+	one, other := sim.SendPulse.Client(), sim.SendPulse.AddClient(simulator.Client{})
+	clientOf := func(token string) string { return sim.SendPulse.ClientOf(get(userInfo, bearer(token))) }
+	ones, others := obtain(t, client, one), obtain(t, client, other)
+	if clientOf(ones) != one.ID || clientOf(others) != other.ID {
+		t.Error("a token is not that of the client that obtained it")
+	}
+	if got := clientOf("none"); got != "" {
+		t.Errorf("what is no token is that of %q", got)
+	}
+	clock.Advance(simulator.DefaultTokenLifetime)
+	if got := clientOf(ones); got != "" {
+		t.Errorf("a token that has expired is that of %q", got)
+	}
+}
+
 func TestASecretIsReplacedAndAClientRemoved(t *testing.T) {
 	sim, client := start(t)
 	old := sim.SendPulse.AddClient(simulator.Client{})
