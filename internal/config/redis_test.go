@@ -38,7 +38,7 @@ func certificate(t *testing.T) (encoded, key string) {
 }
 
 // tlsFolder is folder with two certificates, a.pem and b.pem, and their keys; ab.pem
-// has both, and mixed.pem a certificate and a key.
+// has both, mixed.pem a certificate and a key, and trusted.pem OpenSSL's other form.
 func tlsFolder(t *testing.T) string {
 	t.Helper()
 	dir := folder(t)
@@ -46,7 +46,7 @@ func tlsFolder(t *testing.T) string {
 	b, keyOfB := certificate(t)
 	for name, text := range map[string]string{
 		"a.pem": a, "a.key": keyOfA, "b.pem": b, "b.key": keyOfB, "ab.pem": a + "# b\n" + b, "mixed.pem": a + keyOfA,
-		"fleet": keyOne + "\n",
+		"trusted.pem": strings.ReplaceAll(a, "CERTIFICATE", "TRUSTED CERTIFICATE"), "fleet": keyOne + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -165,6 +165,8 @@ func TestTokenCacheMistakes(t *testing.T) {
 		"no PEM":              {ofTLS("ca_file: good"), "57: the file holds no certificate in PEM"},
 		"a key as CA":         {ofTLS("ca_file: mixed.pem"), "57: the file holds something else than certificates in PEM: block 2"},
 		"a CA file of number": {ofTLS("ca_file: 1"), "57: must be a string, and is a number: put it in quotes"},
+		"another kind of PEM": {ofTLS("ca_file: trusted.pem"), "57: the file holds something else than certificates in PEM: block 1"},
+		"no name of a file":   {ofTLS(`ca_file: ""`), "57: must not be empty"},
 		"no key":              {ofTLS("certificate_file: a.pem"), "48: needs key_file"},
 		"no certificate":      {ofTLS("key_file: a.key"), "48: needs certificate_file"},
 		"another's key":       {ofTLS("certificate_file: a.pem, key_file: b.key"), "83: " + notKey},
