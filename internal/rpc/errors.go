@@ -132,6 +132,11 @@ func (s *Service) Recovered(ctx context.Context, cause any) error {
 	return s.toStatus(ctx, fault.Opaque())
 }
 
+// Stopping is what the caller gets whose stream ends with the server.
+func (s *Service) Stopping(ctx context.Context) error {
+	return s.toStatus(ctx, fault.New(fault.ServerStopping, "the broker is stopping"))
+}
+
 // setPushback tells clients that retry by themselves when to. It fails only where ctx is
 // not that of a call.
 func setPushback(ctx context.Context, delay time.Duration) {

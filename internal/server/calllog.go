@@ -14,7 +14,7 @@ import (
 )
 
 // callLogger writes a line for each call that failed, and at debug level for each that
-// did not. It never formats a message: they hold secrets.
+// did not, or is a watch that ended by itself. It never formats a message: they hold secrets.
 type callLogger struct {
 	logger *slog.Logger
 }
@@ -43,7 +43,11 @@ func (r *callReport) PostMsgReceive(message any, _ error, _ time.Duration) {
 // PostCall writes the line.
 func (r *callReport) PostCall(err error, took time.Duration) {
 	answer := status.Convert(err)
+	reason := reasonOf(answer)
 	level := levelOf(answer.Code())
+	if r.call.Typ == interceptors.ServerStream && endsWatches(reason) {
+		level = slog.LevelDebug
+	}
 	if !r.logger.Enabled(r.ctx, level) {
 		return
 	}
@@ -55,12 +59,26 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	if r.credentialID != "" {
 		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.credentialID)))
 	}
-	for _, detail := range answer.Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok {
-			attributes = append(attributes, slog.String("reason", info.GetReason()), slog.String("message", answer.Message()))
-		}
+	if reason != "" {
+		attributes = append(attributes, slog.String("reason", reason), slog.String("message", answer.Message()))
 	}
 	r.logger.LogAttrs(r.ctx, level, "call", attributes...)
+}
+
+// reasonOf is that of an error of the broker's own, and empty for others: their messages
+// could hold anything.
+func reasonOf(answer *status.Status) string {
+	for _, detail := range answer.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// endsWatches says whether it is in the nature of a watch to end for this reason.
+func endsWatches(reason string) bool {
+	return reason == "WATCH_TOO_OLD" || reason == "SERVER_STOPPING"
 }
 
 // levelOf is how much an operator wants to know of an outcome.

@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -143,6 +146,28 @@ func TestGoodCallsAreLoggedForDebuggingAlone(t *testing.T) {
 	if diff := cmp.Diff(want, h.calls()); diff != "" {
 		t.Errorf("the lines of the log (-want +got):\n%s", diff)
 	}
+}
+
+// TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone has one reach its maximum age,
+// and another the server's end.
+func TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone(t *testing.T) {
+	inScene(t, func(b *scene) {
+		watchToItsEnd := func() {
+			stream, err := b.client.WatchAuthDecorations(b.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
+			for err == nil {
+				_, err = stream.Recv()
+			}
+			if status.Code(err) != codes.Unavailable {
+				b.Errorf("the watch ends with %v, want UNAVAILABLE", err)
+			}
+		}
+		watchToItsEnd()
+		time.AfterFunc(time.Minute, func() { b.server.Stop(context.Background()) })
+		watchToItsEnd()
+		if lines := b.log.lines(b.T, "call"); lines != nil {
+			b.Errorf("at the level info the log has %v", lines)
+		}
+	})
 }
 
 // TestTokenRequestsAreLogged has a token request that succeeds and one that fails.

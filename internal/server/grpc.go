@@ -55,7 +55,7 @@ func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Log
 		),
 	)...)
 	authmaterialv1.RegisterBrokerServiceServer(server, service)
-	grpc_health_v1.RegisterHealthServer(server, endingHealth{healthServer})
+	grpc_health_v1.RegisterHealthServer(server, endingHealth{healthServer, service.Stopping})
 	healthServer.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(server)
 	metrics.grpc.InitializeMetrics(server)

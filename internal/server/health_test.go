@@ -3,6 +3,7 @@ package server_test
 import (
 	"testing"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
@@ -25,7 +26,23 @@ func TestHealthWatchEndsWithTheServer(t *testing.T) {
 			go h.server.Stop(t.Context())
 		}
 	}
-	if _, err := stream.Recv(); err == nil {
-		t.Error("the watch goes on after NOT_SERVING")
+	_, err = stream.Recv()
+	h.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
+}
+
+// TestHealthWatchOfAnUnknownServiceEndsWithTheServer has a client whose configuration
+// names a service that the server does not have.
+func TestHealthWatchOfAnUnknownServiceEndsWithTheServer(t *testing.T) {
+	h := serve(t)
+	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "no.such.Service"})
+	if err != nil {
+		t.Fatal(err)
 	}
+	h.wantNext(stream, grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN)
+	h.server.Stop(t.Context())
+	if n := len(h.log.lines(t, "calls are still under way: ending their token requests")); n != 0 {
+		t.Error("the watch holds the end of the server up")
+	}
+	_, err = stream.Recv()
+	h.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 }
