@@ -1,0 +1,148 @@
+package fleettest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Answers is what callers of some brokers got so far. It is safe for concurrent use.
+type Answers struct {
+	fleet *Fleet
+	check func(Answer) error
+
+	mu       sync.Mutex
+	waits    []time.Duration
+	failures map[string]int                // how often what went wrong
+	brokers  []*Broker                     // all that are called
+	versions map[string][]string           // those of a credential, in the order of their first answers
+	latest   map[*Broker]map[string]latest // by credential
+	changed  chan struct{}                 // closed when latest changes
+}
+
+// latest is the version of the call that began last.
+type latest struct {
+	version string
+	began   time.Time
+}
+
+func newAnswers(f *Fleet, brokers []*Broker, check func(Answer) error) *Answers {
+	a := &Answers{
+		fleet: f, check: check, brokers: brokers,
+		failures: map[string]int{}, versions: map[string][]string{}, latest: map[*Broker]map[string]latest{},
+		changed: make(chan struct{}),
+	}
+	for _, b := range brokers {
+		a.latest[b] = map[string]latest{}
+	}
+	return a
+}
+
+// add checks an answer, and notes it.
+func (a *Answers) add(answer Answer) {
+	wrong := a.check(answer)
+	id, version := answer.Credential.ID, answer.Decoration.GetVersion()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waits = append(a.waits, answer.Took)
+	if wrong != nil {
+		a.failures[fmt.Sprintf("a caller of %s %v", answer.Broker.Name, wrong)]++
+	}
+	known := a.latest[answer.Broker][id]
+	if answer.Err != nil || answer.Began.Before(known.began) {
+		return
+	}
+	a.latest[answer.Broker][id] = latest{version, answer.Began}
+	if version == known.version {
+		return
+	}
+	if !slices.Contains(a.versions[id], version) {
+		a.versions[id] = append(a.versions[id], version)
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// Err says what went wrong, and how often. It is nil when every answer was good.
+func (a *Answers) Err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []error
+	for _, what := range slices.Sorted(maps.Keys(a.failures)) {
+		all = append(all, fmt.Errorf("%d times: %s", a.failures[what], what))
+	}
+	return errors.Join(all...)
+}
+
+// Calls returns how many calls were answered, failed ones too.
+func (a *Answers) Calls() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waits)
+}
+
+// Wait returns how long the part q of all callers waited at most: the longest wait for 1,
+// the median for 0.5.
+func (a *Answers) Wait(q float64) time.Duration {
+	a.mu.Lock()
+	waits := slices.Clone(a.waits)
+	a.mu.Unlock()
+	if len(waits) == 0 {
+		return 0
+	}
+	slices.Sort(waits)
+	return waits[max(0, int(q*float64(len(waits)))-1)]
+}
+
+// String is the figures in words.
+func (a *Answers) String() string {
+	return fmt.Sprintf("%d calls, waits: median %v, p99 %v, longest %v", a.Calls(),
+		a.Wait(0.5).Round(time.Microsecond), a.Wait(0.99).Round(time.Microsecond), a.Wait(1).Round(time.Microsecond))
+}
+
+// Versions returns how many versions of a credential callers got.
+func (a *Answers) Versions(credential string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.versions[credential])
+}
+
+// AwaitAgreement waits until callers have got n versions of each credential at least, and
+// every broker has answered with the same one last. It returns how long that took.
+func (a *Answers) AwaitAgreement(n int) time.Duration {
+	a.fleet.t.Helper()
+	began := time.Now()
+	late := time.After(Patience)
+	for {
+		changed, missing := a.agreement(n)
+		if missing == nil {
+			return time.Since(began)
+		}
+		select {
+		case <-changed:
+		case <-late:
+			a.fleet.t.Fatalf("after %v the brokers do not agree: %v", Patience, missing)
+		}
+	}
+}
+
+// agreement says what keeps the brokers from agreeing, and what is closed when that may
+// have changed.
+func (a *Answers) agreement(n int) (changed <-chan struct{}, missing error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.fleet.Credentials {
+		if got := len(a.versions[c.ID]); got < n {
+			return a.changed, fmt.Errorf("%s: %d versions, want %d", c.ID, got, n)
+		}
+		for _, b := range a.brokers {
+			if a.latest[b][c.ID].version != a.latest[a.brokers[0]][c.ID].version {
+				return a.changed, fmt.Errorf("%s: %s and %s differ", c.ID, b.Name, a.brokers[0].Name)
+			}
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,106 @@
+package fleettest
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+)
+
+// FleetKeyVariable is the environment variable that holds the fleet key.
+const FleetKeyVariable = "BROKER_FLEET_KEY"
+
+// Files of a broker's folder.
+const (
+	configurationFile = "broker.yaml"
+	grpcSocket        = "grpc"
+	httpSocket        = "http"
+)
+
+type (
+	object = map[string]any
+	list   = []any
+)
+
+// configuration is that of a broker whose files are in a folder. Each credential has an
+// auth method of its own, because metrics are labelled by that and never by credential:
+// so they tell the credentials apart.
+func (f *Fleet) configuration(folder string) object {
+	previous := map[bool]string{false: "KEPT", true: "ENDED"}[f.options.EndsPrevious]
+	var methods, credentials list
+	for _, c := range f.Credentials {
+		methods = append(methods, object{
+			"id": methodID(c.ID), "display_name": "Client of " + c.ID,
+			"fields": list{
+				object{"id": "client_id", "display_name": "Client ID", "required": true},
+				object{"id": "client_secret", "display_name": "Client secret", "required": true, "secret": true},
+			},
+			"token_request": object{
+				"url": f.Provider.url, "body": "JSON", "client_authentication": "REQUEST_BODY", "previous_token": previous,
+			},
+			"headers": list{object{"name": "Authorization", "value": "Bearer ${token}"}},
+		})
+		credentials = append(credentials, object{
+			"id": c.ID, "provider": providerID, "auth_method": methodID(c.ID),
+			"values": object{
+				"client_id":     object{"file": filepath.Join(folder, clientIDFile(c.ID))},
+				"client_secret": object{"file": filepath.Join(folder, clientSecretFile(c.ID))},
+			},
+		})
+	}
+	return object{
+		"listen": object{
+			"grpc": "unix://" + filepath.Join(folder, grpcSocket),
+			"http": "unix://" + filepath.Join(folder, httpSocket),
+		},
+		"token_cache": object{"redis": f.options.Redis, "fleet_keys": list{object{"env": FleetKeyVariable}}},
+		"providers": list{object{
+			"id": providerID, "display_name": "Fleet's provider", "allowed_hosts": list{"api.example.test"},
+			"auth_methods": methods,
+		}},
+		"credentials": credentials,
+	}
+}
+
+func methodID(credential string) string { return strings.ReplaceAll(credential, "-", "_") }
+
+func clientIDFile(credential string) string { return credential + ".id" }
+
+func clientSecretFile(credential string) string { return credential + ".secret" }
+
+// writeConfiguration writes the file of a broker, and what it names.
+func (b *Broker) writeConfiguration() {
+	b.t.Helper()
+	configuration := b.fleet.configuration(b.folder)
+	b.fleet.options.Change(b.number, configuration)
+	text, err := json.MarshalIndent(configuration, "", "  ")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.WriteFile(configurationFile, text)
+	for _, c := range b.fleet.Credentials {
+		b.SetClient(c.ID, c.Client)
+	}
+}
+
+// SetClient writes the files that hold a credential's client for this broker, which reads
+// them again when it runs.
+func (b *Broker) SetClient(credential string, client simulator.Client) {
+	b.t.Helper()
+	b.WriteFile(clientIDFile(credential), []byte(client.ID))
+	b.WriteFile(clientSecretFile(credential), []byte(client.Secret))
+}
+
+// WriteFile puts a file into the broker's folder in one step.
+func (b *Broker) WriteFile(name string, content []byte) {
+	b.t.Helper()
+	path := filepath.Join(b.folder, name)
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		b.t.Fatal(err)
+	}
+}

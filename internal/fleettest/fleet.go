@@ -1,0 +1,161 @@
+// Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis
+// and get their tokens from a simulated provider, and callers that check every answer.
+//
+// A package that uses it has Main in its TestMain. The functions and methods that take or
+// hold a testing.TB end the test when they fail, so they are for the goroutine of the
+// test.
+package fleettest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+)
+
+// Defaults of Options.
+const (
+	defaultBrokers     = 8
+	defaultCredentials = 20
+	defaultLifetime    = 20 * time.Second
+)
+
+// Patience bounds the wait for what happens unless something is broken.
+const Patience = 30 * time.Second
+
+// Options describe a fleet. Redis is required.
+type Options struct {
+	// Redis is `token_cache.redis` of the configuration, as encoding/json writes it.
+	Redis map[string]any
+	// Brokers is how many there are. Default: 8.
+	Brokers int
+	// Credentials is how many there are, each with a client of its own. Default: 20.
+	Credentials int
+	// Lifetime is how long tokens live. Default: 20 s; their margin is 2 s then, and
+	// renewal begins 3.3 s before that.
+	Lifetime time.Duration
+	// EndsPrevious says that a new token ends the one before, and that the definition of
+	// the provider says so.
+	EndsPrevious bool
+	// Change is called with the configuration of each broker before it is written: the
+	// document that encoding/json makes the file of. Default: nothing is changed.
+	Change func(broker int, configuration map[string]any)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Brokers == 0 {
+		o.Brokers = defaultBrokers
+	}
+	if o.Credentials == 0 {
+		o.Credentials = defaultCredentials
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = defaultLifetime
+	}
+	if o.Change == nil {
+		o.Change = func(int, map[string]any) {}
+	}
+	return o
+}
+
+// Credential is one account of the fleet's.
+type Credential struct {
+	ID     string
+	Client simulator.Client
+}
+
+// Fleet is brokers that share a Redis. The end of the test ends them.
+type Fleet struct {
+	// Provider issues their tokens.
+	Provider *Provider
+	// Credentials are the same in all brokers.
+	Credentials []Credential
+	// Brokers run when Start returns. AddBroker adds to them.
+	Brokers []*Broker
+
+	t       testing.TB
+	options Options
+	folder  string
+	key     string // the fleet key
+}
+
+// Start starts a fleet, and returns when every broker serves. At the end of the test no
+// broker's log may hold a secret of the provider's.
+func Start(t testing.TB, options Options) *Fleet {
+	t.Helper()
+	options = options.withDefaults()
+	f := &Fleet{t: t, options: options, folder: socketFolder(t), key: fleetkeys.Generate()}
+	f.Provider = startProvider(t, options)
+	for i := range options.Credentials {
+		f.Credentials = append(f.Credentials, Credential{
+			ID: fmt.Sprintf("credential-%02d", i), Client: f.Provider.AddClient(simulator.Client{}),
+		})
+	}
+	t.Cleanup(f.checkLogs)
+	for range options.Brokers {
+		f.Brokers = append(f.Brokers, f.newBroker(len(f.Brokers)))
+	}
+	for _, b := range f.Brokers {
+		b.launch()
+	}
+	for _, b := range f.Brokers {
+		b.awaitServing()
+	}
+	return f
+}
+
+// AddBroker starts one more broker, and returns when it serves.
+func (f *Fleet) AddBroker() *Broker {
+	f.t.Helper()
+	b := f.newBroker(len(f.Brokers))
+	f.Brokers = append(f.Brokers, b)
+	b.Start()
+	return b
+}
+
+// Running returns the brokers whose processes run, stopped ones too.
+func (f *Fleet) Running() []*Broker {
+	return slices.DeleteFunc(slices.Clone(f.Brokers), func(b *Broker) bool { return !b.running() })
+}
+
+// checkLogs looks for secrets in the logs. When the test has failed it shows their last
+// lines.
+func (f *Fleet) checkLogs() {
+	secrets := f.Provider.sim.Secrets()
+	for _, b := range f.Brokers {
+		log := b.log.String()
+		if slices.ContainsFunc(append(secrets, f.key), func(secret string) bool { return strings.Contains(log, secret) }) {
+			f.t.Errorf("the log of %s holds a secret", b.Name)
+			continue
+		}
+		if f.t.Failed() {
+			f.t.Logf("the last lines of %s:\n%s", b.Name, lastLines(log, 10))
+		}
+	}
+}
+
+func lastLines(text string, n int) string {
+	lines := slices.Collect(strings.Lines(text))
+	return strings.Join(lines[max(0, len(lines)-n):], "")
+}
+
+// socketFolder returns a folder whose path is short enough for sockets.
+func socketFolder(t testing.TB) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "fleet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	folder, err = filepath.EvalSymlinks(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}

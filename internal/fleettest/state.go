@@ -1,0 +1,173 @@
+package fleettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// degradedDetail is what /readyz says of a broker without its Redis.
+const degradedDetail = "token cache: degraded"
+
+func (b *Broker) httpClient() *http.Client {
+	socket := filepath.Join(b.folder, httpSocket)
+	return &http.Client{
+		Timeout: Patience,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", socket)
+			},
+		},
+	}
+}
+
+// fetch returns what the broker answers over HTTP.
+func (b *Broker) fetch(path string) (status int, body string, err error) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://broker.test"+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := b.http.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(text), err
+}
+
+// Ready returns what /readyz says beside that it is ready, and an error unless it and
+// gRPC's health say so.
+func (b *Broker) Ready() (detail string, err error) {
+	status, body, err := b.fetch("/readyz")
+	if err != nil {
+		return "", fmt.Errorf("%s: /readyz: %w", b.Name, err)
+	}
+	detail, ok := strings.CutPrefix(body, "ok\n")
+	if status != http.StatusOK || !ok {
+		return "", fmt.Errorf("%s: /readyz answers %d %q", b.Name, status, body)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := health(ctx, b.connections[0]); err != nil {
+		return "", fmt.Errorf("%s: health: %w", b.Name, err)
+	}
+	return detail, nil
+}
+
+// Metrics returns what /metrics has: values by name with labels, as in
+// `name{label="value"}`.
+func (b *Broker) Metrics() (map[string]float64, error) {
+	status, body, err := b.fetch("/metrics")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d", status)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: /metrics: %w", b.Name, err)
+	}
+	values := map[string]float64{}
+	for line := range strings.Lines(body) {
+		if space := strings.LastIndexByte(line, ' '); space > 0 && line[0] != '#' {
+			if value, err := strconv.ParseFloat(strings.TrimSpace(line[space:]), 64); err == nil {
+				values[line[:space]] = value
+			}
+		}
+	}
+	return values, nil
+}
+
+// Degraded says whether the broker goes on without its Redis. Its metric and /readyz say
+// the same when err is nil.
+func (b *Broker) Degraded() (is bool, err error) {
+	metrics, err := b.Metrics()
+	if err != nil {
+		return false, err
+	}
+	value, ok := metrics["authmaterial_token_cache_degraded"]
+	if !ok {
+		return false, fmt.Errorf("%s has no metric that says whether it is degraded", b.Name)
+	}
+	detail, err := b.Ready()
+	if err != nil {
+		return false, err
+	}
+	if says := strings.Contains(detail, degradedDetail); says != (value == 1) {
+		return false, fmt.Errorf("%s: the metric says %v and /readyz %q", b.Name, value, detail)
+	}
+	return value == 1, nil
+}
+
+// TokenRequests returns how many token requests the broker's process has made for each
+// credential, failed ones too.
+func (b *Broker) TokenRequests() map[string]int {
+	b.t.Helper()
+	metrics, err := b.Metrics()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	made := map[string]int{}
+	for _, c := range b.fleet.Credentials {
+		for _, result := range []string{"ok", "refused", "rate_limited", "unavailable"} {
+			series := fmt.Sprintf(`authmaterial_token_requests_total{auth_method=%q,provider=%q,result=%q}`, methodID(c.ID), providerID, result)
+			value, ok := metrics[series]
+			if !ok {
+				b.t.Fatalf("%s has no metric %s", b.Name, series)
+			}
+			made[c.ID] += int(value)
+		}
+	}
+	return made
+}
+
+// AwaitDegraded waits until all brokers say that they are degraded, or none does, and
+// returns how long that took.
+func (f *Fleet) AwaitDegraded(want bool) time.Duration {
+	f.t.Helper()
+	return f.Await(fmt.Sprintf("degraded is %v in all brokers", want), func() error {
+		var all []error
+		for _, b := range f.Running() {
+			is, err := b.Degraded()
+			if err == nil && is != want {
+				err = fmt.Errorf("%s: degraded is %v", b.Name, is)
+			}
+			all = append(all, err)
+		}
+		return errors.Join(all...)
+	})
+}
+
+// Await waits until a condition has no error, and returns how long that took. It ends the
+// test with the last error when it takes more than Patience.
+func (f *Fleet) Await(what string, condition func() error) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > Patience {
+			f.t.Fatalf("after %v it does not hold that %s: %v", Patience, what, err)
+		}
+		<-tick.C
+	}
+}
+
+// AwaitTokenRequests waits until the provider has had so many token requests in all.
+func (f *Fleet) AwaitTokenRequests(n int) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := f.Provider.AwaitTokenRequests(ctx, n); err != nil {
+		f.t.Fatal(err)
+	}
+}
