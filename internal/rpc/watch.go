@@ -19,9 +19,12 @@ const MaxWatchAge = time.Hour
 
 var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
 
-// WatchAuthDecorations streams the states of several credentials. While a reader does
-// not read, Send waits, and the watch does not see its own end: then the server's last
-// period ends it.
+// WatchAuthDecorations streams the states of several credentials.
+//
+// While a reader does not read, Send waits, and the watch sees neither its maximum age nor
+// the server's end. To return without it would end nothing: a status waits behind what was
+// not read, and a handler cannot reset its stream. Such a watch ends with its connection,
+// whose age the server bounds too, and in the last period of a server that stops.
 func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return s.toStatus(stream.Context(), err)

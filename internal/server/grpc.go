@@ -21,7 +21,8 @@ const (
 	connectionTimeout = 5 * time.Second
 	// connectionAge is when clients are told to connect again, give or take a tenth, so
 	// that new replicas get their share. Calls and watches on the old connection end by
-	// themselves; watches have rpc.MaxWatchAge.
+	// themselves; watches have rpc.MaxWatchAge, after which the connection is closed. That
+	// ends those which nobody reads.
 	connectionAge = 30 * time.Minute
 	// streamWorkers is how many goroutines wait for calls, with stacks that have grown
 	// already. A call that finds none gets a goroutine of its own.

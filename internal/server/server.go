@@ -27,7 +27,9 @@ import (
 )
 
 const (
-	// gracePeriod is how long calls that are under way may take when the server stops.
+	// gracePeriod is how long calls that are under way may take when the server stops: as
+	// long as a token request. Whatever comes of one that was sent is told, and no other
+	// replica has to send it again.
 	gracePeriod = 10 * time.Second
 	// lastPeriod is how long they may take once their token requests were ended.
 	lastPeriod = time.Second

@@ -39,6 +39,10 @@ const (
 	// maxGrowth is by how much a watcher that does not read may grow after that, in bytes:
 	// what gRPC keeps, and two states. A backlog of the changes that follow has 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
+	// maxWatchAge is when a watch that is read has ended, and maxConnectionAge when the
+	// client of a connection is told to leave it, which it has maxWatchAge for.
+	maxWatchAge      = time.Hour
+	maxConnectionAge = 33 * time.Minute
 	// maxSize is how much a watcher may take in all, both ends of its stream, in bytes.
 	maxSize = 512 << 10
 )
@@ -256,6 +260,42 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 		if n := dials.Load(); n < 40 || n > 60 {
 			b.Errorf("the client connected %d times in a day, want about 48", n)
 		}
+	})
+}
+
+// TestWatchThatIsNotReadEndsWithItsConnection has a client that does not read, and so
+// does not learn that its watch has reached its maximum age.
+func TestWatchThatIsNotReadEndsWithItsConnection(t *testing.T) {
+	inScene(t, func(b *scene) {
+		change := func(i int) {
+			b.Helper()
+			err := b.server.Reload(func() (*config.Config, error) {
+				key := fmt.Sprintf("%d-%s", i, strings.Repeat("x", largeKey))
+				return b.parse(simulated.Environment(b.sim), "  - {id: large, provider: pendo, auth_method: api_key, values: {api_key: {value: "+key+"}}}\n"), nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		change(0)
+		_, err := b.client.WatchAuthDecorations(b.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"large"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range fullAfter {
+			change(i + 1)
+		}
+		watchers := func(want int) {
+			b.Helper()
+			if text := fmt.Sprintf("\nauthmaterial_watchers %d\n", want); !strings.Contains(b.scrape(), text) {
+				b.Errorf("there are not %d watchers", want)
+			}
+		}
+		b.pass(maxWatchAge + time.Minute)
+		watchers(1) // its handler waits in Send
+		b.pass(maxConnectionAge)
+		watchers(0)
 	})
 }
 
