@@ -38,15 +38,29 @@ func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// errGaveUp says that the caller's context ended first: that says nothing of Redis.
-var errGaveUp = errors.New("the caller gave up")
+// What says nothing of Redis, and does not count for the breaker.
+var (
+	// errGaveUp says that the caller's context ended first.
+	errGaveUp = errors.New("the caller gave up")
+	// errOnlyRead stands for the success of a read after a failure: a server that refuses
+	// to write answers reads.
+	errOnlyRead = errors.New("Redis was only read")
+)
+
+// inDoubt says whether the last operation that says something of Redis failed.
+func (s *Store) inDoubt() bool {
+	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
+}
+
+// isRead says whether an operation changes nothing in Redis.
+func isRead(operation string) bool { return operation == "look" || operation == "read" }
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:       probeInterval,
 		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= maxFailures },
 		IsSuccessful:  func(err error) bool { return !isFailure(err) },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errGaveUp) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errGaveUp) || errors.Is(err, errOnlyRead) },
 		OnStateChange: s.breakerChanged,
 	})
 }
@@ -71,22 +85,30 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 
 func (s *Store) doWithin(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) error {
 	began := s.clock.Now()
+	var answer error // the operation's own error
 	_, err := s.breaker.Execute(func() (struct{}, error) {
 		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		err := run(limited)
-		if isFailure(err) {
-			if ctx.Err() != nil {
-				return struct{}{}, errGaveUp
+		answer = run(limited)
+		switch {
+		case !isFailure(answer):
+			if isRead(operation) && s.inDoubt() {
+				return struct{}{}, errOnlyRead
 			}
+		case ctx.Err() != nil:
+			return struct{}{}, errGaveUp
+		default:
 			s.troubled.Store(true)
-			s.lastFailure.Store(describe(err))
+			s.lastFailure.Store(describe(answer))
 		}
-		return struct{}{}, err
+		return struct{}{}, answer
 	})
-	if errors.Is(err, errGaveUp) {
+	switch {
+	case errors.Is(err, errGaveUp):
 		s.observer.Operated(operation, "gave_up", s.clock.Since(began))
 		return ctx.Err()
+	case errors.Is(err, errOnlyRead):
+		err = answer
 	}
 	s.observer.Operated(operation, describe(err), s.clock.Since(began))
 	return err
