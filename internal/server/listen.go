@@ -21,7 +21,7 @@ func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: %w", address, cause(err))
 	}
 	// The name localhost leads where this machine's files say.
 	if local, ok := listener.Addr().(*net.TCPAddr); !ok || !local.IP.IsLoopback() {
@@ -40,7 +40,7 @@ func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listene
 	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	syscall.Umask(before)
 	if err != nil {
-		return nil, fmt.Errorf("listen on unix://%s: %w", path, err)
+		return nil, fmt.Errorf("listen on unix://%s: %w", path, cause(err))
 	}
 	return listener, nil
 }
@@ -52,7 +52,7 @@ func removeStale(ctx context.Context, path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("listen on unix://%s: %w", path, err)
+		return fmt.Errorf("listen on unix://%s: %w", path, cause(err))
 	}
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("listen on unix://%s: there is a file of that name that is no socket: remove it, or listen elsewhere", path)
@@ -64,7 +64,23 @@ func removeStale(ctx context.Context, path string) error {
 		return fmt.Errorf("listen on unix://%s: another process answers there", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("listen on unix://%s: %w", path, err)
+		return fmt.Errorf("listen on unix://%s: %w", path, cause(err))
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("listen on unix://%s: what a broker left there cannot be removed: %w", path, cause(err))
+	}
+	return nil
+}
+
+// cause is an error without the address, which the sentence around it has.
+func cause(err error) error {
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return network.Err
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return file.Err
+	}
+	return err
 }

@@ -23,6 +23,9 @@ func wantRefused(t *testing.T, address config.Address, want string) {
 	if !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("the error is %q, want %q", err, want)
 	}
+	if strings.Count(err.Error(), address.Address) != 1 {
+		t.Errorf("the error %q does not name the address once", err)
+	}
 }
 
 func TestListenOnLoopbackAlone(t *testing.T) {
@@ -39,7 +42,7 @@ func TestListenOnLoopbackAlone(t *testing.T) {
 
 func TestListenOnATakenPort(t *testing.T) {
 	taken := config.Address{Network: "tcp", Address: listenTCP(t).Addr().String()}
-	wantRefused(t, taken, "listen on "+taken.Address+": ")
+	wantRefused(t, taken, "listen on "+taken.Address+": bind: ")
 }
 
 func TestModeOfASocket(t *testing.T) {
@@ -98,8 +101,8 @@ func TestWhatIsInASocketsPlaceStays(t *testing.T) {
 		file:                          otherKind,
 		link:                          otherKind,
 		folder:                        otherKind,
-		filepath.Join(folder, "a/b"):  ": listen unix ",
-		filepath.Join(file, "socket"): ": lstat ",
+		filepath.Join(folder, "a/b"):  ": bind: no such file or directory",
+		filepath.Join(file, "socket"): ": not a directory",
 	} {
 		before, _ := os.Lstat(path)
 		wantRefused(t, unix(path), "listen on unix://"+path+want)
