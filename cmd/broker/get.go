@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +46,7 @@ type getFlags struct {
 }
 
 func newGet() *cobra.Command {
-	flags := getFlags{address: defaultBroker, format: newChoice("table", "json", "curl")}
+	flags := getFlags{format: newChoice("table", "json", "curl")}
 	command := &cobra.Command{
 		Use:               "get ID...",
 		Short:             "Asks a running broker for the material of credentials",
@@ -70,7 +68,7 @@ func newGet() *cobra.Command {
 
 func (f *getFlags) add(command *cobra.Command) {
 	flags := command.Flags()
-	flags.Var(&f.address, "address", "where the broker answers: a loopback address with a port, or unix:///path (environment: "+addressVariable+")")
+	f.address.flag(command)
 	flags.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait")
 	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
 	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
@@ -78,15 +76,13 @@ func (f *getFlags) add(command *cobra.Command) {
 	flags.Int32Var(&f.httpStatus, "http-status", 0, "the `STATUS` by which the provider rejected it")
 	command.MarkFlagsRequiredTogether("report-rejection", "http-status")
 	addOutputFlag(command, f.format)
-	completeNothing(command, "address", "timeout", "url", "report-rejection", "http-status")
+	completeNothing(command, "timeout", "url", "report-rejection", "http-status")
 }
 
 // check finds what is wrong with the command line beyond single flags.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
-	if address := os.Getenv(addressVariable); address != "" && !command.Flags().Changed("address") {
-		if err := f.address.Set(address); err != nil {
-			return fmt.Errorf("the environment variable %s: %w", addressVariable, err)
-		}
+	if err := f.address.fromEnvironment(command); err != nil {
+		return err
 	}
 	reports := command.Flags().Changed("report-rejection")
 	switch curl := f.format.value == "curl"; {

@@ -17,17 +17,18 @@ import (
 const healthTimeout = 3 * time.Second
 
 func newHealth() *cobra.Command {
-	address := defaultBroker
+	var address brokerAddress
 	var timeout time.Duration
 	command := &cobra.Command{
-		Use:   "health --address ADDRESS",
+		Use:   "health",
 		Short: "Says whether a broker serves",
 		Long: `Asks a broker whether it serves, by grpc.health.v1. Where nobody answers yet, it goes
 on trying until the timeout. It is what a container, in which there is no other program,
 is probed with.
 
 Exit status: 0 when the broker serves, 1 when it does not.`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: func(command *cobra.Command, _ []string) error { return address.fromEnvironment(command) },
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), timeout)
 			defer cancel()
@@ -38,9 +39,9 @@ Exit status: 0 when the broker serves, 1 when it does not.`,
 			return err
 		}),
 	}
-	command.Flags().Var(&address, "address", "where the broker answers, as listen.grpc has it")
+	address.flag(command)
 	command.Flags().DurationVar(&timeout, "timeout", healthTimeout, "how long to wait for an answer")
-	completeNothing(command, "address", "timeout")
+	completeNothing(command, "timeout")
 	return command
 }
 
