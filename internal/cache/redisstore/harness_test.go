@@ -2,7 +2,11 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,25 +14,287 @@ import (
 	"github.com/jonboulle/clockwork"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
 )
+
+// longest bounds the wait for what does happen unless the Store is broken.
+const longest = 20 * time.Second
+
+// key is the token's in most tests.
+const key = "3f"
+
+// at is the one server at an address.
+func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }
 
 // open returns a Store on a server, of a replica with these keys.
 func open(t *testing.T, server *redistest.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
-	options := redisstore.Options{
-		Server: redisstore.Server{Addresses: []string{server.Addr()}},
-		Keys:   keys,
-		Logger: slog.New(slog.DiscardHandler),
-	}
+	return openAt(t, at(server.Addr()), keys, change...)
+}
+
+// openAt is open for any Redis.
+func openAt(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
+	t.Helper()
+	options := redisstore.Options{Server: server, Keys: keys, Logger: slog.New(slog.DiscardHandler)}
 	for _, change := range change {
 		change(&options)
 	}
 	store := redisstore.New(options)
 	t.Cleanup(store.Close)
 	return store
+}
+
+// withClock sets a Store's time.
+func withClock(clock clockwork.Clock) func(*redisstore.Options) {
+	return func(o *redisstore.Options) { o.Clock = clock }
+}
+
+// replica is a Store, what its Observer and its Logger were told, and its news.
+type replica struct {
+	*redisstore.Store
+	observed
+	log
+	news
+}
+
+// start returns a replica that follows the fleet until the end of the test.
+func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *replica {
+	t.Helper()
+	r := &replica{}
+	r.Store = openAt(t, server, keys, append(change, func(o *redisstore.Options) {
+		o.Observer = &r.observed
+		o.Logger = slog.New(slog.NewTextHandler(&r.log, nil))
+	})...)
+	r.follow(t, r.Store)
+	return r
+}
+
+// Follow passes the news on, and keeps count of what was missed.
+func (r *replica) Follow(ctx context.Context, news cache.News) {
+	missed := news.Missed
+	news.Missed = func() {
+		r.missed.Add(1)
+		missed()
+	}
+	r.Store.Follow(ctx, news)
+}
+
+// observed is an Observer that remembers. The zero value is ready.
+type observed struct {
+	mu         sync.Mutex
+	operations map[string]int // by "operation result"
+	unreadable []string
+	changes    []bool
+}
+
+func (o *observed) Operated(operation, result string, _ time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.operations == nil {
+		o.operations = map[string]int{}
+	}
+	o.operations[operation+" "+result]++
+}
+
+func (o *observed) Unreadable(cause string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.unreadable = append(o.unreadable, cause)
+}
+
+func (o *observed) Degraded(is bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.changes = append(o.changes, is)
+}
+
+// count is how many operations there were that match: "lock", "lock ok" or " timeout".
+func (o *observed) count(match string) (count int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for operation, n := range o.operations {
+		if strings.Contains(operation+" ", match+" ") {
+			count += n
+		}
+	}
+	return count
+}
+
+// degraded is what Degraded was told.
+func (o *observed) degraded() []bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.changes)
+}
+
+// takeUnreadable returns what Unreadable was told since the last time.
+func (o *observed) takeUnreadable() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	taken := o.unreadable
+	o.unreadable = nil
+	return taken
+}
+
+// log has the lines that were logged.
+type log struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(line))
+	return len(line), nil
+}
+
+func (l *log) logged() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
+}
+
+// news is what a Store told of others. The zero value is ready.
+type news struct {
+	mu        sync.Mutex
+	changed   []string
+	forgotten atomic.Int32
+	missed    atomic.Int32
+}
+
+// follow hears a Store's news until the end of the test. It returns once there are some.
+func (n *news) follow(t *testing.T, store interface {
+	Follow(context.Context, cache.News)
+}) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		store.Follow(ctx, cache.News{
+			Changed: func(key string) {
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				n.changed = append(n.changed, key)
+			},
+			Forgotten: func() { n.forgotten.Add(1) },
+			Missed:    func() { n.missed.Add(1) },
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
+}
+
+// heard returns the keys that changed so far.
+func (n *news) heard() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.changed)
+}
+
+// eventually waits until something holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(longest)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("after %v it does not hold that %s", longest, what)
+		}
+	}
+}
+
+// newToken returns a token that was requested just now and lives for an hour.
+func newToken(value string) *token.Token {
+	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Hour}
+}
+
+// never is for locking whatever is known.
+func never(cache.Record) bool { return false }
+
+// hasToken is for waiting until there is a token.
+func hasToken(record cache.Record) bool { return record.Token != nil }
+
+// value is that of a token; "" is that of none.
+func value(t *token.Token) string {
+	if t == nil {
+		return ""
+	}
+	return t.Value.Reveal()
+}
+
+// lock takes the lease of the key.
+func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
+	t.Helper()
+	record, lease, err := store.Lock(t.Context(), key, never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record, lease
+}
+
+// commit stores a token under a lease of its own.
+func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool) {
+	t.Helper()
+	_, lease := lock(t, store)
+	defer lease.Release()
+	wantCommit(t, lease, fresh, rejected, value(fresh))
+}
+
+// wantCommit commits, and compares the token that stands then.
+func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bool, want string) {
+	t.Helper()
+	standing, err := lease.Commit(t.Context(), fresh, rejected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := value(standing); got != want {
+		t.Errorf("after Commit(%q) the token that stands is %q, want %q", value(fresh), got, want)
+	}
+}
+
+// wantToken compares the token that a Store has.
+func wantToken(t *testing.T, store cache.Store, want string) {
+	t.Helper()
+	record, err := store.Load(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := value(record.Token); got != want {
+		t.Errorf("the token is %q, want %q", got, want)
+	}
+}
+
+// keysOf returns the Redis keys of one kind: token, failure, lock, rejected or forced.
+func keysOf(t *testing.T, client *redis.Client, kind string) []string {
+	t.Helper()
+	found, err := client.Keys(t.Context(), "*:"+kind).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// keyOf returns the Redis key of one kind, where there is one.
+func keyOf(t *testing.T, client *redis.Client, kind string) string {
+	t.Helper()
+	found := keysOf(t, client, kind)
+	if len(found) != 1 {
+		t.Fatalf("Redis has %d keys of the kind %s, want 1", len(found), kind)
+	}
+	return found[0]
 }
 
 // aheadClock is the real clock, put forward.
@@ -57,11 +323,10 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   end
 end`
 
-// advance lets time pass for a clock and a server alike.
-func advance(t *testing.T, clock *aheadClock, client *redis.Client, d time.Duration) {
+// age lets time pass for what a server keeps.
+func age(t *testing.T, client *redis.Client, d time.Duration) {
 	t.Helper()
-	clock.ahead.Add(int64(d))
-	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && err != redis.Nil {
+	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}
 }

@@ -1,27 +1,106 @@
 package redisstore_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/jonboulle/clockwork"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/authmaterial/broker/internal/cache/cachetest"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/secret"
 )
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
-	client := server.Client()
+	conform(t, at(server.Addr()), server.Client())
+}
+
+// rights are all that a broker needs of Redis' access control list.
+var rights = []string{
+	"~authmaterial:1:*", "+del", "+eval", "+evalsha", "+exists", "+get", "+getrange", "+lindex",
+	"+lpush", "+lrange", "+ltrim", "+pexpire", "+pttl", "+set", "+time", "+type", "+xadd", "+xread", "+xrevrange",
+}
+
+func TestStoreWithUser(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, append([]string{"--requirepass", "other", "--user", "broker", "on", ">swordfish"}, rights...)...)
+	as := at(server.Addr())
+	as.Username, as.Password = secret.New("broker"), secret.New("swordfish")
+	conform(t, as, server.Client())
+
+	keys := fleetkeys.RandomRing()
+	follower := start(t, as, keys)
+	wantToken(t, follower, "")
+	commit(t, openAt(t, as, keys), newToken("first"), false)
+	eventually(t, "the follower reads the stream", func() bool { return len(follower.heard()) > 0 })
+}
+
+func TestStoreWithPassword(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--requirepass", "swordfish")
+	as := at(server.Addr())
+	as.Password = secret.New("swordfish")
+	conform(t, as, server.Client())
+}
+
+func TestStoreOverTLS(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartTLS(t)
+	over := at(server.Addr())
+	over.TLS = trusting(t, server.CAFile())
+	conform(t, over, server.Client())
+}
+
+func TestStoreOnSentinel(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinel(t)
+	conform(t, redisstore.Server{Addresses: group.Addrs(), SentinelMaster: redistest.MasterName}, group.AwaitMaster().Client())
+}
+
+func TestStoreOnCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	var clients []*redis.Client
+	for _, master := range cluster.AwaitMasters() {
+		clients = append(clients, master.Client())
+	}
+	conform(t, redisstore.Server{Addresses: cluster.Addrs(), Cluster: true}, clients...)
+}
+
+// conform runs the suite on a Redis, with the clients of the servers that have its keys.
+func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
+	t.Helper()
 	cachetest.TestStore(t, func(t *testing.T) cachetest.Harness {
 		clock := &aheadClock{Clock: clockwork.NewRealClock()}
-		withClock := func(o *redisstore.Options) { o.Clock = clock }
 		return cachetest.Harness{
-			Store:   open(t, server, fleetkeys.RandomRing(), withClock), // with names of its own
-			Clock:   clock,
-			Advance: func(d time.Duration) { advance(t, clock, client, d) },
+			Store: openAt(t, server, fleetkeys.RandomRing(), withClock(clock)), // with names of its own
+			Clock: clock,
+			Advance: func(d time.Duration) {
+				clock.ahead.Add(int64(d))
+				for _, client := range clients {
+					age(t, client, d)
+				}
+			},
 		}
 	})
+}
+
+// trusting returns what verifies the certificates of an authority.
+func trusting(t *testing.T, file string) *tls.Config {
+	t.Helper()
+	authority, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
