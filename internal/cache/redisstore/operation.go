@@ -44,7 +44,7 @@ var (
 	errGaveUp = errors.New("the caller gave up")
 	// errOnlyRead stands for the success of a read after a failure: a server that refuses
 	// to write answers reads.
-	errOnlyRead = errors.New("Redis was only read")
+	errOnlyRead = errors.New("it was only read")
 )
 
 // inDoubt says whether the last operation that says something of Redis failed.
