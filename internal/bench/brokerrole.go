@@ -21,7 +21,7 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	broker, cost, err := startBroker(told.Credentials, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
+	broker, cost, err := startBroker(told, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ type settings struct {
 	roundDuration time.Duration
 	callers       []int
 	credentials   []int
+	redis         bool
 }
 
 func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
@@ -68,6 +69,7 @@ func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&chosen.roundDuration, "round-duration", 1500*time.Millisecond, "how long each round of a pair lasts")
 	callers := flags.String("callers", "1,64", "how many callers there are at once: a setting each")
 	credentials := flags.String("credentials", "5,1000,100000", "sizes of configurations; empty: none")
+	flags.BoolVar(&chosen.redis, "redis", true, "measure what Redis costs")
 	short := flags.Bool("short", false, "a quick look: 3 pairs of short rounds")
 	if err := flags.Parse(arguments); err != nil {
 		return settings{}, err

@@ -9,9 +9,14 @@ import (
 	"strings"
 )
 
+// degradedMetric is one that servers without Redis lack.
+const degradedMetric = "authmaterial_token_cache_degraded"
+
 // usage is what a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
+	// degraded is 1 while Redis counts as out of reach. Of brokers with Redis alone.
+	degraded float64
 }
 
 // readUsage reads the metrics at a URL, in Prometheus's text format.
@@ -30,6 +35,7 @@ func readUsage(ctx context.Context, url string) (usage, error) {
 		"process_cpu_seconds_total":     &read.cpuSeconds,
 		"go_memstats_mallocs_total":     &read.allocations,
 		"go_memstats_alloc_bytes_total": &read.allocatedBytes,
+		degradedMetric:                  &read.degraded,
 	}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
@@ -46,6 +52,7 @@ func readUsage(ctx context.Context, url string) (usage, error) {
 	if err := lines.Err(); err != nil {
 		return usage{}, fmt.Errorf("read the metrics: %w", err)
 	}
+	delete(wanted, degradedMetric)
 	for name := range wanted {
 		return usage{}, fmt.Errorf("the server has no metric %s", name)
 	}
