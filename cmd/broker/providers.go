@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/authmaterial/broker/internal/catalog"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/config"
 )
 
 const providersHelp = `Lists the providers and their auth methods. With an ID: what a credential of that
@@ -116,31 +115,10 @@ func printProviders(out *screen, known *catalog.Catalog) error {
 	return nil
 }
 
-// providersSchema is the form of a configuration file of which only the providers
-// matter.
-const (
-	providersSchemaID = "https://authmaterial.invalid/schema/providers.json"
-	providersSchema   = `{"type": "object", "properties": {"providers": {"type": "array", "items": {"$ref": "` + catalog.SchemaID + `"}}}}`
-)
-
-// loadCatalog returns the built-in providers and those of a file, if one is named. The
-// values of its credentials need not be there yet: they are what the operator is about
-// to fill in.
+// loadCatalog returns the built-in providers and those of a file, if one is named.
 func loadCatalog(path string) (*catalog.Catalog, error) {
-	all := catalog.Builtin()
 	if path == "" {
-		return all, nil
+		return catalog.Builtin(), nil
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	document := strictyaml.Parse(path, data, strictyaml.MustCompile(providersSchemaID, map[string][]byte{
-		providersSchemaID: []byte(providersSchema),
-		catalog.SchemaID:  catalog.ProviderSchema(),
-	}))
-	for _, item := range document.Root().Key("providers").Items() {
-		all = all.With(catalog.Define(item))
-	}
-	return all, document.Err()
+	return config.LoadProviders(path)
 }

@@ -65,11 +65,8 @@ func findProvider(value strictyaml.Value, providers *catalog.Catalog) *catalog.P
 	}
 	provider := providers.Provider(id)
 	if provider == nil {
-		var ids []string
-		for _, known := range providers.Providers() {
-			ids = append(ids, known.ID)
-		}
-		value.Problemf("there is no provider %q; there are: %s", id, strings.Join(ids, ", "))
+		value.Problemf("there is no provider %q; there are: %s", id,
+			idList(providers.Providers(), func(p *catalog.Provider) string { return p.ID }))
 	}
 	return provider
 }
@@ -81,11 +78,8 @@ func findMethod(value strictyaml.Value, provider *catalog.Provider) *catalog.Aut
 	}
 	method := provider.AuthMethod(id)
 	if method == nil {
-		var ids []string
-		for _, known := range provider.AuthMethods {
-			ids = append(ids, known.ID)
-		}
-		value.Problemf("provider %q has no auth method %q; it has: %s", provider.ID, id, strings.Join(ids, ", "))
+		value.Problemf("provider %q has no auth method %q; it has: %s", provider.ID, id,
+			idList(provider.AuthMethods, func(m *catalog.AuthMethod) string { return m.ID }))
 	}
 	return method
 }
@@ -97,7 +91,8 @@ func parseValues(item strictyaml.Value, credential *credentials.Credential, read
 	for _, entry := range values.Entries() {
 		if credential.Method.Field(entry.Name) == nil {
 			entry.Key.Problemf("auth method %q of %s has no such field; it has: %s",
-				credential.Method.ID, credential.Provider.DisplayName, fieldIDs(credential.Method))
+				credential.Method.ID, credential.Provider.DisplayName,
+				idList(credential.Method.Fields, func(f catalog.Field) string { return f.ID }))
 			continue
 		}
 		value, ok := reader.read(entry.Value)
@@ -122,10 +117,11 @@ func describe(field catalog.Field) string {
 	return strings.TrimSuffix(text, ".")
 }
 
-func fieldIDs(method *catalog.AuthMethod) string {
-	var ids []string
-	for _, field := range method.Fields {
-		ids = append(ids, field.ID)
+// idList is the IDs of some things in a sentence.
+func idList[T any](all []T, id func(T) string) string {
+	ids := make([]string, len(all))
+	for i, one := range all {
+		ids[i] = id(one)
 	}
 	return strings.Join(ids, ", ")
 }
