@@ -54,4 +54,15 @@ func TestCluster(t *testing.T) {
 	if got := c.AwaitMasters(); !slices.Equal(got, after) {
 		t.Error("the masters changed when the killed node came back")
 	}
+
+	stopped := c.MasterOf("b")
+	stopped.Stop()
+	if slices.Contains(c.AwaitMasters(), stopped) {
+		t.Error("the stopped node is still a master")
+	}
+	stopped.Continue()
+	c.AwaitReplicas()
+	if slices.Contains(c.AwaitMasters(), stopped) {
+		t.Error("the stopped node is a master again when it goes on")
+	}
 }

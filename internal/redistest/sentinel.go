@@ -49,7 +49,7 @@ func startSentinel(t testing.TB, master int) *Server {
 	t.Helper()
 	path, file := executable(t), filepath.Join(t.TempDir(), "sentinel.conf")
 	config := fmt.Sprintf(`sentinel monitor %[1]s 127.0.0.1 %[2]d 2
-sentinel down-after-milliseconds %[1]s 500
+sentinel down-after-milliseconds %[1]s 700
 sentinel failover-timeout %[1]s 2000
 `, MasterName, master)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -65,11 +65,13 @@ sentinel failover-timeout %[1]s 2000
 		ready: "+monitor master",
 	}
 	s.start()
-	// A Sentinel connects to a server again once in a ping period, which is 1 s: longer
-	// than the time after which it takes the server for lost. It tells the others what
-	// it knows once in a publish period, which is 2 s, and asks a server for its role
-	// once in an info period, which is 10 s.
-	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 100, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
+	// A Sentinel connects to a server again once in a ping period, which is 1 s by
+	// default: longer than the time after which it takes the server for lost. Five of
+	// them are to be longer than the second after which it asks a replica for its state
+	// again, or it finds none to promote. It tells the others what it knows once in a
+	// publish period, by default 2 s, and asks a master for its role once in an info
+	// period, by default 10 s.
+	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 300, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
 	if err := s.client.Do(t.Context(), periods...).Err(); err != nil {
 		t.Fatalf("Sentinels of redistest need Redis 7.0 or later: %v", err)
 	}

@@ -37,4 +37,7 @@ func TestSentinel(t *testing.T) {
 	if got := get(t, first.Client(), "another key"); got != "value" {
 		t.Errorf("the old master holds %q as a replica, want %q", got, "value")
 	}
+	if s.AwaitMaster() != second {
+		t.Error("the master changed again, with none lost")
+	}
 }

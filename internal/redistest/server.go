@@ -10,13 +10,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -91,9 +91,13 @@ func executable(t testing.TB) string {
 func (s *Server) start() {
 	s.t.Helper()
 	for {
-		s.port = choosePort()
-		err := s.run()
-		if err == nil {
+		port, reservation, err := reservePort()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { _ = reservation.Close() })
+		s.port = port
+		if err = s.run(); err == nil {
 			break
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
@@ -190,23 +194,21 @@ func (s *Server) Restart() {
 	}
 }
 
-// Servers listen on ports from 10000 on, and Cluster buses on the same 10000 higher.
-// All are below those that Linux gives out by itself, so none is lost between a Kill
-// and a Restart.
+// Servers listen on ports from 10000 on, and Cluster buses on the same 10000 higher. All
+// are below those that Linux gives out by itself.
 const (
 	firstPort = 10_000
 	ports     = 10_000
 )
 
-// chosen holds every port that this process has used.
-var chosen sync.Map
-
-// choosePort returns a port that no other call has returned. Another process may have it.
-func choosePort() int {
-	for {
-		port := firstPort + rand.IntN(ports)
-		if _, taken := chosen.LoadOrStore(port, true); !taken {
-			return port
-		}
+// reservePort returns a port that nobody else gets from here until the reservation is
+// closed, in another test binary neither: so it is free between a Kill and a Restart. The
+// reservation is the UDP port of that number. A program of another kind may have the port.
+func reservePort() (port int, reservation io.Closer, err error) {
+	err = error(syscall.EADDRINUSE)
+	for errors.Is(err, syscall.EADDRINUSE) {
+		port = firstPort + rand.IntN(ports)
+		reservation, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 	}
+	return port, reservation, err
 }
