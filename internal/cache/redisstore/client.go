@@ -75,6 +75,9 @@ func newClient(server Server) redis.UniversalClient {
 	if server.Cluster {
 		cluster := options.Cluster()
 		cluster.ClusterStateReloadInterval = clusterReload
+		// Each command has a key, and goes where that is. To look for another way, go-redis
+		// would ask nodes for all they know of commands, for longer than an operation has.
+		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster)
 	}
 	return redis.NewUniversalClient(options)

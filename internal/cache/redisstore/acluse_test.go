@@ -1,0 +1,161 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// aclPatience bounds one use of a Store. A client of a Sentinel sends one of its commands
+// every 3 seconds.
+const aclPatience = 20 * time.Second
+
+// troubles is an Observer that ends a context with the first operation that fails.
+type troubles struct{ end context.CancelCauseFunc }
+
+func (t troubles) Operated(operation, result string, _ time.Duration) {
+	if result != "ok" && result != "gave_up" {
+		t.end(fmt.Errorf("%s: %s", operation, result))
+	}
+}
+func (troubles) Unreadable(string) {}
+func (troubles) Degraded(bool)     {}
+
+// openPair opens the Stores of two replicas. The context ends with the first failure of
+// one of them.
+func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one, other *redisstore.Store, closePair func()) {
+	t.Helper()
+	limited, cancel := context.WithTimeout(t.Context(), aclPatience)
+	ctx, end := context.WithCancelCause(limited)
+	options := redisstore.Options{
+		Server: server, Keys: fleetkeys.RandomRing(), Observer: troubles{end}, Logger: slog.New(slog.DiscardHandler),
+	}
+	one, other = redisstore.New(options), redisstore.New(options)
+	return ctx, one, other, func() {
+		cancel()
+		one.Close()
+		other.Close()
+	}
+}
+
+// useEverything has two replicas do all that Stores do; with an admin, then once more
+// where that one put something else into each place. It returns the first failure.
+func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
+	t.Helper()
+	ctx, one, other, closePair := openPair(t, server)
+	defer closePair()
+	err := use(ctx, one, other)
+	if admin != nil && err == nil {
+		err = errors.Join(spoil(ctx, admin), use(ctx, one, other))
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// use has one replica store tokens and failures, of which another hears.
+func use(ctx context.Context, one, other *redisstore.Store) error {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	follows, changed, looks := make(chan struct{}, 100), make(chan struct{}, 100), make(chan struct{}, 1000)
+	go other.Follow(following, cache.News{
+		Changed: func(string) { changed <- struct{}{} }, Forgotten: func() {}, Missed: func() { follows <- struct{}{} },
+	})
+	await := func(told <-chan struct{}) {
+		select {
+		case <-told:
+		case <-ctx.Done():
+		}
+	}
+	await(follows)
+	anyway := func(cache.Record) bool { return false }
+	_, lease, err := one.Lock(ctx, "a", anyway)
+	if err != nil {
+		return err
+	}
+	adopted := make(chan error, 1)
+	go func() {
+		_, _, err := other.Lock(ctx, "a", func(record cache.Record) bool {
+			looks <- struct{}{}
+			return record.Token != nil
+		})
+		adopted <- err
+	}()
+	await(looks)
+	await(looks) // once more, because there is no lease for it
+	_, err = lease.Commit(ctx, shortToken("first"), false)
+	await(changed)
+	err = errors.Join(err, <-adopted)
+	lease.Release()
+	_, lease, failed := one.Lock(ctx, "a", anyway)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	_, err = lease.Commit(ctx, shortToken("second"), true)
+	_, failed = lease.ForcedWait(ctx, 1, time.Minute)
+	err = errors.Join(err, failed, lease.Fail(ctx, &cache.Failure{
+		Fault: fault.New(fault.ProviderUnavailable, "unavailable"), Until: time.Now().Add(time.Minute),
+	}))
+	lease.Release()
+	return errors.Join(err, one.ForgetFailures(ctx))
+}
+
+func shortToken(value string) *token.Token {
+	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Minute}
+}
+
+// spoil puts something that no broker writes under each key that there is.
+func spoil(ctx context.Context, admin *redis.Client) error {
+	keys, err := admin.Keys(ctx, "*").Result()
+	for _, key := range keys {
+		err = errors.Join(err, admin.Del(ctx, key).Err(), admin.HSet(ctx, key, "field", "value").Err())
+	}
+	return err
+}
+
+// useSentinels reads through Sentinels, and returns once one of them was asked for all
+// that it is asked for, or has denied something.
+func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
+	t.Helper()
+	ctx, one, _, closePair := openPair(t, server)
+	defer closePair()
+	_, err := one.Load(ctx, "a")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if len(all.denied(t)) > 0 {
+			return err
+		}
+		for _, admin := range all.admins {
+			clients, failed := admin.ClientList(t.Context()).Result()
+			if failed != nil {
+				return failed
+			}
+			for client := range strings.Lines(clients) {
+				if strings.Contains(client, " user="+aclUser+" ") && strings.Contains(client, " cmd=ping ") {
+					return err
+				}
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-time.After(aclPatience):
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		}
+	}
+}
