@@ -116,6 +116,9 @@ type Cache struct {
 	// epoch grows whenever news of the Store may have been missed. A token that was seen
 	// in an earlier one is looked up before it is served again.
 	epoch atomic.Uint64
+	// changes and outOfDate are the tokens to look up because there was news of them, or
+	// may have been.
+	changes, outOfDate *backlog
 
 	closing sync.Mutex
 	closed  bool
@@ -126,6 +129,8 @@ type Cache struct {
 func New(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
+	c.changes = newBacklog(c, (*entry).lookUpAgain)
+	c.outOfDate = newBacklog(c, func(e *entry) { _ = e.catchUp(ctx) })
 	c.follow()
 	return c
 }
@@ -167,9 +172,8 @@ func (c *Cache) entry(source Source) *entry {
 // makes no trip anywhere.
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	e := c.entry(source)
-	if h := e.held.Load(); h != nil && h.epoch.Load() == c.epoch.Load() && c.options.Clock.Now().Before(h.expireTime) {
-		e.observer.Answered(FromMemory)
-		return e.serve(h), true
+	if h := e.held.Load(); h != nil && h.epoch.Load() == c.epoch.Load() {
+		return e.fresh(h)
 	}
 	return nil, false
 }
@@ -225,11 +229,11 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 		return t, nil
 	}
 	e := c.entry(source)
-	if e.outOfDate() {
-		if err := e.lookUp(ctx); err != nil {
-			return nil, err
-		}
-		if t, ok := c.Warm(source); ok {
+	if err := e.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	if h := e.held.Load(); h != nil {
+		if t, ok := e.fresh(h); ok {
 			return t, nil
 		}
 	}
@@ -237,17 +241,24 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 }
 
 // Replace returns a token that the provider has not rejected. The function rejected
-// says whether a token is the one that it has. When the current token is another, that one is returned,
-// and replaced is false. Otherwise it joins the flight that is under way, or forces a
+// says whether a token is the one that it has. When the current token is another, that
+// one is returned, and replaced is false. Otherwise it joins the flight that is under way, or forces a
 // renewal; when that fails, the current token goes on being served.
 //
 // The error is a *fault.Error, or that of ctx.
 func (c *Cache) Replace(ctx context.Context, source Source, rejected func(*token.Token) bool) (current *token.Token, replaced bool, err error) {
 	e := c.entry(source)
 	current, err = e.current(ctx)
-	if err != nil || !rejected(current) {
-		return current, false, err
+	if err != nil {
+		return nil, false, err
 	}
+	if !rejected(current) {
+		if e.rejectUnseen(rejected) {
+			return current, false, nil
+		}
+		current = e.lastToken() // it came to hand this moment
+	}
+	reported := current
 	// A flight that this call joins may have been started for something else, and find
 	// that the same token will do. Then the next one is forced.
 	for range maxJoins {
@@ -256,7 +267,7 @@ func (c *Cache) Replace(ctx context.Context, source Source, rejected func(*token
 			return nil, false, err
 		}
 		if !rejected(current) {
-			e.reject(rejected)
+			e.reject(reported)
 			return current, true, nil
 		}
 	}

@@ -26,12 +26,18 @@ type entry struct {
 
 	held    atomic.Pointer[heldToken]
 	failure atomic.Pointer[Failure]
+	// failureEpoch is that of the Cache when the Store was last seen.
+	failureEpoch atomic.Uint64
+	// changes is how much news of the token there was.
+	changes atomic.Uint64
 
 	mu      sync.Mutex // guards what follows, and each change of held
 	dropped bool
 	timer   clockwork.Timer
-	// rejected are the last few reports that were answered with another token.
-	rejected []func(*token.Token) bool
+	// rejected are the last tokens that were reported, and unseen the last reports of
+	// others: such a token may still come, from a replica that could not be reached.
+	rejected []*token.Token
+	unseen   []func(*token.Token) bool
 }
 
 // heldToken is a token at hand.
@@ -46,24 +52,48 @@ type heldToken struct {
 	due atomic.Bool
 	// missed says that a call found the token expired.
 	missed atomic.Bool
+	// offered says that the token is being put into a Store that lacks it.
+	offered atomic.Bool
 }
 
-// adopt makes t the token at hand, and returns it. It is for tokens that a lease
-// vouches for.
-func (e *entry) adopt(t *token.Token) *token.Token {
+// adopt makes t the token at hand, which was read in the Store, or put there, after the
+// sight seen; unless there is one by now that was requested later. It returns the one at
+// hand.
+func (e *entry) adopt(t *token.Token, seen sight) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.replaceHeld(t)
+	if e.held.Load() != seen.held && e.isOlder(t) {
+		return e.lastToken()
+	}
+	e.replaceHeld(t, seen)
+	if seen.changes != e.changes.Load() || e.outOfDate() {
+		e.cache.changes.add(e) // there was news meanwhile
+	}
 	return t
 }
 
 // reject notes what a caller was told to use no more. It is not to come back.
-func (e *entry) reject(rejected func(*token.Token) bool) {
+func (e *entry) reject(t *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.rejected = append(e.rejected, rejected)
-	e.rejected = e.rejected[max(0, len(e.rejected)-maxRejected):]
+	if !e.hasRejected(t) {
+		e.rejected = lastOf(append(e.rejected, t))
+	}
 }
+
+// rejectUnseen does so with a token that is not at hand. It says false when it is.
+func (e *entry) rejectUnseen(rejected func(*token.Token) bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.lastToken(); t != nil && rejected(t) {
+		return false
+	}
+	e.unseen = lastOf(append(e.unseen, rejected))
+	return true
+}
+
+// lastOf returns as many elements as are remembered.
+func lastOf[T any](all []T) []T { return all[max(0, len(all)-maxRejected):] }
 
 // isRejected says whether a caller was told to use t no more.
 func (e *entry) isRejected(t *token.Token) bool {
@@ -74,7 +104,8 @@ func (e *entry) isRejected(t *token.Token) bool {
 
 // hasRejected is isRejected for a caller that holds e.mu.
 func (e *entry) hasRejected(t *token.Token) bool {
-	return slices.ContainsFunc(e.rejected, func(rejected func(*token.Token) bool) bool { return rejected(t) })
+	return slices.ContainsFunc(e.rejected, func(rejected *token.Token) bool { return rejected.Value.Equal(t.Value) }) ||
+		slices.ContainsFunc(e.unseen, func(rejected func(*token.Token) bool) bool { return rejected(t) })
 }
 
 // lastToken returns the token at hand, ended or not, or nil.
@@ -85,11 +116,11 @@ func (e *entry) lastToken() *token.Token {
 	return nil
 }
 
-// replaceHeld makes t the token at hand. The caller holds e.mu.
-func (e *entry) replaceHeld(t *token.Token) {
+// replaceHeld makes t the token at hand, as of the sight seen. The caller holds e.mu.
+func (e *entry) replaceHeld(t *token.Token, seen sight) {
 	e.failure.Store(nil)
 	h := &heldToken{token: t, expireTime: t.ExpireTime()}
-	h.epoch.Store(e.cache.epoch.Load())
+	h.epoch.Store(seen.epoch)
 	e.held.Store(h)
 	e.stopTimer()
 	e.schedule(h, t.RenewTime(e.cache.options.Random()))
@@ -102,6 +133,15 @@ func (e *entry) drop() {
 	defer e.mu.Unlock()
 	e.dropped = true
 	e.stopTimer()
+}
+
+// fresh returns the token of h unless that has expired.
+func (e *entry) fresh(h *heldToken) (*token.Token, bool) {
+	if !e.cache.options.Clock.Now().Before(h.expireTime) {
+		return nil, false
+	}
+	e.observer.Answered(FromMemory)
+	return e.serve(h), true
 }
 
 // wait returns a token once there is one. It is for callers that find none at hand, or
@@ -189,4 +229,13 @@ func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// current returns the fleet's current token, fetching one where there is none.
+func (e *entry) current(ctx context.Context) (*token.Token, error) {
+	e.compare(ctx)
+	if h := e.valid(); h != nil {
+		return e.serve(h), nil
+	}
+	return e.wait(ctx)
 }

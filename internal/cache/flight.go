@@ -81,6 +81,7 @@ func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 // lockAndRequest is one turn of attempt.
 func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, error) {
 	usable := func(t *token.Token) bool { return t != nil && f.accept(t) && !e.isRejected(t) && !e.isOlder(t) }
+	seen := e.look()
 	now := e.cache.options.Clock.Now
 	var adoptable bool // as it was when the Store asked last
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
@@ -91,9 +92,10 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 	case err != nil:
 		return nil, e.explain(err)
 	case lease == nil && adoptable:
-		return e.adopt(record.Token), nil
+		return e.adopt(record.Token, seen), nil
 	case lease == nil:
 		e.failure.Store(record.Failure)
+		raise(&e.failureEpoch, seen.epoch)
 		return nil, record.Failure.err(now())
 	}
 	defer lease.Release()
@@ -106,11 +108,12 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 			return nil, fault.New(fault.RateLimited, "too many forced renewals of this credential").WithRetryDelay(wait)
 		}
 	}
-	return e.request(ctx, f, record, lease)
+	return e.request(ctx, f, record, lease, seen)
 }
 
-// request makes the token request and stores what comes of it.
-func (e *entry) request(ctx context.Context, f flight, record Record, lease Lease) (*token.Token, error) {
+// request makes the token request and stores what comes of it. The lease was taken after
+// the sight seen.
+func (e *entry) request(ctx context.Context, f flight, record Record, lease Lease, seen sight) (*token.Token, error) {
 	failed := func(err error, latest time.Time) error { return e.fail(ctx, record.Failure, lease, err, latest) }
 	fresh, err := e.source.RequestToken(ctx)
 	if err != nil {
@@ -129,10 +132,10 @@ func (e *entry) request(ctx context.Context, f flight, record Record, lease Leas
 	if err != nil {
 		return nil, e.explain(err)
 	}
-	if standing == nil || (f.forced || !standing.Value.Equal(fresh.Value)) && !f.accept(standing) {
+	if standing == nil || e.isRejected(standing) || (f.forced || !standing.Value.Equal(fresh.Value)) && !f.accept(standing) {
 		return nil, failed(errSameToken, time.Time{})
 	}
-	return e.adopt(standing), nil
+	return e.adopt(standing, seen), nil
 }
 
 // fail remembers a failed request, and returns what callers are told. The next request

@@ -23,10 +23,12 @@ type provider struct {
 	mu       sync.Mutex
 	requests int
 	lifetime time.Duration
+	window   time.Duration
 	latency  time.Duration
 	ends     bool
 	answer   func(n int) (string, error) // nil: a new token each time
 	issue    func() *token.Token         // nil: as answer says
+	newest   string                      // what was issued last
 }
 
 func newValue(text string) secret.Text { return secret.New(text) }
@@ -45,7 +47,7 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 	if p.answer != nil {
 		value, err = p.answer(n)
 	}
-	issued := &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: p.lifetime, EndsPrevious: p.ends}
+	issued := &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: p.lifetime, Window: p.window, EndsPrevious: p.ends}
 	if p.issue != nil {
 		issued = p.issue()
 	}
@@ -58,6 +60,7 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.set(func(p *provider) { p.newest = issued.Value.Reveal() })
 	return issued, nil
 }
 

@@ -27,8 +27,8 @@ func (e *entry) renewIfWanted(h *heldToken) {
 
 // renew fetches the successor of h in the background, and tries again after a failure.
 func (e *entry) renew(h *heldToken) {
-	another := func(t *token.Token) bool { return !t.Value.Equal(h.token.Value) }
-	result := <-e.fly(context.Background(), flight{accept: another})
+	successor := func(t *token.Token) bool { return t.Succeeds(h.token) }
+	result := <-e.fly(context.Background(), flight{accept: successor})
 	now := e.cache.options.Clock.Now()
 	if result.Err == nil && now.Before(h.expireTime) {
 		e.observer.Renewed(Early)

@@ -1,0 +1,148 @@
+package cache_test
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// fleet is a world whose replicas share a Store on a network. Each goes on alone while
+// it cannot reach that.
+type fleet struct {
+	*world
+	shared  *sharedStore
+	links   []*link
+	changed []*atomic.Int64 // how often watchers of each replica were told
+}
+
+// inFleet runs a test in a bubble, with so many replicas. News takes 1 ms.
+func inFleet(t *testing.T, replicas int, test func(*fleet)) {
+	t.Helper()
+	inBubble(t, 0, func(w *world) {
+		f := &fleet{world: w, shared: newSharedStore(clockwork.NewRealClock())}
+		f.shared.newsDelay = time.Millisecond
+		for range replicas {
+			f.join(func(*cache.Options) {})
+		}
+		synctest.Wait() // all follow
+		test(f)
+	})
+}
+
+// join adds a replica.
+func (f *fleet) join(change func(*cache.Options)) {
+	changed := new(atomic.Int64)
+	link := f.shared.connect()
+	clock := clockwork.NewRealClock()
+	options := cache.Options{
+		Store:   cache.NewFallback(link, clock),
+		Clock:   clock,
+		Random:  func() float64 { return 0 },
+		Logger:  slog.New(slog.DiscardHandler),
+		Changed: func(string) { changed.Add(1) },
+	}
+	change(&options)
+	f.fleet = append(f.fleet, cache.New(options))
+	f.links = append(f.links, link)
+	f.changed = append(f.changed, changed)
+}
+
+// restart replaces a replica by one that knows nothing.
+func (f *fleet) restart(i int) {
+	f.fleet[i].Close()
+	f.fleet[i] = cache.New(cache.Options{
+		Store:  cache.NewFallback(f.links[i], clockwork.NewRealClock()),
+		Random: func() float64 { return 0 },
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	synctest.Wait()
+}
+
+// all sets the state of each link.
+func (f *fleet) all(state linkState) {
+	for _, l := range f.links {
+		l.become(state)
+	}
+}
+
+// at asks one replica, as a caller without a deadline.
+func (f *fleet) at(i int) (string, error) { return f.getFrom(f.Context(), f.fleet[i]) }
+
+// wantAt asks some replicas and compares what they serve.
+func (f *fleet) wantAt(value string, replicas ...int) {
+	f.Helper()
+	for _, i := range replicas {
+		if got, err := f.at(i); err != nil || got != value {
+			f.Errorf("after %v replica %d serves %q, %v; want %q", f.elapsed(), i, got, err, value)
+		}
+	}
+}
+
+// wantEverywhere asks every replica and compares what it serves.
+func (f *fleet) wantEverywhere(value string) {
+	f.Helper()
+	for i := range f.fleet {
+		f.wantAt(value, i)
+	}
+}
+
+// wantStored compares what lies in the Store.
+func (f *fleet) wantStored(value string) {
+	f.Helper()
+	if got := f.shared.stored(f.provider.TokenKey()); got != value {
+		f.Errorf("after %v the Store has %q, want %q", f.elapsed(), got, value)
+	}
+}
+
+// wantReportAt reports a token to a replica and compares the answer.
+func (f *fleet) wantReportAt(i int, value, want string) {
+	f.Helper()
+	if got, _, err := f.reportTo(f.fleet[i], value); err != nil || got != want {
+		f.Errorf("after %v the report of %q to replica %d is answered %q, %v; want %q", f.elapsed(), value, i, got, err, want)
+	}
+}
+
+// wantTrips compares how many trips a replica made to the Store since the last call.
+func (f *fleet) wantTrips(i, reads, writes int) {
+	f.Helper()
+	synctest.Wait()
+	if r, w := f.links[i].reads.Swap(0), f.links[i].writes.Swap(0); r != int64(reads) || w != int64(writes) {
+		f.Errorf("after %v replica %d made %d trips to read and %d to write, want %d and %d", f.elapsed(), i, r, w, reads, writes)
+	}
+}
+
+// forgetTrips has wantTrips count from now.
+func (f *fleet) forgetTrips() {
+	for _, l := range f.links {
+		l.reads.Store(0)
+		l.writes.Store(0)
+	}
+}
+
+// isValue returns what tells a token of this value.
+func isValue(value string) func(*token.Token) bool {
+	return func(t *token.Token) bool { return t.Value.Reveal() == value }
+}
+
+// within bounds how long something takes.
+func (f *fleet) within(limit time.Duration, do func()) {
+	f.Helper()
+	began := f.elapsed()
+	do()
+	if took := f.elapsed() - began; took > limit {
+		f.Errorf("it took %v, want %v at most", took, limit)
+	}
+}
+
+// caller is a context for those who do not wait for long.
+func (f *fleet) caller(patience time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(f.Context(), patience)
+}

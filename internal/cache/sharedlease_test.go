@@ -1,0 +1,140 @@
+package cache_test
+
+import (
+	"context"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// sharedLease is a replica's lease of a key. It is renewed while the link is connected,
+// and ends by itself otherwise.
+type sharedLease struct {
+	link *link
+	key  string
+	seen *token.Token // when the lease began
+	stop chan struct{}
+}
+
+// cell returns what is known of the lease's key. The caller holds the Store's mu.
+func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
+
+// take makes the lease that of its key, or returns what is closed when it may be tried
+// again. The caller holds the Store's mu.
+func (l *sharedLease) take() (changed chan struct{}) {
+	cell := l.cell()
+	if cell.holder != nil {
+		return cell.changed
+	}
+	cell.holder, cell.holds = l, l.link.store.clock.Now().Add(leaseLife)
+	return nil
+}
+
+// begin looks again, and goes on unless what is there is enough.
+func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+	l.stop = make(chan struct{})
+	go l.renew()
+	record, err := l.link.Load(ctx, l.key)
+	if err != nil || enough(record) {
+		l.Release()
+		return record, nil, err
+	}
+	l.seen = record.Token
+	return record, l, nil
+}
+
+func (l *sharedLease) renew() {
+	s := l.link.store
+	ticker := s.clock.NewTicker(leaseRenewal)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-ticker.Chan():
+		}
+		s.mu.Lock()
+		if cell := l.cell(); l.link.state == connected && cell.holder == l {
+			cell.holds = s.clock.Now().Add(leaseLife)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Commit implements cache.Lease.
+func (l *sharedLease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (standing *token.Token, err error) {
+	var lost error
+	if err := l.link.do(ctx, tripCommit, func() { standing, lost = l.commit(fresh, rejected) }); err != nil {
+		return nil, err
+	}
+	return standing, lost
+}
+
+// commit does what Commit says. The caller holds the Store's mu.
+func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token.Token, err error) {
+	cell := l.cell()
+	if rejected && l.seen != nil {
+		if l.seen.Value.Equal(fresh.Value) {
+			return l.seen, nil
+		}
+		cell.reject(l.seen.Value)
+	}
+	switch {
+	case cell.token != nil && (l.seen == nil || !cell.token.Value.Equal(l.seen.Value)):
+		return cell.token, nil
+	case cell.holder != nil && cell.holder != l:
+		return nil, cache.ErrLeaseLost
+	case cell.isRejected(fresh.Value):
+		return l.seen, nil
+	}
+	if rejected && l.seen != nil {
+		cell.forced = append(cell.forced, l.link.store.clock.Now())
+	}
+	cell.token, cell.failure = fresh, nil
+	cell.wake()
+	l.link.store.publish(l.link, func(news cache.News) { news.Changed(l.key) })
+	return fresh, nil
+}
+
+// reject notes that a token is not to come back.
+func (c *sharedCell) reject(value secret.Text) {
+	if !c.isRejected(value) {
+		c.rejected = append(c.rejected, value)
+		c.rejected = c.rejected[max(0, len(c.rejected)-8):]
+	}
+}
+
+// Fail implements cache.Lease.
+func (l *sharedLease) Fail(ctx context.Context, failure *cache.Failure) error {
+	return l.link.do(ctx, tripFail, func() {
+		if cell := l.cell(); cell.holder == nil || cell.holder == l {
+			cell.failure = failure
+			cell.wake()
+		}
+	})
+}
+
+// ForcedWait implements cache.Lease.
+func (l *sharedLease) ForcedWait(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
+	err = l.link.do(ctx, tripForcedWait, func() {
+		forced := l.cell().forced
+		if n := len(forced); n >= limit {
+			wait = max(0, forced[n-limit].Add(window).Sub(l.link.store.clock.Now()))
+		}
+	})
+	return wait, err
+}
+
+// Release implements cache.Lease. One who cannot be reached holds it to its end.
+func (l *sharedLease) Release() {
+	close(l.stop)
+	s := l.link.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cell := l.cell(); cell.holder == l && (l.link.state == connected || l.link.state == deaf) {
+		cell.holder = nil
+		cell.wake()
+	}
+}

@@ -1,0 +1,324 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/cachetest"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// Bounds of a sharedStore, as a Store on a network has them.
+const (
+	operationLimit = 250 * time.Millisecond
+	leaseLife      = 3 * time.Second
+	leaseRenewal   = time.Second
+	pollInterval   = 100 * time.Millisecond
+	// findingPlace is how long a replica that is connected again takes to say that it
+	// may have missed news.
+	findingPlace = 100 * time.Millisecond
+)
+
+// sharedStore is what the replicas of a fleet share: a Store on a network, each replica
+// on a link of its own. It is in memory, and has the faults that a test wants.
+type sharedStore struct {
+	clock clockwork.Clock
+
+	mu    sync.Mutex
+	cells map[string]*sharedCell
+	links []*link
+	// newsDelay is how long news takes to reach the others; newsLost: for ever.
+	newsDelay time.Duration
+	newsLost  bool
+}
+
+// sharedCell is what is known of one key.
+type sharedCell struct {
+	token    *token.Token
+	failure  *cache.Failure
+	holder   *sharedLease // nil: nobody
+	holds    time.Time    // until when
+	rejected []secret.Text
+	forced   []time.Time
+	changed  chan struct{} // closed when another may hold the lease, or enough may be known
+}
+
+func newSharedStore(clock clockwork.Clock) *sharedStore {
+	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
+}
+
+// cell returns what is known of key, less what has ended. The caller holds s.mu.
+func (s *sharedStore) cell(key string) *sharedCell {
+	cell := s.cells[key]
+	if cell == nil {
+		cell = &sharedCell{changed: make(chan struct{})}
+		s.cells[key] = cell
+	}
+	now := s.clock.Now()
+	if cell.token != nil && !now.Before(cell.token.End()) {
+		cell.token = nil
+	}
+	if cell.holder != nil && !now.Before(cell.holds) {
+		cell.holder = nil
+	}
+	return cell
+}
+
+func (c *sharedCell) record() cache.Record { return cache.Record{Token: c.token, Failure: c.failure} }
+
+// wake has everybody look again who waits for the cell.
+func (c *sharedCell) wake() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+func (c *sharedCell) isRejected(value secret.Text) bool {
+	return slices.ContainsFunc(c.rejected, value.Equal)
+}
+
+// stored returns the token that lies in the Store, or "".
+func (s *sharedStore) stored(key string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.cell(key).token; t != nil {
+		return t.Value.Reveal()
+	}
+	return ""
+}
+
+// set changes how the Store behaves.
+func (s *sharedStore) set(change func(*sharedStore)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+// empty is a restart without a memory: all is forgotten, and all links are cut for a
+// moment.
+func (s *sharedStore) empty() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget()
+	for _, l := range s.links {
+		l.findPlace()
+	}
+}
+
+// forget removes what is known of every key. The caller holds s.mu.
+func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
+
+// endLeases ends every lease, as if its life were over.
+func (s *sharedStore) endLeases() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, cell := range s.cells {
+		cell.holder = nil
+		cell.wake()
+	}
+}
+
+// publish tells the other replicas some news. The caller holds s.mu.
+func (s *sharedStore) publish(from *link, tell func(cache.News)) {
+	if s.newsLost {
+		return
+	}
+	for _, l := range s.links {
+		if l != from && l.state == connected {
+			s.clock.AfterFunc(s.newsDelay, func() { l.tell(tell) })
+		}
+	}
+}
+
+// Kinds of trips over a link.
+const (
+	tripLook       = "look"
+	tripLock       = "lock"
+	tripCommit     = "commit"
+	tripFail       = "fail"
+	tripForcedWait = "forced wait"
+	tripForget     = "forget"
+)
+
+// linkState is what becomes of the trips over a link.
+type linkState int
+
+// The states.
+const (
+	connected linkState = iota
+	refusing            // they fail at once
+	hanging             // they fail after 250 ms
+	deaf                // likewise, but the Store does what it is asked
+)
+
+// link is a replica's way to a sharedStore, and its cache.Store.
+type link struct {
+	store         *sharedStore
+	reads, writes atomic.Int64 // trips that began
+	underWay      atomic.Int64
+
+	// The Store's mu guards these.
+	state   linkState
+	latency time.Duration // of answers
+	news    *cache.News   // nil: nobody follows
+	before  func(trip string)
+}
+
+// connect returns another replica's link.
+func (s *sharedStore) connect() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &link{store: s}
+	s.links = append(s.links, l)
+	return l
+}
+
+// become changes the state. A link that is connected again may have missed news.
+func (l *link) become(state linkState) {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	before := l.state
+	l.state = state
+	if state == connected && before != connected {
+		l.findPlace()
+	}
+}
+
+// set changes how the link behaves.
+func (l *link) set(change func(*link)) {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	change(l)
+}
+
+// findPlace says that news may have been missed, when that is known. The caller holds
+// the Store's mu.
+func (l *link) findPlace() {
+	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
+}
+
+// miss says at once that news may have been missed, whatever the state.
+func (l *link) miss() {
+	l.store.mu.Lock()
+	news := *l.news
+	l.store.mu.Unlock()
+	news.Missed()
+}
+
+// tell passes news on to a replica that can be reached.
+func (l *link) tell(tell func(cache.News)) {
+	l.store.mu.Lock()
+	news, state := l.news, l.state
+	l.store.mu.Unlock()
+	if news != nil && state == connected {
+		tell(*news)
+	}
+}
+
+// Follow implements what a Cache looks for in a Store that others change too.
+func (l *link) Follow(ctx context.Context, news cache.News) {
+	l.store.set(func(*sharedStore) { l.news = &news })
+	<-ctx.Done()
+	l.store.set(func(*sharedStore) { l.news = nil })
+}
+
+var errUnreachable = errors.New("the shared Store is out of reach")
+
+// do makes a trip. The function work runs while the Store's mu is held.
+func (l *link) do(ctx context.Context, trip string, work func()) error {
+	s := l.store
+	if trip == tripLook {
+		l.reads.Add(1)
+	} else {
+		l.writes.Add(1)
+	}
+	l.underWay.Add(1)
+	defer l.underWay.Add(-1)
+	s.mu.Lock()
+	before := l.before
+	s.mu.Unlock()
+	if before != nil {
+		before(trip)
+	}
+	s.mu.Lock()
+	state, answer := l.state, l.latency
+	if state == connected || state == deaf {
+		work()
+	}
+	s.mu.Unlock()
+	if state == refusing {
+		return errUnreachable
+	}
+	if state != connected {
+		answer = operationLimit
+	}
+	if answer > 0 {
+		select {
+		case <-s.clock.After(answer):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if state != connected {
+		return errUnreachable
+	}
+	return ctx.Err()
+}
+
+// Load implements cache.Store.
+func (l *link) Load(ctx context.Context, key string) (record cache.Record, err error) {
+	err = l.do(ctx, tripLook, func() { record = l.store.cell(key).record() })
+	if err != nil {
+		return cache.Record{}, err
+	}
+	return record, nil
+}
+
+// Lock implements cache.Store.
+func (l *link) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+	for {
+		record, err := l.Load(ctx, key)
+		if err != nil || enough(record) {
+			return record, nil, err
+		}
+		lease := &sharedLease{link: l, key: key}
+		var changed chan struct{}
+		if err := l.do(ctx, tripLock, func() { changed = lease.take() }); err != nil {
+			return cache.Record{}, nil, err
+		}
+		if changed == nil {
+			return lease.begin(ctx, enough)
+		}
+		select {
+		case <-changed:
+		case <-l.store.clock.After(pollInterval):
+		case <-ctx.Done():
+			return cache.Record{}, nil, ctx.Err()
+		}
+	}
+}
+
+// ForgetFailures implements cache.Store.
+func (l *link) ForgetFailures(ctx context.Context) error {
+	return l.do(ctx, tripForget, func() {
+		for _, cell := range l.store.cells {
+			cell.failure = nil
+		}
+		l.store.publish(l, func(news cache.News) { news.Forgotten() })
+	})
+}
+
+func TestSharedStore(t *testing.T) {
+	cachetest.TestStore(t, func(*testing.T) cachetest.Harness {
+		clock := clockwork.NewFakeClock()
+		return cachetest.Harness{Store: newSharedStore(clock).connect(), Clock: clock, Advance: clock.Advance}
+	})
+}
