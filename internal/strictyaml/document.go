@@ -32,6 +32,7 @@ type Document struct {
 	source   []byte
 	lines    []int // where each line begins in source; made at first use
 	near     mark  // where at looked last
+	steps    int   // characters that at went over
 	root     *node
 	problems Problems
 }

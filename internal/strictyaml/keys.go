@@ -30,21 +30,6 @@ func (t *translation) reportUnknown(failure *jsonschema.ValidationError, at *nod
 	}
 }
 
-// reportForbidden reports what a schema excludes altogether: a key, or an item.
-func (t *translation) reportForbidden(failure *jsonschema.ValidationError, at *node) {
-	path := failure.InstanceLocation
-	if len(path) == 0 {
-		t.say(failure, at, notAllowed)
-		return
-	}
-	name := path[len(path)-1]
-	if entry, ok := t.find(path[:len(path)-1]).find(name); ok {
-		t.document.report(entry.Key.node.place, unknownSentence(name, nil))
-		return
-	}
-	t.say(failure, at, notAllowed)
-}
-
 // unknownSentence says that a key is not known, and which was meant or which are. The
 // key is not quoted: where a space or a quote is missing, what was to be a value is one.
 func unknownSentence(name string, known []string) string {

@@ -57,6 +57,7 @@ func (d *Document) at(p place) []byte {
 	for near.column < p.column && near.offset < len(d.source) {
 		_, size := utf8.DecodeRune(d.source[near.offset:])
 		near.column, near.offset = near.column+1, near.offset+size
+		d.steps++
 	}
 	d.near = near
 	return d.source[near.offset:]

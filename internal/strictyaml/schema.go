@@ -14,9 +14,12 @@ import (
 // Beside the keywords of the standard a schema may hold errorMessage, the words to
 // use in place of the package's own when its keywords do not hold. Words follow the
 // form "must be …" and are for the author of the document. errorMessage is a string,
-// which stands for all keywords of that same schema but type, required,
-// additionalProperties and dependentRequired; or it is an object from keywords to
-// words, which stands for any.
+// which stands for all keywords of that same schema but type, required and
+// additionalProperties; or it is an object from keywords to words, which stands for any.
+//
+// The package has words for the keywords that the schemas here use. What another one does
+// not allow "is not allowed here": give such a keyword its words first. Formats are not
+// checked.
 type Schema struct {
 	compiled  *jsonschema.Schema
 	resources map[string]any // by URL, as JSON
@@ -26,11 +29,9 @@ type Schema struct {
 // MustCompile compiles embedded schemas. The resources are JSON texts by their URLs,
 // which are absolute and by which they refer to each other; main is the one to use.
 // It panics on a broken schema, and on one that refers to what is no resource.
-// Formats are checked.
 func MustCompile(main string, resources map[string][]byte) *Schema {
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(jsonschema.SchemeURLLoader{}) // which loads nothing
-	compiler.AssertFormat()
 	compiler.RegisterVocabulary(namesVocabulary)
 	compiler.AssertVocabs()
 	schema := &Schema{resources: make(map[string]any), main: main}

@@ -20,12 +20,8 @@ func sentence(found jsonschema.ErrorKind, at *node) string {
 	switch found := found.(type) {
 	case *kind.Enum:
 		return choice(found.Want, at)
-	case *kind.Const:
-		return choice([]any{found.Want}, at)
 	case *kind.Pattern:
 		return "must match " + found.Want
-	case *kind.Format:
-		return "must be a valid " + found.Want
 	case *kind.MinLength:
 		if found.Got == 0 {
 			return "must not be empty"
@@ -37,28 +33,14 @@ func sentence(found jsonschema.ErrorKind, at *node) string {
 		return "must have at least " + count(found.Want, "item")
 	case *kind.MaxItems:
 		return fmt.Sprintf("must have at most %s, and has %d", count(found.Want, "item"), found.Got)
-	case *kind.Contains, *kind.MinContains:
-		return "lacks an item that is needed"
 	case *kind.MinProperties:
 		return "must have at least " + count(found.Want, "key")
 	case *kind.MaxProperties:
 		return fmt.Sprintf("must have at most %s, and has %d", count(found.Want, "key"), found.Got)
-	}
-	return numberSentence(found)
-}
-
-func numberSentence(found jsonschema.ErrorKind) string {
-	switch found := found.(type) {
 	case *kind.Minimum:
 		return "must be at least " + decimal(found.Want)
 	case *kind.Maximum:
 		return "must be at most " + decimal(found.Want)
-	case *kind.ExclusiveMinimum:
-		return "must be more than " + decimal(found.Want)
-	case *kind.ExclusiveMaximum:
-		return "must be less than " + decimal(found.Want)
-	case *kind.MultipleOf:
-		return "must be a multiple of " + decimal(found.Want)
 	}
 	return notAllowed
 }

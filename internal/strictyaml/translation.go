@@ -23,27 +23,19 @@ type translation struct {
 func (t *translation) report(failure *jsonschema.ValidationError) {
 	at := t.find(failure.InstanceLocation)
 	switch found := failure.ErrorKind.(type) {
-	case *kind.Schema, *kind.Group, *kind.AllOf, *kind.Reference:
+	case *kind.Schema, *kind.Group, *kind.Reference:
 		for _, cause := range failure.Causes {
 			t.report(cause)
 		}
 	case *kind.PropertyNames: // badName says it
 	case *badName:
 		t.reportName(failure, at, found.name)
-	case *kind.AnyOf, *kind.OneOf:
-		t.reportForms(failure, at)
 	case *kind.Required:
 		for _, name := range found.Missing {
 			t.say(failure, at, fmt.Sprintf("the key %s is missing", quote(name)))
 		}
-	case *kind.DependentRequired:
-		for _, name := range found.Missing {
-			t.say(failure, at, fmt.Sprintf("the key %s is missing: %s needs it", quote(name), quote(found.Prop)))
-		}
 	case *kind.AdditionalProperties:
 		t.reportUnknown(failure, at, found.Properties)
-	case *kind.FalseSchema:
-		t.reportForbidden(failure, at)
 	case *kind.UniqueItems:
 		t.reportRepeated(failure, at)
 	case *kind.Type:

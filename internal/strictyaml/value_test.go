@@ -140,7 +140,7 @@ func TestProblemf(t *testing.T) {
 
 // TestProblemThatFollows shows that no more is said of a value of the wrong type.
 func TestProblemThatFollows(t *testing.T) {
-	schema := compile(`{"properties": {"a": {"type": "string"}, "b": {"anyOf": [{"type": "string"}, {"type": "array"}]}}}`)
+	schema := compile(`{"properties": {"a": {"type": "string"}, "b": {"type": ["string", "array"]}}}`)
 	document := strictyaml.Parse("f", []byte("a: 1\nb: {}\nc: x\n"), schema)
 	for _, name := range []string{"a", "b"} {
 		document.Root().Key(name).Problemf("must not be empty")
@@ -150,7 +150,7 @@ func TestProblemThatFollows(t *testing.T) {
 	document.Root().Key("c").Problemf("is said")
 	checkProblems(t, document,
 		"f:1:4: must be a string, and is a number: put it in quotes",
-		"f:2:4: must be a list or a string, and is a mapping",
+		"f:2:4: must be a string or a list, and is a mapping",
 		"f:3:4: is said",
 	)
 }

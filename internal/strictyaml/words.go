@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -13,7 +12,7 @@ import (
 func (s *Schema) words(location, keyword string) string {
 	switch message := s.lookup(location)["errorMessage"].(type) {
 	case string:
-		if !slices.Contains([]string{"type", "required", "additionalProperties", "dependentRequired"}, keyword) {
+		if !slices.Contains([]string{"type", "required", "additionalProperties"}, keyword) {
 			return message
 		}
 	case map[string]any:
@@ -32,18 +31,11 @@ func (s *Schema) lookup(location string) map[string]any {
 	}
 	at := s.resources[resource]
 	for _, step := range strings.Split(pointer, "/")[1:] {
-		switch in := at.(type) {
-		case map[string]any:
-			at = in[strings.NewReplacer("~1", "/", "~0", "~").Replace(step)]
-		case []any:
-			i, err := strconv.Atoi(step)
-			if err != nil || i < 0 || i >= len(in) {
-				return nil
-			}
-			at = in[i]
-		default:
+		in, ok := at.(map[string]any)
+		if !ok {
 			return nil
 		}
+		at = in[strings.NewReplacer("~1", "/", "~0", "~").Replace(step)]
 	}
 	object, _ := at.(map[string]any)
 	return object
