@@ -25,7 +25,7 @@ type pair struct {
 	First, Second figures
 }
 
-// load calls both servers in turn, and measures.
+// load calls both sides in turn, and measures.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	one, err := newTarget(told.First, told.Credential)
 	if err != nil {
@@ -55,7 +55,7 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	return answer(measured)
 }
 
-// measurePair measures both servers. Which one comes first changes from pair to pair,
+// measurePair measures both sides. Which one comes first changes from pair to pair,
 // so that a machine that becomes slower or faster favours neither.
 func measurePair(ctx context.Context, one, other *target, told task, swapped bool) (measured pair, err error) {
 	if swapped {

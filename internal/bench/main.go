@@ -2,10 +2,12 @@
 // GetAuthDecoration of the real server, with all its interceptors, and a method that
 // does nothing: on the same server library, with none, and with the same sizes of
 // messages. It calls them in turn, over TCP on the loopback interface, and prints the
-// ratios.
+// ratios. Where there is a redis-server, it also compares a broker with Redis with one
+// that has none, with one that reads Redis on every call, and with itself while Redis is
+// stopped.
 //
-// Broker, do-nothing server and load are a process each. All run this program, which
-// starts itself again in a role.
+// Servers and load are a process each. All run this program, which starts itself again
+// in a role.
 package main
 
 import (

@@ -8,9 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/redistest"
 )
 
-// longerRound is how many times longer the rounds are that show a stopped Redis: it
-// counts as out of reach about two seconds after the stop, and the rounds show both
-// states.
+// longerRound is how many times longer the rounds of a stopped Redis are: by default
+// they show what is before and after it counts as out of reach.
 const longerRound = 2
 
 // printRedisHead says what is measured with Redis.
@@ -22,8 +21,9 @@ What Redis costs the warm call: a broker with token_cache.redis beside
   code, with as many goroutines for calls, and has no interceptors: no metrics, log or
   recovery;
 - itself while the redis-server is stopped by SIGSTOP (goal: p99 within 2 times). Each
-  round lasts %s, from the moment of the stop on: at first the broker waits for Redis,
-  then it counts Redis as out of reach. Redis is back before the next round.
+  round lasts %s, from the moment of the stop on: at first what is asked of Redis times
+  out; after about 2s Redis counts as out of reach, of which the broker warns on
+  standard error. Redis is back before the next round.
 The redis-server is a process of its own on the loopback interface. Its processor time
 is not in the servers'.
 `, longerRound*chosen.roundDuration)
