@@ -1,13 +1,11 @@
 package brokertest_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,29 +15,12 @@ import (
 
 	"github.com/authmaterial/broker/brokertest"
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/logtest"
 )
 
-// logBuffer collects a log.
-type logBuffer struct {
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (b *logBuffer) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.Write(line)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.String()
-}
-
 // logged returns an option that collects everything that the broker logs.
-func logged() (brokertest.Option, *logBuffer) {
-	log := new(logBuffer)
+func logged() (brokertest.Option, *logtest.Log) {
+	log := new(logtest.Log)
 	return brokertest.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))), log
 }
 

@@ -39,7 +39,7 @@ func TestChangeBesideTheSecret(t *testing.T) {
 			if n := w.broker.RefusedSecrets(); n != 1 {
 				t.Errorf("%d secrets are refused, want 1", n)
 			}
-			if n := w.log.count(refusedLine); n != 1 {
+			if n := w.log.Count(refusedLine); n != 1 {
 				t.Errorf("%d lines of the log tell of the refusal, want 1", n)
 			}
 		})
@@ -157,7 +157,7 @@ func TestReportDuringAReload(t *testing.T) {
 			}
 			w.pass(20 * time.Minute)
 		}
-		if n := w.log.count(refusedLine); n != 1 {
+		if n := w.log.Count(refusedLine); n != 1 {
 			t.Errorf("%d lines of the log tell of the refusal, want 1", n)
 		}
 	})

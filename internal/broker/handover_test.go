@@ -1,13 +1,11 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/logtest"
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
@@ -32,37 +31,8 @@ type world struct {
 	sim    *simulator.Simulator
 	tokens *cache.Cache
 	broker *broker.Broker
-	log    *journal
+	log    *logtest.Log
 	first  simulator.Client // the client that the broker begins with
-}
-
-// journal collects a log.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(line)
-}
-
-// count is how many lines hold all of these texts.
-func (j *journal) count(texts ...string) (n int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-lines:
-	for line := range strings.Lines(j.text.String()) {
-		for _, text := range texts {
-			if !strings.Contains(line, text) {
-				continue lines
-			}
-		}
-		n++
-	}
-	return n
 }
 
 // inWorld runs a test in a bubble, with a broker that has the credentials `mail`, which
@@ -74,7 +44,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{T: t, sim: sim, log: new(journal), first: sim.SendPulse.Client()}
+		w := &world{T: t, sim: sim, log: new(logtest.Log), first: sim.SendPulse.Client()}
 		w.tokens = cache.New(cache.Options{
 			Clock:   clockwork.NewRealClock(), // the bubble's
 			Logger:  w.logger(),
@@ -338,7 +308,7 @@ func TestRefusedSecretKeepsTheFormerTokenToItsEnd(t *testing.T) {
 		if w.version() != former {
 			t.Error("another token is served in the last moment of the former one")
 		}
-		if n := w.log.count(refusedLine, "level=ERROR", "credential_id=mail"); n != 1 {
+		if n := w.log.Count(refusedLine, "level=ERROR", "credential_id=mail"); n != 1 {
 			t.Errorf("%d lines of the log tell of the refusal at error level, want 1", n)
 		}
 		s.wantNothing(0)
@@ -405,7 +375,7 @@ func TestHangingProviderGetsTenSeconds(t *testing.T) {
 		w.pass(2 * time.Millisecond)
 		w.wantReason("mail", fault.ProviderUnavailable)
 		s.wantReasonWithin(12*time.Second, "mail", fault.ProviderUnavailable)
-		if n := w.log.count(refusedLine); n != 0 {
+		if n := w.log.Count(refusedLine); n != 0 {
 			t.Errorf("%d lines of the log tell of a refusal", n)
 		}
 

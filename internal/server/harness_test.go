@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -26,6 +25,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/logtest"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
 )
@@ -277,25 +277,8 @@ func (h harness) wantNoSecret(where, text string) {
 	}
 }
 
-// journal collects a log of JSON lines.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(line)
-}
-
-// String returns all of it.
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+// journal is a log of JSON lines.
+type journal struct{ logtest.Log }
 
 // line is one line of the log, without its time and duration.
 type line map[string]any

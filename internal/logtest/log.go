@@ -1,0 +1,43 @@
+// Package logtest collects logs in tests.
+package logtest
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+)
+
+// Log collects what is written to it. Its zero value is ready, and it is safe for
+// concurrent use.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+// String returns all of it.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Count is how many lines hold all of these texts.
+func (l *Log) Count(texts ...string) (n int) {
+lines:
+	for line := range strings.Lines(l.String()) {
+		for _, text := range texts {
+			if !strings.Contains(line, text) {
+				continue lines
+			}
+		}
+		n++
+	}
+	return n
+}
