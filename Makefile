@@ -47,8 +47,22 @@ demo: build ## Show the broker at work against simulated providers
 run: build ## Run the demo and keep it serving on 127.0.0.1:50051
 	@.bin/broker demo --stay
 
+# To Debian, redis-server is a program of redis-tools under another name, and a service
+# that is started. The tests need the program.
+.PHONY: redis-server
+redis-server:
+	@if [ -n "$$REDIS_SERVER" ] || command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'The tests need redis-server or valkey-server, 7.0 or later: apt-get install redis-server'; exit 1; \
+	fi; \
+	echo 'install redis-server'; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-tools; \
+	ln -sf /usr/bin/redis-check-rdb /usr/local/bin/redis-server; \
+	redis-server --version
+
 .PHONY: test
-test: ## Run the tests, under the race detector where there is a C compiler
+test: redis-server ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \

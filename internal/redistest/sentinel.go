@@ -62,7 +62,7 @@ sentinel failover-timeout %[1]s 2000
 				"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", filepath.Dir(file),
 				"--user", admin, "on", "nopass", "~*", "&*", "+@all")
 		},
-		ready: "+monitor master",
+		ready: "+monitor ",
 	}
 	s.start()
 	// A Sentinel connects to a server again once in a ping period, which is 1 s by

@@ -1,16 +1,12 @@
 package redistest_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -47,48 +43,35 @@ func TestRestart(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
+	c := open(t, s.Addr())
 	for range 3 {
 		s.Stop()
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := s.Client().Ping(ctx).Err(); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a stopped server: %v, want that the deadline passes", err)
-		}
-		cancel()
+		c.send("PING")
+		c.wantNothing()
 		s.Continue()
-		if err := s.Client().Ping(t.Context()).Err(); err != nil {
-			t.Errorf("a server that goes on: %v", err)
-		}
+		c.want("+PONG\r\n")
 	}
 }
 
 func TestParallelStarts(t *testing.T) {
 	t.Parallel()
-	const servers = 30
-	var mu sync.Mutex
-	var addresses []string
-	t.Run("servers", func(t *testing.T) {
-		for range servers {
-			t.Run("", func(t *testing.T) {
-				t.Parallel()
-				s := redistest.Start(t)
-				set(t, s.Client(), t.Name())
-				if size := s.Client().DBSize(t.Context()).Val(); size != 1 {
-					t.Errorf("the server holds %d keys, want its own alone", size)
+	connections := make(chan connection, 30)
+	t.Run("servers", func(outer *testing.T) {
+		for range cap(connections) {
+			outer.Run("", func(inner *testing.T) {
+				inner.Parallel()
+				s := redistest.Start(inner)
+				connections <- open(t, s.Addr())
+				set(inner, s.Client(), inner.Name())
+				if size := s.Client().DBSize(inner.Context()).Val(); size != 1 {
+					inner.Errorf("the server holds %d keys, want its own alone", size)
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				addresses = append(addresses, s.Addr())
 			})
 		}
 	})
-	slices.Sort(addresses)
-	if distinct := len(slices.Compact(addresses)); distinct != servers {
-		t.Errorf("%d servers have %d addresses", servers, distinct)
-	}
-	for _, address := range addresses {
-		if accepts(t, address) {
-			t.Errorf("the server at %s outlived its test", address)
-		}
+	close(connections)
+	for c := range connections {
+		c.wantClosed() // no server outlives its test
 	}
 }
 

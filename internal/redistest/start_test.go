@@ -3,13 +3,11 @@ package redistest_test
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authmaterial/broker/internal/redistest"
 )
@@ -93,30 +91,11 @@ func TestEndsWithParent(t *testing.T) {
 	for lines := bufio.NewScanner(output); address == "" && lines.Scan(); {
 		_, address, _ = strings.Cut(lines.Text(), serving+"=")
 	}
-	if !accepts(t, address) {
-		t.Fatalf("the test binary's server at %q accepts no connection", address)
-	}
+	c := open(t, address)
+	c.ping()
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = parent.Wait()
-	deadline := time.After(10 * time.Second)
-	for tick := time.NewTicker(time.Millisecond); accepts(t, address); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("the server outlives the test binary that started it")
-		}
-	}
-}
-
-// accepts reports whether a server listens at the address.
-func accepts(t *testing.T, address string) bool {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
+	c.wantClosed()
 }

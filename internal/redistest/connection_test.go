@@ -1,0 +1,85 @@
+package redistest_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// connection is one to a server or a proxy, on which commands are sent as lines.
+type connection struct {
+	net.Conn
+	t *testing.T
+}
+
+func open(t *testing.T, address string) connection {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return connection{conn, t}
+}
+
+func (c connection) send(command string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, command+"\r\n"); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// ping wants an answer from the server.
+func (c connection) ping() {
+	c.t.Helper()
+	c.send("PING")
+	c.want("+PONG\r\n")
+}
+
+// want reads the bytes, which may have others after them.
+func (c connection) want(reply string) {
+	c.t.Helper()
+	c.within(20 * time.Second)
+	got := make([]byte, len(reply))
+	if n, err := io.ReadFull(c, got); string(got) != reply {
+		c.t.Fatalf("the reply is %q, %v, want %q", got[:n], err, reply)
+	}
+}
+
+func (c connection) wantNothing() {
+	c.t.Helper()
+	c.within(50 * time.Millisecond)
+	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatalf("%d bytes, %v, want none until the deadline", n, err)
+	}
+}
+
+// wantClosed wants an end of the connection, by whichever means.
+func (c connection) wantClosed() {
+	c.t.Helper()
+	c.within(20 * time.Second)
+	if n, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatalf("%d bytes, %v, want that the connection is closed", n, err)
+	}
+}
+
+func (c connection) within(limit time.Duration) {
+	c.t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// accepts reports whether a server listens at the address.
+func accepts(t *testing.T, address string) bool {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
