@@ -153,7 +153,7 @@ fuzz: ## Fuzz what parses, each target for FUZZTIME (1m)
 	go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(target)))$$' -fuzztime $(FUZZTIME) ./internal/$(firstword $(subst :, ,$(target)));)
 
 .PHONY: bench
-bench: ## Measure the broker
+bench: ## Measure the broker, and what Redis costs it
 	go run ./internal/bench
 
 .PHONY: grpcurl
