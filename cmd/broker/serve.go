@@ -43,6 +43,9 @@ SIGTERM and SIGINT let calls that are under way finish; a second one ends at onc
 
 // serve runs the broker until a signal or an error.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
+	hangups := make(chan os.Signal, 1) // one that comes early is kept
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	traces, err := telemetry.Start(ctx, version, logger)
 	if err != nil {
 		return err
@@ -74,7 +77,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	reloading := make(chan struct{})
 	go func() {
 		defer close(reloading)
-		loop.Run(ctx, onHangup(ctx, broker, logger))
+		loop.Run(ctx, onHangup(ctx, hangups, broker, logger))
 	}()
 	logger.Info("serving", "version", version, "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
 	if broker.Listen().GRPC.Network == "tcp" {
@@ -120,19 +123,16 @@ func untilSignal(ctx context.Context, logger *slog.Logger) context.Context {
 	return ctx
 }
 
-// onHangup lets refused credentials be tried again with each SIGHUP until ctx ends, and
-// passes the signal on.
-func onHangup(ctx context.Context, broker *server.Server, logger *slog.Logger) <-chan struct{} {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+// onHangup lets refused credentials be tried again with each hangup until ctx ends, and
+// passes it on.
+func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {
 	passed := make(chan struct{})
 	go func() {
-		defer signal.Stop(hangup)
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-hangup:
+			case <-hangups:
 			}
 			if err := broker.ForgetFailures(ctx); err != nil {
 				logger.Error("failures could not be forgotten", "type", fmt.Sprintf("%T", err))
