@@ -78,7 +78,7 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 }
 
 // do runs one operation, which fails after 250 ms; at once while Redis is out of reach.
-// The operation may end with an error that is an answer, such as redis.Nil.
+// The operation may end with an error that is an answer, such as ErrNotObtained.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
 	return s.doWithin(ctx, operation, operationTimeout, run)
 }
@@ -116,7 +116,7 @@ func (s *Store) doWithin(ctx context.Context, operation string, limit time.Durat
 
 // isFailure says whether err means that Redis does not do its work.
 func isFailure(err error) bool {
-	return err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, redislock.ErrNotObtained) && !isWrongType(err)
+	return err != nil && !errors.Is(err, redislock.ErrNotObtained) && !isWrongType(err)
 }
 
 // isWrongType says whether a key holds something that the broker did not put there.

@@ -36,6 +36,28 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
+// callStore returns the states of a Store that follows until the test ends, and what has
+// it look and lock.
+func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
+	t.Helper()
+	states := make(states, 100)
+	store := redisstore.New(redisstore.Options{
+		Server: server, Keys: fleetkeys.RandomRing(), Observer: states, Logger: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(func() {
+		cancel()
+		store.Close()
+	})
+	go store.Follow(ctx, cache.News{Changed: func(string) {}, Forgotten: func() {}, Missed: func() {}})
+	return states, func() {
+		_, lease, err := store.Lock(ctx, "a", func(cache.Record) bool { return false })
+		if err == nil {
+			lease.Release()
+		}
+	}
+}
+
 // TestReadsDoNotHideRefusedWrites has a server that answers reads and refuses writes. It
 // is out of reach, and stays so while calls go on that read first.
 func TestReadsDoNotHideRefusedWrites(t *testing.T) {
@@ -51,23 +73,7 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			states := make(states, 100)
-			store := redisstore.New(redisstore.Options{
-				Server: redisstore.Server{Addresses: []string{server.Addr()}},
-				Keys:   fleetkeys.RandomRing(), Observer: states, Logger: slog.New(slog.DiscardHandler),
-			})
-			ctx, cancel := context.WithCancel(t.Context())
-			t.Cleanup(func() {
-				cancel()
-				store.Close()
-			})
-			go store.Follow(ctx, cache.News{Changed: func(string) {}, Forgotten: func() {}, Missed: func() {}})
-			call := func() {
-				_, lease, err := store.Lock(ctx, "a", func(cache.Record) bool { return false })
-				if err == nil {
-					lease.Release()
-				}
-			}
+			states, call := callStore(t, redisstore.Server{Addresses: []string{server.Addr()}})
 
 			tell(commands.refuse)
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
@@ -82,5 +88,16 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 				t.Fatalf("degraded: %v, %v, want that it is not", is, changed)
 			}
 		})
+	}
+}
+
+// TestSentinelsThatKnowNoSuchMaster wants a wrong name to be trouble: their answer is
+// nothing, like that of a key that is not there.
+func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinel(t)
+	states, call := callStore(t, redisstore.Server{Addresses: group.Addrs(), SentinelMaster: "another"})
+	if is, changed := states.during(20*time.Second, call); !changed || !is {
+		t.Errorf("degraded: %v, %v, want that it is", is, changed)
 	}
 }

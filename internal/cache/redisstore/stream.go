@@ -109,6 +109,9 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		for _, stream := range streams {
 			events = stream.Messages
 		}
+		if err == redis.Nil { //nolint:errorlint // wrapped, it is of Sentinels that know no such master
+			return nil
+		}
 		return err
 	})
 	if isFailure(err) {
