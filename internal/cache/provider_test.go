@@ -93,6 +93,14 @@ type world struct {
 	fleet    []*cache.Cache
 }
 
+// accepts says whether the provider takes a token: where a new one ends the one before,
+// the newest alone.
+func (p *provider) accepts(value string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.ends || value == p.newest
+}
+
 // inBubble runs a test in a bubble, with so many replicas.
 func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()

@@ -39,6 +39,7 @@ type sharedStore struct {
 	// newsDelay is how long news takes to reach the others; newsLost: for ever.
 	newsDelay time.Duration
 	newsLost  bool
+	commits   []string // the tokens that were stored
 }
 
 // sharedCell is what is known of one key.
@@ -168,6 +169,7 @@ type link struct {
 	// The Store's mu guards these.
 	state   linkState
 	latency time.Duration // of answers
+	misread time.Duration // by how much a token seems to have been requested later
 	news    *cache.News   // nil: nobody follows
 	before  func(trip string)
 }
@@ -275,7 +277,14 @@ func (l *link) do(ctx context.Context, trip string, work func()) error {
 
 // Load implements cache.Store.
 func (l *link) Load(ctx context.Context, key string) (record cache.Record, err error) {
-	err = l.do(ctx, tripLook, func() { record = l.store.cell(key).record() })
+	err = l.do(ctx, tripLook, func() {
+		record = l.store.cell(key).record()
+		if record.Token != nil {
+			read := *record.Token
+			read.RequestedAt = read.RequestedAt.Add(l.misread)
+			record.Token = &read
+		}
+	})
 	if err != nil {
 		return cache.Record{}, err
 	}

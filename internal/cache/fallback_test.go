@@ -1,0 +1,220 @@
+package cache_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// troubles are the ways in which a shared Store fails.
+var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "answers lost": deaf}
+
+// moments are when a shared Store fails in the course of a token request.
+var moments = map[string]func(f *fleet, trouble linkState){
+	"before it is asked": (*fleet).all,
+	"at the lock":        func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
+	"while the request is made": func(f *fleet, trouble linkState) {
+		time.AfterFunc(100*time.Millisecond, func() { f.all(trouble) })
+	},
+	"at the commit": func(f *fleet, trouble linkState) { f.failAt(tripCommit, trouble) },
+}
+
+// failAt has the Store fail for all from the first such trip on.
+func (f *fleet) failAt(trip string, trouble linkState) {
+	failed := false
+	for _, l := range f.links {
+		l.set(func(l *link) {
+			l.before = func(now string) {
+				if now == trip && !failed {
+					failed = true
+					f.all(trouble)
+				}
+			}
+		})
+	}
+}
+
+// eachTrouble runs a test for each trouble at each moment.
+func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
+	for name, trouble := range troubles {
+		for moment, begin := range moments {
+			t.Run(name+" "+moment, func(t *testing.T) {
+				inFleet(t, 4, func(f *fleet) { test(f, func() { begin(f, trouble) }) })
+			})
+		}
+	}
+}
+
+// recover has the Store work again, and checks that the fleet then agrees on a token
+// without asking for another. It returns that.
+func (f *fleet) recover() string {
+	f.Helper()
+	requests := f.provider.count()
+	f.all(connected)
+	f.pass(leaseLife + time.Second) // a lease may be left of one who was cut off
+	value := f.shared.stored(f.provider.TokenKey())
+	f.wantEverywhere(value)
+	f.wantRequests(requests)
+	return value
+}
+
+func TestColdCallsWithoutTheSharedStore(t *testing.T) {
+	eachTrouble(t, func(f *fleet, begin func()) {
+		begin()
+		together(4*50, func(i int) {
+			if _, err := f.at(i % 4); err != nil {
+				f.Errorf("a call fails: %v", err)
+			}
+		})
+		f.pass(time.Minute)
+		together(4*50, func(i int) {
+			if _, err := f.at(i % 4); err != nil {
+				f.Errorf("a call fails: %v", err)
+			}
+		})
+		if n := f.provider.count(); n > 4 {
+			f.Errorf("4 replicas made %d requests", n)
+		}
+		f.recover()
+	})
+}
+
+func TestRenewalsWithoutTheSharedStore(t *testing.T) {
+	eachTrouble(t, func(f *fleet, begin func()) {
+		f.wantEverywhere("token-1")
+		f.pass(renewal - f.elapsed())
+		begin()
+		for f.elapsed() < end+time.Minute {
+			for i := range f.fleet {
+				f.within(0, func() {
+					if _, err := f.at(i); err != nil {
+						f.Errorf("a call fails: %v", err)
+					}
+				})
+			}
+			f.pass(10 * time.Second)
+		}
+		if n := f.provider.count(); n > 1+4 {
+			f.Errorf("4 replicas made %d requests", n)
+		}
+		f.recover()
+	})
+}
+
+func TestReportsWithoutTheSharedStore(t *testing.T) {
+	eachTrouble(t, func(f *fleet, begin func()) {
+		f.wantEverywhere("token-1")
+		begin()
+		together(4*50, func(i int) {
+			if got, _, err := f.reportTo(f.fleet[i%4], "token-1"); err != nil || got == "token-1" {
+				f.Errorf("a report is answered %q, %v", got, err)
+			}
+		})
+		if n := f.provider.count(); n > 1+4 {
+			f.Errorf("4 replicas made %d requests", n)
+		}
+		if f.recover() == "token-1" {
+			f.Error("the fleet agrees on the token that was reported")
+		}
+		for _, value := range f.shared.commits[1:] {
+			if value == "token-1" {
+				f.Error("the token that was reported is stored again")
+			}
+		}
+	})
+}
+
+func TestNewestTokenSurvivesTheOutage(t *testing.T) {
+	// Where a new token ends the one before, only the newest is worth anything.
+	eachTrouble(t, func(f *fleet, begin func()) {
+		f.provider.set(func(p *provider) { p.ends = true })
+		f.wantEverywhere("token-1")
+		begin()
+		for _, i := range []int{2, 0, 3, 1} {
+			if _, _, err := f.reportTo(f.fleet[i], "token-1"); err != nil {
+				f.Error(err)
+			}
+			f.pass(300 * time.Millisecond) // how long after each other can be told apart
+		}
+		if got := f.recover(); got != f.provider.newest {
+			f.Errorf("the fleet agrees on %q, and the provider accepts %q alone", got, f.provider.newest)
+		}
+	})
+}
+
+func TestFailureThatCannotBeStored(t *testing.T) {
+	for name, trouble := range troubles {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 4, func(f *fleet) {
+				f.provider.set(failing(unavailable))
+				f.failAt(tripFail, trouble)
+				for i := range f.fleet {
+					_, err := f.at(i)
+					f.checkReason(err, fault.ProviderUnavailable)
+					_, err = f.at(i)
+					f.checkReason(err, fault.ProviderUnavailable)
+				}
+				f.wantRequests(4)
+				f.provider.set(working)
+				f.pass(1250 * time.Millisecond)
+				for i := range f.fleet {
+					if _, err := f.at(i); err != nil {
+						f.Errorf("a call fails: %v", err)
+					}
+				}
+				f.wantRequests(8)
+				f.recover()
+			})
+		})
+	}
+}
+
+func TestOneReplicaCutOff(t *testing.T) {
+	inFleet(t, 4, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.links[0].become(refusing)
+		f.wantReportAt(1, "token-1", "token-2")
+		f.pass(time.Second)
+		f.wantAt("token-1", 0) // nobody can tell it
+		f.wantAt("token-2", 1, 2, 3)
+		f.wantReportAt(0, "token-1", "token-3")
+		if got := f.recover(); got != "token-3" {
+			f.Errorf("the fleet agrees on %q", got)
+		}
+	})
+}
+
+func TestFlightThatBeganAloneEndsInTheFleet(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = 3 * time.Second })
+		f.links[0].become(refusing)
+		time.AfterFunc(time.Second, func() { f.links[0].become(connected) })
+		f.wantAt("token-1", 0)
+		f.pass(10 * time.Millisecond)
+		f.wantStored("token-1")
+		f.wantAt("token-1", 1)
+		f.wantRequests(1)
+	})
+}
+
+func TestClocksThatReadALittleWrongDoNotQuarrel(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.all(refusing)
+		together(2, func(i int) {
+			if _, err := f.at(i); err != nil {
+				f.Error(err)
+			}
+		})
+		for _, l := range f.links { // each takes its own token for the newer one
+			l.set(func(l *link) { l.misread = -5 * time.Millisecond })
+		}
+		f.recover()
+		f.pass(time.Minute)
+		synctest.Wait()
+		if n := len(f.shared.commits); n > 2 {
+			f.Errorf("two replicas stored their tokens %d times", n)
+		}
+	})
+}

@@ -1,0 +1,236 @@
+package cache_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// news is how changes reach the rest of the fleet.
+var news = map[string]func(*sharedStore){
+	"at once":   func(s *sharedStore) { s.newsDelay = 0 },
+	"late":      func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
+	"not heard": func(s *sharedStore) { s.newsLost = true },
+}
+
+func TestColdFleetOverANetwork(t *testing.T) {
+	for name, tell := range news {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 8, func(f *fleet) {
+				f.shared.set(tell)
+				together(8*200, func(i int) { f.wantAt("token-1", i%8) })
+				f.wantRequests(1)
+			})
+		})
+	}
+}
+
+func TestFleetRenewsOnce(t *testing.T) {
+	for name, tell := range news {
+		for _, lifetime := range []time.Duration{10 * time.Second, 5 * time.Minute, 24 * time.Hour} {
+			t.Run(fmt.Sprint(lifetime, " ", name), func(t *testing.T) {
+				inFleet(t, 8, func(f *fleet) {
+					f.shared.set(tell)
+					f.provider.set(func(p *provider) { p.lifetime = lifetime })
+					f.wantEverywhere("token-1")
+					for f.provider.count() < 6 {
+						f.pass(lifetime / 100)
+						f.within(0, func() { // nobody waits for a renewal
+							together(8, func(i int) { f.wantValid(i) })
+						})
+					}
+					// None was made that was no renewal.
+					first := (&token.Token{Lifetime: lifetime}).RenewTime(0).Sub(time.Time{})
+					if f.elapsed() < 5*first {
+						f.Errorf("six token requests in %v", f.elapsed())
+					}
+				})
+			})
+		}
+	}
+}
+
+// wantValid asks a replica for a token that has not expired.
+func (f *fleet) wantValid(i int) {
+	f.Helper()
+	t, err := f.fleet[i].Token(f.Context(), f.provider)
+	if err != nil {
+		f.Errorf("after %v replica %d fails: %v", f.elapsed(), i, err)
+	} else if !time.Now().Before(t.ExpireTime()) {
+		f.Errorf("after %v replica %d serves a token that has expired", f.elapsed(), i)
+	}
+}
+
+func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
+	inFleet(t, 8, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // half the lifetime at most
+		f.wantEverywhere("token-1")
+		f.pass(28 * time.Minute)
+		f.provider.set(failing(unavailable))
+		for f.elapsed() < 58*time.Minute {
+			f.within(0, func() { f.wantEverywhere("token-1") })
+			f.pass(time.Second)
+		}
+		f.provider.set(working)
+		f.pass(75 * time.Second) // the longest wait for another try
+		for i := range f.fleet {
+			f.within(0, func() { f.wantValid(i) })
+		}
+		if n := f.provider.count(); n < 20 || n > 40 {
+			f.Errorf("the fleet made %d requests in an outage of 30 minutes", n)
+		}
+	})
+}
+
+func TestProviderDownUntilAfterTheEnd(t *testing.T) {
+	inFleet(t, 8, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.pass(renewal - time.Minute)
+		f.provider.set(failing(unavailable))
+		for f.elapsed() < end-2*time.Second {
+			f.wantEverywhere("token-1")
+			f.pass(time.Second)
+		}
+		f.pass(end - f.elapsed())
+		var retry time.Duration
+		for f.elapsed() < end+10*time.Minute {
+			for i := range f.fleet {
+				_, err := f.at(i)
+				f.checkReason(err, fault.ProviderUnavailable)
+				retry = fault.From(err).RetryDelay
+				if retry <= 0 || retry > 75*time.Second {
+					f.Errorf("after %v replica %d says to retry in %v", f.elapsed(), i, retry)
+				}
+			}
+			f.pass(time.Second)
+		}
+		// One replica alone makes about 12 until the end, and one a minute after it.
+		if n := f.provider.count(); n > 14+11 {
+			f.Errorf("the fleet made %d requests", n)
+		}
+		f.provider.set(working)
+		f.pass(retry)
+		before := f.provider.count()
+		value, err := f.at(0)
+		if err != nil {
+			f.Errorf("the provider is back: %v", err)
+		}
+		f.wantEverywhere(value)
+		f.wantRequests(before + 1)
+	})
+}
+
+func TestThousandReportsInAFleet(t *testing.T) {
+	for name, tell := range news {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 8, func(f *fleet) {
+				f.shared.set(tell)
+				f.wantEverywhere("token-1")
+				together(1000, func(i int) { f.wantReportAt(i%8, "token-1", "token-2") })
+				f.wantEverywhere("token-2")
+				together(1000, func(i int) { f.wantReportAt(i%8, "token-1", "token-2") })
+				f.wantRequests(2)
+			})
+		})
+	}
+}
+
+func TestReportJoinsTheRenewalOfAnotherReplica(t *testing.T) {
+	inFleet(t, 8, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.pass(renewal - f.elapsed() + 100*time.Millisecond)
+		f.wantRequests(2) // that of replica 0 is under way
+		together(8*10, func(i int) { f.wantReportAt(i%8, "token-1", "token-2") })
+		f.wantRequests(2)
+	})
+}
+
+func TestReportsWithTheProviderDown(t *testing.T) {
+	inFleet(t, 8, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.provider.set(failing(unavailable))
+		together(1000, func(i int) {
+			_, _, err := f.reportTo(f.fleet[i%8], "token-1")
+			f.checkReason(err, fault.ProviderUnavailable)
+		})
+		f.wantRequests(2)
+		f.wantEverywhere("token-1")
+	})
+}
+
+func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
+	for name, tell := range news {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 8, func(f *fleet) {
+				f.shared.set(tell)
+				f.provider.set(func(p *provider) { p.ends, p.lifetime, p.latency = true, 5*time.Minute, 50*time.Millisecond })
+				var reports atomic.Int64
+				revoked := 0
+				for f.elapsed() < 20*time.Minute {
+					together(8, func(i int) { f.useToken(i, &reports) })
+					f.pass(100 * time.Millisecond)
+					if f.elapsed() > time.Duration(revoked+1)*4*time.Minute {
+						revoked++
+						f.provider.set(func(p *provider) { p.newest = "" })
+					}
+				}
+				// One for each token that was revoked, and for each that reached its margin.
+				if n := f.provider.count(); n > 1+revoked+4 {
+					f.Errorf("%d token requests in 20 minutes of tokens of 5, %d of which were revoked", n, revoked)
+				}
+				if reports.Load() == 0 {
+					f.Error("nothing was reported")
+				}
+			})
+		})
+	}
+}
+
+// useToken makes a request with a token, which reaches the provider a little later, and
+// with the successor once if the provider does not take it.
+func (f *fleet) useToken(i int, reports *atomic.Int64) {
+	f.Helper()
+	value, err := f.at(i)
+	if err != nil {
+		f.Errorf("a call fails: %v", err)
+		return
+	}
+	<-time.After(100 * time.Millisecond)
+	if f.provider.accepts(value) {
+		return
+	}
+	reports.Add(1)
+	value, _, err = f.reportTo(f.fleet[(i+3)%8], value)
+	if err != nil {
+		f.Errorf("a report fails: %v", err)
+		return
+	}
+	if !f.provider.accepts(value) {
+		f.Errorf("after %v the successor is not accepted either", f.elapsed())
+	}
+}
+
+func TestTokenWhoseLifeIsExtended(t *testing.T) {
+	for name, tell := range news {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, 8, func(f *fleet) {
+				f.shared.set(tell)
+				f.provider.set(func(p *provider) {
+					p.lifetime = 5 * time.Minute
+					p.answer = func(int) (string, error) { return "same", nil }
+				})
+				for f.elapsed() < 20*time.Minute {
+					together(8, func(i int) { f.wantValid(i) })
+					f.pass(time.Second)
+				}
+				if n := f.provider.count(); n > 6 {
+					f.Errorf("the fleet made %d requests for a token that lives on, want one in 220 s", n)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package cache_test
+
+import (
+	"testing"
+	"time"
+)
+
+// slowHolder has replica 0 hold the lease for a request that takes five seconds, during
+// which another may take the lease over. Its callers' answer is awaited by the function
+// that it returns.
+func (f *fleet) slowHolder() (answer func() (string, error)) {
+	f.provider.set(func(p *provider) { p.latency = 5 * time.Second })
+	type result struct {
+		value string
+		err   error
+	}
+	answers := make(chan result, 1)
+	go func() {
+		value, err := f.at(0)
+		answers <- result{value, err}
+	}()
+	f.pass(time.Second)
+	f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
+	f.shared.endLeases()
+	return func() (string, error) {
+		r := <-answers
+		return r.value, r.err
+	}
+}
+
+func TestSlowHolderOverwritesNoNewerToken(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		answer := f.slowHolder()
+		f.wantAt("token-2", 1, 2)
+		if got, err := answer(); err != nil || got != "token-2" {
+			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
+		}
+		f.wantEverywhere("token-2")
+		f.wantCommits("token-2")
+		f.wantRequests(2)
+	})
+}
+
+func TestSlowHolderWaitsForItsSuccessor(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		answer := f.slowHolder()
+		f.pass(3900 * time.Millisecond)
+		f.wantAt("token-2", 1) // its request is under way when the slow one ends
+		if got, err := answer(); err != nil || got != "token-2" {
+			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
+		}
+		f.wantCommits("token-2")
+		f.wantRequests(2)
+	})
+}
+
+func TestSlowHolderBringsNoRejectedTokenBack(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.provider.set(func(p *provider) {
+			p.answer = func(n int) (string, error) { return []string{"A", "A", "B"}[n-1], nil }
+		})
+		answer := f.slowHolder()
+		f.wantAt("A", 1)
+		f.wantReportAt(1, "A", "B")
+		if got, err := answer(); err != nil || got != "B" {
+			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
+		}
+		f.wantEverywhere("B")
+		f.wantCommits("A", "B")
+		f.wantRequests(3)
+	})
+}
+
+func TestHolderThatDiesIsFollowed(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = time.Hour })
+		go func() { _, _ = f.at(0) }()
+		f.pass(1500 * time.Millisecond) // it renewed the lease once
+		f.links[0].become(hanging)
+		f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
+		f.within(leaseLife+pollInterval+200*time.Millisecond, func() {
+			together(2*50, func(i int) { f.wantAt("token-2", 1+i%2) })
+		})
+		f.wantRequests(2)
+	})
+}

@@ -1,0 +1,159 @@
+package cache_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// held returns the token that a replica has at hand.
+func (f *fleet) held(i int) *token.Token {
+	f.Helper()
+	t, ok := f.fleet[i].Held(f.provider)
+	if !ok {
+		f.Fatalf("replica %d has no token at hand", i)
+	}
+	return t
+}
+
+// restore puts an older token into the Store, as a backup would.
+func (f *fleet) restore(t *token.Token) {
+	f.shared.set(func(s *sharedStore) { s.cell(f.provider.TokenKey()).token = t })
+}
+
+// wantCommits compares what was stored, in order.
+func (f *fleet) wantCommits(want ...string) {
+	f.Helper()
+	f.pass(time.Millisecond)
+	if !slices.Equal(f.shared.commits, want) {
+		f.Errorf("stored were %q, want %q", f.shared.commits, want)
+	}
+}
+
+func TestOlderTokenReplacesNoNewerOne(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		old := f.held(0)
+		f.pass(time.Second)
+		f.wantReportAt(0, "token-1", "token-2")
+		f.wantAt("token-2", 1)
+		f.restore(old)
+		f.links[1].miss()
+		f.wantAt("token-2", 1) // which does not know that the other was reported
+		f.pass(time.Millisecond)
+		f.wantStored("token-2")
+		f.wantAt("token-2", 0)
+		f.wantCommits("token-1", "token-2", "token-2")
+		f.wantRequests(2)
+	})
+}
+
+func TestRenewalAdoptsNoOlderToken(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		old := f.held(0)
+		f.pass(time.Second)
+		f.wantReportAt(0, "token-1", "token-2")
+		f.wantAt("token-2", 1)
+		f.restore(old)
+		f.pass(renewal + time.Second)
+		f.wantAt("token-3", 0, 1)
+		f.wantRequests(3)
+	})
+}
+
+func TestEmptiedStoreGetsItsTokenBack(t *testing.T) {
+	inFleet(t, 8, func(f *fleet) {
+		f.wantAt("token-1", 0, 1, 2, 3, 4, 5, 6)
+		f.shared.empty()
+		f.pass(findingPlace)
+		f.wantStored("token-1")
+		f.wantAt("token-1", 7) // it has none at hand
+		f.wantCommits("token-1", "token-1")
+		f.wantRequests(1)
+	})
+}
+
+func TestEmptiedStoreGetsItsTokenBackFromACallUnderLoad(t *testing.T) {
+	inFleet(t, 8, func(f *fleet) {
+		f.wantAt("token-1", 0, 1, 2, 3, 4, 5, 6)
+		f.shared.empty()
+		for range 30 {
+			together(8*20, func(i int) { f.wantAt("token-1", i%7) })
+			f.pass(10 * time.Millisecond)
+		}
+		f.wantEverywhere("token-1")
+		f.wantRequests(1)
+	})
+}
+
+func TestReportedTokenIsNotAdoptedBack(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		reported := *f.held(0)
+		f.pass(time.Second)
+		f.wantReportAt(0, "token-1", "token-2")
+		f.pass(time.Millisecond)
+		// Somebody has it as one that was requested later.
+		reported.RequestedAt = reported.RequestedAt.Add(time.Minute)
+		f.restore(&reported)
+		f.links[0].miss()
+		f.pass(time.Millisecond)
+		f.wantAt("token-2", 0)
+		f.wantStored("token-2")
+		f.pass(renewal + time.Second)
+		f.wantAt("token-3", 0)
+	})
+}
+
+func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.wantAt("token-1", 1, 2)
+		f.links[0].become(refusing)
+		f.pass(time.Second)
+		f.wantAt("token-2", 0) // newer, and the others do not know it
+		f.wantReportAt(1, "token-2", "token-1")
+		f.links[0].become(connected)
+		f.pass(findingPlace)
+		for range 100 {
+			f.pass(10 * time.Millisecond)
+			f.wantAt("token-1", 1)
+		}
+		f.wantEverywhere("token-1")
+		f.wantCommits("token-1", "token-2", "token-1")
+		f.wantRequests(2)
+	})
+}
+
+func TestTokensThatAreAllReported(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.links[0].become(refusing)
+		f.pass(time.Second)
+		f.wantReportAt(0, "token-1", "token-2")
+		f.wantReportAt(1, "token-2", "token-1")
+		f.links[0].become(connected)
+		f.pass(findingPlace + 10*time.Millisecond)
+		f.wantAt("token-3", 1)
+		f.pass(time.Second)
+		f.wantEverywhere("token-3")
+		f.wantRequests(3)
+	})
+}
+
+func TestManyReportsOfOneTokenPushOutNoOther(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		f.provider.set(func(p *provider) {
+			p.answer = func(n int) (string, error) { return []string{"A", "B", "C", "A", "D"}[n-1], nil }
+		})
+		f.wantAt("A", 0)
+		f.wantReportAt(0, "A", "B")
+		together(1000, func(int) { f.wantReportAt(0, "B", "C") })
+		f.shared.empty() // it remembers no rejected token
+		f.pass(renewal - f.elapsed())
+		f.pass(3 * time.Second) // A is issued again, and another is asked for
+		f.wantAt("D", 0)
+	})
+}
