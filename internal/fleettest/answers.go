@@ -110,6 +110,16 @@ func (a *Answers) Versions(credential string) int {
 	return len(a.versions[credential])
 }
 
+// Version returns the last version of a credential that callers got for the first time.
+func (a *Answers) Version(credential string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if all := a.versions[credential]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
+}
+
 // AwaitAgreement waits until callers have got n versions of each credential at least, and
 // every broker has answered with the same one last. It returns how long that took.
 func (a *Answers) AwaitAgreement(n int) time.Duration {

@@ -130,6 +130,20 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 	}
 }
 
+// AwaitSameTokens waits until all brokers that run answer with the same tokens at once,
+// and returns how long that took. No call may fail meanwhile.
+func (f *Fleet) AwaitSameTokens() time.Duration {
+	f.t.Helper()
+	return f.Await("all brokers have the same tokens", func() error {
+		answers := f.Burst(len(f.Credentials), f.Running()...)
+		if err := answers.Err(); err != nil {
+			f.t.Fatal(err)
+		}
+		_, different := answers.agreement(1)
+		return different
+	})
+}
+
 // Load is callers that call again and again, until Stop.
 type Load struct {
 	*Answers

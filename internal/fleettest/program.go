@@ -1,10 +1,13 @@
 package fleettest
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -31,10 +34,30 @@ var program = sync.OnceValues(func() (string, error) {
 	if programFolder == "" {
 		return "", fmt.Errorf("TestMain does not call fleettest.Main")
 	}
+	if err := lookAtSources(); err != nil {
+		return "", fmt.Errorf("look at the broker's sources: %w", err)
+	}
 	path := filepath.Join(programFolder, "broker")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/authmaterial/broker/cmd/broker")
+	build := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-o", path, "github.com/authmaterial/broker/cmd/broker")
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the broker: %w\n%s", err, said)
 	}
 	return path, nil
 })
+
+// lookAtSources lists the folders of the sources. `go test` notes what a test opens, but
+// not what `go build` does: without this it would take the results for an older broker
+// from its cache.
+func lookAtSources() error {
+	module, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
+	if err != nil {
+		return err
+	}
+	for _, folder := range []string{"cmd", "internal"} {
+		err := filepath.WalkDir(filepath.Join(filepath.Dir(strings.TrimSpace(string(module))), folder), func(string, fs.DirEntry, error) error { return nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

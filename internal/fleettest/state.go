@@ -126,6 +126,40 @@ func (b *Broker) TokenRequests() map[string]int {
 	return made
 }
 
+// callsUnderWay returns how many calls of GetAuthDecoration the broker has not answered yet.
+func (b *Broker) callsUnderWay() (int, error) {
+	metrics, err := b.Metrics()
+	if err != nil {
+		return 0, err
+	}
+	count := 0.0
+	for series, value := range metrics {
+		switch {
+		case !strings.Contains(series, `grpc_method="GetAuthDecoration"`):
+		case strings.HasPrefix(series, "grpc_server_started_total{"):
+			count += value
+		case strings.HasPrefix(series, "grpc_server_handled_total{"):
+			count -= value
+		}
+	}
+	return int(count), nil
+}
+
+// AwaitCallsUnderWay waits until each of the brokers has n calls of GetAuthDecoration that
+// it has not answered yet.
+func (f *Fleet) AwaitCallsUnderWay(n int, brokers ...*Broker) {
+	f.t.Helper()
+	for _, b := range brokers {
+		f.Await(fmt.Sprintf("%s has %d calls under way", b.Name, n), func() error {
+			got, err := b.callsUnderWay()
+			if err == nil && got != n {
+				err = fmt.Errorf("it has %d", got)
+			}
+			return err
+		})
+	}
+}
+
 // AwaitDegraded waits until all brokers say that they are degraded, or none does, and
 // returns how long that took.
 func (f *Fleet) AwaitDegraded(want bool) time.Duration {
