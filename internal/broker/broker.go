@@ -116,6 +116,9 @@ func (b *Broker) Use(set *credentials.Set) error {
 		changed = b.handOver(before, after)
 	}
 	b.current.Store(after)
+	if len(changed) > 0 {
+		b.retryRefused() // those that are replaced end
+	}
 	if b.ctx.Err() == nil { // Close waits for those that have begun
 		for _, a := range changed {
 			b.done.Go(func() { b.takeOver(a) })
@@ -130,6 +133,11 @@ func (b *Broker) Use(set *credentials.Set) error {
 func (b *Broker) RetryRefused() {
 	b.using.Lock()
 	defer b.using.Unlock()
+	b.retryRefused()
+}
+
+// retryRefused is RetryRefused for a caller that holds b.using.
+func (b *Broker) retryRefused() {
 	close(b.retry)
 	b.retry = make(chan struct{})
 }

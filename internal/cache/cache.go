@@ -64,6 +64,9 @@ type Options struct {
 	// Changed is called when a token came to hand that was not there before. It must not
 	// wait, and not call the Cache. Default: nothing is.
 	Changed func(key string)
+	// Forgotten is called when another replica had every key tried again at once. It must
+	// not wait. Default: nothing is.
+	Forgotten func()
 	// Observe returns the Observer of a source's token. It is called once for each token
 	// that the Cache gets to know. Default: nobody observes.
 	Observe func(Source) Observer
@@ -94,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Changed == nil {
 		o.Changed = func(string) {}
+	}
+	if o.Forgotten == nil {
+		o.Forgotten = func() {}
 	}
 	if o.Observe == nil {
 		o.Observe = func(Source) Observer { return unobserved{} }

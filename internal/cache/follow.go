@@ -10,9 +10,12 @@ func (c *Cache) follow() {
 	}
 	// Close does not wait for it: a read that waits for news may not be cut short.
 	go store.Follow(c.ctx, News{
-		Changed:   c.changed,
-		Forgotten: func() { c.eachEntry((*entry).forgetFailure) },
-		Missed:    c.missed,
+		Changed: c.changed,
+		Forgotten: func() {
+			c.eachEntry((*entry).forgetFailure)
+			c.options.Forgotten()
+		},
+		Missed: c.missed,
 	})
 }
 

@@ -103,19 +103,27 @@ func New(options Options) (*Server, error) {
 		keys = fleetkeys.RandomRing() // this process is the whole fleet
 	}
 	shared := newTokenStore(options, keys, metrics)
-	var useCase *broker.Broker // there is one before there is a token
+	var useCase atomic.Pointer[broker.Broker] // news of the fleet may come before there is one
 	tokens := cache.New(cache.Options{
 		Store:        shared.store,
 		Clock:        options.Clock,
 		ForcedLimit:  options.Config.TokenCache.ForcedLimit,
 		ForcedWindow: options.Config.TokenCache.ForcedWindow,
 		Logger:       options.Logger,
-		Changed:      func(key string) { useCase.TokenChanged(key) },
-		Observe:      metrics.tokens.observe,
-		Begin:        traces.flight,
+		Changed: func(key string) {
+			if b := useCase.Load(); b != nil {
+				b.TokenChanged(key)
+			}
+		},
+		Forgotten: func() {
+			if b := useCase.Load(); b != nil {
+				b.RetryRefused()
+			}
+		},
+		Observe: metrics.tokens.observe,
+		Begin:   traces.flight,
 	})
-	var err error
-	useCase, err = broker.New(options.Config.Credentials, broker.Options{
+	b, err := broker.New(options.Config.Credentials, broker.Options{
 		Tokens:      tokens,
 		TokenClient: tokenClient,
 		VersionKeys: keys.VersionKeys(),
@@ -127,10 +135,11 @@ func New(options Options) (*Server, error) {
 		shared.close()
 		return nil, fmt.Errorf("prepare the credentials: %w", err)
 	}
-	metrics.registry.MustRegister(newScrapeMetrics(useCase, tokens, options.Clock))
+	useCase.Store(b)
+	metrics.registry.MustRegister(newScrapeMetrics(b, tokens, options.Clock))
 	s := &Server{
 		logger:  options.Logger,
-		broker:  useCase,
+		broker:  b,
 		tokens:  tokens,
 		health:  health.NewServer(),
 		metrics: metrics,
@@ -139,7 +148,7 @@ func New(options Options) (*Server, error) {
 
 		tokenCache: options.Config.TokenCache,
 	}
-	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics, traces)
+	s.grpc = newGRPC(rpc.NewService(b, options.Logger), s.health, options.Logger, metrics, traces)
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
