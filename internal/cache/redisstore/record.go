@@ -15,8 +15,9 @@ import (
 // one in a row waits for longer.
 const failureMemory = 30 * time.Minute
 
-// errNoEnd says that an entry has no end of its own: the broker writes none like that.
-var errNoEnd = errors.New("has no time to live")
+// errNoEnd says that an entry does not end when what is in it does: it lives for ever, or
+// for longer than the token that it holds. The broker writes none like that.
+var errNoEnd = errors.New("has no end, or one that is too late")
 
 // storedToken is the plain form of a token. When it ends is not in there: that is the
 // key's time to live.
@@ -68,6 +69,9 @@ func (s *Store) openToken(at place, sealed []byte, readAt time.Time, left time.D
 	var stored storedToken
 	if err := s.open(at.token, sealed, left, &stored); err != nil {
 		return nil, err
+	}
+	if left > stored.Lifetime {
+		return nil, errNoEnd // somebody changed it, or Redis' clock was put back
 	}
 	return &token.Token{
 		Value:       secret.New(stored.Value),

@@ -1,0 +1,33 @@
+package redisstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+// TestEntryThatOutlivesItsToken has an entry live for longer than a token can that was
+// issued just now: because somebody changed that, or because Redis' clock was put back.
+func TestEntryThatOutlivesItsToken(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	seen := &observed{}
+	store := openAt(t, at(server.Addr()), fleetkeys.RandomRing(), func(o *redisstore.Options) { o.Observer = seen })
+	commit(t, store, newToken("first"), false)
+	for _, life := range []time.Duration{time.Hour + time.Second, 30 * time.Minute} {
+		if err := server.Client().PExpire(t.Context(), keyOf(t, server.Client(), "token"), life).Err(); err != nil {
+			t.Fatal(err)
+		}
+		want, causes := "first", 0
+		if life > time.Hour {
+			want, causes = "", 1
+		}
+		wantToken(t, store, want)
+		if got := seen.takeUnreadable(); len(got) != causes || causes == 1 && got[0] != "no_end" {
+			t.Errorf("with %v to live, what cannot be read is %q", life, got)
+		}
+	}
+}
