@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -69,20 +70,46 @@ func (s *Server) takesWrite(key string) error {
 	return s.client.Del(s.t.Context(), "{"+key+"}:redistest").Err()
 }
 
-// hasReplicas returns an error unless so many replicas have all that the server has.
-func (s *Server) hasReplicas(want int) error {
-	connection := s.client.Conn()
-	defer func() { _ = connection.Close() }()
-	// WAIT is about what was there at the command before it.
-	if err := connection.Ping(s.t.Context()).Err(); err != nil {
-		return err
-	}
-	replicas, err := connection.Wait(s.t.Context(), want, time.Second).Result()
+// hasReplicas returns an error unless so many of the running servers are replicas of the
+// server and have all that it has.
+func (s *Server) hasReplicas(servers []*Server, want int) error {
+	_, offset, err := s.replication()
 	if err != nil {
 		return err
 	}
-	if int(replicas) < want {
-		return fmt.Errorf("%d replicas of %s have all that it has, want %d", replicas, s.Addr(), want)
+	have := 0
+	for _, server := range running(servers) {
+		master, replicated, err := server.replication()
+		if err != nil {
+			return err
+		}
+		if master == s.port && replicated >= offset {
+			have++
+		}
+	}
+	if have < want {
+		return fmt.Errorf("%d replicas of %s have all that it has, want %d", have, s.Addr(), want)
 	}
 	return nil
+}
+
+// replication returns the port of the server's master, which is 0 where it has none or
+// lost it, and how much of that master's changes, or of its own, the server has.
+func (s *Server) replication() (master int, offset int64, err error) {
+	info, err := s.client.InfoMap(s.t.Context(), "replication").Result()
+	if err != nil {
+		return 0, 0, err
+	}
+	replication := info["Replication"]
+	if replication["role"] == "master" {
+		offset, err = strconv.ParseInt(replication["master_repl_offset"], 10, 64)
+		return 0, offset, err
+	}
+	if replication["master_link_status"] == "up" {
+		if master, err = strconv.Atoi(replication["master_port"]); err != nil {
+			return 0, 0, err
+		}
+	}
+	offset, err = strconv.ParseInt(replication["slave_repl_offset"], 10, 64)
+	return master, offset, err
 }

@@ -84,7 +84,7 @@ func (c *Cluster) AwaitReplicas() {
 			return err
 		}
 		for _, master := range all {
-			if err := master.hasReplicas(1); err != nil {
+			if err := master.hasReplicas(c.nodes, 1); err != nil {
 				return err
 			}
 		}
@@ -142,13 +142,22 @@ func (s *Server) owners() ([]string, error) {
 	}
 	owners := make([]string, masters)
 	for _, shard := range shards {
-		for _, node := range shard.Nodes {
-			for _, slots := range shard.Slots {
-				if i := slices.Index(firstSlot[:], int(slots.Start)); i >= 0 && node.Role == "master" {
-					owners[i] = net.JoinHostPort(node.IP, strconv.FormatInt(node.Port, 10))
-				}
+		for _, slots := range shard.Slots {
+			if i := slices.Index(firstSlot[:masters], int(slots.Start)); i >= 0 {
+				owners[i] = owner(shard.Nodes)
 			}
 		}
 	}
 	return owners, nil
+}
+
+// owner returns the address of a shard's master. A master that was replaced is among the
+// nodes, too, for as long as it is gone.
+func owner(nodes []redis.Node) (address string) {
+	for _, node := range nodes {
+		if node.Role == "master" && (address == "" || node.Health == "online") {
+			address = net.JoinHostPort(node.IP, strconv.FormatInt(node.Port, 10))
+		}
+	}
+	return address
 }

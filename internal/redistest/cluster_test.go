@@ -60,9 +60,9 @@ func TestCluster(t *testing.T) {
 	if slices.Contains(c.AwaitMasters(), stopped) {
 		t.Error("the stopped node is still a master")
 	}
-	stopped.Continue()
+	stopped.Restart()
 	c.AwaitReplicas()
 	if slices.Contains(c.AwaitMasters(), stopped) {
-		t.Error("the stopped node is a master again when it goes on")
+		t.Error("the stopped node is a master again when it comes back")
 	}
 }

@@ -34,7 +34,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 		s.servers = append(s.servers, Start(t, "--replicaof", "127.0.0.1", strconv.Itoa(master.port)))
 	}
 	// A Sentinel asks for the replicas when it starts, and then every 10 s.
-	await(t, func() error { return master.hasReplicas(2) })
+	await(t, func() error { return master.hasReplicas(s.servers, 2) })
 	for range 3 {
 		s.sentinels = append(s.sentinels, startSentinel(t, master.port))
 	}
@@ -102,7 +102,7 @@ func (s *Sentinel) AwaitReplicas() {
 		if err != nil {
 			return err
 		}
-		return master.hasReplicas(2)
+		return master.hasReplicas(s.servers, 2)
 	})
 }
 
