@@ -82,7 +82,7 @@ func (e *TokenEndpoint) decide(request tokenRequest) answer {
 			return e.refusal(http.StatusBadRequest, "invalid_request", "check the parameter "+name)
 		}
 	}
-	return e.issue(request.client.ID)
+	return e.issue(request.client)
 }
 
 func (e *TokenEndpoint) refusal(status int, code, description string) answer {

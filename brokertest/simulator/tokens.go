@@ -2,8 +2,8 @@ package simulator
 
 import (
 	"cmp"
-	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,14 +32,26 @@ type TokenEndpoint struct {
 	mu           sync.Mutex
 	lifetime     time.Duration
 	endsPrevious bool
-	clients      map[string]string // secrets by client ID
-	tokens       map[string]issued // live ones, and expired ones until the next is issued
+	clients      map[string][]string // secrets by client ID
+	tokens       map[string]issued   // all, those that have ended too
 }
 
-// issued is what the endpoint knows about a token.
+// Token is what a [TokenEndpoint] knows of a token that it issued.
+type Token struct {
+	// ClientID is the client's to which it was issued.
+	ClientID string
+	// ExpireTime is when its lifetime is over.
+	ExpireTime time.Time
+	// EndTime is from when on it is not accepted: its ExpireTime, or before that when it
+	// was ended early.
+	EndTime time.Time
+}
+
+// issued is a token, and the secret that it was issued for.
 type issued struct {
-	clientID string
-	expires  time.Time
+	Token
+
+	secret string
 }
 
 // HandleTokens serves a token endpoint of a test's own at a pattern as in
@@ -56,7 +68,7 @@ func newTokenEndpoint(s *Simulator, rules TokenRules) *TokenEndpoint {
 		clock:    s.clock,
 		secrets:  &s.secrets,
 		lifetime: DefaultTokenLifetime,
-		clients:  make(map[string]string),
+		clients:  make(map[string][]string),
 		tokens:   make(map[string]issued),
 	}
 }
@@ -70,8 +82,25 @@ func (e *TokenEndpoint) AddClient(client Client) Client {
 	client.Secret = e.secrets.keep(cmp.Or(client.Secret, random.Secret))
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.clients[client.ID] = client.Secret
+	e.clients[client.ID] = []string{client.Secret}
 	return client
+}
+
+// RotateSecret gives a client a new secret, and returns it. The secrets before it stay
+// valid until end is called, which ends them and the tokens that were issued for them.
+func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func()) {
+	rotated = Client{ID: clientID, Secret: e.secrets.keep(newClient().Secret)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.clients[clientID]
+	e.clients[clientID] = append(slices.Clone(before), rotated.Secret)
+	return rotated, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		isFormer := func(secret string) bool { return slices.Contains(before, secret) }
+		e.clients[clientID] = slices.DeleteFunc(slices.Clone(e.clients[clientID]), isFormer)
+		e.endTokens(func(token issued) bool { return token.ClientID == clientID && isFormer(token.secret) })
+	}
 }
 
 // RemoveClient ends a client at once. The tokens that it was issued live on.
@@ -102,7 +131,18 @@ func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 func (e *TokenEndpoint) RevokeTokens() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	clear(e.tokens)
+	e.endTokens(func(issued) bool { return true })
+}
+
+// endTokens ends some of the tokens that live. The caller holds e.mu.
+func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
+	now := e.clock.Now()
+	for value, token := range e.tokens {
+		if now.Before(token.EndTime) && chosen(token) {
+			token.EndTime = now
+			e.tokens[value] = token
+		}
+	}
 }
 
 // Accepts says whether r carries one bearer token, and that was issued here, has not
@@ -112,33 +152,39 @@ func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != 
 // ClientOf returns the ID of the client to which the token was issued that r carries, and
 // "" unless Accepts says yes to r.
 func (e *TokenEndpoint) ClientOf(r *http.Request) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	token, ok := e.tokens[bearer(r)]
-	if !ok || !e.clock.Now().Before(token.expires) {
+	token, ok := e.TokenOf(r)
+	if !ok || !e.clock.Now().Before(token.EndTime) {
 		return ""
 	}
-	return token.clientID
+	return token.ClientID
+}
+
+// TokenOf returns the one bearer token that r carries, also when it has ended. It says
+// false when that was not issued here.
+func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	found, ok := e.tokens[bearer(r)]
+	return found.Token, ok
 }
 
 // knows says whether client exists and has this secret.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	secret, ok := e.clients[client.ID]
-	return ok && secret == client.Secret
+	return slices.Contains(e.clients[client.ID], client.Secret)
 }
 
 // issue makes a token for a client and answers with it.
-func (e *TokenEndpoint) issue(clientID string) answer {
+func (e *TokenEndpoint) issue(client Client) answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.clock.Now()
-	maps.DeleteFunc(e.tokens, func(_ string, token issued) bool {
-		return !now.Before(token.expires) || e.endsPrevious && token.clientID == clientID
-	})
-	token := e.secrets.keep(randomToken(clientID, now, e.lifetime))
-	e.tokens[token] = issued{clientID: clientID, expires: now.Add(e.lifetime)}
+	if e.endsPrevious {
+		e.endTokens(func(token issued) bool { return token.ClientID == client.ID })
+	}
+	token, expires := e.secrets.keep(randomToken(client.ID, now, e.lifetime)), now.Add(e.lifetime)
+	e.tokens[token] = issued{Token: Token{ClientID: client.ID, ExpireTime: expires, EndTime: expires}, secret: client.Secret}
 	return jsonAnswer(http.StatusOK, fields{
 		"access_token": token, "token_type": "Bearer", "expires_in": int64(e.lifetime / time.Second),
 	}).with("Cache-Control", "no-store")

@@ -198,6 +198,60 @@ func TestASecretIsReplacedAndAClientRemoved(t *testing.T) {
 	}
 }
 
+func TestASecretIsRotated(t *testing.T) {
+	sim, client := start(t)
+	former := sim.SendPulse.AddClient(simulator.Client{})
+	rotated, end := sim.SendPulse.RotateSecret(former.ID)
+	if rotated.ID != former.ID || rotated.Secret == former.Secret {
+		t.Fatal("the rotated secret is not another one of the same client")
+	}
+	accepts := func(token string) bool { return sim.SendPulse.Accepts(get(userInfo, bearer(token))) }
+	formers, rotateds := obtain(t, client, former), obtain(t, client, rotated)
+	others := obtain(t, client, sim.SendPulse.Client())
+	if !accepts(formers) || !accepts(rotateds) {
+		t.Error("a token is not accepted while both secrets are valid")
+	}
+	end()
+	if got := do(t, client, tokenRequest(former)).status; got != 401 {
+		t.Errorf("the former secret: status = %d, want 401", got)
+	}
+	if accepts(formers) || !accepts(rotateds) || !accepts(others) {
+		t.Error("not exactly the tokens of the former secret were ended")
+	}
+	obtain(t, client, rotated)
+}
+
+func TestWhenATokenEnds(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	sim, client := start(t, simulator.WithClock(clock))
+	account := sim.SendPulse.Client()
+	tokenOf := func(token string) simulator.Token {
+		t.Helper()
+		got, ok := sim.SendPulse.TokenOf(get(userInfo, bearer(token)))
+		if !ok {
+			t.Error("a token is forgotten")
+		}
+		return got
+	}
+	first := obtain(t, client, account)
+	expires := clock.Now().Add(simulator.DefaultTokenLifetime)
+	if got, want := tokenOf(first), (simulator.Token{ClientID: account.ID, ExpireTime: expires, EndTime: expires}); got != want {
+		t.Errorf("the token is %+v, want %+v", got, want)
+	}
+	clock.Advance(simulator.DefaultTokenLifetime)
+	second := obtain(t, client, account)
+	sim.SendPulse.RevokeTokens()
+	if got := tokenOf(first).EndTime; !got.Equal(expires) {
+		t.Errorf("a token that had expired ends at %v, want %v", got, expires)
+	}
+	if got := tokenOf(second); !got.EndTime.Equal(clock.Now()) || got.ExpireTime != clock.Now().Add(simulator.DefaultTokenLifetime) {
+		t.Errorf("a revoked token ends at %v and expires at %v", got.EndTime, got.ExpireTime)
+	}
+	if _, ok := sim.SendPulse.TokenOf(get(userInfo, bearer("none"))); ok {
+		t.Error("what is no token is known")
+	}
+}
+
 func TestHoldTokenAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim, client := startInProcess(t)
