@@ -2,13 +2,11 @@ package fleettest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +17,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/logtest"
+	"github.com/authmaterial/broker/internal/processtest"
 )
 
 // connections is how many a broker's callers share.
@@ -34,8 +34,8 @@ type Broker struct {
 	fleet   *Fleet
 	number  int
 	folder  string
-	process *process
-	log     transcript // of all its processes
+	process *processtest.Process
+	log     logtest.Log // of all its processes
 
 	connections []*grpc.ClientConn
 	http        *http.Client
@@ -95,7 +95,7 @@ func (b *Broker) launch(environment ...string) {
 		"--config", filepath.Join(b.folder, configurationFile))
 	command.Dir, command.Stderr = b.folder, &b.log
 	command.Env = append([]string{FleetKeyVariable + "=" + b.fleet.key, "GORACE=atexit_sleep_ms=0"}, environment...)
-	if b.process, err = startProcess(command); err != nil {
+	if b.process, err = processtest.Start(command); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -103,20 +103,18 @@ func (b *Broker) launch(environment ...string) {
 // awaitServing waits until every connection reaches a broker that serves.
 func (b *Broker) awaitServing() {
 	b.t.Helper()
-	for started, changed := b.log.state(); !strings.Contains(started, `"msg":"serving"`); started, changed = b.log.state() {
-		select {
-		case <-changed:
-		case <-b.process.ended:
-			b.t.Fatalf("%s ended at its start:\n%s", b.Name, &b.log)
-		case <-time.After(Patience):
-			b.t.Fatalf("%s does not serve:\n%s", b.Name, &b.log)
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
+	go func() {
+		select {
+		case <-b.process.Ended():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for _, connection := range b.connections {
 		if err := health(ctx, connection, grpc.WaitForReady(true)); err != nil {
-			b.t.Fatalf("%s: %v", b.Name, err)
+			b.t.Fatalf("%s does not serve: %v\n%s", b.Name, err, &b.log)
 		}
 	}
 }
@@ -138,8 +136,7 @@ func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.Ca
 // Kill ends the process with SIGKILL, and waits for its end.
 func (b *Broker) Kill() {
 	if b.process != nil {
-		_ = b.process.command.Process.Kill() // it may have ended
-		<-b.process.ended
+		b.process.Kill()
 	}
 }
 
@@ -149,24 +146,38 @@ func (b *Broker) Terminate() {
 	b.t.Helper()
 	b.Signal(syscall.SIGTERM)
 	select {
-	case <-b.process.ended:
+	case <-b.process.Ended():
 	case <-time.After(Patience):
 		b.t.Fatalf("%s does not end", b.Name)
 	}
-	if state := b.process.command.ProcessState; !state.Success() {
-		b.t.Fatalf("%s ended with %v", b.Name, state)
+	if !b.process.State().Success() {
+		b.t.Fatalf("%s ended with %v", b.Name, b.process.State())
 	}
 }
 
-// Signal sends a signal to the process. SIGSTOP takes effect soon after.
+// Stop stops the process with SIGSTOP: calls to it are not answered.
+func (b *Broker) Stop() {
+	b.t.Helper()
+	if err := b.process.Stop(); err != nil {
+		b.t.Fatalf("stop %s: %v", b.Name, err)
+	}
+}
+
+// Continue lets a stopped process go on.
+func (b *Broker) Continue() {
+	b.t.Helper()
+	b.Signal(syscall.SIGCONT)
+}
+
+// Signal sends a signal to the process.
 func (b *Broker) Signal(signal syscall.Signal) {
 	b.t.Helper()
-	if err := b.process.command.Process.Signal(signal); err != nil {
+	if err := b.process.Signal(signal); err != nil {
 		b.t.Fatalf("%v to %s: %v", signal, b.Name, err)
 	}
 }
 
-func (b *Broker) running() bool { return b.process != nil && !b.process.hasEnded() }
+func (b *Broker) running() bool { return b.process != nil && b.process.Runs() }
 
 // Client returns a client of the broker. Callers with different numbers spread over a few
 // connections.
@@ -175,14 +186,4 @@ func (b *Broker) Client(caller int) authmaterialv1.BrokerServiceClient {
 }
 
 // LogLines returns how many lines of the log, of all its processes, have a message.
-func (b *Broker) LogLines(message string) int {
-	b.t.Helper()
-	count := 0
-	for text := range strings.Lines(b.log.String()) {
-		var line struct{ Msg string }
-		if strings.HasSuffix(text, "\n") && json.Unmarshal([]byte(text), &line) == nil && line.Msg == message {
-			count++
-		}
-	}
-	return count
-}
+func (b *Broker) LogLines(message string) int { return b.log.Count(fmt.Sprintf(`"msg":%q`, message)) }

@@ -2,7 +2,6 @@ package fleettest_test
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
@@ -36,8 +35,8 @@ func TestFleet(t *testing.T) {
 		t.Errorf("%d lines say that the broker serves, want 2", got)
 	}
 
-	first.Signal(syscall.SIGSTOP)
-	first.Signal(syscall.SIGCONT)
+	first.Stop()
+	first.Continue()
 	first.Terminate()
 	if _, err := first.Ready(); err == nil {
 		t.Error("a broker that has ended is ready")

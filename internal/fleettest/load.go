@@ -3,13 +3,9 @@ package fleettest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/status"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
@@ -74,18 +70,6 @@ func (f *Fleet) Check(a Answer) error {
 	default:
 		return nil
 	}
-}
-
-// Describe is the error of a call in words: its code, reason and message.
-func Describe(err error) string {
-	got := status.Convert(err)
-	reason := "no reason"
-	for _, detail := range got.Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok {
-			reason = info.GetReason()
-		}
-	}
-	return fmt.Sprintf("%v (%s): %s", got.Code(), reason, got.Message())
 }
 
 // ask makes one call.

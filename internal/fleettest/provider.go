@@ -1,6 +1,8 @@
 package fleettest
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -9,20 +11,24 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The provider of a fleet, and where it issues tokens.
+// The provider of a fleet, where it issues tokens, and where it takes them.
 const (
 	providerID   = "fleet_provider"
 	tokenPattern = "POST 127.0.0.1/oauth/token"
 	tokenPath    = "/oauth/token"
+	apiPattern   = "GET 127.0.0.1/api"
+	apiPath      = "/api"
 )
 
-// Provider is the simulated provider: one token endpoint, to which the brokers speak over
-// TCP.
+// Provider is the simulated provider: one token endpoint and one API, to which the
+// brokers and their callers speak over TCP.
 type Provider struct {
 	*simulator.TokenEndpoint
 
-	sim *simulator.Simulator
-	url string
+	sim    *simulator.Simulator
+	url    string // of the token endpoint
+	apiURL string
+	client *http.Client
 }
 
 func startProvider(t testing.TB, options Options) *Provider {
@@ -41,7 +47,11 @@ func startProvider(t testing.TB, options Options) *Provider {
 		TokenEndpoint: sim.HandleTokens(tokenPattern, simulator.TokenRules{Body: simulator.JSONBody}),
 		sim:           sim,
 		url:           front.URL + tokenPath,
+		apiURL:        front.URL + apiPath,
+		client:        &http.Client{Timeout: Patience, Transport: &http.Transport{MaxIdleConnsPerHost: 1000}},
 	}
+	t.Cleanup(p.client.CloseIdleConnections)
+	sim.Expect(apiPattern, p.TokenEndpoint.Accepts)
 	p.SetTokenLifetime(options.Lifetime)
 	p.SetEndsPreviousToken(options.EndsPrevious)
 	return p
@@ -52,9 +62,37 @@ func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }
 
 // Accepts says whether a request that has the decoration is now that of a client.
 func (p *Provider) Accepts(decoration *authmaterialv1.AuthDecoration, client simulator.Client) bool {
-	header := make(http.Header)
-	for _, h := range decoration.GetHeaders() {
-		header.Set(h.GetName(), h.GetValue())
+	return p.ClientOf(&http.Request{Header: header(decoration)}) == client.ID
+}
+
+// Token returns the token in a decoration, also when that has ended. It says false when
+// there is none of this provider's.
+func (p *Provider) Token(decoration *authmaterialv1.AuthDecoration) (token simulator.Token, ok bool) {
+	return p.TokenOf(&http.Request{Header: header(decoration)})
+}
+
+// Call calls the provider's API with a decoration, and returns the status of the answer:
+// 200, or 401 for a token that the provider does not accept.
+func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, err error) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.apiURL, nil)
+	if err != nil {
+		return 0, err
 	}
-	return p.ClientOf(&http.Request{Header: header}) == client.ID
+	request.Header = header(decoration)
+	response, err := p.client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
+}
+
+// header has the headers of a decoration.
+func header(decoration *authmaterialv1.AuthDecoration) http.Header {
+	all := make(http.Header)
+	for _, h := range decoration.GetHeaders() {
+		all.Set(h.GetName(), h.GetValue())
+	}
+	return all
 }

@@ -166,6 +166,11 @@ func TestRedisLosesItsMemory(t *testing.T) {
 		t.Errorf("%d token requests, want none", total)
 	}
 	tr.recovered()
+	for _, b := range tr.fleet.Brokers {
+		if lost, back := b.LogLines(lostLine), b.LogLines(backLine); lost > 1 || lost != back {
+			t.Errorf("%s logs %d times that Redis is lost and %d times that it is back, want both once at most", b.Name, lost, back)
+		}
+	}
 }
 
 // wantKeys returns an error unless Redis has n tokens.

@@ -126,8 +126,8 @@ func (b *Broker) TokenRequests() map[string]int {
 	return made
 }
 
-// callsUnderWay returns how many calls of GetAuthDecoration the broker has not answered yet.
-func (b *Broker) callsUnderWay() (int, error) {
+// callsUnderWay returns how many calls of a method the broker has not answered yet.
+func (b *Broker) callsUnderWay(method string) (int, error) {
 	metrics, err := b.Metrics()
 	if err != nil {
 		return 0, err
@@ -135,7 +135,7 @@ func (b *Broker) callsUnderWay() (int, error) {
 	count := 0.0
 	for series, value := range metrics {
 		switch {
-		case !strings.Contains(series, `grpc_method="GetAuthDecoration"`):
+		case !strings.Contains(series, fmt.Sprintf("grpc_method=%q", method)):
 		case strings.HasPrefix(series, "grpc_server_started_total{"):
 			count += value
 		case strings.HasPrefix(series, "grpc_server_handled_total{"):
@@ -149,9 +149,20 @@ func (b *Broker) callsUnderWay() (int, error) {
 // it has not answered yet.
 func (f *Fleet) AwaitCallsUnderWay(n int, brokers ...*Broker) {
 	f.t.Helper()
+	f.awaitUnderWay("GetAuthDecoration", n, brokers)
+}
+
+// AwaitReportsUnderWay is AwaitCallsUnderWay for ReportRejection.
+func (f *Fleet) AwaitReportsUnderWay(n int, brokers ...*Broker) {
+	f.t.Helper()
+	f.awaitUnderWay("ReportRejection", n, brokers)
+}
+
+func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
+	f.t.Helper()
 	for _, b := range brokers {
-		f.Await(fmt.Sprintf("%s has %d calls under way", b.Name, n), func() error {
-			got, err := b.callsUnderWay()
+		f.Await(fmt.Sprintf("%s has %d calls of %s under way", b.Name, n, method), func() error {
+			got, err := b.callsUnderWay(method)
 			if err == nil && got != n {
 				err = fmt.Errorf("it has %d", got)
 			}

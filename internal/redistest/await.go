@@ -43,12 +43,8 @@ func addresses(servers []*Server) []string {
 func running(servers []*Server) []*Server {
 	var all []*Server
 	for _, s := range servers {
-		select {
-		case <-s.process.ended:
-		default:
-			if !s.stopped {
-				all = append(all, s)
-			}
+		if s.process.Runs() && !s.stopped {
+			all = append(all, s)
 		}
 	}
 	return all

@@ -2,43 +2,25 @@ package redistest
 
 import (
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/authmaterial/broker/internal/processtest"
 )
 
 // process is one run of redis-server.
 type process struct {
-	command *exec.Cmd
-	output  *output
-	// ended is closed once the process has ended and was waited for.
-	ended chan struct{}
+	*processtest.Process
+
+	output *output
 }
 
-// startProcess starts the command. The process ends with the test binary, however that
-// ends.
-func startProcess(command *exec.Cmd, ready string) (*process, error) {
-	p := &process{
-		command: command,
-		output:  &output{awaited: ready, ready: make(chan struct{})},
-		ended:   make(chan struct{}),
-	}
-	command.Stdout, command.Stderr = p.output, p.output
-	endWithParent(command)
-	started := make(chan error)
-	go func() {
-		// The parent, to Linux, is the thread that started the process. So the thread
-		// is kept for as long as the process runs.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := command.Start()
-		started <- err
-		if err == nil {
-			_ = command.Wait() // it ends by a signal, or says in its log why
-			close(p.ended)
-		}
-	}()
-	return p, <-started
+// startProcess starts the command, which is ready when a line of its log has that text.
+func startProcess(command *exec.Cmd, ready string) (process, error) {
+	output := &output{awaited: ready, ready: make(chan struct{})}
+	command.Stdout, command.Stderr = output, output
+	started, err := processtest.Start(command)
+	return process{started, output}, err
 }
 
 // tailSize is how much of a log is kept, in bytes.

@@ -37,7 +37,7 @@ type Server struct {
 	port    int
 	command func(port int) *exec.Cmd
 	ready   string // in the log's line that ends the start
-	process *process
+	process process
 	stopped bool
 
 	client *redis.Client
@@ -128,7 +128,7 @@ func (s *Server) run() error {
 	select {
 	case <-p.output.ready:
 		return nil
-	case <-p.ended:
+	case <-p.Ended():
 		if strings.Contains(p.output.String(), "Address already in use") {
 			return fmt.Errorf("%s: port %d: %w", command.Path, s.port, syscall.EADDRINUSE)
 		}
@@ -155,33 +155,24 @@ func (s *Server) URL() string {
 func (s *Server) Client() *redis.Client { return s.client }
 
 // Kill ends the process with SIGKILL, and waits for its end.
-func (s *Server) Kill() {
-	_ = s.process.command.Process.Kill() // it may have ended
-	<-s.process.ended
-}
+func (s *Server) Kill() { s.process.Kill() }
 
 // Stop stops the process with SIGSTOP: connections to it are made and never answered.
 func (s *Server) Stop() {
 	s.t.Helper()
-	s.signal(syscall.SIGSTOP)
-	s.stopped = true
-	if err := awaitStopped(s.process.command.Process.Pid); err != nil {
-		s.t.Fatalf("waiting for the server to stop: %v", err)
+	if err := s.process.Stop(); err != nil {
+		s.t.Fatalf("stop the server: %v", err)
 	}
+	s.stopped = true
 }
 
 // Continue lets a stopped process go on.
 func (s *Server) Continue() {
 	s.t.Helper()
-	s.signal(syscall.SIGCONT)
-	s.stopped = false
-}
-
-func (s *Server) signal(signal syscall.Signal) {
-	s.t.Helper()
-	if err := s.process.command.Process.Signal(signal); err != nil {
-		s.t.Fatalf("%v to the server: %v", signal, err)
+	if err := s.process.Continue(); err != nil {
+		s.t.Fatalf("continue the server: %v", err)
 	}
+	s.stopped = false
 }
 
 // Restart kills the process when it runs, and starts another on the same port, with an

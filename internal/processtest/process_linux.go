@@ -1,4 +1,4 @@
-package redistest
+package processtest
 
 import (
 	"errors"

@@ -1,11 +1,10 @@
 //go:build !linux
 
-package redistest
+package processtest
 
 import "os/exec"
 
-// endWithParent does nothing: other kernels than Linux do not offer it. There a process
-// outlives a test binary that is killed.
+// endWithParent does nothing: other kernels than Linux do not offer it.
 func endWithParent(*exec.Cmd) {}
 
 // awaitStopped returns at once: a signal that a process sends to another is here taken

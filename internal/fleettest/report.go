@@ -1,0 +1,122 @@
+package fleettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// Report is a caller's report that a version was rejected, and what the caller was told.
+type Report struct {
+	Broker     *Broker
+	Credential Credential
+	Version    string // the reported one
+	Outcome    authmaterialv1.ReportRejectionResponse_Outcome
+	Decoration *authmaterialv1.AuthDecoration // nil when Err is not
+	Err        error
+	// Ended is when the caller had the answer.
+	Ended time.Time
+}
+
+// Report has one caller of a broker report a version.
+func (f *Fleet) Report(b *Broker, caller int, credential Credential, version string) Report {
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	answer, err := b.Client(caller).ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
+		CredentialId: credential.ID, Version: version, HttpStatus: http.StatusUnauthorized,
+	})
+	return Report{
+		Broker: b, Credential: credential, Version: version,
+		Outcome: answer.GetOutcome(), Decoration: answer.GetAuthDecoration(), Err: err, Ended: time.Now(),
+	}
+}
+
+// BeginReports has callers of each broker report a version, all at once. The function that
+// it returns waits for what they are told.
+func (f *Fleet) BeginReports(credential Credential, version string, callers int, brokers ...*Broker) (wait func() []Report) {
+	reports := make([]Report, callers*len(brokers))
+	var ready, done sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range reports {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-begin
+			reports[i] = f.Report(brokers[i%len(brokers)], i, credential, version)
+		})
+	}
+	ready.Wait()
+	close(begin)
+	return func() []Report {
+		done.Wait()
+		return reports
+	}
+}
+
+// CheckReport returns an error unless the caller was told another token of the
+// credential's client, which the provider accepts at this moment.
+func (f *Fleet) CheckReport(r Report) error {
+	switch {
+	case r.Err != nil:
+		return errors.New("fails with " + Describe(r.Err))
+	case r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED && r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
+		return fmt.Errorf("has the outcome %v", r.Outcome)
+	case r.Decoration.GetVersion() == r.Version:
+		return errors.New("is told the reported version")
+	case !f.Provider.Accepts(r.Decoration, r.Credential.Client):
+		return errors.New("is told what the provider does not accept")
+	default:
+		return nil
+	}
+}
+
+// newsLimit is how long a replica may serve a version that was reported to another.
+const newsLimit = time.Second
+
+// Withdrawals are the versions that callers were told to use no more. The zero value is
+// ready. It is safe for concurrent use.
+type Withdrawals struct {
+	mu    sync.Mutex
+	first map[string]time.Time             // when the first caller was told, by version
+	by    map[*Broker]map[string]time.Time // and when by each replica
+}
+
+// Add notes a report that was answered.
+func (w *Withdrawals) Add(r Report) {
+	if r.Err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.first == nil {
+		w.first, w.by = map[string]time.Time{}, map[*Broker]map[string]time.Time{}
+	}
+	if w.by[r.Broker] == nil {
+		w.by[r.Broker] = map[string]time.Time{}
+	}
+	for _, told := range []map[string]time.Time{w.first, w.by[r.Broker]} {
+		if at, ok := told[r.Version]; !ok || r.Ended.Before(at) {
+			told[r.Version] = r.Ended
+		}
+	}
+}
+
+// Check returns an error when a call has a version that was reported before it began: to
+// the same replica, or to another more than a second before.
+func (w *Withdrawals) Check(a Answer) error {
+	version := a.Decoration.GetVersion()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at, ok := w.by[a.Broker][version]; ok && a.Began.After(at) {
+		return errors.New("gets what was reported to that broker before")
+	}
+	if at, ok := w.first[version]; ok && a.Began.Sub(at) > newsLimit {
+		return fmt.Errorf("gets what was reported to another broker more than %v before", newsLimit)
+	}
+	return nil
+}
