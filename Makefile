@@ -106,6 +106,7 @@ lint-systemd: build
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	unit=$$folder/authmaterial-broker.service; \
 	sed 's,/usr/local/bin/broker,$(CURDIR)/.bin/broker,' deploy/systemd/authmaterial-broker.service >"$$unit"; \
+	mkdir "$$unit.d"; cp deploy/systemd/fleet.conf "$$unit.d"; \
 	said=$$(systemd-analyze verify "$$unit" 2>&1) && [ -z "$$said" ] || { echo "$$said"; exit 1; }; \
 	systemd-analyze security --no-pager --offline=true --threshold=14 "$$unit" | tail -n 1; \
 	systemd-analyze security --no-pager --offline=true --threshold=14 "$$unit" >/dev/null; \

@@ -31,16 +31,20 @@ func TestDeployed(t *testing.T) {
 	})
 	t.Run("systemd", func(t *testing.T) { unitServes(t, newBroker(t, binary)) })
 	t.Run("kubernetes", func(t *testing.T) { podServes(t, newBroker(t, binary)) })
+	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
 }
 
 // broker is the program, with a folder of the test's own in place of the root.
 type broker struct {
 	binary, root string
 	here         *strings.Replacer // leads paths there, and lets a port be any
+	environment  []string
 	mounts       int
 }
 
-func newBroker(t *testing.T, binary string) *broker {
+// newBroker returns a program that has not started, with an empty environment. What more
+// there is to replace comes in pairs.
+func newBroker(t *testing.T, binary string, more ...string) *broker {
 	t.Helper()
 	// The path of a Unix socket has 107 characters at most: t.TempDir is too long.
 	root, err := os.MkdirTemp("", "deploy")
@@ -48,9 +52,9 @@ func newBroker(t *testing.T, binary string) *broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	return &broker{binary: binary, root: root, here: strings.NewReplacer(
+	return &broker{binary: binary, root: root, here: strings.NewReplacer(append(more,
 		"/run/", root+"/run/", "/etc/authmaterial/", root+"/etc/authmaterial/", "127.0.0.1:9464", "127.0.0.1:0",
-	)}
+	)...)}
 }
 
 // folder makes a folder and returns its path.
@@ -129,13 +133,13 @@ func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	return string(text)
 }
 
-// command has an empty environment, as in a container.
+// command has an environment of its own, as in a container.
 func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	command := exec.CommandContext(ctx, b.binary)
 	for _, argument := range arguments {
 		command.Args = append(command.Args, b.here.Replace(argument))
 	}
-	command.Env, command.Dir, command.WaitDelay = []string{}, b.root, patience
+	command.Env, command.Dir, command.WaitDelay = append([]string{}, b.environment...), b.root, patience
 	return command
 }
 
@@ -149,15 +153,21 @@ func (b *broker) wantSocket(t *testing.T, path string) {
 	}
 }
 
-// awaitKey waits until the broker hands out a key for the credential pendo.
-func (b *broker) awaitKey(t *testing.T, socket, want string) {
+// client returns a client of the broker at a socket.
+func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+b.here.Replace(socket), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
-	defer connection.Close() //nolint:errcheck // nothing is lost
+	t.Cleanup(func() { _ = connection.Close() })
+	return authmaterialv1.NewBrokerServiceClient(connection)
+}
+
+// awaitKey waits until the broker hands out a key for the credential pendo.
+func (b *broker) awaitKey(t *testing.T, socket, want string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	watch, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx,
+	watch, err := b.client(t, socket).WatchAuthDecorations(ctx,
 		&authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"pendo"}})
 	must(t, err)
 	for {

@@ -63,6 +63,12 @@ type (
 
 func manifests(t *testing.T) (spec pod, configuration string) {
 	t.Helper()
+	return manifestsWith(t, "kubernetes/configmap.yaml")
+}
+
+// manifestsWith returns the Deployment's pod, and the configuration in a ConfigMap.
+func manifestsWith(t *testing.T, configMap string) (spec pod, configuration string) {
+	t.Helper()
 	var d deployment
 	if err := yaml.Unmarshal([]byte(read(t, "kubernetes/deployment.yaml")), &d); err != nil {
 		t.Fatal(err)
@@ -71,7 +77,7 @@ func manifests(t *testing.T) (spec pod, configuration string) {
 		Metadata struct{ Name string }
 		Data     map[string]string
 	}
-	if err := yaml.Unmarshal([]byte(read(t, "kubernetes/configmap.yaml")), &c); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, configMap)), &c); err != nil {
 		t.Fatal(err)
 	}
 	spec = d.Spec.Template.Spec
@@ -149,17 +155,7 @@ func podServes(t *testing.T, b *broker) {
 	const secrets, socket = "/run/secrets/authmaterial", "/run/authmaterial/broker.sock"
 	spec, configuration := manifests(t)
 	container := spec.InitContainers[0]
-	for _, mount := range container.VolumeMounts {
-		switch mount.Name {
-		case "config":
-			b.mount(t, mount.MountPath, map[string]string{"broker.yaml": configuration})
-		case "secrets":
-			b.mount(t, mount.MountPath, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "before"})
-		default:
-			b.folder(t, mount.MountPath)
-		}
-	}
-	b.start(t, container.Args)
+	startPod(t, b, spec, configuration, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "before"})
 	for _, probe := range []probe{container.StartupProbe, container.LivenessProbe} {
 		if command := probe.Exec.Command; command[0] != "/broker" {
 			t.Errorf("the probe runs %s, which the image has not", command[0])
@@ -170,4 +166,21 @@ func podServes(t *testing.T, b *broker) {
 	b.awaitKey(t, socket, "before")
 	b.mount(t, secrets, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "after"})
 	b.awaitKey(t, socket, "after")
+}
+
+// startPod starts the broker's container, with its folders laid out as the kubelet does.
+func startPod(t *testing.T, b *broker, spec pod, configuration string, secrets map[string]string) {
+	t.Helper()
+	container := spec.InitContainers[0]
+	for _, mount := range container.VolumeMounts {
+		switch mount.Name {
+		case "config":
+			b.mount(t, mount.MountPath, map[string]string{"broker.yaml": configuration})
+		case "secrets":
+			b.mount(t, mount.MountPath, secrets)
+		default:
+			b.folder(t, mount.MountPath)
+		}
+	}
+	b.start(t, container.Args)
 }

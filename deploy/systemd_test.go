@@ -11,13 +11,16 @@ const stopTime = 11 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 
-// unit returns the values of the unit's settings. All of its sections have their own names.
-func unit(t *testing.T) map[string][]string {
+// unit returns the values of the unit's settings, with those of drop-ins. All of its
+// sections have their own names.
+func unit(t *testing.T, dropIns ...string) map[string][]string {
 	t.Helper()
 	settings := map[string][]string{}
-	for line := range strings.Lines(read(t, "systemd/authmaterial-broker.service")) {
-		if key, value, found := strings.Cut(strings.TrimSpace(line), "="); found && !strings.HasPrefix(key, "#") {
-			settings[key] = append(settings[key], value)
+	for _, file := range append([]string{"systemd/authmaterial-broker.service"}, dropIns...) {
+		for line := range strings.Lines(read(t, file)) {
+			if key, value, found := strings.Cut(strings.TrimSpace(line), "="); found && !strings.HasPrefix(key, "#") {
+				settings[key] = append(settings[key], value)
+			}
 		}
 	}
 	return settings
@@ -52,12 +55,25 @@ func TestUsersOfTheUnit(t *testing.T) {
 
 // unitServes runs what the unit runs, with the configuration that goes with it.
 func unitServes(t *testing.T, b *broker) {
-	settings, configuration := unit(t), read(t, "systemd/broker.yaml")
+	startUnit(t, b, unit(t), read(t, "systemd/broker.yaml"), nil)
+	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
+}
+
+// startUnit starts the unit with these settings. Credentials have the secrets that are
+// given, and others.
+func startUnit(t *testing.T, b *broker, settings map[string][]string, configuration string, secrets map[string]string) {
+	t.Helper()
 	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})
 	b.folder(t, "/run/"+one(t, settings, "RuntimeDirectory"))
-	for _, credential := range settings["LoadCredential"] {
-		id, _, _ := strings.Cut(credential, ":")
-		b.place(t, credentialsFolder, map[string]string{id: "secret of " + id + "\n"})
+	for _, credential := range append(settings["LoadCredential"], settings["SetCredential"]...) {
+		id, value, _ := strings.Cut(credential, ":")
+		switch secret, given := secrets[id]; {
+		case given:
+			value = secret
+		case strings.HasPrefix(value, "/"):
+			value = "secret of " + id + "\n"
+		}
+		b.place(t, credentialsFolder, map[string]string{id: value})
 		if !strings.Contains(configuration, "{file: "+credentialsFolder+"/"+id+"}") {
 			t.Errorf("the configuration does not use the credential %s", id)
 		}
@@ -65,7 +81,6 @@ func unitServes(t *testing.T, b *broker) {
 	b.start(t, words(t, one(t, settings, "ExecStart")))
 	b.run(t, words(t, one(t, settings, "ExecStartPost")))
 	b.wantSocket(t, "/run/authmaterial/broker.sock")
-	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
 }
 
 // words splits a command line of the unit, and leaves the program off.
