@@ -10,9 +10,8 @@ import (
 
 // commitment is a token that is to be stored.
 type commitment struct {
-	owner   string       // of the lock; empty: nobody may have it
-	seen    string       // what lay there when the owner looked
-	before  *token.Token // the token that was known then
+	owner   string // of the lock; empty: nobody may have it
+	found   found  // when the owner looked
 	fresh   *token.Token
 	refused string // the fingerprint of a token that is not to come back; empty: none
 }
@@ -25,7 +24,7 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 		return c.fresh, nil // it ended meanwhile: there is nothing to share
 	}
 	arguments := []any{
-		c.owner, c.seen, s.sealToken(at, c.fresh), life.Milliseconds(), c.refused,
+		c.owner, c.found.seen, s.sealToken(at, c.fresh), life.Milliseconds(), c.found.when.then(readAt), c.refused,
 		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(),
 	}
 	for _, fingerprint := range s.keys.Fingerprints(c.fresh.Value.Reveal()) {
@@ -37,16 +36,22 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 		return err
 	})
 	if err != nil {
+		s.untold.add(event{kind: eventToken, name: at.name}) // it may have been stored
 		return nil, err
 	}
 	switch {
 	case len(answer) == 1 && answer[0] == "STORED":
 		_ = s.publish(ctx, event{kind: eventToken, name: at.name})
 		return c.fresh, nil
+	case len(answer) == 1 && answer[0] == "LATE":
+		return c.fresh, nil
 	case len(answer) == 1 && answer[0] == "LOST":
 		return nil, cache.ErrLeaseLost
 	case len(answer) == 3 && answer[0] == "REJECTED":
-		return c.before, nil
+		if standing, seen := s.readToken(at, answer[1], answer[2], readAt); seen != c.found.seen {
+			return standing, nil
+		}
+		return c.found.record.Token, nil
 	case len(answer) == 3 && answer[0] == "CHANGED":
 		if standing, _ := s.readToken(at, answer[1], answer[2], readAt); standing != nil {
 			return standing, nil
@@ -57,13 +62,8 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 	}
 }
 
-// copyTo stores a token that was found elsewhere, and returns what lies there then. It
-// does without when somebody holds the lock: that one stores a token itself.
-func (s *Store) copyTo(ctx context.Context, at place, seen string, t *token.Token) string {
-	life := t.End().Sub(s.clock.Now())
-	if life < time.Millisecond {
-		return seen
-	}
-	_, _ = s.commit(ctx, at, commitment{seen: seen, fresh: t})
-	return seen
+// copyTo stores a token that was found elsewhere. It does without when somebody holds the
+// lock: that one stores a token itself.
+func (s *Store) copyTo(ctx context.Context, at place, here found, t *token.Token) {
+	_, _ = s.commit(ctx, at, commitment{found: here, fresh: t})
 }

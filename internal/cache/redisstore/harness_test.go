@@ -16,7 +16,9 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/logtest"
 	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/token"
@@ -54,12 +56,17 @@ func withClock(clock clockwork.Clock) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Clock = clock }
 }
 
+// withObserver sets a Store's Observer.
+func withObserver(observer redisstore.Observer) func(*redisstore.Options) {
+	return func(o *redisstore.Options) { o.Observer = observer }
+}
+
 // replica is a Store, what its Observer and its Logger were told, and its news.
 type replica struct {
 	*redisstore.Store
 	observed
-	log
 	news
+	log logtest.Log
 }
 
 // start returns a replica that follows the fleet until the end of the test.
@@ -141,25 +148,6 @@ func (o *observed) takeUnreadable() []string {
 	return taken
 }
 
-// log has the lines that were logged.
-type log struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *log) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(line))
-	return len(line), nil
-}
-
-func (l *log) logged() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.lines)
-}
-
 // news is what a Store told of others. The zero value is ready.
 type news struct {
 	mu        sync.Mutex
@@ -169,27 +157,18 @@ type news struct {
 }
 
 // follow hears a Store's news until the end of the test. It returns once there are some.
-func (n *news) follow(t *testing.T, store interface {
-	Follow(context.Context, cache.News)
-}) {
+func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		store.Follow(ctx, cache.News{
-			Changed: func(key string) {
-				n.mu.Lock()
-				defer n.mu.Unlock()
-				n.changed = append(n.changed, key)
-			},
-			Forgotten: func() { n.forgotten.Add(1) },
-			Missed:    func() { n.missed.Add(1) },
-		})
-	}()
-	t.Cleanup(func() {
-		stop()
-		<-ended
+	t.Cleanup(stop) // before the Store is closed, which waits for the end
+	go store.Follow(ctx, cache.News{
+		Changed: func(key string) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.changed = append(n.changed, key)
+		},
+		Forgotten: func() { n.forgotten.Add(1) },
+		Missed:    func() { n.missed.Add(1) },
 	})
 	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
 }
@@ -221,6 +200,13 @@ func newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Hour}
 }
 
+// newTokenAt returns one that was requested at that time.
+func newTokenAt(value string, now time.Time) *token.Token {
+	fresh := newToken(value)
+	fresh.RequestedAt = now
+	return fresh
+}
+
 // never is for locking whatever is known.
 func never(cache.Record) bool { return false }
 
@@ -245,12 +231,36 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// commit stores a token under a lease of its own.
-func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool) {
+// commit stores a token under a lease of its own. It is the one that stands then, where
+// want does not name another.
+func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
 	_, lease := lock(t, store)
 	defer lease.Release()
-	wantCommit(t, lease, fresh, rejected, value(fresh))
+	wantCommit(t, lease, fresh, rejected, append(want, value(fresh))[0])
+}
+
+// fail stores a failure that holds for a minute.
+func fail(t *testing.T, store cache.Store) {
+	t.Helper()
+	failUntil(t, store, time.Now().Add(time.Minute))
+}
+
+// failUntil stores a failure under a lease of its own.
+func failUntil(t *testing.T, store cache.Store, until time.Time) {
+	t.Helper()
+	_, lease := lock(t, store)
+	defer lease.Release()
+	failUnder(t, lease, until)
+}
+
+// failUnder stores a failure.
+func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
+	t.Helper()
+	failure := &cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "down"), Until: until, Count: 1}
+	if err := lease.Fail(t.Context(), failure); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // wantCommit commits, and compares the token that stands then.

@@ -42,8 +42,8 @@ func (s *Store) lockAll(ctx context.Context, places []place, owner string) ([]*r
 	return locks, nil
 }
 
-// lock tries to lock one place. To lock it again for the same owner succeeds: what an
-// operation left behind that was not answered in time is found again.
+// lock tries to lock one place. Each try has an owner of its own: what frees the locks of
+// an earlier one may come late.
 func (s *Store) lock(ctx context.Context, at place, owner string) (lock *redislock.Lock, err error) {
 	err = s.do(ctx, "lock", func(ctx context.Context) (err error) {
 		lock, err = s.locker.Obtain(ctx, at.lock, lockLife, &redislock.Options{Token: owner})
@@ -109,7 +109,7 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 		refused = l.store.keys.Fingerprints(l.found.record.Token.Value.Reveal())[0]
 	}
 	return l.store.commit(ctx, l.places[0], commitment{
-		owner: l.owner, seen: l.found.seen, before: l.found.record.Token, fresh: fresh, refused: refused,
+		owner: l.owner, found: l.found, fresh: fresh, refused: refused,
 	})
 }
 

@@ -18,7 +18,17 @@ type found struct {
 	record cache.Record
 	// seen is what lay in the first place, readable or not; empty: nothing.
 	seen string
+	when moment
 }
+
+// moment is a time by two clocks. Redis' was read before the replica's.
+type moment struct {
+	redis int64 // in milliseconds
+	here  time.Time
+}
+
+// then returns what Redis' clock shows at the replica's time now, or a little less.
+func (m moment) then(now time.Time) int64 { return m.redis + now.Sub(m.here).Milliseconds() }
 
 // look reads the places of a token, and returns the newest of what they have. A token
 // that only a former fleet key leads to is copied to the first place.
@@ -34,7 +44,7 @@ func (s *Store) look(ctx context.Context, places []place) (found, error) {
 		}
 		if newer(there.record.Token, all.record.Token) {
 			all.record.Token = there.record.Token
-			all.seen = s.copyTo(ctx, places[0], all.seen, there.record.Token)
+			s.copyTo(ctx, places[0], all, there.record.Token)
 		}
 		if later(there.record.Failure, all.record.Failure) {
 			all.record.Failure = there.record.Failure
@@ -70,10 +80,8 @@ func (s *Store) lookAt(ctx context.Context, at place) (found, error) {
 	var here found
 	here.record.Token, here.seen = s.readToken(at, answer[0], answer[1], readAt)
 	here.record.Failure = s.readFailure(at, answer[2], answer[3], readAt)
-	if answer[4] == int64(1) {
-		// The lock is nobody's: those of the broker end by themselves.
-		_ = s.do(ctx, "unlock", func(ctx context.Context) error { return s.client.Del(ctx, at.lock).Err() })
-	}
+	redis, _ := answer[4].(int64)
+	here.when = moment{redis: redis, here: s.clock.Now()}
 	return here, nil
 }
 

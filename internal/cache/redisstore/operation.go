@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -42,9 +43,9 @@ func (unobserved) Degraded(bool)                          {}
 var (
 	// errGaveUp says that the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
-	// errOnlyRead stands for the success of a read after a failure: a server that refuses
-	// to write answers reads.
-	errOnlyRead = errors.New("it was only read")
+	// errNoProof stands for the success, after a failure, of an operation that succeeds
+	// where others do not.
+	errNoProof = errors.New("that proves nothing")
 )
 
 // inDoubt says whether the last operation that says something of Redis failed.
@@ -52,15 +53,24 @@ func (s *Store) inDoubt() bool {
 	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
 }
 
-// isRead says whether an operation changes nothing in Redis.
-func isRead(operation string) bool { return operation == "look" || operation == "read" }
+// isProof says whether the success of an operation shows that Redis does its work: it
+// runs a script that writes. A server that refuses to write answers reads, and one that
+// is out of memory removes.
+func isProof(operation string) bool {
+	switch operation {
+	case "lock", "commit", "fail", "probe":
+		return true
+	default:
+		return false
+	}
+}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:       probeInterval,
 		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= maxFailures },
 		IsSuccessful:  func(err error) bool { return !isFailure(err) },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errGaveUp) || errors.Is(err, errOnlyRead) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errGaveUp) || errors.Is(err, errNoProof) },
 		OnStateChange: s.breakerChanged,
 	})
 }
@@ -69,6 +79,7 @@ func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:
+		s.troubled.Store(true)
 		s.observer.Degraded(true)
 		s.logger.Warn("Redis is out of reach: each replica obtains tokens for itself", "failure", s.lastFailure.Load())
 	case to == gobreaker.StateClosed:
@@ -92,10 +103,10 @@ func (s *Store) doWithin(ctx context.Context, operation string, limit time.Durat
 		answer = run(limited)
 		switch {
 		case !isFailure(answer):
-			if isRead(operation) && s.inDoubt() {
-				return struct{}{}, errOnlyRead
+			if !isProof(operation) && s.inDoubt() {
+				return struct{}{}, errNoProof
 			}
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || describe(answer) == "timeout" && sameDeadline(ctx, limited):
 			return struct{}{}, errGaveUp
 		default:
 			s.troubled.Store(true)
@@ -106,12 +117,20 @@ func (s *Store) doWithin(ctx context.Context, operation string, limit time.Durat
 	switch {
 	case errors.Is(err, errGaveUp):
 		s.observer.Operated(operation, "gave_up", s.clock.Since(began))
-		return ctx.Err()
-	case errors.Is(err, errOnlyRead):
+		return cmp.Or(ctx.Err(), context.DeadlineExceeded)
+	case errors.Is(err, errNoProof):
 		err = answer
 	}
 	s.observer.Operated(operation, describe(err), s.clock.Since(began))
 	return err
+}
+
+// sameDeadline says whether the operation has no more time than its caller. A connection
+// may find that its time is up a moment before the caller's context does.
+func sameDeadline(ctx, limited context.Context) bool {
+	callers, ok := ctx.Deadline()
+	deadline, _ := limited.Deadline()
+	return ok && deadline.Equal(callers)
 }
 
 // isFailure says whether err means that Redis does not do its work.

@@ -16,9 +16,15 @@ var (
 	failSource string
 	//go:embed lua/forcedwait.lua
 	forcedWaitSource string
+	//go:embed lua/publish.lua
+	publishSource string
+	//go:embed lua/probe.lua
+	probeSource string
 
 	lookScript       = redis.NewScript(lookSource)
 	commitScript     = redis.NewScript(commitSource)
 	failScript       = redis.NewScript(failSource)
 	forcedWaitScript = redis.NewScript(forcedWaitSource)
+	publishScript    = redis.NewScript(publishSource)
+	probeScript      = redis.NewScript(probeSource)
 )

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,7 @@ type Store struct {
 	lastFailure atomic.Value
 	places      *places
 	waiters     waiters
+	untold      events // which could not be published
 	id          string // this replica's, in the stream
 	// What goes on in the background.
 	freeing   sync.WaitGroup
@@ -112,14 +114,13 @@ const (
 // Lock waits for the lease of key, or until enough is known of it.
 func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	places := s.places.of(key)
-	owner := randomID()
 	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
 		news := s.waiters.wait(key)
 		found, err := s.look(ctx, places)
 		if err != nil || enough(found.record) {
 			return found.record, nil, err
 		}
-		locks, err := s.lockAll(ctx, places, owner)
+		locks, err := s.lockAll(ctx, places, randomID())
 		if err != nil {
 			return cache.Record{}, nil, err
 		}
@@ -155,8 +156,16 @@ func (s *Store) ForgetFailures(ctx context.Context) error {
 }
 
 func (s *Store) removeFailures(ctx context.Context) error {
-	for _, place := range s.places.all() {
-		err := s.do(ctx, "forget", func(ctx context.Context) error { return s.client.Del(ctx, place.failure).Err() })
+	for some := range slices.Chunk(s.places.all(), batchSize) {
+		err := s.do(ctx, "forget", func(ctx context.Context) error {
+			_, err := s.client.Pipelined(ctx, func(all redis.Pipeliner) error {
+				for _, place := range some {
+					all.Del(ctx, place.failure)
+				}
+				return nil
+			})
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -166,4 +175,7 @@ func (s *Store) removeFailures(ctx context.Context) error {
 
 // Retain forgets which keys were asked for, but those that keep approves of. What lies in
 // Redis ends by itself.
-func (s *Store) Retain(keep func(key string) bool) { s.places.retain(keep) }
+func (s *Store) Retain(keep func(key string) bool) {
+	s.places.retain(keep)
+	s.waiters.wakeAll() // and with that forgets whom nobody waits for
+}

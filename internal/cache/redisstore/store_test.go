@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,24 +24,11 @@ func TestStore(t *testing.T) {
 	conform(t, at(server.Addr()), server.Client())
 }
 
-// rights are all that a broker needs of Redis' access control list.
-var rights = []string{
-	"~authmaterial:1:*", "+del", "+eval", "+evalsha", "+exists", "+get", "+getrange", "+lindex",
-	"+lpush", "+lrange", "+ltrim", "+pexpire", "+pttl", "+set", "+time", "+type", "+xadd", "+xread", "+xrevrange",
-}
-
 func TestStoreWithUser(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, append([]string{"--requirepass", "other", "--user", "broker", "on", ">swordfish"}, rights...)...)
-	as := at(server.Addr())
-	as.Username, as.Password = secret.New("broker"), secret.New("swordfish")
-	conform(t, as, server.Client())
-
-	keys := fleetkeys.RandomRing()
-	follower := start(t, as, keys)
-	wantToken(t, follower, "")
-	commit(t, openAt(t, as, keys), newToken("first"), false)
-	eventually(t, "the follower reads the stream", func() bool { return len(follower.heard()) > 0 })
+	rules, _, _, _ := documentedRules(t)
+	server := redistest.Start(t, append([]string{"--requirepass", "other", "--user", aclUser}, strings.Fields(rules)...)...)
+	conform(t, guardedServer(server.Addr()), server.Client())
 }
 
 func TestStoreWithPassword(t *testing.T) {

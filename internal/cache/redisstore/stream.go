@@ -3,12 +3,15 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // The stream on which replicas tell each other what they changed.
@@ -16,13 +19,14 @@ const (
 	streamKey  = prefix + "changes"
 	probeKey   = prefix + "probe"
 	streamSize = 10_000 // events, about
-	batchSize  = 1_000  // events that are read at once
+	batchSize  = 1_000  // events that are read at once, or keys that are removed
 	// blockTime is how long a read waits for events: the longest that trouble stays
 	// unnoticed which another operation had.
 	blockTime = 500 * time.Millisecond
 	// probePause is how long to wait after trouble before the next try.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
+	streamLife = token.MaxLifetime // after the last event
 )
 
 // Kinds of events.
@@ -37,14 +41,22 @@ type event struct {
 	name string // of a place, for eventToken
 }
 
-// publish tells the other replicas of an event.
+// publish tells the other replicas of an event. Where that fails, Follow does it later.
 func (s *Store) publish(ctx context.Context, e event) error {
-	return s.do(ctx, "publish", func(ctx context.Context) error {
-		return s.client.XAdd(ctx, &redis.XAddArgs{
-			Stream: streamKey, MaxLen: streamSize, Approx: true,
-			Values: []string{"kind", e.kind, "name", e.name, "by", s.id},
-		}).Err()
+	err := s.do(ctx, "publish", func(ctx context.Context) error {
+		return publishScript.Run(ctx, s.client, []string{streamKey}, streamSize, streamLife.Milliseconds(), e.kind, e.name, s.id).Err()
 	})
+	if err != nil {
+		s.untold.add(e)
+	}
+	return err
+}
+
+// publishUntold tells of the events that could not be told of when they happened.
+func (s *Store) publishUntold(ctx context.Context) {
+	for _, e := range s.untold.take() {
+		_ = s.publish(ctx, e)
+	}
 }
 
 // Follow reads the stream until ctx ends, and finds its place again after trouble. It is
@@ -63,6 +75,7 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 			s.waiters.wakeAll()
 			news.Missed()
 		}
+		s.publishUntold(ctx)
 		events, err := s.read(ctx, position)
 		if err != nil {
 			s.pause(ctx)
@@ -80,11 +93,11 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	}
 }
 
-// findPlace returns the place after the last event. It also checks that Redis takes
-// writes: a replica that does not is of no use.
+// findPlace returns the place after the last event. It also checks that Redis runs
+// scripts that write: one that does not, such as a replica, is of no use.
 func (s *Store) findPlace(ctx context.Context) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
-		if err := s.client.Set(ctx, probeKey, "", probeLife).Err(); err != nil {
+		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
 			return err
 		}
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
@@ -146,6 +159,30 @@ func (s *Store) pause(ctx context.Context) {
 	case <-s.clock.After(probePause):
 	case <-ctx.Done():
 	}
+}
+
+// events are events to tell of, each once. The zero value is ready.
+type events struct {
+	mu  sync.Mutex
+	all map[event]bool
+}
+
+func (e *events) add(another event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.all == nil {
+		e.all = map[event]bool{}
+	}
+	e.all[another] = true
+}
+
+// take returns the events, and forgets them.
+func (e *events) take() []event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	taken := slices.Collect(maps.Keys(e.all))
+	e.all = nil
+	return taken
 }
 
 func randomID() string { return rand.Text() }

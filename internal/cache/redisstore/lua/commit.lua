@@ -2,14 +2,14 @@
 -- that the owner saw or gone, and the new one was not rejected before.
 -- KEYS: token, failure, lock, rejected, forced.
 -- ARGV: the lock's owner; the token that the owner saw, or ''; the new one; its life in
--- milliseconds; the fingerprint of the rejected one, or ''; how many rejected ones and
--- how many forced renewals to keep; for how many milliseconds each; the fingerprints of
--- the new one.
--- Returns CHANGED with the token that is there and its life, LOST, REJECTED likewise, or
--- STORED.
+-- milliseconds, and from which time on; the fingerprint of the rejected one, or ''; how many
+-- rejected ones and how many forced renewals to keep; for how many milliseconds each; the
+-- fingerprints of the new one.
+-- Returns CHANGED with the token that is there and its life, LATE, LOST, REJECTED with the
+-- like, or STORED.
 local token, failure, lock, rejected, forced = unpack(KEYS)
-local owner, seen, fresh, life, refused = unpack(ARGV, 1, 5)
-local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 6, 9)
+local owner, seen, fresh, life, from, refused = unpack(ARGV, 1, 6)
+local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 7, 10)
 
 local function string_at(key)
   local kind = redis.call('TYPE', key).ok
@@ -43,7 +43,7 @@ for _, key in ipairs({rejected, forced}) do
 end
 
 local current = string_at(token)
-for i = 10, #ARGV do
+for i = 11, #ARGV do
   if ARGV[i] == refused then -- the provider issued the same one again
     return {'REJECTED', current, redis.call('PTTL', token)}
   end
@@ -58,14 +58,20 @@ local holder = string_at(lock)
 if holder and holder ~= owner then
   return {'LOST'}
 end
-for i = 10, #ARGV do
+for i = 11, #ARGV do
   if is_listed(rejected, ARGV[i]) then
     return {'REJECTED', current, redis.call('PTTL', token)}
   end
 end
+-- A server that was stopped runs this when it goes on.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+life = life - math.max(0, now - from)
+if life < 1 then
+  return {'LATE'}
+end
 if refused ~= '' then
-  local now = redis.call('TIME')
-  push(forced, now[1] * 1000 + math.floor(now[2] / 1000), keepForced, lifeForced)
+  push(forced, now, keepForced, lifeForced)
 end
 redis.call('SET', token, fresh, 'PX', life)
 redis.call('DEL', failure)

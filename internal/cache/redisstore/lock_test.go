@@ -1,0 +1,328 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+const (
+	lockLife = 3 * time.Second
+	// mostTakeover bounds the wait for the lock of one that died.
+	mostTakeover = 4 * time.Second
+)
+
+// pair is two replicas on one server, of which the first can be cut off.
+type pair struct {
+	server *redistest.Server
+	proxy  *redistest.FaultProxy
+	cut    *redisstore.Store
+	other  *redisstore.Store
+	keys   *fleetkeys.Ring
+	seen   *observed // by the first
+}
+
+func newPair(t *testing.T, change ...func(*redisstore.Options)) *pair {
+	t.Helper()
+	p := &pair{server: redistest.Start(t), keys: fleetkeys.RandomRing(), seen: &observed{}}
+	p.proxy = redistest.Proxy(t, p.server.Addr())
+	p.cut = openAt(t, at(p.proxy.Addr()), p.keys, append(change, func(o *redisstore.Options) { o.Observer = p.seen })...)
+	p.other = open(t, p.server, p.keys)
+	return p
+}
+
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	for name, die := range map[string]func(*redistest.FaultProxy){
+		"no answer":   (*redistest.FaultProxy).Blackhole,
+		"connections": (*redistest.FaultProxy).Refuse,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			_, dead := lock(t, p.cut)
+			die(p.proxy)
+			t.Cleanup(dead.Release) // frees nothing
+			began := time.Now()
+			_, lease := lock(t, p.other)
+			lease.Release()
+			if took := time.Since(began); took > mostTakeover {
+				t.Errorf("the lock of a dead replica was taken over after %v, want %v at most", took, lockLife)
+			}
+		})
+	}
+}
+
+func TestHolderRenewsItsLock(t *testing.T) {
+	t.Parallel()
+	clock := clockwork.NewFakeClock()
+	p := newPair(t, withClock(clock))
+	_, lease := lock(t, p.cut)
+	name := keyOf(t, p.server.Client(), "lock")
+	left := func() time.Duration { return p.server.Client().PTTL(t.Context(), name).Val() }
+	for range 5 {
+		age(t, p.server.Client(), lockLife-time.Second)
+		if left() > 2*time.Second {
+			t.Fatalf("the lock has %v left, want less than 2s", left())
+		}
+		if err := clock.BlockUntilContext(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(time.Second)
+		eventually(t, "the lock is renewed", func() bool { return left() > 2*time.Second })
+	}
+	lease.Release()
+	eventually(t, "the lock is free", func() bool { return left() < 0 })
+}
+
+// TestSlowHolder has a replica that lost its lock to another, and does not know.
+func TestSlowHolder(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		meanwhile func(*testing.T, *pair) // what the other does with the lock
+		fresh     string                  // what the slow one commits
+		forced    bool
+		want      string // the token that stands; "": the lease is lost
+	}{
+		"the other is at it": {
+			meanwhile: func(t *testing.T, p *pair) {
+				_, lease := lock(t, p.other)
+				t.Cleanup(lease.Release)
+			},
+			fresh: "late",
+		},
+		"the other has a newer token": {
+			meanwhile: func(t *testing.T, p *pair) { commit(t, p.other, newToken("newer"), false) },
+			fresh:     "late",
+			want:      "newer",
+		},
+		"the other replaced the same rejected token": {
+			meanwhile: func(t *testing.T, p *pair) { commit(t, p.other, newToken("newer"), true) },
+			fresh:     "late", forced: true,
+			want: "newer",
+		},
+		"the other had the late token, and it was rejected": {
+			meanwhile: func(t *testing.T, p *pair) {
+				commit(t, p.other, newToken("late"), false)
+				commit(t, p.other, newToken("newer"), true)
+			},
+			fresh: "late",
+			want:  "newer",
+		},
+		"the token that it saw was rejected, and comes again": {
+			meanwhile: func(t *testing.T, p *pair) { commit(t, p.other, newToken("newer"), true) },
+			fresh:     "first",
+			want:      "newer",
+		},
+		"the other is done, and has none": {
+			meanwhile: func(t *testing.T, p *pair) {
+				_, lease := lock(t, p.other)
+				lease.Release()
+				eventually(t, "the lock is free", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
+			},
+			fresh: "late",
+			want:  "late",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			commit(t, p.other, newToken("first"), false)
+			_, slow := lock(t, p.cut)
+			defer slow.Release()
+			p.proxy.Blackhole()
+			age(t, p.server.Client(), lockLife)
+			test.meanwhile(t, p)
+			p.proxy.Pass()
+			// What was held back may take the limits of an operation or two.
+			var standing string
+			var err error
+			eventually(t, "the slow one is answered", func() bool {
+				token, failed := slow.Commit(t.Context(), newToken(test.fresh), test.forced)
+				standing, err = value(token), failed
+				return failed == nil || errors.Is(failed, cache.ErrLeaseLost)
+			})
+			if standing != test.want || (err != nil) != (test.want == "") {
+				t.Errorf("Commit of the slow one: %q, %v; want %q", standing, err, test.want)
+			}
+			if test.want == "" {
+				test.want = "first"
+			}
+			wantToken(t, p.other, test.want)
+		})
+	}
+}
+
+// TestRejectedTokenStaysAway has a slow replica whose own token was rejected meanwhile,
+// and nothing took its place.
+func TestRejectedTokenStaysAway(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	commit(t, p.other, newToken("first"), false)
+	_, slow := lock(t, p.cut)
+	defer slow.Release()
+	age(t, p.server.Client(), lockLife)
+	commit(t, p.other, newToken("second"), true)
+	if err := p.server.Client().Del(t.Context(), keyOf(t, p.server.Client(), "token")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantCommit(t, slow, newToken("first"), false, "")
+	wantToken(t, p.other, "")
+}
+
+func TestReleaseOfALostLock(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	_, lost := lock(t, p.cut)
+	age(t, p.server.Client(), lockLife)
+	_, lease := lock(t, p.other)
+	defer lease.Release()
+	client := p.server.Client()
+	owner := client.Get(t.Context(), keyOf(t, client, "lock")).Val()
+	lost.Release()
+	eventually(t, "the lost lock was released", func() bool { return p.seen.count("unlock ok") > 0 })
+	if got := client.Get(t.Context(), keyOf(t, client, "lock")).Val(); owner == "" || got != owner {
+		t.Error("a lock was freed by one that had lost it")
+	}
+}
+
+func TestWaitersEndWithTheirContexts(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	_, lease := lock(t, p.other)
+	defer lease.Release()
+	for name, test := range map[string]struct {
+		disturb func()
+		want    error
+	}{
+		"a deadline":                    {func() {}, context.DeadlineExceeded},
+		"the end of a call":             {func() {}, context.Canceled},
+		"a deadline, and a hung server": {p.proxy.Blackhole, context.DeadlineExceeded},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if errors.Is(test.want, context.Canceled) {
+			ctx, cancel = context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel)
+		}
+		test.disturb()
+		began := time.Now()
+		_, _, err := p.cut.Lock(ctx, key, never)
+		cancel()
+		if !errors.Is(err, test.want) {
+			t.Errorf("with %s, Lock: %v", name, err)
+		}
+		if took := time.Since(began); took > mostOperation {
+			t.Errorf("with %s, Lock took %v", name, took)
+		}
+		p.proxy.Pass()
+	}
+}
+
+// TestLockWithoutAnswer has a lock that Redis gave, and nobody got.
+func TestLockWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	commit(t, p.other, newToken("first"), false) // so that the server has the scripts
+	eventually(t, "the lock is free", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
+	_, _, err := p.cut.Lock(t.Context(), key, func(cache.Record) bool {
+		p.proxy.Delay(time.Minute) // from here on
+		return false
+	})
+	if err == nil || p.seen.count("lock timeout") != 1 {
+		t.Fatalf("Lock without an answer: %v, %v", err, p.seen.operations)
+	}
+	left := p.server.Client().PTTL(t.Context(), keyOf(t, p.server.Client(), "lock")).Val()
+	if left <= 0 || left > lockLife {
+		t.Fatalf("the lock that nobody has lives %v", left)
+	}
+	// For this long nobody renews it.
+	age(t, p.server.Client(), left)
+	_, lease := lock(t, p.other)
+	lease.Release()
+}
+
+// TestNewsWakesWaiters has a waiter whose clock stands still, so that it never looks of
+// its own accord.
+func TestNewsWakesWaiters(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	waiter := start(t, at(server.Addr()), keys, withClock(clockwork.NewFakeClock()))
+	holder := open(t, server, keys)
+	_, lease := lock(t, holder)
+	defer lease.Release()
+	got := make(chan cache.Record, 1)
+	go func() {
+		record, lease, err := waiter.Lock(context.Background(), key, hasToken)
+		if err != nil || lease != nil {
+			t.Errorf("Lock: %v, %v", lease, err)
+		}
+		got <- record
+	}()
+	eventually(t, "the waiter has seen the lock", func() bool { return waiter.count("lock ok") > 0 })
+	wantCommit(t, lease, newToken("first"), false, "first")
+	select {
+	case record := <-got:
+		if value(record.Token) != "first" {
+			t.Errorf("the waiter got the token %q", value(record.Token))
+		}
+	case <-time.After(longest):
+		t.Fatal("the waiter does not wake")
+	}
+}
+
+// TestStuckLock has a lock that never ends, which no broker made, and two replicas that
+// remove it.
+func TestStuckLock(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	_, lease := lock(t, p.other)
+	client := p.server.Client()
+	name := keyOf(t, client, "lock")
+	lease.Release()
+	eventually(t, "the lock is free", func() bool { return len(keysOf(t, client, "lock")) == 0 })
+	if err := client.Set(t.Context(), name, "nobody", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.cut.Load(t.Context(), "another"); err != nil { // so that there is a connection
+		t.Fatal(err)
+	}
+	p.proxy.Delay(100 * time.Millisecond)
+	before, looked := scriptCalls(t, client), make(chan error, 1)
+	go func() {
+		_, err := p.cut.Load(context.Background(), key)
+		looked <- err
+	}()
+	eventually(t, "the first has looked", func() bool { return scriptCalls(t, client) > before })
+	_, lease = lock(t, p.other)
+	defer lease.Release()
+	owner := client.Get(t.Context(), name).Val()
+	if err := <-looked; err != nil {
+		t.Fatal(err)
+	}
+	if got := client.Get(t.Context(), name).Val(); owner == "" || got != owner {
+		t.Error("one that removed the lock that never ended removed the next one, too")
+	}
+}
+
+// scriptCalls is how many scripts a server ran.
+func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
+	t.Helper()
+	_, after, _ := strings.Cut(client.Info(t.Context(), "commandstats").Val(), "cmdstat_evalsha:calls=")
+	text, _, _ := strings.Cut(after, ",")
+	calls, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return calls
+}

@@ -1,0 +1,155 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// phases are the fleet keys of replicas in three rolling restarts.
+func phases(t *testing.T) []*fleetkeys.Ring {
+	t.Helper()
+	a, b := generate(t), generate(t)
+	var rings []*fleetkeys.Ring
+	for _, keys := range [][]fleetkeys.Key{{a}, {a, b}, {b, a}, {b}} {
+		ring, err := fleetkeys.NewRing(keys...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rings = append(rings, ring)
+	}
+	return rings
+}
+
+// neighbours runs a test with each two phases that run at the same time, both ways.
+func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
+	t.Helper()
+	rings := phases(t)
+	for i := range rings[1:] {
+		for _, way := range [][2]int{{i, i + 1}, {i + 1, i}} {
+			t.Run(fmt.Sprintf("phases %d and %d", way[0]+1, way[1]+1), func(t *testing.T) {
+				t.Parallel()
+				test(t, redistest.Start(t), rings[way[0]], rings[way[1]])
+			})
+		}
+	}
+}
+
+func TestRotationSharesLocks(t *testing.T) {
+	t.Parallel()
+	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
+		_, lease := lock(t, open(t, server, one))
+		store := open(t, server, other)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, _, err := store.Lock(ctx, key, never); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Lock of what a neighbour has locked: %v, want that it waits", err)
+		}
+		lease.Release()
+		_, lease = lock(t, store)
+		lease.Release()
+		eventually(t, "all is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	})
+}
+
+func TestRotationSharesNews(t *testing.T) {
+	t.Parallel()
+	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
+		writer, reader := start(t, at(server.Addr()), one), start(t, at(server.Addr()), other)
+		wantToken(t, reader, "")
+		commit(t, writer, newTokenAt("first", time.Now().Add(-time.Minute)), false)
+		eventually(t, "the neighbour hears of a token", func() bool { return slices.Contains(reader.heard(), key) })
+		wantToken(t, reader, "first")
+		commit(t, writer, newToken("second"), true)
+		wantToken(t, reader, "second")
+		fail(t, writer)
+		if record, err := reader.Load(t.Context(), key); err != nil || record.Failure == nil {
+			t.Errorf("the neighbour does not know of the failure: %v", err)
+		}
+		if err := reader.ForgetFailures(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if record, err := writer.Load(t.Context(), key); err != nil || record.Failure != nil {
+			t.Errorf("what the neighbour forgot is known: %+v, %v", record.Failure, err)
+		}
+	})
+}
+
+// TestRotation has a fleet of three restart three times, one replica after the other. A
+// token is requested once, and what replaces it once more.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rings := phases(t)
+	var requests atomic.Int32
+	account := source{key: key, requests: &requests}
+	run := func(keys *fleetkeys.Ring) (*cache.Cache, func()) {
+		clock := clockwork.NewRealClock()
+		store := redisstore.New(redisstore.Options{Server: at(server.Addr()), Keys: keys, Logger: slog.New(slog.DiscardHandler)})
+		c := cache.New(cache.Options{
+			Store: cache.NewFallback(store, clock), Clock: clock, ForcedLimit: 100, Logger: slog.New(slog.DiscardHandler),
+		})
+		return c, func() {
+			c.Close()
+			store.Close()
+		}
+	}
+	fleet := make([]*cache.Cache, 3)
+	ends := make([]func(), 3)
+	for i := range fleet {
+		fleet[i], ends[i] = run(rings[0])
+	}
+	want := int32(0)
+	check := func(when string) {
+		t.Helper()
+		for i, c := range fleet {
+			if got, err := c.Token(t.Context(), account); err != nil || value(got) != account.value(want) {
+				t.Errorf("%s, replica %d: %q, %v; want %q", when, i, value(got), err, account.value(want))
+			}
+		}
+		if got := requests.Load(); got != want {
+			t.Errorf("%s there were %d token requests, want %d", when, got, want)
+		}
+	}
+	want = 1
+	check("at first")
+	for phase, keys := range rings[1:] {
+		for i := range fleet {
+			when := fmt.Sprintf("in restart %d of replica %d", phase+1, i)
+			ends[i]()
+			fleet[i], ends[i] = run(keys)
+			check(when)
+			// One that was restarted, or not yet, has the token replaced.
+			rejected := account.value(want)
+			reporter := fleet[(i+phase)%len(fleet)]
+			_, replaced, err := reporter.Replace(t.Context(), account, func(t *token.Token) bool { return value(t) == rejected })
+			if err != nil || !replaced {
+				t.Fatalf("%s, Replace: %v, %v", when, replaced, err)
+			}
+			want++
+			for _, c := range fleet {
+				eventually(t, "all have the successor", func() bool {
+					got, err := c.Token(t.Context(), account)
+					return err == nil && value(got) == account.value(want)
+				})
+			}
+			check(when + ", after a report")
+		}
+	}
+	for _, end := range ends {
+		end()
+	}
+}

@@ -1,0 +1,129 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/logtest"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+// What must not be seen in Redis.
+const (
+	canaryKey   = "https://provider.example/token\x00canary-client-id\x00canary-client-secret"
+	canaryToken = "canary-token-value-which-is-long"
+)
+
+// TestNoSecretInRedis looks for secrets in all that Redis holds, was sent and answered.
+func TestNoSecretInRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client()
+	traffic := monitor(t, server.Addr())
+	rings := phases(t)
+	r := start(t, at(server.Addr()), rings[1])
+	for i, rejected := range []bool{false, true, true} {
+		_, lease, err := r.Lock(t.Context(), canaryKey, never)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			failUnder(t, lease, time.Now().Add(time.Minute))
+		}
+		if _, err := lease.ForcedWait(t.Context(), 3, longest); err != nil {
+			t.Fatal(err)
+		}
+		wantCommit(t, lease, newToken(canaryToken+strings.Repeat("x", i)), rejected, canaryToken+strings.Repeat("x", i))
+		if i == 2 {
+			failUnder(t, lease, time.Now().Add(time.Minute))
+		}
+		lease.Release()
+	}
+	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // which copies it
+		t.Fatal(err)
+	}
+
+	var held bytes.Buffer
+	for _, name := range client.Keys(t.Context(), "*").Val() {
+		held.WriteString(name + "\n" + client.Dump(t.Context(), name).Val() + "\n")
+		held.WriteString(client.Get(t.Context(), name).Val() + "\n")
+		held.WriteString(strings.Join(client.LRange(t.Context(), name, 0, -1).Val(), "\n") + "\n")
+		for _, message := range client.XRange(t.Context(), name, "-", "+").Val() {
+			for field, value := range message.Values {
+				held.WriteString(field + "\n" + value.(string) + "\n")
+			}
+		}
+	}
+	held.WriteString(client.Do(t.Context(), "SLOWLOG", "GET", "-1").String())
+	const kinds = "token failure rejected forced changes probe"
+	for kind := range strings.FieldsSeq(kinds) {
+		if !strings.Contains(held.String(), ":"+kind+"\n") {
+			t.Errorf("Redis holds nothing of the kind %q", kind)
+		}
+	}
+	if err := client.Echo(t.Context(), "the last command").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the last command was seen", func() bool { return strings.Contains(traffic.String(), "the last command") })
+	for where, text := range map[string]string{"Redis": held.String(), "the traffic": traffic.String()} {
+		for _, secret := range []string{canaryToken, canaryKey, "canary-client-secret", "canary-client-id", "provider.example"} {
+			if form := formOf(text, secret); form != "" {
+				t.Errorf("%s has a secret, %s", where, form)
+			}
+		}
+	}
+}
+
+// formOf returns the form in which a text has a secret, or "".
+func formOf(text, secret string) string {
+	forms := map[string]string{
+		"as it is":   secret,
+		"in part":    secret[:10],
+		"hex":        hex.EncodeToString([]byte(secret)),
+		"percent":    url.QueryEscape(secret),
+		"in a quote": strings.Trim(strconv.Quote(secret), `"`),
+	}
+	for skip := range 3 { // each alignment
+		inside := secret[skip : skip+(len(secret)-skip)/3*3]
+		forms["base64"+strings.Repeat("+", skip)] = base64.StdEncoding.EncodeToString([]byte(inside))
+		forms["base64 for URLs"+strings.Repeat("+", skip)] = base64.URLEncoding.EncodeToString([]byte(inside))
+	}
+	for form, value := range forms {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(value)) {
+			return form
+		}
+	}
+	return ""
+}
+
+// monitor has a server report all commands, until the end of the test.
+func monitor(t *testing.T, address string) *logtest.Log {
+	t.Helper()
+	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := &logtest.Log{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(seen, connection)
+	}()
+	t.Cleanup(func() {
+		_ = connection.Close()
+		<-ended
+	})
+	if _, err := io.WriteString(connection, "MONITOR\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server reports its commands", func() bool { return strings.Contains(seen.String(), "+OK") })
+	return seen
+}

@@ -1,0 +1,161 @@
+package redisstore_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+const (
+	changesKey = "authmaterial:1:changes"
+	// mostEvents is how many events the stream may hold: Redis removes whole nodes of it,
+	// which have a hundred events.
+	mostEvents = 10_100
+)
+
+func TestNewsOfAToken(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
+	ignorant := start(t, at(server.Addr()), keys)                   // nobody asked it for the key
+	stranger := start(t, at(server.Addr()), fleetkeys.RandomRing()) // of another fleet
+	wantToken(t, one, "")
+	wantToken(t, other, "")
+	wantToken(t, stranger, "")
+
+	commit(t, one, newToken("first"), false)
+	eventually(t, "the other hears of the token", func() bool { return slices.Equal(other.heard(), []string{key}) })
+	wantToken(t, other, "first")
+	commit(t, other, newToken("second"), true)
+	eventually(t, "the one hears of its successor", func() bool { return slices.Equal(one.heard(), []string{key}) })
+	if got := other.heard(); len(got) != 1 {
+		t.Errorf("a replica heard %q, its own news too", got)
+	}
+	if got := append(ignorant.heard(), stranger.heard()...); len(got) != 0 {
+		t.Errorf("those who do not know the key heard %q", got)
+	}
+	for _, r := range []*replica{one, other, ignorant, stranger} {
+		if got := r.missed.Load(); got != 1 {
+			t.Errorf("news were missed %d times, want 1, which is the beginning", got)
+		}
+	}
+}
+
+func TestForgottenFailures(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
+	fail(t, other) // of a key that the one does not know
+	if err := one.ForgetFailures(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other forgets", func() bool { return other.forgotten.Load() == 1 })
+	if record, err := other.Load(t.Context(), key); err != nil || record.Failure != nil {
+		t.Errorf("the failure is still known: %+v, %v", record.Failure, err)
+	}
+	if one.forgotten.Load() != 0 {
+		t.Error("a replica was told what it did itself")
+	}
+}
+
+func TestForgettingManyFailures(t *testing.T) {
+	t.Parallel()
+	server, seen := redistest.Start(t), &observed{}
+	store := open(t, server, fleetkeys.RandomRing(), withObserver(seen))
+	for i := range 2_500 {
+		if _, err := store.Load(t.Context(), fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fail(t, store) // of one more
+	if err := store.ForgetFailures(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := keysOf(t, server.Client(), "failure"); len(got) != 0 {
+		t.Errorf("%d failures are left", len(got))
+	}
+	if got := seen.count("forget"); got != 3 {
+		t.Errorf("the failures of 2,501 keys were removed in %d operations, want 3", got)
+	}
+}
+
+func TestStreamIsCapped(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	addEvents(t, server.Client(), 12_000)
+	commit(t, open(t, server, keys), newToken("first"), false)
+	if got := server.Client().XLen(t.Context(), changesKey).Val(); got > mostEvents {
+		t.Errorf("the stream holds %d events, want %d at most", got, mostEvents)
+	}
+}
+
+// TestLostPlace has so many events at once that some may have been removed before they
+// were read.
+func TestLostPlace(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	r := start(t, at(server.Addr()), keys)
+	wantToken(t, r, "")
+	addEvents(t, server.Client(), 5_000)
+	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
+	commit(t, open(t, server, keys), newToken("first"), false)
+	eventually(t, "it hears of what comes then", func() bool { return slices.Contains(r.heard(), key) })
+}
+
+// TestUnknownEvents has events on the stream that no broker of this version writes.
+func TestUnknownEvents(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	r := start(t, at(server.Addr()), keys)
+	wantToken(t, r, "")
+	for _, values := range [][]string{{"kind", "later"}, {"a", "b"}, {"kind", "token"}, {"kind", "token", "name", "swordfish"}} {
+		if err := server.Client().XAdd(t.Context(), &redis.XAddArgs{Stream: changesKey, Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(t, open(t, server, keys), newToken("first"), false)
+	eventually(t, "it hears of what it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
+}
+
+// TestNewsAfterAnUnansweredCommit has a commit that Redis did, and whose answer did not
+// come. The others hear of it all the same.
+func TestNewsAfterAnUnansweredCommit(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	var told news
+	told.follow(t, p.cut)
+	other := start(t, at(p.server.Addr()), p.keys)
+	commit(t, other, newToken("zeroth"), false) // so that the server has the script
+	_, lease := lock(t, p.cut)
+	defer lease.Release()
+	p.proxy.Delay(time.Minute)
+	if _, err := lease.Commit(t.Context(), newToken("first"), false); err == nil {
+		t.Fatal("a commit without an answer does not fail")
+	}
+	eventually(t, "the token is in Redis", func() bool {
+		record, err := other.Load(t.Context(), key)
+		return err == nil && value(record.Token) == "first"
+	})
+	p.proxy.Pass()
+	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
+}
+
+// addEvents puts events of no meaning on the stream, all at once.
+func addEvents(t *testing.T, client *redis.Client, count int) {
+	t.Helper()
+	_, err := client.TxPipelined(t.Context(), func(all redis.Pipeliner) error {
+		for i := range count {
+			all.XAdd(t.Context(), &redis.XAddArgs{Stream: changesKey, Values: []string{"kind", fmt.Sprint(i)}})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

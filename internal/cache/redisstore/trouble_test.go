@@ -1,0 +1,286 @@
+package redisstore_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+const (
+	// mostOperation bounds an operation, which has 250 ms, on a busy machine.
+	mostOperation = time.Second
+	// mostRecovery bounds the time from the end of trouble to the end of its effects.
+	mostRecovery = 10 * time.Second
+)
+
+// redisTrouble is something that goes wrong with Redis.
+type redisTrouble struct {
+	arguments []string // of the server
+	password  string   // of the Store
+	proxied   bool     // the Store reaches the server through the proxy
+	begin     func(*victim)
+	end       func(*victim)
+	failure   string // the word for what operations fail with
+}
+
+// victim is a server that gets into trouble.
+type victim struct {
+	*testing.T
+	server *redistest.Server
+	proxy  *redistest.FaultProxy
+}
+
+// do runs commands on the server, each written with spaces.
+func (v *victim) do(commands ...string) {
+	v.Helper()
+	for _, command := range commands {
+		var words []any
+		for word := range strings.SplitSeq(command, " ") {
+			words = append(words, strings.Trim(word, `"`))
+		}
+		if err := v.server.Client().Do(v.Context(), words...).Err(); err != nil {
+			v.Fatalf("%s: %v", command, err)
+		}
+	}
+}
+
+var redisTroubles = map[string]redisTrouble{
+	"refused": {
+		begin:   func(v *victim) { v.server.Kill() },
+		end:     func(v *victim) { v.server.Restart() }, // with an empty memory
+		failure: "connection",
+	},
+	"hung": {
+		begin:   func(v *victim) { v.server.Stop() },
+		end:     func(v *victim) { v.server.Continue() },
+		failure: "timeout",
+	},
+	"slow": {
+		proxied: true,
+		begin:   func(v *victim) { v.proxy.Delay(600 * time.Millisecond) },
+		end:     func(v *victim) { v.proxy.Pass() },
+		failure: "timeout",
+	},
+	"black hole": {
+		proxied: true,
+		begin:   func(v *victim) { v.proxy.Blackhole() },
+		end:     func(v *victim) { v.proxy.Pass() },
+		failure: "timeout",
+	},
+	"connections closed": {
+		proxied: true,
+		begin:   func(v *victim) { v.proxy.Refuse() },
+		end:     func(v *victim) { v.proxy.Pass() },
+		failure: "connection",
+	},
+	"read-only replica": {
+		begin:   func(v *victim) { v.do("REPLICAOF 127.0.0.1 1") },
+		end:     func(v *victim) { v.do("REPLICAOF NO ONE") },
+		failure: "readonly",
+	},
+	"out of memory": {
+		begin:   func(v *victim) { v.do("CONFIG SET maxmemory 1") },
+		end:     func(v *victim) { v.do("CONFIG SET maxmemory 0") },
+		failure: "oom",
+	},
+	"no password given": {
+		begin:   func(v *victim) { v.do("CONFIG SET requirepass swordfish", "CLIENT KILL TYPE normal") },
+		end:     func(v *victim) { v.do(`CONFIG SET requirepass ""`) },
+		failure: "(noauth|err)", // ERR where a command has more than ten words
+	},
+	"wrong password": {
+		arguments: []string{"--requirepass", "swordfish"},
+		password:  "swordfish",
+		begin:     func(v *victim) { v.do("CONFIG SET requirepass changed", "CLIENT KILL TYPE normal") },
+		end:       func(v *victim) { v.do("CONFIG SET requirepass swordfish") },
+		failure:   "wrongpass",
+	},
+	"commands not permitted": {
+		begin:   func(v *victim) { v.do("ACL SETUSER default -evalsha -eval") },
+		end:     func(v *victim) { v.do("ACL SETUSER default +@all") },
+		failure: "noperm",
+	},
+}
+
+func TestTrouble(t *testing.T) {
+	for name, trouble := range redisTroubles {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, trouble.arguments...)
+			v := &victim{T: t, server: server, proxy: redistest.Proxy(t, server.Addr())}
+			address := at(server.Addr())
+			if trouble.proxied {
+				address = at(v.proxy.Addr())
+			}
+			address.Password = secret.New(trouble.password)
+			r := newCaller(t, address)
+			r.call("before", 1)
+
+			trouble.begin(v)
+			for i := 0; len(r.degraded()) == 0; i++ {
+				r.goOn("while the breaker is closed", i)
+			}
+			opened := r.count("probe")
+			fastFailures := r.count("look not_tried")
+			for i := 0; r.count("probe") < opened+30; i++ { // three of them, or more, are no fast failures
+				r.goOn("while the breaker is open", i)
+			}
+			if r.count("look not_tried") == fastFailures {
+				t.Error("no operation failed at once")
+			}
+			if got := r.degraded(); !slices.Equal(got, []bool{true}) {
+				t.Fatalf("in trouble, Degraded was told %v", got)
+			}
+			r.wantLines(outOfReach + trouble.failure + `$`)
+			missed := r.missed.Load()
+
+			trouble.end(v)
+			ended := time.Now()
+			for i := 0; len(r.degraded()) < 2; i++ {
+				r.goOn("after", i)
+				if time.Since(ended) > mostRecovery {
+					t.Fatalf("not recovered after %v: %v, %v", mostRecovery, r.operations, r.log.String())
+				}
+			}
+			eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
+			t.Logf("recovered after %v", time.Since(ended))
+			r.wantRecovered(server)
+		})
+	}
+}
+
+// caller is a replica with a Cache before its Store.
+type caller struct {
+	*replica
+	*testing.T
+	cache    *cache.Cache
+	requests atomic.Int32
+	pause    *time.Ticker // between calls
+}
+
+func newCaller(t *testing.T, server redisstore.Server) *caller {
+	t.Helper()
+	c := &caller{replica: &replica{}, T: t, pause: time.NewTicker(2 * time.Millisecond)}
+	t.Cleanup(c.pause.Stop)
+	c.Store = openAt(t, server, fleetkeys.RandomRing(), func(o *redisstore.Options) {
+		o.Observer = &c.observed
+		o.Logger = slog.New(slog.NewTextHandler(&c.log, nil))
+	})
+	clock := clockwork.NewRealClock()
+	c.cache = cache.New(cache.Options{Store: cache.NewFallback(c.replica, clock), Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(c.cache.Close)
+	eventually(t, "the Store follows", func() bool { return c.missed.Load() > 0 })
+	return c
+}
+
+// source is the tokens of one account.
+type source struct {
+	key      string
+	requests *atomic.Int32
+}
+
+func (s source) TokenKey() string { return s.key }
+
+func (s source) RequestToken(context.Context) (*token.Token, error) {
+	return newToken(s.value(s.requests.Add(1))), nil
+}
+
+// value is that of the token which the n-th request brings.
+func (s source) value(n int32) string { return fmt.Sprintf("token %d of %s", n, s.key) }
+
+// call asks the Cache for the token of an account. It must get it, and in time.
+func (c *caller) call(when string, account int) {
+	c.Helper()
+	s := source{key: fmt.Sprint(when, account), requests: &c.requests}
+	began := time.Now()
+	got, err := c.cache.Token(c.Context(), s)
+	if err != nil || !strings.HasSuffix(value(got), "of "+s.key) {
+		c.Fatalf("call %d %s: %q, %v", account, when, value(got), err)
+	}
+	if took := time.Since(began); took > 4*mostOperation {
+		c.Errorf("call %d %s took %v", account, when, took)
+	}
+}
+
+// goOn makes one call of each kind: for a token that is known, for one that is not, as
+// long as there are not too many, and on the Store.
+func (c *caller) goOn(when string, i int) {
+	c.Helper()
+	c.operate()
+	c.call("before", 1)
+	c.call(when, i%100)
+	<-c.pause.C
+}
+
+// operate has the Store do what a cold call has it do. It may fail, but in time.
+func (c *caller) operate() {
+	c.Helper()
+	began := time.Now()
+	_, _ = c.Load(c.Context(), "operated on")
+	if took := time.Since(began); took > mostOperation {
+		c.Errorf("Load took %v", took)
+	}
+	began = time.Now()
+	if _, lease, err := c.Lock(c.Context(), "operated on", never); err == nil {
+		lease.Release()
+	}
+	if took := time.Since(began); took > 3*mostOperation {
+		c.Errorf("Lock took %v", took)
+	}
+	_ = c.ForgetFailures(c.Context())
+}
+
+// What is logged when the state changes.
+const (
+	outOfReach = `level=WARN msg="Redis is out of reach: each replica obtains tokens for itself" failure=`
+	isBack     = `level=INFO msg="Redis is back: the replicas share tokens again"$`
+)
+
+// wantLines compares the lines that were logged with patterns.
+func (c *caller) wantLines(patterns ...string) {
+	c.Helper()
+	lines := strings.Split(strings.TrimSpace(c.log.String()), "\n")
+	matches := func(line, pattern string) bool { return regexp.MustCompile(pattern).MatchString(line) }
+	if !slices.EqualFunc(lines, patterns, matches) {
+		c.Errorf("logged %q, want %q", lines, patterns)
+	}
+}
+
+// wantRecovered checks that all is well again.
+func (c *caller) wantRecovered(server *redistest.Server) {
+	c.Helper()
+	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {
+		c.Errorf("after all, Degraded was told %v", got)
+	}
+	c.wantLines(outOfReach, isBack)
+	eventually(c.T, "the token from before the trouble is in Redis", func() bool {
+		c.call("before", 1)
+		record, err := c.Load(c.Context(), "before1")
+		return err == nil && strings.HasSuffix(value(record.Token), "of before1")
+	})
+	requests := c.requests.Load()
+	for _, when := range []string{"before", "after"} {
+		c.call(when, 1)
+	}
+	if more := c.requests.Load() - requests; more > 1 { // there may have been no call "after" before
+		c.Errorf("%d token requests for accounts whose tokens are known", more)
+	}
+	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {
+		c.Error("Redis holds nothing")
+	}
+}
