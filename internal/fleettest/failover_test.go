@@ -48,26 +48,11 @@ func (f *failover) recovered(master time.Duration) {
 	if back+agreed > recoveryLimit {
 		f.Errorf("the fleet has recovered %v after there is a new master, want %v at most", back+agreed, recoveryLimit)
 	}
-	f.renewed()
+	wantOneRenewal(f.T, f.fleet)
 	asked, err := f.watch()
 	f.load.Stop()
 	f.Logf("%v; %d times ready and healthy", f.load, asked)
 	if err := errors.Join(err, f.load.Err()); err != nil {
-		f.Error(err)
-	}
-}
-
-// renewed wants one token request for the next renewal of each credential.
-func (f *failover) renewed() {
-	f.Helper()
-	before := f.fleet.Provider.TotalTokenRequests()
-	load := f.fleet.StartLoad(fleettest.LoadOptions{})
-	f.fleet.AwaitTokenRequests(before + len(f.fleet.Credentials))
-	load.AwaitAgreement(2)
-	if got := f.fleet.Provider.TotalTokenRequests() - before; got != len(f.fleet.Credentials) {
-		f.Errorf("%d token requests for the renewals that came next, want %d", got, len(f.fleet.Credentials))
-	}
-	if err := load.Stop().Err(); err != nil {
 		f.Error(err)
 	}
 }

@@ -93,7 +93,7 @@ func (tr *trouble) recovered() {
 		tr.Errorf("the fleet has recovered after %v, want %v at most", back+agreed, recoveryLimit)
 	}
 	tr.load.Stop()
-	tr.wantOneRenewal()
+	wantOneRenewal(tr.T, tr.fleet)
 	asked, err := tr.watch()
 	if err != nil {
 		tr.Error(err)
@@ -104,22 +104,22 @@ func (tr *trouble) recovered() {
 	}
 }
 
-// wantOneRenewal wants the fleet to make one token request for each of the renewals that
-// come next.
-func (tr *trouble) wantOneRenewal() {
-	tr.Helper()
-	before := tr.fleet.Provider.TotalTokenRequests()
-	load := tr.fleet.StartLoad(fleettest.LoadOptions{})
-	tr.fleet.AwaitTokenRequests(before + len(tr.fleet.Credentials))
+// wantOneRenewal wants a fleet whose brokers have the same tokens to make one token
+// request for each of the renewals that come next.
+func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
+	t.Helper()
+	before := fleet.Provider.TotalTokenRequests()
+	load := fleet.StartLoad(fleettest.LoadOptions{})
+	fleet.AwaitTokenRequests(before + len(fleet.Credentials))
 	load.AwaitAgreement(2)
 	load.Stop()
-	if got := tr.fleet.Provider.TotalTokenRequests() - before; got != len(tr.fleet.Credentials) {
-		tr.Errorf("%d token requests for the renewals that came next, want %d", got, len(tr.fleet.Credentials))
+	if got := fleet.Provider.TotalTokenRequests() - before; got != len(fleet.Credentials) {
+		t.Errorf("%d token requests for the renewals that came next, want %d", got, len(fleet.Credentials))
 	}
 	if err := load.Err(); err != nil {
-		tr.Error(err)
+		t.Error(err)
 	}
-	tr.Logf("through the renewals that came next: %v", load)
+	t.Logf("through the renewals that came next: %v", load)
 }
 
 // wantLines wants each broker to have logged the loss of Redis, and its return, once.
