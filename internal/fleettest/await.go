@@ -1,0 +1,80 @@
+package fleettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// AwaitCallsUnderWay waits until each of the brokers has n calls of GetAuthDecoration, at
+// least, that it has not answered yet.
+func (f *Fleet) AwaitCallsUnderWay(n int, brokers ...*Broker) {
+	f.t.Helper()
+	f.awaitUnderWay("GetAuthDecoration", n, brokers)
+}
+
+// AwaitReportsUnderWay is AwaitCallsUnderWay for ReportRejection.
+func (f *Fleet) AwaitReportsUnderWay(n int, brokers ...*Broker) {
+	f.t.Helper()
+	f.awaitUnderWay("ReportRejection", n, brokers)
+}
+
+func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
+	f.t.Helper()
+	for _, b := range brokers {
+		f.Await(fmt.Sprintf("%s has %d calls of %s under way", b.Name, n, method), func() error {
+			got, err := b.callsUnderWay(method)
+			if err == nil && got < n {
+				err = fmt.Errorf("it has %d", got)
+			}
+			return err
+		})
+	}
+}
+
+// AwaitDegraded waits until all brokers say that they are degraded, or none does, and
+// returns how long that took.
+func (f *Fleet) AwaitDegraded(want bool) time.Duration {
+	f.t.Helper()
+	return f.Await(fmt.Sprintf("degraded is %v in all brokers", want), func() error {
+		var all []error
+		for _, b := range f.Running() {
+			is, err := b.Degraded()
+			if err == nil && is != want {
+				err = fmt.Errorf("%s: degraded is %v", b.Name, is)
+			}
+			all = append(all, err)
+		}
+		return errors.Join(all...)
+	})
+}
+
+// Await waits until a condition has no error, and returns how long that took. It ends the
+// test with the last error when it takes more than Patience.
+func (f *Fleet) Await(what string, condition func() error) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > Patience {
+			f.t.Fatalf("after %v it does not hold that %s: %v", Patience, what, err)
+		}
+		<-tick.C
+	}
+}
+
+// AwaitTokenRequests waits until the provider has had so many token requests in all.
+func (f *Fleet) AwaitTokenRequests(n int) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := f.Provider.AwaitTokenRequests(ctx, n); err != nil {
+		f.t.Fatal(err)
+	}
+}
