@@ -78,6 +78,8 @@ type Fleet struct {
 	Credentials []Credential
 	// Brokers run when Start returns. AddBroker adds to them.
 	Brokers []*Broker
+	// Withdrawn are the versions that were reported with Report.
+	Withdrawn Withdrawals
 
 	t       testing.TB
 	options Options

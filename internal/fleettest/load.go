@@ -72,8 +72,8 @@ func (f *Fleet) Check(a Answer) error {
 	}
 }
 
-// ask makes one call.
-func ask(b *Broker, caller int, credential Credential) Answer {
+// Ask has one caller of a broker make one call.
+func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
 	began := time.Now()
@@ -102,7 +102,7 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 			done.Go(func() {
 				ready.Done()
 				<-begin
-				answers.add(ask(b, i, f.Credentials[i%len(f.Credentials)]))
+				answers.add(f.Ask(b, i, f.Credentials[i%len(f.Credentials)]))
 			})
 		}
 	}
@@ -160,7 +160,7 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 			return
 		case <-time.After(time.Duration(2 * rand.Float64() * float64(l.options.Pause))):
 		}
-		l.add(ask(b, caller, credentials[turn%len(credentials)]))
+		l.add(l.fleet.Ask(b, caller, credentials[turn%len(credentials)]))
 	}
 }
 

@@ -23,17 +23,22 @@ type Report struct {
 	Ended time.Time
 }
 
-// Report has one caller of a broker report a version.
+// Report has one caller of a broker report a version, and notes in Withdrawn that it was
+// answered.
 func (f *Fleet) Report(b *Broker, caller int, credential Credential, version string) Report {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
 	answer, err := b.Client(caller).ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
 		CredentialId: credential.ID, Version: version, HttpStatus: http.StatusUnauthorized,
 	})
-	return Report{
+	report := Report{
 		Broker: b, Credential: credential, Version: version,
 		Outcome: answer.GetOutcome(), Decoration: answer.GetAuthDecoration(), Err: err, Ended: time.Now(),
 	}
+	if err == nil {
+		f.Withdrawn.add(report)
+	}
+	return report
 }
 
 // BeginReports has callers of each broker report a version, all at once. The function that
@@ -86,11 +91,8 @@ type Withdrawals struct {
 	by    map[*Broker]map[string]time.Time // and when by each replica
 }
 
-// Add notes a report that was answered.
-func (w *Withdrawals) Add(r Report) {
-	if r.Err != nil {
-		return
-	}
+// add notes a report that was answered.
+func (w *Withdrawals) add(r Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.first == nil {
