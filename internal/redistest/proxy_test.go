@@ -93,14 +93,16 @@ func TestProxySwallows(t *testing.T) {
 
 func TestProxyEndsWithTest(t *testing.T) {
 	t.Parallel()
-	var c connection
+	var idle, held connection
 	t.Run("", func(inner *testing.T) {
 		_, p := proxied(inner)
-		c = open(t, p.Addr())
+		idle, held = open(t, p.Addr()), open(t, p.Addr())
+		idle.ping()
 		p.Blackhole()
-		c.send("PING")
+		held.send("PING")
 	})
-	c.wantClosed()
+	idle.wantClosed()
+	held.wantClosed()
 }
 
 // proxied returns a server and a proxy before it.
