@@ -107,14 +107,13 @@ func (e *entry) offer(h *heldToken) {
 	go func() {
 		defer land()
 		defer h.offered.Store(false)
-		ctx, cancel := context.WithTimeout(e.cache.ctx, flightTimeout)
-		defer cancel()
+		ctx := e.cache.ctx // until h is replaced or expires: others may hold the lease for long
 		seen := e.look()
 		record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
 			return !e.lacks(record.Token, h)
 		})
 		if err != nil || lease == nil {
-			return // whoever locks it has a newer one, or has this one in a moment
+			return // the Store is out of reach, or has this token or a newer one
 		}
 		defer lease.Release()
 		rejected := record.Token != nil && e.isRejected(record.Token)

@@ -66,9 +66,6 @@ func (e *entry) adopt(t *token.Token, seen sight) *token.Token {
 		return e.lastToken()
 	}
 	e.replaceHeld(t, seen)
-	if seen.changes != e.changes.Load() || e.outOfDate() {
-		e.cache.changes.add(e) // there was news meanwhile
-	}
 	return t
 }
 
@@ -125,6 +122,9 @@ func (e *entry) replaceHeld(t *token.Token, seen sight) {
 	e.stopTimer()
 	e.schedule(h, t.RenewTime(e.cache.options.Random()))
 	e.cache.options.Changed(e.key)
+	if seen.changes != e.changes.Load() || e.outOfDate() {
+		e.cache.changes.add(e) // there was news meanwhile
+	}
 }
 
 // drop ends the renewals for good.
@@ -174,17 +174,11 @@ func (e *entry) noteMissed() {
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	fresh := func(t *token.Token) bool { return e.cache.options.Clock.Now().Before(t.ExpireTime()) }
 	landing := e.fly(ctx, flight{accept: fresh})
-	if e.valid() == nil {
-		return e.land(ctx, landing)
-	}
 	brief, cancel := context.WithTimeout(ctx, marginPatience)
 	defer cancel()
-	t, tier, err := e.land(brief, landing)
-	if err != nil {
-		t, tier, err = e.fallBack(tier, err)
-	}
+	t, tier, err := e.landOrFallBack(brief, landing)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return e.land(ctx, landing) // the token has ended meanwhile
+		return e.landOrFallBack(ctx, landing) // there is none, or it has ended meanwhile
 	}
 	return t, tier, err
 }
@@ -206,11 +200,12 @@ func (e *entry) fallBack(tier Tier, err error) (*token.Token, Tier, error) {
 	return nil, tier, err
 }
 
-// land is join with the tier that the answer comes from.
-func (e *entry) land(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, Tier, error) {
+// landOrFallBack is join with the tier that the answer comes from. Without one it is the
+// token at hand while that is valid: the flight may have found it in the Store.
+func (e *entry) landOrFallBack(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, Tier, error) {
 	t, err := e.join(ctx, landing)
 	if err != nil {
-		return nil, FlightFailed, err
+		return e.fallBack(FlightFailed, err)
 	}
 	return t, FromFlight, nil
 }

@@ -234,3 +234,29 @@ func TestTokenWhoseLifeIsExtended(t *testing.T) {
 		})
 	}
 }
+
+func TestColdReplicaGetsATokenInItsMargin(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		f.pass(renewal - time.Minute)
+		f.provider.set(failing(unavailable))
+		f.pass(expiry + time.Second - f.elapsed())
+		f.wantAt("token-1", 1) // makes a request that fails
+		f.wantAt("token-1", 2) // is told of that
+		f.pass(end - f.elapsed())
+		_, err := f.at(1)
+		f.checkReason(err, fault.ProviderUnavailable)
+	})
+}
+
+func TestColdReplicaInTheMarginDoesNotHangWithAnother(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		f.pass(renewal - time.Minute)
+		f.provider.set(func(p *provider) { p.latency = time.Hour })
+		f.pass(expiry - f.elapsed())
+		go func() { _, _ = f.at(0) }() // its request hangs, and it has the lease
+		f.pass(time.Second)
+		f.within(time.Second, func() { f.wantAt("token-1", 1) })
+	})
+}

@@ -86,19 +86,24 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 	var adoptable bool // as it was when the Store asked last
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
 		adoptable = usable(record.Token)
+		if record.Token != nil && !adoptable {
+			e.adoptLoaded(record.Token, seen) // it may be what there is to serve while requests fail
+		}
 		return adoptable || record.Failure.holds(now())
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, e.explain(err)
-	case lease == nil && adoptable:
+	}
+	if lease == nil && adoptable {
 		return e.adopt(record.Token, seen), nil
-	case lease == nil:
+	}
+	if lease == nil {
 		e.failure.Store(record.Failure)
 		raise(&e.failureEpoch, seen.epoch)
 		return nil, record.Failure.err(now())
 	}
 	defer lease.Release()
+	seen.held = e.held.Load()
 	if f.forced {
 		wait, err := lease.ForcedWait(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
 		if err != nil {

@@ -89,6 +89,25 @@ func TestEmptiedStoreGetsItsTokenBackFromACallUnderLoad(t *testing.T) {
 	})
 }
 
+func TestTokenIsPutBackAfterALongRequestOfAnother(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.links[0].become(refusing)
+		f.pass(time.Second)
+		f.wantReportAt(0, "token-1", "token-2")
+		f.provider.set(func(p *provider) { p.latency = time.Hour })
+		f.links[0].set(func(l *link) { l.latency = 20 * time.Millisecond })
+		f.links[0].become(connected)
+		f.pass(findingPlace + 30*time.Millisecond) // it is about to lock the key
+		go func() { _, _, _ = f.reportTo(f.fleet[1], "token-1") }()
+		f.pass(10 * time.Second)
+		f.wantStored("token-1")
+		f.pass(10 * time.Second)
+		f.wantStored("token-2")
+		f.wantAt("token-2", 1)
+	})
+}
+
 func TestReportedTokenIsNotAdoptedBack(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")

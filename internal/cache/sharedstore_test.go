@@ -170,7 +170,7 @@ type link struct {
 	state   linkState
 	latency time.Duration // of answers
 	misread time.Duration // by how much a token seems to have been requested later
-	news    *cache.News   // nil: nobody follows
+	follow  []*cache.News // of the replica; two for a moment while it restarts
 	before  func(trip string)
 }
 
@@ -209,27 +209,37 @@ func (l *link) findPlace() {
 
 // miss says at once that news may have been missed, whatever the state.
 func (l *link) miss() {
-	l.store.mu.Lock()
-	news := *l.news
-	l.store.mu.Unlock()
-	news.Missed()
+	for _, news := range l.followers() {
+		news.Missed()
+	}
 }
 
 // tell passes news on to a replica that can be reached.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
-	news, state := l.news, l.state
+	state := l.state
 	l.store.mu.Unlock()
-	if news != nil && state == connected {
+	if state != connected {
+		return
+	}
+	for _, news := range l.followers() {
 		tell(*news)
 	}
 }
 
+func (l *link) followers() []*cache.News {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	return slices.Clone(l.follow)
+}
+
 // Follow implements what a Cache looks for in a Store that others change too.
 func (l *link) Follow(ctx context.Context, news cache.News) {
-	l.store.set(func(*sharedStore) { l.news = &news })
+	l.set(func(l *link) { l.follow = append(l.follow, &news) })
 	<-ctx.Done()
-	l.store.set(func(*sharedStore) { l.news = nil })
+	l.set(func(l *link) {
+		l.follow = slices.DeleteFunc(l.follow, func(other *cache.News) bool { return other == &news })
+	})
 }
 
 var errUnreachable = errors.New("the shared Store is out of reach")

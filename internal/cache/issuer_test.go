@@ -1,0 +1,131 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// issuer is a provider that keeps books.
+type issuer struct {
+	key      string
+	lifetime time.Duration
+	ends     bool // a new token ends the one before
+
+	mu      sync.Mutex
+	latency time.Duration
+	failure *fault.Error // nil: it works
+	issued  map[string]*issue
+	newest  *issue // that a replica got
+	last    string // that was issued, whether anybody got it or not
+	// failedAt is when the last request failed, and fineFrom since when they are answered
+	// soon; zero: they are not.
+	failedAt time.Time
+	fineFrom time.Time
+	begin    func(i *issuer, replica int) // called with mu held
+}
+
+// issue is a token that was issued.
+type issue struct {
+	*token.Token
+	value   string
+	gotAt   time.Time // by a replica; zero: never
+	revoked bool
+}
+
+// at is the issuer's Source in one replica.
+func (i *issuer) at(replica int) *issuerSource { return &issuerSource{i, replica} }
+
+type issuerSource struct {
+	*issuer
+	replica int
+}
+
+func (s *issuerSource) TokenKey() string { return s.key }
+
+// RequestToken takes the issuer's latency. It issues in the middle of that.
+func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
+	requestedAt := time.Now()
+	s.mu.Lock()
+	latency := s.latency
+	s.begin(s.issuer, s.replica)
+	s.mu.Unlock()
+	made, err := (*issue)(nil), error(fault.New(fault.ProviderUnavailable, "no answer in time"))
+	if wait(ctx, latency/2) {
+		issued, failed := s.issue(requestedAt)
+		if wait(ctx, latency/2) {
+			made, err = issued, failed
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failedAt = time.Now()
+		return nil, err
+	}
+	made.gotAt = time.Now()
+	if s.newest == nil || made.RequestedAt.After(s.newest.RequestedAt) {
+		s.newest = made
+	}
+	return made.Token, nil
+}
+
+// wait lets time pass, and says whether that was before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (i *issuer) issue(requestedAt time.Time) (*issue, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.failure != nil {
+		return nil, i.failure
+	}
+	value := fmt.Sprintf("%s-%d", i.key, len(i.issued)+1)
+	made := &issue{value: value, Token: &token.Token{
+		Value: secret.New(value), RequestedAt: requestedAt, Lifetime: i.lifetime, EndsPrevious: i.ends,
+	}}
+	i.issued[value], i.last = made, value
+	return made, nil
+}
+
+// find returns the issue of a token.
+func (i *issuer) find(value string) *issue {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.issued[value]
+}
+
+// accepts says whether a request with the token is answered.
+func (i *issuer) accepts(value string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	made := i.issued[value]
+	return !made.revoked && time.Now().Before(made.End()) && (!i.ends || value == i.last)
+}
+
+// revoke ends the newest token early.
+func (i *issuer) revoke() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.newest != nil {
+		i.newest.revoked = true
+	}
+}
+
+// set changes how the issuer answers.
+func (i *issuer) set(change func(*issuer)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	change(i)
+}

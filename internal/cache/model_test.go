@@ -1,0 +1,337 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+const (
+	modelReplicas = 4
+	// settling is how long after the last trouble a fleet may still disagree: a flight may
+	// have begun alone, and the lease of one who was cut off has to end.
+	settling = 20 * time.Second
+)
+
+// model is a fleet to which anything happens, and what is known of it.
+type model struct {
+	*testing.T
+	random  *rand.Rand // for the goroutine that runs the model alone
+	shared  *sharedStore
+	issuers []*issuer
+
+	mu       sync.Mutex
+	replicas []*modelReplica
+	calmFrom time.Time // when the last trouble ended; zero: it has not
+	served   []modelServed
+	answered []modelReport        // that may ban a token
+	banned   map[string]time.Time // tokens that no replica may serve any more, and since when
+	reports  map[string]bool      // tokens that were reported
+	history  []string
+	failed   bool
+	calls    sync.WaitGroup
+}
+
+// modelReplica is a replica and what its callers know.
+type modelReplica struct {
+	cache    *cache.Cache
+	link     *link
+	reported map[string]time.Time // when the report of a token was answered
+}
+
+// modelServed is a token that some caller has.
+type modelServed struct {
+	issuer *issuer
+	value  string
+}
+
+// TestModel has anything happen to a fleet, and checks what must hold whatever happens.
+// BROKER_SEED repeats a run, as far as the order of what happens at the same moment
+// allows; BROKER_SOAK has more of them.
+func TestModel(t *testing.T) {
+	runs, steps := 3, 3000
+	if os.Getenv("BROKER_SOAK") != "" {
+		runs = 200
+	}
+	seed := rand.Uint64()
+	if text := os.Getenv("BROKER_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		runs = 1
+	}
+	for range runs {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { runModel(t, seed, steps) })
+		})
+		seed++
+	}
+}
+
+func runModel(t *testing.T, seed uint64, steps int) {
+	m := &model{
+		T:       t,
+		random:  rand.New(rand.NewPCG(seed, 0)),
+		shared:  newSharedStore(clockwork.NewRealClock()),
+		banned:  map[string]time.Time{},
+		reports: map[string]bool{},
+	}
+	m.calmFrom = time.Now()
+	for i, lifetime := range []time.Duration{m.between(10, 60), m.between(60, 600), m.between(60, 600)} {
+		m.issuers = append(m.issuers, &issuer{
+			key: fmt.Sprintf("key%d", i), lifetime: lifetime, ends: i == 2,
+			issued: map[string]*issue{}, fineFrom: time.Now(), begin: m.checkRequest,
+		})
+	}
+	for i := range modelReplicas {
+		m.replicas = append(m.replicas, &modelReplica{link: m.shared.connect()})
+		m.start(i)
+	}
+	for step := 0; step < steps && !m.failed; {
+		step += m.calm() + m.storm()
+	}
+	m.calls.Wait()
+	for _, r := range m.replicas {
+		r.cache.Close()
+	}
+	synctest.Wait()
+	requests := 0
+	for _, i := range m.issuers {
+		requests += len(i.issued)
+	}
+	t.Logf("%v of a fleet, %d tokens", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), requests)
+}
+
+// between returns some seconds.
+func (m *model) between(least, most int) time.Duration {
+	return time.Duration(least+m.random.IntN(most-least)) * time.Second
+}
+
+// start replaces a replica by one that knows nothing.
+func (m *model) start(i int) {
+	r := m.replicas[i]
+	if r.cache != nil {
+		r.cache.Close()
+	}
+	jitter := m.random.Float64()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.reported = map[string]time.Time{}
+	r.cache = cache.New(cache.Options{
+		Store:  cache.NewFallback(r.link, clockwork.NewRealClock()),
+		Random: func() float64 { return jitter },
+		Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// note keeps what happened, for a report of what went wrong.
+func (m *model) note(format string, arguments ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.history = append(m.history, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, arguments...))
+	m.history = m.history[max(0, len(m.history)-60):]
+}
+
+// fail reports what went wrong, and ends the run.
+func (m *model) fail(format string, arguments ...any) {
+	m.note("WRONG: "+format, arguments...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.failed {
+		m.failed = true
+		for _, line := range m.history {
+			m.Log(line)
+		}
+		m.Fail()
+	}
+}
+
+// settledAt says whether all was well for long enough before a time, and is.
+func (m *model) settledAt(at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
+}
+
+// calm mends everything, and lets callers call. It returns how many steps that took.
+func (m *model) calm() int {
+	for _, r := range m.replicas {
+		r.link.become(connected)
+	}
+	m.shared.set(func(s *sharedStore) {
+		s.newsLost, s.newsDelay = false, time.Duration(m.random.IntN(100))*time.Millisecond
+		for _, l := range s.links {
+			l.latency = time.Duration(m.random.IntN(5)) * time.Millisecond
+			l.misread = -time.Duration(m.random.IntN(100)) * time.Millisecond
+		}
+	})
+	// What was lost with the news is looked up.
+	for _, r := range m.replicas {
+		r.link.tell(func(news cache.News) { news.Missed() })
+	}
+	m.mu.Lock()
+	m.calmFrom = time.Now()
+	m.mu.Unlock()
+	m.note("calm")
+	steps := 10 + m.random.IntN(60)
+	for range steps {
+		m.step(false)
+	}
+	m.checkAgreement()
+	return steps
+}
+
+// storm has things go wrong.
+func (m *model) storm() int {
+	m.mu.Lock()
+	m.calmFrom = time.Time{}
+	m.mu.Unlock()
+	m.note("storm")
+	steps := 10 + m.random.IntN(60)
+	for range steps {
+		m.step(true)
+	}
+	return steps
+}
+
+// step lets some time pass, and something happen.
+func (m *model) step(stormy bool) {
+	if m.failed {
+		return
+	}
+	pauses := []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 10 * time.Second, 45 * time.Second}
+	<-time.After(time.Duration(m.random.Float64() * float64(pauses[m.random.IntN(len(pauses))])))
+	m.settleBans()
+	issuer := m.issuers[m.random.IntN(len(m.issuers))]
+	replica := m.random.IntN(len(m.replicas))
+	switch n := m.random.IntN(20); {
+	case n < 10:
+		for range 1 + m.random.IntN(5) {
+			m.calls.Go(func() { m.get(issuer, replica) })
+		}
+	case n < 12:
+		for r := range m.replicas {
+			m.calls.Go(func() { m.get(issuer, r) })
+		}
+	case n < 15:
+		m.report()
+	case n < 16:
+		m.disturbIssuer(issuer)
+	case n < 17:
+		m.note("%s revokes", issuer.key)
+		issuer.revoke()
+	case stormy:
+		m.disturb(replica)
+	}
+}
+
+// disturb makes something of the Store go wrong.
+func (m *model) disturb(replica int) {
+	link := m.replicas[replica].link
+	switch n := m.random.IntN(10); {
+	case n < 4:
+		state := linkState(m.random.IntN(4))
+		m.note("link of replica %d: %d", replica, state)
+		link.become(state)
+	case n < 6:
+		state := linkState(m.random.IntN(4))
+		m.note("all links: %d", state)
+		for _, r := range m.replicas {
+			r.link.become(state)
+		}
+	case n < 7:
+		m.note("the Store is emptied")
+		m.shared.empty()
+	case n < 8:
+		m.note("leases end")
+		m.shared.endLeases()
+	case n < 9:
+		lost := m.random.IntN(2) == 0
+		m.note("news is lost: %v", lost)
+		m.shared.set(func(s *sharedStore) { s.newsLost, s.newsDelay = lost, time.Second })
+	default:
+		m.note("replica %d restarts", replica)
+		m.start(replica)
+	}
+}
+
+// disturbIssuer changes how a provider answers.
+func (m *model) disturbIssuer(i *issuer) {
+	latency := []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second, time.Minute}[m.random.IntN(6)]
+	var failure *fault.Error
+	if m.random.IntN(3) == 0 {
+		failure = unavailable
+	}
+	m.note("%s takes %v, and fails with %v", i.key, latency, failure)
+	i.set(func(i *issuer) {
+		fine := failure == nil && latency <= time.Second
+		switch {
+		case !fine:
+			i.fineFrom = time.Time{}
+		case i.fineFrom.IsZero():
+			i.fineFrom = time.Now()
+		}
+		i.latency, i.failure = latency, failure
+	})
+}
+
+// get is a caller who wants a token.
+func (m *model) get(i *issuer, replica int) {
+	c := m.look(replica)
+	t, err := c.cache.Token(context.Background(), i.at(replica))
+	m.checkDuration(i, replica, c, t)
+	if err != nil {
+		m.checkFailure(i, replica, c, err)
+		return
+	}
+	m.checkServed(i, replica, c, t)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.served = append(m.served, modelServed{i, t.Value.Reveal()})
+	m.served = m.served[max(0, len(m.served)-10):]
+}
+
+// report has a caller report a token that somebody got lately, if the provider does not
+// take it; now and then also if it does.
+func (m *model) report() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.served) == 0 {
+		return
+	}
+	served := m.served[m.random.IntN(len(m.served))]
+	replica := m.random.IntN(len(m.replicas))
+	if m.random.IntN(10) == 0 || !served.issuer.accepts(served.value) {
+		m.calls.Go(func() { m.reportTo(replica, served) })
+	}
+}
+
+func (m *model) reportTo(replica int, s modelServed) {
+	c := m.look(replica)
+	m.note("report of %s to replica %d", s.value, replica)
+	m.mu.Lock()
+	m.reports[s.value] = true
+	m.mu.Unlock()
+	is := func(t *token.Token) bool { return t.Value.Reveal() == s.value }
+	t, _, err := c.cache.Replace(context.Background(), s.issuer.at(replica), is)
+	if err != nil {
+		return
+	}
+	m.note("report of %s to replica %d is answered %s", s.value, replica, t.Value.Reveal())
+	m.checkServed(s.issuer, replica, c, t)
+	m.noteReport(s, replica, c, t)
+}

@@ -1,0 +1,207 @@
+package cache_test
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// fine is for how long a provider has to answer soon until nothing is left of the time
+// before: the longest backoff, and a flight that began with it.
+const fine = 75*time.Second + 15*time.Second
+
+// modelCall is a call, and what was so when it began.
+type modelCall struct {
+	cache  *cache.Cache
+	began  time.Time
+	held   map[string]string // by key, at the replica
+	stored map[string]string // by key
+}
+
+// modelReport is a report that was answered.
+type modelReport struct {
+	value string
+	at    time.Time
+}
+
+// look begins a call to a replica.
+func (m *model) look(replica int) modelCall {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := modelCall{cache: m.replicas[replica].cache, began: time.Now(), held: map[string]string{}, stored: map[string]string{}}
+	for _, i := range m.issuers {
+		c.held[i.key] = heldValue(c.cache, i.at(replica))
+		c.stored[i.key] = m.shared.stored(i.key)
+	}
+	return c
+}
+
+func heldValue(c *cache.Cache, source cache.Source) string {
+	if t, ok := c.Held(source); ok {
+		return t.Value.Reveal()
+	}
+	return ""
+}
+
+// isCurrent says whether the replica that was called has not been restarted since.
+func (m *model) isCurrent(replica int, c modelCall) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.replicas[replica].cache == c.cache
+}
+
+// hasReported says whether a report of the token to the replica was answered before the
+// time.
+func (m *model) hasReported(replica int, value string, before time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at, ok := m.replicas[replica].reported[value]
+	return ok && !before.Before(at)
+}
+
+// checkServed checks an answer: no token that has ended, none whose report was answered
+// by this replica before, and none that was banned from all.
+func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
+	value := t.Value.Reveal()
+	if made := i.find(value); !time.Now().Before(made.End()) {
+		m.fail("replica %d serves %s, which ended at %v", replica, value, made.End())
+	}
+	if m.isCurrent(replica, c) && m.hasReported(replica, value, c.began) {
+		m.fail("replica %d serves %s, and has answered a report of it", replica, value)
+	}
+	m.mu.Lock()
+	banned, ok := m.banned[value]
+	m.mu.Unlock()
+	if ok && !c.began.Before(banned) {
+		m.fail("replica %d serves %s, a report of which was answered by one of the fleet long ago", replica, value)
+	}
+}
+
+// noteReport notes the answer to a report.
+func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Token) {
+	if t.Value.Reveal() == s.value {
+		m.fail("a report of %s to replica %d is answered with that", s.value, replica)
+	}
+	if !m.isCurrent(replica, c) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.replicas[replica]
+	if _, ok := r.reported[s.value]; !ok {
+		r.reported[s.value] = time.Now()
+	}
+	m.answered = append(m.answered, modelReport{s.value, time.Now()})
+}
+
+// settleBans bans tokens a second after their report was answered, if all was well.
+func (m *model) settleBans() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.answered) > 0 && time.Since(m.answered[0].at) >= time.Second {
+		report := m.answered[0]
+		m.answered = m.answered[1:]
+		if _, ok := m.banned[report.value]; !ok && !m.calmFrom.IsZero() && report.at.Sub(m.calmFrom) >= settling {
+			m.banned[report.value] = report.at.Add(time.Second)
+		}
+	}
+}
+
+// checkDuration bounds how long a call takes.
+func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
+	limit := 17 * time.Second // a flight, and the Store's limits before and after it
+	switch {
+	case t != nil && t.Value.Reveal() == c.held[i.key] && time.Now().Before(t.ExpireTime()):
+		limit = time.Second
+	case i.isFine():
+		limit = 6 * time.Second // a lease that was left behind, and a request
+	}
+	if took := time.Since(c.began); took > limit {
+		m.fail("a call of replica %d for %s takes %v", replica, i.key, took)
+	}
+}
+
+// isFine says whether the provider has answered soon for long.
+func (i *issuer) isFine() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return !i.fineFrom.IsZero() && time.Since(i.fineFrom) >= fine
+}
+
+// checkFailure checks that a call that failed could not have been answered.
+func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
+	if fault.From(err).Reason == fault.ServerStopping {
+		return // the replica is restarted
+	}
+	if held := heldValue(c.cache, i.at(replica)); held != "" && held == c.held[i.key] {
+		m.fail("a call of replica %d for %s fails (%v), which has %s at hand", replica, i.key, err, held)
+	}
+	stored := m.shared.stored(i.key)
+	if stored != "" && stored == c.stored[i.key] && m.settledAt(c.began) && !m.hasReported(replica, stored, time.Now()) {
+		made := i.find(stored)
+		if c.began.Sub(made.gotAt) > time.Second && time.Until(made.End()) > operationLimit {
+			m.fail("a call of replica %d for %s fails (%v), and the Store has %s", replica, i.key, err, stored)
+		}
+	}
+	if i.isFine() {
+		m.fail("a call of replica %d for %s fails (%v), and the provider answers", replica, i.key, err)
+	}
+}
+
+// checkRequest checks that a token request is due, once all is well: the newest token is
+// to be renewed, or was reported; and the last request did not fail just now. The caller
+// holds i.mu.
+func (m *model) checkRequest(i *issuer, replica int) {
+	now := time.Now()
+	m.note("replica %d requests a token of %s", replica, i.key)
+	if m.settledAt(i.failedAt) && now.Sub(i.failedAt) < time.Second {
+		m.fail("a request for %s fails, and is followed by another after %v", i.key, now.Sub(i.failedAt))
+	}
+	newest := i.newest
+	if newest == nil || !m.settledAt(newest.gotAt) || !now.Before(newest.RenewTime(0).Add(-operationLimit)) {
+		return
+	}
+	m.mu.Lock()
+	reported := m.reports[newest.value]
+	m.mu.Unlock()
+	if !reported {
+		m.fail("replica %d requests a token of %s, and has %s", replica, i.key, newest.value)
+	}
+}
+
+// checkAgreement checks that all replicas serve the same, which is what the Store has.
+func (m *model) checkAgreement() {
+	m.calls.Wait()
+	for _, i := range m.issuers {
+		if m.failed || !m.settledAt(time.Now()) || !i.isFine() {
+			continue
+		}
+		var values []string
+		for range 3 {
+			<-time.After(2 * time.Second) // a renewal may be under way
+			if values = m.valuesOf(i); len(slices.Compact(slices.Clone(values))) == 1 {
+				break
+			}
+		}
+		if len(slices.Compact(slices.Clone(values))) > 1 {
+			m.fail("the replicas and the Store do not agree on a token of %s: %q", i.key, values)
+		}
+	}
+}
+
+// valuesOf returns what each replica serves, and what the Store has.
+func (m *model) valuesOf(i *issuer) (values []string) {
+	for n, r := range m.replicas {
+		t, err := r.cache.Token(context.Background(), i.at(n))
+		if err != nil {
+			m.fail("a call of replica %d for %s fails: %v", n, i.key, err)
+			return nil
+		}
+		values = append(values, t.Value.Reveal())
+	}
+	return append(values, m.shared.stored(i.key))
+}
