@@ -144,6 +144,7 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 # How long each target is fuzzed.
 FUZZTIME ?= 1m
 FUZZ := \
+	cache/redisstore:FuzzOpen \
 	config:FuzzParse \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \

@@ -93,7 +93,10 @@ func (s *Store) readToken(at place, sealed, left any, readAt time.Time) (t *toke
 		return nil, ""
 	}
 	t, err := s.openToken(at, []byte(seen), readAt, milliseconds(left))
-	if err != nil {
+	switch {
+	case errors.Is(err, errEnds):
+		return nil, seen
+	case err != nil:
 		s.observer.Unreadable(unreadable(err))
 		return nil, seen
 	}
@@ -107,7 +110,10 @@ func (s *Store) readFailure(at place, sealed, left any, readAt time.Time) *cache
 		return nil
 	}
 	failure, err := s.openFailure(at, []byte(text), readAt, milliseconds(left))
-	if err != nil {
+	switch {
+	case errors.Is(err, errEnds):
+		return nil
+	case err != nil:
 		s.observer.Unreadable(unreadable(err))
 		return nil
 	}

@@ -160,7 +160,7 @@ func describe(err error) string {
 			return strings.ToLower(word)
 		}
 		return "error"
-	case errors.Is(err, io.EOF), errors.As(err, &network):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
 		return "connection"
 	default:
 		return "error"

@@ -19,6 +19,12 @@ const failureMemory = 30 * time.Minute
 // for longer than the token that it holds. The broker writes none like that.
 var errNoEnd = errors.New("has no end, or one that is too late")
 
+// errEnds says that an entry has less than a millisecond left.
+var errEnds = errors.New("ends just now")
+
+// errEmpty says that there is no token in an entry.
+var errEmpty = errors.New("has no value")
+
 // storedToken is the plain form of a token. When it ends is not in there: that is the
 // key's time to live.
 type storedToken struct {
@@ -70,8 +76,11 @@ func (s *Store) openToken(at place, sealed []byte, readAt time.Time, left time.D
 	if err := s.open(at.token, sealed, left, &stored); err != nil {
 		return nil, err
 	}
-	if left > stored.Lifetime {
+	switch {
+	case left > stored.Lifetime:
 		return nil, errNoEnd // somebody changed it, or Redis' clock was put back
+	case stored.Value == "":
+		return nil, errEmpty
 	}
 	return &token.Token{
 		Value:       secret.New(stored.Value),
@@ -110,8 +119,11 @@ func (s *Store) seal(key string, stored any) []byte {
 }
 
 func (s *Store) open(key string, sealed []byte, left time.Duration, stored any) error {
-	if left <= 0 {
+	switch {
+	case left < 0:
 		return errNoEnd
+	case left == 0:
+		return errEnds
 	}
 	plain, err := s.keys.Open(key, sealed)
 	if err != nil {

@@ -1,0 +1,169 @@
+package redisstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+// wantNoTrouble checks that no operation failed.
+func wantNoTrouble(t *testing.T, seen *observed) {
+	t.Helper()
+	if failures := seen.count("") - seen.count(" ok"); failures != 0 {
+		t.Errorf("%d operations failed: %v", failures, seen.operations)
+	}
+	if got := seen.degraded(); got != nil {
+		t.Errorf("Degraded was told %v", got)
+	}
+}
+
+// TestSlowRedisIsUsed has a server that is slow, and still within the limit.
+func TestSlowRedisIsUsed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	r := start(t, at(proxy.Addr()), fleetkeys.RandomRing())
+	commit(t, r, newToken("first"), false) // so that there are connections
+	proxy.Delay(60 * time.Millisecond)
+	commit(t, r, newToken("second"), true)
+	fail(t, r)
+	wantToken(t, r, "second")
+	wantNoTrouble(t, &r.observed)
+}
+
+// TestConnectionCutMidReply cuts a connection after each byte of an answer in turn. What
+// is read is then right, or an error, and the next operation is well.
+func TestConnectionCutMidReply(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	seen, keys := &observed{}, fleetkeys.RandomRing()
+	store := openAt(t, at(proxy.Addr()), keys, withObserver(seen))
+	commit(t, open(t, server, keys), newToken("first"), false)
+	fail(t, open(t, server, keys))
+	eventually(t, "the lock is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	wantToken(t, store, "first")
+	for bytes := 0; ; bytes++ {
+		proxy.CutMidReply(bytes)
+		record, err := store.Load(t.Context(), key)
+		if err == nil { // the answer is no longer than that
+			if value(record.Token) != "first" || record.Failure == nil {
+				t.Errorf("after %d bytes: %q, %+v", bytes, value(record.Token), record.Failure)
+			}
+			break
+		}
+		if record.Token != nil || record.Failure != nil {
+			t.Errorf("after %d bytes there is an error, and yet a record", bytes)
+		}
+		_, lease := lock(t, store)
+		unlocked := seen.count("unlock")
+		lease.Release()
+		eventually(t, "the lock is free", func() bool { return seen.count("unlock") > unlocked })
+	}
+	if got := seen.count("look connection"); got < 200 {
+		t.Errorf("%d looks were cut, want one for each byte of an answer", got)
+	}
+	if got := seen.takeUnreadable(); got != nil {
+		t.Errorf("the Observer was told %q", got)
+	}
+	if got := seen.degraded(); got != nil {
+		t.Errorf("Degraded was told %v", got)
+	}
+}
+
+// TestCallsWhileConnectionsAreCut has calls for tokens, and each answer of Redis is cut.
+func TestCallsWhileConnectionsAreCut(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	c := newCaller(t, at(proxy.Addr()))
+	for i := range 100 {
+		proxy.CutMidReply(i)
+		c.call("while connections are cut", i)
+	}
+	proxy.Pass()
+	eventually(t, "all are in Redis", func() bool {
+		for i := range 100 {
+			c.call("while connections are cut", i)
+		}
+		return len(keysOf(t, server.Client(), "token")) == 100
+	})
+	if got := c.requests.Load(); got != 100 {
+		t.Errorf("there were %d token requests for 100 accounts", got)
+	}
+}
+
+// TestForgottenScripts has a server that forgets its scripts before each operation.
+func TestForgottenScripts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	r := start(t, at(server.Addr()), fleetkeys.RandomRing())
+	forget := func() {
+		t.Helper()
+		if err := server.Client().ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forget()
+	_, lease := lock(t, r)
+	forget()
+	wantCommit(t, lease, newToken("first"), false, "first")
+	forget()
+	if _, err := lease.ForcedWait(t.Context(), 1, time.Minute); err != nil {
+		t.Error(err)
+	}
+	forget()
+	failUnder(t, lease, time.Now().Add(time.Minute))
+	forget()
+	lease.Release()
+	eventually(t, "the lock is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	forget()
+	wantToken(t, r, "first")
+	wantNoTrouble(t, &r.observed)
+}
+
+// TestKilledConnections has a server close all connections. That no news was missed
+// meanwhile is not certain; nothing else comes of it.
+func TestKilledConnections(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	r := start(t, at(server.Addr()), fleetkeys.RandomRing())
+	commit(t, r, newToken("first"), false)
+	for range 3 {
+		missed := r.missed.Load()
+		eventually(t, "the lock is free", func() bool { return r.count("unlock ok") == r.count("commit ok") })
+		if err := server.Client().ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, r, "first")
+		commit(t, r, newToken("first"), false)
+		eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
+	}
+	if failures := r.count("") - r.count(" ok") - r.count("read connection"); failures != 0 {
+		t.Errorf("%d operations failed: %v", failures, r.operations)
+	}
+	if got := r.degraded(); got != nil {
+		t.Errorf("Degraded was told %v", got)
+	}
+}
+
+// TestEmptiedRedis has a server restart, with an empty memory, and so soon that nobody
+// finds it out of reach.
+func TestEmptiedRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := newCaller(t, at(server.Addr()))
+	c.call("before", 1)
+	for range 3 {
+		missed := c.missed.Load()
+		server.Restart()
+		c.call("before", 1)
+		eventually(t, "news count as missed", func() bool { return c.missed.Load() > missed })
+		eventually(t, "the token is back in Redis", func() bool { return len(keysOf(t, server.Client(), "token")) == 1 })
+	}
+	if got := c.requests.Load(); got != 1 {
+		t.Errorf("there were %d token requests, want 1", got)
+	}
+}

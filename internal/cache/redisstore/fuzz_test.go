@@ -1,0 +1,95 @@
+package redisstore
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+)
+
+// FuzzOpen opens what lies in Redis: as it is, and as something that a broker sealed. It
+// is a token with a life that can be, or none.
+func FuzzOpen(f *testing.F) {
+	keys := fleetkeys.RandomRing()
+	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
+	f.Cleanup(store.Close)
+	for _, seed := range []string{
+		"", "\x01", "swordfish", "{}", "null", "[]", `{"value":"a","lifetime":3600000000000}`,
+		`{"value":"a","lifetime":1,"window":-1,"assumed":true,"ends_previous":true}`,
+		`{"value":"","lifetime":1e9}`, `{"value":"a\u0000","lifetime":-1}`, `{"reason":"internal","count":-1}`,
+		`{"reason":"x","message":"` + strings.Repeat("a", 100) + `","count":9223372036854775807,"refusal":true}`,
+	} {
+		f.Add(seed, int64(1_000), int64(2))
+		f.Add(seed, int64(-1), int64(0))
+		f.Add(seed, int64(1)<<62, int64(9))
+	}
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	here := newPlace(keys.Names("3f")[0])
+	f.Fuzz(func(t *testing.T, text string, left, changed int64) {
+		for _, raw := range []string{text, damaged(string(keys.Seal(here.token, []byte(text))), changed)} {
+			if token, _ := store.readToken(here, raw, left, now); token != nil {
+				t.Fatalf("what nobody sealed is a token: %q", raw)
+			}
+		}
+		if failure := store.readFailure(here, text, left, now); failure != nil {
+			t.Fatal("what nobody sealed is a failure")
+		}
+		token, seen := store.readToken(here, string(keys.Seal(here.token, []byte(text))), left, now)
+		if seen == "" {
+			t.Error("what was seen is nothing")
+		}
+		if token != nil {
+			if token.Value.Reveal() == "" || token.Lifetime <= 0 {
+				t.Errorf("%s is a token without value or life", text)
+			}
+			if token.End().Before(now) || token.End().Sub(now) > token.Lifetime {
+				t.Errorf("%s is a token that ends in %v", text, token.End().Sub(now))
+			}
+			again := string(store.sealToken(here, token))
+			if got, _ := store.readToken(here, again, left, now); got == nil || !got.Value.Equal(token.Value) || got.Lifetime != token.Lifetime {
+				t.Errorf("%s does not come back", text)
+			}
+		}
+		if failure := store.readFailure(here, string(keys.Seal(here.failure, []byte(text))), left, now); failure != nil {
+			if failure.Until.Sub(now) > time.Duration(left)*time.Millisecond {
+				t.Errorf("%s is a failure that holds for longer than the entry", text)
+			}
+			again, _ := store.sealFailure(here, failure, now)
+			if got := store.readFailure(here, string(again), left, now); got == nil || got.Fault.Reason != failure.Fault.Reason || got.Count != failure.Count {
+				t.Errorf("%s does not come back", text)
+			}
+		}
+	})
+}
+
+// damaged changes one bit.
+func damaged(sealed string, bit int64) string {
+	bytes := []byte(sealed)
+	bytes[uint64(bit)/8%uint64(len(bytes))] ^= 1 << (uint64(bit) % 8)
+	return string(bytes)
+}
+
+// TestLastMoment has an entry in the last millisecond of its life. It is not there, and
+// nothing is wrong with it.
+func TestLastMoment(t *testing.T) {
+	keys := fleetkeys.RandomRing()
+	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys, Observer: complaining{t}})
+	t.Cleanup(store.Close)
+	here := newPlace(keys.Names("3f")[0])
+	sealed := string(keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000}`)))
+	token, seen := store.readToken(here, sealed, int64(0), time.Now())
+	if token != nil || seen != sealed {
+		t.Errorf("the token is %v, and what was seen is what is there: %v", token, seen == sealed)
+	}
+	if failure := store.readFailure(here, string(keys.Seal(here.failure, []byte(`{}`))), int64(0), time.Now()); failure != nil {
+		t.Errorf("the failure is %+v", failure)
+	}
+}
+
+// complaining is an Observer that wants nothing to be unreadable.
+type complaining struct{ *testing.T }
+
+func (complaining) Operated(string, string, time.Duration) {}
+func (c complaining) Unreadable(cause string)              { c.Errorf("unreadable: %s", cause) }
+func (complaining) Degraded(bool)                          {}
