@@ -49,7 +49,7 @@ func (f *Fleet) newBroker(number int) *Broker {
 	if err := os.Mkdir(b.folder, 0o700); err != nil {
 		f.t.Fatal(err)
 	}
-	b.writeConfiguration()
+	b.Configure()
 	for range connections {
 		b.connections = append(b.connections, b.connect())
 	}
@@ -67,13 +67,17 @@ func (f *Fleet) newBroker(number int) *Broker {
 func (b *Broker) connect() *grpc.ClientConn {
 	b.t.Helper()
 	connection, err := grpc.NewClient("unix://"+filepath.Join(b.folder, grpcSocket),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		// The wait between attempts to connect is no part of what is tested.
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}}))
+		grpc.WithTransportCredentials(insecure.NewCredentials()), soonAgain())
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return connection
+}
+
+// soonAgain shortens the wait between attempts to connect, which is no part of what is
+// tested.
+func soonAgain() grpc.DialOption {
+	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}})
 }
 
 // Start starts the broker, with more environment variables (NAME=value) than the fleet's,

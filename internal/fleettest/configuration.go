@@ -70,8 +70,9 @@ func clientIDFile(credential string) string { return credential + ".id" }
 
 func clientSecretFile(credential string) string { return credential + ".secret" }
 
-// writeConfiguration writes the file of a broker, and what it names.
-func (b *Broker) writeConfiguration() {
+// Configure writes the configuration of a broker, and the files that it names, as the
+// Options of the fleet say now. The fleet's start has done so before.
+func (b *Broker) Configure() {
 	b.t.Helper()
 	configuration := b.fleet.configuration(b.folder)
 	b.fleet.options.Change(b.number, configuration)

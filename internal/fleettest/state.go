@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // degradedDetail is what /readyz says of a broker without its Redis.
@@ -100,6 +101,17 @@ func (b *Broker) Degraded() (is bool, err error) {
 		return false, fmt.Errorf("%s: the metric says %v and /readyz %q", b.Name, value, detail)
 	}
 	return value == 1, nil
+}
+
+// Loaded returns when the configuration that the broker serves was read, and the files
+// that it names.
+func (b *Broker) Loaded() (time.Time, error) {
+	metrics, err := b.Metrics()
+	if err != nil {
+		return time.Time{}, err
+	}
+	seconds := metrics["authmaterial_config_last_load_timestamp_seconds"]
+	return time.UnixMicro(int64(seconds * 1e6)), nil
 }
 
 // TokenRequests returns how many token requests the broker's process has made for each
