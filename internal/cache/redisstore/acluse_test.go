@@ -133,12 +133,12 @@ func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)
 	defer closePair()
-	_, err := one.Load(ctx, "a")
+	_, _ = one.Load(ctx, "a") // what fails ends the context
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if len(all.denied(t)) > 0 {
-			return err
+			return context.Cause(ctx)
 		}
 		for _, admin := range all.admins {
 			clients, failed := admin.ClientList(t.Context()).Result()
@@ -147,15 +147,14 @@ func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 			}
 			for client := range strings.Lines(clients) {
 				if strings.Contains(client, " user="+aclUser+" ") && strings.Contains(client, " cmd=ping ") {
-					return err
+					return context.Cause(ctx)
 				}
 			}
 		}
 		select {
 		case <-tick.C:
-		case <-time.After(aclPatience):
 		case <-ctx.Done():
-			return errors.Join(err, context.Cause(ctx))
+			return context.Cause(ctx)
 		}
 	}
 }
