@@ -115,8 +115,10 @@ func (e *entry) lastToken() *token.Token {
 
 // replaceHeld makes t the token at hand, as of the sight seen. The caller holds e.mu.
 func (e *entry) replaceHeld(t *token.Token, seen sight) {
-	e.failure.Store(nil)
 	h := &heldToken{token: t, expireTime: t.ExpireTime()}
+	if e.cache.options.Clock.Now().Before(h.expireTime) {
+		e.failure.Store(nil) // one in its margin is no success of late
+	}
 	h.epoch.Store(seen.epoch)
 	e.held.Store(h)
 	e.stopTimer()

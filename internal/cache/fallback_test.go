@@ -171,6 +171,35 @@ func TestFailureThatCannotBeStored(t *testing.T) {
 	}
 }
 
+func TestFailureIsRememberedAfterTheOutage(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		f.provider.set(failing(unavailable))
+		f.all(refusing)
+		_, _, err := f.reportTo(f.fleet[0], "token-1")
+		f.checkReason(err, fault.ProviderUnavailable)
+		f.all(connected)
+		f.pass(2 * findingPlace)
+		_, _, err = f.reportTo(f.fleet[0], "token-1")
+		f.checkFault(err, fault.ProviderUnavailable, time.Second-2*findingPlace)
+		f.wantRequests(2)
+	})
+}
+
+func TestFailureOfARequestThatWasGivenUpIsStored(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = time.Hour })
+		time.AfterFunc(time.Second, func() {
+			_, err := f.at(1) // waits for the other's lease
+			f.checkReason(err, fault.ProviderUnavailable)
+		})
+		_, err := f.at(0)
+		f.checkReason(err, fault.ProviderUnavailable)
+		f.pass(500 * time.Millisecond)
+		f.wantRequests(1)
+	})
+}
+
 func TestOneReplicaCutOff(t *testing.T) {
 	inFleet(t, 4, func(f *fleet) {
 		f.wantEverywhere("token-1")

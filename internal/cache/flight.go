@@ -82,14 +82,16 @@ func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, error) {
 	usable := func(t *token.Token) bool { return t != nil && f.accept(t) && !e.isRejected(t) && !e.isOlder(t) }
 	seen := e.look()
-	now := e.cache.options.Clock.Now
-	var adoptable bool // as it was when the Store asked last
+	// Both are as they were when the Store asked last.
+	var adoptable bool
+	var backoff *Failure
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
 		adoptable = usable(record.Token)
 		if record.Token != nil && !adoptable {
 			e.adoptLoaded(record.Token, seen) // it may be what there is to serve while requests fail
 		}
-		return adoptable || record.Failure.holds(now())
+		backoff = e.backoff(record.Failure)
+		return adoptable || backoff != nil
 	})
 	if err != nil {
 		return nil, e.explain(err)
@@ -98,9 +100,9 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 		return e.adopt(record.Token, seen), nil
 	}
 	if lease == nil {
-		e.failure.Store(record.Failure)
+		e.failure.Store(backoff)
 		raise(&e.failureEpoch, seen.epoch)
-		return nil, record.Failure.err(now())
+		return nil, backoff.err(e.cache.options.Clock.Now())
 	}
 	defer lease.Release()
 	seen.held = e.held.Load()
@@ -114,6 +116,19 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 		}
 	}
 	return e.request(ctx, f, record, lease, seen)
+}
+
+// backoff returns the failure that keeps requests from being made, or nil: the one that
+// was stored, or one that this replica could not store.
+func (e *entry) backoff(stored *Failure) *Failure {
+	now := e.cache.options.Clock.Now()
+	if stored.holds(now) {
+		return stored
+	}
+	if own := e.failure.Load(); own.holds(now) {
+		return own
+	}
+	return nil
 }
 
 // request makes the token request and stores what comes of it. The lease was taken after
@@ -133,7 +148,7 @@ func (e *entry) request(ctx context.Context, f flight, record Record, lease Leas
 	if e.isRejected(fresh) {
 		return nil, failed(errSameToken, time.Time{})
 	}
-	standing, err := lease.Commit(ctx, fresh, f.forced)
+	standing, err := lease.Commit(context.WithoutCancel(ctx), fresh, f.forced) // it comes late rather than never
 	if err != nil {
 		return nil, e.explain(err)
 	}
@@ -158,7 +173,7 @@ func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err er
 		failure.Until = latest
 	}
 	e.failure.Store(failure)
-	if err := lease.Fail(ctx, failure); err != nil {
+	if err := lease.Fail(context.WithoutCancel(ctx), failure); err != nil {
 		e.cache.options.Logger.Warn("a failed token request could not be stored", "type", fmt.Sprintf("%T", err))
 	}
 	return failure.err(now)

@@ -26,8 +26,16 @@ type issuer struct {
 	// failedAt is when the last request failed, and fineFrom since when they are answered
 	// soon; zero: they are not.
 	failedAt time.Time
+	failedBy map[int]failedRequest
 	fineFrom time.Time
-	begin    func(i *issuer, replica int) // called with mu held
+	begin    func(i *issuer, replica int)        // called with mu held
+	held     func(i *issuer, replica int) string // likewise
+}
+
+// failedRequest is the last request of a replica, if that failed.
+type failedRequest struct {
+	at   time.Time
+	held string // by the replica
 }
 
 // issue is a token that was issued.
@@ -66,6 +74,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.failedAt = time.Now()
+		s.failedBy[s.replica] = failedRequest{s.failedAt, s.held(s.issuer, s.replica)}
 		return nil, err
 	}
 	made.gotAt = time.Now()

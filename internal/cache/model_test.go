@@ -50,6 +50,13 @@ type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
 	reported map[string]time.Time // when the report of a token was answered
+	seen     map[string]modelHeld // what was at hand when somebody looked, by key
+}
+
+// modelHeld is a token at hand, and since when it is known to be there.
+type modelHeld struct {
+	value string
+	since time.Time
 }
 
 // modelServed is a token that some caller has.
@@ -94,7 +101,7 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	for i, lifetime := range []time.Duration{m.between(10, 60), m.between(60, 600), m.between(60, 600)} {
 		m.issuers = append(m.issuers, &issuer{
 			key: fmt.Sprintf("key%d", i), lifetime: lifetime, ends: i == 2,
-			issued: map[string]*issue{}, fineFrom: time.Now(), begin: m.checkRequest,
+			issued: map[string]*issue{}, failedBy: map[int]failedRequest{}, fineFrom: time.Now(), begin: m.checkRequest, held: m.held,
 		})
 	}
 	for i := range modelReplicas {
@@ -130,7 +137,10 @@ func (m *model) start(i int) {
 	jitter := m.random.Float64()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.reported = map[string]time.Time{}
+	r.reported, r.seen = map[string]time.Time{}, map[string]modelHeld{}
+	for _, provider := range m.issuers {
+		provider.set(func(p *issuer) { delete(p.failedBy, i) })
+	}
 	r.cache = cache.New(cache.Options{
 		Store:  cache.NewFallback(r.link, clockwork.NewRealClock()),
 		Random: func() float64 { return jitter },
@@ -216,6 +226,7 @@ func (m *model) step(stormy bool) {
 	pauses := []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 10 * time.Second, 45 * time.Second}
 	<-time.After(time.Duration(m.random.Float64() * float64(pauses[m.random.IntN(len(pauses))])))
 	m.settleBans()
+	m.lookAtHeld()
 	issuer := m.issuers[m.random.IntN(len(m.issuers))]
 	replica := m.random.IntN(len(m.replicas))
 	switch n := m.random.IntN(20); {

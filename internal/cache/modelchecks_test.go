@@ -47,6 +47,13 @@ func heldValue(c *cache.Cache, source cache.Source) string {
 	return ""
 }
 
+// held returns what a replica has at hand.
+func (m *model) held(i *issuer, replica int) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return heldValue(m.replicas[replica].cache, i.at(replica))
+}
+
 // isCurrent says whether the replica that was called has not been restarted since.
 func (m *model) isCurrent(replica int, c modelCall) bool {
 	m.mu.Lock()
@@ -152,24 +159,50 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	}
 }
 
-// checkRequest checks that a token request is due, once all is well: the newest token is
-// to be renewed, or was reported; and the last request did not fail just now. The caller
-// holds i.mu.
+// checkRequest checks that a token request is due: the replica has no token, or one that
+// is to be renewed or was reported, and its last request did not fail just now. Once all
+// is well that holds for the whole fleet. The caller holds i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
-	now := time.Now()
 	m.note("replica %d requests a token of %s", replica, i.key)
-	if m.settledAt(i.failedAt) && now.Sub(i.failedAt) < time.Second {
-		m.fail("a request for %s fails, and is followed by another after %v", i.key, now.Sub(i.failedAt))
+	if failed, ok := i.failedBy[replica]; ok && failed.held == m.held(i, replica) && time.Since(failed.at) < time.Second {
+		m.fail("a request of replica %d for %s follows one that failed after %v", replica, i.key, time.Since(failed.at))
 	}
-	newest := i.newest
-	if newest == nil || !m.settledAt(newest.gotAt) || !now.Before(newest.RenewTime(0).Add(-operationLimit)) {
-		return
+	if m.settledAt(i.failedAt) && time.Since(i.failedAt) < time.Second {
+		m.fail("a request of the fleet for %s follows one that failed after %v", i.key, time.Since(i.failedAt))
 	}
 	m.mu.Lock()
-	reported := m.reports[newest.value]
+	held, ok := m.replicas[replica].cache.Held(i.at(replica))
+	seen := m.replicas[replica].seen[i.key]
 	m.mu.Unlock()
-	if !reported {
-		m.fail("replica %d requests a token of %s, and has %s", replica, i.key, newest.value)
+	// A token may have come while the request was about to be made.
+	if ok && held.Value.Reveal() == seen.value && time.Since(seen.since) > time.Second {
+		m.checkDue(held, replica)
+	}
+	if i.newest != nil && m.settledAt(i.newest.gotAt) {
+		m.checkDue(i.newest.Token, replica)
+	}
+}
+
+// lookAtHeld notes what every replica has at hand.
+func (m *model) lookAtHeld() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n, r := range m.replicas {
+		for _, i := range m.issuers {
+			if value := heldValue(r.cache, i.at(n)); value != r.seen[i.key].value {
+				r.seen[i.key] = modelHeld{value, time.Now()}
+			}
+		}
+	}
+}
+
+// checkDue checks that a token is to be renewed, or was reported.
+func (m *model) checkDue(t *token.Token, replica int) {
+	m.mu.Lock()
+	reported := m.reports[t.Value.Reveal()]
+	m.mu.Unlock()
+	if !reported && time.Now().Before(t.RenewTime(0).Add(-operationLimit)) {
+		m.fail("replica %d requests a token, and there is %s", replica, t.Value.Reveal())
 	}
 }
 

@@ -254,6 +254,9 @@ func (l *link) do(ctx context.Context, trip string, work func()) error {
 	}
 	l.underWay.Add(1)
 	defer l.underWay.Add(-1)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	s.mu.Lock()
 	before := l.before
 	s.mu.Unlock()
