@@ -118,4 +118,3 @@ func TestSecretIsRotated(t *testing.T) {
 	}
 	t.Logf("4 token requests for each credential: 2 secrets and 1 renewal; %v", r.load)
 }
-
