@@ -1,0 +1,53 @@
+package fleettest_test
+
+import (
+	"sync"
+	"time"
+)
+
+// spans are the times in which something was so. Its zero value has none. It is safe for
+// concurrent use.
+type spans struct {
+	mu  sync.Mutex
+	all []span
+}
+
+// span is a time; one without an end goes on.
+type span struct{ from, to time.Time }
+
+// begin begins a span, unless one goes on.
+func (s *spans) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.all); n == 0 || !s.all[n-1].to.IsZero() {
+		s.all = append(s.all, span{from: time.Now()})
+	}
+}
+
+// end ends the span that goes on, if there is one.
+func (s *spans) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.all); n > 0 && s.all[n-1].to.IsZero() {
+		s.all[n-1].to = time.Now()
+	}
+}
+
+// touch says whether a span has some of the time between the two, and when the last one
+// that has ends: the zero time when it goes on.
+func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one.from.Before(to) && (one.to.IsZero() || one.to.After(from)) {
+			touches, until = true, one.to
+		}
+	}
+	return touches, until
+}
+
+// touches is touch without the end.
+func (s *spans) touches(from, to time.Time) bool {
+	touches, _ := s.touch(from, to)
+	return touches
+}
