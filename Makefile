@@ -61,25 +61,18 @@ redis-server:
 	ln -sf /usr/bin/redis-check-rdb /usr/local/bin/redis-server; \
 	redis-server --version
 
-# The processes of a fleet need the machine to themselves: a broker that waits for a
+# What runs beside a redis-server needs the machine to itself: a broker that waits for a
 # processor takes Redis to be out of reach.
+BESIDE_REDIS := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/redistest
+
 .PHONY: test
 test: redis-server ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
 	fi; \
-	go test $$race -timeout 10m $$(go list ./... | grep -v /internal/fleettest$$); \
-	go test $$race -timeout 10m ./internal/fleettest
-
-# How many minutes the randomised run of a fleet takes. It prints a number with which
-# BROKER_SEED has the same faults happen again.
-SOAK ?= 10
-
-.PHONY: soak
-soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then virtual time
-	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/fleettest
-	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
+	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(BESIDE_REDIS))"); \
+	go test $$race -timeout 10m -p 1 $(BESIDE_REDIS)
 
 .PHONY: lint
 lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test
