@@ -88,7 +88,7 @@ func (e *entry) isOlder(t *token.Token) bool {
 
 // lacks says whether the Store should have the token of h, and has stored instead of it.
 func (e *entry) lacks(stored *token.Token, h *heldToken) bool {
-	if e.held.Load() != h || !e.cache.options.Clock.Now().Before(h.expireTime) || e.isRejected(h.token) {
+	if e.held.Load() != h || !e.cache.options.Clock.Now().Before(h.expireTime) {
 		return false
 	}
 	return stored == nil || precedes(stored, h.token) || e.isRejected(stored)

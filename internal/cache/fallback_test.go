@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // troubles are the ways in which a shared Store fails.
@@ -18,7 +19,8 @@ var moments = map[string]func(f *fleet, trouble linkState){
 	"while the request is made": func(f *fleet, trouble linkState) {
 		time.AfterFunc(100*time.Millisecond, func() { f.all(trouble) })
 	},
-	"at the commit": func(f *fleet, trouble linkState) { f.failAt(tripCommit, trouble) },
+	"at the commit":            func(f *fleet, trouble linkState) { f.failAt(tripCommit, trouble) },
+	"at the limit of renewals": func(f *fleet, trouble linkState) { f.failAt(tripForcedWait, trouble) },
 }
 
 // failAt has the Store fail for all from the first such trip on.
@@ -183,6 +185,37 @@ func TestFailureIsRememberedAfterTheOutage(t *testing.T) {
 		_, _, err = f.reportTo(f.fleet[0], "token-1")
 		f.checkFault(err, fault.ProviderUnavailable, time.Second-2*findingPlace)
 		f.wantRequests(2)
+	})
+}
+
+func TestFailureOfAnEarlierOutageIsForgotten(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.all(refusing)
+		f.provider.set(failing(fault.New(fault.CredentialRejected, "refused")))
+		_, err := f.at(0)
+		f.checkReason(err, fault.CredentialRejected)
+		f.all(connected)
+		f.pass(2 * findingPlace)
+		f.provider.set(working)
+		f.wantAt("token-2", 1)
+		f.pass(time.Millisecond)
+		f.wantAt("token-2", 0)
+		f.all(refusing)
+		f.wantReportAt(0, "token-2", "token-3") // the refusal would hold for 30 s
+	})
+}
+
+func TestTokenInItsMarginEndsNoFailure(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		f.all(refusing)
+		f.provider.set(failing(unavailable))
+		_, err := f.at(0)
+		f.checkReason(err, fault.ProviderUnavailable)
+		f.restore(&token.Token{Value: newValue("old"), RequestedAt: time.Now().Add(-expiry), Lifetime: time.Hour})
+		f.all(connected)
+		f.pass(2 * findingPlace)
+		f.wantAt("old", 0)
+		f.wantRequests(1)
 	})
 }
 

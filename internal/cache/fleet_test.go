@@ -83,6 +83,11 @@ func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 		if n := f.provider.count(); n < 20 || n > 40 {
 			f.Errorf("the fleet made %d requests in an outage of 30 minutes", n)
 		}
+		for i, l := range f.links {
+			if n := l.reads.Load(); n > 500 {
+				f.Errorf("replica %d read the Store %d times in 30 minutes", i, n)
+			}
+		}
 	})
 }
 
@@ -258,5 +263,31 @@ func TestColdReplicaInTheMarginDoesNotHangWithAnother(t *testing.T) {
 		go func() { _, _ = f.at(0) }() // its request hangs, and it has the lease
 		f.pass(time.Second)
 		f.within(time.Second, func() { f.wantAt("token-1", 1) })
+	})
+}
+
+func TestExtendedLifeIsAdopted(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) {
+			p.answer = func(int) (string, error) { return "same", nil }
+		})
+		f.wantEverywhere("same")
+		f.pass(renewal - f.elapsed() + time.Second) // replica 0 was first
+		f.wantRequests(2)
+		if left := time.Until(f.held(1).End()); left < 59*time.Minute {
+			f.Errorf("in replica 1 the token has %v left", left)
+		}
+	})
+}
+
+func TestTokenThatIsFoundWhileAnotherHangs(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = time.Hour })
+		go func() { _, _ = f.at(0) }() // its request hangs, and it has the lease
+		f.pass(time.Second)
+		time.AfterFunc(2*time.Second, func() {
+			f.restore(&token.Token{Value: newValue("old"), RequestedAt: time.Now().Add(-expiry), Lifetime: time.Hour})
+		})
+		f.wantAt("old", 1) // with the error of its flight
 	})
 }

@@ -105,7 +105,6 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 		return nil, backoff.err(e.cache.options.Clock.Now())
 	}
 	defer lease.Release()
-	seen.held = e.held.Load()
 	if f.forced {
 		wait, err := lease.ForcedWait(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
 		if err != nil {

@@ -43,7 +43,8 @@ func TestChangedTokenEndsAFailure(t *testing.T) {
 		f.wantAt("token-2", 0)
 		f.pass(time.Millisecond)
 		f.wantAt("token-2", 1)
-		f.wantRequests(2)
+		f.wantReportAt(1, "token-2", "token-3")
+		f.wantRequests(3)
 	})
 }
 

@@ -52,13 +52,14 @@ func TestOlderTokenReplacesNoNewerOne(t *testing.T) {
 
 func TestRenewalAdoptsNoOlderToken(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
-		f.wantAt("token-1", 0)
+		f.wantEverywhere("token-1")
 		old := f.held(0)
 		f.pass(time.Second)
-		f.wantReportAt(0, "token-1", "token-2")
-		f.wantAt("token-2", 1)
+		f.wantReportAt(1, "token-1", "token-2")
+		f.pass(time.Millisecond)
+		f.wantAt("token-2", 0)
 		f.restore(old)
-		f.pass(renewal + time.Second)
+		f.pass(renewal + time.Second) // replica 0 is first, and knows of no report
 		f.wantAt("token-3", 0, 1)
 		f.wantRequests(3)
 	})
@@ -133,6 +134,7 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		f.links[0].become(refusing)
 		f.pass(time.Second)
 		f.wantAt("token-2", 0) // newer, and the others do not know it
+		newer := f.held(0)
 		f.wantReportAt(1, "token-2", "token-1")
 		f.links[0].become(connected)
 		f.pass(findingPlace)
@@ -142,6 +144,10 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		}
 		f.wantEverywhere("token-1")
 		f.wantCommits("token-1", "token-2", "token-1")
+		f.shared.set((*sharedStore).forget)
+		f.restore(newer)
+		f.links[0].miss()
+		f.wantAt("token-1", 0) // it remembers that the other was not taken
 		f.wantRequests(2)
 	})
 }
@@ -174,5 +180,42 @@ func TestManyReportsOfOneTokenPushOutNoOther(t *testing.T) {
 		f.pass(renewal - f.elapsed())
 		f.pass(3 * time.Second) // A is issued again, and another is asked for
 		f.wantAt("D", 0)
+		f.wantCommits("A", "B", "C", "C", "D")
+	})
+}
+
+func TestRejectedTokenThatStandsIsNotAdopted(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) {
+			p.answer = func(n int) (string, error) { return []string{"A", "B", "C", "A", "D"}[n-1], nil }
+		})
+		f.wantEverywhere("A")
+		f.wantReportAt(1, "A", "B")
+		f.pass(time.Millisecond)
+		f.wantAt("B", 0)
+		reported := f.held(0)
+		f.wantReportAt(0, "B", "C")
+		f.restore(reported)
+		// Replica 0 renews C, and is issued A: the Store, which knows that it was rejected,
+		// lets B stand.
+		f.pass(renewal + 500*time.Millisecond)
+		f.wantAt("C", 0)
+		f.pass(2 * time.Second)
+		f.wantAt("D", 0)
+	})
+}
+
+func TestManyReportsPutATokenBackOnce(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		f.shared.set((*sharedStore).forget)
+		f.links[0].set(func(l *link) { l.latency = 10 * time.Millisecond })
+		f.links[0].writes.Store(0)
+		together(1000, func(int) { f.wantReportAt(0, "token-0", "token-1") })
+		f.pass(time.Second)
+		f.wantStored("token-1")
+		if writes := f.links[0].writes.Load(); writes > 10 {
+			f.Errorf("%d trips to put one token back", writes)
+		}
 	})
 }

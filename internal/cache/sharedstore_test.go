@@ -254,14 +254,14 @@ func (l *link) do(ctx context.Context, trip string, work func()) error {
 	}
 	l.underWay.Add(1)
 	defer l.underWay.Add(-1)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	s.mu.Lock()
 	before := l.before
 	s.mu.Unlock()
 	if before != nil {
 		before(trip)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	s.mu.Lock()
 	state, answer := l.state, l.latency

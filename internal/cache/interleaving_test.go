@@ -1,0 +1,129 @@
+package cache_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// slowRead has replica 1 begin a look-up whose answer takes 200 ms, and then be quick
+// again.
+func (f *fleet) slowRead() {
+	f.pass(10 * time.Millisecond) // all has been heard
+	f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
+	f.links[1].miss()
+	f.pass(10 * time.Millisecond)
+	f.links[1].set(func(l *link) { l.latency = 0 })
+}
+
+func TestChangeWhileALookUpIsUnderWay(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = 50 * time.Millisecond })
+		f.wantEverywhere("token-1")
+		f.slowRead() // of token-1
+		f.wantReportAt(0, "token-1", "token-2")
+		f.pass(10 * time.Millisecond)
+		f.wantAt("token-2", 1) // at once, and not with the slow answer
+		told := f.changed[1].Load()
+		f.pass(time.Second)
+		f.wantAt("token-2", 1) // which does not bring token-1 back, for no moment
+		if f.changed[1].Load() != told {
+			f.Error("the slow answer changed the token")
+		}
+	})
+}
+
+func TestChangeWhileAChangeIsLookedUp(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = 50 * time.Millisecond })
+		f.wantEverywhere("token-1")
+		f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
+		f.links[1].tell(func(news cache.News) { news.Changed(f.provider.TokenKey()) })
+		f.pass(10 * time.Millisecond)
+		f.wantReportAt(0, "token-1", "token-2")
+		f.pass(500 * time.Millisecond)
+		f.wantAt("token-2", 1)
+	})
+}
+
+func TestNewerTokenThatComesDuringTheCommit(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = 50 * time.Millisecond })
+		f.wantEverywhere("token-1")
+		f.links[0].set(func(l *link) {
+			l.before = func(trip string) {
+				l.set(func(l *link) { l.latency = map[string]time.Duration{tripCommit: 200 * time.Millisecond}[trip] })
+			}
+		})
+		time.AfterFunc(100*time.Millisecond, func() {
+			f.shared.endLeases()
+			f.wantReportAt(1, "token-2", "token-3")
+		})
+		f.wantReportAt(0, "token-1", "token-3") // stored token-2, and hears of it late
+		f.wantAt("token-3", 0)
+	})
+}
+
+func TestTokenThatComesWhileItIsReported(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		f.pass(time.Second)
+		newer := *f.held(0)
+		newer.Value, newer.RequestedAt = newValue("newer"), time.Now()
+		asked := false
+		current, _, err := f.fleet[0].Replace(f.Context(), f.provider, func(t *token.Token) bool {
+			if !asked {
+				asked = true
+				f.restore(&newer)
+				f.links[0].tell(func(news cache.News) { news.Changed(f.provider.TokenKey()) })
+				synctest.Wait()
+			}
+			return t.Value.Reveal() == "newer"
+		})
+		if err != nil || current.Value.Reveal() != "token-2" {
+			f.Errorf("the report is answered %v; want another token than the one at hand", err)
+		}
+		f.wantAt("token-2", 0)
+	})
+}
+
+func TestNewsMissedAgainAndAgain(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		f.wantAt("token-1", 0)
+		f.shared.set((*sharedStore).forget)
+		misses := 0
+		f.links[0].set(func(l *link) {
+			l.before = func(trip string) {
+				if trip == tripLook && misses < 20 {
+					misses++
+					l.miss()
+				}
+			}
+		})
+		f.links[0].miss()
+		f.wantAt("token-1", 0)
+		f.pass(time.Second)
+		f.wantStored("token-1")
+		f.wantRequests(1)
+	})
+}
+
+func TestTokenThatComesWhileTheCacheCloses(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.links[0].set(func(l *link) {
+			l.before = func(trip string) {
+				if trip == tripCommit {
+					go f.fleet[0].Close()
+					<-time.After(10 * time.Millisecond)
+				}
+			}
+		})
+		_, _ = f.at(0)
+		f.wantStored("token-1")
+		f.wantAt("token-1", 1)
+		f.wantRequests(1)
+	})
+}
