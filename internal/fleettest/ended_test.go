@@ -44,7 +44,7 @@ func (c *callers) call(a fleettest.Answer) error {
 func TestPreviousTokenEnds(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), EndsPrevious: true})
-	fleet.AwaitSameTokens()
+	warm(t, fleet)
 	wantRequests(t, fleet, 1)
 	c := &callers{fleet: fleet}
 	load := fleet.StartLoad(fleettest.LoadOptions{Check: func(a fleettest.Answer) error {

@@ -25,7 +25,7 @@ type failover struct {
 func newFailover(t *testing.T, redis map[string]any) *failover {
 	t.Helper()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: redis})
-	fleet.AwaitSameTokens()
+	warm(t, fleet)
 	f := &failover{T: t, fleet: fleet, load: fleet.StartLoad(fleettest.LoadOptions{}), watch: fleet.WatchReadiness(), before: map[string]int{}}
 	for _, c := range fleet.Credentials {
 		f.before[c.ID] = fleet.Provider.TokenRequests(c.Client.ID)

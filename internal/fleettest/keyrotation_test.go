@@ -83,7 +83,7 @@ func TestFleetKeyIsRotated(t *testing.T) {
 	})
 	brokers, n := r.fleet.Brokers, len(r.fleet.Credentials)
 	began := time.Now()
-	r.fleet.AwaitSameTokens()
+	warm(t, r.fleet)
 	load := r.fleet.StartLoad(fleettest.LoadOptions{Brokers: []*fleettest.Broker{r.fleet.Balanced()}, Callers: 100})
 	for i, keys := range [][]any{fleetKeys(former, latest), fleetKeys(latest, former), fleetKeys(latest)} {
 		r.keys = keys

@@ -105,7 +105,7 @@ func TestProviderIsDown(t *testing.T) {
 	d := &downtime{told: map[*fleettest.Broker]map[string]bool{}}
 	d.fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
 	d.began = time.Now()
-	d.fleet.AwaitSameTokens()
+	warm(t, d.fleet)
 	d.fleet.Provider.FailTokenRequests(simulator.CloseConnection())
 	load := d.fleet.StartLoad(fleettest.LoadOptions{Check: d.check})
 	d.fleet.AwaitTokenRequests(len(d.fleet.Credentials) + 1)

@@ -25,7 +25,7 @@ func newReporting(t *testing.T, options fleettest.Options) *reporting {
 	t.Helper()
 	options.Redis = oneRedis(redistest.Start(t))
 	r := &reporting{T: t, fleet: fleettest.Start(t, options)}
-	r.fleet.AwaitSameTokens()
+	warm(t, r.fleet)
 	r.load = r.fleet.StartLoad(fleettest.LoadOptions{Check: r.check})
 	r.load.AwaitAgreement(1)
 	return r

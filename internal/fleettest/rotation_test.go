@@ -80,7 +80,7 @@ func TestSecretIsRotated(t *testing.T) {
 	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}
 	r.fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
 	brokers, n := r.fleet.Brokers, len(r.fleet.Credentials)
-	r.fleet.AwaitSameTokens()
+	warm(t, r.fleet)
 	r.load = r.fleet.StartLoad(fleettest.LoadOptions{Check: r.check})
 	for _, c := range r.fleet.Credentials {
 		client, end := r.fleet.Provider.RotateSecret(c.Client.ID)

@@ -68,7 +68,7 @@ func TestSoak(t *testing.T) {
 	})
 	t.Logf("BROKER_SEED=%d has the same faults happen again", seed)
 	s.ledger = newLedger(fleet)
-	fleet.AwaitSameTokens()
+	warm(t, fleet)
 	load := fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
 	rounds := 0
 	for began := time.Now(); time.Since(began) < length && !t.Failed(); rounds++ {
