@@ -13,16 +13,18 @@ import (
 const readingError = 250 * time.Millisecond
 
 // lookUp compares the token at hand with the Store's: the one that was requested later
-// stays, here and there. It joins a look-up that is under way, and fails only when ctx
-// ends before that.
-func (e *entry) lookUp(ctx context.Context) error {
+// stays, here and there. It joins a look-up that is under way, and begins one only if that
+// is still needed. It fails only when ctx ends before that.
+func (e *entry) lookUp(ctx context.Context, needed func() bool) error {
 	landing := e.lookUps.DoChan(e.key, func() (any, error) {
 		land, ok := e.cache.takeOff()
 		if !ok {
 			return nil, errStopping
 		}
 		defer land()
-		e.compare(e.cache.ctx)
+		if needed() {
+			e.compare(e.cache.ctx)
+		}
 		return nil, nil
 	})
 	select {

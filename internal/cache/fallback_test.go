@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,12 +26,11 @@ var moments = map[string]func(f *fleet, trouble linkState){
 
 // failAt has the Store fail for all from the first such trip on.
 func (f *fleet) failAt(trip string, trouble linkState) {
-	failed := false
+	var failed atomic.Bool
 	for _, l := range f.links {
 		l.set(func(l *link) {
 			l.before = func(now string) {
-				if now == trip && !failed {
-					failed = true
+				if now == trip && failed.CompareAndSwap(false, true) {
 					f.all(trouble)
 				}
 			}

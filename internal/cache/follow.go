@@ -84,7 +84,7 @@ func (e *entry) catchUp(ctx context.Context) error {
 		if !e.outOfDate() {
 			return nil
 		}
-		if err := e.lookUp(ctx); err != nil {
+		if err := e.lookUp(ctx, e.outOfDate); err != nil {
 			return err
 		}
 	}
@@ -95,5 +95,5 @@ func (e *entry) catchUp(ctx context.Context) error {
 // before the change.
 func (e *entry) lookUpAgain() {
 	e.lookUps.Forget(e.key)
-	_ = e.lookUp(e.cache.ctx)
+	_ = e.lookUp(e.cache.ctx, func() bool { return true })
 }

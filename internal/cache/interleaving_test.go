@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,11 +95,10 @@ func TestNewsMissedAgainAndAgain(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		f.wantAt("token-1", 0)
 		f.shared.set((*sharedStore).forget)
-		misses := 0
+		var misses atomic.Int64
 		f.links[0].set(func(l *link) {
 			l.before = func(trip string) {
-				if trip == tripLook && misses < 20 {
-					misses++
+				if trip == tripLook && misses.Add(1) <= 20 {
 					l.miss()
 				}
 			}
