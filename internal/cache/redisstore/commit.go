@@ -53,10 +53,16 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 		}
 		return c.found.record.Token, nil
 	case len(answer) == 3 && answer[0] == "CHANGED":
-		if standing, _ := s.readToken(at, answer[1], answer[2], readAt); standing != nil {
+		standing, seen := s.readToken(at, answer[1], answer[2], readAt)
+		switch before := c.found.record.Token; {
+		case standing == nil:
+			return nil, cache.ErrLeaseLost
+		case before != nil && standing.Value.Equal(before.Value):
+			c.found.seen = seen // Redis lost it, and another replica has put it back
+			return s.commit(ctx, at, c)
+		default:
 			return standing, nil
 		}
-		return nil, cache.ErrLeaseLost
 	default:
 		return nil, errAnswer
 	}

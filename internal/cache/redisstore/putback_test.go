@@ -1,0 +1,31 @@
+package redisstore_test
+
+import (
+	"testing"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+// A replica requests a token while Redis loses its memory, and another puts the former
+// token back: sealed anew, it is still the one that the first has seen.
+func TestTokenIsPutBackDuringARequest(t *testing.T) {
+	t.Parallel()
+	for name, rejected := range map[string]bool{"renewal": false, "report": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, keys := redistest.Start(t), fleetkeys.RandomRing()
+			store, other := open(t, server, keys), open(t, server, keys)
+			former := newToken("former")
+			commit(t, store, former, false)
+			_, lease := lock(t, store)
+			defer lease.Release()
+			if err := server.Client().FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			commit(t, other, former, false)
+			wantCommit(t, lease, newToken("fresh"), rejected, "fresh")
+			wantToken(t, other, "fresh")
+		})
+	}
+}
