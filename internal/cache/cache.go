@@ -136,7 +136,7 @@ func New(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
 	c.changes = newBacklog(c, (*entry).lookUpAgain)
-	c.outOfDate = newBacklog(c, func(e *entry) { _ = e.catchUp(ctx) })
+	c.outOfDate = newBacklog(c, func(e *entry) { e.catchUp(ctx) })
 	c.follow()
 	return c
 }
@@ -235,9 +235,7 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 		return t, nil
 	}
 	e := c.entry(source)
-	if err := e.catchUp(ctx); err != nil {
-		return nil, err
-	}
+	e.catchUp(ctx)
 	if h := e.held.Load(); h != nil {
 		if t, ok := e.fresh(h); ok {
 			return t, nil
@@ -248,8 +246,8 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 
 // Replace returns a token that the provider has not rejected. The function rejected
 // says whether a token is the one that it has. When the current token is another, that
-// one is returned, and replaced is false. Otherwise it joins the flight that is under way, or forces a
-// renewal; when that fails, the current token goes on being served.
+// one is returned, and replaced is false. Otherwise it joins the flight that is under
+// way, or forces a renewal; when that fails, the current token goes on being served.
 //
 // The error is a *fault.Error, or that of ctx.
 func (c *Cache) Replace(ctx context.Context, source Source, rejected func(*token.Token) bool) (current *token.Token, replaced bool, err error) {

@@ -76,19 +76,14 @@ func (e *entry) outOfDate() bool {
 	return e.failure.Load() != nil && e.failureEpoch.Load() != epoch
 }
 
-// catchUp looks the token up while it is out of date. It fails only when ctx ends before
-// that.
-func (e *entry) catchUp(ctx context.Context) error {
+// catchUp looks the token up while it is out of date, until ctx ends.
+func (e *entry) catchUp(ctx context.Context) {
 	// A look-up that this joins may have begun before the news was missed.
 	for range maxJoins {
-		if !e.outOfDate() {
-			return nil
-		}
-		if err := e.lookUp(ctx, e.outOfDate); err != nil {
-			return err
+		if !e.outOfDate() || e.lookUp(ctx, e.outOfDate) != nil {
+			return
 		}
 	}
-	return nil
 }
 
 // lookUpAgain looks the token up, whoever does so at present: that one may have read

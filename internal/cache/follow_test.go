@@ -164,6 +164,19 @@ func TestReporterThatGivesUpLeavesTheLookUpToOthers(t *testing.T) {
 	})
 }
 
+func TestCallerInAHurryGetsTheTokenAtHand(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.links[1].become(hanging)
+		f.links[1].miss()
+		hasty, cancel := f.caller(50 * time.Millisecond)
+		defer cancel()
+		if got, err := f.getFrom(hasty, f.fleet[1]); err != nil || got != "token-1" {
+			f.Errorf("a caller whose time is up before the look-up gets %q, %v", got, err)
+		}
+	})
+}
+
 func TestNewsMissedWhileALookUpIsUnderWay(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")

@@ -69,7 +69,7 @@ type modelServed struct {
 // BROKER_SEED repeats a run, as far as the order of what happens at the same moment
 // allows; BROKER_SOAK has more of them.
 func TestModel(t *testing.T) {
-	runs, steps := 3, 3000
+	runs, steps := 10, 3000
 	if os.Getenv("BROKER_SOAK") != "" {
 		runs = 200
 	}
