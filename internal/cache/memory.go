@@ -138,12 +138,14 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 			}
 			cell.rejected = append(cell.rejected, seen)
 			cell.rejected = cell.rejected[max(0, len(cell.rejected)-maxRejected):]
-			cell.forced = append(cell.forced, l.clock.Now())
-			cell.forced = cell.forced[max(0, len(cell.forced)-maxForced):]
 		}
 		if slices.ContainsFunc(cell.rejected, func(t *token.Token) bool { return t.Value.Equal(fresh.Value) }) {
 			standing = seen
 			return
+		}
+		if rejected && seen != nil {
+			cell.forced = append(cell.forced, l.clock.Now())
+			cell.forced = cell.forced[max(0, len(cell.forced)-maxForced):]
 		}
 		cell.record = Record{Token: fresh}
 	})

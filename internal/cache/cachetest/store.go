@@ -219,6 +219,7 @@ func limitsForced(t *testing.T, h Harness) {
 	h.commit(t, h.newToken("first"), false, "first") // not forced
 	h.commit(t, h.newToken("second"), true, "second")
 	h.commit(t, h.newToken("second"), true, "second") // brings no other token
+	h.commit(t, h.newToken("first"), true, "second")  // brings one that was rejected before
 	wantWait(0)
 	h.Advance(4 * time.Second)
 	h.commit(t, h.newToken("third"), true, "third")
