@@ -31,3 +31,23 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 		}
 	}
 }
+
+// TestFailureThatOutlivesItsTime has the same done to a failure: no request would be made
+// for as long as that.
+func TestFailureThatOutlivesItsTime(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	seen := &observed{}
+	store := open(t, server, fleetkeys.RandomRing(), withObserver(seen))
+	fail(t, store) // it lies there for 31 minutes
+	if err := server.Client().PExpire(t.Context(), keyOf(t, server.Client(), "failure"), 24*time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	record, err := store.Load(t.Context(), key)
+	if err != nil || record.Failure != nil {
+		t.Errorf("what is known: %+v, %v; want no failure", record.Failure, err)
+	}
+	if got := seen.takeUnreadable(); len(got) != 1 || got[0] != "no_end" {
+		t.Errorf("what cannot be read is %q", got)
+	}
+}

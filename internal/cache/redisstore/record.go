@@ -16,7 +16,7 @@ import (
 const failureMemory = 30 * time.Minute
 
 // errNoEnd says that an entry does not end when what is in it does: it lives for ever, or
-// for longer than the token that it holds. The broker writes none like that.
+// for longer than the token or the failure that it holds. The broker writes none like that.
 var errNoEnd = errors.New("has no end, or one that is too late")
 
 // errEnds says that an entry has less than a millisecond left.
@@ -35,12 +35,14 @@ type storedToken struct {
 	Window       time.Duration `json:"window,omitempty"`
 }
 
-// storedFailure is the plain form of a failure, likewise.
+// storedFailure is the plain form of a failure, likewise. Its key lives no longer than
+// Life.
 type storedFailure struct {
-	Reason  string `json:"reason"`
-	Message string `json:"message"`
-	Count   int    `json:"count"`
-	Refusal bool   `json:"refusal,omitempty"`
+	Reason  string        `json:"reason"`
+	Message string        `json:"message"`
+	Life    time.Duration `json:"life"`
+	Count   int           `json:"count"`
+	Refusal bool          `json:"refusal,omitempty"`
 }
 
 // storedReasons are the reasons of failures by their stored names.
@@ -91,10 +93,11 @@ func (s *Store) openToken(at place, sealed []byte, readAt time.Time, left time.D
 
 // sealFailure returns a failure as it lies in Redis, and for how long it lies there.
 func (s *Store) sealFailure(at place, failure *cache.Failure, now time.Time) (sealed []byte, life time.Duration) {
+	life = max(0, failure.Until.Sub(now)) + failureMemory
 	return s.seal(at.failure, storedFailure{
-		Reason: reasonName(failure.Fault.Reason), Message: failure.Fault.Message,
+		Reason: reasonName(failure.Fault.Reason), Message: failure.Fault.Message, Life: life,
 		Count: failure.Count, Refusal: failure.Refusal,
-	}), max(0, failure.Until.Sub(now)) + failureMemory
+	}), life
 }
 
 // openFailure returns the failure in an entry, likewise.
@@ -102,6 +105,9 @@ func (s *Store) openFailure(at place, sealed []byte, readAt time.Time, left time
 	var stored storedFailure
 	if err := s.open(at.failure, sealed, left, &stored); err != nil {
 		return nil, err
+	}
+	if left > stored.Life {
+		return nil, errNoEnd
 	}
 	return &cache.Failure{
 		Fault: fault.New(storedReasons[stored.Reason], stored.Message),
