@@ -71,3 +71,21 @@ func ofRedis() (found []string) {
 	}
 	return found
 }
+
+// TestCloseBesideFollow has Stores close while somebody begins to follow them.
+func TestCloseBesideFollow(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	for range 200 {
+		store := redisstore.New(redisstore.Options{Server: at(server.Addr()), Keys: keys, Logger: slog.New(slog.DiscardHandler)})
+		ctx, stop := context.WithCancel(t.Context())
+		followed := make(chan struct{})
+		go func() {
+			defer close(followed)
+			store.Follow(ctx, cache.News{Changed: func(string) {}, Forgotten: func() {}, Missed: func() {}})
+		}()
+		stop()
+		store.Close()
+		<-followed
+	}
+}

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,45 @@ func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	if got := c.requests.Load(); got != 100 {
 		t.Errorf("there were %d token requests for 100 accounts", got)
 	}
+}
+
+// TestFiveFailures has five operations fail; the next one is not tried.
+func TestFiveFailures(t *testing.T) {
+	t.Parallel()
+	server, seen := redistest.Start(t), &observed{}
+	store := open(t, server, fleetkeys.RandomRing(), withObserver(seen))
+	wantToken(t, store, "")
+	server.Kill()
+	for n := range 7 {
+		if got := seen.degraded(); (n >= 5) != slices.Equal(got, []bool{true}) {
+			t.Errorf("after %d failures Degraded was told %v", n, got)
+		}
+		if _, err := store.Load(t.Context(), key); err == nil {
+			t.Fatal("Load does not fail")
+		}
+	}
+	if tried, not := seen.count("look connection"), seen.count("look not_tried"); tried != 5 || not != 2 {
+		t.Errorf("%d operations were tried and %d were not, want 5 and 2", tried, not)
+	}
+}
+
+// TestTroubleWithoutCalls has a server hang that nobody asks for anything. It is found out,
+// and so is its end.
+func TestTroubleWithoutCalls(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	r := start(t, at(server.Addr()), fleetkeys.RandomRing())
+	began := time.Now()
+	server.Stop()
+	eventually(t, "Redis counts as out of reach", func() bool { return slices.Equal(r.degraded(), []bool{true}) })
+	t.Logf("found out after %v", time.Since(began))
+	if took := time.Since(began); took > mostRecovery {
+		t.Errorf("that was found out after %v", took)
+	}
+	missed := r.missed.Load()
+	server.Continue()
+	eventually(t, "Redis is back", func() bool { return slices.Equal(r.degraded(), []bool{true, false}) })
+	eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
 }
 
 // TestForgottenScripts has a server that forgets its scripts before each operation.

@@ -210,6 +210,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 		"the end of a call":             {func() {}, context.Canceled},
 		"a deadline, and a hung server": {p.proxy.Blackhole, context.DeadlineExceeded},
 	} {
+		p.proxy.Pass()
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		if errors.Is(test.want, context.Canceled) {
 			ctx, cancel = context.WithCancel(t.Context())
@@ -225,7 +226,18 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 		if took := time.Since(began); took > mostOperation {
 			t.Errorf("with %s, Lock took %v", name, took)
 		}
-		p.proxy.Pass()
+	}
+	// Which is seen first, the caller's deadline or the connection's, is chance.
+	p.proxy.Blackhole()
+	for range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		if _, err := p.cut.Load(ctx, key); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Load on a hung server: %v", err)
+		}
+		cancel()
+	}
+	if got := p.seen.count("look timeout"); got != 0 {
+		t.Errorf("%d deadlines of callers count as failures of Redis", got)
 	}
 }
 

@@ -69,7 +69,9 @@ type Store struct {
 	id          string // this replica's, in the stream
 	// What goes on in the background.
 	freeing   sync.WaitGroup
-	following sync.WaitGroup
+	closing   sync.Mutex
+	closed    bool
+	following sync.WaitGroup // grows while closing is held and closed is false
 }
 
 // New returns a Store. It does not wait for Redis.
@@ -94,8 +96,21 @@ func New(options Options) *Store {
 // of Follow must have ended.
 func (s *Store) Close() {
 	s.freeing.Wait()
+	s.closing.Lock()
+	s.closed = true
+	s.closing.Unlock()
 	_ = s.client.Close()
 	s.following.Wait()
+}
+
+// beginToFollow counts one that follows, unless the Store is closed.
+func (s *Store) beginToFollow() bool {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if !s.closed {
+		s.following.Add(1)
+	}
+	return !s.closed
 }
 
 // Load returns what is known of key.

@@ -62,7 +62,9 @@ func (s *Store) publishUntold(ctx context.Context) {
 // Follow reads the stream until ctx ends, and finds its place again after trouble. It is
 // also what notices that Redis is back: it tries again and again.
 func (s *Store) Follow(ctx context.Context, news cache.News) {
-	s.following.Add(1)
+	if !s.beginToFollow() {
+		return
+	}
 	defer s.following.Done()
 	for position := ""; ctx.Err() == nil; {
 		if position == "" || s.troubled.Swap(false) {
