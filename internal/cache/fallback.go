@@ -94,7 +94,9 @@ func (l fallbackLease) Commit(ctx context.Context, fresh *token.Token, rejected 
 
 // Fail does without what cannot be stored: the Cache remembers the failure itself.
 func (l fallbackLease) Fail(ctx context.Context, failure *Failure) error {
-	_ = l.shared.Fail(ctx, failure)
+	if err := l.shared.Fail(ctx, failure); errors.Is(err, ErrLeaseLost) {
+		return err
+	}
 	return nil
 }
 

@@ -157,7 +157,8 @@ func (e *entry) request(ctx context.Context, f flight, record Record, lease Leas
 	return e.adopt(standing, seen), nil
 }
 
-// fail remembers a failed request, and returns what callers are told. The next request
+// fail remembers a failed request, and returns what callers are told, or ErrLeaseLost when
+// the request was not this replica's to make any more. The next request
 // may be made at the latest at the time latest, if that is not zero and not past.
 func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err error, latest time.Time) error {
 	if e.cache.ctx.Err() != nil {
@@ -171,8 +172,12 @@ func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err er
 	if latest.After(now) && latest.Before(failure.Until) {
 		failure.Until = latest
 	}
+	err = lease.Fail(context.WithoutCancel(ctx), failure)
+	if errors.Is(err, ErrLeaseLost) {
+		return err // whoever has it now may bring a token
+	}
 	e.failure.Store(failure)
-	if err := lease.Fail(context.WithoutCancel(ctx), failure); err != nil {
+	if err != nil {
 		e.cache.options.Logger.Warn("a failed token request could not be stored", "type", fmt.Sprintf("%T", err))
 	}
 	return failure.err(now)

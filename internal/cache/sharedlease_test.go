@@ -109,12 +109,23 @@ func (c *sharedCell) reject(value secret.Text) {
 
 // Fail implements cache.Lease.
 func (l *sharedLease) Fail(ctx context.Context, failure *cache.Failure) error {
-	return l.link.do(ctx, tripFail, func() {
-		if cell := l.cell(); cell.holder == nil || cell.holder == l {
-			cell.failure = failure
-			cell.wake()
-		}
-	})
+	var lost error
+	if err := l.link.do(ctx, tripFail, func() { lost = l.fail(failure) }); err != nil {
+		return err
+	}
+	return lost
+}
+
+// fail does what Fail says. The caller holds the Store's mu.
+func (l *sharedLease) fail(failure *cache.Failure) error {
+	cell := l.cell()
+	overtaken := cell.token != nil && (l.seen == nil || !cell.token.Value.Equal(l.seen.Value))
+	if overtaken || cell.holder != nil && cell.holder != l {
+		return cache.ErrLeaseLost
+	}
+	cell.failure = failure
+	cell.wake()
+	return nil
 }
 
 // ForcedWait implements cache.Lease.

@@ -47,7 +47,8 @@ type Lease interface {
 	// took its place yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores what came of a request that brought no token. It leaves the current
-	// token as it is.
+	// token as it is. It fails with ErrLeaseLost when it comes too late: another makes a
+	// request, or has made one that brought a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait says how long the next forced renewal must wait because there were as
 	// many as limit within the window. A Commit with rejected that fresh comes out of

@@ -13,6 +13,7 @@ type commitment struct {
 	owner   string // of the lock; empty: nobody may have it
 	found   found  // when the owner looked
 	fresh   *token.Token
+	sealed  []byte // fresh
 	refused string // the fingerprint of a token that is not to come back; empty: none
 }
 
@@ -24,7 +25,7 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 		return c.fresh, nil // it ended meanwhile: there is nothing to share
 	}
 	arguments := []any{
-		c.owner, c.found.seen, s.sealToken(at, c.fresh), life.Milliseconds(), c.found.when.then(readAt), c.refused,
+		c.owner, c.found.seen, c.sealed, life.Milliseconds(), c.found.when.then(readAt), c.refused,
 		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(),
 	}
 	for _, fingerprint := range s.keys.Fingerprints(c.fresh.Value.Reveal()) {
@@ -71,5 +72,5 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 // copyTo stores a token that was found elsewhere. It does without when somebody holds the
 // lock: that one stores a token itself.
 func (s *Store) copyTo(ctx context.Context, at place, here found, t *token.Token) {
-	_, _ = s.commit(ctx, at, commitment{found: here, fresh: t})
+	_, _ = s.commit(ctx, at, commitment{found: here, fresh: t, sealed: s.sealToken(at, t)})
 }

@@ -108,18 +108,31 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 	if rejected && l.found.record.Token != nil {
 		refused = l.store.keys.Fingerprints(l.found.record.Token.Value.Reveal())[0]
 	}
-	return l.store.commit(ctx, l.places[0], commitment{
-		owner: l.owner, found: l.found, fresh: fresh, refused: refused,
+	at := l.places[0]
+	sealed := l.store.sealToken(at, fresh)
+	standing, err := l.store.commit(ctx, at, commitment{
+		owner: l.owner, found: l.found, fresh: fresh, sealed: sealed, refused: refused,
 	})
+	if err == nil && standing == fresh {
+		l.found.seen = string(sealed)
+	}
+	return standing, err
 }
 
-// Fail stores the failure, unless the lock is another's by now.
+// Fail stores the failure, unless another has the lock by now, or has stored a token.
 func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	at := l.places[0]
 	sealed, life := l.store.sealFailure(at, failure, l.store.clock.Now())
-	return l.store.do(ctx, "fail", func(ctx context.Context) error {
-		return failScript.Run(ctx, l.store.client, []string{at.failure, at.lock}, l.owner, sealed, life.Milliseconds()).Err()
+	stored := false
+	err := l.store.do(ctx, "fail", func(ctx context.Context) (err error) {
+		stored, err = failScript.Run(ctx, l.store.client, []string{at.failure, at.lock, at.token},
+			l.owner, sealed, life.Milliseconds(), l.found.seen).Bool()
+		return err
 	})
+	if err == nil && !stored {
+		return cache.ErrLeaseLost
+	}
+	return err
 }
 
 // ForcedWait asks Redis, by its clock.

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,8 +141,12 @@ func isFailure(err error) bool {
 // isWrongType says whether a key holds something that the broker did not put there.
 func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
 
-// code is what Redis' own errors begin with.
-var code = regexp.MustCompile(`^[A-Z]{2,20}$`)
+// codes are what Redis' own errors begin with, as far as they have a word of their own:
+// the server does not choose how many words there are.
+var codes = []string{
+	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",
+	"NOAUTH", "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE", "WRONGPASS",
+}
 
 // describe is an error in a word: texts of errors can quote what was sent.
 func describe(err error) string {
@@ -156,7 +160,7 @@ func describe(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.As(err, &answered):
-		if word, _, _ := strings.Cut(answered.Error(), " "); code.MatchString(word) {
+		if word, _, _ := strings.Cut(answered.Error(), " "); slices.Contains(codes, word) {
 			return strings.ToLower(word)
 		}
 		return "error"

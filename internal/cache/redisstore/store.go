@@ -7,7 +7,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -166,8 +165,11 @@ func (s *Store) lookAgain(ctx context.Context, places []place, locks []*redisloc
 // ForgetFailures removes the failure of every key that this replica knows, and has the
 // others do the same.
 func (s *Store) ForgetFailures(ctx context.Context) error {
-	err := s.removeFailures(ctx)
-	return errors.Join(err, s.publish(ctx, event{kind: eventForgotten}))
+	if err := s.removeFailures(ctx); err != nil {
+		s.untold.add(event{kind: eventForgotten}) // and removes them, when Redis is back
+		return err
+	}
+	return s.publish(ctx, event{kind: eventForgotten})
 }
 
 func (s *Store) removeFailures(ctx context.Context) error {

@@ -55,6 +55,9 @@ func (s *Store) publish(ctx context.Context, e event) error {
 // publishUntold tells of the events that could not be told of when they happened.
 func (s *Store) publishUntold(ctx context.Context) {
 	for _, e := range s.untold.take() {
+		if e.kind == eventForgotten {
+			_ = s.removeFailures(ctx) // those that lay there all the time
+		}
 		_ = s.publish(ctx, e)
 	}
 }

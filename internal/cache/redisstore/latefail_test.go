@@ -1,0 +1,50 @@
+package redisstore_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// A holder that was paused comes back with a failure, when another has brought a token.
+func TestLateFailureDoesNotCount(t *testing.T) {
+	server := redistest.Start(t)
+	keys := fleetkeys.RandomRing()
+	slow, quick := open(t, server, keys), open(t, server, keys)
+	never := func(cache.Record) bool { return false }
+	_, late, err := slow.Lock(t.Context(), "3f", never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Release()
+	client := server.Client()
+	for _, key := range client.Keys(t.Context(), "*:lock").Val() {
+		client.Del(t.Context(), key) // its life is over
+	}
+	_, lease, err := quick.Lock(t.Context(), "3f", never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure := &cache.Failure{Fault: fault.New(fault.CredentialRejected, "refused"), Until: time.Now().Add(time.Minute), Count: 1, Refusal: true}
+	if err := late.Fail(t.Context(), failure); !errors.Is(err, cache.ErrLeaseLost) {
+		t.Errorf("while another has the lease, Fail returns %v", err)
+	}
+	fresh := &token.Token{Value: secret.New("fresh"), RequestedAt: time.Now(), Lifetime: time.Hour}
+	if _, err := lease.Commit(t.Context(), fresh, false); err != nil {
+		t.Fatal(err)
+	}
+	lease.Release()
+	if err := late.Fail(t.Context(), failure); !errors.Is(err, cache.ErrLeaseLost) {
+		t.Errorf("after another has stored a token, Fail returns %v", err)
+	}
+	if record, err := quick.Load(t.Context(), "3f"); err != nil || record.Token == nil || record.Failure != nil {
+		t.Errorf("there is %+v, %v; want the token and no failure", record, err)
+	}
+}
