@@ -108,7 +108,10 @@ func (b *Broker) takeOver(a *account) {
 		if !b.sleep(max(failure.RetryDelay, 100*time.Millisecond), retry) {
 			return
 		}
-		if b.formerOf(a) == nil || !b.serves(a) {
+		if !b.serves(a) {
+			return // calls that found it before are served the former token on
+		}
+		if b.formerOf(a) == nil {
 			break
 		}
 	}
