@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,8 +22,9 @@ type soak struct {
 	*testing.T
 	*ledger
 
-	server *redistest.Server
-	random *rand.Rand
+	server  *redistest.Server
+	random  *rand.Rand
+	callers sync.WaitGroup // beside those of the load
 }
 
 // soakTime is how long a soak takes: BROKER_SOAK minutes.
@@ -88,13 +90,15 @@ func (s *soak) round() {
 	for _, c := range s.fleet.Credentials {
 		before[c.ID] = s.fleet.Provider.TokenRequests(c.Client.ID)
 	}
-	c := &cost{began: time.Now(), processes: len(s.fleet.Brokers), rotated: map[string]int{}}
+	c := &cost{began: time.Now(), processes: len(s.fleet.Brokers), reported: map[string]int{}, rotated: map[string]int{}}
+	actions := s.schedule(c)
 	var story []string
-	for _, next := range s.schedule(c) {
+	for _, next := range append(actions, c.finally...) {
 		<-time.After(next.after - time.Since(c.began))
 		story = append(story, fmt.Sprintf("%v %s", time.Since(c.began).Round(time.Millisecond), next.what))
 		next.do()
 	}
+	s.callers.Wait()
 	well := s.awaitWell()
 	most, limit, which := 0, 0, ""
 	for _, credential := range s.fleet.Credentials {
@@ -136,7 +140,9 @@ func (s *soak) awaitWell() time.Duration {
 		return nil
 	})
 	s.redis.end()
-	s.provider.end()
+	for _, b := range s.fleet.Brokers {
+		s.stopped[b].end()
+	}
 	for _, rotating := range s.rotating {
 		rotating.end()
 	}

@@ -15,10 +15,11 @@ import (
 type ledger struct {
 	fleet *fleettest.Fleet
 
-	// When something was not as it should be, until all was as before.
+	// When something was not as it should be, until all was as before. The provider is not
+	// until the brokers have to ask it again.
 	redis, provider spans
-	down            map[*fleettest.Broker]*spans
-	rotating        map[string]*spans // by credential
+	down, stopped   map[*fleettest.Broker]*spans // the process was killed, or stopped
+	rotating        map[string]*spans            // by credential
 
 	mu     sync.Mutex
 	told   map[string][]fleettest.Report                    // reports that were answered, by version
@@ -33,11 +34,11 @@ type good struct {
 
 func newLedger(f *fleettest.Fleet) *ledger {
 	l := &ledger{
-		fleet: f, down: map[*fleettest.Broker]*spans{}, rotating: map[string]*spans{},
+		fleet: f, down: map[*fleettest.Broker]*spans{}, stopped: map[*fleettest.Broker]*spans{}, rotating: map[string]*spans{},
 		told: map[string][]fleettest.Report{}, served: map[string]map[*fleettest.Broker]map[string]good{},
 	}
 	for _, b := range f.Brokers {
-		l.down[b] = new(spans)
+		l.down[b], l.stopped[b] = new(spans), new(spans)
 	}
 	for _, c := range f.Credentials {
 		l.rotating[c.ID] = new(spans)
@@ -104,9 +105,11 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 			return errors.New("gets what was reported to that broker before")
 		}
 		since := told.Ended
-		if unwell, until := l.redis.touch(told.Ended, ended); unwell {
-			if since = until; until.IsZero() {
-				continue
+		for _, trouble := range []*spans{&l.redis, l.stopped[a.Broker]} {
+			if unwell, until := trouble.touch(told.Ended, ended); unwell && until.IsZero() {
+				since = ended
+			} else if unwell && until.After(since) {
+				since = until
 			}
 		}
 		if a.Began.Sub(since) > time.Second && !l.rotating[a.Credential.ID].touches(told.Ended, ended) {
@@ -153,10 +156,12 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 				continue
 			}
 			if other == b && !l.down[b].touches(has.at, ended) {
-				return fmt.Errorf("fails though the broker has a token, with %s", fleettest.Describe(err))
+				return fmt.Errorf("of %s fails though the broker has a token for %v yet, with %s",
+					c.ID, has.expires.Sub(ended).Round(100*time.Millisecond), fleettest.Describe(err))
 			}
 			if !l.redis.touches(has.at, ended) && !l.rotating[c.ID].touches(has.at, ended) {
-				return fmt.Errorf("fails though Redis has a token, with %s", fleettest.Describe(err))
+				return fmt.Errorf("of %s fails though Redis has a token for %v yet, with %s",
+					c.ID, has.expires.Sub(ended).Round(100*time.Millisecond), fleettest.Describe(err))
 			}
 		}
 	}

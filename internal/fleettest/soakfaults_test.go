@@ -2,8 +2,8 @@ package fleettest_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
@@ -23,15 +23,20 @@ type cost struct {
 	processes   int       // brokers' processes that ran
 	redis       bool      // Redis had a fault
 	failing     time.Time // since when the provider was down; zero: it was not
-	kills       int       // of brokers
+	losses      int       // of brokers: they were killed or stopped
 	revocations int
+	reported    map[string]int // tokens that are good, by credential
 	rotated     map[string]int // by credential
+	finally     []action       // what is done when all faults have ended
 }
 
-// Most of the times in a round, at random.
+// When faults begin in a round, and how long they last: at random. One in a few lasts for
+// long enough that tokens and locks end meanwhile.
 const (
 	latestFault  = time.Second
 	longestFault = 2 * time.Second
+	longFault    = 5 * time.Second
+	longFaults   = 6 // one in so many
 )
 
 // moment returns a time up to a limit.
@@ -41,14 +46,17 @@ func (s *soak) moment(limit time.Duration) time.Duration {
 
 // lasting is a fault with its end.
 func (s *soak) lasting(what string, begin func(), ended string, end func()) []action {
-	at := s.moment(latestFault)
-	return []action{{at, what, begin}, {at + s.moment(longestFault), ended, end}}
+	at, lasts := s.moment(latestFault), s.moment(longestFault)
+	if s.random.IntN(longFaults) == 0 {
+		lasts = longFault
+	}
+	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
 // schedule draws what happens in a round: at least one of the kinds of faults, and at most
 // one of each kind.
 func (s *soak) schedule(c *cost) []action {
-	kinds := []func(*cost) []action{s.redisFault, s.brokerFault, s.providerFault, s.revocation, s.secretRotation}
+	kinds := []func(*cost) []action{s.redisFault, s.brokerFault, s.providerFault, s.revocation, s.falseReport, s.secretRotation}
 	var all []action
 	for len(all) == 0 {
 		for _, draw := range kinds {
@@ -75,7 +83,11 @@ func (s *soak) redisFault(c *cost) []action {
 
 func (s *soak) brokerFault(c *cost) []action {
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
-	c.kills++
+	c.losses++
+	if s.random.IntN(2) == 0 {
+		return s.lasting("stop "+b.Name, func() { s.stopped[b].begin(); b.Signal(syscall.SIGSTOP) },
+			"let it go on", func() { b.Signal(syscall.SIGCONT) })
+	}
 	c.processes++
 	return s.lasting("kill "+b.Name, func() { s.down[b].begin(); b.Kill() }, "start it", func() { b.Start(); s.down[b].end() })
 }
@@ -90,16 +102,42 @@ func (s *soak) providerFault(c *cost) []action {
 		c.failing = time.Now()
 		s.provider.begin()
 		s.fleet.Provider.FailTokenRequests(simulator.CloseConnection())
-	}, "let it work again", s.fleet.Provider.RestoreTokenRequests)
+	}, "let it work again", func() {
+		s.fleet.Provider.RestoreTokenRequests()
+		s.provider.endIn(longestWait(time.Since(c.failing)))
+	})
 }
+
+// longestWait is the longest that a broker waits before the next token request after the
+// last of those that failed for so long. It is as long as all waits before, a second and
+// the jitter.
+func longestWait(failing time.Duration) time.Duration { return (failing + time.Second) * 5 / 4 }
 
 func (s *soak) revocation(c *cost) []action {
 	c.revocations++
 	return []action{{s.moment(latestFault + longestFault), "revoke all tokens", s.fleet.Provider.RevokeTokens}}
 }
 
-// secretRotation gives the replicas a new secret at different moments. When all that run
-// have it, the former one ends.
+// falseReport has a caller report a token that the provider accepts. No other caller does.
+func (s *soak) falseReport(c *cost) []action {
+	b, credential := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))], s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
+	c.reported[credential.ID]++
+	return []action{{s.moment(latestFault + longestFault), "report a good token of " + credential.ID + " to " + b.Name, func() {
+		s.callers.Go(func() {
+			answer := s.fleet.Ask(b, 0, credential)
+			err := s.check(answer)
+			if err == nil && answer.Err == nil {
+				err = s.report(answer)
+			}
+			if err != nil {
+				s.Errorf("a caller of %s %v", b.Name, err)
+			}
+		})
+	}}}
+}
+
+// secretRotation gives the replicas a new secret at different moments. When all have it,
+// the former one ends.
 func (s *soak) secretRotation(c *cost) []action {
 	credential := s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.rotated[credential.ID]++
@@ -117,12 +155,13 @@ func (s *soak) secretRotation(c *cost) []action {
 			told[b] = time.Now()
 		}})
 	}
-	return append(all, action{latestFault + longestFault, "end the former secret", func() {
-		for _, b := range s.fleet.Running() {
+	c.finally = append(c.finally, action{what: "end the former secret", do: func() {
+		for _, b := range s.fleet.Brokers {
 			s.awaitLoaded(b, told[b])
 		}
 		end()
 	}})
+	return all
 }
 
 // awaitLoaded waits until a broker has read its files since.
@@ -139,12 +178,13 @@ func (s *soak) awaitLoaded(b *fleettest.Broker, since time.Time) {
 // limit is how many token requests a credential may have cost in a round that ends now.
 //
 // Who has a token renews it when two thirds of its life are over, and replaces it when it
-// was revoked; while the provider is down it waits for longer after each request. That is
+// was revoked or reported; while the provider is down it waits for longer after each request. That is
 // the fleet as a whole; while a secret is rotated each secret's part of it; and while Redis
-// has a fault, each process. A broker that is killed may have made one request in vain.
+// has a fault, each process. A broker that is killed may have made one request in vain, and
+// one that was stopped finds its Redis operations too late and makes one alone.
 func (c *cost) limit(credential string) int {
 	within := time.Since(c.began)
-	requests := 1 + int(within/(soakLife*2/3)) + c.revocations
+	requests := 1 + int(within/(soakLife*2/3)) + c.revocations + c.reported[credential]
 	if !c.failing.IsZero() {
 		requests += mostRequests(time.Since(c.failing))
 	}
@@ -152,10 +192,5 @@ func (c *cost) limit(credential string) int {
 	if c.redis {
 		makers += c.processes
 	}
-	return requests*makers*(1+c.rotated[credential]) + c.kills
-}
-
-// String is what the round may cost a credential whose secret is not rotated, and why.
-func (c *cost) String() string {
-	return fmt.Sprintf("%v, %d processes", time.Since(c.began).Round(time.Millisecond), c.processes)
+	return requests*makers*(1+c.rotated[credential]) + c.losses
 }

@@ -25,11 +25,14 @@ func (s *spans) begin() {
 }
 
 // end ends the span that goes on, if there is one.
-func (s *spans) end() {
+func (s *spans) end() { s.endIn(0) }
+
+// endIn has the span that goes on, if there is one, end so much later.
+func (s *spans) endIn(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.all); n > 0 && s.all[n-1].to.IsZero() {
-		s.all[n-1].to = time.Now()
+		s.all[n-1].to = time.Now().Add(d)
 	}
 }
 
