@@ -24,6 +24,9 @@ func TestTokenIsPutBackDuringARequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			commit(t, other, former, false)
+			eventually(t, "the other's lease has ended", func() bool {
+				return len(server.Client().Keys(t.Context(), "*:lock").Val()) == 0
+			})
 			wantCommit(t, lease, newToken("fresh"), rejected, "fresh")
 			wantToken(t, other, "fresh")
 		})
