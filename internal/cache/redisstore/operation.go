@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -139,13 +140,31 @@ func isFailure(err error) bool {
 }
 
 // isWrongType says whether a key holds something that the broker did not put there.
-func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+func isWrongType(err error) bool { return answerCode(err) == "WRONGTYPE" }
+
+// ofScript is what an error of a script begins with before version 7. That of the command
+// in it stands behind.
+var ofScript = regexp.MustCompile(`^ERR Error running script .*?(?:@user_script: ?\d+: -?)+`)
+
+// answerCode returns the code of an error that Redis answered, or "".
+func answerCode(err error) string {
+	var answered redis.Error
+	if !errors.As(err, &answered) {
+		return ""
+	}
+	for _, text := range []string{ofScript.ReplaceAllString(answered.Error(), ""), answered.Error()} {
+		if word, _, _ := strings.Cut(text, " "); slices.Contains(codes, word) {
+			return word
+		}
+	}
+	return ""
+}
 
 // codes are what Redis' own errors begin with, as far as they have a word of their own:
 // the server does not choose how many words there are.
 var codes = []string{
 	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",
-	"NOAUTH", "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE", "WRONGPASS",
+	"NOAUTH", "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE", "WRONGPASS", "WRONGTYPE",
 }
 
 // describe is an error in a word: texts of errors can quote what was sent.
@@ -160,10 +179,7 @@ func describe(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.As(err, &answered):
-		if word, _, _ := strings.Cut(answered.Error(), " "); slices.Contains(codes, word) {
-			return strings.ToLower(word)
-		}
-		return "error"
+		return cmp.Or(strings.ToLower(answerCode(err)), "error")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
 		return "connection"
 	default:
