@@ -1,0 +1,134 @@
+// Package access decides who may do what. It is pure: a decision depends on its
+// arguments and the policy, and on nothing else.
+package access
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Action is what a caller wants to do with a credential.
+type Action string
+
+// The actions.
+const (
+	// Use is to get a credential's material, and to report that it was rejected.
+	Use Action = "use"
+	// Manage is to change a credential. Nothing asks for it yet.
+	Manage Action = "manage"
+)
+
+// Caller is who asks, as far as that was proved.
+type Caller struct {
+	// Name is the identity, with its kind before it: `spiffe://DOMAIN/PATH`, `dns:NAME` or
+	// `subject:NAME` of a client certificate, `jwt:ISSUER:SUBJECT` with the issuer's name
+	// in the configuration, `uid:NUMBER` of a process on this machine, `token:NAME` of a
+	// static token, and `local` where nobody is authenticated.
+	Name string
+	// Method is how the identity was proved: mutual_tls, jwt, peer_user, token or none.
+	Method string
+	// Address is where the call came from; empty: unknown.
+	Address string
+	// ExpireTime is when the proof ends; zero: with the connection at the earliest.
+	ExpireTime time.Time
+}
+
+// Object is the credential that an action is about.
+type Object struct {
+	CredentialID string
+	// Provider is the ID of its provider; empty for a credential that there is not.
+	Provider string
+}
+
+// Grant allows some callers some actions on some credentials.
+type Grant struct {
+	// Callers match Caller.Name. At least one.
+	Callers []Pattern
+	// Credentials match the ID; Providers are IDs of providers. A credential needs to be
+	// in one of the two.
+	Credentials []Pattern
+	Providers   []string
+	// Actions are what is allowed. At least one.
+	Actions []Action
+	// Source is where the grant stands in the configuration, for people.
+	Source string
+}
+
+// Pattern is a text in which each `*` stands for any characters, none included.
+type Pattern string
+
+// Matches says whether the pattern is that of the whole text.
+func (p Pattern) Matches(text string) bool {
+	parts := strings.Split(string(p), "*")
+	first, last := parts[0], parts[len(parts)-1]
+	if len(parts) == 1 {
+		return text == first
+	}
+	if len(text) < len(first)+len(last) || !strings.HasPrefix(text, first) || !strings.HasSuffix(text, last) {
+		return false
+	}
+	text = text[len(first) : len(text)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		_, rest, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = rest
+	}
+	return true
+}
+
+// Policy is all grants of a configuration. What none of them allows is denied. The zero
+// value denies everything.
+type Policy struct {
+	grants []Grant
+	open   bool
+}
+
+// NewPolicy returns a policy of these grants.
+func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(grants)} }
+
+// AllowAll returns the policy of a broker that serves this machine alone.
+func AllowAll() *Policy { return &Policy{open: true} }
+
+// Decision is whether something is allowed, and why.
+type Decision struct {
+	Allowed bool
+	// Grant is the first that allows it; nil: the policy has none, or needs none.
+	Grant *Grant
+}
+
+// Decide says whether the caller of this name may do something.
+func (p *Policy) Decide(caller string, action Action, object Object) Decision {
+	if p.open {
+		return Decision{Allowed: true}
+	}
+	for i := range p.grants {
+		if g := &p.grants[i]; g.allows(caller, action, object) {
+			return Decision{Allowed: true, Grant: g}
+		}
+	}
+	return Decision{}
+}
+
+func (g *Grant) allows(caller string, action Action, object Object) bool {
+	matches := func(text string) func(Pattern) bool {
+		return func(p Pattern) bool { return p.Matches(text) }
+	}
+	return slices.Contains(g.Actions, action) &&
+		(slices.ContainsFunc(g.Credentials, matches(object.CredentialID)) ||
+			object.Provider != "" && slices.Contains(g.Providers, object.Provider)) &&
+		slices.ContainsFunc(g.Callers, matches(caller))
+}
+
+// Grants returns the grants that name the caller, for explanations.
+func (p *Policy) Grants(caller string) []Grant {
+	var named []Grant
+	for _, g := range p.grants {
+		if slices.ContainsFunc(g.Callers, func(pattern Pattern) bool { return pattern.Matches(caller) }) {
+			named = append(named, g)
+		}
+	}
+	return named
+}
