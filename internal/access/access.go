@@ -122,6 +122,15 @@ func (g *Grant) allows(caller string, action Action, object Object) bool {
 		slices.ContainsFunc(g.Callers, matches(caller))
 }
 
+// Equal says whether both decide alike, as far as their grants are the same in the same
+// order.
+func (p *Policy) Equal(other *Policy) bool {
+	return p.open == other.open && slices.EqualFunc(p.grants, other.grants, func(a, b Grant) bool {
+		return slices.Equal(a.Callers, b.Callers) && slices.Equal(a.Credentials, b.Credentials) &&
+			slices.Equal(a.Providers, b.Providers) && slices.Equal(a.Actions, b.Actions)
+	})
+}
+
 // Grants returns the grants that name the caller, for explanations.
 func (p *Policy) Grants(caller string) []Grant {
 	var named []Grant

@@ -108,7 +108,7 @@ func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
 		if err := w.tokens.ForgetFailures(w.Context()); err != nil {
 			t.Fatal(err)
 		}
-		decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+		decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 		if err != nil || outcome != broker.AlreadyReplaced {
 			t.Fatalf("the outcome is %v (%v), want AlreadyReplaced", outcome, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
@@ -82,7 +83,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 			Logger:  logger,
 			Changed: func(key string) { w.broker.TokenChanged(key) },
 		})
-		w.broker, err = broker.New(w.parse(mail(w.first), board("first")).Credentials, broker.Options{
+		w.broker, err = broker.New(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll(), broker.Options{
 			Tokens:      w.tokens,
 			TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: sim.RoundTripper()}),
 			VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
@@ -127,7 +128,7 @@ func (w *world) parse(credentials ...string) *config.Config {
 // that happen as far as no time passes.
 func (w *world) use(credentials ...string) {
 	w.Helper()
-	if err := w.broker.Use(w.parse(credentials...).Credentials); err != nil {
+	if err := w.broker.Use(w.parse(credentials...).Credentials, access.AllowAll()); err != nil {
 		w.Fatal(err)
 	}
 	synctest.Wait()
@@ -151,7 +152,7 @@ func (*world) pass(d time.Duration) {
 
 func (w *world) get(id string) *broker.Decoration {
 	w.Helper()
-	decoration, err := w.broker.Get(w.Context(), id)
+	decoration, err := w.broker.Get(w.Context(), nobody, id)
 	if err != nil {
 		w.Fatalf("get %s: %v", id, err)
 	}
@@ -172,7 +173,7 @@ func (w *world) version() string {
 // wantReason asks for a credential, which is to fail.
 func (w *world) wantReason(id string, want fault.Reason) {
 	w.Helper()
-	_, err := w.broker.Get(w.Context(), id)
+	_, err := w.broker.Get(w.Context(), nobody, id)
 	w.checkReason(err, want)
 }
 
@@ -218,7 +219,7 @@ type follower struct {
 }
 
 func (w *world) watch(ids ...string) follower {
-	return follower{w, w.broker.Watch(ids)}
+	return follower{w, w.broker.Watch(nobody, ids)}
 }
 
 // next returns the next state, for which nobody is to wait longer than that.
@@ -510,7 +511,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 			release := w.sim.SendPulse.HoldTokenAnswers()
 			w.use(mail(w.rotated()), board("first"))
 			time.AfterFunc(time.Second, release)
-			decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 			if err != nil || outcome != broker.AlreadyReplaced || decoration.Version == former {
 				t.Errorf("the outcome is %v (%v), want the successor", outcome, err)
 			}
@@ -524,7 +525,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 		inWorld(t, func(w *world) {
 			former := w.version()
 			w.use(mail(w.refused()), board("first"))
-			_, _, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+			_, _, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 			w.checkReason(err, fault.CredentialRejected)
 			if w.version() != former {
 				t.Error("a failed report took the former token away")
@@ -538,7 +539,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 			w.use(mail(w.rotated()), board("first"))
 			ctx, cancel := context.WithTimeout(w.Context(), 3*time.Second)
 			defer cancel()
-			_, _, err := w.broker.ReportRejection(ctx, "mail", former, http.StatusUnauthorized)
+			_, _, err := w.broker.ReportRejection(ctx, nobody, "mail", former, http.StatusUnauthorized)
 			w.checkReason(err, fault.ProviderUnavailable)
 			if w.version() != former {
 				t.Error("a failed report took the former token away")
@@ -550,7 +551,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 			former := w.version()
 			release := w.sim.SendPulse.HoldTokenAnswers()
 			w.use(mail(w.rotated()), board("first"))
-			decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusForbidden)
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusForbidden)
 			if err != nil || outcome != broker.NotReplaceable || decoration.Version != former {
 				t.Errorf("the outcome is %v (%v), want NotReplaceable", outcome, err)
 			}
@@ -561,7 +562,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 
 func (w *world) wantReport(version string, want broker.Outcome, current string) {
 	w.Helper()
-	decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", version, http.StatusUnauthorized)
+	decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", version, http.StatusUnauthorized)
 	if err != nil || outcome != want || decoration.Version != current {
 		w.Errorf("the outcome is %v (%v), want %v and the current version", outcome, err, want)
 	}
@@ -582,7 +583,7 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 		w.wantReason("board", fault.CredentialNotFound)
 		s.wantReason("board", fault.CredentialNotFound)
 		s.wantNothing(time.Minute)
-		if results := w.broker.GetBatch(w.Context(), []string{"mail", "board"}); results[0].Err == nil || results[1].Err == nil {
+		if results := w.broker.GetBatch(w.Context(), nobody, []string{"mail", "board"}); results[0].Err == nil || results[1].Err == nil {
 			t.Error("a batch has what was removed")
 		}
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/strictyaml"
@@ -21,6 +22,8 @@ type Config struct {
 	// ReplacedProviders are the IDs of built-in providers that the file replaces.
 	ReplacedProviders []string
 	TokenCache        TokenCache
+	// Policy says which callers may do what.
+	Policy *access.Policy
 }
 
 // Options say where values come from. The zero value is usable.
@@ -74,6 +77,7 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
 	reader := sourceReader{folder: filepath.Dir(path), options: options}
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
+	config.Policy = access.AllowAll()
 	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ func (s *Server) Listen() config.Listen { return s.listen }
 func (s *Server) Reload(load func() (*config.Config, error)) error {
 	next, err := load()
 	if err == nil {
-		err = s.broker.Use(next.Credentials)
+		err = s.broker.Use(next.Credentials, next.Policy)
 	}
 	if err != nil {
 		s.stale.Store(true)

@@ -113,7 +113,7 @@ func New(options Options) (*Server, error) {
 		Begin:        traces.flight,
 	})
 	var err error
-	useCase, err = broker.New(options.Config.Credentials, broker.Options{
+	useCase, err = broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
 		Tokens:      tokens,
 		TokenClient: tokenClient,
 		VersionKeys: keys.VersionKeys(),
