@@ -28,7 +28,7 @@ func newServe() *cobra.Command {
 
 The file and the files that it names are read again when they change, and on SIGHUP. A
 file with problems changes nothing. SIGHUP also lets credentials that a provider refused
-be tried again at once. Environment variables and 'listen' take a restart.
+be tried again at once, and opens the audit file anew. Environment variables and 'listen' take a restart.
 
 SIGTERM and SIGINT let calls that are under way finish; a second one ends at once.`,
 		Args: cobra.NoArgs,
@@ -134,6 +134,7 @@ func onHangup(ctx context.Context, broker *server.Server, logger *slog.Logger) <
 				return
 			case <-hangup:
 			}
+			broker.ReopenAudit()
 			if err := broker.ForgetFailures(ctx); err != nil {
 				logger.Error("failures could not be forgotten", "type", fmt.Sprintf("%T", err))
 			}

@@ -79,6 +79,8 @@ type Writer struct {
 	mu   sync.Mutex // guards what follows
 	file *os.File   // nil: options.Output
 	torn bool       // the last line is not whole
+	// stale says that the file should have been opened anew, and could not be.
+	stale bool
 }
 
 // Open returns a Writer. It fails when the file cannot be written to.
@@ -202,7 +204,11 @@ func (w *Writer) tell(err error) {
 
 // Reopen has the next record go to a file that is opened anew: the one before was
 // renamed, to be put away.
-func (w *Writer) Reopen() { w.reopening.Store(true) }
+func (w *Writer) Reopen() {
+	if w != nil {
+		w.reopening.Store(true)
+	}
+}
 
 // reopen does what Reopen asked for. When the file cannot be opened the one before goes
 // on, and the next record tries again. The caller holds w.mu.
@@ -213,17 +219,22 @@ func (w *Writer) reopen() {
 	file, err := openFile(w.options.Path)
 	if err != nil {
 		w.reopening.Store(true)
-		if !w.failing.Swap(true) {
+		if !w.stale {
+			w.stale = true
 			w.options.Logger.Error("the audit file cannot be opened again: the one before is used", "error", err)
 		}
 		return
 	}
 	_ = w.file.Close()
-	w.file, w.torn = file, false
+	w.file, w.torn, w.stale = file, false, false
 }
 
-// Close writes what waits, and closes the file. Write is not called any more.
+// Close writes what waits, and closes the file. Write is not called any more. Reopen and
+// Close of a nil Writer do nothing.
 func (w *Writer) Close() error {
+	if w == nil {
+		return nil
+	}
 	if w.queue != nil {
 		close(w.queue)
 		<-w.drained

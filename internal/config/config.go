@@ -24,6 +24,7 @@ type Config struct {
 	TokenCache        TokenCache
 	// Policy says which callers may do what.
 	Policy *access.Policy
+	Audit  Audit
 }
 
 // Options say where values come from. The zero value is usable.
@@ -77,7 +78,9 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
 	reader := sourceReader{folder: filepath.Dir(path), options: options}
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
-	config.Policy = access.AllowAll()
+	toldApart := root.Key("authentication").Exists() || root.Key("listen").Key("tls").Key("client_ca_file").Exists()
+	config.Policy = parsePolicy(root.Key("grants"), toldApart, config.Catalog, config.Credentials)
+	config.Audit = parseAudit(root.Key("audit"), reader.folder)
 	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {
 		return nil, err

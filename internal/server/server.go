@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
@@ -75,6 +76,7 @@ type Server struct {
 
 	metrics *metrics
 	shared  *tokenStore
+	audit   *audit.Writer // nil: there are no records
 	stale   atomic.Bool // the last reload failed
 
 	// What a reload does not change.
@@ -96,6 +98,10 @@ func New(options Options) (*Server, error) {
 		Observe:       observeTokenRequests(options.Logger, metrics),
 		Begin:         traces.tokenRequest,
 	})
+	records, err := newAudit(options, metrics)
+	if err != nil {
+		return nil, err
+	}
 	keys := options.Config.TokenCache.FleetKeys
 	if keys == nil {
 		keys = fleetkeys.RandomRing() // this process is the whole fleet
@@ -112,8 +118,8 @@ func New(options Options) (*Server, error) {
 		Observe:      metrics.tokens.observe,
 		Begin:        traces.flight,
 	})
-	var err error
 	useCase, err = broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
+		Audit:       auditLog(records),
 		Tokens:      tokens,
 		TokenClient: tokenClient,
 		VersionKeys: keys.VersionKeys(),
@@ -123,6 +129,7 @@ func New(options Options) (*Server, error) {
 	if err != nil {
 		tokens.Close()
 		shared.close()
+		_ = records.Close()
 		return nil, fmt.Errorf("prepare the credentials: %w", err)
 	}
 	metrics.registry.MustRegister(newScrapeMetrics(useCase, tokens, options.Clock))
@@ -133,6 +140,7 @@ func New(options Options) (*Server, error) {
 		health:  health.NewServer(),
 		metrics: metrics,
 		shared:  shared,
+		audit:   records,
 		listen:  options.Config.Listen,
 
 		tokenCache: options.Config.TokenCache,
@@ -197,6 +205,9 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop()
 	}
 	s.shared.close()
+	if err := s.audit.Close(); err != nil {
+		s.logger.Error("the audit file does not close", "error", err)
+	}
 	_ = s.http.Close()
 }
 
