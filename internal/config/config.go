@@ -23,8 +23,9 @@ type Config struct {
 	ReplacedProviders []string
 	TokenCache        TokenCache
 	// Policy says which callers may do what.
-	Policy *access.Policy
-	Audit  Audit
+	Policy        *access.Policy
+	Audit         Audit
+	TokenRequests TokenRequests
 }
 
 // Options say where values come from. The zero value is usable.
@@ -80,6 +81,7 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
 	toldApart := root.Key("authentication").Exists() || root.Key("listen").Key("tls").Key("client_ca_file").Exists()
 	config.Policy = parsePolicy(root.Key("grants"), toldApart, config.Catalog, config.Credentials)
+	config.TokenRequests = parseTokenRequests(root.Key("token_requests"), reader)
 	config.Audit = parseAudit(root.Key("audit"), reader.folder)
 	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {

@@ -30,6 +30,12 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	if next.Listen != s.listen {
 		s.logger.Warn("a change of 'listen' takes a restart")
 	}
+	if !next.TokenRequests.Same(s.tokenRequests) {
+		s.logger.Warn("a change of 'token_requests' takes a restart")
+	}
+	if next.Audit != s.auditing {
+		s.logger.Warn("a change of 'audit' takes a restart")
+	}
 	if !next.TokenCache.Same(s.tokenCache) {
 		s.logger.Warn("a change of 'token_cache' takes a restart")
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/rpc"
 	"github.com/authmaterial/broker/internal/strategies"
@@ -77,11 +78,13 @@ type Server struct {
 	metrics *metrics
 	shared  *tokenStore
 	audit   *audit.Writer // nil: there are no records
-	stale   atomic.Bool // the last reload failed
+	stale   atomic.Bool   // the last reload failed
 
 	// What a reload does not change.
-	listen     config.Listen
-	tokenCache config.TokenCache
+	listen        config.Listen
+	tokenCache    config.TokenCache
+	tokenRequests config.TokenRequests
+	auditing      config.Audit
 }
 
 // New puts a Server together. It listens nowhere yet.
@@ -89,6 +92,9 @@ func New(options Options) (*Server, error) {
 	options = options.withDefaults()
 	metrics := newMetrics(options.Version)
 	traces := newTracing(options.Traces)
+	if options.TokenTransport == nil {
+		options.TokenTransport = egress.NewTransport(egress.Options{RootCAs: options.Config.TokenRequests.RootCAs})
+	}
 	tokenClient := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Transport: options.TokenTransport,
 		Clock:     options.Clock,
@@ -143,7 +149,9 @@ func New(options Options) (*Server, error) {
 		audit:   records,
 		listen:  options.Config.Listen,
 
-		tokenCache: options.Config.TokenCache,
+		tokenCache:    options.Config.TokenCache,
+		tokenRequests: options.Config.TokenRequests,
+		auditing:      options.Config.Audit,
 	}
 	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics, traces)
 	s.http = s.newHTTP(metrics)

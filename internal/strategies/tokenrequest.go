@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/secret"
 )
 
@@ -51,6 +52,9 @@ func (c *TokenClient) newRequest(ctx context.Context, r tokenRequest) (*http.Req
 	body, contentType, err := encode(spec.Body, parameters)
 	if err != nil {
 		return nil, err
+	}
+	if spec.AllowPrivateAddresses {
+		ctx = egress.AllowPrivate(ctx)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, spec.URL, bytes.NewReader(body))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -28,6 +29,8 @@ func why(err error) string {
 		timeout     net.Error
 	)
 	switch {
+	case errors.Is(err, egress.ErrAddressRefused):
+		return "its host has a private, local or special address, to which no token request goes unless the provider's definition has allow_private_addresses"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):
