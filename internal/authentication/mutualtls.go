@@ -90,7 +90,7 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 		return spiffeName(leaf)
 	case len(leaf.DNSNames) > 0:
 		name := strings.ToLower(leaf.DNSNames[0])
-		if !dnsName.MatchString(name) {
+		if len(name) > maxDNSName || !dnsName.MatchString(name) {
 			return "", refused("the first DNS name of the client certificate is none")
 		}
 		return "dns:" + name, nil
@@ -103,7 +103,10 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 }
 
 // dnsName is what a DNS name of a certificate looks like, in lower case.
-var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63}){0,126}$`)
+var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
+
+// maxDNSName is how long one is at most, in bytes.
+const maxDNSName = 253
 
 // spiffeName is the name that an X.509-SVID proves. Those of authorities prove none.
 func spiffeName(leaf *x509.Certificate) (string, error) {

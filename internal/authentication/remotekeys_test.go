@@ -1,0 +1,361 @@
+package authentication_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// keyServer is an https server with the keys of issuer.test.
+type keyServer struct {
+	*httptest.Server
+	requests atomic.Int64
+	answer   atomic.Pointer[http.HandlerFunc]
+}
+
+func newKeyServer(t *testing.T, keys ...testKey) *keyServer {
+	t.Helper()
+	s := &keyServer{}
+	s.has(keys...)
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		(*s.answer.Load())(w, r)
+	}))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// does has the server answer like that from now on.
+func (s *keyServer) does(answer http.HandlerFunc) { s.answer.Store(&answer) }
+
+// has has it answer with these keys.
+func (s *keyServer) has(keys ...testKey) {
+	s.does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(keySet(keys...)) })
+}
+
+// fails has it answer that it cannot.
+func (s *keyServer) fails() {
+	s.does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
+}
+
+// issuer is issuer.test with its keys there.
+func (s *keyServer) issuer() authentication.Issuer {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return authentication.Issuer{
+		Name: "main", Issuer: "https://issuer.test", Audiences: []string{"broker"},
+		URL: s.URL + "/keys?secret=canary", RootCAs: roots,
+	}
+}
+
+// remote is a JWT whose issuer has its keys at a server.
+type remote struct {
+	*testing.T
+	server *keyServer
+	clock  *clockwork.FakeClock
+	jwt    *authentication.JWT
+	log    *log
+}
+
+func newRemote(t *testing.T, change func(*keyServer, *authentication.Issuer, *authentication.JWTOptions), keys ...testKey) remote {
+	t.Helper()
+	r := remote{T: t, server: newKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log)}
+	options := authentication.JWTOptions{Clock: r.clock, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
+	issuer := r.server.issuer()
+	if change != nil {
+		change(r.server, &issuer, &options)
+	}
+	r.jwt = authentication.NewJWT(options)
+	t.Cleanup(r.jwt.Close)
+	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ask authenticates with a token that this key signed.
+func (r remote) ask(k testKey) error {
+	caller, err := r.jwt.Authenticate(r.Context(), bearer(mint(k, nil, map[string]any{"exp": now.Add(100 * time.Hour).Unix()})))
+	if err == nil && caller.Name != "jwt:main:alice" {
+		r.Errorf("the caller is %s", caller.Name)
+	}
+	return err
+}
+
+func (r remote) wantGood(k testKey) {
+	r.Helper()
+	if err := r.ask(k); err != nil {
+		r.Errorf("%s: %v", k.id, err)
+	}
+}
+
+func (r remote) wantUnknown(k testKey) {
+	r.Helper()
+	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
+}
+
+func (r remote) wantUnavailable(k testKey) {
+	r.Helper()
+	wantRefused(r.T, r.ask(k), fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
+}
+
+func (r remote) wantRequests(n int64) {
+	r.Helper()
+	if got := r.server.requests.Load(); got != n {
+		r.Errorf("the server had %d requests, want %d", got, n)
+	}
+}
+
+// log is a log that is written while it is read.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
+// TestRotation has an issuer take a new key into use: one request finds it. Tokens of
+// unknown keys cost one each 10 s at most, however many there are.
+func TestRotation(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	for range 3 {
+		r.wantGood(keyES)
+	}
+	r.wantRequests(1)
+	r.server.has(keyES, keyES2)
+	r.wantUnknown(keyES2) // the keys are younger than 10 s
+	r.clock.Advance(10 * time.Second)
+	var callers sync.WaitGroup
+	for range 20 {
+		callers.Go(func() { r.wantGood(keyES2) })
+	}
+	callers.Wait()
+	r.wantRequests(2)
+	for range 20 {
+		callers.Go(func() { r.wantUnknown(keyUnknown) })
+	}
+	callers.Wait()
+	r.clock.Advance(10 * time.Second)
+	for range 20 {
+		callers.Go(func() { r.wantUnknown(keyUnknown) })
+	}
+	callers.Wait()
+	r.wantRequests(3)
+	r.wantGood(keyES)
+	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES.signedWith("a"), map[string]any{"kid": "x"}, nil)))
+	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by an algorithm that is not accepted")
+	r.clock.Advance(10 * time.Second)
+	_, err = r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"iss": "https://evil.test"})))
+	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token has an issuer that is not accepted")
+	r.wantRequests(3)
+}
+
+// TestRevokedKey has an issuer withdraw a key: tokens that were verified with it are refused
+// once the keys were fetched again, in the background.
+func TestRevokedKey(t *testing.T) {
+	r := newRemote(t, func(_ *keyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
+		options.MaxAge = time.Second
+	}, keyES, keyES2)
+	r.wantGood(keyES)
+	r.wantGood(keyES2)
+	r.server.has(keyES2)
+	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
+	r.wantUnknown(keyES)
+	r.wantGood(keyES2)
+	r.server.has() // all of them
+	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
+	r.wantUnknown(keyES2)
+}
+
+// TestOutOfReach has keys that cannot be fetched from the beginning.
+func TestOutOfReach(t *testing.T) {
+	r := newRemote(t, func(server *keyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) { server.fails() })
+	for range 3 {
+		r.wantUnavailable(keyES)
+	}
+	r.wantRequests(1)
+	r.server.has(keyES)
+	r.clock.Advance(4 * time.Second)
+	var known *fault.Error
+	if err := r.ask(keyES); !errors.As(err, &known) || known.RetryDelay != 6*time.Second {
+		t.Errorf("the error is %v, to try again in %v; want 6 s", err, known.RetryDelay)
+	}
+	r.clock.Advance(6 * time.Second)
+	r.wantGood(keyES)
+	r.wantRequests(2)
+	if got := r.log.String(); strings.Count(got, "cannot be fetched") != 1 || strings.Count(got, "can be fetched again") != 1 ||
+		!strings.Contains(got, `issuer=main cause="the status of the answer is not 200"`) || strings.Contains(got, "canary") {
+		t.Errorf("the log is\n%s", got)
+	}
+}
+
+// TestHeldKeys has keys that can be fetched no more: they count for a day.
+func TestHeldKeys(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	r.server.fails()
+	r.clock.Advance(10 * time.Second)
+	r.wantUnavailable(keyES2) // it may be a new one
+	r.wantGood(keyES)
+	r.clock.Advance(24*time.Hour - 10*time.Second)
+	r.wantGood(keyES)
+	r.clock.Advance(time.Second)
+	r.wantUnavailable(keyES)
+	r.server.has(keyES)
+	r.clock.Advance(10 * time.Second)
+	r.wantGood(keyES)
+}
+
+// TestBadAnswers lists what is no answer of the issuer's. Nothing of it is used, and the
+// log says what is wrong without a word of it.
+func TestBadAnswers(t *testing.T) {
+	elsewhere := newKeyServer(t, keyES)
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		change func(*authentication.Issuer)
+		cause  string
+	}{
+		"not found":  {http.NotFound, nil, "the status of the answer is not 200"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the status of the answer is not 200"},
+		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"too much": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(append(keySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
+		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X", strings.Repeat("a", 32<<10))
+			_, _ = w.Write(keySet(keyES))
+		}, nil, "the connection failed"},
+		"cut": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9999")
+			_, _ = w.Write(keySet(keyES))
+		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"unknown authority": {nil, func(i *authentication.Issuer) { i.RootCAs = nil }, "the server's certificate is not valid, or signed by an unknown authority"},
+		"another host":      {nil, func(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }, "the server's certificate is not valid, or signed by an unknown authority"},
+		"nobody listens":    {nil, func(i *authentication.Issuer) { i.URL = "https://127.0.0.1:1/canary" }, "the connection failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemote(t, func(server *keyServer, issuer *authentication.Issuer, _ *authentication.JWTOptions) {
+				if test.answer != nil {
+					server.does(test.answer)
+				}
+				if test.change != nil {
+					test.change(issuer)
+				}
+			}, keyES)
+			r.wantUnavailable(keyES)
+			if got := r.log.String(); !strings.Contains(got, `issuer=main cause="`+test.cause+`"`) || strings.Contains(got, "canary") || strings.Contains(got, "https:") {
+				t.Errorf("the log is\n%swant the cause %q", got, test.cause)
+			}
+		})
+	}
+	if got := elsewhere.requests.Load(); got != 0 {
+		t.Errorf("the redirect was followed %d times", got)
+	}
+}
+
+// TestPublishedPrivateKey shows that a key which everybody can sign with is none.
+func TestPublishedPrivateKey(t *testing.T) {
+	published := keyES2.with(map[string]any{"d": encode(append(make([]byte, 31), 1))})
+	r := newRemote(t, nil, keyES, published)
+	r.wantGood(keyES)
+	r.wantUnknown(keyES2)
+}
+
+// TestHungServer has a server that does not answer: callers leave when they like, and
+// those with a key at hand do not wait.
+func TestHungServer(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	hung := make(chan struct{})
+	r.server.does(func(_ http.ResponseWriter, request *http.Request) {
+		close(hung)
+		<-request.Context().Done()
+	})
+	r.clock.Advance(10 * time.Second)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		_, err := r.jwt.Authenticate(ctx, bearer(mint(keyES2, nil, nil)))
+		left <- err
+	}()
+	<-hung
+	r.wantGood(keyES)
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v, want that of the caller", err)
+	}
+	r.jwt.Close()
+}
+
+// TestUseKeepsKeys shows that a reload fetches nothing anew where nothing changed, and that
+// what is no longer used ends.
+func TestUseKeepsKeys(t *testing.T) {
+	before := runtime.NumGoroutine()
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	issuer := r.server.issuer()
+	issuer.Name, issuer.Audiences = "renamed", []string{"broker", "more"}
+	second := issuer
+	second.Name, second.Issuer = "second", "https://second.test"
+	for range 3 {
+		if err := r.jwt.Use([]authentication.Issuer{second, issuer}); err != nil {
+			t.Fatal(err)
+		}
+		caller, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"})))
+		if err != nil || caller.Name != "jwt:renamed:alice" {
+			t.Errorf("the caller is %q (%v)", caller.Name, err)
+		}
+	}
+	r.wantRequests(1)
+	issuer.RootCAs = nil // other roots are another server
+	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
+	wantRefused(t, err, fault.AuthenticationUnavailable, "")
+	r.jwt.Close()
+	r.server.Close()
+	eventually(t, "what fetched keys has ended", func() bool { return runtime.NumGoroutine() <= before })
+}
