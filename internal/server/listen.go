@@ -24,11 +24,17 @@ func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	// The name localhost leads where this machine's files say.
-	if local, ok := listener.Addr().(*net.TCPAddr); !ok || !local.IP.IsLoopback() {
+	if !address.Remote && isRemote(listener.Addr()) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("listen on %s: that is %s, which is no loopback address", address, listener.Addr())
 	}
 	return listener, nil
+}
+
+// isRemote says whether other machines can reach an address.
+func isRemote(address net.Addr) bool {
+	local, ok := address.(*net.TCPAddr)
+	return ok && !local.IP.IsLoopback()
 }
 
 func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {

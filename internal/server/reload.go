@@ -27,7 +27,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		s.logProblems(err)
 		return err
 	}
-	if next.Listen != s.listen {
+	if !next.Listen.Same(s.listen) {
 		s.logger.Warn("a change of 'listen' takes a restart")
 	}
 	if !next.TokenRequests.Same(s.tokenRequests) {
