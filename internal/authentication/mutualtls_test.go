@@ -101,7 +101,7 @@ func TestMutualTLSNames(t *testing.T) {
 		"signer as workload":     {x509.Certificate{URIs: uris("spiffe://example.test/a"), KeyUsage: x509.KeyUsageCRLSign}, "", noSVID},
 		"a long SPIFFE ID":       {x509.Certificate{URIs: uris("spiffe://example.test/" + strings.Repeat("a", 2048))}, "", noSVID},
 		"odd DNS name":           {x509.Certificate{DNSNames: []string{"a test"}, Subject: mailer}, "", noDNS},
-		"a long DNS name":        {x509.Certificate{DNSNames: []string{strings.Repeat("a.", 127)}, Subject: mailer}, "", noDNS},
+		"a long DNS name":        {x509.Certificate{DNSNames: []string{strings.Repeat("a.", 126) + "aa"}, Subject: mailer}, "", noDNS},
 		"nobody":                 {x509.Certificate{}, "", nobody},
 		"two lines":              {x509.Certificate{Subject: pkix.Name{CommonName: "a\nb"}}, "", nobody},
 	} {
