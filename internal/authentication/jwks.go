@@ -12,9 +12,6 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwk"
 )
 
-// minRSABits is the size of the smallest RSA key that counts.
-const minRSABits = 2048
-
 // The algorithms by type of key. There is no symmetric one, and not "none".
 var (
 	rsaAlgorithms = []jwa.SignatureAlgorithm{jwa.RS256(), jwa.RS384(), jwa.RS512(), jwa.PS256(), jwa.PS384(), jwa.PS512()}
@@ -123,10 +120,8 @@ func newKey(entry jwk.Key) (key, bool) {
 	}
 	made.id, _ = entry.KeyID()
 	switch public := made.public.(type) {
-	case *rsa.PublicKey:
-		if public.N.BitLen() >= minRSABits {
-			made.algorithms = slices.Clone(rsaAlgorithms)
-		}
+	case *rsa.PublicKey: // of 2048 bits or more: the parser refuses others
+		made.algorithms = slices.Clone(rsaAlgorithms)
 	case *ecdsa.PublicKey:
 		if algorithm, ok := ecAlgorithms[public.Curve.Params().Name]; ok {
 			made.algorithms = []jwa.SignatureAlgorithm{algorithm}
