@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -30,8 +29,7 @@ func Algorithms() []string {
 
 // Keys are the public keys of an issuer.
 type Keys struct {
-	keys    []key
-	fetched time.Time // zero: they come from a file
+	keys []key
 }
 
 // key is one of them.

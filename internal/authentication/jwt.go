@@ -54,10 +54,13 @@ type JWTOptions struct {
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
 	// minutes. An answer's own headers can make it less, down to a minute.
 	MaxAge time.Duration
+	// Changed is called when the keys of an issuer are others than before: a token that was
+	// good may be so no longer. It must not block. Default: nothing is.
+	Changed func()
 }
 
 // JWT identifies callers by JSON Web Tokens: `jwt:ISSUER:SUBJECT`. A token is verified
-// once, and again when the keys are fetched again. Close ends it.
+// once, and again when its issuer's keys change. Close ends it.
 type JWT struct {
 	options JWTOptions
 	using   sync.Mutex // held while state changes
@@ -88,6 +91,9 @@ func NewJWT(options JWTOptions) *JWT {
 	}
 	if options.MaxAge == 0 {
 		options.MaxAge = defaultMaxAge
+	}
+	if options.Changed == nil {
+		options.Changed = func() {}
 	}
 	j := &JWT{options: options}
 	j.state.Store(&jwtState{})
@@ -140,6 +146,7 @@ func (j *JWT) fetch(settings Issuer, before, after *jwtState) (*remoteKeys, erro
 		clock:   j.options.Clock,
 		most:    j.options.MaxAge,
 		observe: reportFetching(j.options.Logger, settings.Name),
+		changed: j.options.Changed,
 	})
 	if err == nil {
 		after.fetching = append(after.fetching, made)

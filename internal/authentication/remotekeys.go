@@ -2,11 +2,13 @@ package authentication
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -36,14 +38,16 @@ var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the t
 // remoteKeys are the keys at a URL. They are fetched in the background, as often as the
 // answer's own headers say, and when a token has a key ID that is not among them.
 type remoteKeys struct {
-	url      string
-	roots    *x509.CertPool
-	clock    clockwork.Clock
-	resource *httprc.ResourceBase[*Keys]
-	control  httprc.Controller
-	context  context.Context //nolint:containedctx // it ends with close, and the requests with it
-	close    context.CancelFunc
-	observe  func(error) // is told of each request's outcome
+	fetchOptions
+	url     string
+	roots   *x509.CertPool
+	control httprc.Controller
+	context context.Context //nolint:containedctx // it ends with close, and the requests with it
+	close   context.CancelFunc
+
+	keys    atomic.Pointer[Keys]
+	fetched atomic.Pointer[time.Time] // when keys were seen last
+	digest  [sha256.Size]byte         // of the answer with keys; the one worker has it
 
 	flights singleflight.Group
 	// What a flight has of the one before.
@@ -55,8 +59,11 @@ type remoteKeys struct {
 type fetchOptions struct {
 	clock clockwork.Clock
 	// most is how long keys are used before they are fetched again.
-	most    time.Duration
+	most time.Duration
+	// observe is told of each request's outcome.
 	observe func(error)
+	// changed is called when the keys are others than before.
+	changed func()
 }
 
 // leastKeyAge is how long keys are used before they are fetched again at the least,
@@ -65,22 +72,21 @@ const leastKeyAge = time.Minute
 
 // newRemoteKeys starts to fetch the keys at an https URL.
 func newRemoteKeys(url string, roots *x509.CertPool, options fetchOptions) (*remoteKeys, error) {
-	r := &remoteKeys{url: url, roots: roots, clock: options.clock, observe: options.observe}
-	var err error
-	r.resource, err = httprc.NewResource(url, httprc.TransformFunc[*Keys](r.parse),
+	r := &remoteKeys{fetchOptions: options, url: url, roots: roots}
+	resource, err := httprc.NewResource(url, httprc.TransformFunc[*Keys](r.parse),
 		httprc.WithHTTPClient(newKeyClient(roots)),
 		httprc.WithMinInterval(min(leastKeyAge, options.most)), httprc.WithMaxInterval(options.most))
 	if err != nil {
 		return nil, errors.New("the URL of the keys is none")
 	}
 	// The first request is a flight, so that calls wait for it and not for a second one.
-	r.resource.SetNext(time.Now().Add(options.most))
+	resource.SetNext(time.Now().Add(options.most))
 	r.context, r.close = context.WithCancel(context.Background())
 	r.control, err = httprc.NewClient(httprc.WithWorkers(1), httprc.WithErrorSink(errsink.NewFunc(func(_ context.Context, err error) {
-		r.observe(err)
+		r.report(err)
 	}))).Start(r.context)
 	if err == nil {
-		err = r.control.Add(r.context, r.resource, httprc.WithWaitReady(false))
+		err = r.control.Add(r.context, resource, httprc.WithWaitReady(false))
 	}
 	if err != nil {
 		r.close()
@@ -116,22 +122,34 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 	if len(data) > maxKeySet {
 		return nil, errNoKeySet
 	}
-	keys, _, err := parseKeys(data)
-	if err != nil {
-		return nil, err
+	now := r.clock.Now()
+	if digest := sha256.Sum256(data); digest != r.digest {
+		keys, _, err := parseKeys(data)
+		if err != nil {
+			return nil, err
+		}
+		r.digest = digest
+		r.keys.Store(keys)
+		defer r.changed()
 	}
-	keys.fetched = r.clock.Now()
-	r.observe(nil)
-	return keys, nil
+	r.fetched.Store(&now)
+	r.report(nil)
+	return r.keys.Load(), nil
+}
+
+// report tells of a request's outcome, but for those that close ended.
+func (r *remoteKeys) report(err error) {
+	if r.context.Err() == nil {
+		r.observe(err)
+	}
 }
 
 // held returns the keys that are at hand. Nil: there are none, or none that still count.
 func (r *remoteKeys) held() *Keys {
-	keys := r.resource.Resource()
-	if keys == nil || r.clock.Since(keys.fetched) > maxKeyAge {
+	if fetched := r.fetched.Load(); fetched == nil || r.clock.Since(*fetched) > maxKeyAge {
 		return nil
 	}
-	return keys
+	return r.keys.Load()
 }
 
 // refresh fetches the keys, unless that was done a moment ago. Callers that come together
@@ -159,7 +177,7 @@ func (r *remoteKeys) fly() <-chan singleflight.Result {
 		defer cancel()
 		err := r.control.Refresh(ctx, r.url)
 		if r.failed = err != nil; r.failed {
-			r.observe(err)
+			r.report(err)
 			return nil, errUnfetched.WithRetryDelay(fetchPause)
 		}
 		return nil, nil

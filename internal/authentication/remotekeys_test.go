@@ -195,11 +195,14 @@ func TestRotation(t *testing.T) {
 // TestRevokedKey has an issuer withdraw a key: tokens that were verified with it are refused
 // once the keys were fetched again, in the background.
 func TestRevokedKey(t *testing.T) {
+	var changes atomic.Int64
 	r := newRemote(t, func(_ *keyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
 		options.MaxAge = time.Second
+		options.Changed = func() { changes.Add(1) }
 	}, keyES, keyES2)
 	r.wantGood(keyES)
 	r.wantGood(keyES2)
+	eventually(t, "the same keys are fetched again", func() bool { return r.server.requests.Load() > 1 })
 	r.server.has(keyES2)
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
@@ -207,6 +210,9 @@ func TestRevokedKey(t *testing.T) {
 	r.server.has() // all of them
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
+	if got := changes.Load(); got != 3 {
+		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
+	}
 }
 
 // TestOutOfReach has keys that cannot be fetched from the beginning.
@@ -326,7 +332,11 @@ func TestHungServer(t *testing.T) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want that of the caller", err)
 	}
-	r.jwt.Close()
+	r.jwt.Close() // ends the request, which is no trouble to tell of
+	r.server.CloseClientConnections()
+	if got := r.log.String(); got != "" {
+		t.Errorf("the log is\n%s", got)
+	}
 }
 
 // TestUseKeepsKeys shows that a reload fetches nothing anew where nothing changed, and that
