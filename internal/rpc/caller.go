@@ -14,8 +14,8 @@ func WithCaller(ctx context.Context, caller access.Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, caller)
 }
 
-// callerOf returns who calls. Without one it is nobody, whom no grant names.
-func callerOf(ctx context.Context) access.Caller {
+// CallerOf returns who calls. Without one it is nobody, whom no grant names.
+func CallerOf(ctx context.Context) access.Caller {
 	caller, _ := ctx.Value(callerKey{}).(access.Caller)
 	return caller
 }

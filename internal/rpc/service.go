@@ -34,7 +34,7 @@ func NewService(broker Broker, logger *slog.Logger) *Service {
 
 // GetAuthDecoration returns the material of one credential.
 func (s *Service) GetAuthDecoration(ctx context.Context, request *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
-	decoration, err := s.broker.Get(ctx, callerOf(ctx), request.GetCredentialId())
+	decoration, err := s.broker.Get(ctx, CallerOf(ctx), request.GetCredentialId())
 	if err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
@@ -46,7 +46,7 @@ func (s *Service) BatchGetAuthDecorations(ctx context.Context, request *authmate
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
-	results := s.broker.GetBatch(ctx, callerOf(ctx), request.GetCredentialIds())
+	results := s.broker.GetBatch(ctx, CallerOf(ctx), request.GetCredentialIds())
 	response := &authmaterialv1.BatchGetAuthDecorationsResponse{Results: make([]*authmaterialv1.AuthDecorationResult, len(results))}
 	for i, result := range results {
 		item := &authmaterialv1.AuthDecorationResult{CredentialId: Shorten(result.CredentialID)}
@@ -72,7 +72,7 @@ func (s *Service) ReportRejection(ctx context.Context, request *authmaterialv1.R
 	if err := checkReport(request); err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
-	decoration, outcome, err := s.broker.ReportRejection(ctx, callerOf(ctx),
+	decoration, outcome, err := s.broker.ReportRejection(ctx, CallerOf(ctx),
 		request.GetCredentialId(), request.GetVersion(), int(request.GetHttpStatus()))
 	if err != nil {
 		return nil, s.toStatus(ctx, err)

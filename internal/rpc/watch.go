@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -31,7 +30,7 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
 	ctx, cancel := context.WithTimeoutCause(stream.Context(), age, errTooOld)
 	defer cancel()
-	caller := callerOf(ctx)
+	caller := CallerOf(ctx)
 	if !caller.ExpireTime.IsZero() {
 		ctx, cancel = context.WithDeadlineCause(ctx, caller.ExpireTime, errIdentityExpired)
 		defer cancel()
@@ -41,7 +40,7 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 	for {
 		result, err := watch.Next(ctx)
 		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
+			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			return s.toStatus(ctx, err)
