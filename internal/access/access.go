@@ -4,7 +4,6 @@ package access
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -55,30 +54,6 @@ type Grant struct {
 	Source string
 }
 
-// Pattern is a text in which each `*` stands for any characters, none included.
-type Pattern string
-
-// Matches says whether the pattern is that of the whole text.
-func (p Pattern) Matches(text string) bool {
-	parts := strings.Split(string(p), "*")
-	first, last := parts[0], parts[len(parts)-1]
-	if len(parts) == 1 {
-		return text == first
-	}
-	if len(text) < len(first)+len(last) || !strings.HasPrefix(text, first) || !strings.HasSuffix(text, last) {
-		return false
-	}
-	text = text[len(first) : len(text)-len(last)]
-	for _, part := range parts[1 : len(parts)-1] {
-		_, rest, found := strings.Cut(text, part)
-		if !found {
-			return false
-		}
-		text = rest
-	}
-	return true
-}
-
 // Policy is all grants of a configuration. What none of them allows is denied. The zero
 // value denies everything.
 type Policy struct {
@@ -99,7 +74,11 @@ type Decision struct {
 	Grant *Grant
 }
 
-// Decide says whether the caller of this name may do something.
+// DeniesAll says whether nobody may do anything.
+func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
+
+// Decide says whether the caller of this name may do something. A caller without a name
+// may do nothing, unless nobody is told apart.
 func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 	if p.open {
 		return Decision{Allowed: true}
@@ -113,13 +92,16 @@ func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 }
 
 func (g *Grant) allows(caller string, action Action, object Object) bool {
-	matches := func(text string) func(Pattern) bool {
-		return func(p Pattern) bool { return p.Matches(text) }
-	}
-	return slices.Contains(g.Actions, action) &&
-		(slices.ContainsFunc(g.Credentials, matches(object.CredentialID)) ||
-			object.Provider != "" && slices.Contains(g.Providers, object.Provider)) &&
-		slices.ContainsFunc(g.Callers, matches(caller))
+	return slices.Contains(g.Actions, action) && g.namesCredential(object) && g.namesCaller(caller)
+}
+
+func (g *Grant) namesCaller(caller string) bool {
+	return caller != "" && slices.ContainsFunc(g.Callers, func(p Pattern) bool { return p.Matches(caller) })
+}
+
+func (g *Grant) namesCredential(object Object) bool {
+	return slices.ContainsFunc(g.Credentials, func(p Pattern) bool { return p.Matches(object.CredentialID) }) ||
+		object.Provider != "" && slices.Contains(g.Providers, object.Provider)
 }
 
 // Equal says whether both decide alike, as far as their grants are the same in the same
@@ -129,15 +111,4 @@ func (p *Policy) Equal(other *Policy) bool {
 		return slices.Equal(a.Callers, b.Callers) && slices.Equal(a.Credentials, b.Credentials) &&
 			slices.Equal(a.Providers, b.Providers) && slices.Equal(a.Actions, b.Actions)
 	})
-}
-
-// Grants returns the grants that name the caller, for explanations.
-func (p *Policy) Grants(caller string) []Grant {
-	var named []Grant
-	for _, g := range p.grants {
-		if slices.ContainsFunc(g.Callers, func(pattern Pattern) bool { return pattern.Matches(caller) }) {
-			named = append(named, g)
-		}
-	}
-	return named
 }
