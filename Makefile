@@ -126,6 +126,7 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 # How long each target is fuzzed.
 FUZZTIME ?= 1m
 FUZZ := \
+	access:FuzzPattern \
 	config:FuzzParse \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
