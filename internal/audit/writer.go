@@ -2,82 +2,36 @@ package audit
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/jonboulle/clockwork"
 )
 
 // queueSize is how many lines wait in best effort before some are dropped.
 const queueSize = 8192
 
-// Options configure a Writer. Either Path or Output is required.
-type Options struct {
-	// Path is the file that lines are added to. It is made with mode 0600.
-	Path string
-	// Output is where lines go without a Path.
-	Output io.Writer
-	// BestEffort has lines wait in a queue, and drops those for which it has no room.
-	// Otherwise Write returns once its line is written.
-	BestEffort bool
-	// Clock is the time of lines. Default: the real one.
-	Clock clockwork.Clock
-	// Logger gets a line when writing begins to fail, and when it works again. Default:
-	// slog.Default.
-	Logger *slog.Logger
-	// TraceID returns the ID of a call's trace; empty: none. Default: there are none.
-	TraceID func(context.Context) string
-	// Observe is called with what became of each record. Default: nothing is.
-	Observe func(Result)
-}
-
-// Result is what became of a record.
-type Result string
-
-// The results.
-const (
-	Written Result = "written"
-	Dropped Result = "dropped" // the queue was full
-	Failed  Result = "failed"  // the file or output took it not, or not whole
-)
-
-// Results are all of them.
-var Results = []Result{Written, Dropped, Failed}
-
-func (o Options) withDefaults() Options {
-	if o.Clock == nil {
-		o.Clock = clockwork.NewRealClock()
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.TraceID == nil {
-		o.TraceID = func(context.Context) string { return "" }
-	}
-	if o.Observe == nil {
-		o.Observe = func(Result) {}
-	}
-	return o
-}
+// closePatience is how long Close waits for lines that nobody takes.
+const closePatience = 2 * time.Second
 
 // Writer is a Log of JSON lines. Close ends it.
 type Writer struct {
 	options   Options
 	reopening atomic.Bool
-	queue     chan []byte // nil: Write writes itself
+	file      atomic.Pointer[os.File] // nil: options.Output
+	queue     chan []byte             // nil: Write writes itself
 	drained   chan struct{}
+
+	closing sync.RWMutex // held for reading while a line is put into the queue
+	closed  bool         // guarded by closing
 
 	failing  atomic.Bool // the last line could not be written
 	dropping atomic.Bool // lines were dropped since the queue was empty
 
-	mu   sync.Mutex // guards what follows
-	file *os.File   // nil: options.Output
+	mu   sync.Mutex // guards what follows, and keeps lines apart
 	torn bool       // the last line is not whole
 	// stale says that the file should have been opened anew, and could not be.
 	stale bool
@@ -87,11 +41,12 @@ type Writer struct {
 func Open(options Options) (*Writer, error) {
 	w := &Writer{options: options.withDefaults()}
 	if options.Path != "" {
-		file, err := openFile(options.Path)
+		file, torn, err := openFile(options.Path)
 		if err != nil {
 			return nil, err
 		}
-		w.file = file
+		w.file.Store(file)
+		w.torn = torn
 	}
 	if options.BestEffort {
 		w.queue, w.drained = make(chan []byte, queueSize), make(chan struct{})
@@ -100,60 +55,39 @@ func Open(options Options) (*Writer, error) {
 	return w, nil
 }
 
-func openFile(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, fmt.Errorf("open the audit file: %w", err)
-	}
-	return file, nil
-}
-
-// line is a record as it is written.
-type line struct {
-	Time         time.Time `json:"time"`
-	Caller       string    `json:"caller"`
-	Method       string    `json:"method"`
-	Address      string    `json:"address,omitempty"`
-	Operation    Operation `json:"operation"`
-	Action       string    `json:"action"`
-	CredentialID string    `json:"credential_id"`
-	Outcome      string    `json:"outcome"`
-	Version      string    `json:"version,omitempty"`
-	Grant        string    `json:"grant,omitempty"`
-	TraceID      string    `json:"trace_id,omitempty"`
-}
-
 // Write writes a record, or has it wait for its turn. In best effort it does not fail.
+// After Close a file takes no record any more: it fails, or drops it.
 func (w *Writer) Write(ctx context.Context, record Record) error {
-	encoded, err := json.Marshal(line{
-		Time:         w.options.Clock.Now().UTC(),
-		Caller:       record.Caller.Name,
-		Method:       record.Caller.Method,
-		Address:      record.Caller.Address,
-		Operation:    record.Operation,
-		Action:       string(record.Action),
-		CredentialID: record.CredentialID,
-		Outcome:      record.Outcome,
-		Version:      record.Version,
-		Grant:        record.Grant,
-		TraceID:      w.options.TraceID(ctx),
-	})
-	if err != nil {
-		return fmt.Errorf("encode an audit record: %w", err) // a year beyond 9999
+	encoded, err := w.encode(ctx, record)
+	if err != nil { // a year beyond 9999
+		w.options.Observe(Failed)
+		return fmt.Errorf("encode an audit record: %w", err)
 	}
-	encoded = append(encoded, '\n')
 	if w.queue == nil {
 		return w.put(encoded)
 	}
-	select {
-	case w.queue <- encoded:
-	default:
+	if !w.enqueue(encoded) {
 		w.options.Observe(Dropped)
 		if !w.dropping.Swap(true) {
 			w.options.Logger.Error("audit records are dropped: they come faster than they can be written")
 		}
 	}
 	return nil
+}
+
+// enqueue says whether the queue has room for a line.
+func (w *Writer) enqueue(encoded []byte) bool {
+	w.closing.RLock()
+	defer w.closing.RUnlock()
+	if w.closed {
+		return false
+	}
+	select {
+	case w.queue <- encoded:
+		return true
+	default:
+		return false
+	}
 }
 
 // drain writes the lines of the queue until it is closed.
@@ -175,13 +109,16 @@ func (w *Writer) put(encoded []byte) error {
 	if w.torn {
 		encoded = append([]byte{'\n'}, encoded...)
 	}
-	var output io.Writer = w.file
-	if w.file == nil {
-		output = w.options.Output
+	output := w.options.Output
+	if file := w.file.Load(); file != nil {
+		output = file
 	}
 	n, err := output.Write(encoded)
 	if n > 0 {
-		w.torn = n < len(encoded)
+		w.torn = encoded[n-1] != '\n'
+	}
+	if err == nil && n < len(encoded) {
+		err = io.ErrShortWrite
 	}
 	w.tell(err)
 	return err
@@ -213,10 +150,11 @@ func (w *Writer) Reopen() {
 // reopen does what Reopen asked for. When the file cannot be opened the one before goes
 // on, and the next record tries again. The caller holds w.mu.
 func (w *Writer) reopen() {
-	if w.file == nil || !w.reopening.Swap(false) {
+	before := w.file.Load()
+	if before == nil || !w.reopening.Swap(false) {
 		return
 	}
-	file, err := openFile(w.options.Path)
+	file, torn, err := openFile(w.options.Path)
 	if err != nil {
 		w.reopening.Store(true)
 		if !w.stale {
@@ -225,24 +163,39 @@ func (w *Writer) reopen() {
 		}
 		return
 	}
-	_ = w.file.Close()
-	w.file, w.torn, w.stale = file, false, false
+	w.file.Store(file)
+	_ = before.Close()
+	w.torn, w.stale = torn, false
 }
 
-// Close writes what waits, and closes the file. Write is not called any more. Reopen and
-// Close of a nil Writer do nothing.
+// Close writes what waits, for 2 seconds at most, and closes the file. It fails when
+// something is left. It may be called again, and then does nothing; Reopen and Close of a
+// nil Writer do nothing either.
 func (w *Writer) Close() error {
-	if w == nil {
+	if w == nil || w.isClosed() {
 		return nil
 	}
+	var left error
 	if w.queue != nil {
-		close(w.queue)
-		<-w.drained
+		close(w.queue) // nobody puts anything into it any more
+		select {
+		case <-w.drained:
+		case <-w.options.Clock.After(closePatience):
+			left = fmt.Errorf("%d audit records are not written", len(w.queue)+1)
+		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil {
-		return nil
+	// A write that hangs does not keep the file open: it has no lock on it.
+	if file := w.file.Load(); file != nil {
+		return errors.Join(left, file.Close())
 	}
-	return w.file.Close()
+	return left
+}
+
+// isClosed says whether the Writer was closed before, and closes it.
+func (w *Writer) isClosed() bool {
+	w.closing.Lock()
+	defer w.closing.Unlock()
+	before := w.closed
+	w.closed = true
+	return before
 }
