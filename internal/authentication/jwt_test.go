@@ -13,6 +13,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 )
@@ -53,10 +54,10 @@ func TestJWTRefused(t *testing.T) {
 		claim     = "the bearer token lacks a claim, or has one that is not accepted"
 		subject   = "the bearer token has no subject that can be a caller's name"
 	)
-	none := testKey{id: "es", algorithm: "none", sign: func([]byte) []byte { return nil }}
+	none := authtest.Unsigned("es")
 	good := mint(keyES, nil, nil)
 	parts := strings.Split(good, ".")
-	publicKey, _ := json.Marshal(keyRS.public)
+	publicKey, _ := json.Marshal(keyRS.Public)
 	claims := func(name string, value any) string { return mint(keyES, nil, map[string]any{name: value}) }
 	jwt := newJWT(t, fileIssuer("main", keyRS, keyES, keyES2))
 	for name, test := range map[string]struct{ token, message string }{
@@ -65,19 +66,19 @@ func TestJWTRefused(t *testing.T) {
 		"two parts":            {parts[0] + "." + parts[1], noToken},
 		"four parts":           {good + ".a", noToken},
 		"a part of no base64":  {parts[0] + "." + "=" + parts[1] + "." + parts[2], noToken},
-		"no JSON":              {assemble(keyES, []byte(`{"alg":"ES256","kid":"es"}`), []byte("alice")), noToken},
-		"no JSON as header":    {assemble(keyES, []byte(`ES256`), []byte("{}")), noToken},
+		"no JSON":              {keyES.Assemble([]byte(`{"alg":"ES256","kid":"es"}`), []byte("alice")), noToken},
+		"no JSON as header":    {keyES.Assemble([]byte(`ES256`), []byte("{}")), noToken},
 		"JSON serialisation":   {`{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, noToken},
 		"too long":             {strings.Repeat("a", 8<<10+1), "the bearer token is too long"},
 		"none":                 {mint(none, nil, nil), algorithm},
 		"None":                 {mint(none, map[string]any{"alg": "None"}, nil), noToken},
 		"no algorithm":         {mint(none, map[string]any{"alg": nil}, nil), noToken},
-		"HMAC with public key": {mint(keyRS.signedWith(string(publicKey)), nil, nil), algorithm},
+		"HMAC with public key": {mint(keyRS.BySecret(string(publicKey)), nil, nil), algorithm},
 		"another type of key":  {mint(keyES, map[string]any{"kid": "rs"}, nil), noKey},
 		"unknown key":          {mint(keyUnknown, nil, nil), noKey},
 		"empty key ID of two":  {mint(keyES, map[string]any{"kid": ""}, nil), noKey},
 		"another's key":        {mint(keyES, map[string]any{"kid": "es2"}, nil), signature},
-		"a key of its own":     {mint(keyUnknown, map[string]any{"kid": "es", "jwk": keyUnknown.public, "jku": "https://evil.test"}, nil), signature},
+		"a key of its own":     {mint(keyUnknown, map[string]any{"kid": "es", "jwk": keyUnknown.Public, "jku": "https://evil.test"}, nil), signature},
 		"no signature":         {parts[0] + "." + parts[1] + ".", noToken},
 		"other claims":         {parts[0] + "." + strings.Split(claims("sub", "root"), ".")[1] + "." + parts[2], signature},
 		"critical header":      {mint(keyES, map[string]any{"crit": []string{"x"}, "x": 1}, nil), signature},
@@ -124,7 +125,7 @@ func TestJWTWithoutIssuers(t *testing.T) {
 
 // TestJWTOfKubernetes has a token as the API server makes them for pods.
 func TestJWTOfKubernetes(t *testing.T) {
-	issuer := fileIssuer("cluster", keyRS.with(map[string]any{"use": "sig", "alg": "RS256"}))
+	issuer := fileIssuer("cluster", keyRS.With(map[string]any{"use": "sig", "alg": "RS256"}))
 	issuer.Issuer, issuer.Audiences = "https://kubernetes.default.svc.cluster.local", []string{"authmaterial-broker"}
 	token := mint(keyRS, nil, map[string]any{
 		"iss": "https://kubernetes.default.svc.cluster.local",
@@ -214,27 +215,27 @@ func TestParseKeys(t *testing.T) {
 		private = "holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there"
 	)
 	small := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2047), big.NewInt(1))
-	unknown := testKey{id: "u", public: map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}}
+	unknown := authtest.Key{ID: "u", Public: map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}}
 	for name, test := range map[string]struct {
 		data []byte
 		err  string
 	}{
-		"one key":               {keySet(keyES), ""},
-		"with an unknown one":   {keySet(unknown, keyES), ""},
-		"with one of other use": {keySet(keyES2.with(map[string]any{"use": "enc"}), keyES), ""},
+		"one key":               {authtest.KeySet(keyES), ""},
+		"with an unknown one":   {authtest.KeySet(unknown, keyES), ""},
+		"with one of other use": {authtest.KeySet(keyES2.With(map[string]any{"use": "enc"}), keyES), ""},
 		"nothing":               {nil, noSet},
 		"no JSON":               {[]byte("canary"), noSet},
 		"a list":                {[]byte("[]"), noSet},
 		"an empty object":       {[]byte("{}"), noSet},
-		"no keys":               {keySet(), noKey},
-		"an unknown one alone":  {keySet(unknown), noKey},
-		"for encryption":        {keySet(keyES.with(map[string]any{"use": "enc"})), noKey},
-		"for signing":           {keySet(keyES.with(map[string]any{"key_ops": []string{"sign"}})), noKey},
-		"of another algorithm":  {keySet(keyRS.with(map[string]any{"alg": "ES256"})), noKey},
-		"small RSA":             {keySet(keyRS.with(map[string]any{"n": encode(small.Bytes())})), noKey},
-		"X25519":                {keySet(keyEd.with(map[string]any{"crv": "X25519"})), noKey},
-		"private":               {keySet(keyES, keyES2.with(map[string]any{"d": encode(append(make([]byte, 31), 1))})), private},
-		"symmetric":             {keySet(keyES, testKey{id: "oct", public: map[string]any{"kty": "oct", "k": "Y2FuYXJ5"}}), private},
+		"no keys":               {authtest.KeySet(), noKey},
+		"an unknown one alone":  {authtest.KeySet(unknown), noKey},
+		"for encryption":        {authtest.KeySet(keyES.With(map[string]any{"use": "enc"})), noKey},
+		"for signing":           {authtest.KeySet(keyES.With(map[string]any{"key_ops": []string{"sign"}})), noKey},
+		"of another algorithm":  {authtest.KeySet(keyRS.With(map[string]any{"alg": "ES256"})), noKey},
+		"small RSA":             {authtest.KeySet(keyRS.With(map[string]any{"n": authtest.Encode(small.Bytes())})), noKey},
+		"X25519":                {authtest.KeySet(keyEd.With(map[string]any{"crv": "X25519"})), noKey},
+		"private":               {authtest.KeySet(keyES, keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})), private},
+		"symmetric":             {authtest.KeySet(keyES, authtest.Key{ID: "oct", Public: map[string]any{"kty": "oct", "k": "Y2FuYXJ5"}}), private},
 	} {
 		keys, err := authentication.ParseKeys(test.data)
 		if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err || (keys == nil) != (err != nil) {
@@ -248,7 +249,7 @@ func TestParseKeys(t *testing.T) {
 func FuzzJWT(f *testing.F) {
 	jwt := newJWT(f, fileIssuer("a", keyRS, keyES, keyEd))
 	good := map[string]bool{}
-	for _, k := range []testKey{keyRS, keyES, keyEd} {
+	for _, k := range []authtest.Key{keyRS, keyES, keyEd} {
 		token := mint(k, nil, nil)
 		good[token] = true
 		f.Add(token)
@@ -276,7 +277,7 @@ func canonical(token string) string {
 		if err != nil {
 			return token
 		}
-		parts[i] = encode(data)
+		parts[i] = authtest.Encode(data)
 	}
 	return strings.Join(parts, ".")
 }

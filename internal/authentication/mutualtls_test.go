@@ -1,13 +1,9 @@
 package authentication_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"net/url"
 	"strings"
 	"testing"
@@ -18,56 +14,9 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/fault"
 )
-
-// authority signs certificates.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-// newAuthority returns one that another signs, or that signs itself.
-func newAuthority(t *testing.T, name string, signer *authority) *authority {
-	t.Helper()
-	a := &authority{key: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
-	if signer == nil {
-		signer = a
-	}
-	a.certificate = signer.sign(a.key, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	})
-	return a
-}
-
-// sign makes a certificate of a template, from an hour ago to an hour from now.
-func (a *authority) sign(key *ecdsa.PrivateKey, template *x509.Certificate) *x509.Certificate {
-	template.SerialNumber = big.NewInt(1)
-	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(time.Hour)
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	parent := a.certificate
-	if parent == nil {
-		parent = template
-	}
-	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, a.key))))
-}
-
-// pool returns a pool of these authorities.
-func pool(authorities ...*authority) *x509.CertPool {
-	made := x509.NewCertPool()
-	for _, a := range authorities {
-		made.AddCert(a.certificate)
-	}
-	return made
-}
-
-func uris(texts ...string) []*url.URL {
-	var all []*url.URL
-	for _, text := range texts {
-		all = append(all, must(url.Parse(text)))
-	}
-	return all
-}
 
 func TestMutualTLSNames(t *testing.T) {
 	const (
@@ -76,39 +25,39 @@ func TestMutualTLSNames(t *testing.T) {
 		noDNS    = "the first DNS name of the client certificate is none"
 		nobody   = "the client certificate names nobody"
 	)
-	ca := newAuthority(t, "ca", nil)
-	mutual := authentication.NewMutualTLS(pool(ca), clockwork.NewFakeClockAt(now))
+	ca := authtest.NewAuthority("ca", now)
+	mutual := authentication.NewMutualTLS(authtest.Pool(ca), clockwork.NewFakeClockAt(now))
 	mailer := pkix.Name{CommonName: "mailer", Organization: []string{"Growth, Inc."}}
 	for name, test := range map[string]struct {
 		template      x509.Certificate
 		want, message string
 	}{
-		"SPIFFE ID":              {x509.Certificate{URIs: uris("spiffe://example.test/ns/growth/sa/mailer"), DNSNames: []string{"a.test"}, Subject: mailer}, "spiffe://example.test/ns/growth/sa/mailer", ""},
+		"SPIFFE ID":              {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/ns/growth/sa/mailer"), DNSNames: []string{"a.test"}, Subject: mailer}, "spiffe://example.test/ns/growth/sa/mailer", ""},
 		"DNS name":               {x509.Certificate{DNSNames: []string{"Mailer.Example.TEST", "other.test"}, Subject: mailer}, "dns:mailer.example.test", ""},
 		"wildcard":               {x509.Certificate{DNSNames: []string{"*.example.test"}}, "dns:*.example.test", ""},
-		"DNS name, other URI":    {x509.Certificate{URIs: uris("https://example.test"), DNSNames: []string{"a.test"}}, "dns:a.test", ""},
+		"DNS name, other URI":    {x509.Certificate{URIs: authtest.URIs("https://example.test"), DNSNames: []string{"a.test"}}, "dns:a.test", ""},
 		"subject":                {x509.Certificate{Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
-		"subject, other URI":     {x509.Certificate{URIs: uris("urn:a"), Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
-		"two SPIFFE IDs":         {x509.Certificate{URIs: uris("spiffe://example.test/a", "spiffe://example.test/b")}, "", manyURIs},
-		"SPIFFE ID and URI":      {x509.Certificate{URIs: uris("spiffe://example.test/a", "https://example.test")}, "", manyURIs},
-		"two other URIs":         {x509.Certificate{URIs: uris("urn:a", "urn:b"), DNSNames: []string{"a.test"}}, "", manyURIs},
-		"trust domain":           {x509.Certificate{URIs: uris("spiffe://example.test"), DNSNames: []string{"a.test"}}, "", noSVID},
-		"SPIFFE ID with a port":  {x509.Certificate{URIs: uris("spiffe://example.test:1/a"), DNSNames: []string{"a.test"}}, "", noSVID},
-		"SPIFFE ID with a query": {x509.Certificate{URIs: uris("spiffe://example.test/a?b")}, "", noSVID},
-		"SPIFFE ID with ..":      {x509.Certificate{URIs: uris("spiffe://example.test/a/../b")}, "", noSVID},
-		"SPIFFE in capitals":     {x509.Certificate{URIs: uris("spiffe://Example.test/a"), Subject: mailer}, "", noSVID},
-		"authority as workload":  {x509.Certificate{URIs: uris("spiffe://example.test/a"), IsCA: true, BasicConstraintsValid: true}, "", noSVID},
-		"signer as workload":     {x509.Certificate{URIs: uris("spiffe://example.test/a"), KeyUsage: x509.KeyUsageCRLSign}, "", noSVID},
-		"a long SPIFFE ID":       {x509.Certificate{URIs: uris("spiffe://example.test/" + strings.Repeat("a", 2048))}, "", noSVID},
+		"subject, other URI":     {x509.Certificate{URIs: authtest.URIs("urn:a"), Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
+		"two SPIFFE IDs":         {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}, "", manyURIs},
+		"SPIFFE ID and URI":      {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "https://example.test")}, "", manyURIs},
+		"two other URIs":         {x509.Certificate{URIs: authtest.URIs("urn:a", "urn:b"), DNSNames: []string{"a.test"}}, "", manyURIs},
+		"trust domain":           {x509.Certificate{URIs: authtest.URIs("spiffe://example.test"), DNSNames: []string{"a.test"}}, "", noSVID},
+		"SPIFFE ID with a port":  {x509.Certificate{URIs: authtest.URIs("spiffe://example.test:1/a"), DNSNames: []string{"a.test"}}, "", noSVID},
+		"SPIFFE ID with a query": {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a?b")}, "", noSVID},
+		"SPIFFE ID with ..":      {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a/../b")}, "", noSVID},
+		"SPIFFE in capitals":     {x509.Certificate{URIs: authtest.URIs("spiffe://Example.test/a"), Subject: mailer}, "", noSVID},
+		"authority as workload":  {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a"), IsCA: true, BasicConstraintsValid: true}, "", noSVID},
+		"signer as workload":     {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a"), KeyUsage: x509.KeyUsageCRLSign}, "", noSVID},
+		"a long SPIFFE ID":       {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/" + strings.Repeat("a", 2048))}, "", noSVID},
 		"odd DNS name":           {x509.Certificate{DNSNames: []string{"a test"}, Subject: mailer}, "", noDNS},
 		"a long DNS name":        {x509.Certificate{DNSNames: []string{strings.Repeat("a.", 126) + "aa"}, Subject: mailer}, "", noDNS},
 		"nobody":                 {x509.Certificate{}, "", nobody},
 		"two lines":              {x509.Certificate{Subject: pkix.Name{CommonName: "a\nb"}}, "", nobody},
 	} {
 		t.Run(name, func(t *testing.T) {
-			leaf := ca.sign(ca.key, &test.template)
+			leaf := ca.Issue(test.template).Leaf
 			for range 2 { // the second time it is known
-				caller, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf, ca.certificate}, Address: "10.0.0.1:1"})
+				caller, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf, ca.Certificate}, Address: "10.0.0.1:1"})
 				if test.want == "" {
 					wantRefused(t, err, fault.CallerUnauthenticated, test.message)
 				} else if want := (access.Caller{Name: test.want, Method: "mutual_tls", Address: "10.0.0.1:1", ExpireTime: leaf.NotAfter}); err != nil || caller != want {
@@ -125,18 +74,18 @@ func TestMutualTLSNames(t *testing.T) {
 // TestMutualTLSRoots shows that a connection which outlives its authority is nobody's.
 func TestMutualTLSRoots(t *testing.T) {
 	const invalid = "the client certificate is not valid, or is not signed by an authority that counts"
-	first, second := newAuthority(t, "first", nil), newAuthority(t, "second", nil)
-	between := newAuthority(t, "between", first)
-	leaf := between.sign(between.key, &x509.Certificate{DNSNames: []string{"a.test"}})
-	evidence := authentication.Evidence{Certificates: []*x509.Certificate{leaf, between.certificate, first.certificate}}
+	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
+	between := first.Between("between")
+	leaf := between.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf
+	evidence := authentication.Evidence{Certificates: []*x509.Certificate{leaf, between.Certificate, first.Certificate}}
 	for name, test := range map[string]struct {
 		roots   *x509.CertPool
 		trusted bool
 	}{
-		"its own":   {pool(first, second), true},
+		"its own":   {authtest.Pool(first, second), true},
 		"unchecked": {nil, true},
-		"another":   {pool(second), false},
-		"none":      {pool(), false},
+		"another":   {authtest.Pool(second), false},
+		"none":      {authtest.Pool(), false},
 	} {
 		caller, err := authentication.NewMutualTLS(test.roots, clockwork.NewFakeClockAt(now)).Authenticate(t.Context(), evidence)
 		if test.trusted {
@@ -149,17 +98,17 @@ func TestMutualTLSRoots(t *testing.T) {
 	}
 	server := *leaf
 	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	_, err := authentication.NewMutualTLS(pool(first), clockwork.NewFakeClockAt(now)).Authenticate(t.Context(),
-		authentication.Evidence{Certificates: []*x509.Certificate{&server, between.certificate, first.certificate}})
+	_, err := authentication.NewMutualTLS(authtest.Pool(first), clockwork.NewFakeClockAt(now)).Authenticate(t.Context(),
+		authentication.Evidence{Certificates: []*x509.Certificate{&server, between.Certificate, first.Certificate}})
 	wantRefused(t, err, fault.CallerUnauthenticated, invalid)
 }
 
 // TestMutualTLSEnds shows that a certificate ends while its connection goes on.
 func TestMutualTLSEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
-	ca := newAuthority(t, "ca", nil)
-	mutual := authentication.NewMutualTLS(pool(ca), clock)
-	evidence := authentication.Evidence{Certificates: []*x509.Certificate{ca.sign(ca.key, &x509.Certificate{DNSNames: []string{"a.test"}}), ca.certificate}}
+	ca := authtest.NewAuthority("ca", now)
+	mutual := authentication.NewMutualTLS(authtest.Pool(ca), clock)
+	evidence := authentication.Evidence{Certificates: []*x509.Certificate{ca.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf, ca.Certificate}}
 	clock.Advance(time.Hour - time.Second)
 	if _, err := mutual.Authenticate(t.Context(), evidence); err != nil {
 		t.Error(err)

@@ -3,11 +3,9 @@ package authentication_test
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,67 +16,32 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// keyServer is an https server with the keys of issuer.test.
-type keyServer struct {
-	*httptest.Server
-	requests atomic.Int64
-	answer   atomic.Pointer[http.HandlerFunc]
-}
-
-func newKeyServer(t *testing.T, keys ...testKey) *keyServer {
-	t.Helper()
-	s := &keyServer{}
-	s.has(keys...)
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.requests.Add(1)
-		(*s.answer.Load())(w, r)
-	}))
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s
-}
-
-// does has the server answer like that from now on.
-func (s *keyServer) does(answer http.HandlerFunc) { s.answer.Store(&answer) }
-
-// has has it answer with these keys.
-func (s *keyServer) has(keys ...testKey) {
-	s.does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(keySet(keys...)) })
-}
-
-// fails has it answer that it cannot.
-func (s *keyServer) fails() {
-	s.does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
-}
-
-// issuer is issuer.test with its keys there.
-func (s *keyServer) issuer() authentication.Issuer {
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
+// remoteIssuer is issuer.test with its keys at a server.
+func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	return authentication.Issuer{
 		Name: "main", Issuer: "https://issuer.test", Audiences: []string{"broker"},
-		URL: s.URL + "/keys?secret=canary", RootCAs: roots,
+		URL: s.URL + "/keys?secret=canary", RootCAs: s.Roots(),
 	}
 }
 
 // remote is a JWT whose issuer has its keys at a server.
 type remote struct {
 	*testing.T
-	server *keyServer
+	server *authtest.KeyServer
 	clock  *clockwork.FakeClock
 	jwt    *authentication.JWT
 	log    *log
 }
 
-func newRemote(t *testing.T, change func(*keyServer, *authentication.Issuer, *authentication.JWTOptions), keys ...testKey) remote {
+func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.JWTOptions), keys ...authtest.Key) remote {
 	t.Helper()
-	r := remote{T: t, server: newKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log)}
+	r := remote{T: t, server: authtest.NewKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log)}
 	options := authentication.JWTOptions{Clock: r.clock, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
-	issuer := r.server.issuer()
+	issuer := remoteIssuer(r.server)
 	if change != nil {
 		change(r.server, &issuer, &options)
 	}
@@ -91,7 +54,7 @@ func newRemote(t *testing.T, change func(*keyServer, *authentication.Issuer, *au
 }
 
 // ask authenticates with a token that this key signed.
-func (r remote) ask(k testKey) error {
+func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(mint(k, nil, map[string]any{"exp": now.Add(100 * time.Hour).Unix()})))
 	if err == nil && caller.Name != "jwt:main:alice" {
 		r.Errorf("the caller is %s", caller.Name)
@@ -99,26 +62,26 @@ func (r remote) ask(k testKey) error {
 	return err
 }
 
-func (r remote) wantGood(k testKey) {
+func (r remote) wantGood(k authtest.Key) {
 	r.Helper()
 	if err := r.ask(k); err != nil {
-		r.Errorf("%s: %v", k.id, err)
+		r.Errorf("%s: %v", k.ID, err)
 	}
 }
 
-func (r remote) wantUnknown(k testKey) {
+func (r remote) wantUnknown(k authtest.Key) {
 	r.Helper()
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
 }
 
-func (r remote) wantUnavailable(k testKey) {
+func (r remote) wantUnavailable(k authtest.Key) {
 	r.Helper()
 	wantRefused(r.T, r.ask(k), fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 }
 
 func (r remote) wantRequests(n int64) {
 	r.Helper()
-	if got := r.server.requests.Load(); got != n {
+	if got := r.server.Requests(); got != n {
 		r.Errorf("the server had %d requests, want %d", got, n)
 	}
 }
@@ -164,7 +127,7 @@ func TestRotation(t *testing.T) {
 		r.wantGood(keyES)
 	}
 	r.wantRequests(1)
-	r.server.has(keyES, keyES2)
+	r.server.Has(keyES, keyES2)
 	r.wantUnknown(keyES2) // the keys are younger than 10 s
 	r.clock.Advance(10 * time.Second)
 	var callers sync.WaitGroup
@@ -184,7 +147,7 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.wantGood(keyES)
-	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES.signedWith("a"), map[string]any{"kid": "x"}, nil)))
+	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil)))
 	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by an algorithm that is not accepted")
 	r.clock.Advance(10 * time.Second)
 	_, err = r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"iss": "https://evil.test"})))
@@ -196,18 +159,18 @@ func TestRotation(t *testing.T) {
 // once the keys were fetched again, in the background.
 func TestRevokedKey(t *testing.T) {
 	var changes atomic.Int64
-	r := newRemote(t, func(_ *keyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
+	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
 		options.MaxAge = time.Second
 		options.Changed = func() { changes.Add(1) }
 	}, keyES, keyES2)
 	r.wantGood(keyES)
 	r.wantGood(keyES2)
-	eventually(t, "the same keys are fetched again", func() bool { return r.server.requests.Load() > 1 })
-	r.server.has(keyES2)
+	eventually(t, "the same keys are fetched again", func() bool { return r.server.Requests() > 1 })
+	r.server.Has(keyES2)
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.has() // all of them
+	r.server.Has() // all of them
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
 	if got := changes.Load(); got != 3 {
@@ -217,12 +180,14 @@ func TestRevokedKey(t *testing.T) {
 
 // TestOutOfReach has keys that cannot be fetched from the beginning.
 func TestOutOfReach(t *testing.T) {
-	r := newRemote(t, func(server *keyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) { server.fails() })
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+		server.Fails()
+	})
 	for range 3 {
 		r.wantUnavailable(keyES)
 	}
 	r.wantRequests(1)
-	r.server.has(keyES)
+	r.server.Has(keyES)
 	r.clock.Advance(4 * time.Second)
 	var known *fault.Error
 	if err := r.ask(keyES); !errors.As(err, &known) || known.RetryDelay != 6*time.Second {
@@ -241,7 +206,7 @@ func TestOutOfReach(t *testing.T) {
 func TestHeldKeys(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	r.server.fails()
+	r.server.Fails()
 	r.clock.Advance(10 * time.Second)
 	r.wantUnavailable(keyES2) // it may be a new one
 	r.wantGood(keyES)
@@ -249,7 +214,7 @@ func TestHeldKeys(t *testing.T) {
 	r.wantGood(keyES)
 	r.clock.Advance(time.Second)
 	r.wantUnavailable(keyES)
-	r.server.has(keyES)
+	r.server.Has(keyES)
 	r.clock.Advance(10 * time.Second)
 	r.wantGood(keyES)
 }
@@ -257,7 +222,7 @@ func TestHeldKeys(t *testing.T) {
 // TestBadAnswers lists what is no answer of the issuer's. Nothing of it is used, and the
 // log says what is wrong without a word of it.
 func TestBadAnswers(t *testing.T) {
-	elsewhere := newKeyServer(t, keyES)
+	elsewhere := authtest.NewKeyServer(t, keyES)
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		change func(*authentication.Issuer)
@@ -267,24 +232,24 @@ func TestBadAnswers(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the status of the answer is not 200"},
 		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
 		"too much": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(append(keySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
+			_, _ = w.Write(append(authtest.KeySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
 		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
 		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("a", 32<<10))
-			_, _ = w.Write(keySet(keyES))
+			_, _ = w.Write(authtest.KeySet(keyES))
 		}, nil, "the connection failed"},
 		"cut": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
-			_, _ = w.Write(keySet(keyES))
+			_, _ = w.Write(authtest.KeySet(keyES))
 		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
 		"unknown authority": {nil, func(i *authentication.Issuer) { i.RootCAs = nil }, "the server's certificate is not valid, or signed by an unknown authority"},
 		"another host":      {nil, func(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }, "the server's certificate is not valid, or signed by an unknown authority"},
 		"nobody listens":    {nil, func(i *authentication.Issuer) { i.URL = "https://127.0.0.1:1/canary" }, "the connection failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRemote(t, func(server *keyServer, issuer *authentication.Issuer, _ *authentication.JWTOptions) {
+			r := newRemote(t, func(server *authtest.KeyServer, issuer *authentication.Issuer, _ *authentication.JWTOptions) {
 				if test.answer != nil {
-					server.does(test.answer)
+					server.Does(test.answer)
 				}
 				if test.change != nil {
 					test.change(issuer)
@@ -296,14 +261,14 @@ func TestBadAnswers(t *testing.T) {
 			}
 		})
 	}
-	if got := elsewhere.requests.Load(); got != 0 {
+	if got := elsewhere.Requests(); got != 0 {
 		t.Errorf("the redirect was followed %d times", got)
 	}
 }
 
 // TestPublishedPrivateKey shows that a key which everybody can sign with is none.
 func TestPublishedPrivateKey(t *testing.T) {
-	published := keyES2.with(map[string]any{"d": encode(append(make([]byte, 31), 1))})
+	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
 	r.wantGood(keyES)
 	r.wantUnknown(keyES2)
@@ -315,7 +280,7 @@ func TestHungServer(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
 	hung := make(chan struct{})
-	r.server.does(func(_ http.ResponseWriter, request *http.Request) {
+	r.server.Does(func(_ http.ResponseWriter, request *http.Request) {
 		close(hung)
 		<-request.Context().Done()
 	})
@@ -345,7 +310,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	issuer := r.server.issuer()
+	issuer := remoteIssuer(r.server)
 	issuer.Name, issuer.Audiences = "renamed", []string{"broker", "more"}
 	second := issuer
 	second.Name, second.Issuer = "second", "https://second.test"
