@@ -22,6 +22,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("token_cache: {redis: {url: \"rediss://a:1/2\", username: {env: SET}, password: {env: SET}, tls: {server_name: a}}, fleet_keys: [{env: KEY_1}, {env: KEY_2}], renewal_window: 1h}\n")
 	f.Add("token_cache: {redis: {addresses: [\"a:1\"], sentinel_master: m}, fleet_keys: [{env: KEY_1}], forced_renewals: {limit: 1, window: 1m}}\n")
 	f.Add("authentication: {jwt: [{name: a, issuer: i, audiences: [b], jwks_url: \"https://a\", algorithms: [ES256]}], tokens: [{name: a, sha256: \"0000000000000000000000000000000000000000000000000000000000000000\"}]}\n")
+	f.Add("credentials: []\ngrants: [{callers: [\"*\", \"uid:1*\"], credentials: [\"a*\"], providers: [pendo], actions: [use, manage]}]\naudit: {stdout: true, mode: best_effort}\n")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "file") {

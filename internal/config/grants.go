@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -10,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
-// callerKinds are what names of callers begin with.
-var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:", "local"}
+// callerKinds are what names of callers begin with, but for `local`.
+var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
 
 // parsePolicy reads the grants. Without any key of that name, every caller may do
 // everything, unless callers are told apart: then nobody may do anything.
@@ -31,7 +30,7 @@ func parsePolicy(list strictyaml.Value, toldApart bool, providers *catalog.Catal
 }
 
 func parseGrant(item strictyaml.Value, providers *catalog.Catalog, ids map[string]bool) access.Grant {
-	grant := access.Grant{Source: item.String()}
+	grant := access.Grant{Source: lineOf(item)}
 	for _, caller := range item.Key("callers").Items() {
 		checkCaller(caller)
 		grant.Callers = append(grant.Callers, access.Pattern(caller.Text()))
@@ -57,18 +56,38 @@ func parseGrant(item strictyaml.Value, providers *catalog.Catalog, ids map[strin
 	return grant
 }
 
+// lineOf is where a value stands, as FILE:LINE.
+func lineOf(value strictyaml.Value) string {
+	place := value.String()
+	return place[:strings.LastIndexByte(place, ':')]
+}
+
 // checkCaller reports a pattern that no caller's name can match.
 func checkCaller(caller strictyaml.Value) {
 	text := caller.Text()
-	known := func(kind string) bool { return strings.HasPrefix(text, kind) }
-	if text != "" && !strings.HasPrefix(text, "*") && !slices.ContainsFunc(callerKinds, known) {
-		caller.Problemf("a caller begins with one of %s; * stands for any characters", strings.Join(callerKinds, ", "))
+	if text == "" || strings.HasPrefix(text, "*") || text == "local" {
+		return
 	}
+	for _, kind := range callerKinds {
+		rest, found := strings.CutPrefix(text, kind)
+		switch {
+		case !found:
+		case rest == "":
+			caller.Problemf("names no caller: something follows %s, or *", kind)
+			return
+		case kind == "uid:" && strings.Trim(rest, "0123456789*") != "":
+			caller.Problemf("a user is named by number: uid:1000")
+			return
+		default:
+			return
+		}
+	}
+	caller.Problemf("a caller begins with one of %s, or is local; * stands for any characters", strings.Join(callerKinds, ", "))
 }
 
 // checkCredential reports an exact ID that there is not: a misspelt one allows nothing.
 func checkCredential(id strictyaml.Value, ids map[string]bool) {
-	if text := id.Text(); text != "" && !strings.Contains(text, "*") && !ids[text] {
+	if text := id.Text(); text != "" && access.Pattern(text).Exact() && !ids[text] {
 		id.Problemf("there is no credential of this ID; * stands for any characters")
 	}
 }
