@@ -38,12 +38,13 @@ var objects = []struct {
 
 var actions = []struct {
 	granted []access.Action
-	allows  map[access.Action]bool
+	use     bool
+	manage  bool
 }{
-	{[]access.Action{access.Use}, map[access.Action]bool{access.Use: true}},
-	{[]access.Action{access.Manage}, map[access.Action]bool{access.Manage: true}},
-	{[]access.Action{access.Use, access.Manage}, map[access.Action]bool{access.Use: true, access.Manage: true}},
-	{nil, nil},
+	{[]access.Action{access.Use}, true, false},
+	{[]access.Action{access.Manage}, false, true},
+	{[]access.Action{access.Use, access.Manage}, true, true},
+	{nil, false, false},
 }
 
 // TestDecide decides every combination of caller, credential and action. A disabled
@@ -59,7 +60,8 @@ func TestDecide(t *testing.T) {
 					policy := access.NewPolicy(access.Grant{}, grant)
 					for provider, matches := range map[string]bool{"sendpulse": object.exists, "": object.missing} {
 						for _, asked := range []access.Action{access.Use, access.Manage, "", "USE"} {
-							want := named && matches && action.allows[asked]
+							allowed := asked == access.Use && action.use || asked == access.Manage && action.manage
+							want := named && matches && allowed
 							got := policy.Decide(caller.name, asked, access.Object{CredentialID: "mail", Provider: provider})
 							where := fmt.Sprintf("%s named by %q, %s of provider %q, %q of %q", caller.name, pattern, object.name, provider, asked, action.granted)
 							if got.Allowed != want {

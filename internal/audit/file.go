@@ -27,7 +27,7 @@ func endsTorn(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	last := make([]byte, 1)
 	_, err = file.ReadAt(last, info.Size()-1)
 	return err == nil && last[0] != '\n'
