@@ -67,8 +67,8 @@ lines:
 }
 
 // inWorld runs a test in a bubble, with a broker that has the credentials `mail`, which
-// needs a token, and `board`, which does not.
-func inWorld(t *testing.T, test func(w *world)) {
+// needs a token, and `board`, which does not. A test may change the broker's options.
+func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		sim, err := simulator.New(simulator.InProcess())
@@ -83,13 +83,17 @@ func inWorld(t *testing.T, test func(w *world)) {
 			Logger:  logger,
 			Changed: func(key string) { w.broker.TokenChanged(key) },
 		})
-		w.broker, err = broker.New(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll(), broker.Options{
+		options := broker.Options{
 			Tokens:      w.tokens,
 			TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: sim.RoundTripper()}),
 			VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
 			Clock:       clock,
 			Logger:      logger,
-		})
+		}
+		for _, apply := range change {
+			apply(&options)
+		}
+		w.broker, err = broker.New(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll(), options)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,8 +30,10 @@ func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, 
 	if err == nil {
 		decoration, outcome, err = b.report(ctx, a, version, status)
 	}
-	decoration, err = b.audited(ctx, record, decoration, err)
-	return decoration, outcome, err
+	if decoration, err = b.audited(ctx, record, decoration, err); err != nil {
+		return nil, 0, err
+	}
+	return decoration, outcome, nil
 }
 
 // report is ReportRejection for a caller that may use the account.

@@ -103,7 +103,10 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		if result, grant, ok := w.news(ctx); ok {
 			record := decision(w.caller, audit.Watch, result.CredentialID)
 			record.Grant = grant
-			return result, w.broker.record(ctx, record, result.Decoration, result.Err)
+			if err := w.broker.record(ctx, record, result.Decoration, result.Err); err != nil {
+				return Result{}, err
+			}
+			return result, nil
 		}
 		select {
 		case <-w.wake:
