@@ -4,32 +4,29 @@ import (
 	"net/netip"
 )
 
-// special are addresses that belong to no one on the public internet, beside those that
-// package netip knows: IANA's special-purpose registries for IPv4 and IPv6.
+// special are addresses of no provider, beside those that package netip knows: IANA's
+// special-purpose registries for IPv4 and IPv6, and what clouds have at public addresses.
 var special = prefixes(
-	"0.0.0.0/8",       // this network
-	"100.64.0.0/10",   // behind a carrier's NAT
-	"192.0.0.0/24",    // protocol assignments
-	"192.0.2.0/24",    // documentation
-	"198.18.0.0/15",   // benchmarks
-	"198.51.100.0/24", // documentation
-	"203.0.113.0/24",  // documentation
-	"240.0.0.0/4",     // reserved, and broadcast
-	"::/96",           // IPv4-compatible
-	"64:ff9b:1::/48",  // a network's own NAT64
-	"100::/64",        // discard
-	"2001::/32",       // Teredo
-	"2001:2::/48",     // benchmarks
-	"2001:db8::/32",   // documentation
-	"3fff::/20",       // documentation
-	"5f00::/16",       // segment routing
-	"fec0::/10",       // site-local
+	"0.0.0.0/8",        // this network
+	"100.64.0.0/10",    // behind a carrier's NAT
+	"168.63.129.16/32", // Azure's platform
+	"192.0.0.0/24",     // protocol assignments
+	"192.0.2.0/24",     // documentation
+	"192.88.99.0/24",   // 6to4 relays
+	"198.18.0.0/15",    // benchmarks
+	"198.51.100.0/24",  // documentation
+	"203.0.113.0/24",   // documentation
+	"240.0.0.0/4",      // reserved, and broadcast
+	"2001::/23",        // protocol assignments, among them Teredo and benchmarks
+	"2001:db8::/32",    // documentation
+	"3fff::/20",        // documentation
 )
 
 var (
-	nat64   = netip.MustParsePrefix("64:ff9b::/96")
-	sixTo4  = netip.MustParsePrefix("2002::/16")
-	v4Bytes = 4
+	// global is the part of IPv6 that is assigned to hosts on the public internet.
+	global = netip.MustParsePrefix("2000::/3")
+	nat64  = netip.MustParsePrefix("64:ff9b::/96")
+	sixTo4 = netip.MustParsePrefix("2002::/16")
 )
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -48,6 +45,9 @@ func isPublic(address netip.Addr) bool {
 	if !address.IsGlobalUnicast() || address.IsPrivate() {
 		return false
 	}
+	if address.Is6() && !global.Contains(address) {
+		return false
+	}
 	for _, prefix := range special {
 		if prefix.Contains(address) {
 			return false
@@ -61,11 +61,9 @@ func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()
 	switch {
 	case nat64.Contains(address):
-		v4, _ := netip.AddrFromSlice(bytes[16-v4Bytes:])
-		return v4
+		return netip.AddrFrom4([4]byte(bytes[12:]))
 	case sixTo4.Contains(address):
-		v4, _ := netip.AddrFromSlice(bytes[2 : 2+v4Bytes])
-		return v4
+		return netip.AddrFrom4([4]byte(bytes[2:6]))
 	default:
 		return address
 	}

@@ -24,8 +24,14 @@ const (
 	maxHeaderSize    = 64 << 10 // bytes of an answer's header
 )
 
-// ErrAddressRefused says that a host has an address that requests may not go to.
-var ErrAddressRefused = errors.New("the host has a private, local or special address")
+// The errors of a request that was not sent. They name no address.
+var (
+	// ErrAddressRefused says that a host has an address that requests may not go to.
+	ErrAddressRefused = errors.New("the host has a private, local or special address")
+	// ErrNotHTTPS says that a URL is not https, and its host no literal loopback address.
+	ErrNotHTTPS = errors.New("the URL is not https")
+	errNoProxy  = errors.New("there is no proxy for the request any more")
+)
 
 // Options configure a Transport. The zero value is usable.
 type Options struct {
@@ -41,8 +47,9 @@ type Options struct {
 // Transport sends requests. The address of the host is checked when it is dialled, after
 // its name was resolved: what a name meant before counts for nothing.
 //
-// A proxy resolves the host's name itself. Requests that go through one are not checked,
-// and the proxy's own address is not either: the operator chose it.
+// A proxy resolves the host's name itself. Of a request that goes through one, only a
+// literal address in the URL is checked. The proxy's own address is not: the operator
+// chose it.
 type Transport struct {
 	proxy    func(*http.Request) (*url.URL, error)
 	public   *http.Transport
@@ -73,7 +80,13 @@ func NewTransport(options Options) *Transport {
 		anywhere: transport(unchecked),
 		proxied:  transport(unchecked),
 	}
-	t.proxied.Proxy = options.Proxy
+	t.proxied.Proxy = func(request *http.Request) (*url.URL, error) {
+		through, err := options.Proxy(request)
+		if through == nil && err == nil {
+			return nil, errNoProxy // without one, nothing would be checked
+		}
+		return through, err
+	}
 	return t
 }
 
@@ -86,22 +99,39 @@ func AllowPrivate(ctx context.Context) context.Context {
 }
 
 // RoundTrip sends a request. The error has ErrAddressRefused in its chain when the host
-// has an address that the request may not go to.
+// has an address that the request may not go to, and ErrNotHTTPS when the secrets in it
+// would be seen on the way.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	return t.choose(request).RoundTrip(request)
+	transport, err := t.choose(request)
+	if err != nil {
+		if request.Body != nil {
+			_ = request.Body.Close()
+		}
+		return nil, err
+	}
+	return transport.RoundTrip(request)
 }
 
-func (t *Transport) choose(request *http.Request) *http.Transport {
-	if isLoopback(request.URL.Hostname()) {
-		return t.anywhere // the definition names this very address
+func (t *Transport) choose(request *http.Request) (*http.Transport, error) {
+	literal, err := netip.ParseAddr(request.URL.Hostname())
+	isLiteral := err == nil
+	if isLiteral && literal.Unmap().IsLoopback() {
+		return t.anywhere, nil // the definition names this very address
+	}
+	if request.URL.Scheme != "https" {
+		return nil, ErrNotHTTPS
+	}
+	allowed := request.Context().Value(privateKey{}) != nil
+	if isLiteral && !allowed && !isPublic(literal) {
+		return nil, ErrAddressRefused
 	}
 	if through, err := t.proxy(request); through != nil || err != nil {
-		return t.proxied // which reports the error
+		return t.proxied, nil // which reports the error
 	}
-	if request.Context().Value(privateKey{}) != nil {
-		return t.anywhere
+	if allowed {
+		return t.anywhere, nil
 	}
-	return t.public
+	return t.public, nil
 }
 
 // CloseIdleConnections closes the connections that no request uses.
@@ -109,12 +139,6 @@ func (t *Transport) CloseIdleConnections() {
 	for _, transport := range []*http.Transport{t.public, t.anywhere, t.proxied} {
 		transport.CloseIdleConnections()
 	}
-}
-
-// isLoopback says whether a host is a literal address of this machine.
-func isLoopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.Unmap().IsLoopback()
 }
 
 // refuseOthers fails for addresses that are not public. It is called with each address

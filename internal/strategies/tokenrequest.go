@@ -30,7 +30,8 @@ func (r tokenRequest) digest() string {
 	spec := r.method.TokenRequest
 	parts := []string{
 		spec.URL, string(spec.Body), string(spec.ClientAuthentication), spec.DefaultLifetime.String(),
-		strconv.FormatBool(spec.EndsPrevious), r.clientID.Reveal(), r.clientSecret.Reveal(),
+		strconv.FormatBool(spec.EndsPrevious), strconv.FormatBool(spec.AllowPrivateAddresses),
+		r.clientID.Reveal(), r.clientSecret.Reveal(),
 	}
 	for _, parameter := range r.parameters {
 		parts = append(parts, parameter.Name, parameter.Value.Reveal())
