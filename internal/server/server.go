@@ -75,10 +75,13 @@ type Server struct {
 	ready    atomic.Bool
 	stopping atomic.Bool
 
-	metrics *metrics
-	shared  *tokenStore
-	audit   *audit.Writer // nil: there are no records
-	stale   atomic.Bool   // the last reload failed
+	metrics    *metrics
+	identities *identities
+	limits     *limits
+	tls        *listenerTLS // nil: there is none
+	shared     *tokenStore
+	audit      *audit.Writer // nil: there are no records
+	stale      atomic.Bool   // the last reload failed
 
 	// What a reload does not change.
 	listen        config.Listen
@@ -132,28 +135,36 @@ func New(options Options) (*Server, error) {
 		Clock:       options.Clock,
 		Logger:      options.Logger,
 	})
+	who := newIdentities(options.Logger, options.Clock, metrics.registry)
+	if err == nil {
+		err = who.use(options.Config)
+	}
 	if err != nil {
+		who.close()
 		tokens.Close()
 		shared.close()
 		_ = records.Close()
-		return nil, fmt.Errorf("prepare the credentials: %w", err)
+		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
 	}
 	metrics.registry.MustRegister(newScrapeMetrics(useCase, tokens, options.Clock))
 	s := &Server{
-		logger:  options.Logger,
-		broker:  useCase,
-		tokens:  tokens,
-		health:  health.NewServer(),
-		metrics: metrics,
-		shared:  shared,
-		audit:   records,
-		listen:  options.Config.Listen,
+		logger:     options.Logger,
+		broker:     useCase,
+		tokens:     tokens,
+		health:     health.NewServer(),
+		metrics:    metrics,
+		identities: who,
+		limits:     newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger),
+		tls:        newListenerTLS(options.Config.Listen.TLS, metrics.registry, options.Logger),
+		shared:     shared,
+		audit:      records,
+		listen:     options.Config.Listen,
 
 		tokenCache:    options.Config.TokenCache,
 		tokenRequests: options.Config.TokenRequests,
 		auditing:      options.Config.Audit,
 	}
-	s.grpc = newGRPC(rpc.NewService(useCase, options.Logger), s.health, options.Logger, metrics, traces)
+	s.grpc = s.newGRPC(rpc.NewService(useCase, options.Logger), traces)
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
@@ -165,7 +176,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 	if s.stopping.Load() { // Stop came first, or comes just now
 		s.ready.Store(false)
 	}
-	if err := s.grpc.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(s.limits.listener(listener)); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil
@@ -173,7 +184,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 
 // ServeHTTP answers on the listener until Stop. It closes the listener.
 func (s *Server) ServeHTTP(listener net.Listener) error {
-	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.tls.over(s.limits.listener(listener))); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -213,6 +224,7 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop()
 	}
 	s.shared.close()
+	s.identities.close()
 	if err := s.audit.Close(); err != nil {
 		s.logger.Error("the audit file does not close", "error", err)
 	}
