@@ -73,8 +73,8 @@ lint-generated: $(BUF) $(PLUGINS)
 .PHONY: lint-go
 lint-go: $(GOLANGCI_LINT)
 	go vet ./...
-	go build -o .bin/secretfmt ./internal/lint/secretfmt/cmd/secretfmt
-	go vet -vettool=$(CURDIR)/.bin/secretfmt ./...
+	go build -o .bin/secretlint ./internal/lint/cmd/secretlint
+	go vet -vettool=$(CURDIR)/.bin/secretlint ./...
 	.bin/golangci-lint run
 
 .PHONY: lint-modules
