@@ -1,9 +1,11 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 )
 
 // limitListener closes connections beyond a limit, of which each remote address has its
@@ -42,8 +44,14 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// NetConn is the connection itself.
-func (c *limitedConn) NetConn() net.Conn { return c.Conn }
+// SyscallConn implements syscall.Conn.
+func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
+	socket, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return socket.SyscallConn()
+}
 
 // subnet is how much of an IPv6 address one customer of a network has for itself.
 const subnet = 64
