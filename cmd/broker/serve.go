@@ -28,7 +28,8 @@ func newServe() *cobra.Command {
 
 The file and the files that it names are read again when they change, and on SIGHUP. A
 file with problems changes nothing. SIGHUP also lets credentials that a provider refused
-be tried again at once, and opens the audit file anew. Environment variables and 'listen' take a restart.
+be tried again at once, and opens the audit file anew. Environment variables, 'listen'
+and 'audit' take a restart.
 
 SIGTERM and SIGINT let calls that are under way finish; a second one ends at once.`,
 		Args: cobra.NoArgs,
@@ -57,6 +58,9 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		loaded, err := load()
 		if err != nil {
 			return err
+		}
+		if loaded.Policy.DeniesAll() {
+			logger.Warn("the configuration has no grants: every caller is denied everything")
 		}
 		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces.Provider(), Version: version})
 		return err
