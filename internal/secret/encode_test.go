@@ -45,7 +45,7 @@ func places() map[string]any {
 
 // forms are the shapes in which the canary could come out.
 func forms() []string {
-	numbers := strings.Trim(fmt.Sprint([]byte(canary)), "[]")
+	numbers := strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]")
 	return []string{
 		canary, hex.EncodeToString([]byte(canary)), strings.ToUpper(hex.EncodeToString([]byte(canary))),
 		base64.RawStdEncoding.EncodeToString([]byte(canary)), numbers, strings.ReplaceAll(numbers, " ", ","),
