@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -68,20 +69,31 @@ func (i *identities) use(loaded *config.Config) error {
 		{authentication.MethodJWT, i.jwt},
 		{authentication.MethodToken, authentication.NewStaticTokens(settings.Tokens...)},
 	}
-	demanded := settings.Demanded
-	if tls := loaded.Listen.TLS; tls != nil && tls.ClientCAs != nil {
-		demanded = true
-		by = append(by, method{authentication.MethodMutualTLS, authentication.NewMutualTLS(tls.ClientCAs, i.clock)})
+	if authorities := clientAuthorities(loaded); authorities != nil {
+		by = append(by, method{authentication.MethodMutualTLS, authentication.NewMutualTLS(authorities, i.clock)})
 	}
 	if settings.PeerUser {
 		by = append(by, method{authentication.MethodPeerUser, authentication.PeerUser{}})
 	}
-	if !demanded {
+	if !demandsProof(loaded) {
 		by = append(by, method{authentication.MethodNone, authentication.Local{}})
 	}
 	i.current.Store(i.join(by))
 	i.watches.changed()
 	return nil
+}
+
+// demandsProof says whether callers have to prove who they are.
+func demandsProof(c *config.Config) bool {
+	return c.Authentication.Demanded || clientAuthorities(c) != nil
+}
+
+// clientAuthorities vouch for client certificates. Nil: none are asked for.
+func clientAuthorities(c *config.Config) *x509.CertPool {
+	if c.Listen.TLS == nil {
+		return nil
+	}
+	return c.Listen.TLS.ClientCAs
 }
 
 // method is an authenticator with the name of its method.
