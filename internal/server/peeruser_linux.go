@@ -22,7 +22,7 @@ func peerUserID(connection net.Conn) (*uint32, error) {
 	var peer *unix.Ucred
 	var failed error
 	if err := raw.Control(func(descriptor uintptr) {
-		peer, failed = unix.GetsockoptUcred(int(descriptor), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // a descriptor is an int
+		peer, failed = unix.GetsockoptUcred(int(descriptor), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
 		return nil, err
 	}
