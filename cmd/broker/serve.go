@@ -81,9 +81,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		loop.Run(ctx, onHangup(ctx, broker, logger))
 	}()
 	logger.Info("serving", "version", version, "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
-	if broker.Listen().GRPC.Network == "tcp" {
-		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
-	}
+	broker.WarnOfExposure()
 	err = broker.Run(ctx, grpcListener, httpListener)
 	stop()
 	<-reloading

@@ -39,12 +39,16 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	if !next.TokenRequests.Same(s.tokenRequests) {
 		s.logger.Warn("a change of 'token_requests' takes a restart")
 	}
+	if next.Limits != s.limits.Limits {
+		s.logger.Warn("a change of 'limits' takes a restart")
+	}
 	if next.Audit != s.auditing {
 		s.logger.Warn("a change of 'audit' takes a restart")
 	}
 	if !next.TokenCache.Same(s.tokenCache) {
 		s.logger.Warn("a change of 'token_cache' takes a restart")
 	}
+	s.tls.use(next.Listen.TLS)
 	s.loaded(next)
 	return nil
 }

@@ -85,6 +85,7 @@ type Server struct {
 
 	// What a reload does not change.
 	listen        config.Listen
+	open          bool // at the start, nobody had to prove who they are
 	tokenCache    config.TokenCache
 	tokenRequests config.TokenRequests
 	auditing      config.Audit
@@ -159,6 +160,7 @@ func New(options Options) (*Server, error) {
 		shared:     shared,
 		audit:      records,
 		listen:     options.Config.Listen,
+		open:       !demandsProof(options.Config),
 
 		tokenCache:    options.Config.TokenCache,
 		tokenRequests: options.Config.TokenRequests,
