@@ -237,8 +237,8 @@ func (s *jwtState) verify(ctx context.Context, token string, now time.Time) (ver
 			continue
 		}
 		known, err := candidate.verify(token, h, keys, now)
-		if err == nil {
-			return known, nil
+		if known.issuer != nil {
+			return known, err
 		}
 		found = err
 	}
@@ -246,8 +246,8 @@ func (s *jwtState) verify(ctx context.Context, token string, now time.Time) (ver
 		err := candidate.remote.refresh(ctx)
 		if err == nil {
 			var known verified
-			if known, err = candidate.verify(token, h, candidate.held(), now); err == nil {
-				return known, nil
+			if known, err = candidate.verify(token, h, candidate.held(), now); known.issuer != nil {
+				return known, err
 			}
 		}
 		if rank(err) >= rank(found) {

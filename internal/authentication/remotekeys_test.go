@@ -35,15 +35,19 @@ type remote struct {
 	clock  *clockwork.FakeClock
 	jwt    *authentication.JWT
 	log    *log
+	tokens map[string]string // that ask uses, by key ID
 }
 
 func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.JWTOptions), keys ...authtest.Key) remote {
 	t.Helper()
-	r := remote{T: t, server: authtest.NewKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log)}
+	r := remote{T: t, server: authtest.NewKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log), tokens: map[string]string{}}
 	options := authentication.JWTOptions{Clock: r.clock, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
 	issuer := remoteIssuer(r.server)
 	if change != nil {
 		change(r.server, &issuer, &options)
+	}
+	for _, k := range []authtest.Key{keyES, keyES2, keyUnknown} {
+		r.tokens[k.ID] = mint(k, nil, authtest.Claims{"exp": now.Add(100 * time.Hour).Unix()})
 	}
 	r.jwt = authentication.NewJWT(options)
 	t.Cleanup(r.jwt.Close)
@@ -53,9 +57,9 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that this key signed.
+// ask authenticates with a token that this key signed, the same each time.
 func (r remote) ask(k authtest.Key) error {
-	caller, err := r.jwt.Authenticate(r.Context(), bearer(mint(k, nil, map[string]any{"exp": now.Add(100 * time.Hour).Unix()})))
+	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
 		r.Errorf("the caller is %s", caller.Name)
 	}
@@ -147,11 +151,17 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.wantGood(keyES)
-	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil)))
-	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by an algorithm that is not accepted")
-	r.clock.Advance(10 * time.Second)
-	_, err = r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"iss": "https://evil.test"})))
-	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token has an issuer that is not accepted")
+	for what, token := range map[string]string{
+		"the bearer token is signed by an algorithm that is not accepted": mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil),
+		"the bearer token has an issuer that is not accepted":             mint(keyUnknown, nil, authtest.Claims{"iss": "https://evil.test"}),
+	} {
+		r.clock.Advance(10 * time.Second)
+		_, err := r.jwt.Authenticate(t.Context(), bearer(token))
+		wantRefused(t, err, fault.CallerUnauthenticated, what)
+	}
+	if got := r.log.String(); got != "" {
+		t.Errorf("the log is\n%s", got)
+	}
 	r.wantRequests(3)
 }
 
@@ -159,18 +169,25 @@ func TestRotation(t *testing.T) {
 // once the keys were fetched again, in the background.
 func TestRevokedKey(t *testing.T) {
 	var changes atomic.Int64
-	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
-		options.MaxAge = time.Second
+	has := func(keys ...authtest.Key) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=86400")
+			_, _ = w.Write(authtest.KeySet(keys...))
+		}
+	}
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
+		server.Does(has(keyES, keyES2))
+		options.MaxAge = time.Second // whatever the answer's headers say
 		options.Changed = func() { changes.Add(1) }
-	}, keyES, keyES2)
+	})
 	r.wantGood(keyES)
 	r.wantGood(keyES2)
 	eventually(t, "the same keys are fetched again", func() bool { return r.server.Requests() > 1 })
-	r.server.Has(keyES2)
+	r.server.Does(has(keyES2))
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.Has() // all of them
+	r.server.Does(has()) // all of them
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
 	if got := changes.Load(); got != 3 {
@@ -187,6 +204,9 @@ func TestOutOfReach(t *testing.T) {
 		r.wantUnavailable(keyES)
 	}
 	r.wantRequests(1)
+	r.clock.Advance(10 * time.Second)
+	r.wantUnavailable(keyES)
+	r.wantRequests(2)
 	r.server.Has(keyES)
 	r.clock.Advance(4 * time.Second)
 	var known *fault.Error
@@ -195,7 +215,7 @@ func TestOutOfReach(t *testing.T) {
 	}
 	r.clock.Advance(6 * time.Second)
 	r.wantGood(keyES)
-	r.wantRequests(2)
+	r.wantRequests(3)
 	if got := r.log.String(); strings.Count(got, "cannot be fetched") != 1 || strings.Count(got, "can be fetched again") != 1 ||
 		!strings.Contains(got, `issuer=main cause="the status of the answer is not 200"`) || strings.Contains(got, "canary") {
 		t.Errorf("the log is\n%s", got)
@@ -304,6 +324,30 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
+// TestServersWithOneIssuer has two key servers for the same claim "iss". One that is out of
+// reach counts where the other does not know the key, whichever is asked first.
+func TestServersWithOneIssuer(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
+		bad.Fails()
+		issuers := []authentication.Issuer{remoteIssuer(bad), remoteIssuer(good)}
+		if !first {
+			issuers[0], issuers[1] = issuers[1], issuers[0]
+		}
+		jwt := newJWT(t, issuers...)
+		if _, err := jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
+			t.Error(err)
+		}
+		_, err := jwt.Authenticate(t.Context(), bearer(mint(keyES2, nil, nil)))
+		wantRefused(t, err, fault.AuthenticationUnavailable, "")
+		_, err = jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, authtest.Claims{"aud": "other"})))
+		wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is for another audience")
+		if good.Requests() != 1 || bad.Requests() != 1 {
+			t.Errorf("the servers had %d and %d requests, want 1 each", good.Requests(), bad.Requests())
+		}
+	}
+}
+
 // TestUseKeepsKeys shows that a reload fetches nothing anew where nothing changed, and that
 // what is no longer used ends.
 func TestUseKeepsKeys(t *testing.T) {
@@ -324,6 +368,12 @@ func TestUseKeepsKeys(t *testing.T) {
 		}
 	}
 	r.wantRequests(1)
+	fresh := newJWT(t, issuer, second)
+	if _, err := fresh.Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
+		t.Error(err)
+	}
+	fresh.Close()
+	r.wantRequests(2)    // one for both issuers
 	issuer.RootCAs = nil // other roots are another server
 	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
 		t.Fatal(err)
