@@ -39,9 +39,9 @@ func prefixes(texts ...string) []netip.Prefix {
 
 // isPublic says whether an address is on the public internet: not private, local to a
 // link or this machine, or special. An IPv6 address that leads to an IPv4 one is what
-// that is.
+// that is. One with a zone is not public.
 func isPublic(address netip.Addr) bool {
-	address = embedded(address.Unmap().WithZone(""))
+	address = embedded(address.Unmap())
 	if !address.IsGlobalUnicast() || address.IsPrivate() {
 		return false
 	}
