@@ -44,6 +44,7 @@ SIGTERM and SIGINT let calls that are under way finish; a second one ends at onc
 
 // serve runs the broker until a signal or an error.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
+	withoutCoreDumps(logger)
 	traces, err := telemetry.Start(ctx, version, logger)
 	if err != nil {
 		return err
