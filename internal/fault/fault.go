@@ -34,7 +34,7 @@ func (r Reason) String() string {
 	return names[Internal]
 }
 
-var names = map[Reason]string{
+var names = map[Reason]string{ //nolint:gosec // these are names of reasons
 	Internal:                  "INTERNAL",
 	InvalidRequest:            "INVALID_REQUEST",
 	CredentialNotFound:        "CREDENTIAL_NOT_FOUND",
