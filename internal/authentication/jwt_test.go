@@ -94,6 +94,7 @@ func TestJWTRefused(t *testing.T) {
 		"another issuer":       {claims("iss", "https://evil.test"), noIssuer},
 		"issuer with a slash":  {claims("iss", "https://issuer.test/"), noIssuer},
 		"no issuer":            {claims("iss", nil), noIssuer},
+		"issuer in capitals":   {mint(keyES, nil, authtest.Claims{"iss": nil, "ISS": "https://issuer.test"}), claim},
 		"issuer a list":        {claims("iss", []string{"https://issuer.test"}), noToken},
 		"no subject":           {claims("sub", nil), subject},
 		"empty subject":        {claims("sub", ""), subject},

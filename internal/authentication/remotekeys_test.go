@@ -127,6 +127,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 // unknown keys cost one each 10 s at most, however many there are.
 func TestRotation(t *testing.T) {
 	r := newRemote(t, nil, keyES)
+	eventually(t, "the keys are fetched before anybody calls", func() bool { return r.server.Requests() == 1 })
 	for range 3 {
 		r.wantGood(keyES)
 	}
@@ -187,7 +188,10 @@ func TestRevokedKey(t *testing.T) {
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.Does(has()) // all of them
+	r.server.Has(keyES2) // without a header
+	before := r.server.Requests()
+	eventually(t, "the answer without a header is fetched", func() bool { return r.server.Requests() > before })
+	r.server.Has() // all of them
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
 	if got := changes.Load(); got != 3 {
@@ -297,6 +301,7 @@ func TestPublishedPrivateKey(t *testing.T) {
 // TestHungServer has a server that does not answer: callers leave when they like, and
 // those with a key at hand do not wait.
 func TestHungServer(t *testing.T) {
+	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
 	hung := make(chan struct{})
@@ -318,7 +323,8 @@ func TestHungServer(t *testing.T) {
 		t.Errorf("the error is %v, want that of the caller", err)
 	}
 	r.jwt.Close() // ends the request, which is no trouble to tell of
-	r.server.CloseClientConnections()
+	r.server.Close()
+	eventually(t, "what fetched keys has ended", func() bool { return runtime.NumGoroutine() <= before })
 	if got := r.log.String(); got != "" {
 		t.Errorf("the log is\n%s", got)
 	}
