@@ -351,6 +351,69 @@ func TestAuthorityTakenAway(t *testing.T) {
 	}
 }
 
+// TestCertificatesAlone demands proof by the authority of clients, and by nothing else.
+func TestCertificatesAlone(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
+	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dial(h)), nobody)
+	if err := getOver(t.Context(), w.dial(h, w.fromCertificate(x509.Certificate{DNSNames: []string{"a.test"}}))); err != nil {
+		t.Error(err)
+	}
+	w.wantCaller("dns:a.test", "mutual_tls")
+}
+
+// TestWatchThatCannotBeChecked has an issuer whose keys are gone just when a reload has
+// watches looked at: its caller's goes on.
+func TestWatchThatCannotBeChecked(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	connection := w.dial(h)
+	unchecked, err := watchOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := strings.Replace(w.all(), w.keys.URL, "https://127.0.0.1:1", 1)
+	for _, more := range []string{elsewhere, w.all()} { // what ends in the second round was looked at in the first
+		other := authentication.GenerateToken()
+		if err := w.reload(h, strings.Replace(more, "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)); err != nil {
+			t.Fatal(err)
+		}
+		ends, err := watchOver(with(t.Context(), "Bearer "+other.Reveal()), connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.reload(h, more); err != nil {
+			t.Fatal(err)
+		}
+		h.wantUnauthenticated(ending(t, ends), noLonger)
+	}
+	h.server.Stop(context.Background())
+	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
+}
+
+// TestStopEndsFetching shows that a stopped server fetches no keys.
+func TestStopEndsFetching(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	fetching := func() bool {
+		stacks := make([]byte, 1<<20)
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "httprc")
+	}
+	if !fetching() {
+		t.Fatal("a server that answers fetches no keys")
+	}
+	h.server.Stop(context.Background())
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(10 * time.Second); fetching(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("a stopped server fetches keys")
+		}
+	}
+}
+
 // TestProofDemandedByReload has nobody prove anything at first.
 func TestProofDemandedByReload(t *testing.T) {
 	w := newWorld(t)
@@ -390,8 +453,13 @@ func TestReloadThatExposes(t *testing.T) {
 	if err := w.reload(h, w.authentication()+everybody); err != nil {
 		t.Errorf("callers are authenticated: %v", err)
 	}
-	if err := w.reload(h, "\nlisten: {insecure_allow_remote: true}\n"); err != nil {
+	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
+	if err := w.reload(h, allowed); err != nil {
 		t.Errorf("the switch is set: %v", err)
+	}
+	careless := w.serve(allowed+everybody, listenTCP(t))
+	if err := w.reload(careless, everybody); err == nil {
+		t.Error("without the switch it is served as with the switch")
 	}
 }
 

@@ -59,7 +59,7 @@ var errExposed = errors.New("the broker listens beyond this machine, and this co
 // exposedBy says whether a configuration would have everybody served who reaches the
 // address that the broker listens at.
 func (s *Server) exposedBy(next *config.Config) bool {
-	return s.listen.GRPC.Remote && !s.listen.InsecureAllowRemote && !next.Listen.InsecureAllowRemote && !demandsProof(next)
+	return s.listen.GRPC.Remote && !next.Listen.InsecureAllowRemote && !demandsProof(next)
 }
 
 // loaded notes that a configuration is served.
