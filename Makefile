@@ -137,6 +137,9 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 FUZZTIME ?= 1m
 FUZZ := \
 	access:FuzzPattern \
+	authentication:FuzzBearer \
+	authentication:FuzzCertificateName \
+	authentication:FuzzJWT \
 	config:FuzzParse \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
