@@ -5,6 +5,7 @@ TOOLS := \
 	github.com/bufbuild/buf/cmd/buf@v1.73.0 \
 	github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 \
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 \
+	golang.org/x/vuln/cmd/govulncheck@v1.8.0 \
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2 \
 	google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 
@@ -92,8 +93,8 @@ lint-generated: $(BUF) $(PLUGINS)
 .PHONY: lint-go
 lint-go: $(GOLANGCI_LINT)
 	go vet ./...
-	go build -o .bin/secretfmt ./internal/lint/secretfmt/cmd/secretfmt
-	go vet -vettool=$(CURDIR)/.bin/secretfmt ./...
+	go build -o .bin/secretlint ./internal/lint/cmd/secretlint
+	go vet -vettool=$(CURDIR)/.bin/secretlint ./...
 	.bin/golangci-lint run
 
 .PHONY: lint-modules
@@ -126,6 +127,15 @@ lint-kubernetes: ## Check deploy/kubernetes with the API server's own validation
 	go -C deploy/kubernetes/validate build -o $(CURDIR)/.bin/validate .
 	.bin/validate deploy/kubernetes/*.yaml
 
+# govulncheck exits with 3 when it finds something, and with 1 when it could not look.
+.PHONY: vuln
+vuln: $(call stamp,govulncheck) ## Look for known vulnerabilities in what the broker calls
+	@code=0; said=$$(.bin/govulncheck ./... 2>&1) || code=$$?; \
+	if [ $$code = 1 ] && echo "$$said" | grep -q 'fetching vulnerabilities'; then \
+		echo 'NOT CHECKED: vulnerabilities. The database of govulncheck cannot be reached from here.'; exit 0; \
+	fi; \
+	echo "$$said"; exit $$code
+
 .PHONY: generate
 generate: $(BUF) $(PLUGINS) ## Generate gen from proto
 	$(buf) generate
@@ -146,6 +156,10 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 # How long each target is fuzzed.
 FUZZTIME ?= 1m
 FUZZ := \
+	access:FuzzPattern \
+	authentication:FuzzBearer \
+	authentication:FuzzCertificateName \
+	authentication:FuzzJWT \
 	cache/redisstore:FuzzOpen \
 	config:FuzzParse \
 	catalog:FuzzDefine \

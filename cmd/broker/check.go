@@ -10,18 +10,30 @@ import (
 
 func newCheck() *cobra.Command {
 	var path string
+	var explain bool
 	command := &cobra.Command{
-		Use:   "check --config FILE",
+		Use:   "check --config FILE [--explain CALLER CREDENTIAL]",
 		Short: "Reports everything that is wrong with a configuration file",
 		Long: `Reads a configuration file and all that it refers to, as serve would, and reports
 every problem at once, each as FILE:LINE:COLUMN: what. It asks no provider.
 
-Exit status: 0 when there is none, 1 when there are some.`,
-		Args: cobra.NoArgs,
-		RunE: explained(func(command *cobra.Command, _ []string) error {
+With --explain it says whether a caller of this name may use a credential, and which
+grant decides that, or comes close. The name has its kind before it, as in the audit log.
+
+Exit status: 0 when there is no problem, and the caller may use the credential; else 1.`,
+		Args: func(command *cobra.Command, args []string) error {
+			if explain {
+				return cobra.ExactArgs(2)(command, args)
+			}
+			return cobra.NoArgs(command, args)
+		},
+		RunE: explained(func(command *cobra.Command, args []string) error {
 			loaded, err := config.Load(path, config.Options{})
 			if err != nil {
 				return err
+			}
+			if explain {
+				return explainAccess(command.OutOrStdout(), loaded, args[0], args[1])
 			}
 			_, err = fmt.Fprintf(command.OutOrStdout(), "%s: no problems; credentials: %d, providers: %d\n",
 				path, loaded.Credentials.Len(), len(loaded.Catalog.Providers()))
@@ -29,6 +41,7 @@ Exit status: 0 when there is none, 1 when there are some.`,
 		}),
 	}
 	addConfigFlag(command, &path)
+	command.Flags().BoolVar(&explain, "explain", false, "say whether CALLER may use CREDENTIAL, and why")
 	return command
 }
 

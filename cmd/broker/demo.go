@@ -38,6 +38,10 @@ and makes the provider's API call with the answer. Nothing leaves this machine.`
 
 // demo runs the broker and the simulator, and shows each credential at work.
 func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if stay {
+		withoutCoreDumps(logger)
+	}
 	sim, err := simulator.New()
 	if err != nil {
 		return err
@@ -47,7 +51,6 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	broker, err := server.New(server.Options{Config: loaded, Logger: logger, TokenTransport: sim.Transport(), Version: version})
 	if err != nil {
 		return err

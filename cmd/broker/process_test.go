@@ -25,8 +25,13 @@ type process struct {
 
 // startProcess starts a program, with a folder and an environment if they are not empty.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
-	p := &process{command: exec.Command(name, args...), ended: make(chan struct{})} //nolint:noctx // the test ends it
-	p.command.Dir, p.command.Env = folder, environment
+	command := exec.Command(name, args...) //nolint:noctx // the test ends it
+	command.Dir, command.Env = folder, environment
+	return startCommand(command)
+}
+
+func startCommand(command *exec.Cmd) (*process, error) {
+	p := &process{command: command, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = &p.stdout, &p.stderr
 	if err := p.command.Start(); err != nil {
 		return nil, err

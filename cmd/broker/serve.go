@@ -28,7 +28,8 @@ func newServe() *cobra.Command {
 
 The file and the files that it names are read again when they change, and on SIGHUP. A
 file with problems changes nothing. SIGHUP also lets credentials that a provider refused
-be tried again at once. Environment variables and 'listen' take a restart.
+be tried again at once, and opens the audit file anew. Environment variables, 'listen'
+and 'audit' take a restart.
 
 SIGTERM and SIGINT let calls that are under way finish; a second one ends at once.`,
 		Args: cobra.NoArgs,
@@ -46,6 +47,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	hangups := make(chan os.Signal, 1) // one that comes early is kept
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	withoutCoreDumps(logger)
 	traces, err := telemetry.Start(ctx, version, logger)
 	if err != nil {
 		return err
@@ -60,6 +62,9 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		loaded, err := load()
 		if err != nil {
 			return err
+		}
+		if loaded.Policy.DeniesAll() {
+			logger.Warn("the configuration has no grants: every caller is denied everything")
 		}
 		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces.Provider(), Version: version})
 		return err
@@ -80,9 +85,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		loop.Run(ctx, onHangup(ctx, hangups, broker, logger))
 	}()
 	logger.Info("serving", "version", version, "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
-	if broker.Listen().GRPC.Network == "tcp" {
-		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
-	}
+	broker.WarnOfExposure()
 	err = broker.Run(ctx, grpcListener, httpListener)
 	stop()
 	<-reloading
@@ -134,6 +137,7 @@ func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Serv
 				return
 			case <-hangups:
 			}
+			broker.ReopenAudit()
 			if err := broker.ForgetFailures(ctx); err != nil {
 				logger.Error("failures could not be forgotten", "type", fmt.Sprintf("%T", err))
 			}

@@ -43,7 +43,7 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	defer store.Close()
 	tokens := cache.New(cache.Options{Store: store, Logger: logger})
 	defer tokens.Close()
-	reading, err := broker.New(loaded.Credentials, broker.Options{
+	reading, err := broker.New(loaded.Credentials, loaded.Policy, broker.Options{
 		Tokens:      readingTokens{Cache: tokens, store: store},
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: sim.Transport()}),
 		VersionKeys: loaded.TokenCache.FleetKeys.VersionKeys(),

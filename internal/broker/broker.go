@@ -14,6 +14,8 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
@@ -36,7 +38,7 @@ type Tokens interface {
 // VersionKeySize is the size of each of Options.VersionKeys, in bytes.
 const VersionKeySize = 32
 
-// Options configure a Broker. All are required.
+// Options configure a Broker. All but Audit are required.
 type Options struct {
 	// Tokens hands out tokens.
 	Tokens Tokens
@@ -50,6 +52,8 @@ type Options struct {
 	Clock clockwork.Clock
 	// Logger gets what an operator has to know of changed secrets.
 	Logger *slog.Logger
+	// Audit takes a record of each decision. Nil: nobody does.
+	Audit audit.Log
 }
 
 // Broker answers for credentials. It is safe for concurrent use. Close ends it.
@@ -59,6 +63,7 @@ type Broker struct {
 	versionKeys [][]byte
 	clock       clockwork.Clock
 	logger      *slog.Logger
+	audit       audit.Log
 	current     atomic.Pointer[snapshot]
 	using       sync.Mutex    // held while current changes, and guards retry
 	retry       chan struct{} // closed to end the waits of handovers
@@ -70,8 +75,8 @@ type Broker struct {
 	done sync.WaitGroup
 }
 
-// New returns a Broker for these credentials.
-func New(set *credentials.Set, options Options) (*Broker, error) {
+// New returns a Broker for these credentials, for the callers that the policy allows.
+func New(set *credentials.Set, policy *access.Policy, options Options) (*Broker, error) {
 	if len(options.VersionKeys) == 0 {
 		return nil, errors.New("there is no version key")
 	}
@@ -86,10 +91,11 @@ func New(set *credentials.Set, options Options) (*Broker, error) {
 		versionKeys: options.VersionKeys,
 		clock:       options.Clock,
 		logger:      options.Logger,
+		audit:       options.Audit,
 		retry:       make(chan struct{}),
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
-	return b, b.Use(set)
+	return b, b.Use(set, policy)
 }
 
 // Close ends the watches, with fault.ServerStopping, and what goes on in the
@@ -101,13 +107,13 @@ func (b *Broker) Close() {
 	b.done.Wait()
 }
 
-// Use takes these credentials in place of those before, all or none. Only what changed
-// is computed anew.
-func (b *Broker) Use(set *credentials.Set) error {
+// Use takes these credentials and this policy in place of those before, all or none.
+// Only what changed is computed anew.
+func (b *Broker) Use(set *credentials.Set, policy *access.Policy) error {
 	b.using.Lock()
 	defer b.using.Unlock()
 	before := b.current.Load()
-	after, err := newSnapshot(set, b.client, before)
+	after, err := newSnapshot(set, policy, b.client, before)
 	if err != nil {
 		return err
 	}
@@ -125,6 +131,9 @@ func (b *Broker) Use(set *credentials.Set) error {
 		}
 	}
 	b.tokens.Retain(func(key string) bool { return len(after.byToken[key]) > 0 })
+	if before != nil && !after.policy.Equal(before.policy) {
+		b.watches.touchAll()
+	}
 	b.watches.touch(after.changedFrom(before)...)
 	return nil
 }
@@ -155,15 +164,18 @@ func (b *Broker) TokenChanged(key string) {
 // Get returns the current decoration of a credential. It answers shortly before the
 // deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
 // the broker's own.
-func (b *Broker) Get(ctx context.Context, id string) (*Decoration, error) {
-	a, err := b.current.Load().find(id)
+func (b *Broker) Get(ctx context.Context, caller access.Caller, id string) (*Decoration, error) {
+	record := decision(caller, audit.Get, id)
+	a, grant, err := b.current.Load().admit(caller, id)
+	record.Grant = grant
 	if err != nil {
-		return nil, err
+		return b.audited(ctx, record, nil, err)
 	}
-	if ready, decoration, err := b.ready(a); ready {
-		return decoration, err
+	ready, decoration, err := b.ready(a)
+	if !ready {
+		decoration, err = b.obtain(ctx, a)
 	}
-	return b.obtain(ctx, a)
+	return b.audited(ctx, record, decoration, err)
 }
 
 // ready returns a decoration for which there is nothing to wait for.
@@ -199,7 +211,8 @@ type Result struct {
 
 // GetBatch returns a result for each ID, in order. It waits for all at once, and no
 // longer than until shortly before the deadline of ctx, or 5 seconds without one.
-func (b *Broker) GetBatch(ctx context.Context, ids []string) []Result {
+func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []string) []Result {
+	called := ctx
 	if _, ok := ctx.Deadline(); !ok {
 		limited, cancel := context.WithTimeout(ctx, batchPatience)
 		defer cancel()
@@ -207,11 +220,14 @@ func (b *Broker) GetBatch(ctx context.Context, ids []string) []Result {
 	}
 	s := b.current.Load()
 	results := make([]Result, len(ids))
+	records := make([]audit.Record, len(ids))
 	var waiting sync.WaitGroup
 	for i, id := range ids {
 		result := &results[i]
 		result.CredentialID = id
-		a, err := s.find(id)
+		a, grant, err := s.admit(caller, id)
+		records[i] = decision(caller, audit.Batch, id)
+		records[i].Grant = grant
 		if err != nil {
 			result.Err = err
 			continue
@@ -225,6 +241,10 @@ func (b *Broker) GetBatch(ctx context.Context, ids []string) []Result {
 		}
 	}
 	waiting.Wait()
+	for i := range results {
+		r := &results[i]
+		r.Decoration, r.Err = b.audited(called, records[i], r.Decoration, r.Err)
+	}
 	return results
 }
 

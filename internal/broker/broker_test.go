@@ -10,6 +10,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/catalog"
@@ -49,7 +50,7 @@ func newHanging(t *testing.T) *broker.Broker {
 		Method:   provider.AuthMethod("oauth2_client_credentials"),
 		Values:   map[string]secret.Text{"client_id": secret.New("i"), "client_secret": secret.New("s")},
 	}
-	b, err := broker.New(credentials.NewSet(slow), broker.Options{
+	b, err := broker.New(credentials.NewSet(slow), access.AllowAll(), broker.Options{
 		Tokens:      hanging{},
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
@@ -63,21 +64,24 @@ func newHanging(t *testing.T) *broker.Broker {
 	return b
 }
 
+// nobody is a caller of a broker that serves everybody.
+var nobody = access.Caller{Name: "local", Method: "none"}
+
 func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {
 	calls := map[string]func(context.Context, *broker.Broker) error{
 		"get": func(ctx context.Context, b *broker.Broker) error {
-			_, err := b.Get(ctx, "slow")
+			_, err := b.Get(ctx, nobody, "slow")
 			return err
 		},
 		"batch": func(ctx context.Context, b *broker.Broker) error {
-			return b.GetBatch(ctx, []string{"slow"})[0].Err
+			return b.GetBatch(ctx, nobody, []string{"slow"})[0].Err
 		},
 		"report": func(ctx context.Context, b *broker.Broker) error {
-			_, _, err := b.ReportRejection(ctx, "slow", "v", 401)
+			_, _, err := b.ReportRejection(ctx, nobody, "slow", "v", 401)
 			return err
 		},
 		"report of a status that is no rejection": func(ctx context.Context, b *broker.Broker) error {
-			_, _, err := b.ReportRejection(ctx, "slow", "v", 403)
+			_, _, err := b.ReportRejection(ctx, nobody, "slow", "v", 403)
 			return err
 		},
 	}
@@ -109,7 +113,7 @@ func TestBatchWithoutADeadlineWaitsFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHanging(t)
 		began := time.Now()
-		if err := b.GetBatch(t.Context(), []string{"slow"})[0].Err; fault.From(err).Reason != fault.ProviderUnavailable {
+		if err := b.GetBatch(t.Context(), nobody, []string{"slow"})[0].Err; fault.From(err).Reason != fault.ProviderUnavailable {
 			t.Errorf("the error is %v", err)
 		}
 		if waited := time.Since(began); waited > 5*time.Second || waited < 4*time.Second {
@@ -123,7 +127,7 @@ func TestCallerThatGivesUp(t *testing.T) {
 		b := newHanging(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if _, err := b.Get(ctx, "slow"); !errors.Is(err, context.Canceled) {
+		if _, err := b.Get(ctx, nobody, "slow"); !errors.Is(err, context.Canceled) {
 			t.Errorf("the error is %v, want context.Canceled", err)
 		}
 	})

@@ -113,7 +113,7 @@ func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
 		if err := w.tokens.ForgetFailures(w.Context()); err != nil {
 			t.Fatal(err)
 		}
-		decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+		decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 		if err != nil || outcome != broker.AlreadyReplaced {
 			t.Fatalf("the outcome is %v (%v), want AlreadyReplaced", outcome, err)
 		}
@@ -138,7 +138,7 @@ func TestReportDuringAReload(t *testing.T) {
 		release := w.sim.SendPulse.HoldTokenAnswers()
 		answered := make(chan string, 1)
 		go func() {
-			decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 			if err != nil || outcome != broker.Replaced {
 				t.Errorf("the outcome is %v (%v), want Replaced", outcome, err)
 				decoration = new(broker.Decoration)

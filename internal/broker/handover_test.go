@@ -13,6 +13,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
@@ -36,8 +37,8 @@ type world struct {
 }
 
 // inWorld runs a test in a bubble, with a broker that has the credentials `mail`, which
-// needs a token, and `board`, which does not.
-func inWorld(t *testing.T, test func(w *world)) {
+// needs a token, and `board`, which does not. A test may change the broker's options.
+func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		sim, err := simulator.New(simulator.InProcess())
@@ -50,7 +51,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 			Logger:  w.logger(),
 			Changed: func(key string) { w.broker.TokenChanged(key) },
 		})
-		w.broker = w.newBroker(w.tokens)
+		w.broker = w.newBroker(w.tokens, change...)
 		test(w)
 		w.broker.Close()
 		w.tokens.Close()
@@ -61,15 +62,19 @@ func inWorld(t *testing.T, test func(w *world)) {
 func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
 
 // newBroker returns a broker with the world's first configuration.
-func (w *world) newBroker(tokens broker.Tokens) *broker.Broker {
+func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options)) *broker.Broker {
 	w.Helper()
-	made, err := broker.New(w.parse(mail(w.first), board("first")).Credentials, broker.Options{
+	options := broker.Options{
 		Tokens:      tokens,
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
 		Clock:       clockwork.NewRealClock(), // the bubble's
 		Logger:      w.logger(),
-	})
+	}
+	for _, apply := range change {
+		apply(&options)
+	}
+	made, err := broker.New(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll(), options)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -104,7 +109,7 @@ func (w *world) parse(credentials ...string) *config.Config {
 // that happen as far as no time passes.
 func (w *world) use(credentials ...string) {
 	w.Helper()
-	if err := w.broker.Use(w.parse(credentials...).Credentials); err != nil {
+	if err := w.broker.Use(w.parse(credentials...).Credentials, access.AllowAll()); err != nil {
 		w.Fatal(err)
 	}
 	synctest.Wait()
@@ -128,7 +133,7 @@ func (*world) pass(d time.Duration) {
 
 func (w *world) get(id string) *broker.Decoration {
 	w.Helper()
-	decoration, err := w.broker.Get(w.Context(), id)
+	decoration, err := w.broker.Get(w.Context(), nobody, id)
 	if err != nil {
 		w.Fatalf("get %s: %v", id, err)
 	}
@@ -149,7 +154,7 @@ func (w *world) version() string {
 // wantReason asks for a credential, which is to fail.
 func (w *world) wantReason(id string, want fault.Reason) {
 	w.Helper()
-	_, err := w.broker.Get(w.Context(), id)
+	_, err := w.broker.Get(w.Context(), nobody, id)
 	w.checkReason(err, want)
 }
 
@@ -195,7 +200,7 @@ type follower struct {
 }
 
 func (w *world) watch(ids ...string) follower {
-	return follower{w, w.broker.Watch(ids)}
+	return follower{w, w.broker.Watch(nobody, ids)}
 }
 
 // next returns the next state, for which nobody is to wait longer than that.
@@ -487,7 +492,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 			release := w.sim.SendPulse.HoldTokenAnswers()
 			w.use(mail(w.rotated()), board("first"))
 			time.AfterFunc(time.Second, release)
-			decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 			if err != nil || outcome != broker.AlreadyReplaced || decoration.Version == former {
 				t.Errorf("the outcome is %v (%v), want the successor", outcome, err)
 			}
@@ -501,7 +506,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 		inWorld(t, func(w *world) {
 			former := w.version()
 			w.use(mail(w.refused()), board("first"))
-			_, _, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusUnauthorized)
+			_, _, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
 			w.checkReason(err, fault.CredentialRejected)
 			if w.version() != former {
 				t.Error("a failed report took the former token away")
@@ -515,7 +520,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 			w.use(mail(w.rotated()), board("first"))
 			ctx, cancel := context.WithTimeout(w.Context(), 3*time.Second)
 			defer cancel()
-			_, _, err := w.broker.ReportRejection(ctx, "mail", former, http.StatusUnauthorized)
+			_, _, err := w.broker.ReportRejection(ctx, nobody, "mail", former, http.StatusUnauthorized)
 			w.checkReason(err, fault.ProviderUnavailable)
 			if w.version() != former {
 				t.Error("a failed report took the former token away")
@@ -527,7 +532,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 			former := w.version()
 			release := w.sim.SendPulse.HoldTokenAnswers()
 			w.use(mail(w.rotated()), board("first"))
-			decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", former, http.StatusForbidden)
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusForbidden)
 			if err != nil || outcome != broker.NotReplaceable || decoration.Version != former {
 				t.Errorf("the outcome is %v (%v), want NotReplaceable", outcome, err)
 			}
@@ -538,7 +543,7 @@ func TestReportOfTheFormerVersion(t *testing.T) {
 
 func (w *world) wantReport(version string, want broker.Outcome, current string) {
 	w.Helper()
-	decoration, outcome, err := w.broker.ReportRejection(w.Context(), "mail", version, http.StatusUnauthorized)
+	decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", version, http.StatusUnauthorized)
 	if err != nil || outcome != want || decoration.Version != current {
 		w.Errorf("the outcome is %v (%v), want %v and the current version", outcome, err, want)
 	}
@@ -559,7 +564,7 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 		w.wantReason("board", fault.CredentialNotFound)
 		s.wantReason("board", fault.CredentialNotFound)
 		s.wantNothing(time.Minute)
-		if results := w.broker.GetBatch(w.Context(), []string{"mail", "board"}); results[0].Err == nil || results[1].Err == nil {
+		if results := w.broker.GetBatch(w.Context(), nobody, []string{"mail", "board"}); results[0].Err == nil || results[1].Err == nil {
 			t.Error("a batch has what was removed")
 		}
 

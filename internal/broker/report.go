@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/token"
 )
 
@@ -19,11 +21,23 @@ const (
 
 // ReportRejection answers a caller whose request with this version was answered with
 // this HTTP status. Its errors are those of Get.
-func (b *Broker) ReportRejection(ctx context.Context, id, version string, status int) (*Decoration, Outcome, error) {
-	a, err := b.current.Load().find(id)
-	if err != nil {
+func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*Decoration, Outcome, error) {
+	record := decision(caller, audit.Report, id)
+	a, grant, err := b.current.Load().admit(caller, id)
+	record.Grant = grant
+	var decoration *Decoration
+	var outcome Outcome
+	if err == nil {
+		decoration, outcome, err = b.report(ctx, a, version, status)
+	}
+	if decoration, err = b.audited(ctx, record, decoration, err); err != nil {
 		return nil, 0, err
 	}
+	return decoration, outcome, nil
+}
+
+// report is ReportRejection for a caller that may use the account.
+func (b *Broker) report(ctx context.Context, a *account, version string, status int) (*Decoration, Outcome, error) {
 	if a.source == nil || !slices.Contains(a.credential.Method.RejectedStatuses, status) {
 		return b.reportUnreplaceable(ctx, a, version)
 	}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/credentials"
-	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
@@ -15,6 +15,9 @@ type snapshot struct {
 	accounts map[string]*account
 	// byToken are the IDs of the credentials that use a token, by the token's key.
 	byToken map[string][]string
+	// disabled are the providers of the credentials that are left out, by ID.
+	disabled map[string]string
+	policy   *access.Policy
 }
 
 // account is a credential with its strategy.
@@ -31,10 +34,16 @@ type account struct {
 
 // newSnapshot prepares the credentials of a set. Accounts of previous, which may be
 // nil, are taken over where nothing of them changes. Disabled credentials are left out.
-func newSnapshot(set *credentials.Set, client *strategies.TokenClient, previous *snapshot) (*snapshot, error) {
-	s := &snapshot{accounts: make(map[string]*account, set.Len()), byToken: map[string][]string{}}
+func newSnapshot(set *credentials.Set, policy *access.Policy, client *strategies.TokenClient, previous *snapshot) (*snapshot, error) {
+	s := &snapshot{
+		accounts: make(map[string]*account, set.Len()),
+		byToken:  map[string][]string{},
+		disabled: map[string]string{},
+		policy:   policy,
+	}
 	for credential := range set.All() {
 		if credential.Disabled {
+			s.disabled[credential.ID] = credential.Provider.ID
 			continue
 		}
 		a := previous.same(credential)
@@ -83,15 +92,4 @@ func (s *snapshot) same(credential *credentials.Credential) *account {
 		return a
 	}
 	return nil
-}
-
-// find returns the account of an ID.
-func (s *snapshot) find(id string) (*account, error) {
-	if found := s.accounts[id]; found != nil {
-		return found, nil
-	}
-	if !credentials.ValidID(id) {
-		return nil, fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
-	}
-	return nil, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
 }

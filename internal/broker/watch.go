@@ -10,6 +10,8 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -21,6 +23,7 @@ const leastRecheck = time.Second
 // Next is called from one goroutine. Close ends it.
 type Watch struct {
 	broker *Broker
+	caller access.Caller
 	wake   chan struct{} // holds an element while there may be something new
 
 	mu     sync.Mutex
@@ -63,8 +66,8 @@ type told struct {
 }
 
 // Watch starts following the credentials of these IDs, each once.
-func (b *Broker) Watch(ids []string) *Watch {
-	w := &Watch{broker: b, wake: make(chan struct{}, 1)}
+func (b *Broker) Watch(caller access.Caller, ids []string) *Watch {
+	w := &Watch{broker: b, caller: caller, wake: make(chan struct{}, 1)}
 	for _, id := range ids {
 		if !slices.ContainsFunc(w.slots, func(s *slot) bool { return s.id == id }) {
 			w.slots = append(w.slots, &slot{id: id, dirty: true})
@@ -97,7 +100,12 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		if ctx.Err() != nil {
 			return Result{}, ctx.Err()
 		}
-		if result, ok := w.news(ctx); ok {
+		if result, grant, ok := w.news(ctx); ok {
+			record := decision(w.caller, audit.Watch, result.CredentialID)
+			record.Grant = grant
+			if err := w.broker.record(ctx, record, result.Decoration, result.Err); err != nil {
+				return Result{}, err
+			}
 			return result, nil
 		}
 		select {
@@ -109,31 +117,32 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 }
 
 // news returns a state that is ready and differs from what the reader was told.
-func (w *Watch) news(ctx context.Context) (Result, bool) {
+func (w *Watch) news(ctx context.Context) (result Result, grant string, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.slots {
 		if !s.dirty {
 			continue
 		}
-		result, ready := w.look(ctx, s)
+		result, grant, ready := w.look(ctx, s)
 		if !ready {
 			continue
 		}
 		now := whatWasTold(result)
 		if s.told == nil || *s.told != now {
 			s.told = &now
-			return result, true
+			return result, grant, true
 		}
 	}
-	return Result{}, false
+	return Result{}, "", false
 }
 
-// look returns the state of an ID, or has somebody wait for it.
-func (w *Watch) look(ctx context.Context, s *slot) (Result, bool) {
-	result, arrived := Result{CredentialID: s.id}, s.arrived
+// look returns the state of an ID and the grant for it, or has somebody wait for it.
+func (w *Watch) look(ctx context.Context, s *slot) (result Result, grant string, ok bool) {
+	result = Result{CredentialID: s.id}
+	arrived := s.arrived
 	s.dirty, s.arrived = false, nil
-	a, err := w.broker.current.Load().find(s.id)
+	a, grant, err := w.broker.current.Load().admit(w.caller, s.id)
 	if err != nil {
 		result.Err = err
 	} else {
@@ -145,11 +154,11 @@ func (w *Watch) look(ctx context.Context, s *slot) (Result, bool) {
 			result.Decoration, result.Err = arrived.decoration, arrived.err
 		default:
 			w.await(ctx, s, a)
-			return Result{}, false
+			return Result{}, "", false
 		}
 	}
 	w.scheduleRecheck(s, result)
-	return result, true
+	return result, grant, true
 }
 
 // await waits for a token in the background, and then has the ID looked at again.
@@ -193,8 +202,10 @@ func (w *Watch) scheduleRecheck(s *slot, result Result) {
 		wait = result.Decoration.RefreshTime.Sub(clock.Now())
 	} else {
 		known := fault.From(result.Err)
-		if known.Reason == fault.CredentialNotFound || known.Reason == fault.InvalidRequest {
+		switch known.Reason {
+		case fault.CredentialNotFound, fault.InvalidRequest, fault.AccessDenied:
 			return // likewise
+		default:
 		}
 		wait = known.RetryDelay
 	}
@@ -207,6 +218,16 @@ func (s *slot) stopRecheck() {
 	if s.recheck != nil {
 		s.recheck.Stop()
 	}
+}
+
+// touchAll says that the state of every ID may have changed.
+func (w *Watch) touchAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.slots {
+		s.dirty = true
+	}
+	w.ring()
 }
 
 // touch says that the state of an ID may have changed.

@@ -43,6 +43,15 @@ func (w *watches) len() int {
 	return len(w.all)
 }
 
+// touchAll tells all of them that any state may have changed.
+func (w *watches) touchAll() {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for watch := range w.all {
+		watch.touchAll()
+	}
+}
+
 // touch tells those that follow one of the IDs that its state may have changed.
 func (w *watches) touch(ids ...string) {
 	w.mu.RLock()

@@ -122,6 +122,9 @@ type TokenRequest struct {
 	Parameters []Placement
 	// DefaultLifetime holds when the answer has no usable expires_in. 1 s to 24 h.
 	DefaultLifetime time.Duration
+	// AllowPrivateAddresses says that the URL's host may have an address that is not on
+	// the public internet.
+	AllowPrivateAddresses bool
 	// EndsPrevious says that a new token ends the one before.
 	EndsPrevious bool
 }

@@ -108,6 +108,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		"port of a host":        {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"p.test:99999\"]", 1), "p.yaml:3:17: must be a host name or IP address, with a port from 1 to 65535 if any"},
 		"address of a host":     {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"[:::]\"]", 1), "p.yaml:3:17: must be a host name or IP address, with a port from 1 to 65535 if any"},
 		"reserved, in capitals": {with(tokenRequest(", parameters: {Client_ID: x}")), `p.yaml:8:99: the broker sets the parameter "Client_ID" itself`},
+		"private by a word":     {with(tokenRequest(", allow_private_addresses: private")), `p.yaml:8:111: must be true or false, and is a string`},
 		"odd body":              {with(strings.Replace(tokenRequest(""), "JSON", "XML", 1)), `p.yaml:8:50: must be one of "JSON", "FORM"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +133,25 @@ func TestGoodDefinitions(t *testing.T) {
 	} {
 		if _, err := define(text); err != nil {
 			t.Errorf("%s\n%v", text, err)
+		}
+	}
+}
+
+func TestPrivateAddresses(t *testing.T) {
+	for text, want := range map[string]bool{"": false, ", allow_private_addresses: false": false, ", allow_private_addresses: true": true} {
+		provider, err := define(with(tokenRequest(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := provider.AuthMethods[0].TokenRequest.AllowPrivateAddresses; got != want {
+			t.Errorf("%q allows private addresses: %v", text, got)
+		}
+	}
+	for _, provider := range catalog.Builtin().Providers() {
+		for _, method := range provider.AuthMethods {
+			if method.TokenRequest != nil && method.TokenRequest.AllowPrivateAddresses {
+				t.Errorf("the built-in %s does", provider.ID)
+			}
 		}
 	}
 }

@@ -23,12 +23,13 @@ func defineTokenRequest(method strictyaml.Value, defined *AuthMethod) *TokenRequ
 	}
 	checkTokenURL(item.Key("url"))
 	return &TokenRequest{
-		URL:                  item.Key("url").Text(),
-		Body:                 BodyFormat(item.Key("body").Text()),
-		ClientAuthentication: ClientAuthentication(item.Key("client_authentication").Text()),
-		Parameters:           defineParameters(item.Key("parameters"), defined.Fields),
-		DefaultLifetime:      defineLifetime(item.Key("default_lifetime")),
-		EndsPrevious:         item.Key("previous_token").Text() == "ENDED",
+		URL:                   item.Key("url").Text(),
+		Body:                  BodyFormat(item.Key("body").Text()),
+		ClientAuthentication:  ClientAuthentication(item.Key("client_authentication").Text()),
+		Parameters:            defineParameters(item.Key("parameters"), defined.Fields),
+		DefaultLifetime:       defineLifetime(item.Key("default_lifetime")),
+		AllowPrivateAddresses: item.Key("allow_private_addresses").Bool(),
+		EndsPrevious:          item.Key("previous_token").Text() == "ENDED",
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/strictyaml"
@@ -16,11 +17,17 @@ import (
 // Config is what a file says.
 type Config struct {
 	Listen      Listen
+	Limits      Limits
 	Catalog     *catalog.Catalog
 	Credentials *credentials.Set
 	// ReplacedProviders are the IDs of built-in providers that the file replaces.
 	ReplacedProviders []string
+	Authentication    Authentication
 	TokenCache        TokenCache
+	// Policy says which callers may do what.
+	Policy        *access.Policy
+	Audit         Audit
+	TokenRequests TokenRequests
 }
 
 // Options say where values come from. The zero value is usable.
@@ -70,10 +77,18 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	options = options.withDefaults()
 	document := strictyaml.Parse(path, data, schema)
 	root := document.Root()
-	config := &Config{Listen: parseListen(root.Key("listen"))}
-	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
 	reader := sourceReader{folder: filepath.Dir(path), options: options}
+	config := &Config{
+		Listen: parseListen(root.Key("listen"), root.Key("authentication"), reader),
+		Limits: parseLimits(root.Key("limits")),
+	}
+	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
+	toldApart := root.Key("authentication").Exists() || root.Key("listen").Key("tls").Key("client_ca_file").Exists()
+	config.Policy = parsePolicy(root.Key("grants"), toldApart, config.Catalog, config.Credentials)
+	config.TokenRequests = parseTokenRequests(root.Key("token_requests"), reader)
+	config.Audit = parseAudit(root.Key("audit"), reader.folder)
+	config.Authentication = parseAuthentication(root.Key("authentication"), reader)
 	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {
 		return nil, err

@@ -21,6 +21,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("providers:\n- {id: a, display_name: A, allowed_hosts: [a.test], auth_methods: [{id: m, display_name: M, fields: [{id: k, display_name: K}], headers: [{name: X, value: \"${k.orValue('x')}\"}]}]}\n")
 	f.Add("token_cache: {redis: {url: \"rediss://a:1/2\", username: {env: SET}, password: {env: SET}, tls: {server_name: a}}, fleet_keys: [{env: KEY_1}, {env: KEY_2}], renewal_window: 1h}\n")
 	f.Add("token_cache: {redis: {addresses: [\"a:1\"], sentinel_master: m}, fleet_keys: [{env: KEY_1}], forced_renewals: {limit: 1, window: 1m}}\n")
+	f.Add("authentication: {jwt: [{name: a, issuer: i, audiences: [b], jwks_url: \"https://a\", algorithms: [ES256]}], tokens: [{name: a, sha256: \"0000000000000000000000000000000000000000000000000000000000000000\"}]}\n")
+	f.Add("credentials: []\ngrants: [{callers: [\"*\", \"uid:1*\"], credentials: [\"a*\"], providers: [pendo], actions: [use, manage]}]\naudit: {stdout: true, mode: best_effort}\n")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "file") {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -10,18 +11,37 @@ import (
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
-// Listen says where the broker answers.
+// Listen says where the broker answers, and to whom.
 type Listen struct {
 	GRPC Address
 	HTTP Address
 	// SocketMode is the file mode of Unix sockets.
 	SocketMode fs.FileMode
+	// TLS is that of TCP, at both addresses; nil: none.
+	TLS *ListenTLS
+	// Authenticated says whether callers over TCP can prove who they are: by certificate,
+	// JSON Web Token or static token.
+	Authenticated bool
+	// InsecureAllowRemote allows remote addresses without TLS or Authenticated.
+	InsecureAllowRemote bool
+	// Reflection says whether gRPC reflection answers.
+	Reflection bool
+}
+
+// Same says whether a server that listens as l needs no restart to listen as other. What
+// TLS has, and whether callers are authenticated, can change without one.
+func (l Listen) Same(other Listen) bool {
+	withTLS := l.TLS != nil
+	l.TLS, l.Authenticated = other.TLS, other.Authenticated
+	return l == other && withTLS == (other.TLS != nil)
 }
 
 // Address is one that net.Listen takes.
 type Address struct {
 	Network string // tcp or unix
 	Address string
+	// Remote says whether it can be reached from other machines.
+	Remote bool
 }
 
 // String is the form that gRPC clients take too.
@@ -39,11 +59,18 @@ const (
 	defaultSocketMode = 0o600
 )
 
-func parseListen(value strictyaml.Value) Listen {
+// parseListen reads where to listen. How callers are authenticated decides whether that
+// can be beyond this machine.
+func parseListen(value, authentication strictyaml.Value, reader sourceReader) Listen {
+	tls := value.Key("tls")
 	listen := Listen{
-		GRPC:       parseAddress(value.Key("grpc"), defaultGRPC),
-		HTTP:       parseAddress(value.Key("http"), defaultHTTP),
-		SocketMode: defaultSocketMode,
+		GRPC:                parseAddress(value.Key("grpc"), defaultGRPC),
+		HTTP:                parseAddress(value.Key("http"), defaultHTTP),
+		SocketMode:          defaultSocketMode,
+		TLS:                 parseListenTLS(tls, reader),
+		InsecureAllowRemote: value.Key("insecure_allow_remote").Bool(),
+		Authenticated: tls.Key("client_ca_file").Exists() ||
+			len(authentication.Key("jwt").Items()) > 0 || len(authentication.Key("tokens").Items()) > 0,
 	}
 	if mode, err := strconv.ParseUint(value.Key("socket_mode").Text(), 8, 9); err == nil {
 		listen.SocketMode = fs.FileMode(mode)
@@ -51,11 +78,45 @@ func parseListen(value strictyaml.Value) Listen {
 	if listen.GRPC == listen.HTTP && !strings.HasSuffix(listen.GRPC.Address, ":0") {
 		value.Key("http").Problemf("must differ from listen.grpc: use another port")
 	}
+	listen.Reflection = !listen.GRPC.Remote
+	if reflection := value.Key("reflection"); reflection.Exists() {
+		listen.Reflection = reflection.Bool()
+	}
+	if problem := listen.whyLocal(tls.Exists()); problem != "" {
+		checkLocal(value.Key("grpc"), listen.GRPC, problem)
+		checkLocal(value.Key("http"), listen.HTTP, problem)
+	}
 	return listen
 }
 
-// parseAddress reads a loopback address with a port, or `unix:///path`. Callers are not
-// authenticated, so nothing else is safe.
+func checkLocal(value strictyaml.Value, address Address, problem string) {
+	if address.Remote {
+		value.Problemf("%s", problem)
+	}
+}
+
+// whyLocal says why remote addresses are not allowed; empty: they are.
+func (l Listen) whyLocal(withTLS bool) string {
+	if l.InsecureAllowRemote {
+		return ""
+	}
+	const callers = "listen.tls.client_ca_file, authentication.jwt or authentication.tokens"
+	var lacks, add string
+	switch {
+	case !withTLS && !l.Authenticated:
+		lacks, add = "TLS and authenticated callers", "listen.tls, and "+callers
+	case !withTLS:
+		lacks, add = "TLS", "listen.tls"
+	case !l.Authenticated:
+		lacks, add = "authenticated callers", callers
+	default:
+		return ""
+	}
+	return fmt.Sprintf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. "+
+		"'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets", lacks, add)
+}
+
+// parseAddress reads an address with a port, or `unix:///path`.
 func parseAddress(value strictyaml.Value, otherwise string) Address {
 	text := value.Text()
 	if text == "" {
@@ -75,8 +136,6 @@ func parseAddress(value strictyaml.Value, otherwise string) Address {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		value.Problemf("the port must be a number from 0 to 65535")
 	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		value.Problemf("would listen beyond this machine, and callers are not authenticated yet: anybody who reaches the port would get the secrets. Use 127.0.0.1, [::1] or localhost with a port, or unix:///path")
-	}
-	return Address{Network: "tcp", Address: text}
+	ip, err := netip.ParseAddr(host)
+	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
 }

@@ -35,12 +35,12 @@ func parseTLS(value strictyaml.Value, reader sourceReader) *tls.Config {
 			name.Problemf("must be a host name or an IP address, without a port")
 		}
 	}
-	config.Certificates = parseClientCertificate(value, reader)
+	config.Certificates = parseKeyPair(value, reader)
 	return config
 }
 
-// parseClientCertificate returns the client's certificate, if it has one.
-func parseClientCertificate(value strictyaml.Value, reader sourceReader) []tls.Certificate {
+// parseKeyPair returns the certificate with its key, if there is one.
+func parseKeyPair(value strictyaml.Value, reader sourceReader) []tls.Certificate {
 	certificateFile, keyFile := value.Key("certificate_file"), value.Key("key_file")
 	switch {
 	case !certificateFile.Exists() && !keyFile.Exists():

@@ -21,7 +21,33 @@ const (
 	RateLimited
 	ServerStopping
 	WatchTooOld
+	CallerUnauthenticated
+	AuthenticationUnavailable
+	AccessDenied
 )
+
+// String is the name of the reason on the wire.
+func (r Reason) String() string {
+	if name, ok := names[r]; ok {
+		return name
+	}
+	return names[Internal]
+}
+
+var names = map[Reason]string{ //nolint:gosec // these are names of reasons
+	Internal:                  "INTERNAL",
+	InvalidRequest:            "INVALID_REQUEST",
+	CredentialNotFound:        "CREDENTIAL_NOT_FOUND",
+	CredentialRejected:        "CREDENTIAL_REJECTED",
+	ProviderUnavailable:       "PROVIDER_UNAVAILABLE",
+	ProviderRateLimited:       "PROVIDER_RATE_LIMITED",
+	RateLimited:               "RATE_LIMITED",
+	ServerStopping:            "SERVER_STOPPING",
+	WatchTooOld:               "WATCH_TOO_OLD",
+	CallerUnauthenticated:     "CALLER_UNAUTHENTICATED",
+	AuthenticationUnavailable: "AUTHENTICATION_UNAVAILABLE",
+	AccessDenied:              "ACCESS_DENIED",
+}
 
 // Error is a failure that a caller may be told about.
 type Error struct {

@@ -46,15 +46,18 @@ type wireError struct {
 // wireErrors is the map of errors. It says what the comments of the proto enum
 // ErrorReason say.
 var wireErrors = map[fault.Reason]wireError{
-	fault.InvalidRequest:      {codes.InvalidArgument, authmaterialv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, false},
-	fault.CredentialNotFound:  {codes.NotFound, authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND, false},
-	fault.CredentialRejected:  {codes.FailedPrecondition, authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_REJECTED, false},
-	fault.ProviderUnavailable: {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE, true},
-	fault.ProviderRateLimited: {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED, true},
-	fault.RateLimited:         {codes.ResourceExhausted, authmaterialv1.ErrorReason_ERROR_REASON_RATE_LIMITED, true},
-	fault.ServerStopping:      {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_SERVER_STOPPING, false},
-	fault.WatchTooOld:         {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_WATCH_TOO_OLD, false},
-	fault.Internal:            {codes.Internal, authmaterialv1.ErrorReason_ERROR_REASON_INTERNAL, false},
+	fault.InvalidRequest:            {codes.InvalidArgument, authmaterialv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, false},
+	fault.CredentialNotFound:        {codes.NotFound, authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND, false},
+	fault.CredentialRejected:        {codes.FailedPrecondition, authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_REJECTED, false},
+	fault.ProviderUnavailable:       {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE, true},
+	fault.ProviderRateLimited:       {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED, true},
+	fault.RateLimited:               {codes.ResourceExhausted, authmaterialv1.ErrorReason_ERROR_REASON_RATE_LIMITED, true},
+	fault.CallerUnauthenticated:     {codes.Unauthenticated, authmaterialv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, false},
+	fault.AuthenticationUnavailable: {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE, true},
+	fault.AccessDenied:              {codes.PermissionDenied, authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED, false},
+	fault.ServerStopping:            {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_SERVER_STOPPING, false},
+	fault.WatchTooOld:               {codes.Unavailable, authmaterialv1.ErrorReason_ERROR_REASON_WATCH_TOO_OLD, false},
+	fault.Internal:                  {codes.Internal, authmaterialv1.ErrorReason_ERROR_REASON_INTERNAL, false},
 }
 
 // name is the reason in an ErrorInfo.

@@ -8,15 +8,16 @@ import (
 	"unicode/utf8"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/broker"
 )
 
 // Broker is what the service needs of the use case.
 type Broker interface {
-	Get(ctx context.Context, id string) (*broker.Decoration, error)
-	GetBatch(ctx context.Context, ids []string) []broker.Result
-	ReportRejection(ctx context.Context, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
-	Watch(ids []string) *broker.Watch
+	Get(ctx context.Context, caller access.Caller, id string) (*broker.Decoration, error)
+	GetBatch(ctx context.Context, caller access.Caller, ids []string) []broker.Result
+	ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
+	Watch(caller access.Caller, ids []string) *broker.Watch
 }
 
 // Service is authmaterial.v1.BrokerService.
@@ -33,7 +34,7 @@ func NewService(broker Broker, logger *slog.Logger) *Service {
 
 // GetAuthDecoration returns the material of one credential.
 func (s *Service) GetAuthDecoration(ctx context.Context, request *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
-	decoration, err := s.broker.Get(ctx, request.GetCredentialId())
+	decoration, err := s.broker.Get(ctx, CallerOf(ctx), request.GetCredentialId())
 	if err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
@@ -45,7 +46,7 @@ func (s *Service) BatchGetAuthDecorations(ctx context.Context, request *authmate
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
-	results := s.broker.GetBatch(ctx, request.GetCredentialIds())
+	results := s.broker.GetBatch(ctx, CallerOf(ctx), request.GetCredentialIds())
 	response := &authmaterialv1.BatchGetAuthDecorationsResponse{Results: make([]*authmaterialv1.AuthDecorationResult, len(results))}
 	for i, result := range results {
 		item := &authmaterialv1.AuthDecorationResult{CredentialId: Shorten(result.CredentialID)}
@@ -71,7 +72,7 @@ func (s *Service) ReportRejection(ctx context.Context, request *authmaterialv1.R
 	if err := checkReport(request); err != nil {
 		return nil, s.toStatus(ctx, err)
 	}
-	decoration, outcome, err := s.broker.ReportRejection(ctx,
+	decoration, outcome, err := s.broker.ReportRejection(ctx, CallerOf(ctx),
 		request.GetCredentialId(), request.GetVersion(), int(request.GetHttpStatus()))
 	if err != nil {
 		return nil, s.toStatus(ctx, err)

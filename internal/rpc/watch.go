@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -19,6 +18,8 @@ const MaxWatchAge = time.Hour
 
 var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
 
+var errIdentityExpired = fault.New(fault.CallerUnauthenticated, "the caller's identity has expired: authenticate and watch again")
+
 // WatchAuthDecorations streams the states of several credentials.
 //
 // While a reader does not read, Send waits, and the watch sees neither its maximum age nor
@@ -32,12 +33,17 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
 	ctx, cancel := context.WithTimeoutCause(stream.Context(), age, errTooOld)
 	defer cancel()
-	watch := s.broker.Watch(request.GetCredentialIds())
+	caller := CallerOf(ctx)
+	if !caller.ExpireTime.IsZero() {
+		ctx, cancel = context.WithDeadlineCause(ctx, caller.ExpireTime, errIdentityExpired)
+		defer cancel()
+	}
+	watch := s.broker.Watch(caller, request.GetCredentialIds())
 	defer watch.Close()
 	for {
 		result, err := watch.Next(ctx)
 		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
+			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			return s.toStatus(ctx, err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -27,17 +28,15 @@ func (l callLogger) ServerReporter(ctx context.Context, call interceptors.CallMe
 // callReport is about one call.
 type callReport struct {
 	interceptors.NoopReporter
-	logger       *slog.Logger
-	ctx          context.Context //nolint:containedctx // it lives as long as the call
-	call         interceptors.CallMeta
-	credentialID string
+	logger  *slog.Logger
+	ctx     context.Context //nolint:containedctx // it lives as long as the call
+	call    interceptors.CallMeta
+	request interface{ GetCredentialId() string } // nil: it is about none, or several
 }
 
-// PostMsgReceive notes which credential the call is about.
+// PostMsgReceive notes which message the call has. That of a unary call is still empty.
 func (r *callReport) PostMsgReceive(message any, _ error, _ time.Duration) {
-	if request, ok := message.(interface{ GetCredentialId() string }); ok {
-		r.credentialID = request.GetCredentialId()
-	}
+	r.request, _ = message.(interface{ GetCredentialId() string })
 }
 
 // PostCall writes the line.
@@ -48,6 +47,9 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	if r.call.Typ == interceptors.ServerStream && endsWatches(reason) {
 		level = slog.LevelDebug
 	}
+	if errors.As(err, &refusal{}) {
+		level = slog.LevelDebug // who makes too many calls is not to fill the log with them
+	}
 	if !r.logger.Enabled(r.ctx, level) {
 		return
 	}
@@ -56,8 +58,8 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 		slog.String("code", answer.Code().String()),
 		slog.Duration("took", took),
 	}
-	if r.credentialID != "" {
-		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.credentialID)))
+	if r.request != nil && r.request.GetCredentialId() != "" {
+		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.request.GetCredentialId())))
 	}
 	if reason != "" {
 		attributes = append(attributes, slog.String("reason", reason), slog.String("message", answer.Message()))

@@ -1,13 +1,13 @@
 package server
 
 import (
-	"log/slog"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -24,15 +24,28 @@ const (
 	// themselves; watches have rpc.MaxWatchAge, after which the connection is closed. That
 	// ends those which nobody reads.
 	connectionAge = 30 * time.Minute
+	// pingTime is after how much silence a connection is asked whether it is still there,
+	// and pingTimeout how long that may take to answer.
+	pingTime    = 30 * time.Second
+	pingTimeout = 10 * time.Second
+	// pingInterval is how often a client may ask that.
+	pingInterval = 10 * time.Second
+	// window is how much of a stream or a connection is on its way unread, in bytes: the
+	// least that HTTP/2 can begin with. It stays that much.
+	window = 64 << 10
+	// readBuffer is that of a connection, in bytes. Requests have about a hundred.
+	readBuffer = 8 << 10
 	// streamWorkers is how many goroutines wait for calls, with stacks that have grown
 	// already. A call that finds none gets a goroutine of its own.
 	streamWorkers = 32
 )
 
-// newGRPC returns a server with the broker's service, health and reflection on it.
-// From the outside in, a call passes traces, metrics, log and recovery.
-func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Logger, metrics *metrics, traces *tracing) *grpc.Server {
-	callLog := callLogger{logger}
+// newGRPC returns a server with the broker's service and health on it, and perhaps
+// reflection. From the outside in, a call passes traces, the limit of concurrent calls,
+// metrics, log, recovery and authentication; then its message is received, and the caller's limits count.
+func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
+	metrics, guard := s.metrics, guard{limits: s.limits, refuse: service.Refused}
+	callLog := callLogger{s.logger}
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(append(traces.serverOptions(),
 		// A connection that says nothing holds Stop up for this long.
@@ -40,25 +53,42 @@ func newGRPC(service *rpc.Service, healthServer *health.Server, logger *slog.Log
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      connectionAge,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
+			Time:                  pingTime,
+			Timeout:               pingTimeout,
 		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingInterval, PermitWithoutStream: true}),
+		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits.ended)),
+		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
+		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
+		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes)), //nolint:gosec // a mebibyte at most
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(window),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.NumStreamWorkers(streamWorkers),
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(
+			guard.unary,
 			metrics.grpc.UnaryServerInterceptor(),
 			interceptors.UnaryServerInterceptor(callLog),
 			recovery.UnaryServerInterceptor(recovered),
+			selector.UnaryServerInterceptor(auth.UnaryServerInterceptor(s.identities.identify(service)), selector.MatchFunc(demandsCaller)),
 		),
 		grpc.ChainStreamInterceptor(
+			guard.stream,
 			metrics.grpc.StreamServerInterceptor(),
 			interceptors.StreamServerInterceptor(callLog),
 			recovery.StreamServerInterceptor(recovered),
+			selector.StreamServerInterceptor(auth.StreamServerInterceptor(s.identities.identifyStream(service)), selector.MatchFunc(demandsCaller)),
 		),
 	)...)
-	authmaterialv1.RegisterBrokerServiceServer(server, service)
-	grpc_health_v1.RegisterHealthServer(server, endingHealth{healthServer, service.Stopping})
-	healthServer.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
-	reflection.Register(server)
+	guarded := registrar{server, guard}
+	authmaterialv1.RegisterBrokerServiceServer(guarded, service)
+	grpc_health_v1.RegisterHealthServer(guarded, endingHealth{s.health, service.Stopping})
+	s.health.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	if s.listen.Reflection {
+		reflection.Register(guarded)
+	}
 	metrics.grpc.InitializeMetrics(server)
 	return server
 }

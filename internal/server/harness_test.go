@@ -136,7 +136,9 @@ func (h *harness) serveBoth() {
 		h.server.Stop(context.Background())
 		<-h.stopped
 	})
-	h.conn = connect(h.T, h.grpc.Addr())
+	if h.conn == nil {
+		h.conn = connect(h.T, h.grpc.Addr())
+	}
 	h.wantHealth("") // it serves from now on
 }
 

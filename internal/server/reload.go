@@ -18,8 +18,14 @@ func (s *Server) Listen() config.Listen { return s.listen }
 // that one goes on being served.
 func (s *Server) Reload(load func() (*config.Config, error)) error {
 	next, err := load()
+	if err == nil && s.exposedBy(next) {
+		err = errExposed
+	}
 	if err == nil {
-		err = s.broker.Use(next.Credentials)
+		err = s.broker.Use(next.Credentials, next.Policy)
+	}
+	if err == nil {
+		err = s.identities.use(next)
 	}
 	if err != nil {
 		s.stale.Store(true)
@@ -27,14 +33,33 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		s.logProblems(err)
 		return err
 	}
-	if next.Listen != s.listen {
+	if !next.Listen.Same(s.listen) {
 		s.logger.Warn("a change of 'listen' takes a restart")
+	}
+	if !next.TokenRequests.Same(s.tokenRequests) {
+		s.logger.Warn("a change of 'token_requests' takes a restart")
+	}
+	if next.Limits != s.limits.Limits {
+		s.logger.Warn("a change of 'limits' takes a restart")
+	}
+	if next.Audit != s.auditing {
+		s.logger.Warn("a change of 'audit' takes a restart")
 	}
 	if !next.TokenCache.Same(s.tokenCache) {
 		s.logger.Warn("a change of 'token_cache' takes a restart")
 	}
+	s.tls.use(next.Listen.TLS)
 	s.loaded(next)
 	return nil
+}
+
+// errExposed is what is wrong with a configuration that is safe only once listen changes.
+var errExposed = errors.New("the broker listens beyond this machine, and this configuration authenticates no caller: restart the broker to have it")
+
+// exposedBy says whether a configuration would have everybody served who reaches the
+// address that the broker listens at.
+func (s *Server) exposedBy(next *config.Config) bool {
+	return s.listen.GRPC.Remote && !next.Listen.InsecureAllowRemote && !demandsProof(next)
 }
 
 // loaded notes that a configuration is served.

@@ -18,9 +18,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/rpc"
 	"github.com/authmaterial/broker/internal/strategies"
@@ -75,13 +77,20 @@ type Server struct {
 	ready    atomic.Bool
 	stopping atomic.Bool
 
-	metrics *metrics
-	shared  *tokenStore
-	stale   atomic.Bool // the last reload failed
+	metrics    *metrics
+	identities *identities
+	limits     *limits
+	tls        *listenerTLS // nil: there is none
+	shared     *tokenStore
+	audit      *audit.Writer // nil: there are no records
+	stale      atomic.Bool   // the last reload failed
 
 	// What a reload does not change.
-	listen     config.Listen
-	tokenCache config.TokenCache
+	listen        config.Listen
+	open          bool // at the start, nobody had to prove who they are
+	tokenCache    config.TokenCache
+	tokenRequests config.TokenRequests
+	auditing      config.Audit
 }
 
 // New puts a Server together. It listens nowhere yet.
@@ -89,6 +98,9 @@ func New(options Options) (*Server, error) {
 	options = options.withDefaults()
 	metrics := newMetrics(options.Version)
 	traces := newTracing(options.Traces)
+	if options.TokenTransport == nil {
+		options.TokenTransport = egress.NewTransport(egress.Options{RootCAs: options.Config.TokenRequests.RootCAs})
+	}
 	tokenClient := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Transport: options.TokenTransport,
 		Clock:     options.Clock,
@@ -98,6 +110,10 @@ func New(options Options) (*Server, error) {
 		Observe:       observeTokenRequests(options.Logger, metrics),
 		Begin:         traces.tokenRequest,
 	})
+	records, err := newAudit(options, metrics)
+	if err != nil {
+		return nil, err
+	}
 	keys := options.Config.TokenCache.FleetKeys
 	if keys == nil {
 		keys = fleetkeys.RandomRing() // this process is the whole fleet
@@ -123,32 +139,46 @@ func New(options Options) (*Server, error) {
 		Observe: metrics.tokens.observe,
 		Begin:   traces.flight,
 	})
-	b, err := broker.New(options.Config.Credentials, broker.Options{
+	b, err := broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
+		Audit:       auditLog(records),
 		Tokens:      tokens,
 		TokenClient: tokenClient,
 		VersionKeys: keys.VersionKeys(),
 		Clock:       options.Clock,
 		Logger:      options.Logger,
 	})
+	who := newIdentities(options.Logger, options.Clock, metrics.registry)
+	if err == nil {
+		err = who.use(options.Config)
+	}
 	if err != nil {
+		who.close()
 		tokens.Close()
 		shared.close()
-		return nil, fmt.Errorf("prepare the credentials: %w", err)
+		_ = records.Close()
+		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
 	}
 	useCase.Store(b)
 	metrics.registry.MustRegister(newScrapeMetrics(b, tokens, options.Clock))
 	s := &Server{
-		logger:  options.Logger,
-		broker:  b,
-		tokens:  tokens,
-		health:  health.NewServer(),
-		metrics: metrics,
-		shared:  shared,
-		listen:  options.Config.Listen,
+		logger:     options.Logger,
+		broker:     b,
+		tokens:     tokens,
+		health:     health.NewServer(),
+		metrics:    metrics,
+		identities: who,
+		limits:     newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger),
+		tls:        newListenerTLS(options.Config.Listen.TLS, metrics.registry, options.Logger),
+		shared:     shared,
+		audit:      records,
+		listen:     options.Config.Listen,
+		open:       !demandsProof(options.Config),
 
-		tokenCache: options.Config.TokenCache,
+		tokenCache:    options.Config.TokenCache,
+		tokenRequests: options.Config.TokenRequests,
+		auditing:      options.Config.Audit,
 	}
-	s.grpc = newGRPC(rpc.NewService(b, options.Logger), s.health, options.Logger, metrics, traces)
+	s.grpc = s.newGRPC(rpc.NewService(b, options.Logger), traces)
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
@@ -160,7 +190,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 	if s.stopping.Load() { // Stop came first, or comes just now
 		s.ready.Store(false)
 	}
-	if err := s.grpc.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(s.limits.listener(listener)); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil
@@ -168,7 +198,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 
 // ServeHTTP answers on the listener until Stop. It closes the listener.
 func (s *Server) ServeHTTP(listener net.Listener) error {
-	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.tls.over(s.limits.listener(listener))); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -208,6 +238,10 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop()
 	}
 	s.shared.close()
+	s.identities.close()
+	if err := s.audit.Close(); err != nil {
+		s.logger.Error("the audit file does not close", "error", err)
+	}
 	_ = s.http.Close()
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -43,8 +44,7 @@ const (
 
 // TokenClientOptions configure a TokenClient. The zero value is usable.
 type TokenClientOptions struct {
-	// Transport sends the requests. Default: a transport of its own, with the
-	// standard proxy variables honoured.
+	// Transport sends the requests. Default: an egress.Transport.
 	Transport http.RoundTripper
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
@@ -63,7 +63,7 @@ type TokenClientOptions struct {
 
 func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	if o.Transport == nil {
-		o.Transport = http.DefaultTransport.(*http.Transport).Clone()
+		o.Transport = egress.NewTransport(egress.Options{})
 	}
 	if o.Clock == nil {
 		o.Clock = clockwork.NewRealClock()

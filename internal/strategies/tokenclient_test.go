@@ -111,6 +111,7 @@ func TestTokenKeyFollowsTheRequest(t *testing.T) {
 		"its value":       func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "b") },
 		"its name":        func(r *catalog.TokenRequest) { r.Parameters = parameter("audience", "a") },
 		"ends the former": func(r *catalog.TokenRequest) { r.EndsPrevious = true },
+		"private ones":    func(r *catalog.TokenRequest) { r.AllowPrivateAddresses = true },
 		"lifetime":        func(r *catalog.TokenRequest) { r.DefaultLifetime = time.Minute },
 	} {
 		made := key(change)

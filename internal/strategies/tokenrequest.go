@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/secret"
 )
 
@@ -29,7 +30,8 @@ func (r tokenRequest) digest() string {
 	spec := r.method.TokenRequest
 	parts := []string{
 		spec.URL, string(spec.Body), string(spec.ClientAuthentication), spec.DefaultLifetime.String(),
-		strconv.FormatBool(spec.EndsPrevious), r.clientID.Reveal(), r.clientSecret.Reveal(),
+		strconv.FormatBool(spec.EndsPrevious), strconv.FormatBool(spec.AllowPrivateAddresses),
+		r.clientID.Reveal(), r.clientSecret.Reveal(),
 	}
 	for _, parameter := range r.parameters {
 		parts = append(parts, parameter.Name, parameter.Value.Reveal())
@@ -51,6 +53,9 @@ func (c *TokenClient) newRequest(ctx context.Context, r tokenRequest) (*http.Req
 	body, contentType, err := encode(spec.Body, parameters)
 	if err != nil {
 		return nil, err
+	}
+	if spec.AllowPrivateAddresses {
+		ctx = egress.AllowPrivate(ctx)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, spec.URL, bytes.NewReader(body))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -21,6 +22,7 @@ func unreachable(provider *catalog.Provider, err error) *fault.Error {
 func why(err error) string {
 	var (
 		lookup      *net.DNSError
+		operation   *net.OpError
 		unknown     x509.UnknownAuthorityError
 		invalid     x509.CertificateInvalidError
 		wrongHost   x509.HostnameError
@@ -28,6 +30,12 @@ func why(err error) string {
 		timeout     net.Error
 	)
 	switch {
+	case errors.Is(err, egress.ErrAddressRefused):
+		return "its host has a private, local or special address, to which no token request goes unless the provider's definition has allow_private_addresses"
+	case errors.Is(err, egress.ErrNotHTTPS):
+		return "its URL is not https"
+	case errors.As(err, &operation) && operation.Op == "proxyconnect":
+		return "the proxy that HTTPS_PROXY names cannot be reached"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -30,6 +31,7 @@ type Traces struct {
 
 // Start reads the environment. What goes wrong later is logged.
 func Start(ctx context.Context, version string, logger *slog.Logger) (*Traces, error) {
+	otel.SetLogger(logr.New(sink{logger}))
 	exporter, err := newExporter(ctx)
 	if exporter == nil || err != nil {
 		return &Traces{}, err
@@ -42,7 +44,7 @@ func Start(ctx context.Context, version string, logger *slog.Logger) (*Traces, e
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		logger.Warn("traces are not sent", "problem", err.Error())
+		logger.Warn("traces are not sent", "problem", why(err))
 	}))
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}, nil
 }

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authmaterial/broker/internal/authentication"
+)
+
+func newToken() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "token",
+		Short: "Makes static tokens for callers",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("a command is needed: new")
+		},
+	}
+	command.AddCommand(newTokenNew())
+	return command
+}
+
+// callerName is what authentication.tokens takes for a name.
+var callerName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
+
+func checkCallerName(_ *cobra.Command, args []string) error {
+	if len(args) > 0 && !callerName.MatchString(args[0]) {
+		return errors.New("the name must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
+	}
+	return nil
+}
+
+func newTokenNew() *cobra.Command {
+	return &cobra.Command{
+		Use:   "new [NAME]",
+		Short: "Prints a new static token and its hash",
+		Long: `Prints a new static token, its hash, and with a name the item for authentication.tokens of
+the configuration.
+
+The token is a secret: give it to the caller, which sends it with each call as
+
+  authorization: Bearer TOKEN
+
+It holds 256 random bits, and cannot be found out from the hash, which is no secret. The
+configuration has the hash alone; nobody has to keep the token but the caller.
+
+To change a token, add the hash of another under the same name, give the caller the other,
+and then take the first away: from then on the first is refused.`,
+		Args: cobra.MatchAll(cobra.MaximumNArgs(1), checkCallerName),
+		RunE: explained(func(command *cobra.Command, args []string) error {
+			token := authentication.GenerateToken()
+			hash := authentication.HashToken(token)
+			text := fmt.Sprintf("token:  %s\nsha256: %s\n", token.Reveal(), hash)
+			if len(args) > 0 {
+				text += fmt.Sprintf("item:   {name: %q, sha256: \"%s\"}\n", args[0], hash)
+			}
+			_, err := fmt.Fprint(command.OutOrStdout(), text)
+			return err
+		}),
+	}
+}

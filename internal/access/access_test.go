@@ -1,0 +1,180 @@
+package access_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/access"
+)
+
+// callerKinds are names of each kind, a pattern that matches, and one that nearly does.
+var callerKinds = []struct{ name, pattern, near string }{
+	{"spiffe://prod/ns/a/web", "spiffe://prod/ns/*/web", "spiffe://prod/ns/*/job"},
+	{"dns:web.prod.test", "dns:*.prod.test", "dns:*.test.prod"},
+	{"subject:CN=web,O=Acme", "subject:CN=*,O=Acme", "subject:CN=*,O=Acm"},
+	{"jwt:ci:repo:acme/web", "jwt:ci:repo:acme/*", "jwt:c:repo:acme/*"},
+	{"uid:1000", "uid:*", "uid:100"},
+	{"token:ci", "token:*", "token:c"},
+	{"local", "local", "loca"},
+}
+
+// objects are how a grant can name the credential `mail` of the provider `sendpulse`.
+var objects = []struct {
+	name  string
+	grant access.Grant
+	// exists is whether it names a credential of which the provider is known; missing
+	// whether it names one of which it is not.
+	exists, missing bool
+}{
+	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
+	{"pattern", access.Grant{Credentials: []access.Pattern{"board", "m*l"}}, true, true},
+	{"everything", access.Grant{Credentials: []access.Pattern{"*"}}, true, true},
+	{"provider", access.Grant{Providers: []string{"pendo", "sendpulse"}}, true, false},
+	{"provider and another ID", access.Grant{Credentials: []access.Pattern{"board"}, Providers: []string{"sendpulse"}}, true, false},
+	{"another ID", access.Grant{Credentials: []access.Pattern{"mai", "mail2", "MAIL"}}, false, false},
+	{"another provider", access.Grant{Providers: []string{"pendo", "send*", "*", ""}}, false, false},
+	{"nothing", access.Grant{}, false, false},
+}
+
+var actions = []struct {
+	granted []access.Action
+	use     bool
+	manage  bool
+}{
+	{[]access.Action{access.Use}, true, false},
+	{[]access.Action{access.Manage}, false, true},
+	{[]access.Action{access.Use, access.Manage}, true, true},
+	{nil, false, false},
+}
+
+// TestDecide decides every combination of caller, credential and action. A disabled
+// credential is one whose provider is known, like any other.
+func TestDecide(t *testing.T) {
+	for _, caller := range callerKinds {
+		for pattern, named := range map[string]bool{caller.name: true, caller.pattern: true, "*": true, caller.near: false, "": false} {
+			for _, object := range objects {
+				for _, action := range actions {
+					grant := object.grant
+					grant.Callers = []access.Pattern{"token:another", access.Pattern(pattern)}
+					grant.Actions, grant.Source = action.granted, "broker.yaml:3"
+					policy := access.NewPolicy(access.Grant{}, grant)
+					for provider, matches := range map[string]bool{"sendpulse": object.exists, "": object.missing} {
+						for _, asked := range []access.Action{access.Use, access.Manage, "", "USE"} {
+							allowed := asked == access.Use && action.use || asked == access.Manage && action.manage
+							want := named && matches && allowed
+							got := policy.Decide(caller.name, asked, access.Object{CredentialID: "mail", Provider: provider})
+							where := fmt.Sprintf("%s named by %q, %s of provider %q, %q of %q", caller.name, pattern, object.name, provider, asked, action.granted)
+							if got.Allowed != want {
+								t.Errorf("%s: allowed is %v, want %v", where, got.Allowed, want)
+							}
+							if want != (got.Grant != nil && got.Grant.Source == "broker.yaml:3") {
+								t.Errorf("%s: the grant is %v", where, got.Grant)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	all := access.Grant{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
+	for name, test := range map[string]struct {
+		policy     *access.Policy
+		named      bool // a caller with a name is allowed
+		nameless   bool
+		deniesAll  bool
+		withAGrant bool
+	}{
+		"zero value":   {policy: new(access.Policy), deniesAll: true},
+		"no grants":    {policy: access.NewPolicy(), deniesAll: true},
+		"one for all":  {policy: access.NewPolicy(all), named: true, withAGrant: true},
+		"open to all":  {policy: access.AllowAll(), named: true, nameless: true},
+		"empty grant":  {policy: access.NewPolicy(access.Grant{})},
+		"for no name":  {policy: access.NewPolicy(access.Grant{Callers: []access.Pattern{""}, Credentials: all.Credentials, Actions: all.Actions})},
+		"all but name": {policy: access.NewPolicy(access.Grant{Credentials: all.Credentials, Actions: all.Actions})},
+	} {
+		object := access.Object{CredentialID: "mail", Provider: "sendpulse"}
+		named, nameless := test.policy.Decide("uid:1", access.Use, object), test.policy.Decide("", access.Use, object)
+		if named.Allowed != test.named || nameless.Allowed != test.nameless || (named.Grant != nil) != test.withAGrant || nameless.Grant != nil {
+			t.Errorf("%s: a caller gets %+v, one without a name %+v", name, named, nameless)
+		}
+		if got := test.policy.DeniesAll(); got != test.deniesAll {
+			t.Errorf("%s: it denies all: %v, want %v", name, got, test.deniesAll)
+		}
+	}
+}
+
+func TestFirstGrantDecides(t *testing.T) {
+	grant := func(source string, callers ...access.Pattern) access.Grant {
+		return access.Grant{Callers: callers, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}, Source: source}
+	}
+	policy := access.NewPolicy(grant("1", "uid:2"), grant("2", "uid:1"), grant("3", "*"))
+	for caller, want := range map[string]string{"uid:1": "2", "uid:2": "1", "uid:3": "3"} {
+		if got := policy.Decide(caller, access.Use, access.Object{CredentialID: "a"}); got.Grant == nil || got.Grant.Source != want {
+			t.Errorf("%s is allowed by %v, want grant %s", caller, got.Grant, want)
+		}
+	}
+}
+
+func TestEqual(t *testing.T) {
+	grant := func(change func(*access.Grant)) *access.Policy {
+		g := access.Grant{
+			Callers:     []access.Pattern{"uid:1"},
+			Credentials: []access.Pattern{"a"},
+			Providers:   []string{"pendo"},
+			Actions:     []access.Action{access.Use},
+			Source:      "broker.yaml:1",
+		}
+		change(&g)
+		return access.NewPolicy(g)
+	}
+	same := func(*access.Grant) {}
+	base := grant(same)
+	for name, test := range map[string]struct {
+		other *access.Policy
+		want  bool
+	}{
+		"the same":    {grant(same), true},
+		"its place":   {grant(func(g *access.Grant) { g.Source = "broker.yaml:2" }), true},
+		"callers":     {grant(func(g *access.Grant) { g.Callers = []access.Pattern{"uid:2"} }), false},
+		"credentials": {grant(func(g *access.Grant) { g.Credentials = nil }), false},
+		"providers":   {grant(func(g *access.Grant) { g.Providers = []string{"pulsedive"} }), false},
+		"actions":     {grant(func(g *access.Grant) { g.Actions = []access.Action{access.Manage} }), false},
+		"no grant":    {access.NewPolicy(), false},
+		"open":        {access.AllowAll(), false},
+	} {
+		if base.Equal(test.other) != test.want || test.other.Equal(base) != test.want {
+			t.Errorf("%s: equal is not %v", name, test.want)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	sources := func(grants []access.Grant) string {
+		text := ""
+		for _, g := range grants {
+			text += g.Source
+		}
+		return text
+	}
+	grant := func(source, caller, credential string, action access.Action) access.Grant {
+		return access.Grant{
+			Callers: []access.Pattern{access.Pattern(caller)}, Credentials: []access.Pattern{access.Pattern(credential)},
+			Actions: []access.Action{action}, Source: source,
+		}
+	}
+	policy := access.NewPolicy(
+		grant("1", "uid:1", "board", access.Use),
+		grant("2", "uid:2", "mail", access.Use),
+		grant("3", "uid:1", "mail", access.Manage),
+		grant("4", "uid:2", "board", access.Use),
+	)
+	for caller, want := range map[string]string{"uid:1": "false 13 23", "uid:2": "true 24 23", "uid:3": "false  23", "": "false  23"} {
+		e := policy.Explain(caller, access.Use, access.Object{CredentialID: "mail"})
+		if got := fmt.Sprint(e.Allowed, " ", sources(e.ByCaller), " ", sources(e.ByCredential)); got != want {
+			t.Errorf("%q: the explanation is %q, want %q", caller, got, want)
+		}
+	}
+}

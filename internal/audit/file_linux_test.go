@@ -1,0 +1,205 @@
+package audit_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/audit"
+)
+
+// TestFullDisk has the file be one that is always full, until it is another.
+func TestFullDisk(t *testing.T) {
+	folder := t.TempDir()
+	path, good := filepath.Join(folder, "audit.jsonl"), filepath.Join(folder, "good")
+	if err := os.Symlink("/dev/full", path); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, audit.Options{Path: path})
+	for range 3 {
+		if err := s.write("a"); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("the error is %v, want ENOSPC", err)
+		}
+	}
+	s.wantLogged("audit records cannot be written")
+	if err := errors.Join(os.Remove(path), os.Symlink(good, path)); err != nil {
+		t.Fatal(err)
+	}
+	s.Reopen()
+	s.mustWrite("b")
+	s.wantLogged("audit records can be written again")
+	if got := strings.Join(ids(t, read(t, good)), " "); got != "b" {
+		t.Errorf("the records are of %s, want b", got)
+	}
+	s.wantResults(1, 0, 3)
+}
+
+// TestRotationUnderLoad renames the file time and again while records are written.
+func TestRotationUnderLoad(t *testing.T) {
+	const writers, each, rotations = 8, 500, 40
+	for _, bestEffort := range []bool{false, true} {
+		t.Run(fmt.Sprint("best effort ", bestEffort), func(t *testing.T) {
+			path := auditFile(t)
+			s := open(t, audit.Options{Path: path, BestEffort: bestEffort})
+			var writing sync.WaitGroup
+			for w := range writers {
+				writing.Go(func() {
+					for i := range each {
+						if err := s.write(fmt.Sprintf("w%d-%d", w, i)); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			files := []string{path}
+			for i := range rotations {
+				before := s.results.of(audit.Written)
+				await(t, "a record written", func() bool { n := s.results.of(audit.Written); return n > before || n == writers*each })
+				renamed := fmt.Sprintf("%s.%d", path, i)
+				if err := os.Rename(path, renamed); err == nil {
+					files = append(files, renamed)
+				}
+				s.Reopen()
+			}
+			writing.Wait()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var all []string
+			for _, file := range files {
+				if _, err := os.Stat(file); err == nil {
+					all = append(all, ids(t, read(t, file))...)
+				}
+			}
+			slices.Sort(all)
+			if n := len(slices.Compact(all)); n != writers*each || len(all) != n {
+				t.Errorf("%d records, %d different ones; want %d", len(all), n, writers*each)
+			}
+			if len(files) < 5 {
+				t.Errorf("the file was rotated %d times only", len(files)-1)
+			}
+		})
+	}
+}
+
+// TestReopenThatFails has a folder stand in the file's place for a while.
+func TestReopenThatFails(t *testing.T) {
+	path := auditFile(t)
+	s := open(t, audit.Options{Path: path})
+	if err := errors.Join(os.Rename(path, path+".1"), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	s.Reopen()
+	s.mustWrite("a")
+	s.mustWrite("b")
+	s.wantLogged("the audit file cannot be opened again: the one before is used")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s.mustWrite("c")
+	if before, after := ids(t, read(t, path+".1")), ids(t, read(t, path)); strings.Join(before, " ") != "a b" || strings.Join(after, " ") != "c" {
+		t.Errorf("the records are of %v, then of %v; want [a b], then [c]", before, after)
+	}
+}
+
+// pipe makes a named pipe.
+func pipe(t *testing.T) string {
+	t.Helper()
+	path := auditFile(t)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPipeThatNobodyOpens(t *testing.T) {
+	if _, err := audit.Open(audit.Options{Path: pipe(t)}); !errors.Is(err, syscall.ENXIO) {
+		t.Errorf("the error is %v, want ENXIO", err)
+	}
+}
+
+// TestPipeThatNobodyReads has more records than the queue and the pipe have room for.
+func TestPipeThatNobodyReads(t *testing.T) {
+	const records = 20000
+	path := pipe(t)
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	s := open(t, audit.Options{Path: path, BestEffort: true})
+	began := time.Now()
+	for range records {
+		s.mustWrite("a")
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("%d calls took %v: they wait for the pipe", records, took)
+	}
+	dropped := s.results.of(audit.Dropped)
+	if dropped == 0 || dropped > records-8192 {
+		t.Errorf("%d records were dropped, want some, and at most what the queue has no room for", dropped)
+	}
+	s.wantLogged("audit records are dropped")
+
+	// Somebody reads again: what waits is written, and nothing is dropped any more.
+	lines := bufio.NewScanner(reader)
+	for range records - dropped {
+		if !lines.Scan() {
+			t.Fatal(lines.Err())
+		}
+		ids(t, lines.Text()+"\n")
+	}
+	await(t, "told that records are written again", func() bool { return s.log.count("audit records are written again") == 1 })
+	s.wantResults(records-dropped, dropped, 0)
+}
+
+// TestCloseDoesNotWaitForAPipe closes while a line cannot be written.
+func TestCloseDoesNotWaitForAPipe(t *testing.T) {
+	for _, bestEffort := range []bool{false, true} {
+		path := pipe(t)
+		reader, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = reader.Close() }()
+		s := open(t, audit.Options{Path: path, BestEffort: bestEffort})
+		ended := make(chan error, 1)
+		go func() {
+			var err error
+			for i := 0; err == nil && i < 5000; i++ {
+				err = s.write("a")
+			}
+			ended <- err
+		}()
+		full, since := 0, time.Now()
+		await(t, "the pipe full", func() bool {
+			if n := s.results.of(audit.Written); n != full {
+				full, since = n, time.Now()
+			}
+			return full > 100 && time.Since(since) > 100*time.Millisecond
+		})
+		err = s.Close()
+		if bestEffort && (err == nil || !strings.HasSuffix(err.Error(), "audit records are not written")) {
+			t.Errorf("closing gets %v, want what is left", err)
+		}
+		if !bestEffort && err != nil {
+			t.Errorf("closing gets %v", err)
+		}
+		select {
+		case err := <-ended:
+			if bestEffort != (err == nil) {
+				t.Errorf("best effort %v: the writer ended with %v", bestEffort, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a call waits for a file that is closed")
+		}
+	}
+}

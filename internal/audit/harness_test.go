@@ -1,0 +1,167 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+)
+
+// journal collects a log.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(line)
+}
+
+// count is how many lines hold a text.
+func (j *journal) count(text string) (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for line := range strings.Lines(j.text.String()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// results counts what became of records.
+type results struct {
+	mu  sync.Mutex
+	all []audit.Result
+}
+
+func (r *results) observe(result audit.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, result)
+}
+
+func (r *results) of(result audit.Result) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.all {
+		if other == result {
+			n++
+		}
+	}
+	return n
+}
+
+// subject is a Writer with what it tells of itself.
+type subject struct {
+	*testing.T
+	*audit.Writer
+	log     *journal
+	results *results
+}
+
+// noon is the time of all lines.
+var noon = time.Date(2026, 3, 1, 13, 0, 0, 5000, time.FixedZone("", 3600))
+
+func open(t *testing.T, options audit.Options) subject {
+	t.Helper()
+	s := subject{T: t, log: new(journal), results: new(results)}
+	options.Logger = slog.New(slog.NewTextHandler(s.log, nil))
+	options.Observe = s.results.observe
+	if options.Clock == nil {
+		options.Clock = clockwork.NewRealClock()
+	}
+	writer, err := audit.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Writer = writer
+	t.Cleanup(func() { _ = writer.Close() })
+	return s
+}
+
+// write writes a record about an ID.
+func (s subject) write(id string) error {
+	return s.Write(context.Background(), audit.Record{
+		Caller:    access.Caller{Name: "uid:1", Method: "peer_user"},
+		Operation: audit.Get, Action: access.Use, CredentialID: id, Outcome: "OK",
+	})
+}
+
+func (s subject) mustWrite(id string) {
+	s.Helper()
+	if err := s.write(id); err != nil {
+		s.Fatalf("write %s: %v", id, err)
+	}
+}
+
+func (s subject) wantResults(written, dropped, failed int) {
+	s.Helper()
+	if w, d, f := s.results.of(audit.Written), s.results.of(audit.Dropped), s.results.of(audit.Failed); w != written || d != dropped || f != failed {
+		s.Errorf("%d written, %d dropped, %d failed; want %d, %d, %d", w, d, f, written, dropped, failed)
+	}
+}
+
+// wantLogged wants one line of the log to hold a text.
+func (s subject) wantLogged(text string) {
+	s.Helper()
+	if got := s.log.count(text); got != 1 {
+		s.Errorf("%d lines of the log hold %q, want 1", got, text)
+	}
+}
+
+// ids are the credential IDs of a text's lines, each of which is one JSON object.
+func ids(t *testing.T, text string) []string {
+	t.Helper()
+	var found []string
+	for line := range strings.Lines(text) {
+		var object struct {
+			ID *string `json:"credential_id"`
+		}
+		if err := json.Unmarshal([]byte(line), &object); err != nil || object.ID == nil || !strings.HasSuffix(line, "\n") {
+			t.Fatalf("%q is no whole record: %v", line, err)
+		}
+		found = append(found, *object.ID)
+	}
+	return found
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
+
+// await waits for something that happens in the background.
+func await(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !happened() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in 20s: not %s", what)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package audit
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/jonboulle/clockwork"
+)
+
+// Options configure a Writer. Either Path or Output is required.
+type Options struct {
+	// Path is the file that lines are added to. It is made with mode 0600.
+	Path string
+	// Output is where lines go without a Path.
+	Output io.Writer
+	// BestEffort has lines wait in a queue, and drops those for which it has no room.
+	// Otherwise Write returns once its line is written.
+	BestEffort bool
+	// Clock is the time of lines. Default: the real one.
+	Clock clockwork.Clock
+	// Logger gets a line when writing begins to fail, and when it works again. Default:
+	// slog.Default.
+	Logger *slog.Logger
+	// TraceID returns the ID of a call's trace; empty: none. Default: there are none.
+	TraceID func(context.Context) string
+	// Observe is called with what became of each record. Default: nothing is.
+	Observe func(Result)
+}
+
+// Result is what became of a record.
+type Result string
+
+// The results.
+const (
+	Written Result = "written"
+	Dropped Result = "dropped" // the queue was full
+	Failed  Result = "failed"  // the file or output took it not, or not whole
+)
+
+// Results are all of them.
+var Results = []Result{Written, Dropped, Failed}
+
+func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = clockwork.NewRealClock()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.TraceID == nil {
+		o.TraceID = func(context.Context) string { return "" }
+	}
+	if o.Observe == nil {
+		o.Observe = func(Result) {}
+	}
+	return o
+}

@@ -1,0 +1,40 @@
+// Package audit writes one line for each decision of the broker: who asked for what, and
+// what came of it. A line holds no secret.
+package audit
+
+import (
+	"context"
+
+	"github.com/authmaterial/broker/internal/access"
+)
+
+// Operation is what a caller called.
+type Operation string
+
+// The operations.
+const (
+	Get    Operation = "get"
+	Batch  Operation = "batch"
+	Watch  Operation = "watch"
+	Report Operation = "report"
+)
+
+// Record is one decision.
+type Record struct {
+	Caller       access.Caller
+	Operation    Operation
+	Action       access.Action
+	CredentialID string
+	// Grant is where the grant stands that allowed it; empty: none did, or none is needed.
+	Grant string
+	// Outcome is OK, or the reason of the error as callers see it.
+	Outcome string
+	// Version is that of the material that goes out; empty: none does.
+	Version string
+}
+
+// Log takes records.
+type Log interface {
+	// Write takes a record. After an error, what the record is about must not go out.
+	Write(ctx context.Context, record Record) error
+}

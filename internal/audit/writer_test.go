@@ -1,0 +1,247 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+)
+
+func TestLine(t *testing.T) {
+	var output bytes.Buffer
+	type traced struct{}
+	s := open(t, audit.Options{
+		Output:  &output,
+		Clock:   clockwork.NewFakeClockAt(noon),
+		TraceID: func(ctx context.Context) string { id, _ := ctx.Value(traced{}).(string); return id },
+	})
+	full := audit.Record{
+		Caller:    access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "10.0.0.1:4711", ExpireTime: noon},
+		Operation: audit.Report, Action: access.Use, CredentialID: "mail", Grant: "broker.yaml:12", Outcome: "OK", Version: "v1",
+	}
+	for ctx, record := range map[context.Context]audit.Record{
+		context.WithValue(t.Context(), traced{}, "0af7"): full,
+		t.Context(): {Operation: audit.Get, Action: access.Use, Outcome: "ACCESS_DENIED"},
+	} {
+		if err := s.Write(ctx, record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{
+		`{"time":"2026-03-01T12:00:00.000005Z","caller":"spiffe://prod/web","method":"mutual_tls","address":"10.0.0.1:4711","operation":"report",` +
+			`"action":"use","credential_id":"mail","outcome":"OK","version":"v1","grant":"broker.yaml:12","trace_id":"0af7"}` + "\n",
+		`{"time":"2026-03-01T12:00:00.000005Z","caller":"","method":"","operation":"get","action":"use","credential_id":"","outcome":"ACCESS_DENIED"}` + "\n",
+	} {
+		if !strings.Contains(output.String(), want) {
+			t.Errorf("the lines are\n%s, want among them\n%s", output.String(), want)
+		}
+	}
+	s.wantResults(2, 0, 0)
+}
+
+// TestWhatCallersChooseBreaksNoLine has names and IDs that would end a line, or a string.
+func TestWhatCallersChooseBreaksNoLine(t *testing.T) {
+	var output bytes.Buffer
+	s := open(t, audit.Options{Output: &output})
+	hostile := []string{"a\nb", "a\r\nb", `a","outcome":"OK`, "a\x00\x1b[2J\x7f", "a\u2028b\u0085", "a\\", `{"a":1}`, "</script>", "é☃𝄞", "a\xff"}
+	for _, text := range hostile {
+		err := s.Write(t.Context(), audit.Record{Caller: access.Caller{Name: text, Method: text, Address: text}, CredentialID: text, Version: text, Grant: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.SplitAfter(strings.TrimSuffix(output.String(), "\n"), "\n")
+	if len(lines) != len(hostile) {
+		t.Fatalf("%d lines, want %d", len(lines), len(hostile))
+	}
+	for i, line := range lines {
+		var fields map[string]string
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatal(err)
+		}
+		want := strings.ToValidUTF8(hostile[i], "\ufffd")
+		for _, name := range []string{"caller", "method", "address", "credential_id", "version", "grant"} {
+			if fields[name] != want {
+				t.Errorf("%s is %q, want %q", name, fields[name], want)
+			}
+		}
+		if fields["outcome"] != "" {
+			t.Errorf("the outcome is %q, want none", fields["outcome"])
+		}
+		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == '\u2028' }) {
+			t.Errorf("%q has a control character", line)
+		}
+	}
+}
+
+func TestLongIDIsCut(t *testing.T) {
+	var output bytes.Buffer
+	s := open(t, audit.Options{Output: &output})
+	longest := strings.Repeat("x", 128)
+	for _, id := range []string{longest, longest + "x", strings.Repeat("é", 1<<20), "x" + strings.Repeat("é", 100)} {
+		s.mustWrite(id)
+	}
+	for i, id := range ids(t, output.String()) {
+		if len(id) > 128+len("…") || !utf8.ValidString(id) || strings.Contains(id, "\ufffd") || i > 0 != strings.HasSuffix(id, "…") {
+			t.Errorf("%d: the ID is %q", i, id)
+		}
+	}
+}
+
+func TestFileIsAddedTo(t *testing.T) {
+	path := auditFile(t)
+	for _, id := range []string{"a", "b"} {
+		s := open(t, audit.Options{Path: path})
+		s.mustWrite(id)
+		if got := ids(t, read(t, path)); got[len(got)-1] != id {
+			t.Errorf("the last record is of %s, want %s before Write returns", got[len(got)-1], id)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(ids(t, read(t, path)), " "); got != "a b" {
+		t.Errorf("the records are of %s, want a b", got)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file's mode is %v (%v), want 0600", info.Mode(), err)
+	}
+}
+
+// TestLineThatWasCutShortIsEnded begins with a file whose writer ended in a line.
+func TestLineThatWasCutShortIsEnded(t *testing.T) {
+	for before, want := range map[string]string{`{"caller":`: `{"caller":` + "\n", "{}\n": "{}\n", "": ""} {
+		path := auditFile(t)
+		if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, audit.Options{Path: path})
+		s.mustWrite("a")
+		s.mustWrite("b")
+		rest, found := strings.CutPrefix(read(t, path), want)
+		if !found || strings.Join(ids(t, rest), " ") != "a b" {
+			t.Errorf("after %q the file is %q", before, read(t, path))
+		}
+	}
+}
+
+func TestFileThatCannotBeOpened(t *testing.T) {
+	folder := t.TempDir()
+	for _, path := range []string{folder, filepath.Join(folder, "none", "audit.jsonl")} {
+		writer, err := audit.Open(audit.Options{Path: path})
+		var cause *fs.PathError
+		if !errors.As(err, &cause) || !strings.HasPrefix(err.Error(), "open the audit file: ") || writer != nil {
+			t.Errorf("%s: the error is %v", path, err)
+		}
+	}
+}
+
+// shortWriter takes so many bytes and no more, until it is given more.
+type shortWriter struct {
+	bytes.Buffer
+	room int
+}
+
+var errFull = errors.New("no room")
+
+func (w *shortWriter) Write(p []byte) (int, error) {
+	n := min(w.room, len(p))
+	w.room -= n
+	w.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, errFull
+	}
+	return n, nil
+}
+
+// TestShortWrites cuts a line after every number of bytes, and the one after it too.
+func TestShortWrites(t *testing.T) {
+	var whole bytes.Buffer
+	measured := open(t, audit.Options{Output: &whole, Clock: clockwork.NewFakeClockAt(noon)})
+	measured.mustWrite("a")
+	length := whole.Len()
+	for first := range length {
+		for _, second := range []int{0, 1, 2, length - 1, length} {
+			output := &shortWriter{room: first}
+			s := open(t, audit.Options{Output: output, Clock: clockwork.NewFakeClockAt(noon)})
+			if err := s.write("a"); !errors.Is(err, errFull) {
+				t.Fatalf("after %d of %d bytes the error is %v", first, length, err)
+			}
+			output.room = second
+			again := s.write("b")
+			output.room = 1 << 20
+			s.mustWrite("c")
+			s.mustWrite("d")
+			text := output.String()
+			if strings.HasPrefix(text, "\n") || strings.Contains(text, "\n\n") {
+				t.Errorf("%d and %d bytes: there is an empty line", first, second)
+			}
+			lines := strings.SplitAfter(text, "\n")
+			lines = lines[:len(lines)-1] // what is after the last end: nothing
+			if got := ids(t, strings.Join(lines[len(lines)-2:], "")); got[0] != "c" || got[1] != "d" {
+				t.Errorf("%d and %d bytes: the last records are of %v", first, second, got)
+			}
+			failed := 1
+			if again != nil {
+				failed = 2
+			}
+			s.wantResults(4-failed, 0, failed)
+			s.wantLogged("audit records cannot be written")
+			s.wantLogged("audit records can be written again")
+		}
+	}
+}
+
+// TestShortWriteWithoutAnError has an output that breaks the rules of io.Writer.
+func TestShortWriteWithoutAnError(t *testing.T) {
+	s := open(t, audit.Options{Output: writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })})
+	if err := s.write("a"); err == nil {
+		t.Error("a line that was not written whole is none that failed")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestCloseOfNothing(t *testing.T) {
+	var none *audit.Writer
+	none.Reopen()
+	if err := none.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCloseTwice writes after that too: a call that outlives the server's end does.
+func TestCloseTwice(t *testing.T) {
+	for _, bestEffort := range []bool{false, true} {
+		path := auditFile(t)
+		s := open(t, audit.Options{Path: path, BestEffort: bestEffort})
+		s.mustWrite("a")
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.write("b"); (err == nil) != bestEffort {
+			t.Errorf("best effort %v: a record after the end gets %v", bestEffort, err)
+		}
+		if got := strings.Join(ids(t, read(t, path)), " "); got != "a" {
+			t.Errorf("the records are of %s, want a", got)
+		}
+		if lost := s.results.of(audit.Dropped) + s.results.of(audit.Failed); lost != 1 {
+			t.Errorf("best effort %v: %d records count as lost, want 1", bestEffort, lost)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package authentication
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/lestrrat-go/httprc/v3"
+)
+
+// reportFetching logs when keys can no longer be fetched, and when they can again.
+func reportFetching(logger *slog.Logger, issuer string) func(error) {
+	var (
+		mu     sync.Mutex
+		failed bool
+	)
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err != nil && !failed:
+			logger.Warn("the keys of a token issuer cannot be fetched", "issuer", issuer, "cause", whyUnfetched(err))
+		case err == nil && failed:
+			logger.Info("the keys of a token issuer can be fetched again", "issuer", issuer)
+		}
+		failed = err != nil
+	}
+}
+
+// whyUnfetched says in words of ours why a request for keys failed. The errors themselves
+// quote the URL.
+func whyUnfetched(err error) string {
+	var (
+		lookup      *net.DNSError
+		certificate *tls.CertificateVerificationError
+		timeout     net.Error
+	)
+	switch {
+	case errors.Is(err, httprc.ErrUnexpectedStatusCode()):
+		return "the status of the answer is not 200"
+	case errors.Is(err, httprc.ErrTransformerFailed()):
+		return "the answer holds no JSON Web Key Set of up to 1 MiB"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.As(err, &lookup):
+		return "the host name cannot be resolved"
+	case errors.As(err, &certificate):
+		return "the server's certificate is not valid, or signed by an unknown authority"
+	default:
+		return "the connection failed"
+	}
+}

@@ -1,0 +1,134 @@
+package authentication
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"errors"
+	"slices"
+
+	"github.com/lestrrat-go/jwx/v3/jwa"
+	"github.com/lestrrat-go/jwx/v3/jwk"
+)
+
+// The algorithms by type of key. There is no symmetric one, and not "none".
+var (
+	rsaAlgorithms = []jwa.SignatureAlgorithm{jwa.RS256(), jwa.RS384(), jwa.RS512(), jwa.PS256(), jwa.PS384(), jwa.PS512()}
+	ecAlgorithms  = map[string]jwa.SignatureAlgorithm{"P-256": jwa.ES256(), "P-384": jwa.ES384(), "P-521": jwa.ES512()}
+	edAlgorithm   = jwa.EdDSA()
+)
+
+// Algorithms returns the names of the signature algorithms that an issuer may use.
+func Algorithms() []string {
+	var names []string
+	for _, algorithm := range rsaAlgorithms {
+		names = append(names, algorithm.String())
+	}
+	return append(names, jwa.ES256().String(), jwa.ES384().String(), jwa.ES512().String(), edAlgorithm.String())
+}
+
+// Keys are the public keys of an issuer.
+type Keys struct {
+	keys []key
+}
+
+// key is one of them.
+type key struct {
+	id         string // may be empty
+	algorithms []jwa.SignatureAlgorithm
+	public     any // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+// find returns the keys that a token with this key ID and algorithm can be signed with. One
+// without a key ID has to fit one key alone.
+func (k *Keys) find(id string, algorithm jwa.SignatureAlgorithm) []key {
+	var fitting []key
+	for _, candidate := range k.keys {
+		if (id == "" || candidate.id == id) && slices.Contains(candidate.algorithms, algorithm) {
+			fitting = append(fitting, candidate)
+		}
+	}
+	if id == "" && len(fitting) > 1 {
+		return nil
+	}
+	return fitting
+}
+
+// has says whether there is a key for a token. Nil has none.
+func (k *Keys) has(h header) bool { return k != nil && len(k.find(h.keyID, h.algorithm)) > 0 }
+
+// The errors of ParseKeys.
+var (
+	errNoKeySet = errors.New("holds no JSON Web Key Set")
+	errNoKey    = errors.New("holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
+	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
+)
+
+// ParseKeys reads a JSON Web Key Set that the operator keeps. Keys of unknown types, and
+// those that are not for signatures, are left out; one of the others has to be there. The
+// errors complete a sentence about what holds the set, and quote nothing.
+func ParseKeys(data []byte) (*Keys, error) {
+	keys, published, err := parseKeys(data)
+	switch {
+	case err != nil:
+		return nil, err
+	case published:
+		return nil, errNotPub
+	case len(keys.keys) == 0:
+		return nil, errNoKey
+	}
+	return keys, nil
+}
+
+// parseKeys reads a set, and says whether it has keys that must not be public. Those are
+// left out too: whoever signs with them could be anybody.
+func parseKeys(data []byte) (keys *Keys, published bool, err error) {
+	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
+	if err != nil {
+		return nil, false, errNoKeySet
+	}
+	keys = &Keys{}
+	for i := range set.Len() {
+		entry, ok := set.Key(i)
+		if !ok || jwk.IsUnsupportedKey(entry) {
+			continue
+		}
+		if private, err := jwk.IsPrivateKey(entry); err != nil || private {
+			published = true
+			continue
+		}
+		if made, ok := newKey(entry); ok {
+			keys.keys = append(keys.keys, made)
+		}
+	}
+	return keys, published, nil
+}
+
+// newKey returns false for a key that verifies no signature of ours.
+func newKey(entry jwk.Key) (key, bool) {
+	if usage, ok := entry.KeyUsage(); ok && usage != "" && usage != jwk.ForSignature.String() {
+		return key{}, false
+	}
+	if operations, ok := entry.KeyOps(); ok && !slices.Contains(operations, jwk.KeyOpVerify) {
+		return key{}, false
+	}
+	var made key
+	if jwk.Export(entry, &made.public) != nil {
+		return key{}, false
+	}
+	made.id, _ = entry.KeyID()
+	switch public := made.public.(type) {
+	case *rsa.PublicKey: // of 2048 bits or more: the parser refuses others
+		made.algorithms = slices.Clone(rsaAlgorithms)
+	case *ecdsa.PublicKey:
+		if algorithm, ok := ecAlgorithms[public.Curve.Params().Name]; ok {
+			made.algorithms = []jwa.SignatureAlgorithm{algorithm}
+		}
+	case ed25519.PublicKey:
+		made.algorithms = []jwa.SignatureAlgorithm{edAlgorithm}
+	}
+	if declared, ok := entry.Algorithm(); ok {
+		made.algorithms = slices.DeleteFunc(made.algorithms, func(a jwa.SignatureAlgorithm) bool { return a.String() != declared.String() })
+	}
+	return made, len(made.algorithms) > 0
+}

@@ -1,0 +1,119 @@
+package authentication
+
+import (
+	"context"
+	"crypto/x509"
+	"regexp"
+	"strings"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/jonboulle/clockwork"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/authmaterial/broker/internal/access"
+)
+
+// maxCertificates is how many certificates are remembered with the names they prove. One
+// that is forgotten is looked at again.
+const maxCertificates = 4096
+
+// MutualTLS identifies callers by their client certificates: `spiffe://DOMAIN/PATH` by a
+// SPIFFE ID, else `dns:NAME` by the first DNS name, else `subject:NAME`. A certificate is
+// looked at once, however many calls its connection makes.
+type MutualTLS struct {
+	roots *x509.CertPool
+	clock clockwork.Clock
+	known *lru.Cache[*x509.Certificate, access.Caller] // by leaf, without the address
+}
+
+// NewMutualTLS returns an authenticator for certificates that one of the roots vouches for:
+// a connection can be older than they are. With nil, what the handshake verified counts.
+func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
+	known, err := lru.New[*x509.Certificate, access.Caller](maxCertificates)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &MutualTLS{roots: roots, clock: clock, known: known}
+}
+
+// Authenticate implements Authenticator.
+func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
+	if len(evidence.Certificates) == 0 {
+		return access.Caller{}, ErrNoEvidence
+	}
+	leaf := evidence.Certificates[0]
+	caller, ok := m.known.Get(leaf)
+	if !ok {
+		if err := m.verify(evidence.Certificates); err != nil {
+			return access.Caller{}, err
+		}
+		name, err := certificateName(leaf)
+		if err != nil {
+			return access.Caller{}, err
+		}
+		caller = access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: leaf.NotAfter}
+		m.known.Add(leaf, caller)
+	}
+	if !m.clock.Now().Before(caller.ExpireTime) {
+		return access.Caller{}, refused("the client certificate has expired")
+	}
+	caller.Address = evidence.Address
+	return caller, nil
+}
+
+// verify says whether one of the roots vouches for the first certificate of a chain.
+func (m *MutualTLS) verify(chain []*x509.Certificate) error {
+	if m.roots == nil {
+		return nil
+	}
+	between := x509.NewCertPool()
+	for _, certificate := range chain[1:] {
+		between.AddCert(certificate)
+	}
+	if _, err := chain[0].Verify(x509.VerifyOptions{
+		Roots:         m.roots,
+		Intermediates: between,
+		CurrentTime:   m.clock.Now(),
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}); err != nil {
+		return refused("the client certificate is not valid, or is not signed by an authority that counts")
+	}
+	return nil
+}
+
+// certificateName returns who a leaf certificate says its owner is.
+func certificateName(leaf *x509.Certificate) (string, error) {
+	switch {
+	case len(leaf.URIs) > 1:
+		return "", refused("the client certificate has more than one URI")
+	case len(leaf.URIs) == 1 && strings.EqualFold(leaf.URIs[0].Scheme, "spiffe"):
+		return spiffeName(leaf)
+	case len(leaf.DNSNames) > 0:
+		name := strings.ToLower(leaf.DNSNames[0])
+		if len(name) > maxDNSName || !dnsName.MatchString(name) {
+			return "", refused("the first DNS name of the client certificate is none")
+		}
+		return "dns:" + name, nil
+	}
+	subject := leaf.Subject.String()
+	if !isName(subject) {
+		return "", refused("the client certificate names nobody")
+	}
+	return "subject:" + subject, nil
+}
+
+// dnsName is what a DNS name of a certificate looks like, in lower case.
+var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
+
+// maxDNSName is how long one is at most, in bytes.
+const maxDNSName = 253
+
+// spiffeName is the name that an X.509-SVID proves. Those of authorities prove none.
+func spiffeName(leaf *x509.Certificate) (string, error) {
+	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	id, err := spiffeid.FromURI(leaf.URIs[0])
+	if err != nil || id.Path() == "" || len(id.String()) > maxName || leaf.IsCA || leaf.KeyUsage&signs != 0 {
+		return "", refused("the client certificate is no X.509-SVID of a workload")
+	}
+	return id.String(), nil
+}

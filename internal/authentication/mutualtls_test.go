@@ -1,0 +1,153 @@
+package authentication_test
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+func TestMutualTLSNames(t *testing.T) {
+	const (
+		manyURIs = "the client certificate has more than one URI"
+		noSVID   = "the client certificate is no X.509-SVID of a workload"
+		noDNS    = "the first DNS name of the client certificate is none"
+		nobody   = "the client certificate names nobody"
+	)
+	ca := authtest.NewAuthority("ca", now)
+	mutual := authentication.NewMutualTLS(authtest.Pool(ca), clockwork.NewFakeClockAt(now))
+	mailer := pkix.Name{CommonName: "mailer", Organization: []string{"Growth, Inc."}}
+	for name, test := range map[string]struct {
+		template      x509.Certificate
+		want, message string
+	}{
+		"SPIFFE ID":              {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/ns/growth/sa/mailer"), DNSNames: []string{"a.test"}, Subject: mailer}, "spiffe://example.test/ns/growth/sa/mailer", ""},
+		"DNS name":               {x509.Certificate{DNSNames: []string{"Mailer.Example.TEST", "other.test"}, Subject: mailer}, "dns:mailer.example.test", ""},
+		"wildcard":               {x509.Certificate{DNSNames: []string{"*.example.test"}}, "dns:*.example.test", ""},
+		"DNS name, other URI":    {x509.Certificate{URIs: authtest.URIs("https://example.test"), DNSNames: []string{"a.test"}}, "dns:a.test", ""},
+		"subject":                {x509.Certificate{Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
+		"subject, other URI":     {x509.Certificate{URIs: authtest.URIs("urn:a"), Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
+		"two SPIFFE IDs":         {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}, "", manyURIs},
+		"SPIFFE ID and URI":      {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "https://example.test")}, "", manyURIs},
+		"two other URIs":         {x509.Certificate{URIs: authtest.URIs("urn:a", "urn:b"), DNSNames: []string{"a.test"}}, "", manyURIs},
+		"trust domain":           {x509.Certificate{URIs: authtest.URIs("spiffe://example.test"), DNSNames: []string{"a.test"}}, "", noSVID},
+		"SPIFFE ID with a port":  {x509.Certificate{URIs: authtest.URIs("spiffe://example.test:1/a"), DNSNames: []string{"a.test"}}, "", noSVID},
+		"SPIFFE ID with a query": {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a?b")}, "", noSVID},
+		"SPIFFE ID with ..":      {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a/../b")}, "", noSVID},
+		"SPIFFE in capitals":     {x509.Certificate{URIs: authtest.URIs("spiffe://Example.test/a"), Subject: mailer}, "", noSVID},
+		"authority as workload":  {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a"), IsCA: true, BasicConstraintsValid: true}, "", noSVID},
+		"signer as workload":     {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a"), KeyUsage: x509.KeyUsageCRLSign}, "", noSVID},
+		"a long SPIFFE ID":       {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/" + strings.Repeat("a", 2048))}, "", noSVID},
+		"odd DNS name":           {x509.Certificate{DNSNames: []string{"a test"}, Subject: mailer}, "", noDNS},
+		"a long DNS name":        {x509.Certificate{DNSNames: []string{strings.Repeat("a.", 126) + "aa"}, Subject: mailer}, "", noDNS},
+		"nobody":                 {x509.Certificate{}, "", nobody},
+		"two lines":              {x509.Certificate{Subject: pkix.Name{CommonName: "a\nb"}}, "", nobody},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leaf := ca.Issue(test.template).Leaf
+			for range 2 { // the second time it is known
+				caller, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf, ca.Certificate}, Address: "10.0.0.1:1"})
+				if test.want == "" {
+					wantRefused(t, err, fault.CallerUnauthenticated, test.message)
+				} else if want := (access.Caller{Name: test.want, Method: "mutual_tls", Address: "10.0.0.1:1", ExpireTime: leaf.NotAfter}); err != nil || caller != want {
+					t.Errorf("the caller is %+v (%v), want %+v", caller, err, want)
+				}
+			}
+		})
+	}
+	if _, err := mutual.Authenticate(t.Context(), authentication.Evidence{}); !errors.Is(err, authentication.ErrNoEvidence) {
+		t.Errorf("without certificates the error is %v", err)
+	}
+}
+
+// TestMutualTLSRoots shows that a connection which outlives its authority is nobody's.
+func TestMutualTLSRoots(t *testing.T) {
+	const invalid = "the client certificate is not valid, or is not signed by an authority that counts"
+	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
+	between := first.Between("between")
+	leaf := between.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf
+	evidence := authentication.Evidence{Certificates: []*x509.Certificate{leaf, between.Certificate, first.Certificate}}
+	for name, test := range map[string]struct {
+		roots   *x509.CertPool
+		trusted bool
+	}{
+		"its own":   {authtest.Pool(first, second), true},
+		"unchecked": {nil, true},
+		"another":   {authtest.Pool(second), false},
+		"none":      {authtest.Pool(), false},
+	} {
+		caller, err := authentication.NewMutualTLS(test.roots, clockwork.NewFakeClockAt(now)).Authenticate(t.Context(), evidence)
+		if test.trusted {
+			if err != nil || caller.Name != "dns:a.test" {
+				t.Errorf("%s: the caller is %q (%v)", name, caller.Name, err)
+			}
+			continue
+		}
+		wantRefused(t, err, fault.CallerUnauthenticated, invalid)
+	}
+	server := *leaf
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	_, err := authentication.NewMutualTLS(authtest.Pool(first), clockwork.NewFakeClockAt(now)).Authenticate(t.Context(),
+		authentication.Evidence{Certificates: []*x509.Certificate{&server, between.Certificate, first.Certificate}})
+	wantRefused(t, err, fault.CallerUnauthenticated, invalid)
+}
+
+// TestMutualTLSEnds shows that a certificate ends while its connection goes on.
+func TestMutualTLSEnds(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(now)
+	ca := authtest.NewAuthority("ca", now)
+	mutual := authentication.NewMutualTLS(authtest.Pool(ca), clock)
+	evidence := authentication.Evidence{Certificates: []*x509.Certificate{ca.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf, ca.Certificate}}
+	clock.Advance(time.Hour - time.Second)
+	if _, err := mutual.Authenticate(t.Context(), evidence); err != nil {
+		t.Error(err)
+	}
+	clock.Advance(time.Second)
+	_, err := mutual.Authenticate(t.Context(), evidence)
+	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
+}
+
+// FuzzCertificateName shows that what a certificate holds becomes a name of its kind, of one
+// line and bounded, or none. A SPIFFE ID never becomes a name of another kind.
+func FuzzCertificateName(f *testing.F) {
+	f.Add("spiffe://example.test/a", "a.test", "mailer")
+	f.Add("https://example.test", "", "")
+	f.Add("SPIFFE://example.test/%61", "*.a.test", "a,O=b+C=d\\")
+	f.Add("spiffe:/a", "a\x00.test", "spiffe://example.test/a")
+	f.Fuzz(func(t *testing.T, uri, dns, subject string) {
+		leaf := &x509.Certificate{NotAfter: now.Add(time.Hour), Subject: pkix.Name{CommonName: subject}}
+		if parsed, err := url.Parse(uri); err == nil && uri != "" {
+			leaf.URIs = []*url.URL{parsed}
+		}
+		if dns != "" {
+			leaf.DNSNames = []string{dns}
+		}
+		caller, err := authentication.NewMutualTLS(nil, clockwork.NewFakeClockAt(now)).Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf}})
+		if err != nil {
+			wantRefused(t, err, fault.CallerUnauthenticated, "")
+			return
+		}
+		kind, name, _ := strings.Cut(caller.Name, ":")
+		spiffe := len(leaf.URIs) > 0 && strings.EqualFold(leaf.URIs[0].Scheme, "spiffe")
+		switch {
+		case spiffe != (kind == "spiffe"), kind == "dns" && dns == "", kind == "subject" && dns != "",
+			kind != "spiffe" && kind != "dns" && kind != "subject":
+			t.Errorf("%q, %q, %q is %q", uri, dns, subject, caller.Name)
+		case name == "" || len(name) > 2048 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+			t.Errorf("the name is %q", caller.Name)
+		case kind == "spiffe" && caller.Name != uri && !strings.EqualFold(caller.Name, uri):
+			t.Errorf("%q is %q", uri, caller.Name)
+		}
+	})
+}

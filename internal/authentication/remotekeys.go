@@ -1,0 +1,185 @@
+package authentication
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/lestrrat-go/httprc/v3"
+	"github.com/lestrrat-go/httprc/v3/errsink"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+const (
+	// fetchTimeout bounds one request for keys.
+	fetchTimeout = 5 * time.Second
+	// fetchPause is how long after a request that a call started the next one may start.
+	fetchPause = 10 * time.Second
+	// maxKeySet is the largest key set, in bytes.
+	maxKeySet = 1 << 20
+	// maxKeyHeader is the largest header of an answer with one, in bytes.
+	maxKeyHeader = 16 << 10
+	// maxKeyAge is how long keys count that cannot be fetched again.
+	maxKeyAge = 24 * time.Hour
+)
+
+// errUnfetched is the answer to a token whose key cannot be asked for.
+var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
+
+// remoteKeys are the keys at a URL. They are fetched in the background, as often as the
+// answer's own headers say, and when a token has a key ID that is not among them.
+type remoteKeys struct {
+	fetchOptions
+	url     string
+	roots   *x509.CertPool
+	control httprc.Controller
+	context context.Context //nolint:containedctx // it ends with close, and the requests with it
+	close   context.CancelFunc
+
+	keys    atomic.Pointer[Keys]
+	fetched atomic.Pointer[time.Time] // when keys were seen last
+	digest  [sha256.Size]byte         // of the answer with keys; the one worker has it
+
+	flights singleflight.Group
+	// What a flight has of the one before.
+	tried  time.Time
+	failed bool
+}
+
+// fetchOptions are how remoteKeys fetch.
+type fetchOptions struct {
+	clock clockwork.Clock
+	// most is how long keys are used before they are fetched again.
+	most time.Duration
+	// observe is told of each request's outcome.
+	observe func(error)
+	// changed is called when the keys are others than before.
+	changed func()
+}
+
+// leastKeyAge is how long keys are used before they are fetched again at the least,
+// whatever the answer's headers say.
+const leastKeyAge = time.Minute
+
+// newRemoteKeys starts to fetch the keys at an https URL.
+func newRemoteKeys(url string, roots *x509.CertPool, options fetchOptions) (*remoteKeys, error) {
+	r := &remoteKeys{fetchOptions: options, url: url, roots: roots}
+	resource, err := httprc.NewResource(url, httprc.TransformFunc[*Keys](r.parse),
+		httprc.WithHTTPClient(newKeyClient(roots)),
+		httprc.WithMinInterval(min(leastKeyAge, options.most)), httprc.WithMaxInterval(options.most))
+	if err != nil {
+		return nil, errors.New("the URL of the keys is none")
+	}
+	// The first request is a flight, so that calls wait for it and not for a second one.
+	resource.SetNext(time.Now().Add(options.most))
+	r.context, r.close = context.WithCancel(context.Background())
+	r.control, err = httprc.NewClient(httprc.WithWorkers(1), httprc.WithErrorSink(errsink.NewFunc(func(_ context.Context, err error) {
+		r.report(err)
+	}))).Start(r.context)
+	if err == nil {
+		err = r.control.Add(r.context, resource, httprc.WithWaitReady(false))
+	}
+	if err != nil {
+		r.close()
+		return nil, errors.New("the keys cannot be kept up to date")
+	}
+	r.fly()
+	return r, nil
+}
+
+// newKeyClient returns the client that fetches keys. It follows no redirect: an answer
+// from elsewhere is not the issuer's.
+func newKeyClient(roots *x509.CertPool) *http.Client {
+	return &http.Client{
+		Timeout:       fetchTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: maxKeyHeader,
+			MaxIdleConns:           1,
+			IdleConnTimeout:        fetchTimeout,
+		},
+	}
+}
+
+// parse reads the keys of an answer.
+func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, error) {
+	data, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxKeySet {
+		return nil, errNoKeySet
+	}
+	now := r.clock.Now()
+	if digest := sha256.Sum256(data); digest != r.digest {
+		keys, _, err := parseKeys(data)
+		if err != nil {
+			return nil, err
+		}
+		r.digest = digest
+		r.keys.Store(keys)
+		defer r.changed()
+	}
+	r.fetched.Store(&now)
+	r.report(nil)
+	return r.keys.Load(), nil
+}
+
+// report tells of a request's outcome, but for those that close ended.
+func (r *remoteKeys) report(err error) {
+	if r.context.Err() == nil {
+		r.observe(err)
+	}
+}
+
+// held returns the keys that are at hand. Nil: there are none, or none that still count.
+func (r *remoteKeys) held() *Keys {
+	if fetched := r.fetched.Load(); fetched == nil || r.clock.Since(*fetched) > maxKeyAge {
+		return nil
+	}
+	return r.keys.Load()
+}
+
+// refresh fetches the keys, unless that was done a moment ago. Callers that come together
+// share a request. After an error, held may lack a key that there is.
+func (r *remoteKeys) refresh(ctx context.Context) error {
+	select {
+	case flown := <-r.fly():
+		return flown.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fly makes one request, or joins the one that is under way.
+func (r *remoteKeys) fly() <-chan singleflight.Result {
+	return r.flights.DoChan("", func() (any, error) {
+		if pause := fetchPause - r.clock.Since(r.tried); pause > 0 {
+			if r.failed {
+				return nil, errUnfetched.WithRetryDelay(pause)
+			}
+			return nil, nil
+		}
+		r.tried = r.clock.Now()
+		ctx, cancel := context.WithTimeout(r.context, fetchTimeout)
+		defer cancel()
+		err := r.control.Refresh(ctx, r.url)
+		if r.failed = err != nil; r.failed {
+			r.report(err)
+			return nil, errUnfetched.WithRetryDelay(fetchPause)
+		}
+		return nil, nil
+	})
+}

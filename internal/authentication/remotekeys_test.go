@@ -1,0 +1,392 @@
+package authentication_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// remoteIssuer is issuer.test with its keys at a server.
+func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
+	return authentication.Issuer{
+		Name: "main", Issuer: "https://issuer.test", Audiences: []string{"broker"},
+		URL: s.URL + "/keys?secret=canary", RootCAs: s.Roots(),
+	}
+}
+
+// remote is a JWT whose issuer has its keys at a server.
+type remote struct {
+	*testing.T
+	server *authtest.KeyServer
+	clock  *clockwork.FakeClock
+	jwt    *authentication.JWT
+	log    *log
+	tokens map[string]string // that ask uses, by key ID
+}
+
+func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.JWTOptions), keys ...authtest.Key) remote {
+	t.Helper()
+	r := remote{T: t, server: authtest.NewKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log), tokens: map[string]string{}}
+	options := authentication.JWTOptions{Clock: r.clock, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
+	issuer := remoteIssuer(r.server)
+	if change != nil {
+		change(r.server, &issuer, &options)
+	}
+	for _, k := range []authtest.Key{keyES, keyES2, keyUnknown} {
+		r.tokens[k.ID] = mint(k, nil, authtest.Claims{"exp": now.Add(100 * time.Hour).Unix()})
+	}
+	r.jwt = authentication.NewJWT(options)
+	t.Cleanup(r.jwt.Close)
+	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ask authenticates with a token that this key signed, the same each time.
+func (r remote) ask(k authtest.Key) error {
+	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
+	if err == nil && caller.Name != "jwt:main:alice" {
+		r.Errorf("the caller is %s", caller.Name)
+	}
+	return err
+}
+
+func (r remote) wantGood(k authtest.Key) {
+	r.Helper()
+	if err := r.ask(k); err != nil {
+		r.Errorf("%s: %v", k.ID, err)
+	}
+}
+
+func (r remote) wantUnknown(k authtest.Key) {
+	r.Helper()
+	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
+}
+
+func (r remote) wantUnavailable(k authtest.Key) {
+	r.Helper()
+	wantRefused(r.T, r.ask(k), fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
+}
+
+func (r remote) wantRequests(n int64) {
+	r.Helper()
+	if got := r.server.Requests(); got != n {
+		r.Errorf("the server had %d requests, want %d", got, n)
+	}
+}
+
+// log is a log that is written while it is read.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
+// TestRotation has an issuer take a new key into use: one request finds it. Tokens of
+// unknown keys cost one each 10 s at most, however many there are.
+func TestRotation(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	eventually(t, "the keys are fetched before anybody calls", func() bool { return r.server.Requests() == 1 })
+	for range 3 {
+		r.wantGood(keyES)
+	}
+	r.wantRequests(1)
+	r.server.Has(keyES, keyES2)
+	r.wantUnknown(keyES2) // the keys are younger than 10 s
+	r.clock.Advance(10 * time.Second)
+	var callers sync.WaitGroup
+	for range 20 {
+		callers.Go(func() { r.wantGood(keyES2) })
+	}
+	callers.Wait()
+	r.wantRequests(2)
+	for range 20 {
+		callers.Go(func() { r.wantUnknown(keyUnknown) })
+	}
+	callers.Wait()
+	r.clock.Advance(10 * time.Second)
+	for range 20 {
+		callers.Go(func() { r.wantUnknown(keyUnknown) })
+	}
+	callers.Wait()
+	r.wantRequests(3)
+	r.wantGood(keyES)
+	for what, token := range map[string]string{
+		"the bearer token is signed by an algorithm that is not accepted": mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil),
+		"the bearer token has an issuer that is not accepted":             mint(keyUnknown, nil, authtest.Claims{"iss": "https://evil.test"}),
+	} {
+		r.clock.Advance(10 * time.Second)
+		_, err := r.jwt.Authenticate(t.Context(), bearer(token))
+		wantRefused(t, err, fault.CallerUnauthenticated, what)
+	}
+	if got := r.log.String(); got != "" {
+		t.Errorf("the log is\n%s", got)
+	}
+	r.wantRequests(3)
+}
+
+// TestRevokedKey has an issuer withdraw a key: tokens that were verified with it are refused
+// once the keys were fetched again, in the background.
+func TestRevokedKey(t *testing.T) {
+	var changes atomic.Int64
+	has := func(keys ...authtest.Key) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=86400")
+			_, _ = w.Write(authtest.KeySet(keys...))
+		}
+	}
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
+		server.Does(has(keyES, keyES2))
+		options.MaxAge = time.Second // whatever the answer's headers say
+		options.Changed = func() { changes.Add(1) }
+	})
+	r.wantGood(keyES)
+	r.wantGood(keyES2)
+	eventually(t, "the same keys are fetched again", func() bool { return r.server.Requests() > 1 })
+	r.server.Does(has(keyES2))
+	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
+	r.wantUnknown(keyES)
+	r.wantGood(keyES2)
+	r.server.Has(keyES2) // without a header
+	before := r.server.Requests()
+	eventually(t, "the answer without a header is fetched", func() bool { return r.server.Requests() > before })
+	r.server.Has() // all of them
+	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
+	r.wantUnknown(keyES2)
+	if got := changes.Load(); got != 3 {
+		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
+	}
+}
+
+// TestOutOfReach has keys that cannot be fetched from the beginning.
+func TestOutOfReach(t *testing.T) {
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+		server.Fails()
+	})
+	for range 3 {
+		r.wantUnavailable(keyES)
+	}
+	r.wantRequests(1)
+	r.clock.Advance(10 * time.Second)
+	r.wantUnavailable(keyES)
+	r.wantRequests(2)
+	r.server.Has(keyES)
+	r.clock.Advance(4 * time.Second)
+	var known *fault.Error
+	if err := r.ask(keyES); !errors.As(err, &known) || known.RetryDelay != 6*time.Second {
+		t.Errorf("the error is %v, to try again in %v; want 6 s", err, known.RetryDelay)
+	}
+	r.clock.Advance(6 * time.Second)
+	r.wantGood(keyES)
+	r.wantRequests(3)
+	if got := r.log.String(); strings.Count(got, "cannot be fetched") != 1 || strings.Count(got, "can be fetched again") != 1 ||
+		!strings.Contains(got, `issuer=main cause="the status of the answer is not 200"`) || strings.Contains(got, "canary") {
+		t.Errorf("the log is\n%s", got)
+	}
+}
+
+// TestHeldKeys has keys that can be fetched no more: they count for a day.
+func TestHeldKeys(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	r.server.Fails()
+	r.clock.Advance(10 * time.Second)
+	r.wantUnavailable(keyES2) // it may be a new one
+	r.wantGood(keyES)
+	r.clock.Advance(24*time.Hour - 10*time.Second)
+	r.wantGood(keyES)
+	r.clock.Advance(time.Second)
+	r.wantUnavailable(keyES)
+	r.server.Has(keyES)
+	r.clock.Advance(10 * time.Second)
+	r.wantGood(keyES)
+}
+
+// TestBadAnswers lists what is no answer of the issuer's. Nothing of it is used, and the
+// log says what is wrong without a word of it.
+func TestBadAnswers(t *testing.T) {
+	elsewhere := authtest.NewKeyServer(t, keyES)
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		change func(*authentication.Issuer)
+		cause  string
+	}{
+		"not found":  {http.NotFound, nil, "the status of the answer is not 200"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the status of the answer is not 200"},
+		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"too much": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(append(authtest.KeySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
+		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X", strings.Repeat("a", 32<<10))
+			_, _ = w.Write(authtest.KeySet(keyES))
+		}, nil, "the connection failed"},
+		"cut": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9999")
+			_, _ = w.Write(authtest.KeySet(keyES))
+		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"unknown authority": {nil, func(i *authentication.Issuer) { i.RootCAs = nil }, "the server's certificate is not valid, or signed by an unknown authority"},
+		"another host":      {nil, func(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }, "the server's certificate is not valid, or signed by an unknown authority"},
+		"nobody listens":    {nil, func(i *authentication.Issuer) { i.URL = "https://127.0.0.1:1/canary" }, "the connection failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemote(t, func(server *authtest.KeyServer, issuer *authentication.Issuer, _ *authentication.JWTOptions) {
+				if test.answer != nil {
+					server.Does(test.answer)
+				}
+				if test.change != nil {
+					test.change(issuer)
+				}
+			}, keyES)
+			r.wantUnavailable(keyES)
+			if got := r.log.String(); !strings.Contains(got, `issuer=main cause="`+test.cause+`"`) || strings.Contains(got, "canary") || strings.Contains(got, "https:") {
+				t.Errorf("the log is\n%swant the cause %q", got, test.cause)
+			}
+		})
+	}
+	if got := elsewhere.Requests(); got != 0 {
+		t.Errorf("the redirect was followed %d times", got)
+	}
+}
+
+// TestPublishedPrivateKey shows that a key which everybody can sign with is none.
+func TestPublishedPrivateKey(t *testing.T) {
+	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
+	r := newRemote(t, nil, keyES, published)
+	r.wantGood(keyES)
+	r.wantUnknown(keyES2)
+}
+
+// TestHungServer has a server that does not answer: callers leave when they like, and
+// those with a key at hand do not wait.
+func TestHungServer(t *testing.T) {
+	before := runtime.NumGoroutine()
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	hung := make(chan struct{})
+	r.server.Does(func(_ http.ResponseWriter, request *http.Request) {
+		close(hung)
+		<-request.Context().Done()
+	})
+	r.clock.Advance(10 * time.Second)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		_, err := r.jwt.Authenticate(ctx, bearer(mint(keyES2, nil, nil)))
+		left <- err
+	}()
+	<-hung
+	r.wantGood(keyES)
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v, want that of the caller", err)
+	}
+	r.jwt.Close() // ends the request, which is no trouble to tell of
+	r.server.Close()
+	eventually(t, "what fetched keys has ended", func() bool { return runtime.NumGoroutine() <= before })
+	if got := r.log.String(); got != "" {
+		t.Errorf("the log is\n%s", got)
+	}
+}
+
+// TestServersWithOneIssuer has two key servers for the same claim "iss". One that is out of
+// reach counts where the other does not know the key, whichever is asked first.
+func TestServersWithOneIssuer(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
+		bad.Fails()
+		issuers := []authentication.Issuer{remoteIssuer(bad), remoteIssuer(good)}
+		if !first {
+			issuers[0], issuers[1] = issuers[1], issuers[0]
+		}
+		jwt := newJWT(t, issuers...)
+		if _, err := jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
+			t.Error(err)
+		}
+		_, err := jwt.Authenticate(t.Context(), bearer(mint(keyES2, nil, nil)))
+		wantRefused(t, err, fault.AuthenticationUnavailable, "")
+		_, err = jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, authtest.Claims{"aud": "other"})))
+		wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is for another audience")
+		if good.Requests() != 1 || bad.Requests() != 1 {
+			t.Errorf("the servers had %d and %d requests, want 1 each", good.Requests(), bad.Requests())
+		}
+	}
+}
+
+// TestUseKeepsKeys shows that a reload fetches nothing anew where nothing changed, and that
+// what is no longer used ends.
+func TestUseKeepsKeys(t *testing.T) {
+	before := runtime.NumGoroutine()
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	issuer := remoteIssuer(r.server)
+	issuer.Name, issuer.Audiences = "renamed", []string{"broker", "more"}
+	second := issuer
+	second.Name, second.Issuer = "second", "https://second.test"
+	for range 3 {
+		if err := r.jwt.Use([]authentication.Issuer{second, issuer}); err != nil {
+			t.Fatal(err)
+		}
+		caller, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"})))
+		if err != nil || caller.Name != "jwt:renamed:alice" {
+			t.Errorf("the caller is %q (%v)", caller.Name, err)
+		}
+	}
+	r.wantRequests(1)
+	fresh := newJWT(t, issuer, second)
+	if _, err := fresh.Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
+		t.Error(err)
+	}
+	fresh.Close()
+	r.wantRequests(2)    // one for both issuers
+	issuer.RootCAs = nil // other roots are another server
+	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
+	wantRefused(t, err, fault.AuthenticationUnavailable, "")
+	r.jwt.Close()
+	r.server.Close()
+	eventually(t, "what fetched keys has ended", func() bool { return runtime.NumGoroutine() <= before })
+}

@@ -1,0 +1,114 @@
+package authtest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/url"
+	"time"
+)
+
+// Authority issues certificates.
+type Authority struct {
+	Certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	now         time.Time
+}
+
+// NewAuthority returns an authority whose certificates are good from an hour before a time
+// to an hour after it.
+func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
+
+// Between returns an authority that a vouches for.
+func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
+
+func newAuthority(name string, by *Authority, now time.Time) *Authority {
+	a := &Authority{key: newKey(), now: now}
+	if by == nil {
+		by = a
+	}
+	a.Certificate = by.sign(a.key, x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	return a
+}
+
+func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
+
+// sign makes a certificate of a template. What the template says of time and use stands.
+func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509.Certificate {
+	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
+	if template.NotAfter.IsZero() {
+		template.NotBefore, template.NotAfter = a.now.Add(-time.Hour), a.now.Add(time.Hour)
+	}
+	if template.ExtKeyUsage == nil {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+	}
+	parent := a.Certificate
+	if parent == nil {
+		parent = &template
+	}
+	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, &template, parent, &key.PublicKey, a.key))))
+}
+
+// Issue returns a certificate as the template has it, with its key, and with a's own.
+func (a *Authority) Issue(template x509.Certificate) tls.Certificate {
+	key := newKey()
+	leaf := a.sign(key, template)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.Certificate.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// IssueLoopback returns that of a server on this machine.
+func (a *Authority) IssueLoopback() tls.Certificate {
+	return a.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}})
+}
+
+// IssueSPIFFE returns that of a workload.
+func (a *Authority) IssueSPIFFE(id string) tls.Certificate {
+	return a.Issue(x509.Certificate{URIs: URIs(id)})
+}
+
+// URIs returns URIs of a template.
+func URIs(texts ...string) []*url.URL {
+	var all []*url.URL
+	for _, text := range texts {
+		all = append(all, must(url.Parse(text)))
+	}
+	return all
+}
+
+// Pool returns the authorities as ones that are trusted.
+func Pool(authorities ...*Authority) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, a := range authorities {
+		pool.AddCert(a.Certificate)
+	}
+	return pool
+}
+
+// PEM returns the authority's certificate as a file has it.
+func (a *Authority) PEM() []byte { return encode("CERTIFICATE", a.Certificate.Raw) }
+
+// CertificatePEM returns a chain of certificates as a file has it.
+func CertificatePEM(certificate tls.Certificate) []byte {
+	var text []byte
+	for _, data := range certificate.Certificate {
+		text = append(text, encode("CERTIFICATE", data)...)
+	}
+	return text
+}
+
+// KeyPEM returns the key of a certificate as a file has it.
+func KeyPEM(certificate tls.Certificate) []byte {
+	return encode("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)))
+}
+
+func encode(kind string, data []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data})
+}

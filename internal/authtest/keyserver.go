@@ -1,0 +1,61 @@
+package authtest
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+)
+
+// KeyServer is an https server with the keys of an issuer, at every path.
+type KeyServer struct {
+	*httptest.Server
+	requests atomic.Int64
+	answer   atomic.Pointer[http.HandlerFunc]
+}
+
+// NewKeyServer returns a server with these keys, until the test ends.
+func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
+	t.Helper()
+	s := &KeyServer{}
+	s.Has(keys...)
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		(*s.answer.Load())(w, r)
+	}))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Requests is how many there were.
+func (s *KeyServer) Requests() int64 { return s.requests.Load() }
+
+// Does has the server answer like that from now on.
+func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
+
+// Has has it answer with these keys.
+func (s *KeyServer) Has(keys ...Key) {
+	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
+}
+
+// Fails has it answer that it cannot, and more, which holds the word canary.
+func (s *KeyServer) Fails() {
+	s.Does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
+}
+
+// Roots vouch for the server.
+func (s *KeyServer) Roots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return roots
+}
+
+// RootsPEM is Roots as a file has them.
+func (s *KeyServer) RootsPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+}

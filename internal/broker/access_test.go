@@ -1,0 +1,207 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// web is a caller of whom grants tell.
+var web = access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}
+
+// grant allows web to use some credentials.
+func grant(source string, ids ...access.Pattern) access.Grant {
+	return access.Grant{Callers: []access.Pattern{"spiffe://prod/*"}, Credentials: ids, Actions: []access.Action{access.Use}, Source: source}
+}
+
+// off is the disabled credential `off`.
+const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
+
+// restrict takes `mail`, `board` and `off` into use, under these grants alone.
+func (w *world) restrict(grants ...access.Grant) {
+	w.Helper()
+	w.take(grants...)
+	synctest.Wait()
+}
+
+// take is restrict, which does not wait for what follows.
+func (w *world) take(grants ...access.Grant) {
+	w.Helper()
+	if err := w.broker.Use(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...)); err != nil {
+		w.Error(err)
+	}
+}
+
+// operations are the ways to ask for a credential.
+var operations = map[string]func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error){
+	"get": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
+		return b.Get(ctx, web, id)
+	},
+	"batch": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
+		result := b.GetBatch(ctx, web, []string{id})[0]
+		return result.Decoration, result.Err
+	},
+	"report": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
+		decoration, outcome, err := b.ReportRejection(ctx, web, id, "v", 401)
+		if (err == nil) != (outcome != 0) {
+			return nil, fmt.Errorf("the outcome is %d beside %w", outcome, err)
+		}
+		return decoration, err
+	},
+	"watch": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
+		watch := b.Watch(web, []string{id})
+		defer watch.Close()
+		result, err := watch.Next(ctx)
+		return result.Decoration, errors.Join(result.Err, err)
+	},
+}
+
+// TestDeniedCallerDoesNotLearnWhatThereIs asks for what there is, is disabled, and is not.
+func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
+	for name, ask := range operations {
+		for policy, grants := range map[string][]access.Grant{
+			"no grant":                nil,
+			"for another credential":  {grant("1", "other")},
+			"for another caller":      {{Callers: []access.Pattern{"spiffe://test/*"}, Credentials: []access.Pattern{"*"}, Providers: []string{"pendo", "sendpulse"}, Actions: []access.Action{access.Use}}},
+			"for another action":      {{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Manage}}},
+			"for another's provider":  {{Callers: []access.Pattern{"*"}, Providers: []string{"pulsedive"}, Actions: []access.Action{access.Use}}},
+			"for all, of no caller's": {{Callers: []access.Pattern{"uid:*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}},
+		} {
+			t.Run(name+" "+policy, func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					w.restrict(grants...)
+					var first *fault.Error
+					for _, id := range []string{"mail", "board", "off", "none"} {
+						began := time.Now()
+						decoration, err := ask(w.Context(), w.broker, id)
+						known := fault.From(err)
+						if first == nil {
+							first = known
+						}
+						if decoration != nil || known.Reason != fault.AccessDenied || !reflect.DeepEqual(known, first) {
+							t.Errorf("%s: the error is %+v, want one of ACCESS_DENIED, the same for all", id, known)
+						}
+						if strings.Contains(known.Message, id) {
+							t.Errorf("%s: the message is %q", id, known.Message)
+						}
+						if waited := time.Since(began); waited != 0 {
+							t.Errorf("%s: the caller waited %v", id, waited)
+						}
+					}
+					synctest.Wait()
+					w.wantRequests(0)
+				})
+			})
+		}
+	}
+}
+
+// TestDeniedReportRenewsNothing has a token at hand that the caller knows the version of.
+func TestDeniedReportRenewsNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		version := w.version()
+		w.restrict(grant("1", "board"))
+		_, _, err := w.broker.ReportRejection(w.Context(), web, "mail", version, 401)
+		w.checkReason(err, fault.AccessDenied)
+		w.wantRequests(1)
+		w.restrict(grant("1", "mail"))
+		if decoration := w.getAs(web, "mail"); decoration.Version != version {
+			t.Error("the token was replaced")
+		}
+	})
+}
+
+func (w *world) getAs(caller access.Caller, id string) *broker.Decoration {
+	w.Helper()
+	decoration, err := w.broker.Get(w.Context(), caller, id)
+	if err != nil {
+		w.Fatalf("get %s: %v", id, err)
+	}
+	return decoration
+}
+
+// TestGrantedCaller is told what there is not, of what it may use.
+func TestGrantedCaller(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.restrict(grant("1", "mail", "n*"), access.Grant{Callers: []access.Pattern{access.Pattern(web.Name)}, Providers: []string{"pendo"}, Actions: []access.Action{access.Use}})
+		for name, ask := range operations {
+			for id, want := range map[string]fault.Reason{"mail": 0, "board": 0, "off": fault.CredentialNotFound, "none": fault.CredentialNotFound, "other": fault.AccessDenied, "NO ID": fault.InvalidRequest} {
+				decoration, err := ask(w.Context(), w.broker, id)
+				if want == 0 && (err != nil || decoration == nil) || want != 0 && (decoration != nil || fault.From(err).Reason != want) {
+					t.Errorf("%s %s: the error is %v, want the reason %v", name, id, err, want)
+				}
+			}
+		}
+	})
+}
+
+// TestBatchIsDecidedItemByItem has one call with all sorts of IDs.
+func TestBatchIsDecidedItemByItem(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.restrict(grant("1", "board", "none"))
+		want := map[string]fault.Reason{"mail": fault.AccessDenied, "board": 0, "off": fault.AccessDenied, "none": fault.CredentialNotFound, "other": fault.AccessDenied}
+		for _, result := range w.broker.GetBatch(w.Context(), web, []string{"mail", "board", "off", "none", "other"}) {
+			if reason := want[result.CredentialID]; reason == 0 && result.Err != nil || reason != 0 && fault.From(result.Err).Reason != reason {
+				t.Errorf("%s: the error is %v, want the reason %v", result.CredentialID, result.Err, reason)
+			}
+		}
+		w.wantRequests(0)
+	})
+}
+
+// TestWatchFollowsGrants takes grants away and gives them back.
+func TestWatchFollowsGrants(t *testing.T) {
+	inWorld(t, func(w *world) {
+		both := grant("1", "mail", "board")
+		w.restrict(both)
+		s := follower{w, w.broker.Watch(web, []string{"mail", "board"})}
+		defer s.Close()
+		s.next(0)
+		s.next(0)
+		s.wantNothing(time.Minute)
+		version := w.getAs(web, "mail").Version
+
+		w.restrict(grant("1", "board"))
+		s.wantReason("mail", fault.AccessDenied)
+		s.wantNothing(2 * time.Hour) // renewals of its token are not told either
+		w.restrict(grant("2", "board"), grant("3", "other"))
+		s.wantNothing(time.Minute)
+		w.restrict()
+		s.wantReason("board", fault.AccessDenied)
+		w.restrict(grant("1", "board"))
+		if result := s.next(0); result.CredentialID != "board" || result.Err != nil {
+			t.Errorf("the watch tells of %s (%v), want board", result.CredentialID, result.Err)
+		}
+		w.restrict(both)
+		if result := s.next(time.Second); result.CredentialID != "mail" || result.Err != nil || result.Decoration.Version == version {
+			t.Errorf("the watch tells of %s (%v), want a later token of mail", result.CredentialID, result.Err)
+		}
+	})
+}
+
+// TestGrantTakenAwayWhileAWatchWaits ends with the denial, and not with the token.
+func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.restrict(grant("1", "mail"))
+		release := w.sim.SendPulse.HoldTokenAnswers()
+		s := follower{w, w.broker.Watch(web, []string{"mail"})}
+		defer s.Close()
+		time.AfterFunc(time.Second, func() { w.take() })
+		result, err := s.Next(w.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.checkReason(result.Err, fault.AccessDenied)
+		release()
+		s.wantNothing(time.Second)
+	})
+}

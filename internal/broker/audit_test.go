@@ -1,0 +1,160 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// recorder is a Log that keeps its records, and fails while it is to.
+type recorder struct {
+	mu      sync.Mutex
+	records []audit.Record
+	failing bool
+}
+
+func (r *recorder) Write(_ context.Context, record audit.Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failing {
+		return errors.New("no room")
+	}
+	r.records = append(r.records, record)
+	return nil
+}
+
+// take returns the records since the last time.
+func (r *recorder) take() []audit.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := r.records
+	r.records = nil
+	return taken
+}
+
+func (r *recorder) fail(failing bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failing = failing
+}
+
+// inAuditedWorld is inWorld with a recorder.
+func inAuditedWorld(t *testing.T, test func(w *world, r *recorder)) {
+	t.Helper()
+	r := new(recorder)
+	inWorld(t, func(w *world) { test(w, r) }, func(o *broker.Options) { o.Audit = r })
+}
+
+// TestRecords has every operation come to every outcome.
+func TestRecords(t *testing.T) {
+	fail := func(answer simulator.Failure) func(*world) {
+		return func(w *world) { w.sim.SendPulse.FailTokenRequests(answer) }
+	}
+	for operation, ask := range operations {
+		for name, test := range map[string]struct {
+			id      string
+			prepare func(*world)
+			outcome string
+			grant   string
+		}{
+			"a token":                 {id: "mail", outcome: "OK", grant: "b.yaml:2"},
+			"a static credential":     {id: "board", outcome: "OK", grant: "b.yaml:2"},
+			"denied":                  {id: "other", outcome: "ACCESS_DENIED"},
+			"denied, and disabled":    {id: "off", outcome: "ACCESS_DENIED"},
+			"not found":               {id: "none", outcome: "CREDENTIAL_NOT_FOUND", grant: "b.yaml:2"},
+			"no ID":                   {id: "NO ID", outcome: "INVALID_REQUEST"},
+			"refused by the provider": {id: "mail", prepare: fail(simulator.OAuthError(http.StatusUnauthorized, "invalid_client")), outcome: "CREDENTIAL_REJECTED", grant: "b.yaml:2"},
+			"provider is down":        {id: "mail", prepare: fail(simulator.HTMLPage(http.StatusBadGateway)), outcome: "PROVIDER_UNAVAILABLE", grant: "b.yaml:2"},
+		} {
+			t.Run(operation+" "+name, func(t *testing.T) {
+				inAuditedWorld(t, func(w *world, r *recorder) {
+					w.restrict(grant("b.yaml:1", "nothing"), grant("b.yaml:2", "mail", "board", "none"))
+					if test.prepare != nil {
+						test.prepare(w)
+					}
+					decoration, _ := ask(w.Context(), w.broker, test.id)
+					want := audit.Record{
+						Caller: web, Operation: audit.Operation(operation), Action: access.Use, CredentialID: test.id,
+						Grant: test.grant, Outcome: test.outcome,
+					}
+					if decoration != nil {
+						want.Version = decoration.Version
+					}
+					if got := r.take(); len(got) != 1 || got[0] != want || (want.Version != "") != (test.outcome == "OK") {
+						t.Errorf("the records are %+v, want %+v", got, want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestRecordOfACallerThatHasGone is none of the provider's failure.
+func TestRecordOfACallerThatHasGone(t *testing.T) {
+	for operation, ask := range operations {
+		if operation == string(audit.Watch) {
+			continue // nothing was decided that its reader did not get
+		}
+		inAuditedWorld(t, func(w *world, r *recorder) {
+			w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
+			ctx, cancel := context.WithCancel(w.Context())
+			time.AfterFunc(time.Second, cancel)
+			if _, err := ask(ctx, w.broker, "mail"); err == nil {
+				t.Errorf("%s: there is no error", operation)
+			}
+			if got := r.take(); len(got) != 1 || got[0].Outcome != "CALLER_GONE" || got[0].Version != "" {
+				t.Errorf("%s: the records are %+v, want one of a caller that has gone", operation, got)
+			}
+		})
+	}
+}
+
+// TestRecordOfEachItem is one for each ID of a batch, and of a watch for each state.
+func TestRecordOfEachItem(t *testing.T) {
+	inAuditedWorld(t, func(w *world, r *recorder) {
+		w.restrict(grant("1", "mail"))
+		w.broker.GetBatch(w.Context(), web, []string{"mail", "board", "mail"})
+		if got := r.take(); len(got) != 3 || got[0].Outcome != "OK" || got[1].Outcome != "ACCESS_DENIED" || got[2].CredentialID != "mail" {
+			t.Errorf("the records are %+v", got)
+		}
+		s := follower{w, w.broker.Watch(web, []string{"mail"})}
+		defer s.Close()
+		s.next(0)
+		s.wantNothing(time.Minute)
+		w.restrict()
+		s.wantReason("mail", fault.AccessDenied)
+		if got := r.take(); len(got) != 2 || got[0].Outcome != "OK" || got[0].Grant != "1" || got[1].Outcome != "ACCESS_DENIED" || got[1].Grant != "" {
+			t.Errorf("the records are %+v, want one of each state", got)
+		}
+	})
+}
+
+// TestNothingGoesOutWithoutItsRecord has the log fail for a while.
+func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
+	for operation, ask := range operations {
+		inAuditedWorld(t, func(w *world, r *recorder) {
+			w.restrict(grant("1", "mail", "board"))
+			for _, id := range []string{"mail", "board", "other"} {
+				r.fail(true)
+				if _, err := ask(w.Context(), w.broker, id); fault.From(err).Reason != fault.Internal {
+					t.Errorf("%s %s: the error is %v, want one of the broker's own", operation, id, err)
+				}
+				r.fail(false)
+				want := fault.AccessDenied
+				decoration, err := ask(w.Context(), w.broker, id)
+				if id == "other" && fault.From(err).Reason != want || id != "other" && (err != nil || decoration == nil) {
+					t.Errorf("%s %s: the error is %v once records are written again", operation, id, err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/strictyaml"
+)
+
+// callerKinds are what names of callers begin with, but for `local`.
+var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
+
+// parsePolicy reads the grants. Without any key of that name, every caller may do
+// everything, unless callers are told apart: then nobody may do anything.
+func parsePolicy(list strictyaml.Value, toldApart bool, providers *catalog.Catalog, all *credentials.Set) *access.Policy {
+	if !list.Exists() && !toldApart {
+		return access.AllowAll()
+	}
+	ids := map[string]bool{}
+	for credential := range all.All() {
+		ids[credential.ID] = true
+	}
+	var grants []access.Grant
+	for _, item := range list.Items() {
+		grants = append(grants, parseGrant(item, providers, ids))
+	}
+	return access.NewPolicy(grants...)
+}
+
+func parseGrant(item strictyaml.Value, providers *catalog.Catalog, ids map[string]bool) access.Grant {
+	grant := access.Grant{Source: lineOf(item)}
+	for _, caller := range item.Key("callers").Items() {
+		checkCaller(caller)
+		grant.Callers = append(grant.Callers, access.Pattern(caller.Text()))
+	}
+	for _, id := range item.Key("credentials").Items() {
+		checkCredential(id, ids)
+		grant.Credentials = append(grant.Credentials, access.Pattern(id.Text()))
+	}
+	for _, id := range item.Key("providers").Items() {
+		if findProvider(id, providers) != nil {
+			grant.Providers = append(grant.Providers, id.Text())
+		}
+	}
+	for _, action := range item.Key("actions").Items() {
+		grant.Actions = append(grant.Actions, parseAction(action))
+	}
+	if !item.Key("actions").Exists() {
+		grant.Actions = []access.Action{access.Use}
+	}
+	if !item.Key("credentials").Exists() && !item.Key("providers").Exists() {
+		item.Problemf("the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'")
+	}
+	return grant
+}
+
+// lineOf is where a value stands, as FILE:LINE.
+func lineOf(value strictyaml.Value) string {
+	place := value.String()
+	return place[:strings.LastIndexByte(place, ':')]
+}
+
+// checkCaller reports a pattern that no caller's name can match.
+func checkCaller(caller strictyaml.Value) {
+	text := caller.Text()
+	if text == "" || strings.HasPrefix(text, "*") || text == "local" {
+		return
+	}
+	for _, kind := range callerKinds {
+		rest, found := strings.CutPrefix(text, kind)
+		switch {
+		case !found:
+		case rest == "":
+			caller.Problemf("names no caller: something follows %s, or *", kind)
+			return
+		case kind == "uid:" && strings.Trim(rest, "0123456789*") != "":
+			caller.Problemf("a user is named by number: uid:1000")
+			return
+		default:
+			return
+		}
+	}
+	caller.Problemf("a caller begins with one of %s, or is local; * stands for any characters", strings.Join(callerKinds, ", "))
+}
+
+// checkCredential reports an exact ID that there is not: a misspelt one allows nothing.
+func checkCredential(id strictyaml.Value, ids map[string]bool) {
+	if text := id.Text(); text != "" && access.Pattern(text).Exact() && !ids[text] {
+		id.Problemf("there is no credential of this ID; * stands for any characters")
+	}
+}
+
+func parseAction(action strictyaml.Value) access.Action {
+	allowed := access.Action(action.Text())
+	if allowed != access.Use && allowed != access.Manage && allowed != "" {
+		action.Problemf("an action is %s or %s", access.Use, access.Manage)
+	}
+	return allowed
+}

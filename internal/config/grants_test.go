@@ -1,0 +1,118 @@
+package config_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// accounts are the credentials `mail`, `board` and, disabled, `off`, in 5 lines.
+const accounts = `credentials:
+- {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
+- {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
+- {id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
+
+`
+
+func parseGrants(t *testing.T, text string) (*config.Config, error) {
+	t.Helper()
+	return config.Parse(filepath.Join(tlsFolder(t), "b.yaml"), []byte(accounts+text), config.Options{LookupEnv: environment})
+}
+
+func TestGrants(t *testing.T) {
+	got, err := parseGrants(t, `grants:
+- {callers: ["spiffe://prod/*", "dns:a", "subject:CN=a", "jwt:ci:*"], credentials: [mail, "b*"]}
+- callers: ["uid:10*", "token:a", local, "*:root"]
+  providers: [pendo]
+  actions: [use, manage]
+- {callers: ["*"], credentials: ["off", "none-*"], actions: [manage]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		caller string
+		action access.Action
+		object access.Object
+		line   string // of the grant; empty: denied
+	}{
+		{"spiffe://prod/a", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}, "7"},
+		{"jwt:ci:x", access.Use, access.Object{CredentialID: "board", Provider: "pendo"}, "7"},
+		{"jwt:ci:x", access.Manage, access.Object{CredentialID: "board", Provider: "pendo"}, ""},
+		{"uid:1000", access.Use, access.Object{CredentialID: "off", Provider: "pendo"}, "8"},
+		{"local", access.Manage, access.Object{CredentialID: "board", Provider: "pendo"}, "8"},
+		{"local", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}, ""},
+		{"dns:b", access.Manage, access.Object{CredentialID: "off", Provider: "pendo"}, "11"},
+		{"dns:b", access.Use, access.Object{CredentialID: "off", Provider: "pendo"}, ""},
+	} {
+		decision := got.Policy.Decide(test.caller, test.action, test.object)
+		source := ""
+		if decision.Grant != nil {
+			source = decision.Grant.Source
+		}
+		if decision.Allowed != (test.line != "") || test.line != "" && !strings.HasSuffix(source, "/b.yaml:"+test.line) {
+			t.Errorf("%s, %s %s: allowed %v by %q, want line %q", test.caller, test.action, test.object.CredentialID, decision.Allowed, source, test.line)
+		}
+	}
+}
+
+// TestPolicyByDefault is open only where nobody is told apart and nothing is granted.
+func TestPolicyByDefault(t *testing.T) {
+	const mutual = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
+	for text, open := range map[string]bool{
+		"":                                  true,
+		"grants: []\n":                      false,
+		"authentication: {}\n":              false,
+		"authentication: {peer_user: true}": false,
+		mutual:                              false,
+		mutual + "grants: []\n":             false,
+		strings.Replace(mutual, ", client_ca_file: a.pem", "", 1): true,
+	} {
+		got, err := parseGrants(t, text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		allowed := got.Policy.Decide("uid:1", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}).Allowed
+		if allowed != open || got.Policy.DeniesAll() == open {
+			t.Errorf("%q: everybody is allowed everything: %v, want %v", text, allowed, open)
+		}
+	}
+}
+
+func TestGrantMistakes(t *testing.T) {
+	const kinds = "a caller begins with one of spiffe://, dns:, subject:, jwt:, uid:, token:, or is local; * stands for any characters"
+	for grant, want := range map[string]string{
+		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
+		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,
+		`{callers: [], credentials: [mail]}`:                    "7:13: ",
+		`{callers: [""], credentials: [mail]}`:                  "7:14: ",
+		`{callers: [web], credentials: [mail]}`:                 "7:14: " + kinds,
+		`{callers: ["spiffe:/a"], credentials: [mail]}`:         "7:14: " + kinds,
+		`{callers: ["user:*"], credentials: [mail]}`:            "7:14: " + kinds,
+		`{callers: [localhost], credentials: [mail]}`:           "7:14: " + kinds,
+		`{callers: ["dns:"], credentials: [mail]}`:              "7:14: names no caller: something follows dns:, or *",
+		`{callers: ["uid:root"], credentials: [mail]}`:          "7:14: a user is named by number: uid:1000",
+		`{callers: ["*"], credentials: [mial]}`:                 "7:34: there is no credential of this ID; * stands for any characters",
+		`{callers: ["*"], credentials: [mail, ""]}`:             "7:40: ",
+		`{callers: ["*"], credentials: []}`:                     "7:33: ",
+		`{callers: ["*"], providers: [sendpluse]}`:              `7:32: there is no provider "sendpluse"; there are: `,
+		`{callers: ["*"], providers: ["*"]}`:                    `7:32: there is no provider "*"; there are: `,
+		`{callers: ["*"], providers: []}`:                       "7:31: ",
+		`{callers: ["*"], providers: [pendo], actions: []}`:     "7:49: ",
+		`{callers: ["*"], providers: [pendo], actions: [read]}`: "7:50: an action is use or manage",
+		`{callers: ["*"], providers: [pendo], action: [use]}`:   `7:40: unknown key; did you mean "actions"?`,
+		`a`:                                  "7:3: ",
+		`{callers: "*", providers: [pendo]}`: "7:13: ",
+	} {
+		_, err := parseGrants(t, "grants: [\n  "+grant+"]\n")
+		if err == nil || !strings.Contains(err.Error(), "b.yaml:"+want) {
+			t.Errorf("%s: the problems are\n%v\nwant\n%s", grant, err, want)
+		} else if lines := strings.Count(err.Error(), "b.yaml:"); lines != 1 {
+			t.Errorf("%s: there are %d problems:\n%v", grant, lines, err)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package config_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// listenFolder has the files of a certificate, ca.pem of its authority, and some that do not fit.
+func listenFolder(t *testing.T) (folder string, certificate tls.Certificate) {
+	t.Helper()
+	folder = t.TempDir()
+	authority := authtest.NewAuthority("test", time.Now())
+	certificate, other := authority.IssueLoopback(), authority.IssueLoopback()
+	client := authority.Issue(x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	for name, text := range map[string][]byte{
+		"cert.pem": authtest.CertificatePEM(certificate), "key.pem": authtest.KeyPEM(certificate), "ca.pem": authority.PEM(),
+		"other-key.pem": authtest.KeyPEM(other), "client.pem": authtest.CertificatePEM(client), "client-key.pem": authtest.KeyPEM(client),
+		"empty.pem": nil, "secret.pem": []byte(canary),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder, certificate
+}
+
+func parseListen(t *testing.T, folder, text string) (config.Listen, error) {
+	t.Helper()
+	got, err := config.Parse(filepath.Join(folder, "b.yaml"), []byte(text), config.Options{})
+	if err != nil {
+		return config.Listen{}, err
+	}
+	return got.Listen, nil
+}
+
+func TestListenTLS(t *testing.T) {
+	folder, certificate := listenFolder(t)
+	var read []string
+	parsed, err := config.Parse(filepath.Join(folder, "b.yaml"), []byte("listen: {tls: {certificate_file: cert.pem, key_file: key.pem, client_ca_file: ca.pem}}"),
+		config.Options{Reading: func(path string) { read = append(read, filepath.Base(path)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := parsed.Listen.TLS
+	if !got.Certificate.Leaf.Equal(certificate.Leaf) || got.MinVersion != tls.VersionTLS13 {
+		t.Errorf("the certificate is another, or the version is %x", got.MinVersion)
+	}
+	if _, err := certificate.Leaf.Verify(x509.VerifyOptions{Roots: got.ClientCAs}); err != nil {
+		t.Errorf("the authority of clients is another: %v", err)
+	}
+	if slices.Sort(read); !slices.Equal(read, []string{"ca.pem", "cert.pem", "key.pem"}) {
+		t.Errorf("the files to watch are %v", read)
+	}
+	older, err := parseListen(t, folder, `listen: {tls: {certificate_file: cert.pem, key_file: key.pem, min_version: "1.2"}}`)
+	if err != nil || older.TLS.MinVersion != tls.VersionTLS12 || older.TLS.ClientCAs != nil {
+		t.Errorf("with TLS 1.2 there is %+v (%v)", older.TLS, err)
+	}
+}
+
+func TestListenTLSMistakes(t *testing.T) {
+	folder, _ := listenFolder(t)
+	for given, want := range map[string]string{
+		"{}":                           "1:15: must have certificate_file and key_file",
+		"{client_ca_file: ca.pem}":     "1:15: must have certificate_file and key_file",
+		"{certificate_file: cert.pem}": "1:16: needs key_file",
+		"{key_file: key.pem}":          "1:16: needs certificate_file",
+		"{certificate_file: cert.pem, key_file: other-key.pem}":                              "1:54: the file does not hold the private key of the certificate in PEM, without a password",
+		"{certificate_file: cert.pem, key_file: cert.pem}":                                   "1:54: the file does not hold the private key of the certificate in PEM, without a password",
+		"{certificate_file: key.pem, key_file: key.pem}":                                     "1:34: the file holds something else than certificates in PEM: block 1",
+		"{certificate_file: none.pem, key_file: key.pem}":                                    "1:34: the file does not exist; a relative path is relative to $DIR",
+		"{certificate_file: client.pem, key_file: client-key.pem}":                           "1:34: the first certificate is not one for servers: its extended key usage lacks serverAuth",
+		"{certificate_file: cert.pem, key_file: key.pem, client_ca_file: empty.pem}":         "1:79: the file holds no certificate in PEM",
+		"{certificate_file: cert.pem, key_file: key.pem, client_ca_file: secret.pem}":        "1:79: the file holds no certificate in PEM",
+		`{certificate_file: cert.pem, key_file: key.pem, min_version: "1.1"}`:                `1:76: must be "1.2" or "1.3"`,
+		`{certificate_file: cert.pem, key_file: key.pem, min_version: 1.2}`:                  `1:76: must be a string, and is a number: put it in quotes`,
+		`{certificate_file: cert.pem, key_file: key.pem, cipher_suites: [RC4]}`:              `1:63: unknown key; known here: "certificate_file", "client_ca_file", "key_file", "min_version"`,
+		"{certificate_file: cert.pem, key_file: key.pem, insecure_skip_verify: true}":        `1:63: unknown key; known here: "certificate_file", "client_ca_file", "key_file", "min_version"`,
+		"{certificate_file: cert.pem, key_file: key.pem}, insecure_allow_remote: yes please": "1:87: must be true or false, and is a string",
+	} {
+		_, err := parseListen(t, folder, "listen: {tls: "+given+"}")
+		if err == nil {
+			t.Errorf("%s has no problem", given)
+			continue
+		}
+		got := strings.NewReplacer(filepath.Join(folder, "b.yaml")+":", "", folder, "$DIR").Replace(err.Error())
+		if got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", given, got, want)
+		}
+	}
+}
+
+// The parts of a configuration by which a broker may listen beyond this machine.
+const (
+	withCertificate = "certificate_file: cert.pem, key_file: key.pem"
+	withTokens      = "\nauthentication: {tokens: [{name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]}"
+	withPeerUser    = "\nauthentication: {peer_user: true}"
+)
+
+// TestRemoteAddresses says what it takes to listen beyond this machine, at both addresses.
+func TestRemoteAddresses(t *testing.T) {
+	folder, _ := listenFolder(t)
+	const (
+		neither   = "TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens"
+		noTLS     = "TLS: add listen.tls"
+		noCallers = "authenticated callers: add listen.tls.client_ca_file, authentication.jwt or authentication.tokens"
+	)
+	for _, test := range []struct {
+		listen, more string
+		lacks        string // empty: nothing
+	}{
+		{"", "", neither},
+		{"", withTokens, noTLS},
+		{"", withPeerUser, neither},
+		{"tls: {" + withCertificate + "}", "", noCallers},
+		{"tls: {" + withCertificate + "}", withPeerUser, noCallers},
+		{"tls: {" + withCertificate + "}", "\nauthentication: {}", noCallers},
+		{"tls: {" + withCertificate + "}", "\nauthentication: {tokens: [], jwt: []}", noCallers},
+		{"tls: {" + withCertificate + "}", withTokens, ""},
+		{"tls: {" + withCertificate + ", client_ca_file: ca.pem}", "", ""},
+		{"insecure_allow_remote: false", "", neither},
+		{"insecure_allow_remote: true", "", ""},
+	} {
+		for _, address := range []string{"0.0.0.0:1", ":1", "[::]:1", "192.0.2.1:1", "broker.example.test:1", "127.0.0.1.example.test:1"} {
+			for _, key := range []string{"grpc", "http"} {
+				text := fmt.Sprintf("listen: {%s: %q, %s}%s", key, address, test.listen, test.more)
+				got, err := parseListen(t, folder, text)
+				if test.lacks == "" {
+					remote := map[string]config.Address{"grpc": got.GRPC, "http": got.HTTP}[key]
+					if err != nil || !remote.Remote || remote.Address != address || got.GRPC.Remote && got.HTTP.Remote {
+						t.Errorf("%s: %v, %+v", text, err, got)
+					}
+					continue
+				}
+				want := "b.yaml:1:16: would listen beyond this machine without " + test.lacks + ". Or use 127.0.0.1, "
+				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "insecure_allow_remote: true") {
+					t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+				}
+			}
+		}
+	}
+	for _, address := range []string{"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:///run/x"} {
+		if got, err := parseListen(t, folder, fmt.Sprintf("listen: {grpc: %q}", address)); err != nil || got.GRPC.Remote {
+			t.Errorf("%s: %v, %+v", address, err, got)
+		}
+	}
+}
+
+func TestReflectionBeyondThisMachine(t *testing.T) {
+	folder, _ := listenFolder(t)
+	for text, want := range map[string]bool{
+		"{}":                                    true,
+		"{reflection: false}":                   false,
+		`{grpc: "unix:///run/x"}`:               true,
+		`{http: ":1", `:                         true,
+		`{grpc: ":1", `:                         false,
+		`{grpc: ":1", reflection: true, `:       true,
+		`{grpc: "[::1]:1", reflection: false, `: false,
+	} {
+		if !strings.HasSuffix(text, "}") {
+			text += "insecure_allow_remote: true}"
+		}
+		if got, err := parseListen(t, folder, "listen: "+text); err != nil || got.Reflection != want {
+			t.Errorf("%s: reflection is %v (%v), want %v", text, got.Reflection, err, want)
+		}
+	}
+}
+
+// TestWhatOfListenTakesARestart compares configurations with another.
+func TestWhatOfListenTakesARestart(t *testing.T) {
+	folder, _ := listenFolder(t)
+	load := func(text string) config.Listen {
+		t.Helper()
+		got, err := parseListen(t, folder, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	before := load("listen: {tls: {" + withCertificate + "}}")
+	for text, same := range map[string]bool{
+		"listen: {tls: {" + withCertificate + "}}":                                             true,
+		"listen: {tls: {" + withCertificate + `, client_ca_file: ca.pem, min_version: "1.2"}}`: true,
+		"listen: {tls: {" + withCertificate + "}}" + withTokens:                                true,
+		"{}": false,
+		"listen: {http: \"127.0.0.1:7\", tls: {" + withCertificate + "}}":       false,
+		"listen: {socket_mode: \"0660\", tls: {" + withCertificate + "}}":       false,
+		"listen: {insecure_allow_remote: true, tls: {" + withCertificate + "}}": false,
+		"listen: {reflection: false, tls: {" + withCertificate + "}}":           false,
+	} {
+		if after := load(text); before.Same(after) != same || after.Same(before) != same {
+			t.Errorf("%s: the same is %v, want %v", text, before.Same(after), same)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for text, want := range map[string]config.Limits{
+		"{}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 2000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000},
+		"limits: {connections: 1, streams_per_connection: 2, concurrent_calls: 3, message_bytes: 65536, header_bytes: 8192, watches_per_caller: 4, calls_per_second: 5}": {Connections: 1, StreamsPerConnection: 2, ConcurrentCalls: 3, MessageBytes: 65536, HeaderBytes: 8192, WatchesPerCaller: 4, CallsPerSecond: 5, CallBurst: 100},
+		"limits: {calls_per_second: 60}":                  {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 2000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 120},
+		"limits: {calls_per_second: 60, call_burst: 100}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 2000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 100},
+	} {
+		got, err := parse(t, text)
+		if err != nil || got.Limits != want {
+			t.Errorf("%s: %+v (%v), want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"connections: 0", "concurrent_calls: -1", "message_bytes: 16383", "header_bytes: 4095", "call_burst: 99", "calls_per_second: 1.5", "watches_per_caller: many", "streams: 1"} {
+		if _, err := parse(t, "limits: {"+text+"}"); err == nil {
+			t.Errorf("%s has no problem", text)
+		}
+	}
+}

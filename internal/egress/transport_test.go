@@ -1,0 +1,170 @@
+package egress_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/egress"
+)
+
+// loopback is where the servers of these tests are, whatever their names.
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
+
+// get returns the body of the answer.
+func get(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) (string, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, location, strings.NewReader("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return string(body), err
+}
+
+// provider is an https server for the name example.com.
+type provider struct {
+	*httptest.Server
+	connections atomic.Int64 // that were ever made
+}
+
+func newProvider(t *testing.T, change func(*tls.Config)) *provider {
+	t.Helper()
+	p := &provider{Server: httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "token")
+	}))}
+	p.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			p.connections.Add(1)
+		}
+	}
+	p.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if change != nil {
+		change(p.TLS)
+	}
+	p.StartTLS()
+	t.Cleanup(p.Close)
+	return p
+}
+
+// location is its URL, under its name.
+func (p *provider) location() string {
+	_, port, _ := net.SplitHostPort(p.Listener.Addr().String())
+	return "https://example.com:" + port + "/token"
+}
+
+func (p *provider) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(p.Certificate())
+	return pool
+}
+
+func newTransport(t *testing.T, options egress.Options) *egress.Transport {
+	t.Helper()
+	if options.Proxy == nil {
+		options.Proxy = noProxy
+	}
+	transport := egress.NewTransport(options)
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+func TestPrivateAddressesTakePermission(t *testing.T) {
+	server := newProvider(t, nil)
+	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: newNames(t, loopback).resolver()})
+	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
+		t.Errorf("without permission: %v", err)
+	} else if strings.Contains(egress.ErrAddressRefused.Error(), loopback.String()) {
+		t.Error("the error names the address")
+	}
+	if made := server.connections.Load(); made != 0 {
+		t.Errorf("%d connections were made without permission", made)
+	}
+	allowed := egress.AllowPrivate(t.Context())
+	for range 2 {
+		if body, err := get(allowed, t, transport, server.location()); body != "token" {
+			t.Errorf("with permission: %q, %v", body, err)
+		}
+	}
+	if made := server.connections.Load(); made != 1 {
+		t.Errorf("two requests with permission made %d connections", made)
+	}
+	// The connection is open now. It is not for those who could not have made it.
+	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
+		t.Errorf("beside an open connection: %v", err)
+	}
+}
+
+func TestLiteralLoopbackNeedsNoPermission(t *testing.T) {
+	secure := newProvider(t, nil)
+	plain := httptest.NewServer(secure.Config.Handler)
+	defer plain.Close()
+	failing := func(*http.Request) (*url.URL, error) { return nil, errors.New("asked for a proxy") }
+	transport := newTransport(t, egress.Options{RootCAs: secure.roots(), Proxy: failing})
+	for _, location := range []string{secure.URL, plain.URL} {
+		if body, err := get(t.Context(), t, transport, location); body != "token" {
+			t.Errorf("%s: %q, %v", location, body, err)
+		}
+	}
+}
+
+// TestRebinding shows that what a name meant before counts for nothing.
+func TestRebinding(t *testing.T) {
+	server := newProvider(t, nil)
+	names := newNames(t, netip.MustParseAddr("8.8.8.8"))
+	resolver := names.resolver()
+	if found, err := resolver.LookupNetIP(t.Context(), "ip4", "example.com"); err != nil || len(found) != 1 || found[0] != netip.MustParseAddr("8.8.8.8") {
+		t.Fatalf("the name means %v, %v", found, err)
+	}
+	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: resolver})
+	names.set(loopback)
+	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
+		t.Errorf("the name is bound to this machine now: %v", err)
+	}
+	if server.connections.Load() != 0 {
+		t.Error("a connection was made")
+	}
+}
+
+func TestCertificatesAreChecked(t *testing.T) {
+	server := newProvider(t, nil)
+	old := newProvider(t, func(config *tls.Config) { config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })
+	resolver := newNames(t, loopback).resolver()
+	ctx := egress.AllowPrivate(t.Context())
+
+	var unknown x509.UnknownAuthorityError
+	if _, err := get(ctx, t, newTransport(t, egress.Options{Resolver: resolver}), server.location()); !errors.As(err, &unknown) {
+		t.Errorf("an unknown authority: %v", err)
+	}
+	trusting := newTransport(t, egress.Options{Resolver: resolver, RootCAs: server.roots()})
+	var wrong x509.HostnameError
+	if _, err := get(ctx, t, trusting, strings.Replace(server.location(), "example.com", "example.org", 1)); !errors.As(err, &wrong) {
+		t.Errorf("a certificate for another name: %v", err)
+	}
+	if body, err := get(ctx, t, trusting, server.location()); body != "token" {
+		t.Errorf("a good certificate: %q, %v", body, err)
+	}
+	trusting = newTransport(t, egress.Options{Resolver: resolver, RootCAs: old.roots()})
+	if _, err := get(ctx, t, trusting, old.location()); err == nil || !strings.Contains(err.Error(), "protocol version") {
+		t.Errorf("TLS 1.1: %v", err)
+	}
+}

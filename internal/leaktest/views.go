@@ -1,0 +1,107 @@
+package leaktest
+
+import (
+	"bytes"
+	"html"
+	"strconv"
+	"unicode/utf8"
+)
+
+// view is a text as it is, or after some decoding.
+type view struct {
+	name string
+	text []byte
+}
+
+// decoders undo what is done to text on its way into other text. What is malformed stays
+// as it is: they are for text of which a part is encoded.
+var decoders = []struct {
+	name   string
+	decode func([]byte) []byte
+}{
+	{"unescaped", unescape}, // JSON and Go
+	{"percent-decoded", percentDecode},
+	{"form-decoded", func(text []byte) []byte { return percentDecode(bytes.ReplaceAll(text, []byte("+"), []byte(" "))) }},
+	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
+}
+
+// depth is how many layers are undone: a URL in a quoted error in a log of JSON has three.
+const depth = 3
+
+// views returns the text, and what each order of decoders makes of it. No two are equal.
+func views(text []byte) []view {
+	all := []view{{"", text}}
+	seen := map[string]bool{string(text): true}
+	for layer, from := 0, 0; layer < depth; layer++ {
+		last := all[from:]
+		from = len(all)
+		for _, before := range last {
+			for _, decoder := range decoders {
+				decoded := decoder.decode(before.text)
+				if seen[string(decoded)] {
+					continue
+				}
+				seen[string(decoded)] = true
+				all = append(all, view{name(before.name, decoder.name), decoded})
+			}
+		}
+	}
+	return all
+}
+
+func name(before, next string) string {
+	if before == "" {
+		return next
+	}
+	return before + ", then " + next
+}
+
+// percentDecode replaces %XX.
+func percentDecode(text []byte) []byte {
+	decoded := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '%' && i+2 < len(text) {
+			if value, err := strconv.ParseUint(string(text[i+1:i+3]), 16, 8); err == nil {
+				decoded = append(decoded, byte(value))
+				i += 2
+				continue
+			}
+		}
+		decoded = append(decoded, text[i])
+	}
+	return decoded
+}
+
+// unescape replaces \", \\, \/, \xXX, \uXXXX and the others of JSON and Go.
+func unescape(text []byte) []byte {
+	decoded := make([]byte, 0, len(text))
+	for i := 0; i < len(text); {
+		if text[i] != '\\' || i+1 == len(text) {
+			decoded = append(decoded, text[i])
+			i++
+			continue
+		}
+		value, size := escaped(text[i+1:])
+		decoded = append(decoded, value...)
+		i += 1 + size
+	}
+	return decoded
+}
+
+// escaped returns what follows a backslash stands for, and its length. Of what is no escape
+// it keeps the backslash.
+func escaped(text []byte) (value []byte, size int) {
+	digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[text[0]]
+	if digits > 0 && len(text) > digits {
+		if code, err := strconv.ParseUint(string(text[1:1+digits]), 16, 32); err == nil {
+			if text[0] == 'x' {
+				return []byte{byte(code)}, 1 + digits
+			}
+			return utf8.AppendRune(nil, rune(code)), 1 + digits //nolint:gosec // what is no rune becomes U+FFFD
+		}
+	}
+	if i := bytes.IndexByte([]byte(`"\/'`), text[0]); i >= 0 {
+		return text[:1], 1
+	}
+	return []byte{'\\'}, 0
+}

@@ -1,0 +1,12 @@
+// Command secretlint runs the lint rules about secrets, by itself or as
+// `go vet -vettool`.
+package main
+
+import (
+	"golang.org/x/tools/go/analysis/multichecker"
+
+	"github.com/authmaterial/broker/internal/lint/secretfmt"
+	"github.com/authmaterial/broker/internal/lint/secretreveal"
+)
+
+func main() { multichecker.Main(secretfmt.Analyzer, secretreveal.Analyzer) }

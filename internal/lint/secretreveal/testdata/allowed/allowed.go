@@ -1,0 +1,6 @@
+// Package allowedtest has the name of a package of test parts.
+package allowedtest
+
+import "github.com/authmaterial/broker/internal/secret"
+
+func reveal(text secret.Text) string { return text.Reveal() }

@@ -1,0 +1,155 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// outcome is what came of asking for one credential.
+type outcome struct {
+	code    codes.Code
+	reason  string
+	message string
+	whole   bool   // it is that of the call, and not of one item of it
+	bytes   string // all that went over the wire of it, headers and trailers with it
+}
+
+// The outcomes of callers who are somebody, and of those who get no connection.
+var (
+	allowed     = outcome{code: codes.OK}
+	notFound    = outcome{code: codes.NotFound, reason: "CREDENTIAL_NOT_FOUND", message: `there is no credential "` + missing + `", or it is disabled`}
+	denied      = outcome{code: codes.PermissionDenied, reason: "ACCESS_DENIED", message: "the caller has no grant for this credential ID"}
+	unconnected = outcome{code: codes.Unavailable, whole: true}
+)
+
+const badAlgorithm = "the bearer token is signed by an algorithm that is not accepted"
+
+// of is the outcome as an action has it: the items of a batch and of a watch have their own.
+func (o outcome) of(action string) outcome {
+	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
+	return o
+}
+
+// is compares all but the bytes. What a client says of a connection that there is not is its
+// own.
+func (o outcome) is(want outcome) bool {
+	if o.bytes = ""; want.code == codes.Unavailable {
+		o.message = ""
+	}
+	return o == want
+}
+
+// String implements fmt.Stringer.
+func (o outcome) String() string {
+	return fmt.Sprintf("%v %s %q (of the whole call: %t)", o.code, o.reason, o.message, o.whole)
+}
+
+func outcomeOf(err error, around ...metadata.MD) outcome {
+	if err == nil {
+		return outcome{}
+	}
+	got := status.Convert(err)
+	o := outcome{code: got.Code(), message: got.Message(), whole: true, bytes: encode(got.Proto()) + fmt.Sprint(around)}
+	for _, detail := range got.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			o.reason = info.GetReason()
+		}
+	}
+	return o
+}
+
+func outcomeOfItem(item *authmaterialv1.AuthDecorationError, around ...metadata.MD) outcome {
+	if item == nil {
+		return outcome{}
+	}
+	reason := item.GetReason().String()[len("ERROR_REASON_"):]
+	return outcome{code: codes.Code(item.GetCode()), reason: reason, message: item.GetMessage(), bytes: encode(item) + fmt.Sprint(around)}
+}
+
+func encode(message proto.Message) string {
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	return fmt.Sprintf("%x %v", data, err)
+}
+
+// asker is somebody with a connection, and a value of authorization.
+type asker struct {
+	connection    *grpc.ClientConn
+	authorization string
+}
+
+func (a asker) client() authmaterialv1.BrokerServiceClient {
+	return authmaterialv1.NewBrokerServiceClient(a.connection)
+}
+
+// in returns the context of a call.
+func (a asker) in(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	if a.authorization == "" {
+		return ctx
+	}
+	return with(ctx, a.authorization)
+}
+
+// watch begins to follow credentials.
+func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_WatchAuthDecorationsClient {
+	t.Helper()
+	stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// actions are what callers can ask for.
+var actions = map[string]func(t *testing.T, a asker, id string) outcome{
+	"get": func(t *testing.T, a asker, id string) outcome {
+		var header, trailer metadata.MD
+		_, err := a.client().GetAuthDecoration(a.in(t), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Header(&header), grpc.Trailer(&trailer))
+		return outcomeOf(err, header, trailer)
+	},
+	"batch": func(t *testing.T, a asker, id string) outcome {
+		var header, trailer metadata.MD
+		response, err := a.client().BatchGetAuthDecorations(a.in(t), &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: []string{id}}, grpc.Header(&header), grpc.Trailer(&trailer))
+		if err != nil {
+			return outcomeOf(err, header, trailer)
+		}
+		return outcomeOfItem(response.GetResults()[0].GetError(), header, trailer)
+	},
+	"watch": func(t *testing.T, a asker, id string) outcome {
+		stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
+		if err != nil { // there is no connection
+			return outcomeOf(err)
+		}
+		state, err := stream.Recv()
+		if err != nil {
+			return outcomeOf(err)
+		}
+		return outcomeOfItem(state.GetError())
+	},
+	"report": func(t *testing.T, a asker, id string) outcome {
+		var header, trailer metadata.MD
+		_, err := a.client().ReportRejection(a.in(t), &authmaterialv1.ReportRejectionRequest{CredentialId: id, Version: "v", HttpStatus: http.StatusUnauthorized}, grpc.Header(&header), grpc.Trailer(&trailer))
+		return outcomeOf(err, header, trailer)
+	},
+}
+
+// socket returns a Unix socket of its own.
+func (w world) socket() net.Listener {
+	w.Helper()
+	return listen(w.T, unix(filepath.Join(socketFolder(w.T), "grpc")), 0o666)
+}

@@ -1,0 +1,153 @@
+package server_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/simulated"
+)
+
+// audited has a server write records to a file.
+func audited(path string, bestEffort bool) func(*server.Options) {
+	return func(o *server.Options) {
+		o.Config.Audit = config.Audit{Enabled: true, Path: path, BestEffort: bestEffort}
+	}
+}
+
+// records are what a file has, by credential ID and outcome.
+func records(t *testing.T, path string) (found []string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for encoded := range strings.Lines(string(text)) {
+		var fields map[string]string
+		if err := json.Unmarshal([]byte(encoded), &fields); err != nil {
+			t.Fatal(err)
+		}
+		if fields["time"] == "" || fields["caller"] == "" || fields["method"] == "" || fields["action"] != "use" {
+			t.Errorf("the record %s lacks something", encoded)
+		}
+		found = append(found, fields["operation"]+" "+fields["credential_id"]+" "+fields["outcome"])
+	}
+	return found
+}
+
+func TestAuditFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	h := serve(t, audited(path, false))
+	_ = h.get("key-of-board")
+	_ = h.get("none")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	h.server.ReopenAudit()
+	_ = h.get("token-of-mail")
+	before, after := strings.Join(records(t, path+".1"), ", "), strings.Join(records(t, path), ", ")
+	if before != "get key-of-board OK, get none CREDENTIAL_NOT_FOUND" || after != "get token-of-mail OK" {
+		t.Errorf("the records are %s; and after a rotation %s", before, after)
+	}
+	for _, file := range []string{path, path + ".1"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.wantNoSecret("the audit file", string(text))
+	}
+	_, _, metrics := h.fetch("/metrics")
+	for _, want := range []string{`{result="written"} 3`, `{result="dropped"} 0`, `{result="failed"} 0`} {
+		if !strings.Contains(metrics, "authmaterial_audit_records_total"+want+"\n") {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// TestAuditOnAFullDisk has calls fail for as long as it is full, or not at all in best
+// effort.
+func TestAuditOnAFullDisk(t *testing.T) {
+	for _, bestEffort := range []bool{false, true} {
+		folder := t.TempDir()
+		path, good := filepath.Join(folder, "audit"), filepath.Join(folder, "good")
+		if err := os.Symlink("/dev/full", path); err != nil {
+			t.Fatal(err)
+		}
+		h := serve(t, audited(path, bestEffort))
+		for range 2 {
+			if err := h.get("key-of-board"); bestEffort && err != nil {
+				t.Errorf("a call fails in best effort: %v", err)
+			} else if !bestEffort {
+				h.wantError(err, codes.Internal, "INTERNAL", "the audit record could not be written")
+			}
+		}
+		if err := errors.Join(os.Remove(path), os.Symlink(good, path)); err != nil {
+			t.Fatal(err)
+		}
+		h.server.ReopenAudit()
+		if err := h.get("key-of-board"); err != nil {
+			t.Errorf("best effort %v: a call fails that can be recorded: %v", bestEffort, err)
+		}
+		h.server.Stop(t.Context())
+		if failures := h.log.lines(t, "audit records cannot be written"); len(failures) != 1 {
+			t.Errorf("best effort %v: the log tells %d times of the failure", bestEffort, len(failures))
+		}
+		if got := records(t, good); len(got) == 0 || got[len(got)-1] != "get key-of-board OK" {
+			t.Errorf("best effort %v: the records are %v", bestEffort, got)
+		}
+	}
+}
+
+func TestAuditFileThatCannotBeOpened(t *testing.T) {
+	h := newServer(t)
+	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(h.sim)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Audit = config.Audit{Enabled: true, Path: t.TempDir()}
+	if made, err := server.New(server.Options{Config: loaded}); !errors.Is(err, syscall.EISDIR) || made != nil {
+		t.Errorf("the server begins with %v, want EISDIR", err)
+	}
+}
+
+// TestStopTwiceWithAudit ends what the audit has once.
+func TestStopTwiceWithAudit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	h := serve(t, audited(path, true))
+	_ = h.get("key-of-board")
+	h.server.Stop(t.Context())
+	h.server.Stop(t.Context())
+	if got := strings.Join(records(t, path), ", "); got != "get key-of-board OK" {
+		t.Errorf("the records are %s", got)
+	}
+}
+
+// TestReloadOfAudit says that it takes a restart.
+func TestReloadOfAudit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	h := serve(t, audited(path, false))
+	load := func(where string) {
+		err := h.server.Reload(func() (*config.Config, error) {
+			return config.Parse("broker.yaml", []byte(configuration+"audit: {file: "+where+"}\n"), config.Options{LookupEnv: simulated.Environment(h.sim)})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	load(path)
+	if n := len(h.log.lines(t, "a change of 'audit' takes a restart")); n != 0 {
+		t.Errorf("%d warnings without a change", n)
+	}
+	load(path + ".new")
+	if n := len(h.log.lines(t, "a change of 'audit' takes a restart")); n != 1 {
+		t.Errorf("%d warnings of a change, want 1", n)
+	}
+}

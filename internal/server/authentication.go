@@ -1,0 +1,196 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/jonboulle/clockwork"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/rpc"
+)
+
+// errNobody is the answer to a call without any evidence that counts.
+var errNobody = fault.New(fault.CallerUnauthenticated, "the call does not prove who makes it, in any of the ways that the broker accepts")
+
+// identities finds out who calls, as the configuration has it. Close ends it.
+type identities struct {
+	clock   clockwork.Clock
+	jwt     *authentication.JWT
+	counts  *prometheus.CounterVec
+	nobody  prometheus.Counter
+	current atomic.Pointer[authenticators]
+	watches *openWatches
+}
+
+// authenticators are those of one configuration.
+type authenticators struct {
+	counted authentication.Authenticator
+	silent  authentication.Authenticator // the same, without metrics
+}
+
+func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry prometheus.Registerer) *identities {
+	i := &identities{clock: clock, counts: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authmaterial_authentications_total",
+		Help: "Evidence that calls brought of who makes them, by what came of it: ok, refused, or unavailable when it could not be checked. Of the method none are calls without any.",
+	}, []string{"method", "result"})}
+	registry.MustRegister(i.counts)
+	i.nobody = i.counts.WithLabelValues(authentication.MethodNone, "refused")
+	i.watches = newOpenWatches(i.recheck)
+	i.jwt = authentication.NewJWT(authentication.JWTOptions{Clock: clock, Logger: logger, Changed: i.watches.changed})
+	return i
+}
+
+// close ends what goes on in the background.
+func (i *identities) close() { i.jwt.Close() }
+
+// use takes the authenticators of this configuration in place of those before. Watches of
+// callers that are no longer who they were end.
+func (i *identities) use(loaded *config.Config) error {
+	settings := loaded.Authentication
+	if err := i.jwt.Use(settings.Issuers); err != nil {
+		return err
+	}
+	// What a call brings of its own counts before what its connection proves.
+	by := []method{
+		{authentication.MethodJWT, i.jwt},
+		{authentication.MethodToken, authentication.NewStaticTokens(settings.Tokens...)},
+	}
+	if authorities := clientAuthorities(loaded); authorities != nil {
+		by = append(by, method{authentication.MethodMutualTLS, authentication.NewMutualTLS(authorities, i.clock)})
+	}
+	if settings.PeerUser {
+		by = append(by, method{authentication.MethodPeerUser, authentication.PeerUser{}})
+	}
+	if !demandsProof(loaded) {
+		by = append(by, method{authentication.MethodNone, authentication.Local{}})
+	}
+	i.current.Store(i.join(by))
+	i.watches.changed()
+	return nil
+}
+
+// demandsProof says whether callers have to prove who they are.
+func demandsProof(c *config.Config) bool {
+	return c.Authentication.Demanded || clientAuthorities(c) != nil
+}
+
+// clientAuthorities vouch for client certificates. Nil: none are asked for.
+func clientAuthorities(c *config.Config) *x509.CertPool {
+	if c.Listen.TLS == nil {
+		return nil
+	}
+	return c.Listen.TLS.ClientCAs
+}
+
+// method is an authenticator with the name of its method.
+type method struct {
+	name string
+	authentication.Authenticator
+}
+
+// join makes one of several, with metrics and without.
+func (i *identities) join(methods []method) *authenticators {
+	var counted, silent []authentication.Authenticator
+	for _, m := range methods {
+		silent = append(silent, m.Authenticator)
+		counted = append(counted, &countedAuthenticator{
+			Authenticator: m.Authenticator,
+			ok:            i.counts.WithLabelValues(m.name, "ok"),
+			refused:       i.counts.WithLabelValues(m.name, "refused"),
+			unavailable:   i.counts.WithLabelValues(m.name, "unavailable"),
+		})
+	}
+	return &authenticators{counted: authentication.Any(counted...), silent: authentication.Any(silent...)}
+}
+
+// countedAuthenticator counts what comes of evidence.
+type countedAuthenticator struct {
+	authentication.Authenticator
+	ok, refused, unavailable prometheus.Counter
+}
+
+// Authenticate implements authentication.Authenticator.
+func (c *countedAuthenticator) Authenticate(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {
+	caller, err := c.Authenticator.Authenticate(ctx, evidence)
+	switch {
+	case err == nil:
+		c.ok.Inc()
+	case errors.Is(err, authentication.ErrNoEvidence):
+	case fault.From(err).Reason == fault.CallerUnauthenticated:
+		c.refused.Inc()
+	default:
+		c.unavailable.Inc()
+	}
+	return caller, err
+}
+
+// authenticate returns who makes a call. The error is a *fault.Error, or that of ctx.
+func (i *identities) authenticate(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {
+	caller, err := i.current.Load().counted.Authenticate(ctx, evidence)
+	if errors.Is(err, authentication.ErrNoEvidence) {
+		i.nobody.Inc()
+		return access.Caller{}, errNobody
+	}
+	return caller, err
+}
+
+// ofRequest returns who makes an HTTP request. Over a Unix socket it is nobody known.
+func (i *identities) ofRequest(r *http.Request) (access.Caller, error) {
+	evidence := authentication.Evidence{
+		Bearer:  authentication.ParseBearer(r.Header.Values("Authorization")),
+		Address: r.RemoteAddr,
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		evidence.Certificates = r.TLS.VerifiedChains[0]
+	}
+	return i.authenticate(r.Context(), evidence)
+}
+
+// evidenceOf returns what a gRPC call and its connection bring.
+func evidenceOf(ctx context.Context) authentication.Evidence {
+	evidence := authentication.Evidence{Bearer: authentication.ParseBearer(metadata.ValueFromIncomingContext(ctx, "authorization"))}
+	from, ok := peer.FromContext(ctx)
+	if !ok {
+		return evidence
+	}
+	evidence.Address = from.Addr.String()
+	switch info := from.AuthInfo.(type) {
+	case credentials.TLSInfo:
+		if len(info.State.VerifiedChains) > 0 {
+			evidence.Certificates = info.State.VerifiedChains[0]
+		}
+	case *peerUser:
+		evidence.UserID, evidence.Address = info.id, "unix"
+	}
+	return evidence
+}
+
+// identify is an auth.AuthFunc for unary calls.
+func (i *identities) identify(service *rpc.Service) func(context.Context) (context.Context, error) {
+	return func(ctx context.Context) (context.Context, error) {
+		caller, err := i.authenticate(ctx, evidenceOf(ctx))
+		if err != nil {
+			return nil, service.Refused(ctx, err)
+		}
+		return rpc.WithCaller(ctx, caller), nil
+	}
+}
+
+// demandsCaller is a selector.MatchFunc: who calls matters to all but the health service.
+func demandsCaller(_ context.Context, call interceptors.CallMeta) bool {
+	return call.Service != grpc_health_v1.Health_ServiceDesc.ServiceName
+}

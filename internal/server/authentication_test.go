@@ -1,0 +1,504 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/server"
+)
+
+// refusals are the answers to calls whose callers are not identified.
+const (
+	nobody      = "the call does not prove who makes it, in any of the ways that the broker accepts"
+	noLonger    = "what proved the caller's identity is accepted no longer: authenticate and watch again"
+	badToken    = "the bearer token is no signed JSON Web Token"
+	unknown     = "the static token is not known"
+	noKey       = "the bearer token is signed by a key that is not known"
+	noAuthority = "the client certificate is not valid, or is not signed by an authority that counts"
+)
+
+// wantUnauthenticated wants a call to be refused with these words.
+func (h harness) wantUnauthenticated(err error, message string) {
+	h.Helper()
+	h.wantError(err, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", message)
+}
+
+// TestWhoCalls shows every kind of proof to a server that takes all of them over TLS, in
+// calls and watches.
+func TestWhoCalls(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	spiffe := w.authority.IssueSPIFFE("spiffe://example.test/mailer")
+	twoURIs := w.fromCertificate(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")})
+	good, mailer := w.mint(w.key, nil), w.mailer.Reveal()
+	claim := func(name string, value any) string { return w.mint(w.key, authtest.Claims{name: value}) }
+	none := authtest.Unsigned("first").Mint(nil, authtest.Claims{"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
+	for name, test := range map[string]struct {
+		certificates  []tls.Certificate
+		authorization []string
+		caller        string // with its method
+		refusal       string
+	}{
+		"SPIFFE ID":                {[]tls.Certificate{spiffe}, nil, "spiffe://example.test/mailer mutual_tls", ""},
+		"DNS name":                 {[]tls.Certificate{w.fromCertificate(x509.Certificate{DNSNames: []string{"a.test"}})}, nil, "dns:a.test mutual_tls", ""},
+		"JWT":                      {nil, []string{"Bearer " + good}, "jwt:idp:alice jwt", ""},
+		"static token":             {nil, []string{"bearer " + mailer}, "token:mailer token", ""},
+		"JWT before certificate":   {[]tls.Certificate{spiffe}, []string{"Bearer " + good}, "jwt:idp:alice jwt", ""},
+		"bad JWT, good name":       {[]tls.Certificate{spiffe}, []string{"Bearer a.b.c"}, "spiffe://example.test/mailer mutual_tls", ""},
+		"bad name, good token":     {[]tls.Certificate{twoURIs}, []string{"Bearer " + mailer}, "token:mailer token", ""},
+		"nothing":                  {nil, nil, "", nobody},
+		"a password":               {nil, []string{"Basic YWxpY2U6cGFzcw=="}, "", nobody},
+		"two URIs":                 {[]tls.Certificate{twoURIs}, nil, "", "the client certificate has more than one URI"},
+		"two authorizations":       {nil, []string{"Bearer " + good, "Bearer " + good}, "", badToken},
+		"no token":                 {nil, []string{"Bearer abc"}, "", badToken},
+		"unknown static token":     {nil, []string{"Bearer " + authentication.GenerateToken().Reveal()}, "", unknown},
+		"the hash":                 {nil, []string{"Bearer " + authentication.HashToken(w.mailer).String()}, "", badToken},
+		"expired JWT":              {nil, []string{"Bearer " + claim("exp", time.Now().Unix()-31)}, "", "the bearer token has expired"},
+		"for another audience":     {nil, []string{"Bearer " + claim("aud", "other")}, "", "the bearer token is for another audience"},
+		"of another issuer":        {nil, []string{"Bearer " + claim("iss", "https://evil.test")}, "", "the bearer token has an issuer that is not accepted"},
+		"signed by an unknown":     {nil, []string{"Bearer " + w.mint(authtest.NewEC("other"), nil)}, "", noKey},
+		"signed by another":        {nil, []string{"Bearer " + w.mint(authtest.NewEC("first"), nil)}, "", "the signature of the bearer token is wrong"},
+		"signed by nobody":         {nil, []string{"Bearer " + none}, "", "the bearer token is signed by an algorithm that is not accepted"},
+		"signed by a known secret": {nil, []string{"Bearer " + w.mint(w.key.BySecret(string(authtest.KeySet(w.key))), nil)}, "", "the bearer token is signed by an algorithm that is not accepted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, w := h, w
+			h.T, w.T = t, t
+			connection := w.dial(h, test.certificates...)
+			ctx := with(t.Context(), test.authorization...)
+			for range 2 { // the second time much is known
+				err := getOver(ctx, connection)
+				if test.caller == "" {
+					h.wantUnauthenticated(err, test.refusal)
+					_, err = watchOver(ctx, connection)
+					h.wantUnauthenticated(err, test.refusal)
+					continue
+				}
+				name, method, _ := strings.Cut(test.caller, " ")
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.wantCaller(name, method)
+				if _, err := watchOver(ctx, connection); err != nil {
+					t.Fatal(err)
+				}
+				w.wantCaller(name, method)
+			}
+		})
+	}
+	other := authtest.NewAuthority("other", time.Now())
+	if err := getOver(t.Context(), w.dial(h, other.IssueSPIFFE("spiffe://example.test/mailer"))); status.Code(err) != codes.Unavailable {
+		t.Errorf("with a certificate of another authority the error is %v, want no connection", err)
+	}
+	if log := h.log.String(); strings.Contains(log, good) || strings.Contains(log, mailer) || strings.Contains(log, "eyJ") {
+		t.Error("the log holds a token")
+	}
+}
+
+// TestUncheckable has an issuer whose keys cannot be fetched: callers are to try again.
+func TestUncheckable(t *testing.T) {
+	w := newWorld(t)
+	w.keys.Fails()
+	h := w.serve(w.all(), listenTCP(t))
+	connection := w.dial(h)
+	for _, err := range []error{
+		getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), connection),
+		func() error {
+			_, err := watchOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), connection)
+			return err
+		}(),
+	} {
+		got := status.Convert(err)
+		if got.Code() != codes.Unavailable || len(got.Details()) != 2 {
+			t.Fatalf("the error is %v", err)
+		}
+		info, _ := got.Details()[0].(*errdetails.ErrorInfo)
+		retry, _ := got.Details()[1].(*errdetails.RetryInfo)
+		if info.GetReason() != "AUTHENTICATION_UNAVAILABLE" || retry.GetRetryDelay().AsDuration() <= 0 || retry.GetRetryDelay().AsDuration() > 10*time.Second {
+			t.Errorf("the details are %v and %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
+		}
+	}
+	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err != nil {
+		t.Errorf("a static token: %v", err)
+	}
+	if got := h.log.String(); strings.Contains(got, w.keys.URL) || strings.Contains(got, "canary") {
+		t.Errorf("the log tells too much:\n%s", got)
+	}
+}
+
+// TestNobodyHasToProveAnything is a server without a word of security.
+func TestNobodyHasToProveAnything(t *testing.T) {
+	w := newWorld(t)
+	overTCP := w.serve("\naudit: {file: audit.log}\n", listenTCP(t))
+	for _, authorization := range []string{"", "Bearer " + w.mailer.Reveal(), "Bearer a.b.c"} {
+		if err := getOver(with(t.Context(), authorization), w.dialWith(overTCP, plain())); err != nil {
+			t.Error(err)
+		}
+		w.wantCaller("local", "none")
+	}
+	overSocket := w.serve("\naudit: {file: audit.log}\n", listen(t, unix(filepath.Join(socketFolder(t), "grpc")), 0o600))
+	if err := getOver(t.Context(), w.dialWith(overSocket, plain())); err != nil {
+		t.Error(err)
+	}
+	w.wantCaller("uid:"+strconv.Itoa(os.Geteuid()), "peer_user")
+}
+
+// TestGrantsAlone have callers over TCP be local, whom a grant may name.
+func TestGrantsAlone(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve("\ngrants: [{callers: [local], credentials: [key-of-board]}]\n", listenTCP(t))
+	connection := w.dialWith(h, plain())
+	if err := getOver(t.Context(), connection); err != nil {
+		t.Error(err)
+	}
+	_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
+	h.wantError(err, codes.PermissionDenied, "ACCESS_DENIED", "")
+}
+
+// TestSocket has callers over a Unix socket: the system says who they are.
+func TestSocket(t *testing.T) {
+	w := newWorld(t)
+	own := "uid:" + strconv.Itoa(os.Geteuid())
+	socket := func() net.Listener { return listen(t, unix(filepath.Join(socketFolder(t), "grpc")), 0o666) }
+	h := w.serve(w.authentication()+everybody, socket())
+	connection := w.dialWith(h, plain())
+	for authorization, want := range map[string]string{
+		"":                             own + " peer_user",
+		"Bearer a.b.c":                 own + " peer_user",
+		"Bearer " + w.mailer.Reveal():  "token:mailer token",
+		"Bearer " + w.mint(w.key, nil): "jwt:idp:alice jwt",
+	} {
+		if err := getOver(with(t.Context(), authorization), connection); err != nil {
+			t.Error(err)
+		}
+		name, method, _ := strings.Cut(want, " ")
+		w.wantCaller(name, method)
+	}
+	without := w.serve("\nauthentication: {peer_user: false}\n"+everybody, socket())
+	without.wantUnauthenticated(getOver(t.Context(), w.dialWith(without, plain())), nobody)
+}
+
+// TestSocketOfAnotherUser has a thread of this process become another user, and connect.
+func TestSocketOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("only root can become another user")
+	}
+	const other = 4711
+	w := newWorld(t)
+	folder := socketFolder(t)
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := w.serve("\nauthentication: {}\n"+everybody, listen(t, unix(filepath.Join(folder, "grpc")), 0o666))
+	connection := w.dialWith(h, plain(), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		type dialled struct {
+			net.Conn
+			error
+		}
+		result := make(chan dialled)
+		go func() {
+			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, other, other, other); errno != 0 {
+				result <- dialled{nil, errno}
+				return
+			}
+			connection, err := new(net.Dialer).DialContext(ctx, "unix", h.grpc.Addr().String())
+			result <- dialled{connection, err}
+		}()
+		got := <-result
+		return got.Conn, got.error
+	}))
+	if err := getOver(t.Context(), connection); err != nil {
+		t.Fatal(err)
+	}
+	w.wantCaller(fmt.Sprintf("uid:%d", other), "peer_user")
+}
+
+// TestOpenToAll shows what needs no proof: health, and that alone.
+func TestOpenToAll(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	connection := w.dial(h)
+	answer, err := grpc_health_v1.NewHealthClient(connection).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: brokerService})
+	if err != nil || answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Errorf("the health is %v (%v)", answer.GetStatus(), err)
+	}
+	watch, err := grpc_health_v1.NewHealthClient(connection).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: brokerService})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	if err != nil {
+		t.Errorf("watching the health: %v", err)
+	}
+	list := func(ctx context.Context) error {
+		stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(ctx)
+		if err != nil {
+			return err
+		}
+		_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
+		_, err = stream.Recv()
+		return err
+	}
+	h.wantUnauthenticated(list(t.Context()), nobody)
+	if err := list(with(t.Context(), "Bearer "+w.mailer.Reveal())); err != nil {
+		t.Errorf("reflection: %v", err)
+	}
+}
+
+// TestTokenTakenAway takes a static token away and gives it back: calls follow at once, and
+// the watch of its caller ends, while that of another goes on.
+func TestTokenTakenAway(t *testing.T) {
+	w := newWorld(t)
+	second := authentication.GenerateToken()
+	tokens := func(items ...string) string {
+		return "\nauthentication: {tokens: [" + strings.Join(items, ", ") + "]}\n" + everybody
+	}
+	both := tokens(staticToken("mailer", w.mailer), staticToken("board", second))
+	h := w.serve(both, listenTCP(t))
+	connection := w.dialWith(h, plain())
+	asMailer, asBoard := with(t.Context(), "Bearer "+w.mailer.Reveal()), with(t.Context(), "Bearer "+second.Reveal())
+	follow := func(ctx context.Context) authmaterialv1.BrokerService_WatchAuthDecorationsClient {
+		t.Helper()
+		stream, err := watchOver(ctx, connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	ofMailer, ofBoard := follow(asMailer), follow(asBoard)
+	reload := func(more string) {
+		t.Helper()
+		if err := w.reload(h, more); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(tokens(staticToken("board", second)))
+	h.wantUnauthenticated(getOver(asMailer, connection), unknown)
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger)
+	reload(both)
+	if err := getOver(asMailer, connection); err != nil {
+		t.Errorf("given back: %v", err)
+	}
+	ofMailer = follow(asMailer)
+	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // its grants are another's
+	reload(tokens(staticToken("board", second)) + "# nothing else\n")
+	h.server.Stop(context.Background())
+	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
+}
+
+// TestKeysTakenAway has an issuer withdraw the key of a token while it is in use.
+func TestKeysTakenAway(t *testing.T) {
+	w := newWorld(t)
+	clock := clockwork.NewFakeClockAt(time.Now())
+	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
+	connection := w.dial(h)
+	before := with(t.Context(), "Bearer "+w.mint(w.key, nil))
+	watch, err := watchOver(before, connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := authtest.NewEC("second")
+	w.keys.Has(next)
+	clock.Advance(10 * time.Second)
+	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err != nil {
+		t.Fatal(err)
+	}
+	h.wantUnauthenticated(getOver(before, connection), noKey)
+	h.wantUnauthenticated(ending(t, watch), noLonger)
+}
+
+// TestAuthorityTakenAway replaces the authority of clients: connections of the old one are
+// nobody's from then on.
+func TestAuthorityTakenAway(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	connection := w.dial(h, w.authority.IssueSPIFFE("spiffe://example.test/mailer"))
+	watch, err := watchOver(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("clients.pem", string(authtest.NewAuthority("others", time.Now()).PEM()))
+	if err := w.reload(h, w.all()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantUnauthenticated(getOver(t.Context(), connection), noAuthority)
+	h.wantUnauthenticated(ending(t, watch), noLonger)
+	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err != nil {
+		t.Errorf("a static token over the same connection: %v", err)
+	}
+}
+
+// TestCertificatesAlone demands proof by the authority of clients, and by nothing else.
+func TestCertificatesAlone(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
+	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dial(h)), nobody)
+	if err := getOver(t.Context(), w.dial(h, w.fromCertificate(x509.Certificate{DNSNames: []string{"a.test"}}))); err != nil {
+		t.Error(err)
+	}
+	w.wantCaller("dns:a.test", "mutual_tls")
+}
+
+// TestWatchThatCannotBeChecked has an issuer whose keys are gone just when a reload has
+// watches looked at: its caller's goes on.
+func TestWatchThatCannotBeChecked(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	connection := w.dial(h)
+	unchecked, err := watchOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := strings.Replace(w.all(), w.keys.URL, "https://127.0.0.1:1", 1)
+	for _, more := range []string{elsewhere, w.all()} { // what ends in the second round was looked at in the first
+		other := authentication.GenerateToken()
+		if err := w.reload(h, strings.Replace(more, "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)); err != nil {
+			t.Fatal(err)
+		}
+		ends, err := watchOver(with(t.Context(), "Bearer "+other.Reveal()), connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.reload(h, more); err != nil {
+			t.Fatal(err)
+		}
+		h.wantUnauthenticated(ending(t, ends), noLonger)
+	}
+	h.server.Stop(context.Background())
+	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
+}
+
+// TestStopEndsFetching shows that a stopped server fetches no keys.
+func TestStopEndsFetching(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	fetching := func() bool {
+		stacks := make([]byte, 1<<20)
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "httprc")
+	}
+	if !fetching() {
+		t.Fatal("a server that answers fetches no keys")
+	}
+	h.server.Stop(context.Background())
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(10 * time.Second); fetching(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("a stopped server fetches keys")
+		}
+	}
+}
+
+// TestProofDemandedByReload has nobody prove anything at first.
+func TestProofDemandedByReload(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve("", listenTCP(t))
+	connection := w.dialWith(h, plain())
+	watch, err := watchOver(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.reload(h, w.authentication()+everybody); err != nil {
+		t.Fatal(err)
+	}
+	h.wantUnauthenticated(getOver(t.Context(), connection), nobody)
+	h.wantUnauthenticated(ending(t, watch), noLonger)
+}
+
+// TestReloadThatExposes has a broker that listens beyond this machine read a configuration
+// that would be safe on this machine alone: it serves the one before.
+func TestReloadThatExposes(t *testing.T) {
+	w := newWorld(t)
+	remote := strings.Replace(w.listenTLS(), "{tls:", `{grpc: "0.0.0.0:0", tls:`, 1)
+	h := w.serve(remote+w.authentication()+everybody, listenTCP(t))
+	for name, more := range map[string]string{
+		"nothing":      "",
+		"TLS alone":    strings.Replace(w.listenTLS(), ", client_ca_file: clients.pem", "", 1),
+		"grants":       everybody,
+		"this machine": "\nlisten: {grpc: \"127.0.0.1:0\"}\n",
+	} {
+		if err := w.reload(h, more); err == nil || !strings.Contains(err.Error(), "listens beyond this machine") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+		h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)
+	}
+	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dial(h)); err != nil {
+		t.Error(err)
+	}
+	if err := w.reload(h, w.authentication()+everybody); err != nil {
+		t.Errorf("callers are authenticated: %v", err)
+	}
+	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
+	if err := w.reload(h, allowed); err != nil {
+		t.Errorf("the switch is set: %v", err)
+	}
+	careless := w.serve(allowed+everybody, listenTCP(t))
+	if err := w.reload(careless, everybody); err == nil {
+		t.Error("without the switch it is served as with the switch")
+	}
+}
+
+// TestIdentityEnds has a token that ends while its caller watches.
+func TestIdentityEnds(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	const leeway = 30
+	token := w.mint(w.key, authtest.Claims{"exp": time.Now().Unix() - leeway + 2})
+	watch, err := watchOver(with(t.Context(), "Bearer "+token), w.dial(h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.wantUnauthenticated(ending(t, watch), "the caller's identity has expired: authenticate and watch again")
+	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+token), w.dial(h)), "the bearer token has expired")
+}
+
+// TestAuthenticationMetrics counts what comes of evidence.
+func TestAuthenticationMetrics(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.authentication()+everybody, listenTCP(t))
+	connection := w.dialWith(h, plain())
+	for _, authorization := range []string{
+		"Bearer " + w.mailer.Reveal(), "Bearer " + w.mailer.Reveal(), "Bearer " + authentication.GenerateToken().Reveal(),
+		"Bearer " + w.mint(w.key, nil), "Bearer a.b.c", "Basic a", "Basic a", "Basic a",
+	} {
+		_ = getOver(with(t.Context(), authorization), connection)
+	}
+	_, _, got := h.fetch("/metrics")
+	for series, want := range map[string]string{
+		`method="token",result="ok"`: "2", `method="token",result="refused"`: "1", `method="token",result="unavailable"`: "0",
+		`method="jwt",result="ok"`: "1", `method="jwt",result="refused"`: "1", `method="jwt",result="unavailable"`: "0",
+		`method="none",result="refused"`: "3", `method="peer_user",result="ok"`: "0",
+	} {
+		if line := "authmaterial_authentications_total{" + series + "} " + want + "\n"; !strings.Contains(got, line) {
+			t.Errorf("/metrics lacks %q", line)
+		}
+	}
+	if strings.Contains(got, `method="none",result="ok"`) {
+		t.Error("there is a series for callers who prove nothing, where they have to")
+	}
+}

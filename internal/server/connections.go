@@ -1,0 +1,75 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+)
+
+// limitListener closes connections beyond a limit, of which each remote address has its
+// share. All of this machine are one address.
+type limitListener struct {
+	net.Listener
+	shares  *shares[netip.Prefix]
+	refused func()
+}
+
+// Accept implements net.Listener.
+func (l *limitListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := origin(conn.RemoteAddr())
+		if l.shares.enter(from) {
+			return &limitedConn{Conn: conn, leave: sync.OnceFunc(func() { l.shares.leave(from) })}, nil
+		}
+		_ = conn.Close()
+		l.refused()
+	}
+}
+
+// limitedConn is a connection that counts until it is closed.
+type limitedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+// SyscallConn implements syscall.Conn.
+func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
+	socket, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return socket.SyscallConn()
+}
+
+// subnet is how much of an IPv6 address one customer of a network has for itself.
+const subnet = 64
+
+// origin is what a connection's share is of: the remote IPv4 address or IPv6 subnet. It is
+// zero for this machine.
+func origin(address net.Addr) netip.Prefix {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	if ip.IsLoopback() {
+		return netip.Prefix{}
+	}
+	prefix, err := ip.WithZone("").Prefix(min(ip.BitLen(), subnet))
+	if err != nil {
+		return netip.Prefix{} // only for an address that is none
+	}
+	return prefix
+}

@@ -1,0 +1,41 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/credentials"
+)
+
+// handshakes are the credentials of the gRPC server, with an eye on what becomes of its
+// connections.
+type handshakes struct {
+	credentials.TransportCredentials
+
+	logger *slog.Logger
+	ended  func(http2.FrameType, http2.ErrCode)
+}
+
+// newHandshakes returns credentials with TLS for TCP unless it is nil.
+func newHandshakes(t *listenerTLS, logger *slog.Logger, ended func(http2.FrameType, http2.ErrCode)) handshakes {
+	var overTCP credentials.TransportCredentials
+	if t != nil {
+		overTCP = credentials.NewTLS(t.config(protocolGRPC))
+	}
+	return handshakes{withPeerUser(overTCP), logger, ended}
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		if !errors.Is(err, io.EOF) { // that is a probe of the port
+			h.logger.Debug("a handshake failed", "address", raw.RemoteAddr().String(), "error", err)
+		}
+		return nil, nil, err
+	}
+	return &frameConn{Conn: conn, ended: h.ended}, info, nil
+}

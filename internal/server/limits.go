@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/http2"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/peer"
+
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// limit is the name of a bound on what clients take up, as in the configuration.
+type limit string
+
+const (
+	limitConnections limit = "connections"
+	limitStreams     limit = "streams_per_connection"
+	limitConcurrent  limit = "concurrent_calls"
+	limitMessage     limit = "message_bytes"
+	limitHeader      limit = "header_bytes"
+	limitWatches     limit = "watches_per_caller"
+	limitCalls       limit = "calls_per_second"
+	limitPings       limit = "pings" // not configured: pingInterval
+)
+
+var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitPings}
+
+// warnInterval is how often the log tells of one limit at most. The metric has it all.
+const warnInterval = time.Minute
+
+// limits hold clients to what the configuration allows.
+type limits struct {
+	config.Limits
+	clock   clockwork.Clock
+	logger  *slog.Logger
+	reached *prometheus.CounterVec
+	warned  map[limit]*rate.Sometimes
+	calls   *shares[origins]
+	callers *callerLimits
+}
+
+func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.Registry, logger *slog.Logger) *limits {
+	l := &limits{
+		Limits: from,
+		clock:  clock,
+		logger: logger,
+		reached: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authmaterial_limited_total",
+			Help: "What was refused because of a limit: connections, calls, watches or, for pings, clients that sent too many.",
+		}, []string{"limit"}),
+		warned:  map[limit]*rate.Sometimes{},
+		calls:   newShares[origins](from.ConcurrentCalls),
+		callers: newCallerLimits(from),
+	}
+	for _, of := range allLimits {
+		l.reached.WithLabelValues(string(of))
+		l.warned[of] = &rate.Sometimes{First: 1, Interval: warnInterval}
+	}
+	registry.MustRegister(l.reached)
+	return l
+}
+
+// bite notes that a limit was reached, by a caller if that is known.
+func (l *limits) bite(of limit, caller string) {
+	l.reached.WithLabelValues(string(of)).Inc()
+	l.warned[of].Do(func() {
+		l.logger.Warn("a limit was reached; the metric authmaterial_limited_total tells how often", "limit", string(of), "caller", caller)
+	})
+}
+
+// listener holds the connections of a listener to their limit.
+func (l *limits) listener(inner net.Listener) net.Listener {
+	return &limitListener{
+		Listener: inner,
+		shares:   newShares[netip.Prefix](l.Connections),
+		refused:  func() { l.bite(limitConnections, "") },
+	}
+}
+
+// ended notes what gRPC's own limits did to a stream or a connection.
+func (l *limits) ended(what http2.FrameType, why http2.ErrCode) {
+	switch {
+	case what == http2.FrameRSTStream && why == http2.ErrCodeRefusedStream:
+		l.bite(limitStreams, "")
+	case what == http2.FrameRSTStream && why == http2.ErrCodeFrameSize:
+		l.bite(limitHeader, "")
+	case what == http2.FrameGoAway && why == http2.ErrCodeEnhanceYourCalm:
+		l.bite(limitPings, "")
+	}
+}
+
+// origins are what calls have shares of: a connection on this machine, or a remote network.
+type origins struct {
+	connection *peer.Peer
+	network    netip.Prefix
+}
+
+// originOf returns what a call has its share as.
+func originOf(ctx context.Context) origins {
+	from, ok := peer.FromContext(ctx)
+	if !ok {
+		return origins{}
+	}
+	if network := origin(from.Addr); network.IsValid() {
+		return origins{network: network}
+	}
+	return origins{connection: from}
+}

@@ -1,0 +1,336 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/net/http2"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/server"
+)
+
+// limited serves with limits, on TCP.
+func (w world) limited(limits string, change ...func(*server.Options)) harness {
+	w.Helper()
+	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T), change...)
+}
+
+// wantLimited wants a limit to have been reached so many times, and no other.
+func (h harness) wantLimited(limit string, times int) {
+	h.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, _, text := h.fetch("/metrics")
+		var found []string
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "authmaterial_limited_total{") && !strings.HasSuffix(line, " 0\n") {
+				found = append(found, strings.TrimSpace(line))
+			}
+		}
+		want := []string{fmt.Sprintf("authmaterial_limited_total{limit=%q} %d", limit, times)}
+		if slices.Equal(found, want) {
+			break
+		}
+		if time.Now().After(deadline) {
+			h.Fatalf("the metrics are %q, want %q", found, want)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	if lines := h.log.lines(h.T, "a limit was reached; the metric authmaterial_limited_total tells how often"); len(lines) != 1 || lines[0]["limit"] != limit {
+		h.Errorf("the log says %v, want one line", lines)
+	}
+}
+
+// wantRateLimited wants a call to be refused as the contract has it, and returns when to try
+// again.
+func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration {
+	t.Helper()
+	got := status.Convert(err)
+	if got.Code() != codes.ResourceExhausted || len(got.Details()) != 2 {
+		t.Fatalf("the error is %v with %d details, want RATE_LIMITED", err, len(got.Details()))
+	}
+	info, _ := got.Details()[0].(*errdetails.ErrorInfo)
+	retry, _ := got.Details()[1].(*errdetails.RetryInfo)
+	if info.GetReason() != "RATE_LIMITED" || info.GetDomain() != "authmaterial" || retry.GetRetryDelay().AsDuration() <= 0 {
+		t.Errorf("the details are %s, %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
+	}
+	if trailer != nil && len(trailer.Get("grpc-retry-pushback-ms")) != 1 {
+		t.Error("there is no push-back")
+	}
+	return retry.GetRetryDelay().AsDuration()
+}
+
+// awaitStarted waits until so many calls of a method were begun.
+func (h harness) awaitStarted(method string, n int) {
+	h.Helper()
+	want := fmt.Sprintf(`grpc_server_started_total{grpc_method=%q,grpc_service=%q,`, method, brokerService)
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, _, text := h.fetch("/metrics")
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, want) && strings.HasSuffix(line, fmt.Sprintf(" %d\n", n)) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			h.Fatalf("there are not %d calls of %s", n, method)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func TestMessagesHaveASize(t *testing.T) {
+	h := newWorld(t).limited("message_bytes: 16384")
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, fmt.Sprintf("%0128d", i))
+	}
+	if _, err := h.client().BatchGetAuthDecorations(t.Context(), &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids}); err != nil {
+		t.Errorf("the largest batch that is valid fails: %v", err)
+	}
+	long := strings.Repeat("x", 16<<10)
+	if err := h.get(long); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a large message: %v", err)
+	}
+	h.wantLimited("message_bytes", 1)
+	watch, err := h.client().WatchAuthDecorations(t.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{long}})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a large message of a watch: %v", err)
+	}
+	h.wantLimited("message_bytes", 2)
+	// One that only says that it is large is not waited for.
+	raw := h.rawConnect(nil)
+	stream := raw.open("GetAuthDecoration")
+	raw.send(stream, nil, 1<<30)
+	raw.wantStatus(stream, codes.ResourceExhausted)
+	h.wantLimited("message_bytes", 3)
+	if lines := h.log.lines(t, "call"); len(lines) != 0 {
+		t.Errorf("the log tells of what was refused: %v", lines)
+	}
+}
+
+func TestHeadersHaveASize(t *testing.T) {
+	h := newWorld(t).limited("header_bytes: 8192")
+	raw := h.rawConnect(nil)
+	raw.wantStatus(raw.get("x", strings.Repeat("x", 7<<10)), codes.OK)
+	raw.want("reset", raw.get("x", strings.Repeat("x", 8<<10)), uint32(http2.ErrCodeFrameSize))
+	h.wantLimited("header_bytes", 1)
+	raw.wantStatus(raw.get(), codes.OK)
+}
+
+func TestStreamsOfAConnection(t *testing.T) {
+	h := newWorld(t).limited("streams_per_connection: 2")
+	raw := h.rawConnect(nil)
+	first, second := raw.open("GetAuthDecoration"), raw.open("GetAuthDecoration")
+	raw.want("reset", raw.get(), uint32(http2.ErrCodeRefusedStream))
+	h.wantLimited("streams_per_connection", 1)
+	raw.send(first, nil, 0)
+	raw.wantStatus(first, codes.InvalidArgument)
+	raw.wantStatus(raw.get(), codes.OK)
+	raw.send(second, nil, 0)
+	raw.wantStatus(second, codes.InvalidArgument)
+}
+
+func TestPingsOfAClient(t *testing.T) {
+	h := newWorld(t).limited("")
+	raw := h.rawConnect(nil)
+	for range 5 {
+		_ = raw.framer.WritePing(false, [8]byte{})
+	}
+	raw.want("goaway", 0, uint32(http2.ErrCodeEnhanceYourCalm))
+	h.wantLimited("pings", 1)
+	raw.want("closed", 0, 0)
+}
+
+func TestConnectionsOfAListener(t *testing.T) {
+	h := newWorld(t).limited("connections: 2") // one is the harness' own
+	raw := h.rawConnect(nil)
+	raw.wantStatus(raw.get(), codes.OK)
+	refused := h.rawConnect(nil)
+	refused.want("closed", 0, 0)
+	h.wantLimited("connections", 1)
+	raw.wantStatus(raw.get(), codes.OK)
+	_ = raw.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	for again := h.rawConnect(nil); ; again = h.rawConnect(nil) {
+		stream := again.get()
+		if e := <-again.events; e == (event{"status", stream, uint32(codes.OK)}) {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("after one was closed the server says %+v", e)
+		}
+	}
+}
+
+// TestConcurrentCalls has one connection take all calls that there may be. Another gets its
+// part all the same, and not more.
+func TestConcurrentCalls(t *testing.T) {
+	h := newWorld(t).limited("concurrent_calls: 4")
+	greedy := h.rawConnect(nil)
+	var open []uint32
+	for range 4 {
+		open = append(open, greedy.open("GetAuthDecoration"))
+	}
+	h.awaitStarted("GetAuthDecoration", 4)
+	greedy.wantStatus(greedy.get(), codes.ResourceExhausted)
+	h.wantLimited("concurrent_calls", 1)
+
+	modest := h.rawConnect(nil)
+	stalled := modest.open("WatchAuthDecorations")
+	h.awaitStarted("WatchAuthDecorations", 1)
+	modest.wantStatus(modest.get(), codes.OK)
+	_ = modest.open("GetAuthDecoration")
+	h.awaitStarted("GetAuthDecoration", 6)
+	modest.wantStatus(modest.get(), codes.ResourceExhausted)
+	greedy.wantStatus(greedy.get(), codes.ResourceExhausted)
+	var trailer metadata.MD
+	if err := h.get("key-of-board"); err != nil {
+		t.Errorf("a third connection: %v", err)
+	}
+	if _, err := watchOver(t.Context(), h.conn); err != nil {
+		t.Errorf("its watch: %v", err)
+	}
+	_, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"}, grpc.Trailer(&trailer))
+	wantRateLimited(t, err, trailer)
+
+	// What ends makes room.
+	modest.send(stalled, nil, 0)
+	modest.wantStatus(stalled, codes.InvalidArgument)
+	modest.wantStatus(modest.get(), codes.ResourceExhausted) // three connections: it has its part
+	for _, stream := range open {
+		greedy.send(stream, nil, 0)
+		greedy.wantStatus(stream, codes.InvalidArgument)
+	}
+	modest.wantStatus(modest.get(), codes.OK)
+	greedy.wantStatus(greedy.get(), codes.OK)
+}
+
+// TestNobodysMessageIsReceived has a call that proves nothing send no message.
+func TestNobodysMessageIsReceived(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.tokens(), listenTCP(t))
+	raw := h.rawConnect(nil)
+	raw.wantStatus(raw.open("GetAuthDecoration"), codes.Unauthenticated)
+	raw.wantStatus(raw.open("WatchAuthDecorations"), codes.Unauthenticated)
+	raw.wantStatus(raw.get("authorization", "Bearer "+w.mailer.Reveal()), codes.OK)
+}
+
+// tokens is a configuration that takes static tokens, of mailer and of other.
+func (w world) tokens(more ...string) string {
+	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody
+}
+
+func TestWatchesOfACaller(t *testing.T) {
+	w := newWorld(t)
+	other := authentication.GenerateToken()
+	h := w.serve(w.tokens(", "+staticToken("other", other))+"limits: {watches_per_caller: 2}\n", listenTCP(t))
+	mailer := with(t.Context(), "Bearer "+w.mailer.Reveal())
+	begin := func(ctx context.Context) error {
+		_, err := watchOver(ctx, w.dialWith(h, plain()))
+		return err
+	}
+	first, end := context.WithCancel(mailer)
+	for _, ctx := range []context.Context{first, mailer} {
+		if err := begin(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if wait := wantRateLimited(t, begin(mailer), nil); wait != time.Minute {
+		t.Errorf("the caller is to wait for %v", wait)
+	}
+	h.wantLimited("watches_per_caller", 1)
+	if err := begin(with(t.Context(), "Bearer "+other.Reveal())); err != nil {
+		t.Errorf("another caller: %v", err)
+	}
+	if err := getOver(mailer, w.dialWith(h, plain())); err != nil {
+		t.Errorf("a call that is no watch: %v", err)
+	}
+	end()
+	deadline := time.Now().Add(20 * time.Second)
+	for err := begin(mailer); err != nil; err = begin(mailer) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after a watch has ended: %v", err)
+		}
+	}
+}
+
+func TestCallsOfACaller(t *testing.T) {
+	w := newWorld(t)
+	other := authentication.GenerateToken()
+	clock := clockwork.NewFakeClockAt(time.Now())
+	h := w.serve(w.tokens(", "+staticToken("other", other))+"limits: {calls_per_second: 10, call_burst: 100}\n", listenTCP(t),
+		func(o *server.Options) { o.Clock = clock })
+	mailer := with(t.Context(), "Bearer "+w.mailer.Reveal())
+	connection := w.dialWith(h, plain())
+	batch := func(n int) error {
+		_, err := authmaterialv1.NewBrokerServiceClient(connection).BatchGetAuthDecorations(mailer,
+			&authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key-of-board"}, n)})
+		return err
+	}
+	for range 30 {
+		if err := getOver(mailer, connection); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := batch(69); err != nil {
+		t.Fatal(err)
+	}
+	if wait := wantRateLimited(t, batch(3), nil); wait != 200*time.Millisecond {
+		t.Errorf("two calls too many are to wait for %v", wait)
+	}
+	// What was refused did not count.
+	if err := getOver(mailer, connection); err != nil {
+		t.Errorf("the hundredth call: %v", err)
+	}
+	if wait := wantRateLimited(t, getOver(mailer, connection), nil); wait != 100*time.Millisecond {
+		t.Errorf("the call is to wait for %v", wait)
+	}
+	_, err := watchOver(mailer, connection)
+	wantRateLimited(t, err, nil)
+	h.wantLimited("calls_per_second", 3)
+	if err := getOver(with(t.Context(), "Bearer "+other.Reveal()), connection); err != nil {
+		t.Errorf("another caller: %v", err)
+	}
+	if lines := h.log.lines(t, "call"); len(lines) != 0 {
+		t.Errorf("the log tells of what was refused: %v", lines)
+	}
+	clock.Advance(100 * time.Millisecond)
+	if err := getOver(mailer, connection); err != nil {
+		t.Errorf("after 100 ms: %v", err)
+	}
+	clock.Advance(time.Hour)
+	if err := batch(100); err != nil {
+		t.Errorf("the largest batch after an hour: %v", err)
+	}
+	wantRateLimited(t, batch(1), nil)
+}
+
+// TestLocalCallersShareNoLimit has nobody be told apart.
+func TestLocalCallersShareNoLimit(t *testing.T) {
+	h := newWorld(t).limited("calls_per_second: 1, call_burst: 100, watches_per_caller: 1")
+	for range 150 {
+		if err := h.get("key-of-board"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if _, err := watchOver(t.Context(), h.conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"google.golang.org/grpc/codes"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/server"
+)
+
+// The credentials of the matrix. Those who have the grant may use the board's key, and
+// whatever begins with token-of.
+const (
+	there   = "key-of-board"
+	missing = "token-of-none"
+	off     = "key-of-nobody" // it is disabled
+)
+
+// matrixOf is a configuration in which these callers have the grant. Others have one for a
+// credential of theirs.
+func (w world) matrixOf(callers ...string) string {
+	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
+		"grants:\n" +
+		"  - {callers: [" + strings.Join(callers, ", ") + "], credentials: [" + there + ", token-of-*]}\n" +
+		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
+}
+
+// granted are the callers of the matrix who have the grant, one for each kind of proof.
+func granted() []string {
+	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
+}
+
+// provers are the callers of the matrix, and the servers that they call.
+type provers struct {
+	world
+	overTLS, later, overSocket, ofOthers, withoutUsers harness
+	tokens                                             [2]string // static: granted, other
+}
+
+func newProvers(t *testing.T) provers {
+	w := newWorld(t)
+	p := provers{world: w}
+	other := authentication.GenerateToken()
+	p.tokens = [2]string{w.mailer.Reveal(), other.Reveal()}
+	proofs := strings.Replace(w.authentication(), "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)
+	proofs = strings.Replace(proofs, "name: mailer", "name: granted", 1)
+	remote := w.matrixOf(granted()...) + w.listenTLS() + proofs
+	p.overTLS = w.serve(remote, listenTCP(t))
+	p.later = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clockwork.NewFakeClockAt(time.Now().Add(2 * time.Hour)) })
+	p.overSocket = w.serve(w.matrixOf(granted()...)+"authentication: {}\n", p.socket())
+	p.ofOthers = w.serve(w.matrixOf("\"uid:4294967294\"")+"authentication: {}\n", p.socket())
+	p.withoutUsers = w.serve(w.matrixOf(granted()...)+"authentication: {peer_user: false}\n", p.socket())
+	return p
+}
+
+// shows is somebody who calls with a client certificate.
+func (p provers) shows(h harness, certificate tls.Certificate) asker {
+	return asker{p.dial(h, certificate), ""}
+}
+
+// brings is somebody who calls with a bearer token, without a certificate.
+func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
+
+// claims is somebody who calls with a JWT of the one who has the grant, but for these claims.
+func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
+	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
+}
+
+// of is the process itself, over the socket of a server.
+func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
+
+// cell is what callers of one row ask for, and get of each action.
+type cell struct {
+	who  asker
+	id   string
+	want outcome
+}
+
+// rows are the matrix. Client certificates have no audience, no key ID and no algorithm of
+// their own; what stands for the first is their purpose, and for the second the key of an
+// authority with the right name. Static tokens have none of these, do not expire, and
+// are known or not. The user of a socket is a fact of the system: there is nothing that could
+// be wrong.
+func (p provers) rows() map[string]cell {
+	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
+	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
+		template := x509.Certificate{URIs: authtest.URIs("spiffe://example.test/granted")}
+		change(&template)
+		return by.Issue(template)
+	}
+	asIs := func(*x509.Certificate) {}
+	hs256 := p.key.BySecret(string(authtest.KeySet(p.key)))
+	refused := func(message string) outcome {
+		return outcome{code: codes.Unauthenticated, reason: "CALLER_UNAUTHENTICATED", message: message, whole: true}
+	}
+	return map[string]cell{
+		"mutual TLS: granted":        {p.shows(p.overTLS, workload), there, allowed},
+		"mutual TLS: unknown ID":     {p.shows(p.overTLS, workload), missing, notFound},
+		"mutual TLS: not granted":    {p.shows(p.overTLS, others), there, denied},
+		"mutual TLS: neither":        {p.shows(p.overTLS, others), missing, denied},
+		"mutual TLS: expired since":  {p.shows(p.later, workload), there, refused(noAuthority)},
+		"mutual TLS: expired before": {p.shows(p.overTLS, issue(p.authority, longAgo)), there, unconnected},
+		"mutual TLS: for servers":    {p.shows(p.overTLS, issue(p.authority, forServers)), there, unconnected},
+		"mutual TLS: other issuer":   {p.shows(p.overTLS, issue(authtest.NewAuthority("others", time.Now()), asIs)), there, unconnected},
+		"mutual TLS: other key":      {p.shows(p.overTLS, issue(authtest.NewAuthority("clients", time.Now()), asIs)), there, unconnected},
+		"mutual TLS: no certificate": {asker{p.dial(p.overTLS), ""}, there, refused(nobody)},
+
+		"JWT: granted":         {p.claims(p.key, nil), there, allowed},
+		"JWT: unknown ID":      {p.claims(p.key, nil), missing, notFound},
+		"JWT: not granted":     {p.claims(p.key, authtest.Claims{"sub": "other"}), there, denied},
+		"JWT: neither":         {p.claims(p.key, authtest.Claims{"sub": "other"}), missing, denied},
+		"JWT: expired":         {p.claims(p.key, authtest.Claims{"exp": time.Now().Unix() - 31}), there, refused("the bearer token has expired")},
+		"JWT: other audience":  {p.claims(p.key, authtest.Claims{"aud": "others"}), there, refused("the bearer token is for another audience")},
+		"JWT: other issuer":    {p.claims(p.key, authtest.Claims{"iss": "https://evil.test"}), there, refused("the bearer token has an issuer that is not accepted")},
+		"JWT: unknown key ID":  {p.claims(authtest.NewEC("unknown"), nil), there, refused(noKey)},
+		"JWT: other key":       {p.claims(authtest.NewEC(p.key.ID), nil), there, refused("the signature of the bearer token is wrong")},
+		"JWT: algorithm none":  {p.claims(authtest.Unsigned(p.key.ID), nil), there, refused(badAlgorithm)},
+		"JWT: algorithm HS256": {p.claims(hs256, nil), there, refused(badAlgorithm)},
+
+		"static token: granted":       {p.brings(p.tokens[0]), there, allowed},
+		"static token: unknown ID":    {p.brings(p.tokens[0]), missing, notFound},
+		"static token: not granted":   {p.brings(p.tokens[1]), there, denied},
+		"static token: neither":       {p.brings(p.tokens[1]), missing, denied},
+		"static token: unknown token": {p.brings(authentication.GenerateToken().Reveal()), there, refused(unknown)},
+
+		"Unix socket: granted":             {p.of(p.overSocket), there, allowed},
+		"Unix socket: unknown ID":          {p.of(p.overSocket), missing, notFound},
+		"Unix socket: not granted":         {p.of(p.ofOthers), there, denied},
+		"Unix socket: neither":             {p.of(p.ofOthers), missing, denied},
+		"Unix socket: users are not asked": {p.of(p.withoutUsers), there, refused(nobody)},
+	}
+}
+
+func longAgo(template *x509.Certificate) {
+	template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+}
+
+func forServers(template *x509.Certificate) {
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+}
+
+// TestMatrix has every action asked for by callers with every kind of proof, good and bad.
+func TestMatrix(t *testing.T) {
+	p := newProvers(t)
+	for row, cell := range p.rows() {
+		for name, ask := range actions {
+			t.Run(row+"/"+name, func(t *testing.T) {
+				got := ask(t, cell.who, cell.id)
+				if want := cell.want.of(name); !got.is(want) {
+					t.Errorf("the answer is %s, want %s", got, want)
+				}
+			})
+		}
+	}
+}
+
+// TestRefusalsAreAlike compares what callers are told of what there is, is disabled, and is
+// not: who has no grant, and who is nobody, gets the same bytes.
+func TestRefusalsAreAlike(t *testing.T) {
+	p := newProvers(t)
+	rows := p.rows()
+	for name, ask := range actions {
+		t.Run(name, func(t *testing.T) {
+			for _, group := range [][]string{
+				{"mutual TLS: not granted", "JWT: not granted", "static token: not granted", "Unix socket: not granted"},
+				{"mutual TLS: no certificate", "Unix socket: users are not asked"},
+				{"JWT: expired"}, {"JWT: other audience"}, {"JWT: unknown key ID"}, {"static token: unknown token"},
+				{"mutual TLS: expired since"},
+			} {
+				first := ask(t, rows[group[0]].who, there)
+				for _, row := range group {
+					for _, id := range []string{there, off, missing, "token-of-mail"} {
+						if got := ask(t, rows[row].who, id); got.code == codes.OK || got.bytes != first.bytes {
+							t.Errorf("%s, %s: the answer is %s, and differs from that of %s for %s", row, id, got, group[0], there)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestGrantTakenAway takes the grant of callers with every kind of proof away while they
+// watch, and gives it back. Watches go on, and tell of it.
+func TestGrantTakenAway(t *testing.T) {
+	for name, row := range map[string]string{
+		"mutual TLS": "mutual TLS: granted", "JWT": "JWT: granted",
+		"static token": "static token: granted", "Unix socket": "Unix socket: granted",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvers(t)
+			h, proofs := p.overTLS, p.listenTLS()+strings.Replace(p.authentication(), "name: mailer", "name: granted", 1)
+			if name == "Unix socket" {
+				h, proofs = p.overSocket, "authentication: {}\n"
+			}
+			who := p.rows()[row].who
+			stream := who.watch(t, there, missing)
+			p.wantStates(stream, map[string]outcome{there: allowed, missing: notFound})
+			take := func(callers ...string) {
+				t.Helper()
+				if err := p.reload(h, p.matrixOf(callers...)+proofs); err != nil {
+					t.Fatal(err)
+				}
+			}
+			take("\"spiffe://example.test/nobody\"")
+			states := p.wantStates(stream, map[string]outcome{there: denied, missing: denied})
+			if states[there].bytes != states[missing].bytes {
+				t.Error("the watch tells what there is from what there is not")
+			}
+			for action, ask := range actions {
+				if got, want := ask(t, who, there), denied.of(action); !got.is(want) {
+					t.Errorf("%s: the answer is %s, want %s", action, got, want)
+				}
+			}
+			take(granted()...)
+			p.wantStates(stream, map[string]outcome{there: allowed, missing: notFound})
+		})
+	}
+}
+
+// wantStates reads the next state of each of these credentials.
+func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorationsClient, want map[string]outcome) map[string]outcome {
+	p.Helper()
+	got := map[string]outcome{}
+	for range want {
+		state, err := stream.Recv()
+		if err != nil {
+			p.Fatal(err)
+		}
+		got[state.GetCredentialId()] = outcomeOfItem(state.GetError())
+	}
+	for id, outcome := range want {
+		if !got[id].is(outcome.of("watch")) {
+			p.Errorf("the state of %s is %s, want %s", id, got[id], outcome.of("watch"))
+		}
+	}
+	return got
+}
+
+// TestCertificateEnds has a client certificate that ends while its caller watches.
+func TestCertificateEnds(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	connection := w.dial(h, w.fromCertificate(x509.Certificate{
+		URIs: authtest.URIs("spiffe://example.test/mailer"), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(4 * time.Second),
+	}))
+	watch, err := watchOver(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.wantUnauthenticated(ending(t, watch), "the caller's identity has expired: authenticate and watch again")
+	h.wantUnauthenticated(getOver(t.Context(), connection), "the client certificate has expired")
+}

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// The protocols that TLS clients agree on. HTTP/2 is for gRPC alone.
+const (
+	protocolGRPC = "h2"
+	protocolHTTP = "http/1.1"
+)
+
+// suites are those of TLS 1.2: what HTTP/2 allows, which is what has forward secrecy and
+// authenticates what it encrypts. TLS 1.3 has none that need to be left out.
+var suites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// listenerTLS is the TLS of listeners. New connections get what was used last.
+type listenerTLS struct {
+	current atomic.Pointer[config.ListenTLS]
+	expiry  prometheus.Gauge
+	logger  *slog.Logger
+}
+
+// newListenerTLS returns nil when there is no TLS.
+func newListenerTLS(from *config.ListenTLS, registry *prometheus.Registry, logger *slog.Logger) *listenerTLS {
+	if from == nil {
+		return nil
+	}
+	t := &listenerTLS{
+		expiry: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "authmaterial_tls_certificate_expiry_timestamp_seconds",
+			Help: "When the broker's own certificate expires, or one between it and its authority that does so before, in Unix time. Absent without TLS.",
+		}),
+		logger: logger,
+	}
+	registry.MustRegister(t.expiry)
+	t.use(from)
+	return t
+}
+
+// use takes a certificate and authorities in place of those before. On nil those stay.
+func (t *listenerTLS) use(next *config.ListenTLS) {
+	if t == nil || next == nil {
+		return
+	}
+	before := t.current.Swap(next)
+	expires := expiry(next.Certificate)
+	t.expiry.Set(float64(expires.Unix()))
+	if before == nil || !before.Certificate.Leaf.Equal(next.Certificate.Leaf) {
+		t.logger.Info("TLS certificate loaded", "expires", expires)
+	}
+	if expires.Before(time.Now()) {
+		t.logger.Error("the TLS certificate has expired: clients do not accept it", "expired", expires)
+	}
+}
+
+// expiry is when the first certificate of a chain expires.
+func expiry(chain tls.Certificate) time.Time {
+	first := chain.Leaf.NotAfter
+	for _, encoded := range chain.Certificate[1:] {
+		if between, err := x509.ParseCertificate(encoded); err == nil && between.NotAfter.Before(first) {
+			first = between.NotAfter
+		}
+	}
+	return first
+}
+
+// config returns the settings of a listener for one protocol.
+func (t *listenerTLS) config(protocol string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, // each client gets what follows
+		NextProtos: []string{protocol},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return settings(t.current.Load(), protocol), nil
+		},
+	}
+}
+
+// over returns a listener for HTTP, with TLS unless it is one of Unix sockets.
+func (t *listenerTLS) over(inner net.Listener) net.Listener {
+	if t == nil || inner.Addr().Network() == "unix" {
+		return inner
+	}
+	return tls.NewListener(inner, t.config(protocolHTTP))
+}
+
+// settings are those for one connection. Sessions are not resumed: each connection proves
+// who it is by what counts at that time.
+func settings(from *config.ListenTLS, protocol string) *tls.Config {
+	made := &tls.Config{
+		MinVersion:             from.MinVersion,
+		CipherSuites:           slices.Clone(suites),
+		Certificates:           []tls.Certificate{from.Certificate},
+		NextProtos:             []string{protocol},
+		SessionTicketsDisabled: true,
+	}
+	if from.ClientCAs != nil {
+		// A client without a certificate can have another proof, which each call brings.
+		made.ClientAuth, made.ClientCAs = tls.VerifyClientCertIfGiven, from.ClientCAs
+	}
+	return made
+}

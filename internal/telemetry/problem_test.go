@@ -1,0 +1,54 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/telemetry"
+)
+
+const canary = "canary-8d20"
+
+// TestProblemsQuoteNothing has each place with a canary: the URL, the headers and the
+// collector's answer.
+func TestProblemsQuoteNothing(t *testing.T) {
+	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, canary, http.StatusBadRequest)
+	}))
+	defer collector.Close()
+	for name, test := range map[string]struct{ endpoint, headers, protocol, want string }{
+		"nobody listens":   {endpoint: "http://user:" + canary + "@127.0.0.1:1/" + canary + "?key=" + canary, want: "the collector refused the connection"},
+		"an answer":        {endpoint: collector.URL + "/" + canary, headers: "api-key=" + canary, want: "does not take them"},
+		"no endpoint":      {endpoint: "http://%zz" + canary, want: "OpenTelemetry has a problem"},
+		"broken headers":   {endpoint: collector.URL, headers: canary + "-without-a-sign", want: "OpenTelemetry has a problem"},
+		"broken escape":    {endpoint: collector.URL, headers: "api-key=%zz" + canary, want: "OpenTelemetry has a problem"},
+		"gRPC":             {endpoint: "http://user:" + canary + "@127.0.0.1:1/" + canary, protocol: "grpc", want: "traces are not sent"},
+		"unknown protocol": {endpoint: collector.URL, protocol: canary, want: "must be grpc or http/protobuf"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", test.endpoint)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", test.headers)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", test.protocol)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")
+			var log bytes.Buffer
+			traces, err := telemetry.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil {
+				log.WriteString(err.Error())
+			} else {
+				_, span := traces.Provider().Tracer("test").Start(t.Context(), "span")
+				span.End()
+				traces.Stop()
+			}
+			if !strings.Contains(log.String(), test.want) {
+				t.Errorf("the log lacks %q", test.want)
+			}
+			if strings.Contains(log.String(), canary) {
+				t.Error("the log has the canary")
+			}
+		})
+	}
+}
