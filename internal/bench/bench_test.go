@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes, (\d+ callers?)\n.*\n +calls a second +(\S+) +(\S+) +(\S+) `)
 
 func TestPrintsRatios(t *testing.T) {
+	requireRedis(t)
 	var out strings.Builder
 	arguments := []string{"-rounds", "2", "-round-duration", "20ms", "-callers", "1,3", "-credentials", "5,50"}
 	if err := run(t.Context(), arguments, nil, &out, t.Output()); err != nil {
@@ -43,8 +45,14 @@ func TestPrintsRatios(t *testing.T) {
 	}
 	want := "pendo (static), 1 caller; pendo (static), 3 callers; " +
 		"sendpulse-oauth (warm token), 1 caller; sendpulse-oauth (warm token), 3 callers"
+	for _, what := range []string{"full chain, audit required", "full chain, audit best_effort", "Redis beside memory", "Redis beside reading it", "Redis stopped"} {
+		want += fmt.Sprintf("; sendpulse-oauth (warm token, %s), 1 caller; sendpulse-oauth (warm token, %[1]s), 3 callers", what)
+	}
 	if got := strings.Join(settings, "; "); got != want {
 		t.Errorf("got the settings %q, want %q, in:\n%s", got, want, &out)
+	}
+	if got := strings.Count(out.String(), "of 2 stopped rounds"); got != 2 {
+		t.Errorf("got %d lines about stopped rounds, want 2, in:\n%s", got, &out)
 	}
 }
 
@@ -89,7 +97,7 @@ func TestProcessEndsWithItsStandardInput(t *testing.T) {
 }
 
 func TestProcessThatFails(t *testing.T) {
-	told := task{Broker: endpoint{GRPC: "127.0.0.1:0"}, RoundDuration: time.Millisecond}
+	told := task{First: side{At: endpoint{GRPC: "127.0.0.1:0"}}, RoundDuration: time.Millisecond}
 	err := with(t.Context(), roleLoad, told, func(result) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "the load process: exit status 1") {
 		t.Errorf("got the error %v, want that the load process failed", err)
@@ -117,9 +125,9 @@ func TestSpread(t *testing.T) {
 	} {
 		var pairs []pair
 		for _, value := range test.values {
-			pairs = append(pairs, pair{Broker: figures{CPU: value}})
+			pairs = append(pairs, pair{First: figures{CPU: value}})
 		}
-		if got := spreadOf(pairs, func(p pair) float64 { return p.Broker.CPU }); got != test.want {
+		if got := spreadOf(pairs, func(p pair) float64 { return p.First.CPU }); got != test.want {
 			t.Errorf("%v: got %v, want %v", test.values, got, test.want)
 		}
 	}

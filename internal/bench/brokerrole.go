@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/config"
@@ -21,7 +22,7 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	broker, cost, err := startBroker(told.Credentials, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
+	broker, cost, err := startBroker(told, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
 	if err != nil {
 		return err
 	}
@@ -30,6 +31,10 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 		return err
 	}
 	answering := endpointOf(grpcListener, httpListener)
+	if told.Certificates != "" {
+		answering.Certificates = told.Certificates
+		answering.Metrics = strings.Replace(answering.Metrics, "http:", "https:", 1)
+	}
 	answering.Footprint = cost
 	if err := answer(answering); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())

@@ -3,13 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -37,37 +31,16 @@ func serveDoNothing(ctx context.Context, told task, answer func(any) error) erro
 	if err := errors.Join(err, closeBroker()); err != nil {
 		return err
 	}
-	setLongestTime(response)
-	grpcServer := grpc.NewServer()
-	authmaterialv1.RegisterBrokerServiceServer(grpcServer, &doNothing{response: response})
-	httpServer := &http.Server{Handler: newMetricsHandler(), ReadHeaderTimeout: time.Second}
-
-	grpcListener, httpListener, err := listen(ctx)
+	setLongestTimes(response)
+	encryption, err := serverCredentials(told.Certificates)
 	if err != nil {
 		return err
 	}
-	if err := answer(endpointOf(grpcListener, httpListener)); err != nil {
-		return errors.Join(err, grpcListener.Close(), httpListener.Close())
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return grpcServer.Serve(grpcListener) })
-	group.Go(func() error {
-		if err := httpServer.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
+	grpcServer := grpc.NewServer(grpc.Creds(encryption))
+	authmaterialv1.RegisterBrokerServiceServer(grpcServer, &doNothing{response: response})
+	return serve(ctx, grpcServer, func(where any) error {
+		answering := where.(endpoint)
+		answering.Certificates = told.Certificates
+		return answer(answering)
 	})
-	group.Go(func() error {
-		<-ctx.Done()
-		grpcServer.Stop()
-		return httpServer.Close()
-	})
-	return group.Wait()
-}
-
-// newMetricsHandler shows what the process uses, as the broker's /metrics does.
-func newMetricsHandler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }

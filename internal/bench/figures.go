@@ -11,10 +11,16 @@ type figures struct {
 	CallsPerSecond float64
 	// P50 and P99 are latencies in microseconds.
 	P50, P99 float64
+	// Longest is the latency of the slowest call, likewise.
+	Longest float64
 	// CPU is the processor time that the server took for a call, in microseconds.
 	CPU float64
 	// Allocations and AllocatedBytes are the server's for a call.
 	Allocations, AllocatedBytes float64
+	// Degraded says that Redis counted as out of reach when the round was over.
+	Degraded bool
+	// Written and Dropped are the audit records for a call.
+	Written, Dropped float64
 }
 
 // newFigures are those of a round. The latencies are sorted; there is at least one.
@@ -24,9 +30,13 @@ func newFigures(latencies []time.Duration, took time.Duration, before, after usa
 		CallsPerSecond: calls / took.Seconds(),
 		P50:            microseconds(latencies[len(latencies)/2]),
 		P99:            microseconds(latencies[len(latencies)*99/100]),
+		Longest:        microseconds(latencies[len(latencies)-1]),
 		CPU:            (after.cpuSeconds - before.cpuSeconds) * 1e6 / calls,
 		Allocations:    (after.allocations - before.allocations) / calls,
 		AllocatedBytes: (after.allocatedBytes - before.allocatedBytes) / calls,
+		Degraded:       after.degraded == 1,
+		Written:        (after.written - before.written) / calls,
+		Dropped:        (after.dropped - before.dropped) / calls,
 	}
 }
 

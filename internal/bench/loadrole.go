@@ -22,29 +22,29 @@ type result struct {
 
 // pair is what was measured in two rounds, one after the other.
 type pair struct {
-	Broker, DoNothing figures
+	First, Second figures
 }
 
-// load calls both servers in turn, and measures.
+// load calls both sides in turn, and measures.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
-	broker, err := newTarget("broker", told.Broker, told.Credential)
+	one, err := newTarget(told.First, told.Credential)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, broker.close()) }()
-	nothing, err := newTarget("do-nothing", told.DoNothing, told.Credential)
+	defer func() { err = errors.Join(err, one.close()) }()
+	other, err := newTarget(told.Second, told.Credential)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, nothing.close()) }()
+	defer func() { err = errors.Join(err, other.close()) }()
 
 	var measured result
 	for i := range told.Rounds + 1 {
-		measured.ResponseSize, err = compareSizes(ctx, broker, nothing)
+		measured.ResponseSize, err = compareSizes(ctx, one, other)
 		if err != nil {
 			return err
 		}
-		next, err := measurePair(ctx, broker, nothing, told, i%2 == 1)
+		next, err := measurePair(ctx, one, other, told, i%2 == 1)
 		if err != nil {
 			return err
 		}
@@ -55,38 +55,42 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	return answer(measured)
 }
 
-// measurePair measures both servers. Which one comes first changes from pair to pair,
+// measurePair measures both sides. Which one comes first changes from pair to pair,
 // so that a machine that becomes slower or faster favours neither.
-func measurePair(ctx context.Context, broker, nothing *target, told task, swapped bool) (measured pair, err error) {
-	first, second := broker, nothing
-	if swapped {
-		first, second = nothing, broker
-	}
-	one, err := first.measure(ctx, told.Callers, told.RoundDuration)
-	if err != nil {
-		return pair{}, err
-	}
-	other, err := second.measure(ctx, told.Callers, told.RoundDuration)
-	if err != nil {
-		return pair{}, err
-	}
+func measurePair(ctx context.Context, one, other *target, told task, swapped bool) (measured pair, err error) {
 	if swapped {
 		one, other = other, one
 	}
-	return pair{Broker: one, DoNothing: other}, nil
+	if measured.First, err = one.measure(ctx, told.Callers, told.RoundDuration); err != nil {
+		return pair{}, err
+	}
+	if measured.Second, err = other.measure(ctx, told.Callers, told.RoundDuration); err != nil {
+		return pair{}, err
+	}
+	if swapped {
+		measured.First, measured.Second = measured.Second, measured.First
+	}
+	return measured, nil
 }
 
-// measure makes calls for a round.
-func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (figures, error) {
-	before, err := readUsage(ctx, t.metrics)
+// measure makes calls for a round. Redis is stopped from its beginning to its end where
+// that is asked for, and is back when measure returns.
+func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
+	before, err := readUsage(ctx, t.http, t.metrics)
 	if err != nil {
 		return figures{}, err
 	}
+	if t.stopped != 0 {
+		if err := stopProcess(t.stopped); err != nil {
+			return figures{}, err
+		}
+		defer func() { err = errors.Join(err, t.bringRedisBack(ctx)) }()
+	}
 	latencies, took, err := t.drive(ctx, callers, duration)
 	if err != nil {
-		return figures{}, fmt.Errorf("call the %s server: %w", t.name, err)
+		return figures{}, fmt.Errorf("call the server %q: %w", t.name, err)
 	}
-	after, err := readUsage(ctx, t.metrics)
+	after, err := readUsage(ctx, t.http, t.metrics)
 	if err != nil {
 		return figures{}, err
 	}

@@ -2,10 +2,12 @@
 // GetAuthDecoration of the real server, with all its interceptors, and a method that
 // does nothing: on the same server library, with none, and with the same sizes of
 // messages. It calls them in turn, over TCP on the loopback interface, and prints the
-// ratios.
+// ratios. It does the same with everything that guards the broker, over TLS. Where there is a redis-server, it also compares a broker with Redis with one
+// that has none, with one that reads Redis on every call, and with itself while Redis is
+// stopped.
 //
-// Broker, do-nothing server and load are a process each. All run this program, which
-// starts itself again in a role.
+// Servers and load are a process each. All run this program, which starts itself again
+// in a role.
 package main
 
 import (
@@ -58,6 +60,8 @@ type settings struct {
 	roundDuration time.Duration
 	callers       []int
 	credentials   []int
+	redis         bool
+	chain         bool
 }
 
 func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
@@ -68,6 +72,8 @@ func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&chosen.roundDuration, "round-duration", 1500*time.Millisecond, "how long each round of a pair lasts")
 	callers := flags.String("callers", "1,64", "how many callers there are at once: a setting each")
 	credentials := flags.String("credentials", "5,1000,100000", "sizes of configurations; empty: none")
+	flags.BoolVar(&chosen.redis, "redis", true, "measure what Redis costs")
+	flags.BoolVar(&chosen.chain, "chain", true, "measure the broker with everything that guards it")
 	short := flags.Bool("short", false, "a quick look: 3 pairs of short rounds")
 	if err := flags.Parse(arguments); err != nil {
 		return settings{}, err

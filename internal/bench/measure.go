@@ -11,16 +11,31 @@ type subject struct {
 	credential, kind string
 }
 
-var subjects = []subject{
-	{"pendo", "static"},
-	{"sendpulse-oauth", "warm token"},
-}
+var (
+	staticKey = subject{"pendo", "static"}
+	warmToken = subject{"sendpulse-oauth", "warm token"}
+
+	subjects = []subject{staticKey, warmToken}
+)
 
 // measureAll starts the servers and the load, and prints what is measured.
 func measureAll(ctx context.Context, chosen settings, out io.Writer) error {
 	printHead(out, chosen)
-	if err := measureCalls(ctx, chosen, out); err != nil || len(chosen.credentials) == 0 {
+	if err := measureCalls(ctx, chosen, out); err != nil {
 		return err
+	}
+	if chosen.chain {
+		if err := measureChain(ctx, chosen, out); err != nil {
+			return err
+		}
+	}
+	if chosen.redis {
+		if err := measureRedis(ctx, chosen, out); err != nil {
+			return err
+		}
+	}
+	if len(chosen.credentials) == 0 {
+		return nil
 	}
 	return measureSizes(ctx, chosen, out)
 }
@@ -37,26 +52,31 @@ func measureCalls(ctx context.Context, chosen settings, out io.Writer) error {
 	})
 }
 
-// measureSubject starts a do-nothing server for one credential, and a load for each
-// number of callers.
+// measureSubject compares the broker with a do-nothing server for one credential.
 func measureSubject(ctx context.Context, about subject, chosen settings, broker endpoint, out io.Writer) error {
-	told := task{
-		Credential:    about.credential,
-		Broker:        broker,
-		Rounds:        chosen.rounds,
-		RoundDuration: chosen.roundDuration,
-	}
+	told := chosen.task(about.credential)
+	told.Broker = broker
 	return with(ctx, roleDoNothing, told, func(nothing endpoint) error {
-		told.DoNothing = nothing
-		for _, callers := range chosen.callers {
-			told.Callers = callers
-			err := with(ctx, roleLoad, told, func(measured result) error {
-				return printResult(out, about, callers, measured)
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		told.First, told.Second = side{Name: "broker", At: broker}, side{Name: "do-nothing", At: nothing}
+		return compare(ctx, chosen, about, told, out)
 	})
+}
+
+// task is to ask for this credential.
+func (s settings) task(credential string) task {
+	return task{Credential: credential, Rounds: s.rounds, RoundDuration: s.roundDuration}
+}
+
+// compare starts a load for each number of callers, and prints what it measures.
+func compare(ctx context.Context, chosen settings, about subject, told task, out io.Writer) error {
+	for _, callers := range chosen.callers {
+		told.Callers = callers
+		err := with(ctx, roleLoad, told, func(measured result) error {
+			return printResult(out, about, told, measured)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

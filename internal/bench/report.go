@@ -6,11 +6,19 @@ import (
 	"runtime"
 	"text/tabwriter"
 	"time"
+
+	"github.com/authmaterial/broker/internal/redistest"
 )
 
 // printHead says what is measured, and where.
 func printHead(out io.Writer, chosen settings) {
 	settings := len(subjects)*len(chosen.callers) + len(chosen.credentials)
+	if _, err := redistest.Find(); err == nil && chosen.redis {
+		settings += (2 + longerRound) * len(chosen.callers)
+	}
+	if chosen.chain {
+		settings += len(auditModes) * len(chosen.callers)
+	}
 	lasts := time.Duration(settings*(chosen.rounds+1)*2) * chosen.roundDuration
 	fmt.Fprintf(out, `GetAuthDecoration of the broker beside a method that does nothing: on the same
 server library, without interceptors, and with messages of the same sizes.
@@ -42,21 +50,47 @@ var lines = []struct {
 }
 
 // printResult prints the table of a setting.
-func printResult(out io.Writer, about subject, callers int, measured result) error {
+func printResult(out io.Writer, about subject, told task, measured result) error {
 	noun := "callers"
-	if callers == 1 {
+	if told.Callers == 1 {
 		noun = "caller"
 	}
 	fmt.Fprintf(out, "\n%s (%s), response of %d bytes, %d %s\n",
-		about.credential, about.kind, measured.ResponseSize, callers, noun)
+		about.credential, about.kind, measured.ResponseSize, told.Callers, noun)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "%-32s\tbroker\tdo-nothing\tratio\tmin–max\t\n", "")
+	fmt.Fprintf(table, "%-32s\t%s\t%s\tratio\tmin–max\t\n", "", told.First.Name, told.Second.Name)
 	for _, line := range lines {
-		broker := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.Broker) })
-		nothing := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.DoNothing) })
-		ratio := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.Broker) / line.of(p.DoNothing) })
+		first := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.First) })
+		second := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.Second) })
+		ratio := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.First) / line.of(p.Second) })
 		fmt.Fprintf(table, "%-32s\t"+line.format+"\t"+line.format+"\t%.3f\t%.3f–%.3f\t\n",
-			line.name, broker.median, nothing.median, ratio.median, ratio.least, ratio.most)
+			line.name, first.median, second.median, ratio.median, ratio.least, ratio.most)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if told.First.Audited {
+		return printRecords(out, measured)
+	}
+	if told.First.Stopped != 0 {
+		return printStops(out, measured)
+	}
+	return nil
+}
+
+// printStops says what the medians of rounds without Redis do not show.
+func printStops(out io.Writer, measured result) error {
+	degraded := 0
+	for _, p := range measured.Pairs {
+		if p.First.Degraded {
+			degraded++
+		}
+	}
+	longest := func(of func(pair) figures) float64 {
+		return spreadOf(measured.Pairs, func(p pair) float64 { return of(p).Longest }).most / 1e3
+	}
+	_, err := fmt.Fprintf(out, "longest call: %.1f ms stopped, %.1f ms well; out of reach at the end of %d of %d stopped rounds\n",
+		longest(func(p pair) figures { return p.First }), longest(func(p pair) figures { return p.Second }),
+		degraded, len(measured.Pairs))
+	return err
 }

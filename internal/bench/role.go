@@ -14,6 +14,8 @@ import (
 const (
 	roleBroker    = "broker"
 	roleDoNothing = "do-nothing"
+	roleReading   = "reading"
+	roleRedis     = "redis"
 	roleLoad      = "load"
 )
 
@@ -24,6 +26,8 @@ type role func(ctx context.Context, told task, answer func(any) error) error
 var roles = map[string]role{
 	roleBroker:    serveBroker,
 	roleDoNothing: serveDoNothing,
+	roleReading:   serveReading,
+	roleRedis:     serveRedis,
 	roleLoad:      load,
 }
 
@@ -31,10 +35,20 @@ var roles = map[string]role{
 type task struct {
 	// Credentials is how many credentials a broker has; 0: those that are simulated.
 	Credentials int
+	// Redis is the host:port where a broker's tokens lie; empty: in memory.
+	Redis string
+	// Certificates is the folder of what a server and its callers prove who they are with;
+	// empty: they prove nothing, and nothing is encrypted.
+	Certificates string
+	// Audit is the mode of a broker's audit, which goes to a file beside the certificates;
+	// empty: there is none.
+	Audit string
 	// Credential is the ID of the credential to ask for.
 	Credential string
-	// Broker and DoNothing are the servers.
-	Broker, DoNothing endpoint
+	// Broker is the server whose response a do-nothing server repeats.
+	Broker endpoint
+	// First and Second are what the load compares.
+	First, Second side
 	// Callers is how many callers there are at once.
 	Callers int
 	// Rounds is how many pairs of rounds count.
@@ -43,12 +57,27 @@ type task struct {
 	RoundDuration time.Duration
 }
 
+// side is one of two servers that are compared.
+type side struct {
+	// Name is the head of its column.
+	Name string
+	At   endpoint
+	// Stopped is the ID of the Redis process that is stopped during the side's rounds; 0:
+	// none is.
+	Stopped int
+	// Audited says that the side writes audit records.
+	Audited bool
+}
+
 // endpoint is where a server process answers.
 type endpoint struct {
 	// GRPC is the address for the load.
 	GRPC string
 	// Metrics is the URL of what the process used.
 	Metrics string
+	// Certificates is the folder of what the load proves who it is with; empty: nothing is
+	// encrypted.
+	Certificates string
 	// Footprint is what the configuration costs. Of brokers alone.
 	Footprint footprint
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,9 +9,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
-	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
-	"github.com/authmaterial/broker/internal/simulated"
 )
 
 // footprint is what a configuration costs a broker process.
@@ -25,32 +22,10 @@ type footprint struct {
 	Heap uint64
 }
 
-// simulatedCredentials is how many the simulated configuration has.
-const simulatedCredentials = 5
-
-// configOf is the simulated configuration with more credentials, up to so many; last is
-// the secret of the last one.
-func configOf(credentials int, last string) []byte {
-	text := bytes.NewBuffer(bytes.Clone(simulated.Config))
-	for i := simulatedCredentials; i < credentials; i++ {
-		secret := fmt.Sprintf("key-%d", i)
-		if i == credentials-1 {
-			secret = last
-		}
-		fmt.Fprintf(text, "  - id: more-%d\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", i, secret)
-	}
-	return text.Bytes()
-}
-
-// startBroker makes a server for so many credentials, and measures what that takes.
-func startBroker(credentials int, sim *simulator.Simulator, options server.Options) (*server.Server, footprint, error) {
+// startBroker makes a server for a task, and measures what that takes.
+func startBroker(told task, sim *simulator.Simulator, options server.Options) (*server.Server, footprint, error) {
 	var cost footprint
-	load := func(last string) func() (*config.Config, error) {
-		text := configOf(credentials, last)
-		return func() (*config.Config, error) {
-			return config.Parse("bench.yaml", text, config.Options{LookupEnv: simulated.Environment(sim)})
-		}
-	}
+	load := loader(told, sim)
 	first, second := load("first"), load("second")
 	began := time.Now()
 	loaded, err := first()
@@ -95,17 +70,12 @@ func measureSizes(ctx context.Context, chosen settings, out io.Writer) error {
 
 // measureSize prints the row of one size.
 func measureSize(ctx context.Context, chosen settings, credentials int, broker endpoint, table io.Writer) error {
-	told := task{
-		Credential:    subjects[0].credential,
-		Broker:        broker,
-		Rounds:        chosen.rounds,
-		RoundDuration: chosen.roundDuration,
-		Callers:       64,
-	}
+	told := chosen.task(subjects[0].credential)
+	told.Broker, told.Callers = broker, 64
 	return with(ctx, roleDoNothing, told, func(nothing endpoint) error {
-		told.DoNothing = nothing
+		told.First, told.Second = side{Name: "broker", At: broker}, side{Name: "do-nothing", At: nothing}
 		return with(ctx, roleLoad, told, func(measured result) error {
-			ratio := spreadOf(measured.Pairs, func(p pair) float64 { return p.Broker.CallsPerSecond / p.DoNothing.CallsPerSecond })
+			ratio := spreadOf(measured.Pairs, func(p pair) float64 { return p.First.CallsPerSecond / p.Second.CallsPerSecond })
 			cost := broker.Footprint
 			_, err := fmt.Fprintf(table, "%d\t%d\t%d\t%.1f\t%.3f\t%.3f–%.3f\t\n", credentials,
 				cost.StartUp.Milliseconds(), cost.Reload.Milliseconds(), float64(cost.Heap)/1e6, ratio.median, ratio.least, ratio.most)
