@@ -45,7 +45,7 @@ func TestPrintsRatios(t *testing.T) {
 	}
 	want := "pendo (static), 1 caller; pendo (static), 3 callers; " +
 		"sendpulse-oauth (warm token), 1 caller; sendpulse-oauth (warm token), 3 callers"
-	for _, what := range []string{"Redis beside memory", "Redis beside reading it", "Redis stopped"} {
+	for _, what := range []string{"full chain, audit required", "full chain, audit best_effort", "Redis beside memory", "Redis beside reading it", "Redis stopped"} {
 		want += fmt.Sprintf("; sendpulse-oauth (warm token, %s), 1 caller; sendpulse-oauth (warm token, %[1]s), 3 callers", what)
 	}
 	if got := strings.Join(settings, "; "); got != want {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/config"
@@ -30,6 +31,10 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 		return err
 	}
 	answering := endpointOf(grpcListener, httpListener)
+	if told.Certificates != "" {
+		answering.Certificates = told.Certificates
+		answering.Metrics = strings.Replace(answering.Metrics, "http:", "https:", 1)
+	}
 	answering.Footprint = cost
 	if err := answer(answering); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())

@@ -23,7 +23,11 @@ func configOf(told task, last string) []byte {
 	if told.Redis != "" {
 		fmt.Fprintf(&text, "token_cache:\n  redis: {url: \"redis://%s\"}\n  fleet_keys: [{env: %s}]\n", told.Redis, fleetKeyVariable)
 	}
-	text.Write(simulated.Config)
+	if told.Certificates == "" {
+		text.Write(simulated.Config)
+	} else {
+		writeChain(&text, told)
+	}
 	for i := simulatedCredentials; i < told.Credentials; i++ {
 		secret := fmt.Sprintf("key-%d", i)
 		if i == told.Credentials-1 {

@@ -32,7 +32,15 @@ func serveDoNothing(ctx context.Context, told task, answer func(any) error) erro
 		return err
 	}
 	setLongestTimes(response)
-	grpcServer := grpc.NewServer()
+	encryption, err := serverCredentials(told.Certificates)
+	if err != nil {
+		return err
+	}
+	grpcServer := grpc.NewServer(grpc.Creds(encryption))
 	authmaterialv1.RegisterBrokerServiceServer(grpcServer, &doNothing{response: response})
-	return serve(ctx, grpcServer, answer)
+	return serve(ctx, grpcServer, func(where any) error {
+		answering := where.(endpoint)
+		answering.Certificates = told.Certificates
+		return answer(answering)
+	})
 }

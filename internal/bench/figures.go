@@ -19,6 +19,8 @@ type figures struct {
 	Allocations, AllocatedBytes float64
 	// Degraded says that Redis counted as out of reach when the round was over.
 	Degraded bool
+	// Written and Dropped are the audit records for a call.
+	Written, Dropped float64
 }
 
 // newFigures are those of a round. The latencies are sorted; there is at least one.
@@ -33,6 +35,8 @@ func newFigures(latencies []time.Duration, took time.Duration, before, after usa
 		Allocations:    (after.allocations - before.allocations) / calls,
 		AllocatedBytes: (after.allocatedBytes - before.allocatedBytes) / calls,
 		Degraded:       after.degraded == 1,
+		Written:        (after.written - before.written) / calls,
+		Dropped:        (after.dropped - before.dropped) / calls,
 	}
 }
 

@@ -76,7 +76,7 @@ func measurePair(ctx context.Context, one, other *target, told task, swapped boo
 // measure makes calls for a round. Redis is stopped from its beginning to its end where
 // that is asked for, and is back when measure returns.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
-	before, err := readUsage(ctx, t.metrics)
+	before, err := readUsage(ctx, t.http, t.metrics)
 	if err != nil {
 		return figures{}, err
 	}
@@ -90,7 +90,7 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	if err != nil {
 		return figures{}, fmt.Errorf("call the server %q: %w", t.name, err)
 	}
-	after, err := readUsage(ctx, t.metrics)
+	after, err := readUsage(ctx, t.http, t.metrics)
 	if err != nil {
 		return figures{}, err
 	}

@@ -2,7 +2,7 @@
 // GetAuthDecoration of the real server, with all its interceptors, and a method that
 // does nothing: on the same server library, with none, and with the same sizes of
 // messages. It calls them in turn, over TCP on the loopback interface, and prints the
-// ratios. Where there is a redis-server, it also compares a broker with Redis with one
+// ratios. It does the same with everything that guards the broker, over TLS. Where there is a redis-server, it also compares a broker with Redis with one
 // that has none, with one that reads Redis on every call, and with itself while Redis is
 // stopped.
 //
@@ -61,6 +61,7 @@ type settings struct {
 	callers       []int
 	credentials   []int
 	redis         bool
+	chain         bool
 }
 
 func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
@@ -72,6 +73,7 @@ func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
 	callers := flags.String("callers", "1,64", "how many callers there are at once: a setting each")
 	credentials := flags.String("credentials", "5,1000,100000", "sizes of configurations; empty: none")
 	flags.BoolVar(&chosen.redis, "redis", true, "measure what Redis costs")
+	flags.BoolVar(&chosen.chain, "chain", true, "measure the broker with everything that guards it")
 	short := flags.Bool("short", false, "a quick look: 3 pairs of short rounds")
 	if err := flags.Parse(arguments); err != nil {
 		return settings{}, err

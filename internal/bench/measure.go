@@ -24,6 +24,11 @@ func measureAll(ctx context.Context, chosen settings, out io.Writer) error {
 	if err := measureCalls(ctx, chosen, out); err != nil {
 		return err
 	}
+	if chosen.chain {
+		if err := measureChain(ctx, chosen, out); err != nil {
+			return err
+		}
+	}
 	if chosen.redis {
 		if err := measureRedis(ctx, chosen, out); err != nil {
 			return err

@@ -16,6 +16,9 @@ func printHead(out io.Writer, chosen settings) {
 	if _, err := redistest.Find(); err == nil && chosen.redis {
 		settings += (2 + longerRound) * len(chosen.callers)
 	}
+	if chosen.chain {
+		settings += len(auditModes) * len(chosen.callers)
+	}
 	lasts := time.Duration(settings*(chosen.rounds+1)*2) * chosen.roundDuration
 	fmt.Fprintf(out, `GetAuthDecoration of the broker beside a method that does nothing: on the same
 server library, without interceptors, and with messages of the same sizes.
@@ -63,10 +66,16 @@ func printResult(out io.Writer, about subject, told task, measured result) error
 		fmt.Fprintf(table, "%-32s\t"+line.format+"\t"+line.format+"\t%.3f\t%.3f–%.3f\t\n",
 			line.name, first.median, second.median, ratio.median, ratio.least, ratio.most)
 	}
-	if err := table.Flush(); err != nil || told.First.Stopped == 0 {
+	if err := table.Flush(); err != nil {
 		return err
 	}
-	return printStops(out, measured)
+	if told.First.Audited {
+		return printRecords(out, measured)
+	}
+	if told.First.Stopped != 0 {
+		return printStops(out, measured)
+	}
+	return nil
 }
 
 // printStops says what the medians of rounds without Redis do not show.

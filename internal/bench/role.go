@@ -37,6 +37,12 @@ type task struct {
 	Credentials int
 	// Redis is the host:port where a broker's tokens lie; empty: in memory.
 	Redis string
+	// Certificates is the folder of what a server and its callers prove who they are with;
+	// empty: they prove nothing, and nothing is encrypted.
+	Certificates string
+	// Audit is the mode of a broker's audit, which goes to a file beside the certificates;
+	// empty: there is none.
+	Audit string
 	// Credential is the ID of the credential to ask for.
 	Credential string
 	// Broker is the server whose response a do-nothing server repeats.
@@ -59,6 +65,8 @@ type side struct {
 	// Stopped is the ID of the Redis process that is stopped during the side's rounds; 0:
 	// none is.
 	Stopped int
+	// Audited says that the side writes audit records.
+	Audited bool
 }
 
 // endpoint is where a server process answers.
@@ -67,6 +75,9 @@ type endpoint struct {
 	GRPC string
 	// Metrics is the URL of what the process used.
 	Metrics string
+	// Certificates is the folder of what the load proves who it is with; empty: nothing is
+	// encrypted.
+	Certificates string
 	// Footprint is what the configuration costs. Of brokers alone.
 	Footprint footprint
 }

@@ -34,7 +34,7 @@ func (t *target) bringRedisBack(ctx context.Context) error {
 	ticker := time.NewTicker(recoveryPoll)
 	defer ticker.Stop()
 	for {
-		now, err := readUsage(ctx, t.metrics)
+		now, err := readUsage(ctx, t.http, t.metrics)
 		if err == nil && now.degraded == 0 {
 			return nil
 		}

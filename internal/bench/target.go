@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -18,6 +19,7 @@ type target struct {
 	client  authmaterialv1.BrokerServiceClient
 	close   func() error
 	metrics string
+	http    http.RoundTripper // for the metrics; nil: the default
 	request *authmaterialv1.GetAuthDecorationRequest
 	stopped int // the Redis process that is stopped during a round; 0: none
 }
@@ -27,18 +29,27 @@ func newTarget(of side, credential string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+	transport, err := metricsTransport(of.At.Certificates)
+	if err != nil {
+		return nil, errors.Join(err, closeClient())
+	}
 	return &target{
 		name:    of.Name,
 		client:  client,
 		close:   closeClient,
 		metrics: of.At.Metrics,
+		http:    transport,
 		request: &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential},
 		stopped: of.Stopped,
 	}, nil
 }
 
 func dial(at endpoint) (client authmaterialv1.BrokerServiceClient, closeClient func() error, err error) {
-	connection, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	encryption, err := clientCredentials(at.Certificates)
+	if err != nil {
+		return nil, nil, err
+	}
+	connection, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(encryption))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,23 +9,30 @@ import (
 	"strings"
 )
 
-// degradedMetric is one that servers without Redis lack.
-const degradedMetric = "authmaterial_token_cache_degraded"
+// The metrics that some servers lack: those without Redis, and those without audit.
+const (
+	degradedMetric = "authmaterial_token_cache_degraded"
+	writtenMetric  = `authmaterial_audit_records_total{result="written"}`
+	droppedMetric  = `authmaterial_audit_records_total{result="dropped"}`
+)
 
 // usage is what a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
 	// degraded is 1 while Redis counts as out of reach. Of brokers with Redis alone.
 	degraded float64
+	// written and dropped are audit records. Of brokers with audit alone.
+	written, dropped float64
 }
 
-// readUsage reads the metrics at a URL, in Prometheus's text format.
-func readUsage(ctx context.Context, url string) (usage, error) {
+// readUsage reads the metrics at a URL, in Prometheus's text format. The transport may be
+// nil, which is the default.
+func readUsage(ctx context.Context, transport http.RoundTripper, url string) (usage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return usage{}, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		return usage{}, err
 	}
@@ -36,6 +43,8 @@ func readUsage(ctx context.Context, url string) (usage, error) {
 		"go_memstats_mallocs_total":     &read.allocations,
 		"go_memstats_alloc_bytes_total": &read.allocatedBytes,
 		degradedMetric:                  &read.degraded,
+		writtenMetric:                   &read.written,
+		droppedMetric:                   &read.dropped,
 	}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
@@ -52,7 +61,9 @@ func readUsage(ctx context.Context, url string) (usage, error) {
 	if err := lines.Err(); err != nil {
 		return usage{}, fmt.Errorf("read the metrics: %w", err)
 	}
-	delete(wanted, degradedMetric)
+	for _, name := range []string{degradedMetric, writtenMetric, droppedMetric} {
+		delete(wanted, name)
+	}
 	for name := range wanted {
 		return usage{}, fmt.Errorf("the server has no metric %s", name)
 	}

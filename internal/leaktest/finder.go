@@ -71,8 +71,8 @@ func pieces(secret string) []string {
 func (f *Finder) addForms(name, piece string) {
 	f.add(name, "raw", piece)
 	f.add(name, "hexadecimal", hex.EncodeToString([]byte(piece)))
-	f.add(name, "bytes as numbers", strings.Trim(fmt.Sprint([]byte(piece)), "[]"))
-	f.add(name, "bytes as numbers", strings.ReplaceAll(strings.Trim(fmt.Sprint([]byte(piece)), "[]"), " ", ","))
+	f.add(name, "bytes as numbers", strings.Trim(fmt.Sprintf("%d", []byte(piece)), "[]"))
+	f.add(name, "bytes as numbers", strings.ReplaceAll(strings.Trim(fmt.Sprintf("%d", []byte(piece)), "[]"), " ", ","))
 	// What base64 makes of a piece depends on how many bytes are before it. The characters
 	// that also hold bits of its neighbours are left out.
 	for before := range 3 {

@@ -97,7 +97,7 @@ func escaped(text []byte) (value []byte, size int) {
 			if text[0] == 'x' {
 				return []byte{byte(code)}, 1 + digits
 			}
-			return utf8.AppendRune(nil, rune(code)), 1 + digits //nolint:gosec // what is no rune becomes U+FFFD
+			return utf8.AppendRune(nil, rune(code)), 1 + digits
 		}
 	}
 	if i := bytes.IndexByte([]byte(`"\/'`), text[0]); i >= 0 {

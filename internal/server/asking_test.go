@@ -97,7 +97,7 @@ func (a asker) client() authmaterialv1.BrokerServiceClient {
 
 // in returns the context of a call.
 func (a asker) in(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
 	if a.authorization == "" {
 		return ctx

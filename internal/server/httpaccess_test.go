@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
@@ -138,13 +140,21 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	if code, _, text := w.ask(h, "/metrics", w.authority, "Bearer "+w.mint(unheard, nil)); code == http.StatusOK || strings.Contains(text, "authmaterial_") {
 		t.Errorf("with keys that cannot be fetched /metrics answers %d", code)
 	}
-	stream, err := grpc_reflection_v1.NewServerReflectionClient(w.dial(h, prometheus)).ServerReflectionInfo(t.Context())
-	if err == nil {
-		_, err = stream.Recv()
-	}
-	if status.Code(err) != codes.Unimplemented {
+	if err := reflect(t.Context(), w.dial(h, prometheus)); status.Code(err) != codes.Unimplemented {
 		t.Errorf("reflection ends with %v, want Unimplemented", err)
 	}
+}
+
+// reflect asks for the list of services.
+func reflect(ctx context.Context, connection *grpc.ClientConn) error {
+	stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(ctx)
+	if err != nil {
+		return err
+	}
+	// Where it fails, receiving says why.
+	_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
+	_, err = stream.Recv()
+	return err
 }
 
 // TestMetricsOfThisMachine needs no proof on a loopback address, whatever calls need.
@@ -170,14 +180,7 @@ func TestWhatTheSwitchOpens(t *testing.T) {
 		if got, _, _ := w.ask(h, "/metrics", nil, ""); got != code {
 			t.Errorf("/metrics answers %d, want %d", got, code)
 		}
-		stream, err := grpc_reflection_v1.NewServerReflectionClient(h.conn).ServerReflectionInfo(with(t.Context(), "Bearer "+w.mailer.Reveal()))
-		if err == nil {
-			err = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
-		}
-		if err == nil {
-			_, err = stream.Recv()
-		}
-		if err != nil {
+		if err := reflect(with(t.Context(), "Bearer "+w.mailer.Reveal()), h.conn); err != nil {
 			t.Errorf("reflection, which was asked for, ends with %v", err)
 		}
 	}

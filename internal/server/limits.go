@@ -55,7 +55,7 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 			Name: "authmaterial_limited_total",
 			Help: "What was refused because of a limit: connections, calls, watches or, for pings, clients that sent too many.",
 		}, []string{"limit"}),
-		warned:  map[limit]*rate.Sometimes{},
+		warned:  make(map[limit]*rate.Sometimes),
 		calls:   newShares[origins](from.ConcurrentCalls),
 		callers: newCallerLimits(from),
 	}

@@ -98,18 +98,6 @@ func New(options Options) (*Server, error) {
 	options = options.withDefaults()
 	metrics := newMetrics(options.Version)
 	traces := newTracing(options.Traces)
-	if options.TokenTransport == nil {
-		options.TokenTransport = egress.NewTransport(egress.Options{RootCAs: options.Config.TokenRequests.RootCAs})
-	}
-	tokenClient := strategies.NewTokenClient(strategies.TokenClientOptions{
-		Transport: options.TokenTransport,
-		Clock:     options.Clock,
-		UserAgent: "authmaterial-broker/" + options.Version,
-
-		RenewalWindow: options.Config.TokenCache.RenewalWindow,
-		Observe:       observeTokenRequests(options.Logger, metrics),
-		Begin:         traces.tokenRequest,
-	})
 	records, err := newAudit(options, metrics)
 	if err != nil {
 		return nil, err
@@ -142,7 +130,7 @@ func New(options Options) (*Server, error) {
 	b, err := broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
 		Audit:       auditLog(records),
 		Tokens:      tokens,
-		TokenClient: tokenClient,
+		TokenClient: newTokenClient(options, metrics, traces),
 		VersionKeys: keys.VersionKeys(),
 		Clock:       options.Clock,
 		Logger:      options.Logger,
@@ -182,6 +170,21 @@ func New(options Options) (*Server, error) {
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
+}
+
+// newTokenClient returns what makes token requests.
+func newTokenClient(options Options, metrics *metrics, traces *tracing) *strategies.TokenClient {
+	if options.TokenTransport == nil {
+		options.TokenTransport = egress.NewTransport(egress.Options{RootCAs: options.Config.TokenRequests.RootCAs})
+	}
+	return strategies.NewTokenClient(strategies.TokenClientOptions{
+		Transport:     options.TokenTransport,
+		Clock:         options.Clock,
+		UserAgent:     "authmaterial-broker/" + options.Version,
+		RenewalWindow: options.Config.TokenCache.RenewalWindow,
+		Observe:       observeTokenRequests(options.Logger, metrics),
+		Begin:         traces.tokenRequest,
+	})
 }
 
 // ServeGRPC answers on the listener until Stop. It closes the listener.

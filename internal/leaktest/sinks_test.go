@@ -1,0 +1,80 @@
+package leaktest_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// spans is a collector of OpenTelemetry. What it gets is collected in both its forms.
+type spans struct {
+	collector.UnimplementedTraceServiceServer
+	w *world
+}
+
+// Export implements the collector's service.
+func (s spans) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	for _, encode := range []func(proto.Message) ([]byte, error){protojson.Marshal, proto.Marshal} {
+		text, err := encode(request)
+		if err != nil {
+			return nil, err
+		}
+		s.w.collect("traces", text)
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// collectSpans has the programs to come send their traces here.
+func (w *world) collectSpans() {
+	w.Helper()
+	listener, err := new(net.ListenConfig).Listen(w.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		w.Fatal(err)
+	}
+	answering := grpc.NewServer()
+	collector.RegisterTraceServiceServer(answering, spans{w: w})
+	go func() { _ = answering.Serve(listener) }()
+	w.Cleanup(answering.Stop)
+	w.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+listener.Addr().String())
+	w.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+}
+
+// collectRedis keeps every key and value, and returns how many keys there are.
+func (w *world) collectRedis(client *redis.Client) int {
+	w.Helper()
+	keys, err := client.Keys(w.Context(), "*").Result()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, key := range keys {
+		var value any
+		switch kind := client.Type(w.Context(), key).Val(); kind {
+		case "string":
+			value, err = client.Get(w.Context(), key).Result()
+		case "hash":
+			value, err = client.HGetAll(w.Context(), key).Result()
+		case "list":
+			value, err = client.LRange(w.Context(), key, 0, -1).Result()
+		case "set":
+			value, err = client.SMembers(w.Context(), key).Result()
+		case "zset":
+			value, err = client.ZRange(w.Context(), key, 0, -1).Result()
+		case "stream":
+			value, err = client.XRange(w.Context(), key, "-", "+").Result()
+		case "none": // it has ended
+		default:
+			w.Fatalf("Redis holds a %s, which nobody searches", kind)
+		}
+		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it as it is
+			w.Fatal(err)
+		}
+		w.collect("Redis: keys and values", fmt.Appendf(nil, "%s %v", key, value))
+	}
+	return len(keys)
+}
