@@ -100,6 +100,9 @@ func (s *soak) round() {
 	}
 	s.callers.Wait()
 	well := s.awaitWell()
+	if limit := c.recovery(); well > limit {
+		s.Errorf("all is well %v after the last fault, want %v at most", well, limit)
+	}
 	most, limit, which := 0, 0, ""
 	for _, credential := range s.fleet.Credentials {
 		got, allowed := s.fleet.Provider.TokenRequests(credential.Client.ID)-before[credential.ID], c.limit(credential.ID)

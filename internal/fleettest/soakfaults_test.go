@@ -23,7 +23,8 @@ type cost struct {
 	processes   int       // brokers' processes that ran
 	redis       bool      // Redis had a fault
 	failing     time.Time // since when the provider was down; zero: it was not
-	losses      int       // of brokers: they were killed or stopped
+	failed      time.Duration
+	losses      int // of brokers: they were killed or stopped
 	revocations int
 	reported    map[string]int // tokens that are good, by credential
 	rotated     map[string]int // by credential
@@ -104,7 +105,8 @@ func (s *soak) providerFault(c *cost) []action {
 		s.fleet.Provider.FailTokenRequests(simulator.CloseConnection())
 	}, "let it work again", func() {
 		s.fleet.Provider.RestoreTokenRequests()
-		s.provider.endIn(longestWait(time.Since(c.failing)))
+		c.failed = time.Since(c.failing)
+		s.provider.endIn(longestWait(c.failed))
 	})
 }
 
@@ -173,6 +175,16 @@ func (s *soak) awaitLoaded(b *fleettest.Broker, since time.Time) {
 		}
 		return err
 	})
+}
+
+// recovery is how long it may take until all is well after the last fault. It is less than
+// a token waits for its renewal, which would make up for a lot.
+func (c *cost) recovery() time.Duration {
+	const limit = 4 * time.Second
+	if c.failing.IsZero() {
+		return limit
+	}
+	return limit + longestWait(c.failed)
 }
 
 // limit is how many token requests a credential may have cost in a round that ends now.
