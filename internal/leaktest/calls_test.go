@@ -49,8 +49,8 @@ func (c caller) as(authorization ...string) caller {
 }
 
 // context has the proof, and secrets where nobody looks for any.
-func (c caller) context(limit time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(c.w.Context(), limit)
+func (c caller) context() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(c.w.Context(), 5*time.Second)
 	for _, value := range c.proof {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
 	}
@@ -69,7 +69,7 @@ func (c caller) collect(err error, answered ...metadata.MD) {
 
 // get asks for one credential.
 func (c caller) get(id string) error {
-	ctx, cancel := c.context(5 * time.Second)
+	ctx, cancel := c.context()
 	defer cancel()
 	var header, trailer metadata.MD
 	response, err := c.client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Header(&header), grpc.Trailer(&trailer))
@@ -97,7 +97,7 @@ func (c caller) getAll(ids []string) (good []string) {
 
 // batch asks for many in one call.
 func (c caller) batch(ids []string) {
-	ctx, cancel := c.context(5 * time.Second)
+	ctx, cancel := c.context()
 	defer cancel()
 	response, err := c.client.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids})
 	c.collect(err)
@@ -113,7 +113,7 @@ func (c caller) item(failure *authmaterialv1.AuthDecorationError) {
 
 // watch follows credentials until each has had a state.
 func (c caller) watch(ids []string) {
-	ctx, cancel := c.context(5 * time.Second)
+	ctx, cancel := c.context()
 	defer cancel()
 	stream, err := c.client.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
 	for seen := map[string]bool{}; err == nil && len(seen) < len(ids); {
@@ -127,7 +127,7 @@ func (c caller) watch(ids []string) {
 
 // report says that a version was rejected.
 func (c caller) report(id, version string) {
-	ctx, cancel := c.context(5 * time.Second)
+	ctx, cancel := c.context()
 	defer cancel()
 	_, err := c.client.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{CredentialId: id, Version: version, HttpStatus: http.StatusUnauthorized})
 	c.collect(err)

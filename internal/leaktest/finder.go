@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -71,8 +72,8 @@ func pieces(secret string) []string {
 func (f *Finder) addForms(name, piece string) {
 	f.add(name, "raw", piece)
 	f.add(name, "hexadecimal", hex.EncodeToString([]byte(piece)))
-	f.add(name, "bytes as numbers", strings.Trim(fmt.Sprintf("%d", []byte(piece)), "[]"))
-	f.add(name, "bytes as numbers", strings.ReplaceAll(strings.Trim(fmt.Sprintf("%d", []byte(piece)), "[]"), " ", ","))
+	f.add(name, "bytes as numbers", numbers(piece, " ")) // as Go prints them
+	f.add(name, "bytes as numbers", numbers(piece, ",")) // as JSON has them
 	// What base64 makes of a piece depends on how many bytes are before it. The characters
 	// that also hold bits of its neighbours are left out.
 	for before := range 3 {
@@ -81,6 +82,14 @@ func (f *Finder) addForms(name, piece string) {
 		f.add(name, "base64", base64.RawStdEncoding.EncodeToString(shifted)[first:last])
 		f.add(name, "base64url", base64.RawURLEncoding.EncodeToString(shifted)[first:last])
 	}
+}
+
+func numbers(text, separator string) string {
+	var all []string
+	for _, one := range []byte(text) {
+		all = append(all, strconv.Itoa(int(one)))
+	}
+	return strings.Join(all, separator)
 }
 
 func (f *Finder) add(name, form, text string) {

@@ -75,6 +75,8 @@ func (p *process) await(n int, pattern string) []string {
 		case <-deadline:
 		}
 		said := p.stderr.Bytes()
+		p.w.mu.Lock()
+		defer p.w.mu.Unlock()
 		if found := p.w.finder.Search("the log", said); len(found) > 0 {
 			said = fmt.Append(nil, found)
 		}
