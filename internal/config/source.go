@@ -68,7 +68,7 @@ func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
 }
 
 // conventional is what environment variables are named like.
-var conventional = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
+var conventional = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
 // shown is the name of a variable in a sentence, if it looks like one: somebody may have
 // put the secret itself there.

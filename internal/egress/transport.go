@@ -66,9 +66,12 @@ func NewTransport(options Options) *Transport {
 	unchecked := &net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver}
 	transport := func(dialer *net.Dialer) *http.Transport {
 		return &http.Transport{
-			DialContext:            dialer.DialContext,
-			TLSClientConfig:        &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:      true,
+			DialContext:       dialer.DialContext,
+			TLSClientConfig:   &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2: true,
+			// Of a connection that is kept, net/http prints what comes unasked to standard
+			// error, and a provider may send back what it was sent.
+			DisableKeepAlives:      true,
 			TLSHandshakeTimeout:    handshakeTimeout,
 			IdleConnTimeout:        idleTimeout,
 			MaxResponseHeaderBytes: maxHeaderSize,
