@@ -30,7 +30,8 @@ type downtime struct {
 }
 
 // check takes the provider at its word: a token that it accepts has not ended. No token
-// has ended before its lifetime is over, counted from when the fleet began.
+// has ended before its lifetime is over, counted from when the fleet began; but for the
+// time that it takes to read it in Redis.
 func (d *downtime) check(a fleettest.Answer) error {
 	if a.Err == nil {
 		return d.checkToken(a)
@@ -38,7 +39,7 @@ func (d *downtime) check(a fleettest.Answer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fault, at := fleettest.FaultOf(a.Err), a.Began.Add(a.Took)
-	if at.Sub(d.began) < tokenLife {
+	if at.Sub(d.began) < tokenLife-reading {
 		return errors.New("fails while the token is valid, with " + fleettest.Describe(a.Err))
 	}
 	if fault.Code != codes.Unavailable || fault.Reason != "PROVIDER_UNAVAILABLE" || fault.RetryDelay <= 0 {
@@ -84,15 +85,15 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// early is how much too early a replica may take another's failure to be over: as long as
-// it takes to read the failure in Redis.
-const early = 250 * time.Millisecond
+// reading is how much too early a replica may take another's token, or failure, to end: as
+// long as it may take to read that in Redis.
+const reading = 250 * time.Millisecond
 
 // mostRequests is how many token requests one replica makes in so long that bring no
 // token: it waits for a second after the first, and then for twice as long each time.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
-	for next := wait - early; next <= within; next += wait - early {
+	for next := wait - reading; next <= within; next += wait - reading {
 		count++
 		wait *= 2
 	}
