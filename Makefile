@@ -64,7 +64,7 @@ redis-server:
 
 # What runs beside a redis-server needs the machine to itself: a broker that waits for a
 # processor takes Redis to be out of reach.
-BESIDE_REDIS := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/redistest
+BESIDE_REDIS := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/leaktest ./internal/redistest
 
 .PHONY: test
 test: redis-server ## Run the tests, under the race detector where there is a C compiler
