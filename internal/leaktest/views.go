@@ -95,7 +95,7 @@ func escaped(text []byte) (value []byte, size int) {
 	if digits > 0 && len(text) > digits {
 		if code, err := strconv.ParseUint(string(text[1:1+digits]), 16, 32); err == nil {
 			if text[0] == 'x' {
-				return []byte{byte(code)}, 1 + digits //nolint:gosec // two digits fit
+				return []byte{byte(code)}, 1 + digits
 			}
 			return utf8.AppendRune(nil, rune(code)), 1 + digits
 		}

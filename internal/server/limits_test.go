@@ -22,9 +22,9 @@ import (
 )
 
 // limited serves with limits, on TCP.
-func (w world) limited(limits string, change ...func(*server.Options)) harness {
+func (w world) limited(limits string) harness {
 	w.Helper()
-	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T), change...)
+	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
 }
 
 // wantLimited wants a limit to have been reached so many times, and no other.
