@@ -29,6 +29,9 @@ func (e *entry) renewIfWanted(h *heldToken) {
 func (e *entry) renew(h *heldToken) {
 	successor := func(t *token.Token) bool { return t.Succeeds(h.token) }
 	result := <-e.fly(context.Background(), flight{accept: successor})
+	for result.Err == nil && result.Val == h.token { // that was the flight that brought h
+		result = <-e.fly(context.Background(), flight{accept: successor})
+	}
 	now := e.cache.options.Clock.Now()
 	if result.Err == nil && now.Before(h.expireTime) {
 		e.observer.Renewed(Early)
