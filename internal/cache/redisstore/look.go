@@ -128,7 +128,7 @@ func milliseconds(count any) time.Duration {
 // unreadable is in a word why an entry cannot be read.
 func unreadable(err error) string {
 	switch {
-	case errors.Is(err, fleetkeys.ErrUnknownFormat):
+	case errors.Is(err, fleetkeys.ErrUnknownFormat), errors.Is(err, errUnknownReason):
 		return "format"
 	case errors.Is(err, fleetkeys.ErrUnknownKey):
 		return "key"

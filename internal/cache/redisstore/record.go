@@ -25,6 +25,9 @@ var errEnds = errors.New("ends just now")
 // errEmpty says that there is no token in an entry.
 var errEmpty = errors.New("has no value")
 
+// errUnknownReason says that a failure has a reason that this version does not know.
+var errUnknownReason = errors.New("has an unknown reason")
+
 // storedToken is the plain form of a token. When it ends is not in there: that is the
 // key's time to live.
 type storedToken struct {
@@ -106,11 +109,15 @@ func (s *Store) openFailure(at place, sealed []byte, readAt time.Time, left time
 	if err := s.open(at.failure, sealed, left, &stored); err != nil {
 		return nil, err
 	}
-	if left > stored.Life {
+	reason, known := storedReasons[stored.Reason]
+	switch {
+	case left > stored.Life:
 		return nil, errNoEnd
+	case !known:
+		return nil, errUnknownReason
 	}
 	return &cache.Failure{
-		Fault: fault.New(storedReasons[stored.Reason], stored.Message),
+		Fault: fault.New(reason, stored.Message),
 		Until: readAt.Add(left - failureMemory),
 		Count: stored.Count, Refusal: stored.Refusal,
 	}, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
@@ -131,6 +132,33 @@ func TestUnreadableEntries(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFailureOfUnknownReason reads a failure that a later version wrote, with a reason that
+// this one does not know: there is none, and a token may be requested.
+func TestFailureOfUnknownReason(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	keys, seen := fleetkeys.RandomRing(), &observed{}
+	store := open(t, server, keys, withObserver(seen))
+	fail(t, store)
+	e := entries{T: t, Client: server.Client(), failure: keyOf(t, server.Client(), "failure")}
+	for reason, want := range map[string]bool{"provider_unavailable": true, "quota_used_up": false, "": false} {
+		e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"`+reason+`","message":"no","life":3600000000000,"count":1}`))))
+		record, err := store.Load(t.Context(), key)
+		if err != nil || (record.Failure != nil) != want {
+			t.Errorf("with the reason %q the failure is %+v, %v; want one: %v", reason, record.Failure, err, want)
+		}
+		if got := seen.takeUnreadable(); !want != slices.Equal(got, []string{"format"}) {
+			t.Errorf("with the reason %q the Observer was told %q", reason, got)
+		}
+	}
+	e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"quota_used_up","life":3600000000000,"count":1}`))))
+	_, lease, err := store.Lock(t.Context(), key, func(record cache.Record) bool { return record.Failure != nil })
+	if err != nil || lease == nil {
+		t.Fatalf("no lease, and %v", err)
+	}
+	lease.Release()
 }
 
 // TestOtherTypes has something else under each key that the broker uses. It works, and
