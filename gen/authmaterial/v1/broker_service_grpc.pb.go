@@ -38,6 +38,10 @@ const (
 // the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
 // gets gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No error holds a secret, a token
 // or a provider's answer.
+//
+// Each call may fail with CALLER_UNAUTHENTICATED, AUTHENTICATION_UNAVAILABLE and
+// RATE_LIMITED where the broker tells callers apart; and with ACCESS_DENIED for a
+// credential that no grant gives the caller: the call, or that item of it.
 type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
@@ -156,6 +160,10 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 // the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
 // gets gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No error holds a secret, a token
 // or a provider's answer.
+//
+// Each call may fail with CALLER_UNAUTHENTICATED, AUTHENTICATION_UNAVAILABLE and
+// RATE_LIMITED where the broker tells callers apart; and with ACCESS_DENIED for a
+// credential that no grant gives the caller: the call, or that item of it.
 type BrokerServiceServer interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//

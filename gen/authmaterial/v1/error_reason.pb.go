@@ -38,14 +38,15 @@ const (
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
 	// NOT_FOUND. There is no such credential, or it is disabled.
 	ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND ErrorReason = 2
-	// UNAUTHENTICATED. The caller has no identity that the broker accepts. Not sent yet:
-	// this version does not authenticate callers.
+	// UNAUTHENTICATED. The call brings no proof of who makes it that the broker accepts:
+	// no client certificate, no bearer token in the metadata `authorization`, or one that
+	// has expired, is for another audience, or is unknown. A watch ends so when its proof does.
 	ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED ErrorReason = 3
 	// UNAVAILABLE. The caller's identity cannot be checked just now. A
-	// google.rpc.RetryInfo detail says when to try again. Not sent yet.
+	// google.rpc.RetryInfo detail says when to try again.
 	ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE ErrorReason = 4
 	// PERMISSION_DENIED. The caller has no grant for that ID. The answer is the
-	// same whether the credential exists or not. Not sent yet.
+	// same whether the credential exists or not.
 	ErrorReason_ERROR_REASON_ACCESS_DENIED ErrorReason = 5
 	// FAILED_PRECONDITION. The provider refused the credential: its secret is
 	// wrong, revoked or not allowed. Somebody has to change the credential.
@@ -59,11 +60,14 @@ const (
 	// and no valid token is left. RetryInfo and push-back as above.
 	ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED ErrorReason = 8
 	// RESOURCE_EXHAUSTED. The broker's own limit: too many forced renewals of one
-	// token, or too many token requests for one client. RetryInfo and push-back as above.
+	// token, too many token requests for one client, or too many calls or watches of one
+	// caller. RetryInfo and push-back as above. A message that is too large is
+	// RESOURCE_EXHAUSTED without a reason.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 9
 	// UNAVAILABLE. This server is stopping. Connect again, to another replica.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 10
-	// INTERNAL. A fault of the broker. The details are in its log, not here.
+	// INTERNAL. A fault of the broker, or its audit demands a record that cannot be
+	// written. The details are in its log, not here.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 11
 	// UNAVAILABLE. The watch has reached its maximum age, which lets new replicas get
 	// their share. Watch again at once: the broker is well.
