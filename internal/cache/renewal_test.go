@@ -1,0 +1,58 @@
+package cache_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/cache"
+)
+
+// lingeringStore keeps each flight from its end for a while after its token came to hand.
+type lingeringStore struct {
+	cache.Store
+	release time.Duration // how long that takes
+}
+
+func (s *lingeringStore) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+	record, lease, err := s.Store.Lock(ctx, key, enough)
+	if lease != nil {
+		lease = &lingeringLease{lease, s.release}
+	}
+	return record, lease, err
+}
+
+type lingeringLease struct {
+	cache.Lease
+	release time.Duration
+}
+
+func (l *lingeringLease) Release() {
+	<-time.After(l.release)
+	l.Lease.Release()
+}
+
+// TestRenewalThatIsDueBeforeTheFlightEnds has a token served, and due, while the flight
+// that brought it has not ended: its renewal joins that flight.
+func TestRenewalThatIsDueBeforeTheFlightEnds(t *testing.T) {
+	inBubble(t, 0, func(w *world) {
+		w.provider.set(func(p *provider) { p.latency = 0 })
+		w.fleet = append(w.fleet, cache.New(cache.Options{
+			Store:  &lingeringStore{cache.NewMemory(clockwork.NewRealClock()), renewal + time.Minute},
+			Random: func() float64 { return 0 },
+			Logger: slog.New(slog.DiscardHandler),
+		}))
+		go func() { _, _ = w.get() }() // begins the flight
+		w.pass(0)
+		w.want("token-1")
+		w.wantRequests(1)
+		w.pass(renewal)
+		w.wantRequests(1) // the flight is not over
+		w.pass(time.Minute)
+		w.wantRequests(2)
+		w.want("token-2")
+	})
+}
