@@ -63,9 +63,6 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		if loaded.Policy.DeniesAll() {
-			logger.Warn("the configuration has no grants: every caller is denied everything")
-		}
 		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces.Provider(), Version: version})
 		return err
 	}, logger)

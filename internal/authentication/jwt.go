@@ -64,11 +64,14 @@ type JWTOptions struct {
 type JWT struct {
 	options JWTOptions
 	using   sync.Mutex // held while state changes
-	state   atomic.Pointer[jwtState]
+	state   atomic.Pointer[Issuers]
 }
 
-// jwtState is what a JWT has of one configuration.
-type jwtState struct {
+// Issuers are those of one configuration, an Authenticator. They can be asked before and
+// after a JWT uses them; keys at a URL are fetched from when they are prepared to when it
+// uses others.
+type Issuers struct {
+	clock    clockwork.Clock
 	issuers  map[string][]*issuer // by the claim "iss"
 	fetching []*remoteKeys
 	verified *lru.Cache[[sha256.Size]byte, verified]
@@ -96,41 +99,53 @@ func NewJWT(options JWTOptions) *JWT {
 		options.Changed = func() {}
 	}
 	j := &JWT{options: options}
-	j.state.Store(&jwtState{})
+	j.state.Store(&Issuers{clock: options.Clock})
 	return j
 }
 
 // Close ends the fetching of keys.
-func (j *JWT) Close() { _ = j.Use(nil) }
+func (j *JWT) Close() { j.Use(&Issuers{clock: j.options.Clock}) }
 
-// Use takes these issuers in place of those before, all or none. Fetched keys are kept
-// where URL and RootCAs are the same.
-func (j *JWT) Use(issuers []Issuer) error {
+// Prepare returns these issuers for Use, or for Discard. Fetched keys are those of the
+// issuers in use where URL, RootCAs and AllowPrivate are the same.
+func (j *JWT) Prepare(issuers []Issuer) (*Issuers, error) {
 	j.using.Lock()
 	defer j.using.Unlock()
 	before := j.state.Load()
-	after := &jwtState{issuers: map[string][]*issuer{}}
+	after := &Issuers{clock: j.options.Clock, issuers: map[string][]*issuer{}}
 	var err error
 	if after.verified, err = lru.New[[sha256.Size]byte, verified](maxVerified); err != nil {
-		return err
+		return nil, err
 	}
 	for _, settings := range issuers {
 		made := newIssuer(settings)
 		if settings.Keys == nil {
 			if made.remote, err = j.fetch(settings, before, after); err != nil {
 				after.closeBut(before)
-				return err
+				return nil, err
 			}
 		}
 		after.issuers[settings.Issuer] = append(after.issuers[settings.Issuer], made)
 	}
-	j.state.Store(after)
-	before.closeBut(after)
-	return nil
+	return after, nil
+}
+
+// Use takes issuers in place of those before.
+func (j *JWT) Use(issuers *Issuers) {
+	j.using.Lock()
+	defer j.using.Unlock()
+	j.state.Swap(issuers).closeBut(issuers)
+}
+
+// Discard ends the fetching of issuers that are not used.
+func (j *JWT) Discard(issuers *Issuers) {
+	j.using.Lock()
+	defer j.using.Unlock()
+	issuers.closeBut(j.state.Load())
 }
 
 // fetch returns the keys at an issuer's URL: those of after or before, or new ones.
-func (j *JWT) fetch(settings Issuer, before, after *jwtState) (*remoteKeys, error) {
+func (j *JWT) fetch(settings Issuer, before, after *Issuers) (*remoteKeys, error) {
 	for _, known := range after.fetching {
 		if known.url == settings.URL && known.roots.Equal(settings.RootCAs) {
 			return known, nil
@@ -155,7 +170,7 @@ func (j *JWT) fetch(settings Issuer, before, after *jwtState) (*remoteKeys, erro
 }
 
 // closeBut ends the fetching of what others do not fetch.
-func (s *jwtState) closeBut(others *jwtState) {
+func (s *Issuers) closeBut(others *Issuers) {
 	kept := map[*remoteKeys]bool{}
 	for _, remote := range others.fetching {
 		kept[remote] = true
@@ -167,18 +182,19 @@ func (s *jwtState) closeBut(others *jwtState) {
 	}
 }
 
-// Authenticate implements Authenticator.
+// Authenticate implements Authenticator, by the issuers in use.
 func (j *JWT) Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error) {
+	return j.state.Load().Authenticate(ctx, evidence)
+}
+
+// Authenticate implements Authenticator.
+func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	token := evidence.Bearer.Reveal()
-	if token == "" || strings.HasPrefix(token, TokenPrefix) {
-		return access.Caller{}, ErrNoEvidence
-	}
-	s := j.state.Load()
-	if len(s.issuers) == 0 {
+	if token == "" || strings.HasPrefix(token, TokenPrefix) || len(s.issuers) == 0 {
 		return access.Caller{}, ErrNoEvidence
 	}
 	digest := sha256.Sum256([]byte(token))
-	now := j.options.Clock.Now()
+	now := s.clock.Now()
 	known, ok := s.verified.Get(digest)
 	if !ok || known.keys != known.issuer.held() || !now.Before(known.caller.ExpireTime) {
 		var err error
@@ -220,7 +236,7 @@ func readHeader(token string) (header, bool) {
 
 // verify finds out who calls with a token. It asks the issuers first that have its key at
 // hand, so that no other is asked for a key that is not its own.
-func (s *jwtState) verify(ctx context.Context, token string, now time.Time) (verified, error) {
+func (s *Issuers) verify(ctx context.Context, token string, now time.Time) (verified, error) {
 	if len(token) > maxBearer {
 		return verified{}, refused("the bearer token is too long")
 	}

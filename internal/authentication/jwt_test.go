@@ -176,9 +176,7 @@ func TestJWTEnds(t *testing.T) {
 	jwt := authentication.NewJWT(authentication.JWTOptions{Clock: clock})
 	use := func(issuers ...authentication.Issuer) {
 		t.Helper()
-		if err := jwt.Use(issuers); err != nil {
-			t.Fatal(err)
-		}
+		use(t, jwt, issuers...)
 	}
 	token := mint(keyES, nil, nil)
 	good := func() error {

@@ -44,8 +44,16 @@ func newJWT(t testing.TB, issuers ...authentication.Issuer) *authentication.JWT 
 	t.Helper()
 	jwt := authentication.NewJWT(authentication.JWTOptions{Clock: clockwork.NewFakeClockAt(now)})
 	t.Cleanup(jwt.Close)
-	if err := jwt.Use(issuers); err != nil {
+	use(t, jwt, issuers...)
+	return jwt
+}
+
+// use has a JWT use these issuers.
+func use(t testing.TB, jwt *authentication.JWT, issuers ...authentication.Issuer) {
+	t.Helper()
+	prepared, err := jwt.Prepare(issuers)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return jwt
+	jwt.Use(prepared)
 }

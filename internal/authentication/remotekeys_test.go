@@ -51,9 +51,7 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	}
 	r.jwt = authentication.NewJWT(options)
 	t.Cleanup(r.jwt.Close)
-	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
-		t.Fatal(err)
-	}
+	use(t, r.jwt, issuer)
 	return r
 }
 
@@ -365,9 +363,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	second := issuer
 	second.Name, second.Issuer = "second", "https://second.test"
 	for range 3 {
-		if err := r.jwt.Use([]authentication.Issuer{second, issuer}); err != nil {
-			t.Fatal(err)
-		}
+		use(t, r.jwt, second, issuer)
 		caller, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"})))
 		if err != nil || caller.Name != "jwt:renamed:alice" {
 			t.Errorf("the caller is %q (%v)", caller.Name, err)
@@ -381,9 +377,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	fresh.Close()
 	r.wantRequests(2)    // one for both issuers
 	issuer.RootCAs = nil // other roots are another server
-	if err := r.jwt.Use([]authentication.Issuer{issuer}); err != nil {
-		t.Fatal(err)
-	}
+	use(t, r.jwt, issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")
 	r.jwt.Close()

@@ -166,7 +166,7 @@ func (b *Broker) TokenChanged(key string) {
 // the broker's own.
 func (b *Broker) Get(ctx context.Context, caller access.Caller, id string) (*Decoration, error) {
 	record := decision(caller, audit.Get, id)
-	a, grant, err := b.current.Load().admit(caller, id)
+	a, grant, err := b.viewOf(ctx).admit(caller, id)
 	record.Grant = grant
 	if err != nil {
 		return b.audited(ctx, record, nil, err)
@@ -218,7 +218,7 @@ func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []strin
 		defer cancel()
 		ctx = limited
 	}
-	s := b.current.Load()
+	s := b.viewOf(ctx)
 	results := make([]Result, len(ids))
 	records := make([]audit.Record, len(ids))
 	var waiting sync.WaitGroup

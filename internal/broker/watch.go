@@ -142,7 +142,7 @@ func (w *Watch) look(ctx context.Context, s *slot) (result Result, grant string,
 	result = Result{CredentialID: s.id}
 	arrived := s.arrived
 	s.dirty, s.arrived = false, nil
-	a, grant, err := w.broker.current.Load().admit(w.caller, s.id)
+	a, grant, err := w.broker.admitWatch(ctx, w.caller, s.id)
 	if err != nil {
 		result.Err = err
 	} else {

@@ -18,9 +18,9 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/rpc"
 )
 
 // errNobody is the answer to a call without any evidence that counts.
@@ -36,20 +36,24 @@ type identities struct {
 	watches *openWatches
 }
 
-// authenticators are those of one configuration.
+// authenticators are those of one configuration, with what is served of it.
 type authenticators struct {
 	counted authentication.Authenticator
 	silent  authentication.Authenticator // the same, without metrics
+	issuers *authentication.Issuers
+	served  func() broker.View
 }
 
-func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry prometheus.Registerer) *identities {
+// newIdentities returns identities without authenticators. After a change, rechecked is
+// called once the callers of open watches were identified again.
+func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry prometheus.Registerer, rechecked func()) *identities {
 	i := &identities{clock: clock, counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authmaterial_authentications_total",
 		Help: "Evidence that calls brought of who makes them, by what came of it: ok, refused, or unavailable when it could not be checked. Of the method none are calls without any.",
 	}, []string{"method", "result"})}
 	registry.MustRegister(i.counts)
 	i.nobody = i.counts.WithLabelValues(authentication.MethodNone, "refused")
-	i.watches = newOpenWatches(i.recheck)
+	i.watches = newOpenWatches(i.recheck, rechecked)
 	i.jwt = authentication.NewJWT(authentication.JWTOptions{Clock: clock, Logger: logger, Changed: i.watches.changed})
 	return i
 }
@@ -57,16 +61,16 @@ func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry promethe
 // close ends what goes on in the background.
 func (i *identities) close() { i.jwt.Close() }
 
-// use takes the authenticators of this configuration in place of those before. Watches of
-// callers that are no longer who they were end.
-func (i *identities) use(loaded *config.Config) error {
+// prepare returns the authenticators of a configuration, for use or discard.
+func (i *identities) prepare(loaded *config.Config) (*authenticators, error) {
 	settings := loaded.Authentication
-	if err := i.jwt.Use(settings.Issuers); err != nil {
-		return err
+	issuers, err := i.jwt.Prepare(settings.Issuers)
+	if err != nil {
+		return nil, err
 	}
 	// What a call brings of its own counts before what its connection proves.
 	by := []method{
-		{authentication.MethodJWT, i.jwt},
+		{authentication.MethodJWT, issuers},
 		{authentication.MethodToken, authentication.NewStaticTokens(settings.Tokens...)},
 	}
 	if authorities := clientAuthorities(loaded); authorities != nil {
@@ -78,10 +82,23 @@ func (i *identities) use(loaded *config.Config) error {
 	if !demandsProof(loaded) {
 		by = append(by, method{authentication.MethodNone, authentication.Local{}})
 	}
-	i.current.Store(i.join(by))
-	i.watches.changed()
-	return nil
+	prepared := i.join(by)
+	prepared.issuers = issuers
+	return prepared, nil
 }
+
+// use takes authenticators in place of those before, with what the broker serves of their
+// configuration. It is one step: a call has both of one configuration. Watches of callers
+// that are no longer who they were end.
+func (i *identities) use(prepared *authenticators, view broker.View) {
+	prepared.served = func() broker.View { return view }
+	i.current.Store(prepared)
+	i.jwt.Use(prepared.issuers)
+	i.watches.changed()
+}
+
+// discard is for authenticators that are not used.
+func (i *identities) discard(prepared *authenticators) { i.jwt.Discard(prepared.issuers) }
 
 // demandsProof says whether callers have to prove who they are.
 func demandsProof(c *config.Config) bool {
@@ -139,8 +156,8 @@ func (c *countedAuthenticator) Authenticate(ctx context.Context, evidence authen
 }
 
 // authenticate returns who makes a call. The error is a *fault.Error, or that of ctx.
-func (i *identities) authenticate(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {
-	caller, err := i.current.Load().counted.Authenticate(ctx, evidence)
+func (i *identities) authenticate(ctx context.Context, by *authenticators, evidence authentication.Evidence) (access.Caller, error) {
+	caller, err := by.counted.Authenticate(ctx, evidence)
 	if errors.Is(err, authentication.ErrNoEvidence) {
 		i.nobody.Inc()
 		return access.Caller{}, errNobody
@@ -157,7 +174,7 @@ func (i *identities) ofRequest(r *http.Request) (access.Caller, error) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		evidence.Certificates = r.TLS.VerifiedChains[0]
 	}
-	return i.authenticate(r.Context(), evidence)
+	return i.authenticate(r.Context(), i.current.Load(), evidence)
 }
 
 // evidenceOf returns what a gRPC call and its connection bring.
@@ -177,17 +194,6 @@ func evidenceOf(ctx context.Context) authentication.Evidence {
 		evidence.UserID, evidence.Address = info.id, "unix"
 	}
 	return evidence
-}
-
-// identify is an auth.AuthFunc for unary calls.
-func (i *identities) identify(service *rpc.Service) func(context.Context) (context.Context, error) {
-	return func(ctx context.Context) (context.Context, error) {
-		caller, err := i.authenticate(ctx, evidenceOf(ctx))
-		if err != nil {
-			return nil, service.Refused(ctx, err)
-		}
-		return rpc.WithCaller(ctx, caller), nil
-	}
 }
 
 // demandsCaller is a selector.MatchFunc: who calls matters to all but the health service.

@@ -83,7 +83,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 		),
 	)...)
 	guarded := registrar{server, guard}
-	authmaterialv1.RegisterBrokerServiceServer(guarded, service)
+	authmaterialv1.RegisterBrokerServiceServer(guarded, identified{service, s.identities})
 	grpc_health_v1.RegisterHealthServer(guarded, endingHealth{s.health, service.Stopping})
 	s.health.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	if s.listen.Reflection {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/rpc"
 )
@@ -20,6 +21,7 @@ var errNoLonger = fault.New(fault.CallerUnauthenticated, "what proved the caller
 // looked at again whenever what authenticates changes.
 type openWatches struct {
 	look       func(*openWatch)
+	looked     func()        // called when all were looked at
 	generation atomic.Uint64 // how often that has changed
 
 	mu      sync.Mutex
@@ -34,10 +36,11 @@ type openWatch struct {
 	end      context.CancelCauseFunc
 	evidence authentication.Evidence
 	caller   string
+	by       atomic.Pointer[authenticators] // that identified the caller last
 }
 
-func newOpenWatches(look func(*openWatch)) *openWatches {
-	return &openWatches{look: look, open: map[*openWatch]bool{}}
+func newOpenWatches(look func(*openWatch), looked func()) *openWatches {
+	return &openWatches{look: look, looked: looked, open: map[*openWatch]bool{}}
 }
 
 // changed has all of them looked at, in the background.
@@ -58,6 +61,7 @@ func (w *openWatches) lookAtAll() {
 		for _, watch := range w.all() {
 			w.look(watch)
 		}
+		w.looked()
 		if w.isDone() {
 			return
 		}
@@ -96,28 +100,33 @@ func (w *openWatches) remove(watch *openWatch) {
 func (i *identities) identifyStream(service *rpc.Service) func(context.Context) (context.Context, error) {
 	return func(ctx context.Context) (context.Context, error) {
 		generation := i.watches.generation.Load()
-		evidence := evidenceOf(ctx)
-		caller, err := i.authenticate(ctx, evidence)
+		by, evidence := i.current.Load(), evidenceOf(ctx)
+		caller, err := i.authenticate(ctx, by, evidence)
 		if err != nil {
 			return nil, service.Refused(ctx, err)
 		}
 		ctx, end := context.WithCancelCause(rpc.WithCaller(ctx, caller))
 		watch := &openWatch{ctx: ctx, end: end, evidence: evidence, caller: caller.Name}
+		watch.by.Store(by)
 		i.watches.add(watch)
 		context.AfterFunc(ctx, func() { i.watches.remove(watch) })
 		if i.watches.generation.Load() != generation { // a change came before there was a watch to look at
 			i.recheck(watch)
 		}
-		return ctx, nil
+		return broker.WithView(ctx, func() broker.View { return watch.by.Load().served() }), nil
 	}
 }
 
 // recheck ends a watch whose caller would not be the same any more. One that cannot be
-// checked just now goes on.
+// checked just now goes on, with what the grants of both configurations allow.
 func (i *identities) recheck(watch *openWatch) {
-	caller, err := i.current.Load().silent.Authenticate(watch.ctx, watch.evidence)
+	by := i.current.Load()
+	caller, err := by.silent.Authenticate(watch.ctx, watch.evidence)
 	refused := errors.Is(err, authentication.ErrNoEvidence) || err != nil && fault.From(err).Reason == fault.CallerUnauthenticated
-	if refused || err == nil && caller.Name != watch.caller {
+	switch {
+	case refused || err == nil && caller.Name != watch.caller:
 		watch.end(errNoLonger)
+	case err == nil:
+		watch.by.Store(by)
 	}
 }

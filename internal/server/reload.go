@@ -22,10 +22,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		err = errExposed
 	}
 	if err == nil {
-		err = s.broker.Use(next.Credentials, next.Policy)
-	}
-	if err == nil {
-		err = s.identities.use(next)
+		err = s.use(next)
 	}
 	if err != nil {
 		s.stale.Store(true)
@@ -53,6 +50,21 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	return nil
 }
 
+// use serves a configuration, or on an error goes on with the one before. Until it is
+// whole, calls get the one before, callers and grants alike.
+func (s *Server) use(next *config.Config) error {
+	callers, err := s.identities.prepare(next)
+	if err != nil {
+		return err
+	}
+	if err := s.broker.Use(next.Credentials, next.Policy); err != nil {
+		s.identities.discard(callers)
+		return err
+	}
+	s.identities.use(callers, s.broker.View())
+	return nil
+}
+
 // errExposed is what is wrong with a configuration that is safe only once listen changes.
 var errExposed = errors.New("the broker listens beyond this machine, and this configuration authenticates no caller: restart the broker to have it")
 
@@ -64,6 +76,9 @@ func (s *Server) exposedBy(next *config.Config) bool {
 
 // loaded notes that a configuration is served.
 func (s *Server) loaded(c *config.Config) {
+	if denies := c.Policy.DeniesAll(); s.deniesAll.Swap(denies) != denies && denies {
+		s.logger.Warn("the configuration has no grants: every caller is denied everything")
+	}
 	for _, id := range c.ReplacedProviders {
 		s.logger.Warn("the configuration replaces a built-in provider", "provider", id)
 	}

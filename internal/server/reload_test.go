@@ -586,3 +586,21 @@ func TestReloadsUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestWarningOfNoGrants comes with each change to a configuration without any.
+func TestWarningOfNoGrants(t *testing.T) {
+	w := newWorld(t)
+	const granted, none = "authentication: {}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n", "authentication: {}\ngrants: []\n"
+	h := w.serve(granted, listenTCP(t))
+	for i, test := range []struct {
+		more string
+		want int
+	}{{none, 1}, {none + "# still\n", 1}, {granted, 1}, {none, 2}} {
+		if err := w.reload(h, test.more); err != nil {
+			t.Fatal(err)
+		}
+		if lines := h.log.lines(t, "the configuration has no grants: every caller is denied everything"); len(lines) != test.want {
+			t.Errorf("after reload %d there are %d warnings, want %d", i+1, len(lines), test.want)
+		}
+	}
+}

@@ -84,6 +84,7 @@ type Server struct {
 	shared     *tokenStore
 	audit      *audit.Writer // nil: there are no records
 	stale      atomic.Bool   // the last reload failed
+	deniesAll  atomic.Bool   // the configuration has no grants
 
 	// What a reload does not change.
 	listen        config.Listen
@@ -135,9 +136,14 @@ func New(options Options) (*Server, error) {
 		Clock:       options.Clock,
 		Logger:      options.Logger,
 	})
-	who := newIdentities(options.Logger, options.Clock, metrics.registry)
+	who := newIdentities(options.Logger, options.Clock, metrics.registry, func() {
+		if b := useCase.Load(); b != nil {
+			b.Identified()
+		}
+	})
+	var callers *authenticators
 	if err == nil {
-		err = who.use(options.Config)
+		callers, err = who.prepare(options.Config)
 	}
 	if err != nil {
 		who.close()
@@ -146,6 +152,7 @@ func New(options Options) (*Server, error) {
 		_ = records.Close()
 		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
 	}
+	who.use(callers, b.View())
 	useCase.Store(b)
 	metrics.registry.MustRegister(newScrapeMetrics(b, tokens, options.Clock))
 	s := &Server{
