@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/lestrrat-go/httprc/v3"
+
+	"github.com/authmaterial/broker/internal/egress"
 )
 
 // reportFetching logs when keys can no longer be fetched, and when they can again.
@@ -35,10 +37,15 @@ func reportFetching(logger *slog.Logger, issuer string) func(error) {
 func whyUnfetched(err error) string {
 	var (
 		lookup      *net.DNSError
+		operation   *net.OpError
 		certificate *tls.CertificateVerificationError
 		timeout     net.Error
 	)
 	switch {
+	case errors.Is(err, egress.ErrAddressRefused):
+		return "the host has a private, local or special address, and the issuer has no allow_private_addresses"
+	case errors.As(err, &operation) && operation.Op == "proxyconnect":
+		return "the proxy that HTTPS_PROXY names cannot be reached"
 	case errors.Is(err, httprc.ErrUnexpectedStatusCode()):
 		return "the status of the answer is not 200"
 	case errors.Is(err, httprc.ErrTransformerFailed()):

@@ -32,9 +32,12 @@ type Issuer struct {
 	Algorithms []string
 	// Keys are those of a file. Nil: they are at URL.
 	Keys *Keys
-	// URL is where the keys are, https. RootCAs vouch for the server; nil: the system's.
+	// URL is where the keys are: https, or http at a literal loopback address. RootCAs vouch
+	// for the server; nil: the system's.
 	URL     string
 	RootCAs *x509.CertPool
+	// AllowPrivate lets the host of URL have a private, local or special address.
+	AllowPrivate bool
 }
 
 // maxVerified is how many tokens are remembered that were verified. One that is forgotten
@@ -146,18 +149,19 @@ func (j *JWT) Discard(issuers *Issuers) {
 
 // fetch returns the keys at an issuer's URL: those of after or before, or new ones.
 func (j *JWT) fetch(settings Issuer, before, after *Issuers) (*remoteKeys, error) {
+	at := keyServer{settings.URL, settings.RootCAs, settings.AllowPrivate}
 	for _, known := range after.fetching {
-		if known.url == settings.URL && known.roots.Equal(settings.RootCAs) {
+		if known.at.same(at) {
 			return known, nil
 		}
 	}
 	for _, known := range before.fetching {
-		if known.url == settings.URL && known.roots.Equal(settings.RootCAs) {
+		if known.at.same(at) {
 			after.fetching = append(after.fetching, known)
 			return known, nil
 		}
 	}
-	made, err := newRemoteKeys(settings.URL, settings.RootCAs, fetchOptions{
+	made, err := newRemoteKeys(at, fetchOptions{
 		clock:   j.options.Clock,
 		most:    j.options.MaxAge,
 		observe: reportFetching(j.options.Logger, settings.Name),

@@ -3,8 +3,6 @@ package authentication
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
@@ -26,8 +24,6 @@ const (
 	fetchPause = 10 * time.Second
 	// maxKeySet is the largest key set, in bytes.
 	maxKeySet = 1 << 20
-	// maxKeyHeader is the largest header of an answer with one, in bytes.
-	maxKeyHeader = 16 << 10
 	// maxKeyAge is how long keys count that cannot be fetched again.
 	maxKeyAge = 24 * time.Hour
 )
@@ -39,8 +35,7 @@ var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the t
 // answer's own headers say, and when a token has a key ID that is not among them.
 type remoteKeys struct {
 	fetchOptions
-	url     string
-	roots   *x509.CertPool
+	at      keyServer
 	control httprc.Controller
 	context context.Context //nolint:containedctx // it ends with close, and the requests with it
 	close   context.CancelFunc
@@ -70,11 +65,11 @@ type fetchOptions struct {
 // whatever the answer's headers say.
 const leastKeyAge = time.Minute
 
-// newRemoteKeys starts to fetch the keys at an https URL.
-func newRemoteKeys(url string, roots *x509.CertPool, options fetchOptions) (*remoteKeys, error) {
-	r := &remoteKeys{fetchOptions: options, url: url, roots: roots}
-	resource, err := httprc.NewResource(url, httprc.TransformFunc[*Keys](r.parse),
-		httprc.WithHTTPClient(newKeyClient(roots)),
+// newRemoteKeys starts to fetch the keys of a server.
+func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
+	r := &remoteKeys{fetchOptions: options, at: at}
+	resource, err := httprc.NewResource(at.url, httprc.TransformFunc[*Keys](r.parse),
+		httprc.WithHTTPClient(at.client()),
 		httprc.WithMinInterval(min(leastKeyAge, options.most)), httprc.WithMaxInterval(options.most))
 	if err != nil {
 		return nil, errors.New("the URL of the keys is none")
@@ -94,23 +89,6 @@ func newRemoteKeys(url string, roots *x509.CertPool, options fetchOptions) (*rem
 	}
 	r.fly()
 	return r, nil
-}
-
-// newKeyClient returns the client that fetches keys. It follows no redirect: an answer
-// from elsewhere is not the issuer's.
-func newKeyClient(roots *x509.CertPool) *http.Client {
-	return &http.Client{
-		Timeout:       fetchTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:      true,
-			MaxResponseHeaderBytes: maxKeyHeader,
-			MaxIdleConns:           1,
-			IdleConnTimeout:        fetchTimeout,
-		},
-	}
 }
 
 // parse reads the keys of an answer.
@@ -175,7 +153,7 @@ func (r *remoteKeys) fly() <-chan singleflight.Result {
 		r.tried = r.clock.Now()
 		ctx, cancel := context.WithTimeout(r.context, fetchTimeout)
 		defer cancel()
-		err := r.control.Refresh(ctx, r.url)
+		err := r.control.Refresh(ctx, r.at.url)
 		if r.failed = err != nil; r.failed {
 			r.report(err)
 			return nil, errUnfetched.WithRetryDelay(fetchPause)

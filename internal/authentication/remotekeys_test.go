@@ -241,6 +241,9 @@ func TestHeldKeys(t *testing.T) {
 	r.wantGood(keyES)
 }
 
+// byName has an issuer's keys at localhost.
+func byName(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }
+
 // TestBadAnswers lists what is no answer of the issuer's. Nothing of it is used, and the
 // log says what is wrong without a word of it.
 func TestBadAnswers(t *testing.T) {
@@ -257,7 +260,7 @@ func TestBadAnswers(t *testing.T) {
 			_, _ = w.Write(append(authtest.KeySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
 		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
 		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X", strings.Repeat("a", 32<<10))
+			w.Header().Set("X", strings.Repeat("a", 128<<10))
 			_, _ = w.Write(authtest.KeySet(keyES))
 		}, nil, "the connection failed"},
 		"cut": {func(w http.ResponseWriter, _ *http.Request) {
@@ -265,8 +268,13 @@ func TestBadAnswers(t *testing.T) {
 			_, _ = w.Write(authtest.KeySet(keyES))
 		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
 		"unknown authority": {nil, func(i *authentication.Issuer) { i.RootCAs = nil }, "the server's certificate is not valid, or signed by an unknown authority"},
-		"another host":      {nil, func(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }, "the server's certificate is not valid, or signed by an unknown authority"},
-		"nobody listens":    {nil, func(i *authentication.Issuer) { i.URL = "https://127.0.0.1:1/canary" }, "the connection failed"},
+		"a private host":    {nil, byName, "the host has a private, local or special address, and the issuer has no allow_private_addresses"},
+		"a private address": {nil, func(i *authentication.Issuer) { i.URL = "https://169.254.169.254/canary" }, "the host has a private, local or special address, and the issuer has no allow_private_addresses"},
+		"another host": {nil, func(i *authentication.Issuer) {
+			byName(i)
+			i.AllowPrivate = true
+		}, "the server's certificate is not valid, or signed by an unknown authority"},
+		"nobody listens": {nil, func(i *authentication.Issuer) { i.URL = "https://127.0.0.1:1/canary" }, "the connection failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRemote(t, func(server *authtest.KeyServer, issuer *authentication.Issuer, _ *authentication.JWTOptions) {
@@ -375,7 +383,13 @@ func TestUseKeepsKeys(t *testing.T) {
 		t.Error(err)
 	}
 	fresh.Close()
-	r.wantRequests(2)    // one for both issuers
+	r.wantRequests(2)          // one for both issuers
+	issuer.AllowPrivate = true // what is fetched otherwise is fetched anew
+	use(t, r.jwt, issuer)
+	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
+		t.Error(err)
+	}
+	r.wantRequests(3)
 	issuer.RootCAs = nil // other roots are another server
 	use(t, r.jwt, issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -54,7 +55,8 @@ func parseIssuer(item strictyaml.Value, reader sourceReader) authentication.Issu
 		Audiences:  texts(item.Key("audiences")),
 		Algorithms: texts(item.Key("algorithms")),
 	}
-	file, location, ca := item.Key("jwks_file"), item.Key("jwks_url"), item.Key("ca_file")
+	file, location, ca, private := item.Key("jwks_file"), item.Key("jwks_url"), item.Key("ca_file"), item.Key("allow_private_addresses")
+	issuer.AllowPrivate = private.Bool()
 	switch {
 	case !file.Exists() && !location.Exists():
 		item.Problemf("needs jwks_file or jwks_url")
@@ -66,6 +68,9 @@ func parseIssuer(item strictyaml.Value, reader sourceReader) authentication.Issu
 	}
 	if location.Exists() {
 		issuer.URL = parseKeyURL(location)
+	}
+	if private.Exists() && !location.Exists() {
+		item.KeyNode("allow_private_addresses").Problemf("needs jwks_url: it is for the server there")
 	}
 	if ca.Exists() {
 		issuer.RootCAs = x509.NewCertPool()
@@ -99,10 +104,16 @@ func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys 
 func parseKeyURL(value strictyaml.Value) string {
 	text := value.Text()
 	parsed, err := url.Parse(text)
-	if text != "" && (err != nil || parsed.Scheme != "https" || parsed.Hostname() == "" || parsed.User != nil || strings.Contains(text, "#")) {
-		value.Problemf("must be an https URL, without a user and a fragment")
+	if text != "" && (err != nil || !isSecure(parsed) || parsed.Hostname() == "" || parsed.User != nil || strings.Contains(text, "#")) {
+		value.Problemf("must be an https URL, without a user and a fragment; http goes to a literal loopback address alone")
 	}
 	return text
+}
+
+// isSecure says whether nobody on the way can change an answer.
+func isSecure(location *url.URL) bool {
+	address, err := netip.ParseAddr(location.Hostname())
+	return location.Scheme == "https" || location.Scheme == "http" && err == nil && address.Unmap().IsLoopback()
 }
 
 func parseTokens(list strictyaml.Value) []authentication.StaticToken {

@@ -105,7 +105,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		name     = "must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"
 		noHash   = "must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it"
 		aToken   = "this is a token itself, and not its hash: it is a secret no longer. Make another with 'broker token new'"
-		noURL    = "must be an https URL, without a user and a fragment"
+		noURL    = "must be an https URL, without a user and a fragment; http goes to a literal loopback address alone"
 		relative = "; a relative path is relative to $DIR"
 	)
 	token := authentication.GenerateToken()
@@ -139,6 +139,8 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"no host":                 {issuer(`jwks_url: "https:///a"`), "71: " + noURL},
 		"no URL":                  {issuer(`jwks_url: "https://a:` + canary + `"`), "71: " + noURL},
 		"a CA file for a file":    {issuer("jwks_file: keys, ca_file: a.pem"), "78: needs jwks_url: it is for the server there"},
+		"http by name":            {issuer(`jwks_url: "http://localhost/"`), "71: " + noURL},
+		"permission for a file":   {issuer("jwks_file: keys, allow_private_addresses: true"), "78: needs jwks_url: it is for the server there"},
 		"no CA file":              {issuer(`jwks_url: "https://a", ca_file: nowhere`), "93: the file does not exist" + relative},
 		"a key as CA":             {issuer(`jwks_url: "https://a", ca_file: mixed.pem`), "93: the file holds something else than certificates in PEM: block 2"},
 		"none":                    {issuer("jwks_file: keys, algorithms: [none]"), `91: must be one of "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"`},
@@ -169,6 +171,22 @@ func TestAuthenticationMistakes(t *testing.T) {
 				t.Errorf("a problem quotes a secret: %s", text)
 			}
 		})
+	}
+}
+
+// TestPrivateKeyServers shows where keys may be fetched, and by what.
+func TestPrivateKeyServers(t *testing.T) {
+	for text, private := range map[string]bool{
+		`jwks_url: "https://a"`:                                 false,
+		`jwks_url: "http://127.0.0.1:80"`:                       false,
+		`jwks_url: "http://[::1]/"`:                             false,
+		`jwks_url: "https://a", allow_private_addresses: true`:  true,
+		`jwks_url: "https://a", allow_private_addresses: false`: false,
+	} {
+		got, err := parseAuthentication(authenticationFolder(t), "{jwt: [{name: a, issuer: i, audiences: [b], "+text+"}]}")
+		if err != nil || got.Authentication.Issuers[0].AllowPrivate != private {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -1,0 +1,42 @@
+package authentication
+
+import (
+	"crypto/x509"
+	"net/http"
+
+	"github.com/authmaterial/broker/internal/egress"
+)
+
+// keyServer is where an issuer's keys are, and how they may be fetched.
+type keyServer struct {
+	url          string
+	roots        *x509.CertPool // nil: the system's
+	allowPrivate bool
+}
+
+// same says whether both are fetched alike.
+func (s keyServer) same(other keyServer) bool {
+	return s.url == other.url && s.allowPrivate == other.allowPrivate && s.roots.Equal(other.roots)
+}
+
+// client returns what fetches the keys, by the rules of token requests. It follows no
+// redirect: an answer from elsewhere is not the issuer's.
+func (s keyServer) client() *http.Client {
+	var transport http.RoundTripper = egress.NewTransport(egress.Options{RootCAs: s.roots})
+	if s.allowPrivate {
+		transport = anywhere{transport}
+	}
+	return &http.Client{
+		Timeout:       fetchTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     transport,
+	}
+}
+
+// anywhere sends requests to any address.
+type anywhere struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (a anywhere) RoundTrip(request *http.Request) (*http.Response, error) {
+	return a.RoundTripper.RoundTrip(request.WithContext(egress.AllowPrivate(request.Context())))
+}
