@@ -28,6 +28,8 @@ type Config struct {
 	Policy        *access.Policy
 	Audit         Audit
 	TokenRequests TokenRequests
+	// Warnings are what is allowed, and cannot have been meant.
+	Warnings strictyaml.Problems
 }
 
 // Options say where values come from. The zero value is usable.
@@ -84,15 +86,15 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	}
 	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
-	toldApart := root.Key("authentication").Exists() || root.Key("listen").Key("tls").Key("client_ca_file").Exists()
-	config.Policy = parsePolicy(root.Key("grants"), toldApart, config.Catalog, config.Credentials)
+	config.Authentication = parseAuthentication(root.Key("authentication"), reader)
+	config.Policy = parsePolicy(root.Key("grants"), callersOf(config), config.Catalog, config.Credentials)
 	config.TokenRequests = parseTokenRequests(root.Key("token_requests"), reader)
 	config.Audit = parseAudit(root.Key("audit"), reader.folder)
-	config.Authentication = parseAuthentication(root.Key("authentication"), reader)
 	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {
 		return nil, err
 	}
+	config.Warnings = document.Warnings()
 	return config, nil
 }
 

@@ -9,13 +9,10 @@ import (
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
-// callerKinds are what names of callers begin with, but for `local`.
-var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
-
 // parsePolicy reads the grants. Without any key of that name, every caller may do
 // everything, unless callers are told apart: then nobody may do anything.
-func parsePolicy(list strictyaml.Value, toldApart bool, providers *catalog.Catalog, all *credentials.Set) *access.Policy {
-	if !list.Exists() && !toldApart {
+func parsePolicy(list strictyaml.Value, who callers, providers *catalog.Catalog, all *credentials.Set) *access.Policy {
+	if !list.Exists() && !who.toldApart {
 		return access.AllowAll()
 	}
 	ids := map[string]bool{}
@@ -24,15 +21,15 @@ func parsePolicy(list strictyaml.Value, toldApart bool, providers *catalog.Catal
 	}
 	var grants []access.Grant
 	for _, item := range list.Items() {
-		grants = append(grants, parseGrant(item, providers, ids))
+		grants = append(grants, parseGrant(item, who, providers, ids))
 	}
 	return access.NewPolicy(grants...)
 }
 
-func parseGrant(item strictyaml.Value, providers *catalog.Catalog, ids map[string]bool) access.Grant {
+func parseGrant(item strictyaml.Value, who callers, providers *catalog.Catalog, ids map[string]bool) access.Grant {
 	grant := access.Grant{Source: lineOf(item)}
 	for _, caller := range item.Key("callers").Items() {
-		checkCaller(caller)
+		who.check(caller)
 		grant.Callers = append(grant.Callers, access.Pattern(caller.Text()))
 	}
 	for _, id := range item.Key("credentials").Items() {
@@ -60,29 +57,6 @@ func parseGrant(item strictyaml.Value, providers *catalog.Catalog, ids map[strin
 func lineOf(value strictyaml.Value) string {
 	place := value.String()
 	return place[:strings.LastIndexByte(place, ':')]
-}
-
-// checkCaller reports a pattern that no caller's name can match.
-func checkCaller(caller strictyaml.Value) {
-	text := caller.Text()
-	if text == "" || strings.HasPrefix(text, "*") || text == "local" {
-		return
-	}
-	for _, kind := range callerKinds {
-		rest, found := strings.CutPrefix(text, kind)
-		switch {
-		case !found:
-		case rest == "":
-			caller.Problemf("names no caller: something follows %s, or *", kind)
-			return
-		case kind == "uid:" && strings.Trim(rest, "0123456789*") != "":
-			caller.Problemf("a user is named by number: uid:1000")
-			return
-		default:
-			return
-		}
-	}
-	caller.Problemf("a caller begins with one of %s, or is local; * stands for any characters", strings.Join(callerKinds, ", "))
 }
 
 // checkCredential reports an exact ID that there is not: a misspelt one allows nothing.

@@ -17,6 +17,14 @@ const accounts = `credentials:
 
 `
 
+// proofs are the issuer `ci` and the tokens `a` and `mailer`.
+const proofs = `authentication:
+  jwt: [{name: ci, issuer: i, audiences: [b], jwks_url: "https://a"}]
+  tokens:
+  - {name: a, sha256: "0000000000000000000000000000000000000000000000000000000000000000"}
+  - {name: mailer, sha256: "0000000000000000000000000000000000000000000000000000000000000001"}
+`
+
 func parseGrants(t *testing.T, text string) (*config.Config, error) {
 	t.Helper()
 	return config.Parse(filepath.Join(tlsFolder(t), "b.yaml"), []byte(accounts+text), config.Options{LookupEnv: environment})
@@ -29,7 +37,7 @@ func TestGrants(t *testing.T) {
   providers: [pendo]
   actions: [use, manage]
 - {callers: ["*"], credentials: ["off", "none-*"], actions: [manage]}
-`)
+`+proofs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +104,11 @@ func TestGrantMistakes(t *testing.T) {
 		`{callers: [localhost], credentials: [mail]}`:           "7:14: " + kinds,
 		`{callers: ["dns:"], credentials: [mail]}`:              "7:14: names no caller: something follows dns:, or *",
 		`{callers: ["uid:root"], credentials: [mail]}`:          "7:14: a user is named by number: uid:1000",
+		`{callers: ["jwt:ic:a"], credentials: [mail]}`:          `7:14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`,
+		`{callers: ["jwt:others:*"], credentials: [mail]}`:      "7:14: there is no issuer of this name in authentication.jwt; there are: ci",
+		`{callers: ["jwt:ci"], credentials: [mail]}`:            "7:14: names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject",
+		`{callers: ["token:mialer"], credentials: [mail]}`:      `7:14: there is no token of this name in authentication.tokens; did you mean "mailer"?`,
+		`{callers: ["token:others"], credentials: [mail]}`:      "7:14: there is no token of this name in authentication.tokens; there are: a, mailer",
 		`{callers: ["*"], credentials: [mial]}`:                 "7:34: there is no credential of this ID; * stands for any characters",
 		`{callers: ["*"], credentials: [mail, ""]}`:             "7:40: ",
 		`{callers: ["*"], credentials: []}`:                     "7:33: ",
@@ -108,11 +121,52 @@ func TestGrantMistakes(t *testing.T) {
 		`a`:                                  "7:3: ",
 		`{callers: "*", providers: [pendo]}`: "7:13: ",
 	} {
-		_, err := parseGrants(t, "grants: [\n  "+grant+"]\n")
+		_, err := parseGrants(t, "grants: [\n  "+grant+"]\n"+proofs)
 		if err == nil || !strings.Contains(err.Error(), "b.yaml:"+want) {
 			t.Errorf("%s: the problems are\n%v\nwant\n%s", grant, err, want)
 		} else if lines := strings.Count(err.Error(), "b.yaml:"); lines != 1 {
 			t.Errorf("%s: there are %d problems:\n%v", grant, lines, err)
+		}
+	}
+}
+
+// TestGrantsOfNobody shows which names of callers cannot be, and by what they can.
+func TestGrantsOfNobody(t *testing.T) {
+	const (
+		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
+		socket = "listen: {grpc: \"unix:///run/broker.sock\"}\n"
+		users  = "nobody is named so: users count where listen.grpc is a Unix socket, and authentication.peer_user not false"
+		holder = "nobody is named so: there is no listen.tls.client_ca_file for client certificates"
+		local  = "nobody is local: callers have to prove who they are"
+	)
+	for _, test := range []struct{ caller, more, problem, warning string }{
+		{caller: "*"}, {caller: "*:root"}, {caller: "jwt:c*"}, {caller: "jwt:*:x"}, {caller: "token:m*"}, {caller: "local"},
+		{caller: "jwt:ci:*", problem: "there is no issuer of this name: authentication.jwt has none"},
+		{caller: "token:a", problem: "there is no token of this name: authentication.tokens has none"},
+		{caller: "jwt:ci:*", more: proofs},
+		{caller: "jwt:ci*", more: proofs},
+		{caller: "token:mailer", more: proofs},
+		{caller: "uid:1000", warning: users},
+		{caller: "uid:*", more: "authentication: {peer_user: false}\n" + socket, warning: users},
+		{caller: "uid:1000", more: tls, warning: users},
+		{caller: "uid:1000", more: socket},
+		{caller: "uid:1000", more: "authentication: {}\n" + socket},
+		{caller: "spiffe://a/*", warning: holder}, {caller: "dns:a", warning: holder}, {caller: "subject:CN=a", more: proofs, warning: holder},
+		{caller: "spiffe://a/*", more: tls}, {caller: "dns:a", more: tls}, {caller: "subject:CN=a", more: tls},
+		{caller: "local", more: tls, warning: local},
+		{caller: "local", more: "authentication: {}\n", warning: local},
+	} {
+		got, err := parseGrants(t, "grants: [{callers: [\""+test.caller+"\"], credentials: [mail]}]\n"+test.more)
+		if (err != nil) != (test.problem != "") || err != nil && !strings.HasSuffix(err.Error(), "b.yaml:6:21: "+test.problem) {
+			t.Errorf("%s, %s: the problem is %v, want %s", test.caller, test.more, err, test.problem)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		warnings := got.Warnings.Error()
+		if (warnings != "") != (test.warning != "") || !strings.HasSuffix(warnings, test.warning) || warnings != "" && !strings.Contains(warnings, "b.yaml:6:21: ") {
+			t.Errorf("%s, %s: the warnings are %q, want %q", test.caller, test.more, warnings, test.warning)
 		}
 	}
 }

@@ -82,6 +82,9 @@ func (s *Server) loaded(c *config.Config) {
 	for _, id := range c.ReplacedProviders {
 		s.logger.Warn("the configuration replaces a built-in provider", "provider", id)
 	}
+	for _, warning := range c.Warnings[:min(len(c.Warnings), maxLoggedProblems)] {
+		s.logger.Warn("configuration", "warning", warning.String())
+	}
 	s.stale.Store(false)
 	s.metrics.reloadOK.Set(1)
 	s.metrics.loadedAt.Set(float64(time.Now().UnixMilli()) / 1000)

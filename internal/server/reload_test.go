@@ -587,6 +587,19 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 }
 
+// TestWarningsAreLogged has a grant for a name that nobody can have.
+func TestWarningsAreLogged(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve("", listenTCP(t))
+	if err := w.reload(h, "authentication: {}\ngrants: [{callers: [\"uid:1\"], credentials: [\"*\"]}]\n"); err != nil {
+		t.Fatal(err)
+	}
+	lines := h.log.lines(t, "configuration")
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["warning"]), "broker.yaml:14:21: nobody is named so") {
+		t.Errorf("the log says %v, want the warning", lines)
+	}
+}
+
 // TestWarningOfNoGrants comes with each change to a configuration without any.
 func TestWarningOfNoGrants(t *testing.T) {
 	w := newWorld(t)

@@ -35,6 +35,7 @@ type Document struct {
 	steps    int   // characters that at went over
 	root     *node
 	problems Problems
+	warnings Problems
 }
 
 // Parse reads the YAML document in data and checks it against schema, unless that is
@@ -78,7 +79,14 @@ func (d *Document) Err() error {
 	if len(d.problems) == 0 {
 		return nil
 	}
-	problems := slices.Clone(d.problems)
+	return sorted(d.problems)
+}
+
+// Warnings returns what Warnf reported, like Err. It makes no document wrong.
+func (d *Document) Warnings() Problems { return sorted(d.warnings) }
+
+func sorted(problems Problems) Problems {
+	problems = slices.Clone(problems)
 	slices.SortFunc(problems, compareProblems)
 	return slices.Compact(problems)
 }

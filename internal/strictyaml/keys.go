@@ -33,7 +33,7 @@ func (t *translation) reportUnknown(failure *jsonschema.ValidationError, at *nod
 // unknownSentence says that a key is not known, and which was meant or which are. The
 // key is not quoted: where a space or a quote is missing, what was to be a value is one.
 func unknownSentence(name string, known []string) string {
-	if meant, ok := nearest(name, known); ok {
+	if meant, ok := Nearest(name, known); ok {
 		return "unknown key; did you mean " + quote(meant) + "?"
 	}
 	if len(known) > 0 {

@@ -2,9 +2,9 @@ package strictyaml
 
 import "unicode/utf8"
 
-// nearest returns the known name that differs least from name, when it is close: one
+// Nearest returns the known name that differs least from name, when it is close: one
 // edit in three characters, and three at most.
-func nearest(name string, known []string) (meant string, ok bool) {
+func Nearest(name string, known []string) (meant string, ok bool) {
 	if utf8.RuneCountInString(name) > maxQuoted {
 		return "", false
 	}

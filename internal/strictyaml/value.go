@@ -117,6 +117,14 @@ func (v Value) Problemf(format string, args ...any) {
 	}
 }
 
+// Warnf is Problemf for what is not wrong, and cannot have been meant.
+func (v Value) Warnf(format string, args ...any) {
+	if v.node != nil && !v.node.refused {
+		at := v.node.place
+		v.document.warnings = append(v.document.warnings, Problem{v.document.file, at.line, at.column, fmt.Sprintf(format, args...)})
+	}
+}
+
 // ProblemAtf reports a problem at an offset in bytes into the text of v. The place
 // is exact when the text stands in the file as it is, on one line, in quotes or
 // without; otherwise it is where the scalar begins.
