@@ -151,17 +151,20 @@ func read(t *testing.T, path string) string {
 
 func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
 
+// patience bounds the wait for what does happen unless the Writer is broken.
+const patience = time.Minute
+
 // await waits for something that happens in the background.
 func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !happened() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("in 20s: not %s", what)
+			t.Fatalf("in %v: not %s", patience, what)
 		}
 	}
 }

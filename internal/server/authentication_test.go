@@ -321,6 +321,9 @@ func TestKeysTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := authtest.NewEC("second")
+	// The keys are younger than 10 s: the call does no more than wait until the request for
+	// them has ended. One that joins it later would learn of no other.
+	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection), noKey)
 	w.keys.Has(next)
 	clock.Advance(10 * time.Second)
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err != nil {
@@ -405,7 +408,7 @@ func TestStopEndsFetching(t *testing.T) {
 	h.server.Stop(context.Background())
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(10 * time.Second); fetching(); {
+	for late := time.After(patience); fetching(); {
 		select {
 		case <-tick.C:
 		case <-late:

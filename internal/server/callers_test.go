@@ -172,7 +172,7 @@ func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1
 	return stream, err
 }
 
-// ending waits for the end of a watch, 10 s at most.
+// ending waits for the end of a watch.
 func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecorationsClient) error {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -187,7 +187,7 @@ func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecoratio
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the watch does not end")
 		return nil
 	}
