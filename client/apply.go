@@ -1,5 +1,5 @@
-// Package client helps Go services to use what the broker hands out. It imports the
-// generated stubs and, beside them, the standard library alone.
+// Package client helps Go services to reach the broker, and to use what it hands out. It
+// imports the generated stubs, gRPC and the standard library alone.
 package client
 
 import (

@@ -27,16 +27,19 @@ them, for they are of no use without:
         material out of the list of processes. A URL whose host is none of the
         credential's allowed hosts is refused.
 
+` + connectionHelp + `
+
 Exit status: 0 with the material of every ID, 1 without that of some, 2 for wrong usage.`
 
 const getExamples = `  broker get sendpulse-prod
   broker get sendpulse-prod pulsedive -o json
+  broker get pendo --address broker.example:50051 --tls-ca ca.pem --token-file token
   broker get pulsedive -o curl --url 'https://pulsedive.com/api/info.php?indicator=x.com' | sh
   broker get sendpulse-prod --report-rejection VERSION --http-status 401`
 
 // getFlags are the flags of get.
 type getFlags struct {
-	address     brokerAddress
+	connection
 	format      *choice
 	timeout     time.Duration
 	showSecrets bool
@@ -68,7 +71,7 @@ func newGet() *cobra.Command {
 
 func (f *getFlags) add(command *cobra.Command) {
 	flags := command.Flags()
-	f.address.flag(command)
+	f.addFlags(command)
 	flags.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait")
 	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
 	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
@@ -81,7 +84,7 @@ func (f *getFlags) add(command *cobra.Command) {
 
 // check finds what is wrong with the command line beyond single flags.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
-	if err := f.address.fromEnvironment(command); err != nil {
+	if err := f.checkFlags(command.Flags()); err != nil {
 		return err
 	}
 	reports := command.Flags().Changed("report-rejection")
@@ -106,7 +109,7 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 func (f *getFlags) run(command *cobra.Command, ids []string) error {
 	ctx, cancel := context.WithTimeout(command.Context(), f.timeout)
 	defer cancel()
-	connection, err := f.address.connect()
+	connection, err := f.open(command.InOrStdin())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type refusal struct {
 	reason     authmaterialv1.ErrorReason
 	message    string
 	retryDelay time.Duration
+	advice     string // empty: that of the reason
 }
 
 // Error says who, why, and what to do.
@@ -38,7 +40,7 @@ func (r *refusal) Error() string {
 	if delay := r.retryDelay; delay > 0 {
 		text += fmt.Sprintf("\n  Try again in %s.", (delay + time.Second - 1).Truncate(time.Second))
 	}
-	if advice := whatToDo[r.reason]; advice != "" {
+	if advice := cmp.Or(r.advice, whatToDo[r.reason]); advice != "" {
 		text += "\n  " + advice
 	}
 	return text
@@ -49,9 +51,9 @@ var whatToDo = map[authmaterialv1.ErrorReason]string{
 	authmaterialv1.ErrorReason_ERROR_REASON_UNSPECIFIED:                "",
 	authmaterialv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:            "Mend the command line: IDs are those of the broker's configuration file, at most 100.",
 	authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND:       "Look in the broker's configuration file for the ID, and for 'disabled'.",
-	authmaterialv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED:     "This broker wants to know its callers: ask from where it accepts them.",
+	authmaterialv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED:     "", // howToProve says it
 	authmaterialv1.ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE: "The broker's log says what it needs to check its callers.",
-	authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED:              "Let the broker's configuration grant you this ID.",
+	authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED:              "Let the broker's configuration grant you this ID; 'broker check --explain CALLER ID' says who may use it, and why not.",
 	authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_REJECTED:        "Give the credential values that the provider accepts; 'broker providers' says where to find them. SIGHUP lets the broker try again at once.",
 	authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE:       "If it lasts: see the provider's status page, and whether the broker's machine reaches the provider.",
 	authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED:      "If it lasts: see what else requests tokens for this client.",
@@ -90,12 +92,18 @@ func (f *getFlags) refused(id string, err error) error {
 	if made.reason == authmaterialv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
 		return f.unanswered(failed)
 	}
+	if made.reason == authmaterialv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED {
+		made.advice = f.howToProve()
+	}
 	return made
 }
 
 // unanswered explains an error that the broker did not make.
 func (f *getFlags) unanswered(failed *status.Status) error {
 	message := printable(failed.Message())
+	if seen := f.unconnected(); seen != nil && (failed.Code() == codes.Unavailable || failed.Code() == codes.DeadlineExceeded) {
+		return fmt.Errorf("no connection to the broker on %s: %w", &f.address, seen)
+	}
 	switch failed.Code() {
 	case codes.Unavailable:
 		return fmt.Errorf("no broker answers on %s: %s\n  Start one with 'broker serve', or say where it is with --address or %s", &f.address, message, addressVariable)

@@ -258,8 +258,8 @@ func TestGetWrongUsage(t *testing.T) {
 		"get a --report-rejection v":    "if any flags in the group [report-rejection http-status] are set they must all be set",
 		"get a b --report-rejection v --http-status 401": "--report-rejection takes one ID",
 		"get a --report-rejection= --http-status 401":    "--report-rejection needs the version",
-		"get a --address broker.test:50051":              "must be a loopback address: the connection is not encrypted",
-		"get a --address 127.0.0.1":                      "must be an address with a port",
+		"get a --address broker.test:50051":              "--address: must be a loopback address: the connection is not encrypted. Encrypt it with --tls",
+		"get a --address 127.0.0.1":                      "must be a host with a port",
 		"get a --address unix://run/x":                   "a Unix socket needs an absolute path",
 	} {
 		stdout, stderr, code := invoke(t, strings.Fields(line)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,47 +18,55 @@ import (
 const healthTimeout = 3 * time.Second
 
 func newHealth() *cobra.Command {
-	var address brokerAddress
+	var broker connection
 	var timeout time.Duration
 	command := &cobra.Command{
 		Use:   "health",
 		Short: "Says whether a broker serves",
 		Long: `Asks a broker whether it serves, by grpc.health.v1. Where nobody answers yet, it goes
 on trying until the timeout. It is what a container, in which there is no other program,
-is probed with.
+is probed with. No proof of who calls is needed; one that is given is sent.
+
+` + connectionHelp + `
 
 Exit status: 0 when the broker serves, 1 when it does not.`,
 		Args:    cobra.NoArgs,
-		PreRunE: func(command *cobra.Command, _ []string) error { return address.fromEnvironment(command) },
+		PreRunE: func(command *cobra.Command, _ []string) error { return broker.checkFlags(command.Flags()) },
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), timeout)
 			defer cancel()
-			if err := checkHealth(ctx, &address); err != nil {
-				return fmt.Errorf("%s: %w", &address, err)
+			if err := checkHealth(ctx, &broker, command.InOrStdin()); err != nil {
+				return fmt.Errorf("%s: %w", &broker.address, err)
 			}
 			_, err := fmt.Fprintln(command.OutOrStdout(), "serving")
 			return err
 		}),
 	}
-	address.flag(command)
+	broker.addFlags(command)
 	command.Flags().DurationVar(&timeout, "timeout", healthTimeout, "how long to wait for an answer")
 	completeNothing(command, "timeout")
 	return command
 }
 
-// checkHealth fails unless the broker at an address serves.
-func checkHealth(ctx context.Context, address *brokerAddress) error {
-	connection, err := address.connect()
+// checkHealth fails unless the broker serves. It does not go on trying where that is of no
+// use, such as with a certificate that is not trusted.
+func checkHealth(ctx context.Context, broker *connection, input io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	broker.handshakes.final = cancel
+	connection, err := broker.open(input)
 	if err != nil {
 		return err
 	}
 	defer connection.Close() //nolint:errcheck // nothing is lost
 	answer, err := grpc_health_v1.NewHealthClient(connection).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
-	switch {
+	switch seen := broker.unconnected(); {
 	case status.Code(err) == codes.Unimplemented:
 		return errors.New("what answers there is no broker")
+	case err != nil && seen != nil:
+		return fmt.Errorf("no connection: %w", seen)
 	case err != nil:
-		return errors.New("no answer: " + status.Convert(err).Message())
+		return errors.New("no answer: " + printable(status.Convert(err).Message()))
 	case answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
 		return errors.New("the broker does not serve: " + answer.GetStatus().String())
 	}

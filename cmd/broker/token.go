@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 
 	"github.com/spf13/cobra"
@@ -34,11 +35,13 @@ func checkCallerName(_ *cobra.Command, args []string) error {
 }
 
 func newTokenNew() *cobra.Command {
-	return &cobra.Command{
+	var file string
+	command := &cobra.Command{
 		Use:   "new [NAME]",
 		Short: "Prints a new static token and its hash",
 		Long: `Prints a new static token, its hash, and with a name the item for authentication.tokens of
-the configuration.
+the configuration. With --token-file the token goes into a new file, which its owner alone
+may read, and is not printed.
 
 The token is a secret: give it to the caller, which sends it with each call as
 
@@ -53,12 +56,29 @@ and then take the first away: from then on the first is refused.`,
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			token := authentication.GenerateToken()
 			hash := authentication.HashToken(token)
-			text := fmt.Sprintf("token:  %s\nsha256: %s\n", token.Reveal(), hash)
+			text := fmt.Sprintf("sha256: %s\n", hash)
 			if len(args) > 0 {
 				text += fmt.Sprintf("item:   {name: %q, sha256: \"%s\"}\n", args[0], hash)
+			}
+			if file == "" {
+				text = fmt.Sprintf("token:  %s\n%s", token.Reveal(), text)
+			} else if err := writeNew(file, token.Reveal()+"\n"); err != nil {
+				return err
 			}
 			_, err := fmt.Fprint(command.OutOrStdout(), text)
 			return err
 		}),
 	}
+	command.Flags().StringVar(&file, "token-file", "", "write the token into this new `FILE`, and do not print it")
+	return command
+}
+
+// writeNew makes a file of mode 0600, and leaves one that is there alone.
+func writeNew(path, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user names the file
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }

@@ -1,0 +1,257 @@
+package client_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials/local"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/client"
+	"github.com/authmaterial/broker/internal/authtest"
+)
+
+// place is a server, and the files by which to reach it.
+type place struct {
+	*testing.T
+	address   string
+	authority *authtest.Authority
+	seen      chan proof
+	files     client.TLS
+	token     string // a file
+}
+
+// proof is what a call brought.
+type proof struct {
+	authorization []string
+	serial        string // of the client certificate
+}
+
+// answers is a server that remembers what calls brought.
+type answers struct {
+	grpc_health_v1.UnimplementedHealthServer
+	seen chan proof
+}
+
+// Check implements grpc_health_v1.HealthServer.
+func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	from, _ := peer.FromContext(ctx)
+	brought := proof{authorization: metadata.ValueFromIncomingContext(ctx, "authorization")}
+	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
+		brought.serial = info.State.PeerCertificates[0].SerialNumber.String()
+	}
+	a.seen <- brought
+	return &grpc_health_v1.HealthCheckResponse{}, nil
+}
+
+// newPlace serves until the test ends. Without TLS it is at a Unix socket.
+func newPlace(t *testing.T, withTLS bool) place {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "client") // short, for the path of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	p := place{T: t, authority: authtest.NewAuthority("ca", time.Now()), seen: make(chan proof, 1), token: filepath.Join(folder, "token")}
+	p.files = client.TLS{CAFile: filepath.Join(folder, "ca.pem"), CertificateFile: filepath.Join(folder, "me.pem"), KeyFile: filepath.Join(folder, "me.key")}
+	network, address, transport := "unix", filepath.Join(folder, "socket"), insecure.NewCredentials()
+	if withTLS {
+		network, address = "tcp", "127.0.0.1:0"
+		transport = credentials.NewTLS(&tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{p.authority.IssueLoopback()},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authtest.Pool(p.authority),
+		})
+	}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.address = listener.Addr().String()
+	if !withTLS {
+		p.address = "unix://" + address
+	}
+	server := grpc.NewServer(grpc.Creds(transport))
+	grpc_health_v1.RegisterHealthServer(server, answers{seen: p.seen})
+	go server.Serve(listener) //nolint:errcheck // the calls say whether it serves
+	t.Cleanup(server.Stop)
+	p.write(p.files.CAFile, p.authority.PEM())
+	p.renew(p.authority)
+	return p
+}
+
+func (p place) write(path string, content []byte) {
+	p.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// renew writes another client certificate, and returns its serial number.
+func (p place) renew(by *authtest.Authority) string {
+	p.Helper()
+	certificate := by.IssueSPIFFE("spiffe://test/me")
+	p.write(p.files.CertificateFile, authtest.CertificatePEM(certificate))
+	p.write(p.files.KeyFile, authtest.KeyPEM(certificate))
+	return certificate.Leaf.SerialNumber.String()
+}
+
+// connect returns a connection with TLS and the token.
+func (p place) connect() *grpc.ClientConn {
+	p.Helper()
+	transport, err := p.files.Credentials()
+	if err != nil {
+		p.Fatal(err)
+	}
+	return p.dial(transport)
+}
+
+func (p place) dial(transport credentials.TransportCredentials) *grpc.ClientConn {
+	p.Helper()
+	connection, err := grpc.NewClient(p.address, grpc.WithTransportCredentials(transport), grpc.WithPerRPCCredentials(client.TokenFile(p.token)))
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+func call(t *testing.T, connection *grpc.ClientConn) error {
+	t.Helper()
+	_, err := grpc_health_v1.NewHealthClient(connection).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	return err
+}
+
+// want makes a call that arrives with one token.
+func (p place) want(connection *grpc.ClientConn, token string) proof {
+	p.Helper()
+	if err := call(p.T, connection); err != nil {
+		p.Fatal(err)
+	}
+	brought := <-p.seen
+	if len(brought.authorization) != 1 || brought.authorization[0] != "Bearer "+token {
+		p.Errorf("the call brings %q, want one token %q", brought.authorization, token)
+	}
+	return brought
+}
+
+// TestRenewedFiles renews a token under an open connection, and a certificate between two.
+func TestRenewedFiles(t *testing.T) {
+	p := newPlace(t, true)
+	first := p.renew(p.authority)
+	p.write(p.token, []byte("first\n"))
+	connection := p.connect()
+	if brought := p.want(connection, "first"); brought.serial != first {
+		t.Error("the call brings another certificate")
+	}
+	p.write(p.token, []byte(" second=\r\n"))
+	second := p.renew(p.authority)
+	if brought := p.want(connection, "second="); brought.serial != first {
+		t.Error("an open connection has another certificate")
+	}
+	transport, err := p.files.Credentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := p.renew(p.authority) // after the files were read once
+	if brought := p.want(p.dial(transport.Clone()), "second="); brought.serial != third || second == third {
+		t.Error("a new connection does not bring the renewed certificate")
+	}
+}
+
+// TestCertificateIsShown by whomever it was signed: it must not stay away in silence.
+func TestCertificateIsShown(t *testing.T) {
+	p := newPlace(t, true)
+	p.write(p.token, []byte("t"))
+	p.renew(authtest.NewAuthority("another", time.Now()))
+	if err := call(t, p.connect()); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "unknown certificate authority") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestNameOfTheServer(t *testing.T) {
+	p := newPlace(t, true)
+	p.write(p.token, []byte("t"))
+	p.files.ServerName = "broker.test"
+	if err := call(t, p.connect()); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "not broker.test") {
+		t.Errorf("the error is %v", err)
+	}
+	p.files.ServerName = "localhost"
+	p.want(p.connect(), "t")
+}
+
+// TestTokenStaysWhereItIs has connections that somebody could read along.
+func TestTokenStaysWhereItIs(t *testing.T) {
+	p := newPlace(t, false)
+	p.write(p.token, []byte("t"))
+	p.want(p.dial(local.NewCredentials()), "t")
+	if _, err := grpc.NewClient(p.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(client.TokenFile(p.token))); err == nil {
+		t.Error("a connection in the clear takes a token")
+	}
+	tcp := newPlace(t, true)
+	tcp.write(tcp.token, []byte("t"))
+	if err := call(t, tcp.dial(local.NewCredentials())); err == nil || !strings.Contains(err.Error(), "insecure connection") {
+		t.Errorf("over TCP without TLS the error is %v", err)
+	}
+}
+
+// TestTokensThatAreNone has calls that fail without a request.
+func TestTokensThatAreNone(t *testing.T) {
+	p := newPlace(t, true)
+	connection := p.connect()
+	for content, want := range map[string]string{
+		"":                           "token is empty",
+		" \n":                        "token is empty",
+		"canary canary":              "holds something else than one token alone",
+		"canary\ncanary":             "holds something else than one token alone",
+		"canary\u00e9":               "holds something else than one token alone",
+		strings.Repeat("c", 8<<10+1): "longer than 8192 bytes",
+		strings.Repeat("c", 100<<10): "longer than 8192 bytes",
+	} {
+		p.write(p.token, []byte(content))
+		err := call(t, connection)
+		if status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), p.token) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%.20q: %v", content, err)
+		}
+	}
+	if err := os.Remove(p.token); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(t, connection); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("without a file: %v", err)
+	}
+	p.write(p.token, []byte(strings.Repeat("c", 8<<10)))
+	p.want(connection, strings.Repeat("c", 8<<10))
+}
+
+// TestFilesThatAreNone has what is found before there is a connection.
+func TestFilesThatAreNone(t *testing.T) {
+	p := newPlace(t, true)
+	good := p.files
+	for want, files := range map[string]client.TLS{
+		"no such file":               {CAFile: p.token},
+		"holds no certificate":       {CAFile: good.KeyFile},
+		"the client certificate":     {CertificateFile: good.CertificateFile},
+		"failed to find any PEM":     {CertificateFile: good.CertificateFile, KeyFile: os.DevNull},
+		"failed to find certificate": {CertificateFile: good.KeyFile, KeyFile: good.KeyFile},
+	} {
+		if _, err := files.Credentials(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %s", err, want)
+		}
+	}
+	if _, err := (client.TLS{}).Credentials(); err != nil {
+		t.Error(err)
+	}
+}

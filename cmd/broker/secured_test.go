@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// trusted has the broker's certificate checked.
+const trusted = "--tls-ca ca.pem"
+
+// withClient shows a certificate that is granted pendo.
+const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
+
+// TestSecuredBroker asks a broker that demands TLS and a proof, with either proof and both.
+func TestSecuredBroker(t *testing.T) {
+	s := newSecured(t)
+	address, _ := s.serve(listenTLS("broker"))
+	_, port, _ := strings.Cut(address, ":")
+	for _, flags := range []string{
+		withClient,
+		trusted + " --token-file token",
+		withClient + " --token-file token",
+		withClient + " --token-file other-token", // one good proof is enough
+		"--tls " + withClient,
+		trusted + " --token-file token --tls-server-name localhost",
+		trusted + " --token-file token --address localhost:" + port,
+	} {
+		args := append([]string{"--address", address}, strings.Fields(flags)...)
+		if got := succeed(t, append([]string{"get", "pendo"}, args...)...); !strings.HasPrefix(got, "credential    pendo\n") {
+			t.Errorf("%s: %s", flags, got)
+		}
+		if got := succeed(t, append([]string{"health"}, args...)...); got != "serving\n" {
+			t.Errorf("health %s: %s", flags, got)
+		}
+	}
+	if got := succeed(t, "health", "--address", address, "--tls-ca", "ca.pem"); got != "serving\n" {
+		t.Errorf("health without a proof: %s", got)
+	}
+}
+
+// TestConnectionProblems has each end with exit 1 and what to do, by both commands.
+func TestConnectionProblems(t *testing.T) {
+	s := newSecured(t)
+	address, http := s.serve(listenTLS("broker"))
+	expired, _ := s.serve(listenTLS("expired"))
+	future, _ := s.serve(listenTLS("future"))
+	named, _ := s.serve(listenTLS("named"))
+	plain, plainHTTP := s.serve("")
+	for name, test := range map[string]struct{ address, flags, want string }{
+		"an authority that is not trusted": {address, "--tls-ca other-ca.pem", `no authority that is trusted here has signed the broker's certificate\n  .* --tls-ca FILE or BROKER_TLS_CA\.\n$`},
+		"the system's authorities":         {address, "--tls", `no authority that is trusted here has signed`},
+		"another name":                     {address, trusted + " --tls-server-name broker.test", `the broker's certificate is for another name: certificate is valid for localhost, not broker\.test\n  .* --tls-server-name NAME`},
+		"another name than the address":    {named, trusted, `the broker's certificate is for another name: cannot validate certificate for 127\.0\.0\.1`},
+		"an expired certificate":           {expired, trusted, `the broker's certificate has expired, or is not valid yet: .* is after \S+\n  Give the broker a new certificate`},
+		"a certificate of tomorrow":        {future, trusted, `the broker's certificate has expired, or is not valid yet: .* is before \S+\n`},
+		"a client of another authority":    {address, trusted + " --tls-cert foreign.pem --tls-key foreign.key", `the client certificate is refused: (unknown certificate authority|bad certificate)\n  Give one, .*listen\.tls\.client_ca_file`},
+		"an expired client":                {address, trusted + " --tls-cert old.pem --tls-key old.key", `the client certificate is refused: (expired|bad) certificate\n`},
+		"plain text to TLS":                {address, "", `the connection was ended without a word\n  If the broker has listen\.tls: add --tls`},
+		"TLS to plain text":                {plain, trusted, `what answers there speaks no TLS\n  Leave out --tls`},
+		"the other port":                   {http, trusted, `what answers there speaks TLS, and no gRPC: .*\n  Use the port of listen\.grpc`},
+		"the other port, TLS to plain":     {plainHTTP, trusted, `what answers there speaks no TLS\n`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"--address", test.address}, strings.Fields(test.flags)...)
+			wantProblem(t, append([]string{"get", "pendo"}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
+			timeout := patience.String()
+			if test.flags == "" {
+				timeout = "1s" // it may be starting
+			}
+			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^"+regexp.QuoteMeta(test.address)+": no connection: "+test.want)
+		})
+	}
+}
+
+// TestProofsThatDoNotCount has callers that are not known, or may not have what they ask for.
+func TestProofsThatDoNotCount(t *testing.T) {
+	s := newSecured(t)
+	address, _ := s.serve(listenTLS("broker"))
+	asks, _ := s.serve("tls: {certificate_file: broker.pem, key_file: broker.key}")
+	plain, _ := s.serve("")
+	const unknown, denied = `^%s: CALLER_UNAUTHENTICATED: .*\n  `, `^pulsedive: ACCESS_DENIED: .*\n  .*broker check --explain CALLER ID`
+	for name, test := range map[string]struct{ address, id, flags, want string }{
+		"nothing":                        {address, "pendo", trusted, unknown + "Prove who you are: with --token-file FILE, or"},
+		"nothing, and no TLS":            {plain, "pendo", "", unknown + "Prove who you are"},
+		"another token":                  {address, "pendo", trusted + " --token-file other-token", unknown + "It does not accept the token"},
+		"another token, and no TLS":      {plain, "pendo", "--token-file other-token", unknown + "It does not accept the token"},
+		"a certificate nobody asks for":  {asks, "pendo", withClient, unknown + "It does not accept the client certificate: .* asks for none"},
+		"both, and neither is good":      {asks, "pendo", withClient + " --token-file other-token", unknown + "It accepts neither"},
+		"a certificate without a grant":  {address, "pulsedive", withClient, denied},
+		"a token without a grant":        {address, "pulsedive", trusted + " --token-file token", denied},
+		"another caller's certificate":   {address, "pulsedive", trusted + " --tls-cert nobody.pem --tls-key nobody.key", denied},
+		"a token on loopback, no grant":  {plain, "pulsedive", "--token-file token", denied},
+		"a token file that is not there": {address, "pendo", trusted + " --token-file none", `^the token for the broker: open none: no such file or directory\n$`},
+		"a token file of other content":  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem holds something else than one token alone\n$`},
+		"an authority that is not there": {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: open none\.pem: no such file or directory\n$`},
+		"an authority that is none":      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key holds no certificate in PEM\n$`},
+		"another's key":                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate "client\.pem" with the key "nobody\.key": .*does not match`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"get", test.id, "--address", test.address}, strings.Fields(test.flags)...)
+			wantProblem(t, args, strings.ReplaceAll(test.want, "%s", test.id))
+		})
+	}
+}
+
+// TestConnectionFromTheEnvironment sets every variable, and overrides them.
+func TestConnectionFromTheEnvironment(t *testing.T) {
+	s := newSecured(t)
+	address, _ := s.serve(listenTLS("broker"))
+	plain, _ := s.serve("")
+	for name, value := range map[string]string{
+		"BROKER_ADDRESS": address, "BROKER_TLS": "true", "BROKER_TLS_CA": "ca.pem", "BROKER_TLS_SERVER_NAME": "localhost",
+		"BROKER_TLS_CERT": "client.pem", "BROKER_TLS_KEY": "client.key",
+	} {
+		t.Setenv(name, value)
+	}
+	succeed(t, "get", "pendo")
+	succeed(t, "health")
+	wantProblem(t, []string{"get", "pendo", "--tls-ca", "other-ca.pem"}, "no authority that is trusted here")
+	t.Setenv("BROKER_TOKEN_FILE", "token")
+	succeed(t, "get", "pendo", "--tls=false", "--address", plain)
+	t.Setenv("BROKER_TLS_CERT", "")
+	t.Setenv("BROKER_TLS_KEY", "")
+	succeed(t, "get", "pendo")
+	t.Setenv("BROKER_TLS", "perhaps")
+	if _, stderr, code := invoke(t, "get", "pendo"); code != exitUsage || !strings.HasPrefix(stderr, "broker: the environment variable BROKER_TLS: ") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
+// TestTokenFromStandardInput reads what `vault read -field=token …` would write.
+func TestTokenFromStandardInput(t *testing.T) {
+	s := newSecured(t)
+	address, _ := s.serve(listenTLS("broker"))
+	for input, want := range map[string]int{s.token.Reveal() + "\n": exitOK, "": exitProblem, "two tokens\n": exitProblem} {
+		root := newRoot()
+		root.SetIn(strings.NewReader(input))
+		var out bytes.Buffer
+		root.SetOut(&out)
+		root.SetArgs([]string{"get", "pendo", "--address", address, "--tls-ca", "ca.pem", "--token-file", "-"})
+		err := root.Execute()
+		if (err == nil) != (want == exitOK) {
+			t.Errorf("with %d bytes: %v", len(input), err)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "the token for the broker: ") {
+			t.Errorf("with %d bytes: %v", len(input), err)
+		}
+	}
+}
+
+// TestSocketNeedsNoTLS: settings of the environment do not count there, and a token goes over
+// it.
+func TestSocketNeedsNoTLS(t *testing.T) {
+	s := newSecured(t)
+	folder, err := os.MkdirTemp("", "get") // short, for the path of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	socket := "unix://" + filepath.Join(folder, "broker.sock")
+	s.serveOn(socket, listenTLS("broker"))
+	t.Setenv("BROKER_ADDRESS", socket)
+	t.Setenv("BROKER_TLS_CA", "none.pem")
+	succeed(t, "health")
+	succeed(t, "get", "pendo", "--token-file", "token")
+	wantProblem(t, []string{"get", "pendo"}, `^pendo: ACCESS_DENIED: `) // as the user of this process
+}
+
+func TestConnectionWrongUsage(t *testing.T) {
+	newSecured(t)
+	for flags, want := range map[string]string{
+		"--address broker.test:50051":                        "--address: must be a loopback address: the connection is not encrypted. Encrypt it with --tls",
+		"--address 192.0.2.1:50051 --token-file token":       "--address: must be a loopback address: the connection is not encrypted",
+		"--address broker.test:1 --tls=false":                "--address: must be a loopback address",
+		"--address broker.test:1 --tls=false --tls-ca x":     "--tls=false and --tls-ca exclude each other",
+		"--address unix:///run/x --tls":                      "a broker speaks no TLS at a Unix socket: leave --tls out",
+		"--address unix:///run/x --tls-cert a --tls-key b":   "a broker speaks no TLS at a Unix socket: leave --tls-key out",
+		"--tls-cert client.pem":                              "--tls-cert and --tls-key need each other",
+		"--address broker.test:1 --tls --tls-key client.pem": "--tls-cert and --tls-key need each other",
+		"--token secret":                                     "unknown flag: --token",
+	} {
+		for _, command := range [][]string{{"get", "pendo"}, {"health"}} {
+			stdout, stderr, code := invoke(t, append(command, strings.Fields(flags)...)...)
+			if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "broker: "+want) {
+				t.Errorf("%s %s: exit %d\n%s", command[0], flags, code, stderr)
+			}
+		}
+	}
+}
