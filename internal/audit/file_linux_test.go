@@ -2,10 +2,12 @@ package audit_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -188,11 +190,8 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 			return full > 100 && looks > 100
 		})
 		err = s.Close()
-		if bestEffort && (err == nil || !strings.HasSuffix(err.Error(), "audit records are not written")) {
-			t.Errorf("closing gets %v, want what is left", err)
-		}
-		if !bestEffort && err != nil {
-			t.Errorf("closing gets %v", err)
+		if err == nil || !strings.HasSuffix(err.Error(), "audit records are not written") {
+			t.Errorf("best effort %v: closing gets %v, want what is left", bestEffort, err)
 		}
 		select {
 		case err := <-ended:
@@ -203,4 +202,67 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 			t.Fatal("a call waits for a file that is closed")
 		}
 	}
+}
+
+// TestCallsOfAPipeThatNobodyReads end by their deadlines, and by that of the Writer. What
+// they wait for is written whole once somebody reads, and no goroutine is left meanwhile.
+func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
+	const callers = 50
+	path := pipe(t)
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	s := open(t, audit.Options{Path: path})
+	within := func(limit time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		err := s.Write(ctx, audit.Record{CredentialID: "a"})
+		if err != nil && ctx.Err() != nil {
+			t.Errorf("the call has ended before it is told: %v", ctx.Err())
+		}
+		return err
+	}
+	written := 0
+	for within(2*time.Second) == nil {
+		written++
+	}
+	before := runtime.NumGoroutine()
+	var calling sync.WaitGroup
+	for range callers {
+		calling.Go(func() {
+			if within(time.Second) == nil {
+				t.Error("a line counts as written that is not")
+			}
+		})
+	}
+	calling.Wait()
+	began := time.Now()
+	if s.write("a") == nil || time.Since(began) > 10*time.Second {
+		t.Errorf("a call without a deadline waited %v", time.Since(began))
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	began = time.Now()
+	if _ = s.Write(ended, audit.Record{CredentialID: "gone"}); time.Since(began) > time.Second {
+		t.Errorf("a call that has ended waited %v", time.Since(began))
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines are left of the calls", after-before)
+	}
+	s.wantResults(written, 0, callers+2)
+	s.wantLogged("audit records cannot be written")
+
+	lines := bufio.NewScanner(reader)
+	for range written + callers + 3 {
+		if !lines.Scan() {
+			t.Fatal(lines.Err())
+		}
+		ids(t, lines.Text()+"\n")
+	}
+	await(t, "told that records are written again", func() bool { return s.log.count("audit records can be written again") == 1 })
+	await(t, "the last line counted", func() bool { return s.results.of(audit.Written) == written+1 })
+	s.mustWrite("b")
+	s.wantResults(written+2, 0, callers+2)
 }

@@ -35,7 +35,7 @@ type Result string
 const (
 	Written Result = "written"
 	Dropped Result = "dropped" // the queue was full
-	Failed  Result = "failed"  // the file or output took it not, or not whole
+	Failed  Result = "failed"  // the file or output took it not, not whole, or too late
 )
 
 // Results are all of them.

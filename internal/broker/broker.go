@@ -241,6 +241,11 @@ func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []strin
 		}
 	}
 	waiting.Wait()
+	if _, ok := called.Deadline(); !ok { // the records together may take no longer than one
+		limited, cancel := context.WithTimeout(called, batchPatience)
+		defer cancel()
+		called = limited
+	}
 	for i := range results {
 		r := &results[i]
 		r.Decoration, r.Err = b.audited(called, records[i], r.Decoration, r.Err)

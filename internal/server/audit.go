@@ -19,7 +19,7 @@ func newAudit(options Options, m *metrics) (*audit.Writer, error) {
 	}
 	records := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authmaterial_audit_records_total",
-		Help: "Audit records by what became of them: written, dropped because the queue was full, or failed.",
+		Help: "Audit records by what became of them: written, dropped because the queue was full, or failed, also when a line was not written in its call's time.",
 	}, []string{"result"})
 	for _, result := range audit.Results {
 		records.WithLabelValues(string(result))

@@ -1,16 +1,20 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
@@ -150,4 +154,66 @@ func TestReloadOfAudit(t *testing.T) {
 	if n := len(h.log.lines(t, "a change of 'audit' takes a restart")); n != 1 {
 		t.Errorf("%d warnings of a change, want 1", n)
 	}
+}
+
+// TestAuditThatHangs has a pipe that nobody reads. Calls fail in their time, every operation
+// and each item, and the server stops in its own.
+func TestAuditThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	h := serve(t, audited(path, false))
+	const message = "the audit record could not be written"
+	calls := 0
+	for ; err == nil; calls++ {
+		err = h.getWithin(2 * time.Second)
+	}
+	h.wantError(err, codes.Internal, "INTERNAL", message)
+
+	began := time.Now()
+	batch, err := h.client().BatchGetAuthDecorations(t.Context(), &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key-of-board"}, 20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range batch.GetResults() {
+		if item.GetError().GetMessage() != message {
+			t.Errorf("an item is %v, want no answer without its record", item.GetError().GetReason())
+		}
+	}
+	watch, err := h.client().WatchAuthDecorations(t.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	h.wantError(err, codes.Internal, "INTERNAL", message)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("a batch and a watch without deadlines took %v", took)
+	}
+	if _, _, metrics := h.fetch("/metrics"); strings.Contains(metrics, `authmaterial_audit_records_total{result="failed"} 0`) {
+		t.Error("no record counts as failed")
+	}
+	hanging := make(chan error, 1)
+	go func() { hanging <- h.get("key-of-board") }()
+	h.awaitStarted("GetAuthDecoration", calls+1)
+	began = time.Now()
+	h.server.Stop(t.Context())
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	if <-hanging == nil {
+		t.Error("a call was answered without its record")
+	}
+}
+
+// getWithin asks for the board's key with a deadline.
+func (h harness) getWithin(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(h.Context(), limit)
+	defer cancel()
+	_, err := h.client().GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
+	return err
 }
