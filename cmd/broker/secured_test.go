@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	nethttp "net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,6 +41,30 @@ func TestSecuredBroker(t *testing.T) {
 	}
 	if got := succeed(t, "health", "--address", address, "--tls-ca", "ca.pem"); got != "serving\n" {
 		t.Errorf("health without a proof: %s", got)
+	}
+}
+
+// TestProbesOfASecuredBroker has what docs/deploying.md gives to Kubernetes: a name that the
+// address is not, and HTTPS without a look at the certificate. No probe brings a proof.
+func TestProbesOfASecuredBroker(t *testing.T) {
+	s := newSecured(t)
+	address, http := s.serve(listenTLS("named"))
+	if got := succeed(t, "health", "--address", address, "--tls-ca", "ca.pem", "--tls-server-name", "broker.test", "--timeout", "3s"); got != "serving\n" {
+		t.Errorf("health: %s", got)
+	}
+	kubelet := &nethttp.Client{Transport: &nethttp.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // as the kubelet does
+	for _, path := range []string{"/livez", "/readyz"} {
+		request, err := nethttp.NewRequestWithContext(t.Context(), nethttp.MethodGet, "https://"+http+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := kubelet.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := response.Body.Close(); err != nil || response.StatusCode != nethttp.StatusOK {
+			t.Errorf("%s: %s (%v)", path, response.Status, err)
+		}
 	}
 }
 

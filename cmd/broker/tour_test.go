@@ -10,13 +10,14 @@ import (
 	"testing"
 )
 
-// step is a command of the tour and what it prints.
+// step is a command of a page and what it prints.
 type step struct{ command, output string }
 
-// readTour returns the steps of docs/tour.md.
-func readTour(t *testing.T) []step {
+// readSteps returns the steps of a page in docs. A line of a command that begins with `> `
+// continues it.
+func readSteps(t *testing.T, page string) []step {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "tour.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,30 +25,33 @@ func readTour(t *testing.T) []step {
 	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
 			command, output, _ := strings.Cut(part, "\n")
+			for strings.HasPrefix(output, "> ") {
+				line, rest, _ := strings.Cut(output, "\n")
+				command, output = command+"\n"+line[2:], rest
+			}
 			steps = append(steps, step{command, strings.TrimRight(output, "\n")})
 		}
 	}
 	return steps
 }
 
-// varying is what differs between two runs: versions and times.
-var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+// varying is what differs between two runs: versions, times and hashes.
+var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
 
-// TestTour runs the commands of docs/tour.md in one shell, and compares what they print.
-func TestTour(t *testing.T) {
-	steps := readTour(t)
-	if len(steps) < 10 || !strings.HasPrefix(steps[0].command, "cat broker.yaml") {
-		t.Fatalf("the tour has %d steps, and does not begin with its configuration file", len(steps))
-	}
-	folder, err := os.MkdirTemp("", "tour") // short, for the paths of sockets
+// shortFolder is a folder whose path is short enough for sockets.
+func shortFolder(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "tour")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	local := strings.NewReplacer("/run/user/1000", folder)
-	if err := os.WriteFile(filepath.Join(folder, "broker.yaml"), []byte(local.Replace(steps[0].output)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return folder
+}
+
+// runSteps runs commands in one shell, in a folder, and compares what they print.
+func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer) {
+	t.Helper()
 	const mark = "==== the next step"
 	var script strings.Builder
 	for _, s := range steps {
@@ -63,7 +67,42 @@ func TestTour(t *testing.T) {
 	for i, got := range strings.Split(string(printed), mark+"\n")[:len(steps)] {
 		got = varying.ReplaceAllString(strings.TrimRight(got, "\n"), "…")
 		if want := varying.ReplaceAllString(local.Replace(steps[i].output), "…"); got != want {
-			t.Errorf("$ %s\n--- prints\n%s\n--- and the tour has\n%s", steps[i].command, got, want)
+			t.Errorf("$ %s\n--- prints\n%s\n--- and the page has\n%s", steps[i].command, got, want)
 		}
 	}
+}
+
+// TestTour runs the commands of docs/tour.md.
+func TestTour(t *testing.T) {
+	steps := readSteps(t, "tour.md")
+	if len(steps) < 10 || !strings.HasPrefix(steps[0].command, "cat broker.yaml") {
+		t.Fatalf("the tour has %d steps, and does not begin with its configuration file", len(steps))
+	}
+	folder := shortFolder(t)
+	local := strings.NewReplacer("/run/user/1000", folder)
+	if err := os.WriteFile(filepath.Join(folder, "broker.yaml"), []byte(local.Replace(steps[0].output)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runSteps(t, folder, steps, local)
+}
+
+// TestSecuring runs the commands of docs/securing.md, at other ports.
+func TestSecuring(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("there is no openssl")
+	}
+	for _, one := range connectionVariables {
+		t.Setenv(one.variable, "")
+	}
+	steps := readSteps(t, "securing.md")
+	if len(steps) < 15 {
+		t.Fatalf("the page has %d steps", len(steps))
+	}
+	grpc, http := newListener(t), newListener(t)
+	local := strings.NewReplacer("127.0.0.1:50051", grpc.Addr().String(), "127.0.0.1:9464", http.Addr().String(),
+		"localhost:50051", strings.Replace(grpc.Addr().String(), "127.0.0.1", "localhost", 1))
+	if grpc.Close() != nil || http.Close() != nil {
+		t.Fatal("the ports do not become free")
+	}
+	runSteps(t, shortFolder(t), steps, local)
 }
