@@ -33,7 +33,7 @@ func newTokenStore(options Options, keys *fleetkeys.Ring, m *metrics) *tokenStor
 	t := &tokenStore{
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authmaterial_redis_operations_total",
-			Help: "Operations on Redis by what came of them: ok, gave_up when the caller's time was up, not_tried while Redis is out of reach, or a word for what failed.",
+			Help: "Operations on Redis by what came of them: ok, gave_up when the caller's time was up, not_tried while Redis is out of reach, overload when there were too many at once, or a word for what failed.",
 		}, []string{"operation", "result"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "authmaterial_redis_operation_duration_seconds",
@@ -81,7 +81,7 @@ func redisServer(c *config.Redis) redisstore.Server {
 // Operated implements redisstore.Observer.
 func (t *tokenStore) Operated(operation, result string, took time.Duration) {
 	t.operations.WithLabelValues(operation, result).Inc()
-	if operation != "read" && result != "not_tried" {
+	if operation != "read" && result != "not_tried" && result != "overload" {
 		t.latency.Observe(took.Seconds())
 	}
 }

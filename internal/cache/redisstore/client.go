@@ -16,6 +16,9 @@ import (
 const (
 	operationTimeout = 250 * time.Millisecond
 	idleTimeout      = 5 * time.Minute
+	// spareConnections are for what does not queue: what reads the stream, and what loads
+	// the map of a Cluster.
+	spareConnections = 2
 	// clusterReload is how old the map of a Cluster may be. It is loaded again when it is
 	// used, so a Cluster that lost a master is found within this time.
 	clusterReload = 200 * time.Millisecond
@@ -65,6 +68,7 @@ func newClient(server Server) redis.UniversalClient {
 		ReadTimeout:           operationTimeout,
 		WriteTimeout:          operationTimeout,
 		PoolTimeout:           operationTimeout,
+		PoolSize:              atOnce() + spareConnections,
 		ContextTimeoutEnabled: true, // without it a stopped server is waited for in spite of the context
 		ConnMaxIdleTime:       idleTimeout,
 

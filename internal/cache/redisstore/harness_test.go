@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -130,6 +131,13 @@ func (o *observed) count(match string) (count int) {
 		}
 	}
 	return count
+}
+
+// counts is how many operations there were by how they ended.
+func (o *observed) counts() map[string]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.operations)
 }
 
 // degraded is what Degraded was told.

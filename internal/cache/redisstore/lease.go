@@ -25,16 +25,13 @@ const (
 )
 
 // lockAll locks the places of a token, in an order that is the same in every replica, or
-// none of them. Nil locks without an error say that another has one.
+// none of them. It fails with ErrNotObtained when another has one.
 func (s *Store) lockAll(ctx context.Context, places []place, owner string) ([]*redislock.Lock, error) {
 	var locks []*redislock.Lock
 	for _, at := range inLockOrder(places) {
 		lock, err := s.lock(ctx, at, owner)
 		if err != nil {
 			s.unlock(locks)
-			if errors.Is(err, redislock.ErrNotObtained) {
-				return nil, nil
-			}
 			return nil, err
 		}
 		locks = append(locks, lock)

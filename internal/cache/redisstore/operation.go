@@ -89,12 +89,33 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// do runs one operation, which fails after 250 ms; at once while Redis is out of reach.
-// The operation may end with an error that is an answer, such as ErrNotObtained.
+// do runs one operation when it is its turn. From then on it has 250 ms; it fails at once
+// while Redis is out of reach. The operation may end with an error that is an answer, such
+// as ErrNotObtained.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
+	leave, err := s.await(ctx, s.queues.operations, operation)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return s.doWithin(ctx, operation, operationTimeout, run)
 }
 
+// await waits for a turn of an operation, which leave ends.
+func (s *Store) await(ctx context.Context, q *queue, operation string) (leave func(), err error) {
+	arrived := s.clock.Now()
+	leave, err = q.enter(ctx)
+	switch {
+	case errors.Is(err, errGaveUp):
+		s.observer.Operated(operation, "gave_up", s.clock.Since(arrived))
+		return nil, cmp.Or(ctx.Err(), context.DeadlineExceeded)
+	case err != nil:
+		s.observer.Operated(operation, describe(err), s.clock.Since(arrived))
+	}
+	return leave, err
+}
+
+// doWithin is do without the queue, and within another time.
 func (s *Store) doWithin(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) error {
 	began := s.clock.Now()
 	var answer error // the operation's own error
@@ -176,6 +197,8 @@ func describe(err error) string {
 		return "ok"
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
 		return "not_tried"
+	case errors.Is(err, errOverload):
+		return "overload"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.As(err, &answered):

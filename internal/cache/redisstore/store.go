@@ -7,6 +7,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -58,6 +59,7 @@ type Store struct {
 	clock    clockwork.Clock
 	logger   *slog.Logger
 	observer Observer
+	queues   queues
 	breaker  *gobreaker.CircuitBreaker[struct{}]
 	troubled atomic.Bool // an operation failed since the stream's place was found
 	// lastFailure is the last one's word.
@@ -84,6 +86,7 @@ func New(options Options) *Store {
 		clock:    options.Clock,
 		logger:   options.Logger,
 		observer: options.Observer,
+		queues:   newQueues(options.Clock),
 		places:   newPlaces(options.Keys),
 		id:       randomID(),
 	}
@@ -130,16 +133,9 @@ func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) 
 	places := s.places.of(key)
 	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
 		news := s.waiters.wait(key)
-		found, err := s.look(ctx, places)
-		if err != nil || enough(found.record) {
-			return found.record, nil, err
-		}
-		locks, err := s.lockAll(ctx, places, randomID())
-		if err != nil {
-			return cache.Record{}, nil, err
-		}
-		if locks != nil {
-			return s.lookAgain(ctx, places, locks, enough)
+		record, lease, err := s.tryLock(ctx, places, enough)
+		if !errors.Is(err, redislock.ErrNotObtained) {
+			return record, lease, err
 		}
 		select {
 		case <-news:
@@ -148,6 +144,24 @@ func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) 
 			return cache.Record{}, nil, ctx.Err()
 		}
 	}
+}
+
+// tryLock is Lock where nobody else has the lease. Otherwise it fails with ErrNotObtained.
+func (s *Store) tryLock(ctx context.Context, places []place, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+	leave, err := s.await(ctx, s.queues.locking, "lock")
+	if err != nil {
+		return cache.Record{}, nil, err
+	}
+	defer leave()
+	found, err := s.look(ctx, places)
+	if err != nil || enough(found.record) {
+		return found.record, nil, err
+	}
+	locks, err := s.lockAll(ctx, places, randomID())
+	if err != nil {
+		return cache.Record{}, nil, err
+	}
+	return s.lookAgain(ctx, places, locks, enough)
 }
 
 // lookAgain makes locks a lease, unless what was stored meanwhile is enough.

@@ -173,14 +173,14 @@ type caller struct {
 	pause    *time.Ticker // between calls
 }
 
-func newCaller(t *testing.T, server redisstore.Server) *caller {
+func newCaller(t *testing.T, server redisstore.Server, change ...func(*redisstore.Options)) *caller {
 	t.Helper()
 	c := &caller{replica: &replica{}, T: t, pause: time.NewTicker(2 * time.Millisecond)}
 	t.Cleanup(c.pause.Stop)
-	c.Store = openAt(t, server, fleetkeys.RandomRing(), func(o *redisstore.Options) {
+	c.Store = openAt(t, server, fleetkeys.RandomRing(), append(change, func(o *redisstore.Options) {
 		o.Observer = &c.observed
 		o.Logger = slog.New(slog.NewTextHandler(&c.log, nil))
-	})
+	})...)
 	clock := clockwork.NewRealClock()
 	c.cache = cache.New(cache.Options{Store: cache.NewFallback(c.replica, clock), Clock: clock, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(c.cache.Close)

@@ -1,0 +1,145 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// countedSource counts the token requests of one of many keys.
+type countedSource struct {
+	key      string
+	requests atomic.Int32
+}
+
+func (s *countedSource) TokenKey() string { return s.key }
+
+func (s *countedSource) RequestToken(context.Context) (*token.Token, error) {
+	s.requests.Add(1)
+	return newToken("token of " + s.key), nil
+}
+
+// patientClock is the real clock, on which nothing has to wait for its turn for too long:
+// how fast the machine is does not matter then.
+type patientClock struct{ clockwork.Clock }
+
+func (c patientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
+	return c.Clock.AfterFunc(100*d, f)
+}
+
+// TestManyColdKeys has a replica asked for 5,000 tokens at once that it does not have. Redis
+// is well: each token is requested once, and Redis counts as well. It runs by itself, and one
+// try of five will do: where the machine stands still for 250 ms, Redis is taken for dead.
+func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // it takes all of the machine
+	server := redistest.Start(t)
+	for range 5 {
+		problem := askForMany(t, server, 5_000)
+		if problem == "" {
+			return
+		}
+		t.Log(problem)
+	}
+	t.Error("no try went well")
+}
+
+// askForMany asks a new replica for so many tokens at once. It says what went wrong, or "".
+func askForMany(t *testing.T, server *redistest.Server, keys int) (problem string) {
+	t.Helper()
+	c := newCaller(t, at(server.Addr()), withClock(patientClock{clockwork.NewRealClock()}))
+	sources := make([]*countedSource, keys)
+	var calls sync.WaitGroup
+	for i := range sources {
+		s := &countedSource{key: strconv.Itoa(i)}
+		sources[i] = s
+		runtime.Gosched() // the processors are not what is short here
+		calls.Go(func() {
+			if got, err := c.cache.Token(t.Context(), s); err != nil || value(got) != "token of "+s.key {
+				t.Errorf("the token of %s: %q, %v", s.key, value(got), err)
+			}
+		})
+	}
+	calls.Wait()
+	repeated := 0
+	for _, s := range sources {
+		if s.requests.Load() != 1 {
+			repeated++
+		}
+	}
+	degraded, failures := c.degraded(), c.count("")-c.count(" ok")-c.count(" timeout")
+	if repeated > 0 || degraded != nil || failures > 0 {
+		return fmt.Sprintf("%d tokens were not requested once, Degraded was told %v, the operations: %v", repeated, degraded, c.counts())
+	}
+	return ""
+}
+
+// impatientClock is the real clock, on which nothing waits long for its turn.
+type impatientClock struct{ clockwork.Clock }
+
+func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
+	return c.Clock.AfterFunc(d/100, f)
+}
+
+// TestOverload has a replica asked for more tokens than a slow Redis takes in time. The
+// calls are answered, Redis does not count as out of reach, and it has the tokens when that
+// is over.
+func TestOverload(t *testing.T) {
+	t.Parallel()
+	const keys = 600
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	c := newCaller(t, at(proxy.Addr()), withClock(impatientClock{clockwork.NewRealClock()}))
+	proxy.Delay(20 * time.Millisecond)
+	var calls sync.WaitGroup
+	for i := range keys {
+		s := &countedSource{key: strconv.Itoa(i)}
+		calls.Go(func() {
+			if got, err := c.cache.Token(t.Context(), s); err != nil || value(got) != "token of "+s.key || s.requests.Load() != 1 {
+				t.Errorf("the token of %s: %q, %v, after %d token requests", s.key, value(got), err, s.requests.Load())
+			}
+		})
+	}
+	calls.Wait()
+	if c.count(" overload") == 0 {
+		t.Errorf("no operation lacked a turn: %v", c.counts())
+	}
+	proxy.Pass()
+	eventually(t, "Redis has every token", func() bool { return len(keysOf(t, server.Client(), "token")) == keys })
+	if got := c.degraded(); got != nil {
+		t.Errorf("Degraded was told %v", got)
+	}
+}
+
+// A caller that gives up waits for no turn.
+func TestGivingUpInTheQueue(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	r := start(t, at(proxy.Addr()), fleetkeys.RandomRing(), withClock(patientClock{clockwork.NewRealClock()}))
+	proxy.Delay(20 * time.Millisecond)
+	var others sync.WaitGroup
+	for i := range 200 * runtime.GOMAXPROCS(0) {
+		others.Go(func() { _, _ = r.Load(t.Context(), strconv.Itoa(i)) })
+	}
+	eventually(t, "some were answered", func() bool { return r.count("look ok") > 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := r.Load(ctx, key); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Load: %v", err)
+	}
+	if r.count("look gave_up") != 1 || r.count("look ok") > 100*runtime.GOMAXPROCS(0) {
+		t.Errorf("it did not give up in the queue: %v", r.counts())
+	}
+	others.Wait()
+}
