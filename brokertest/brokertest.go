@@ -9,7 +9,8 @@
 //		…
 //	}
 //
-// The server is the one that `broker serve` runs, reached over an in-memory connection.
+// The server is the one that `broker serve` runs, reached over an in-memory connection, or
+// with WithTLS over a loopback address.
 // The providers are package simulator's: the broker and HTTPClient ask for the real
 // hosts, over real TLS, and arrive there. Nothing leaves this machine.
 package brokertest
@@ -23,6 +24,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -42,6 +44,7 @@ type Broker struct {
 	Simulator *simulator.Simulator
 
 	connection *grpc.ClientConn
+	secured    *secured // nil: without TLS
 }
 
 // New starts a broker. It ends the test when the options make no valid configuration.
@@ -61,6 +64,9 @@ func New(t testing.TB, options ...Option) *Broker {
 		t.Fatalf("brokertest: %v", err)
 	}
 	t.Cleanup(func() { _ = sim.Close() })
+	if chosen.tls {
+		chosen.secured = newSecured(t)
+	}
 	loaded, err := chosen.load(sim)
 	if err != nil {
 		t.Fatalf("brokertest: the configuration:\n%v", err)
@@ -75,18 +81,27 @@ func New(t testing.TB, options ...Option) *Broker {
 	if err != nil {
 		t.Fatalf("brokertest: %v", err)
 	}
-	return &Broker{Simulator: sim, connection: connect(t, broker)}
+	return &Broker{Simulator: sim, connection: connect(t, broker, chosen.secured), secured: chosen.secured}
 }
 
-// connect serves over an in-memory connection until the test ends.
-func connect(t testing.TB, broker *server.Server) *grpc.ClientConn {
+// connect serves until the test ends: over an in-memory connection, or with TLS.
+func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.ClientConn {
 	t.Helper()
-	listener := bufconn.Listen(bufferSize)
+	memory := bufconn.Listen(bufferSize)
+	var listener net.Listener = memory
+	target := "passthrough:///brokertest"
+	options := []grpc.DialOption{
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return memory.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	}
+	if secured != nil {
+		var transport credentials.TransportCredentials
+		listener, transport = secured.open(t)
+		target, options = secured.address, []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	}
 	served := make(chan error, 1)
 	go func() { served <- broker.ServeGRPC(listener) }()
-	connection, err := grpc.NewClient("passthrough:///brokertest",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.NewClient(target, options...)
 	if err != nil {
 		t.Fatalf("brokertest: connect: %v", err)
 	}

@@ -27,9 +27,9 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	})
 }
 
-// compose adds the credentials and providers of the options to the text.
+// compose adds the credentials, the providers and the TLS of the options to the text.
 func (s *settings) compose() ([]byte, error) {
-	if len(s.credentials) == 0 && len(s.providers) == 0 {
+	if len(s.credentials) == 0 && len(s.providers) == 0 && s.secured == nil {
 		return s.config, nil
 	}
 	file := map[string]any{}
@@ -49,6 +49,9 @@ func (s *settings) compose() ([]byte, error) {
 		providers = append(providers, provider)
 	}
 	file["credentials"], file["providers"] = credentials, providers
+	if s.secured != nil {
+		file["listen"] = s.secured.listen()
+	}
 	return yaml.Dump(file)
 }
 

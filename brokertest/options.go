@@ -18,6 +18,8 @@ type settings struct {
 	clock       clockwork.Clock
 	logger      *slog.Logger
 	hosts       []string
+	tls         bool
+	secured     *secured // nil: without TLS
 }
 
 type optionFunc func(*settings)
@@ -26,7 +28,7 @@ func (f optionFunc) apply(s *settings) { f(s) }
 
 // WithConfig takes a configuration file's text in place of the default one, which has
 // one credential for each auth method of the built-in providers. Its section `listen`
-// has no effect.
+// has no effect; see WithTLS.
 //
 // Environment variables are looked up in WithEnv first, and then among those of the
 // simulator's accounts: SENDPULSE_CLIENT_ID, SENDPULSE_CLIENT_SECRET,

@@ -1,0 +1,118 @@
+package brokertest
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/authmaterial/broker/client"
+	"github.com/authmaterial/broker/internal/authtest"
+)
+
+// connCaller is who calls over Conn of a broker with TLS.
+const connCaller = "spiffe://brokertest/conn"
+
+// WithTLS has the broker demand TLS, at Address, and know its callers: by client certificates
+// of ClientCertificate, and by what WithConfig has under `authentication`. Then callers may use
+// what `grants` of WithConfig allow, and nothing without. Conn has a certificate for
+// spiffe://brokertest/conn.
+//
+// Certificates are good for an hour, of real time and of WithClock's.
+func WithTLS() Option { return optionFunc(func(s *settings) { s.tls = true }) }
+
+// secured is what a broker with TLS has more.
+type secured struct {
+	folder    string
+	authority *authtest.Authority
+	address   string
+}
+
+// newSecured makes the files of a broker with TLS.
+func newSecured(t testing.TB) *secured {
+	t.Helper()
+	s := &secured{folder: t.TempDir(), authority: authtest.NewAuthority("brokertest", time.Now())}
+	write(t, s.path("ca.pem"), s.authority.PEM())
+	certificate := s.authority.IssueLoopback()
+	write(t, s.path("broker.pem"), authtest.CertificatePEM(certificate))
+	write(t, s.path("broker.key"), authtest.KeyPEM(certificate))
+	return s
+}
+
+func (s *secured) path(name string) string { return filepath.Join(s.folder, name) }
+
+// listen is the section of the configuration.
+func (s *secured) listen() map[string]any {
+	return map[string]any{"tls": map[string]string{
+		"certificate_file": s.path("broker.pem"), "key_file": s.path("broker.key"), "client_ca_file": s.path("ca.pem"),
+	}}
+}
+
+// issue returns the files of a certificate.
+func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile string) {
+	t.Helper()
+	folder, err := os.MkdirTemp(s.folder, "client")
+	if err != nil {
+		t.Fatalf("brokertest: %v", err)
+	}
+	certificate := s.authority.IssueSPIFFE(spiffeID)
+	certificateFile, keyFile = filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	write(t, certificateFile, authtest.CertificatePEM(certificate))
+	write(t, keyFile, authtest.KeyPEM(certificate))
+	return certificateFile, keyFile
+}
+
+// open listens, and returns what Conn connects with.
+func (s *secured) open(t testing.TB) (net.Listener, credentials.TransportCredentials) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("brokertest: %v", err)
+	}
+	s.address = listener.Addr().String()
+	files := client.TLS{CAFile: s.path("ca.pem")}
+	files.CertificateFile, files.KeyFile = s.issue(t, connCaller)
+	transport, err := files.Credentials()
+	if err != nil {
+		t.Fatalf("brokertest: %v", err)
+	}
+	return listener, transport
+}
+
+func write(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatalf("brokertest: %v", err)
+	}
+}
+
+// Address is where a broker with TLS answers: a loopback address with a port. It is empty
+// without WithTLS.
+func (b *Broker) Address() string {
+	if b.secured == nil {
+		return ""
+	}
+	return b.secured.address
+}
+
+// CAFile has the authority of a broker with TLS, in PEM. It is empty without WithTLS.
+func (b *Broker) CAFile() string {
+	if b.secured == nil {
+		return ""
+	}
+	return b.secured.path("ca.pem")
+}
+
+// ClientCertificate returns files with a new certificate for a caller, and its key, in PEM. It
+// needs WithTLS.
+func (b *Broker) ClientCertificate(t testing.TB, spiffeID string) (certificateFile, keyFile string) {
+	t.Helper()
+	if b.secured == nil {
+		t.Fatal("brokertest: ClientCertificate needs WithTLS")
+	}
+	return b.secured.issue(t, spiffeID)
+}
