@@ -114,17 +114,18 @@ func TestDeniedReportRenewsNothing(t *testing.T) {
 		w.checkReason(err, fault.AccessDenied)
 		w.wantRequests(1)
 		w.restrict(grant("1", "mail"))
-		if decoration := w.getAs(web, "mail"); decoration.Version != version {
+		if decoration := w.getAs(web); decoration.Version != version {
 			t.Error("the token was replaced")
 		}
 	})
 }
 
-func (w *world) getAs(caller access.Caller, id string) *broker.Decoration {
+// getAs returns the decoration of `mail` for a caller that may use it.
+func (w *world) getAs(caller access.Caller) *broker.Decoration {
 	w.Helper()
-	decoration, err := w.broker.Get(w.Context(), caller, id)
+	decoration, err := w.broker.Get(w.Context(), caller, "mail")
 	if err != nil {
-		w.Fatalf("get %s: %v", id, err)
+		w.Fatalf("get: %v", err)
 	}
 	return decoration
 }
@@ -168,7 +169,7 @@ func TestWatchFollowsGrants(t *testing.T) {
 		s.next(0)
 		s.next(0)
 		s.wantNothing(time.Minute)
-		version := w.getAs(web, "mail").Version
+		version := w.getAs(web).Version
 
 		w.restrict(grant("1", "board"))
 		s.wantReason("mail", fault.AccessDenied)

@@ -171,19 +171,19 @@ func (b *Broker) Get(ctx context.Context, caller access.Caller, id string) (*Dec
 	if err != nil {
 		return b.audited(ctx, record, nil, err)
 	}
-	ready, decoration, err := b.ready(a)
+	ready, decoration, err := b.ready(a, caller)
 	if !ready {
 		decoration, err = b.obtain(ctx, a)
 	}
 	return b.audited(ctx, record, decoration, err)
 }
 
-// ready returns a decoration for which there is nothing to wait for.
-func (b *Broker) ready(a *account) (ready bool, decoration *Decoration, err error) {
+// ready returns a decoration for a caller for which there is nothing to wait for.
+func (b *Broker) ready(a *account, caller access.Caller) (ready bool, decoration *Decoration, err error) {
 	var t *token.Token
 	if a.source != nil {
 		if t, ready = b.tokens.Warm(a.source); !ready {
-			decoration = b.formerDecoration(a)
+			decoration = b.formerDecoration(a, caller)
 			return decoration != nil, decoration, nil
 		}
 	}
@@ -233,7 +233,7 @@ func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []strin
 			continue
 		}
 		var ready bool
-		if ready, result.Decoration, result.Err = b.ready(a); !ready {
+		if ready, result.Decoration, result.Err = b.ready(a, caller); !ready {
 			waiting.Go(func() {
 				defer b.recoverTo(&result.Err)
 				result.Decoration, result.Err = b.obtain(ctx, a)

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/token"
 )
 
@@ -14,9 +16,11 @@ const formerRefresh = time.Second
 // former is the decoration of a credential before its secret changed. It is served
 // until the new secret has produced a token: 10 seconds at most, and to the token's
 // end when the new secret is refused. It may be sent where both the former and the
-// present configuration allow it.
+// present configuration allow it, and is for callers that both allow it: the credential
+// may be another account now, and another's.
 type former struct {
 	decoration *Decoration
+	policy     *access.Policy // of the former configuration
 	token      *token.Token
 	until      time.Time
 	refused    atomic.Bool
@@ -47,6 +51,11 @@ func (f *former) within(a *account) *former {
 	return f
 }
 
+// isFor says whether a caller that may use the credential could do so before.
+func (f *former) isFor(caller access.Caller, of *credentials.Credential) bool {
+	return f.policy.Decide(caller.Name, access.Use, access.Object{CredentialID: of.ID, Provider: of.Provider.ID}).Allowed
+}
+
 // formerOf returns what is served of an account while it has no token, or nil.
 func (b *Broker) formerOf(a *account) *former {
 	f := a.former.Load()
@@ -59,10 +68,10 @@ func (b *Broker) formerOf(a *account) *former {
 	return f
 }
 
-// formerDecoration returns what to serve while there is no token, or nil.
-func (b *Broker) formerDecoration(a *account) *Decoration {
+// formerDecoration returns what to serve a caller while there is no token, or nil.
+func (b *Broker) formerDecoration(a *account, caller access.Caller) *Decoration {
 	f := b.formerOf(a)
-	if f == nil {
+	if f == nil || !f.isFor(caller, a.credential) {
 		return nil
 	}
 	served := *f.decoration

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -21,7 +22,7 @@ func (b *Broker) handOver(before, after *snapshot) []*account {
 		if old == nil || old == a || a.source == nil {
 			continue
 		}
-		if f := b.handDown(old, a); f != nil {
+		if f := b.handDown(old, before.policy, a); f != nil {
 			a.former.Store(f)
 			changed = append(changed, a)
 		}
@@ -29,9 +30,10 @@ func (b *Broker) handOver(before, after *snapshot) []*account {
 	return changed
 }
 
-// handDown returns what there is to serve of an account that is replaced, or nil.
-func (b *Broker) handDown(old, replacement *account) *former {
-	if old.source == nil {
+// handDown returns what there is to serve of an account that is replaced, which was that
+// of the credential under a policy, or nil. Nothing of one provider is for another.
+func (b *Broker) handDown(old *account, policy *access.Policy, replacement *account) *former {
+	if old.source == nil || old.credential.Provider.ID != replacement.credential.Provider.ID {
 		return nil
 	}
 	sameToken := old.source.TokenKey() == replacement.source.TokenKey()
@@ -44,14 +46,14 @@ func (b *Broker) handDown(old, replacement *account) *former {
 		if err != nil {
 			return nil
 		}
-		return (&former{decoration: decoration, token: t, until: until}).within(replacement)
+		return (&former{decoration: decoration, policy: policy, token: t, until: until}).within(replacement)
 	}
 	// The change before has brought no token yet.
 	f := b.formerOf(old)
 	if f == nil {
 		return nil
 	}
-	next := &former{decoration: f.decoration, token: f.token, until: until}
+	next := &former{decoration: f.decoration, policy: f.policy, token: f.token, until: until}
 	if sameToken {
 		next.until = f.until
 		next.refused.Store(f.refused.Load())
@@ -72,7 +74,7 @@ func (b *Broker) succeedFormer(a *account, reported string, t *token.Token, deco
 	if f == nil || !b.isVersionOf(f.decoration, reported) {
 		return
 	}
-	next := &former{decoration: decoration, token: t, until: f.until}
+	next := &former{decoration: decoration, policy: f.policy, token: t, until: f.until}
 	next.refused.Store(f.refused.Load())
 	present.former.CompareAndSwap(f, next.within(present))
 	b.watches.touch(a.credential.ID)

@@ -28,7 +28,7 @@ func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, 
 	var decoration *Decoration
 	var outcome Outcome
 	if err == nil {
-		decoration, outcome, err = b.report(ctx, a, version, status)
+		decoration, outcome, err = b.report(ctx, caller, a, version, status)
 	}
 	if decoration, err = b.audited(ctx, record, decoration, err); err != nil {
 		return nil, 0, err
@@ -37,9 +37,9 @@ func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, 
 }
 
 // report is ReportRejection for a caller that may use the account.
-func (b *Broker) report(ctx context.Context, a *account, version string, status int) (*Decoration, Outcome, error) {
+func (b *Broker) report(ctx context.Context, caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
 	if a.source == nil || !slices.Contains(a.credential.Method.RejectedStatuses, status) {
-		return b.reportUnreplaceable(ctx, a, version)
+		return b.reportUnreplaceable(ctx, caller, a, version)
 	}
 	limited, cancel := withReserve(ctx)
 	defer cancel()
@@ -63,8 +63,8 @@ func (b *Broker) report(ctx context.Context, a *account, version string, status 
 
 // reportUnreplaceable answers a report that forces no renewal. Static material that
 // differs from the reported one was changed in the configuration: that is worth a try.
-func (b *Broker) reportUnreplaceable(ctx context.Context, a *account, version string) (*Decoration, Outcome, error) {
-	ready, decoration, err := b.ready(a)
+func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, a *account, version string) (*Decoration, Outcome, error) {
+	ready, decoration, err := b.ready(a, caller)
 	if !ready {
 		decoration, err = b.obtain(ctx, a)
 	}

@@ -147,7 +147,7 @@ func (w *Watch) look(ctx context.Context, s *slot) (result Result, grant string,
 		result.Err = err
 	} else {
 		var ready bool
-		ready, result.Decoration, result.Err = w.broker.ready(a)
+		ready, result.Decoration, result.Err = w.broker.ready(a, w.caller)
 		switch {
 		case ready:
 		case arrived.tells(a, w.broker.clock.Now()):

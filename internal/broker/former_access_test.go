@@ -1,0 +1,83 @@
+package broker_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// tenant is a caller that comes later than web.
+var tenant = access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}
+
+// useFor takes a configuration of these credentials into use, for web alone or for all.
+func (w *world) useFor(callers access.Pattern, credentials ...string) {
+	w.Helper()
+	all := access.Grant{Callers: []access.Pattern{callers}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
+	if err := w.broker.Use(w.parse(credentials...).Credentials, access.NewPolicy(all)); err != nil {
+		w.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// TestFormerTokenIsForWhoCouldHaveIt has one reload change the account of a credential
+// and grant the credential to another caller as well.
+func TestFormerTokenIsForWhoCouldHaveIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.useFor("spiffe://prod/web", mail(w.first))
+		former := w.getAs(web).Version
+		stream := w.broker.Watch(tenant, []string{"mail"})
+		defer stream.Close()
+		if first, err := stream.Next(w.Context()); err != nil || fault.From(first.Err).Reason != fault.AccessDenied {
+			t.Fatalf("the watch tells of %v (%v), want that it is denied", first.Err, err)
+		}
+		for _, secret := range []string{"wrong", "wrong again"} {
+			other := w.refused()
+			other.Secret = secret
+			w.useFor("*", mail(other))
+			if version := w.getAs(web).Version; version != former {
+				t.Error("who could have the former token gets another")
+			}
+			if _, err := w.broker.Get(w.Context(), tenant, "mail"); fault.From(err).Reason != fault.CredentialRejected {
+				t.Errorf("get: the error is %v, want that of the new secret", err)
+			}
+			if result := w.broker.GetBatch(w.Context(), tenant, []string{"mail"})[0]; fault.From(result.Err).Reason != fault.CredentialRejected {
+				t.Errorf("batch: the error is %v, want that of the new secret", result.Err)
+			}
+			if _, _, err := w.broker.ReportRejection(w.Context(), tenant, "mail", "v", 403); fault.From(err).Reason != fault.CredentialRejected {
+				t.Errorf("report: the error is %v, want that of the new secret", err)
+			}
+		}
+		if second, err := stream.Next(w.Context()); err != nil || fault.From(second.Err).Reason != fault.CredentialRejected {
+			t.Errorf("the watch tells of %v (%v), want the error of the new secret", second.Err, err)
+		}
+	})
+}
+
+// TestFormerTokenIsForItsProvider has a credential move to another provider that answers
+// at the same host.
+func TestFormerTokenIsForItsProvider(t *testing.T) {
+	inWorld(t, func(w *world) {
+		former := w.version()
+		moved := `{id: mail, provider: other, auth_method: main, values: {client_id: {value: a}, client_secret: {value: wrong}}}
+providers:
+  - id: other
+    display_name: Other
+    allowed_hosts: [api.sendpulse.com]
+    auth_methods:
+      - id: main
+        display_name: Main
+        fields:
+          - {id: client_id, display_name: ID, required: true}
+          - {id: client_secret, display_name: Secret, required: true, secret: true}
+        token_request: {url: "https://api.sendpulse.com/oauth/access_token", body: JSON, client_authentication: REQUEST_BODY}
+        headers: [{name: Authorization, value: "Bearer ${token}"}]`
+		w.use(moved)
+		decoration, err := w.broker.Get(w.Context(), nobody, "mail")
+		if err == nil && decoration.Version == former {
+			t.Error("another provider's token is served")
+		}
+		w.checkReason(err, fault.CredentialRejected)
+	})
+}
