@@ -19,6 +19,8 @@ type flight struct {
 	accept func(*token.Token) bool
 	// forced says that the current token was rejected.
 	forced bool
+	// failed is what came of its own request, where the lease was lost meanwhile.
+	failed *Failure
 }
 
 // fly starts the flight, or joins the one that is under way, whatever that was started
@@ -71,7 +73,7 @@ func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 	ctx, cancel := context.WithTimeout(e.cache.options.Begin(e.cache.ctx, call), flightTimeout)
 	defer cancel()
 	for {
-		t, err := e.lockAndRequest(ctx, f)
+		t, err := e.lockAndRequest(ctx, &f)
 		if !errors.Is(err, ErrLeaseLost) {
 			return t, err
 		}
@@ -79,7 +81,7 @@ func (e *entry) attempt(call context.Context, f flight) (*token.Token, error) {
 }
 
 // lockAndRequest is one turn of attempt.
-func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, error) {
+func (e *entry) lockAndRequest(ctx context.Context, f *flight) (*token.Token, error) {
 	usable := func(t *token.Token) bool { return t != nil && f.accept(t) && !e.isRejected(t) && !e.isOlder(t) }
 	seen := e.look()
 	// Both are as they were when the Store asked last.
@@ -93,6 +95,11 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 		backoff = e.backoff(record.Failure)
 		return adoptable || backoff != nil
 	})
+	now := e.cache.options.Clock.Now()
+	if err != nil && e.cache.ctx.Err() == nil && f.failed.holds(now) {
+		e.failure.Store(f.failed) // nobody says in time what came after it
+		return nil, f.failed.err(now)
+	}
 	if err != nil {
 		return nil, e.explain(err)
 	}
@@ -102,9 +109,12 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 	if lease == nil {
 		e.failure.Store(backoff)
 		raise(&e.failureEpoch, seen.epoch)
-		return nil, backoff.err(e.cache.options.Clock.Now())
+		return nil, backoff.err(now)
 	}
 	defer lease.Release()
+	if f.failed.holds(now) {
+		return nil, e.storeFailure(ctx, lease, f.failed) // whoever had the lease brought no token
+	}
 	if f.forced {
 		wait, err := lease.ForcedWait(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
 		if err != nil {
@@ -118,22 +128,23 @@ func (e *entry) lockAndRequest(ctx context.Context, f flight) (*token.Token, err
 }
 
 // backoff returns the failure that keeps requests from being made, or nil: the one that
-// was stored, or one that this replica could not store.
+// was stored, or one that this replica could not store. It is the one that ends later.
 func (e *entry) backoff(stored *Failure) *Failure {
-	now := e.cache.options.Clock.Now()
-	if stored.holds(now) {
-		return stored
-	}
-	if own := e.failure.Load(); own.holds(now) {
+	now, own := e.cache.options.Clock.Now(), e.failure.Load()
+	switch {
+	case own.holds(now) && (stored == nil || stored.Until.Before(own.Until)):
 		return own
+	case stored.holds(now):
+		return stored
+	default:
+		return nil
 	}
-	return nil
 }
 
 // request makes the token request and stores what comes of it. The lease was taken after
 // the sight seen.
-func (e *entry) request(ctx context.Context, f flight, record Record, lease Lease, seen sight) (*token.Token, error) {
-	failed := func(err error, latest time.Time) error { return e.fail(ctx, record.Failure, lease, err, latest) }
+func (e *entry) request(ctx context.Context, f *flight, record Record, lease Lease, seen sight) (*token.Token, error) {
+	failed := func(err error, latest time.Time) error { return e.fail(ctx, f, record.Failure, lease, err, latest) }
 	fresh, err := e.source.RequestToken(ctx)
 	if err != nil {
 		return nil, failed(err, time.Time{})
@@ -160,7 +171,7 @@ func (e *entry) request(ctx context.Context, f flight, record Record, lease Leas
 // fail remembers a failed request, and returns what callers are told, or ErrLeaseLost when
 // the request was not this replica's to make any more. The next request
 // may be made at the latest at the time latest, if that is not zero and not past.
-func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err error, latest time.Time) error {
+func (e *entry) fail(ctx context.Context, f *flight, previous *Failure, lease Lease, err error, latest time.Time) error {
 	if e.cache.ctx.Err() != nil {
 		return e.explain(err)
 	}
@@ -172,7 +183,13 @@ func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err er
 	if latest.After(now) && latest.Before(failure.Until) {
 		failure.Until = latest
 	}
-	err = lease.Fail(context.WithoutCancel(ctx), failure)
+	f.failed = failure
+	return e.storeFailure(ctx, lease, failure)
+}
+
+// storeFailure stores what fail remembers.
+func (e *entry) storeFailure(ctx context.Context, lease Lease, failure *Failure) error {
+	err := lease.Fail(context.WithoutCancel(ctx), failure)
 	if errors.Is(err, ErrLeaseLost) {
 		return err // whoever has it now may bring a token
 	}
@@ -180,7 +197,7 @@ func (e *entry) fail(ctx context.Context, previous *Failure, lease Lease, err er
 	if err != nil {
 		e.cache.options.Logger.Warn("a failed token request could not be stored", "type", fmt.Sprintf("%T", err))
 	}
-	return failure.err(now)
+	return failure.err(e.cache.options.Clock.Now())
 }
 
 // explain says what the end of a flight means to those who wait for it.

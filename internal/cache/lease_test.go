@@ -3,6 +3,8 @@ package cache_test
 import (
 	"testing"
 	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 // slowHolder has replica 0 hold the lease for a request that takes five seconds, during
@@ -67,6 +69,62 @@ func TestSlowHolderBringsNoRejectedTokenBack(t *testing.T) {
 		}
 		f.wantEverywhere("B")
 		f.wantCommits("A", "B")
+		f.wantRequests(3)
+	})
+}
+
+func TestSlowHolderThatFailedDoesNotAskAgainAtOnce(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(failing(unavailable))
+		answer := f.slowHolder()
+		f.provider.set(func(p *provider) { p.latency = time.Minute })
+		go func() { _, _ = f.at(1) }()
+		f.pass(4100 * time.Millisecond) // the slow one has failed, and waits for the other
+		go f.fleet[1].Close()           // which brings nothing
+		_, err := answer()
+		f.checkFault(err, fault.ProviderUnavailable, 900*time.Millisecond)
+		f.wantRequests(2)
+		f.pass(900 * time.Millisecond)
+		f.provider.set(func(p *provider) { p.answer, p.latency = nil, 0 })
+		f.wantAt("token-3", 0)
+	})
+}
+
+// TestHungHolderDoesNotAskAgainAtOnce has a request take all the time of its flight, and
+// another replica hold the lease when that is up.
+func TestHungHolderDoesNotAskAgainAtOnce(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.latency = time.Minute })
+		go func() { _, _ = f.at(0) }()
+		f.pass(14 * time.Second)
+		f.shared.endLeases()
+		go func() { _, _ = f.at(1) }()
+		f.pass(1100 * time.Millisecond)
+		f.fleet[1].Close() // it brings nothing
+		_, err := f.at(0)
+		f.checkFault(err, fault.ProviderUnavailable, 900*time.Millisecond)
+		f.wantRequests(2)
+	})
+}
+
+// TestStoredFailureShortensNoOther has replica 0 fail alone, and then find a failure in the
+// Store that ends sooner than its own.
+func TestStoredFailureShortensNoOther(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		f.provider.set(failing(unavailable))
+		report := func(replica int) {
+			_, _, err := f.reportTo(f.fleet[replica], "token-1")
+			f.checkReason(err, fault.ProviderUnavailable)
+		}
+		report(1)
+		f.links[0].become(refusing)
+		f.pass(800 * time.Millisecond)
+		report(0)
+		f.links[0].become(connected)
+		report(0) // finds the other failure
+		f.pass(50 * time.Millisecond)
+		report(0) // when that is over
 		f.wantRequests(3)
 	})
 }

@@ -108,7 +108,7 @@ func runModel(t *testing.T, seed uint64, steps int) {
 		m.replicas = append(m.replicas, &modelReplica{link: m.shared.connect()})
 		m.start(i)
 	}
-	for step := 0; step < steps && !m.failed; {
+	for step := 0; step < steps && !m.hasFailed(); {
 		step += m.calm() + m.storm()
 	}
 	m.calls.Wait()
@@ -170,6 +170,13 @@ func (m *model) fail(format string, arguments ...any) {
 	}
 }
 
+// hasFailed says whether something went wrong.
+func (m *model) hasFailed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed
+}
+
 // settledAt says whether all was well for long enough before a time, and is.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
@@ -220,7 +227,7 @@ func (m *model) storm() int {
 
 // step lets some time pass, and something happen.
 func (m *model) step(stormy bool) {
-	if m.failed {
+	if m.hasFailed() {
 		return
 	}
 	pauses := []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 10 * time.Second, 45 * time.Second}

@@ -210,7 +210,7 @@ func (m *model) checkDue(t *token.Token, replica int) {
 func (m *model) checkAgreement() {
 	m.calls.Wait()
 	for _, i := range m.issuers {
-		if m.failed || !m.settledAt(time.Now()) || !i.isFine() {
+		if m.hasFailed() || !m.settledAt(time.Now()) || !i.isFine() {
 			continue
 		}
 		var values []string
