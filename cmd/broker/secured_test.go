@@ -95,7 +95,7 @@ func TestConnectionProblems(t *testing.T) {
 			wantProblem(t, append([]string{"get", "pendo"}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 			timeout := patience.String()
 			if test.flags == "" {
-				timeout = "1s" // it may be starting
+				timeout = "2s" // it may be starting
 			}
 			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^"+regexp.QuoteMeta(test.address)+": no connection: "+test.want)
 		})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -16,8 +17,12 @@ type sighting struct {
 	final   func() // called on a failure that trying again does not mend; may be nil
 }
 
-// note keeps the last failure, but none of those that leave open why.
+// note keeps the last failure, if possible one that says why. What this end has ended itself
+// is none.
 func (s *sighting) note(err error) {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	certain := explainHandshake(err) != nil
