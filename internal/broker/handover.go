@@ -103,7 +103,7 @@ func (b *Broker) takeOver(a *account) {
 			break
 		}
 		failure := fault.From(err)
-		if failure.Reason == fault.CredentialRejected && !f.refused.Swap(true) {
+		if failure.Reason == fault.CredentialRejected && b.markRefused(a) {
 			b.logger.LogAttrs(b.ctx, slog.LevelError, "the provider refuses the changed secret: the former token is served until it ends",
 				slog.String("credential_id", a.credential.ID), slog.Time("end", f.token.End()), slog.String("message", failure.Message))
 		}
@@ -119,6 +119,15 @@ func (b *Broker) takeOver(a *account) {
 	}
 	a.former.Store(nil)
 	b.watches.touch(a.credential.ID)
+}
+
+// markRefused notes that the provider refuses the changed secret, and says whether that is
+// news. Meanwhile succeedFormer puts no other former token in place: it would miss it.
+func (b *Broker) markRefused(a *account) bool {
+	b.using.Lock()
+	defer b.using.Unlock()
+	f := a.former.Load()
+	return f != nil && !f.refused.Swap(true)
 }
 
 // serves says whether the account is still that of its credential.
