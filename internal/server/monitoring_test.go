@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,7 +39,8 @@ type exported struct {
 	series   []labels.Labels
 }
 
-// export scrapes a broker that was used, and one with Redis for what that has beside it.
+// export scrapes a broker that was used, and for what they have beside it one with Redis, and
+// one that tells callers apart, with TLS and audit.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string
@@ -47,11 +49,16 @@ func export(t *testing.T) exported {
 		text = s.scrape()
 	})
 	e := exported{families: readMetrics(t, text)}
-	for name, family := range readMetrics(t, scrapeWithRedis(t)) {
-		if e.families[name] == nil {
-			e.families[name] = family
+	w := newWorld(t)
+	secured := readMetrics(t, w.scrape(w.serve(w.all(), listenTCP(t)), w.authority))
+	for _, more := range []map[string]*dto.MetricFamily{readMetrics(t, scrapeWithRedis(t)), secured} {
+		for name, family := range more {
+			if e.families[name] == nil {
+				e.families[name] = family
+			}
 		}
 	}
+	e.families[authentications] = secured[authentications] // has every method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -65,6 +72,35 @@ func export(t *testing.T) exported {
 		}
 	}
 	return e
+}
+
+const authentications = "authmaterial_authentications_total"
+
+// TestEveryMetricIsExported looks in the code for metrics that export, and so the tests
+// of documents, dashboard and alerts, would not see.
+func TestEveryMetricIsExported(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, found := export(t).families, 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, name := range submatches(metricName, string(text)) {
+			if found++; families[name] == nil {
+				t.Errorf("%s: no scrape of these tests has %s", file, name)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("the code has %d metrics", found)
+	}
 }
 
 func readMetrics(t *testing.T, text string) map[string]*dto.MetricFamily {
@@ -200,6 +236,7 @@ func dashboardQueries(t *testing.T) (found []query) {
 var (
 	legendLabel  = regexp.MustCompile(`{{\s*(\w+)\s*}}`)
 	labelValues  = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
+	metricName   = regexp.MustCompile(`"(authmaterial_[a-z_]*[a-z])"`)
 	alertLabel   = regexp.MustCompile(`\$labels\.(\w+)`)
 	grafanaNames = strings.NewReplacer("$__rate_interval", "5m", "$provider", ".*")
 )
@@ -281,7 +318,7 @@ func TestAlertsAskForWhatIsExported(t *testing.T) {
 // TestAlertsNameTheLogAsItIs looks for what descriptions quote of the log, in the code.
 func TestAlertsNameTheLogAsItIs(t *testing.T) {
 	sources := ""
-	for _, file := range []string{"metrics.go", "../broker/handover.go", "../cache/redisstore/operation.go"} {
+	for _, file := range []string{"metrics.go", "../broker/handover.go", "../cache/redisstore/operation.go", "../audit/writer.go", "../authentication/fetchlog.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
