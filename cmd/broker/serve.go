@@ -28,8 +28,8 @@ func newServe() *cobra.Command {
 
 The file and the files that it names are read again when they change, and on SIGHUP. A
 file with problems changes nothing. SIGHUP also lets credentials that a provider refused
-be tried again at once, and opens the audit file anew. Environment variables, 'listen'
-and 'audit' take a restart.
+be tried again at once, and opens the audit file anew. Environment variables, 'listen',
+'limits', 'audit' and 'token_cache' take a restart.
 
 SIGTERM and SIGINT let calls that are under way finish; a second one ends at once.`,
 		Args: cobra.NoArgs,

@@ -3,6 +3,7 @@ package server_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,33 +45,50 @@ const goingTo = `  - id: %[1]s
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 `
 
-// TestTokenRequestsLeaveByTheServersOwnTransport has the transport that serve has.
-func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
-	authority, other := authtest.NewAuthority("providers", time.Now()), authtest.NewAuthority("others", time.Now())
+// tokenProvider is a token server on this machine, and a folder for authorities.
+type tokenProvider struct {
+	*testing.T
+	authority *authtest.Authority
+	url       string
+	folder    string
+}
+
+func newTokenProvider(t *testing.T) tokenProvider {
+	t.Helper()
+	p := tokenProvider{T: t, authority: authtest.NewAuthority("providers", time.Now()), folder: t.TempDir()}
 	tokens := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"access_token":"t"}`)
 	}))
 	tokens.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{
-		authority.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}),
+		p.authority.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}),
 	}}
 	tokens.StartTLS()
-	defer tokens.Close()
-	folder := t.TempDir()
-	parse := func(name string, of *authtest.Authority) *config.Config {
-		roots := filepath.Join(folder, name)
-		if err := os.WriteFile(roots, of.PEM(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		named := strings.Replace(tokens.URL, "127.0.0.1", "localhost", 1)
-		text := fmt.Sprintf(goingOut, roots) +
-			fmt.Sprintf(goingTo, "named", named, false) + fmt.Sprintf(goingTo, "permitted", named, true) + fmt.Sprintf(goingTo, "literal", tokens.URL, false)
-		loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return loaded
+	t.Cleanup(tokens.Close)
+	p.url = tokens.URL
+	return p
+}
+
+// parse returns the configuration that trusts an authority.
+func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
+	p.Helper()
+	roots := filepath.Join(p.folder, name)
+	if err := os.WriteFile(roots, trusted.PEM(), 0o600); err != nil {
+		p.Fatal(err)
 	}
-	loaded := parse("roots.pem", authority)
+	named := strings.Replace(p.url, "127.0.0.1", "localhost", 1)
+	text := fmt.Sprintf(goingOut, roots) +
+		fmt.Sprintf(goingTo, "named", named, false) + fmt.Sprintf(goingTo, "permitted", named, true) + fmt.Sprintf(goingTo, "literal", p.url, false)
+	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{})
+	if err != nil {
+		p.Fatal(err)
+	}
+	return loaded
+}
+
+// TestTokenRequestsLeaveByTheServersOwnTransport has the transport that serve has.
+func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
+	p := newTokenProvider(t)
+	loaded := p.parse("roots.pem", p.authority)
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = loaded, nil })
 	if err := h.get("named"); status.Code(err) != codes.Unavailable || !strings.HasSuffix(err.Error(), "allow_private_addresses") || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("the refusal is %v", err)
@@ -80,14 +98,40 @@ func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
-	if err := h.server.Reload(func() (*config.Config, error) { return parse("others.pem", other), nil }); err != nil {
-		t.Fatal(err)
+	if strings.Contains(h.log.String(), "canary-2b7e") {
+		t.Error("the log has the secret")
 	}
-	if log := h.log.String(); !strings.Contains(log, "a change of 'token_requests' takes a restart") || strings.Contains(log, "canary-2b7e") {
-		t.Error("the log lacks the warning, or has the secret")
-	}
-	untrusting := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = parse("others.pem", other), nil })
-	if err := untrusting.get("literal"); err == nil || !strings.HasSuffix(err.Error(), "its certificate is signed by an unknown authority") {
+}
+
+// TestTokenRequestsAreReloaded changes whom providers' certificates are traced back to, while
+// tokens are requested.
+func TestTokenRequestsAreReloaded(t *testing.T) {
+	p := newTokenProvider(t)
+	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))
+	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = bad, nil })
+	const untrusted = "its certificate is signed by an unknown authority"
+	if err := h.get("literal"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
 		t.Errorf("a certificate of an authority that is not trusted: %v", err)
+	}
+	reload := func(next *config.Config, err error) {
+		t.Helper()
+		if got := h.server.Reload(func() (*config.Config, error) { return next, err }); !errors.Is(got, err) {
+			t.Fatal(got)
+		}
+		if err := h.server.ForgetFailures(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(good, nil)
+	if err := h.get("literal"); err != nil {
+		t.Errorf("once the authority is trusted: %v", err)
+	}
+	reload(nil, errors.New("a problem"))
+	reload(bad, nil)
+	if err := h.get("permitted"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
+		t.Errorf("once it is trusted no longer: %v", err)
+	}
+	if log := h.log.String(); strings.Contains(log, "takes a restart") {
+		t.Errorf("the log wants a restart:\n%s", log)
 	}
 }

@@ -33,9 +33,6 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	if !next.Listen.Same(s.listen) {
 		s.logger.Warn("a change of 'listen' takes a restart")
 	}
-	if !next.TokenRequests.Same(s.tokenRequests) {
-		s.logger.Warn("a change of 'token_requests' takes a restart")
-	}
 	if next.Limits != s.limits.Limits {
 		s.logger.Warn("a change of 'limits' takes a restart")
 	}
@@ -57,7 +54,9 @@ func (s *Server) use(next *config.Config) error {
 	if err != nil {
 		return err
 	}
+	before := s.outgoing.use(next.TokenRequests) // what changed requests a token at once
 	if err := s.broker.Use(next.Credentials, next.Policy); err != nil {
+		s.outgoing.use(before)
 		s.identities.discard(callers)
 		return err
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
-	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/rpc"
 	"github.com/authmaterial/broker/internal/strategies"
@@ -81,17 +80,17 @@ type Server struct {
 	identities *identities
 	limits     *limits
 	tls        *listenerTLS // nil: there is none
+	outgoing   *tokenTransport
 	shared     *tokenStore
 	audit      *audit.Writer // nil: there are no records
 	stale      atomic.Bool   // the last reload failed
 	deniesAll  atomic.Bool   // the configuration has no grants
 
 	// What a reload does not change.
-	listen        config.Listen
-	open          bool // at the start, nobody had to prove who they are
-	tokenCache    config.TokenCache
-	tokenRequests config.TokenRequests
-	auditing      config.Audit
+	listen     config.Listen
+	open       bool // at the start, nobody had to prove who they are
+	tokenCache config.TokenCache
+	auditing   config.Audit
 }
 
 // New puts a Server together. It listens nowhere yet.
@@ -128,10 +127,11 @@ func New(options Options) (*Server, error) {
 		Observe: metrics.tokens.observe,
 		Begin:   traces.flight,
 	})
+	outgoing := newTokenTransport(options.TokenTransport, options.Config.TokenRequests)
 	b, err := broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
 		Audit:       auditLog(records),
 		Tokens:      tokens,
-		TokenClient: newTokenClient(options, metrics, traces),
+		TokenClient: newTokenClient(options, outgoing, metrics, traces),
 		VersionKeys: keys.VersionKeys(),
 		Clock:       options.Clock,
 		Logger:      options.Logger,
@@ -164,14 +164,14 @@ func New(options Options) (*Server, error) {
 		identities: who,
 		limits:     newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger),
 		tls:        newListenerTLS(options.Config.Listen.TLS, metrics.registry, options.Logger),
+		outgoing:   outgoing,
 		shared:     shared,
 		audit:      records,
 		listen:     options.Config.Listen,
 		open:       !demandsProof(options.Config),
 
-		tokenCache:    options.Config.TokenCache,
-		tokenRequests: options.Config.TokenRequests,
-		auditing:      options.Config.Audit,
+		tokenCache: options.Config.TokenCache,
+		auditing:   options.Config.Audit,
 	}
 	s.grpc = s.newGRPC(rpc.NewService(b, options.Logger), traces)
 	s.http = s.newHTTP(metrics)
@@ -180,12 +180,9 @@ func New(options Options) (*Server, error) {
 }
 
 // newTokenClient returns what makes token requests.
-func newTokenClient(options Options, metrics *metrics, traces *tracing) *strategies.TokenClient {
-	if options.TokenTransport == nil {
-		options.TokenTransport = egress.NewTransport(egress.Options{RootCAs: options.Config.TokenRequests.RootCAs})
-	}
+func newTokenClient(options Options, transport http.RoundTripper, metrics *metrics, traces *tracing) *strategies.TokenClient {
 	return strategies.NewTokenClient(strategies.TokenClientOptions{
-		Transport:     options.TokenTransport,
+		Transport:     transport,
 		Clock:         options.Clock,
 		UserAgent:     "authmaterial-broker/" + options.Version,
 		RenewalWindow: options.Config.TokenCache.RenewalWindow,
