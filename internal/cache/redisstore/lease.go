@@ -46,10 +46,22 @@ func (s *Store) lock(ctx context.Context, at place, owner string) (lock *redislo
 		lock, err = s.locker.Obtain(ctx, at.lock, lockLife, &redislock.Options{Token: owner})
 		return err
 	})
-	if isWrongType(err) {
+	switch {
+	case isWrongType(err):
 		return nil, redislock.ErrNotObtained // the next look removes what is there
+	case err != nil && !errors.Is(err, redislock.ErrNotObtained):
+		s.freeing.Go(func() { s.disown(at, owner) })
 	}
 	return lock, err
+}
+
+// disown ends a lock that the owner may have without knowing it: the answer was lost. It
+// takes the lock, unless another has it, for as short as there is.
+func (s *Store) disown(at place, owner string) {
+	_ = s.do(context.Background(), "unlock", func(ctx context.Context) error {
+		_, err := s.locker.Obtain(ctx, at.lock, time.Millisecond, &redislock.Options{Token: owner})
+		return err
+	})
 }
 
 // unlock frees locks, without waiting for it.

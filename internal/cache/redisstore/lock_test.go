@@ -338,3 +338,29 @@ func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	}
 	return calls
 }
+
+// TestLockWhoseAnswerIsLost cuts the connection before the answer to who takes the lock. The
+// others do not wait for the life of the lock that nobody knows of, 3 seconds.
+func TestLockWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	keys := fleetkeys.RandomRing()
+	store, other := openAt(t, at(proxy.Addr()), keys), open(t, server, keys)
+	commit(t, other, newToken("first"), false) // Redis has the scripts then
+	eventually(t, "the lock is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	wantToken(t, store, "first")
+	began := time.Now()
+	_, lease, err := store.Lock(t.Context(), key, func(cache.Record) bool {
+		proxy.CutMidReply(0)
+		return false
+	})
+	if err == nil || lease != nil {
+		t.Fatalf("a lease, and %v, where the answer is lost", err)
+	}
+	_, lease = lock(t, other)
+	defer lease.Release()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("another replica has the lease after %v", took)
+	}
+}
