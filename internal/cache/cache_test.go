@@ -353,3 +353,44 @@ func TestCloseEndsFlights(t *testing.T) {
 		}
 	})
 }
+
+// otherSource is the token of another credential at the same provider, which answers at once.
+type otherSource struct{ *provider }
+
+func (otherSource) TokenKey() string { return "4a" }
+
+// TestReadersWhileAnothersRequestHangs has the token request of one credential hang. Who
+// wants the token of another neither waits nor fails: a cold call, a warm one, a report.
+func TestReadersWhileAnothersRequestHangs(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.latency = time.Hour })
+		hung := make(chan error, 1)
+		go func() {
+			_, err := w.get()
+			hung <- err
+		}()
+		synctest.Wait()
+		w.wantRequests(1)
+		began, c := w.elapsed(), w.fleet[0]
+		other := otherSource{newProvider()}
+		other.set(func(p *provider) { p.latency = 0 })
+		for _, call := range []string{"cold", "warm"} {
+			if got, err := c.Token(w.Context(), other); err != nil || got.Value.Reveal() != "token-1" {
+				w.Errorf("the %s call: %v", call, err)
+			}
+		}
+		isFirst := func(t *token.Token) bool { return t.Value.Reveal() == "token-1" }
+		if got, replaced, err := c.Replace(w.Context(), other, isFirst); err != nil || !replaced || got.Value.Reveal() != "token-2" {
+			w.Errorf("the report: replaced %v, %v", replaced, err)
+		}
+		if waited := w.elapsed() - began; waited != 0 {
+			w.Errorf("they waited %v", waited)
+		}
+		select {
+		case err := <-hung:
+			w.Errorf("the request that hangs has ended: %v", err)
+		default:
+		}
+		<-hung
+	})
+}

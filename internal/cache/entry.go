@@ -35,7 +35,8 @@ type entry struct {
 	dropped bool
 	timer   clockwork.Timer
 	// rejected are the last tokens that were reported, and unseen the last reports of
-	// others: such a token may still come, from a replica that could not be reached.
+	// others: such a token may still come, from a replica that could not be reached. One
+	// whose report was pushed out is replaced when it is reported again.
 	rejected []*token.Token
 	unseen   []func(*token.Token) bool
 }
@@ -74,7 +75,7 @@ func (e *entry) reject(t *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.hasRejected(t) {
-		e.rejected = lastOf(append(e.rejected, t))
+		e.rejected = lastOf(append(e.rejected, t), maxRejected)
 	}
 }
 
@@ -85,12 +86,14 @@ func (e *entry) rejectUnseen(rejected func(*token.Token) bool) bool {
 	if t := e.lastToken(); t != nil && rejected(t) {
 		return false
 	}
-	e.unseen = lastOf(append(e.unseen, rejected))
+	if !slices.ContainsFunc(e.rejected, rejected) {
+		e.unseen = lastOf(append(e.unseen, rejected), maxUnseen)
+	}
 	return true
 }
 
-// lastOf returns as many elements as are remembered.
-func lastOf[T any](all []T) []T { return all[max(0, len(all)-maxRejected):] }
+// lastOf returns the last elements, count at most.
+func lastOf[T any](all []T, count int) []T { return all[max(0, len(all)-count):] }
 
 // isRejected says whether a caller was told to use t no more.
 func (e *entry) isRejected(t *token.Token) bool {

@@ -14,6 +14,7 @@ import (
 // Bounds on what is remembered of one key.
 const (
 	maxRejected = 8   // rejected tokens
+	maxUnseen   = 64  // reports of tokens that are not at hand
 	maxForced   = 100 // forced renewals
 )
 
