@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -144,14 +145,25 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	return err
 }
 
-// ForcedWait asks Redis, by its clock.
+// ForcedWait asks Redis, by its clock, and counts what lies in any of the places: while a
+// fleet key is rotated, replicas write to different ones.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
-	var wait int64
-	err := l.store.do(ctx, "forced_wait", func(ctx context.Context) (err error) {
-		wait, err = forcedWaitScript.Run(ctx, l.store.client, []string{l.places[0].forced}, limit, window.Milliseconds()).Int64()
-		return err
-	})
-	return time.Duration(wait) * time.Millisecond, err
+	var all []int64 // how many milliseconds ago each was
+	for _, at := range l.places {
+		err := l.store.do(ctx, "forced_wait", func(ctx context.Context) error {
+			ages, err := forcedWaitScript.Run(ctx, l.store.client, []string{at.forced}).Int64Slice()
+			all = append(all, ages...)
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	if len(all) < limit {
+		return 0, nil
+	}
+	slices.Sort(all)
+	return max(0, window-time.Duration(all[limit-1])*time.Millisecond), nil
 }
 
 // Release ends the lease.

@@ -88,6 +88,26 @@ func TestRotationSharesNews(t *testing.T) {
 	})
 }
 
+// TestRotationSharesTheLimit has two neighbours force a renewal each: both count two.
+func TestRotationSharesTheLimit(t *testing.T) {
+	t.Parallel()
+	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
+		stores := []cache.Store{open(t, server, one), open(t, server, other)}
+		commit(t, stores[0], newTokenAt("first", time.Now().Add(-3*time.Minute)), false)
+		commit(t, stores[0], newTokenAt("second", time.Now().Add(-2*time.Minute)), true)
+		commit(t, stores[1], newTokenAt("third", time.Now().Add(-time.Minute)), true)
+		for i, store := range stores {
+			_, lease := lock(t, store)
+			for limit, want := range map[int]bool{2: true, 3: false} {
+				if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || want != (wait > 59*time.Minute) || !want && wait != 0 {
+					t.Errorf("replica %d: ForcedWait(%d) = %v, %v; want one: %v", i, limit, wait, err, want)
+				}
+			}
+			lease.Release()
+		}
+	})
+}
+
 // TestRotation has a fleet of three restart three times, one replica after the other. A
 // token is requested once; where it is reported after each restart, what replaces it once
 // more.

@@ -1,12 +1,15 @@
--- Returns for how many milliseconds the next forced renewal must wait.
--- KEYS: forced. ARGV: how many there may be, and within how many milliseconds.
+-- Returns how many milliseconds ago each of the forced renewals was that are listed.
+-- KEYS: forced.
 if redis.call('TYPE', KEYS[1]).ok ~= 'list' then
-  return 0
+  return {}
 end
-local earliest = tonumber(redis.call('LINDEX', KEYS[1], ARGV[1] - 1) or nil)
-if not earliest then
-  return 0
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ages = {}
+for _, listed in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  local at = tonumber(listed)
+  if at then
+    table.insert(ages, math.max(0, now - at)) -- the clock may have been put back
+  end
 end
-local now = redis.call('TIME')
-local wait = earliest + ARGV[2] - (now[1] * 1000 + math.floor(now[2] / 1000))
-return math.max(0, math.min(wait, ARGV[2])) -- the clock may have been put back
+return ages
