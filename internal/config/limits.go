@@ -32,7 +32,7 @@ func parseLimits(value strictyaml.Value) Limits {
 	limits := Limits{
 		Connections:          read("connections", 1000),
 		StreamsPerConnection: read("streams_per_connection", 1000),
-		ConcurrentCalls:      read("concurrent_calls", 2000),
+		ConcurrentCalls:      read("concurrent_calls", 1000),
 		MessageBytes:         read("message_bytes", 16<<10),
 		HeaderBytes:          read("header_bytes", 16<<10),
 		WatchesPerCaller:     read("watches_per_caller", 1000),

@@ -185,7 +185,11 @@ func evidenceOf(ctx context.Context) authentication.Evidence {
 		return evidence
 	}
 	evidence.Address = from.Addr.String()
-	switch info := from.AuthInfo.(type) {
+	proved := from.AuthInfo
+	if info, ok := proved.(heldInfo); ok {
+		proved = info.AuthInfo
+	}
+	switch info := proved.(type) {
 	case credentials.TLSInfo:
 		if len(info.State.VerifiedChains) > 0 {
 			evidence.Certificates = info.State.VerifiedChains[0]

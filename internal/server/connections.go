@@ -13,6 +13,7 @@ import (
 type limitListener struct {
 	net.Listener
 	shares  *shares[netip.Prefix]
+	memory  *shares[origins]
 	refused func()
 }
 
@@ -24,8 +25,12 @@ func (l *limitListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := origin(conn.RemoteAddr())
-		if l.shares.enter(from) {
-			return &limitedConn{Conn: conn, leave: sync.OnceFunc(func() { l.shares.leave(from) })}, nil
+		if l.shares.enter(from, 1) {
+			by := newHeld(l.memory, from)
+			return &limitedConn{Conn: conn, held: by, leave: sync.OnceFunc(func() {
+				by.end()
+				l.shares.leave(from, 1)
+			})}, nil
 		}
 		_ = conn.Close()
 		l.refused()
@@ -35,6 +40,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 // limitedConn is a connection that counts until it is closed.
 type limitedConn struct {
 	net.Conn
+	held  *held // what it has the broker keep
 	leave func()
 }
 

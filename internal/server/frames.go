@@ -2,19 +2,17 @@ package server
 
 import (
 	"encoding/binary"
-	"net"
 
 	"golang.org/x/net/http2"
 )
 
-// frameConn looks at the HTTP/2 frames that a server writes. gRPC ends streams and
-// connections that break its limits by itself, and tells nobody but the client.
-type frameConn struct {
-	net.Conn
-	// ended gets the error code of each RST_STREAM and GOAWAY.
-	ended func(http2.FrameType, http2.ErrCode)
+// frames finds the frames in one direction of an HTTP/2 connection.
+type frames struct {
+	// found gets each frame when its head is there. The code is that of RST_STREAM and
+	// GOAWAY.
+	found func(head http2.FrameHeader, code http2.ErrCode)
 
-	head [goAwayHead]byte // of the frame that is being written
+	head [goAwayHead]byte // of the frame that is looked at
 	have int              // bytes of it
 	skip uint32           // bytes of the frame after its head
 }
@@ -26,51 +24,61 @@ const (
 	goAwayHead    = frameHead + 8
 )
 
-// Write implements net.Conn. It is for one goroutine at a time.
-func (c *frameConn) Write(data []byte) (int, error) {
-	n, err := c.Conn.Write(data)
-	for rest := data[:n]; len(rest) > 0; {
-		rest = rest[c.look(rest):]
+// look takes all that was read or written next.
+func (f *frames) look(data []byte) {
+	for len(data) > 0 {
+		data = data[f.next(data):]
 	}
-	return n, err
 }
 
-// look takes the beginning of what is written, and returns how much that was.
-func (c *frameConn) look(data []byte) int {
-	if c.skip > 0 {
-		n := min(int(c.skip), len(data))
-		c.skip -= uint32(n) //nolint:gosec // no more than skip
+// next takes the beginning of it, and returns how much that was.
+func (f *frames) next(data []byte) int {
+	if f.skip > 0 {
+		n := min(int(f.skip), len(data))
+		f.skip -= uint32(n) //nolint:gosec // no more than skip
 		return n
 	}
-	want := c.wanted()
-	n := copy(c.head[c.have:want], data)
-	if c.have += n; c.have == want && c.wanted() == want {
-		c.end()
+	want := f.wanted()
+	n := copy(f.head[f.have:want], data)
+	if f.have += n; f.have == want && f.wanted() == want {
+		f.end()
 	}
 	return n
 }
 
-// wanted is how much of the frame is its head, as far as that can be told.
-func (c *frameConn) wanted() int {
-	if c.have < frameHead {
+// wanted is how much of the frame is its head, as far as that can be told. A frame that is
+// too short for its kind has no code: whoever reads it ends the connection.
+func (f *frames) wanted() int {
+	if f.have < frameHead {
 		return frameHead
 	}
-	switch http2.FrameType(c.head[3]) {
-	case http2.FrameRSTStream:
+	switch kind, length := http2.FrameType(f.head[3]), int(f.length()); {
+	case kind == http2.FrameRSTStream && length >= rstStreamHead-frameHead:
 		return rstStreamHead
-	case http2.FrameGoAway:
+	case kind == http2.FrameGoAway && length >= goAwayHead-frameHead:
 		return goAwayHead
 	default:
 		return frameHead
 	}
 }
 
+func (f *frames) length() uint32 {
+	return uint32(f.head[0])<<16 | uint32(f.head[1])<<8 | uint32(f.head[2])
+}
+
 // end comes after the head of a frame.
-func (c *frameConn) end() {
-	length := uint32(c.head[0])<<16 | uint32(c.head[1])<<8 | uint32(c.head[2])
-	c.skip = length - uint32(c.have-frameHead) //nolint:gosec // both kinds of frames have that much
-	if c.have > frameHead {
-		c.ended(http2.FrameType(c.head[3]), http2.ErrCode(binary.BigEndian.Uint32(c.head[c.have-4:c.have])))
+func (f *frames) end() {
+	head := http2.FrameHeader{
+		Type:     http2.FrameType(f.head[3]),
+		Flags:    http2.Flags(f.head[4]),
+		Length:   f.length(),
+		StreamID: binary.BigEndian.Uint32(f.head[5:]) & (1<<31 - 1),
 	}
-	c.have = 0
+	var code http2.ErrCode
+	if f.have > frameHead {
+		code = http2.ErrCode(binary.BigEndian.Uint32(f.head[f.have-4 : f.have]))
+	}
+	f.skip = head.Length - uint32(f.have-frameHead) //nolint:gosec // it has that much
+	f.have = 0
+	f.found(head, code)
 }

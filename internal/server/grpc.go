@@ -57,7 +57,8 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 			Timeout:               pingTimeout,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingInterval, PermitWithoutStream: true}),
-		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits.ended)),
+		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits)),
+		grpc.ForceServerCodecV2(newAnswerCodec()),
 		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
 		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes)), //nolint:gosec // a mebibyte at most

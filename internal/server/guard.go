@@ -33,26 +33,40 @@ func (g guard) over(ctx context.Context, of limit, caller, message string, retry
 	return refusal{g.refuse(ctx, fault.New(fault.RateLimited, message).WithRetryDelay(retry))}
 }
 
-const tooManyAtOnce = "the broker answers as many calls as it may at once: try again"
+const (
+	tooManyAtOnce = "the broker answers as many calls as it may at once: try again"
+	unread        = "the broker keeps as much as it may for calls that wait, and for answers that were not read: read them, or try again"
+)
+
+// answerBytes is what the answer for one of several credentials takes up while it is made.
+const answerBytes = 2 << 10
 
 // unary is the first of the interceptors.
 func (g guard) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
-	from := originOf(ctx)
-	if !g.limits.calls.enter(from) {
+	by := holderOf(ctx)
+	if !g.limits.calls.enter(by.from, 1) {
 		return nil, g.over(ctx, limitConcurrent, "", tooManyAtOnce, 0)
 	}
-	defer g.limits.calls.leave(from)
-	return answer(ctx, request)
+	defer g.limits.calls.leave(by.from, 1)
+	result, err := answer(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	result, ok := hold(result, by)
+	if !ok {
+		return nil, g.over(ctx, limitMemory, "", unread, 0)
+	}
+	return result, nil
 }
 
 // stream is the first of the interceptors.
 func (g guard) stream(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, answer grpc.StreamHandler) error {
-	from := originOf(stream.Context())
-	if !g.limits.calls.enter(from) {
+	by := holderOf(stream.Context())
+	if !g.limits.calls.enter(by.from, 1) {
 		return g.over(stream.Context(), limitConcurrent, "", tooManyAtOnce, 0)
 	}
-	defer g.limits.calls.leave(from)
-	return answer(service, stream)
+	defer g.limits.calls.leave(by.from, 1)
+	return answer(service, holdingStream{stream, g})
 }
 
 // registrar registers services with a server, guarded.
@@ -84,6 +98,13 @@ func (g guard) method(handle grpc.MethodHandler) grpc.MethodHandler {
 			return intercept(ctx, request, info, func(ctx context.Context, request any) (any, error) {
 				if err := g.received(ctx, request, receive(request)); err != nil {
 					return nil, err
+				}
+				by, size := holderOf(ctx), answerBytes*credentialsOf(request)
+				if size > answerBytes {
+					if !by.take(size) {
+						return nil, g.over(ctx, limitMemory, "", unread, 0)
+					}
+					defer by.give(size)
 				}
 				return answer(ctx, request)
 			})

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 )
 
@@ -16,16 +15,16 @@ type handshakes struct {
 	credentials.TransportCredentials
 
 	logger *slog.Logger
-	ended  func(http2.FrameType, http2.ErrCode)
+	limits *limits
 }
 
 // newHandshakes returns credentials with TLS for TCP unless it is nil.
-func newHandshakes(t *listenerTLS, logger *slog.Logger, ended func(http2.FrameType, http2.ErrCode)) handshakes {
+func newHandshakes(t *listenerTLS, logger *slog.Logger, l *limits) handshakes {
 	var overTCP credentials.TransportCredentials
 	if t != nil {
 		overTCP = credentials.NewTLS(t.config(protocolGRPC))
 	}
-	return handshakes{withPeerUser(overTCP), logger, ended}
+	return handshakes{withPeerUser(overTCP), logger, l}
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -37,5 +36,6 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		}
 		return nil, nil, err
 	}
-	return &frameConn{Conn: conn, ended: h.ended}, info, nil
+	by := heldBy(raw)
+	return newFrameConn(conn, by, h.limits), heldInfo{info, by}, nil
 }

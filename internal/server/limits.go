@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
 	"golang.org/x/time/rate"
-	"google.golang.org/grpc/peer"
 
 	"github.com/authmaterial/broker/internal/config"
 )
@@ -27,10 +25,18 @@ const (
 	limitHeader      limit = "header_bytes"
 	limitWatches     limit = "watches_per_caller"
 	limitCalls       limit = "calls_per_second"
-	limitPings       limit = "pings" // not configured: pingInterval
+	limitPings       limit = "pings"  // not configured: pingInterval
+	limitMemory      limit = "memory" // callBytes for each of concurrent_calls
 )
 
-var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitPings}
+var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitPings, limitMemory}
+
+// callBytes is what a call may have the broker keep on average, while there are as many as
+// there may be; together it is leastMemory at least.
+const (
+	callBytes   = 8 << 10
+	leastMemory = 1 << 20
+)
 
 // warnInterval is how often the log tells of one limit at most. The metric has it all.
 const warnInterval = time.Minute
@@ -43,6 +49,7 @@ type limits struct {
 	reached *prometheus.CounterVec
 	warned  map[limit]*rate.Sometimes
 	calls   *shares[origins]
+	memory  *shares[origins] // in bytes
 	callers *callerLimits
 }
 
@@ -57,6 +64,7 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 		}, []string{"limit"}),
 		warned:  make(map[limit]*rate.Sometimes),
 		calls:   newShares[origins](from.ConcurrentCalls),
+		memory:  newShares[origins](max(leastMemory, from.ConcurrentCalls*callBytes)),
 		callers: newCallerLimits(from),
 	}
 	for _, of := range allLimits {
@@ -75,11 +83,22 @@ func (l *limits) bite(of limit, caller string) {
 	})
 }
 
-// listener holds the connections of a listener to their limit.
-func (l *limits) listener(inner net.Listener) net.Listener {
+// httpPart is the part of the connections that the HTTP listener may have, and httpLeast what
+// it has unless that is more than the limit. Few ask for metrics and health.
+const (
+	httpPart  = 10
+	httpLeast = 16
+)
+
+// forHTTP is how many connections the HTTP listener may have.
+func (l *limits) forHTTP() int { return min(l.Connections, max(httpLeast, l.Connections/httpPart)) }
+
+// listener holds the connections of a listener to a limit.
+func (l *limits) listener(inner net.Listener, connections int) net.Listener {
 	return &limitListener{
 		Listener: inner,
-		shares:   newShares[netip.Prefix](l.Connections),
+		shares:   newShares[netip.Prefix](connections),
+		memory:   l.memory,
 		refused:  func() { l.bite(limitConnections, "") },
 	}
 }
@@ -94,22 +113,4 @@ func (l *limits) ended(what http2.FrameType, why http2.ErrCode) {
 	case what == http2.FrameGoAway && why == http2.ErrCodeEnhanceYourCalm:
 		l.bite(limitPings, "")
 	}
-}
-
-// origins are what calls have shares of: a connection on this machine, or a remote network.
-type origins struct {
-	connection *peer.Peer
-	network    netip.Prefix
-}
-
-// originOf returns what a call has its share as.
-func originOf(ctx context.Context) origins {
-	from, ok := peer.FromContext(ctx)
-	if !ok {
-		return origins{}
-	}
-	if network := origin(from.Addr); network.IsValid() {
-		return origins{network: network}
-	}
-	return origins{connection: from}
 }

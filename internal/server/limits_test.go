@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/authentication"
@@ -218,6 +219,63 @@ func TestConcurrentCalls(t *testing.T) {
 	}
 	modest.wantStatus(modest.get(), codes.OK)
 	greedy.wantStatus(greedy.get(), codes.OK)
+}
+
+// TestMemoryOfAConnection has a client open calls with large headers. It is cut off before
+// there are as many calls as there may be, and another one is answered.
+func TestMemoryOfAConnection(t *testing.T) {
+	h := newWorld(t).limited("concurrent_calls: 100")
+	raw := h.rawConnect(nil)
+	for range 99 {
+		raw.open("GetAuthDecoration", "x", strings.Repeat("x", 15<<10))
+	}
+	raw.want("closed", 0, 0)
+	h.wantLimited("memory", 1)
+	if err := h.get("key-of-board"); err != nil {
+		t.Errorf("another connection: %v", err)
+	}
+}
+
+// TestAnswersThatAreNotRead has a client ask, and let the server send no answer.
+func TestAnswersThatAreNotRead(t *testing.T) {
+	h := newWorld(t).limited("concurrent_calls: 100")
+	raw := h.rawConnect(nil)
+	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	batch := &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key-of-board"}, 100)}
+	message, err := proto.Marshal(batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 99 {
+		raw.send(raw.open("BatchGetAuthDecorations"), message, len(message))
+	}
+	refused := <-raw.events
+	if refused.what != "status" || refused.code != uint32(codes.ResourceExhausted) {
+		t.Fatalf("the server says %+v", refused)
+	}
+	if _, err := h.client().BatchGetAuthDecorations(t.Context(), batch); err != nil {
+		t.Errorf("another connection: %v", err)
+	}
+	// What the client takes makes room.
+	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	_ = raw.framer.WriteWindowUpdate(0, 1<<30)
+	deadline := time.Now().Add(20 * time.Second)
+	for again := uint32(0); ; {
+		if again == 0 {
+			again = raw.open("BatchGetAuthDecorations")
+			raw.send(again, message, len(message))
+		}
+		e := <-raw.events
+		if e.stream != again {
+			continue
+		}
+		if e == (event{"status", again, uint32(codes.OK)}) {
+			break
+		}
+		if again = 0; e.what == "closed" || time.Now().After(deadline) {
+			t.Fatalf("after all was read the server says %+v", e)
+		}
+	}
 }
 
 // TestNobodysMessageIsReceived has a call that proves nothing send no message.

@@ -197,7 +197,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 	if s.stopping.Load() { // Stop came first, or comes just now
 		s.ready.Store(false)
 	}
-	if err := s.grpc.Serve(s.limits.listener(listener)); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(s.limits.listener(listener, s.limits.Connections)); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil
@@ -205,7 +205,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 
 // ServeHTTP answers on the listener until Stop. It closes the listener.
 func (s *Server) ServeHTTP(listener net.Listener) error {
-	if err := s.http.Serve(s.tls.over(s.limits.listener(listener))); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.tls.over(s.limits.listener(listener, s.limits.forHTTP()))); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

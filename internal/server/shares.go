@@ -2,9 +2,9 @@ package server
 
 import "sync"
 
-// shares is a limit of those who use something at once. While it is reached, one of them
-// gets more only if it has less than its part: the limit, divided by how many they are. So
-// nobody keeps the others out, and there is twice the limit in use at most.
+// shares is a limit of those who use something at once. Beyond it, one of them gets more
+// only up to its part: the limit, divided by how many they are. So nobody keeps the others
+// out, and there is twice the limit in use at most.
 type shares[K comparable] struct {
 	limit int
 
@@ -17,8 +17,8 @@ func newShares[K comparable](limit int) *shares[K] {
 	return &shares[K]{limit: limit, used: map[K]int{}}
 }
 
-// enter says whether one may have more, and counts it. Then leave has to follow.
-func (s *shares[K]) enter(key K) bool {
+// enter says whether one may have so much more, and counts it. Then leave has to follow.
+func (s *shares[K]) enter(key K, more int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := s.used[key]
@@ -26,19 +26,19 @@ func (s *shares[K]) enter(key K) bool {
 	if own == 0 {
 		users++
 	}
-	if s.total >= s.limit && own >= s.limit/users {
+	if s.total+more > s.limit && own+more > s.limit/users {
 		return false
 	}
-	s.total++
-	s.used[key] = own + 1
+	s.total += more
+	s.used[key] = own + more
 	return true
 }
 
-func (s *shares[K]) leave(key K) {
+func (s *shares[K]) leave(key K, less int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.total--
-	if s.used[key]--; s.used[key] == 0 {
+	s.total -= less
+	if s.used[key] -= less; s.used[key] == 0 {
 		delete(s.used, key)
 	}
 }

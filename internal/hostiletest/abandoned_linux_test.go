@@ -1,0 +1,32 @@
+package hostiletest
+
+import (
+	"testing"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// TestHalfOpenConnections has peers vanish without a word: they answer nothing any more, not
+// even whether they are there. The broker finds out within the 40 seconds of its keepalive.
+func TestHalfOpenConnections(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	b := start(t, true)
+	good := b.newCaller()
+	rest, goroutines := b.atRest(good)
+	good.begin()
+	crowd(500, func(int) {
+		c, err := b.open()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		keep(t.Context(), c)
+		c.ask(methodWatch, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key"}})
+	})
+	b.await("the watches are there", func() bool { return b.goroutines() > goroutines+500 })
+	b.await("the broker closes the connections", func() bool { return b.isBackAt(goroutines) })
+	good.end(t)
+	if more := b.memory("VmHWM") - rest; more > allowance {
+		t.Errorf("the broker took %d MiB more than at rest", more>>20)
+	}
+}

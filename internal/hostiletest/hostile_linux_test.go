@@ -1,0 +1,107 @@
+package hostiletest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// allowance is how much more memory than at rest the broker may take, in bytes.
+const allowance = 64 << 20
+
+// attack is what hostile clients do. It sends as much as it can, and returns when it has; what
+// it opened stays until ctx ends.
+type attack func(ctx context.Context, b *broker)
+
+// withstand has a broker attacked, over TCP and over TLS. In the meantime a good caller is
+// answered, memory stays within its bound, and afterwards all is as before.
+func withstand(t *testing.T, attacking attack) {
+	t.Helper()
+	t.Parallel()
+	for name, withTLS := range map[string]bool{"TCP": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, withTLS)
+			good := b.newCaller()
+			rest, goroutines := b.atRest(good)
+			good.begin()
+			ctx, stop := context.WithCancel(t.Context())
+			attacking(ctx, b)
+			b.wantAnswers(good, 100)
+			held := b.memory("VmRSS")
+			peers := b.goroutines()
+			stop()
+			good.end(t)
+			b.await("what the attack left goes", func() bool { return b.isBackAt(goroutines) })
+			b.newCaller()
+			most := b.memory("VmHWM")
+			t.Logf("%d KiB at rest, and %d more at most, %d at the end of the attack with %d goroutines; %d good calls",
+				rest>>10, (most-rest)>>10, (held-rest)>>10, peers, good.answered.Load())
+			if most-rest > allowance {
+				t.Errorf("the broker took %d MiB more than the %d MiB at rest, which is more than %d", (most-rest)>>20, rest>>20, allowance>>20)
+			}
+		})
+	}
+}
+
+// atRest returns memory and goroutines of a broker that has done a little.
+func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
+	b.Helper()
+	for range 100 {
+		if err := good.get(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	goroutines = b.goroutines()
+	return b.memory("VmRSS"), goroutines
+}
+
+// isBackAt says whether there are as many goroutines as at rest. A few come and go.
+func (b *broker) isBackAt(rest int) bool {
+	b.Helper()
+	now := b.goroutines()
+	return now > 0 && now <= rest+10
+}
+
+// wantAnswers waits until a caller has more answers.
+func (b *broker) wantAnswers(good *caller, more int64) {
+	b.Helper()
+	want := good.answered.Load() + more
+	b.await("good calls are answered", func() bool {
+		select {
+		case <-good.done:
+			return true // end says why
+		default:
+			return good.answered.Load() >= want
+		}
+	})
+}
+
+// crowd has n clients do something at once, each with a number, and returns when all have.
+func crowd(n int, do func(i int)) {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	for range min(n, 64) {
+		group.Go(func() {
+			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// keep closes a connection when ctx ends.
+func keep(ctx context.Context, conn interface{ Close() error }) {
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+}
+
+// during repeats something for a while.
+func during(ctx context.Context, d time.Duration, do func()) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for ctx.Err() == nil {
+		do()
+	}
+}

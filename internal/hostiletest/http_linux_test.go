@@ -1,0 +1,72 @@
+package hostiletest
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// overHTTP begins connections to the HTTP listener, and has each do something.
+func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.Conn)) {
+	crowd(connections, func(int) {
+		conn, err := b.connect(b.http)
+		if err != nil {
+			return
+		}
+		keep(ctx, conn)
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		do(conn)
+	})
+}
+
+const beginning = "GET /livez HTTP/1.1\r\nHost: broker.test\r\n"
+
+// TestSlowHeaders sends headers that never end, byte by byte.
+func TestSlowHeaders(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		overHTTP(ctx, b, 2000, func(conn net.Conn) {
+			_, _ = io.WriteString(conn, beginning+"X-Slow: "+strings.Repeat("x", 12<<10))
+			go func() {
+				for tick := time.NewTicker(100 * time.Millisecond); ; {
+					select {
+					case <-ctx.Done():
+						return
+					case <-tick.C:
+					}
+					if _, err := io.WriteString(conn, "x"); err != nil {
+						return
+					}
+				}
+			}()
+		})
+	})
+}
+
+// TestOversizedHTTPHeaders sends headers beyond all measure.
+func TestOversizedHTTPHeaders(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		overHTTP(ctx, b, 500, func(conn net.Conn) {
+			_, _ = io.WriteString(conn, beginning+"X-Large: "+strings.Repeat("x", 1<<20))
+		})
+	})
+}
+
+// TestMetricsNeverRead asks for the metrics over and over, and reads nothing.
+func TestMetricsNeverRead(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		overHTTP(ctx, b, 800, func(conn net.Conn) {
+			request := strings.Replace(beginning, "/livez", "/metrics", 1) + "Accept-Encoding: gzip\r\n\r\n"
+			_, _ = io.WriteString(conn, strings.Repeat(request, 1000))
+		})
+	})
+}
+
+// TestIdleHTTPConnections opens thousands, which make one request.
+func TestIdleHTTPConnections(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		overHTTP(ctx, b, 3000, func(conn net.Conn) { _, _ = io.WriteString(conn, beginning+"\r\n") })
+	})
+}
