@@ -205,10 +205,10 @@ func TestWhatOfListenTakesARestart(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	for text, want := range map[string]config.Limits{
-		"{}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 2000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000},
+		"{}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000},
 		"limits: {connections: 1, streams_per_connection: 2, concurrent_calls: 3, message_bytes: 65536, header_bytes: 8192, watches_per_caller: 4, calls_per_second: 5}": {Connections: 1, StreamsPerConnection: 2, ConcurrentCalls: 3, MessageBytes: 65536, HeaderBytes: 8192, WatchesPerCaller: 4, CallsPerSecond: 5, CallBurst: 100},
-		"limits: {calls_per_second: 60}":                  {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 2000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 120},
-		"limits: {calls_per_second: 60, call_burst: 100}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 2000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 100},
+		"limits: {calls_per_second: 60}":                  {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 120},
+		"limits: {calls_per_second: 60, call_burst: 100}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 100},
 	} {
 		got, err := parse(t, text)
 		if err != nil || got.Limits != want {

@@ -60,7 +60,7 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 		logger: logger,
 		reached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authmaterial_limited_total",
-			Help: "What was refused because of a limit: connections, calls, watches or, for pings, clients that sent too many.",
+			Help: "What was refused because of a limit: connections, calls, watches or, for pings and memory, clients that sent too much.",
 		}, []string{"limit"}),
 		warned:  make(map[limit]*rate.Sometimes),
 		calls:   newShares[origins](from.ConcurrentCalls),

@@ -153,7 +153,7 @@ func watch(ctx context.Context, h harness, connection *grpc.ClientConn, ids ...s
 // TestManyWatchers has 1,000 watch over few connections, of which some do not read.
 func TestManyWatchers(t *testing.T) {
 	readers := soak(1000, 10000) - stoppedWatchers
-	h := serve(t, func(o *server.Options) { o.Config.Limits.ConcurrentCalls = 2 * readers })
+	h := serve(t, func(o *server.Options) { o.Config.Limits.ConcurrentCalls = 10 * readers })
 	empty := heap()
 	h.setKeys("first", strings.Repeat("x", largeKey))
 	a := &audience{harness: h, ended: make(chan error, readers), reached: map[string]int{}, changed: make(chan struct{})}
