@@ -32,8 +32,7 @@ type Issuer struct {
 	Algorithms []string
 	// Keys are those of a file. Nil: they are at URL.
 	Keys *Keys
-	// URL is where the keys are: https, or http at a literal loopback address. RootCAs vouch
-	// for the server; nil: the system's.
+	// URL is where the keys are: https. RootCAs vouch for the server; nil: the system's.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate lets the host of URL have a private, local or special address.

@@ -134,7 +134,7 @@ func checkFieldName(id strictyaml.Value, withToken bool) {
 	case withToken && name == TokenVariable:
 		id.Problemf("a token method has no field of the name %q: that is the token", TokenVariable)
 	case !expression.ValidName(name):
-		id.Problemf("%q is a word of the expression language: use another name", name)
+		id.Problemf("this is a word of the expression language: use another name")
 	}
 }
 
@@ -168,7 +168,7 @@ func definePlacements(list strictyaml.Value, environment *expression.Environment
 		check(name)
 		folded := fold(name.Text())
 		if name.Text() != "" && seen[folded] {
-			name.Problemf("%q stands twice", name.Text())
+			name.Problemf("this name stands twice")
 		}
 		seen[folded] = true
 		placements = append(placements, Placement{Name: name.Text(), Value: compile(item.Key("value"), environment)})
@@ -192,7 +192,7 @@ func checkHeaderName(name strictyaml.Value) {
 	switch text := name.Text(); {
 	case text == "":
 	case !httpguts.ValidHeaderFieldName(text):
-		name.Problemf("%q is no name of an HTTP header: use letters, digits and hyphens", text)
+		name.Problemf("this is no name of an HTTP header: use letters, digits and hyphens")
 	case slices.Contains(undecorated, strings.ToLower(text)):
 		name.Problemf("the header %s cannot be set: it is part of how HTTP itself works", text)
 	}
@@ -230,7 +230,7 @@ func reportRepeated(seen map[string]bool, id strictyaml.Value, what string) bool
 		return false
 	}
 	if seen[text] {
-		id.Problemf("the %s %q stands twice", what, text)
+		id.Problemf("this %s stands twice", what)
 		return true
 	}
 	seen[text] = true

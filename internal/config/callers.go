@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,7 +36,7 @@ func callersOf(c *Config) callers {
 }
 
 // check reports a pattern that no caller's name can match. What another address or
-// section would make right is a warning.
+// section would make right, or was right before something was revoked, is a warning.
 func (c callers) check(caller strictyaml.Value) {
 	text := caller.Text()
 	switch {
@@ -85,20 +86,24 @@ func (c callers) checkName(caller strictyaml.Value, kind, name string) {
 	}
 }
 
-// checkKnown reports an exact name that nothing in a section has.
+// checkKnown warns of an exact name that nothing in a section has. It is no problem: who
+// takes a token or an issuer out has to have it refused, whatever grants still name it.
 func checkKnown(caller strictyaml.Value, name, what, section string, known []string) {
-	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
-		return
-	}
-	meant, found := strictyaml.Nearest(name, known)
-	switch {
-	case found:
-		caller.Problemf("there is no %s of this name in %s; did you mean %q?", what, section, meant)
-	case len(known) == 0:
-		caller.Problemf("there is no %s of this name: %s has none", what, section)
-	default:
+	if access.Pattern(name).Exact() && !slices.Contains(known, name) {
 		names := slices.Clone(known)
 		slices.Sort(names)
-		caller.Problemf("there is no %s of this name in %s; there are: %s", what, section, strings.Join(slices.Compact(names), ", "))
+		caller.Warnf("there is no %s of this name in %s%s", what, section, among(name, slices.Compact(names)))
 	}
+}
+
+// among says which of the known names was meant by one that is unknown, or which there are.
+// It does not quote the unknown one: somebody may have put a secret there.
+func among(name string, known []string) string {
+	if meant, found := strictyaml.Nearest(name, known); found {
+		return fmt.Sprintf("; did you mean %q?", meant)
+	}
+	if len(known) == 0 {
+		return ": it has none"
+	}
+	return "; there are: " + strings.Join(known, ", ")
 }

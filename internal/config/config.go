@@ -112,7 +112,7 @@ func parseProviders(list strictyaml.Value) (all *catalog.Catalog, replaced []str
 		case provider.ID == "":
 			continue
 		case seen[provider.ID]:
-			id.Problemf("the provider %q stands twice", provider.ID)
+			id.Problemf("this ID stands twice")
 			continue
 		case all.Provider(provider.ID) != nil:
 			replaced = append(replaced, provider.ID)

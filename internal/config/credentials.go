@@ -19,7 +19,7 @@ func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader 
 		if first, found := seen[id.Text()]; !found {
 			seen[id.Text()] = id
 		} else if id.Text() != "" {
-			id.Problemf("the credential %q stands twice; the first is at %s", id.Text(), first)
+			id.Problemf("this ID stands twice; the first is at %s", first)
 		}
 		all = append(all, parseCredential(item, providers, reader))
 	}
@@ -65,8 +65,7 @@ func findProvider(value strictyaml.Value, providers *catalog.Catalog) *catalog.P
 	}
 	provider := providers.Provider(id)
 	if provider == nil {
-		value.Problemf("there is no provider %q; there are: %s", id,
-			idList(providers.Providers(), func(p *catalog.Provider) string { return p.ID }))
+		value.Problemf("no provider has this ID%s", among(id, providerIDs(providers)))
 	}
 	return provider
 }
@@ -78,8 +77,8 @@ func findMethod(value strictyaml.Value, provider *catalog.Provider) *catalog.Aut
 	}
 	method := provider.AuthMethod(id)
 	if method == nil {
-		value.Problemf("provider %q has no auth method %q; it has: %s", provider.ID, id,
-			idList(provider.AuthMethods, func(m *catalog.AuthMethod) string { return m.ID }))
+		value.Problemf("%s has no auth method of this ID%s", provider.DisplayName,
+			among(id, ids(provider.AuthMethods, func(m *catalog.AuthMethod) string { return m.ID })))
 	}
 	return method
 }
@@ -92,7 +91,7 @@ func parseValues(item strictyaml.Value, credential *credentials.Credential, read
 		if credential.Method.Field(entry.Name) == nil {
 			entry.Key.Problemf("auth method %q of %s has no such field; it has: %s",
 				credential.Method.ID, credential.Provider.DisplayName,
-				idList(credential.Method.Fields, func(f catalog.Field) string { return f.ID }))
+				strings.Join(ids(credential.Method.Fields, func(f catalog.Field) string { return f.ID }), ", "))
 			continue
 		}
 		value, ok := reader.read(entry.Value)
@@ -117,13 +116,17 @@ func describe(field catalog.Field) string {
 	return strings.TrimSuffix(text, ".")
 }
 
-// idList is the IDs of some things in a sentence.
-func idList[T any](all []T, id func(T) string) string {
-	ids := make([]string, len(all))
+func providerIDs(providers *catalog.Catalog) []string {
+	return ids(providers.Providers(), func(p *catalog.Provider) string { return p.ID })
+}
+
+// ids are the IDs of some things.
+func ids[T any](all []T, id func(T) string) []string {
+	found := make([]string, len(all))
 	for i, one := range all {
-		ids[i] = id(one)
+		found[i] = id(one)
 	}
-	return strings.Join(ids, ", ")
+	return found
 }
 
 // checkMaterial reports values that cannot become material, each where it comes from.

@@ -28,18 +28,19 @@ func parsePolicy(list strictyaml.Value, who callers, providers *catalog.Catalog,
 
 func parseGrant(item strictyaml.Value, who callers, providers *catalog.Catalog, ids map[string]bool) access.Grant {
 	grant := access.Grant{Source: lineOf(item)}
+	warnIfEmpty(item.Key("callers"), "callers")
 	for _, caller := range item.Key("callers").Items() {
 		who.check(caller)
 		grant.Callers = append(grant.Callers, access.Pattern(caller.Text()))
 	}
+	warnIfEmpty(item.Key("credentials"), "credentials")
 	for _, id := range item.Key("credentials").Items() {
 		checkCredential(id, ids)
 		grant.Credentials = append(grant.Credentials, access.Pattern(id.Text()))
 	}
 	for _, id := range item.Key("providers").Items() {
-		if findProvider(id, providers) != nil {
-			grant.Providers = append(grant.Providers, id.Text())
-		}
+		checkProvider(id, providers)
+		grant.Providers = append(grant.Providers, id.Text())
 	}
 	for _, action := range item.Key("actions").Items() {
 		grant.Actions = append(grant.Actions, parseAction(action))
@@ -59,10 +60,25 @@ func lineOf(value strictyaml.Value) string {
 	return place[:strings.LastIndexByte(place, ':')]
 }
 
-// checkCredential reports an exact ID that there is not: a misspelt one allows nothing.
+// warnIfEmpty warns of a list without items: who takes the last one out has it taken away.
+func warnIfEmpty(list strictyaml.Value, of string) {
+	if list.Exists() && len(list.Items()) == 0 {
+		list.Warnf("the grant is of no use: it has no %s", of)
+	}
+}
+
+// checkCredential warns of an exact ID that there is not: a misspelt one allows nothing. It
+// is no problem, so that who takes a credential out has it served no more.
 func checkCredential(id strictyaml.Value, ids map[string]bool) {
 	if text := id.Text(); text != "" && access.Pattern(text).Exact() && !ids[text] {
-		id.Problemf("there is no credential of this ID; * stands for any characters")
+		id.Warnf("there is no credential of this ID; * stands for any characters")
+	}
+}
+
+// checkProvider is checkCredential for the ID of a provider.
+func checkProvider(id strictyaml.Value, providers *catalog.Catalog) {
+	if text := id.Text(); text != "" && providers.Provider(text) == nil {
+		id.Warnf("no provider has this ID%s", among(text, providerIDs(providers)))
 	}
 }
 

@@ -39,8 +39,8 @@ func TestLoadProviders(t *testing.T) {
 
 func TestLoadProvidersWithProblems(t *testing.T) {
 	for text, want := range map[string]string{
-		"providers: [" + strings.Replace(acme, "${api_key}", "${key}", 1) + "]\n": `broker.yaml:3:38: unknown field or function "key"; `,
-		"providers:\n  - " + acme + "\n  - " + acme + "\n":                        `the provider "acme" stands twice`,
+		"providers: [" + strings.Replace(acme, "${api_key}", "${key}", 1) + "]\n": `broker.yaml:3:38: unknown field or function; `,
+		"providers:\n  - " + acme + "\n  - " + acme + "\n":                        `this ID stands twice`,
 		"providers: {}\n": "must be a list",
 	} {
 		if _, err := loadProviders(t, text); err == nil || !strings.Contains(err.Error(), want) {

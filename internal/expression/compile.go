@@ -1,7 +1,6 @@
 package expression
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -135,17 +134,17 @@ func (e *Environment) problems(expression string, issues *cel.Issues) []Problem 
 	return problems
 }
 
-// explain puts CEL's message into the words of somebody who writes a definition.
+// explain puts CEL's message into the words of somebody who writes a definition. It quotes
+// nothing of the expression, in which a secret may stand by mistake.
 func (e *Environment) explain(message string) string {
-	message, _, _ = strings.Cut(message, "\n")
-	if rest, found := strings.CutPrefix(message, "undeclared reference to '"); found {
-		name, _, _ := strings.Cut(rest, "'")
-		return fmt.Sprintf("unknown field or function %q; there are: %s", name, strings.Join(e.names(), ", "))
-	}
-	if strings.HasPrefix(message, "found no matching overload") {
+	switch {
+	case strings.HasPrefix(message, "undeclared reference to '"):
+		return "unknown field or function; there are: " + strings.Join(e.names(), ", ")
+	case strings.HasPrefix(message, "found no matching overload"):
 		return "only strings can be used here: fields, quoted text, `+`, base64(text) and field.orValue(text)"
+	default:
+		return "this is no expression: it consists of fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	}
-	return message
 }
 
 // names are all that an expression may refer to.

@@ -3,12 +3,15 @@ package leaktest_test
 import (
 	"fmt"
 	"strings"
+
+	"github.com/authmaterial/broker/internal/authentication"
 )
 
 // slips are what can be wrong where a secret stands at the end of the credentials.
 func (w *world) slips() (all []string) {
 	odd := w.canary("a secret with a slip")
 	plain := w.know("a secret without signs", strings.NewReplacer("+", "", "/", "", "=", "", `"`, "", `\`, "", "%", "", "&", "", "<", "").Replace(odd))
+	lower := w.know("a secret in small letters", strings.ToLower(plain))
 	for _, source := range []string{
 		"{value: @" + odd + "}", "{value: \"" + plain + "}", "{value: " + plain, plain, "{" + plain + ": x}", "{value: {" + plain + ": x}}",
 		"[" + plain + "]", "{env: " + plain + "}", "{file: " + plain + "}", "{file: /" + plain + "}", "{value: *" + plain + "}",
@@ -19,7 +22,17 @@ func (w *world) slips() (all []string) {
 		all = append(all, "  - {id: slip, provider: pendo, auth_method: api_key, values: {api_key: "+source+"}}\n")
 	}
 	w.write("not-a-key", odd)
+	method := func(fields, headers string) string {
+		return "providers: [{id: slip, display_name: Slip, allowed_hosts: [a.test], auth_methods: [{id: main, display_name: Main, fields: [" + fields + "], headers: [" + headers + "]}]}]\n"
+	}
+	const field, constant = "{id: key, display_name: Key}", "{name: X-Key, value: x}"
 	return append(all,
+		"  - {id: slip, provider: "+plain+", auth_method: api_key, values: {api_key: {value: x}}}\n",
+		"  - {id: slip, provider: pendo, auth_method: "+plain+", values: {api_key: {value: x}}}\n",
+		"  - {id: "+lower+", provider: pendo, auth_method: api_key, values: {api_key: {value: x}}}\n  - {id: "+lower+", provider: pendo, auth_method: api_key, values: {api_key: {value: x}}}\n",
+		method(field, "{name: "+inYAML(odd)+", value: \"${key}\"}"), method(field, "{name: "+plain+", value: \"${key}\"}, {name: "+plain+", value: x}"),
+		method("{id: "+plain+", display_name: Key}", constant), method("{id: "+lower+", display_name: Key}, {id: "+lower+", display_name: Key}", constant),
+		method(field, "{name: X-Key, value: \"${"+plain+"}\"}"), method(field, "{name: X-Key, value: \"${key "+plain+"}\"}"),
 		"token_cache: {fleet_keys: [{file: not-a-key}]}\n", "token_cache: {fleet_keys: ["+plain+"]}\n",
 		"  - "+plain+"\n", plain+": x\n", plain+"\n", "\t"+plain+": x\n", "--- "+plain+"\n", "%"+plain+"\n",
 		"authentication: {tokens: [{name: a, sha256: "+inYAML(odd)+"}]}\n", "authentication: {tokens: ["+plain+"]}\n",
@@ -29,9 +42,27 @@ func (w *world) slips() (all []string) {
 	)
 }
 
+// suspicious are grants with a secret in a wrong place. They make a warning.
+func (w *world) suspicious() (all []string) {
+	secret := w.know("a secret in a grant", strings.ToLower(authentication.GenerateToken().Reveal()))
+	for _, grant := range []string{
+		`{callers: ["token:` + secret + `"], credentials: [static]}`, `{callers: ["jwt:` + secret + `:x"], credentials: [static]}`,
+		`{callers: ["*"], credentials: ["` + secret + `"]}`, `{callers: ["*"], providers: ["` + secret + `"]}`,
+	} {
+		all = append(all, "grants: ["+grant+"]\ncredentials: []\n")
+	}
+	return all
+}
+
 // checkSlips has the command line read them.
 func checkSlips(w *world) {
 	w.Helper()
+	for i, text := range w.suspicious() {
+		w.write("slip.yaml", text)
+		if out, code := w.run("broker check", "check", "--config", w.path("slip.yaml")); code != 0 || !strings.Contains(out, "warning: ") {
+			w.Errorf("suspicious grant %d ends with %d:\n%s", i, code, out)
+		}
+	}
 	for i, slip := range w.slips() {
 		text := w.configs["socket.yaml"] + slip
 		if name, _, found := strings.Cut(slip, ":"); found && strings.Contains(text, "\n"+name+": ") && !strings.HasPrefix(slip, " ") {
