@@ -74,6 +74,9 @@ type Decision struct {
 	Grant *Grant
 }
 
+// AllowsAll says whether everybody may do everything.
+func (p *Policy) AllowsAll() bool { return p.open }
+
 // DeniesAll says whether nobody may do anything.
 func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
 

@@ -88,6 +88,9 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
 	config.Authentication = parseAuthentication(root.Key("authentication"), reader)
 	config.Policy = parsePolicy(root.Key("grants"), callersOf(config), config.Catalog, config.Credentials)
+	if config.Policy.AllowsAll() {
+		config.Listen.checkSocket(root.Key("listen").Key("socket_mode"))
+	}
 	config.TokenRequests = parseTokenRequests(root.Key("token_requests"), reader)
 	config.Audit = parseAudit(root.Key("audit"), reader.folder)
 	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)

@@ -28,6 +28,26 @@ type Listen struct {
 	Reflection bool
 }
 
+// The bits of SocketMode that let others connect than the broker's user.
+const (
+	groupBits  = 0o070
+	othersBits = 0o007
+)
+
+// OpenToGroup says whether the socket's group can call.
+func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.SocketMode&groupBits != 0 }
+
+// OpenToUsers says whether every user of this machine can call over a Unix socket.
+func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&othersBits != 0 }
+
+// checkSocket reports a mode that lets every user call, where no caller needs a grant.
+func (l Listen) checkSocket(mode strictyaml.Value) {
+	if l.OpenToUsers() {
+		mode.Problemf("would have every user of this machine get the secrets: add 'grants', which say who may have them, such as uid:1000; " +
+			"or let the broker's user alone connect, \"0600\", or its group too, \"0660\"")
+	}
+}
+
 // Same says whether a server that listens as l needs no restart to listen as other. What
 // TLS has, and whether callers are authenticated, can change without one.
 func (l Listen) Same(other Listen) bool {

@@ -155,6 +155,31 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
+// TestSocketForEverybody says what it takes to have every user connect.
+func TestSocketForEverybody(t *testing.T) {
+	folder, _ := listenFolder(t)
+	const granted = "\ngrants: [{callers: [\"uid:1\"], credentials: [\"*\"]}]"
+	for _, test := range []struct {
+		listen, more string
+		refused      bool
+	}{
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, "", true},
+		{`grpc: "unix:///run/x", socket_mode: "0602"`, "", true},
+		{`grpc: "unix:///run/x", socket_mode: "0601"`, "", true},
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, granted, false},
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, "\ngrants: []", false},
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // nobody may do anything
+		{`grpc: "unix:///run/x", socket_mode: "0660"`, "", false},
+		{`grpc: "unix:///run/x"`, "", false},
+		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // metrics alone
+	} {
+		_, err := parseListen(t, folder, "listen: {"+test.listen+"}"+test.more)
+		if refused := err != nil && strings.Contains(err.Error(), "b.yaml:1:46: would have every user of this machine get the secrets: add 'grants'"); refused != test.refused || err != nil && !refused {
+			t.Errorf("%s%s: %v", test.listen, test.more, err)
+		}
+	}
+}
+
 func TestReflectionBeyondThisMachine(t *testing.T) {
 	folder, _ := listenFolder(t)
 	for text, want := range map[string]bool{

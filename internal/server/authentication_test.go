@@ -457,9 +457,10 @@ func TestReloadThatExposes(t *testing.T) {
 		t.Errorf("callers are authenticated: %v", err)
 	}
 	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
-	if err := w.reload(h, allowed); err != nil {
-		t.Errorf("the switch is set: %v", err)
+	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to have it") {
+		t.Errorf("the switch was not set at the start, and is now: %v", err)
 	}
+	h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)
 	careless := w.serve(allowed+everybody, listenTCP(t))
 	if err := w.reload(careless, everybody); err == nil {
 		t.Error("without the switch it is served as with the switch")

@@ -194,6 +194,7 @@ func TestWarningsOfExposure(t *testing.T) {
 		plainText = "INSECURE: the broker listens beyond this machine without TLS: the network can read the secrets, and what callers prove themselves with"
 		anybody   = "INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who reaches it gets the secrets"
 		metrics   = "INSECURE: metrics can be read beyond this machine without TLS or by everybody"
+		group     = "callers need no grant: every user in the group of the Unix socket gets the secrets"
 	)
 	for name, test := range map[string]struct {
 		more string
@@ -207,6 +208,8 @@ func TestWarningsOfExposure(t *testing.T) {
 		"no encryption":      {"\nlisten: {grpc: \":1\", insecure_allow_remote: true}\n" + w.tokens(), []string{plainText}},
 		"nobody is known":    {"\nlisten: {grpc: \":1\", insecure_allow_remote: true, tls: {certificate_file: broker.pem, key_file: broker.key}}\n", []string{anybody}},
 		"metrics":            {"\nlisten: {grpc: \"unix:///run/x\", http: \":1\", insecure_allow_remote: true}\n", []string{metrics}},
+		"a group":            {"\nlisten: {grpc: \"unix:///run/x\", socket_mode: \"0660\"}\n", []string{group}},
+		"a group and grants": {"\nlisten: {grpc: \"unix:///run/x\", socket_mode: \"0660\"}\n" + everybody, nil},
 		"sockets and a user": {"\nauthentication: {peer_user: true}\n" + everybody, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +219,7 @@ func TestWarningsOfExposure(t *testing.T) {
 			defer h.server.Stop(t.Context())
 			h.server.WarnOfExposure()
 			log := h.log.String()
-			for _, warning := range []string{local, plainText, anybody, metrics} {
+			for _, warning := range []string{local, plainText, anybody, metrics, group} {
 				wanted := false
 				for _, text := range test.want {
 					wanted = wanted || text == warning

@@ -37,26 +37,6 @@ func isRemote(address net.Addr) bool {
 	return ok && !local.IP.IsLoopback()
 }
 
-// WarnOfExposure tells the log who can get the secrets without proving who they are.
-func (s *Server) WarnOfExposure() {
-	where := s.listen
-	if where.GRPC.Remote && where.TLS == nil {
-		s.logger.Warn("INSECURE: the broker listens beyond this machine without TLS: the network can read the secrets, and what callers prove themselves with",
-			"grpc", where.GRPC.Address)
-	}
-	switch {
-	case !s.open || where.GRPC.Network == "unix":
-	case where.GRPC.Remote:
-		s.logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who reaches it gets the secrets",
-			"grpc", where.GRPC.Address)
-	default:
-		s.logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
-	}
-	if where.HTTP.Remote && (where.TLS == nil || s.open) {
-		s.logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", where.HTTP.Address)
-	}
-}
-
 func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err

@@ -18,8 +18,8 @@ func (s *Server) Listen() config.Listen { return s.listen }
 // that one goes on being served.
 func (s *Server) Reload(load func() (*config.Config, error)) error {
 	next, err := load()
-	if err == nil && s.exposedBy(next) {
-		err = errExposed
+	if err == nil {
+		err = s.exposedBy(next)
 	}
 	if err == nil {
 		err = s.use(next)
@@ -64,19 +64,14 @@ func (s *Server) use(next *config.Config) error {
 	return nil
 }
 
-// errExposed is what is wrong with a configuration that is safe only once listen changes.
-var errExposed = errors.New("the broker listens beyond this machine, and this configuration authenticates no caller: restart the broker to have it")
-
-// exposedBy says whether a configuration would have everybody served who reaches the
-// address that the broker listens at.
-func (s *Server) exposedBy(next *config.Config) bool {
-	return s.listen.GRPC.Remote && !next.Listen.InsecureAllowRemote && !demandsProof(next)
-}
-
 // loaded notes that a configuration is served.
 func (s *Server) loaded(c *config.Config) {
 	if denies := c.Policy.DeniesAll(); s.deniesAll.Swap(denies) != denies && denies {
 		s.logger.Warn("the configuration has no grants: every caller is denied everything")
+	}
+	now := exposureOf(c)
+	if before := s.exposure.Swap(&now); before != nil && now.exceeds(*before) {
+		s.WarnOfExposure()
 	}
 	for _, id := range c.ReplacedProviders {
 		s.logger.Warn("the configuration replaces a built-in provider", "provider", id)

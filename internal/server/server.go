@@ -85,10 +85,10 @@ type Server struct {
 	audit      *audit.Writer // nil: there are no records
 	stale      atomic.Bool   // the last reload failed
 	deniesAll  atomic.Bool   // the configuration has no grants
+	exposure   atomic.Pointer[exposure]
 
 	// What a reload does not change.
 	listen     config.Listen
-	open       bool // at the start, nobody had to prove who they are
 	tokenCache config.TokenCache
 	auditing   config.Audit
 }
@@ -168,7 +168,6 @@ func New(options Options) (*Server, error) {
 		shared:     shared,
 		audit:      records,
 		listen:     options.Config.Listen,
-		open:       !demandsProof(options.Config),
 
 		tokenCache: options.Config.TokenCache,
 		auditing:   options.Config.Audit,
