@@ -1,0 +1,73 @@
+package broker_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// askedTokens counts what a token cache, and so perhaps Redis or a provider, is asked.
+type askedTokens struct {
+	broker.Tokens
+	asked atomic.Int64
+}
+
+func (a *askedTokens) Warm(source cache.Source) (*token.Token, bool) {
+	a.asked.Add(1)
+	return a.Tokens.Warm(source)
+}
+
+func (a *askedTokens) Held(source cache.Source) (*token.Token, bool) {
+	a.asked.Add(1)
+	return a.Tokens.Held(source)
+}
+
+func (a *askedTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
+	a.asked.Add(1)
+	return a.Tokens.Token(ctx, source)
+}
+
+func (a *askedTokens) Replace(ctx context.Context, source cache.Source, rejects func(*token.Token) bool) (*token.Token, bool, error) {
+	a.asked.Add(1)
+	return a.Tokens.Replace(ctx, source, rejects)
+}
+
+// TestDeniedCallsTouchNothing has denied callers ask for what there is, is disabled, and is
+// not. No token cache is asked, which would take another time; the records differ in the
+// ID alone.
+func TestDeniedCallsTouchNothing(t *testing.T) {
+	tokens, r := new(askedTokens), new(recorder)
+	inWorld(t, func(w *world) {
+		w.version() // a token is at hand
+		if tokens.asked.Load() == 0 {
+			t.Fatal("the token cache is asked past its counter")
+		}
+		w.restrict(grant("1", "others"))
+		r.take()
+		tokens.asked.Store(0)
+		for operation, ask := range operations {
+			for _, id := range []string{"mail", "board", "off", "none"} {
+				_, err := ask(w.Context(), w.broker, id)
+				w.checkReason(err, fault.AccessDenied)
+				records := r.take()
+				if len(records) != 1 || records[0].CredentialID != id {
+					t.Fatalf("%s %s: the records are %+v, want one", operation, id, records)
+				}
+				if got := records[0]; got.Outcome != "ACCESS_DENIED" || got.Grant != "" || got.Version != "" || got.Caller != web || string(got.Operation) != operation {
+					t.Errorf("%s %s: the record is %+v", operation, id, got)
+				}
+			}
+		}
+		if asked := tokens.asked.Load(); asked != 0 {
+			t.Errorf("the token cache was asked %d times for denied callers", asked)
+		}
+	}, func(o *broker.Options) {
+		tokens.Tokens = o.Tokens
+		o.Tokens, o.Audit = tokens, r
+	})
+}
