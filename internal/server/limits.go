@@ -77,10 +77,10 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 
 // bite notes that a limit was reached, by a caller if that is known.
 func (l *limits) bite(of limit, caller string) {
-	l.reached.WithLabelValues(string(of)).Inc()
 	l.warned[of].Do(func() {
 		l.logger.Warn("a limit was reached; the metric authmaterial_limited_total tells how often", "limit", string(of), "caller", caller)
 	})
+	l.reached.WithLabelValues(string(of)).Inc()
 }
 
 // httpPart is the part of the connections that the HTTP listener may have, and httpLeast what
