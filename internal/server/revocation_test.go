@@ -13,7 +13,9 @@ func TestRevocation(t *testing.T) {
 	spiffe := w.authority.IssueSPIFFE("spiffe://example.test/mailer")
 	lists := w.authentication()
 	withoutTokens := strings.Replace(lists, "tokens: ["+staticToken("mailer", w.mailer)+"]", "tokens: []", 1)
-	withoutIssuers := lists[:strings.Index(lists, "  jwt:")] + lists[strings.Index(lists, "  tokens:"):]
+	before, issuers, _ := strings.Cut(lists, "  jwt:")
+	_, after, _ := strings.Cut(issuers, "  tokens:")
+	withoutIssuers := before + "  tokens:" + after
 	withoutCAs := strings.Replace(w.listenTLS(), ", client_ca_file: clients.pem", "", 1)
 	for name, test := range map[string]struct {
 		after                   string
