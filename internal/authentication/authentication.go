@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -90,10 +91,10 @@ func refused(message string) error { return fault.New(fault.CallerUnauthenticate
 // ID may have that many.
 const maxName = 2048
 
-// isName says whether text can be the name of a caller: it is not empty, and everybody who
-// reads it sees all of it.
+// isName says whether text can be the name of a caller: it is not empty or of spaces alone,
+// and everybody who reads it sees all of it.
 func isName(text string) bool {
-	if text == "" || len(text) > maxName || !utf8.ValidString(text) {
+	if strings.TrimSpace(text) == "" || len(text) > maxName || !utf8.ValidString(text) {
 		return false
 	}
 	for _, r := range text {

@@ -102,6 +102,7 @@ func TestJWTRefused(t *testing.T) {
 		"subject of two lines": {claims("sub", "a\nb"), subject},
 		"subject in reverse":   {claims("sub", "a\u202eb"), subject},
 		"a long subject":       {claims("sub", strings.Repeat("a", 2049)), subject},
+		"a subject of spaces":  {claims("sub", "  "), subject},
 	} {
 		t.Run(name, func(t *testing.T) {
 			caller, err := jwt.Authenticate(t.Context(), bearer(test.token))

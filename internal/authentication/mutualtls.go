@@ -3,6 +3,8 @@ package authentication
 import (
 	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"regexp"
 	"strings"
 
@@ -95,8 +97,29 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 		}
 		return "dns:" + name, nil
 	}
+	return subjectName(leaf)
+}
+
+// subjectName is the name of a subject. It is given to one subject alone, and to none of
+// which a part could be read as another attribute: of a repeated one pkix.Name keeps the
+// last, and a pattern such as subject:*,O=Acme knows nothing of escapes.
+func subjectName(leaf *x509.Certificate) (string, error) {
+	var attributes pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {
+		return "", refused("the client certificate names nobody")
+	}
+	seen := map[string]bool{}
+	for _, set := range attributes {
+		if len(set) != 1 || seen[set[0].Type.String()] {
+			return "", refused("the subject of the client certificate has an attribute twice, or two in one: use a DNS name or a SPIFFE ID")
+		}
+		seen[set[0].Type.String()] = true
+	}
 	subject := leaf.Subject.String()
-	if !isName(subject) {
+	switch {
+	case strings.Contains(subject, `\`):
+		return "", refused("the subject of the client certificate has a character that has to be escaped: use a DNS name or a SPIFFE ID")
+	case !isName(subject):
 		return "", refused("the client certificate names nobody")
 	}
 	return "subject:" + subject, nil

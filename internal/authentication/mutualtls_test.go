@@ -3,6 +3,7 @@ package authentication_test
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"net/url"
 	"strings"
@@ -18,16 +19,35 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
+func commonName(value string) pkix.AttributeTypeAndValue {
+	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: value}
+}
+
+func organization(value string) pkix.AttributeTypeAndValue {
+	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: value}
+}
+
+// inOne encodes a subject of one relative name that has several attributes.
+func inOne(attributes ...pkix.AttributeTypeAndValue) []byte {
+	encoded, err := asn1.Marshal(pkix.RDNSequence{attributes})
+	if err != nil {
+		panic(err)
+	}
+	return encoded
+}
+
 func TestMutualTLSNames(t *testing.T) {
 	const (
 		manyURIs = "the client certificate has more than one URI"
 		noSVID   = "the client certificate is no X.509-SVID of a workload"
 		noDNS    = "the first DNS name of the client certificate is none"
 		nobody   = "the client certificate names nobody"
+		twice    = "the subject of the client certificate has an attribute twice, or two in one: use a DNS name or a SPIFFE ID"
+		escaped  = "the subject of the client certificate has a character that has to be escaped: use a DNS name or a SPIFFE ID"
 	)
 	ca := authtest.NewAuthority("ca", now)
 	mutual := authentication.NewMutualTLS(authtest.Pool(ca), clockwork.NewFakeClockAt(now))
-	mailer := pkix.Name{CommonName: "mailer", Organization: []string{"Growth, Inc."}}
+	mailer := pkix.Name{CommonName: "mailer", Organization: []string{"Growth"}}
 	for name, test := range map[string]struct {
 		template      x509.Certificate
 		want, message string
@@ -36,8 +56,8 @@ func TestMutualTLSNames(t *testing.T) {
 		"DNS name":               {x509.Certificate{DNSNames: []string{"Mailer.Example.TEST", "other.test"}, Subject: mailer}, "dns:mailer.example.test", ""},
 		"wildcard":               {x509.Certificate{DNSNames: []string{"*.example.test"}}, "dns:*.example.test", ""},
 		"DNS name, other URI":    {x509.Certificate{URIs: authtest.URIs("https://example.test"), DNSNames: []string{"a.test"}}, "dns:a.test", ""},
-		"subject":                {x509.Certificate{Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
-		"subject, other URI":     {x509.Certificate{URIs: authtest.URIs("urn:a"), Subject: mailer}, `subject:CN=mailer,O=Growth\, Inc.`, ""},
+		"subject":                {x509.Certificate{Subject: mailer}, "subject:CN=mailer,O=Growth", ""},
+		"subject, other URI":     {x509.Certificate{URIs: authtest.URIs("urn:a"), Subject: mailer}, "subject:CN=mailer,O=Growth", ""},
 		"two SPIFFE IDs":         {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}, "", manyURIs},
 		"SPIFFE ID and URI":      {x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "https://example.test")}, "", manyURIs},
 		"two other URIs":         {x509.Certificate{URIs: authtest.URIs("urn:a", "urn:b"), DNSNames: []string{"a.test"}}, "", manyURIs},
@@ -52,6 +72,13 @@ func TestMutualTLSNames(t *testing.T) {
 		"odd DNS name":           {x509.Certificate{DNSNames: []string{"a test"}, Subject: mailer}, "", noDNS},
 		"a long DNS name":        {x509.Certificate{DNSNames: []string{strings.Repeat("a.", 126) + "aa"}, Subject: mailer}, "", noDNS},
 		"nobody":                 {x509.Certificate{}, "", nobody},
+		"two common names":       {x509.Certificate{Subject: pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{commonName("evil"), commonName("mailer")}}}, "", twice},
+		"two organizations":      {x509.Certificate{Subject: pkix.Name{CommonName: "a", Organization: []string{"b", "c"}}}, "", twice},
+		"two attributes in one":  {x509.Certificate{RawSubject: inOne(commonName("a"), organization("b"))}, "", twice},
+		"another order":          {x509.Certificate{Subject: pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{commonName("mailer"), organization("Growth")}}}, "subject:CN=mailer,O=Growth", ""},
+		"a comma":                {x509.Certificate{Subject: pkix.Name{CommonName: "evil,O=Growth"}}, "", escaped},
+		"a plus":                 {x509.Certificate{Subject: pkix.Name{CommonName: "evil+O=Growth"}}, "", escaped},
+		"a space at the end":     {x509.Certificate{Subject: pkix.Name{CommonName: "mailer "}}, "", escaped},
 		"two lines":              {x509.Certificate{Subject: pkix.Name{CommonName: "a\nb"}}, "", nobody},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,6 +155,7 @@ func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe:/a", "a\x00.test", "spiffe://example.test/a")
 	f.Fuzz(func(t *testing.T, uri, dns, subject string) {
 		leaf := &x509.Certificate{NotAfter: now.Add(time.Hour), Subject: pkix.Name{CommonName: subject}}
+		leaf.RawSubject, _ = asn1.Marshal(leaf.Subject.ToRDNSequence())
 		if parsed, err := url.Parse(uri); err == nil && uri != "" {
 			leaf.URIs = []*url.URL{parsed}
 		}
