@@ -246,7 +246,7 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 99 {
+	for range 60 {
 		raw.send(raw.open("BatchGetAuthDecorations"), message, len(message))
 	}
 	refused := <-raw.events
