@@ -170,7 +170,7 @@ func TestConnectionsOfAListener(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for again := h.rawConnect(nil); ; again = h.rawConnect(nil) {
 		stream := again.get()
-		if e := <-again.events; e == (event{"status", stream, uint32(codes.OK)}) {
+		if e := again.end(stream); e == (event{"status", stream, uint32(codes.OK)}) {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatalf("after one was closed the server says %+v", e)
@@ -246,10 +246,11 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 60 {
+	refused := event{what: "answer"}
+	for sent := 0; refused.what == "answer" && sent < 99; sent++ {
 		raw.send(raw.open("BatchGetAuthDecorations"), message, len(message))
+		refused = raw.next()
 	}
-	refused := <-raw.events
 	if refused.what != "status" || refused.code != uint32(codes.ResourceExhausted) {
 		t.Fatalf("the server says %+v", refused)
 	}
@@ -260,21 +261,13 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 	_ = raw.framer.WriteWindowUpdate(0, 1<<30)
 	deadline := time.Now().Add(20 * time.Second)
-	for again := uint32(0); ; {
-		if again == 0 {
-			again = raw.open("BatchGetAuthDecorations")
-			raw.send(again, message, len(message))
+	for ended := refused; ended.code != uint32(codes.OK); {
+		if ended.what != "status" || time.Now().After(deadline) {
+			t.Fatalf("after all was read the server says %+v", ended)
 		}
-		e := <-raw.events
-		if e.stream != again {
-			continue
-		}
-		if e == (event{"status", again, uint32(codes.OK)}) {
-			break
-		}
-		if again = 0; e.what == "closed" || time.Now().After(deadline) {
-			t.Fatalf("after all was read the server says %+v", e)
-		}
+		again := raw.open("BatchGetAuthDecorations")
+		raw.send(again, message, len(message))
+		ended = raw.end(again)
 	}
 }
 

@@ -28,8 +28,8 @@ type rawClient struct {
 	events chan event
 }
 
-// event is what a server says: `status` and its code when a call ends, `reset` and `goaway`
-// with the error code, `closed` when the connection ends.
+// event is what a server says: `answer` when it begins one, `status` and its code when a call
+// ends, `reset` and `goaway` with the error code, `closed` when the connection ends.
 type event struct {
 	what   string
 	stream uint32
@@ -71,13 +71,19 @@ func (c *rawClient) listen() {
 		case *http2.GoAwayFrame:
 			c.events <- event{"goaway", 0, uint32(f.ErrCode)}
 		case *http2.MetaHeadersFrame:
-			for _, field := range f.Fields {
-				if code, err := strconv.Atoi(field.Value); field.Name == "grpc-status" && err == nil {
-					c.events <- event{"status", f.StreamID, uint32(code)}
-				}
-			}
+			c.events <- ofHeaders(f)
 		}
 	}
+}
+
+// ofHeaders tells the headers of an answer from those that end it.
+func ofHeaders(f *http2.MetaHeadersFrame) event {
+	for _, field := range f.Fields {
+		if code, err := strconv.Atoi(field.Value); field.Name == "grpc-status" && err == nil {
+			return event{"status", f.StreamID, uint32(code)}
+		}
+	}
+	return event{what: "answer", stream: f.StreamID}
 }
 
 // open begins a call with more headers, and sends no message yet.
@@ -119,23 +125,33 @@ func (c *rawClient) get(headers ...string) (stream uint32) {
 	return stream
 }
 
-// want waits for something that the server says of a stream, or of the connection.
+// next returns what the server says next.
+func (c *rawClient) next() event {
+	c.Helper()
+	select {
+	case e := <-c.events:
+		return e
+	case <-time.After(20 * time.Second):
+		c.Fatal("the server says nothing more")
+		return event{}
+	}
+}
+
+// end returns how a call ends, or the connection.
+func (c *rawClient) end(stream uint32) event {
+	c.Helper()
+	for {
+		if e := c.next(); e.what == "closed" || e.stream == stream && e.what != "answer" {
+			return e
+		}
+	}
+}
+
+// want waits for the end of a stream, or, where that is 0, for what ends the connection.
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()
-	deadline := time.After(20 * time.Second)
-	for {
-		select {
-		case e := <-c.events:
-			if e.stream != stream {
-				continue
-			}
-			if e.what != what || e.code != code {
-				c.Fatalf("the server says %+v, want %s %d", e, what, code)
-			}
-			return
-		case <-deadline:
-			c.Fatalf("the server does not say %s %d of stream %d", what, code, stream)
-		}
+	if e := c.end(stream); e.what != what || e.code != code {
+		c.Fatalf("the server says %+v, want %s %d", e, what, code)
 	}
 }
 
