@@ -20,6 +20,7 @@ type line struct {
 	Version      string    `json:"version,omitempty"`
 	Grant        string    `json:"grant,omitempty"`
 	TraceID      string    `json:"trace_id,omitempty"`
+	LeftOut      int       `json:"left_out,omitempty"`
 }
 
 // encode returns the line of a record, with its end. Whatever the record holds, the line
@@ -37,6 +38,7 @@ func (w *Writer) encode(ctx context.Context, record Record) ([]byte, error) {
 		Version:      record.Version,
 		Grant:        record.Grant,
 		TraceID:      w.options.TraceID(ctx),
+		LeftOut:      record.LeftOut,
 	})
 	return append(encoded, '\n'), err
 }

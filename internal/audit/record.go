@@ -17,6 +17,8 @@ const (
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
+	// LeftOut is none that was called: the record says how many denials have none.
+	LeftOut Operation = "left_out"
 )
 
 // Record is one decision.
@@ -31,10 +33,14 @@ type Record struct {
 	Outcome string
 	// Version is that of the material that goes out; empty: none does.
 	Version string
+	// LeftOut is how many denials of the caller have no record, for the operation LeftOut
+	// alone.
+	LeftOut int
 }
 
 // Log takes records.
 type Log interface {
-	// Write takes a record. After an error, what the record is about must not go out.
+	// Write takes a record. After an error, what the record is about must not go out. When
+	// ctx has ended it does not wait.
 	Write(ctx context.Context, record Record) error
 }

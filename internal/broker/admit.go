@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
@@ -12,6 +14,39 @@ import (
 
 // errDenied is the same for a credential that there is and for one that there is not.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
+
+// errManyDenials is the answer to what would be denied, and is not recorded any more. That
+// too is the same whatever there is.
+var errManyDenials = fault.New(fault.RateLimited, "the caller asks too often for what it has no grant for, or for what can be no credential ID: wait").
+	WithRetryDelay(time.Second)
+
+// Denials bound how many denials of each caller are recorded.
+type Denials interface {
+	// Allow counts a denial, and says whether it is to be recorded.
+	Allow(caller access.Caller) bool
+}
+
+// admit is that of a snapshot, with errManyDenials in place of one denial too many.
+func (b *Broker) admit(s *snapshot, caller access.Caller, id string) (a *account, grant string, err error) {
+	a, grant, err = s.admit(caller, id)
+	if needsNoGrant(err) && !b.allowDenial(caller) {
+		err = errManyDenials
+	}
+	return a, grant, err
+}
+
+// needsNoGrant says whether any caller can have a decision come to this.
+func needsNoGrant(err error) bool {
+	if err == nil {
+		return false
+	}
+	reason := fault.From(err).Reason
+	return reason == fault.AccessDenied || reason == fault.InvalidRequest
+}
+
+func (b *Broker) allowDenial(caller access.Caller) bool {
+	return b.denials == nil || b.denials.Allow(caller)
+}
 
 // admit returns the account of an ID if the caller may use it, and where the grant
 // stands. What a caller is told who may not use it does not depend on what there is.
@@ -54,7 +89,7 @@ func (b *Broker) audited(ctx context.Context, record audit.Record, d *Decoration
 
 // record writes the record of an outcome. After an error that must not go out.
 func (b *Broker) record(ctx context.Context, record audit.Record, d *Decoration, err error) error {
-	if b.audit == nil {
+	if b.audit == nil || errors.Is(err, errManyDenials) {
 		return nil
 	}
 	record.Outcome = "OK"

@@ -38,7 +38,7 @@ type Tokens interface {
 // VersionKeySize is the size of each of Options.VersionKeys, in bytes.
 const VersionKeySize = 32
 
-// Options configure a Broker. All but Audit are required.
+// Options configure a Broker. All but Audit and Denials are required.
 type Options struct {
 	// Tokens hands out tokens.
 	Tokens Tokens
@@ -54,6 +54,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Audit takes a record of each decision. Nil: nobody does.
 	Audit audit.Log
+	// Denials bound the records of denials. Nil: nobody does.
+	Denials Denials
 }
 
 // Broker answers for credentials. It is safe for concurrent use. Close ends it.
@@ -64,6 +66,7 @@ type Broker struct {
 	clock       clockwork.Clock
 	logger      *slog.Logger
 	audit       audit.Log
+	denials     Denials
 	current     atomic.Pointer[snapshot]
 	using       sync.Mutex    // held while current changes, and guards retry
 	retry       chan struct{} // closed to end the waits of handovers
@@ -92,6 +95,7 @@ func New(set *credentials.Set, policy *access.Policy, options Options) (*Broker,
 		clock:       options.Clock,
 		logger:      options.Logger,
 		audit:       options.Audit,
+		denials:     options.Denials,
 		retry:       make(chan struct{}),
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
@@ -166,7 +170,7 @@ func (b *Broker) TokenChanged(key string) {
 // the broker's own.
 func (b *Broker) Get(ctx context.Context, caller access.Caller, id string) (*Decoration, error) {
 	record := decision(caller, audit.Get, id)
-	a, grant, err := b.viewOf(ctx).admit(caller, id)
+	a, grant, err := b.admit(b.viewOf(ctx), caller, id)
 	record.Grant = grant
 	if err != nil {
 		return b.audited(ctx, record, nil, err)
@@ -225,7 +229,7 @@ func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []strin
 	for i, id := range ids {
 		result := &results[i]
 		result.CredentialID = id
-		a, grant, err := s.admit(caller, id)
+		a, grant, err := b.admit(s, caller, id)
 		records[i] = decision(caller, audit.Batch, id)
 		records[i].Grant = grant
 		if err != nil {

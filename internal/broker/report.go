@@ -23,7 +23,7 @@ const (
 // this HTTP status. Its errors are those of Get.
 func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*Decoration, Outcome, error) {
 	record := decision(caller, audit.Report, id)
-	a, grant, err := b.viewOf(ctx).admit(caller, id)
+	a, grant, err := b.admit(b.viewOf(ctx), caller, id)
 	record.Grant = grant
 	var decoration *Decoration
 	var outcome Outcome

@@ -100,11 +100,11 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		if ctx.Err() != nil {
 			return Result{}, ctx.Err()
 		}
-		if result, grant, ok := w.news(ctx); ok {
-			record := decision(w.caller, audit.Watch, result.CredentialID)
-			record.Grant = grant
-			if err := w.broker.record(ctx, record, result.Decoration, result.Err); err != nil {
-				return Result{}, err
+		if result, record, ok := w.news(ctx); ok {
+			if record != nil {
+				if err := w.broker.record(ctx, *record, result.Decoration, result.Err); err != nil {
+					return Result{}, err
+				}
 			}
 			return result, nil
 		}
@@ -116,8 +116,9 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// news returns a state that is ready and differs from what the reader was told.
-func (w *Watch) news(ctx context.Context) (result Result, grant string, ok bool) {
+// news returns a state that is ready and differs from what the reader was told, and its
+// record; nil: it has none.
+func (w *Watch) news(ctx context.Context) (result Result, record *audit.Record, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.slots {
@@ -130,11 +131,25 @@ func (w *Watch) news(ctx context.Context) (result Result, grant string, ok bool)
 		}
 		now := whatWasTold(result)
 		if s.told == nil || *s.told != now {
+			record := w.recordOf(result, grant, s.told == nil)
 			s.told = &now
-			return result, grant, true
+			return result, record, true
 		}
 	}
-	return Result{}, "", false
+	return Result{}, nil, false
+}
+
+// recordOf returns the record of a state, or nil for one denial too many: the caller can ask
+// for the first state of an ID as often as it likes. The reader is told the denial all the
+// same, as a limit of the moment would be no state. What follows comes of a change of the
+// configuration, and is always recorded.
+func (w *Watch) recordOf(result Result, grant string, first bool) *audit.Record {
+	if first && needsNoGrant(result.Err) && !w.broker.allowDenial(w.caller) {
+		return nil
+	}
+	record := decision(w.caller, audit.Watch, result.CredentialID)
+	record.Grant = grant
+	return &record
 }
 
 // look returns the state of an ID and the grant for it, or has somebody wait for it.

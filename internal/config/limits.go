@@ -17,9 +17,12 @@ type Limits struct {
 	// CallsPerSecond is what one caller may do in the long run, and CallBurst at once. A
 	// call counts once for each credential.
 	CallsPerSecond, CallBurst int
+	// DenialsPerSecond is how many denials of one caller are recorded in the long run, and
+	// DenialBurst at once.
+	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst has a batch of 100 credentials be possible.
+// minBurst has a batch of 100 credentials be possible, all of them denied too.
 const minBurst = 100
 
 func parseLimits(value strictyaml.Value) Limits {
@@ -37,7 +40,9 @@ func parseLimits(value strictyaml.Value) Limits {
 		HeaderBytes:          read("header_bytes", 16<<10),
 		WatchesPerCaller:     read("watches_per_caller", 1000),
 		CallsPerSecond:       read("calls_per_second", 5000),
+		DenialsPerSecond:     read("denials_per_second", 10),
 	}
 	limits.CallBurst = read("call_burst", max(minBurst, 2*limits.CallsPerSecond))
+	limits.DenialBurst = read("denial_burst", max(minBurst, 10*limits.DenialsPerSecond))
 	return limits
 }

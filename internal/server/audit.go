@@ -52,5 +52,16 @@ func auditLog(writer *audit.Writer) audit.Log {
 	return writer
 }
 
+// newDenials bounds the records of denials.
+func newDenials(options Options, l *limits, log audit.Log) *audit.Denials {
+	return audit.NewDenials(audit.DenialOptions{
+		PerSecond: l.DenialsPerSecond,
+		Burst:     l.DenialBurst,
+		Log:       log,
+		Clock:     options.Clock,
+		LeftOut:   func(caller string) { l.bite(limitDenials, caller) },
+	})
+}
+
 // ReopenAudit has the next record go to a file that is opened anew.
 func (s *Server) ReopenAudit() { s.audit.Reopen() }

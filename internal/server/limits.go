@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/time/rate"
 
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/config"
 )
 
@@ -25,11 +26,12 @@ const (
 	limitHeader      limit = "header_bytes"
 	limitWatches     limit = "watches_per_caller"
 	limitCalls       limit = "calls_per_second"
+	limitDenials     limit = "denials_per_second"
 	limitPings       limit = "pings"  // not configured: pingInterval
 	limitMemory      limit = "memory" // callBytes for each of concurrent_calls
 )
 
-var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitPings, limitMemory}
+var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitDenials, limitPings, limitMemory}
 
 // callBytes is what a call may have the broker keep on average, while there are as many as
 // there may be; together it is leastMemory at least.
@@ -51,6 +53,7 @@ type limits struct {
 	calls   *shares[origins]
 	memory  *shares[origins] // in bytes
 	callers *callerLimits
+	denials *audit.Denials
 }
 
 func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.Registry, logger *slog.Logger) *limits {
@@ -60,7 +63,7 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 		logger: logger,
 		reached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authmaterial_limited_total",
-			Help: "What was refused because of a limit: connections, calls, watches or, for pings and memory, clients that sent too much.",
+			Help: "What was refused because of a limit: connections, calls, watches or, for pings and memory, clients that sent too much. Of denials, those without an audit record of their own.",
 		}, []string{"limit"}),
 		warned:  make(map[limit]*rate.Sometimes),
 		calls:   newShares[origins](from.ConcurrentCalls),

@@ -127,9 +127,12 @@ func New(options Options) (*Server, error) {
 		Observe: metrics.tokens.observe,
 		Begin:   traces.flight,
 	})
+	limits := newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger)
+	limits.denials = newDenials(options, limits, auditLog(records))
 	outgoing := newTokenTransport(options.TokenTransport, options.Config.TokenRequests)
 	b, err := broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
 		Audit:       auditLog(records),
+		Denials:     limits.denials,
 		Tokens:      tokens,
 		TokenClient: newTokenClient(options, outgoing, metrics, traces),
 		VersionKeys: keys.VersionKeys(),
@@ -162,13 +165,12 @@ func New(options Options) (*Server, error) {
 		health:     health.NewServer(),
 		metrics:    metrics,
 		identities: who,
-		limits:     newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger),
+		limits:     limits,
 		tls:        newListenerTLS(options.Config.Listen.TLS, metrics.registry, options.Logger),
 		outgoing:   outgoing,
 		shared:     shared,
 		audit:      records,
 		listen:     options.Config.Listen,
-
 		tokenCache: options.Config.TokenCache,
 		auditing:   options.Config.Audit,
 	}
@@ -245,6 +247,7 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 	s.shared.close()
 	s.identities.close()
+	s.limits.denials.Close()
 	if err := s.audit.Close(); err != nil {
 		s.logger.Error("the audit file does not close", "error", err)
 	}

@@ -1,0 +1,142 @@
+package audit
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/time/rate"
+
+	"github.com/authmaterial/broker/internal/access"
+)
+
+const (
+	// maxDenied is how many callers are remembered with their denials. One that is forgotten
+	// may have a burst of them again. It bounds too how many wait to be told of.
+	maxDenied = 10_000
+	// leftOutInterval is how long denials that were left out wait to be told of at most.
+	leftOutInterval = time.Minute
+)
+
+// DenialOptions configure Denials. PerSecond and Burst are required.
+type DenialOptions struct {
+	// PerSecond is how many denials each caller has recorded in the long run, and Burst at
+	// once.
+	PerSecond, Burst int
+	// Log takes a record of how many were left out. Nil: nobody does.
+	Log Log
+	// Clock is the time. Default: the real one.
+	Clock clockwork.Clock
+	// LeftOut is called with the name of the caller for each that is left out. Default:
+	// nothing is.
+	LeftOut func(caller string)
+}
+
+// Denials bound how many denials of each caller are recorded one by one. Of the others there
+// is one record for each caller a minute. Close ends it.
+type Denials struct {
+	options DenialOptions
+
+	mu      sync.Mutex
+	callers *simplelru.LRU[string, *denied] // by name
+	untold  []*denied
+	telling clockwork.Timer // nil: nothing waits to be told
+	closed  bool
+}
+
+// denied is a caller of whom there were denials.
+type denied struct {
+	bucket  *rate.Limiter
+	leftOut int           // and not told of yet
+	last    access.Caller // as it was when the last was left out
+}
+
+// NewDenials returns Denials.
+func NewDenials(options DenialOptions) *Denials {
+	if options.Clock == nil {
+		options.Clock = clockwork.NewRealClock()
+	}
+	if options.LeftOut == nil {
+		options.LeftOut = func(string) {}
+	}
+	callers, err := simplelru.NewLRU[string, *denied](maxDenied, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &Denials{options: options, callers: callers}
+}
+
+// Allow counts a denial of a caller, and says whether it is to be recorded.
+func (d *Denials) Allow(caller access.Caller) bool {
+	if d.count(caller) {
+		return true
+	}
+	d.options.LeftOut(caller.Name)
+	return false
+}
+
+func (d *Denials) count(caller access.Caller) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known, ok := d.callers.Get(caller.Name)
+	if !ok {
+		known = &denied{bucket: rate.NewLimiter(rate.Limit(d.options.PerSecond), d.options.Burst)}
+		d.callers.Add(caller.Name, known)
+	}
+	if known.bucket.AllowN(d.options.Clock.Now(), 1) {
+		return true
+	}
+	known.leftOut++
+	known.last = caller
+	if known.leftOut == 1 {
+		d.untold = append(d.untold, known)
+	}
+	switch {
+	case len(d.untold) >= maxDenied:
+		d.tell()
+	case d.telling == nil && !d.closed:
+		d.telling = d.options.Clock.AfterFunc(leftOutInterval, d.tellInTime)
+	}
+	return false
+}
+
+// Close tells of what was left out. Nothing is told of what is left out from then on.
+func (d *Denials) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.tell()
+}
+
+func (d *Denials) tellInTime() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tell()
+}
+
+// tell is for who holds mu.
+func (d *Denials) tell() {
+	if d.telling != nil {
+		d.telling.Stop()
+		d.telling = nil
+	}
+	for _, one := range d.untold {
+		if d.options.Log != nil {
+			// It belongs to no call, and nobody waits for it.
+			_ = d.options.Log.Write(ended, Record{
+				Caller: one.last, Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED", LeftOut: one.leftOut,
+			})
+		}
+		one.leftOut = 0
+	}
+	d.untold = nil
+}
+
+// ended is a context that has ended.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
