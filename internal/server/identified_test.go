@@ -23,7 +23,7 @@ func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
 	for i, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
-		both[i] = other + "limits: {calls_per_second: 1000000}\nauthentication: {tokens: [" + staticToken(names[0], first) + ", " + staticToken(names[1], second) + "]}\n" +
+		both[i] = other + "limits: {calls_per_second: 1000000, denials_per_second: 1000000}\nauthentication: {tokens: [" + staticToken(names[0], first) + ", " + staticToken(names[1], second) + "]}\n" +
 			fmt.Sprintf("grants:\n  - {callers: [token:%s], credentials: [key-of-board]}\n  - {callers: [token:%s], credentials: [key-of-other]}\n", names[0], names[1])
 	}
 	return both

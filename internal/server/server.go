@@ -119,13 +119,9 @@ func New(options Options) (*Server, error) {
 				b.TokenChanged(key)
 			}
 		},
-		Forgotten: func() {
-			if b := useCase.Load(); b != nil {
-				b.RetryRefused()
-			}
-		},
-		Observe: metrics.tokens.observe,
-		Begin:   traces.flight,
+		Forgotten: onceThereIs(&useCase, (*broker.Broker).RetryRefused),
+		Observe:   metrics.tokens.observe,
+		Begin:     traces.flight,
 	})
 	limits := newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger)
 	limits.denials = newDenials(options, limits, auditLog(records))
@@ -139,11 +135,7 @@ func New(options Options) (*Server, error) {
 		Clock:       options.Clock,
 		Logger:      options.Logger,
 	})
-	who := newIdentities(options.Logger, options.Clock, metrics.registry, func() {
-		if b := useCase.Load(); b != nil {
-			b.Identified()
-		}
-	})
+	who := newIdentities(options.Logger, options.Clock, metrics.registry, onceThereIs(&useCase, (*broker.Broker).Identified))
 	var callers *authenticators
 	if err == nil {
 		callers, err = who.prepare(options.Config)
@@ -178,6 +170,15 @@ func New(options Options) (*Server, error) {
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
+}
+
+// onceThereIs returns what tells a broker something, once there is one.
+func onceThereIs(b *atomic.Pointer[broker.Broker], tell func(*broker.Broker)) func() {
+	return func() {
+		if b := b.Load(); b != nil {
+			tell(b)
+		}
+	}
 }
 
 // newTokenClient returns what makes token requests.
