@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,8 @@ const (
 	// long as a token request. Whatever comes of one that was sent is told, and no other
 	// replica has to send it again.
 	gracePeriod = 10 * time.Second
-	// lastPeriod is how long they may take once their token requests were ended.
+	// lastPeriod is how long they may take once their token requests were ended, and again
+	// once their connections were closed. Then those that hang are left behind.
 	lastPeriod = time.Second
 )
 
@@ -75,6 +77,8 @@ type Server struct {
 	http     *http.Server
 	ready    atomic.Bool
 	stopping atomic.Bool
+	stopped  chan struct{} // closed when Stop has come to its end
+	ended    sync.Once     // closes it
 
 	metrics    *metrics
 	identities *identities
@@ -151,6 +155,7 @@ func New(options Options) (*Server, error) {
 	useCase.Store(b)
 	metrics.registry.MustRegister(newScrapeMetrics(b, tokens, options.Clock))
 	s := &Server{
+		stopped:    make(chan struct{}),
 		logger:     options.Logger,
 		broker:     b,
 		tokens:     tokens,
@@ -199,8 +204,14 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 	if s.stopping.Load() { // Stop came first, or comes just now
 		s.ready.Store(false)
 	}
-	if err := s.grpc.Serve(s.limits.listener(listener, s.limits.Connections)); !errors.Is(err, grpc.ErrServerStopped) {
-		return err
+	served := make(chan error, 1)
+	go func() { served <- s.grpc.Serve(s.limits.listener(listener, s.limits.Connections)) }()
+	select {
+	case err := <-served:
+		if !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+	case <-s.stopped: // gRPC waits for calls that hang
 	}
 	return nil
 }
@@ -222,7 +233,8 @@ func (s *Server) ForgetFailures(ctx context.Context) error {
 
 // Stop ends the server in two phases. First health says NOT_SERVING, watches end, and
 // calls that are under way finish; those that still wait for a token after 10 seconds,
-// or when ctx ends, fail with SERVER_STOPPING. Then what they depend on closes.
+// or when ctx ends, fail with SERVER_STOPPING. Then what they depend on closes. A call that
+// hangs elsewhere, such as in a log that nobody reads, is left behind after 2 seconds more.
 func (s *Server) Stop(ctx context.Context) {
 	s.stopping.Store(true)
 	s.ready.Store(false)
@@ -244,7 +256,7 @@ func (s *Server) Stop(ctx context.Context) {
 	select {
 	case <-done:
 	case <-time.After(lastPeriod):
-		s.grpc.Stop()
+		s.endCalls(done)
 	}
 	s.shared.close()
 	s.identities.close()
@@ -253,6 +265,17 @@ func (s *Server) Stop(ctx context.Context) {
 		s.logger.Error("the audit file does not close", "error", err)
 	}
 	_ = s.http.Close()
+	s.ended.Do(func() { close(s.stopped) })
+}
+
+// endCalls closes all connections, and waits a little for their calls to notice.
+func (s *Server) endCalls(done <-chan struct{}) {
+	go s.grpc.Stop() // it waits for calls too
+	select {
+	case <-done:
+	case <-time.After(lastPeriod):
+		s.logger.Error("calls hang, and are left behind")
+	}
 }
 
 // Run answers on both listeners until ctx ends or one of them fails, and then stops.

@@ -2,12 +2,14 @@ package server_test
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/server"
 )
 
 // stopIn stops the server while a call waits for its token. It returns how long that
@@ -49,4 +51,40 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 		}
 		harness{T: b.T}.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	})
+}
+
+// hangingLog is a log that hangs when it is told of a call.
+type hangingLog struct {
+	slog.Handler
+	told  chan struct{} // gets an element for each
+	hangs chan struct{} // until it is closed
+}
+
+// Handle implements slog.Handler.
+func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
+	if record.Message == "call" {
+		l.told <- struct{}{}
+		<-l.hangs
+	}
+	return l.Handler.Handle(ctx, record)
+}
+
+// TestStopLeavesCallsThatHang has a call that never ends.
+func TestStopLeavesCallsThatHang(t *testing.T) {
+	log := hangingLog{told: make(chan struct{}, 1), hangs: make(chan struct{})}
+	t.Cleanup(func() { close(log.hangs) })
+	h := serve(t, func(o *server.Options) {
+		log.Handler = o.Logger.Handler()
+		o.Logger = slog.New(log)
+	})
+	go func() { _ = h.get("unknown") }()
+	<-log.told
+	stopping, now := context.WithCancel(t.Context())
+	now()
+	go h.server.Stop(stopping)
+	select {
+	case <-h.stopped:
+	case <-time.After(patience):
+		t.Fatal("the server serves for as long as a call hangs")
+	}
 }
