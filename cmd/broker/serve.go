@@ -104,25 +104,6 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 	return grpcListener, httpListener, nil
 }
 
-// untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second
-// one then ends the process as it would without the broker's doing.
-func untilSignal(ctx context.Context, logger *slog.Logger) context.Context {
-	ctx, stop := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	go func() {
-		defer stop()
-		select {
-		case <-signals:
-			signal.Stop(signals)
-			logger.Info("stopping")
-		case <-ctx.Done():
-			signal.Stop(signals)
-		}
-	}()
-	return ctx
-}
-
 // onHangup lets refused credentials be tried again with each hangup until ctx ends, and
 // passes it on.
 func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {

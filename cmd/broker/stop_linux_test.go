@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,20 +23,10 @@ import (
 // TestStopWhileTheAuditHangs ends a broker while calls without deadlines wait for a pipe that
 // nobody reads.
 func TestStopWhileTheAuditHangs(t *testing.T) {
+	t.Parallel() // it waits for time to pass
 	folder := t.TempDir()
-	pipe, path := filepath.Join(folder, "audit"), filepath.Join(folder, "broker.yaml")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = reader.Close() }()
-	const smallest = 4096 // bytes, which is about twenty lines
-	if _, err := unix.FcntlInt(reader.Fd(), unix.F_SETPIPE_SZ, smallest); err != nil {
-		t.Fatal(err)
-	}
+	pipe, _ := smallPipe(t, folder)
+	path := filepath.Join(folder, "broker.yaml")
 	text := fmt.Sprintf("listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\naudit: {file: %s}\n"+
 		"credentials: [{id: k, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}]\n", pipe)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -57,6 +50,71 @@ func TestStopWhileTheAuditHangs(t *testing.T) {
 	if took := time.Since(began); err != nil || how != "exit 0" || took > 20*time.Second {
 		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 in the 10 seconds that calls have and a few more", how, err, took)
 	}
+}
+
+// TestStopWhileTheLogHangs ends a broker whose log nobody reads.
+func TestStopWhileTheLogHangs(t *testing.T) {
+	t.Parallel() // it waits for time to pass
+	folder := t.TempDir()
+	pipe, log := smallPipe(t, folder)
+	path := filepath.Join(folder, "broker.yaml")
+	text := "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\ncredentials: []\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := startProcess("", nil, "sh", "-c", `exec broker serve --config "$0" 2>"$1"`, path, pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.kill()
+	lines := bufio.NewReader(log)
+	if err := log.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for line := ""; !strings.Contains(line, "msg=serving "); {
+		if line, err = lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := log.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // single bytes leave no room for a line
+		_, err = log.Write([]byte{'\n'})
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if how, err := p.wait(); err != nil || how != "exit 1" {
+		t.Errorf("the broker ends with %q (%v), want exit 1", how, err)
+	}
+}
+
+// smallPipe makes a named pipe of the smallest size, and holds it open for both ends.
+func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
+	t.Helper()
+	path = filepath.Join(folder, "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pipe.Close() })
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const smallest = 4096 // bytes, which is about twenty lines
+	var failed error
+	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
+		t.Fatal(errors.Join(err, failed))
+	}
+	return path, pipe
 }
 
 // fillAudit makes calls without deadlines, and returns when the first of them has failed for

@@ -72,11 +72,11 @@ func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
 // TestStopLeavesCallsThatHang has a call that never ends.
 func TestStopLeavesCallsThatHang(t *testing.T) {
 	log := hangingLog{told: make(chan struct{}, 1), hangs: make(chan struct{})}
-	t.Cleanup(func() { close(log.hangs) })
 	h := serve(t, func(o *server.Options) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
+	t.Cleanup(func() { close(log.hangs) }) // before the server's own, which waits for it
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())
