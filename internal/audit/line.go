@@ -1,10 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 )
 
 // line is a record as it is written.
@@ -17,6 +21,7 @@ type line struct {
 	Action       string    `json:"action"`
 	CredentialID string    `json:"credential_id"`
 	Outcome      string    `json:"outcome"`
+	Report       string    `json:"report,omitempty"`
 	Version      string    `json:"version,omitempty"`
 	Grant        string    `json:"grant,omitempty"`
 	TraceID      string    `json:"trace_id,omitempty"`
@@ -24,9 +29,12 @@ type line struct {
 }
 
 // encode returns the line of a record, with its end. Whatever the record holds, the line
-// has no other.
+// has no other, and nobody's terminal obeys it.
 func (w *Writer) encode(ctx context.Context, record Record) ([]byte, error) {
-	encoded, err := json.Marshal(line{
+	var encoded bytes.Buffer
+	encoder := json.NewEncoder(&encoded)
+	encoder.SetEscapeHTML(false) // it is no HTML, and would be three bytes longer for each sign
+	err := encoder.Encode(line{
 		Time:         w.options.Clock.Now().UTC(),
 		Caller:       record.Caller.Name,
 		Method:       record.Caller.Method,
@@ -35,13 +43,35 @@ func (w *Writer) encode(ctx context.Context, record Record) ([]byte, error) {
 		Action:       string(record.Action),
 		CredentialID: shorten(record.CredentialID),
 		Outcome:      record.Outcome,
+		Report:       record.Report,
 		Version:      record.Version,
 		Grant:        record.Grant,
 		TraceID:      w.options.TraceID(ctx),
 		LeftOut:      record.LeftOut,
 	})
-	return append(encoded, '\n'), err
+	return escape(encoded.Bytes()), err
 }
+
+// escape has JSON hold no sign as it is that is not printed. The encoder does so up to U+001F
+// alone.
+func escape(encoded []byte) []byte {
+	if !bytes.ContainsFunc(encoded, hidden) {
+		return encoded
+	}
+	var escaped bytes.Buffer
+	for _, r := range string(encoded) {
+		if !hidden(r) {
+			escaped.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&escaped, `\u%04x`, unit)
+		}
+	}
+	return escaped.Bytes()
+}
+
+func hidden(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // maxIDSize is the longest ID that a line holds, in bytes: the longest that there is. The
 // callers choose what they name, and shall not fill the disk with it.

@@ -31,6 +31,9 @@ type Record struct {
 	Grant string
 	// Outcome is OK, or the reason of the error as callers see it.
 	Outcome string
+	// Report is what came of a report that was answered: ALREADY_REPLACED, REPLACED or
+	// NOT_REPLACEABLE.
+	Report string
 	// Version is that of the material that goes out; empty: none does.
 	Version string
 	// LeftOut is how many denials of the caller have no record, for the operation LeftOut

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/jonboulle/clockwork"
@@ -28,7 +29,7 @@ func TestLine(t *testing.T) {
 	})
 	full := audit.Record{
 		Caller:    access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "10.0.0.1:4711", ExpireTime: noon},
-		Operation: audit.Report, Action: access.Use, CredentialID: "mail", Grant: "broker.yaml:12", Outcome: "OK", Version: "v1",
+		Operation: audit.Report, Action: access.Use, CredentialID: "mail", Grant: "broker.yaml:12", Outcome: "OK", Report: "REPLACED", Version: "v1",
 	}
 	for ctx, record := range map[context.Context]audit.Record{
 		context.WithValue(t.Context(), traced{}, "0af7"): full,
@@ -40,7 +41,7 @@ func TestLine(t *testing.T) {
 	}
 	for _, want := range []string{
 		`{"time":"2026-03-01T12:00:00.000005Z","caller":"spiffe://prod/web","method":"mutual_tls","address":"10.0.0.1:4711","operation":"report",` +
-			`"action":"use","credential_id":"mail","outcome":"OK","version":"v1","grant":"broker.yaml:12","trace_id":"0af7"}` + "\n",
+			`"action":"use","credential_id":"mail","outcome":"OK","report":"REPLACED","version":"v1","grant":"broker.yaml:12","trace_id":"0af7"}` + "\n",
 		`{"time":"2026-03-01T12:00:00.000005Z","caller":"","method":"","operation":"get","action":"use","credential_id":"","outcome":"ACCESS_DENIED"}` + "\n",
 	} {
 		if !strings.Contains(output.String(), want) {
@@ -54,7 +55,7 @@ func TestLine(t *testing.T) {
 func TestWhatCallersChooseBreaksNoLine(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output})
-	hostile := []string{"a\nb", "a\r\nb", `a","outcome":"OK`, "a\x00\x1b[2J\x7f", "a\u2028b\u0085", "a\\", `{"a":1}`, "</script>", "é☃𝄞", "a\xff"}
+	hostile := []string{"a\nb", "a\r\nb", `a","outcome":"OK`, "a\x00\x1b[2J\x7f", "a\u2028b\u0085", "\u009b2J\u202e\U000e0001", "a\\", `{"a":1}`, "</script>", "é☃𝄞", "a\xff"}
 	for _, text := range hostile {
 		err := s.Write(t.Context(), audit.Record{Caller: access.Caller{Name: text, Method: text, Address: text}, CredentialID: text, Version: text, Grant: text})
 		if err != nil {
@@ -79,9 +80,12 @@ func TestWhatCallersChooseBreaksNoLine(t *testing.T) {
 		if fields["outcome"] != "" {
 			t.Errorf("the outcome is %q, want none", fields["outcome"])
 		}
-		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == '\u2028' }) {
+		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q has a control character", line)
 		}
+	}
+	if !strings.Contains(output.String(), `"</script>"`) {
+		t.Error("signs of HTML are escaped: the lines are longer for it")
 	}
 }
 

@@ -88,6 +88,9 @@ func TestRecords(t *testing.T) {
 					}
 					if decoration != nil {
 						want.Version = decoration.Version
+						if want.Operation == audit.Report {
+							want.Report = "ALREADY_REPLACED"
+						}
 					}
 					if got := r.take(); len(got) != 1 || got[0] != want || (want.Version != "") != (test.outcome == "OK") {
 						t.Errorf("the records are %+v, want %+v", got, want)

@@ -19,6 +19,15 @@ const (
 	NotReplaceable
 )
 
+// String is the name of the outcome on the wire.
+func (o Outcome) String() string { return outcomes[o] }
+
+var outcomes = map[Outcome]string{
+	AlreadyReplaced: "ALREADY_REPLACED",
+	Replaced:        "REPLACED",
+	NotReplaceable:  "NOT_REPLACEABLE",
+}
+
 // ReportRejection answers a caller whose request with this version was answered with
 // this HTTP status. Its errors are those of Get.
 func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*Decoration, Outcome, error) {
@@ -30,6 +39,7 @@ func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, 
 	if err == nil {
 		decoration, outcome, err = b.report(ctx, caller, a, version, status)
 	}
+	record.Report = outcome.String()
 	if decoration, err = b.audited(ctx, record, decoration, err); err != nil {
 		return nil, 0, err
 	}
