@@ -31,6 +31,9 @@ type Evidence struct {
 	Certificates []*x509.Certificate
 	// Bearer is the token of the call, as ParseBearer returns it.
 	Bearer secret.Text
+	// Proved says that it proved an identity before. What does so no longer was withdrawn,
+	// and is not new.
+	Proved bool
 	// UserID is that of the process at the other end of a Unix socket; nil: unknown.
 	UserID *uint32
 	// Address is where the call comes from; empty: unknown.

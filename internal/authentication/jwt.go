@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -200,14 +201,22 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 	now := s.clock.Now()
 	known, ok := s.verified.Get(digest)
 	if !ok || known.keys != known.issuer.held() || !now.Before(known.caller.ExpireTime) {
+		t := bearerToken{text: token, digest: digest, proved: ok || evidence.Proved}
 		var err error
-		if known, err = s.verify(ctx, token, now); err != nil {
+		if known, err = s.verify(ctx, t, now); err != nil {
 			return access.Caller{}, err
 		}
 		s.verified.Add(digest, known)
 	}
 	known.caller.Address = evidence.Address
 	return known.caller, nil
+}
+
+// bearerToken is what a call brings.
+type bearerToken struct {
+	text   string
+	digest [sha256.Size]byte
+	proved bool // it was good before: if its key is not there, it was withdrawn
 }
 
 // header is what a token says of itself. Nothing of it is proved.
@@ -239,11 +248,11 @@ func readHeader(token string) (header, bool) {
 
 // verify finds out who calls with a token. It asks the issuers first that have its key at
 // hand, so that no other is asked for a key that is not its own.
-func (s *Issuers) verify(ctx context.Context, token string, now time.Time) (verified, error) {
-	if len(token) > maxBearer {
+func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verified, error) {
+	if len(token.text) > maxBearer {
 		return verified{}, refused("the bearer token is too long")
 	}
-	h, ok := readHeader(token)
+	h, ok := readHeader(token.text)
 	if !ok {
 		return verified{}, refused("the bearer token is no signed JSON Web Token")
 	}
@@ -255,17 +264,18 @@ func (s *Issuers) verify(ctx context.Context, token string, now time.Time) (veri
 			missing = append(missing, candidate)
 			continue
 		}
-		known, err := candidate.verify(token, h, keys, now)
+		known, err := candidate.verify(token.text, h, keys, now)
 		if known.issuer != nil {
 			return known, err
 		}
 		found = err
 	}
 	for _, candidate := range missing {
-		err := candidate.remote.refresh(ctx)
-		if err == nil {
+		err := candidate.remote.refresh(ctx, token.digest)
+		keys := candidate.held()
+		if err == nil || keys.has(h) || errors.Is(err, ErrUnsought) && (token.proved || h.keyID == "") {
 			var known verified
-			if known, err = candidate.verify(token, h, candidate.held(), now); known.issuer != nil {
+			if known, err = candidate.verify(token.text, h, keys, now); known.issuer != nil {
 				return known, err
 			}
 		}

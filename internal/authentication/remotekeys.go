@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jonboulle/clockwork"
 	"github.com/lestrrat-go/httprc/v3"
 	"github.com/lestrrat-go/httprc/v3/errsink"
@@ -24,12 +26,22 @@ const (
 	fetchPause = 10 * time.Second
 	// maxKeySet is the largest key set, in bytes.
 	maxKeySet = 1 << 20
+	// maxAwaited is how many tokens are remembered whose keys were not sought yet. One that is
+	// forgotten is told once more to try again.
+	maxAwaited = 4096
 	// maxKeyAge is how long keys count that cannot be fetched again.
 	maxKeyAge = 24 * time.Hour
 )
 
 // errUnfetched is the answer to a token whose key cannot be asked for.
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
+
+// ErrUnsought says that a token's key may be a new one: it is not at hand, the issuer's keys
+// were fetched before the token came, and not long enough ago to fetch them again.
+var ErrUnsought = errors.New("the key of the token was not sought yet")
+
+// errNotYet is what a caller is told then.
+var errNotYet = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
 
 // remoteKeys are the keys at a URL. They are fetched in the background, as often as the
 // answer's own headers say, and when a token has a key ID that is not among them.
@@ -43,6 +55,9 @@ type remoteKeys struct {
 	keys    atomic.Pointer[Keys]
 	fetched atomic.Pointer[time.Time] // when keys were seen last
 	digest  [sha256.Size]byte         // of the answer with keys; the one worker has it
+
+	looks   atomic.Uint64                         // how often keys were seen
+	awaited *lru.Cache[[sha256.Size]byte, uint64] // tokens, with looks when they came first
 
 	flights singleflight.Group
 	// What a flight has of the one before.
@@ -68,6 +83,10 @@ const leastKeyAge = time.Minute
 // newRemoteKeys starts to fetch the keys of a server.
 func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
 	r := &remoteKeys{fetchOptions: options, at: at}
+	var err error
+	if r.awaited, err = lru.New[[sha256.Size]byte, uint64](maxAwaited); err != nil {
+		return nil, err
+	}
 	resource, err := httprc.NewResource(at.url, httprc.TransformFunc[*Keys](r.parse),
 		httprc.WithHTTPClient(at.client()),
 		httprc.WithMinInterval(min(leastKeyAge, options.most)), httprc.WithMaxInterval(options.most))
@@ -111,6 +130,7 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 		defer r.changed()
 	}
 	r.fetched.Store(&now)
+	r.looks.Add(1)
 	r.report(nil)
 	return r.keys.Load(), nil
 }
@@ -130,25 +150,34 @@ func (r *remoteKeys) held() *Keys {
 	return r.keys.Load()
 }
 
-// refresh fetches the keys, unless that was done a moment ago. Callers that come together
-// share a request. After an error, held may lack a key that there is.
-func (r *remoteKeys) refresh(ctx context.Context) error {
+// refresh fetches the keys for a token, unless that was done a moment ago. Callers that come
+// together share a request. After an error, held may lack a key that there is: after
+// ErrUnsought, which a token has until keys were seen after it came first.
+func (r *remoteKeys) refresh(ctx context.Context, token [sha256.Size]byte) error {
+	looks := r.looks.Load()
+	if first, known, _ := r.awaited.PeekOrAdd(token, looks); known {
+		looks = first
+	}
 	select {
 	case flown := <-r.fly():
+		if pause, ok := flown.Val.(time.Duration); ok && flown.Err == nil && r.looks.Load() == looks {
+			return fmt.Errorf("%w (%w)", errNotYet.WithRetryDelay(pause), ErrUnsought)
+		}
 		return flown.Err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// fly makes one request, or joins the one that is under way.
+// fly makes one request, or joins the one that is under way. The value is how long there is
+// none, a time.Duration, if there was one a moment ago.
 func (r *remoteKeys) fly() <-chan singleflight.Result {
 	return r.flights.DoChan("", func() (any, error) {
 		if pause := fetchPause - r.clock.Since(r.tried); pause > 0 {
 			if r.failed {
 				return nil, errUnfetched.WithRetryDelay(pause)
 			}
-			return nil, nil
+			return pause, nil
 		}
 		r.tried = r.clock.Now()
 		ctx, cancel := context.WithTimeout(r.context, fetchTimeout)

@@ -80,7 +80,21 @@ func (r remote) wantUnknown(k authtest.Key) {
 // and has not ended.
 func (r remote) landed() {
 	r.Helper()
-	r.wantUnknown(keyUnknown) // the keys are younger than 10 s
+	switch err := r.ask(keyUnknown); fault.From(err).Reason { // the keys are younger than 10 s
+	case fault.CallerUnauthenticated, fault.AuthenticationUnavailable:
+	default:
+		r.Fatal(err)
+	}
+}
+
+// wantUnsought wants a token to be told to come again.
+func (r remote) wantUnsought(k authtest.Key, delay time.Duration) {
+	r.Helper()
+	err := r.ask(k)
+	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
+	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrUnsought) {
+		r.Errorf("%v, again in %v, want it in %v", err, got, delay)
+	}
 }
 
 func (r remote) wantUnavailable(k authtest.Key) {
@@ -138,24 +152,26 @@ func TestRotation(t *testing.T) {
 	}
 	r.wantRequests(1)
 	r.server.Has(keyES, keyES2)
-	r.wantUnknown(keyES2) // the keys are younger than 10 s
-	r.clock.Advance(10 * time.Second)
+	r.landed()
+	r.clock.Advance(4 * time.Second)
+	r.wantUnsought(keyES2, 6*time.Second)
+	r.clock.Advance(6 * time.Second)
 	var callers sync.WaitGroup
 	for range 20 {
 		callers.Go(func() { r.wantGood(keyES2) })
 	}
 	callers.Wait()
 	r.wantRequests(2)
-	for range 20 {
-		callers.Go(func() { r.wantUnknown(keyUnknown) })
-	}
-	callers.Wait()
 	r.clock.Advance(10 * time.Second)
 	for range 20 {
 		callers.Go(func() { r.wantUnknown(keyUnknown) })
 	}
 	callers.Wait()
 	r.wantRequests(3)
+	r.clock.Advance(4 * time.Second)
+	r.wantUnknown(keyUnknown) // its key was sought
+	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
+	r.wantUnsought(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
 	for what, token := range map[string]string{
 		"the bearer token is signed by an algorithm that is not accepted": mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil),
@@ -310,7 +326,29 @@ func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
 	r.wantGood(keyES)
+	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyES2)
+}
+
+// TestWithdrawnWithinThePause has an issuer withdraw a key just after a stranger had the keys
+// fetched. What was good before, here or elsewhere, is refused at once: it is not new.
+func TestWithdrawnWithinThePause(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	fresh := authentication.NewJWT(authentication.JWTOptions{Clock: r.clock})
+	t.Cleanup(fresh.Close)
+	r.server.Has(keyES2)
+	r.clock.Advance(10 * time.Second)
+	r.wantUnknown(keyUnknown)
+	r.wantUnknown(keyES)
+	use(t, fresh, remoteIssuer(r.server))
+	if _, err := fresh.Authenticate(t.Context(), bearer(r.tokens[keyES2.ID])); err != nil {
+		t.Fatal(err)
+	}
+	evidence := bearer(r.tokens[keyES.ID])
+	evidence.Proved = true
+	_, err := fresh.Authenticate(t.Context(), evidence)
+	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
 }
 
 // TestHungServer has a server that does not answer: callers leave when they like, and

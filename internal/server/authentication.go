@@ -49,7 +49,7 @@ type authenticators struct {
 func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry prometheus.Registerer, rechecked func()) *identities {
 	i := &identities{clock: clock, counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authmaterial_authentications_total",
-		Help: "Evidence that calls brought of who makes them, by what came of it: ok, refused, or unavailable when it could not be checked. Of the method none are calls without any.",
+		Help: "Evidence that calls brought of who makes them, by what came of it: ok, refused, deferred when the key may be new and is sought in a moment, or unavailable when it could not be checked. Of the method none are calls without any.",
 	}, []string{"method", "result"})}
 	registry.MustRegister(i.counts)
 	i.nobody = i.counts.WithLabelValues(authentication.MethodNone, "refused")
@@ -128,6 +128,7 @@ func (i *identities) join(methods []method) *authenticators {
 			Authenticator: m.Authenticator,
 			ok:            i.counts.WithLabelValues(m.name, "ok"),
 			refused:       i.counts.WithLabelValues(m.name, "refused"),
+			deferred:      i.counts.WithLabelValues(m.name, "deferred"),
 			unavailable:   i.counts.WithLabelValues(m.name, "unavailable"),
 		})
 	}
@@ -137,7 +138,7 @@ func (i *identities) join(methods []method) *authenticators {
 // countedAuthenticator counts what comes of evidence.
 type countedAuthenticator struct {
 	authentication.Authenticator
-	ok, refused, unavailable prometheus.Counter
+	ok, refused, deferred, unavailable prometheus.Counter
 }
 
 // Authenticate implements authentication.Authenticator.
@@ -147,6 +148,8 @@ func (c *countedAuthenticator) Authenticate(ctx context.Context, evidence authen
 	case err == nil:
 		c.ok.Inc()
 	case errors.Is(err, authentication.ErrNoEvidence):
+	case errors.Is(err, authentication.ErrUnsought):
+		c.deferred.Inc()
 	case fault.From(err).Reason == fault.CallerUnauthenticated:
 		c.refused.Inc()
 	default:

@@ -35,6 +35,7 @@ const (
 	noLonger    = "what proved the caller's identity is accepted no longer: authenticate and watch again"
 	badToken    = "the bearer token is no signed JSON Web Token"
 	unknown     = "the static token is not known"
+	notYet      = "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again"
 	noKey       = "the bearer token is signed by a key that is not known"
 	noAuthority = "the client certificate is not valid, or is not signed by an authority that counts"
 )
@@ -49,7 +50,9 @@ func (h harness) wantUnauthenticated(err error, message string) {
 // calls and watches.
 func TestWhoCalls(t *testing.T) {
 	w := newWorld(t)
-	h := w.serve(w.all(), listenTCP(t))
+	clock := clockwork.NewFakeClockAt(time.Now())
+	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
+	clock.Advance(10 * time.Second) // from here on keys that are not at hand are sought
 	spiffe := w.authority.IssueSPIFFE("spiffe://example.test/mailer")
 	twoURIs := w.fromCertificate(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")})
 	good, mailer := w.mint(w.key, nil), w.mailer.Reveal()
@@ -323,7 +326,13 @@ func TestKeysTakenAway(t *testing.T) {
 	next := authtest.NewEC("second")
 	// The keys are younger than 10 s: the call does no more than wait until the request for
 	// them has ended. One that joins it later would learn of no other.
-	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection), noKey)
+	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
+		t.Fatal("a key counts that the issuer does not have")
+	}
+	again := getOver(with(t.Context(), "Bearer "+w.mint(next, authtest.Claims{"sub": "another"})), connection)
+	if said := status.Convert(again); said.Code() != codes.Unavailable || said.Message() != notYet || len(said.Details()) != 2 {
+		t.Errorf("a token whose key may be new gets %v with %v, want when to try again", again, said.Details())
+	}
 	w.keys.Has(next)
 	clock.Advance(10 * time.Second)
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err != nil {

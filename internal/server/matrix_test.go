@@ -64,7 +64,9 @@ func newProvers(t *testing.T) provers {
 	proofs := strings.Replace(w.authentication(), "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)
 	proofs = strings.Replace(proofs, "name: mailer", "name: granted", 1)
 	remote := w.matrixOf(granted()...) + w.listenTLS() + proofs
-	p.overTLS = w.serve(remote, listenTCP(t))
+	clock := clockwork.NewFakeClockAt(time.Now())
+	p.overTLS = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clock })
+	clock.Advance(10 * time.Second) // from here on keys that are not at hand are sought
 	p.later = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clockwork.NewFakeClockAt(time.Now().Add(2 * time.Hour)) })
 	p.overSocket = w.serve(w.matrixOf(grantedOverSocket()...)+"authentication: {}\n", p.socket())
 	p.ofOthers = w.serve(w.matrixOf("\"uid:4294967294\"")+"authentication: {}\n", p.socket())

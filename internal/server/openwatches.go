@@ -106,6 +106,7 @@ func (i *identities) identifyStream(service *rpc.Service) func(context.Context) 
 			return nil, service.Refused(ctx, err)
 		}
 		ctx, end := context.WithCancelCause(rpc.WithCaller(ctx, caller))
+		evidence.Proved = true
 		watch := &openWatch{ctx: ctx, end: end, evidence: evidence, caller: caller.Name}
 		watch.by.Store(by)
 		i.watches.add(watch)
