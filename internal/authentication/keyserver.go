@@ -2,7 +2,10 @@ package authentication
 
 import (
 	"crypto/x509"
+	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/authmaterial/broker/internal/egress"
 )
@@ -12,6 +15,19 @@ type keyServer struct {
 	url          string
 	roots        *x509.CertPool // nil: the system's
 	allowPrivate bool
+}
+
+// errKeyURL completes a sentence about a URL, and does not quote it.
+var errKeyURL = errors.New("must be an https URL, without a user and a fragment, of a DNS name or a plain IP address")
+
+// CheckKeyURL says what is wrong with the URL of an issuer's keys. Nothing is fetched from
+// one that it refuses: http is refused at loopback addresses too.
+func CheckKeyURL(text string) error {
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") || !egress.IsHost(parsed.Hostname()) {
+		return errKeyURL
+	}
+	return nil
 }
 
 // same says whether both are fetched alike.

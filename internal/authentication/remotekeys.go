@@ -82,6 +82,9 @@ const leastKeyAge = time.Minute
 
 // newRemoteKeys starts to fetch the keys of a server.
 func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
+	if err := CheckKeyURL(at.url); err != nil {
+		return nil, fmt.Errorf("the URL of the keys %w", err)
+	}
 	r := &remoteKeys{fetchOptions: options, at: at}
 	var err error
 	if r.awaited, err = lru.New[[sha256.Size]byte, uint64](maxAwaited); err != nil {

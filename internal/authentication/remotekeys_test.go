@@ -351,6 +351,18 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
 }
 
+// TestKeyURLs lists where no keys are fetched from, whoever asks.
+func TestKeyURLs(t *testing.T) {
+	jwt := authentication.NewJWT(authentication.JWTOptions{})
+	t.Cleanup(jwt.Close)
+	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/"} {
+		_, err := jwt.Prepare([]authentication.Issuer{{Name: "main", Issuer: "i", URL: location}})
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: the error is %v", location, err)
+		}
+	}
+}
+
 // TestHungServer has a server that does not answer: callers leave when they like, and
 // those with a key at hand do not wait.
 func TestHungServer(t *testing.T) {

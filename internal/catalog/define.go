@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/expression"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
@@ -53,7 +53,7 @@ func ReadHosts(list strictyaml.Value) []string {
 		switch host := item.Text(); {
 		case slices.Contains(hosts, host):
 			item.Problemf("the host stands twice")
-		case host != "" && !validHost(host):
+		case host != "" && !reported(host) && !validHost(host):
 			item.Problemf("must be a host name or IP address, with a port from 1 to 65535 if any")
 		}
 		hosts = append(hosts, item.Text())
@@ -61,8 +61,13 @@ func ReadHosts(list strictyaml.Value) []string {
 	return hosts
 }
 
-// validHost checks what a pattern cannot: that the port is one, and an address in
-// brackets too.
+// reported says whether the pattern of hosts has found characters that it has no place for.
+func reported(host string) bool {
+	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.:[]") != "" || strings.HasSuffix(host, ".")
+}
+
+// validHost checks what a pattern cannot: that the port is one, an address in brackets too,
+// and that a number is no name.
 func validHost(host string) bool {
 	parsed, err := url.Parse("https://" + host)
 	if err != nil {
@@ -73,8 +78,7 @@ func validHost(host string) bool {
 			return false
 		}
 	}
-	_, err = netip.ParseAddr(parsed.Hostname())
-	return err == nil || !strings.HasPrefix(host, "[")
+	return egress.IsHost(parsed.Hostname())
 }
 
 func defineMethod(item strictyaml.Value) *AuthMethod {

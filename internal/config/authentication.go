@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/x509"
-	"net/url"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/authentication"
@@ -102,9 +101,8 @@ func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys 
 
 func parseKeyURL(value strictyaml.Value) string {
 	text := value.Text()
-	parsed, err := url.Parse(text)
-	if text != "" && (err != nil || parsed.Scheme != "https" || parsed.Hostname() == "" || parsed.User != nil || strings.Contains(text, "#")) {
-		value.Problemf("must be an https URL, without a user and a fragment")
+	if err := authentication.CheckKeyURL(text); text != "" && err != nil {
+		value.Problemf("%s", err)
 	}
 	return text
 }

@@ -105,7 +105,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		name     = "must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"
 		noHash   = "must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it"
 		aToken   = "this is a token itself, and not its hash: it is a secret no longer. Make another with 'broker token new'"
-		noURL    = "must be an https URL, without a user and a fragment"
+		noURL    = "must be an https URL, without a user and a fragment, of a DNS name or a plain IP address"
 		relative = "; a relative path is relative to $DIR"
 	)
 	token := authentication.GenerateToken()
@@ -139,6 +139,8 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"no host":                 {issuer(`jwks_url: "https:///a"`), "71: " + noURL},
 		"no URL":                  {issuer(`jwks_url: "https://a:` + canary + `"`), "71: " + noURL},
 		"a CA file for a file":    {issuer("jwks_file: keys, ca_file: a.pem"), "78: needs jwks_url: it is for the server there"},
+		"http at loopback":        {issuer(`jwks_url: "http://127.0.0.1/"`), "71: " + noURL},
+		"a number":                {issuer(`jwks_url: "https://2130706433/"`), "71: " + noURL},
 		"http by name":            {issuer(`jwks_url: "http://localhost/"`), "71: " + noURL},
 		"http at this machine":    {issuer(`jwks_url: "http://127.0.0.1:80/"`), "71: " + noURL},
 		"http at IPv6 loopback":   {issuer(`jwks_url: "http://[::1]/"`), "71: " + noURL},

@@ -30,7 +30,9 @@ var (
 	ErrAddressRefused = errors.New("the host has a private, local or special address")
 	// ErrNotHTTPS says that a URL is not https, and its host no literal loopback address.
 	ErrNotHTTPS = errors.New("the URL is not https")
-	errNoProxy  = errors.New("there is no proxy for the request any more")
+	// ErrNoHost says that a URL's host is none by IsHost.
+	ErrNoHost  = errors.New("the host of the URL is no DNS name and no plain IP address")
+	errNoProxy = errors.New("there is no proxy for the request any more")
 )
 
 // Options configure a Transport. The zero value is usable.
@@ -102,8 +104,8 @@ func AllowPrivate(ctx context.Context) context.Context {
 }
 
 // RoundTrip sends a request. The error has ErrAddressRefused in its chain when the host
-// has an address that the request may not go to, and ErrNotHTTPS when the secrets in it
-// would be seen on the way.
+// has an address that the request may not go to, ErrNotHTTPS when the secrets in it would be
+// seen on the way, and ErrNoHost when it is not clear where they would go.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	transport, err := t.choose(request)
 	if err != nil {
@@ -116,6 +118,9 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 func (t *Transport) choose(request *http.Request) (*http.Transport, error) {
+	if !IsHost(request.URL.Hostname()) {
+		return nil, ErrNoHost
+	}
 	literal, err := netip.ParseAddr(request.URL.Hostname())
 	isLiteral := err == nil
 	if isLiteral && literal.Unmap().IsLoopback() {
