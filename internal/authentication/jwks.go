@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -54,6 +55,9 @@ func (k *Keys) find(id string, algorithm jwa.SignatureAlgorithm) []key {
 	return fitting
 }
 
+// Empty says whether there are none, so that no token counts.
+func (k *Keys) Empty() bool { return len(k.keys) == 0 }
+
 // has says whether there is a key for a token. Nil has none.
 func (k *Keys) has(h header) bool { return k != nil && len(k.find(h.keyID, h.algorithm)) > 0 }
 
@@ -65,8 +69,8 @@ var (
 )
 
 // ParseKeys reads a JSON Web Key Set that the operator keeps. Keys of unknown types, and
-// those that are not for signatures, are left out; one of the others has to be there. The
-// errors complete a sentence about what holds the set, and quote nothing.
+// those that are not for signatures, are left out; one of the others has to be there, unless
+// the set is empty: then no token counts. The errors complete a sentence about what holds the set, and quote nothing.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	switch {
@@ -74,10 +78,18 @@ func ParseKeys(data []byte) (*Keys, error) {
 		return nil, err
 	case published:
 		return nil, errNotPub
-	case len(keys.keys) == 0:
+	case len(keys.keys) == 0 && !isEmptySet(data):
 		return nil, errNoKey
 	}
 	return keys, nil
+}
+
+// isEmptySet says whether data is a set in which there is nothing at all.
+func isEmptySet(data []byte) bool {
+	var set struct {
+		Keys *[]json.RawMessage `json:"keys"`
+	}
+	return json.Unmarshal(data, &set) == nil && set.Keys != nil && len(*set.Keys) == 0
 }
 
 // parseKeys reads a set, and says whether it has keys that must not be public. Those are

@@ -95,6 +95,10 @@ func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys 
 	keys, err := authentication.ParseKeys([]byte(text))
 	if err != nil {
 		file.Problemf("the file %s", err)
+		return nil
+	}
+	if keys.Empty() {
+		file.Warnf("the file has no keys: every token of this issuer is refused")
 	}
 	return keys
 }

@@ -131,7 +131,6 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"no such file":            {issuer("jwks_file: " + canary), "72: the file does not exist" + relative},
 		"a large file":            {issuer("jwks_file: huge"), "72: the file has more than 1024 KiB" + relative},
 		"no key set":              {issuer("jwks_file: good"), "72: the file holds no JSON Web Key Set"},
-		"an empty key set":        {issuer("jwks_file: none"), "72: the file holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519"},
 		"private keys":            {issuer("jwks_file: private"), "72: the file holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there"},
 		"http":                    {issuer(`jwks_url: "http://idp.example.test/"`), "71: " + noURL},
 		"a password":              {issuer(`jwks_url: "https://a:` + canary + `@b/"`), "71: " + noURL},
@@ -205,5 +204,23 @@ func TestAlgorithms(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `"`+algorithm+`"`) {
 			t.Errorf("the schema does not name %s: %v", algorithm, err)
 		}
+	}
+}
+
+// TestEmptyKeySet revokes all tokens of an issuer: that is meant, and not what a file should
+// stay like.
+func TestEmptyKeySet(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "keys"), []byte(`{"keys": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := "listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\ncredentials: []\n" +
+		"authentication: {jwt: [{name: a, issuer: i, audiences: [b], jwks_file: keys}]}\n"
+	got, err := config.Parse(filepath.Join(folder, "b.yaml"), []byte(text), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings := got.Warnings.Error(); !strings.HasSuffix(warnings, "b.yaml:3:72: the file has no keys: every token of this issuer is refused") {
+		t.Errorf("the warnings are %q", warnings)
 	}
 }

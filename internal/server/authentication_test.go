@@ -403,6 +403,32 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
+// TestKeyFileEmptied has the operator take all keys out of an issuer's file.
+func TestKeyFileEmptied(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(t.TempDir(), "keys")
+	write := func(keys ...authtest.Key) {
+		if err := os.WriteFile(file, authtest.KeySet(keys...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(w.key)
+	more := w.listenTLS() + "authentication: {jwt: [{name: idp, issuer: \"https://idp.test\", audiences: [broker], jwks_file: " + file + "}]}\n"
+	h := w.serve(more, listenTCP(t))
+	connection := w.dial(h)
+	ctx := with(t.Context(), "Bearer "+w.mint(w.key, nil))
+	watch, err := watchOver(ctx, connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write()
+	if err := w.reload(h, more); err != nil {
+		t.Fatal(err)
+	}
+	h.wantUnauthenticated(getOver(ctx, connection), noKey)
+	h.wantUnauthenticated(ending(t, watch), noLonger)
+}
+
 // TestStopEndsFetching shows that a stopped server fetches no keys.
 func TestStopEndsFetching(t *testing.T) {
 	w := newWorld(t)
