@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// stopTime is how long the broker takes to stop at most: 10 s of grace, and one more.
-const stopTime = 11 * time.Second
+// stopTime is how long the broker takes to stop at most, whatever hangs.
+const stopTime = 21 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 

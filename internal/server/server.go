@@ -112,21 +112,7 @@ func New(options Options) (*Server, error) {
 	}
 	shared := newTokenStore(options, keys, metrics)
 	var useCase atomic.Pointer[broker.Broker] // news of the fleet may come before there is one
-	tokens := cache.New(cache.Options{
-		Store:        shared.store,
-		Clock:        options.Clock,
-		ForcedLimit:  options.Config.TokenCache.ForcedLimit,
-		ForcedWindow: options.Config.TokenCache.ForcedWindow,
-		Logger:       options.Logger,
-		Changed: func(key string) {
-			if b := useCase.Load(); b != nil {
-				b.TokenChanged(key)
-			}
-		},
-		Forgotten: onceThereIs(&useCase, (*broker.Broker).RetryRefused),
-		Observe:   metrics.tokens.observe,
-		Begin:     traces.flight,
-	})
+	tokens := newCache(options, shared, metrics, traces, &useCase)
 	limits := newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger)
 	limits.denials = newDenials(options, limits, auditLog(records))
 	outgoing := newTokenTransport(options.TokenTransport, options.Config.TokenRequests)
@@ -175,6 +161,25 @@ func New(options Options) (*Server, error) {
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
+}
+
+// newCache returns the cache of tokens. It tells the broker of news, once there is one.
+func newCache(options Options, shared *tokenStore, metrics *metrics, traces *tracing, useCase *atomic.Pointer[broker.Broker]) *cache.Cache {
+	return cache.New(cache.Options{
+		Store:        shared.store,
+		Clock:        options.Clock,
+		ForcedLimit:  options.Config.TokenCache.ForcedLimit,
+		ForcedWindow: options.Config.TokenCache.ForcedWindow,
+		Logger:       options.Logger,
+		Changed: func(key string) {
+			if b := useCase.Load(); b != nil {
+				b.TokenChanged(key)
+			}
+		},
+		Forgotten: onceThereIs(useCase, (*broker.Broker).RetryRefused),
+		Observe:   metrics.tokens.observe,
+		Begin:     traces.flight,
+	})
 }
 
 // onceThereIs returns what tells a broker something, once there is one.
