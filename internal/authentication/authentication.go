@@ -40,6 +40,24 @@ type Evidence struct {
 	Address string
 }
 
+// Methods are those by which the evidence could prove something. They quote nothing of it.
+func (e Evidence) Methods() []string {
+	methods := []string{}
+	switch bearer := e.Bearer.Reveal(); {
+	case strings.HasPrefix(bearer, TokenPrefix):
+		methods = append(methods, MethodToken)
+	case bearer != "":
+		methods = append(methods, MethodJWT)
+	}
+	if len(e.Certificates) > 0 {
+		methods = append(methods, MethodMutualTLS)
+	}
+	if e.UserID != nil {
+		methods = append(methods, MethodPeerUser)
+	}
+	return methods
+}
+
 // Authenticator finds out who calls by one kind of evidence.
 type Authenticator interface {
 	// Authenticate returns the caller. The error is ErrNoEvidence when there is none of its

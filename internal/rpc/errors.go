@@ -110,8 +110,10 @@ func (s *Service) toItem(ctx context.Context, err error) *authmaterialv1.AuthDec
 func (s *Service) known(ctx context.Context, err error) *fault.Error {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
-		s.logger.LogAttrs(ctx, slog.LevelError, "a call failed for a reason of the broker's own",
-			slog.String("type", fmt.Sprintf("%T", innermost(err))), slog.String("message", known.Message))
+		s.faults.Do(func() {
+			s.logger.LogAttrs(ctx, slog.LevelError, "a call failed for a reason of the broker's own",
+				slog.String("type", fmt.Sprintf("%T", innermost(err))), slog.String("message", known.Message))
+		})
 	}
 	return known
 }

@@ -5,7 +5,10 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"time"
 	"unicode/utf8"
+
+	"golang.org/x/time/rate"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/access"
@@ -25,11 +28,16 @@ type Service struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	broker Broker
 	logger *slog.Logger
+	faults rate.Sometimes // for the log
 }
+
+// faultBurst is how many faults of the broker's own the log tells of at once; then of one a
+// second. Callers can cause them while the audit cannot be written, say.
+const faultBurst = 100
 
 // NewService returns a Service.
 func NewService(broker Broker, logger *slog.Logger) *Service {
-	return &Service{broker: broker, logger: logger}
+	return &Service{broker: broker, logger: logger, faults: rate.Sometimes{First: faultBurst, Interval: time.Second}}
 }
 
 // GetAuthDecoration returns the material of one credential.

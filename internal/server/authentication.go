@@ -28,12 +28,14 @@ var errNobody = fault.New(fault.CallerUnauthenticated, "the call does not prove 
 
 // identities finds out who calls, as the configuration has it. Close ends it.
 type identities struct {
-	clock   clockwork.Clock
-	jwt     *authentication.JWT
-	counts  *prometheus.CounterVec
-	nobody  prometheus.Counter
-	current atomic.Pointer[authenticators]
-	watches *openWatches
+	clock  clockwork.Clock
+	jwt    *authentication.JWT
+	counts *prometheus.CounterVec
+	nobody prometheus.Counter
+	// certificate counts those that end their handshakes.
+	certificate prometheus.Counter
+	current     atomic.Pointer[authenticators]
+	watches     *openWatches
 }
 
 // authenticators are those of one configuration, with what is served of it.
@@ -49,10 +51,11 @@ type authenticators struct {
 func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry prometheus.Registerer, rechecked func()) *identities {
 	i := &identities{clock: clock, counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authmaterial_authentications_total",
-		Help: "Evidence that calls brought of who makes them, by what came of it: ok, refused, deferred when the key may be new and is sought in a moment, or unavailable when it could not be checked. Of the method none are calls without any.",
+		Help: "Evidence that calls and TLS handshakes brought of who makes them, by what came of it: ok, refused, deferred when the key may be new and is sought in a moment, or unavailable when it could not be checked. Of the method none are calls without any.",
 	}, []string{"method", "result"})}
 	registry.MustRegister(i.counts)
 	i.nobody = i.counts.WithLabelValues(authentication.MethodNone, "refused")
+	i.certificate = i.counts.WithLabelValues(authentication.MethodMutualTLS, "refused")
 	i.watches = newOpenWatches(i.recheck, rechecked)
 	i.jwt = authentication.NewJWT(authentication.JWTOptions{Clock: clock, Logger: logger, Changed: i.watches.changed})
 	return i

@@ -4,31 +4,37 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// callLogger writes a line for each call that failed, and at debug level for each that
-// did not, or is a watch that ended by itself. It never formats a message: they hold secrets.
+// callLogger writes a line for each call that failed, as far as there are not too many of
+// them, and at debug level for each that did not, or is a watch that ended by itself. It never
+// formats a message: they hold secrets.
 type callLogger struct {
 	logger *slog.Logger
+	lines  *callLines
 }
 
 // ServerReporter is called at the start of a call.
 func (l callLogger) ServerReporter(ctx context.Context, call interceptors.CallMeta) (interceptors.Reporter, context.Context) {
-	return &callReport{logger: l.logger, ctx: ctx, call: call}, ctx
+	return &callReport{callLogger: l, ctx: ctx, call: call}, ctx
 }
 
 // callReport is about one call.
 type callReport struct {
 	interceptors.NoopReporter
-	logger  *slog.Logger
+	callLogger
+
 	ctx     context.Context //nolint:containedctx // it lives as long as the call
 	call    interceptors.CallMeta
 	request interface{ GetCredentialId() string } // nil: it is about none, or several
@@ -50,7 +56,7 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	if errors.As(err, &refusal{}) {
 		level = slog.LevelDebug // who makes too many calls is not to fill the log with them
 	}
-	if !r.logger.Enabled(r.ctx, level) {
+	if !r.logger.Enabled(r.ctx, level) || level > slog.LevelDebug && !r.lines.allow(level, addressOf(r.ctx)) {
 		return
 	}
 	attributes := []slog.Attr{
@@ -61,10 +67,22 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	if r.request != nil && r.request.GetCredentialId() != "" {
 		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.request.GetCredentialId())))
 	}
+	if answer.Code() == codes.Unauthenticated || reason == fault.AuthenticationUnavailable.String() {
+		evidence := evidenceOf(r.ctx)
+		attributes = append(attributes, slog.String("address", evidence.Address), slog.Any("tried", evidence.Methods()))
+	}
 	if reason != "" {
 		attributes = append(attributes, slog.String("reason", reason), slog.String("message", answer.Message()))
 	}
 	r.logger.LogAttrs(r.ctx, level, "call", attributes...)
+}
+
+// addressOf is that of a call's client; nil: unknown.
+func addressOf(ctx context.Context) net.Addr {
+	if from, ok := peer.FromContext(ctx); ok {
+		return from.Addr
+	}
+	return nil
 }
 
 // reasonOf is that of an error of the broker's own, and empty for others: their messages

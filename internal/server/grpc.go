@@ -45,7 +45,7 @@ const (
 // metrics, log, recovery and authentication; then its message is received, and the caller's limits count.
 func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 	metrics, guard := s.metrics, guard{limits: s.limits, refuse: service.Refused}
-	callLog := callLogger{s.logger}
+	callLog := callLogger{s.logger, s.limits.lines}
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(append(traces.serverOptions(),
 		// A connection that says nothing holds Stop up for this long.
@@ -57,7 +57,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 			Timeout:               pingTimeout,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingInterval, PermitWithoutStream: true}),
-		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits)),
+		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits, s.identities.certificate.Inc)),
 		grpc.ForceServerCodecV2(newAnswerCodec()),
 		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(s.limits.MessageBytes),

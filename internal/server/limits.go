@@ -54,6 +54,7 @@ type limits struct {
 	memory  *shares[origins] // in bytes
 	callers *callerLimits
 	denials *audit.Denials
+	lines   *callLines
 }
 
 func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.Registry, logger *slog.Logger) *limits {
@@ -69,6 +70,7 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 		calls:   newShares[origins](from.ConcurrentCalls),
 		memory:  newShares[origins](max(leastMemory, from.ConcurrentCalls*callBytes)),
 		callers: newCallerLimits(from),
+		lines:   newCallLines(registry, logger),
 	}
 	for _, of := range allLimits {
 		l.reached.WithLabelValues(string(of))
@@ -76,6 +78,12 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 	}
 	registry.MustRegister(l.reached)
 	return l
+}
+
+// close tells of what was left out of the audit and of the log.
+func (l *limits) close() {
+	l.denials.Close()
+	l.lines.tell()
 }
 
 // bite notes that a limit was reached, by a caller if that is known.

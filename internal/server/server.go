@@ -265,7 +265,7 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 	s.shared.close()
 	s.identities.close()
-	s.limits.denials.Close()
+	s.limits.close()
 	if err := s.audit.Close(); err != nil {
 		s.logger.Error("the audit file does not close", "error", err)
 	}
