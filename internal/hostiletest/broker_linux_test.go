@@ -55,7 +55,8 @@ type broker struct {
 	pid        int
 	grpc, http string      // addresses
 	tls        *tls.Config // of clients; nil: there is none
-	token      string      // of a caller with a grant; empty: everybody has it
+	token      string      // of a good caller; empty: everybody has the grant
+	hostile    string      // of one that attacks, and has a grant and limits of its own
 	scraper    *http.Client
 }
 
@@ -66,15 +67,17 @@ func start(t *testing.T, withTLS bool) *broker {
 	b := &broker{T: t}
 	config := "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"
 	if withTLS {
-		authority, token := authtest.NewAuthority("hostile", time.Now()), authentication.GenerateToken()
+		authority := authtest.NewAuthority("hostile", time.Now())
+		service, stranger := authentication.GenerateToken(), authentication.GenerateToken()
 		certificate := authority.IssueLoopback()
 		b.write(folder, "broker.pem", string(authtest.CertificatePEM(certificate)))
 		b.write(folder, "broker.key", string(authtest.KeyPEM(certificate)))
 		b.tls = &tls.Config{RootCAs: authtest.Pool(authority), ServerName: "localhost"}
-		b.token = token.Reveal()
+		b.token, b.hostile = service.Reveal(), stranger.Reveal()
 		config = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0', tls: {certificate_file: broker.pem, key_file: broker.key}}\n" +
-			"authentication: {tokens: [{name: service, sha256: " + authentication.HashToken(token).String() + "}]}\n" +
-			"grants: [{callers: ['token:service'], credentials: ['*']}]\n"
+			"authentication: {tokens: [{name: service, sha256: " + authentication.HashToken(service).String() + "}, " +
+			"{name: stranger, sha256: " + authentication.HashToken(stranger).String() + "}]}\n" +
+			"grants: [{callers: ['token:*'], credentials: ['*']}]\n"
 	}
 	config += "credentials: [{id: key, provider: pendo, auth_method: api_key, values: {api_key: {value: " + strings.Repeat("k", 1000) + "}}}]\n"
 	b.launch(b.write(folder, "broker.yaml", config))

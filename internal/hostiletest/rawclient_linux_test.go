@@ -27,7 +27,7 @@ func (b *broker) open(settings ...http2.Setting) (*rawClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &rawClient{Conn: conn, framer: http2.NewFramer(conn, conn), token: b.token, last: ^uint32(0)}
+	c := &rawClient{Conn: conn, framer: http2.NewFramer(conn, conn), token: b.hostile, last: ^uint32(0)}
 	c.header = hpack.NewEncoder(&c.block)
 	_, err = io.WriteString(conn, http2.ClientPreface)
 	c.note(err)
