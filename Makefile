@@ -64,10 +64,7 @@ redis-server:
 
 # These need the machine to themselves. A broker that waits for a processor takes Redis to be
 # out of reach.
-ALONE := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/leaktest ./internal/redistest
-
-# Known to fail at times: TestTooMuchOfAMessage, by up to 100 MiB where 64 are allowed.
-HOSTILE := ./internal/hostiletest
+ALONE := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/hostiletest ./internal/leaktest ./internal/redistest
 
 .PHONY: test
 test: redis-server ## Run the tests, under the race detector where there is a C compiler
@@ -75,12 +72,8 @@ test: redis-server ## Run the tests, under the race detector where there is a C 
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
 	fi; \
-	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE) $(HOSTILE))"); \
+	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
-
-.PHONY: hostile
-hostile: ## Attack a broker process, and see that it stays small (a minute, on a quiet machine)
-	go test -count=1 -timeout 10m $(HOSTILE)
 
 .PHONY: lint
 lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test

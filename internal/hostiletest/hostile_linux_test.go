@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // allowance is how much more memory than at rest the broker may take, in bytes.
@@ -95,6 +97,28 @@ func crowd(n int, do func(i int)) {
 // keep closes a connection when ctx ends.
 func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
+}
+
+// clients begins connections, with settings of theirs, and has each do something. Their writes
+// end after a while.
+func clients(ctx context.Context, b *broker, connections int, most time.Duration, do func(i int, c *rawClient), settings ...http2.Setting) {
+	crowd(connections, func(i int) {
+		c, err := b.open(settings...)
+		if err != nil {
+			return // there are as many as there may be
+		}
+		keep(ctx, c)
+		_ = c.SetWriteDeadline(time.Now().Add(most))
+		do(i, c)
+	})
+}
+
+// reading is clients that read what the server says.
+func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
+	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
+		go c.discard()
+		do(c)
+	}, settings...)
 }
 
 // during repeats something for a while.

@@ -41,6 +41,13 @@ func (c *rawClient) note(err error) {
 	}
 }
 
+// repeat does something so many times, or until a write fails.
+func (c *rawClient) repeat(times int, do func(i int)) {
+	for i := 0; i < times && c.err == nil; i++ {
+		do(i)
+	}
+}
+
 // discard reads what the server says until the connection ends.
 func (c *rawClient) discard() { _, _ = io.Copy(io.Discard, c.Conn) }
 

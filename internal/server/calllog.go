@@ -54,7 +54,7 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 		level = slog.LevelDebug
 	}
 	if errors.As(err, &refusal{}) {
-		level = slog.LevelDebug // who makes too many calls is not to fill the log with them
+		level = slog.LevelDebug // who makes too many calls, or malformed ones, is not to fill the log with them
 	}
 	if !r.logger.Enabled(r.ctx, level) || level > slog.LevelDebug && !r.lines.allow(level, addressOf(r.ctx)) {
 		return

@@ -28,8 +28,12 @@ type frameConn struct {
 	left    int            // bytes of those that the client took back since then
 }
 
-// streamBytes is what a call counts for beside what is received of it.
-const streamBytes = 6 << 10
+// What a call counts for beside what is received of it, with maxHeaders, and what each of its
+// frames does.
+const (
+	streamBytes = 6 << 10
+	frameBytes  = 128
+)
 
 var errHeld = errors.New("the client has the broker keep too much")
 
@@ -44,8 +48,8 @@ func newFrameConn(conn net.Conn, by *held, l *limits) *frameConn {
 func (c *frameConn) Read(data []byte) (int, error) {
 	n, err := c.Conn.Read(data)
 	if !c.settle(&c.in, data[:n]) {
-		c.over()
 		_ = c.Close()
+		c.over()
 		return 0, errHeld
 	}
 	return n, err
@@ -90,7 +94,7 @@ func (c *frameConn) received(head http2.FrameHeader, _ http2.ErrCode) {
 		return
 	}
 	before := c.streams[head.StreamID]
-	c.streams[head.StreamID] = holds + int(head.Length)
+	c.streams[head.StreamID] = holds + int(head.Length) + frameBytes
 	c.more += c.streams[head.StreamID] - before
 }
 

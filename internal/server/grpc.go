@@ -8,8 +8,10 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -61,10 +63,14 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 		grpc.ForceServerCodecV2(newAnswerCodec()),
 		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
+		grpc.InTapHandle(s.limits.countHeaders),
 		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes)), //nolint:gosec // a mebibyte at most
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(readBuffer),
+		// What is received is kept as it is:
+		// a pool would hold on to it.
+		experimental.BufferPool(mem.NopBufferPool{}),
 		grpc.NumStreamWorkers(streamWorkers),
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),

@@ -21,7 +21,7 @@ type guard struct {
 	refuse func(context.Context, error) error
 }
 
-// refusal is the status of a call that was refused because of a limit.
+// refusal is the status of a call that was refused because of a limit, or of its message.
 type refusal struct{ error }
 
 // GRPCStatus returns the status itself.
@@ -148,10 +148,13 @@ func (s *guardedStream) RecvMsg(request any) error {
 	return nil
 }
 
-// received says whether a call may go on with what was received of it.
+// received says whether a call may go on with what was received of it. That its message is
+// none, or not whole, is the client's fault, whatever gRPC calls it.
 func (g guard) received(ctx context.Context, request any, err error) error {
-	if status.Code(err) == codes.ResourceExhausted {
-		g.limits.bite(limitMessage, "")
+	if answer, ok := status.FromError(err); ok && err != nil { // io.EOF is none
+		if answer.Code() == codes.ResourceExhausted {
+			g.limits.bite(limitMessage, "")
+		}
 		return refusal{err}
 	}
 	caller, limited := limitedCaller(ctx)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -10,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
 	"golang.org/x/time/rate"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/config"
@@ -112,6 +116,22 @@ func (l *limits) listener(inner net.Listener, connections int) net.Listener {
 		memory:   l.memory,
 		refused:  func() { l.bite(limitConnections, "") },
 	}
+}
+
+// maxHeaders is how many headers a call may have. Each takes up more than its bytes.
+const maxHeaders = 64
+
+// countHeaders refuses a call with too many headers. It is a tap.ServerInHandle.
+func (l *limits) countHeaders(ctx context.Context, call *tap.Info) (context.Context, error) {
+	headers := 0
+	for _, values := range call.Header {
+		headers += len(values)
+	}
+	if headers <= maxHeaders {
+		return ctx, nil
+	}
+	l.bite(limitHeader, "")
+	return ctx, status.Errorf(codes.ResourceExhausted, "the call has %d headers: the most is %d", headers, maxHeaders)
 }
 
 // ended notes what gRPC's own limits did to a stream or a connection.

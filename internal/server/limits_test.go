@@ -134,6 +134,35 @@ func TestHeadersHaveASize(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
+// TestHeadersHaveANumber has calls with headers that are small and many.
+func TestHeadersHaveANumber(t *testing.T) {
+	h := newWorld(t).limited("header_bytes: 16384")
+	raw := h.rawConnect(nil)
+	raw.wantStatus(raw.get(slices.Repeat([]string{"x", ""}, 60)...), codes.OK)
+	raw.wantStatus(raw.get(slices.Repeat([]string{"x", ""}, 65)...), codes.ResourceExhausted)
+	h.wantLimited("header_bytes", 1)
+	raw.wantStatus(raw.get(), codes.OK)
+}
+
+// TestMalformedMessages sends what is no message, and two where one is wanted. The log does not
+// call that an error of the broker.
+func TestMalformedMessages(t *testing.T) {
+	h := newWorld(t).limited("concurrent_calls: 100")
+	raw := h.rawConnect(nil)
+	for _, method := range []string{"GetAuthDecoration", "WatchAuthDecorations"} {
+		nonsense := raw.open(method)
+		raw.send(nonsense, []byte{0xff, 0xff}, 2)
+		raw.wantStatus(nonsense, codes.Internal)
+		two := raw.open(method)
+		raw.send(two, make([]byte, 5), 0)
+		raw.wantStatus(two, codes.Internal)
+	}
+	raw.wantStatus(raw.get(), codes.OK)
+	if lines := h.log.lines(t, "call"); len(lines) != 0 {
+		t.Errorf("the log tells of what was malformed: %v", lines)
+	}
+}
+
 func TestStreamsOfAConnection(t *testing.T) {
 	h := newWorld(t).limited("streams_per_connection: 2")
 	raw := h.rawConnect(nil)

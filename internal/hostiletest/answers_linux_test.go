@@ -1,0 +1,54 @@
+package hostiletest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// largeBatch is a request for the largest answer.
+func largeBatch() *authmaterialv1.BatchGetAuthDecorationsRequest {
+	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key"}, 100)}
+}
+
+// nothing is the setting of a client that lets a server send no part of an answer, and
+// everything that of one which lets it send all.
+var (
+	nothing    = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
+	everything = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}
+)
+
+// TestAnswersNeverRead asks for large answers over and over, and reads none.
+func TestAnswersNeverRead(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		clients(ctx, b, 40, 5*time.Second, func(_ int, c *rawClient) {
+			c.note(c.framer.WriteWindowUpdate(0, 1<<31-1-65535))
+			c.repeat(3000, func(int) { c.ask(methodBatch, largeBatch()) })
+		}, everything)
+	})
+}
+
+// TestAnswersHeldBack asks for large answers, and lets the server send nothing of them.
+func TestAnswersHeldBack(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 40, func(c *rawClient) {
+			c.repeat(1000, func(int) { c.ask(methodBatch, largeBatch()) })
+		}, nothing)
+	})
+}
+
+// TestHealthHeldBack does so by calls that need no proof, with the largest headers.
+func TestHealthHeldBack(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.token = ""
+			c.repeat(1000, func(int) { c.ask(methodHealth, &grpc_health_v1.HealthCheckRequest{}, large...) })
+		}, nothing)
+	})
+}

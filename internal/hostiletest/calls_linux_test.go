@@ -1,0 +1,119 @@
+package hostiletest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+const (
+	methodGet    = authmaterialv1.BrokerService_GetAuthDecoration_FullMethodName
+	methodBatch  = authmaterialv1.BrokerService_BatchGetAuthDecorations_FullMethodName
+	methodWatch  = authmaterialv1.BrokerService_WatchAuthDecorations_FullMethodName
+	methodHealth = grpc_health_v1.Health_Check_FullMethodName
+	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
+)
+
+// leaving are calls whose messages a client can begin and leave.
+var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
+
+// TestStreamsLeftOpen opens thousands of calls with the largest headers and sends no message.
+func TestStreamsLeftOpen(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(1000, func(i int) {
+				c.call(leaving[i%len(leaving)], false, large...)
+			})
+		})
+	})
+}
+
+// TestBareStreamsLeftOpen does so without headers of their own.
+func TestBareStreamsLeftOpen(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(1000, func(i int) {
+				c.call(leaving[i%len(leaving)], false)
+			})
+		})
+	})
+}
+
+// TestRapidReset opens calls and takes them back at once.
+func TestRapidReset(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 16, func(c *rawClient) {
+			during(ctx, 3*time.Second, func() {
+				stream := c.ask(methodBatch, largeBatch(), "x-some", strings.Repeat("x", 100))
+				c.note(c.framer.WriteRSTStream(stream, http2.ErrCodeCancel))
+			})
+		})
+	})
+}
+
+// TestStalledMessages declares the largest size, sends all but the last byte, and stalls.
+func TestStalledMessages(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(1000, func(i int) {
+				stream := c.call(leaving[i%len(leaving)], false)
+				c.send(stream, false, make([]byte, 16<<10-1-8), 16<<10)
+			})
+		})
+	})
+}
+
+// TestTooMuchOfAMessage sends more to calls than they take.
+func TestTooMuchOfAMessage(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(1000, func(i int) {
+				stream := c.call([]string{methodWatch, healthWatch}[i%2], false)
+				c.send(stream, false, []byte{10, 3, 'k', 'e', 'y'}, 5)
+				for range 3 {
+					c.note(c.framer.WriteData(stream, false, make([]byte, 16<<10)))
+				}
+			})
+		})
+	})
+}
+
+// TestOversizedMessages declares sizes far beyond the limit, and sends what it can.
+func TestOversizedMessages(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(500, func(i int) {
+				stream := c.call([]string{methodGet, methodWatch}[i%2], false)
+				c.send(stream, false, make([]byte, 16<<10-5), 1<<30)
+				for range 2 {
+					c.note(c.framer.WriteData(stream, false, make([]byte, 16<<10)))
+				}
+			})
+		})
+	})
+}
+
+// TestCrumbs sends messages in frames of a few bytes, each of which takes up more, but for the
+// end.
+func TestCrumbs(t *testing.T) {
+	for _, size := range []int{1, 257, 1025} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			withstand(t, func(ctx context.Context, b *broker) {
+				crumb := make([]byte, size)
+				reading(ctx, b, 20, func(c *rawClient) {
+					c.repeat(100, func(int) {
+						c.send(c.call(methodWatch, false), false, nil, 16<<10)
+						c.repeat((16<<10-1)/size, func(int) { c.note(c.framer.WriteData(c.last, false, crumb)) })
+					})
+				})
+			})
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package hostiletest
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// TestIdleConnections opens thousands, which say no more than that they speak HTTP/2.
+func TestIdleConnections(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 3000, func(*rawClient) {})
+	})
+}
+
+// TestHandshakesNeverFinished opens connections and says nothing, or the half of a greeting.
+func TestHandshakesNeverFinished(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		crowd(3000, func(i int) {
+			conn, err := b.dial([]string{b.grpc, b.http}[i%2])
+			if err != nil {
+				return
+			}
+			keep(ctx, conn)
+			// The head of a TLS record that has the largest size, and a part of it.
+			_, _ = conn.Write(append([]byte{22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3}, make([]byte, i%3*6000)...))
+		})
+	})
+}
+
+// TestGarbage sends random bytes to both ports.
+func TestGarbage(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		crowd(2000, func(i int) {
+			address := []string{b.grpc, b.http}[i%2]
+			conn, err := b.dial(address)
+			if i%4 > 1 {
+				conn, err = b.connect(address)
+			}
+			if err != nil {
+				return
+			}
+			keep(ctx, conn)
+			garbage := make([]byte, 64<<10)
+			_, _ = rand.Read(garbage)
+			if i%8 > 3 {
+				garbage = append([]byte(http2.ClientPreface), garbage...)
+			}
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = conn.Write(garbage)
+		})
+	})
+}
+
+// TestPingsAndSettings floods the server with what it has to answer, and reads no answer.
+func TestPingsAndSettings(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		clients(ctx, b, 50, 2*time.Second, func(i int, c *rawClient) {
+			c.repeat(20_000, func(int) {
+				if i%2 == 0 {
+					c.note(c.framer.WritePing(false, [8]byte{}))
+				} else {
+					c.note(c.framer.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(i)}))
+				}
+			})
+		})
+	})
+}

@@ -1,0 +1,51 @@
+package hostiletest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// large is a header of nearly the largest size.
+var large = []string{"x-large", strings.Repeat("x", 15<<10)}
+
+// TestOversizedHeaders sends headers of a mebibyte, and some that never end.
+func TestOversizedHeaders(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		mebibyte := slices.Repeat([]string{"x-large", strings.Repeat("x", 10<<10)}, 100)
+		clients(ctx, b, 200, time.Second, func(i int, c *rawClient) {
+			go c.discard()
+			stream := c.call(methodGet, i%2 == 0, mebibyte...)
+			if i%2 == 0 {
+				c.repeat(500, func(int) { c.note(c.framer.WriteContinuation(stream, false, make([]byte, 16<<10))) })
+			}
+		})
+	})
+}
+
+// TestEndlessHeaders begins headers, and goes on with empty pieces.
+func TestEndlessHeaders(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		clients(ctx, b, 500, time.Second, func(_ int, c *rawClient) {
+			go c.discard()
+			stream := c.call(methodGet, true, "x-large", strings.Repeat("x", 12<<10))
+			c.repeat(1000, func(int) { c.note(c.framer.WriteContinuation(stream, false, nil)) })
+		})
+	})
+}
+
+// TestManyHeaders opens calls with headers that are small and many.
+func TestManyHeaders(t *testing.T) {
+	var headers []string
+	for i := range 400 {
+		headers = append(headers, fmt.Sprintf("%c%c", 'a'+i%26, 'a'+i/26), "")
+	}
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(1000, func(i int) { c.call(leaving[i%len(leaving)], false, headers...) })
+		})
+	})
+}
