@@ -4,15 +4,16 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"syscall"
 )
 
-// limitListener closes connections beyond a limit, of which each remote address has its
-// share. All of this machine are one address.
+// limitListener closes connections beyond a limit, of which each source has its share. All
+// over TCP of this machine are one.
 type limitListener struct {
 	net.Listener
-	shares  *shares[netip.Prefix]
+	shares  *shares[source]
 	memory  *shares[origins]
 	refused func()
 }
@@ -24,7 +25,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from := origin(conn.RemoteAddr())
+		from := sourceOf(conn)
 		if l.shares.enter(from, 1) {
 			by := newHeld(l.memory, from)
 			return &limitedConn{Conn: conn, held: by, leave: sync.OnceFunc(func() {
@@ -62,8 +63,25 @@ func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
 // subnet is how much of an IPv6 address one customer of a network has for itself.
 const subnet = 64
 
-// origin is what a connection's share is of: the remote IPv4 address or IPv6 subnet. It is
-// zero for this machine.
+// source is where connections come from: a remote network or, on this machine, a user at the
+// other end of a Unix socket. It is zero where neither is known.
+type source struct {
+	network netip.Prefix
+	user    string
+}
+
+func sourceOf(conn net.Conn) source {
+	if conn.LocalAddr().Network() != "unix" {
+		return source{network: origin(conn.RemoteAddr())}
+	}
+	id, err := peerUserID(conn)
+	if err != nil || id == nil {
+		return source{} // the handshake says what is wrong
+	}
+	return source{user: strconv.FormatUint(uint64(*id), 10)}
+}
+
+// origin is the remote IPv4 address or IPv6 subnet. It is zero for this machine.
 func origin(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/internal/authentication"
@@ -41,13 +43,26 @@ const (
 // answerBytes is what the answer for one of several credentials takes up while it is made.
 const answerBytes = 2 << 10
 
-// unary is the first of the interceptors.
-func (g guard) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
-	by := holderOf(ctx)
-	if !g.limits.calls.enter(by.from, 1) {
-		return nil, g.over(ctx, limitConcurrent, "", tooManyAtOnce, 0)
+// atOnce returns what bounds the calls of a method at once. Those of the health service, which
+// need no proof, have a bound of their own, so that they keep no others out.
+func (g guard) atOnce(method string) (*shares[origins], limit) {
+	if strings.HasPrefix(method, healthMethods) {
+		return g.limits.health, limitHealth
 	}
-	defer g.limits.calls.leave(by.from, 1)
+	return g.limits.calls, limitConcurrent
+}
+
+// healthMethods is what the names of the health service's methods begin with.
+var healthMethods = "/" + grpc_health_v1.Health_ServiceDesc.ServiceName + "/"
+
+// unary is the first of the interceptors.
+func (g guard) unary(ctx context.Context, request any, call *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
+	by := holderOf(ctx)
+	atOnce, of := g.atOnce(call.FullMethod)
+	if !atOnce.enter(by.from, 1) {
+		return nil, g.over(ctx, of, "", tooManyAtOnce, 0)
+	}
+	defer atOnce.leave(by.from, 1)
 	result, err := answer(ctx, request)
 	if err != nil {
 		return nil, err
@@ -60,12 +75,13 @@ func (g guard) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, 
 }
 
 // stream is the first of the interceptors.
-func (g guard) stream(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, answer grpc.StreamHandler) error {
+func (g guard) stream(service any, stream grpc.ServerStream, call *grpc.StreamServerInfo, answer grpc.StreamHandler) error {
 	by := holderOf(stream.Context())
-	if !g.limits.calls.enter(by.from, 1) {
-		return g.over(stream.Context(), limitConcurrent, "", tooManyAtOnce, 0)
+	atOnce, of := g.atOnce(call.FullMethod)
+	if !atOnce.enter(by.from, 1) {
+		return g.over(stream.Context(), of, "", tooManyAtOnce, 0)
 	}
-	defer g.limits.calls.leave(by.from, 1)
+	defer atOnce.leave(by.from, 1)
 	return answer(service, holdingStream{stream, g})
 }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -22,16 +21,16 @@ type held struct {
 	ended bool
 }
 
-// origins are what calls and memory have shares of: a connection on this machine, or a remote
-// network.
+// origins are what calls and memory have shares of: a source or, where that is not known, a
+// connection.
 type origins struct {
 	connection *held
-	network    netip.Prefix
+	source     source
 }
 
-func newHeld(of *shares[origins], network netip.Prefix) *held {
-	h := &held{shares: of, from: origins{network: network}}
-	if !network.IsValid() {
+func newHeld(of *shares[origins], from source) *held {
+	h := &held{shares: of, from: origins{source: from}}
+	if from == (source{}) {
 		h.from.connection = h
 	}
 	return h

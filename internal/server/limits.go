@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -32,10 +31,11 @@ const (
 	limitCalls       limit = "calls_per_second"
 	limitDenials     limit = "denials_per_second"
 	limitPings       limit = "pings"  // not configured: pingInterval
+	limitHealth      limit = "health" // not configured: one for each connection that there may be
 	limitMemory      limit = "memory" // callBytes for each of concurrent_calls
 )
 
-var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitDenials, limitPings, limitMemory}
+var allLimits = []limit{limitConnections, limitStreams, limitConcurrent, limitMessage, limitHeader, limitWatches, limitCalls, limitDenials, limitPings, limitHealth, limitMemory}
 
 // callBytes is what a call may have the broker keep on average, while there are as many as
 // there may be; together it is leastMemory at least.
@@ -55,6 +55,7 @@ type limits struct {
 	reached *prometheus.CounterVec
 	warned  map[limit]*rate.Sometimes
 	calls   *shares[origins]
+	health  *shares[origins] // calls of the health service, which need no proof
 	memory  *shares[origins] // in bytes
 	callers *callerLimits
 	denials *audit.Denials
@@ -72,6 +73,7 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 		}, []string{"limit"}),
 		warned:  make(map[limit]*rate.Sometimes),
 		calls:   newShares[origins](from.ConcurrentCalls),
+		health:  newShares[origins](from.Connections),
 		memory:  newShares[origins](max(leastMemory, from.ConcurrentCalls*callBytes)),
 		callers: newCallerLimits(from),
 		lines:   newCallLines(registry, logger),
@@ -112,7 +114,7 @@ func (l *limits) forHTTP() int { return min(l.Connections, max(httpLeast, l.Conn
 func (l *limits) listener(inner net.Listener, connections int) net.Listener {
 	return &limitListener{
 		Listener: inner,
-		shares:   newShares[netip.Prefix](connections),
+		shares:   newShares[source](connections),
 		memory:   l.memory,
 		refused:  func() { l.bite(limitConnections, "") },
 	}

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -248,6 +250,42 @@ func TestConcurrentCalls(t *testing.T) {
 	}
 	modest.wantStatus(modest.get(), codes.OK)
 	greedy.wantStatus(greedy.get(), codes.OK)
+}
+
+// TestUserAtASocket has one user take all calls that there may be. Its other connections get
+// none.
+func TestUserAtASocket(t *testing.T) {
+	h := newWorld(t).serve("\nlimits: {concurrent_calls: 4}\n", listen(t, unix(filepath.Join(socketFolder(t), "grpc")), 0o600))
+	greedy := h.rawConnect(nil)
+	for range 4 {
+		greedy.open("GetAuthDecoration")
+	}
+	h.awaitStarted("GetAuthDecoration", 4)
+	other := h.rawConnect(nil)
+	other.wantStatus(other.get(), codes.ResourceExhausted)
+	h.wantLimited("concurrent_calls", 1)
+}
+
+// TestHealthKeepsNobodyOut has a client watch the broker's health as often as it may.
+func TestHealthKeepsNobodyOut(t *testing.T) {
+	h := newWorld(t).limited("concurrent_calls: 1, connections: 2")
+	watch := func() error {
+		stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		return err
+	}
+	for range 2 {
+		if err := watch(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRateLimited(t, watch(), nil)
+	h.wantLimited("health", 1)
+	if err := h.get("key-of-board"); err != nil {
+		t.Errorf("a call beside them: %v", err)
+	}
 }
 
 // TestMemoryOfAConnection has a client open calls with large headers. It is cut off before
