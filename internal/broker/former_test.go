@@ -131,11 +131,8 @@ func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
 // TestReportDuringAReload has the secret change while a report waits for the successor.
 func TestReportDuringAReload(t *testing.T) {
 	inWorld(t, func(w *world) {
-		former := w.version()
-		s := w.watch("mail")
+		former, s, release := w.watchHeld()
 		defer s.Close()
-		s.wantVersion("mail", former)
-		release := w.sim.SendPulse.HoldTokenAnswers()
 		answered := make(chan string, 1)
 		go func() {
 			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)

@@ -203,6 +203,16 @@ func (w *world) watch(ids ...string) follower {
 	return follower{w, w.broker.Watch(nobody, ids)}
 }
 
+// watchHeld returns the version of mail's token and a watch that was told of it. From now on the
+// provider holds its answers until release.
+func (w *world) watchHeld() (former string, s follower, release func()) {
+	w.Helper()
+	former = w.version()
+	s = w.watch("mail")
+	s.wantVersion("mail", former)
+	return former, s, w.sim.SendPulse.HoldTokenAnswers()
+}
+
 // next returns the next state, for which nobody is to wait longer than that.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()
@@ -411,11 +421,8 @@ func TestPassingTroubleDuringAHandover(t *testing.T) {
 
 func TestSecondChangeDuringAHandover(t *testing.T) {
 	inWorld(t, func(w *world) {
-		former := w.version()
-		s := w.watch("mail")
+		former, s, release := w.watchHeld()
 		defer s.Close()
-		s.wantVersion("mail", former)
-		release := w.sim.SendPulse.HoldTokenAnswers()
 		w.use(mail(w.rotated()), board("first"))
 		w.pass(5 * time.Second)
 		last := w.rotated()
@@ -586,11 +593,8 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 // TestRemovedDuringAHandover takes a credential away whose token is under way.
 func TestRemovedDuringAHandover(t *testing.T) {
 	inWorld(t, func(w *world) {
-		former := w.version()
-		s := w.watch("mail")
+		former, s, release := w.watchHeld()
 		defer s.Close()
-		s.wantVersion("mail", former)
-		release := w.sim.SendPulse.HoldTokenAnswers()
 		changed := w.rotated()
 		w.use(mail(changed), board("first"))
 		w.use(board("first"))

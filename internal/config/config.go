@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
@@ -70,7 +71,11 @@ func Load(path string, options Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	return Parse(path, data, options)
+	config, err := Parse(path, data, options)
+	if err == nil && everybodyWrites(path) {
+		config.Warnings = slices.Insert(config.Warnings, 0, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
+	}
+	return config, err
 }
 
 // Parse reads a configuration from data; path is what problems and relative paths

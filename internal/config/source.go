@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/secret"
@@ -108,7 +109,19 @@ func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bo
 		given.Problemf("the file %s%s", err, r.where(given.Text()))
 		return "", false
 	}
+	if everybodyWrites(path) {
+		given.Warnf("the file %s", writable)
+	}
 	return text, true
+}
+
+const writable = "can be written by every user of this machine, who can so decide what it says: chmod o-w"
+
+// everybodyWrites says whether every user may write to a file. That they may read one is no
+// news: Kubernetes mounts Secrets so, for the one user of a container.
+func everybodyWrites(path string) bool {
+	info, err := os.Stat(path) //nolint:gosec // the operator names the file
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
 }
 
 // where says what a relative path is relative to. The path itself is not shown: somebody

@@ -132,24 +132,26 @@ func (tr *trouble) wantLines() {
 	}
 }
 
+// isAway has Redis be out of reach for a renewal, and then recover.
+func (tr *trouble) isAway(leave, comeBack func()) {
+	tr.Helper()
+	leave()
+	tr.renewAlone()
+	comeBack()
+	tr.recovered()
+	tr.wantLines()
+}
+
 func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
 	tr := newTrouble(t)
-	tr.redis.Kill()
-	tr.renewAlone()
-	tr.redis.Restart()
-	tr.recovered()
-	tr.wantLines()
+	tr.isAway(tr.redis.Kill, tr.redis.Restart)
 }
 
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
 	tr := newTrouble(t)
-	tr.redis.Stop()
-	tr.renewAlone()
-	tr.redis.Continue()
-	tr.recovered()
-	tr.wantLines()
+	tr.isAway(tr.redis.Stop, tr.redis.Continue)
 }
 
 // A Redis that is back at once, and empty, costs nothing: the brokers put the tokens that

@@ -1,0 +1,56 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// TestFilesThatEverybodyWrites has one mode after the other for a configuration, and for a file
+// that it names.
+func TestFilesThatEverybodyWrites(t *testing.T) {
+	folder := t.TempDir()
+	main, key := filepath.Join(folder, "broker.yaml"), filepath.Join(folder, "key")
+	text := "credentials: [{id: board, provider: pendo, auth_method: api_key, values: {api_key: {file: key}}}]\n"
+	for _, test := range []struct {
+		main, key os.FileMode
+		warned    []string // places
+	}{
+		{main: 0o644, key: 0o664},
+		{main: 0o602, key: 0o600, warned: []string{"broker.yaml:1:1: "}},
+		{main: 0o600, key: 0o666, warned: []string{"broker.yaml:1:91: "}},
+		{main: 0o666, key: 0o602, warned: []string{"broker.yaml:1:1: ", "broker.yaml:1:91: "}},
+	} {
+		for path, of := range map[string]struct {
+			text string
+			mode os.FileMode
+		}{main: {text, test.main}, key: {"secret", test.key}} {
+			if err := os.WriteFile(path, []byte(of.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, of.mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := config.Load(main, config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := test.warned
+		if runtime.GOOS == "windows" {
+			want = nil // modes say nothing there
+		}
+		if len(got.Warnings) != len(want) {
+			t.Fatalf("%v and %v: the warnings are %v, want %q", test.main, test.key, got.Warnings, want)
+		}
+		for i, warning := range got.Warnings {
+			if text := warning.String(); !strings.HasPrefix(text, filepath.Join(folder, want[i])) || !strings.Contains(text, "chmod o-w") {
+				t.Errorf("%v and %v: a warning is %q, want %s", test.main, test.key, text, want[i])
+			}
+		}
+	}
+}
