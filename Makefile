@@ -75,6 +75,15 @@ test: redis-server ## Run the tests, under the race detector where there is a C 
 	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
 
+# How many minutes the randomised run of a fleet takes. It prints a number with which
+# BROKER_SEED has the same faults happen again.
+SOAK ?= 10
+
+.PHONY: soak
+soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then virtual time
+	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/fleettest
+	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
+
 .PHONY: lint
 lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test
 

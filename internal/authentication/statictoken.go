@@ -21,6 +21,9 @@ const (
 	tokenBytes = 32
 )
 
+// tokenLength is how long a static token is.
+var tokenLength = len(TokenPrefix) + base64.RawURLEncoding.EncodedLen(tokenBytes)
+
 // TokenHash is the SHA-256 of a static token. It tells nothing of the token: nobody can
 // try 2^256 of them.
 type TokenHash [sha256.Size]byte
@@ -80,6 +83,9 @@ func (s *StaticTokens) Authenticate(_ context.Context, evidence Evidence) (acces
 	text := evidence.Bearer.Reveal()
 	if len(s.names) == 0 || !strings.HasPrefix(text, TokenPrefix) {
 		return access.Caller{}, ErrNoEvidence
+	}
+	if len(text) < tokenLength {
+		return access.Caller{}, refused("the static token is too short to be one: `broker token new` makes one")
 	}
 	name, ok := s.names[HashToken(evidence.Bearer)]
 	if !ok {

@@ -50,6 +50,16 @@ func TestTokenHash(t *testing.T) {
 	}
 }
 
+const tooShort = "the static token is too short to be one: `broker token new` makes one"
+
+// TestShortTokens has a hash of what somebody made up.
+func TestShortTokens(t *testing.T) {
+	made := secret.New(authentication.GenerateToken().Reveal()[:46])
+	tokens := authentication.NewStaticTokens(authentication.StaticToken{Name: "short", Hash: authentication.HashToken(made)})
+	_, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: made})
+	wantRefused(t, err, fault.CallerUnauthenticated, tooShort)
+}
+
 func TestStaticTokens(t *testing.T) {
 	first, second, unknown := authentication.GenerateToken(), authentication.GenerateToken(), authentication.GenerateToken()
 	tokens := authentication.NewStaticTokens(
@@ -61,9 +71,13 @@ func TestStaticTokens(t *testing.T) {
 			t.Errorf("the caller is %+v (%v), want %s", caller, err, name)
 		}
 	}
-	for _, text := range []string{unknown.Reveal(), first.Reveal() + "a", first.Reveal()[:46], "amb_", "amb_" + authentication.HashToken(first).String()} {
+	for _, text := range []string{unknown.Reveal(), first.Reveal() + "a", "amb_" + authentication.HashToken(first).String()} {
 		_, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: secret.New(text)})
 		wantRefused(t, err, fault.CallerUnauthenticated, "the static token is not known")
+	}
+	for _, text := range []string{"amb_", first.Reveal()[:46]} {
+		_, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: secret.New(text)})
+		wantRefused(t, err, fault.CallerUnauthenticated, tooShort)
 	}
 	if _, err := authentication.NewStaticTokens().Authenticate(t.Context(), authentication.Evidence{Bearer: first}); !errors.Is(err, authentication.ErrNoEvidence) {
 		t.Errorf("where there are no tokens, the error is %v, want no evidence", err)

@@ -4,7 +4,7 @@ import "github.com/authmaterial/broker/internal/strictyaml"
 
 // Limits bound what clients can take up. None is 0. The schema has their bounds.
 type Limits struct {
-	// Connections is how many there are at once, at each of the two addresses.
+	// Connections is how many there are at once at the gRPC address. HTTP has a tenth.
 	Connections int
 	// StreamsPerConnection is how many calls and watches one connection has at once.
 	StreamsPerConnection int

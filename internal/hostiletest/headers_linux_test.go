@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // large is a header of nearly the largest size.
@@ -33,6 +35,25 @@ func TestEndlessHeaders(t *testing.T) {
 			go c.discard()
 			stream := c.call(methodGet, true, "x-large", strings.Repeat("x", 12<<10))
 			c.repeat(1000, func(int) { c.note(c.framer.WriteContinuation(stream, false, nil)) })
+		})
+	})
+}
+
+// TestHeadersByteByByte begins a frame of headers, and goes on with a byte now and then.
+func TestHeadersByteByByte(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		clients(ctx, b, 900, 5*time.Second, func(_ int, c *rawClient) {
+			go c.discard()
+			const length = 12 << 10
+			_, err := c.Write([]byte{0, length >> 8, 0, byte(http2.FrameHeaders), byte(http2.FlagHeadersEndHeaders), 0, 0, 0, 1})
+			c.note(err)
+			_, err = c.Write(make([]byte, length-10))
+			c.note(err)
+			c.repeat(9, func(int) {
+				_, err := c.Write([]byte{0})
+				c.note(err)
+				<-time.After(10 * time.Millisecond)
+			})
 		})
 	})
 }

@@ -2,10 +2,14 @@ package server_test
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +25,7 @@ import (
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/telemetry"
 )
@@ -103,13 +108,13 @@ func (c *spanCollector) text(t *testing.T) string {
 
 // traced starts a server that traces as the environment says. What done returns after
 // it has stopped is complete.
-func traced(t *testing.T) (h harness, done func()) {
+func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
 	traces, err := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = serve(t, func(o *server.Options) { o.Traces = traces.Provider() })
+	h = serve(t, append(change, func(o *server.Options) { o.Traces = traces.Provider() })...)
 	return h, func() {
 		h.server.Stop(context.Background())
 		traces.Stop()
@@ -194,6 +199,28 @@ func wantLink(t *testing.T, request, call *otlp.Span) {
 }
 
 // TestTracesAreOff names a collector, and has a variable that turns traces off.
+// TestRecordsNameTheTrace has an operator go from a line of the audit to the trace of its call.
+func TestRecordsNameTheTrace(t *testing.T) {
+	c := newCollector(t)
+	path := filepath.Join(t.TempDir(), "audit")
+	h, done := traced(t, func(o *server.Options) { o.Config.Audit = config.Audit{Enabled: true, Path: path} })
+	if err := h.get("key-of-board"); err != nil {
+		t.Fatal(err)
+	}
+	done()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var line struct {
+		TraceID string `json:"trace_id"`
+	}
+	spans := c.spans()[getSpan]
+	if err := json.Unmarshal(text, &line); err != nil || len(spans) != 1 || line.TraceID != hex.EncodeToString(spans[0].GetTraceId()) {
+		t.Errorf("the line is %s (%v), want the trace of %v", text, err, spans)
+	}
+}
+
 func TestTracesAreOff(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_SDK_DISABLED":           "true",
