@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/egress"
@@ -18,16 +19,23 @@ type keyServer struct {
 }
 
 // errKeyURL completes a sentence about a URL, and does not quote it.
-var errKeyURL = errors.New("must be an https URL, without a user and a fragment, of a DNS name or a plain IP address")
+var errKeyURL = errors.New("must be an https URL, without a user and a fragment, of a DNS name or a plain IP address, and a port up to 65535 if any")
 
 // CheckKeyURL says what is wrong with the URL of an issuer's keys. Nothing is fetched from
 // one that it refuses: http is refused at loopback addresses too.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") || !egress.IsHost(parsed.Hostname()) {
+	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
+		!egress.IsHost(parsed.Hostname()) || !isPort(parsed.Port()) {
 		return errKeyURL
 	}
 	return nil
+}
+
+// isPort says whether a URL's port is one; empty: that of https.
+func isPort(text string) bool {
+	number, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && number > 0
 }
 
 // same says whether both are fetched alike.

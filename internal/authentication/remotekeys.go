@@ -37,7 +37,7 @@ const (
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
 // ErrUnsought says that a token's key may be a new one: it is not at hand, the issuer's keys
-// were fetched before the token came, and not long enough ago to fetch them again.
+// were asked for before the token came, and not long enough ago to ask for them again.
 var ErrUnsought = errors.New("the key of the token was not sought yet")
 
 // errNotYet is what a caller is told then.
@@ -56,8 +56,9 @@ type remoteKeys struct {
 	fetched atomic.Pointer[time.Time] // when keys were seen last
 	digest  [sha256.Size]byte         // of the answer with keys; the one worker has it
 
-	looks   atomic.Uint64                         // how often keys were seen
-	awaited *lru.Cache[[sha256.Size]byte, uint64] // tokens, with looks when they came first
+	begun   atomic.Uint64                         // how many requests were begun
+	seen    atomic.Uint64                         // the number of the last of them that brought keys
+	awaited *lru.Cache[[sha256.Size]byte, uint64] // tokens, with begun when they came first
 
 	flights singleflight.Group
 	// What a flight has of the one before.
@@ -90,8 +91,10 @@ func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
 	if r.awaited, err = lru.New[[sha256.Size]byte, uint64](maxAwaited); err != nil {
 		return nil, err
 	}
+	client := at.client()
+	client.Transport = numbered{client.Transport, &r.begun}
 	resource, err := httprc.NewResource(at.url, httprc.TransformFunc[*Keys](r.parse),
-		httprc.WithHTTPClient(at.client()),
+		httprc.WithHTTPClient(client),
 		httprc.WithMinInterval(min(leastKeyAge, options.most)), httprc.WithMaxInterval(options.most))
 	if err != nil {
 		return nil, errors.New("the URL of the keys is none")
@@ -133,7 +136,7 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 		defer r.changed()
 	}
 	r.fetched.Store(&now)
-	r.looks.Add(1)
+	r.seen.Store(r.begun.Load()) // the one worker has no other request meanwhile
 	r.report(nil)
 	return r.keys.Load(), nil
 }
@@ -155,15 +158,15 @@ func (r *remoteKeys) held() *Keys {
 
 // refresh fetches the keys for a token, unless that was done a moment ago. Callers that come
 // together share a request. After an error, held may lack a key that there is: after
-// ErrUnsought, which a token has until keys were seen after it came first.
+// ErrUnsought, which a token has until a request that began after it came first has brought keys.
 func (r *remoteKeys) refresh(ctx context.Context, token [sha256.Size]byte) error {
-	looks := r.looks.Load()
-	if first, known, _ := r.awaited.PeekOrAdd(token, looks); known {
-		looks = first
+	before := r.begun.Load()
+	if first, known, _ := r.awaited.PeekOrAdd(token, before); known {
+		before = first
 	}
 	select {
 	case flown := <-r.fly():
-		if pause, ok := flown.Val.(time.Duration); ok && flown.Err == nil && r.looks.Load() == looks {
+		if pause, ok := flown.Val.(time.Duration); ok && flown.Err == nil && r.seen.Load() <= before {
 			return fmt.Errorf("%w (%w)", errNotYet.WithRetryDelay(pause), ErrUnsought)
 		}
 		return flown.Err
@@ -172,8 +175,9 @@ func (r *remoteKeys) refresh(ctx context.Context, token [sha256.Size]byte) error
 	}
 }
 
-// fly makes one request, or joins the one that is under way. The value is how long there is
-// none, a time.Duration, if there was one a moment ago.
+// fly makes one request, or joins the one that is under way, which may have begun before its
+// callers came. It makes none if there was one a moment ago. The value is how long there is no
+// other, a time.Duration.
 func (r *remoteKeys) fly() <-chan singleflight.Result {
 	return r.flights.DoChan("", func() (any, error) {
 		if pause := fetchPause - r.clock.Since(r.tried); pause > 0 {
@@ -190,6 +194,18 @@ func (r *remoteKeys) fly() <-chan singleflight.Result {
 			r.report(err)
 			return nil, errUnfetched.WithRetryDelay(fetchPause)
 		}
-		return nil, nil
+		return fetchPause - r.clock.Since(r.tried), nil
 	})
+}
+
+// numbered counts requests as they begin.
+type numbered struct {
+	http.RoundTripper
+	begun *atomic.Uint64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (n numbered) RoundTrip(request *http.Request) (*http.Response, error) {
+	n.begun.Add(1)
+	return n.RoundTripper.RoundTrip(request)
 }

@@ -187,6 +187,39 @@ func TestRotation(t *testing.T) {
 	r.wantRequests(3)
 }
 
+// TestRotationDuringARequest has a stranger's token cause a request, and the issuer take a new
+// key into use after that came to it. Tokens of the new key that come while the request is
+// under way are told to come again: it brings the keys of before.
+func TestRotationDuringARequest(t *testing.T) {
+	r := newRemote(t, nil, keyES)
+	r.wantGood(keyES)
+	r.landed()
+	arrived, release := make(chan struct{}), make(chan struct{})
+	r.server.Does(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		_, _ = w.Write(authtest.KeySet(keyES))
+	})
+	r.clock.Advance(10 * time.Second)
+	var callers sync.WaitGroup
+	callers.Go(func() { r.wantUnknown(keyUnknown) })
+	<-arrived
+	r.server.Has(keyES, keyES2)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := r.jwt.Authenticate(gone, bearer(r.tokens[keyES2.ID])); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v: the token does not wait for the request", err)
+	}
+	callers.Go(func() { r.wantUnsought(keyES2, 10*time.Second) })
+	close(release)
+	callers.Wait()
+	r.clock.Advance(4 * time.Second)
+	r.wantUnsought(keyES2, 6*time.Second)
+	r.clock.Advance(6 * time.Second)
+	r.wantGood(keyES2)
+	r.wantRequests(3)
+}
+
 // TestRevokedKey has an issuer withdraw a key: tokens that were verified with it are refused
 // once the keys were fetched again, in the background.
 func TestRevokedKey(t *testing.T) {
@@ -326,6 +359,7 @@ func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
 	r.wantGood(keyES)
+	r.landed()
 	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyES2)
 }
@@ -337,6 +371,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	r.wantGood(keyES)
 	fresh := authentication.NewJWT(authentication.JWTOptions{Clock: r.clock})
 	t.Cleanup(fresh.Close)
+	r.landed()
 	r.server.Has(keyES2)
 	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyUnknown)
@@ -355,7 +390,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 func TestKeyURLs(t *testing.T) {
 	jwt := authentication.NewJWT(authentication.JWTOptions{})
 	t.Cleanup(jwt.Close)
-	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/"} {
+	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/", "https://b.test:99999/", "https://b.test:0/"} {
 		_, err := jwt.Prepare([]authentication.Issuer{{Name: "main", Issuer: "i", URL: location}})
 		if err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: the error is %v", location, err)

@@ -105,7 +105,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		name     = "must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"
 		noHash   = "must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it"
 		aToken   = "this is a token itself, and not its hash: it is a secret no longer. Make another with 'broker token new'"
-		noURL    = "must be an https URL, without a user and a fragment, of a DNS name or a plain IP address"
+		noURL    = "must be an https URL, without a user and a fragment, of a DNS name or a plain IP address, and a port up to 65535 if any"
 		relative = "; a relative path is relative to $DIR"
 	)
 	token := authentication.GenerateToken()
@@ -137,6 +137,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"a fragment":              {issuer(`jwks_url: "https://a/#` + canary + `"`), "71: " + noURL},
 		"no host":                 {issuer(`jwks_url: "https:///a"`), "71: " + noURL},
 		"no URL":                  {issuer(`jwks_url: "https://a:` + canary + `"`), "71: " + noURL},
+		"no port":                 {issuer(`jwks_url: "https://a:99999/"`), "71: " + noURL},
 		"a CA file for a file":    {issuer("jwks_file: keys, ca_file: a.pem"), "78: needs jwks_url: it is for the server there"},
 		"http at loopback":        {issuer(`jwks_url: "http://127.0.0.1/"`), "71: " + noURL},
 		"a number":                {issuer(`jwks_url: "https://2130706433/"`), "71: " + noURL},
