@@ -15,9 +15,9 @@ import (
 // errDenied is the same for a credential that there is and for one that there is not.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
-// errManyDenials is the answer to what would be denied, and is not recorded any more. That
+// ErrManyDenials is the answer to what would be denied, and is not recorded any more. That
 // too is the same whatever there is.
-var errManyDenials = fault.New(fault.RateLimited, "the caller asks too often for what it has no grant for, or for what can be no credential ID: wait").
+var ErrManyDenials = fault.New(fault.RateLimited, "the caller asks too often for what it has no grant for, or for what can be no credential ID: wait").
 	WithRetryDelay(time.Second)
 
 // Denials bound how many denials of each caller are recorded.
@@ -26,11 +26,11 @@ type Denials interface {
 	Allow(caller access.Caller) bool
 }
 
-// admit is that of a snapshot, with errManyDenials in place of one denial too many.
+// admit is that of a snapshot, with ErrManyDenials in place of one denial too many.
 func (b *Broker) admit(s *snapshot, caller access.Caller, id string) (a *account, grant string, err error) {
 	a, grant, err = s.admit(caller, id)
 	if needsNoGrant(err) && !b.allowDenial(caller) {
-		err = errManyDenials
+		err = ErrManyDenials
 	}
 	return a, grant, err
 }
@@ -89,13 +89,13 @@ func (b *Broker) audited(ctx context.Context, record audit.Record, d *Decoration
 
 // record writes the record of an outcome. After an error that must not go out.
 func (b *Broker) record(ctx context.Context, record audit.Record, d *Decoration, err error) error {
-	if b.audit == nil || errors.Is(err, errManyDenials) {
+	if b.audit == nil || errors.Is(err, ErrManyDenials) {
 		return nil
 	}
 	record.Outcome = "OK"
 	if err != nil {
 		record.Outcome = fault.From(err).Reason.String()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !needsNoGrant(err) { // a denial is one, whoever waits for it
 			record.Outcome = "CALLER_GONE"
 		}
 	}

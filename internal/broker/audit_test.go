@@ -121,6 +121,26 @@ func TestRecordOfACallerThatHasGone(t *testing.T) {
 	}
 }
 
+// TestRecordOfADenialWhoseCallerHasGone is one of the denial: who asks with a deadline that has
+// passed is seen as well.
+func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
+	for operation, ask := range operations {
+		inAuditedWorld(t, func(w *world, r *recorder) {
+			w.restrict(grant("1", "mail"))
+			gone, leave := context.WithCancel(w.Context())
+			leave()
+			for id, want := range map[string]string{"other": "ACCESS_DENIED", "NO ID": "INVALID_REQUEST"} {
+				if _, err := ask(gone, w.broker, id); err == nil {
+					t.Errorf("%s: there is no error", operation)
+				}
+				if got := r.take(); operation != string(audit.Watch) && (len(got) != 1 || got[0].Outcome != want) {
+					t.Errorf("%s: the records are %+v, want one of %s", operation, got, want)
+				}
+			}
+		})
+	}
+}
+
 // TestRecordOfEachItem is one for each ID of a batch, and of a watch for each state.
 func TestRecordOfEachItem(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {

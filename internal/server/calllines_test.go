@@ -43,11 +43,7 @@ func TestFailedProofsAreLogged(t *testing.T) {
 		if err := getOver(with(t.Context(), test.authorization...), w.dial(h, test.certificates...)); err == nil {
 			t.Fatalf("%s is a proof", test.name)
 		}
-		lines := h.log.lines(t, test.line)
-		if len(lines) <= before {
-			t.Fatalf("%s: the log has no line", test.name)
-		}
-		got := lines[before]
+		got := h.awaitLine(test.line, before)
 		if address, _ := got["address"].(string); !strings.HasPrefix(address, "127.0.0.1:") {
 			t.Errorf("%s: the address is %q", test.name, address)
 		}
@@ -63,6 +59,22 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	const refused = "authmaterial_authentications_total{method=\"mutual_tls\",result=\"refused\"} "
 	if metrics := w.scrape(h, w.authority); !strings.Contains(metrics, refused) || strings.Contains(metrics, refused+"2\n") {
 		t.Error("the metrics count the certificates of two calls, and not that of the handshake")
+	}
+}
+
+// awaitLine returns the line of a message after so many others of it. A client may have its
+// answer before the server logs what it did.
+func (h harness) awaitLine(message string, others int) map[string]any {
+	h.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		if lines := h.log.lines(h.T, message); len(lines) > others {
+			return lines[others]
+		}
+		if time.Now().After(deadline) {
+			h.Fatalf("the log has %d lines %q and no more", others, message)
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/rpc"
 )
@@ -53,7 +54,7 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	if r.call.Typ == interceptors.ServerStream && endsWatches(reason) {
 		level = slog.LevelDebug
 	}
-	if errors.As(err, &refusal{}) {
+	if errors.As(err, &refusal{}) || answer.Message() == broker.ErrManyDenials.Message {
 		level = slog.LevelDebug // who makes too many calls, or malformed ones, is not to fill the log with them
 	}
 	if !r.logger.Enabled(r.ctx, level) || level > slog.LevelDebug && !r.lines.allow(level, addressOf(r.ctx)) {
