@@ -85,11 +85,13 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if how, err := p.wait(); err != nil || how != "exit 1" {
-		t.Errorf("the broker ends with %q (%v), want exit 1", how, err)
+	how, err := p.wait()
+	if took := time.Since(began); err != nil || how != "exit 1" || took < stopPeriod || took > stopPeriod+20*time.Second {
+		t.Errorf("the broker ends with %q (%v) after %v, want exit 1 after %v and not much later", how, err, took, stopPeriod)
 	}
 }
 

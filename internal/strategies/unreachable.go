@@ -32,6 +32,8 @@ func why(err error) string {
 	switch {
 	case errors.Is(err, egress.ErrAddressRefused):
 		return "its host has a private, local or special address, to which no token request goes unless the provider's definition has allow_private_addresses"
+	case errors.Is(err, egress.ErrNoHost):
+		return "the host of its URL is no DNS name and no plain IP address"
 	case errors.Is(err, egress.ErrNotHTTPS):
 		return "its URL is not https"
 	case errors.As(err, &operation) && operation.Op == "proxyconnect":
