@@ -16,8 +16,13 @@ const (
 	// maxDenied is how many callers are remembered with their denials. One that is forgotten
 	// may have a burst of them again. It bounds too how many wait to be told of.
 	maxDenied = 10_000
-	// leftOutInterval is how long denials that were left out wait to be told of at most.
+	// leftOutInterval is how long denials that were left out wait to be told of, while the log
+	// has room.
 	leftOutInterval = time.Minute
+	// Of tellAtOnce callers is told at once, and of the next after tellPause, so that the
+	// records of calls are not held up.
+	tellAtOnce = 500
+	tellPause  = time.Second
 )
 
 // DenialOptions configure Denials. PerSecond and Burst are required.
@@ -26,7 +31,7 @@ type DenialOptions struct {
 	// once.
 	PerSecond, Burst int
 	// Log takes a record of how many were left out. Nil: nobody does.
-	Log Log
+	Log DenialLog
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
 	// LeftOut is called with the name of the caller for each that is left out. Default:
@@ -34,15 +39,23 @@ type DenialOptions struct {
 	LeftOut func(caller string)
 }
 
+// DenialLog takes records of denials that were left out. They belong to no call.
+type DenialLog interface {
+	Log
+	// Offer takes a record if there is room to spare, and says whether it did. It does not
+	// wait.
+	Offer(record Record) bool
+}
+
 // Denials bound how many denials of each caller are recorded one by one. Of the others there
-// is one record for each caller a minute. Close ends it.
+// is one record for each caller a minute, or as soon as the log has room for it. Close ends it.
 type Denials struct {
 	options DenialOptions
 
 	mu      sync.Mutex
 	callers *simplelru.LRU[string, *denied] // by name
-	untold  []*denied
-	telling clockwork.Timer // nil: nothing waits to be told
+	untold  []*denied                       // maxDenied of them at most
+	telling clockwork.Timer                 // nil: nothing waits to be told
 	closed  bool
 }
 
@@ -88,15 +101,18 @@ func (d *Denials) count(caller access.Caller) bool {
 	if known.bucket.AllowN(d.options.Clock.Now(), 1) {
 		return true
 	}
+	if d.closed {
+		return false
+	}
 	known.leftOut++
 	known.last = caller
 	if known.leftOut == 1 {
 		d.untold = append(d.untold, known)
 	}
-	switch {
-	case len(d.untold) >= maxDenied:
-		d.tell()
-	case d.telling == nil && !d.closed:
+	if len(d.untold) > maxDenied {
+		d.tell(1, d.write)
+	}
+	if d.telling == nil {
 		d.telling = d.options.Clock.AfterFunc(leftOutInterval, d.tellInTime)
 	}
 	return false
@@ -107,31 +123,51 @@ func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	d.tell()
+	if d.telling != nil {
+		d.telling.Stop()
+		d.telling = nil
+	}
+	d.tell(len(d.untold), d.write)
 }
 
 func (d *Denials) tellInTime() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tell()
+	d.telling = nil
+	if d.closed {
+		return
+	}
+	d.tell(tellAtOnce, d.offer)
+	if len(d.untold) > 0 {
+		d.telling = d.options.Clock.AfterFunc(tellPause, d.tellInTime)
+	}
 }
 
-// tell is for who holds mu.
-func (d *Denials) tell() {
-	if d.telling != nil {
-		d.telling.Stop()
-		d.telling = nil
-	}
-	for _, one := range d.untold {
-		if d.options.Log != nil {
-			// It belongs to no call, and nobody waits for it.
-			_ = d.options.Log.Write(ended, Record{
-				Caller: one.last, Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED", LeftOut: one.leftOut,
-			})
+// tell is for who holds mu. It tells of so many callers at most, the first first, and of no
+// more once a record was not taken: that one counts on.
+func (d *Denials) tell(most int, take func(Record) bool) {
+	told := 0
+	for ; told < min(most, len(d.untold)); told++ {
+		one := d.untold[told]
+		if !take(Record{Caller: one.last, Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED", LeftOut: one.leftOut}) {
+			break
 		}
 		one.leftOut = 0
 	}
-	d.untold = nil
+	clear(d.untold[:told])
+	d.untold = d.untold[told:]
+}
+
+func (d *Denials) offer(record Record) bool {
+	return d.options.Log == nil || d.options.Log.Offer(record)
+}
+
+// write is for what cannot wait any longer. The log counts a record that it has no room for.
+func (d *Denials) write(record Record) bool {
+	if d.options.Log != nil {
+		_ = d.options.Log.Write(ended, record)
+	}
+	return true
 }
 
 // ended is a context that has ended.

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // line is a record as it is written.
@@ -73,13 +74,33 @@ func escape(encoded []byte) []byte {
 
 func hidden(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
-// maxIDSize is the longest ID that a line holds, in bytes: the longest that there is. The
-// callers choose what they name, and shall not fill the disk with it.
+// maxIDSize is the longest ID that a line holds, in bytes as it is written: the longest that
+// there is. The callers choose what they name, and shall not fill the disk with it.
 const maxIDSize = 128
 
 func shorten(id string) string {
-	if len(id) <= maxIDSize {
-		return id
+	size := 0
+	for i := 0; i < len(id); {
+		r, width := utf8.DecodeRuneInString(id[i:])
+		if size += written(r, width); size > maxIDSize {
+			return id[:i] + "…"
+		}
+		i += width
 	}
-	return strings.ToValidUTF8(id[:maxIDSize], "") + "…"
+	return id
+}
+
+// written is how many bytes a sign takes up in a line at most, which took up width.
+func written(r rune, width int) int {
+	const escape = len(`\u0000`)
+	switch {
+	case strings.ContainsRune("\"\\\b\f\n\r\t", r):
+		return len(`\n`)
+	case r == utf8.RuneError && width == 1: // no sign, which is written as U+FFFD
+		return escape
+	case hidden(r):
+		return escape * utf16.RuneLen(r)
+	default:
+		return width
+	}
 }

@@ -99,6 +99,20 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	return nil
 }
 
+// Offer has a record wait for its turn while no more than half of the queue is taken up, and
+// says whether it does: the rest is for the records of calls. It does not wait.
+func (w *Writer) Offer(record Record) bool {
+	if len(w.queue) > queueSize/2 {
+		return false
+	}
+	encoded, err := w.encode(context.Background(), record)
+	if err != nil { // a year beyond 9999, which stays one
+		w.options.Observe(Failed)
+		return true
+	}
+	return w.enqueue(&entry{line: encoded, done: make(chan error, 1)}, nil)
+}
+
 // await has a line written, and waits for that.
 func (w *Writer) await(ctx context.Context, e *entry) error {
 	limited, cancel := context.WithTimeout(ctx, patience(ctx))

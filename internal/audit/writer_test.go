@@ -103,6 +103,21 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 }
 
+// TestHostileIDIsCut has IDs that get longer when they are written.
+func TestHostileIDIsCut(t *testing.T) {
+	var output bytes.Buffer
+	s := open(t, audit.Options{Output: &output, Clock: clockwork.NewFakeClockAt(noon)})
+	s.mustWrite("")
+	empty := output.Len()
+	for _, sign := range []string{"\x01", "\n", `"`, `\`, "\xff", "\u2028", "\u202e", "\U000e0001", "é", "<", "\x01x\"\xff\U000e0001"} {
+		output.Reset()
+		s.mustWrite(strings.Repeat(sign, 128))
+		if size := output.Len() - empty; size > 128+len("…") || size < 128-12 {
+			t.Errorf("128 times %q takes up %d bytes: %s", sign, size, output.String())
+		}
+	}
+}
+
 func TestFileIsAddedTo(t *testing.T) {
 	path := auditFile(t)
 	for _, id := range []string{"a", "b"} {

@@ -45,7 +45,7 @@ func traceID(ctx context.Context) string {
 }
 
 // auditLog is the writer for the broker, which wants no interface around nil.
-func auditLog(writer *audit.Writer) audit.Log {
+func auditLog(writer *audit.Writer) audit.DenialLog {
 	if writer == nil {
 		return nil
 	}
@@ -53,7 +53,7 @@ func auditLog(writer *audit.Writer) audit.Log {
 }
 
 // newDenials bounds the records of denials.
-func newDenials(options Options, l *limits, log audit.Log) *audit.Denials {
+func newDenials(options Options, l *limits, log audit.DenialLog) *audit.Denials {
 	return audit.NewDenials(audit.DenialOptions{
 		PerSecond: l.DenialsPerSecond,
 		Burst:     l.DenialBurst,
