@@ -56,6 +56,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	var broker *server.Server
 	loop, err := reload.New(func(reading func(string)) error {
 		load := func() (*config.Config, error) { return config.Load(path, config.Options{Reading: reading}) }
+		defer boundMemory()
 		if broker != nil {
 			return broker.Reload(load)
 		}

@@ -49,11 +49,18 @@ func TestBareStreamsLeftOpen(t *testing.T) {
 // TestRapidReset opens calls and takes them back at once.
 func TestRapidReset(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
-		reading(ctx, b, 16, func(c *rawClient) {
-			during(ctx, 3*time.Second, func() {
-				stream := c.ask(methodBatch, largeBatch(), "x-some", strings.Repeat("x", 100))
-				c.note(c.framer.WriteRSTStream(stream, http2.ErrCodeCancel))
-			})
+		ctx, stop := context.WithTimeout(ctx, 3*time.Second)
+		defer stop()
+		crowd(16, func(int) {
+			for ctx.Err() == nil { // a connection ends after about a thousand
+				clients(ctx, b, 1, 5*time.Second, func(_ int, c *rawClient) {
+					go c.discard()
+					c.repeat(5000, func(int) {
+						stream := c.ask(methodBatch, largeBatch(), "x-some", strings.Repeat("x", 100))
+						c.note(c.framer.WriteRSTStream(stream, http2.ErrCodeCancel))
+					})
+				})
+			}
 		})
 	})
 }
@@ -116,4 +123,17 @@ func TestCrumbs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStreamsOfManyConnections has one connection after the other keep as much as it may.
+func TestStreamsOfManyConnections(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		for before := range 950 {
+			reading(ctx, b, 1, func(c *rawClient) {
+				left := 8<<20/(before+1) - 200
+				c.repeat(left/(22<<10), func(int) { c.call(methodWatch, false, large...) })
+				c.repeat(left%(22<<10)/6600, func(int) { c.call(methodWatch, false) })
+			})
+		}
+	})
 }

@@ -120,12 +120,3 @@ func reading(ctx context.Context, b *broker, connections int, do func(c *rawClie
 		do(c)
 	}, settings...)
 }
-
-// during repeats something for a while.
-func during(ctx context.Context, d time.Duration, do func()) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	for ctx.Err() == nil {
-		do()
-	}
-}

@@ -199,7 +199,7 @@ func TestAuditThatHangs(t *testing.T) {
 	}
 	hanging := make(chan error, 1)
 	go func() { hanging <- h.get("key-of-board") }()
-	h.awaitStarted("GetAuthDecoration", calls+1)
+	h.awaitStarted(calls + 1)
 	began = time.Now()
 	h.server.Stop(t.Context())
 	if took := time.Since(began); took > 15*time.Second {

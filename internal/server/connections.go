@@ -15,6 +15,7 @@ type limitListener struct {
 	net.Listener
 	shares  *shares[source]
 	memory  *shares[origins]
+	open    *openConns
 	refused func()
 }
 
@@ -25,24 +26,34 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from := sourceOf(conn)
-		if l.shares.enter(from, 1) {
-			by := newHeld(l.memory, from)
-			return &limitedConn{Conn: conn, held: by, leave: sync.OnceFunc(func() {
-				by.end()
-				l.shares.leave(from, 1)
-			})}, nil
+		if from := sourceOf(conn); l.shares.enter(from, 1) {
+			return l.count(conn, from), nil
 		}
 		_ = conn.Close()
 		l.refused()
 	}
 }
 
+// count counts a connection until it is closed.
+func (l *limitListener) count(conn net.Conn, from source) *limitedConn {
+	c := &limitedConn{Conn: conn, listener: l, held: newHeld(l.memory, from)}
+	c.leave = sync.OnceFunc(func() {
+		c.held.end()
+		l.open.remove(c)
+		l.shares.leave(from, 1)
+	})
+	c.held.close = func() { _ = c.Close() }
+	l.open.add(c)
+	return c
+}
+
 // limitedConn is a connection that counts until it is closed.
 type limitedConn struct {
 	net.Conn
-	held  *held // what it has the broker keep
-	leave func()
+	listener *limitListener
+	held     *held // what it has the broker keep
+	leave    func()
+	cutOff   bool // by openConns
 }
 
 // Close implements net.Conn.

@@ -28,8 +28,8 @@ type frameConn struct {
 	left    int            // bytes of those that the client took back since then
 }
 
-// What a call counts for beside what is received of it, with maxHeaders, and what each of its
-// frames does.
+// What a call with no more than maxHeaders counts for beside what is received of it, and each of
+// its frames.
 const (
 	streamBytes = 6 << 10
 	frameBytes  = 128

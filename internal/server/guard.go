@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -43,13 +44,20 @@ const (
 // answerBytes is what the answer for one of several credentials takes up while it is made.
 const answerBytes = 2 << 10
 
-// atOnce returns what bounds the calls of a method at once. Those of the health service, which
-// need no proof, have a bound of their own, so that they keep no others out.
-func (g guard) atOnce(method string) (*shares[origins], limit) {
-	if strings.HasPrefix(method, healthMethods) {
-		return g.limits.health, limitHealth
+// enter begins a call, or refuses it. Then leave has to follow.
+func (g guard) enter(ctx context.Context, by *held, method string) (atOnce *shares[origins], err error) {
+	if bytes, many := ctx.Value(manyHeaders{}).(int); many {
+		by.giveLater(bytes)
+		return nil, g.over(ctx, limitHeader, "", fmt.Sprintf("the call has more than %d headers", maxHeaders), time.Second)
 	}
-	return g.limits.calls, limitConcurrent
+	atOnce, of := g.limits.calls, limitConcurrent
+	if strings.HasPrefix(method, healthMethods) { // they need no proof, and keep no others out
+		atOnce, of = g.limits.health, limitHealth
+	}
+	if !by.enter(atOnce) {
+		return nil, g.over(ctx, of, "", tooManyAtOnce, 0)
+	}
+	return atOnce, nil
 }
 
 // healthMethods is what the names of the health service's methods begin with.
@@ -58,11 +66,11 @@ var healthMethods = "/" + grpc_health_v1.Health_ServiceDesc.ServiceName + "/"
 // unary is the first of the interceptors.
 func (g guard) unary(ctx context.Context, request any, call *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
 	by := holderOf(ctx)
-	atOnce, of := g.atOnce(call.FullMethod)
-	if !atOnce.enter(by.from, 1) {
-		return nil, g.over(ctx, of, "", tooManyAtOnce, 0)
+	atOnce, err := g.enter(ctx, by, call.FullMethod)
+	if err != nil {
+		return nil, err
 	}
-	defer atOnce.leave(by.from, 1)
+	defer by.leave(atOnce)
 	result, err := answer(ctx, request)
 	if err != nil {
 		return nil, err
@@ -77,11 +85,11 @@ func (g guard) unary(ctx context.Context, request any, call *grpc.UnaryServerInf
 // stream is the first of the interceptors.
 func (g guard) stream(service any, stream grpc.ServerStream, call *grpc.StreamServerInfo, answer grpc.StreamHandler) error {
 	by := holderOf(stream.Context())
-	atOnce, of := g.atOnce(call.FullMethod)
-	if !atOnce.enter(by.from, 1) {
-		return g.over(stream.Context(), of, "", tooManyAtOnce, 0)
+	atOnce, err := g.enter(stream.Context(), by, call.FullMethod)
+	if err != nil {
+		return err
 	}
-	defer atOnce.leave(by.from, 1)
+	defer by.leave(atOnce)
 	return answer(service, holdingStream{stream, g})
 }
 

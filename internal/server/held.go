@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -16,8 +17,12 @@ type held struct {
 	shares *shares[origins]
 	from   origins
 
-	mu    sync.Mutex
-	bytes int
+	calls atomic.Int64 // that have not ended
+	goes  atomic.Bool  // that the bytes leave is known to the shares
+	close func()
+
+	mu    sync.Mutex // for writing bytes
+	bytes atomic.Int64
 	ended bool
 }
 
@@ -43,7 +48,7 @@ func (h *held) take(bytes int) bool {
 	if h.ended || !h.shares.enter(h.from, bytes) {
 		return false
 	}
-	h.bytes += bytes
+	h.bytes.Add(int64(bytes))
 	return true
 }
 
@@ -51,9 +56,23 @@ func (h *held) give(bytes int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.ended {
-		h.bytes -= bytes
+		h.bytes.Add(int64(-bytes))
 		h.shares.leave(h.from, bytes)
 	}
+}
+
+// enter says whether there is room for one more call, and counts it. Then leave has to follow.
+func (h *held) enter(atOnce *shares[origins]) bool {
+	if !atOnce.enter(h.from, 1) {
+		return false
+	}
+	h.calls.Add(1)
+	return true
+}
+
+func (h *held) leave(atOnce *shares[origins]) {
+	h.calls.Add(-1)
+	atOnce.leave(h.from, 1)
 }
 
 // lag is how long what a client has left may stay in memory: calls that it took back, or whose
@@ -71,8 +90,18 @@ func (h *held) end() {
 		return
 	}
 	h.ended = true
-	if rest := h.bytes; rest > 0 {
+	rest := int(h.bytes.Load())
+	if h.goes.Load() {
 		time.AfterFunc(lag, func() { h.shares.leave(h.from, rest) })
+	} else {
+		h.shares.leaveLater(h.from, rest)
+	}
+}
+
+// cutOff closes the connection.
+func (h *held) cutOff() {
+	if h.close != nil {
+		go h.close() // whoever wants that holds locks
 	}
 }
 

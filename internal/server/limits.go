@@ -10,8 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
 	"golang.org/x/time/rate"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"github.com/authmaterial/broker/internal/audit"
@@ -44,6 +42,13 @@ const (
 	leastMemory = 1 << 20
 )
 
+// What one gets in any case, also where there are so many others that an equal part is less.
+const (
+	littleConnections = 4
+	littleCalls       = 8
+	littleMemory      = 64 << 10
+)
+
 // warnInterval is how often the log tells of one limit at most. The metric has it all.
 const warnInterval = time.Minute
 
@@ -54,6 +59,7 @@ type limits struct {
 	logger  *slog.Logger
 	reached *prometheus.CounterVec
 	warned  map[limit]*rate.Sometimes
+	open    *openConns
 	calls   *shares[origins]
 	health  *shares[origins] // calls of the health service, which need no proof
 	memory  *shares[origins] // in bytes
@@ -72,12 +78,13 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 			Help: "What was refused because of a limit: connections, calls, watches or, for pings and memory, clients that sent too much. Of denials, those without an audit record of their own.",
 		}, []string{"limit"}),
 		warned:  make(map[limit]*rate.Sometimes),
-		calls:   newShares[origins](from.ConcurrentCalls),
-		health:  newShares[origins](from.Connections),
-		memory:  newShares[origins](max(leastMemory, from.ConcurrentCalls*callBytes)),
+		open:    newOpenConns(),
 		callers: newCallerLimits(from),
 		lines:   newCallLines(registry, logger),
 	}
+	l.calls = newShares(from.ConcurrentCalls, littleCalls, l.cutOffBy(limitConcurrent, callsOf))
+	l.health = newShares(from.Connections, littleCalls, l.cutOffBy(limitHealth, callsOf))
+	l.memory = newShares(max(leastMemory, from.ConcurrentCalls*callBytes), littleMemory, l.cutOffBy(limitMemory, bytesOf))
 	for _, of := range allLimits {
 		l.reached.WithLabelValues(string(of))
 		l.warned[of] = &rate.Sometimes{First: 1, Interval: warnInterval}
@@ -92,10 +99,10 @@ func (l *limits) close() {
 	l.lines.tell()
 }
 
-// bite notes that a limit was reached, by a caller if that is known.
+// bite notes that a limit was reached, by a caller if that is known. It waits for no log.
 func (l *limits) bite(of limit, caller string) {
 	l.warned[of].Do(func() {
-		l.logger.Warn("a limit was reached; the metric authmaterial_limited_total tells how often", "limit", string(of), "caller", caller)
+		go l.logger.Warn("a limit was reached; the metric authmaterial_limited_total tells how often", "limit", string(of), "caller", caller)
 	})
 	l.reached.WithLabelValues(string(of)).Inc()
 }
@@ -112,18 +119,52 @@ func (l *limits) forHTTP() int { return min(l.Connections, max(httpLeast, l.Conn
 
 // listener holds the connections of a listener to a limit.
 func (l *limits) listener(inner net.Listener, connections int) net.Listener {
-	return &limitListener{
-		Listener: inner,
-		shares:   newShares[source](connections),
-		memory:   l.memory,
-		refused:  func() { l.bite(limitConnections, "") },
+	own := &limitListener{Listener: inner, memory: l.memory, open: l.open, refused: func() { l.bite(limitConnections, "") }}
+	own.shares = newShares(connections, littleConnections, func(from source) int {
+		l.bite(limitConnections, "")
+		_, one := l.open.cutOff(func(c *limitedConn) int {
+			if c.listener != own || c.held.from.source != from {
+				return 0
+			}
+			return 1
+		})
+		return one
+	})
+	return own
+}
+
+// cutOffBy has the connection that uses most of an origin's part give way to others.
+func (l *limits) cutOffBy(of limit, uses func(*held) int) func(origins) int {
+	return func(from origins) int {
+		l.bite(of, "")
+		greediest, most := l.open.cutOff(func(c *limitedConn) int {
+			if c.held.from != from {
+				return 0
+			}
+			return uses(c.held)
+		})
+		if greediest != nil && of == limitMemory {
+			greediest.held.goes.Store(true)
+		}
+		return most
 	}
 }
+
+func callsOf(h *held) int { return int(h.calls.Load()) }
+func bytesOf(h *held) int { return int(h.bytes.Load()) }
 
 // maxHeaders is how many headers a call may have. Each takes up more than its bytes.
 const maxHeaders = 64
 
-// countHeaders refuses a call with too many headers. It is a tap.ServerInHandle.
+// manyHeaders is what the context of a call has that has more than maxHeaders: how many bytes
+// they count for.
+type manyHeaders struct{}
+
+// headerBytes is what each of them takes up.
+const headerBytes = 96
+
+// countHeaders is a tap.ServerInHandle: the one place where headers are not a copy. It refuses
+// nothing: gRPC would not end the context, whose timer stays for as long as the client likes.
 func (l *limits) countHeaders(ctx context.Context, call *tap.Info) (context.Context, error) {
 	headers := 0
 	for _, values := range call.Header {
@@ -132,8 +173,12 @@ func (l *limits) countHeaders(ctx context.Context, call *tap.Info) (context.Cont
 	if headers <= maxHeaders {
 		return ctx, nil
 	}
-	l.bite(limitHeader, "")
-	return ctx, status.Errorf(codes.ResourceExhausted, "the call has %d headers: the most is %d", headers, maxHeaders)
+	by, bytes := holderOf(ctx), headers*headerBytes
+	if !by.take(bytes) {
+		l.bite(limitMemory, "")
+		by.cutOff()
+	}
+	return context.WithValue(ctx, manyHeaders{}, bytes), nil
 }
 
 // ended notes what gRPC's own limits did to a stream or a connection.
