@@ -59,9 +59,10 @@ const (
 	// UNAVAILABLE. The provider answered that there are too many token requests,
 	// and no valid token is left. RetryInfo and push-back as above.
 	ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED ErrorReason = 8
-	// RESOURCE_EXHAUSTED. The broker's own limit: too many forced renewals of one
-	// token, too many token requests for one client, or too many calls or watches of one
-	// caller. RetryInfo and push-back as above. A message that is too large is
+	// RESOURCE_EXHAUSTED. A limit of the broker's own: too many forced renewals of one
+	// token, or token requests for one client; too many calls, watches or denials of one
+	// caller; too many calls at once, of the health service too; or too many answers that
+	// wait to be read. RetryInfo and push-back as above. A message that is too large is
 	// RESOURCE_EXHAUSTED without a reason.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 9
 	// UNAVAILABLE. This server is stopping. Connect again, to another replica.
