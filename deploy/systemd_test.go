@@ -1,6 +1,9 @@
 package deploy_test
 
 import (
+	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +43,25 @@ func TestUnitStopsLate(t *testing.T) {
 	patient, err := time.ParseDuration(one(t, unit(t), "TimeoutStopSec"))
 	if err != nil || patient <= stopTime {
 		t.Errorf("TimeoutStopSec is %v (%v), want more than %v", patient, err, stopTime)
+	}
+}
+
+// TestStopTimesThatAreTold wants the same time wherever people read how long the broker takes.
+func TestStopTimesThatAreTold(t *testing.T) {
+	for file, text := range map[string]string{
+		"../docs/deploying.md":       "ends within %d",
+		"kubernetes/deployment.yaml": "and then %d s for the broker",
+	} {
+		if want := fmt.Sprintf(text, stopTime/time.Second); !strings.Contains(read(t, file), want) {
+			t.Errorf("%s does not say %q", file, want)
+		}
+	}
+	patient := regexp.MustCompile(`--stop-timeout (\d+)`).FindStringSubmatch(read(t, "../docs/deploying.md"))
+	if patient == nil {
+		t.Fatal("docs/deploying.md has no --stop-timeout")
+	}
+	if seconds, _ := strconv.Atoi(patient[1]); time.Duration(seconds)*time.Second <= stopTime {
+		t.Errorf("the container has %d s to stop, and the broker takes %v", seconds, stopTime)
 	}
 }
 
