@@ -48,7 +48,8 @@ const answerBytes = 2 << 10
 func (g guard) enter(ctx context.Context, by *held, method string) (atOnce *shares[origins], err error) {
 	if bytes, many := ctx.Value(manyHeaders{}).(int); many {
 		by.giveLater(bytes)
-		return nil, g.over(ctx, limitHeader, "", fmt.Sprintf("the call has more than %d headers", maxHeaders), time.Second)
+		g.limits.bite(limitHeader, "")
+		return nil, refusal{g.refuse(ctx, errManyHeaders)}
 	}
 	atOnce, of := g.limits.calls, limitConcurrent
 	if strings.HasPrefix(method, healthMethods) { // they need no proof, and keep no others out
@@ -58,6 +59,12 @@ func (g guard) enter(ctx context.Context, by *held, method string) (atOnce *shar
 		return nil, g.over(ctx, of, "", tooManyAtOnce, 0)
 	}
 	return atOnce, nil
+}
+
+var errManyHeaders = &fault.Error{
+	Reason:     fault.InvalidRequest,
+	Message:    "the call has too many headers",
+	Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf("%d is the most", maxHeaders)}},
 }
 
 // healthMethods is what the names of the health service's methods begin with.

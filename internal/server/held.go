@@ -90,10 +90,11 @@ func (h *held) end() {
 		return
 	}
 	h.ended = true
-	rest := int(h.bytes.Load())
-	if h.goes.Load() {
+	switch rest := int(h.bytes.Load()); {
+	case rest == 0:
+	case h.goes.Load():
 		time.AfterFunc(lag, func() { h.shares.leave(h.from, rest) })
-	} else {
+	default:
 		h.shares.leaveLater(h.from, rest)
 	}
 }

@@ -7,7 +7,8 @@ import (
 
 // shares is a limit of those who use something at once. Beyond it, one of them gets more only
 // up to its part: the limit, divided by how many they are, or a little where that is less.
-// Beyond one and a half times the limit, who has most gives way for that. So nobody keeps the others out.
+// Beyond one and a half times the limit, who has most gives way for that. So nobody keeps the
+// others out.
 type shares[K comparable] struct {
 	limit, little int
 	// giveWay ends something of one's, and returns how much is free within a lag because of
