@@ -29,7 +29,7 @@ grants:
 
 // TestServiceWithTLS connects as a service does that has a certificate, a token, or nothing.
 func TestServiceWithTLS(t *testing.T) {
-	const token = "amb_a-token-of-this-test-alone"
+	const token = "amb_a-token-of-this-test-alone-that-is-as-long-as-256-bits"
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
