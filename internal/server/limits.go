@@ -122,13 +122,12 @@ func (l *limits) listener(inner net.Listener, connections int) net.Listener {
 	own := &limitListener{Listener: inner, memory: l.memory, open: l.open, refused: func() { l.bite(limitConnections, "") }}
 	own.shares = newShares(connections, littleConnections, func(from source) int {
 		l.bite(limitConnections, "")
-		_, one := l.open.cutOff(func(c *limitedConn) int {
+		return l.open.cutOff(func(c *limitedConn) int {
 			if c.listener != own || c.held.from.source != from {
 				return 0
 			}
 			return 1
-		})
-		return one
+		}, func(*limitedConn) {})
 	})
 	return own
 }
@@ -137,16 +136,12 @@ func (l *limits) listener(inner net.Listener, connections int) net.Listener {
 func (l *limits) cutOffBy(of limit, uses func(*held) int) func(origins) int {
 	return func(from origins) int {
 		l.bite(of, "")
-		greediest, most := l.open.cutOff(func(c *limitedConn) int {
+		return l.open.cutOff(func(c *limitedConn) int {
 			if c.held.from != from {
 				return 0
 			}
 			return uses(c.held)
-		})
-		if greediest != nil && of == limitMemory {
-			greediest.held.goes.Store(true)
-		}
-		return most
+		}, func(c *limitedConn) { c.held.goes.Store(of == limitMemory) })
 	}
 }
 

@@ -22,11 +22,12 @@ func (o *openConns) remove(c *limitedConn) {
 	delete(o.all, c)
 }
 
-// cutOff closes the connection that uses most, and returns it and how much that is. One that
-// uses nothing stays.
-func (o *openConns) cutOff(uses func(*limitedConn) int) (greediest *limitedConn, most int) {
+// cutOff closes the connection that uses most, of which it is told before, and returns how much
+// that is. One that uses nothing stays.
+func (o *openConns) cutOff(uses func(*limitedConn) int, before func(*limitedConn)) (most int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	var greediest *limitedConn
 	for c := range o.all {
 		if used := uses(c); used > most && !c.cutOff {
 			greediest, most = c, used
@@ -34,7 +35,8 @@ func (o *openConns) cutOff(uses func(*limitedConn) int) (greediest *limitedConn,
 	}
 	if greediest != nil {
 		greediest.cutOff = true
+		before(greediest)
 		greediest.held.cutOff()
 	}
-	return greediest, most
+	return most
 }
