@@ -36,6 +36,7 @@ type Broker struct {
 	folder  string
 	process *processtest.Process
 	log     logtest.Log // of all its processes
+	clock   *clockShift
 
 	connections []*grpc.ClientConn
 	http        *http.Client
@@ -49,6 +50,7 @@ func (f *Fleet) newBroker(number int) *Broker {
 	if err := os.Mkdir(b.folder, 0o700); err != nil {
 		f.t.Fatal(err)
 	}
+	b.clock = b.newClockShift()
 	b.Configure()
 	for range connections {
 		b.connections = append(b.connections, b.connect())
@@ -98,7 +100,9 @@ func (b *Broker) launch(environment ...string) {
 	command := exec.CommandContext(context.Background(), path, "serve", "--log-format", "json",
 		"--config", filepath.Join(b.folder, configurationFile))
 	command.Dir, command.Stderr = b.folder, &b.log
-	command.Env = append([]string{FleetKeyVariable + "=" + b.fleet.key, "GORACE=atexit_sleep_ms=0"}, environment...)
+	command.Env = append([]string{
+		FleetKeyVariable + "=" + b.fleet.key, "GORACE=atexit_sleep_ms=0", clockVariable + "=" + filepath.Join(b.folder, clockFile),
+	}, environment...)
 	if b.process, err = processtest.Start(command); err != nil {
 		b.t.Fatal(err)
 	}

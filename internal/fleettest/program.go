@@ -29,7 +29,7 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// program builds the broker once, and returns its path.
+// program builds the broker once, with clocks that a test can shift, and returns its path.
 var program = sync.OnceValues(func() (string, error) {
 	if programFolder == "" {
 		return "", fmt.Errorf("TestMain does not call fleettest.Main")
@@ -38,7 +38,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("look at the broker's sources: %w", err)
 	}
 	path := filepath.Join(programFolder, "broker")
-	build := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-o", path, "github.com/authmaterial/broker/cmd/broker")
+	build := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-tags", "clockshift", "-o", path, "github.com/authmaterial/broker/cmd/broker")
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the broker: %w\n%s", err, said)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/rpc"
@@ -43,7 +44,7 @@ type Options struct {
 	Config *config.Config
 	// Logger is where the log goes. Default: slog.Default.
 	Logger *slog.Logger
-	// Clock is the time by which tokens live. Default: the real one.
+	// Clock is the time by which tokens live. Default: one that counts the machine's sleep.
 	Clock clockwork.Clock
 	// TokenTransport sends token requests. Default: a transport of its own. It is for
 	// tests and the demo, where the providers' host names lead to a simulator.
@@ -59,7 +60,7 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.Default()
 	}
 	if o.Clock == nil {
-		o.Clock = clockwork.NewRealClock()
+		o.Clock = clock.New()
 	}
 	if o.Version == "" {
 		o.Version = "dev"
