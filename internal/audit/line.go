@@ -10,6 +10,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/authmaterial/broker/internal/clock"
 )
 
 // line is a record as it is written.
@@ -36,7 +38,7 @@ func (w *Writer) encode(ctx context.Context, record Record) ([]byte, error) {
 	encoder := json.NewEncoder(&encoded)
 	encoder.SetEscapeHTML(false) // it is no HTML, and would be three bytes longer for each sign
 	err := encoder.Encode(line{
-		Time:         w.options.Clock.Now().UTC(),
+		Time:         clock.WallNow(w.options.Clock).UTC(),
 		Caller:       record.Caller.Name,
 		Method:       record.Caller.Method,
 		Address:      record.Caller.Address,

@@ -18,6 +18,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jws"
 
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/clock"
 )
 
 // Issuer makes JSON Web Tokens for callers.
@@ -198,7 +199,7 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 		return access.Caller{}, ErrNoEvidence
 	}
 	digest := sha256.Sum256([]byte(token))
-	now := s.clock.Now()
+	now := clock.WallNow(s.clock)
 	known, ok := s.verified.Get(digest)
 	if !ok || known.keys != known.issuer.held() || !now.Before(known.caller.ExpireTime) {
 		t := bearerToken{text: token, digest: digest, proved: ok || evidence.Proved}

@@ -13,6 +13,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/clock"
 )
 
 // maxCertificates is how many certificates are remembered with the names they prove. One
@@ -56,7 +57,7 @@ func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.C
 		caller = access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: leaf.NotAfter}
 		m.known.Add(leaf, caller)
 	}
-	if !m.clock.Now().Before(caller.ExpireTime) {
+	if !clock.WallNow(m.clock).Before(caller.ExpireTime) {
 		return access.Caller{}, refused("the client certificate has expired")
 	}
 	caller.Address = evidence.Address
@@ -75,7 +76,7 @@ func (m *MutualTLS) verify(chain []*x509.Certificate) error {
 	if _, err := chain[0].Verify(x509.VerifyOptions{
 		Roots:         m.roots,
 		Intermediates: between,
-		CurrentTime:   m.clock.Now(),
+		CurrentTime:   clock.WallNow(m.clock),
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}); err != nil {
 		return refused("the client certificate is not valid, or is not signed by an authority that counts")

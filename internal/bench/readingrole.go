@@ -55,7 +55,7 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	}
 	defer reading.Close()
 	grpcServer := grpc.NewServer(grpc.NumStreamWorkers(streamWorkers))
-	authmaterialv1.RegisterBrokerServiceServer(grpcServer, rpc.NewService(reading, logger))
+	authmaterialv1.RegisterBrokerServiceServer(grpcServer, rpc.NewService(reading, clockwork.NewRealClock(), logger))
 	return serve(ctx, grpcServer, answer)
 }
 

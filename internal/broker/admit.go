@@ -78,13 +78,13 @@ func decision(caller access.Caller, operation audit.Operation, id string) audit.
 	return audit.Record{Caller: caller, Operation: operation, Action: access.Use, CredentialID: id}
 }
 
-// audited writes the record of an outcome, and returns what goes out: the outcome, unless
-// the record cannot be written.
+// audited writes the record of an outcome, and returns the answer: the outcome, with times of
+// the wall clock, unless the record cannot be written.
 func (b *Broker) audited(ctx context.Context, record audit.Record, d *Decoration, err error) (*Decoration, error) {
 	if failed := b.record(ctx, record, d, err); failed != nil {
 		return nil, failed
 	}
-	return d, err
+	return b.onWall(d), err
 }
 
 // record writes the record of an outcome. After an error that must not go out.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
@@ -89,6 +90,21 @@ func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) 
 	}
 	made.Version = version(b.versionKeys[0], made.CredentialID, made.Material)
 	return made, nil
+}
+
+// onWall returns the decoration with times that a caller can compare with its own clock. Those
+// in the broker are times of its clock, which does not follow when the wall clock is set back.
+func (b *Broker) onWall(d *Decoration) *Decoration {
+	if d == nil {
+		return nil
+	}
+	expire, refresh := clock.Wall(b.clock, d.ExpireTime), clock.Wall(b.clock, d.RefreshTime)
+	if refresh.Equal(d.RefreshTime) {
+		return d
+	}
+	answer := *d
+	answer.ExpireTime, answer.RefreshTime = expire, refresh
+	return &answer
 }
 
 // isVersionOf says whether a caller can have been given d with this version, by any

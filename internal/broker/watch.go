@@ -106,6 +106,7 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 					return Result{}, err
 				}
 			}
+			result.Decoration = w.broker.onWall(result.Decoration)
 			return result, nil
 		}
 		select {

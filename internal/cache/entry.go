@@ -215,17 +215,22 @@ func (e *entry) landOrFallBack(ctx context.Context, landing <-chan singleflight.
 	return t, FromFlight, nil
 }
 
-// join waits for a flight, and notes that its token is served.
+// join waits for a flight, and notes that its token is served. It fails when the token has
+// ended meanwhile: the machine slept during the flight.
 func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, error) {
 	select {
 	case result := <-landing:
 		if result.Err != nil {
 			return nil, result.Err
 		}
+		t := result.Val.(*token.Token)
+		if !e.cache.options.Clock.Now().Before(t.End()) {
+			return nil, errEnded.WithRetryDelay(firstBackoff)
+		}
 		if h := e.held.Load(); h != nil {
 			e.serve(h)
 		}
-		return result.Val.(*token.Token), nil
+		return t, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

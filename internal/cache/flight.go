@@ -65,6 +65,7 @@ func forcedOutcome(err error) Forced {
 
 var (
 	errStopping  = fault.New(fault.ServerStopping, "the broker is stopping")
+	errEnded     = fault.New(fault.ProviderUnavailable, "the token ended before it could be served")
 	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the same token again")
 )
 

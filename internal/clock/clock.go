@@ -112,3 +112,12 @@ func Wall(clock clockwork.Clock, t time.Time) time.Time {
 // WallNow returns the wall-clock time, for comparing with times that others set: the end of
 // a certificate, for example.
 func WallNow(clock clockwork.Clock) time.Time { return Wall(clock, clock.Now()) }
+
+// ForWaiting returns the clock for waits that go by real time even where a test sets the
+// clock: the clock itself if it is a Clock, and otherwise Go's own.
+func ForWaiting(clock clockwork.Clock) clockwork.Clock {
+	if counting, ok := clock.(*Clock); ok {
+		return counting
+	}
+	return clockwork.NewRealClock()
+}

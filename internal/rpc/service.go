@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jonboulle/clockwork"
 	"golang.org/x/time/rate"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -27,6 +28,7 @@ type Broker interface {
 type Service struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	broker Broker
+	clock  clockwork.Clock
 	logger *slog.Logger
 	faults rate.Sometimes // for the log
 }
@@ -35,9 +37,9 @@ type Service struct {
 // second. Callers can cause them while the audit cannot be written, say.
 const faultBurst = 100
 
-// NewService returns a Service.
-func NewService(broker Broker, logger *slog.Logger) *Service {
-	return &Service{broker: broker, logger: logger, faults: rate.Sometimes{First: faultBurst, Interval: time.Second}}
+// NewService returns a Service. The clock decides when watches end.
+func NewService(broker Broker, clock clockwork.Clock, logger *slog.Logger) *Service {
+	return &Service{broker: broker, clock: clock, logger: logger, faults: rate.Sometimes{First: faultBurst, Interval: time.Second}}
 }
 
 // GetAuthDecoration returns the material of one credential.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -31,12 +32,13 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 		return s.toStatus(stream.Context(), err)
 	}
 	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
-	ctx, cancel := context.WithTimeoutCause(stream.Context(), age, errTooOld)
-	defer cancel()
+	ctx, end := context.WithCancelCause(stream.Context())
+	defer end(nil)
+	defer s.clock.AfterFunc(age, func() { end(errTooOld) }).Stop()
 	caller := CallerOf(ctx)
 	if !caller.ExpireTime.IsZero() {
-		ctx, cancel = context.WithDeadlineCause(ctx, caller.ExpireTime, errIdentityExpired)
-		defer cancel()
+		left := caller.ExpireTime.Sub(clock.WallNow(s.clock))
+		defer s.clock.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
 	}
 	watch := s.broker.Watch(caller, request.GetCredentialIds())
 	defer watch.Close()

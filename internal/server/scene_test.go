@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
@@ -48,6 +49,7 @@ func inScene(t *testing.T, test func(*scene)) {
 			Logger:         slog.New(slog.NewJSONHandler(b.log, nil)),
 			TokenTransport: sim.RoundTripper(),
 			Version:        "test",
+			Clock:          clockwork.NewRealClock(), // the bubble's
 		})
 		if err != nil {
 			t.Fatal(err)

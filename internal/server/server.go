@@ -158,7 +158,7 @@ func New(options Options) (*Server, error) {
 		tokenCache: options.Config.TokenCache,
 		auditing:   options.Config.Audit,
 	}
-	s.grpc = s.newGRPC(rpc.NewService(b, options.Logger), traces)
+	s.grpc = s.newGRPC(rpc.NewService(b, clock.ForWaiting(options.Clock), options.Logger), traces)
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil

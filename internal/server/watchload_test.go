@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -312,7 +313,7 @@ func TestWatchReachesItsMaximumAge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		made, err := server.New(server.Options{Config: loaded, Logger: slog.New(slog.DiscardHandler), TokenTransport: sim.RoundTripper()})
+		made, err := server.New(server.Options{Config: loaded, Logger: slog.New(slog.DiscardHandler), TokenTransport: sim.RoundTripper(), Clock: clockwork.NewRealClock()})
 		if err != nil {
 			t.Fatal(err)
 		}
