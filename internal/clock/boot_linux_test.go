@@ -1,0 +1,35 @@
+package clock
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestBootIsTheSystems compares a reading with those of the system before and after.
+func TestBootIsTheSystems(t *testing.T) {
+	system := func() int64 {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+			t.Fatal(err)
+		}
+		return now.Nano()
+	}
+	for range 1000 {
+		before := system()
+		got := boot()
+		if after := system(); got < before-int64(2*sleepError) || got > after {
+			t.Fatalf("the reading is %d, want %d to %d", got, before, after)
+		}
+	}
+}
+
+// TestBootNoticesSleep takes away what is known of the time that the machine has slept.
+func TestBootNoticesSleep(t *testing.T) {
+	before := boot()
+	slept.Add(-int64(1e12))
+	checked.Store(1) // long ago
+	if got := boot(); got < before {
+		t.Errorf("the reading is %d less than before", before-got)
+	}
+}
