@@ -16,6 +16,7 @@ import (
 	"github.com/lestrrat-go/httprc/v3/errsink"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -113,7 +114,31 @@ func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
 		return nil, errors.New("the keys cannot be kept up to date")
 	}
 	r.fly()
+	if counting, ok := r.clock.(*clock.Clock); ok {
+		r.fetchAfterSleep(counting, options.most)
+	}
 	return r, nil
+}
+
+// overdue is how much longer than they should be keys are used before fetchAfterSleep has them
+// fetched.
+const overdue = 2 * time.Second
+
+// fetchAfterSleep fetches the keys when they are overdue. httprc sees to that otherwise, but its
+// timers stand still while the machine sleeps.
+func (r *remoteKeys) fetchAfterSleep(counting *clock.Clock, wait time.Duration) {
+	counting.AfterFunc(wait+overdue, func() {
+		if r.context.Err() != nil {
+			return
+		}
+		wait := r.most
+		if fetched := r.fetched.Load(); fetched != nil && counting.Since(*fetched) < r.most {
+			wait -= counting.Since(*fetched)
+		} else {
+			r.fly()
+		}
+		r.fetchAfterSleep(counting, wait)
+	})
 }
 
 // parse reads the keys of an answer.

@@ -126,6 +126,7 @@ func TestWatchAfterSleep(t *testing.T) {
 		watch := w.watch("mail")
 		defer watch.Close()
 		before := watch.next(time.Second).Decoration
+		watch.wantNothing(time.Second) // it waits for timers alone from here on
 		machine.Sleep(2 * time.Hour)
 		after := watch.next(10 * time.Second).Decoration
 		w.wantExpiry("the state after the sleep", after, machine, usable)

@@ -1,0 +1,68 @@
+package authentication_test
+
+import (
+	"crypto/x509"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/clock/clocktest"
+)
+
+// TestKeysAreFetchedAfterSleep has nobody call after the wake. It takes as long as a Clock
+// takes to notice the sleep.
+func TestKeysAreFetchedAfterSleep(t *testing.T) {
+	machine := clocktest.NewMachine()
+	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.JWTOptions) {
+		o.Clock, o.MaxAge = machine.Clock(), time.Hour
+	}, keyES)
+	awaitRequests(t, r.server, 1)
+	machine.Sleep(2 * time.Hour)
+	awaitRequests(t, r.server, 2)
+}
+
+// awaitRequests waits until there were n requests for keys.
+func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
+	t.Helper()
+	late := time.After(30 * time.Second)
+	for server.Requests() < n {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-late:
+			t.Fatalf("after 30s there were %d requests for keys, want %d", server.Requests(), n)
+		}
+	}
+}
+
+// TestIdentitiesEndByTheWallClock corrects the wall clock while a token and a certificate are
+// remembered: their issuers said by that clock when they end.
+func TestIdentitiesEndByTheWallClock(t *testing.T) {
+	machine := clocktest.NewMachine()
+	clock := machine.Clock()
+	machine.Correct(-2 * time.Hour)
+	authority := authtest.NewAuthority("ca", machine.WallTime())
+	leaf := authority.IssueSPIFFE("spiffe://example.test/mailer").Leaf
+	end := leaf.NotAfter
+	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // less the leeway
+	jwt := authentication.NewJWT(authentication.JWTOptions{Clock: clock})
+	t.Cleanup(jwt.Close)
+	use(t, jwt, fileIssuer("main", keyES))
+	mutual := authentication.NewMutualTLS(authtest.Pool(authority), clock)
+	want := func(good bool) {
+		t.Helper()
+		if _, err := jwt.Authenticate(t.Context(), bearer(token)); (err == nil) != good {
+			t.Errorf("the token is answered %v, want that it is good: %v", err, good)
+		}
+		if _, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf}}); (err == nil) != good {
+			t.Errorf("the certificate is answered %v, want that it is good: %v", err, good)
+		}
+	}
+	want(true)
+	machine.Correct(end.Sub(machine.WallTime()) - time.Minute)
+	want(true)
+	machine.Sleep(2 * time.Minute)
+	want(false)
+	machine.Correct(-2 * time.Minute)
+	want(true)
+}
