@@ -1,0 +1,71 @@
+package redisstore_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+// sleepingClock is the real clock of a machine that sleeps for two hours right after a reading.
+type sleepingClock struct {
+	aheadClock
+	readings atomic.Int64 // until it sleeps
+}
+
+func (c *sleepingClock) Now() time.Time {
+	now := c.aheadClock.Now()
+	if c.readings.Add(-1) == 0 {
+		c.ahead.Add(int64(2 * time.Hour))
+	}
+	return now
+}
+
+func (c *sleepingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
+
+// TestSleepBetweenQuestionAndAnswer has a machine sleep after each of the readings that it takes
+// while it reads a token: what Redis says was left counts from before the sleep.
+func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	commit(t, open(t, server, keys), newToken("first"), false)
+	clock := &sleepingClock{aheadClock: aheadClock{Clock: clockwork.NewRealClock()}}
+	store := open(t, server, keys, withClock(clock))
+	clock.readings.Store(1000)
+	wantToken(t, store, "first")
+	all := 1000 - clock.readings.Load()
+	if all < 2 {
+		t.Fatalf("reading takes %d readings of the clock, want one before and one after the question", all)
+	}
+	for sleeps := range all {
+		clock.readings.Store(sleeps + 1)
+		record, err := store.Load(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end := record.Token.End(); clock.Now().Before(end) {
+			t.Errorf("a token that was read before a sleep after reading %d ends %v after that", sleeps+1, end.Sub(clock.Now()))
+		}
+	}
+}
+
+// TestEndedTokenIsNotStored has a machine sleep between the request for a token and the moment at
+// which it is stored.
+func TestEndedTokenIsNotStored(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	clock := &aheadClock{Clock: clockwork.NewRealClock()}
+	store := open(t, server, keys, withClock(clock))
+	_, lease := lock(t, store)
+	defer lease.Release()
+	fresh := newTokenAt("first", clock.Now())
+	clock.ahead.Store(int64(2 * time.Hour))
+	wantCommit(t, lease, fresh, false, "first")
+	if stored := keysOf(t, server.Client(), "token"); len(stored) > 0 {
+		t.Error("a token is stored that has ended")
+	}
+}
