@@ -79,7 +79,7 @@ func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 		f.wantEverywhere("token-1")
 		f.shared.empty()
 		f.pass(time.Second)
-		f.wantStored("token-1") // as long as it has not ended
+		f.wantStored("token-1")              // as long as it has not ended
 		f.provider.set(failing(unavailable)) // the replicas go on holding what they have
 		away()
 		f.shared.set(func(s *sharedStore) { s.commits = nil })

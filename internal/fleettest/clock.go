@@ -27,7 +27,7 @@ func (b *Broker) newClockShift() *clockShift {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if err := file.Truncate(int64(size)); err != nil {
 		b.t.Fatal(err)
 	}
