@@ -147,10 +147,8 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 // listsKeys reports whether data is an object with a list of keys, empty or not (RFC 7517,
 // section 5). The parser takes a single key too, and objects that look like one.
 func listsKeys(data []byte) bool {
-	var set struct {
-		Keys *[]json.RawMessage `json:"keys"`
-	}
-	return json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &set) == nil && set.Keys != nil
+	var set map[string]json.RawMessage
+	return json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &set) == nil && bytes.HasPrefix(set["keys"], []byte("["))
 }
 
 // report tells of a request's outcome, but for those that close ended.
