@@ -75,6 +75,9 @@ type fetchOptions struct {
 	observe func(error)
 	// changed is called when the keys are others than before.
 	changed func()
+	// ignored is called with the places of the keys that are not used, if any, once for each
+	// answer that differs from the one before.
+	ignored func([]string)
 }
 
 // leastKeyAge is how long keys are used before they are fetched again at the least,
@@ -116,7 +119,7 @@ func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
 	return r, nil
 }
 
-// parse reads the keys of an answer.
+// parse reads the keys of an answer. After an error those of the answer before stay in use.
 func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, error) {
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
 	if err != nil {
@@ -134,6 +137,9 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 		r.digest = digest
 		r.keys.Store(keys)
 		defer r.changed()
+		if ignored := keys.Ignored(); len(ignored) > 0 {
+			r.ignored(ignored)
+		}
 	}
 	r.fetched.Store(&now)
 	r.seen.Store(r.begun.Load()) // the one worker has no other request meanwhile
