@@ -76,9 +76,9 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]pair, error) {
 		for i := range refusalBatch {
 			request.CredentialIds = append(request.CredentialIds, fmt.Sprintf("%s-%d", prefix, simulatedCredentials+i))
 		}
-		began := time.Now() //nolint:forbidigo // a benchmark measures real time
+		began := time.Now()
 		response, err := client.BatchGetAuthDecorations(ctx, request)
-		took := time.Since(began) //nolint:forbidigo // likewise
+		took := time.Since(began)
 		if err != nil {
 			return figures{}, err
 		}
