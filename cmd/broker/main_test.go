@@ -14,10 +14,13 @@ func TestMain(m *testing.M) {
 		// The race detector keeps every process for a second at its end, unless told.
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	testscript.Main(m, map[string]func(){
-		"broker":              main,
-		"unprivileged-broker": func() { dropPrivileges(); main() },
-	})
+	testscript.Main(m, programs)
+}
+
+// programs are what scripts and tests run, by name.
+var programs = map[string]func(){
+	"broker":              main,
+	"unprivileged-broker": func() { dropPrivileges(); main() },
 }
 
 // nobody is a user that owns nothing.

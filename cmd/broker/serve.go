@@ -48,10 +48,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	withoutCoreDumps(logger)
-	traces, err := telemetry.Start(ctx, version, logger)
-	if err != nil {
-		return err
-	}
+	traces := telemetry.Start(ctx, version, logger)
 	defer traces.Stop()
 	var broker *server.Server
 	loop, err := reload.New(func(reading func(string)) error {

@@ -72,6 +72,16 @@ type Decision struct {
 	Allowed bool
 	// Grant is the first that allows it; nil: the policy has none, or needs none.
 	Grant *Grant
+	// Compared is how many patterns and providers were compared with the caller and the object.
+	// Of what is denied, it does not depend on the object.
+	Compared int
+}
+
+// Grants are those of a policy that name one caller and one action.
+type Grants struct {
+	open     bool
+	own      []*Grant
+	compared int
 }
 
 // AllowsAll says whether everybody may do everything.
@@ -80,31 +90,77 @@ func (p *Policy) AllowsAll() bool { return p.open }
 // DeniesAll says whether nobody may do anything.
 func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
 
-// Decide says whether the caller of this name may do something. A caller without a name
-// may do nothing, unless nobody is told apart.
+// Decide reports whether the caller of this name may do something. A caller without a name
+// may do nothing, unless the policy is that of AllowAll.
 func (p *Policy) Decide(caller string, action Action, object Object) Decision {
+	return p.Of(caller, action).Decide(object)
+}
+
+// Of returns the grants that name the caller and the action. It looks at no object, so it takes
+// the same time whatever the caller asks for.
+func (p *Policy) Of(caller string, action Action) Grants {
+	all := Grants{open: p.open}
 	if p.open {
-		return Decision{Allowed: true}
+		return all
 	}
 	for i := range p.grants {
-		if g := &p.grants[i]; g.allows(caller, action, object) {
-			return Decision{Allowed: true, Grant: g}
+		g := &p.grants[i]
+		if !slices.Contains(g.Actions, action) {
+			continue
+		}
+		if g.namesCaller(caller, &all.compared) {
+			all.own = append(all.own, g)
 		}
 	}
-	return Decision{}
+	return all
 }
 
-func (g *Grant) allows(caller string, action Action, object Object) bool {
-	return slices.Contains(g.Actions, action) && g.namesCredential(object) && g.namesCaller(caller)
+// Empty reports whether the grants allow nothing at all.
+func (g Grants) Empty() bool { return !g.open && len(g.own) == 0 }
+
+// NameProviders reports whether a decision needs to know the provider of a credential.
+func (g Grants) NameProviders() bool {
+	return slices.ContainsFunc(g.own, func(own *Grant) bool { return len(own.Providers) > 0 })
 }
 
-func (g *Grant) namesCaller(caller string) bool {
-	return caller != "" && slices.ContainsFunc(g.Callers, func(p Pattern) bool { return p.Matches(caller) })
+// Decide reports whether the grants allow their action on an object.
+func (g Grants) Decide(object Object) Decision {
+	made := Decision{Allowed: g.open, Compared: g.compared}
+	for _, own := range g.own {
+		if own.namesCredential(object, &made.Compared) {
+			made.Allowed, made.Grant = true, own
+			break
+		}
+	}
+	return made
 }
 
-func (g *Grant) namesCredential(object Object) bool {
-	return slices.ContainsFunc(g.Credentials, func(p Pattern) bool { return p.Matches(object.CredentialID) }) ||
-		object.Provider != "" && slices.Contains(g.Providers, object.Provider)
+func (g *Grant) namesCaller(caller string, compared *int) bool {
+	return caller != "" && matchesAny(g.Callers, caller, compared)
+}
+
+// namesCredential compares the providers of what there is not, too: that takes time as well.
+func (g *Grant) namesCredential(object Object, compared *int) bool {
+	if matchesAny(g.Credentials, object.CredentialID, compared) {
+		return true
+	}
+	named := false
+	for _, provider := range g.Providers {
+		*compared++
+		named = named || provider == object.Provider
+	}
+	return named && object.Provider != ""
+}
+
+// matchesAny reports whether one of the patterns matches, and counts those that it compared.
+func matchesAny(patterns []Pattern, text string, compared *int) bool {
+	for _, pattern := range patterns {
+		*compared++
+		if pattern.Matches(text) {
+			return true
+		}
+	}
+	return false
 }
 
 // Equal says whether both decide alike, as far as their grants are the same in the same

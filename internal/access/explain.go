@@ -12,10 +12,10 @@ type Explanation struct {
 func (p *Policy) Explain(caller string, action Action, object Object) Explanation {
 	e := Explanation{Decision: p.Decide(caller, action, object)}
 	for _, g := range p.grants {
-		if g.namesCaller(caller) {
+		if g.namesCaller(caller, new(int)) {
 			e.ByCaller = append(e.ByCaller, g)
 		}
-		if g.namesCredential(object) {
+		if g.namesCredential(object, new(int)) {
 			e.ByCredential = append(e.ByCredential, g)
 		}
 	}

@@ -26,8 +26,8 @@ const (
 
 // Evidence is what a call and its connection bring. The zero value proves nothing.
 type Evidence struct {
-	// Certificates are the client's, as the TLS handshake verified them: leaf first, up to
-	// the authority.
+	// Certificates are the client's, leaf first. The TLS handshake has shown that the client
+	// has the private key of the leaf, and nothing else: they are not verified.
 	Certificates []*x509.Certificate
 	// Bearer is the token of the call, as ParseBearer returns it.
 	Bearer secret.Text

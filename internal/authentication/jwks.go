@@ -1,11 +1,13 @@
 package authentication
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
@@ -30,7 +32,8 @@ func Algorithms() []string {
 
 // Keys are the public keys of an issuer.
 type Keys struct {
-	keys []key
+	keys    []key
+	ignored []string
 }
 
 // key is one of them.
@@ -55,6 +58,10 @@ func (k *Keys) find(id string, algorithm jwa.SignatureAlgorithm) []key {
 	return fitting
 }
 
+// Ignored returns the places, with the key IDs, of the set's keys that are not used although
+// they are not for encryption: such as those of an unknown type, and those that are malformed.
+func (k *Keys) Ignored() []string { return k.ignored }
+
 // Empty says whether there are none, so that no token counts.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
@@ -68,18 +75,16 @@ var (
 	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
 )
 
-// ParseKeys reads a JSON Web Key Set that the operator keeps. Keys of unknown types, and
-// those that are not for signatures, are left out; one of the others has to be there, unless
-// the set is empty: then no token counts. The errors complete a sentence about what holds the set, and quote nothing.
+// ParseKeys reads a JSON Web Key Set that the operator keeps. Keys that verify no signature are
+// left out; at least one has to be left, unless the set is empty: then no token counts. The
+// errors complete a sentence about what holds the set, and quote nothing.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	switch {
+	case published: // also where nothing else is there
+		return nil, errNotPub
 	case err != nil:
 		return nil, err
-	case published:
-		return nil, errNotPub
-	case len(keys.keys) == 0 && !isEmptySet(data):
-		return nil, errNoKey
 	}
 	return keys, nil
 }
@@ -92,9 +97,14 @@ func isEmptySet(data []byte) bool {
 	return json.Unmarshal(data, &set) == nil && set.Keys != nil && len(*set.Keys) == 0
 }
 
-// parseKeys reads a set, and says whether it has keys that must not be public. Those are
-// left out too: whoever signs with them could be anybody.
+// byteOrderMark is what some editors put before a text in UTF-8.
+var byteOrderMark = []byte("\ufeff")
+
+// parseKeys reads a set, and reports whether it has keys that must not be public. Those are
+// left out too: whoever signs with them could be anybody. A key that is left out does not
+// affect the others; errNoKey is returned if none is left of a set that is not empty.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, false, errNoKeySet
@@ -102,18 +112,45 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	keys = &Keys{}
 	for i := range set.Len() {
 		entry, ok := set.Key(i)
-		if !ok || jwk.IsUnsupportedKey(entry) {
+		if !ok || isForOthers(entry) {
 			continue
 		}
-		if private, err := jwk.IsPrivateKey(entry); err != nil || private {
-			published = true
-			continue
+		if !jwk.IsUnsupportedKey(entry) {
+			if private, err := jwk.IsPrivateKey(entry); err != nil || private {
+				published = true
+			} else if made, ok := newKey(entry); ok {
+				keys.keys = append(keys.keys, made)
+				continue
+			}
 		}
-		if made, ok := newKey(entry); ok {
-			keys.keys = append(keys.keys, made)
-		}
+		keys.ignored = append(keys.ignored, placeOf(i, entry))
+	}
+	if len(keys.keys) == 0 && !isEmptySet(data) {
+		return nil, published, errNoKey
 	}
 	return keys, published, nil
+}
+
+// isForOthers reports whether a key says that it is not for verifying signatures. Issuers
+// publish keys for encryption in the same set.
+func isForOthers(entry jwk.Key) bool {
+	if jwk.IsUnsupportedKey(entry) {
+		return false
+	}
+	usage, ok := entry.KeyUsage()
+	return ok && usage == jwk.ForEncryption.String()
+}
+
+// maxKeyID is how much of a key ID is shown, in bytes.
+const maxKeyID = 128
+
+// placeOf returns where a key is in its set, for people.
+func placeOf(index int, entry jwk.Key) string {
+	id, _ := entry.KeyID()
+	if id == "" {
+		return fmt.Sprintf("number %d", index+1)
+	}
+	return fmt.Sprintf("number %d, kid %.*q", index+1, maxKeyID, id)
 }
 
 // newKey returns false for a key that verifies no signature of ours.

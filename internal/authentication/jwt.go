@@ -167,6 +167,7 @@ func (j *JWT) fetch(settings Issuer, before, after *Issuers) (*remoteKeys, error
 		most:    j.options.MaxAge,
 		observe: reportFetching(j.options.Logger, settings.Name),
 		changed: j.options.Changed,
+		ignored: reportIgnored(j.options.Logger, settings.Name),
 	})
 	if err == nil {
 		after.fetching = append(after.fetching, made)

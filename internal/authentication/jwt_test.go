@@ -223,6 +223,7 @@ func TestParseKeys(t *testing.T) {
 		"one key":               {authtest.KeySet(keyES), ""},
 		"with an unknown one":   {authtest.KeySet(unknown, keyES), ""},
 		"with one of other use": {authtest.KeySet(keyES2.With(map[string]any{"use": "enc"}), keyES), ""},
+		"a byte order mark":     {append([]byte("\ufeff"), authtest.KeySet(keyES)...), ""},
 		"nothing":               {nil, noSet},
 		"no JSON":               {[]byte("canary"), noSet},
 		"a list":                {[]byte("[]"), noSet},

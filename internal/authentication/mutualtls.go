@@ -7,6 +7,8 @@ import (
 	"encoding/asn1"
 	"regexp"
 	"strings"
+	"time"
+	"weak"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jonboulle/clockwork"
@@ -27,16 +29,33 @@ type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
 	known *lru.Cache[*x509.Certificate, access.Caller] // by leaf, without the address
+	// refused are the chains of connections that were refused lately, and when. It does not keep
+	// the certificates, which anybody can send, in memory.
+	refused *lru.Cache[weak.Pointer[*x509.Certificate], refusal]
 }
 
-// NewMutualTLS returns an authenticator for certificates that one of the roots vouches for:
-// a connection can be older than they are. With nil, what the handshake verified counts.
+// refusal is why a chain proved nothing, and until when it is not verified again.
+type refusal struct {
+	err   error
+	until time.Time
+}
+
+// refusedFor is how long a chain is refused without being verified again: a client can call as
+// often as it likes.
+const refusedFor = 10 * time.Second
+
+// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. With
+// nil roots no certificate counts.
 func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
 	known, err := lru.New[*x509.Certificate, access.Caller](maxCertificates)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &MutualTLS{roots: roots, clock: clock, known: known}
+	refused, err := lru.New[weak.Pointer[*x509.Certificate], refusal](maxCertificates)
+	if err != nil {
+		panic(err) // likewise
+	}
+	return &MutualTLS{roots: roots, clock: clock, known: known, refused: refused}
 }
 
 // Authenticate implements Authenticator.
@@ -47,14 +66,10 @@ func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.C
 	leaf := evidence.Certificates[0]
 	caller, ok := m.known.Get(leaf)
 	if !ok {
-		if err := m.verify(evidence.Certificates); err != nil {
+		var err error
+		if caller, err = m.identify(evidence.Certificates); err != nil {
 			return access.Caller{}, err
 		}
-		name, err := certificateName(leaf)
-		if err != nil {
-			return access.Caller{}, err
-		}
-		caller = access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: leaf.NotAfter}
 		m.known.Add(leaf, caller)
 	}
 	if !clock.WallNow(m.clock).Before(caller.ExpireTime) {
@@ -64,19 +79,36 @@ func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.C
 	return caller, nil
 }
 
-// verify says whether one of the roots vouches for the first certificate of a chain.
-func (m *MutualTLS) verify(chain []*x509.Certificate) error {
-	if m.roots == nil {
-		return nil
+// identify returns the caller whose name a chain proves.
+func (m *MutualTLS) identify(chain []*x509.Certificate) (access.Caller, error) {
+	now := m.clock.Now()
+	connection := weak.Make(&chain[0])
+	if before, ok := m.refused.Get(connection); ok && now.Before(before.until) {
+		return access.Caller{}, before.err
+	}
+	err := VerifyCertificates(chain, m.roots, clock.WallNow(m.clock))
+	if err != nil {
+		m.refused.Add(connection, refusal{err, now.Add(refusedFor)})
+		return access.Caller{}, err
+	}
+	name, err := certificateName(chain[0])
+	return access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: chain[0].NotAfter}, err
+}
+
+// VerifyCertificates returns an error, which quotes nothing, unless one of the roots has signed
+// the first certificate of a chain for a client. Nil roots have signed nothing.
+func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
+	if roots == nil {
+		roots = x509.NewCertPool() // x509 takes nil for the system's
 	}
 	between := x509.NewCertPool()
 	for _, certificate := range chain[1:] {
 		between.AddCert(certificate)
 	}
 	if _, err := chain[0].Verify(x509.VerifyOptions{
-		Roots:         m.roots,
+		Roots:         roots,
 		Intermediates: between,
-		CurrentTime:   clock.WallNow(m.clock),
+		CurrentTime:   now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}); err != nil {
 		return refused("the client certificate is not valid, or is not signed by an authority that counts")

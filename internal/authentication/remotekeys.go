@@ -78,6 +78,9 @@ type fetchOptions struct {
 	observe func(error)
 	// changed is called when the keys are others than before.
 	changed func()
+	// ignored is called with the places of the keys that are not used, if any, once for each
+	// answer that differs from the one before.
+	ignored func([]string)
 }
 
 // leastKeyAge is how long keys are used before they are fetched again at the least,
@@ -143,8 +146,8 @@ func (r *remoteKeys) fetchAfterSleep(counting *clock.Clock, wait time.Duration) 
 	})
 }
 
-// parse reads the keys of an answer. One without a list of keys is not the issuer's, and
-// replaces none.
+// parse reads the keys of an answer. An answer without a list of keys is not the issuer's. After
+// an error the previous keys stay in use.
 func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, error) {
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
 	if err != nil {
@@ -162,6 +165,9 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 		r.digest = digest
 		r.keys.Store(keys)
 		defer r.changed()
+		if ignored := keys.Ignored(); len(ignored) > 0 {
+			r.ignored(ignored)
+		}
 	}
 	r.fetched.Store(&now)
 	r.seen.Store(r.begun.Load()) // the one worker has no other request meanwhile

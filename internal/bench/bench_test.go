@@ -51,6 +51,9 @@ func TestPrintsRatios(t *testing.T) {
 	if got := strings.Join(settings, "; "); got != want {
 		t.Errorf("got the settings %q, want %q, in:\n%s", got, want, &out)
 	}
+	if !regexp.MustCompile(`(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; they `).MatchString(out.String()) {
+		t.Errorf("the comparison of refusals is missing in:\n%s", &out)
+	}
 	if got := strings.Count(out.String(), "of 2 stopped rounds"); got != 2 {
 		t.Errorf("got %d lines about stopped rounds, want 2, in:\n%s", got, &out)
 	}

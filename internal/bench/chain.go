@@ -44,6 +44,7 @@ grants:
 func writeChain(text *bytes.Buffer, told task) {
 	in := func(name string) string { return filepath.Join(told.Certificates, name) }
 	fmt.Fprintf(text, chainText, in(auditFile), told.Audit)
+	writeGrants(text, told.Grants)
 	listening := fmt.Sprintf("listen:\n  tls: {certificate_file: %q, key_file: %q, client_ca_file: %q}\n",
 		in(serverFile+".pem"), in(serverFile+".key"), in(authoritiesFile))
 	text.Write(bytes.Replace(simulated.Config, []byte("listen:\n"), []byte(listening), 1))

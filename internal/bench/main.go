@@ -2,7 +2,8 @@
 // GetAuthDecoration of the real server, with all its interceptors, and a method that
 // does nothing: on the same server library, with none, and with the same sizes of
 // messages. It calls them in turn, over TCP on the loopback interface, and prints the
-// ratios. It does the same with everything that guards the broker, over TLS. Where there is
+// ratios. It does the same with everything that guards the broker, over TLS, and prints whether
+// a refused caller can tell by time which credentials exist. Where there is
 // a redis-server, it also compares a broker with Redis with one that has none, with one that
 // reads Redis on every call, and with itself while Redis is stopped.
 //

@@ -28,6 +28,9 @@ func measureAll(ctx context.Context, chosen settings, out io.Writer) error {
 		if err := measureChain(ctx, chosen, out); err != nil {
 			return err
 		}
+		if err := measureRefusals(ctx, chosen, out); err != nil {
+			return fmt.Errorf("refusals: %w", err)
+		}
 	}
 	if chosen.redis {
 		if err := measureRedis(ctx, chosen, out); err != nil {

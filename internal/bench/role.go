@@ -43,6 +43,8 @@ type task struct {
 	// Audit is the mode of a broker's audit, which goes to a file beside the certificates;
 	// empty: there is none.
 	Audit string
+	// Grants is how many grants a broker with Certificates has beside those of the chain.
+	Grants int
 	// Credential is the ID of the credential to ask for.
 	Credential string
 	// Broker is the server whose response a do-nothing server repeats.

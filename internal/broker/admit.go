@@ -26,9 +26,10 @@ type Denials interface {
 	Allow(caller access.Caller) bool
 }
 
-// admit is that of a snapshot, with ErrManyDenials in place of one denial too many.
-func (b *Broker) admit(s *snapshot, caller access.Caller, id string) (a *account, grant string, err error) {
-	a, grant, err = s.admit(caller, id)
+// admit returns the account of an ID if the caller has one of these grants for it, with
+// ErrManyDenials in place of one denial too many.
+func (b *Broker) admit(s *snapshot, grants access.Grants, caller access.Caller, id string) (a *account, grant string, err error) {
+	a, grant, err = s.admit(grants, id)
 	if needsNoGrant(err) && !b.allowDenial(caller) {
 		err = ErrManyDenials
 	}
@@ -48,29 +49,33 @@ func (b *Broker) allowDenial(caller access.Caller) bool {
 	return b.denials == nil || b.denials.Allow(caller)
 }
 
-// admit returns the account of an ID if the caller may use it, and where the grant
-// stands. What a caller is told who may not use it does not depend on what there is.
-func (s *snapshot) admit(caller access.Caller, id string) (a *account, grant string, err error) {
+// grantsOf returns the grants by which a caller may use credentials.
+func (s *snapshot) grantsOf(caller access.Caller) access.Grants {
+	return s.policy.Of(caller.Name, access.Use)
+}
+
+// admit returns the account of an ID if these grants allow its use, and the place of the grant
+// in the configuration. Without one, neither the answer nor the work that it takes depends on
+// what there is: the credential is looked up after the decision.
+func (s *snapshot) admit(grants access.Grants, id string) (a *account, grant string, err error) {
 	if !credentials.ValidID(id) {
 		return nil, "", fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
 	}
-	a = s.accounts[id]
-	provider := s.disabled[id]
-	if a != nil {
-		provider = a.credential.Provider.ID
+	object := access.Object{CredentialID: id}
+	if grants.NameProviders() {
+		object.Provider = s.providers[id]
 	}
-	decision := s.policy.Decide(caller.Name, access.Use, access.Object{CredentialID: id, Provider: provider})
+	decision := grants.Decide(object)
+	if !decision.Allowed {
+		return nil, "", errDenied
+	}
 	if decision.Grant != nil {
 		grant = decision.Grant.Source
 	}
-	switch {
-	case !decision.Allowed:
-		return nil, "", errDenied
-	case a == nil:
+	if a = s.accounts[id]; a == nil {
 		return nil, grant, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
-	default:
-		return a, grant, nil
 	}
+	return a, grant, nil
 }
 
 // decision is what an audit record says of a call from its beginning.

@@ -170,7 +170,8 @@ func (b *Broker) TokenChanged(key string) {
 // the broker's own.
 func (b *Broker) Get(ctx context.Context, caller access.Caller, id string) (*Decoration, error) {
 	record := decision(caller, audit.Get, id)
-	a, grant, err := b.admit(b.viewOf(ctx), caller, id)
+	s := b.viewOf(ctx)
+	a, grant, err := b.admit(s, s.grantsOf(caller), caller, id)
 	record.Grant = grant
 	if err != nil {
 		return b.audited(ctx, record, nil, err)
@@ -223,13 +224,14 @@ func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []strin
 		ctx = limited
 	}
 	s := b.viewOf(ctx)
+	grants := s.grantsOf(caller)
 	results := make([]Result, len(ids))
 	records := make([]audit.Record, len(ids))
 	var waiting sync.WaitGroup
 	for i, id := range ids {
 		result := &results[i]
 		result.CredentialID = id
-		a, grant, err := b.admit(s, caller, id)
+		a, grant, err := b.admit(s, grants, caller, id)
 		records[i] = decision(caller, audit.Batch, id)
 		records[i].Grant = grant
 		if err != nil {

@@ -32,7 +32,8 @@ var outcomes = map[Outcome]string{
 // this HTTP status. Its errors are those of Get.
 func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*Decoration, Outcome, error) {
 	record := decision(caller, audit.Report, id)
-	a, grant, err := b.admit(b.viewOf(ctx), caller, id)
+	s := b.viewOf(ctx)
+	a, grant, err := b.admit(s, s.grantsOf(caller), caller, id)
 	record.Grant = grant
 	var decoration *Decoration
 	var outcome Outcome

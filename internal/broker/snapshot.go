@@ -15,9 +15,9 @@ type snapshot struct {
 	accounts map[string]*account
 	// byToken are the IDs of the credentials that use a token, by the token's key.
 	byToken map[string][]string
-	// disabled are the providers of the credentials that are left out, by ID.
-	disabled map[string]string
-	policy   *access.Policy
+	// providers are those of all credentials, by ID, also of those that are disabled.
+	providers map[string]string
+	policy    *access.Policy
 }
 
 // account is a credential with its strategy.
@@ -36,14 +36,14 @@ type account struct {
 // nil, are taken over where nothing of them changes. Disabled credentials are left out.
 func newSnapshot(set *credentials.Set, policy *access.Policy, client *strategies.TokenClient, previous *snapshot) (*snapshot, error) {
 	s := &snapshot{
-		accounts: make(map[string]*account, set.Len()),
-		byToken:  map[string][]string{},
-		disabled: map[string]string{},
-		policy:   policy,
+		accounts:  make(map[string]*account, set.Len()),
+		byToken:   map[string][]string{},
+		providers: make(map[string]string, set.Len()),
+		policy:    policy,
 	}
 	for credential := range set.All() {
+		s.providers[credential.ID] = credential.Provider.ID
 		if credential.Disabled {
-			s.disabled[credential.ID] = credential.Provider.ID
 			continue
 		}
 		a := previous.same(credential)

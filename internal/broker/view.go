@@ -48,7 +48,7 @@ func (b *Broker) viewOf(ctx context.Context) *snapshot {
 // configuration. Its grants have to allow the use too: the name can be another's by now.
 func (b *Broker) admitWatch(ctx context.Context, caller access.Caller, id string) (a *account, grant string, err error) {
 	current, identified := b.current.Load(), b.viewOf(ctx)
-	a, grant, err = current.admit(caller, id)
+	a, grant, err = current.admit(current.grantsOf(caller), id)
 	if err == nil && identified != current && !identified.policy.Decide(caller.Name, access.Use, a.object()).Allowed {
 		return nil, "", errDenied
 	}

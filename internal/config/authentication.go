@@ -100,6 +100,9 @@ func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys 
 	if keys.Empty() {
 		file.Warnf("the file has no keys: every token of this issuer is refused")
 	}
+	if ignored := keys.Ignored(); len(ignored) > 0 {
+		file.Warnf("keys of the file that are ignored: %s. They are malformed, or of a type, size or algorithm that is not supported", strings.Join(ignored, "; "))
+	}
 	return keys
 }
 

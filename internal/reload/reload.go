@@ -3,11 +3,14 @@ package reload
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -31,27 +34,58 @@ type Load func(reading func(path string)) error
 type Loop struct {
 	load    Load
 	logger  *slog.Logger
-	watcher *fsnotify.Watcher
-	seen    stamps // the files as they were before the last Load
+	watcher *fsnotify.Watcher // nil: the system reports no changes, and the Loop polls
+	seen    stamps            // the files as they were before the last Load
+	warned  bool              // that some changes are found by polling alone
 }
 
-// New calls load for the first time. It fails with load's error, or when the system
-// cannot watch files. Close the Loop, or Run it.
+// New calls load for the first time, and returns load's error. A system that cannot report
+// changes of files is no error: the Loop polls the files. Close the Loop, or Run it.
 func New(load Load, logger *slog.Logger) (*Loop, error) {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch files: %w", err)
+	l := &Loop{load: load, logger: logger}
+	var err error
+	if l.watcher, err = fsnotify.NewWatcher(); err != nil {
+		l.watcher = nil
+		l.warnOfPolling(err)
 	}
-	l := &Loop{load: load, logger: logger, watcher: watcher}
 	if err := l.again(); err != nil {
-		_ = watcher.Close()
+		l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
 // Close ends a Loop that does not run.
-func (l *Loop) Close() { _ = l.watcher.Close() }
+func (l *Loop) Close() {
+	if l.watcher != nil {
+		_ = l.watcher.Close()
+		l.watcher = nil
+	}
+}
+
+// warnOfPolling logs once why changes of files are not reported at once. Only an error of the
+// system itself is quoted.
+func (l *Loop) warnOfPolling(err error) {
+	if l.warned {
+		return
+	}
+	l.warned = true
+	cause := fmt.Sprintf("%T", err)
+	var system syscall.Errno
+	if errors.As(err, &system) {
+		cause = system.Error()
+	}
+	l.logger.Warn("the system does not report every change of the configuration's files: they are checked every few seconds instead",
+		"interval", pollInterval, "error", cause, "hint", "raise fs.inotify.max_user_instances or fs.inotify.max_user_watches")
+}
+
+// reports returns the channels of the watcher, or nil ones without a watcher.
+func (l *Loop) reports() (<-chan fsnotify.Event, <-chan error) {
+	if l.watcher == nil {
+		return nil, nil
+	}
+	return l.watcher.Events, l.watcher.Errors
+}
 
 // Run calls load again when a file has changed and settled, and whenever something
 // comes from now, until ctx ends. What load's errors mean is load's affair: the files
@@ -60,6 +94,7 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	defer l.Close()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
+	events, failures := l.reports()
 	for {
 		// First what changed while it was read, or before the system watched it.
 		if l.settle(ctx) {
@@ -71,9 +106,13 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 			return
 		case <-now:
 			_ = l.again()
-		case <-l.watcher.Events:
-		case err := <-l.watcher.Errors:
-			l.logger.Warn("watching files failed; they are looked at every few seconds", "type", fmt.Sprintf("%T", err))
+		case <-events:
+		case err := <-failures:
+			if !errors.Is(err, fsnotify.ErrEventOverflow) { // after which the files are compared, as always
+				l.warnOfPolling(err)
+				l.Close()
+				events, failures = nil, nil
+			}
 		case <-poll.C:
 		}
 	}
@@ -122,8 +161,11 @@ func (l *Loop) again() error {
 }
 
 // watch has the system report changes in the directories of the files, and in those
-// that their links lead to.
+// that their links lead to. Polling finds the changes that it cannot report.
 func (l *Loop) watch() {
+	if l.watcher == nil {
+		return
+	}
 	wanted := map[string]bool{}
 	for path := range l.seen {
 		wanted[filepath.Dir(path)] = true
@@ -137,8 +179,8 @@ func (l *Loop) watch() {
 		}
 	}
 	for directory := range wanted {
-		if err := l.watcher.Add(directory); err != nil {
-			l.logger.Debug("a directory cannot be watched; its files are looked at every few seconds", "directory", directory)
+		if err := l.watcher.Add(directory); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.warnOfPolling(err)
 		}
 	}
 }

@@ -28,12 +28,11 @@ type outcome struct {
 	bytes   string // all that went over the wire of it, headers and trailers with it
 }
 
-// The outcomes of callers who are somebody, and of those who get no connection.
+// The outcomes of callers who are somebody.
 var (
-	allowed     = outcome{code: codes.OK}
-	notFound    = outcome{code: codes.NotFound, reason: "CREDENTIAL_NOT_FOUND", message: `there is no credential "` + missing + `", or it is disabled`}
-	denied      = outcome{code: codes.PermissionDenied, reason: "ACCESS_DENIED", message: "the caller has no grant for this credential ID"}
-	unconnected = outcome{code: codes.Unavailable, whole: true}
+	allowed  = outcome{code: codes.OK}
+	notFound = outcome{code: codes.NotFound, reason: "CREDENTIAL_NOT_FOUND", message: `there is no credential "` + missing + `", or it is disabled`}
+	denied   = outcome{code: codes.PermissionDenied, reason: "ACCESS_DENIED", message: "the caller has no grant for this credential ID"}
 )
 
 const badAlgorithm = "the bearer token is signed by an algorithm that is not accepted"

@@ -177,8 +177,8 @@ func (i *identities) ofRequest(r *http.Request) (access.Caller, error) {
 		Bearer:  authentication.ParseBearer(r.Header.Values("Authorization")),
 		Address: r.RemoteAddr,
 	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		evidence.Certificates = r.TLS.VerifiedChains[0]
+	if r.TLS != nil {
+		evidence.Certificates = r.TLS.PeerCertificates
 	}
 	return i.authenticate(r.Context(), i.current.Load(), evidence)
 }
@@ -197,9 +197,7 @@ func evidenceOf(ctx context.Context) authentication.Evidence {
 	}
 	switch info := proved.(type) {
 	case credentials.TLSInfo:
-		if len(info.State.VerifiedChains) > 0 {
-			evidence.Certificates = info.State.VerifiedChains[0]
-		}
+		evidence.Certificates = info.State.PeerCertificates
 	case *peerUser:
 		evidence.UserID, evidence.Address = info.id, "unix"
 	}

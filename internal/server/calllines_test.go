@@ -37,7 +37,7 @@ func TestFailedProofsAreLogged(t *testing.T) {
 		{"a static token", "call", "[token]", unknown, nil, []string{"Bearer " + static}},
 		{"a certificate", "call", "[mutual_tls]", "the client certificate has more than one URI", []tls.Certificate{twice}, nil},
 		{"a JWT and a certificate", "call", "[jwt mutual_tls]", badToken, []tls.Certificate{twice}, []string{"Bearer canary"}},
-		{"a certificate of another authority", "a handshake failed", "[mutual_tls]", noAuthority, []tls.Certificate{foreign}, nil},
+		{"a certificate of another authority", "call", "[mutual_tls]", noAuthority, []tls.Certificate{foreign}, nil},
 	} {
 		before := len(h.log.lines(t, test.line))
 		if err := getOver(with(t.Context(), test.authorization...), w.dial(h, test.certificates...)); err == nil {
@@ -57,8 +57,8 @@ func TestFailedProofsAreLogged(t *testing.T) {
 		}
 	}
 	const refused = "authmaterial_authentications_total{method=\"mutual_tls\",result=\"refused\"} "
-	if metrics := w.scrape(h, w.authority); !strings.Contains(metrics, refused) || strings.Contains(metrics, refused+"2\n") {
-		t.Error("the metrics count the certificates of two calls, and not that of the handshake")
+	if metrics := w.scrape(h, w.authority); !strings.Contains(metrics, refused+"3\n") {
+		t.Error("the metrics do not count the certificates of three calls")
 	}
 }
 

@@ -28,7 +28,18 @@ type callLogger struct {
 
 // ServerReporter is called at the start of a call.
 func (l callLogger) ServerReporter(ctx context.Context, call interceptors.CallMeta) (interceptors.Reporter, context.Context) {
-	return &callReport{callLogger: l, ctx: ctx, call: call}, ctx
+	report := &callReport{callLogger: l, ctx: ctx, call: call}
+	return report, context.WithValue(ctx, callReportKey{}, report)
+}
+
+// callReportKey is the key of a call's *callReport.
+type callReportKey struct{}
+
+// noteCaller has the line about a call name its caller, who is found out after the report began.
+func noteCaller(ctx context.Context, name string) {
+	if report, ok := ctx.Value(callReportKey{}).(*callReport); ok {
+		report.caller = name
+	}
 }
 
 // callReport is about one call.
@@ -39,6 +50,7 @@ type callReport struct {
 	ctx     context.Context //nolint:containedctx // it lives as long as the call
 	call    interceptors.CallMeta
 	request interface{ GetCredentialId() string } // nil: it is about none, or several
+	caller  string                                // empty: not known
 }
 
 // PostMsgReceive notes which message the call has. That of a unary call is still empty.
@@ -67,6 +79,9 @@ func (r *callReport) PostCall(err error, took time.Duration) {
 	}
 	if r.request != nil && r.request.GetCredentialId() != "" {
 		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.request.GetCredentialId())))
+	}
+	if r.caller != "" && answer.Code() != codes.OK {
+		attributes = append(attributes, slog.String("caller", r.caller))
 	}
 	if answer.Code() == codes.Unauthenticated || reason == fault.AuthenticationUnavailable.String() {
 		evidence := evidenceOf(r.ctx)

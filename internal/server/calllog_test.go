@@ -81,11 +81,38 @@ func TestFailedCallsAreLogged(t *testing.T) {
 			if err := test.call(t.Context(), h.client()); err == nil {
 				t.Fatal("the call succeeded")
 			}
+			test.want["caller"] = "local"
 			if diff := cmp.Diff([]line{test.want}, h.calls()); diff != "" {
 				t.Errorf("the lines of the log (-want +got):\n%s", diff)
 			}
 			h.wantNoSecret("the log", h.log.String())
 		})
+	}
+}
+
+// TestDeniedCallersAreLogged has callers without a grant, who prove who they are in different
+// ways, ask for what exists and what does not.
+func TestDeniedCallersAreLogged(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.listenTLS()+w.authentication()+"\ngrants: [{callers: [\"token:another\"], credentials: [\"*\"]}]\n", listenTCP(t))
+	spiffe := w.dial(h, w.authority.IssueSPIFFE("spiffe://example.test/mailer"))
+	for caller, authorization := range map[string]string{
+		"spiffe://example.test/mailer": "", "token:mailer": "Bearer " + w.mailer.Reveal(), "jwt:idp:alice": "Bearer " + w.mint(w.key, nil),
+	} {
+		for _, id := range []string{"key-of-board", "none"} {
+			before := len(h.calls())
+			if err := getter(id)(with(t.Context(), authorization), authmaterialv1.NewBrokerServiceClient(spiffe)); status.Code(err) != codes.PermissionDenied {
+				t.Fatal(err)
+			}
+			want := line{
+				"level": "INFO", "method": "/authmaterial.v1.BrokerService/GetAuthDecoration", "code": "PermissionDenied", "reason": "ACCESS_DENIED",
+				"credential_id": id, "caller": caller, "message": "the caller has no grant for this credential ID",
+			}
+			h.awaitLine("call", before)
+			if diff := cmp.Diff(want, h.calls()[before]); diff != "" {
+				t.Errorf("the line (-want +got):\n%s", diff)
+			}
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
 		grpc.InTapHandle(s.limits.countHeaders),
-		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes)), //nolint:gosec // a mebibyte at most
+		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(readBuffer),

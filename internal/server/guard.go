@@ -46,10 +46,10 @@ const answerBytes = 2 << 10
 
 // enter begins a call, or refuses it. Then leave has to follow.
 func (g guard) enter(ctx context.Context, by *held, method string) (atOnce *shares[origins], err error) {
-	if bytes, many := ctx.Value(manyHeaders{}).(int); many {
-		by.giveLater(bytes)
+	if headers, ok := ctx.Value(refusedHeadersKey{}).(refusedHeaders); ok {
+		by.giveLater(headers.bytes)
 		g.limits.bite(limitHeader, "")
-		return nil, refusal{g.refuse(ctx, errManyHeaders)}
+		return nil, refusal{g.refuse(ctx, headers.why)}
 	}
 	atOnce, of := g.limits.calls, limitConcurrent
 	if strings.HasPrefix(method, healthMethods) { // they need no proof, and keep no others out

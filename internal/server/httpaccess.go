@@ -17,9 +17,9 @@ func isFromAnywhere(r *http.Request) bool {
 	return remote
 }
 
-// bringsEvidence says whether a request has anything to prove who makes it.
+// bringsEvidence reports whether a request has anything that may prove who makes it.
 func bringsEvidence(r *http.Request) bool {
-	return r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.VerifiedChains) > 0
+	return r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
 
 // identify says why nobody knows who makes a request. With insecure_allow_remote, where no

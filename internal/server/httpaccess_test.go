@@ -97,6 +97,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	h.serveBoth()
 	prometheus := w.authority.IssueSPIFFE("spiffe://example.test/prometheus")
 	stranger := authentication.GenerateToken()
+	foreign := authtest.NewAuthority("other", time.Now()).IssueSPIFFE("spiffe://example.test/x")
 
 	// Something is not well, which not everybody is to know.
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
@@ -114,7 +115,8 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 		"an unknown token":  {"Bearer " + stranger.Reveal(), nil, false},
 		"an expired JWT":    {"Bearer " + w.mint(w.key, authtest.Claims{"exp": time.Now().Add(-time.Hour).Unix()}), nil, false},
 		"a password":        {"Basic YWRtaW46YWRtaW4=", nil, false},
-		"another authority": {"", []tls.Certificate{authtest.NewAuthority("other", time.Now()).IssueSPIFFE("spiffe://example.test/x")}, false},
+		"another authority": {"", []tls.Certificate{foreign}, false},
+		"it, and a token":   {"Bearer " + w.mailer.Reveal(), []tls.Certificate{foreign}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := w

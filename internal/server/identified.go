@@ -22,6 +22,7 @@ func (i *identities) identifyBy(ctx context.Context, by *authenticators, service
 	if err != nil {
 		return nil, service.Refused(ctx, err)
 	}
+	noteCaller(ctx, caller.Name)
 	return broker.WithView(rpc.WithCaller(ctx, caller), by.served), nil
 }
 

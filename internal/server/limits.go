@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -9,11 +10,13 @@ import (
 	"github.com/jonboulle/clockwork"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc/tap"
 
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 // limit is the name of a bound on what clients take up, as in the configuration.
@@ -66,6 +69,8 @@ type limits struct {
 	callers *callerLimits
 	denials *audit.Denials
 	lines   *callLines
+	// largeHeaders is the answer to a call with more than HeaderBytes of them.
+	largeHeaders *fault.Error
 }
 
 func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.Registry, logger *slog.Logger) *limits {
@@ -81,6 +86,8 @@ func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.R
 		open:    newOpenConns(),
 		callers: newCallerLimits(from),
 		lines:   newCallLines(registry, logger),
+
+		largeHeaders: newLargeHeaders(from.HeaderBytes),
 	}
 	l.calls = newShares(from.ConcurrentCalls, littleCalls, l.cutOffBy(limitConcurrent, callsOf))
 	l.health = newShares(from.Connections, littleCalls, l.cutOffBy(limitHealth, callsOf))
@@ -151,29 +158,58 @@ func bytesOf(h *held) int { return int(h.bytes.Load()) }
 // maxHeaders is how many headers a call may have. Each takes up more than its bytes.
 const maxHeaders = 64
 
-// manyHeaders is what the context of a call has that has more than maxHeaders: how many bytes
-// they count for.
-type manyHeaders struct{}
+// headerExcess is how far beyond header_bytes the headers of a call may be, and gRPC still reads
+// them: such a call is refused by itself. gRPC ends the connection of a call whose headers it
+// does not read, and every other call with it.
+const headerExcess = 64 << 10
 
-// headerBytes is what each of them takes up.
+// refusedHeaders is what the context of a call has whose headers are too many or too large.
+type refusedHeaders struct {
+	bytes int // what they count for
+	why   *fault.Error
+}
+
+// refusedHeadersKey is the key of refusedHeaders.
+type refusedHeadersKey struct{}
+
+// headerBytes is what each header takes up beside its name and value.
 const headerBytes = 96
 
 // countHeaders is a tap.ServerInHandle: the one place where headers are not a copy. It refuses
 // nothing: gRPC would not end the context, whose timer stays for as long as the client likes.
 func (l *limits) countHeaders(ctx context.Context, call *tap.Info) (context.Context, error) {
-	headers := 0
-	for _, values := range call.Header {
+	headers, size := 0, 0
+	for name, values := range call.Header {
 		headers += len(values)
+		for _, value := range values {
+			field := hpack.HeaderField{Name: name, Value: value}
+			size += int(field.Size())
+		}
 	}
-	if headers <= maxHeaders {
+	refused := refusedHeaders{bytes: headers * headerBytes}
+	switch {
+	case headers > maxHeaders:
+		refused.why = errManyHeaders
+	case size > l.HeaderBytes:
+		refused.why = l.largeHeaders
+	default:
 		return ctx, nil
 	}
-	by, bytes := holderOf(ctx), headers*headerBytes
-	if !by.take(bytes) {
+	by := holderOf(ctx)
+	if !by.take(refused.bytes) {
 		l.bite(limitMemory, "")
 		by.cutOff()
 	}
-	return context.WithValue(ctx, manyHeaders{}, bytes), nil
+	return context.WithValue(ctx, refusedHeadersKey{}, refused), nil
+}
+
+// newLargeHeaders returns the error of a call whose headers have more bytes than that.
+func newLargeHeaders(most int) *fault.Error {
+	return &fault.Error{
+		Reason:     fault.InvalidRequest,
+		Message:    "the headers of the call are too large",
+		Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf("%d bytes in all are the most, 32 counted for each header beside its name and value", most)}},
+	}
 }
 
 // ended notes what gRPC's own limits did to a stream or a connection.
@@ -182,7 +218,7 @@ func (l *limits) ended(what http2.FrameType, why http2.ErrCode) {
 	case what == http2.FrameRSTStream && why == http2.ErrCodeRefusedStream:
 		l.bite(limitStreams, "")
 	case what == http2.FrameRSTStream && why == http2.ErrCodeFrameSize:
-		l.bite(limitHeader, "")
+		l.bite(limitHeader, "") // their size is known only when they are unpacked
 	case what == http2.FrameGoAway && why == http2.ErrCodeEnhanceYourCalm:
 		l.bite(limitPings, "")
 	}

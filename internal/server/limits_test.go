@@ -3,14 +3,17 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 	"golang.org/x/net/http2"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -134,9 +137,52 @@ func TestHeadersHaveASize(t *testing.T) {
 	h := newWorld(t).limited("header_bytes: 8192")
 	raw := h.rawConnect(nil)
 	raw.wantStatus(raw.get("x", strings.Repeat("x", 7<<10)), codes.OK)
-	raw.want("reset", raw.get("x", strings.Repeat("x", 8<<10)), uint32(http2.ErrCodeFrameSize))
+	raw.wantStatus(raw.get("x", strings.Repeat("x", 8<<10)), codes.InvalidArgument)
 	h.wantLimited("header_bytes", 1)
 	raw.wantStatus(raw.get(), codes.OK)
+}
+
+// TestLargeHeadersBesideAWatch has calls with metadata of more than header_bytes, in one value and
+// in several. Each is refused by itself, and counted: a watch on the same connection goes on.
+func TestLargeHeadersBesideAWatch(t *testing.T) {
+	w := newWorld(t)
+	settings := func(granted string) string {
+		return "\nlimits: {header_bytes: 16384}\ngrants: [{callers: [local], credentials: [" + granted + "]}]\n"
+	}
+	h := w.serve(settings("key-of-board"), listenTCP(t))
+	var opened atomic.Int64
+	connection := w.dialWith(h, plain(), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		opened.Add(1)
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}))
+	watch, err := watchOver(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, headers := range []metadata.MD{
+		{"x": {strings.Repeat("~", 18<<10)}}, // no encoding makes less of these
+		{"x": slices.Repeat([]string{strings.Repeat("~", 1<<10)}, 18)},
+		{"x": {strings.Repeat("~", 60<<10)}},
+		{"authorization": {"Bearer " + strings.Repeat("~", 18<<10)}},
+	} {
+		err := getOver(metadata.NewOutgoingContext(t.Context(), headers), connection)
+		if got := status.Convert(err); got.Code() != codes.InvalidArgument || got.Message() != "the headers of the call are too large" {
+			t.Errorf("headers %d: the error is %v", i, err)
+		}
+		h.wantLimited("header_bytes", i+1)
+	}
+	if err := getOver(t.Context(), connection); err != nil {
+		t.Error(err)
+	}
+	if err := w.reload(h, settings("token-of-mail")); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := watch.Recv(); err != nil || state.GetError().GetReason() != authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED {
+		t.Errorf("the watch ends, or has another state: %v", err)
+	}
+	if got := opened.Load(); got != 1 {
+		t.Errorf("%d connections, want 1", got)
+	}
 }
 
 // TestHeadersHaveANumber has calls with headers that are small and many.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
 )
 
@@ -112,8 +113,39 @@ func settings(from *config.ListenTLS, protocol string) *tls.Config {
 		SessionTicketsDisabled: true,
 	}
 	if from.ClientCAs != nil {
-		// A client without a certificate can have another proof, which each call brings.
-		made.ClientAuth, made.ClientCAs = tls.VerifyClientCertIfGiven, from.ClientCAs
+		// A client whose certificate is missing or not valid can have another proof, which each
+		// call brings. The certificate is verified when a call needs it as a proof: the handshake
+		// shows only that the client has the private key.
+		made.ClientAuth, made.ClientCAs = tls.RequestClientCert, from.ClientCAs
+		made.VerifyConnection = boundCertificates(from.ClientCAs)
 	}
 	return made
+}
+
+// The sizes of client certificates that the broker keeps for a connection although no authority
+// has signed them: bytes of the whole chain, certificates, and names in all of them.
+const (
+	maxUnsignedBytes        = 8 << 10
+	maxUnsignedCertificates = 4
+	maxUnsignedNames        = 64
+)
+
+// boundCertificates returns a function that ends handshakes with large client certificates which
+// none of these authorities has signed: anybody can send them, and they take up memory for as
+// long as the connection is open.
+func boundCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		bytes, names := 0, 0
+		for _, c := range state.PeerCertificates {
+			bytes += len(c.Raw)
+			names += len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs)
+		}
+		if bytes <= maxUnsignedBytes && names <= maxUnsignedNames && len(state.PeerCertificates) <= maxUnsignedCertificates {
+			return nil
+		}
+		if err := authentication.VerifyCertificates(state.PeerCertificates, authorities, time.Now()); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		return nil
+	}
 }

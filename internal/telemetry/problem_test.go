@@ -23,9 +23,7 @@ func TestProblemsQuoteNothing(t *testing.T) {
 	for name, test := range map[string]struct{ endpoint, headers, protocol, want string }{
 		"nobody listens":   {endpoint: "http://user:" + canary + "@127.0.0.1:1/" + canary + "?key=" + canary, want: "the collector refused the connection"},
 		"an answer":        {endpoint: collector.URL + "/" + canary, headers: "api-key=" + canary, want: "does not take them"},
-		"no endpoint":      {endpoint: "http://%zz" + canary, want: "OpenTelemetry has a problem"},
-		"broken headers":   {endpoint: collector.URL, headers: canary + "-without-a-sign", want: "OpenTelemetry has a problem"},
-		"broken escape":    {endpoint: collector.URL, headers: "api-key=%zz" + canary, want: "OpenTelemetry has a problem"},
+		"broken header":    {endpoint: collector.URL, headers: "api key=" + canary, want: "OpenTelemetry has a problem"},
 		"gRPC":             {endpoint: "http://user:" + canary + "@127.0.0.1:1/" + canary, protocol: "grpc", want: "traces are not sent"},
 		"unknown protocol": {endpoint: collector.URL, protocol: canary, want: "must be grpc or http/protobuf"},
 	} {
@@ -37,11 +35,9 @@ func TestProblemsQuoteNothing(t *testing.T) {
 				t.Setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")
 			}
 			var log bytes.Buffer
-			traces, err := telemetry.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&log, nil)))
-			if err != nil {
-				log.WriteString(err.Error())
-			} else {
-				_, span := traces.Provider().Tracer("test").Start(t.Context(), "span")
+			traces := telemetry.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&log, nil)))
+			if provider := traces.Provider(); provider != nil {
+				_, span := provider.Tracer("test").Start(t.Context(), "span")
 				span.End()
 				traces.Stop()
 			}

@@ -4,7 +4,6 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,24 +28,30 @@ type Traces struct {
 	provider *sdktrace.TracerProvider // nil: nowhere
 }
 
-// Start reads the environment. What goes wrong later is logged.
-func Start(ctx context.Context, version string, logger *slog.Logger) (*Traces, error) {
+// Start reads the environment. A variable that is not understood is logged by its name, without
+// its value, and costs traces at most: platforms set these variables for every process. What
+// goes wrong later is logged too.
+func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	otel.SetLogger(logr.New(sink{logger}))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		logger.Warn("traces are not sent", "problem", why(err))
+	}))
+	if !wanted(logger) || !understood(logger) {
+		return &Traces{}
+	}
 	exporter, err := newExporter(ctx)
-	if exporter == nil || err != nil {
-		return &Traces{}, err
+	if err != nil {
+		logger.Warn("traces are not sent: OpenTelemetry does not accept the variables OTEL_EXPORTER_OTLP_*", "type", fmt.Sprintf("%T", err))
+		return &Traces{}
 	}
 	described, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "authmaterial-broker"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	if err != nil { // described has the rest
+		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		logger.Warn("traces are not sent", "problem", why(err))
-	}))
-	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}, nil
+	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
 }
 
 // Provider is where to make spans, or nil when none are wanted.
@@ -69,37 +74,68 @@ func (t *Traces) Stop() {
 	}
 }
 
-// newExporter returns the exporter that the environment asks for, or nil. It reads what
-// says whether and how; the exporter itself reads where to, and the rest.
-func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
-	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
-		return nil, nil //nolint:nilnil // none is wanted
+// wanted reports whether the environment asks for traces.
+func wanted(logger *slog.Logger) bool {
+	switch disabled := strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")); {
+	case strings.EqualFold(disabled, "true"):
+		return false
+	case disabled != "" && !strings.EqualFold(disabled, "false"):
+		logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", "OTEL_SDK_DISABLED", "problem", "it must be true or false")
 	}
-	switch name := os.Getenv("OTEL_TRACES_EXPORTER"); name {
-	case "otlp":
-	case "":
-		if either("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
-			return nil, nil //nolint:nilnil // nothing is said of traces
+	exporters := strings.TrimSpace(os.Getenv("OTEL_TRACES_EXPORTER"))
+	if exporters == "" {
+		return either(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
+	}
+	var sends, others bool
+	for name := range strings.SplitSeq(exporters, ",") {
+		switch strings.TrimSpace(name) {
+		case "otlp":
+			sends = true
+		case "none":
+		default:
+			others = true
 		}
-	case "none":
-		return nil, nil //nolint:nilnil // none is wanted
-	default:
-		return nil, errors.New("OTEL_TRACES_EXPORTER must be otlp or none")
 	}
-	switch either("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL") {
-	case "grpc":
+	if others {
+		logger.Warn("traces are not sent to every exporter that the environment names", "variable", "OTEL_TRACES_EXPORTER", "problem", "it must be otlp or none")
+	}
+	return sends
+}
+
+// understood reports whether traces can be sent as the environment asks. A variable that is
+// not understood and has a default is unset, so that OpenTelemetry uses the default: some
+// values would have it panic, and others be printed.
+func understood(logger *slog.Logger) bool {
+	all := true
+	for _, v := range variables() {
+		value := strings.TrimSpace(os.Getenv(v.name))
+		if value == "" || v.overridden() || v.valid(value) {
+			continue
+		}
+		if v.needed {
+			all = false
+			logger.Warn("traces are not sent because of an environment variable", "variable", v.name, "problem", "it must "+v.must)
+			continue
+		}
+		_ = os.Unsetenv(v.name)
+		logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
+	}
+	return all
+}
+
+// newExporter returns an exporter for the protocol that the environment names. The exporter
+// itself reads the other variables.
+func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
+	if protocol() == "grpc" {
 		return otlptracegrpc.New(ctx)
-	case "", "http/protobuf":
-		return otlptracehttp.New(ctx)
-	default:
-		return nil, errors.New("OTEL_EXPORTER_OTLP_PROTOCOL must be grpc or http/protobuf")
 	}
+	return otlptracehttp.New(ctx)
 }
 
 // either returns the first of these variables that is set.
 func either(names ...string) string {
 	for _, name := range names {
-		if value := os.Getenv(name); value != "" {
+		if value := strings.TrimSpace(os.Getenv(name)); value != "" {
 			return value
 		}
 	}

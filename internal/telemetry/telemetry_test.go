@@ -1,7 +1,9 @@
 package telemetry_test
 
 import (
+	"bytes"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/authmaterial/broker/internal/telemetry"
@@ -10,43 +12,97 @@ import (
 // endpoint is where nothing listens. An exporter connects when there is something to send.
 const endpoint = "http://127.0.0.1:1"
 
+// environment sets variables, and returns whether traces are sent and what the log has.
+func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
+	t.Helper()
+	for variable, value := range variables {
+		t.Setenv(variable, value)
+	}
+	var text bytes.Buffer
+	traces := telemetry.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&text, nil)))
+	defer traces.Stop()
+	return traces.Provider() != nil, text.String()
+}
+
 func TestStart(t *testing.T) {
 	for name, test := range map[string]struct {
 		environment map[string]string
 		sends       bool
-		problem     string
 	}{
-		"nothing said":   {},
-		"an endpoint":    {environment: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, sends: true},
-		"one for traces": {environment: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint}, sends: true},
-		"an exporter":    {environment: map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, sends: true},
-		"over gRPC":      {environment: map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, sends: true},
-		"none":           {environment: map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}},
-		"disabled":       {environment: map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "TRUE"}},
-		"an unknown one": {environment: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, problem: "OTEL_TRACES_EXPORTER must be otlp or none"},
-		"an unknown protocol": {
-			environment: map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
-			problem:     "OTEL_EXPORTER_OTLP_PROTOCOL must be grpc or http/protobuf",
-		},
+		"nothing set":    {},
+		"an endpoint":    {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, true},
+		"one for traces": {map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint}, true},
+		"an exporter":    {map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, true},
+		"over gRPC":      {map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, true},
+		"without scheme": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, true},
+		"none":           {map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, false},
+		"disabled":       {map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "TRUE"}, false},
+		"not disabled":   {map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "false"}, true},
+		"a sampler":      {map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "TraceIDRatio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}, true},
+		"the general one does not count": {map[string]string{
+			"OTEL_EXPORTER_OTLP_COMPRESSION": "zip", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint,
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for variable, value := range test.environment {
-				t.Setenv(variable, value)
-			}
-			traces, err := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
-			if test.problem != "" {
-				if err == nil || err.Error() != test.problem {
-					t.Errorf("the error is %v, want %s", err, test.problem)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if sends := traces.Provider() != nil; sends != test.sends {
+			sends, log := environment(t, test.environment)
+			if sends != test.sends {
 				t.Errorf("traces are sent: %v, want %v", sends, test.sends)
 			}
-			traces.Stop()
+			if log != "" {
+				t.Errorf("the log has %s", log)
+			}
 		})
+	}
+}
+
+// TestUnusableVariables sets one variable to what it cannot be. The start succeeds; the log has
+// the variable's name, and not its value. Traces are sent if the variable has a default.
+func TestUnusableVariables(t *testing.T) {
+	const otlp = "OTEL_EXPORTER_OTLP_"
+	for variable, test := range map[string]struct {
+		values []string // beside the canary
+		sends  bool
+	}{
+		"OTEL_TRACES_EXPORTER":           {values: []string{"console", "zipkin"}},
+		"OTEL_SDK_DISABLED":              {sends: true},
+		"OTEL_TRACES_SAMPLER":            {sends: true},
+		"OTEL_TRACES_SAMPLER_ARG":        {values: []string{"2", "-1", "NaN"}, sends: true},
+		"OTEL_RESOURCE_ATTRIBUTES":       {values: []string{"a=%zz" + canary, "=" + canary, "a=b,"}, sends: true},
+		otlp + "ENDPOINT":                {values: []string{"http://%zz" + canary, "http://", "localhost:4318", "ftp://" + canary}},
+		otlp + "TRACES_ENDPOINT":         {values: []string{"http://%zz" + canary}},
+		otlp + "PROTOCOL":                {values: []string{"http/json", "GRPC"}},
+		otlp + "TRACES_PROTOCOL":         {},
+		otlp + "HEADERS":                 {values: []string{"api-key=%zz" + canary}},
+		otlp + "TRACES_HEADERS":          {},
+		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go"}},
+		otlp + "TRACES_CERTIFICATE":      {},
+		otlp + "CLIENT_CERTIFICATE":      {},
+		otlp + "INSECURE":                {},
+		otlp + "COMPRESSION":             {sends: true},
+		otlp + "TIMEOUT":                 {values: []string{"10s", "-1", "99999999999999999999"}, sends: true},
+		"OTEL_BSP_SCHEDULE_DELAY":        {values: []string{"-1"}, sends: true},
+		"OTEL_BSP_EXPORT_TIMEOUT":        {sends: true},
+		"OTEL_BSP_MAX_QUEUE_SIZE":        {values: []string{"-1", "1000000000000"}, sends: true}, // a size of which a channel panics
+		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": {values: []string{"-1"}, sends: true},
+		"OTEL_SPAN_EVENT_COUNT_LIMIT":    {sends: true},
+	} {
+		for _, value := range append(test.values, canary) {
+			t.Run(variable+" "+value, func(t *testing.T) {
+				set := map[string]string{otlp + "TRACES_ENDPOINT": endpoint, variable: value}
+				if variable == otlp+"ENDPOINT" {
+					delete(set, otlp+"TRACES_ENDPOINT") // which would count instead
+				}
+				sends, log := environment(t, set)
+				if sends != test.sends {
+					t.Errorf("traces are sent: %v, want %v", sends, test.sends)
+				}
+				if strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, " variable="+variable+" ") {
+					t.Errorf("the log does not name the variable once: %s", log)
+				}
+				if strings.Contains(log, canary) {
+					t.Error("the log has the canary")
+				}
+			})
+		}
 	}
 }

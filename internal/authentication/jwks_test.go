@@ -1,0 +1,108 @@
+package authentication_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/authtest"
+)
+
+// besides are entries of a key set that verify no signature, with what names them among those
+// that are ignored; empty: nothing has to.
+var besides = map[string]struct{ entry, place string }{
+	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
+	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
+	"off its curve":     {`{"kty":"EC","kid":"bad","crv":"P-256","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
+	"Ed448":             {`{"kty":"OKP","kid":"bad","crv":"Ed448","x":"AA"}`, `number 1, kid "bad"`},
+	"small RSA":         {`{"kty":"RSA","kid":"bad","n":"AQAB","e":"AQAB"}`, `number 1, kid "bad"`},
+	"not base64":        {`{"kty":"RSA","kid":"bad","n":"?","e":"AQAB"}`, `number 1, kid "bad"`},
+	"kid is a number":   {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":1}`, `number 1`},
+	"unknown algorithm": {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","alg":"new"}`, `number 1`},
+	"an empty object":   {`{}`, `number 1`},
+	"null":              {`null`, `number 1`},
+	"a text":            {`"canary"`, `number 1`},
+	"a list":            {`[]`, `number 1`},
+	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
+}
+
+// beside returns the set of one key, after another entry and a byte order mark.
+func beside(entry string, k authtest.Key) []byte {
+	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
+}
+
+// TestBadKeyBesideAGoodOne has the good key count, in a file and at a URL. The bad one is named.
+func TestBadKeyBesideAGoodOne(t *testing.T) {
+	for name, test := range besides {
+		t.Run(name, func(t *testing.T) {
+			keys, err := authentication.ParseKeys(beside(test.entry, keyES))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(keys.Ignored(), "; "); got != test.place {
+				t.Errorf("what is ignored is %q, want %q", got, test.place)
+			}
+			issuer := fileIssuer("main")
+			issuer.Keys = keys
+			if _, err := newJWT(t, issuer).Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
+				t.Errorf("keys of a file: %v", err)
+			}
+			r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+				server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(beside(test.entry, keyES)) })
+			})
+			r.wantGood(keyES)
+			wantIgnored(t, r, test.place != "")
+		})
+	}
+}
+
+// wantIgnored wants one line to tell of ignored keys, or none.
+func wantIgnored(t *testing.T, r remote, want bool) {
+	t.Helper()
+	got := r.log.String()
+	if tells := strings.Count(got, "some keys of a token issuer are ignored") == 1 && strings.Contains(got, "issuer=main count=1 "); tells != want ||
+		!want && got != "" || strings.Contains(got, "canary") {
+		t.Errorf("the log is %q", got)
+	}
+}
+
+// TestTwoKeysOfOneID has two keys share a key ID: tokens of both count.
+func TestTwoKeysOfOneID(t *testing.T) {
+	twin := authtest.NewEC(keyES.ID)
+	jwt := newJWT(t, fileIssuer("main", keyES, twin))
+	for _, k := range []authtest.Key{keyES, twin} {
+		if _, err := jwt.Authenticate(t.Context(), bearer(mint(k, nil, nil))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestAnswerWithoutAUsableKey keeps the keys of the answer before, and says why. Only a set
+// that is empty withdraws them: TestRevokedKey.
+func TestAnswerWithoutAUsableKey(t *testing.T) {
+	for name, answer := range map[string]string{
+		"unusable keys": `{"keys":[{"kty":"AKP","kid":"canary"}]}`,
+		"HTML":          "<html>canary</html>",
+		"an error":      `{"error":"canary"}`,
+		"nothing":       "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemote(t, nil, keyES)
+			r.wantGood(keyES)
+			r.landed()
+			r.server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) })
+			r.clock.Advance(10 * time.Second)
+			r.wantUnavailable(keyES2) // asks for the keys again
+			r.wantGood(keyES)
+			cause := "the answer holds no JSON Web Key Set of up to 1 MiB"
+			if name == "unusable keys" {
+				cause = "the answer holds no key that a token could be verified with"
+			}
+			if got := r.log.String(); strings.Count(got, "cannot be fetched") != 1 || !strings.Contains(got, cause) || strings.Contains(got, "canary") {
+				t.Errorf("the log is %q", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// The refusals that are compared: batches of so many IDs, by a caller whom none of the many
+// grants names.
+const (
+	refusalGrants      = 40
+	refusalCallers     = 25 // of each of these grants
+	refusalBatch       = 100
+	refusalCredentials = 1000
+	refusalPairs       = 100 // of batches, for each of -rounds
+)
+
+// toldApart is the z-score of a sign test from which two kinds of calls can be told apart: by
+// chance it is exceeded once in 15,000 runs.
+const toldApart = 4
+
+// writeGrants writes grants for the credentials that exist, beside those of the chain.
+func writeGrants(out io.Writer, grants int) {
+	for g := range grants {
+		fmt.Fprint(out, "  - {credentials: [\"more-*\"], callers: [")
+		for c := range refusalCallers {
+			fmt.Fprintf(out, "\"spiffe://bench.test/team-%d/service-%d\", ", g, c)
+		}
+		fmt.Fprintln(out, "]}")
+	}
+}
+
+// measureRefusals prints whether a caller without a grant can tell by the time of an answer which
+// credentials exist.
+func measureRefusals(ctx context.Context, chosen settings, out io.Writer) (err error) {
+	folder, remove, err := writeCertificates()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	told := task{Certificates: folder, Audit: auditModes[1], Credentials: refusalCredentials, Grants: refusalGrants}
+	return with(ctx, roleBroker, told, func(broker endpoint) error {
+		pairs, err := refuse(ctx, broker, chosen.rounds*refusalPairs)
+		if err != nil {
+			return err
+		}
+		printRefusals(out, pairs)
+		return nil
+	})
+}
+
+// refuse asks for credentials that exist and for others that do not, in random order.
+func refuse(ctx context.Context, broker endpoint, pairs int) ([]pair, error) {
+	security, err := tlsConfig(broker.Certificates, clientFile)
+	if err != nil {
+		return nil, err
+	}
+	connection, err := grpc.NewClient("passthrough:///"+broker.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(security)))
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close() //nolint:errcheck // nothing is lost
+	client := authmaterialv1.NewBrokerServiceClient(connection)
+	ask := func(prefix string) (figures, error) {
+		request := &authmaterialv1.BatchGetAuthDecorationsRequest{}
+		for i := range refusalBatch {
+			request.CredentialIds = append(request.CredentialIds, fmt.Sprintf("%s-%d", prefix, simulatedCredentials+i))
+		}
+		began := time.Now()
+		response, err := client.BatchGetAuthDecorations(ctx, request)
+		took := time.Since(began)
+		if err != nil {
+			return figures{}, err
+		}
+		for _, result := range response.GetResults() {
+			if result.GetError() == nil {
+				return figures{}, errors.New("a caller without a grant gets a decoration")
+			}
+		}
+		return figures{P50: microseconds(took)}, nil
+	}
+	var measured []pair
+	for i := range pairs + refusalPairs { // the first ones warm up
+		var one pair
+		var first, second error
+		if rand.N(2) == 0 { //nolint:gosec // it guards nothing
+			one.First, first = ask("more")
+			one.Second, second = ask("none")
+		} else {
+			one.Second, second = ask("none")
+			one.First, first = ask("more")
+		}
+		if err := errors.Join(first, second); err != nil {
+			return nil, err
+		}
+		if i >= refusalPairs {
+			measured = append(measured, one)
+		}
+	}
+	return measured, nil
+}
+
+// printRefusals prints the medians, and what a sign test makes of the pairs.
+func printRefusals(out io.Writer, pairs []pair) {
+	slower, faster := 0, 0
+	for _, p := range pairs {
+		switch {
+		case p.First.P50 > p.Second.P50:
+			slower++
+		case p.First.P50 < p.Second.P50:
+			faster++
+		}
+	}
+	z := float64(slower-faster) / math.Sqrt(float64(max(1, slower+faster)))
+	verdict := "cannot be told apart"
+	if math.Abs(z) >= toldApart {
+		verdict = "CAN BE TOLD APART"
+	}
+	existing := spreadOf(pairs, func(p pair) float64 { return p.First.P50 })
+	missing := spreadOf(pairs, func(p pair) float64 { return p.Second.P50 })
+	fmt.Fprintf(out, `
+Refusals: batches of %d IDs by a caller without a grant, with %d grants of %d callers
+for the credentials that exist. %d pairs of batches, in random order.
+existing: median %.0f µs; missing: median %.0f µs; they %s
+(existing slower in %d pairs and faster in %d: z = %.1f)
+`, refusalBatch, refusalGrants, refusalCallers, len(pairs), existing.median, missing.median, verdict, slower, faster, z)
+}

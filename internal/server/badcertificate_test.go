@@ -1,0 +1,121 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/authmaterial/broker/internal/authtest"
+)
+
+// badCertificates prove nothing, for different reasons. All but the last name a caller who has
+// the grant.
+func (w world) badCertificates() map[string]tls.Certificate {
+	others := authtest.NewAuthority("others", time.Now())
+	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
+		template := x509.Certificate{URIs: authtest.URIs("spiffe://example.test/granted")}
+		change(&template)
+		return by.Issue(template)
+	}
+	asIs := func(*x509.Certificate) {}
+	return map[string]tls.Certificate{
+		"another authority":         issue(others, asIs),
+		"an authority of that name": issue(authtest.NewAuthority("clients", time.Now()), asIs),
+		"one in between":            issue(others.Between("between"), asIs),
+		"expired":                   issue(w.authority, longAgo),
+		"not valid yet": issue(w.authority, func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+		}),
+		"for servers":   issue(w.authority, forServers),
+		"two SPIFFE ID": w.fromCertificate(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}),
+	}
+}
+
+// TestBadCertificateBesideAGoodToken has callers show a client certificate that is not valid, by
+// both versions of TLS. With a valid token they are the token's; without one they are nobody,
+// and the log has the reason.
+func TestBadCertificateBesideAGoodToken(t *testing.T) {
+	w := newWorld(t)
+	older := strings.Replace(w.listenTLS(), "key_file: broker.key", "key_file: broker.key, min_version: \"1.2\"", 1)
+	h := w.serve(older+w.authentication()+everybody, listenTCP(t))
+	good := map[string]string{"Bearer " + w.mailer.Reveal(): "token:mailer token", "Bearer " + w.mint(w.key, nil): "jwt:idp:alice jwt"}
+	for name, certificate := range w.badCertificates() {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(fmt.Sprintf("%s/%x", name, version), func(t *testing.T) {
+				h, w := h, w
+				h.T, w.T = t, t
+				connection := w.dialWith(h, credentials.NewTLS(w.showing(certificate, version)))
+				for authorization, caller := range good {
+					ctx := with(t.Context(), authorization)
+					name, method, _ := strings.Cut(caller, " ")
+					if err := getOver(ctx, connection); err != nil {
+						t.Fatal(err)
+					}
+					w.wantCaller(name, method)
+					if _, err := watchOver(ctx, connection); err != nil {
+						t.Fatal(err)
+					}
+					w.wantCaller(name, method)
+				}
+				reason := noAuthority
+				if strings.HasPrefix(t.Name(), "TestBadCertificateBesideAGoodToken/two") {
+					reason = "the client certificate has more than one URI"
+				}
+				before := len(h.calls())
+				for range 2 { // the second time the certificate is known to be bad
+					h.wantUnauthenticated(getOver(t.Context(), connection), reason)
+				}
+				h.eventually("the log has the reason", func() bool { // beside lines about watches that end
+					return slices.ContainsFunc(h.calls()[before:], func(l line) bool {
+						return l["message"] == reason && fmt.Sprint(l["tried"]) == "[mutual_tls]"
+					})
+				})
+				_, err := watchOver(t.Context(), connection)
+				h.wantUnauthenticated(err, reason)
+				h.wantUnauthenticated(getOver(with(t.Context(), "Bearer a.b.c"), connection), badToken)
+			})
+		}
+	}
+}
+
+// showing is a client that shows a certificate, whatever authorities the server names.
+func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
+	return &tls.Config{
+		RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: version, MaxVersion: version,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil },
+	}
+}
+
+// TestLargeUnsignedCertificates has clients show certificates that no authority of the broker's
+// has signed, and that take up much memory: the handshake fails, and the log has the reason. The
+// same certificates count when they are signed.
+func TestLargeUnsignedCertificates(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.all(), listenTCP(t))
+	uris := append([]string{}, slices.Repeat([]string{"a:b"}, 65)...)
+	templates := map[string]x509.Certificate{
+		"names": {URIs: authtest.URIs(uris...), DNSNames: []string{"a.test"}},
+		"bytes": {DNSNames: []string{"a.test", strings.Repeat("a", 60) + strings.Repeat("."+strings.Repeat("b", 60), 150)}},
+	}
+	others := authtest.NewAuthority("others", time.Now())
+	for name, template := range templates {
+		before := len(h.log.lines(t, "a handshake failed"))
+		ctx := with(context.Background(), "Bearer "+w.mailer.Reveal())
+		if err := getOver(ctx, w.dial(h, others.Issue(template))); err == nil {
+			t.Errorf("%s: the handshake succeeds", name)
+		}
+		if got := h.awaitLine("a handshake failed", before); got["message"] != noAuthority {
+			t.Errorf("%s: the log has %v", name, got)
+		}
+		if err := getOver(ctx, w.dial(h, w.fromCertificate(template))); err != nil {
+			t.Errorf("%s, signed: %v", name, err)
+		}
+	}
+}

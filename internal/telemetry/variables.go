@@ -1,0 +1,135 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The prefixes of the exporter's variables: one of the second form counts before the same one
+// of the first.
+const (
+	otlpPrefix       = "OTEL_EXPORTER_OTLP_"
+	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
+)
+
+// variable is one of the environment that OpenTelemetry reads, and what its value must be.
+type variable struct {
+	name  string
+	must  string // completes "the variable must"; it quotes no value
+	valid func(value string) bool
+	// needed variables decide where traces go, and how safely: without them none are sent.
+	// Of the others OpenTelemetry has a default.
+	needed bool
+}
+
+// overridden reports whether another variable, for traces alone, counts instead.
+func (v variable) overridden() bool {
+	of, general := strings.CutPrefix(v.name, otlpPrefix)
+	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && either(otlpTracesPrefix+of) != ""
+}
+
+// variables returns all that are checked.
+func variables() []variable {
+	all := []variable{
+		{name: "OTEL_TRACES_SAMPLER", must: "be a sampler that OpenTelemetry defines, such as parentbased_traceidratio", valid: isSampler},
+		{name: "OTEL_TRACES_SAMPLER_ARG", must: "be a ratio from 0 to 1", valid: isRatio},
+		{name: "OTEL_RESOURCE_ATTRIBUTES", must: "be key=value pairs with commas between them, percent-encoded", valid: isPairs},
+	}
+	for _, prefix := range []string{otlpPrefix, otlpTracesPrefix} {
+		all = append(all,
+			variable{prefix + "ENDPOINT", "be a URL such as http://collector:4318", isEndpoint, true},
+			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", oneOf("grpc", "http/protobuf"), true},
+			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
+			variable{prefix + "CLIENT_CERTIFICATE", "be the path of a file in PEM, with that of its key in " + prefix + "CLIENT_KEY", isKeyPairWith(prefix + "CLIENT_KEY"), true},
+			variable{prefix + "HEADERS", "be name=value pairs with commas between them, percent-encoded", isPairs, true},
+			variable{prefix + "INSECURE", "be true or false", inAnyCase(oneOf("true", "false")), true},
+			variable{prefix + "COMPRESSION", "be gzip or none", oneOf("gzip", "none"), false},
+			variable{prefix + "TIMEOUT", "be a number of milliseconds", isNumber(1, maxMilliseconds), false})
+	}
+	for _, name := range []string{"OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"} {
+		all = append(all, variable{name, "be a number of milliseconds", isNumber(1, maxMilliseconds), false})
+	}
+	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"} {
+		all = append(all, variable{name, "be a number from 1 to 100000", isNumber(1, maxSpans), false})
+	}
+	for _, name := range []string{
+		"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT",
+		"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT",
+		"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+	} {
+		all = append(all, variable{name, "be a number", isNumber(0, 1<<31-1), false})
+	}
+	return all
+}
+
+const (
+	// maxMilliseconds is an hour.
+	maxMilliseconds = 3_600_000
+	// maxSpans bounds the memory for spans that were not sent yet.
+	maxSpans = 100_000
+)
+
+func oneOf(values ...string) func(string) bool {
+	return func(value string) bool { return slices.Contains(values, value) }
+}
+
+// inAnyCase is for values that OpenTelemetry compares without regard to case.
+func inAnyCase(valid func(string) bool) func(string) bool {
+	return func(value string) bool { return valid(strings.ToLower(value)) }
+}
+
+func isNumber(least, most int) func(string) bool {
+	return func(value string) bool {
+		n, err := strconv.Atoi(value)
+		return err == nil && least <= n && n <= most
+	}
+}
+
+func isRatio(value string) bool {
+	ratio, err := strconv.ParseFloat(value, 64)
+	return err == nil && 0 <= ratio && ratio <= 1
+}
+
+var isSampler = inAnyCase(oneOf("always_on", "always_off", "traceidratio",
+	"parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"))
+
+// isEndpoint reports whether an exporter for the protocol in use can send there. For gRPC the
+// scheme is optional.
+func isEndpoint(value string) bool {
+	parsed, err := url.Parse(value)
+	if err != nil || protocol() == "grpc" {
+		return err == nil
+	}
+	return (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
+}
+
+// protocol returns the name of the exporter's protocol; empty: the default.
+func protocol() string { return either(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
+
+// isPairs reports whether every part of a list is a pair.
+func isPairs(value string) bool {
+	for pair := range strings.SplitSeq(value, ",") {
+		name, text, found := strings.Cut(pair, "=")
+		if _, err := url.PathUnescape(text); !found || err != nil || strings.TrimSpace(name) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+func isCertificateFile(path string) bool {
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	return err == nil && x509.NewCertPool().AppendCertsFromPEM(data)
+}
+
+func isKeyPairWith(keyVariable string) func(string) bool {
+	return func(path string) bool {
+		_, err := tls.LoadX509KeyPair(path, strings.TrimSpace(os.Getenv(keyVariable)))
+		return err == nil
+	}
+}
