@@ -60,7 +60,8 @@ func newClient(server Server) redis.UniversalClient {
 		Password:         server.Password.Reveal(),
 		SentinelUsername: server.SentinelUsername.Reveal(),
 		SentinelPassword: server.SentinelPassword.Reveal(),
-		TLSConfig:        server.TLS,
+		Dialer:           dialer(server.TLS),
+		Protocol:         2, // the only one that replyLimit reads
 
 		MaxRetries:            -1,
 		DialerRetries:         1,

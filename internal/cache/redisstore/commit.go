@@ -26,7 +26,7 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 	}
 	arguments := []any{
 		c.owner, c.found.seen, c.sealed, life.Milliseconds(), c.found.when.then(readAt), c.refused,
-		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(),
+		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(), maxEntry,
 	}
 	for _, fingerprint := range s.keys.Fingerprints(c.fresh.Value.Reveal()) {
 		arguments = append(arguments, fingerprint)

@@ -136,7 +136,7 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	stored := false
 	err := l.store.do(ctx, "fail", func(ctx context.Context) (err error) {
 		stored, err = failScript.Run(ctx, l.store.client, []string{at.failure, at.lock, at.token},
-			l.owner, sealed, life.Milliseconds(), l.found.seen).Bool()
+			l.owner, sealed, life.Milliseconds(), l.found.seen, maxEntry).Bool()
 		return err
 	})
 	if err == nil && !stored {
@@ -151,7 +151,7 @@ func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration)
 	var all []int64 // how many milliseconds ago each was
 	for _, at := range l.places {
 		err := l.store.do(ctx, "forced_wait", func(ctx context.Context) error {
-			ages, err := forcedWaitScript.Run(ctx, l.store.client, []string{at.forced}).Int64Slice()
+			ages, err := forcedWaitScript.Run(ctx, l.store.client, []string{at.forced}, maxForced).Int64Slice()
 			all = append(all, ages...)
 			return err
 		})

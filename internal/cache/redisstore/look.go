@@ -68,7 +68,7 @@ func (s *Store) lookAt(ctx context.Context, at place) (found, error) {
 	readAt := s.clock.Now() // before the question: what is left counts from the answer
 	var answer []any
 	err := s.do(ctx, "look", func(ctx context.Context) (err error) {
-		answer, err = lookScript.Run(ctx, s.client, []string{at.token, at.failure, at.lock}).Slice()
+		answer, err = lookScript.Run(ctx, s.client, []string{at.token, at.failure, at.lock}, maxEntry).Slice()
 		return err
 	})
 	if err != nil {

@@ -199,6 +199,8 @@ func describe(err error) string {
 		return "not_tried"
 	case errors.Is(err, errOverload):
 		return "overload"
+	case errors.Is(err, errReplyLimit):
+		return "reply"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.As(err, &answered):

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -108,8 +109,8 @@ func (s *Store) findPlace(ctx context.Context) (position string, err error) {
 			return err
 		}
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
-		if isWrongType(err) {
-			err = s.client.Del(ctx, streamKey).Err()
+		if isWrongType(err) || errors.Is(err, errReplyLimit) {
+			err = s.client.Del(ctx, streamKey).Err() // somebody else wrote it
 		}
 		position = "0-0"
 		if len(last) > 0 {
@@ -134,11 +135,11 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		}
 		return err
 	})
-	if isFailure(err) {
+	if isFailure(err) && !errors.Is(err, errReplyLimit) {
 		return nil, err
 	}
-	if isWrongType(err) {
-		s.troubled.Store(true)
+	if err != nil {
+		s.troubled.Store(true) // findPlace removes what cannot be read
 	}
 	return events, nil
 }

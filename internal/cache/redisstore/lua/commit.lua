@@ -4,23 +4,25 @@
 -- ARGV: the lock's owner; the token that the owner saw, or ''; the new one; its life in
 -- milliseconds, and from which time on; the fingerprint of the rejected one, or ''; how many
 -- rejected ones and how many forced renewals to keep; for how many milliseconds each; the
--- fingerprints of the new one.
+-- most bytes of an entry; the fingerprints of the new one.
 -- Returns CHANGED with the token that is there and its life, LATE, LOST, REJECTED with the
 -- like, or STORED.
 local token, failure, lock, rejected, forced = unpack(KEYS)
 local owner, seen, fresh, life, from, refused = unpack(ARGV, 1, 6)
 local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 7, 10)
+local most = tonumber(ARGV[11])
 
 local function string_at(key)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
     return false
   end
-  return kind == 'string' and redis.call('GET', key) or ''
+  local value = kind == 'string' and redis.call('GETRANGE', key, 0, most) or ''
+  return #value <= most and value or ''
 end
 
 local function is_listed(key, value)
-  for _, listed in ipairs(redis.call('LRANGE', key, 0, -1)) do
+  for _, listed in ipairs(redis.call('LRANGE', key, 0, keepRejected - 1)) do
     if listed == value then
       return true
     end
@@ -43,7 +45,7 @@ for _, key in ipairs({rejected, forced}) do
 end
 
 local current = string_at(token)
-for i = 11, #ARGV do
+for i = 12, #ARGV do
   if ARGV[i] == refused then -- the provider issued the same one again
     return {'REJECTED', current, redis.call('PTTL', token)}
   end
@@ -58,7 +60,7 @@ local holder = string_at(lock)
 if holder and holder ~= owner then
   return {'LOST'}
 end
-for i = 11, #ARGV do
+for i = 12, #ARGV do
   if is_listed(rejected, ARGV[i]) then
     return {'REJECTED', current, redis.call('PTTL', token)}
   end

@@ -1,13 +1,14 @@
 -- Stores a failure, if the lock is its owner's or free, and the token that is there is the
 -- one that the owner saw or gone. Returns 1, or 0 when it did not.
 -- KEYS: failure, lock, token. ARGV: the lock's owner, the failure, its life in
--- milliseconds, the token that the owner saw, or ''.
+-- milliseconds, the token that the owner saw, or '', the most bytes of an entry.
 local function string_at(key)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
     return false
   end
-  return kind == 'string' and redis.call('GET', key) or ''
+  local value = kind == 'string' and redis.call('GETRANGE', key, 0, ARGV[5]) or ''
+  return #value <= tonumber(ARGV[5]) and value or ''
 end
 
 local holder, current = string_at(KEYS[2]), string_at(KEYS[3])

@@ -1,8 +1,8 @@
--- What lies at a name: the token and the failure, each with the milliseconds that it has
--- left; and the time in milliseconds. A key that holds something else than a string counts
--- as an empty one: what is written next replaces it. A lock that is there for ever is
--- nobody's, because those of the broker end by themselves. It is removed.
--- KEYS: token, failure, lock.
+-- Returns the token and the failure at a name, each with the milliseconds that it has left;
+-- and the time in milliseconds. A key that holds no string, or one of more bytes than the
+-- broker stores, counts as empty: the next write replaces it. A lock without an expiry is
+-- not the broker's. It is removed.
+-- KEYS: token, failure, lock. ARGV: the most bytes of an entry.
 local function read(key)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
@@ -10,7 +10,8 @@ local function read(key)
   elseif kind ~= 'string' then
     return ''
   end
-  return redis.call('GET', key)
+  local value = redis.call('GETRANGE', key, 0, ARGV[1])
+  return #value <= tonumber(ARGV[1]) and value or ''
 end
 
 if redis.call('EXISTS', KEYS[3]) == 1

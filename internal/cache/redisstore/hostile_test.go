@@ -1,0 +1,145 @@
+package redisstore_test
+
+import (
+	"bufio"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/redistest"
+)
+
+// announcer is a server that answers whatever it is sent with one reply.
+func announcer(t *testing.T, reply string) (address string) {
+	t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for commands := bufio.NewReader(conn); ; {
+					if _, err := commands.ReadBytes('\n'); err != nil {
+						return
+					}
+					if _, err := conn.Write([]byte(reply)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// TestRepliesThatAnnounceTooMuch has a server, a Sentinel and a node of a Cluster announce
+// more than they send. No operation may allocate what is announced, and each must fail.
+func TestRepliesThatAnnounceTooMuch(t *testing.T) {
+	const most = 64 << 20 // bytes, of allocations in all
+	for name, reply := range map[string]string{
+		"a string of 128 GiB":    "$137438953472\r\n",
+		"a string of 256 MiB":    "$268435456\r\n",
+		"a billion elements":     "*1000000000\r\n",
+		"30 million elements":    "*30000000\r\n",
+		"arrays of large arrays": strings.Repeat("*60000\r\n", 2000),
+		"arrays in arrays":       strings.Repeat("*1\r\n", 1<<20),
+		"a map":                  "%100000000\r\n",
+		"a set":                  "~100000000\r\n",
+		"pushed data":            ">100000000\r\n",
+		"an error of 1 GiB":      "!1073741824\r\n",
+		"an endless error":       "-" + strings.Repeat("x", 1<<20),
+		"nothing of Redis":       "HTTP/1.1 400 Bad Request\r\n\r\n",
+	} {
+		for kind, server := range map[string]redisstore.Server{
+			"server": {}, "Sentinel": {SentinelMaster: "mymaster"}, "Cluster": {Cluster: true},
+		} {
+			t.Run(name+" from a "+kind, func(t *testing.T) {
+				server.Addresses = []string{announcer(t, reply)}
+				store := openAt(t, server, fleetkeys.RandomRing())
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				for range 3 {
+					if _, err := store.Load(t.Context(), key); err == nil {
+						t.Error("the reply is taken for a good one")
+					}
+				}
+				runtime.ReadMemStats(&after)
+				if got := after.TotalAlloc - before.TotalAlloc; got > most {
+					t.Errorf("%d MiB were allocated, want %d at most", got>>20, most>>20)
+				}
+			})
+		}
+	}
+}
+
+// TestOversizedEntries puts entries into Redis that are larger than any of the broker's.
+func TestOversizedEntries(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	seen := &observed{}
+	store := open(t, server, fleetkeys.RandomRing(), withObserver(seen))
+	commit(t, store, newToken("first"), false)
+	fail(t, store)
+	e := entries{t, server.Client(), keyOf(t, server.Client(), "token"), keyOf(t, server.Client(), "failure")}
+	large := strings.Repeat("x", 32<<20)
+	e.set(e.token, large)
+	e.set(e.failure, large)
+	record, err := store.Load(t.Context(), key)
+	if err != nil || record.Token != nil || record.Failure != nil {
+		t.Errorf("Load returns %+v, %v, want nothing", record, err)
+	}
+	if got := seen.takeUnreadable(); !slices.Equal(got, []string{"damaged", "damaged"}) {
+		t.Errorf("the Observer was told %q", got)
+	}
+	fail(t, store)
+	commit(t, store, newToken("second"), false)
+	wantToken(t, store, "second")
+	if degraded := seen.degraded(); len(degraded) != 0 {
+		t.Errorf("Redis was taken to be out of reach: %v", degraded)
+	}
+}
+
+// TestOversizedEvents puts an entry into the stream that no replica can read, while one
+// follows, and before another starts.
+func TestOversizedEvents(t *testing.T) {
+	t.Parallel()
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	one := start(t, at(server.Addr()), keys)
+	wantToken(t, one, "")
+	oversized := func() {
+		t.Helper()
+		err := server.Client().XAdd(t.Context(), &redis.XAddArgs{Stream: changesKey, Values: []string{"kind", strings.Repeat("x", 32<<20)}}).Err()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	oversized()
+	eventually(t, "the replica follows again", func() bool { return one.missed.Load() > 1 })
+	eventually(t, "the entry is removed", func() bool {
+		bytes, err := server.Client().MemoryUsage(t.Context(), changesKey).Result()
+		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis returns it as it is
+	})
+	oversized()
+	other := start(t, at(server.Addr()), keys)
+	wantToken(t, other, "")
+	third := open(t, server, keys)
+	commit(t, third, newToken("first"), false)
+	eventually(t, "the other hears of the token", func() bool { return slices.Contains(other.heard(), key) })
+	if degraded := slices.Concat(one.degraded(), other.degraded()); len(degraded) != 0 {
+		t.Errorf("Redis was taken to be out of reach: %v", degraded)
+	}
+}
