@@ -22,7 +22,7 @@ import (
 //     [TooManyRequests], [Redirect], [EchoRequest], and in a vendor's own words
 //     [SendPulseForbidden], [SendPulseRateLimited], [PulsediveRateLimited];
 //   - the provider's answer, changed: [ChangeField], [RemoveField], [ExpiresIn],
-//     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie].
+//     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie], [RetryAfter].
 type Failure func(next http.Handler) http.Handler
 
 // wrap puts f before next. No failure changes nothing.

@@ -59,6 +59,18 @@ func TruncateBody() Failure {
 // a good answer to those who read it all.
 func HugeBody() Failure { return ChangeField("padding", strings.Repeat("x", hugeBytes)) }
 
+// RetryAfter sends another failure's answer, or the provider's own where that is nil, with
+// a Retry-After header: seconds ("30") or a date in [http.TimeFormat].
+func RetryAfter(value string, failure Failure) Failure {
+	return func(next http.Handler) http.Handler {
+		answering := failure.wrap(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", value)
+			answering.ServeHTTP(w, r)
+		})
+	}
+}
+
 // SetCookie sends a cookie with the provider's answer. [Leaks] counts the requests
 // that bring it back.
 func SetCookie() Failure {

@@ -15,8 +15,8 @@ func AnswerWith(status int, contentType, body string) Failure {
 	return always(fixed)
 }
 
-// HTMLPage answers as a gateway does that puts a page of its own in front of the
-// provider: with a status of 500, 502 or 504, say, or a misleading 200.
+// HTMLPage answers as a gateway, a firewall or a portal does that puts a page of its own in
+// front of the provider: with a status of 403, 404, 502 or 511, say, or a misleading 200.
 func HTMLPage(status int) Failure {
 	return AnswerWith(status, "text/html; charset=utf-8", fmt.Sprintf(
 		"<!doctype html>\n<title>%[1]d</title>\n<h1>%[1]d %[2]s</h1>\n", status, http.StatusText(status)))

@@ -1,8 +1,10 @@
 package authentication
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -141,13 +143,14 @@ func (r *remoteKeys) fetchAfterSleep(counting *clock.Clock, wait time.Duration) 
 	})
 }
 
-// parse reads the keys of an answer.
+// parse reads the keys of an answer. One without a list of keys is not the issuer's, and
+// replaces none.
 func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, error) {
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxKeySet {
+	if len(data) > maxKeySet || !listsKeys(data) {
 		return nil, errNoKeySet
 	}
 	now := r.clock.Now()
@@ -164,6 +167,13 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 	r.seen.Store(r.begun.Load()) // the one worker has no other request meanwhile
 	r.report(nil)
 	return r.keys.Load(), nil
+}
+
+// listsKeys reports whether data is an object with a list of keys, empty or not (RFC 7517,
+// section 5). The parser takes a single key too, and objects that look like one.
+func listsKeys(data []byte) bool {
+	var set map[string]json.RawMessage
+	return json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &set) == nil && bytes.HasPrefix(set["keys"], []byte("["))
 }
 
 // report tells of a request's outcome, but for those that close ended.

@@ -28,7 +28,7 @@ type former struct {
 
 // serves says whether the former decoration is still to be served.
 func (f *former) serves(now time.Time) bool {
-	if f == nil || !now.Before(f.token.End()) {
+	if f == nil || !now.Before(f.token.LastEnd()) {
 		return false
 	}
 	return f.refused.Load() || now.Before(f.until)

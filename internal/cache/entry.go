@@ -188,9 +188,9 @@ func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	return t, tier, err
 }
 
-// valid returns the token at hand while the provider accepts it, and nil otherwise.
+// valid returns the token at hand while the provider may accept it, and nil otherwise.
 func (e *entry) valid() *heldToken {
-	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.End()) {
+	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.LastEnd()) {
 		return h
 	}
 	return nil

@@ -7,13 +7,16 @@ import (
 )
 
 // How long to wait after a failure. A refusal is remembered for longer: only a change
-// of the credential can mend it.
+// of the credential can cure it.
 const (
 	firstRefusal = 30 * time.Second
 	lastRefusal  = 15 * time.Minute
 
-	firstBackoff = time.Second
-	lastBackoff  = time.Minute
+	// While callers wait for a token, a backoff is 10 seconds at most, with its jitter: so
+	// soon after an outage they have one. While there is a good token, nobody waits.
+	firstBackoff    = time.Second
+	lastBackoff     = 8 * time.Second
+	lastCalmBackoff = time.Minute
 	// A backoff is lengthened by up to this part of itself, so that replicas and
 	// credentials which failed together do not ask again together.
 	backoffJitter = 0.25
@@ -30,9 +33,9 @@ type Failure struct {
 	Refusal bool // which of the two
 }
 
-// nextFailure returns the failure that follows previous, which may be nil. The jitter
-// is from 0 to 1.
-func nextFailure(previous *Failure, what *fault.Error, now time.Time, jitter float64) *Failure {
+// nextFailure returns the failure that follows previous, which may be nil. Until calmUntil
+// no caller waits for a token, because there is a good one. The jitter is from 0 to 1.
+func nextFailure(previous *Failure, what *fault.Error, now, calmUntil time.Time, jitter float64) *Failure {
 	if what.Reason == fault.RateLimited {
 		return overBudget(previous, what, now)
 	}
@@ -40,11 +43,15 @@ func nextFailure(previous *Failure, what *fault.Error, now time.Time, jitter flo
 	if previous != nil && previous.Refusal == isRefusal(what) {
 		count = previous.Count + 1
 	}
-	wait := doubled(firstRefusal, lastRefusal, count)
-	if !isRefusal(what) {
-		wait = doubled(firstBackoff, lastBackoff, count)
-		wait = max(wait, what.RetryDelay)
-		wait += time.Duration(jitter * backoffJitter * float64(wait))
+	var wait time.Duration
+	if isRefusal(what) {
+		wait = max(doubled(firstRefusal, lastRefusal, count), what.RetryDelay)
+	} else {
+		lengthen := func(wait time.Duration) time.Duration {
+			return wait + time.Duration(jitter*backoffJitter*float64(wait))
+		}
+		wait = lengthen(max(doubled(firstBackoff, lastBackoff, count), what.RetryDelay))
+		wait = max(wait, min(lengthen(doubled(firstBackoff, lastCalmBackoff, count)), calmUntil.Sub(now)))
 	}
 	return &Failure{Fault: what, Until: now.Add(wait), Count: count, Refusal: isRefusal(what)}
 }

@@ -38,7 +38,7 @@ func (e *entry) fly(ctx context.Context, f flight) <-chan singleflight.Result {
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 				err = fault.Opaque()
-				e.failure.Store(nextFailure(e.failure.Load(), fault.From(err), e.cache.options.Clock.Now(), 0))
+				e.failure.Store(nextFailure(e.failure.Load(), fault.From(err), e.cache.options.Clock.Now(), time.Time{}, 0))
 			}
 		}()
 		t, err := e.attempt(ctx, f)
@@ -67,6 +67,7 @@ var (
 	errStopping  = fault.New(fault.ServerStopping, "the broker is stopping")
 	errEnded     = fault.New(fault.ProviderUnavailable, "the token ended before it could be served")
 	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the same token again")
+	errLateToken = fault.New(fault.ProviderUnavailable, "the provider takes as long to answer as its tokens live")
 )
 
 // attempt takes the lease, looks again, and makes one token request.
@@ -166,7 +167,13 @@ func (e *entry) request(ctx context.Context, f *flight, record Record, lease Lea
 	if standing == nil || e.isRejected(standing) || (f.forced || !standing.Value.Equal(fresh.Value)) && !f.accept(standing) {
 		return nil, failed(errSameToken, time.Time{})
 	}
-	return e.adopt(standing, seen), nil
+	current := e.adopt(standing, seen)
+	if now := e.cache.options.Clock.Now(); standing == fresh && !now.Before(fresh.ExpireTime()) {
+		// The answer took so long that the token is in its margin already. Those who wait
+		// get it, as the last resort, and others do so until the next attempt may be made.
+		_ = failed(errLateToken, time.Time{})
+	}
+	return current, nil
 }
 
 // fail remembers a failed request, and returns what callers are told, or ErrLeaseLost when
@@ -180,7 +187,11 @@ func (e *entry) fail(ctx context.Context, f *flight, previous *Failure, lease Le
 		previous = e.failure.Load() // a Store that lost its memory does not shorten the wait
 	}
 	now := e.cache.options.Clock.Now()
-	failure := nextFailure(previous, fault.From(err), now, e.cache.options.Random())
+	var calmUntil time.Time
+	if h := e.held.Load(); h != nil && !f.forced {
+		calmUntil = h.expireTime
+	}
+	failure := nextFailure(previous, fault.From(err), now, calmUntil, e.cache.options.Random())
 	if latest.After(now) && latest.Before(failure.Until) {
 		failure.Until = latest
 	}

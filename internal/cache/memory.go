@@ -109,7 +109,7 @@ func (m *Memory) Retain(keep func(key string) bool) {
 func (c *memoryCell) load(now time.Time) Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.record.Token != nil && !now.Before(c.record.Token.End()) {
+	if c.record.Token != nil && !now.Before(c.record.Token.LastEnd()) {
 		c.record.Token = nil
 	}
 	return c.record

@@ -43,7 +43,7 @@ func (e *entry) renew(h *heldToken) {
 	if failure := e.failure.Load(); failure.holds(now) {
 		next = failure.Until
 	}
-	if next.Before(h.token.End()) {
+	if next.Before(h.token.LastEnd()) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.schedule(h, next)

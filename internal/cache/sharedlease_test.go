@@ -92,7 +92,7 @@ func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token
 	if rejected && l.seen != nil {
 		cell.forced = append(cell.forced, l.link.store.clock.Now())
 	}
-	cell.token, cell.failure = fresh, nil
+	cell.token, cell.failure, l.seen = fresh, nil, fresh
 	l.link.store.commits = append(l.link.store.commits, fresh.Value.Reveal())
 	cell.wake()
 	l.link.store.publish(l.link, func(news cache.News) { news.Changed(l.key) })

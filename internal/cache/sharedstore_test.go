@@ -65,7 +65,7 @@ func (s *sharedStore) cell(key string) *sharedCell {
 		s.cells[key] = cell
 	}
 	now := s.clock.Now()
-	if cell.token != nil && !now.Before(cell.token.End()) {
+	if cell.token != nil && !now.Before(cell.token.LastEnd()) {
 		cell.token = nil
 	}
 	if cell.holder != nil && !now.Before(cell.holds) {

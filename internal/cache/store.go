@@ -46,8 +46,8 @@ type Lease interface {
 	// that same one. It fails with ErrLeaseLost when fresh comes too late and nothing
 	// took its place yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
-	// Fail stores what came of a request that brought no token. It leaves the current
-	// token as it is. It fails with ErrLeaseLost when it comes too late: another makes a
+	// Fail stores what came of a request that brought no token, or none that lasts. It
+	// leaves the current token as it is, also one that this Lease has committed. It fails with ErrLeaseLost when it comes too late: another makes a
 	// request, or has made one that brought a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait says how long the next forced renewal must wait because there were as

@@ -120,7 +120,7 @@ type TokenRequest struct {
 	ClientAuthentication ClientAuthentication
 	// Parameters are extra ones for the body, over the method's fields.
 	Parameters []Placement
-	// DefaultLifetime holds when the answer has no usable expires_in. 1 s to 24 h.
+	// DefaultLifetime holds when the answer has no usable expires_in. 1 s to 7 days.
 	DefaultLifetime time.Duration
 	// AllowPrivateAddresses says that the URL's host may have an address that is not on
 	// the public internet.

@@ -59,7 +59,7 @@ func defineLifetime(value strictyaml.Value) time.Duration {
 	}
 	lifetime, err := time.ParseDuration(value.Text())
 	if err != nil || lifetime < time.Second || lifetime > token.MaxLifetime {
-		value.Problemf("must be a duration from 1s to 24h, such as 3600s or 15m")
+		value.Problemf("must be a duration from 1s to 168h, such as 3600s or 15m")
 		return defaultLifetime
 	}
 	return lifetime

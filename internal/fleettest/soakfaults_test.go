@@ -112,8 +112,10 @@ func (s *soak) providerFault(c *cost) []action {
 
 // longestWait is the longest that a broker waits before the next token request after the
 // last of those that failed for so long. It is as long as all waits before, a second and
-// the jitter.
-func longestWait(failing time.Duration) time.Duration { return (failing + time.Second) * 5 / 4 }
+// the jitter, and 10 seconds at most.
+func longestWait(failing time.Duration) time.Duration {
+	return min((failing+time.Second)*5/4, 10*time.Second)
+}
 
 func (s *soak) revocation(c *cost) []action {
 	c.revocations++

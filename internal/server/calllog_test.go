@@ -199,3 +199,28 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 	}
 	h.wantNoSecret("the log", h.log.String())
 }
+
+// TestUnreadableLifetimeIsLogged has tokens whose expires_in cannot be read. There is one
+// warning for all of them, without a word of the answer.
+func TestUnreadableLifetimeIsLogged(t *testing.T) {
+	h := serve(t)
+	h.sim.SendPulse.FailTokenRequests(simulator.ExpiresIn("canary of an hour"))
+	first, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
+		CredentialId: "token-of-mail", Version: first.GetAuthDecoration().GetVersion(), HttpStatus: http.StatusUnauthorized,
+	})
+	if err != nil || second.GetOutcome() != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED {
+		t.Fatalf("the report: %v, %v", second.GetOutcome(), err)
+	}
+	const message = "the token answer has no expires_in that can be read: tokens get the method's default_lifetime"
+	want := []line{{"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials"}}
+	if diff := cmp.Diff(want, h.log.lines(t, message)); diff != "" {
+		t.Errorf("the lines of the log (-want +got):\n%s", diff)
+	}
+	if strings.Contains(h.log.String(), "canary of an hour") {
+		t.Error("the log quotes the answer")
+	}
+}

@@ -67,5 +67,9 @@ func observeTokenRequests(logger *slog.Logger, m *metrics) func(strategies.Token
 			return
 		}
 		line.Info("token issued")
+		if event.LifetimeAssumed {
+			logger.Warn("the token answer has no expires_in that can be read: tokens get the method's default_lifetime",
+				"provider", event.Provider, "auth_method", event.AuthMethod)
+		}
 	}
 }

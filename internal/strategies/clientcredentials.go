@@ -3,6 +3,7 @@ package strategies
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
@@ -28,6 +29,7 @@ func newClientCredentials(credential *credentials.Credential, client *TokenClien
 		clientID:     credential.Values[catalog.ClientIDField],
 		clientSecret: credential.Values[catalog.ClientSecretField],
 		parameters:   parameters,
+		assumed:      new(atomic.Bool),
 	}
 	request.key = request.digest()
 	return &clientCredentials{credential: credential, client: client, request: request}, nil

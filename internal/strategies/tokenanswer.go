@@ -3,11 +3,9 @@ package strategies
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,22 +38,78 @@ type tokenAnswer struct {
 // the others.
 type fields map[string]json.RawMessage
 
-// token reads the answer. The body is JSON whatever its content type says.
+// token returns the token in the answer, or the failure that the answer means. The body
+// is read as JSON whatever its content type is. A failure's RetryDelay is the answer's
+// Retry-After, whatever the status.
 func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*token.Token, *fault.Error) {
-	var found fields
-	tooLarge := len(a.body) > maxAnswerSize
-	parseError := json.Unmarshal(bytes.TrimPrefix(a.body, []byte("\ufeff")), &found)
-	if err := a.failure(found); err != nil {
-		return nil, err
+	found, kind, code := a.read()
+	failure := a.failure(kind, code)
+	if failure == nil {
+		var issued *token.Token
+		if issued, failure = a.issued(found, spec, sentAt, now); failure == nil {
+			return issued, nil
+		}
 	}
+	return nil, failure.WithRetryDelay(a.retryAfter(now))
+}
+
+// read sorts the body, and returns its fields. The code is that of its error, if that is
+// a registered one.
+func (a tokenAnswer) read() (found fields, kind bodyKind, code string) {
+	if len(a.body) > maxAnswerSize || json.Unmarshal(bytes.TrimPrefix(a.body, []byte("\ufeff")), &found) != nil || found == nil {
+		return nil, foreignBody, ""
+	}
+	raw := found["error"]
+	switch string(raw) {
+	case "", "null", `""`, "false", "0", "[]", "{}":
+		return found, plainBody, ""
+	}
+	if json.Unmarshal(raw, &code) != nil {
+		return found, unregisteredBody, ""
+	}
+	if kind, ok := registered[code]; ok {
+		return found, kind, code
+	}
+	if kind, ok := vendorWords[code]; ok {
+		return found, kind, ""
+	}
+	return found, unregisteredBody, ""
+}
+
+// failure returns what the answer means, or nil if it should hold a token.
+func (a tokenAnswer) failure(kind bodyKind, code string) *fault.Error {
+	switch meaning := decide(a.status, kind); {
+	case meaning == granted:
+		return nil
+	case meaning == refused:
+		return fault.New(fault.CredentialRejected, a.describe("refused the credential", code))
+	case meaning == limited:
+		return fault.New(fault.ProviderRateLimited, a.describe("answered that there are too many token requests", code))
+	case a.status/100 == 3:
+		return fault.New(fault.ProviderUnavailable, a.describe("answered the token request with a redirect, which is not followed", ""))
+	case a.status/100 == 2 && kind == foreignBody:
+		return a.unusable(a.unreadable())
+	case a.status/100 == 4 && code == "" && (kind == foreignBody || kind == plainBody):
+		return a.unusable("neither a token nor an OAuth error")
+	default:
+		return fault.New(fault.ProviderUnavailable, a.describe("could not answer the token request", code))
+	}
+}
+
+// unreadable describes a body that is no JSON object.
+func (a tokenAnswer) unreadable() string {
 	switch {
-	case tooLarge:
-		return nil, a.unusable("more than 1 MiB")
+	case len(a.body) > maxAnswerSize:
+		return "more than 1 MiB"
 	case len(bytes.TrimSpace(a.body)) == 0:
-		return nil, a.unusable("an empty body")
-	case parseError != nil:
-		return nil, a.unusable("a body that is not a JSON object")
+		return "an empty body"
+	default:
+		return "a body that is not a JSON object"
 	}
+}
+
+// issued returns the token in the fields of an answer that came at the time now.
+func (a tokenAnswer) issued(found fields, spec *catalog.TokenRequest, sentAt, now time.Time) (*token.Token, *fault.Error) {
 	var value string
 	if json.Unmarshal(found["access_token"], &value) != nil || value == "" {
 		return nil, a.unusable("no access_token")
@@ -63,77 +117,33 @@ func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*
 	if len(value) > maxTokenSize || unfit(value) != "" {
 		return nil, a.unusable("an access_token that no header can carry")
 	}
-	lifetime, err := parseLifetime(found["expires_in"])
-	if err != nil {
-		return nil, a.unusable("an expires_in that is no number of seconds")
-	}
-	issued := &token.Token{Value: secret.New(value), RequestedAt: sentAt, Lifetime: lifetime, EndsPrevious: spec.EndsPrevious}
-	if lifetime == 0 {
-		issued.Lifetime, issued.Assumed = spec.DefaultLifetime, true
-	}
-	if !now.Before(issued.ExpireTime()) {
-		return nil, a.unusable("a token that had expired when it arrived")
-	}
-	return issued, nil
-}
-
-// failure returns the error that the answer stands for, or nil when it should hold a
-// token.
-func (a tokenAnswer) failure(found fields) *fault.Error {
-	code, isError := oauthError(found["error"])
-	passing := code == "temporarily_unavailable" || code == "server_error"
+	lifetime, known := parseLifetime(found["expires_in"])
 	switch {
-	case a.status == http.StatusTooManyRequests:
-		return fault.New(fault.ProviderRateLimited, a.provider.DisplayName+" answered that there are too many token requests (HTTP 429)").
-			WithRetryDelay(a.retryAfter())
-	case a.status/100 == 2 && !isError:
-		return nil
-	case a.status/100 == 3:
-		return a.unavailable("answered the token request with a redirect, which is not followed", "")
-	case passing, a.status == http.StatusRequestTimeout:
-		return a.unavailable("could not answer the token request", code)
-	case a.status/100 == 4, a.status/100 == 2, code != "":
-		return fault.New(fault.CredentialRejected, a.describe("refused the credential", code))
-	default:
-		return a.unavailable("could not answer the token request", "")
+	case !known:
+		lifetime = spec.DefaultLifetime
+	case lifetime < 0:
+		return nil, a.unusable("a negative expires_in")
 	}
-}
-
-func (a tokenAnswer) unavailable(what, code string) *fault.Error {
-	return fault.New(fault.ProviderUnavailable, a.describe(what, code)).WithRetryDelay(a.retryAfter())
+	return &token.Token{
+		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, now.Sub(sentAt)),
+		Lifetime: lifetime, Assumed: !known, EndsPrevious: spec.EndsPrevious,
+	}, nil
 }
 
 func (a tokenAnswer) unusable(what string) *fault.Error {
-	return fault.New(fault.ProviderUnavailable, fmt.Sprintf("%s answered the token request with %s (HTTP %d)", a.provider.DisplayName, what, a.status))
+	return fault.New(fault.ProviderUnavailable, a.describe("answered the token request with "+what, ""))
 }
 
-// describe says who did what, with the status and a registered error code.
+// describe returns a sentence about the provider, with the status and a registered error
+// code.
 func (a tokenAnswer) describe(what, code string) string {
 	return fmt.Sprintf("%s %s (%s)", a.provider.DisplayName, what, strings.TrimSuffix(fmt.Sprintf("HTTP %d, %s", a.status, code), ", "))
 }
 
-// registered are the error codes that may be named: those of the IANA registry of OAuth
-// errors that a token endpoint can send. Any other text is the provider's own.
-var registered = []string{
-	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
-	"invalid_scope", "invalid_target", "access_denied", "temporarily_unavailable", "server_error",
-}
-
-// oauthError says whether a body has an error, and its code when that is registered.
-func oauthError(raw json.RawMessage) (code string, isError bool) {
-	switch string(raw) {
-	case "", "null", `""`, "false", "0", "[]", "{}":
-		return "", false
-	}
-	if json.Unmarshal(raw, &code) != nil || !slices.Contains(registered, code) {
-		return "", true
-	}
-	return code, true
-}
-
 // retryAfter reads the header of that name: seconds or a date (RFC 9110, section
-// 10.2.3). Zero: there is none that can be used.
-func (a tokenAnswer) retryAfter() time.Duration {
+// 10.2.3). A date is compared with the answer's own Date, or with now if it has none
+// (section 6.6.1). Zero: there is none that can be used.
+func (a tokenAnswer) retryAfter(now time.Time) time.Duration {
 	text := strings.TrimSpace(a.header.Get("Retry-After"))
 	var wait time.Duration
 	if digits.MatchString(text) {
@@ -143,17 +153,14 @@ func (a tokenAnswer) retryAfter() time.Duration {
 		}
 		wait = time.Duration(seconds) * time.Second
 	} else if date, err := http.ParseTime(text); err == nil {
-		// Counted from the provider's own clock where it says what that is.
 		sent, err := http.ParseTime(a.header.Get("Date"))
 		if err != nil {
-			return 0
+			sent = now
 		}
 		wait = date.Sub(sent)
 	}
 	return min(max(wait, 0), maxRetryAfter)
 }
-
-var errLifetime = errors.New("no number of seconds")
 
 // digits are a whole number.
 var digits = regexp.MustCompile(`^[0-9]+$`)
@@ -161,33 +168,30 @@ var digits = regexp.MustCompile(`^[0-9]+$`)
 // decimal is a number in the form that JSON and most others write it.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseLifetime reads expires_in: a number or a string that holds one, in seconds.
-// Missing, null or 0 is 0: the provider does not say. What exceeds token.MaxLifetime is
-// that.
-func parseLifetime(raw json.RawMessage) (time.Duration, error) {
+// parseLifetime reads expires_in: a number or a string that holds one, in seconds, at most
+// token.MaxLifetime. It is not known if the field is missing, null, 0 or anything else: an
+// odd lifetime does not spoil a good token.
+func parseLifetime(raw json.RawMessage) (lifetime time.Duration, known bool) {
 	text := string(raw)
-	if text == "" || text == "null" {
-		return 0, nil
-	}
-	if raw[0] == '"' {
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return 0, errLifetime
+	if strings.HasPrefix(text, `"`) {
+		if json.Unmarshal(raw, &text) != nil {
+			return 0, false
 		}
 		text = strings.TrimSpace(text)
 	}
 	if !decimal.MatchString(text) {
-		return 0, errLifetime
+		return 0, false
 	}
 	// Out of range is infinite, and that is cut below.
 	seconds, _ := strconv.ParseFloat(text, 64)
 	switch {
+	case seconds == 0:
+		return 0, false
 	case seconds < 0:
-		return 0, errLifetime
+		return -1, true
 	case seconds >= token.MaxLifetime.Seconds():
-		return token.MaxLifetime, nil
+		return token.MaxLifetime, true
+	default:
+		return max(shortestLifetime, time.Duration(seconds*float64(time.Second))), true
 	}
-	if seconds > 0 && seconds < shortestLifetime.Seconds() {
-		return shortestLifetime, nil // not 0, which means something else
-	}
-	return time.Duration(seconds * float64(time.Second)), nil
 }

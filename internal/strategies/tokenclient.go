@@ -26,6 +26,10 @@ type TokenRequestEvent struct {
 	Result     Result
 	Status     int // the HTTP status; 0 when no answer came
 	Duration   time.Duration
+	// LifetimeAssumed reports that the token has the method's default lifetime, because
+	// the answer's expires_in is missing or cannot be read. It is reported with the first
+	// such token of a credential, and again after one whose lifetime was known.
+	LifetimeAssumed bool
 	// Err is nil for ResultOK. Its message holds nothing secret.
 	Err *fault.Error
 }
@@ -126,6 +130,8 @@ func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token
 	event.Duration = c.clock.Since(sentAt)
 	if event.Err != nil {
 		event.Result = resultOf(event.Err)
+	} else {
+		event.LifetimeAssumed = !r.assumed.Swap(issued.Assumed) && issued.Assumed
 	}
 	done(event)
 	c.observe(event)
@@ -161,11 +167,26 @@ func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time
 		return nil, 0, unreachable(r.provider, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerSize+1))
-	if err != nil {
-		return nil, response.StatusCode, unreachable(r.provider, err)
+	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header}
+	switch answer.status / 100 {
+	case 1: // of a connection that was switched, the body never ends
+	case 2:
+		if answer.body, err = readBody(response); err != nil {
+			return nil, answer.status, unreachable(r.provider, err).WithRetryDelay(answer.retryAfter(c.clock.Now()))
+		}
+	default: // the status counts even if the body is cut off
+		answer.body, _ = readBody(response)
 	}
-	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header, body: body}
 	issued, failure = answer.token(r.method.TokenRequest, sentAt, c.clock.Now())
 	return issued, answer.status, failure
+}
+
+// readBody returns the whole body, or so much that it is seen to be too large. A body that
+// is cut off is none.
+func readBody(response *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerSize+1))
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
 }

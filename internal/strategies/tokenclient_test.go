@@ -2,9 +2,12 @@ package strategies_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -188,18 +191,30 @@ func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
 	}
 }
 
-func TestTokenThatArrivesTooLate(t *testing.T) {
-	clock := clockwork.NewFakeClock()
-	client := strategies.NewTokenClient(strategies.TokenClientOptions{
-		Clock: clock,
-		Transport: transport(func(r *http.Request) (*http.Response, error) {
-			clock.Advance(5 * time.Second)
-			return answering(200, []byte(`{"access_token":"t","expires_in":5}`))(r)
-		}),
-	})
-	_, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
-	if fault.From(err).Reason != fault.ProviderUnavailable {
-		t.Errorf("the error is %v", err)
+// TestTokenThatArrivesLate has answers that take as long as their tokens live. Such a
+// token has expired by the time of the request, and not by the time of the answer.
+func TestTokenThatArrivesLate(t *testing.T) {
+	for lifetime, latency := range map[time.Duration]time.Duration{
+		10 * time.Second: 8 * time.Second,
+		5 * time.Second:  5 * time.Second,
+		time.Second:      9 * time.Second,
+	} {
+		clock := clockwork.NewFakeClock()
+		client := strategies.NewTokenClient(strategies.TokenClientOptions{
+			Clock: clock,
+			Transport: transport(func(r *http.Request) (*http.Response, error) {
+				clock.Advance(latency)
+				return answering(200, fmt.Appendf(nil, `{"access_token":"t","expires_in":%d}`, lifetime/time.Second))(r)
+			}),
+		})
+		sentAt := clock.Now()
+		issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
+		if err != nil {
+			t.Errorf("a token for %v that comes after %v: %v", lifetime, latency, err)
+		} else if end, last := issued.End().Sub(sentAt), issued.LastEnd().Sub(clock.Now()); end != lifetime || last != lifetime {
+			t.Errorf("a token for %v that comes after %v ends %v after the request, and as the last resort %v after the answer",
+				lifetime, latency, end, last)
+		}
 	}
 }
 
@@ -208,9 +223,9 @@ func TestTokenThatArrivesTooLate(t *testing.T) {
 func FuzzTokenAnswer(f *testing.F) {
 	for _, body := range []string{
 		`{"access_token":"t","expires_in":3600}`, `{"access_token":"t","expires_in":"1e3"}`, `{"error":"invalid_client"}`,
-		`{"error":{"a":1},"access_token":null}`, "\ufeff{}", "", "[]", `{"access_token":"a\nb"}`, `{"expires_in":-0.0,"access_token":"t"}`,
+		`{"error":{"a":1},"access_token":null}`, `{"error":"slow_down"}`, `{"error":"internal_error"}`, "null", "<html>", "\ufeff{}", "", "[]", `{"access_token":"a\nb"}`, `{"expires_in":-0.0,"access_token":"t"}`,
 	} {
-		for _, status := range []int{200, 302, 400, 429, 503} {
+		for _, status := range []int{101, 200, 302, 400, 403, 421, 429, 502, 503} {
 			f.Add(status, []byte(body))
 		}
 	}
@@ -219,13 +234,7 @@ func FuzzTokenAnswer(f *testing.F) {
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering(status, body)})
 		issued, err := newTokens(t, credential, client).RequestToken(t.Context())
 		if err != nil {
-			known := fault.From(err)
-			if known.Reason != fault.CredentialRejected && known.Reason != fault.ProviderUnavailable && known.Reason != fault.ProviderRateLimited {
-				t.Errorf("the error is %v", err)
-			}
-			if len(known.Message) > 200 {
-				t.Errorf("the message has %d bytes: it quotes the answer", len(known.Message))
-			}
+			wantUnquotedFailure(t, status, body, fault.From(err))
 			return
 		}
 		value := issued.Value.Reveal()
@@ -235,5 +244,35 @@ func FuzzTokenAnswer(f *testing.F) {
 		if issued.Lifetime <= 0 || issued.Lifetime > token.MaxLifetime {
 			t.Errorf("a lifetime of %v was accepted", issued.Lifetime)
 		}
+		if status/100 != 2 {
+			t.Errorf("a token was taken from an answer with status %d", status)
+		}
 	})
+}
+
+// wantUnquotedFailure wants a refusal only where the endpoint itself can have refused, and
+// nothing of the answer in the message.
+func wantUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
+	t.Helper()
+	if len(failure.Message) > 200 {
+		t.Errorf("the message has %d bytes: it quotes the answer", len(failure.Message))
+	}
+	switch failure.Reason {
+	case fault.ProviderUnavailable, fault.ProviderRateLimited:
+	case fault.CredentialRejected:
+		var object map[string]json.RawMessage
+		if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &object) != nil || object == nil {
+			t.Errorf("status %d with a body that is no JSON object refuses the credential", status)
+		}
+		var code string
+		named := json.Unmarshal(object["error"], &code) == nil && strings.HasSuffix(failure.Message, ", "+code+")")
+		if status != 400 && status != 401 && !named {
+			t.Errorf("status %d refuses the credential without a registered error: %s", status, failure.Message)
+		}
+		if slices.Contains([]string{"server_error", "temporarily_unavailable", "slow_down", "authorization_pending"}, code) {
+			t.Errorf("%s refuses the credential, and passes", code)
+		}
+	default:
+		t.Errorf("the error is %v", failure)
+	}
 }

@@ -8,13 +8,14 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// tokenRequest is all that a token depends on.
+// tokenRequest is all that a token depends on, and what is remembered of the last one.
 type tokenRequest struct {
 	provider     *catalog.Provider
 	method       *catalog.AuthMethod
@@ -22,6 +23,8 @@ type tokenRequest struct {
 	clientSecret secret.Text
 	parameters   []Pair
 	key          string
+	// assumed is whether the last token's lifetime was assumed.
+	assumed *atomic.Bool
 }
 
 // digest names a request. Two that differ in anything have different names. Without a

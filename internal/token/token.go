@@ -13,7 +13,7 @@ import (
 const (
 	// MaxLifetime is the longest life that a token is believed to have. A provider
 	// that names more is taken to mean this much.
-	MaxLifetime = 24 * time.Hour
+	MaxLifetime = 7 * 24 * time.Hour
 
 	// A token is not handed out in the last part of its life, so that the request
 	// it was fetched for arrives while it is valid: maxMargin, or a tenth of the
@@ -40,9 +40,13 @@ type Token struct {
 	// RequestedAt is when the request for it was sent. Its life counts from here,
 	// so that the time which the answer took is never counted twice.
 	RequestedAt time.Time
+	// Delay is how long the answer took to come. The provider issued the token at some
+	// moment of that time.
+	Delay time.Duration
 	// Lifetime is how long the provider says that it lives, at most MaxLifetime.
 	Lifetime time.Duration
-	// Assumed says that the provider did not say, and Lifetime is a default.
+	// Assumed reports that the provider named no lifetime that can be read, and that
+	// Lifetime is a default.
 	Assumed bool
 	// Window is how long before its margin renewal may begin, and at most half the
 	// lifetime; zero: five minutes, and at most a sixth.
@@ -66,8 +70,13 @@ func (t *Token) Succeeds(other *Token) bool {
 	return !t.Assumed && t.End().After(other.End().Add(leastProgress))
 }
 
-// End is when the provider stops accepting the token.
+// End is when the provider stops accepting the token at the earliest: its lifetime counted
+// from the request.
 func (t *Token) End() time.Time { return t.RequestedAt.Add(t.Lifetime) }
+
+// LastEnd is when the provider stops accepting the token at the latest: its lifetime
+// counted from the answer. Until then the token is the last resort while requests fail.
+func (t *Token) LastEnd() time.Time { return t.End().Add(t.Delay) }
 
 // ExpireTime is when the token must no longer be used: its end, less the margin.
 func (t *Token) ExpireTime() time.Time { return t.End().Add(-t.margin()) }

@@ -30,11 +30,13 @@ func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
 		"knows nothing at first":                   knowsNothing,
 		"keeps a token until it ends":              keepsToken,
+		"keeps a token to its last end":            keepsLateToken,
 		"leases a key to one at a time":            leasesKey,
 		"leases keys independently":                leasesIndependently,
 		"leases nothing where enough is known":     enoughWithoutLease,
 		"shows a lease what was committed":         showsLease,
 		"keeps a failure beside the token":         keepsFailure,
+		"keeps a failure after a commit":           keepsFailureOfCommitted,
 		"forgets failures when told to":            forgetsFailures,
 		"refuses the rejected token":               refusesRejected,
 		"refuses a token that was rejected before": refusesRejectedLater,
@@ -63,6 +65,23 @@ func keepsToken(t *testing.T, h Harness) {
 	}
 	h.Advance(time.Hour - time.Second)
 	h.wantToken(t, "first")
+	h.Advance(time.Second)
+	h.wantToken(t, "")
+}
+
+func keepsLateToken(t *testing.T, h Harness) {
+	late := h.newToken("late")
+	late.RequestedAt, late.Delay = late.RequestedAt.Add(-8*time.Second), 8*time.Second
+	h.commit(t, late, false, "late")
+	got := h.load(t).Token
+	if got == nil || got.Lifetime != time.Hour || got.Delay != 8*time.Second {
+		t.Fatalf("the token came back as %+v", got)
+	}
+	if off := got.RequestedAt.Sub(late.RequestedAt).Abs(); off > time.Second {
+		t.Errorf("the time of the token's request is off by %v", off)
+	}
+	h.Advance(time.Hour - time.Second) // it has ended, counted from the request
+	h.wantToken(t, "late")
 	h.Advance(time.Second)
 	h.wantToken(t, "")
 }
@@ -174,6 +193,23 @@ func keepsFailure(t *testing.T, h Harness) {
 	h.commit(t, h.newToken("second"), false, "second")
 	if record := h.load(t); record.Failure != nil {
 		t.Error("a token was committed, and the failure is still there")
+	}
+}
+
+func keepsFailureOfCommitted(t *testing.T, h Harness) {
+	h.commit(t, h.newToken("first"), false, "first")
+	_, lease := h.lock(t, key)
+	defer lease.Release()
+	if _, err := lease.Commit(t.Context(), h.newToken("second"), false); err != nil {
+		t.Fatal(err)
+	}
+	failure := cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "late"), Until: h.Clock.Now().Add(time.Minute), Count: 1}
+	if err := lease.Fail(t.Context(), &failure); err != nil {
+		t.Errorf("Fail after a Commit: %v", err)
+	}
+	h.wantToken(t, "second")
+	if h.load(t).Failure == nil {
+		t.Error("the failure is not there")
 	}
 }
 

@@ -20,7 +20,7 @@ type commitment struct {
 // commit runs the script that stores a token, and returns the one that stands.
 func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Token, error) {
 	readAt := s.clock.Now()
-	life := c.fresh.End().Sub(readAt)
+	life := c.fresh.LastEnd().Sub(readAt)
 	if life < time.Millisecond {
 		return c.fresh, nil // it ended meanwhile: there is nothing to share
 	}

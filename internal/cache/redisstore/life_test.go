@@ -17,7 +17,7 @@ var longestLife = map[string]time.Duration{
 	"token":    time.Hour, // that of the token
 	"failure":  31 * time.Minute,
 	"lock":     3 * time.Second,
-	"rejected": 24 * time.Hour,
+	"rejected": 7 * 24 * time.Hour,
 	"forced":   time.Hour,
 	"changes":  24 * time.Hour,
 	"probe":    time.Minute,

@@ -15,6 +15,9 @@ import (
 // one in a row waits for longer.
 const failureMemory = 30 * time.Minute
 
+// maxDelay is the longest Delay of a token that is believed: a token request takes no longer.
+const maxDelay = 10 * time.Second
+
 // errNoEnd says that an entry does not end when what is in it does: it lives for ever, or
 // for longer than the token or the failure that it holds. The broker writes none like that.
 var errNoEnd = errors.New("has no end, or one that is too late")
@@ -28,11 +31,12 @@ var errEmpty = errors.New("has no value")
 // errUnknownReason says that a failure has a reason that this version does not know.
 var errUnknownReason = errors.New("has an unknown reason")
 
-// storedToken is the plain form of a token. When it ends is not in there: that is the
-// key's time to live.
+// storedToken is the plain form of a token. Its LastEnd is not in there: that is when its
+// key ends. Versions of the broker that know no Delay take it for the token's End.
 type storedToken struct {
 	Value        string        `json:"value"`
 	Lifetime     time.Duration `json:"lifetime"`
+	Delay        time.Duration `json:"delay,omitempty"`
 	Assumed      bool          `json:"assumed,omitempty"`
 	EndsPrevious bool          `json:"ends_previous,omitempty"`
 	Window       time.Duration `json:"window,omitempty"`
@@ -69,7 +73,7 @@ func reasonName(reason fault.Reason) string {
 // sealToken returns a token as it lies in Redis.
 func (s *Store) sealToken(at place, t *token.Token) []byte {
 	return s.seal(at.token, storedToken{
-		Value: t.Value.Reveal(), Lifetime: t.Lifetime, Assumed: t.Assumed,
+		Value: t.Value.Reveal(), Lifetime: t.Lifetime, Delay: t.Delay, Assumed: t.Assumed,
 		EndsPrevious: t.EndsPrevious, Window: t.Window,
 	})
 }
@@ -82,15 +86,16 @@ func (s *Store) openToken(at place, sealed []byte, readAt time.Time, left time.D
 		return nil, err
 	}
 	switch {
-	case left > stored.Lifetime:
+	case left > stored.Lifetime, stored.Lifetime > token.MaxLifetime:
 		return nil, errNoEnd // somebody changed it, or Redis' clock was put back
 	case stored.Value == "":
 		return nil, errEmpty
 	}
+	delay := min(max(0, stored.Delay), maxDelay)
 	return &token.Token{
 		Value:       secret.New(stored.Value),
-		RequestedAt: readAt.Add(left - stored.Lifetime), Lifetime: stored.Lifetime, Assumed: stored.Assumed,
-		EndsPrevious: stored.EndsPrevious, Window: stored.Window,
+		RequestedAt: readAt.Add(left - stored.Lifetime - delay), Delay: delay, Lifetime: stored.Lifetime,
+		Assumed: stored.Assumed, EndsPrevious: stored.EndsPrevious, Window: stored.Window,
 	}, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authmaterial/broker/internal/cache"
-	"github.com/authmaterial/broker/internal/token"
 )
 
 // The stream on which replicas tell each other what they changed.
@@ -26,7 +25,7 @@ const (
 	// probePause is how long to wait after trouble before the next try.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
-	streamLife = token.MaxLifetime // after the last event
+	streamLife = 24 * time.Hour // after the last event
 )
 
 // Kinds of events.

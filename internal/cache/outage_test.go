@@ -1,0 +1,187 @@
+package cache_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// backWithin is how soon after an outage of the provider callers have a token.
+const backWithin = 10 * time.Second
+
+// TestCallersAreServedSoonAfterAnOutage has outages of many lengths, from before the first
+// token and from before a renewal. In each replica a caller asks again when it was told to.
+func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
+	for _, cold := range []bool{true, false} {
+		for length := 7 * time.Second; length < 3*time.Hour; length = length*9/5 + 77*time.Millisecond {
+			t.Run(fmt.Sprintf("cold %v, %v", cold, length), func(t *testing.T) {
+				inFleet(t, 3, func(f *fleet) {
+					f.provider.set(func(p *provider) { p.latency = 0 })
+					if !cold {
+						f.wantEverywhere("token-1")
+						f.pass(renewal - time.Second)
+					}
+					f.provider.set(failing(unavailable))
+					restored := time.Now().Add(length)
+					time.AfterFunc(length, func() { f.provider.set(working) })
+					together(len(f.fleet), func(i int) {
+						for {
+							_, err := f.at(i)
+							if err == nil && !time.Now().Before(restored) {
+								break
+							}
+							wait := time.Second
+							if err != nil {
+								f.checkReason(err, fault.ProviderUnavailable)
+								wait = fault.From(err).RetryDelay
+							}
+							<-time.After(wait)
+						}
+						if late := time.Since(restored); late > backWithin {
+							f.Errorf("replica %d has a token %v after the outage", i, late)
+						}
+					})
+				})
+			})
+		}
+	}
+}
+
+// TestNoRequestsForATokenThatNobodyWants has an outage in which nobody calls after the
+// first call has failed.
+func TestNoRequestsForATokenThatNobodyWants(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.provider.set(failing(unavailable))
+		_, err := f.at(0)
+		f.checkReason(err, fault.ProviderUnavailable)
+		before := f.provider.count()
+		f.pass(24 * time.Hour)
+		f.wantRequests(before)
+		if _, err := f.at(1); fault.From(err).RetryDelay > backWithin {
+			f.Errorf("the first caller after a day is told to wait %v", fault.From(err).RetryDelay)
+		}
+		f.wantRequests(before + 1)
+	})
+}
+
+// TestRetryAfterIsNotCutShort has a provider that asks for more time than a backoff has.
+func TestRetryAfterIsNotCutShort(t *testing.T) {
+	for _, reason := range []fault.Reason{fault.ProviderUnavailable, fault.ProviderRateLimited, fault.CredentialRejected} {
+		inBubble(t, 1, func(w *world) {
+			w.provider.set(func(p *provider) { p.latency = 0 })
+			w.provider.set(failing(fault.New(reason, "later").WithRetryDelay(10 * time.Minute)))
+			for n := range 3 {
+				w.wantError(reason, 10*time.Minute)
+				w.wantRequests(n + 1)
+				w.pass(10*time.Minute - time.Millisecond)
+				w.wantError(reason, time.Millisecond)
+				w.wantRequests(n + 1)
+				w.pass(time.Millisecond)
+			}
+		})
+	}
+}
+
+// TestCalmRenewalsBackOffFurther has a renewal that fails for hours before the token
+// expires: no caller waits for one, so the provider gets one request a minute.
+func TestCalmRenewalsBackOffFurther(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
+		w.want("token-1")
+		w.provider.set(failing(unavailable))
+		w.pass(3*time.Hour + 58*time.Minute)
+		if n := w.provider.count(); n < 110 || n > 130 {
+			w.Errorf("%d token requests in two hours of calm, want about 120", n)
+		}
+		w.want("token-1")
+	})
+}
+
+// TestFailedReportDoesNotHoldUpTheNext has a renewal that a caller waits for, while others
+// have a good token.
+func TestFailedReportDoesNotHoldUpTheNext(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.want("token-1")
+		w.provider.set(failing(unavailable))
+		for range 10 {
+			_, _, err := w.report("token-1")
+			w.checkReason(err, fault.ProviderUnavailable)
+			wait := fault.From(err).RetryDelay
+			if wait > backWithin {
+				w.Errorf("the reporter is told to wait %v", wait)
+			}
+			w.pass(wait)
+		}
+		w.want("token-1")
+	})
+}
+
+// late is a provider whose answers take so long, with tokens that live for so long.
+func late(latency, lifetime time.Duration) func(*provider) {
+	return func(p *provider) {
+		p.latency = latency
+		p.issue = func() *token.Token {
+			return &token.Token{
+				Value:       newValue(fmt.Sprintf("token-%d", p.requests)),
+				RequestedAt: time.Now(), Delay: latency, Lifetime: lifetime,
+			}
+		}
+	}
+}
+
+func down(p *provider) {
+	p.latency, p.issue = 0, nil
+	failing(unavailable)(p)
+}
+
+// TestLastResortCountsFromTheAnswer has tokens of 10 seconds whose answers take 8, and a
+// provider that is down after the first. The token is served for 10 seconds from the
+// answer, in each replica, and no longer.
+func TestLastResortCountsFromTheAnswer(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.provider.set(late(8*time.Second, 10*time.Second))
+		if got, err := f.at(0); err != nil || got != "token-1" {
+			f.Fatalf("%q, %v", got, err)
+		}
+		answered := f.elapsed()
+		f.provider.set(down)
+		for f.elapsed() < answered+10*time.Second {
+			f.wantEverywhere("token-1")
+			f.pass(250 * time.Millisecond)
+		}
+		for i := range f.fleet {
+			_, err := f.at(i)
+			f.checkReason(err, fault.ProviderUnavailable)
+		}
+	})
+}
+
+// TestTokenThatArrivesInItsMargin has answers that take longer than tokens live. Callers
+// get each token for as long as it lives from its answer, and the requests back off.
+func TestTokenThatArrivesInItsMargin(t *testing.T) {
+	inFleet(t, 3, func(f *fleet) {
+		f.provider.set(late(6*time.Second, 5*time.Second))
+		if got, err := f.at(0); err != nil || got != "token-1" {
+			f.Fatalf("%q, %v", got, err)
+		}
+		f.wantRequests(1)
+		for i := range f.fleet {
+			f.within(0, func() {
+				if got, err := f.at(i); err != nil || got != "token-1" {
+					f.Errorf("replica %d has %q, %v", i, got, err)
+				}
+			})
+		}
+		f.wantRequests(1) // it backs off
+		for f.elapsed() < 10*time.Minute {
+			together(len(f.fleet), func(i int) { _, _ = f.at(i) })
+			f.pass(time.Second)
+		}
+		if n := f.provider.count(); n > 10*60/6 {
+			f.Errorf("%d token requests in ten minutes", n)
+		}
+	})
+}

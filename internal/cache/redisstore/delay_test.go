@@ -1,0 +1,54 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+)
+
+// TestTokensOfOtherVersions opens entries without a delay, as earlier versions wrote them,
+// and with one that no version writes.
+func TestTokensOfOtherVersions(t *testing.T) {
+	keys := fleetkeys.RandomRing()
+	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
+	t.Cleanup(store.Close)
+	here := newPlace(keys.Names("3f")[0])
+	now := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	const left = 30 * time.Minute
+	for text, want := range map[string]time.Duration{
+		`{"value":"a","lifetime":3600000000000}`:                                      0,
+		`{"value":"a","lifetime":3600000000000,"delay":8000000000}`:                   8 * time.Second,
+		`{"value":"a","lifetime":3600000000000,"delay":-8000000000}`:                  0,
+		`{"value":"a","lifetime":3600000000000,"delay":9223372036854775807}`:          10 * time.Second,
+		`{"value":"a","lifetime":3600000000000,"delay":8000000000,"of a later":true}`: 8 * time.Second,
+	} {
+		got, err := store.openToken(here, keys.Seal(here.token, []byte(text)), now, left)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got.Delay != want || got.LastEnd() != now.Add(left) {
+			t.Errorf("%s: a delay of %v, and the token ends in %v; want %v and %v", text, got.Delay, got.LastEnd().Sub(now), want, left)
+		}
+	}
+	tooLong := []byte(`{"value":"a","lifetime":604801000000000}`)
+	if _, err := store.openToken(here, keys.Seal(here.token, tooLong), now, left); err == nil {
+		t.Error("a token for more than 7 days is opened")
+	}
+	// What is written is what an earlier version takes for a token that was requested when
+	// its answer came: it can be served no longer than by this one.
+	late, err := store.openToken(here, keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`)), now, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := keys.Open(here.token, store.sealToken(here, late))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored map[string]any
+	if err := json.Unmarshal(plain, &stored); err != nil || stored["lifetime"] != float64(time.Hour) || late.LastEnd().Sub(now) > time.Hour {
+		t.Errorf("an earlier version does not open %v (%v)", stored["lifetime"], err)
+	}
+}
