@@ -7,7 +7,7 @@ type cost struct {
 	began       time.Time
 	processes   int       // brokers' processes that ran
 	redis       bool      // Redis had a fault
-	foreign     bool      // somebody else wrote into it
+	hostile     bool      // it lied, or somebody else wrote into it
 	failing     time.Time // since when the provider failed; zero: it did not
 	failed      time.Duration
 	retryAfter  time.Duration // that the provider asked for meanwhile
@@ -40,13 +40,14 @@ func (c *cost) longestWait() time.Duration {
 
 // recovery is how long it may take until all is well after the last fault. It is less than
 // a token waits for its renewal, which would make up for a lot; but after a suspension, and
-// where a renewal is what replaces the entries that somebody else wrote.
+// where a renewal is what makes up for a lie of Redis that nobody can detect, and replaces
+// the entries that somebody else wrote.
 func (c *cost) recovery() time.Duration {
 	limit := 4 * time.Second
 	if c.suspensions > 0 {
 		limit = 10 * time.Second
 	}
-	if c.foreign {
+	if c.hostile {
 		limit += soakLife
 	}
 	if !c.failing.IsZero() {

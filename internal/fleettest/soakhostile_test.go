@@ -110,7 +110,7 @@ func (s *soak) hostileRedis(c *cost) []action {
 
 // hostileReplies replaces some of the replies to the brokers that have a proxy before Redis.
 func (s *soak) hostileReplies(c *cost) []action {
-	c.redis = true
+	c.redis, c.hostile = true, true
 	every := 1 + s.random.IntN(6)
 	var replies [][]byte
 	for _, i := range s.random.Perm(len(hostileReplies)) {
@@ -149,7 +149,7 @@ func (s *soak) foreignTokens(c *cost) []action {
 
 // foreign has somebody else write into Redis, unless Redis is away.
 func (s *soak) foreign(c *cost, what string, write func(context.Context) error) []action {
-	c.redis, c.foreign = true, true
+	c.redis, c.hostile = true, true
 	return []action{{s.moment(latestFault + longestFault), what, func() {
 		if !s.server.Runs() {
 			return
