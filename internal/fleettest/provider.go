@@ -5,7 +5,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -26,6 +30,7 @@ type Provider struct {
 	*simulator.TokenEndpoint
 
 	sim    *simulator.Simulator
+	clock  *shiftedClock
 	url    string // of the token endpoint
 	apiURL string
 	client *http.Client
@@ -33,7 +38,8 @@ type Provider struct {
 
 func startProvider(t testing.TB, options Options) *Provider {
 	t.Helper()
-	sim, err := simulator.New(simulator.InProcess())
+	clock := &shiftedClock{Clock: clockwork.NewRealClock()}
+	sim, err := simulator.New(simulator.InProcess(), simulator.WithClock(clock))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +52,7 @@ func startProvider(t testing.TB, options Options) *Provider {
 	p := &Provider{
 		TokenEndpoint: sim.HandleTokens(tokenPattern, simulator.TokenRules{Body: simulator.JSONBody}),
 		sim:           sim,
+		clock:         clock,
 		url:           front.URL + tokenPath,
 		apiURL:        front.URL + apiPath,
 		client:        &http.Client{Timeout: Patience, Transport: &http.Transport{MaxIdleConnsPerHost: 1000}},
@@ -56,6 +63,19 @@ func startProvider(t testing.TB, options Options) *Provider {
 	p.SetEndsPreviousToken(options.EndsPrevious)
 	return p
 }
+
+// shiftedClock is the real clock plus an offset.
+type shiftedClock struct {
+	clockwork.Clock
+
+	offset atomic.Int64 // a time.Duration
+}
+
+// Now implements clockwork.Clock.
+func (c *shiftedClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.offset.Load())) }
+
+// ShiftClock moves the provider's clock forward, by which tokens expire.
+func (p *Provider) ShiftClock(d time.Duration) { p.clock.offset.Add(int64(d)) }
 
 // Disconnect has no request reach the provider until reconnect is called.
 func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }

@@ -57,14 +57,13 @@ func (d *downtime) check(a fleettest.Answer) error {
 }
 
 // checkToken returns an error unless the token had not ended when the call began: it may
-// do so before the answer is checked. While requests fail the broker counts its life from
-// the provider's answer, which came a little after the token was issued.
+// do so before the answer is checked.
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
 	case !ok || token.ClientID != a.Credential.Client.ID:
 		return errors.New("gets what is no token of its client")
-	case !token.EndTime.Add(reading).After(a.Began):
+	case !token.EndTime.After(a.Began):
 		return errors.New("gets a token that has ended")
 	default:
 		return nil
@@ -92,12 +91,12 @@ const reading = 250 * time.Millisecond
 
 // mostRequests is how many token requests one replica makes in so long that bring no
 // token: it waits for a second after the first, and then for twice as long each time, up to
-// 8 seconds.
+// a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {
 		count++
-		wait = min(2*wait, 8*time.Second)
+		wait = min(2*wait, longestBackoff)
 	}
 	return count
 }

@@ -1,9 +1,11 @@
 package fleettest_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,8 +25,13 @@ type soak struct {
 	*ledger
 
 	server  *redistest.Server
+	proxy   *redistest.FaultProxy // before the server, for half of the brokers
 	random  *rand.Rand
+	alone   bool           // no other test runs, so the machine's cores may be used up
 	callers sync.WaitGroup // beside those of the load
+	watches map[*fleettest.Broker]*fleettest.Watch
+	stops   map[*fleettest.Broker]bool // the processes that a fault has stopped
+	peak    int64                      // the most memory that a broker has had
 }
 
 // soakTime is how long a soak takes: BROKER_SOAK minutes.
@@ -55,44 +62,68 @@ func soakSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// Whatever happens to Redis, the brokers, the provider and the secrets, together or one
-// after another: no caller gets an expired token, or one that was reported; none fails that
-// could be answered; and the provider has no more token requests than the faults explain.
+// newSoak starts a fleet whose tokens are the same in all brokers.
+func newSoak(t *testing.T, seed uint64) *soak {
+	t.Helper()
+	s := &soak{
+		T: t, server: redistest.Start(t), random: rand.New(rand.NewPCG(seed, 0)),
+		watches: map[*fleettest.Broker]*fleettest.Watch{}, stops: map[*fleettest.Broker]bool{},
+	}
+	s.proxy = redistest.Proxy(t, s.server.Addr())
+	fleet := fleettest.Start(t, fleettest.Options{
+		Redis: oneRedis(s.server), Brokers: 4, Credentials: 6, Lifetime: soakLife,
+		Change: func(broker int, configuration map[string]any) {
+			cache := configuration["token_cache"].(map[string]any)
+			cache["forced_renewals"] = map[string]any{"limit": 100, "window": "1m"}
+			if broker%2 == 1 {
+				cache["redis"] = map[string]any{"url": "redis://" + s.proxy.Addr()}
+			}
+		},
+	})
+	s.ledger = newLedger(fleet)
+	warm(t, fleet)
+	for _, b := range fleet.Brokers {
+		s.watches[b] = fleet.Watch(b)
+	}
+	return s
+}
+
+// Whatever happens to Redis, the brokers, the provider, the secrets, the clocks and the
+// machine, together or one after another: no caller gets an expired token, or one that was
+// reported; none fails that could be answered; the provider has no more token requests than
+// the faults explain; and no broker needs much memory.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
-	s := &soak{T: t, server: redistest.Start(t), random: rand.New(rand.NewPCG(seed, 0))}
-	fleet := fleettest.Start(t, fleettest.Options{
-		Redis: oneRedis(s.server), Brokers: 4, Credentials: 6, Lifetime: soakLife,
-		Change: func(_ int, configuration map[string]any) {
-			configuration["token_cache"].(map[string]any)["forced_renewals"] = map[string]any{"limit": 100, "window": "1m"}
-		},
-	})
 	t.Logf("BROKER_SEED=%d has the same faults happen again", seed)
-	s.ledger = newLedger(fleet)
-	warm(t, fleet)
-	load := fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
+	s := newSoak(t, seed)
+	s.alone = os.Getenv("BROKER_SOAK") != ""
+	load := s.startLoad()
 	rounds := 0
 	for began := time.Now(); time.Since(began) < length && !t.Failed(); rounds++ {
-		s.round()
-		if err := load.Err(); err != nil {
-			t.Error(err)
-		}
+		s.round(load, s.schedule)
 	}
 	load.Stop()
-	t.Logf("%d rounds, %d token requests; %v", rounds, fleet.Provider.TotalTokenRequests(), load)
+	t.Logf("%d rounds, %d token requests, %d MiB at most; %v", rounds, s.fleet.Provider.TotalTokenRequests(), s.peak>>20, load)
 }
 
-// round has some faults happen, ends them, and waits until all is well.
-func (s *soak) round() {
+func (s *soak) startLoad() *fleettest.Load {
+	return s.fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
+}
+
+// round has the faults happen that are drawn, ends them, and waits until all is well.
+func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	s.Helper()
 	before := map[string]int{}
 	for _, c := range s.fleet.Credentials {
 		before[c.ID] = s.fleet.Provider.TokenRequests(c.Client.ID)
 	}
-	c := &cost{began: time.Now(), processes: len(s.fleet.Brokers), reported: map[string]int{}, rotated: map[string]int{}}
-	actions := s.schedule(c)
+	c := newCost(len(s.fleet.Brokers))
+	actions := draw(c)
+	slices.SortStableFunc(actions, func(a, b action) int { return int(a.after - b.after) })
 	var story []string
+	outcome := "all is not well"
+	defer func() { s.Logf("%s; %s", strings.Join(story, ", "), outcome) }()
 	for _, next := range append(actions, c.finally...) {
 		<-time.After(next.after - time.Since(c.began))
 		story = append(story, fmt.Sprintf("%v %s", time.Since(c.began).Round(time.Millisecond), next.what))
@@ -103,6 +134,17 @@ func (s *soak) round() {
 	if limit := c.recovery(); well > limit {
 		s.Errorf("all is well %v after the last fault, want %v at most", well, limit)
 	}
+	outcome = fmt.Sprintf("all is well %v later: %s", well.Round(time.Millisecond), s.checkRequests(c, before))
+	s.checkMemory()
+	if err := load.Err(); err != nil {
+		s.Error(err)
+	}
+}
+
+// checkRequests wants no more token requests of each credential since before than the round
+// may have cost, and returns the most in words.
+func (s *soak) checkRequests(c *cost, before map[string]int) string {
+	s.Helper()
 	most, limit, which := 0, 0, ""
 	for _, credential := range s.fleet.Credentials {
 		got, allowed := s.fleet.Provider.TokenRequests(credential.Client.ID)-before[credential.ID], c.limit(credential.ID)
@@ -113,17 +155,40 @@ func (s *soak) round() {
 			most, limit, which = got, allowed, credential.ID
 		}
 	}
-	s.Logf("%s; all is well %v later: %d token requests of %s, %d at most", strings.Join(story, ", "), well.Round(time.Millisecond), most, which, limit)
+	return fmt.Sprintf("%d token requests of %s, %d at most", most, which, limit)
+}
+
+// checkMemory wants no broker to have had much memory.
+func (s *soak) checkMemory() {
+	s.Helper()
+	for _, b := range s.fleet.Brokers {
+		peak, err := b.PeakMemory()
+		if err != nil {
+			s.Error(err)
+		}
+		if peak > mostMemory {
+			s.Errorf("%s has had %d MiB of memory, want %d MiB at most", b.Name, peak>>20, mostMemory>>20)
+		}
+		s.peak = max(s.peak, peak)
+	}
 }
 
 // awaitWell waits until no broker is degraded, and all have the same tokens, which the
-// provider accepts. It returns how long that took.
+// provider accepts and those who watch have been sent. It returns how long that took.
 func (s *soak) awaitWell() time.Duration {
 	s.Helper()
+	for _, b := range s.fleet.Brokers {
+		if !slices.Contains(s.fleet.Running(), b) {
+			s.Fatalf("%s has ended", b.Name)
+		}
+	}
 	took := s.fleet.Await("all is well", func() error {
+		if err := s.checkForeign(); err != nil {
+			return err
+		}
 		for _, b := range s.fleet.Brokers {
 			if degraded, err := b.Degraded(); err != nil || degraded {
-				return fmt.Errorf("%s is degraded: %v, %w", b.Name, degraded, err)
+				return errors.Join(fmt.Errorf("%s is degraded: %v", b.Name, degraded), err)
 			}
 		}
 		for _, c := range s.fleet.Credentials {
@@ -138,11 +203,17 @@ func (s *soak) awaitWell() time.Duration {
 				} else if got != first {
 					return fmt.Errorf("%s has another token of %s than the first broker", b.Name, c.ID)
 				}
+				if s.watches[b].Version(c.ID) != answer.Decoration.GetVersion() {
+					return fmt.Errorf("%s has not sent its token of %s to who watches", b.Name, c.ID)
+				}
 			}
 		}
 		return nil
 	})
 	s.redis.end()
+	s.lies.end()
+	s.held.end()
+	s.busy.end()
 	for _, b := range s.fleet.Brokers {
 		s.stopped[b].end()
 	}

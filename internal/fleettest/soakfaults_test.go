@@ -2,8 +2,6 @@ package fleettest_test
 
 import (
 	"errors"
-	"slices"
-	"syscall"
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
@@ -17,20 +15,6 @@ type action struct {
 	do    func()
 }
 
-// cost is what the faults of a round may cost.
-type cost struct {
-	began       time.Time
-	processes   int       // brokers' processes that ran
-	redis       bool      // Redis had a fault
-	failing     time.Time // since when the provider was down; zero: it was not
-	failed      time.Duration
-	losses      int // of brokers: they were killed or stopped
-	revocations int
-	reported    map[string]int // tokens that are good, by credential
-	rotated     map[string]int // by credential
-	finally     []action       // what is done when all faults have ended
-}
-
 // When faults begin in a round, and how long they last: at random. One in a few lasts for
 // long enough that tokens and locks end meanwhile.
 const (
@@ -38,6 +22,8 @@ const (
 	longestFault = 2 * time.Second
 	longFault    = 5 * time.Second
 	longFaults   = 6 // one in so many
+
+	longestOutage = 20 * time.Second // of the provider
 )
 
 // moment returns a time up to a limit.
@@ -54,28 +40,56 @@ func (s *soak) lasting(what string, begin func(), ended string, end func()) []ac
 	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
+// kind is a kind of faults that a round may have, and in how many rounds: one in so many.
+type kind struct {
+	draw  func(*cost) []action
+	oneIn int
+}
+
+func (s *soak) kinds() []kind {
+	kinds := []kind{
+		// It comes first: a Redis that is stopped cannot be told that time has passed.
+		{s.suspension, 4},
+		{s.correction, 4},
+		{s.hostileRedis, 4},
+		{s.redisFault, 2},
+		{s.brokerFault, 2},
+		{s.providerFault, 2},
+		{s.revocation, 2},
+		{s.falseReport, 2},
+		{s.secretRotation, 2},
+	}
+	if s.alone {
+		kinds = append(kinds, kind{s.busyMachine, 5})
+	}
+	return kinds
+}
+
 // schedule draws what happens in a round: at least one of the kinds of faults, and at most
-// one of each kind.
+// one of each kind. In one round of three there is one kind alone, so that nothing else
+// excuses what happens.
 func (s *soak) schedule(c *cost) []action {
-	kinds := []func(*cost) []action{s.redisFault, s.brokerFault, s.providerFault, s.revocation, s.falseReport, s.secretRotation}
+	kinds := s.kinds()
+	if s.random.IntN(3) == 0 {
+		return kinds[s.random.IntN(len(kinds))].draw(c)
+	}
 	var all []action
 	for len(all) == 0 {
-		for _, draw := range kinds {
-			if s.random.IntN(2) == 0 {
-				all = append(all, draw(c)...)
+		for _, kind := range kinds {
+			if s.random.IntN(kind.oneIn) == 0 {
+				all = append(all, kind.draw(c)...)
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b action) int { return int(a.after - b.after) })
 	return all
 }
 
 func (s *soak) redisFault(c *cost) []action {
 	c.redis = true
-	switch s.random.IntN(3) {
-	case 0:
+	switch choice := s.random.IntN(3); {
+	case choice == 0:
 		return s.lasting("kill Redis", func() { s.redis.begin(); s.server.Kill() }, "start it empty", s.server.Restart)
-	case 1:
+	case choice == 1 && c.suspensions == 0:
 		return s.lasting("stop Redis", func() { s.redis.begin(); s.server.Stop() }, "let it go on", s.server.Continue)
 	default:
 		return []action{{s.moment(latestFault), "restart Redis empty", func() { s.redis.begin(); s.server.Restart() }}}
@@ -86,35 +100,47 @@ func (s *soak) brokerFault(c *cost) []action {
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	c.losses++
 	if s.random.IntN(2) == 0 {
-		return s.lasting("stop "+b.Name, func() { s.stopped[b].begin(); b.Signal(syscall.SIGSTOP) },
-			"let it go on", func() { b.Signal(syscall.SIGCONT) })
+		return s.lasting("stop "+b.Name, func() { s.stopped[b].begin(); s.stops[b] = true; b.Stop() },
+			"let it go on", func() { s.stops[b] = false; b.Continue() })
 	}
 	c.processes++
 	return s.lasting("kill "+b.Name, func() { s.down[b].begin(); b.Kill() }, "start it", func() { b.Start(); s.down[b].end() })
 }
 
 func (s *soak) providerFault(c *cost) []action {
-	if s.random.IntN(2) == 0 {
+	switch s.random.IntN(3) {
+	case 0:
 		var release func()
-		return s.lasting("hold the provider's answers", func() { release = s.fleet.Provider.HoldTokenAnswers() },
+		return s.lasting("hold the provider's answers", func() { s.held.begin(); release = s.fleet.Provider.HoldTokenAnswers() },
 			"let them out", func() { release() })
+	case 1:
+		return s.outage(c, failure{what: "end the provider", failure: simulator.CloseConnection()})
+	default:
+		return s.outage(c, gateways[s.random.IntN(len(gateways))])
 	}
-	return s.lasting("end the provider", func() {
-		c.failing = time.Now()
-		s.provider.begin()
-		s.fleet.Provider.FailTokenRequests(simulator.CloseConnection())
-	}, "let it work again", func() {
-		s.fleet.Provider.RestoreTokenRequests()
-		c.failed = time.Since(c.failing)
-		s.provider.endIn(longestWait(c.failed))
-	})
 }
 
-// longestWait is the longest that a broker waits before the next token request after the
-// last of those that failed for so long. It is as long as all waits before, a second and
-// the jitter, and 10 seconds at most.
-func longestWait(failing time.Duration) time.Duration {
-	return min((failing+time.Second)*5/4, 10*time.Second)
+// outage has the provider fail for a time. One in a few lasts for so long that the brokers'
+// waits between token requests reach their longest.
+func (s *soak) outage(c *cost, f failure) []action {
+	all := s.failing(c, f)
+	if s.random.IntN(longFaults) == 0 {
+		all[1].after = all[0].after + longestOutage
+	}
+	return all
+}
+
+// failing is an outage that lasts as long as other faults.
+func (s *soak) failing(c *cost, f failure) []action {
+	return s.lasting(f.what, func() {
+		c.failing = time.Now()
+		s.provider.begin()
+		s.fleet.Provider.FailTokenRequests(f.failure)
+	}, "let it work again", func() {
+		s.fleet.Provider.RestoreTokenRequests()
+		c.failed, c.retryAfter = time.Since(c.failing), f.retryAfter
+		s.provider.endIn(c.longestWait())
+	})
 }
 
 func (s *soak) revocation(c *cost) []action {
@@ -177,34 +203,4 @@ func (s *soak) awaitLoaded(b *fleettest.Broker, since time.Time) {
 		}
 		return err
 	})
-}
-
-// recovery is how long it may take until all is well after the last fault. It is less than
-// a token waits for its renewal, which would make up for a lot.
-func (c *cost) recovery() time.Duration {
-	const limit = 4 * time.Second
-	if c.failing.IsZero() {
-		return limit
-	}
-	return limit + longestWait(c.failed)
-}
-
-// limit is how many token requests a credential may have cost in a round that ends now.
-//
-// Who has a token renews it when two thirds of its life are over, and replaces it when it
-// was revoked or reported; while the provider is down it waits for longer after each request. That is
-// the fleet as a whole; while a secret is rotated each secret's part of it; and while Redis
-// has a fault, each process. A broker that is killed may have made one request in vain, and
-// one that was stopped finds its Redis operations too late and makes one alone.
-func (c *cost) limit(credential string) int {
-	within := time.Since(c.began)
-	requests := 1 + int(within/(soakLife*2/3)) + c.revocations + c.reported[credential]
-	if !c.failing.IsZero() {
-		requests += mostRequests(time.Since(c.failing))
-	}
-	makers := 1
-	if c.redis {
-		makers += c.processes
-	}
-	return requests*makers*(1+c.rotated[credential]) + c.losses
 }

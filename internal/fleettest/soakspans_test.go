@@ -15,6 +15,11 @@ type spans struct {
 // span is a time; one without an end goes on.
 type span struct{ from, to time.Time }
 
+// touches reports whether the span has some of the time between the two.
+func (s span) touches(from, to time.Time) bool {
+	return s.from.Before(to) && (s.to.IsZero() || s.to.After(from))
+}
+
 // begin begins a span, unless one goes on.
 func (s *spans) begin() {
 	s.mu.Lock()
@@ -42,7 +47,7 @@ func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.all {
-		if one.from.Before(to) && (one.to.IsZero() || one.to.After(from)) {
+		if one.touches(from, to) {
 			touches, until = true, one.to
 		}
 	}

@@ -58,6 +58,9 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
+// PID returns the ID of the process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Signal sends a signal.
 func (p *Process) Signal(signal os.Signal) error { return p.command.Process.Signal(signal) }
 

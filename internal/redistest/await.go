@@ -43,7 +43,7 @@ func addresses(servers []*Server) []string {
 func running(servers []*Server) []*Server {
 	var all []*Server
 	for _, s := range servers {
-		if s.process.Runs() && !s.stopped {
+		if s.Runs() {
 			all = append(all, s)
 		}
 	}

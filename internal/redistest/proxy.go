@@ -27,6 +27,7 @@ type fault struct {
 	delay     time.Duration // of each reply
 	cut       bool          // the next reply, once
 	cutAfter  int           // so many bytes
+	replace   *replacement  // of some replies; nil: none
 	refuse    bool
 	blackhole bool
 }
@@ -68,6 +69,12 @@ func (p *FaultProxy) Delay(d time.Duration) { p.set(fault{delay: d}) }
 // CutMidReply closes the connection that is the next to have a reply, after so many bytes
 // from the server. It passes everything else on.
 func (p *FaultProxy) CutMidReply(bytes int) { p.set(fault{cut: true, cutAfter: bytes}) }
+
+// Replace passes everything on, except one reply in every n. In its place, the client
+// receives the next one of the replies; after the last one, the first is next again.
+func (p *FaultProxy) Replace(n int, replies ...[]byte) {
+	p.set(fault{replace: &replacement{every: n, replies: replies}})
+}
 
 // Refuse closes all connections, and new ones at once.
 func (p *FaultProxy) Refuse() { p.set(fault{refuse: true}) }

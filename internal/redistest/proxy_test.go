@@ -56,6 +56,26 @@ func TestProxyCuts(t *testing.T) {
 	open(t, p.Addr()).ping()
 }
 
+func TestProxyReplaces(t *testing.T) {
+	t.Parallel()
+	s, p := proxied(t)
+	c := open(t, p.Addr())
+	p.Replace(2, []byte("$137438953472\r\n"), []byte(":1\r\n"))
+	for _, reply := range []string{"+PONG\r\n", "$137438953472\r\n", "+PONG\r\n", ":1\r\n", "+PONG\r\n", "$137438953472\r\n"} {
+		c.send("PING")
+		c.want(reply)
+	}
+	c.ping()
+	c.send("SET key value")
+	c.want(":1\r\n")
+	if got := get(t, s.Client(), "key"); got != "value" {
+		t.Errorf("the server has %q, want that the request was passed on", got)
+	}
+	p.Pass()
+	c.ping()
+	c.ping()
+}
+
 func TestProxyRefuses(t *testing.T) {
 	t.Parallel()
 	s, p := proxied(t)

@@ -86,7 +86,8 @@ func (p *FaultProxy) passReplies(server, client net.Conn) {
 			n = min(n, left)
 			left -= n
 		}
-		if _, err := client.Write(buffer[:n]); err != nil || cut && left == 0 {
+		reply := p.replaced(buffer[:n])
+		if _, err := client.Write(reply); err != nil || cut && left == 0 {
 			return
 		}
 	}
@@ -99,6 +100,29 @@ func (p *FaultProxy) takeCut() (cut bool, after int) {
 	defer p.mu.Unlock()
 	cut, p.fault.cut = p.fault.cut, false
 	return cut, p.fault.cutAfter
+}
+
+// replacement is what takes the place of some replies.
+type replacement struct {
+	every   int
+	replies [][]byte
+
+	seen int // replies so far, replaced or not
+}
+
+// replaced returns what the client receives in place of a reply: usually the reply itself.
+func (p *FaultProxy) replaced(reply []byte) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.fault.replace
+	if r == nil {
+		return reply
+	}
+	r.seen++
+	if r.seen%r.every != 0 {
+		return reply
+	}
+	return r.replies[(r.seen/r.every-1)%len(r.replies)]
 }
 
 // hold returns once bytes may be passed on. It is false at the end of the test.

@@ -154,6 +154,9 @@ func (s *Server) URL() string {
 // arguments of Start set. The end of the test closes it.
 func (s *Server) Client() *redis.Client { return s.client }
 
+// Runs reports whether the server's process runs and is not stopped.
+func (s *Server) Runs() bool { return s.process.Runs() && !s.stopped }
+
 // Kill ends the process with SIGKILL, and waits for its end.
 func (s *Server) Kill() { s.process.Kill() }
 

@@ -1,0 +1,29 @@
+package fleettest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+)
+
+var peakLine = regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
+
+// PeakMemory returns the most memory that the broker's process has had so far, in bytes. It
+// is 0 on systems that do not tell: only Linux does.
+func (b *Broker) PeakMemory() (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.process.PID()))
+	if errors.Is(err, os.ErrNotExist) && b.running() {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	found := peakLine.FindSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("%s has no VmHWM in its /proc/PID/status", b.Name)
+	}
+	kib, err := strconv.ParseInt(string(found[1]), 10, 64)
+	return kib << 10, err
+}

@@ -1,0 +1,42 @@
+package fleettest_test
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFaults has one fault after another: those of the soak that no other test of a fleet
+// has. It is not parallel, because one of them takes the machine's cores away.
+func TestFaults(t *testing.T) {
+	s := newSoak(t, 1)
+	load := s.startLoad()
+	for _, draw := range []func(*cost) []action{
+		func(c *cost) []action { return s.brief(c, s.failing(c, gateways[0])) },
+		func(c *cost) []action { return s.brief(c, s.failing(c, gateways[len(gateways)-1])) },
+		func(c *cost) []action { return s.brief(c, s.hostileReplies(c)) },
+		func(c *cost) []action { return s.brief(c, s.foreignEvent(c)) },
+		func(c *cost) []action { return s.brief(c, s.foreignTokens(c)) },
+		func(c *cost) []action { return s.brief(c, s.busyMachine(c)) },
+		func(c *cost) []action { return s.brief(c, s.sleeping(c, soakLife/2)) },
+		func(c *cost) []action { return s.brief(c, s.sleeping(c, longSleep)) },
+		func(c *cost) []action { return s.brief(c, s.correcting(c, correctedBy)) },
+		func(c *cost) []action { return s.brief(c, s.correcting(c, -correctedBy)) },
+	} {
+		s.round(load, draw)
+		if t.Failed() {
+			break
+		}
+	}
+	load.Stop()
+	t.Logf("%d MiB at most; %v", s.peak>>20, load)
+}
+
+// brief has a fault begin at once, end soon, and all tokens revoked meanwhile: so that the
+// brokers need Redis and the provider.
+func (s *soak) brief(c *cost, fault []action) []action {
+	c.revocations++
+	for i := range fault {
+		fault[i].after = time.Duration(i) * 1500 * time.Millisecond
+	}
+	return append(fault, action{200 * time.Millisecond, "revoke all tokens", s.fleet.Provider.RevokeTokens})
+}

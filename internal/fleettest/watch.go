@@ -1,0 +1,65 @@
+package fleettest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// watchPause is how long a Watch waits before it calls again after its stream has ended.
+const watchPause = 100 * time.Millisecond
+
+// Watch is a caller that watches all credentials at one broker. When the stream ends it
+// calls again. It is safe for concurrent use.
+type Watch struct {
+	mu       sync.Mutex
+	versions map[string]string // by credential; empty: the last state was an error
+}
+
+// Watch begins to watch. The end of the test ends it.
+func (f *Fleet) Watch(b *Broker) *Watch {
+	w := &Watch{versions: map[string]string{}}
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			w.receive(ctx, f, b)
+			select {
+			case <-ctx.Done():
+			case <-time.After(watchPause):
+			}
+		}
+	})
+	f.t.Cleanup(func() {
+		stop()
+		watching.Wait()
+	})
+	return w
+}
+
+// receive makes one call, and returns when its stream has ended.
+func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
+	request := &authmaterialv1.WatchAuthDecorationsRequest{}
+	for _, c := range f.Credentials {
+		request.CredentialIds = append(request.CredentialIds, c.ID)
+	}
+	stream, err := b.Client(0).WatchAuthDecorations(ctx, request)
+	for err == nil {
+		var state *authmaterialv1.WatchAuthDecorationsResponse
+		if state, err = stream.Recv(); err == nil {
+			w.mu.Lock()
+			w.versions[state.GetCredentialId()] = state.GetAuthDecoration().GetVersion()
+			w.mu.Unlock()
+		}
+	}
+}
+
+// Version returns the version of a credential that the broker sent last. It is empty when
+// the last state was an error, or there is none yet.
+func (w *Watch) Version(credential string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.versions[credential]
+}
