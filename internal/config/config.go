@@ -12,6 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/regularfile"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
@@ -67,15 +68,24 @@ var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
 func Load(path string, options Options) (*Config, error) {
 	options = options.withDefaults()
 	options.Reading(path)
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := readConfiguration(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
 	config, err := Parse(path, data, options)
 	if err == nil && everybodyWrites(path) {
 		config.Warnings = slices.Insert(config.Warnings, 0, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
 	}
 	return config, err
+}
+
+// readConfiguration returns the content of a configuration file.
+func readConfiguration(path string) ([]byte, error) {
+	data, err := regularfile.Read(path, strictyaml.MaxSize)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the configuration file %w", path, err)
+	}
+	return data, nil
 }
 
 // Parse reads a configuration from data; path is what problems and relative paths
