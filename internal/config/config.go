@@ -88,6 +88,11 @@ func readConfiguration(path string) ([]byte, error) {
 	return data, nil
 }
 
+// unchecked are the keys below which `${` is not looked for: catalog.Define has looked through
+// providers, a secret may contain it, the next three are texts for people, and the others have
+// to be known names.
+var unchecked = []string{"providers", "value", "display_name", "description", "labels", "id", "provider", "auth_method", "allowed_hosts"}
+
 // Parse reads a configuration from data; path is what problems and relative paths
 // refer to.
 func Parse(path string, data []byte, options Options) (*Config, error) {
@@ -95,6 +100,7 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	document := strictyaml.Parse(path, data, schema)
 	root := document.Root()
 	reader := sourceReader{folder: filepath.Dir(path), options: options}
+	catalog.ReportUnevaluated(root, unchecked...)
 	config := &Config{
 		Listen: parseListen(root.Key("listen"), root.Key("authentication"), reader),
 		Limits: parseLimits(root.Key("limits")),
