@@ -4,14 +4,15 @@ package config
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/regularfile"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
@@ -64,7 +65,7 @@ var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
 })
 
 // Load reads the file at path. Relative paths in it are relative to its folder. The
-// error is strictyaml.Problems, or says why the file cannot be read.
+// variables that name proxies have to be understood too. The error is strictyaml.Problems, or says why the file cannot be read.
 func Load(path string, options Options) (*Config, error) {
 	options = options.withDefaults()
 	options.Reading(path)
@@ -73,10 +74,31 @@ func Load(path string, options Options) (*Config, error) {
 		return nil, err
 	}
 	config, err := Parse(path, data, options)
-	if err == nil && everybodyWrites(path) {
-		config.Warnings = slices.Insert(config.Warnings, 0, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
+	problems, warnings := checkEnvironment(options)
+	if err != nil || problems != nil {
+		var inFile strictyaml.Problems
+		if err != nil && !errors.As(err, &inFile) {
+			return nil, err
+		}
+		return nil, append(problems, inFile...)
 	}
-	return config, err
+	if everybodyWrites(path) {
+		warnings = append(warnings, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
+	}
+	config.Warnings = append(warnings, config.Warnings...)
+	return config, nil
+}
+
+// checkEnvironment returns what is wrong with variables that the file does not name.
+func checkEnvironment(options Options) (problems, warnings strictyaml.Problems) {
+	wrong, doubtful := egress.CheckProxies(options.LookupEnv)
+	for _, message := range wrong {
+		problems = append(problems, strictyaml.Problem{Message: message})
+	}
+	for _, message := range doubtful {
+		warnings = append(warnings, strictyaml.Problem{Message: message})
+	}
+	return problems, warnings
 }
 
 // readConfiguration returns the content of a configuration file.
