@@ -174,6 +174,7 @@ FUZZ := \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
 	fleetkeys:FuzzOpen \
+	pemfile:FuzzPEM \
 	strategies:FuzzTokenAnswer \
 	strictyaml:FuzzParse
 

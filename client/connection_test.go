@@ -218,7 +218,7 @@ func TestTokensThatAreNone(t *testing.T) {
 		"canary\ncanary":             "holds something else than one token alone",
 		"canary\u00e9":               "holds something else than one token alone",
 		strings.Repeat("c", 8<<10+1): "longer than 8192 bytes",
-		strings.Repeat("c", 100<<10): "longer than 8192 bytes",
+		strings.Repeat("c", 100<<10): "is larger than the limit of 64 KiB",
 	} {
 		p.write(p.token, []byte(content))
 		err := call(t, connection)
@@ -229,7 +229,7 @@ func TestTokensThatAreNone(t *testing.T) {
 	if err := os.Remove(p.token); err != nil {
 		t.Fatal(err)
 	}
-	if err := call(t, connection); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "no such file") {
+	if err := call(t, connection); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("without a file: %v", err)
 	}
 	p.write(p.token, []byte(strings.Repeat("c", 8<<10)))
@@ -241,11 +241,11 @@ func TestFilesThatAreNone(t *testing.T) {
 	p := newPlace(t, true)
 	good := p.files
 	for want, files := range map[string]client.TLS{
-		"no such file":               {CAFile: p.token},
-		"holds no certificate":       {CAFile: good.KeyFile},
-		"the client certificate":     {CertificateFile: good.CertificateFile},
-		"failed to find any PEM":     {CertificateFile: good.CertificateFile, KeyFile: os.DevNull},
-		"failed to find certificate": {CertificateFile: good.KeyFile, KeyFile: good.KeyFile},
+		"does not exist":                            {CAFile: p.token},
+		"only certificates":                         {CAFile: good.KeyFile},
+		"need each other":                           {CertificateFile: good.CertificateFile},
+		"is not a regular file":                     {CertificateFile: good.CertificateFile, KeyFile: os.DevNull},
+		"expected a CERTIFICATE, found PRIVATE KEY": {CertificateFile: good.KeyFile, KeyFile: good.KeyFile},
 	} {
 		if _, err := files.Credentials(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %s", err, want)

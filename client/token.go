@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -16,24 +14,20 @@ import (
 // maxToken is how long a token is at most, in bytes. The broker accepts no longer one.
 const maxToken = 8 << 10
 
-// maxRead bounds what is read of a file. It is more than a token with white space around it.
+// maxRead is the largest file with a token, in bytes. It is more than a token with white space around it.
 const maxRead = 64 << 10
 
 // TokenFile is for grpc.WithPerRPCCredentials: it sends the token in a file with each call,
 // as `authorization: Bearer TOKEN`. The file is read for each call, so that a token which
 // Kubernetes or another program renews counts at once. White space at either end is dropped.
-// A call whose token cannot be read fails with UNAUTHENTICATED.
+// A call whose token cannot be read fails with UNAUTHENTICATED. The path has to lead to a
+// regular file of at most 64 KiB.
 //
 // It asks for a connection that nobody reads along: one with TLS, or over a Unix socket with
 // the credentials of google.golang.org/grpc/credentials/local.
 func TokenFile(path string) credentials.PerRPCCredentials {
 	return Token(func() (string, error) {
-		file, err := os.Open(path) //nolint:gosec // the service names its own file
-		if err != nil {
-			return "", err
-		}
-		defer file.Close() //nolint:errcheck // nothing was written
-		text, err := io.ReadAll(io.LimitReader(file, maxRead))
+		text, err := readFile(path, maxRead)
 		if err != nil {
 			return "", err
 		}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/client"
+	"github.com/authmaterial/broker/internal/regularfile"
 )
 
 // maxAnswer bounds an answer, in bytes: a batch is 100 decorations, each of which can
@@ -162,8 +163,11 @@ func readToken(path string, input io.Reader) (bearer, error) {
 	token := client.TokenFile(path)
 	if path == "-" {
 		token = client.Token(func() (string, error) {
-			text, err := io.ReadAll(io.LimitReader(input, maxInput))
-			return string(text), err
+			text, err := regularfile.ReadAll(input, maxInput)
+			if err != nil {
+				return "", fmt.Errorf("standard input %w", err)
+			}
+			return string(text), nil
 		})
 	}
 	metadata, err := token.GetRequestMetadata(context.Background())

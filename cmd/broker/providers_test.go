@@ -168,7 +168,7 @@ func TestProvidersJSON(t *testing.T) {
 func TestProvidersProblems(t *testing.T) {
 	broken := ownFile(t, strings.Replace(ownProviders, "display_name: Acme", "displayname: Acme", 1))
 	wantProblem(t, []string{"providers", "sendpluse"}, `^there is no provider "sendpluse"; there are: pendo, pulsedive, sendpulse, spotdraft\n$`)
-	wantProblem(t, []string{"providers", "--config", "nowhere.yaml"}, `^read the configuration: open nowhere.yaml: `)
+	wantProblem(t, []string{"providers", "--config", "nowhere.yaml"}, `^nowhere.yaml: the configuration file does not exist`)
 	wantProblem(t, []string{"providers", "--config", broken}, `broker\.yaml:6:5: unknown key; did you mean "display_name"\?\n$`)
 	for _, line := range []string{"providers a b", "providers -o curl", "providers --color"} {
 		stdout, stderr, code := invoke(t, strings.Fields(line)...)

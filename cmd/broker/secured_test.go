@@ -122,9 +122,9 @@ func TestProofsThatDoNotCount(t *testing.T) {
 		"a token on loopback, no grant":  {plain, "pulsedive", "--token-file token", denied},
 		"a token file that is not there": {address, "pendo", trusted + " --token-file none", `^the token for the broker: open none: no such file or directory\n$`},
 		"a token file of other content":  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem holds something else than one token alone\n$`},
-		"an authority that is not there": {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: open none\.pem: no such file or directory\n$`},
-		"an authority that is none":      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key holds no certificate in PEM\n$`},
-		"another's key":                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate "client\.pem" with the key "nobody\.key": .*does not match`},
+		"an authority that is not there": {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: none\.pem does not exist\n$`},
+		"an authority that is none":      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file\n$`},
+		"another's key":                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate with its key: nobody\.key:1: .*does not belong to the first certificate`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"get", test.id, "--address", test.address}, strings.Fields(test.flags)...)

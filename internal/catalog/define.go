@@ -32,6 +32,7 @@ func Define(definition strictyaml.Value) *Provider {
 		DocumentationURL: definition.Key("documentation_url").Text(),
 		AllowedHosts:     ReadHosts(definition.Key("allowed_hosts")),
 	}
+	ReportUnevaluated(definition, unchecked...)
 	seen := map[string]bool{}
 	for _, item := range definition.Key("auth_methods").Items() {
 		method := defineMethod(item)
@@ -108,6 +109,7 @@ func defineMethod(item strictyaml.Value) *AuthMethod {
 	method.Headers = definePlacements(item.Key("headers"), environment, checkHeaderName, strings.ToLower)
 	method.QueryParams = definePlacements(item.Key("query_params"), environment, checkParamName, asItIs)
 	checkPlacements(item, method)
+	checkFieldsUsed(item.Key("fields"), method)
 	return method
 }
 
@@ -180,13 +182,16 @@ func definePlacements(list strictyaml.Value, environment *expression.Environment
 	return placements
 }
 
-// compile compiles the text at value, and reports what is wrong with it.
+// broken is the template of a text with a problem.
+var broken = new(expression.Template)
+
+// compile compiles the text at value. It reports what is wrong and returns broken then.
 func compile(value strictyaml.Value, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.Text())
 	for _, problem := range problems {
 		value.ProblemAtf(problem.Offset, "%s", problem.Message)
 	}
-	return cmp.Or(template, new(expression.Template))
+	return cmp.Or(template, broken)
 }
 
 // undecorated are the headers that say where a message ends and to whom it goes.
@@ -224,6 +229,31 @@ func checkPlacements(item strictyaml.Value, method *AuthMethod) {
 	})
 	if method.TokenRequest != nil && !usesToken {
 		item.Key("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
+	}
+}
+
+// checkFieldsUsed reports each field that neither a placement nor the token request uses. It
+// reports nothing while an expression is broken: that one may be where the field belongs.
+func checkFieldsUsed(list strictyaml.Value, method *AuthMethod) {
+	places := slices.Concat(method.Headers, method.QueryParams)
+	var used []string
+	if method.TokenRequest != nil {
+		used = []string{ClientIDField, ClientSecretField}
+		places = append(places, method.TokenRequest.Parameters...)
+	}
+	for _, place := range places {
+		if place.Value == broken {
+			return
+		}
+		used = append(used, place.Value.Uses()...)
+	}
+	if len(places) == 0 {
+		return // which was reported
+	}
+	for _, item := range list.Items() {
+		if id := item.Key("id"); id.Text() != "" && !slices.Contains(used, id.Text()) {
+			id.Problemf("this field is never used: put ${%s} into a header, a query parameter or a parameter of the token request, or remove the field", id.Text())
+		}
 	}
 }
 

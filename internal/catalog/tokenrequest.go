@@ -45,6 +45,7 @@ func defineParameters(list strictyaml.Value, fields []Field) []Placement {
 		if slices.Contains(reserved, strings.ToLower(entry.Name)) {
 			entry.Key.Problemf("the broker sets the parameter %q itself", entry.Name)
 		}
+		reportUnevaluatedText(entry.Key, entry.Name)
 		if entry.Name == "" {
 			entry.Key.Problemf("a parameter needs a name")
 		}

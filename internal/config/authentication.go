@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/authentication"
@@ -71,11 +70,7 @@ func parseIssuer(item strictyaml.Value, reader sourceReader) authentication.Issu
 		item.KeyNode("allow_private_addresses").Problemf("needs jwks_url: it is for the server there")
 	}
 	if ca.Exists() {
-		issuer.RootCAs = x509.NewCertPool()
-		_, certificates := reader.readCertificates(ca)
-		for _, certificate := range certificates {
-			issuer.RootCAs.AddCert(certificate)
-		}
+		issuer.RootCAs = reader.readPool(ca)
 		if !location.Exists() {
 			item.KeyNode("ca_file").Problemf("needs jwks_url: it is for the server there")
 		}

@@ -4,14 +4,16 @@ package config
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/egress"
+	"github.com/authmaterial/broker/internal/regularfile"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
@@ -63,20 +65,55 @@ var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
 })
 
 // Load reads the file at path. Relative paths in it are relative to its folder. The
-// error is strictyaml.Problems, or says why the file cannot be read.
+// variables that name proxies have to be understood too. The error is strictyaml.Problems, or says why the file cannot be read.
 func Load(path string, options Options) (*Config, error) {
 	options = options.withDefaults()
 	options.Reading(path)
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := readConfiguration(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
 	config, err := Parse(path, data, options)
-	if err == nil && everybodyWrites(path) {
-		config.Warnings = slices.Insert(config.Warnings, 0, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
+	problems, warnings := checkEnvironment(options)
+	if err != nil || problems != nil {
+		var inFile strictyaml.Problems
+		if err != nil && !errors.As(err, &inFile) {
+			return nil, err
+		}
+		return nil, append(problems, inFile...)
 	}
-	return config, err
+	if everybodyWrites(path) {
+		warnings = append(warnings, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
+	}
+	config.Warnings = append(warnings, config.Warnings...)
+	return config, nil
 }
+
+// checkEnvironment returns what is wrong with variables that the file does not name.
+func checkEnvironment(options Options) (problems, warnings strictyaml.Problems) {
+	wrong, doubtful := egress.CheckProxies(options.LookupEnv)
+	for _, message := range wrong {
+		problems = append(problems, strictyaml.Problem{Message: message})
+	}
+	for _, message := range doubtful {
+		warnings = append(warnings, strictyaml.Problem{Message: message})
+	}
+	return problems, warnings
+}
+
+// readConfiguration returns the content of a configuration file.
+func readConfiguration(path string) ([]byte, error) {
+	data, err := regularfile.Read(path, strictyaml.MaxSize)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the configuration file %w", path, err)
+	}
+	return data, nil
+}
+
+// unchecked are the keys below which `${` is not looked for: catalog.Define has looked through
+// providers, a secret may contain it, the next three are texts for people, and the others have
+// to be known names.
+var unchecked = []string{"providers", "value", "display_name", "description", "labels", "id", "provider", "auth_method", "allowed_hosts"}
 
 // Parse reads a configuration from data; path is what problems and relative paths
 // refer to.
@@ -85,6 +122,7 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 	document := strictyaml.Parse(path, data, schema)
 	root := document.Root()
 	reader := sourceReader{folder: filepath.Dir(path), options: options}
+	catalog.ReportUnevaluated(root, unchecked...)
 	config := &Config{
 		Listen: parseListen(root.Key("listen"), root.Key("authentication"), reader),
 		Limits: parseLimits(root.Key("limits")),

@@ -125,7 +125,7 @@ func TestMistakes(t *testing.T) {
 		"missing file":       {pendo("{file: none}"), []string{`2:75: the file does not exist; a relative path is relative to $DIR`}},
 		"empty file":         {pendo("{file: empty}"), []string{`2:75: the file is empty; a relative path is relative to $DIR`}},
 		"file of a newline":  {pendo("{file: newline}"), []string{`2:75: the file is empty; a relative path is relative to $DIR`}},
-		"large file":         {pendo("{file: large}"), []string{`2:75: the file has more than 64 KiB; a relative path is relative to $DIR`}},
+		"large file":         {pendo("{file: large}"), []string{`2:75: the file is larger than the limit of 64 KiB; a relative path is relative to $DIR`}},
 		"folder":             {pendo("{file: .}"), []string{`2:75: the file is not a regular file; a relative path is relative to $DIR`}},
 		"two sources":        {pendo("{file: good, env: SET}"), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},
 		"a bare secret":      {pendo(canary), []string{`2:68: must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}`}},

@@ -31,11 +31,7 @@ func parseListenTLS(value strictyaml.Value, reader sourceReader) *ListenTLS {
 		version.Problemf("must be \"1.2\" or \"1.3\"")
 	}
 	if file := value.Key("client_ca_file"); file.Exists() {
-		parsed.ClientCAs = x509.NewCertPool()
-		_, certificates := reader.readCertificates(file)
-		for _, certificate := range certificates {
-			parsed.ClientCAs.AddCert(certificate)
-		}
+		parsed.ClientCAs = reader.readPool(file)
 	}
 	if !value.Key("certificate_file").Exists() && !value.Key("key_file").Exists() {
 		value.Problemf("must have certificate_file and key_file")

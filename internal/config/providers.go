@@ -1,9 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
@@ -18,9 +15,9 @@ const (
 // at nothing else there: the values of credentials may be missing, and are what an
 // operator fills in next. The error is as Load's.
 func LoadProviders(path string) (*catalog.Catalog, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := readConfiguration(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
 	document := strictyaml.Parse(path, data, strictyaml.MustCompile(providersSchemaID, map[string][]byte{
 		providersSchemaID: []byte(providersSchema),

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"slices"
 
+	"github.com/authmaterial/broker/internal/pemfile"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
@@ -24,11 +24,7 @@ func parseTLS(value strictyaml.Value, reader sourceReader) *tls.Config {
 	}
 	config := newTLS()
 	if file := value.Key("ca_file"); file.Exists() {
-		config.RootCAs = x509.NewCertPool()
-		_, certificates := reader.readCertificates(file)
-		for _, certificate := range certificates {
-			config.RootCAs.AddCert(certificate)
-		}
+		config.RootCAs = reader.readPool(file)
 	}
 	if name := value.Key("server_name"); name.Text() != "" {
 		if config.ServerName = name.Text(); !isHost(config.ServerName) {
@@ -52,38 +48,41 @@ func parseKeyPair(value strictyaml.Value, reader sourceReader) []tls.Certificate
 		value.KeyNode("key_file").Problemf("needs certificate_file")
 		return nil
 	}
-	encoded, certificates := reader.readCertificates(certificateFile)
+	certificates := reader.readCertificates(certificateFile)
 	key, ok := reader.readWhole(keyFile, maxSecretFile)
 	if len(certificates) == 0 || !ok {
 		return nil
 	}
-	pair, err := tls.X509KeyPair([]byte(encoded), []byte(key))
+	pair, err := pemfile.KeyPair(certificates, keyFile.Text(), []byte(key))
 	if err != nil {
-		keyFile.Problemf("the file does not hold the private key of the certificate in PEM, without a password")
+		keyFile.Problemf("%s", err)
 		return nil
 	}
 	return []tls.Certificate{pair}
 }
 
-// readCertificates returns the certificates in the PEM file at a given path, and its text,
-// or reports what else is there.
-func (r sourceReader) readCertificates(given strictyaml.Value) (text string, certificates []*x509.Certificate) {
+// readPool returns the authorities in the PEM file at a given path. The set is empty when a
+// problem was reported.
+func (r sourceReader) readPool(given strictyaml.Value) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, certificate := range r.readCertificates(given) {
+		pool.AddCert(certificate)
+	}
+	return pool
+}
+
+// readCertificates returns the certificates in the PEM file at a given path, or nil when a
+// problem was reported.
+func (r sourceReader) readCertificates(given strictyaml.Value) []*x509.Certificate {
 	text, ok := r.readWhole(given, maxCertificates)
 	if !ok {
-		return "", nil
+		return nil
 	}
-	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil || block.Type != "CERTIFICATE" {
-			given.Problemf("the file holds something else than certificates in PEM: block %d", len(certificates)+1)
-			return "", nil
-		}
-		certificates = append(certificates, certificate)
+	certificates, err := pemfile.Certificates(given.Text(), []byte(text))
+	if err != nil {
+		given.Problemf("%s", err)
 	}
-	if len(certificates) == 0 {
-		given.Problemf("the file holds no certificate in PEM")
-	}
-	return text, certificates
+	return certificates
 }
 
 // sameTLS says whether both are the same settings. A certificate stands for its key.

@@ -1,16 +1,13 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 
+	"github.com/authmaterial/broker/internal/regularfile"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
@@ -93,8 +90,8 @@ func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
 	return secret.New(text), true
 }
 
-// readWhole returns what the file at a given path holds, up to so many bytes, or reports
-// why it cannot.
+// readWhole returns the content of the file at a given path, up to limit bytes, or reports
+// why it cannot be read.
 func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bool) {
 	path := given.Text()
 	if path == "" {
@@ -104,7 +101,7 @@ func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bo
 		path = filepath.Join(r.folder, path)
 	}
 	r.options.Reading(path)
-	text, err := readSmall(path, limit)
+	data, err := regularfile.Read(path, limit)
 	if err != nil {
 		given.Problemf("the file %s%s", err, r.where(given.Text()))
 		return "", false
@@ -112,7 +109,7 @@ func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bo
 	if everybodyWrites(path) {
 		given.Warnf("the file %s", writable)
 	}
-	return text, true
+	return string(data), true
 }
 
 const writable = "can be written by every user of this machine, who can so decide what it says: chmod o-w"
@@ -131,43 +128,4 @@ func (r sourceReader) where(path string) string {
 		return ""
 	}
 	return "; a relative path is relative to " + r.folder
-}
-
-// readSmall returns what a file of up to limit bytes holds. Its errors complete a sentence about the file.
-func readSmall(path string, limit int64) (string, error) {
-	info, err := os.Stat(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return "", errors.New(whyUnreadable(err))
-	}
-	if !info.Mode().IsRegular() {
-		return "", errors.New("is not a regular file")
-	}
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return "", errors.New(whyUnreadable(err))
-	}
-	defer file.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err != nil {
-		return "", errors.New(whyUnreadable(err))
-	}
-	if int64(len(data)) > limit {
-		return "", fmt.Errorf("has more than %d KiB", limit>>10)
-	}
-	return string(data), nil
-}
-
-// whyUnreadable says why a file could not be read.
-func whyUnreadable(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "does not exist"
-	case errors.Is(err, fs.ErrPermission):
-		return "may not be read by this user"
-	}
-	var failed *fs.PathError
-	if errors.As(err, &failed) {
-		return "cannot be read: " + failed.Err.Error()
-	}
-	return "cannot be read"
 }

@@ -105,7 +105,7 @@ func TestTokenCacheMistakes(t *testing.T) {
 		source  = "must be exactly one of {env: NAME} and {file: PATH}"
 		noValue = "this key cannot stand here: this secret comes from {env: NAME} or {file: PATH}"
 		window  = "must be a duration from 10s to 12h, such as 5m"
-		notKey  = "the file does not hold the private key of the certificate in PEM, without a password"
+		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
 	// What stands behind `redis: {` begins at column 23.
 	redis := func(text string) string { return "{redis: {" + text + "}, fleet_keys: [{env: KEY_1}]}" }
@@ -161,16 +161,16 @@ func TestTokenCacheMistakes(t *testing.T) {
 		"TLS, no TLS":         {redis(`url: "redis://a", tls: {}`), "41: needs rediss:// in the URL"},
 		"no verification":     {ofTLS("insecure: true"), `48: unknown key; known here: "ca_file", "certificate_file", "key_file", "server_name"`},
 		"no CA file":          {ofTLS("ca_file: none"), "57: the file does not exist; a relative path is relative to $DIR"},
-		"a large CA file":     {ofTLS("ca_file: huge"), "57: the file has more than 1024 KiB; a relative path is relative to $DIR"},
-		"no PEM":              {ofTLS("ca_file: good"), "57: the file holds no certificate in PEM"},
-		"a key as CA":         {ofTLS("ca_file: mixed.pem"), "57: the file holds something else than certificates in PEM: block 2"},
+		"a large CA file":     {ofTLS("ca_file: huge"), "57: the file is larger than the limit of 1 MiB; a relative path is relative to $DIR"},
+		"no PEM":              {ofTLS("ca_file: good"), "57: good: the file has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected"},
+		"a key as CA":         {ofTLS("ca_file: mixed.pem"), "57: mixed.pem:9: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file"},
 		"a CA file of number": {ofTLS("ca_file: 1"), "57: must be a string, and is a number: put it in quotes"},
-		"another kind of PEM": {ofTLS("ca_file: trusted.pem"), "57: the file holds something else than certificates in PEM: block 1"},
+		"another kind of PEM": {ofTLS("ca_file: trusted.pem"), "57: trusted.pem:1: expected a CERTIFICATE, found TRUSTED CERTIFICATE: only certificates belong in this file"},
 		"no name of a file":   {ofTLS(`ca_file: ""`), "57: must not be empty"},
 		"no key":              {ofTLS("certificate_file: a.pem"), "48: needs key_file"},
 		"no certificate":      {ofTLS("key_file: a.key"), "48: needs certificate_file"},
 		"another's key":       {ofTLS("certificate_file: a.pem, key_file: b.key"), "83: " + notKey},
-		"no PEM as key":       {ofTLS("certificate_file: a.pem, key_file: good"), "83: " + notKey},
+		"no PEM as key":       {ofTLS("certificate_file: a.pem, key_file: good"), "83: good: the file has no private key in PEM: a line -----BEGIN PRIVATE KEY----- is expected"},
 		"no certificate file": {ofTLS("certificate_file: none, key_file: nothing"), "66: the file does not exist; a relative path is relative to $DIR\n82: the file does not exist; a relative path is relative to $DIR"},
 		"a key of number":     {ofTLS("certificate_file: a.pem, key_file: 1"), "83: must be a string, and is a number: put it in quotes"},
 		"a name with a port":  {ofTLS(`server_name: "` + canary + `:1"`), "61: must be a host name or an IP address, without a port"},

@@ -30,8 +30,7 @@ func parseTokenRequests(value strictyaml.Value, reader sourceReader) TokenReques
 	if err != nil {
 		pool = x509.NewCertPool() // a machine without any
 	}
-	_, certificates := reader.readCertificates(file)
-	for _, certificate := range certificates {
+	for _, certificate := range reader.readCertificates(file) {
 		pool.AddCert(certificate)
 	}
 	return TokenRequests{RootCAs: pool}

@@ -83,8 +83,8 @@ func TestTokenRequestsMistakes(t *testing.T) {
 	dir := tlsFolder(t)
 	for name, test := range map[string]struct{ text, want string }{
 		"no file":         {"{ca_file: none}", "the file does not exist"},
-		"a key":           {"{ca_file: a.key}", "the file holds something else than certificates in PEM: block 1"},
-		"no PEM":          {"{ca_file: good}", "the file holds no certificate in PEM"},
+		"a key":           {"{ca_file: a.key}", "a.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file"},
+		"no PEM":          {"{ca_file: good}", "good: the file has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected"},
 		"no check":        {"{insecure_skip_verify: true}", "unknown key"},
 		"private for all": {"{allow_private_addresses: true}", "unknown key"},
 	} {

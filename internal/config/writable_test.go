@@ -36,7 +36,7 @@ func TestFilesThatEverybodyWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got, err := config.Load(main, config.Options{})
+		got, err := config.Load(main, config.Options{LookupEnv: func(string) (string, bool) { return "", false }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,8 @@ type Options struct {
 	// RootCAs are whom servers' certificates are traced back to. Default: the system's.
 	RootCAs *x509.CertPool
 	// Proxy says through which proxy a request goes; nil: through none. Default: as the
-	// variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say.
+	// variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say; a request fails while CheckProxies
+	// finds a problem.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Resolver finds addresses. Default: net.DefaultResolver.
 	Resolver *net.Resolver
@@ -62,7 +63,7 @@ type Transport struct {
 // NewTransport returns a Transport.
 func NewTransport(options Options) *Transport {
 	if options.Proxy == nil {
-		options.Proxy = http.ProxyFromEnvironment
+		options.Proxy = proxyFromEnvironment
 	}
 	checked := &net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver, ControlContext: refuseOthers}
 	unchecked := &net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver}

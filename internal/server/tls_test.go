@@ -121,7 +121,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 
 	// One of the two files alone has a problem, and changes nothing.
 	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
-	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not hold the private key") {
+	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not belong to the first certificate") {
 		t.Errorf("a certificate without its key: %v", err)
 	}
 	for _, listener := range []net.Listener{h.grpc, h.http} {

@@ -11,7 +11,7 @@ const byteOrderMark = "\uFEFF"
 // shows alike, and why; the sentence is empty when there is none. The parser takes
 // more: it would count lines in another way than an editor.
 func checkText(source []byte) (at place, sentence string) {
-	if len(source) > maxSize {
+	if len(source) > MaxSize {
 		return start, "the file is larger than 64 MiB"
 	}
 	at = start

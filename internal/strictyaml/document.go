@@ -17,9 +17,9 @@ import (
 	"slices"
 )
 
-// Bounds of a document.
+// Bounds of a document. MaxSize is for readers of files, which can refuse a larger one before it is in memory.
 const (
-	maxSize  = 64 << 20 // bytes
+	MaxSize  = 64 << 20 // bytes
 	maxDepth = 64       // levels of nesting
 )
 

@@ -9,6 +9,7 @@ import (
 
 // Problem is one thing that is wrong with a document.
 type Problem struct {
+	// File is empty for what is wrong elsewhere, such as in the environment.
 	File string
 	// Line and Column say where, counted in characters from 1.
 	Line, Column int
@@ -16,8 +17,11 @@ type Problem struct {
 	Message string
 }
 
-// String returns FILE:LINE:COLUMN: MESSAGE.
+// String returns FILE:LINE:COLUMN: MESSAGE, or the message alone without a file.
 func (p Problem) String() string {
+	if p.File == "" {
+		return p.Message
+	}
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 }
 

@@ -1,0 +1,87 @@
+package egress_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/authmaterial/broker/internal/egress"
+)
+
+// lookup returns an environment of one variable.
+func lookup(name, value string) func(string) (string, bool) {
+	return func(asked string) (string, bool) {
+		if asked == name {
+			return value, true
+		}
+		return "", false
+	}
+}
+
+// TestProxyAddresses has values that net/http understands, and others.
+func TestProxyAddresses(t *testing.T) {
+	names := []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
+	for _, value := range []string{
+		"", "proxy", "proxy:3128", "http://proxy", "http://proxy:3128/", "https://proxy.test:443", "socks5://proxy:1080", "socks5h://proxy",
+		"http://me:p%40ss@proxy:3128", "me:pass@proxy:3128", "10.0.0.1:3128", "http://[2001:db8::1]:3128", "[::1]:3128",
+	} {
+		for _, name := range names {
+			if problems, warnings := egress.CheckProxies(lookup(name, value)); problems != nil || warnings != nil {
+				t.Errorf("%s=%s: %q, %q", name, value, problems, warnings)
+			}
+		}
+		through, err := (&httpproxy.Config{HTTPSProxy: value}).ProxyFunc()(&url.URL{Scheme: "https", Host: "a.test"})
+		if err != nil || (through == nil) != (value == "") || through != nil && through.Hostname() == "" {
+			t.Errorf("%s: httpproxy goes through %v, %v", value, through, err)
+		}
+	}
+	const scheme, address = "has a scheme that is not supported", "is not the address of a proxy"
+	for value, want := range map[string]string{
+		"http://canary:a/b@proxy:3128": address, "http://canary:%zz@proxy": address, "http://canary:pass word@proxy": address,
+		"http://proxy:canary": address, "http://proxy:99999": address, "http://proxy:0": address, "http:/canary:3128": address, "//canary": address,
+		" http://canary": address, "http://canary\n": address, " ": address, "http://": address, "http://${CANARY}:3128": address,
+		"http://proxy/canary": address, "http://proxy?canary": address, "http://proxy#canary": address, "http://[canary]:1": address,
+		"ftp://canary": scheme, "socks4://canary:1080": scheme, "socks://canary": scheme, "htps://canary:3128": scheme,
+	} {
+		for _, name := range names {
+			problems, _ := egress.CheckProxies(lookup(name, value))
+			if len(problems) != 1 || !strings.HasPrefix(problems[0], "the environment variable "+name+" "+want) || strings.Contains(strings.ToLower(problems[0]), "canary") {
+				t.Errorf("%s=%q: %q", name, value, problems)
+			}
+		}
+	}
+}
+
+func TestProxyExceptions(t *testing.T) {
+	for _, value := range []string{"", "*", "a.test, .b.test,*.c.test,", "10.0.0.0/8,fd00::/8", "10.0.0.1:443", "[::1]:443", "::1", "a.test:80", "localhost"} {
+		if problems, warnings := egress.CheckProxies(lookup("no_proxy", value)); problems != nil || warnings != nil {
+			t.Errorf("%s: %q, %q", value, problems, warnings)
+		}
+	}
+	for _, entry := range []string{"10.0.0.0/33", "http://canary", "canary/8", ":80", ".", "*.", "10.0.*", "canary a.test", "canary;a.test", "canary:http", "${CANARY}"} {
+		problems, warnings := egress.CheckProxies(lookup("NO_PROXY", "a.test,"+entry))
+		if problems != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "the environment variable NO_PROXY: entry 2 excepts no host") || strings.Contains(warnings[0], "canary") {
+			t.Errorf("%s: %q, %q", entry, problems, warnings)
+		}
+	}
+	for _, name := range []string{"ALL_PROXY", "all_proxy"} {
+		if problems, warnings := egress.CheckProxies(lookup(name, "http://canary")); problems != nil || len(warnings) != 1 || strings.Contains(warnings[0], "canary") {
+			t.Errorf("%s: %q, %q", name, problems, warnings)
+		}
+	}
+}
+
+// TestProxyThatIsNone has a request that must not go out directly.
+func TestProxyThatIsNone(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://canary:a/b@proxy:3128")
+	names := newNames(t)
+	_, err := get(t.Context(), t, egress.NewTransport(egress.Options{Resolver: names.resolver()}), "https://example.com/")
+	if err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY") || strings.Contains(err.Error(), "canary") {
+		t.Error(err)
+	}
+	if names.questions() > 0 {
+		t.Error("the host's name was resolved: the request would have gone out directly")
+	}
+}

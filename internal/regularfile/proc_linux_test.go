@@ -1,0 +1,17 @@
+package regularfile_test
+
+import (
+	"testing"
+
+	"github.com/authmaterial/broker/internal/regularfile"
+)
+
+// TestSizeOfNoMeaning has files whose size is 0 until they are read, like one that grows.
+func TestSizeOfNoMeaning(t *testing.T) {
+	if got, err := regularfile.Read("/proc/self/stat", limit); err != nil || len(got) == 0 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if _, err := regularfile.Read("/proc/self/maps", limit); err == nil || err.Error() != "is larger than the limit of 1 KiB" {
+		t.Error(err)
+	}
+}
