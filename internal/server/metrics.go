@@ -15,6 +15,7 @@ type metrics struct {
 	registry    *prometheus.Registry
 	grpc        *grpcprometheus.ServerMetrics
 	tokens      *tokenMetrics
+	static      *staticMetrics
 	credentials prometheus.Gauge
 	generation  prometheus.Counter
 	reloadOK    prometheus.Gauge
@@ -26,6 +27,7 @@ func newMetrics(version string) *metrics {
 		registry: prometheus.NewRegistry(),
 		grpc:     grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram()),
 		tokens:   newTokenMetrics(),
+		static:   newStaticMetrics(),
 		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "authmaterial_credentials",
 			Help: "Credentials in the configuration, disabled ones included.",
@@ -49,7 +51,7 @@ func newMetrics(version string) *metrics {
 	}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.tokens.register(m.registry)
-	m.registry.MustRegister(m.grpc, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
+	m.registry.MustRegister(m.static.reports, m.grpc, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -124,6 +124,8 @@ func New(options Options) (*Server, error) {
 		VersionKeys: keys.VersionKeys(),
 		Clock:       options.Clock,
 		Logger:      options.Logger,
+
+		StaticReported: metrics.static.reported,
 	})
 	who := newIdentities(options.Logger, options.Clock, metrics.registry, onceThereIs(&useCase, (*broker.Broker).Identified))
 	var callers *authenticators
