@@ -20,7 +20,9 @@ const (
 )
 
 // Client puts a broker's material on HTTP requests. It is safe for concurrent use.
-type Client struct{ broker authmaterialv1.BrokerServiceClient }
+type Client struct {
+	broker authmaterialv1.BrokerServiceClient
+}
 
 // New returns a Client of the broker that the connection leads to. The caller closes the
 // connection when no request needs it any more.

@@ -175,6 +175,15 @@ func (b *Broker) TokenChanged(key string) {
 	}
 }
 
+// CredentialsOf returns the IDs of the credentials that use the token with this key, sorted.
+// The caller must not change the slice.
+func (b *Broker) CredentialsOf(tokenKey string) []string {
+	if s := b.current.Load(); s != nil {
+		return s.byToken[tokenKey]
+	}
+	return nil
+}
+
 // Get returns the current decoration of a credential. It answers shortly before the
 // deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
 // the broker's own.

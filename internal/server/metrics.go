@@ -1,8 +1,6 @@
 package server
 
 import (
-	"log/slog"
-
 	grpcprometheus "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -57,13 +55,13 @@ func newMetrics(version string) *metrics {
 }
 
 // observeTokenRequests counts each token request, and logs it.
-func observeTokenRequests(logger *slog.Logger, m *metrics) func(strategies.TokenRequestEvent) {
+func observeTokenRequests(log tokenLog, m *metrics) func(strategies.TokenRequestEvent) {
 	return func(event strategies.TokenRequestEvent) {
 		m.tokens.requests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
 		if event.Result != strategies.ResultOverBudget {
 			m.tokens.latency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
 		}
-		line := logger.With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
+		line := log.of(event.TokenKey).With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
 		if event.Err != nil {
 			line.Warn("no token issued", "result", string(event.Result), "message", event.Err.Message)
 			return
