@@ -85,7 +85,7 @@ func TestConnectionProblems(t *testing.T) {
 		"a certificate of tomorrow":        {future, trusted, `the broker's certificate has expired, or is not valid yet: .* is before \S+\n`},
 		"a client of another authority":    {address, trusted + " --tls-cert foreign.pem --tls-key foreign.key", `the client certificate is refused: (unknown certificate authority|bad certificate)\n  Give one, .*listen\.tls\.client_ca_file`},
 		"an expired client":                {address, trusted + " --tls-cert old.pem --tls-key old.key", `the client certificate is refused: (expired|bad) certificate\n`},
-		"plain text to TLS":                {address, "", `the connection was ended without a word\n  If the broker has listen\.tls: add --tls`},
+		"plain text to TLS":                {address, "", `the server closed the connection without replying\n  If the broker has listen\.tls: add --tls`},
 		"TLS to plain text":                {plain, trusted, `what answers there speaks no TLS\n  Leave out --tls`},
 		"the other port":                   {http, trusted, `what answers there speaks TLS, and no gRPC: .*\n  Use the port of listen\.grpc`},
 		"the other port, TLS to plain":     {plainHTTP, trusted, `what answers there speaks no TLS\n`},
