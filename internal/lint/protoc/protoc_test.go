@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -21,19 +22,19 @@ func TestOldTools(t *testing.T) {
 		"cpp": 6, "csharp": 3, "java": 4, "objc": 6, "php": 4, "python": 3, "ruby": 3,
 	} {
 		t.Run(language, func(t *testing.T) {
-			compile(t, count, protoc, "--"+language+"_out")
+			compile(t, count, protoc, "--"+language+"_out=")
 		})
 	}
 	for _, plugin := range []string{"grpc_cpp_plugin", "grpc_java_plugin", "grpc_php_plugin", "grpc_python_plugin", "grpc_ruby_plugin"} {
 		t.Run(plugin, func(t *testing.T) {
-			compile(t, 1, protoc, "--plugin=protoc-gen-grpc="+find(t, plugin), "--grpc_out")
+			compile(t, 1, protoc, "--grpc_out=", "--plugin=protoc-gen-grpc="+find(t, plugin))
 		})
 	}
 }
 
-// compile runs a command whose last argument is a flag for the output folder. It wants
-// some files there.
-func compile(t *testing.T, atLeast int, command ...string) {
+// compile runs protoc with a flag that lacks the folder for the output, and wants some files
+// there.
+func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")
 	if err != nil || len(files) == 0 {
@@ -45,10 +46,10 @@ func compile(t *testing.T, atLeast int, command ...string) {
 		}
 	}
 	out := t.TempDir()
-	args := append(command[1:len(command)-1:len(command)-1], command[len(command)-1]+"="+out, "-I", "../../../proto")
-	output, err := exec.CommandContext(t.Context(), command[0], append(args, files...)...).CombinedOutput()
-	if err != nil || len(output) > 0 {
-		t.Fatalf("%v: %v\n%s", args, err, output)
+	args := slices.Concat([]string{"-I", "../../../proto", output + out}, more, files)
+	said, err := exec.CommandContext(t.Context(), protoc, args...).CombinedOutput()
+	if err != nil || len(said) > 0 {
+		t.Fatalf("%v: %v\n%s", args, err, said)
 	}
 	made := 0
 	err = filepath.WalkDir(out, func(_ string, entry fs.DirEntry, err error) error {
