@@ -62,12 +62,29 @@ redis-server:
 	ln -sf /usr/bin/redis-check-rdb /usr/local/bin/redis-server; \
 	redis-server --version
 
+# A test compiles the protos as users of other languages do. As root on Debian, missing
+# tools are installed; elsewhere the line to type is printed.
+PROTOC := protoc grpc_cpp_plugin grpc_java_plugin grpc_php_plugin grpc_python_plugin grpc_ruby_plugin
+
+.PHONY: protoc
+protoc:
+	@missing=; for tool in $(PROTOC); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	packages='protobuf-compiler libprotobuf-dev protobuf-compiler-grpc protobuf-compiler-grpc-java-plugin'; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "The tests need$$missing: apt-get install $$packages"; exit 1; \
+	fi; \
+	echo "install$$missing"; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
+	protoc --version
+
 # These need the machine to themselves. A broker that waits for a processor takes Redis to be
 # out of reach.
 ALONE := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/hostiletest ./internal/leaktest ./internal/redistest
 
 .PHONY: test
-test: redis-server ## Run the tests, under the race detector where there is a C compiler
+test: redis-server protoc ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \

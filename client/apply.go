@@ -1,5 +1,8 @@
 // Package client helps Go services to reach the broker, and to use what it hands out. It
 // imports the generated stubs, gRPC and the standard library alone.
+//
+// Client.HTTPClient and Client.Transport keep the rules of docs/calling.md for their
+// users. With Apply, the user has to keep them.
 package client
 
 import (
@@ -15,21 +18,21 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// ErrHostNotAllowed says that a request goes somewhere that the material must not be
-// sent to.
+// ErrHostNotAllowed is the error of a request to where the material must not be sent.
 var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 
 // Apply puts the decoration on the request. Each header and each query parameter
 // replaces what the request has under that name; the other parameters stay as they
 // are. On an error the request is unchanged.
 //
-// It refuses a request whose host is none of the decoration's allowed hosts, one whose
-// field Host names another than its URL does, and one
-// that is not https, unless its host is a literal loopback address. The error then is
-// ErrHostNotAllowed. It does not look at expire_time.
+// It refuses a request to a host that is none of the decoration's allowed hosts, one whose
+// field Host differs from the host of its URL, and one without https, unless its host is a
+// literal loopback address. The error then is ErrHostNotAllowed. It does not look at
+// expire_time.
 //
-// An http.Client that follows redirects carries most headers to wherever they point.
-// Set its CheckRedirect to return http.ErrUseLastResponse.
+// Never send the request with an http.Client that follows redirects, http.DefaultClient
+// included: it sends custom headers such as X-Api-Key to every host that a redirect names.
+// Use Client.HTTPClient, or set CheckRedirect to return http.ErrUseLastResponse.
 func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
 	if request.URL == nil {
 		return errors.New("the request has no URL")
@@ -93,12 +96,20 @@ func isLoopback(host string) bool {
 // replaceParam sets one parameter of a raw query and leaves the others, their order and
 // their encoding as they are.
 func replaceParam(rawQuery, name, value string) string {
+	pair := url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	if rest := removeParam(rawQuery, name); rest != "" {
+		return rest + "&" + pair
+	}
+	return pair
+}
+
+// removeParam removes one parameter from a raw query.
+func removeParam(rawQuery, name string) string {
 	pairs := strings.FieldsFunc(rawQuery, func(r rune) bool { return r == '&' })
 	pairs = slices.DeleteFunc(pairs, func(pair string) bool {
 		key, _, _ := strings.Cut(pair, "=")
 		unescaped, err := url.QueryUnescape(key)
 		return err == nil && unescaped == name
 	})
-	pairs = append(pairs, url.QueryEscape(name)+"="+url.QueryEscape(value))
 	return strings.Join(pairs, "&")
 }

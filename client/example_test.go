@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/client"
-	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 // A service on Kubernetes calls a broker that demands TLS, and proves who it is by the
@@ -23,14 +22,25 @@ func ExampleTokenFile() {
 			grpc.WithTransportCredentials(transport),
 			grpc.WithPerRPCCredentials(client.TokenFile("/var/run/secrets/broker/token")))
 	}
-	decorate := func(ctx context.Context, broker authmaterialv1.BrokerServiceClient, request *http.Request) error {
-		response, err := broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "pendo"})
+	_ = connect
+}
+
+// A service calls Pendo. Every request of the http.Client carries the material of one
+// credential, and redirects lead nowhere but to the credential's hosts.
+func ExampleClient_HTTPClient() {
+	callPendo := func(ctx context.Context, connection *grpc.ClientConn) error {
+		pendo := client.New(connection).HTTPClient("pendo") // for all requests with this credential
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://app.pendo.io/api/v1/feature", nil)
 		if err != nil {
 			return err
 		}
-		return client.Apply(request, response.GetAuthDecoration())
+		response, err := pendo.Do(request)
+		if err != nil {
+			return err
+		}
+		return response.Body.Close()
 	}
-	_, _ = connect, decorate
+	_ = callPendo
 }
 
 // A service with a client certificate, which another program renews from time to time.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -22,9 +24,15 @@ func (a *brokerAddress) Set(text string) error {
 		*a = brokerAddress{"unix", path}
 		return nil
 	}
+	if scheme, rest, found := strings.Cut(text, "://"); found {
+		return fmt.Errorf("leave out %s://, as in %s; --tls turns TLS on", scheme, strings.TrimRight(rest, "/"))
+	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || host == "" || port == "" {
 		return errors.New("must be a host with a port, such as 127.0.0.1:50051, or unix:///path")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("the port must be a number from 0 to 65535")
 	}
 	*a = brokerAddress{"tcp", text}
 	return nil

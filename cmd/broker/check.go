@@ -26,7 +26,7 @@ Exit status: 0 when there is no problem, and the caller may use the credential; 
 			if explain {
 				return cobra.ExactArgs(2)(command, args)
 			}
-			return cobra.NoArgs(command, args)
+			return noArgs(command, args)
 		},
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			loaded, err := config.Load(path, config.Options{})

@@ -137,7 +137,11 @@ func (c *connection) open(input io.Reader) (*grpc.ClientConn, error) {
 		}
 	}
 	dial := func(ctx context.Context, _ string) (net.Conn, error) { // past all proxies
-		return new(net.Dialer).DialContext(ctx, c.address.network, c.address.address)
+		conn, err := new(net.Dialer).DialContext(ctx, c.address.network, c.address.address)
+		if err != nil {
+			c.handshakes.note(err)
+		}
+		return conn, err
 	}
 	target := "broker"
 	if c.address.network == "tcp" {

@@ -27,7 +27,7 @@ func newDemo() *cobra.Command {
 		Long: `Runs the broker and simulators of the four built-in providers in this process, on
 loopback ports. For one credential of each auth method it asks the broker over gRPC,
 and makes the provider's API call with the answer. Nothing leaves this machine.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			return demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
 		}),

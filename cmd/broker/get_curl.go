@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -18,8 +20,11 @@ import (
 // checkURL says what is wrong with a URL before anybody is asked.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Host == "" || strings.ContainsAny(text, " \"") {
+	switch {
+	case err != nil || parsed.Scheme == "" || parsed.Host == "" || strings.ContainsAny(text, " \""):
 		return errors.New("--url must be a URL such as https://api.example.com/v1/things?page=1")
+	case parsed.User != nil:
+		return errors.New("--url must hold no user name and password: the broker's material takes their place")
 	}
 	return nil
 }
@@ -38,7 +43,7 @@ func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target 
 		return errors.New("--url is no URL")
 	}
 	if err := client.Apply(request, decoration); err != nil {
-		return adviseHost(err)
+		return adviseHost(err, request.URL, decoration.GetAllowedHosts())
 	}
 	var text strings.Builder
 	text.WriteString("curl --config - <<'END_OF_CONFIG'\n")
@@ -57,11 +62,26 @@ func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target 
 	return err
 }
 
-func adviseHost(err error) error {
-	if errors.Is(err, client.ErrHostNotAllowed) {
-		return fmt.Errorf("%w\n  If it is the provider's: name it under 'allowed_hosts' of the credential", err)
+// adviseHost adds to the error of client.Apply what to do about the URL.
+func adviseHost(err error, target *url.URL, allowed []string) error {
+	if !errors.Is(err, client.ErrHostNotAllowed) {
+		return err
 	}
-	return err
+	advice := "If it is the provider's: name it under 'allowed_hosts' of the credential."
+	host := strings.ToLower(target.Hostname())
+	switch ip, parseErr := netip.ParseAddr(host); {
+	case target.Scheme != "https" && (target.Scheme != "http" || parseErr != nil || !ip.IsLoopback()):
+		advice = "Begin --url with https://: material goes over encrypted connections alone."
+	case strings.HasSuffix(host, "."):
+		advice = "Leave out the dot at the end of the host."
+	case target.Scheme == "http" && slices.Contains(allowed, host):
+		advice = "The host is allowed at port 443 alone: begin --url with https://, or name the host with its port under 'allowed_hosts' of the credential."
+	case slices.Contains(allowed, host):
+		advice = "The host is allowed at port 443 alone. If this port is the provider's too: name the host with the port under 'allowed_hosts' of the credential."
+	case slices.ContainsFunc(allowed, func(entry string) bool { return strings.HasPrefix(entry, host+":") }):
+		advice = "The host is allowed at another port alone: give --url that port."
+	}
+	return fmt.Errorf("%w\n  %s", err, advice)
 }
 
 // curlQuote writes a value as curl's files have it. Control characters are in none: a

@@ -114,15 +114,33 @@ func TestGetCurlForReal(t *testing.T) {
 
 func TestGetCurlForOtherHosts(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
-	for _, url := range []string{
-		"https://elsewhere.test/", "http://api.odd.test/", "https://api.odd.test:8443/", "https://api.odd.test@elsewhere.test/", "ftp://api.odd.test/",
+	const (
+		name  = "If it is the provider's: name it under 'allowed_hosts' of the credential."
+		https = "Begin --url with https://: material goes over encrypted connections alone."
+	)
+	for url, advice := range map[string]string{
+		"https://elsewhere.test/":      name,
+		"https://192.0.2.1/":           name,
+		"http://127.0.0.1:1/":          name,
+		"http://api.odd.test/":         https,
+		"http://api.odd.test:443/":     https,
+		"HTTP://API.odd.test/":         https,
+		"ftp://api.odd.test/":          https,
+		"https://api.odd.test./":       "Leave out the dot at the end of the host.",
+		"https://api.odd.test:8443/":   "The host is allowed at port 443 alone. If this port is the provider's too: name the host with the port",
+		"https://API.odd.test:8443/":   "The host is allowed at port 443 alone. If this port",
+		"https://x.api.odd.test:8443/": name,
 	} {
 		stdout, stderr, code := invoke(t, "get", "odd", "-o", "curl", "--url", url)
-		if code != exitProblem || stdout != "" || !strings.HasPrefix(stderr, "the material must not be sent to this host: ") {
-			t.Errorf("%s: exit %d\n%s", url, code, stderr)
+		if code != exitProblem || stdout != "" || !strings.HasPrefix(stderr, "the material must not be sent to this host: ") || !strings.Contains(stderr, "\n  "+advice) {
+			t.Errorf("%s: exit %d\n%s\nwant the advice %s", url, code, stderr, advice)
 		}
 		if broker.secretIn(stderr) {
 			t.Errorf("%s: the explanation holds a secret", url)
 		}
 	}
+	startBroker(t, "tcp", "api.odd.test:8443")
+	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "https://api.odd.test/"}, `\n  The host is allowed at another port alone`)
+	startBroker(t, "tcp", "127.0.0.1")
+	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "http://127.0.0.1/"}, `\n  The host is allowed at port 443 alone: begin --url with https://, or`)
 }

@@ -50,6 +50,9 @@ func decorationRows(answer answer, showSecrets, relative bool) []row {
 	rows = append(rows,
 		row{"expires", moment(decoration.GetExpireTime(), relative)},
 		row{"ask again", moment(decoration.GetRefreshTime(), relative)})
+	if last := decoration.GetLastRejectionTime(); last != nil {
+		rows = append(rows, row{"rejected", moment(last, relative) + ", a caller reported: check these values at the provider"})
+	}
 	return append(append(rows, hostRows(decoration.GetAllowedHosts())...), statusRow(decoration.GetRejectedStatuses()))
 }
 
@@ -124,6 +127,7 @@ type (
 		RefreshTime      string     `json:"refreshTime"`
 		AllowedHosts     []string   `json:"allowedHosts"`
 		RejectedStatuses []int32    `json:"rejectedStatuses"`
+		LastRejection    string     `json:"lastRejectionTime,omitempty"`
 	}
 	pairJSON struct {
 		Name  string `json:"name"`
@@ -176,6 +180,9 @@ func newDecorationJSON(decoration *authmaterialv1.AuthDecoration) *decorationJSO
 	}
 	if expiry := decoration.GetExpireTime(); expiry != nil {
 		made.ExpireTime = expiry.AsTime().Format(time.RFC3339Nano)
+	}
+	if last := decoration.GetLastRejectionTime(); last != nil {
+		made.LastRejection = last.AsTime().Format(time.RFC3339Nano)
 	}
 	return made
 }

@@ -49,7 +49,7 @@ func (r *refusal) Error() string {
 // whatToDo is for the operator who sees the reason.
 var whatToDo = map[authmaterialv1.ErrorReason]string{
 	authmaterialv1.ErrorReason_ERROR_REASON_UNSPECIFIED:                "",
-	authmaterialv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:            "Mend the command line: IDs are those of the broker's configuration file, at most 100.",
+	authmaterialv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:            "Name IDs of the broker's configuration file, at most 100 in a call. An ID has lower-case letters, digits, '.', '_' and '-'.",
 	authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND:       "Look in the broker's configuration file for the ID, and for 'disabled'.",
 	authmaterialv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED:     "", // howToProve says it
 	authmaterialv1.ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE: "The broker's log says what it needs to check its callers.",
@@ -108,7 +108,7 @@ func (f *getFlags) unanswered(failed *status.Status) error {
 	case codes.Unavailable:
 		return fmt.Errorf("no broker answers on %s: %s\n  Start one with 'broker serve', or say where it is with --address or %s", &f.address, message, addressVariable)
 	case codes.DeadlineExceeded:
-		return fmt.Errorf("the broker on %s has not answered within %s\n  Let it have more time with --timeout", &f.address, f.timeout)
+		return fmt.Errorf("the broker on %s has not answered within %s\n  Let it have more time with --timeout, and see whether the port is that of listen.grpc", &f.address, f.timeout)
 	case codes.Unimplemented:
 		return fmt.Errorf("what answers on %s is no broker, or an older one: %s", &f.address, message)
 	default:

@@ -30,7 +30,7 @@ is probed with. No proof of who calls is needed; one that is given is sent.
 ` + connectionHelp + `
 
 Exit status: 0 when the broker serves, 1 when it does not.`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		PreRunE: func(command *cobra.Command, _ []string) error { return broker.checkFlags(command.Flags()) },
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), timeout)

@@ -39,3 +39,19 @@ func checkCommand(root *cobra.Command, path []string) error {
 	}
 	return fmt.Errorf("%q has no command %q; it has: %s", found.CommandPath(), rest[0], strings.Join(names, ", "))
 }
+
+// noArgs is for commands without arguments. cobra's own takes each argument for the name of a
+// command.
+func noArgs(command *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if command.HasSubCommands() {
+		return checkCommand(command.Root(), append(strings.Fields(command.CommandPath())[1:], args...))
+	}
+	hint := ""
+	if command.Flags().Lookup("config") != nil {
+		hint = "; the configuration file is named by --config FILE"
+	}
+	return fmt.Errorf("%q takes no argument, and was given %q%s", command.CommandPath(), args[0], hint)
+}

@@ -23,7 +23,7 @@ secrets are, for example
 
 To change it, restart the replicas three times, each time one after the other: with the keys
 [old, new], then [new, old], and a day later [new]. No token is lost.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(command.OutOrStdout(), fleetkeys.Generate())
 			return err

@@ -83,7 +83,7 @@ func TestConnectionProblems(t *testing.T) {
 		"another name than the address":    {named, trusted, `the broker's certificate is for another name: cannot validate certificate for 127\.0\.0\.1`},
 		"an expired certificate":           {expired, trusted, `the broker's certificate has expired, or is not valid yet: .* is after \S+\n  Give the broker a new certificate`},
 		"a certificate of tomorrow":        {future, trusted, `the broker's certificate has expired, or is not valid yet: .* is before \S+\n`},
-		"plain text to TLS":                {address, "", `the connection was ended without a word\n  If the broker has listen\.tls: add --tls`},
+		"plain text to TLS":                {address, "", `the server closed the connection without replying\n  If the broker has listen\.tls: add --tls`},
 		"TLS to plain text":                {plain, trusted, `what answers there speaks no TLS\n  Leave out --tls`},
 		"the other port":                   {http, trusted, `what answers there speaks TLS, and no gRPC: .*\n  Use the port of listen\.grpc`},
 		"the other port, TLS to plain":     {plainHTTP, trusted, `what answers there speaks no TLS\n`},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,7 +33,7 @@ be tried again at once, and opens the audit file anew. Environment variables, 'l
 'limits', 'audit' and 'token_cache' take a restart.
 
 SIGTERM and SIGINT let calls that are under way finish; a second one ends at once.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			return serve(command.Context(), path, log.newLogger(command.ErrOrStderr()))
 		}),
@@ -70,7 +71,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	grpcListener, httpListener, err := listen(ctx, broker.Listen())
 	if err != nil {
 		loop.Close()
-		return err
+		return adviseListen(err)
 	}
 	ctx, stop := context.WithCancel(untilSignal(ctx, logger))
 	defer stop()
@@ -100,6 +101,22 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 		return nil, nil, err
 	}
 	return grpcListener, httpListener, nil
+}
+
+// adviseListen adds to an error of listen what to do about it.
+func adviseListen(err error) error {
+	for cause, advice := range map[error]string{
+		syscall.EADDRINUSE:    "Stop the process that listens there, perhaps another broker, or change the address under 'listen'.",
+		syscall.EADDRNOTAVAIL: "This machine has no such address: change it under 'listen'.",
+		syscall.EACCES:        "The broker's user may not listen there: use a port from 1024 on, or a folder that this user may write to.",
+		syscall.EROFS:         "The folder is on a read-only file system: name another under 'listen'.",
+		syscall.ENOENT:        "The folder does not exist: create it, or name another under 'listen'.",
+	} {
+		if errors.Is(err, cause) {
+			return fmt.Errorf("%w\n  %s", err, advice)
+		}
+	}
+	return err
 }
 
 // onHangup lets refused credentials be tried again with each hangup until ctx ends, and

@@ -15,7 +15,7 @@ func newToken() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "token",
 		Short: "Makes static tokens for callers",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a command is needed: new")
 		},

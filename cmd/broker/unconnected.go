@@ -43,6 +43,46 @@ func explainHandshake(err error) *handshakeProblem {
 	if alert, found := alertIn(err); found {
 		return explainAlert(alert)
 	}
+	return explainOther(err)
+}
+
+// explainOther is explainHandshake for an end that is no gRPC server.
+func explainOther(err error) *handshakeProblem {
+	const port = "Use the port of listen.grpc"
+	switch {
+	case errors.Is(err, errSpeaksHTTP1):
+		return &handshakeProblem{"what answers there speaks HTTP/1, and no gRPC", port + ": this one may be that of listen.http."}
+	case errors.Is(err, errSpeaksTLS):
+		return &handshakeProblem{"what answers there speaks TLS", "Add --tls, or --tls-ca FILE for an authority of your own."}
+	case errors.Is(err, errSpeaksOther):
+		return &handshakeProblem{"what answers there is no gRPC server", port + ": another program listens on this one."}
+	}
+	return nil
+}
+
+// explainDial says why nobody was reached; nil when the error leaves that open. Another
+// attempt can succeed, so this is not part of explainHandshake.
+func (c *connection) explainDial(err error) error {
+	const start = "Start one with 'broker serve', or say where it is with --address or " + addressVariable + "."
+	var name *net.DNSError
+	unix := c.address.network == "unix"
+	switch {
+	case errors.As(err, &name) && name.IsNotFound:
+		return &handshakeProblem{"there is no host " + name.Name, "Say where the broker is with --address or " + addressVariable + "."}
+	case errors.As(err, &name):
+		return &handshakeProblem{"the host name " + name.Name + " cannot be looked up just now", "See whether this machine reaches its name server."}
+	case errors.Is(err, syscall.ECONNREFUSED) && unix:
+		return &handshakeProblem{"nobody listens on this socket: connection refused", start}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &handshakeProblem{"nothing listens there: connection refused", start}
+	case errors.Is(err, syscall.ENOENT) && unix:
+		return &handshakeProblem{"the socket does not exist: no such file", start}
+	case errors.Is(err, syscall.EACCES) && unix:
+		return &handshakeProblem{"this user may not connect to the socket: permission denied",
+			"Run the command as the broker's user, or let listen.socket_mode of its configuration admit this one."}
+	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
+		return &handshakeProblem{"there is no route to this host", "See whether the address is right, and the network of this machine."}
+	}
 	return nil
 }
 
@@ -95,6 +135,9 @@ func (c *connection) unconnected() error {
 	if known := explainHandshake(failure); known != nil {
 		return known
 	}
+	if known := c.explainDial(failure); known != nil {
+		return known
+	}
 	switch ended := errors.Is(failure, io.EOF) || errors.Is(failure, syscall.ECONNRESET) || errors.Is(failure, io.ErrUnexpectedEOF); {
 	case failure == nil:
 		return nil
@@ -102,7 +145,7 @@ func (c *connection) unconnected() error {
 		return &handshakeProblem{"the connection was ended before it was encrypted",
 			"See whether the port is that of listen.grpc, and whether the broker has listen.tls and is not about to stop."}
 	case ended:
-		return &handshakeProblem{"the connection was ended without a word",
+		return &handshakeProblem{"the server closed the connection without replying",
 			"If the broker has listen.tls: add --tls, or --tls-ca FILE for an authority of your own. If not, it is about to stop."}
 	}
 	return errors.New(printable(failure.Error()))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -73,11 +74,38 @@ type witnessedConn struct {
 // Read implements net.Conn.
 func (c *witnessedConn) Read(buffer []byte) (int, error) {
 	n, err := c.Conn.Read(buffer)
-	if err != nil && !c.answered {
-		c.seen.note(err)
+	if !c.answered {
+		if err == nil {
+			err = checkFirst(buffer[:n])
+		}
+		if err != nil {
+			c.seen.note(err)
+		}
 	}
 	c.answered = c.answered || n > 0
 	return n, err
+}
+
+// Errors of an end that is no gRPC server.
+var (
+	errSpeaksHTTP1 = errors.New("it answers with HTTP/1")
+	errSpeaksTLS   = errors.New("it answers with TLS")
+	errSpeaksOther = errors.New("it answers with something else than HTTP/2")
+)
+
+// checkFirst tells by the first bytes of the other end what it speaks, if not HTTP/2: that
+// begins with a frame of settings (RFC 9113, 3.4).
+func checkFirst(said []byte) error {
+	const frameType, settings = 3, 4
+	switch {
+	case bytes.HasPrefix(said, []byte("HTTP/1")):
+		return errSpeaksHTTP1
+	case bytes.HasPrefix(said, []byte{21, 3}): // an alert
+		return errSpeaksTLS
+	case len(said) > frameType && said[frameType] != settings:
+		return errSpeaksOther
+	}
+	return nil
 }
 
 // Write implements net.Conn. What the broker said before it went away may be there to read.

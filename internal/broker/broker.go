@@ -38,7 +38,7 @@ type Tokens interface {
 // VersionKeySize is the size of each of Options.VersionKeys, in bytes.
 const VersionKeySize = 32
 
-// Options configure a Broker. All but Audit and Denials are required.
+// Options configure a Broker. All but Audit, Denials and StaticReported are required.
 type Options struct {
 	// Tokens hands out tokens.
 	Tokens Tokens
@@ -56,6 +56,9 @@ type Options struct {
 	Audit audit.Log
 	// Denials bound the records of denials. Nil: nobody does.
 	Denials Denials
+	// StaticReported is called for each report about static material, with the IDs of the
+	// provider and the auth method. It must not wait. Nil: nothing is called.
+	StaticReported func(provider, authMethod string, report StaticReport)
 }
 
 // Broker answers for credentials. It is safe for concurrent use. Close ends it.
@@ -67,10 +70,13 @@ type Broker struct {
 	logger      *slog.Logger
 	audit       audit.Log
 	denials     Denials
-	current     atomic.Pointer[snapshot]
-	using       sync.Mutex    // held while current changes, and guards retry
-	retry       chan struct{} // closed to end the waits of handovers
-	watches     watches
+	// staticReported is never nil.
+	staticReported func(provider, authMethod string, report StaticReport)
+
+	current atomic.Pointer[snapshot]
+	using   sync.Mutex    // held while current changes, and guards retry
+	retry   chan struct{} // closed to end the waits of handovers
+	watches watches
 
 	// ctx ends with Close, and with it what goes on in the background.
 	ctx  context.Context //nolint:containedctx // it outlives the calls that start something
@@ -97,6 +103,10 @@ func New(set *credentials.Set, policy *access.Policy, options Options) (*Broker,
 		audit:       options.Audit,
 		denials:     options.Denials,
 		retry:       make(chan struct{}),
+	}
+	b.staticReported = options.StaticReported
+	if b.staticReported == nil {
+		b.staticReported = func(string, string, StaticReport) {}
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b, b.Use(set, policy)
@@ -163,6 +173,15 @@ func (b *Broker) TokenChanged(key string) {
 	if s := b.current.Load(); s != nil {
 		b.watches.touch(s.byToken[key]...)
 	}
+}
+
+// CredentialsOf returns the IDs of the credentials that use the token with this key, sorted.
+// The caller must not change the slice.
+func (b *Broker) CredentialsOf(tokenKey string) []string {
+	if s := b.current.Load(); s != nil {
+		return s.byToken[tokenKey]
+	}
+	return nil
 }
 
 // Get returns the current decoration of a credential. It answers shortly before the

@@ -38,6 +38,9 @@ type Decoration struct {
 	AllowedHosts []string
 	// RejectedStatuses are the HTTP statuses that mean that it is rejected.
 	RejectedStatuses []int
+	// LastRejectionTime is when a caller last reported this version as rejected, where it
+	// is static. Zero: none did, to this replica.
+	LastRejectionTime time.Time
 }
 
 // decorated is a decoration and the token in it; nil for static material.
@@ -64,11 +67,14 @@ func (b *Broker) decorate(a *account, t *token.Token) (*Decoration, error) {
 	} else if soon := now.Add(leastRefresh); refresh.Before(soon) {
 		refresh = soon // the renewal is late: callers are not to ask without a pause
 	}
-	if refresh.Equal(latest.decoration.RefreshTime) {
+	if t != nil && refresh.Equal(latest.decoration.RefreshTime) {
 		return latest.decoration, nil
 	}
 	current := *latest.decoration
 	current.RefreshTime = refresh
+	if t == nil {
+		current.LastRejectionTime = a.lastRejection(current.Version)
+	}
 	return &current, nil
 }
 

@@ -50,7 +50,7 @@ func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, 
 // report is ReportRejection for a caller that may use the account.
 func (b *Broker) report(ctx context.Context, caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
 	if a.source == nil || !slices.Contains(a.credential.Method.RejectedStatuses, status) {
-		return b.reportUnreplaceable(ctx, caller, a, version)
+		return b.reportUnreplaceable(ctx, caller, a, version, status)
 	}
 	limited, cancel := withReserve(ctx)
 	defer cancel()
@@ -74,7 +74,10 @@ func (b *Broker) report(ctx context.Context, caller access.Caller, a *account, v
 
 // reportUnreplaceable answers a report that forces no renewal. Static material that
 // differs from the reported one was changed in the configuration: that is worth a try.
-func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, a *account, version string) (*Decoration, Outcome, error) {
+func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
+	if a.source == nil {
+		return b.reportStatic(caller, a, version, status)
+	}
 	ready, decoration, err := b.ready(a, caller)
 	if !ready {
 		decoration, err = b.obtain(ctx, a)
@@ -82,8 +85,26 @@ func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if a.source == nil && !b.isVersionOf(decoration, version) {
+	return decoration, NotReplaceable, nil
+}
+
+// reportStatic is reportUnreplaceable for static material.
+func (b *Broker) reportStatic(caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
+	decoration, err := b.decorate(a, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	report := StaticRejected
+	switch {
+	case !slices.Contains(a.credential.Method.RejectedStatuses, status):
+		report = StaticOtherStatus
+	case !b.isVersionOf(decoration, version):
+		report = StaticOutdated
+	}
+	b.noteStaticReport(a, caller, decoration, report, status)
+	if !b.isVersionOf(decoration, version) {
 		return decoration, AlreadyReplaced, nil
 	}
-	return decoration, NotReplaceable, nil
+	decoration, err = b.decorate(a, nil) // with what was noted
+	return decoration, NotReplaceable, err
 }

@@ -30,6 +30,8 @@ type account struct {
 	latest atomic.Pointer[decorated]
 	// former is what to serve until there is a token; nil: nothing.
 	former atomic.Pointer[former]
+	// rejected is the last rejection that was reported, of static material; nil: none.
+	rejected atomic.Pointer[rejection]
 }
 
 // newSnapshot prepares the credentials of a set. Accounts of previous, which may be
@@ -54,6 +56,7 @@ func newSnapshot(set *credentials.Set, policy *access.Policy, client *strategies
 			}
 			source, _ := strategy.(strategies.TokenStrategy)
 			a = &account{credential: credential, strategy: strategy, source: source}
+			a.rejected.Store(previous.rejectionOf(credential.ID))
 		}
 		s.accounts[credential.ID] = a
 		if a.source != nil {
@@ -92,4 +95,13 @@ func (s *snapshot) same(credential *credentials.Credential) *account {
 		return a
 	}
 	return nil
+}
+
+// rejectionOf returns what was last reported of an ID's account, or nil. It names the
+// version, so that it says nothing about changed values.
+func (s *snapshot) rejectionOf(id string) *rejection {
+	if s == nil || s.accounts[id] == nil {
+		return nil
+	}
+	return s.accounts[id].rejected.Load()
 }

@@ -11,6 +11,9 @@ type Observer interface {
 	Waited(wait time.Duration)
 	// Renewed says that the successor of a token that was served came, or was missed.
 	Renewed(when Renewal)
+	// RenewalFailed reports that a renewal in the background failed, when the next attempt
+	// is due, and when the token at hand ends. There is no attempt after that end.
+	RenewalFailed(err error, next, end time.Time)
 	// Forced says what came of a flight that was to replace a rejected token.
 	Forced(outcome Forced)
 }
@@ -57,3 +60,5 @@ func (unobserved) Answered(Tier)        {}
 func (unobserved) Waited(time.Duration) {}
 func (unobserved) Renewed(Renewal)      {}
 func (unobserved) Forced(Forced)        {}
+
+func (unobserved) RenewalFailed(error, time.Time, time.Time) {}

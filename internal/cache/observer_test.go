@@ -31,6 +31,9 @@ func (t *tally) Answered(tier cache.Tier)    { t.note(fmt.Sprintf("tier %d", tie
 func (t *tally) Renewed(when cache.Renewal)  { t.note(fmt.Sprintf("renewal %d", when)) }
 func (t *tally) Forced(outcome cache.Forced) { t.note(fmt.Sprintf("forced %d", outcome)) }
 
+// RenewalFailed implements cache.Observer.
+func (t *tally) RenewalFailed(error, time.Time, time.Time) {}
+
 // Waited implements cache.Observer.
 func (t *tally) Waited(duration time.Duration) {
 	t.mu.Lock()

@@ -43,6 +43,7 @@ func (e *entry) renew(h *heldToken) {
 	if failure := e.failure.Load(); failure.holds(now) {
 		next = failure.Until
 	}
+	e.observer.RenewalFailed(result.Err, next, h.token.LastEnd())
 	if next.Before(h.token.LastEnd()) {
 		e.mu.Lock()
 		defer e.mu.Unlock()

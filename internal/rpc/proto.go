@@ -28,6 +28,9 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	for i, status := range decoration.RejectedStatuses {
 		message.RejectedStatuses[i] = int32(status) //nolint:gosec // 400 to 599
 	}
+	if !decoration.LastRejectionTime.IsZero() {
+		message.LastRejectionTime = timestamppb.New(decoration.LastRejectionTime)
+	}
 	if !decoration.ExpireTime.IsZero() {
 		message.ExpireTime = timestamppb.New(decoration.ExpireTime)
 	}

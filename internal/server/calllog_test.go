@@ -217,9 +217,12 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 	want := map[string][]line{
 		"no token issued": {{
 			"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials",
-			"result": "unavailable", "message": "SendPulse could not answer the token request (HTTP 502)",
+			"credential_ids": []any{"token-of-mail"},
+			"result":         "unavailable", "message": "SendPulse could not answer the token request (HTTP 502)",
 		}},
-		"token issued": {{"level": "INFO", "provider": "sendpulse", "auth_method": "oauth2_client_credentials"}},
+		"token issued": {{
+			"level": "INFO", "provider": "sendpulse", "auth_method": "oauth2_client_credentials", "credential_ids": []any{"token-of-mail"},
+		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the lines of the log (-want +got):\n%s", diff)

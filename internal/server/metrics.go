@@ -1,8 +1,6 @@
 package server
 
 import (
-	"log/slog"
-
 	grpcprometheus "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -15,6 +13,7 @@ type metrics struct {
 	registry    *prometheus.Registry
 	grpc        *grpcprometheus.ServerMetrics
 	tokens      *tokenMetrics
+	static      *staticMetrics
 	credentials prometheus.Gauge
 	generation  prometheus.Counter
 	reloadOK    prometheus.Gauge
@@ -26,6 +25,7 @@ func newMetrics(version string) *metrics {
 		registry: prometheus.NewRegistry(),
 		grpc:     grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram()),
 		tokens:   newTokenMetrics(),
+		static:   newStaticMetrics(),
 		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "authmaterial_credentials",
 			Help: "Credentials in the configuration, disabled ones included.",
@@ -49,19 +49,19 @@ func newMetrics(version string) *metrics {
 	}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.tokens.register(m.registry)
-	m.registry.MustRegister(m.grpc, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
+	m.registry.MustRegister(m.static.reports, m.grpc, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // observeTokenRequests counts each token request, and logs it.
-func observeTokenRequests(logger *slog.Logger, m *metrics) func(strategies.TokenRequestEvent) {
+func observeTokenRequests(log tokenLog, m *metrics) func(strategies.TokenRequestEvent) {
 	return func(event strategies.TokenRequestEvent) {
 		m.tokens.requests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
 		if event.Result != strategies.ResultOverBudget {
 			m.tokens.latency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
 		}
-		line := logger.With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
+		line := log.of(event.TokenKey).With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
 		if event.Err != nil {
 			line.Warn("no token issued", "result", string(event.Result), "message", event.Err.Message)
 			return

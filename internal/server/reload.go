@@ -84,6 +84,7 @@ func (s *Server) loaded(c *config.Config) {
 	s.metrics.loadedAt.Set(float64(time.Now().UnixMilli()) / 1000)
 	s.metrics.generation.Inc()
 	s.metrics.tokens.prepare(c)
+	s.metrics.static.prepare(c)
 	s.metrics.credentials.Set(float64(c.Credentials.Len()))
 	s.logger.Info("configuration loaded", "credentials", c.Credentials.Len())
 }

@@ -121,10 +121,12 @@ func New(options Options) (*Server, error) {
 		Audit:       auditLog(records),
 		Denials:     limits.denials,
 		Tokens:      tokens,
-		TokenClient: newTokenClient(options, outgoing, metrics, traces),
+		TokenClient: newTokenClient(options, outgoing, metrics, traces, &useCase),
 		VersionKeys: keys.VersionKeys(),
 		Clock:       options.Clock,
 		Logger:      options.Logger,
+
+		StaticReported: metrics.static.reported,
 	})
 	who := newIdentities(options.Logger, options.Clock, metrics.registry, onceThereIs(&useCase, (*broker.Broker).Identified))
 	var callers *authenticators
@@ -178,8 +180,10 @@ func newCache(options Options, shared *tokenStore, metrics *metrics, traces *tra
 			}
 		},
 		Forgotten: onceThereIs(useCase, (*broker.Broker).RetryRefused),
-		Observe:   metrics.tokens.observe,
-		Begin:     traces.flight,
+		Observe: func(source cache.Source) cache.Observer {
+			return tokenLog{options.Logger, useCase}.observe(source, metrics.tokens)
+		},
+		Begin: traces.flight,
 	})
 }
 
@@ -193,13 +197,13 @@ func onceThereIs(b *atomic.Pointer[broker.Broker], tell func(*broker.Broker)) fu
 }
 
 // newTokenClient returns what makes token requests.
-func newTokenClient(options Options, transport http.RoundTripper, metrics *metrics, traces *tracing) *strategies.TokenClient {
+func newTokenClient(options Options, transport http.RoundTripper, metrics *metrics, traces *tracing, useCase *atomic.Pointer[broker.Broker]) *strategies.TokenClient {
 	return strategies.NewTokenClient(strategies.TokenClientOptions{
 		Transport:     transport,
 		Clock:         options.Clock,
 		UserAgent:     "authmaterial-broker/" + options.Version,
 		RenewalWindow: options.Config.TokenCache.RenewalWindow,
-		Observe:       observeTokenRequests(options.Logger, metrics),
+		Observe:       observeTokenRequests(tokenLog{options.Logger, useCase}, metrics),
 		Begin:         traces.tokenRequest,
 	})
 }

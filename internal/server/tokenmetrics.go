@@ -82,7 +82,7 @@ func (m *tokenMetrics) prepare(c *config.Config) {
 
 // of returns the counters of one kind.
 func (m *tokenMetrics) of(provider, method string) *tokenObserver {
-	o := &tokenObserver{waits: m.waits.WithLabelValues(provider, method)}
+	o := &tokenObserver{provider: provider, method: method, waits: m.waits.WithLabelValues(provider, method)}
 	for tier, name := range tierNames {
 		o.answers[tier] = m.answers.WithLabelValues(provider, method, name)
 	}
@@ -96,7 +96,7 @@ func (m *tokenMetrics) of(provider, method string) *tokenObserver {
 }
 
 // observe returns the counters of a source, for the token cache.
-func (m *tokenMetrics) observe(source cache.Source) cache.Observer { return m.of(kindOf(source)) }
+func (m *tokenMetrics) observe(source cache.Source) *tokenObserver { return m.of(kindOf(source)) }
 
 // kindOf returns the provider and the auth method of a source.
 func kindOf(source cache.Source) (provider, method string) {
@@ -108,6 +108,8 @@ func kindOf(source cache.Source) (provider, method string) {
 
 // tokenObserver counts what becomes of a token. A warm call costs it one atomic add.
 type tokenObserver struct {
+	provider, method string
+
 	answers  [len(tierNames)]prometheus.Counter
 	waits    prometheus.Observer
 	renewals [len(renewalNames)]prometheus.Counter

@@ -23,6 +23,7 @@ const (
 type TokenRequestEvent struct {
 	Provider   string // the provider's ID
 	AuthMethod string // the method's ID
+	TokenKey   string // that of TokenStrategy; not to be shown
 	Result     Result
 	Status     int // the HTTP status; 0 when no answer came
 	Duration   time.Duration
@@ -117,7 +118,7 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 // request makes one token request, and tells the observer what came of it.
 func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token, error) {
 	sentAt := c.clock.Now()
-	event := TokenRequestEvent{Provider: r.provider.ID, AuthMethod: r.method.ID, Result: ResultOK}
+	event := TokenRequestEvent{Provider: r.provider.ID, AuthMethod: r.method.ID, TokenKey: r.key, Result: ResultOK}
 	if wait := c.budgets.spend(r, sentAt); wait > 0 {
 		event.Result = ResultOverBudget
 		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+r.provider.DisplayName).WithRetryDelay(wait)

@@ -25,10 +25,8 @@ const (
 // AuthDecoration is the authentication material for one credential: what a
 // service adds to its next outgoing HTTP request.
 //
-// It holds secrets. Do not log it, do not format it, and send what it holds
-// only to allowed_hosts. An HTTP client that follows redirects may carry custom
-// headers to another host: switch redirects off, or apply the decoration again
-// and check the host each time.
+// It holds secrets: never log or format it. docs/calling.md has all the rules for
+// using it: over https alone, only to allowed_hosts, with each redirect checked again.
 type AuthDecoration struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The ID of the credential that this material belongs to, as the
@@ -50,9 +48,9 @@ type AuthDecoration struct {
 	// From this moment on the material must not be used; the safety margin is
 	// already taken off. Absent: it does not expire.
 	//
-	// A decoration just received may be used once even if it says that it has
-	// expired: the caller's clock may be fast, and while the provider of tokens is
-	// down the broker serves a token through its safety margin.
+	// A decoration just received may be used for one request even if expire_time has
+	// passed: the caller's clock may be fast, and while token requests fail the broker
+	// serves a token through its safety margin.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Required. When a caller that keeps a copy should ask again. It is later than
 	// the moment at which the broker renews the material by itself, so that a
@@ -64,16 +62,24 @@ type AuthDecoration struct {
 	// provider ends a token when it issues the next one, and while a token is served
 	// through its safety margin.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
-	// Required. The hosts to which alone this material may be sent, at least one.
-	// Each is an exact host name or IP address in lower case, optionally with
-	// `:port`. Without a port it means the default port of https, 443.
+	// Required. The only hosts that this material may be sent to, at least one. Each is
+	// an exact host name or IP address in lower case, optionally with `:port`; without
+	// a port it means 443. Send the material over https alone; plain http is for a
+	// literal loopback address.
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// The HTTP statuses by which this provider says that it rejects the material,
-	// 400 to 599. A caller that gets one of them reports it with ReportRejection,
-	// and does not retry on its own. May be empty.
+	// 400 to 599. A caller that gets one of them reports it once with ReportRejection,
+	// and retries only after the outcomes that say so. May be empty.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The last time a caller reported one of rejected_statuses for this version, where
+	// the material is static: the broker cannot replace it, somebody has to look at the
+	// credential's values. Absent: no such report has reached the answering replica since
+	// it started, or the material is a token. Every caller with a grant can report, so
+	// this is a hint for people: go on using the material. A new report alone sends
+	// nothing to watches.
+	LastRejectionTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_rejection_time,json=lastRejectionTime,proto3" json:"last_rejection_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *AuthDecoration) Reset() {
@@ -162,6 +168,13 @@ func (x *AuthDecoration) GetRejectedStatuses() []int32 {
 	return nil
 }
 
+func (x *AuthDecoration) GetLastRejectionTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastRejectionTime
+	}
+	return nil
+}
+
 // Header is one HTTP header.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -227,7 +240,7 @@ type QueryParam struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The name, not URL-encoded.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required. The value, not URL-encoded: whoever builds the URL encodes it.
+	// Required. The value, not URL-encoded: the caller encodes it, exactly once.
 	// Visible ASCII characters and spaces; no space at either end. At most 64 KiB.
 	// Secret.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
@@ -283,7 +296,7 @@ var File_authmaterial_v1_auth_decoration_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_auth_decoration_proto_rawDesc = "" +
 	"\n" +
-	"%authmaterial/v1/auth_decoration.proto\x12\x0fauthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n" +
+	"%authmaterial/v1/auth_decoration.proto\x12\x0fauthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x03\n" +
 	"\x0eAuthDecoration\x12#\n" +
 	"\rcredential_id\x18\x01 \x01(\tR\fcredentialId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x121\n" +
@@ -293,15 +306,16 @@ const file_authmaterial_v1_auth_decoration_proto_rawDesc = "" +
 	"expireTime\x12=\n" +
 	"\frefresh_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vrefreshTime\x12#\n" +
 	"\rallowed_hosts\x18\a \x03(\tR\fallowedHosts\x12+\n" +
-	"\x11rejected_statuses\x18\b \x03(\x05R\x10rejectedStatuses\"7\n" +
+	"\x11rejected_statuses\x18\b \x03(\x05R\x10rejectedStatuses\x12J\n" +
+	"\x13last_rejection_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x11lastRejectionTime\"2\n" +
 	"\x06Header\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
-	"\x05value\x18\x02 \x01(\tB\x03\x80\x01\x01R\x05value\";\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"6\n" +
 	"\n" +
 	"QueryParam\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
-	"\x05value\x18\x02 \x01(\tB\x03\x80\x01\x01R\x05valueBo\n" +
-	"\x13com.authmaterial.v1B\x13AuthDecorationProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05valueB\xca\x01\n" +
+	"\x13com.authmaterial.v1B\x13AuthDecorationProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03AMV\xaa\x02\x0fAuthmaterial.V1\xca\x02\x0fAuthmaterial\\V1\xe2\x02\x1bAuthmaterial\\V1\\GPBMetadata\xea\x02\x10Authmaterial::V1b\x06proto3"
 
 var (
 	file_authmaterial_v1_auth_decoration_proto_rawDescOnce sync.Once
@@ -327,11 +341,12 @@ var file_authmaterial_v1_auth_decoration_proto_depIdxs = []int32{
 	2, // 1: authmaterial.v1.AuthDecoration.query_params:type_name -> authmaterial.v1.QueryParam
 	3, // 2: authmaterial.v1.AuthDecoration.expire_time:type_name -> google.protobuf.Timestamp
 	3, // 3: authmaterial.v1.AuthDecoration.refresh_time:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 4: authmaterial.v1.AuthDecoration.last_rejection_time:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_authmaterial_v1_auth_decoration_proto_init() }

@@ -363,18 +363,20 @@ func (*AuthDecorationResult_AuthDecoration) isAuthDecorationResult_Result() {}
 
 func (*AuthDecorationResult_Error) isAuthDecorationResult_Result() {}
 
-// AuthDecorationError says why one ID of a batch or a watch has no material. It
+// AuthDecorationError is why one ID of a batch or a watch has no material. It
 // holds what a failed call carries in its status and details.
 type AuthDecorationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The gRPC code, a value of google.rpc.Code; never 0 (OK).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// Required. Why.
+	// Required. Why. The proto's JSON, which grpcurl prints, has the enum's whole name,
+	// such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`; the google.rpc.ErrorInfo of a failed
+	// call has the same reason without the prefix, `CREDENTIAL_NOT_FOUND`.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
 	// Required. A sentence for people. It holds no secret.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// How long to wait before trying again. Absent: waiting does not mend it, or the
-	// broker cannot say how long; see reason.
+	// How long to wait before trying again. Absent: waiting does not help, or the
+	// broker cannot tell how long; see reason.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -749,8 +751,8 @@ const file_authmaterial_v1_broker_service_proto_rawDesc = "" +
 	"\x11GetAuthDecoration\x12).authmaterial.v1.GetAuthDecorationRequest\x1a*.authmaterial.v1.GetAuthDecorationResponse\x12|\n" +
 	"\x17BatchGetAuthDecorations\x12/.authmaterial.v1.BatchGetAuthDecorationsRequest\x1a0.authmaterial.v1.BatchGetAuthDecorationsResponse\x12u\n" +
 	"\x14WatchAuthDecorations\x12,.authmaterial.v1.WatchAuthDecorationsRequest\x1a-.authmaterial.v1.WatchAuthDecorationsResponse0\x01\x12d\n" +
-	"\x0fReportRejection\x12'.authmaterial.v1.ReportRejectionRequest\x1a(.authmaterial.v1.ReportRejectionResponseBn\n" +
-	"\x13com.authmaterial.v1B\x12BrokerServiceProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1b\x06proto3"
+	"\x0fReportRejection\x12'.authmaterial.v1.ReportRejectionRequest\x1a(.authmaterial.v1.ReportRejectionResponseB\xc9\x01\n" +
+	"\x13com.authmaterial.v1B\x12BrokerServiceProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03AMV\xaa\x02\x0fAuthmaterial.V1\xca\x02\x0fAuthmaterial\\V1\xe2\x02\x1bAuthmaterial\\V1\\GPBMetadata\xea\x02\x10Authmaterial::V1b\x06proto3"
 
 var (
 	file_authmaterial_v1_broker_service_proto_rawDescOnce sync.Once

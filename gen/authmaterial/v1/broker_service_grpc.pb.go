@@ -32,7 +32,10 @@ const (
 // BrokerService turns a credential ID into the headers and query parameters for
 // the next outgoing request to a provider's API.
 //
-// A credential ID matches `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`.
+// docs/calling.md has the rules for callers, in one list.
+//
+// A credential ID is 1 to 128 characters of `a-z`, `0-9`, `.`, `_` and `-`; the first
+// and the last one are a letter or a digit.
 //
 // Every error that the broker makes carries a google.rpc.ErrorInfo detail with
 // the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
@@ -76,11 +79,12 @@ type BrokerServiceClient interface {
 	// ReportRejection tells the broker that a provider rejected a version of the
 	// material, and returns what to use instead.
 	//
-	// Call it once when a provider answers with one of rejected_statuses, and retry
-	// the request once if the outcome is OUTCOME_ALREADY_REPLACED or
-	// OUTCOME_REPLACED. However many callers report a version, it is replaced once.
-	// A report joins a renewal that is under way. A renewal that fails is an error,
-	// and withdraws nothing: the version goes on being served while it is valid.
+	// Call it once when a provider answers with one of rejected_statuses. Retry the
+	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and the
+	// body can be sent again; otherwise the provider's answer is the result. However many
+	// callers report a version, it is replaced once. A report joins a renewal that is
+	// under way. A renewal that fails is an error, and withdraws nothing: the version is
+	// served while it is valid.
 	//
 	// It waits as GetAuthDecoration does; for at most three token requests where it
 	// joins one that was made for something else.
@@ -154,7 +158,10 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 // BrokerService turns a credential ID into the headers and query parameters for
 // the next outgoing request to a provider's API.
 //
-// A credential ID matches `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`.
+// docs/calling.md has the rules for callers, in one list.
+//
+// A credential ID is 1 to 128 characters of `a-z`, `0-9`, `.`, `_` and `-`; the first
+// and the last one are a letter or a digit.
 //
 // Every error that the broker makes carries a google.rpc.ErrorInfo detail with
 // the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
@@ -198,11 +205,12 @@ type BrokerServiceServer interface {
 	// ReportRejection tells the broker that a provider rejected a version of the
 	// material, and returns what to use instead.
 	//
-	// Call it once when a provider answers with one of rejected_statuses, and retry
-	// the request once if the outcome is OUTCOME_ALREADY_REPLACED or
-	// OUTCOME_REPLACED. However many callers report a version, it is replaced once.
-	// A report joins a renewal that is under way. A renewal that fails is an error,
-	// and withdraws nothing: the version goes on being served while it is valid.
+	// Call it once when a provider answers with one of rejected_statuses. Retry the
+	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and the
+	// body can be sent again; otherwise the provider's answer is the result. However many
+	// callers report a version, it is replaced once. A report joins a renewal that is
+	// under way. A renewal that fails is an error, and withdraws nothing: the version is
+	// served while it is valid.
 	//
 	// It waits as GetAuthDecoration does; for at most three token requests where it
 	// joins one that was made for something else.

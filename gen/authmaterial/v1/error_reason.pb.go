@@ -21,13 +21,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ErrorReason says why a call, or one item of a batch or a watch, has no
-// material.
+// ErrorReason is why a call, or one item of a batch or a watch, has no material.
 //
-// A failed call carries it in a google.rpc.ErrorInfo detail with the domain
-// `authmaterial`; there the reason is the name without `ERROR_REASON_`, for
-// example `CREDENTIAL_NOT_FOUND`. Each comment names the gRPC code that goes
-// with it. New reasons may be added: treat an unknown one by its code.
+// It has two spellings. A failed call carries it in a google.rpc.ErrorInfo detail with
+// the domain `authmaterial`, as text without the prefix: `CREDENTIAL_NOT_FOUND`. An
+// item of a batch or a watch carries it as this enum, which JSON and most languages
+// print by its whole name: `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In a program, compare
+// the enum with the enum, and the text with the name without `ERROR_REASON_`.
+//
+// Each comment names the gRPC code that goes with it. New reasons may be added: treat
+// an unknown one by its code.
 type ErrorReason int32
 
 const (
@@ -155,8 +158,8 @@ const file_authmaterial_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_SERVER_STOPPING\x10\n" +
 	"\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\v\x12\x1e\n" +
-	"\x1aERROR_REASON_WATCH_TOO_OLD\x10\fBl\n" +
-	"\x13com.authmaterial.v1B\x10ErrorReasonProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1b\x06proto3"
+	"\x1aERROR_REASON_WATCH_TOO_OLD\x10\fB\xc7\x01\n" +
+	"\x13com.authmaterial.v1B\x10ErrorReasonProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03AMV\xaa\x02\x0fAuthmaterial.V1\xca\x02\x0fAuthmaterial\\V1\xe2\x02\x1bAuthmaterial\\V1\\GPBMetadata\xea\x02\x10Authmaterial::V1b\x06proto3"
 
 var (
 	file_authmaterial_v1_error_reason_proto_rawDescOnce sync.Once

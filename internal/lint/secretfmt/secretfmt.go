@@ -1,10 +1,12 @@
 // Package secretfmt is a lint rule: no message of authmaterial.v1 is formatted.
 //
-// These messages hold secrets. The proto option debug_redact marks them, but in Go
-// the String method and %v ignore it, and print the secret. So the rule reports
-// every place where such a message, or a value that can hold one, is given to a
-// function that makes text of it. There is no escape, whatever the verb: name the
+// These messages hold secrets, and Go's String method and %v print them. So the rule
+// reports every place where such a message, or a value that can hold one, is given to
+// a function that makes text of it. There is no escape, whatever the verb: name the
 // field that is meant, or compare by proto.Equal.
+//
+// It covers every message of the package, and needs no list of those with secrets.
+// Which fields hold one is said by their comments, and TestSecretFields checks them.
 //
 // It judges by the type that an argument has where it is passed. A message that was
 // stored in a variable of type any before is out of its sight.
@@ -27,7 +29,7 @@ import (
 var Analyzer = &analysis.Analyzer{
 	Name: "secretfmt",
 	Doc: "report messages of authmaterial.v1 that are formatted or logged\n\n" +
-		"They hold secrets, and Go's String method and %v ignore the option debug_redact.",
+		"They hold secrets, and Go's String method and %v print them.",
 	Requires: []*analysis.Analyzer{inspect.Analyzer, printf.Analyzer},
 	Run:      run,
 }
@@ -65,7 +67,7 @@ func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	for _, arg := range call.Args {
 		for _, part := range parts(pass.TypesInfo, arg) {
 			if name := messageIn(pass.TypesInfo.TypeOf(part)); name != "" {
-				pass.Reportf(part.Pos(), "%s is given %s: formatting ignores debug_redact and shows secrets",
+				pass.Reportf(part.Pos(), "%s is given %s: formatting shows secrets",
 					types.ExprString(call.Fun), name)
 			}
 		}
@@ -79,7 +81,7 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 		return
 	}
 	if name := messageName(method.Signature().Recv().Type()); name != "" {
-		pass.Reportf(selector.Sel.Pos(), "String of %s: it ignores debug_redact and shows secrets", name)
+		pass.Reportf(selector.Sel.Pos(), "String of %s: it shows secrets", name)
 	}
 }
 

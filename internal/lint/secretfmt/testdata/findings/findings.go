@@ -23,7 +23,7 @@ import (
 // Functions that format.
 
 func fmtPackage(w io.Writer, m *authmaterialv1.AuthDecoration) {
-	fmt.Println(m)                // want `fmt.Println is given authmaterialv1.AuthDecoration: formatting ignores debug_redact and shows secrets`
+	fmt.Println(m)                // want `fmt.Println is given authmaterialv1.AuthDecoration: formatting shows secrets`
 	fmt.Printf("%T %s\n", 1, m)   // want `fmt.Printf is given authmaterialv1.AuthDecoration`
 	fmt.Fprintln(w, m)            // want `fmt.Fprintln is given`
 	_ = fmt.Sprint("a", m)        // want `fmt.Sprint is given`
@@ -83,7 +83,7 @@ func protoPackages(m *authmaterialv1.AuthDecoration) {
 }
 
 func stringMethod(m *authmaterialv1.AuthDecoration) {
-	_ = m.String()                                  // want `String of authmaterialv1.AuthDecoration: it ignores debug_redact and shows secrets`
+	_ = m.String()                                  // want `String of authmaterialv1.AuthDecoration: it shows secrets`
 	_ = m.GetHeaders()[0].String                    // want `String of authmaterialv1.Header`
 	_ = (*authmaterialv1.QueryParam).String         // want `String of authmaterialv1.QueryParam`
 	_ = struct{ *authmaterialv1.Header }{}.String() // want `String of authmaterialv1.Header`

@@ -1,0 +1,36 @@
+package client_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestDocumentsShowTheExample compares what the documents show of Client with the example,
+// which is compiled.
+func TestDocumentsShowTheExample(t *testing.T) {
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"../README.md", "../docs/calling.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, found := strings.Cut(string(text), "```go\npendo := ")
+		block, _, ended := strings.Cut("pendo := "+block, "```")
+		if !found || !ended || !strings.Contains(unindented(string(example)), unindented(block)) {
+			t.Errorf("%s does not show the lines of ExampleClient_HTTPClient", path)
+		}
+	}
+}
+
+// unindented removes what differs by where lines stand.
+func unindented(text string) string {
+	var lines strings.Builder
+	for line := range strings.Lines(text) {
+		lines.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return lines.String()
+}

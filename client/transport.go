@@ -1,0 +1,119 @@
+package client
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// maxDrain bounds what is read of a rejected answer so that its connection can be used
+// again, in bytes.
+const maxDrain = 64 << 10
+
+// transport is what Client.Transport returns.
+type transport struct {
+	broker       authmaterialv1.BrokerServiceClient
+	credentialID string
+	base         http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	decoration, err := t.get(request.Context())
+	if err != nil {
+		closeBody(request)
+		return nil, err
+	}
+	decorated := request.Clone(request.Context())
+	if err := Apply(decorated, decoration); err != nil {
+		closeBody(request)
+		return nil, err
+	}
+	response, err := t.send(request, decorated, decoration)
+	if err != nil || !slices.Contains(decoration.GetRejectedStatuses(), int32(response.StatusCode)) { //nolint:gosec // net/http allows three digits
+		return response, err
+	}
+	successor := t.report(request.Context(), decoration, response.StatusCode)
+	if successor == nil {
+		return response, nil
+	}
+	again, ok := repeat(request)
+	if !ok {
+		return response, nil
+	}
+	if Apply(again, successor) != nil {
+		closeBody(again)
+		return response, nil
+	}
+	_, _ = io.CopyN(io.Discard, response.Body, maxDrain)
+	_ = response.Body.Close()
+	return t.send(request, again, successor)
+}
+
+// send sends a decorated copy of a request. Nothing of the decoration is left on the
+// response.
+func (t *transport) send(original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration) (*http.Response, error) {
+	response, err := t.base.RoundTrip(decorated)
+	if err != nil {
+		return nil, err
+	}
+	response.Request = original
+	cleanLocation(response.Header, decoration.GetQueryParams())
+	return response, nil
+}
+
+// CloseIdleConnections is called by the method of http.Client that has this name.
+func (t *transport) CloseIdleConnections() {
+	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		closer.CloseIdleConnections()
+	}
+}
+
+// repeat returns a copy of a request that was sent, with its body from the beginning.
+func repeat(request *http.Request) (again *http.Request, ok bool) {
+	again = request.Clone(request.Context())
+	if request.Body == nil || request.Body == http.NoBody {
+		return again, true
+	}
+	if request.GetBody == nil {
+		return nil, false
+	}
+	body, err := request.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	again.Body = body
+	return again, true
+}
+
+// closeBody closes the body of a request that is not sent, as http.RoundTripper demands.
+func closeBody(request *http.Request) {
+	if request.Body != nil {
+		_ = request.Body.Close()
+	}
+}
+
+// cleanLocation removes parameters from the Location header. A provider that repeats the
+// query of a request there would have http.Client print the material in an error.
+func cleanLocation(header http.Header, params []*authmaterialv1.QueryParam) {
+	location := header.Get("Location")
+	if location == "" || len(params) == 0 {
+		return
+	}
+	target, err := url.Parse(location)
+	if err != nil { // http.Client would print it
+		header.Del("Location")
+		return
+	}
+	rest := target.RawQuery
+	for _, param := range params {
+		rest = removeParam(rest, param.GetName())
+	}
+	if rest != target.RawQuery {
+		target.RawQuery = rest
+		header.Set("Location", target.String())
+	}
+}

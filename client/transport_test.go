@@ -1,0 +1,205 @@
+package client_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/client"
+)
+
+// materialOn returns where a request carries the key of acme.
+func materialOn(r *http.Request) (places []string) {
+	if r.Header.Get("Authorization") == "Bearer "+acmeSecret {
+		places = append(places, "bearer")
+	}
+	if r.Header.Get("X-Acme-Key") == acmeSecret {
+		places = append(places, "header")
+	}
+	if keys := r.URL.Query()["key"]; len(keys) == 1 && keys[0] == acmeSecret {
+		places = append(places, "query")
+	}
+	return places
+}
+
+// redirect answers /start with a redirect to where the header To says; with the header Echo
+// it repeats the query there. Everything else it answers with 200.
+func redirect(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/start" {
+		return
+	}
+	to := r.Header.Get("To")
+	if r.Header.Get("Echo") != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+func TestTransportChecksEachRedirect(t *testing.T) {
+	for name, redirected := range map[string]struct {
+		to      string
+		allowed bool
+	}{
+		"same host":          {"https://api.example.test/end", true},
+		"relative":           {"/end", true},
+		"another host":       {"https://other.example.test/end", false},
+		"another port":       {"https://api.example.test:8443/end", false},
+		"https to http":      {"http://api.example.test/end", false},
+		"http on 443":        {"http://api.example.test:443/end", false},
+		"a name that begins": {"https://api.example.test.evil.test/end", false},
+		"userinfo":           {"https://api.example.test@evil.test/end", false},
+	} {
+		for _, method := range []string{"bearer", "header", "query"} {
+			for _, echo := range []string{"", "yes"} {
+				t.Run(name+", "+method+", echo "+echo, func(t *testing.T) {
+					h := newHosts(t, redirect)
+					request := newRequest(t, "https://api.example.test/start?page=1")
+					request.Header.Set("To", redirected.to)
+					request.Header.Set("Echo", echo)
+					response, err := h.http(method).Do(request)
+					if err == nil {
+						_ = response.Body.Close()
+					}
+					if redirected.allowed != (err == nil) || err != nil && !errors.Is(err, client.ErrHostNotAllowed) {
+						t.Errorf("the error is %v, want none or ErrHostNotAllowed; allowed: %v", err, redirected.allowed)
+					}
+					if err != nil && strings.Contains(err.Error(), "canary") {
+						t.Error("the error holds the key")
+					}
+					if len(h.strange) > 0 {
+						t.Errorf("%v was asked", h.strange)
+					}
+					if want := map[bool]int{true: 2, false: 1}[redirected.allowed]; len(h.provider) != want {
+						t.Errorf("the provider got %d requests, want %d", len(h.provider), want)
+					}
+					for _, r := range h.provider {
+						if on := materialOn(r); len(on) != 1 || on[0] != method {
+							t.Errorf("%s carries the key in %v, want %s", r.URL.Path, on, method)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestTransportLeavesTheRequestAsItIs(t *testing.T) {
+	h := newHosts(t, func(http.ResponseWriter, *http.Request) {})
+	request := newRequest(t, "https://api.example.test/?key=mine")
+	request.Header.Set("Authorization", "mine")
+	for _, method := range []string{"bearer", "header", "query"} {
+		response, err := h.http(method).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.Request != request {
+			t.Error("the response has another request than the caller's")
+		}
+	}
+	if request.URL.RawQuery != "key=mine" || len(request.Header) != 1 || request.Header.Get("Authorization") != "mine" {
+		t.Error("the caller's request was changed")
+	}
+	if len(h.provider) != 3 || h.broker.count["GetAuthDecoration"] != 3 {
+		t.Errorf("%d requests and %v, want 3", len(h.provider), h.broker.count)
+	}
+}
+
+// closing notes that a body was closed.
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+// Close implements io.Closer.
+func (c *closing) Close() error { c.closed = true; return nil }
+
+func TestTransportRefuses(t *testing.T) {
+	h := newHosts(t, func(http.ResponseWriter, *http.Request) {})
+	for name, one := range map[string]struct {
+		credential, url string
+		is              error
+		code            codes.Code
+	}{
+		"another host":     {"header", "https://other.example.test/", client.ErrHostNotAllowed, codes.Unknown},
+		"no https":         {"header", "http://api.example.test/", client.ErrHostNotAllowed, codes.Unknown},
+		"an ID without it": {"no-such-one", "https://api.example.test/", nil, codes.NotFound},
+	} {
+		body := &closing{Reader: strings.NewReader("text")}
+		request := newRequest(t, one.url)
+		request.Method, request.Body = http.MethodPost, body
+		response, err := h.http(one.credential).Do(request)
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		if status.Code(errors.Unwrap(err)) != one.code || one.is != nil && !errors.Is(err, one.is) || !body.closed {
+			t.Errorf("%s: %v, and the body is closed: %v", name, err, body.closed)
+		}
+	}
+	if len(h.provider)+len(h.strange) > 0 {
+		t.Error("a request was sent")
+	}
+}
+
+// TestTransportReportsOnce has providers that reject the first material, or all.
+func TestTransportReportsOnce(t *testing.T) {
+	again := func() io.Reader { return strings.NewReader("text") }
+	once := func() io.Reader { return io.MultiReader(strings.NewReader("text")) }
+	for name, one := range map[string]struct {
+		credential string
+		rejects    int
+		body       func() io.Reader
+		requests   int
+		status     int
+		reports    int
+	}{
+		"a token":                           {"token", 1, nil, 2, 200, 1},
+		"a token, with a body":              {"token", 1, again, 2, 200, 1},
+		"a token, with a body that is read": {"token", 1, once, 1, 401, 1},
+		"every token":                       {"token", 9, nil, 2, 401, 1},
+		"a static key":                      {"header", 9, again, 1, 401, 1},
+		"nothing":                           {"token", 0, again, 1, 200, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := one.rejects
+			h := newHosts(t, func(w http.ResponseWriter, _ *http.Request) {
+				if left--; left >= 0 {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+				_, _ = io.WriteString(w, "answer")
+			})
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example.test/", nil)
+			if one.body != nil {
+				request, err = http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.test/", one.body())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := h.http(one.credential).Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if text, err := io.ReadAll(response.Body); err != nil || string(text) != "answer" || response.StatusCode != one.status {
+				t.Errorf("the answer is %d %q, %v; want %d", response.StatusCode, text, err, one.status)
+			}
+			if len(h.provider) != one.requests || h.broker.count["ReportRejection"] != one.reports {
+				t.Errorf("%d requests and %d reports, want %d and %d", len(h.provider), h.broker.count["ReportRejection"], one.requests, one.reports)
+			}
+			for i, body := range h.bodies {
+				if one.body != nil && body != "text" {
+					t.Errorf("request %d has the body %q", i, body)
+				}
+			}
+			if len(h.provider) == 2 && h.provider[0].Header.Get("Authorization") == h.provider[1].Header.Get("Authorization") {
+				t.Error("the request was repeated with the same token")
+			}
+		})
+	}
+}

@@ -1,0 +1,139 @@
+package client_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	"github.com/authmaterial/broker/brokertest"
+	"github.com/authmaterial/broker/client"
+)
+
+// acmeSecret is the key of the credentials of acme. In a query it has to be encoded.
+const acmeSecret = "canary&+key"
+
+// acme takes its key in one place by each method.
+const acme = `
+id: acme
+display_name: Acme
+allowed_hosts: [api.example.test]
+auth_methods:
+  - id: bearer
+    display_name: Bearer
+    fields: [{id: key, display_name: Key, required: true, secret: true}]
+    headers: [{name: Authorization, value: "Bearer ${key}"}]
+  - id: header
+    display_name: Header
+    fields: [{id: key, display_name: Key, required: true, secret: true}]
+    headers: [{name: X-Acme-Key, value: "${key}"}]
+  - id: query
+    display_name: Query
+    fields: [{id: key, display_name: Key, required: true, secret: true}]
+    query_params: [{name: key, value: "${key}"}]
+`
+
+// tokenCredential needs a token of the simulated SendPulse.
+const tokenCredential = `
+credentials:
+  - id: token
+    provider: sendpulse
+    auth_method: oauth2_client_credentials
+    allowed_hosts: [api.example.test]
+    values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
+`
+
+// hosts are a real broker, the provider at https://api.example.test, and the servers at
+// every other host, port and scheme.
+type hosts struct {
+	*testing.T
+	broker *calls
+	client *client.Client
+	base   *http.Transport
+
+	mu       sync.Mutex
+	provider []*http.Request // what arrived, with bodies that were read
+	bodies   []string
+	strange  []string // URLs that arrived anywhere else
+}
+
+// calls counts the calls of the broker by method.
+type calls struct {
+	grpc.ClientConnInterface
+	mu    sync.Mutex
+	count map[string]int
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	c.mu.Lock()
+	c.count[path.Base(method)]++
+	c.mu.Unlock()
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
+// newHosts has the provider answer by a function.
+func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
+	t.Helper()
+	options := []brokertest.Option{brokertest.WithProvider(acme), brokertest.WithConfig(tokenCredential)}
+	for _, method := range []string{"bearer", "header", "query"} {
+		options = append(options, brokertest.WithCredentials(brokertest.Credential{
+			ID: method, Provider: "acme", AuthMethod: method, Values: map[string]string{"key": acmeSecret},
+		}))
+	}
+	h := &hosts{T: t, broker: &calls{ClientConnInterface: brokertest.New(t, options...).Conn(), count: map[string]int{}}}
+	h.client = client.New(h.broker)
+	provider := httptest.NewTLSServer(h.keep(answer))
+	other := httptest.NewTLSServer(http.HandlerFunc(h.stranger))
+	plain := httptest.NewServer(http.HandlerFunc(h.stranger))
+	t.Cleanup(func() { provider.Close(); other.Close(); plain.Close() })
+	h.base = provider.Client().Transport.(*http.Transport).Clone()
+	h.base.TLSClientConfig.RootCAs.AddCert(other.Certificate())
+	h.base.TLSClientConfig.ServerName = "example.com" // as the servers' certificates have it
+	h.base.TLSClientConfig.MinVersion = tls.VersionTLS12
+	h.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		to := other
+		if address == "api.example.test:443" {
+			to = provider
+		} else if strings.HasSuffix(address, ":80") {
+			to = plain
+		}
+		return new(net.Dialer).DialContext(ctx, network, to.Listener.Addr().String())
+	}
+	t.Cleanup(h.base.CloseIdleConnections)
+	return h
+}
+
+// keep remembers a request before it is answered.
+func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			h.Errorf("a body cannot be read: %v", err)
+		}
+		h.mu.Lock()
+		h.provider, h.bodies = append(h.provider, r), append(h.bodies, string(body))
+		h.mu.Unlock()
+		answer(w, r)
+	}
+}
+
+func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.strange = append(h.strange, r.Host+r.URL.Path)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// http is a client for a credential that reaches these servers.
+func (h *hosts) http(credential string) *http.Client {
+	return &http.Client{Transport: h.client.Transport(credential, h.base)}
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// TestGetNotesARejectedKey reports a static key, whose table then has a note.
+func TestGetNotesARejectedKey(t *testing.T) {
+	startBroker(t, "tcp", host)
+	if table := succeed(t, "get", "pendo"); strings.Contains(table, "\nrejected  ") {
+		t.Errorf("a key that nobody reported has a note:\n%s", table)
+	}
+	response := new(authmaterialv1.GetAuthDecorationResponse)
+	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
+	succeed(t, "get", "pendo", "--report-rejection", response.GetAuthDecoration().GetVersion(), "--http-status", "403")
+	const want = "\nrejected      2031-02-03T04:05:06Z, a caller reported: check these values at the provider\n"
+	if table := succeed(t, "get", "pendo"); !strings.Contains(table, want) {
+		t.Errorf("the table lacks the note:\n%s", table)
+	}
+	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
+	if at := response.GetAuthDecoration().GetLastRejectionTime().AsTime(); at.Unix() != 1927857906 {
+		t.Errorf("the JSON has the time %v", at)
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// speaking listens until the test ends, and greets each connection with a text.
+func speaking(t *testing.T, text string) string {
+	t.Helper()
+	listener := newListener(t)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte(text))
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// TestWrongAddresses asks what is no broker. The explanation says what is there, and holds
+// nothing of the inside of gRPC. The commands with a connection have it in common.
+func TestWrongAddresses(t *testing.T) {
+	t.Setenv(addressVariable, "")
+	plain := httptest.NewServer(http.NotFoundHandler())
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closed := newListener(t)
+	_ = closed.Close()
+	for name, one := range map[string]struct {
+		args []string
+		want string
+	}{
+		"HTTP":              {[]string{"--address", hostOf(plain)}, `what answers there speaks HTTP/1, and no gRPC\n  Use the port of listen\.grpc: this one may be that of listen\.http\.\n$`},
+		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server closed the connection without replying|what answers there speaks TLS)\n  .*--tls`},
+		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(no authority that is trusted here|what answers there speaks TLS, and no gRPC)`},
+		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `what answers there speaks no TLS\n  Leave out --tls`},
+		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `what answers there is no gRPC server\n  Use the port of listen\.grpc`},
+		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `what answers there speaks TLS\n  Add --tls`},
+		"nobody":            {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or say where it is`},
+		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file\n  Start one`},
+		"a file":            {[]string{"--address", "unix://" + file}, `nobody listens on this socket: connection refused\n  Start one`},
+		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `there is no host broker\.\.invalid\n  Say where`},
+	} {
+		wait := "1s" // health goes on trying where somebody may listen in a moment
+		if strings.HasPrefix(one.want, "what answers") {
+			wait = "10s"
+		}
+		for _, command := range [][]string{{"get", "pendo", "--timeout", "10s"}, {"health", "--timeout", wait}} {
+			stdout, stderr, code := invoke(t, append(command, one.args...)...)
+			if code != exitProblem || stdout != "" || !regexp.MustCompile(one.want).MatchString(stderr) {
+				t.Errorf("%s, %s: exit %d\n%s\nwant 1 and %s", name, command[0], code, stderr, one.want)
+			}
+			for _, inside := range []string{"desc =", "rpc error", "balancer", "transport:", "http2:", "frame", "dial "} {
+				if strings.Contains(stderr, inside) {
+					t.Errorf("%s, %s: the explanation has %q:\n%s", name, command[0], inside, stderr)
+				}
+			}
+		}
+	}
+}
+
+func hostOf(server *httptest.Server) string { return server.Listener.Addr().(*net.TCPAddr).String() }
+
+// TestArgumentsThatAreNone gives a file to commands that take it as a flag.
+func TestArgumentsThatAreNone(t *testing.T) {
+	for line, want := range map[string]string{
+		"serve broker.yaml":              `"broker serve" takes no argument, and was given "broker.yaml"; the configuration file is named by --config FILE`,
+		"check broker.yaml":              `"broker check" takes no argument, and was given "broker.yaml"; the configuration file is named by --config FILE`,
+		"version now":                    `"broker version" takes no argument, and was given "now"`,
+		"token nope":                     `"broker token" has no command "nope"; it has: new`,
+		"help nope":                      `"broker" has no command "nope"; it has: `,
+		"serve --log-level x --config f": `must be debug, info, warn or error`,
+	} {
+		stdout, stderr, code := invoke(t, strings.Fields(line)...)
+		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("broker %s: exit %d\n%s\nwant 2 and %s", line, code, stderr, want)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package secretfmt_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	_ "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// secretFields are the fields of authmaterial.v1 that hold a secret. In the proto, the
+// comment of each ends with the word "Secret.".
+var secretFields = []protoreflect.FullName{
+	"authmaterial.v1.Header.value",
+	"authmaterial.v1.QueryParam.value",
+}
+
+// TestSecretFields finds a field with a secret that was added, renamed or removed, and a
+// list or a comment that did not follow.
+func TestSecretFields(t *testing.T) {
+	for _, name := range secretFields {
+		if _, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err != nil {
+			t.Errorf("%s: %v: name the field that has its secret now", name, err)
+		}
+	}
+	if marked := markedFields(t); !slices.Equal(marked, secretFields) {
+		t.Errorf("the proto's comments mark %v as secret, want %v", marked, secretFields)
+	}
+}
+
+// TestTheProtoHasNoNewOptions keeps the files readable for protoc 3.21 and for ghz, which
+// know of no option debug_redact.
+func TestTheProtoHasNoNewOptions(t *testing.T) {
+	for path, text := range protoFiles(t) {
+		if regexp.MustCompile(`debug_redact|features\.|edition`).MatchString(text) {
+			t.Errorf("%s has an option that older compilers do not know", path)
+		}
+	}
+}
+
+var (
+	messageLine = regexp.MustCompile(`^message (\w+) \{$`)
+	fieldLine   = regexp.MustCompile(`^  (?:repeated )?[\w.]+ (\w+) = \d+;$`)
+	secretLine  = regexp.MustCompile(`^  //(?: .*)? ?Secret\.$`)
+)
+
+// markedFields are the fields that the proto's comments mark as secret, sorted.
+func markedFields(t *testing.T) []protoreflect.FullName {
+	t.Helper()
+	var marked []protoreflect.FullName
+	for _, text := range protoFiles(t) {
+		var message string
+		secret := false
+		for _, line := range strings.Split(text, "\n") {
+			if found := messageLine.FindStringSubmatch(line); found != nil {
+				message = found[1]
+			}
+			if found := fieldLine.FindStringSubmatch(line); found != nil && secret {
+				marked = append(marked, protoreflect.FullName("authmaterial.v1."+message+"."+found[1]))
+			}
+			secret = secretLine.MatchString(line)
+		}
+	}
+	slices.Sort(marked)
+	return marked
+}
+
+// protoFiles are the texts of the published files, by path.
+func protoFiles(t *testing.T) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("there are no protos: %v", err)
+	}
+	texts := map[string]string{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[path] = string(text)
+	}
+	return texts
+}
