@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/clock"
 )
 
 // StaticReport is how a report about static material was understood.
@@ -34,7 +35,7 @@ func (b *Broker) noteStaticReport(a *account, caller access.Caller, d *Decoratio
 	if report != StaticRejected {
 		return
 	}
-	now := &rejection{version: d.Version, at: b.clock.Now()}
+	now := &rejection{version: d.Version, at: clock.WallNow(b.clock)}
 	if before := a.rejected.Swap(now); before != nil && before.version == now.version {
 		return
 	}

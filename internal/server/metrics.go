@@ -68,8 +68,7 @@ func observeTokenRequests(log tokenLog, m *metrics) func(strategies.TokenRequest
 		}
 		line.Info("token issued")
 		if event.LifetimeAssumed {
-			logger.Warn("the token answer has no expires_in that can be read: tokens get the method's default_lifetime",
-				"provider", event.Provider, "auth_method", event.AuthMethod)
+			line.Warn("the token answer has no readable expires_in: its tokens get the method's default_lifetime")
 		}
 	}
 }

@@ -181,7 +181,7 @@ func newCache(options Options, shared *tokenStore, metrics *metrics, traces *tra
 		},
 		Forgotten: onceThereIs(useCase, (*broker.Broker).RetryRefused),
 		Observe: func(source cache.Source) cache.Observer {
-			return tokenLog{options.Logger, useCase}.observe(source, metrics.tokens)
+			return tokenLog{options.Logger, options.Clock, useCase}.observe(source, metrics.tokens)
 		},
 		Begin: traces.flight,
 	})
@@ -203,7 +203,7 @@ func newTokenClient(options Options, transport http.RoundTripper, metrics *metri
 		Clock:         options.Clock,
 		UserAgent:     "authmaterial-broker/" + options.Version,
 		RenewalWindow: options.Config.TokenCache.RenewalWindow,
-		Observe:       observeTokenRequests(tokenLog{options.Logger, useCase}, metrics),
+		Observe:       observeTokenRequests(tokenLog{options.Logger, options.Clock, useCase}, metrics),
 		Begin:         traces.tokenRequest,
 	})
 }

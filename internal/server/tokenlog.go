@@ -5,8 +5,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -16,6 +19,7 @@ const maxLoggedIDs = 10
 // tokenLog names in the log the credentials that use a token. It never logs the token's key.
 type tokenLog struct {
 	logger *slog.Logger
+	clock  clockwork.Clock
 	broker *atomic.Pointer[broker.Broker] // nil until there is one
 }
 
@@ -48,9 +52,9 @@ func (l tokenLog) observe(source cache.Source, metrics *tokenMetrics) cache.Obse
 // RenewalFailed implements cache.Observer.
 func (o observedToken) RenewalFailed(err error, next, end time.Time) {
 	known := fault.From(err)
-	line := o.log.of(o.key).With("reason", known.Reason.String(), "message", known.Message, "token_ends", end)
+	line := o.log.of(o.key).With("reason", known.Reason.String(), "message", known.Message, "token_ends", clock.Wall(o.log.clock, end))
 	if next.Before(end) {
-		line = line.With("next_attempt", next)
+		line = line.With("next_attempt", clock.Wall(o.log.clock, next))
 	}
 	line.Warn("background renewal of a token failed", "provider", o.provider, "auth_method", o.method)
 }
