@@ -10,7 +10,7 @@ import (
 
 // readingError is by how much the time at which a token was requested may differ from
 // what another replica reads in the Store: as long as an operation on that may take.
-const readingError = 250 * time.Millisecond
+const readingError = 2 * time.Second
 
 // lookUp compares the token at hand with the Store's: the one that was requested later
 // stays, here and there. It joins a look-up that is under way, and begins one only if that

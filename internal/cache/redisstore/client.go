@@ -11,11 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Limits of a connection. Nothing that a caller waits for takes longer than one
-// operation; what comes after a failure is the breaker's to say, not a retry's.
+// Limits of a connection. The timeouts of operations are shorter or as long: see patience.go.
 const (
-	operationTimeout = 250 * time.Millisecond
-	idleTimeout      = 5 * time.Minute
+	idleTimeout = 5 * time.Minute
 	// spareConnections are for what does not queue: what reads the stream, and what loads
 	// the map of a Cluster.
 	spareConnections = 2
@@ -65,10 +63,10 @@ func newClient(server Server) redis.UniversalClient {
 
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		DialTimeout:           operationTimeout,
-		ReadTimeout:           operationTimeout,
-		WriteTimeout:          operationTimeout,
-		PoolTimeout:           operationTimeout,
+		DialTimeout:           flightTimeout,
+		ReadTimeout:           flightTimeout,
+		WriteTimeout:          flightTimeout,
+		PoolTimeout:           flightTimeout,
 		PoolSize:              atOnce() + spareConnections,
 		ContextTimeoutEnabled: true, // without it a stopped server is waited for in spite of the context
 		ConnMaxIdleTime:       idleTimeout,

@@ -86,7 +86,9 @@ type lease struct {
 	locks  []*redislock.Lock
 	found  found
 	owner  string
-	stop   context.CancelFunc
+	// patience is what the flight has left of its time for Redis.
+	patience *patience
+	stop     context.CancelFunc
 }
 
 func (s *Store) newLease(places []place, locks []*redislock.Lock) *lease {
@@ -120,7 +122,7 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 	}
 	at := l.places[0]
 	sealed := l.store.sealToken(at, fresh)
-	standing, err := l.store.commit(ctx, at, commitment{
+	standing, err := l.store.commit(l.patience.of(ctx), at, commitment{
 		owner: l.owner, found: l.found, fresh: fresh, sealed: sealed, refused: refused,
 	})
 	if err == nil && standing == fresh {
@@ -134,7 +136,7 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	at := l.places[0]
 	sealed, life := l.store.sealFailure(at, failure, l.store.clock.Now())
 	stored := false
-	err := l.store.do(ctx, "fail", func(ctx context.Context) (err error) {
+	err := l.store.do(l.patience.of(ctx), "fail", func(ctx context.Context) (err error) {
 		stored, err = failScript.Run(ctx, l.store.client, []string{at.failure, at.lock, at.token},
 			l.owner, sealed, life.Milliseconds(), l.found.seen, maxEntry).Bool()
 		return err
@@ -150,7 +152,7 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
 	var all []int64 // how many milliseconds ago each was
 	for _, at := range l.places {
-		err := l.store.do(ctx, "forced_wait", func(ctx context.Context) error {
+		err := l.store.do(l.patience.of(ctx), "forced_wait", func(ctx context.Context) error {
 			ages, err := forcedWaitScript.Run(ctx, l.store.client, []string{at.forced}, maxForced).Int64Slice()
 			all = append(all, ages...)
 			return err

@@ -40,10 +40,12 @@ func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// What says nothing of Redis, and does not count for the breaker.
+// Results that say nothing about Redis, and do not count for the breaker.
 var (
 	// errGaveUp says that the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
+	// errStarved says that the operation timed out while the process got no core.
+	errStarved = errors.New("the process did not run")
 	// errNoProof stands for the success, after a failure, of an operation that succeeds
 	// where others do not.
 	errNoProof = errors.New("that proves nothing")
@@ -68,10 +70,12 @@ func isProof(operation string) bool {
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
-		Timeout:       probeInterval,
-		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= maxFailures },
-		IsSuccessful:  func(err error) bool { return !isFailure(err) },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errGaveUp) || errors.Is(err, errNoProof) },
+		Timeout:      probeInterval,
+		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= maxFailures },
+		IsSuccessful: func(err error) bool { return !isFailure(err) },
+		IsExcluded: func(err error) bool {
+			return errors.Is(err, errGaveUp) || errors.Is(err, errStarved) || errors.Is(err, errNoProof)
+		},
 		OnStateChange: s.breakerChanged,
 	})
 }
@@ -89,16 +93,16 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// do runs one operation when it is its turn. From then on it has 250 ms; it fails at once
-// while Redis is out of reach. The operation may end with an error that is an answer, such
-// as ErrNotObtained.
+// do runs one operation when it is its turn. From then on the timeout of ctx counts. It fails
+// at once while Redis is out of reach. The operation may end with an error that is an answer,
+// such as ErrNotObtained.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
 	leave, err := s.await(ctx, s.queues.operations, operation)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return s.doWithin(ctx, operation, operationTimeout, run)
+	return s.doWithin(ctx, operation, timeout(ctx), run)
 }
 
 // await waits for a turn of an operation, which leave ends.
@@ -115,14 +119,31 @@ func (s *Store) await(ctx context.Context, q *queue, operation string) (leave fu
 	return leave, err
 }
 
-// doWithin is do without the queue, and within another time.
-func (s *Store) doWithin(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) error {
+// maxStarved is how often an operation is tried that times out because the process got no core.
+const maxStarved = 10
+
+// doWithin is do without the queue, and within another time. The operation is tried again when
+// it timed out because the process did not run for most of the time.
+func (s *Store) doWithin(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) (err error) {
+	for range maxStarved {
+		if err = s.try(ctx, operation, limit, run); !errors.Is(err, errStarved) {
+			return err
+		}
+	}
+	return context.DeadlineExceeded
+}
+
+// try is one attempt of doWithin.
+func (s *Store) try(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) error {
 	began := s.clock.Now()
 	var answer error // the operation's own error
 	_, err := s.breaker.Execute(func() (struct{}, error) {
 		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
+		running := watchSchedule()
 		answer = run(limited)
+		ran := running.stop()
+		spend(ctx, ran)
 		switch {
 		case !isFailure(answer):
 			if !isProof(operation) && s.inDoubt() {
@@ -130,6 +151,8 @@ func (s *Store) doWithin(ctx context.Context, operation string, limit time.Durat
 			}
 		case ctx.Err() != nil || describe(answer) == "timeout" && sameDeadline(ctx, limited):
 			return struct{}{}, errGaveUp
+		case describe(answer) == "timeout" && ran < limit/2:
+			return struct{}{}, errStarved
 		default:
 			s.troubled.Store(true)
 			s.lastFailure.Store(describe(answer))
@@ -140,6 +163,9 @@ func (s *Store) doWithin(ctx context.Context, operation string, limit time.Durat
 	case errors.Is(err, errGaveUp):
 		s.observer.Operated(operation, "gave_up", s.clock.Since(began))
 		return cmp.Or(ctx.Err(), context.DeadlineExceeded)
+	case errors.Is(err, errStarved):
+		s.observer.Operated(operation, "starved", s.clock.Since(began))
+		return err
 	case errors.Is(err, errNoProof):
 		err = answer
 	}

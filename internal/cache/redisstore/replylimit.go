@@ -30,9 +30,10 @@ var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malf
 // dialer returns a function that connects, and bounds the replies on the connection.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		plain := &net.Dialer{Timeout: operationTimeout}
+		plain := &net.Dialer{Timeout: flightTimeout}
 		if config != nil {
-			conn, err := tls.DialWithDialer(plain, network, address, config)
+			encrypted := &tls.Dialer{NetDialer: plain, Config: config}
+			conn, err := encrypted.DialContext(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}

@@ -153,6 +153,8 @@ func (s *Store) tryLock(ctx context.Context, places []place, enough func(cache.R
 		return cache.Record{}, nil, err
 	}
 	defer leave()
+	patience := newPatience()
+	ctx = patience.of(ctx)
 	found, err := s.look(ctx, places)
 	if err != nil || enough(found.record) {
 		return found.record, nil, err
@@ -161,11 +163,16 @@ func (s *Store) tryLock(ctx context.Context, places []place, enough func(cache.R
 	if err != nil {
 		return cache.Record{}, nil, err
 	}
-	return s.lookAgain(ctx, places, locks, enough)
+	record, lease, err := s.lookAgain(ctx, places, locks, enough)
+	if lease == nil {
+		return record, nil, err
+	}
+	lease.patience = patience
+	return record, lease, err
 }
 
 // lookAgain makes locks a lease, unless what was stored meanwhile is enough.
-func (s *Store) lookAgain(ctx context.Context, places []place, locks []*redislock.Lock, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+func (s *Store) lookAgain(ctx context.Context, places []place, locks []*redislock.Lock, enough func(cache.Record) bool) (cache.Record, *lease, error) {
 	lease := s.newLease(places, locks)
 	found, err := s.look(ctx, places)
 	if err != nil || enough(found.record) {

@@ -123,7 +123,7 @@ func (s *Store) findPlace(ctx context.Context) (position string, err error) {
 
 // read waits for events after a position; none come in time: no error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
-	err = s.doWithin(ctx, "read", blockTime+operationTimeout, func(ctx context.Context) error {
+	err = s.doWithin(ctx, "read", blockTime+backgroundTimeout, func(ctx context.Context) error {
 		streams, err := s.client.XRead(ctx, &redis.XReadArgs{
 			Streams: []string{streamKey, position}, Count: batchSize, Block: blockTime,
 		}).Result()
