@@ -8,9 +8,9 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// readingError is by how much the time at which a token was requested may differ from
-// what another replica reads in the Store: as long as an operation on that may take.
-const readingError = 2 * time.Second
+// readingError is the least by which the time at which a token was requested may differ from
+// what another replica reads in the Store.
+const readingError = 250 * time.Millisecond
 
 // lookUp compares the token at hand with the Store's: the one that was requested later
 // stays, here and there. It joins a look-up that is under way, and begins one only if that
@@ -79,7 +79,7 @@ func (e *entry) adoptLoaded(t *token.Token, seen sight) {
 
 // precedes says whether t was requested before another token, for certain.
 func precedes(t, other *token.Token) bool {
-	return !t.Value.Equal(other.Value) && other.RequestedAt.Sub(t.RequestedAt) > readingError
+	return !t.Value.Equal(other.Value) && other.RequestedAt.Sub(t.RequestedAt) > max(readingError, t.RequestedWithin)
 }
 
 // isOlder says whether the token at hand was requested after t, which is another.

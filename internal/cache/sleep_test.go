@@ -113,6 +113,7 @@ func TestSleepDuringTheRequest(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		time.AfterFunc(100*time.Millisecond, away)
 		f.wantError(fault.ProviderUnavailable, time.Second)
+		f.pass(2 * time.Second) // as after any failed attempt
 		f.want("token-2")
 		f.wantStored("token-2")
 	})

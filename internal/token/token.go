@@ -40,6 +40,9 @@ type Token struct {
 	// RequestedAt is when the request for it was sent. Its life counts from here,
 	// so that the time which the answer took is never counted twice.
 	RequestedAt time.Time
+	// RequestedWithin is by how much later the request may have been sent: it is known only
+	// as precisely as a slow Store could be read.
+	RequestedWithin time.Duration
 	// Delay is how long the answer took to come. The provider issued the token at some
 	// moment of that time.
 	Delay time.Duration

@@ -59,7 +59,6 @@ func newClient(server Server) redis.UniversalClient {
 		SentinelUsername: server.SentinelUsername.Reveal(),
 		SentinelPassword: server.SentinelPassword.Reveal(),
 		Dialer:           dialer(server.TLS),
-		Protocol:         2, // the only one that replyLimit reads
 
 		MaxRetries:            -1,
 		DialerRetries:         1,

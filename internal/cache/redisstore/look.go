@@ -100,6 +100,7 @@ func (s *Store) readToken(at place, sealed, left any, readAt time.Time) (t *toke
 		s.observer.Unreadable(unreadable(err))
 		return nil, seen
 	}
+	t.RequestedWithin = s.clock.Since(readAt)
 	return t, seen
 }
 

@@ -24,7 +24,7 @@ const (
 	maxLine = 1 << 10
 )
 
-// errReplyLimit is returned when a reply is larger than maxReply, or is not RESP2.
+// errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
 // dialer returns a function that connects, and bounds the replies on the connection.
@@ -69,7 +69,7 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replyLimit follows a stream of RESP2 replies far enough to know what each announces: it
+// replyLimit follows a stream of replies (RESP, versions 2 and 3) far enough to know what each announces: it
 // reads the first line of each value and skips the rest. The zero value is at the start of a
 // reply.
 type replyLimit struct {
@@ -116,28 +116,45 @@ func (l *replyLimit) endLine() bool {
 	if len(line) < 3 || line[len(line)-2] != '\r' {
 		return false
 	}
+	length, ok := announced(line[1 : len(line)-2])
 	switch line[0] {
-	case '+', '-', ':':
+	case '+', '-', ':', '_', '#', ',', '(':
+		ok = true
 		l.endValue()
-		return l.cost <= maxReply
-	case '$', '*':
+	case '$', '!', '=':
+		l.beginString(length)
+	case '*', '~', '>':
+		l.beginElements(length)
+	case '%':
+		l.beginElements(2 * length)
+	case '|':
+		l.pending++ // attributes come before a value, and are not one
+		l.beginElements(2 * length)
 	default:
 		return false
 	}
-	length, ok := announced(line[1 : len(line)-2])
-	switch {
-	case !ok:
-		return false
-	case line[0] == '$' && length >= 0:
-		l.skip = length + len("\r\n")
-		l.cost += length
-	case line[0] == '*' && length > 0:
-		l.pending += length - 1 // the first element is the current value now
-		l.cost += length * elementCost
-	default: // nil, or an empty array
+	return ok && l.cost <= maxReply
+}
+
+// beginString is called at the start of a string; its length is negative for nil.
+func (l *replyLimit) beginString(length int) {
+	if length < 0 {
 		l.endValue()
+		return
 	}
-	return l.cost <= maxReply
+	l.skip = length + len("\r\n")
+	l.cost += length
+}
+
+// beginElements is called at the start of an array of so many elements. The first of them is
+// the current value then.
+func (l *replyLimit) beginElements(count int) {
+	if count <= 0 {
+		l.endValue()
+		return
+	}
+	l.pending += count - 1
+	l.cost += count * elementCost
 }
 
 // endValue takes note of the end of a value, and perhaps of the reply.

@@ -18,7 +18,7 @@ func TestReplyLimit(t *testing.T) {
 		"a line end in a string":     {"$4\r\n\r\n*9\r\n+OK\r\n", false},
 		"nil and empty":              {"$-1\r\n*-1\r\n*0\r\n$0\r\n\r\n", false},
 		"an array of arrays":         {"*2\r\n*2\r\n+a\r\n:1\r\n*1\r\n" + bulk(3) + "+OK\r\n", false},
-		"many replies":               {strings.Repeat(bulk(maxEntry), 20), false},
+		"many replies":               {strings.Repeat(bulk(maxEntry), 5), false},
 		"the largest entries":        {"*2\r\n" + bulk(maxEntry) + bulk(maxEntry), false},
 		"128 GiB announced":          {"$137438953472\r\n", true},
 		"more digits than a number":  {"$" + strings.Repeat("9", 30) + "\r\n", true},
@@ -30,7 +30,11 @@ func TestReplyLimit(t *testing.T) {
 		"a negative length":          {"$-2\r\n", true},
 		"no length":                  {"*\r\n", true},
 		"a line end that is cut off": {"+OK\n", true},
-		"RESP3":                      {"%1\r\n", true},
+		"a map, a set, pushed data":  {"%1\r\n+a\r\n:1\r\n~1\r\n_\r\n>2\r\n+a\r\n#t\r\n", false},
+		"other values":               {",1.5\r\n(12345678901234567890\r\n!3\r\nERR\r\n=7\r\ntxt:abc\r\n%0\r\n", false},
+		"attributes before a value":  {"|1\r\n+a\r\n:1\r\n$1\r\nx\r\n*1\r\n|0\r\n+OK\r\n", false},
+		"a map of a million":         {"%1000000\r\n", true},
+		"streamed data":              {"$?\r\n", true},
 		"garbage":                    {"HTTP/1.1 400 Bad Request\r\n", true},
 	} {
 		for _, size := range []int{1, 7, len(test.stream)} {

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// mostOperation bounds an operation, which has 250 ms, on a busy machine.
-	mostOperation = time.Second
+	// mostOperation bounds what a flight waits for Redis, which is 2 s, on a busy machine.
+	mostOperation = 3 * time.Second
 	// mostRecovery bounds the time from the end of trouble to the end of its effects.
 	mostRecovery = 10 * time.Second
 )
@@ -72,7 +72,7 @@ var redisTroubles = map[string]redisTrouble{
 	},
 	"slow": {
 		proxied: true,
-		begin:   func(v *victim) { v.proxy.Delay(600 * time.Millisecond) },
+		begin:   func(v *victim) { v.proxy.Delay(3 * time.Second) },
 		end:     func(v *victim) { v.proxy.Pass() },
 		failure: "timeout",
 	},
