@@ -79,8 +79,8 @@ protoc:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
 	protoc --version
 
-# These need the machine to themselves. A broker that waits for a processor takes Redis to be
-# out of reach.
+# These need the machine to themselves: they start many processes, and bound how long callers
+# wait.
 ALONE := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/hostiletest ./internal/leaktest ./internal/redistest
 
 .PHONY: test
