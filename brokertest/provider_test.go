@@ -144,7 +144,7 @@ func TestClientCredentialsFromYAMLAlone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			method := `token_request: {url: "https://api.example.test/token", ` + test.request + `}, headers: [{name: Authorization, value: "Bearer ${token}"}, {name: X-Tenant, value: "${tenant}"}]`
+			method := `token_request: {url: "https://api.example.test/token", ` + test.request + `}, headers: [{name: Authorization, value: "Bearer ${token}"}, {name: X-Tenant, value: "${tenant}"}, {name: X-Region, value: "${region}"}]`
 			h := newHarness(t, brokertest.WithProvider(definition(method, "client_id, client_secret, tenant, region?")),
 				brokertest.WithCredentials(brokertest.Credential{
 					ID: "mine", Provider: "example", AuthMethod: "main",

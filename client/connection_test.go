@@ -1,12 +1,16 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -240,7 +244,19 @@ func TestTokensThatAreNone(t *testing.T) {
 func TestFilesThatAreNone(t *testing.T) {
 	p := newPlace(t, true)
 	good := p.files
+	folder := t.TempDir()
+	joined, fifo, huge := filepath.Join(folder, "joined.pem"), filepath.Join(folder, "fifo"), filepath.Join(folder, "huge")
+	p.write(joined, append(bytes.TrimSpace(p.authority.PEM()), p.authority.PEM()...))
+	p.write(huge, nil)
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Truncate(huge, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
+	ofAuthority := strconv.Itoa(bytes.Count(p.authority.PEM(), []byte("\n")))
 	for want, files := range map[string]client.TLS{
+		joined + ":" + ofAuthority + ": the END line of a block": {CAFile: joined},
+		fifo + " is not a regular file":                          {CAFile: fifo},
+		huge + " is larger than the limit of 1 MiB":              {CAFile: huge},
+		huge + " is larger than the limit of 64 KiB":             {CertificateFile: good.CertificateFile, KeyFile: huge},
 		"does not exist":                            {CAFile: p.token},
 		"only certificates":                         {CAFile: good.KeyFile},
 		"need each other":                           {CertificateFile: good.CertificateFile},

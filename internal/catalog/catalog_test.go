@@ -78,9 +78,7 @@ func tokenRequest(rest string) string {
 
 const unevaluated = "`${` is not evaluated here and would be used as it is written: write the text that is meant"
 
-func unused(field string) string {
-	return "this field is never used: put ${" + field + "} into a header, a query parameter or a parameter of the token request, or remove the field"
-}
+const unused = "this field is never used: no header, query parameter or parameter of a token request has a ${ } with it. Use it or remove it"
 
 func TestDefinitionMistakes(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -99,7 +97,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		"field twice":           {with("  fields: [{id: a, display_name: A}, {id: a, display_name: A}]\n  headers: [{name: X, value: \"${a}\"}]\n"), `p.yaml:7:43: this field stands twice`},
 		"reserved word":         {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: this is a word of the expression language: use another name`},
 		"status":                {with(fieldA + "  rejected_statuses: [200]\n  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:8:23: must be at least 400"},
-		"no client fields":      {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method with a token_request needs a required field \"client_id\"\np.yaml:7:11: a method with a token_request needs a required field \"client_secret\"\np.yaml:7:17: " + unused("a")},
+		"no client fields":      {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method with a token_request needs a required field \"client_id\"\np.yaml:7:11: a method with a token_request needs a required field \"client_secret\"\np.yaml:7:17: " + unused},
 		"variable in the URL":   {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/${tenant_id}/t", 1)), "p.yaml:8:40: " + unevaluated},
 		"variable in the host":  {with(strings.Replace(tokenRequest(""), "p.test/t", "${client_id}.test/t", 1)), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token\np.yaml:8:33: " + unevaluated},
 		"half a variable":       {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/t?a=${", 1)), "p.yaml:8:44: " + unevaluated},
@@ -108,8 +106,8 @@ func TestDefinitionMistakes(t *testing.T) {
 		"variable in a request": {with(tokenRequest(", parameters: {\"x${client_id}\": y}")), "p.yaml:8:101: " + unevaluated},
 		"variable in a body":    {with(strings.Replace(tokenRequest(""), "body: JSON", "body: \"${JSON}\"", 1)), "p.yaml:8:50: must be one of \"JSON\", \"FORM\"\np.yaml:8:51: " + unevaluated},
 		"variable in a link":    {with("  documentation_url: \"https://p.test/${a}\"\n" + fieldA + "  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:7:38: " + unevaluated},
-		"field never used":      {with("  fields: [{id: a, display_name: A}, {id: b, display_name: B, required: true}]\n  headers: [{name: X, value: \"${a} b\"}]\n"), "p.yaml:7:43: " + unused("b")},
-		"field and a token":     {with(strings.Replace(tokenRequest(", parameters: {scope: \"${client_id}\"}"), "[{id", "[{id: a, display_name: A}, {id", 1)), "p.yaml:7:17: " + unused("a")},
+		"field never used":      {with("  fields: [{id: a, display_name: A}, {id: b, display_name: B, required: true}]\n  headers: [{name: X, value: \"${a} b\"}]\n"), "p.yaml:7:43: " + unused},
+		"field and a token":     {with(strings.Replace(tokenRequest(", parameters: {scope: \"${client_id}\"}"), "[{id", "[{id: a, display_name: A}, {id", 1)), "p.yaml:7:17: " + unused},
 		"broken expression":     {with(fieldA + "  headers: [{name: X, value: \"${a\"}, {name: Y, value: y}]\n"), "p.yaml:8:31: `${` without its `}`"},
 		"field named token":     {with("  fields: [{id: token, display_name: T}]\n  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), `p.yaml:7:17: a token method has no field of the name "token": that is the token`},
 		"token never used":      {with(clientFields + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n  headers: [{name: A, value: x}]\n"), "p.yaml:8:18: the token is never used: no header or query parameter holds ${token}"},

@@ -252,7 +252,7 @@ func checkFieldsUsed(list strictyaml.Value, method *AuthMethod) {
 	}
 	for _, item := range list.Items() {
 		if id := item.Key("id"); id.Text() != "" && !slices.Contains(used, id.Text()) {
-			id.Problemf("this field is never used: put ${%s} into a header, a query parameter or a parameter of the token request, or remove the field", id.Text())
+			id.Problemf("this field is never used: no header, query parameter or parameter of a token request has a ${ } with it. Use it or remove it")
 		}
 	}
 }

@@ -56,7 +56,7 @@ func checkProxy(value string) string {
 		proxy, err = url.Parse("http://" + value)
 	}
 	switch {
-	case err != nil, proxy.Hostname() == "", !isPort(proxy.Port()), strings.Trim(proxy.Path, "/") != "", proxy.RawQuery != "", proxy.Fragment != "":
+	case err != nil, proxy.Hostname() == "", !isPort(proxy.Port()), proxy.Path != "" && proxy.Path != "/", proxy.RawQuery != "", proxy.Fragment != "":
 		return "is not the address of a proxy: write http://HOST:PORT, and percent-encode special characters of a user name or password"
 	case !slices.Contains(proxySchemes, proxy.Scheme):
 		return "has a scheme that is not supported: use one of " + strings.Join(proxySchemes, ", ")

@@ -234,7 +234,7 @@ func FuzzTokenAnswer(f *testing.F) {
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering(status, body)})
 		issued, err := newTokens(t, credential, client).RequestToken(t.Context())
 		if err != nil {
-			wantUnquotedFailure(t, status, body, fault.From(err))
+			checkUnquotedFailure(t, status, body, fault.From(err))
 			return
 		}
 		value := issued.Value.Reveal()
@@ -250,9 +250,9 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
-// wantUnquotedFailure wants a refusal only where the endpoint itself can have refused, and
+// checkUnquotedFailure expects a refusal only where the endpoint itself can have refused, and
 // nothing of the answer in the message.
-func wantUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
+func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
 	t.Helper()
 	if len(failure.Message) > 200 {
 		t.Errorf("the message has %d bytes: it quotes the answer", len(failure.Message))

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestHangupWhileTheConfigurationIsRead sends SIGHUP before the broker serves. The file is large,
+// so that reading it takes longer than the signal does.
+func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "broker.yaml")
+	var text strings.Builder
+	text.WriteString("listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\ncredentials:\n")
+	for i := range 5000 {
+		fmt.Fprintf(&text, "- {id: c%d, provider: pendo, auth_method: api_key, values: {api_key: {value: canary}}}\n", i)
+	}
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened := watchOpen(t, path)
+	p, err := startProcess("", nil, "broker", "serve", "--config", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.kill()
+	if _, err := opened.Read(make([]byte, 4096)); err != nil { // waits until the broker reads
+		t.Fatal(err)
+	}
+	if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	// Once for the start, and once for the signal.
+	if _, err := p.await(&p.stderr, regexp.MustCompile(`(?s)msg="configuration loaded".*msg=serving .*msg="configuration loaded"`)); err != nil {
+		t.Error(err)
+	}
+}
+
+// watchOpen returns a file that can be read once somebody has opened the one at path.
+func watchOpen(t *testing.T, path string) *os.File {
+	t.Helper()
+	events, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(events), "inotify")
+	t.Cleanup(func() { _ = file.Close() })
+	if _, err := syscall.InotifyAddWatch(events, path, syscall.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
