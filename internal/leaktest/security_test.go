@@ -12,7 +12,8 @@ import (
 // root is the folder of the repository.
 const root = "../.."
 
-// TestSecurityNamesTests wants every test that SECURITY.md names to be there.
+// TestSecurityNamesTests checks that every test that SECURITY.md names exists, and that each row of
+// its table of attackers names tests by content, by size and by time, or says why there are none.
 func TestSecurityNamesTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
 	if err != nil {
@@ -26,6 +27,17 @@ func TestSecurityNamesTests(t *testing.T) {
 	for _, match := range named {
 		if !there[match[1]] {
 			t.Errorf("SECURITY.md names %s, and there is no such test", match[1])
+		}
+	}
+	shown := regexp.MustCompile("content: `Test.*<br>size: (`(Test|Fuzz)|none: ).*<br>time: (`Test|none: )")
+	_, table, _ := strings.Cut(string(text), "|---|---|---|---|\n")
+	rows := strings.Split(table[:strings.Index(table, "\n\n")], "\n")
+	if len(rows) < 10 {
+		t.Errorf("SECURITY.md has %d rows", len(rows))
+	}
+	for _, row := range rows {
+		if !shown.MatchString(row) {
+			t.Errorf("this row lacks tests by content, size or time:\n%s", row)
 		}
 	}
 }
