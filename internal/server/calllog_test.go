@@ -246,7 +246,9 @@ func TestUnreadableLifetimeIsLogged(t *testing.T) {
 		t.Fatalf("the report: %v, %v", second.GetOutcome(), err)
 	}
 	const message = "the token answer has no readable expires_in: its tokens get the method's default_lifetime"
-	want := []line{{"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials"}}
+	want := []line{{
+		"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials", "credential_ids": []any{"token-of-mail"},
+	}}
 	if diff := cmp.Diff(want, h.log.lines(t, message)); diff != "" {
 		t.Errorf("the lines of the log (-want +got):\n%s", diff)
 	}

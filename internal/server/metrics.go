@@ -61,12 +61,12 @@ func observeTokenRequests(log tokenLog, m *metrics) func(strategies.TokenRequest
 		if event.Result != strategies.ResultOverBudget {
 			m.tokens.latency.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
 		}
-		line := log.of(event.TokenKey).With("provider", event.Provider, "auth_method", event.AuthMethod, "took", event.Duration)
+		line := log.of(event.TokenKey).With("provider", event.Provider, "auth_method", event.AuthMethod)
 		if event.Err != nil {
-			line.Warn("no token issued", "result", string(event.Result), "message", event.Err.Message)
+			line.Warn("no token issued", "took", event.Duration, "result", string(event.Result), "message", event.Err.Message)
 			return
 		}
-		line.Info("token issued")
+		line.Info("token issued", "took", event.Duration)
 		if event.LifetimeAssumed {
 			line.Warn("the token answer has no readable expires_in: its tokens get the method's default_lifetime")
 		}

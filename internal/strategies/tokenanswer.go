@@ -124,8 +124,12 @@ func (a tokenAnswer) issued(found fields, spec *catalog.TokenRequest, sentAt, no
 	case lifetime < 0:
 		return nil, a.unusable("a negative expires_in")
 	}
+	delay := max(0, now.Sub(sentAt))
+	if delay > requestTimeout {
+		delay = 0 // the machine slept meanwhile: the answer may be as old as the request
+	}
 	return &token.Token{
-		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, now.Sub(sentAt)),
+		Value: secret.New(value), RequestedAt: sentAt, Delay: delay,
 		Lifetime: lifetime, Assumed: !known, EndsPrevious: spec.EndsPrevious,
 	}, nil
 }

@@ -218,6 +218,27 @@ func TestTokenThatArrivesLate(t *testing.T) {
 	}
 }
 
+// TestTokenAfterSleep has the machine sleep while the answer is on its way. The answer may be as
+// old as the request, so the token does not live longer as the last resort.
+func TestTokenAfterSleep(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{
+		Clock: clock,
+		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			clock.Advance(2 * time.Hour)
+			return answering(200, []byte(`{"access_token":"t","expires_in":3600}`))(r)
+		}),
+	})
+	sentAt := clock.Now()
+	issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := issued.LastEnd().Sub(sentAt); last != time.Hour {
+		t.Errorf("the token ends %v after the request, want 1h", last)
+	}
+}
+
 // FuzzTokenAnswer shows that every answer is a usable token or an error that quotes
 // nothing of it.
 func FuzzTokenAnswer(f *testing.F) {
