@@ -31,7 +31,7 @@ func announcer(t *testing.T, reply string) (address string) {
 				return
 			}
 			go func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				for commands := bufio.NewReader(conn); ; {
 					if _, err := commands.ReadBytes('\n'); err != nil {
 						return
