@@ -123,7 +123,7 @@ var misbehaviours = map[string]func(request){
 	"not-ascii":    func(r request) { r.tokenOf(inYAML("é"+r.token), "3600") },
 	"nested":       func(r request) { r.tokenOf(`{"value": `+inYAML(r.token)+`}`, "3600") },
 	"huge-token":   func(r request) { r.tokenOf(inYAML(strings.Repeat(r.token, 2000)), "3600") },
-	"odd-lifetime": func(r request) { r.tokenOf(inYAML(r.token), inYAML(r.token)) },
+	"odd-lifetime": func(r request) { r.tokenOf(inYAML(r.token+"\n"), inYAML(r.token)) },
 	"expired":      func(r request) { r.tokenOf(inYAML(r.token), "-1") },
 	"huge":         func(r request) { r.send(http.StatusOK, strings.Repeat(r.echo, 2<<20/len(r.echo))) },
 	"redirect": func(r request) {

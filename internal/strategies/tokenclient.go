@@ -128,6 +128,10 @@ func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token
 	ctx, done := c.begin(ctx, event.Provider, event.AuthMethod)
 	var issued *token.Token
 	issued, event.Status, event.Err = c.send(ctx, r, sentAt)
+	if began := c.clock.Now(); event.Err == nil && began.Sub(sentAt) > requestTimeout {
+		// The machine slept meanwhile: the answer may be as old as the request.
+		issued, event.Status, event.Err = c.send(ctx, r, began)
+	}
 	event.Duration = c.clock.Since(sentAt)
 	if event.Err != nil {
 		event.Result = resultOf(event.Err)

@@ -218,24 +218,30 @@ func TestTokenThatArrivesLate(t *testing.T) {
 	}
 }
 
-// TestTokenAfterSleep has the machine sleep while the answer is on its way. The answer may be as
-// old as the request, so the token does not live longer as the last resort.
+// TestTokenAfterSleep has the machine sleep while an answer is on its way. The answer may be as old
+// as the request, so there is another request; its token does not live longer as the last resort.
 func TestTokenAfterSleep(t *testing.T) {
-	clock := clockwork.NewFakeClock()
-	client := strategies.NewTokenClient(strategies.TokenClientOptions{
-		Clock: clock,
-		Transport: transport(func(r *http.Request) (*http.Response, error) {
-			clock.Advance(2 * time.Hour)
-			return answering(200, []byte(`{"access_token":"t","expires_in":3600}`))(r)
-		}),
-	})
-	sentAt := clock.Now()
-	issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if last := issued.LastEnd().Sub(sentAt); last != time.Hour {
-		t.Errorf("the token ends %v after the request, want 1h", last)
+	for name, sleeps := range map[string]int{"one sleep": 1, "asleep again": 2} {
+		clock := clockwork.NewFakeClock()
+		var sentAt time.Time
+		requests := 0
+		client := strategies.NewTokenClient(strategies.TokenClientOptions{
+			Clock: clock,
+			Transport: transport(func(r *http.Request) (*http.Response, error) {
+				sentAt = clock.Now()
+				if requests++; requests <= sleeps {
+					clock.Advance(2 * time.Hour)
+				}
+				return answering(200, []byte(`{"access_token":"t","expires_in":3600}`))(r)
+			}),
+		})
+		issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := issued.LastEnd().Sub(sentAt); last != time.Hour || requests != 2 {
+			t.Errorf("%s: after %d requests the token ends %v after the last one, want 2 and 1h", name, requests, last)
+		}
 	}
 }
 
