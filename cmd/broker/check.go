@@ -18,8 +18,9 @@ func newCheck() *cobra.Command {
 every problem at once, each as FILE:LINE:COLUMN: what. It asks no provider. A warning is
 of what is allowed, and cannot have been meant.
 
-With --explain it says whether a caller of this name may use a credential, and which
-grant decides that, or comes close. The name has its kind before it, as in the audit log.
+--explain prints which grant lets a caller use a credential, or which grants come close. A
+caller's name begins with its kind, as in the audit log: token:NAME, jwt:ISSUER:SUBJECT,
+uid:NUMBER, spiffe://DOMAIN/PATH, dns:NAME or subject:NAME; or it is local.
 
 Exit status: 0 when there is no problem, and the caller may use the credential; else 1.`,
 		Args: func(command *cobra.Command, args []string) error {
