@@ -29,6 +29,12 @@ Exit status: 0 when there is no problem, and the caller may use the credential; 
 			}
 			return noArgs(command, args)
 		},
+		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if !explain || len(given) != 1 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return completeCredentials(path, nil, begun), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			loaded, err := config.Load(path, config.Options{})
 			if err != nil {
@@ -56,4 +62,5 @@ func addConfigFlag(command *cobra.Command, path *string) {
 	if err := command.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag was added in the line above
 	}
+	completeYAML(command, "config")
 }
