@@ -18,8 +18,9 @@ func newCheck() *cobra.Command {
 every problem at once, each as FILE:LINE:COLUMN: what. It asks no provider. A warning is
 of what is allowed, and cannot have been meant.
 
-With --explain it says whether a caller of this name may use a credential, and which
-grant decides that, or comes close. The name has its kind before it, as in the audit log.
+--explain prints which grant lets a caller use a credential, or which grants come close. A
+caller's name begins with its kind, as in the audit log: token:NAME, jwt:ISSUER:SUBJECT,
+uid:NUMBER, spiffe://DOMAIN/PATH, dns:NAME or subject:NAME; or it is local.
 
 Exit status: 0 when there is no problem, and the caller may use the credential; else 1.`,
 		Args: func(command *cobra.Command, args []string) error {
@@ -27,6 +28,12 @@ Exit status: 0 when there is no problem, and the caller may use the credential; 
 				return cobra.ExactArgs(2)(command, args)
 			}
 			return noArgs(command, args)
+		},
+		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if !explain || len(given) != 1 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return completeCredentials(path, nil, begun), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			loaded, err := config.Load(path, config.Options{})
@@ -55,4 +62,5 @@ func addConfigFlag(command *cobra.Command, path *string) {
 	if err := command.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag was added in the line above
 	}
+	completeYAML(command, "config")
 }

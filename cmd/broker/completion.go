@@ -1,7 +1,13 @@
 package main
 
 import (
+	"os"
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
+
+	"github.com/authmaterial/broker/internal/config"
 )
 
 // complete lets shells complete the values of a command's flag.
@@ -21,4 +27,34 @@ func completeNothing(command *cobra.Command, flags ...string) {
 // completeYAML lets shells offer configuration files.
 func completeYAML(command *cobra.Command, flag string) {
 	complete(command, flag, cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
+}
+
+// configVariable is the environment variable that names the configuration file whose
+// credential IDs shells complete where no flag names one.
+const configVariable = "BROKER_CONFIG"
+
+// completeCredentials are the IDs that an argument which was begun can be, without those that
+// are given. A file with problems has none: the command itself reports them.
+func completeCredentials(path string, given []string, begun string) []cobra.Completion {
+	if path == "" {
+		path = os.Getenv(configVariable)
+	}
+	if path == "" {
+		return nil
+	}
+	listed, err := config.LoadCredentials(path)
+	if err != nil {
+		return nil
+	}
+	var ids []cobra.Completion
+	for _, credential := range listed {
+		if strings.HasPrefix(credential.ID, begun) && !slices.Contains(given, credential.ID) {
+			name := credential.DisplayName
+			if name == "" {
+				name = credential.Provider.DisplayName
+			}
+			ids = append(ids, cobra.CompletionWithDesc(credential.ID, printable(name)))
+		}
+	}
+	return ids
 }

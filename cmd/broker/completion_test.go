@@ -6,6 +6,13 @@ import (
 	"testing"
 )
 
+// ownCredentials is a file whose secrets are missing.
+const ownCredentials = `
+credentials:
+  - {id: mail, display_name: "Mail \e[2J", provider: sendpulse, auth_method: api_key, values: {api_key: {env: NOT_SET}}}
+  - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
+`
+
 // completions asks as a shell does, and returns the words and what cobra adds.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()
@@ -21,6 +28,7 @@ func TestCompletion(t *testing.T) {
 	const noFiles, onlyThese = ":4", ":8"
 	path := ownFile(t, ownProviders)
 	broken := ownFile(t, "providers: 1\n")
+	listed := ownFile(t, ownCredentials)
 	for _, test := range []struct {
 		args []string
 		want string
@@ -32,11 +40,40 @@ func TestCompletion(t *testing.T) {
 		{[]string{"providers", "pendo", ""}, noFiles},
 		{[]string{"providers", "-o", ""}, "table json " + noFiles},
 		{[]string{"providers", "--config", ""}, "yaml yml " + onlyThese},
+		{[]string{"serve", "--config", ""}, "yaml yml " + onlyThese},
 		{[]string{"get", ""}, noFiles},
-		{[]string{"get", "pendo", ""}, noFiles},
+		{[]string{"check", "--explain", "--config", listed, ""}, noFiles},
+		{[]string{"check", "--explain", "--config", listed, "token:ci", ""}, "mail=Mail \ufffd[2J intel=Pulsedive " + noFiles},
+		{[]string{"check", "--explain", "--config", listed, "token:ci", "i"}, "intel=Pulsedive " + noFiles},
+		{[]string{"check", "--explain", "--config", listed, "token:ci", "mail", ""}, noFiles},
+		{[]string{"check", "--explain", "--config", broken, "token:ci", ""}, noFiles},
+		{[]string{"check", "--config", listed, "token:ci", ""}, noFiles},
+		{[]string{"credentials", ""}, "list=Lists the credentials of a configuration file " + noFiles},
+		{[]string{"credentials", "list", "--config", ""}, "yaml yml " + onlyThese},
 		{[]string{"get", "--output", ""}, "table json curl " + noFiles},
 		{[]string{"get", "--address", ""}, noFiles},
 		{[]string{"get", "--url", ""}, noFiles},
+	} {
+		if got := completions(t, test.args...); got != test.want {
+			t.Errorf("%q is completed by %q, want %q", test.args, got, test.want)
+		}
+	}
+}
+
+// TestCompletionOfWhatTheEnvironmentNames completes the IDs of a file whose secrets are missing.
+func TestCompletionOfWhatTheEnvironmentNames(t *testing.T) {
+	t.Setenv(addressVariable, "127.0.0.1:1") // nobody is asked
+	t.Setenv(configVariable, ownFile(t, ownCredentials))
+	other := ownFile(t, "credentials: []\n")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"get", ""}, "mail=Mail \ufffd[2J intel=Pulsedive :4"},
+		{[]string{"get", "mail", ""}, "intel=Pulsedive :4"},
+		{[]string{"get", "m"}, "mail=Mail \ufffd[2J :4"},
+		{[]string{"check", "--explain", "token:ci", "m"}, "mail=Mail \ufffd[2J :4"},
+		{[]string{"check", "--explain", "--config", other, "token:ci", "m"}, ":4"},
 	} {
 		if got := completions(t, test.args...); got != test.want {
 			t.Errorf("%q is completed by %q, want %q", test.args, got, test.want)

@@ -10,10 +10,18 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// explainAccess writes why a caller may use a credential. When it may not, the error says
-// why.
+// explainAccess writes why a caller may use a credential. When it may not, or when no caller
+// can have this name, the error is why. A name that no caller can have is not printed: it may
+// be a token that was pasted.
 func explainAccess(output io.Writer, loaded *config.Config, caller, id string) error {
+	problem, warning := loaded.CheckCaller(caller)
+	if problem != "" {
+		return errors.New("CALLER: " + problem)
+	}
 	object, note := find(loaded, id)
+	if warning != "" {
+		note += "\n  " + warning
+	}
 	e := loaded.Policy.Explain(caller, access.Use, object)
 	if !e.Allowed {
 		return errors.New(whyDenied(loaded, e, caller, id) + note)

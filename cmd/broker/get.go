@@ -29,6 +29,8 @@ them, for they are of no use without:
 
 ` + connectionHelp + `
 
+Shells complete IDs from the configuration file that ` + configVariable + ` names.
+
 Exit status: 0 with the material of every ID, 1 without that of some, 2 for wrong usage.`
 
 const getExamples = `  broker get sendpulse-prod
@@ -51,11 +53,13 @@ type getFlags struct {
 func newGet() *cobra.Command {
 	flags := getFlags{format: newChoice("table", "json", "curl")}
 	command := &cobra.Command{
-		Use:               "get ID...",
-		Short:             "Asks a running broker for the material of credentials",
-		Long:              getHelp,
-		Example:           getExamples,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Use:     "get ID...",
+		Short:   "Asks a running broker for the material of credentials",
+		Long:    getHelp,
+		Example: getExamples,
+		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return completeCredentials("", given, begun), cobra.ShellCompDirectiveNoFileComp
+		},
 		Args: func(_ *cobra.Command, ids []string) error {
 			if len(ids) == 0 {
 				return errors.New("the ID of a credential is needed")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -195,10 +198,32 @@ func newErrorJSON(refusal *refusal) *errorJSON {
 	return made
 }
 
-// encodeJSON prints JSON for people and programs: indented, and with & as it is.
+// encodeJSON prints JSON for people and programs: indented, with & as it is, and with escapes
+// for all that a terminal could take for a command.
 func encodeJSON(out io.Writer, value any) error {
-	encoder := json.NewEncoder(out)
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(value)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, escapeJSON(text.String()))
+	return err
+}
+
+// escapeJSON escapes what package json leaves as it is and no terminal shows. All of that is
+// within strings.
+func escapeJSON(text string) string {
+	var escaped strings.Builder
+	for _, r := range text {
+		if r == '\n' || unicode.IsPrint(r) {
+			escaped.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&escaped, `\u%04x`, unit)
+		}
+	}
+	return escaped.String()
 }

@@ -61,7 +61,7 @@ for its next request.`,
 			return errors.New("a command is needed")
 		},
 	}
-	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newDemo(), newKeygen(), newToken(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newCredentials(), newDemo(), newKeygen(), newToken(), newVersion())
 	return root
 }
 

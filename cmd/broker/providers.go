@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +55,7 @@ func completeProviders(path string, args []string, begun string) []cobra.Complet
 	var ids []cobra.Completion
 	for _, provider := range known.Providers() {
 		if strings.HasPrefix(provider.ID, begun) {
-			ids = append(ids, cobra.CompletionWithDesc(provider.ID, provider.DisplayName))
+			ids = append(ids, cobra.CompletionWithDesc(provider.ID, printable(provider.DisplayName)))
 		}
 	}
 	return ids
@@ -95,24 +94,17 @@ func unknownProvider(id string, known *catalog.Catalog) error {
 
 // printProviders prints a line for each auth method.
 func printProviders(out *screen, known *catalog.Catalog) error {
-	var text strings.Builder
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PROVIDER\tAUTH METHOD\tFIELDS")
+	rows := [][]string{{"PROVIDER", "AUTH METHOD", "FIELDS"}}
 	for _, provider := range known.Providers() {
 		for _, method := range provider.AuthMethods {
 			var fields []string
 			for _, field := range method.Fields {
 				fields = append(fields, field.ID)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", provider.ID, method.ID, strings.Join(fields, ", "))
+			rows = append(rows, []string{provider.ID, method.ID, strings.Join(fields, ", ")})
 		}
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	head, body, _ := strings.Cut(text.String(), "\n")
-	fmt.Fprintf(out, "%s\n%s", out.bold(head), body)
-	return nil
+	return out.printTable(rows)
 }
 
 // loadCatalog returns the built-in providers and those of a file, if one is named.

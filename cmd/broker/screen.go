@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"text/tabwriter"
 	"unicode"
 
 	"golang.org/x/term"
@@ -65,6 +66,27 @@ func (s *screen) printRows(indent string, rows []row) {
 	for _, row := range rows {
 		fmt.Fprintf(s, "%s%s  %s\n", indent, s.bold(fmt.Sprintf("%-*s", width, row.label)), printable(row.value))
 	}
+}
+
+// printTable prints rows below the first, which is the head.
+func (s *screen) printTable(rows [][]string) error {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(table, "\t")
+			}
+			fmt.Fprint(table, printable(cell))
+		}
+		fmt.Fprintln(table)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	head, body, _ := strings.Cut(text.String(), "\n")
+	_, err := fmt.Fprintf(s, "%s\n%s", s.bold(head), body)
+	return err
 }
 
 // printWrapped prints paragraphs, which blank lines part, wrapped to the width.

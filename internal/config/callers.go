@@ -12,6 +12,9 @@ import (
 // callerKinds are what names of callers begin with, but for `local`.
 var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
 
+// callerForms are the forms of callers' names.
+const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+
 // callers are the names that a configuration can give to callers.
 type callers struct {
 	issuers, tokens []string
@@ -35,65 +38,90 @@ func callersOf(c *Config) callers {
 	return known
 }
 
-// check reports a pattern that no caller's name can match. What another address or
-// section would make right, or was right before something was revoked, is a warning.
-func (c callers) check(caller strictyaml.Value) {
-	text := caller.Text()
+// CheckCaller returns why no caller can have a name: a problem when the name has none of the
+// forms of callers' names, a warning when the configuration admits no caller of this name. Both
+// are empty when there can be such a caller.
+func (c *Config) CheckCaller(name string) (problem, warning string) {
+	return callersOf(c).check(name)
+}
+
+// report reports a pattern that no caller's name can match. A pattern that another address or
+// section would make right, or that was right before something was revoked, is a warning.
+func (c callers) report(caller strictyaml.Value) {
+	problem, warning := c.check(caller.Text())
+	if problem != "" {
+		caller.Problemf("%s", problem)
+	}
+	if warning != "" {
+		caller.Warnf("%s", warning)
+	}
+}
+
+// check returns why no caller's name can match a pattern, as CheckCaller does for a name.
+func (c callers) check(pattern string) (problem, warning string) {
 	switch {
-	case text == "" || strings.HasPrefix(text, "*"):
-		return
-	case text == "local":
-		if c.toldApart {
-			caller.Warnf("nobody is local: callers have to prove who they are")
-		}
-		return
+	case pattern == "" || strings.HasPrefix(pattern, "*"):
+		return "", ""
+	case pattern == "local" && c.toldApart:
+		return "", "nobody is local: callers have to prove who they are"
+	case pattern == "local":
+		return "", ""
 	}
-	at := slices.IndexFunc(callerKinds, func(kind string) bool { return strings.HasPrefix(text, kind) })
+	at := slices.IndexFunc(callerKinds, func(kind string) bool { return strings.HasPrefix(pattern, kind) })
 	if at < 0 {
-		caller.Problemf("a caller begins with one of %s, or is local; * stands for any characters", strings.Join(callerKinds, ", "))
-		return
+		return c.withoutKind(pattern), ""
 	}
-	kind, rest := callerKinds[at], text[len(callerKinds[at]):]
+	kind, rest := callerKinds[at], pattern[len(callerKinds[at]):]
 	if rest == "" {
-		caller.Problemf("names no caller: something follows %s, or *", kind)
-		return
+		return fmt.Sprintf("names no caller: something follows %s, or *", kind), ""
 	}
-	c.checkName(caller, kind, rest)
+	return c.checkName(kind, rest)
+}
+
+// withoutKind is what is wrong with a name that begins with no kind of caller. It quotes only
+// the name of a known token: somebody may have put a secret there.
+func (c callers) withoutKind(name string) string {
+	if slices.Contains(c.tokens, name) {
+		return fmt.Sprintf("the name lacks the kind of caller; did you mean %q?", "token:"+name)
+	}
+	return "this is no caller's name: a name has the form " + callerForms
 }
 
 // checkName is check for what follows the kind of caller.
-func (c callers) checkName(caller strictyaml.Value, kind, name string) {
+func (c callers) checkName(kind, name string) (problem, warning string) {
 	switch kind {
 	case "jwt:":
 		issuer, _, whole := strings.Cut(name, ":")
 		if !whole && access.Pattern(name).Exact() {
-			caller.Problemf("names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject")
-			return
+			return "names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject", ""
 		}
-		checkKnown(caller, issuer, "issuer", "authentication.jwt", c.issuers)
+		return "", checkKnown(issuer, "issuer", "authentication.jwt", c.issuers)
 	case "token:":
-		checkKnown(caller, name, "token", "authentication.tokens", c.tokens)
+		return "", checkKnown(name, "token", "authentication.tokens", c.tokens)
 	case "uid:":
 		if strings.Trim(name, "0123456789*") != "" {
-			caller.Problemf("a user is named by number: uid:1000")
-		} else if !c.users {
-			caller.Warnf("nobody is named so: users count where listen.grpc is a Unix socket, and authentication.peer_user not false")
+			return "a user is named by number: uid:1000", ""
+		}
+		if !c.users {
+			return "", "nobody is named so: users count where listen.grpc is a Unix socket, and authentication.peer_user not false"
 		}
 	default:
 		if !c.certificates {
-			caller.Warnf("nobody is named so: there is no listen.tls.client_ca_file for client certificates")
+			return "", "nobody is named so: there is no listen.tls.client_ca_file for client certificates"
 		}
 	}
+	return "", ""
 }
 
-// checkKnown warns of an exact name that nothing in a section has. It is no problem: who
-// takes a token or an issuer out has to have it refused, whatever grants still name it.
-func checkKnown(caller strictyaml.Value, name, what, section string, known []string) {
-	if access.Pattern(name).Exact() && !slices.Contains(known, name) {
-		names := slices.Clone(known)
-		slices.Sort(names)
-		caller.Warnf("there is no %s of this name in %s%s", what, section, among(name, slices.Compact(names)))
+// checkKnown returns a warning of an exact name that nothing in a section has. It is no problem:
+// a token or an issuer that is taken out has to be refused, whatever grants still name it.
+func checkKnown(name, what, section string, known []string) (warning string) {
+	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
+		return ""
 	}
+	names := slices.Clone(known)
+	slices.Sort(names)
+	return fmt.Sprintf("there is no %s of this name in %s%s", what, section, among(name, slices.Compact(names)))
 }
 
 // among says which of the known names was meant by one that is unknown, or which there are.

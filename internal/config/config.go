@@ -128,7 +128,7 @@ func Parse(path string, data []byte, options Options) (*Config, error) {
 		Limits: parseLimits(root.Key("limits")),
 	}
 	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
-	config.Credentials = parseCredentials(root.Key("credentials"), config.Catalog, reader)
+	config.Credentials = credentials.NewSet(parseCredentials(root.Key("credentials"), config.Catalog, reader)...)
 	config.Authentication = parseAuthentication(root.Key("authentication"), reader)
 	config.Policy = parsePolicy(root.Key("grants"), callersOf(config), config.Catalog, config.Credentials)
 	if config.Policy.AllowsAll() {

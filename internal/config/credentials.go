@@ -11,7 +11,27 @@ import (
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
-func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader sourceReader) *credentials.Set {
+// LoadCredentials returns the credentials of the file at path, in their order there and without
+// their values. It reads no environment variable and no other file, so it works where secrets
+// are missing. The error is as Load's: for problems of form anywhere in the file, and for others
+// of its providers and credentials.
+func LoadCredentials(path string) ([]*credentials.Credential, error) {
+	data, err := readConfiguration(path)
+	if err != nil {
+		return nil, err
+	}
+	document := strictyaml.Parse(path, data, schema)
+	root := document.Root()
+	catalog.ReportUnevaluated(root, unchecked...)
+	providers, _ := parseProviders(root.Key("providers"))
+	listed := parseCredentials(root.Key("credentials"), providers, sourceReader{unread: true})
+	if err := document.Err(); err != nil {
+		return nil, err
+	}
+	return listed, nil
+}
+
+func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader sourceReader) []*credentials.Credential {
 	var all []*credentials.Credential
 	seen := map[string]strictyaml.Value{}
 	for _, item := range list.Items() {
@@ -23,7 +43,7 @@ func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader 
 		}
 		all = append(all, parseCredential(item, providers, reader))
 	}
-	return credentials.NewSet(all...)
+	return all
 }
 
 func parseCredential(item strictyaml.Value, providers *catalog.Catalog, reader sourceReader) *credentials.Credential {

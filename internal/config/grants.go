@@ -30,7 +30,7 @@ func parseGrant(item strictyaml.Value, who callers, providers *catalog.Catalog, 
 	grant := access.Grant{Source: lineOf(item)}
 	warnIfEmpty(item.Key("callers"), "callers")
 	for _, caller := range item.Key("callers").Items() {
-		who.check(caller)
+		who.report(caller)
 		grant.Callers = append(grant.Callers, access.Pattern(caller.Text()))
 	}
 	warnIfEmpty(item.Key("credentials"), "credentials")

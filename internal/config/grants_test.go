@@ -92,7 +92,7 @@ func TestPolicyByDefault(t *testing.T) {
 }
 
 func TestGrantMistakes(t *testing.T) {
-	const kinds = "a caller begins with one of spiffe://, dns:, subject:, jwt:, uid:, token:, or is local; * stands for any characters"
+	const kinds = "this is no caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 	for grant, want := range map[string]string{
 		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
 		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,

@@ -20,6 +20,8 @@ const maxSecretFile = 64 << 10
 type sourceReader struct {
 	folder  string
 	options Options
+	// unread has read return no value, and report no problem.
+	unread bool
 }
 
 // read returns the value, or reports at the source why there is none.
@@ -31,6 +33,9 @@ func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool)
 	given := entries[0].Value
 	if given.Text() == "" {
 		return secret.Text{}, false // likewise
+	}
+	if r.unread {
+		return secret.Text{}, false
 	}
 	switch entries[0].Name {
 	case "env":

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
+)
+
+const listHelp = `Lists the credentials of a configuration file, in their order there. No broker has to run,
+and no secret is read: environment variables and files that values come from may be missing.
+
+The JSON has the keys of the configuration file, but for 'values'; "allowed_hosts" are the
+provider's and the credential's own. The table prints U+FFFD for characters that a terminal
+does not show.
+
+Problems of the form of the file, of its providers and of its credentials are reported as
+'broker check' reports them, which is for the file as a whole.`
+
+func newCredentials() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "credentials",
+		Short: "Shows the credentials of a configuration file",
+		Args:  noArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return fmt.Errorf("%q needs a command: list", command.CommandPath())
+		},
+	}
+	command.AddCommand(newCredentialsList())
+	return command
+}
+
+func newCredentialsList() *cobra.Command {
+	var path string
+	format := newChoice("table", "json")
+	command := &cobra.Command{
+		Use:     "list --config FILE",
+		Short:   "Lists the credentials of a configuration file",
+		Long:    listHelp,
+		Example: `  broker credentials list --config broker.yaml`,
+		Args:    noArgs,
+		RunE: explained(func(command *cobra.Command, _ []string) error {
+			listed, err := config.LoadCredentials(path)
+			if err != nil {
+				return err
+			}
+			if format.value == "json" {
+				return encodeJSON(command.OutOrStdout(), newCredentialsJSON(listed))
+			}
+			return printCredentials(newScreen(command.OutOrStdout()), listed)
+		}),
+	}
+	addConfigFlag(command, &path)
+	addOutputFlag(command, format)
+	return command
+}
+
+// printCredentials prints a line for each credential.
+func printCredentials(out *screen, listed []*credentials.Credential) error {
+	rows := [][]string{{"ID", "PROVIDER", "AUTH METHOD", "DISPLAY NAME", "LABELS", "DISABLED"}}
+	for _, credential := range listed {
+		disabled := "no"
+		if credential.Disabled {
+			disabled = "yes"
+		}
+		rows = append(rows, []string{
+			credential.ID, credential.Provider.ID, credential.Method.ID,
+			orDash(credential.DisplayName), orDash(labels(credential)), disabled,
+		})
+	}
+	return out.printTable(rows)
+}
+
+// labels are a credential's, sorted by their names.
+func labels(credential *credentials.Credential) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(credential.Labels)) {
+		all = append(all, name+"="+credential.Labels[name])
+	}
+	return strings.Join(all, ", ")
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// The JSON of credentials, with the keys of the configuration file and without values.
+type (
+	credentialsJSON struct {
+		Credentials []credentialJSON `json:"credentials"`
+	}
+	credentialJSON struct {
+		ID           string            `json:"id"`
+		Provider     string            `json:"provider"`
+		AuthMethod   string            `json:"auth_method"`
+		DisplayName  string            `json:"display_name"`
+		Description  string            `json:"description"`
+		Labels       map[string]string `json:"labels"`
+		Disabled     bool              `json:"disabled"`
+		AllowedHosts []string          `json:"allowed_hosts"`
+	}
+)
+
+func newCredentialsJSON(listed []*credentials.Credential) credentialsJSON {
+	made := credentialsJSON{Credentials: []credentialJSON{}}
+	for _, credential := range listed {
+		made.Credentials = append(made.Credentials, credentialJSON{
+			ID:           credential.ID,
+			Provider:     credential.Provider.ID,
+			AuthMethod:   credential.Method.ID,
+			DisplayName:  credential.DisplayName,
+			Description:  credential.Description,
+			Labels:       credential.Labels,
+			Disabled:     credential.Disabled,
+			AllowedHosts: append([]string{}, credential.AllowedHosts...),
+		})
+	}
+	return made
+}
