@@ -74,7 +74,7 @@ func (c callers) checkName(caller strictyaml.Value, kind, name string) {
 	case "token:":
 		checkKnown(caller, name, "token", "authentication.tokens", c.tokens)
 	case "uid:":
-		if strings.Trim(name, "0123456789*") != "" {
+		if strings.Trim(name, "0123456789*") != "" || len(name) > 1 && name[0] == '0' {
 			caller.Problemf("a user is named by number: uid:1000")
 		} else if !c.users {
 			caller.Warnf("nobody is named so: users count where listen.grpc is a Unix socket, and authentication.peer_user not false")
