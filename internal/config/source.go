@@ -120,7 +120,7 @@ const writable = "can be written by every user of this machine, who can so decid
 // everybodyWrites says whether every user may write to a file. That they may read one is no
 // news: Kubernetes mounts Secrets so, for the one user of a container.
 func everybodyWrites(path string) bool {
-	info, err := os.Stat(path) //nolint:gosec // the operator names the file
+	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
 }
 
