@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/telemetry"
 )
 
 func newCheck() *cobra.Command {
@@ -15,8 +18,9 @@ func newCheck() *cobra.Command {
 		Use:   "check --config FILE [--explain CALLER CREDENTIAL]",
 		Short: "Reports everything that is wrong with a configuration file",
 		Long: `Reads a configuration file and all that it refers to, as serve would, and reports
-every problem at once, each as FILE:LINE:COLUMN: what. It asks no provider. A warning is
-of what is allowed, and cannot have been meant.
+every problem at once, each as FILE:LINE:COLUMN: what. It asks no provider. A warning
+is about what is allowed and is probably a mistake, or about who gets the secrets without
+a proof. serve logs the same warnings.
 
 --explain prints which grant lets a caller use a credential, or which grants come close. A
 caller's name begins with its kind, as in the audit log: token:NAME, jwt:ISSUER:SUBJECT,
@@ -43,9 +47,9 @@ Exit status: 0 when there is no problem, and the caller may use the credential; 
 			if explain {
 				return explainAccess(command.OutOrStdout(), loaded, args[0], args[1])
 			}
-			for _, warning := range loaded.Warnings {
-				_, _ = fmt.Fprintf(command.ErrOrStderr(), "warning: %s\n", warning)
-			}
+			warnings := slog.New(warningLines{command.ErrOrStderr()})
+			telemetry.Check(warnings)
+			server.LogWarnings(warnings, loaded)
 			_, err = fmt.Fprintf(command.OutOrStdout(), "%s: no problems; credentials: %d, providers: %d\n",
 				path, loaded.Credentials.Len(), len(loaded.Catalog.Providers()))
 			return err

@@ -99,7 +99,7 @@ func (c callers) checkName(kind, name string) (problem, warning string) {
 	case "token:":
 		return "", checkKnown(name, "token", "authentication.tokens", c.tokens)
 	case "uid:":
-		if strings.Trim(name, "0123456789*") != "" {
+		if strings.Trim(name, "0123456789*") != "" || len(name) > 1 && name[0] == '0' {
 			return "a user is named by number: uid:1000", ""
 		}
 		if !c.users {

@@ -2,10 +2,12 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/authmaterial/broker/internal/config"
@@ -149,6 +151,8 @@ func TestMistakes(t *testing.T) {
 		"a host name":        {"listen: {grpc: \"broker.example.test:50051\"}", []string{`1:16: ` + beyond}},
 		"no port":            {"listen: {grpc: localhost}", []string{`1:16: must be an address with a port, such as 127.0.0.1:50051, or unix:///path`}},
 		"odd port":           {"listen: {grpc: \"localhost:http\"}", []string{`1:16: the port must be a number from 0 to 65535`}},
+		"socket a folder":    {"listen: {http: \"unix:///run/\"}", []string{`1:16: names a folder: a Unix socket needs a file name, such as unix:///run/broker.sock`}},
+		"socket path long":   {"listen: {grpc: unix:///" + strings.Repeat("x", 300) + "}", []string{fmt.Sprintf(`1:16: the path of a Unix socket can have at most %d bytes`, len(syscall.RawSockaddrUnix{}.Path)-1)}},
 		"relative socket":    {"listen: {grpc: unix://broker.sock}", []string{`1:16: a Unix socket needs an absolute path: unix:///run/broker.sock`}},
 		"same address":       {"listen: {grpc: \"localhost:1\", http: \"localhost:1\"}", []string{`1:37: must differ from listen.grpc: use another port`}},
 		"file mode a number": {"listen: {socket_mode: 0660}", []string{`1:23: must be a string, and is a number: put it in quotes`}},

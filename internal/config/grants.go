@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -15,10 +16,11 @@ func parsePolicy(list strictyaml.Value, who callers, providers *catalog.Catalog,
 	if !list.Exists() && !who.toldApart {
 		return access.AllowAll()
 	}
-	ids := map[string]bool{}
+	var ids []string
 	for credential := range all.All() {
-		ids[credential.ID] = true
+		ids = append(ids, credential.ID)
 	}
+	slices.Sort(ids)
 	var grants []access.Grant
 	for _, item := range list.Items() {
 		grants = append(grants, parseGrant(item, who, providers, ids))
@@ -26,7 +28,7 @@ func parsePolicy(list strictyaml.Value, who callers, providers *catalog.Catalog,
 	return access.NewPolicy(grants...)
 }
 
-func parseGrant(item strictyaml.Value, who callers, providers *catalog.Catalog, ids map[string]bool) access.Grant {
+func parseGrant(item strictyaml.Value, who callers, providers *catalog.Catalog, ids []string) access.Grant {
 	grant := access.Grant{Source: lineOf(item)}
 	warnIfEmpty(item.Key("callers"), "callers")
 	for _, caller := range item.Key("callers").Items() {
@@ -67,12 +69,31 @@ func warnIfEmpty(list strictyaml.Value, of string) {
 	}
 }
 
-// checkCredential warns of an exact ID that there is not: a misspelt one allows nothing. It
-// is no problem, so that who takes a credential out has it served no more.
-func checkCredential(id strictyaml.Value, ids map[string]bool) {
-	if text := id.Text(); text != "" && access.Pattern(text).Exact() && !ids[text] {
+// checkCredential warns of a pattern that no ID matches: a misspelt one allows nothing. It is no
+// problem, so that the configuration stays usable after a credential was removed.
+func checkCredential(id strictyaml.Value, sorted []string) {
+	switch text := id.Text(); {
+	case text == "" || text == "*" || matchesAny(access.Pattern(text), sorted):
+	case access.Pattern(text).Exact():
 		id.Warnf("there is no credential of this ID; * stands for any characters")
+	default:
+		id.Warnf("no credential has an ID that matches this pattern")
 	}
+}
+
+// matchesAny reports whether a pattern matches any of the texts.
+func matchesAny(pattern access.Pattern, sorted []string) bool {
+	prefix, _, _ := strings.Cut(string(pattern), "*")
+	first, _ := slices.BinarySearch(sorted, prefix)
+	for _, text := range sorted[first:] {
+		if !strings.HasPrefix(text, prefix) {
+			return false
+		}
+		if pattern.Matches(text) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkProvider is checkCredential for the ID of a provider.

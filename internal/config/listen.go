@@ -5,8 +5,10 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
@@ -79,6 +81,9 @@ const (
 	defaultSocketMode = 0o600
 )
 
+// maxSocketPath is the longest path of a Unix socket, in bytes. The system keeps one for a NUL.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // parseListen reads where to listen. How callers are authenticated decides whether that
 // can be beyond this machine.
 func parseListen(value, authentication strictyaml.Value, reader sourceReader) Listen {
@@ -106,7 +111,25 @@ func parseListen(value, authentication strictyaml.Value, reader sourceReader) Li
 		checkLocal(value.Key("grpc"), listen.GRPC, problem)
 		checkLocal(value.Key("http"), listen.HTTP, problem)
 	}
+	listen.warnOfUnused(value, authentication)
 	return listen
+}
+
+// warnOfUnused warns of keys that have no effect at these addresses.
+func (l Listen) warnOfUnused(value, authentication strictyaml.Value) {
+	sockets := []bool{l.GRPC.Network == "unix", l.HTTP.Network == "unix"}
+	if value.Key("socket_mode").Exists() && !slices.Contains(sockets, true) {
+		value.KeyNode("socket_mode").Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
+	}
+	if value.Key("tls").Exists() && !slices.Contains(sockets, false) {
+		value.KeyNode("tls").Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
+	}
+	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
+		value.KeyNode("insecure_allow_remote").Warnf("has no effect: listen.grpc and listen.http are on this machine. Remove it, so that a change of an address is checked")
+	}
+	if authentication.Key("peer_user").Bool() && !sockets[0] {
+		authentication.KeyNode("peer_user").Warnf("has no effect: listen.grpc is not a Unix socket")
+	}
 }
 
 func checkLocal(value strictyaml.Value, address Address, problem string) {
@@ -143,8 +166,13 @@ func parseAddress(value strictyaml.Value, otherwise string) Address {
 		return Address{Network: "tcp", Address: otherwise}
 	}
 	if path, found := strings.CutPrefix(text, "unix://"); found {
-		if !strings.HasPrefix(path, "/") {
+		switch {
+		case !strings.HasPrefix(path, "/"):
 			value.Problemf("a Unix socket needs an absolute path: unix:///run/broker.sock")
+		case strings.HasSuffix(path, "/"):
+			value.Problemf("names a folder: a Unix socket needs a file name, such as unix:///run/broker.sock")
+		case len(path) > maxSocketPath:
+			value.Problemf("the path of a Unix socket can have at most %d bytes", maxSocketPath)
 		}
 		return Address{Network: "unix", Address: path}
 	}

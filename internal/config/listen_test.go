@@ -180,6 +180,34 @@ func TestSocketForEverybody(t *testing.T) {
 	}
 }
 
+// TestKeysWithoutEffect has keys that count at other addresses only.
+func TestKeysWithoutEffect(t *testing.T) {
+	folder, _ := listenFolder(t)
+	const socket, sockets = `grpc: "unix:///run/x"`, `grpc: "unix:///run/x", http: "unix:///run/y"`
+	for text, want := range map[string]string{
+		`listen: {socket_mode: "0600"}`:                                                "1:10: has no effect: neither listen.grpc nor listen.http is a Unix socket",
+		"listen: {" + sockets + ", tls: {" + withCertificate + "}}":                    "1:56: has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS",
+		"listen: {insecure_allow_remote: true}":                                        "1:10: has no effect: listen.grpc and listen.http are on this machine. Remove it, so that a change of an address is checked",
+		"authentication: {peer_user: true}":                                            "1:18: has no effect: listen.grpc is not a Unix socket",
+		"listen: {" + socket + `, socket_mode: "0600"}`:                                "",
+		"listen: {" + socket + ", tls: {" + withCertificate + "}}":                     "",
+		`listen: {http: ":1", insecure_allow_remote: true}`:                            "",
+		"listen: {" + socket + ", insecure_allow_remote: false}":                       "",
+		"listen: {" + socket + "}\nauthentication: {peer_user: true}":                  "",
+		`listen: {http: "unix:///run/y", tls: {` + withCertificate + "}}":              "",
+		`listen: {http: "unix:///run/y", socket_mode: "0600"}`:                         "",
+		"listen: {tls: {" + withCertificate + "}}\nauthentication: {peer_user: false}": "",
+	} {
+		got, err := config.Parse(filepath.Join(folder, "b.yaml"), []byte(text), config.Options{})
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", text, err)
+		case want == "" && len(got.Warnings) > 0, want != "" && (len(got.Warnings) != 1 || !strings.HasSuffix(got.Warnings.Error(), "/b.yaml:"+want)):
+			t.Errorf("%s: the warnings are %v, want %q", text, got.Warnings, want)
+		}
+	}
+}
+
 func TestReflectionBeyondThisMachine(t *testing.T) {
 	folder, _ := listenFolder(t)
 	for text, want := range map[string]bool{

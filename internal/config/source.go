@@ -24,14 +24,16 @@ type sourceReader struct {
 	unread bool
 }
 
-// read returns the value, or reports at the source why there is none.
+// read returns the value, or reports at the source why there is none. It warns of a value that
+// is probably not the one that was meant.
 func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool) {
 	entries := source.Entries()
 	if len(entries) != 1 {
 		return secret.Text{}, false // the schema has reported it
 	}
 	given := entries[0].Value
-	if given.Text() == "" {
+	text, subject := given.Text(), "the value"
+	if text == "" {
 		return secret.Text{}, false // likewise
 	}
 	if r.unread {
@@ -39,14 +41,21 @@ func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool)
 	}
 	switch entries[0].Name {
 	case "env":
-		return r.readEnv(given)
+		text, ok = r.readEnv(given)
+		subject = "the value of the environment variable" + shown(given.Text())
 	case "file":
-		return r.readFile(given)
+		text, ok = r.readFile(given)
+		subject = "the content of the file"
 	case "value":
-		return secret.New(given.Text()), true
-	default:
-		return secret.Text{}, false // likewise
+		ok = true
 	}
+	if !ok {
+		return secret.Text{}, false
+	}
+	if doubt := doubt(text); doubt != "" {
+		given.Warnf("%s %s", subject, doubt)
+	}
+	return secret.New(text), true
 }
 
 // readSecret is read for a source that cannot hold the value itself.
@@ -57,17 +66,15 @@ func (r sourceReader) readSecret(source strictyaml.Value) (value secret.Text, ok
 	return r.read(source)
 }
 
-func (r sourceReader) readEnv(name strictyaml.Value) (secret.Text, bool) {
+func (r sourceReader) readEnv(name strictyaml.Value) (value string, ok bool) {
 	value, found := r.options.LookupEnv(name.Text())
 	switch {
 	case !found:
 		name.Problemf("the environment variable%s is not set", shown(name.Text()))
 	case value == "":
 		name.Problemf("the environment variable%s is empty", shown(name.Text()))
-	default:
-		return secret.New(value), true
 	}
-	return secret.Text{}, false
+	return value, value != ""
 }
 
 // conventional is what environment variables are named like.
@@ -82,17 +89,13 @@ func shown(name string) string {
 	return ""
 }
 
-func (r sourceReader) readFile(given strictyaml.Value) (secret.Text, bool) {
-	text, ok := r.readWhole(given, maxSecretFile)
-	if !ok {
-		return secret.Text{}, false
-	}
+func (r sourceReader) readFile(given strictyaml.Value) (text string, ok bool) {
+	text, ok = r.readWhole(given, maxSecretFile)
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
-	if text == "" {
+	if ok && text == "" {
 		given.Problemf("the file is empty%s", r.where(given.Text()))
-		return secret.Text{}, false
 	}
-	return secret.New(text), true
+	return text, text != ""
 }
 
 // readWhole returns the content of the file at a given path, up to limit bytes, or reports

@@ -21,15 +21,22 @@ var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
 // CheckProxies returns what is wrong with the environment variables that name proxies, and
 // what is probably a mistake in them. net/http ignores a variable that it does not
-// understand, and requests go out directly (golang/go#46264). No value is quoted: it may
-// contain a password.
+// understand, and requests go out directly (golang/go#46264). HTTP_PROXY is for requests
+// without TLS; the broker sends those to loopback addresses alone, which have no proxy. So a
+// mistake there is a warning. No value is quoted: it may contain a password.
 func CheckProxies(lookup func(name string) (value string, found bool)) (problems, warnings []string) {
 	https := false
 	for _, name := range proxyVariables {
 		value, _ := lookup(name)
-		https = https || value != "" && strings.EqualFold(name, "HTTPS_PROXY")
-		if problem := checkProxy(value); value != "" && problem != "" {
+		used := strings.EqualFold(name, "HTTPS_PROXY")
+		https = https || value != "" && used
+		problem := checkProxy(value)
+		switch {
+		case value == "" || problem == "":
+		case used:
 			problems = append(problems, fmt.Sprintf("the environment variable %s %s. Unset it if there is no proxy", name, problem))
+		default:
+			warnings = append(warnings, fmt.Sprintf("the environment variable %s %s. Requests to providers do not use it", name, problem))
 		}
 	}
 	for _, name := range []string{"ALL_PROXY", "all_proxy"} {

@@ -1,6 +1,9 @@
 package egress_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -46,9 +49,12 @@ func TestProxyAddresses(t *testing.T) {
 		"ftp://canary": scheme, "socks4://canary:1080": scheme, "socks://canary": scheme, "htps://canary:3128": scheme,
 	} {
 		for _, name := range names {
-			problems, _ := egress.CheckProxies(lookup(name, value))
-			if len(problems) != 1 || !strings.HasPrefix(problems[0], "the environment variable "+name+" "+want) || strings.Contains(strings.ToLower(problems[0]), "canary") {
-				t.Errorf("%s=%q: %q", name, value, problems)
+			reported, others := egress.CheckProxies(lookup(name, value))
+			if strings.EqualFold(name, "HTTP_PROXY") { // it is not used
+				reported, others = others, reported
+			}
+			if len(reported) != 1 || others != nil || !strings.HasPrefix(reported[0], "the environment variable "+name+" "+want) || strings.Contains(strings.ToLower(reported[0]), "canary") {
+				t.Errorf("%s=%q: %q, %q", name, value, reported, others)
 			}
 		}
 	}
@@ -70,6 +76,18 @@ func TestProxyExceptions(t *testing.T) {
 		if problems, warnings := egress.CheckProxies(lookup(name, "http://canary")); problems != nil || len(warnings) != 1 || strings.Contains(warnings[0], "canary") {
 			t.Errorf("%s: %q, %q", name, problems, warnings)
 		}
+	}
+}
+
+// TestProxyThatIsNotUsed has a request that no proxy is for.
+func TestProxyThatIsNotUsed(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://canary:a/b@proxy:3128")
+	answering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "answered")
+	}))
+	defer answering.Close()
+	if answer, err := get(t.Context(), t, egress.NewTransport(egress.Options{}), answering.URL); answer != "answered" {
+		t.Errorf("the answer is %q, %v", answer, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"log/slog"
 
 	"github.com/authmaterial/broker/internal/config"
 )
@@ -21,28 +22,30 @@ func (e exposure) exceeds(before exposure) bool {
 	return e.unproven && !before.unproven || e.ungranted && !before.ungranted
 }
 
-// WarnOfExposure tells the log who can get the secrets without proving who they are. A reload
-// after which less is asked of callers tells it again.
-func (s *Server) WarnOfExposure() {
-	where, now := s.listen, *s.exposure.Load()
+// WarnOfExposure logs who gets the secrets without a proof. A reload after which less is asked
+// of callers logs it again.
+func (s *Server) WarnOfExposure() { logExposure(s.logger, s.listen, *s.exposure.Load()) }
+
+// logExposure logs who gets the secrets without a proof.
+func logExposure(logger *slog.Logger, where config.Listen, now exposure) {
 	if where.GRPC.Remote && where.TLS == nil {
-		s.logger.Warn("INSECURE: the broker listens beyond this machine without TLS: the network can read the secrets, and what callers prove themselves with",
+		logger.Warn("INSECURE: the broker listens beyond this machine without TLS: the network can read the secrets, and what callers prove themselves with",
 			"grpc", where.GRPC.Address)
 	}
 	switch {
 	case where.GRPC.Network == "unix":
 		if now.ungranted && where.OpenToGroup() {
-			s.logger.Warn("callers need no grant: every user in the group of the Unix socket gets the secrets", "grpc", where.GRPC.Address)
+			logger.Warn("callers need no grant: every user in the group of the Unix socket gets the secrets", "grpc", where.GRPC.Address)
 		}
 	case !now.unproven:
 	case where.GRPC.Remote:
-		s.logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who reaches it gets the secrets",
+		logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who reaches it gets the secrets",
 			"grpc", where.GRPC.Address)
 	default:
-		s.logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
+		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
 	}
 	if where.HTTP.Remote && (where.TLS == nil || now.unproven) {
-		s.logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", where.HTTP.Address)
+		logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", where.HTTP.Address)
 	}
 }
 

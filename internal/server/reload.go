@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
 
-// maxLoggedProblems bounds how many problems of a configuration stand in the log.
+// maxLoggedProblems bounds how many problems, and how many warnings, of a configuration are logged.
 const maxLoggedProblems = 20
 
 // Listen is where the configuration has the server listen.
@@ -66,18 +66,12 @@ func (s *Server) use(next *config.Config) error {
 
 // loaded notes that a configuration is served.
 func (s *Server) loaded(c *config.Config) {
-	if denies := c.Policy.DeniesAll(); s.deniesAll.Swap(denies) != denies && denies {
-		s.logger.Warn("the configuration has no grants: every caller is denied everything")
-	}
+	denies := c.Policy.DeniesAll()
+	deniedBefore := s.deniesAll.Swap(denies)
+	logWarnings(s.logger, c, denies && !deniedBefore, maxLoggedProblems)
 	now := exposureOf(c)
 	if before := s.exposure.Swap(&now); before != nil && now.exceeds(*before) {
 		s.WarnOfExposure()
-	}
-	for _, id := range c.ReplacedProviders {
-		s.logger.Warn("the configuration replaces a built-in provider", "provider", id)
-	}
-	for _, warning := range c.Warnings[:min(len(c.Warnings), maxLoggedProblems)] {
-		s.logger.Warn("configuration", "warning", warning.String())
 	}
 	s.stale.Store(false)
 	s.metrics.reloadOK.Set(1)

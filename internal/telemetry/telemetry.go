@@ -54,6 +54,13 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
 }
 
+// Check logs the variables that Start would not understand. It starts nothing.
+func Check(logger *slog.Logger) {
+	if wanted(logger) {
+		understood(logger)
+	}
+}
+
 // Provider is where to make spans, or nil when none are wanted.
 func (t *Traces) Provider() trace.TracerProvider {
 	if t.provider == nil {
