@@ -32,12 +32,16 @@ func TestAnswersOfAHostileProxy(t *testing.T) {
 
 // TestAnswersOfAHostileServer has a server send headers that do not end, by HTTP/2.
 func TestAnswersOfAHostileServer(t *testing.T) {
-	for _, name := range []string{"headers without end", "a header of 1 GiB", "interim answers without end"} {
+	for name, answer := range map[string]peertest.HTTP2Answer{
+		"headers without end":         peertest.HTTP2Answers()["headers without end"],
+		"a header of 1 GiB":           peertest.HTTP2Answers()["a header of 1 GiB"],
+		"interim answers without end": peertest.Interim,
+	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewUnstartedServer(nil)
 			server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
 			server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-				"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { peertest.Speak(conn, peertest.HTTP2Answers()[name]) },
+				"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { peertest.Speak(conn, answer) },
 			}
 			server.StartTLS()
 			t.Cleanup(server.Close)

@@ -21,7 +21,6 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	return map[string]HTTP2Answer{
 		"headers without end":         headers(block(good...), bytes.Repeat(many, 16)),
 		"a header of 1 GiB":           headers(append(block(good...), "\x00\x01x\x7f\x81\xff\xff\xff\x03"...), bytes.Repeat([]byte("y"), 16<<10)),
-		"interim answers without end": interim,
 		"4 GiB announced, 1 byte sent": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, good...)
 			_ = to.WriteData(stream, false, []byte("\x00\xff\xff\xff\xffx"))
@@ -50,7 +49,8 @@ func headers(beginning, rest []byte) HTTP2Answer {
 	}
 }
 
-func interim(to *http2.Framer, stream uint32) {
+// Interim sends interim answers without end. gRPC discards them until a call's deadline.
+func Interim(to *http2.Framer, stream uint32) {
 	for sent := 0; sent < endless && begin(to, stream, ":status", "103", "link", strings.Repeat("x", 1000)) == nil; sent += 1000 {
 	}
 }
