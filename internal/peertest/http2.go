@@ -19,8 +19,8 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	good := []string{":status", "200", "content-type", "application/grpc"}
 	many := block("x", strings.Repeat("y", 1000))
 	return map[string]HTTP2Answer{
-		"headers without end":         headers(block(good...), bytes.Repeat(many, 16)),
-		"a header of 1 GiB":           headers(append(block(good...), "\x00\x01x\x7f\x81\xff\xff\xff\x03"...), bytes.Repeat([]byte("y"), 16<<10)),
+		"headers without end": headers(block(good...), bytes.Repeat(many, 16)),
+		"a header of 1 GiB":   headers(append(block(good...), "\x00\x01x\x7f\x81\xff\xff\xff\x03"...), bytes.Repeat([]byte("y"), 16<<10)),
 		"4 GiB announced, 1 byte sent": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, good...)
 			_ = to.WriteData(stream, false, []byte("\x00\xff\xff\xff\xffx"))
