@@ -18,6 +18,10 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
+// maxPlaces is the most headers and query parameters of a decoration. The work to put them on a
+// request grows with the square of their number.
+const maxPlaces = 1000
+
 // ErrHostNotAllowed is the error of a request to where the material must not be sent.
 var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 
@@ -42,6 +46,9 @@ func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) err
 	}
 	if request.Host != "" && !strings.EqualFold(request.Host, request.URL.Host) {
 		return fmt.Errorf("%w: the request's Host is not that of its URL", ErrHostNotAllowed)
+	}
+	if len(decoration.GetHeaders())+len(decoration.GetQueryParams()) > maxPlaces {
+		return fmt.Errorf("the decoration has more than %d headers and query parameters: it is not from a broker", maxPlaces)
 	}
 	if request.Header == nil {
 		request.Header = http.Header{}

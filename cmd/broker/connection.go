@@ -19,9 +19,13 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// maxAnswer bounds an answer, in bytes: a batch is 100 decorations, each of which can
-// hold several tokens of 64 KiB.
-const maxAnswer = 64 << 20
+// Bounds of an answer, in bytes. A decoration can hold several tokens of 64 KiB, and a batch is
+// 100 decorations. An answer takes up many times its size if its parts are small.
+const (
+	maxDecoration = 1 << 20
+	maxAnswer     = 64 << 20
+	maxHeaders    = 64 << 10
+)
 
 // Environment variables that stand in for flags.
 const (
@@ -150,7 +154,8 @@ func (c *connection) open(input io.Reader) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(witness{transport, &c.handshakes}),
 		grpc.WithContextDialer(dial),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxDecoration)),
+		grpc.WithMaxHeaderListSize(maxHeaders),
 	}
 	if c.tokenFile != "" {
 		token, err := readToken(c.tokenFile, input)

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 
+	"google.golang.org/grpc"
+
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
@@ -33,7 +35,8 @@ func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceC
 		}
 		return []answer{{id: ids[0], decoration: response.GetAuthDecoration()}}, nil
 	}
-	response, err := broker.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids})
+	response, err := broker.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids},
+		grpc.MaxCallRecvMsgSize(min(maxAnswer, len(ids)*maxDecoration)))
 	if err != nil {
 		return nil, f.refused("", err)
 	}

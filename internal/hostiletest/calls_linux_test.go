@@ -1,6 +1,8 @@
 package hostiletest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"strings"
@@ -135,5 +137,23 @@ func TestStreamsOfManyConnections(t *testing.T) {
 				c.repeat(left%(22<<10)/6600, func(int) { c.call(methodWatch, false) })
 			})
 		}
+	})
+}
+
+// TestCompressedMessages sends messages of a few bytes that are 15 MiB when they are unpacked.
+func TestCompressedMessages(t *testing.T) {
+	var compressed bytes.Buffer
+	writer := gzip.NewWriter(&compressed)
+	_, _ = writer.Write(make([]byte, 15<<20))
+	_ = writer.Close()
+	size := compressed.Len()
+	message := append([]byte{1, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}, compressed.Bytes()...)
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			c.repeat(500, func(i int) {
+				stream := c.call([]string{methodGet, methodWatch}[i%2], false, "grpc-encoding", "gzip")
+				c.note(c.framer.WriteData(stream, true, message))
+			})
+		})
 	})
 }

@@ -70,3 +70,26 @@ func TestIdleHTTPConnections(t *testing.T) {
 		overHTTP(ctx, b, 3000, func(conn net.Conn) { _, _ = io.WriteString(conn, beginning+"\r\n") })
 	})
 }
+
+// TestBodiesOverHTTP sends bodies that announce 1 TiB, and chunks without end. Nobody reads them.
+func TestBodiesOverHTTP(t *testing.T) {
+	for name, body := range map[string]string{
+		"announced": "Content-Length: 1099511627776\r\n\r\n",
+		"chunked":   "Transfer-Encoding: chunked\r\n\r\n",
+		"a chunk":   "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			withstand(t, func(ctx context.Context, b *broker) {
+				part := strings.Repeat("400\r\n"+strings.Repeat("x", 1024)+"\r\n", 64)
+				overHTTP(ctx, b, 200, func(conn net.Conn) {
+					_, err := io.WriteString(conn, strings.Replace(beginning, "/livez", "/metrics", 1)+body)
+					for range 64 { // 4 MiB
+						if err == nil {
+							_, err = io.WriteString(conn, part)
+						}
+					}
+				})
+			})
+		})
+	}
+}

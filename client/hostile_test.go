@@ -1,0 +1,57 @@
+package client_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/authmaterial/broker/client"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/peertest"
+)
+
+// TestHostileBroker has a broker announce more than it sends, or send headers without end. The
+// bounds are those that gRPC has by default: 4 MiB of a message and 16 MiB of headers.
+func TestHostileBroker(t *testing.T) {
+	for name, answer := range peertest.HTTP2Answers() {
+		t.Run(name, func(t *testing.T) {
+			connection, err := grpc.NewClient(peertest.ServeHTTP2(t, answer), grpc.WithTransportCredentials(insecure.NewCredentials()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer connection.Close() //nolint:errcheck // nothing is lost
+			// gRPC reads headers beyond its bound until the call ends, and keeps none of them.
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			peertest.WantAllocated(t, 192<<20, func() {
+				request := newRequest(t, "https://api.example.test/").WithContext(ctx)
+				response, err := client.New(connection).HTTPClient("pendo").Do(request)
+				if err == nil {
+					_ = response.Body.Close()
+					t.Error("there was an answer")
+				}
+			})
+		})
+	}
+}
+
+// TestCrowdedDecorations has decorations with more headers or parameters than any needs: none is
+// put on a request.
+func TestCrowdedDecorations(t *testing.T) {
+	headers, params := newDecoration(), newDecoration()
+	for range 1_000_000 {
+		headers.Headers = append(headers.Headers, headers.GetHeaders()[0])
+		params.QueryParams = append(params.QueryParams, params.GetQueryParams()[0])
+	}
+	for name, decoration := range map[string]*authmaterialv1.AuthDecoration{"headers": headers, "parameters": params} {
+		request := newRequest(t, "https://api.example.test/")
+		err := client.Apply(request, decoration)
+		if err == nil || !strings.Contains(err.Error(), "more than 1000") || len(request.Header) > 0 || request.URL.RawQuery != "" {
+			t.Errorf("%s: %v, and the request has %d headers", name, err, len(request.Header))
+		}
+	}
+}

@@ -1,0 +1,122 @@
+// Package peertest has HTTP servers whose answers announce more than they send, or do not end,
+// for tests of clients.
+package peertest
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// endless is how much is sent of what does not end, in bytes: a client without a bound fails its
+// test, and leaves the machine enough memory.
+const endless = 256 << 20
+
+// Answer writes an answer of HTTP/1.1. It ends early when the client closes the connection.
+type Answer func(to io.Writer)
+
+// Answers returns answers that no client may take for good ones, by what is wrong with them.
+func Answers() map[string]Answer {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
+	return map[string]Answer{
+		"1 TiB announced, 7 bytes sent": written(ok+"Content-Length: 1099511627776\r\n\r\n{\"a\":1,", ""),
+		"a body without end":            written(ok+"Content-Length: 1099511627776\r\n\r\n", " "),
+		"chunks without end":            written(chunked, "400\r\n"+strings.Repeat(" ", 1024)+"\r\n"),
+		"a chunk of 8 EiB":              written(chunked+"7fffffffffffffff\r\n", ""),
+		"a chunk's line without end":    written(chunked+"1;", "x"),
+		"trailers without end":          written(chunked+"0\r\n", "X: y\r\n"),
+		"a gzip bomb":                   written(ok+"Content-Encoding: gzip\r\n\r\n", bomb()),
+		"headers without end":           written(ok, "X: y\r\n"),
+		"a header without end":          written(ok+"X: ", "x"),
+		"a status line without end":     written("HTTP/1.1 200 ", "x"),
+		"interim answers without end":   written("", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+		"interim answers with headers":  written("", "HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 1000)+"\r\n\r\n"),
+	}
+}
+
+// bomb is 1 MiB of spaces, compressed. Several in a row are compressed data too.
+func bomb() string {
+	var compressed bytes.Buffer
+	writer := gzip.NewWriter(&compressed)
+	_, _ = writer.Write(bytes.Repeat([]byte(" "), 1<<20))
+	_ = writer.Close()
+	return compressed.String()
+}
+
+// written writes a beginning, and then the rest over and over, if there is one.
+func written(beginning, rest string) Answer {
+	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))
+	return func(to io.Writer) {
+		if _, err := io.WriteString(to, beginning); err != nil || rest == "" {
+			return
+		}
+		for sent := 0; sent < endless; sent += len(part) {
+			if _, err := to.Write(part); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Serve gives each request the answer, and then closes its connection, until the test ends.
+func Serve(t testing.TB, answer Answer) (address string) {
+	t.Helper()
+	return listen(t, func(conn net.Conn) {
+		request, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			return
+		}
+		if request.Method != http.MethodConnect {
+			_, _ = io.Copy(io.Discard, request.Body)
+		}
+		answer(conn)
+	})
+}
+
+func listen(t testing.TB, serve func(net.Conn)) (address string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer conn.Close() //nolint:errcheck // the client may have closed it
+				serve(conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// WantAllocated fails the test if the process allocates more than most bytes during do.
+func WantAllocated(t testing.TB, most uint64, do func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	got := after.TotalAlloc - before.TotalAlloc
+	t.Logf("%d KiB were allocated", got>>10)
+	if got > most {
+		t.Errorf("%d KiB were allocated, want %d at most", got>>10, most>>10)
+	}
+}

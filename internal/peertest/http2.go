@@ -1,0 +1,105 @@
+package peertest
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// HTTP2Answer writes an answer of HTTP/2, or of gRPC, to a connection that has begun.
+type HTTP2Answer func(to *http2.Framer, stream uint32)
+
+// HTTP2Answers is Answers for HTTP/2 and gRPC.
+func HTTP2Answers() map[string]HTTP2Answer {
+	good := []string{":status", "200", "content-type", "application/grpc"}
+	many := block("x", strings.Repeat("y", 1000))
+	return map[string]HTTP2Answer{
+		"headers without end": headers(block(good...), bytes.Repeat(many, 16)),
+		"a header of 1 GiB":   headers(append(block(good...), "\x00\x01x\x7f\x81\xff\xff\xff\x03"...), bytes.Repeat([]byte("y"), 16<<10)),
+		"4 GiB announced, 1 byte sent": func(to *http2.Framer, stream uint32) {
+			_ = begin(to, stream, good...)
+			_ = to.WriteData(stream, false, []byte("\x00\xff\xff\xff\xffx"))
+		},
+		"a gzip bomb": func(to *http2.Framer, stream uint32) {
+			_ = begin(to, stream, append(good, "grpc-encoding", "gzip")...)
+			data := strings.Repeat(bomb(), 50) // fits into a window of 64 KiB
+			size := len(data)
+			data = string([]byte{1, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}) + data
+			for ; data != ""; data = data[min(len(data), 16<<10):] {
+				if to.WriteData(stream, false, []byte(data[:min(len(data), 16<<10)])) != nil {
+					return
+				}
+			}
+		},
+	}
+}
+
+// headers writes headers whose block is a beginning and then the rest over and over.
+func headers(beginning, rest []byte) HTTP2Answer {
+	return func(to *http2.Framer, stream uint32) {
+		err := to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: beginning})
+		for sent := 0; err == nil && sent < endless; sent += len(rest) {
+			err = to.WriteContinuation(stream, false, rest)
+		}
+	}
+}
+
+// Interim sends interim answers without end. gRPC discards them until a call's deadline.
+func Interim(to *http2.Framer, stream uint32) {
+	for sent := 0; sent < endless && begin(to, stream, ":status", "103", "link", strings.Repeat("x", 1000)) == nil; sent += 1000 {
+	}
+}
+
+func begin(to *http2.Framer, stream uint32, fields ...string) error {
+	return to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block(fields...), EndHeaders: true})
+}
+
+// block encodes names and values of headers.
+func block(fields ...string) []byte {
+	var encoded bytes.Buffer
+	encoder := hpack.NewEncoder(&encoded)
+	for i := 0; i < len(fields); i += 2 { // no header has a place in the table, so that blocks can be repeated
+		_ = encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: true})
+	}
+	return encoded.Bytes()
+}
+
+// ServeHTTP2 gives each request the answer, without TLS, until the test ends.
+func ServeHTTP2(t testing.TB, answer HTTP2Answer) (address string) {
+	t.Helper()
+	return listen(t, func(conn net.Conn) { Speak(conn, answer) })
+}
+
+// Speak serves a connection of HTTP/2 until the client closes it.
+func Speak(conn net.Conn, answer HTTP2Answer) {
+	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+		return
+	}
+	framer := http2.NewFramer(conn, conn)
+	if framer.WriteSettings() != nil {
+		return
+	}
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if !frame.IsAck() {
+				_ = framer.WriteSettingsAck()
+			}
+		case *http2.PingFrame:
+			if !frame.IsAck() {
+				_ = framer.WritePing(true, frame.Data)
+			}
+		case *http2.HeadersFrame:
+			answer(framer, frame.StreamID)
+		}
+	}
+}

@@ -1,0 +1,34 @@
+package telemetry_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/peertest"
+	"github.com/authmaterial/broker/internal/telemetry"
+)
+
+// TestHostileCollector has a collector answer with more than it announces. OpenTelemetry bounds
+// an answer by 4 MiB, net/http the headers by 10 MiB, and gRPC them by 16 MiB.
+func TestHostileCollector(t *testing.T) {
+	for name, answer := range peertest.Answers() {
+		t.Run("HTTP "+name, func(t *testing.T) { wantStopped(t, "http/protobuf", peertest.Serve(t, answer)) })
+	}
+	for name, answer := range peertest.HTTP2Answers() {
+		t.Run("gRPC "+name, func(t *testing.T) { wantStopped(t, "grpc", peertest.ServeHTTP2(t, answer)) })
+	}
+}
+
+// wantStopped sends a span to a collector, and stops, within which there can be two attempts.
+func wantStopped(t *testing.T, protocol, address string) {
+	t.Helper()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
+	peertest.WantAllocated(t, 320<<20, func() {
+		traces := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+		_, span := traces.Provider().Tracer("test").Start(t.Context(), "a span")
+		span.End()
+		traces.Stop()
+	})
+}
