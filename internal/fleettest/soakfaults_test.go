@@ -173,7 +173,6 @@ func (s *soak) secretRotation(c *cost) []action {
 	c.rotated[credential.ID]++
 	var client simulator.Client
 	var end func()
-	told := map[*fleettest.Broker]time.Time{}
 	begin := s.moment(latestFault)
 	all := []action{{begin, "rotate the secret of " + credential.ID, func() {
 		s.rotating[credential.ID].begin()
@@ -182,12 +181,13 @@ func (s *soak) secretRotation(c *cost) []action {
 	for _, b := range s.fleet.Brokers {
 		all = append(all, action{begin + s.moment(longestFault), "tell " + b.Name, func() {
 			b.SetClient(credential.ID, client)
-			told[b] = time.Now()
 		}})
 	}
 	c.finally = append(c.finally, action{what: "end the former secret", do: func() {
 		for _, b := range s.fleet.Brokers {
-			s.awaitLoaded(b, told[b])
+			now := time.Now()
+			b.SetClient(credential.ID, client) // once more: a broker that was starting may have read the files then
+			s.awaitLoaded(b, now)
 		}
 		end()
 	}})
