@@ -128,8 +128,9 @@ func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token
 	ctx, done := c.begin(ctx, event.Provider, event.AuthMethod)
 	var issued *token.Token
 	issued, event.Status, event.Err = c.send(ctx, r, sentAt)
-	if began := c.clock.Now(); event.Err == nil && began.Sub(sentAt) > requestTimeout {
-		// The machine slept meanwhile: the answer may be as old as the request.
+	if began := c.clock.Now(); event.Err == nil && began.Sub(sentAt) > requestTimeout && !began.Before(issued.ExpireTime()) {
+		// The machine slept meanwhile, and the token may have ended: the answer can be as old
+		// as the request.
 		issued, event.Status, event.Err = c.send(ctx, r, began)
 	}
 	event.Duration = c.clock.Since(sentAt)
