@@ -131,7 +131,8 @@ func (s *soak) foreignEvent(c *cost) []action {
 	})
 }
 
-// foreignTokens writes over all tokens. Half of what it writes has no end.
+// foreignTokens writes over all tokens. Half of what it writes lives longer than any token. It ends
+// all the same: a name that no broker uses any more, after a rotation, is never written again.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()
@@ -140,6 +141,8 @@ func (s *soak) foreignTokens(c *cost) []action {
 			set := []any{"SET", key, strings.Repeat("x", foreignSize)}
 			if i%2 == 0 {
 				set = append(set, "KEEPTTL")
+			} else {
+				set = append(set, "PX", (soakLife + 2*time.Second).Milliseconds())
 			}
 			err = errors.Join(err, client.Do(ctx, set...).Err())
 		}
