@@ -33,8 +33,8 @@ func completeYAML(command *cobra.Command, flag string) {
 // credential IDs shells complete where no flag names one.
 const configVariable = "BROKER_CONFIG"
 
-// completeCredentials are the IDs that an argument which was begun can be, without those that
-// are given. A file with problems has none: the command itself reports them.
+// completeCredentials returns the IDs that start with begun, without those already given. It
+// returns none if the file has problems: the command itself reports them.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path == "" {
 		path = os.Getenv(configVariable)

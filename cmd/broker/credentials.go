@@ -19,8 +19,8 @@ The JSON has the keys of the configuration file, but for 'values'; "allowed_host
 provider's and the credential's own. The table prints U+FFFD for characters that a terminal
 does not show.
 
-Problems of the form of the file, of its providers and of its credentials are reported as
-'broker check' reports them, which is for the file as a whole.`
+Problems in the form of the file, its providers and its credentials are reported in the words of
+'broker check', which checks the whole file.`
 
 func newCredentials() *cobra.Command {
 	command := &cobra.Command{

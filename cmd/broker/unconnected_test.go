@@ -28,7 +28,7 @@ func speaking(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-// TestWrongAddresses asks what is no broker. The explanation says what is there, and holds
+// TestWrongAddresses calls addresses where no broker listens. The explanation says what is there, and holds
 // nothing of the inside of gRPC. The commands with a connection have it in common.
 func TestWrongAddresses(t *testing.T) {
 	t.Setenv(addressVariable, "")

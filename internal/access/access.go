@@ -73,7 +73,7 @@ type Decision struct {
 	// Grant is the first that allows it; nil: the policy has none, or needs none.
 	Grant *Grant
 	// Compared is how many patterns and providers were compared with the caller and the object.
-	// Of what is denied, it does not depend on the object.
+	// For a denial it does not depend on the object.
 	Compared int
 }
 
@@ -139,7 +139,7 @@ func (g *Grant) namesCaller(caller string, compared *int) bool {
 	return caller != "" && matchesAny(g.Callers, caller, compared)
 }
 
-// namesCredential compares the providers of what there is not, too: that takes time as well.
+// namesCredential compares providers for missing credentials too, so that they take the same time.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
 	if matchesAny(g.Credentials, object.CredentialID, compared) {
 		return true

@@ -9,7 +9,7 @@ import (
 
 // TestRefusalsTakeTheSameWork counts the comparisons of refusals, with many grants of many
 // callers, of whom some may use what others ask for. What is asked for, whether it exists or not,
-// does not change how many there are. Grants that do not name the caller cost no look at it.
+// does not change how many there are. Grants that do not name the caller are not compared with it.
 func TestRefusalsTakeTheSameWork(t *testing.T) {
 	const grants, callers = 40, 25
 	var all []access.Grant

@@ -65,7 +65,8 @@ var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
 })
 
 // Load reads the file at path. Relative paths in it are relative to its folder. The
-// variables that name proxies have to be understood too. The error is strictyaml.Problems, or says why the file cannot be read.
+// variables that name proxies have to be understood too. The error is strictyaml.Problems, or says
+// why the file cannot be read.
 func Load(path string, options Options) (*Config, error) {
 	options = options.withDefaults()
 	options.Reading(path)

@@ -158,8 +158,8 @@ func bytesOf(h *held) int { return int(h.bytes.Load()) }
 // maxHeaders is how many headers a call may have. Each takes up more than its bytes.
 const maxHeaders = 64
 
-// headerExcess is how far beyond header_bytes the headers of a call may be, and gRPC still reads
-// them: such a call is refused by itself. gRPC ends the connection of a call whose headers it
+// headerExcess is how many bytes over header_bytes gRPC still reads, so that the call alone is
+// refused. gRPC ends the connection of a call whose headers it
 // does not read, and every other call with it.
 const headerExcess = 64 << 10
 
