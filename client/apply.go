@@ -1,7 +1,7 @@
 // Package client helps Go services to reach the broker, and to use what it hands out. It
 // imports the generated stubs, gRPC and the standard library alone.
 //
-// Client.HTTPClient and Client.Transport keep the rules of docs/calling.md for their
+// Client.HTTPClient and Client.Transport keep rules 1 to 10 of docs/calling.md for their
 // users. With Apply, the user has to keep them.
 package client
 

@@ -13,8 +13,9 @@ import (
 
 // Bounds on calls of the broker whose request has no earlier deadline.
 const (
-	// getTimeout is longer than a token request takes.
-	getTimeout = 15 * time.Second
+	// getTimeout is longer than the broker takes to answer with a new token: 3 s until it is
+	// the request's turn, 2 s for Redis, and 10 s for a token request.
+	getTimeout = 20 * time.Second
 	// reportTimeout is longer than the three token requests that a report waits for.
 	reportTimeout = 45 * time.Second
 )
@@ -37,8 +38,8 @@ func (c *Client) HTTPClient(credentialID string) *http.Client {
 }
 
 // Transport returns an http.RoundTripper that authenticates each request with the material
-// of a credential, and sends it by base; nil means http.DefaultTransport. It keeps all rules
-// of docs/calling.md:
+// of a credential, and sends it by base; nil means http.DefaultTransport. It keeps rules
+// 1 to 10 of docs/calling.md:
 //
 //   - It obtains a decoration for each request, and so for each redirect.
 //   - It refuses with ErrHostNotAllowed what Apply refuses: hosts that are not allowed, and
@@ -48,9 +49,10 @@ func (c *Client) HTTPClient(credentialID string) *http.Client {
 //     once more if the broker has replaced the material and the body can be sent again: if
 //     there is none, or GetBody is set. Otherwise the provider's answer is the response.
 //
-// The caller's request is not changed. It is also the Request of the response, and a query
-// parameter with material is removed from a Location header: neither holds a secret that a
-// log could print.
+// The caller's request is not changed. It is also the Request of the response. A query
+// parameter with material is removed from a Location header; the header is deleted if the
+// material is anywhere else in it, and http.Client then returns the redirect itself. So
+// neither holds a secret that a log could print.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport

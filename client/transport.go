@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -9,9 +10,9 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// maxDrain bounds what is read of a rejected answer so that its connection can be used
-// again, in bytes.
-const maxDrain = 64 << 10
+// maxDrain is the length in bytes of the longest rejected answer that is read so that its
+// connection can be used again.
+const maxDrain = 4 << 10
 
 // transport is what Client.Transport returns.
 type transport struct {
@@ -48,20 +49,25 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		closeBody(again)
 		return response, nil
 	}
-	_, _ = io.CopyN(io.Discard, response.Body, maxDrain)
+	if response.ContentLength >= 0 && response.ContentLength <= maxDrain { // others may never end
+		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+	}
 	_ = response.Body.Close()
 	return t.send(request, again, successor)
 }
 
-// send sends a decorated copy of a request. Nothing of the decoration is left on the
-// response.
+// send sends a decorated copy of a request. It removes the material from the response, and
+// the decorated URL from the error of a base that wraps an http.Client.
 func (t *transport) send(original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration) (*http.Response, error) {
 	response, err := t.base.RoundTrip(decorated)
 	if err != nil {
+		for wrapped := (*url.Error)(nil); errors.As(err, &wrapped); {
+			err = wrapped.Err
+		}
 		return nil, err
 	}
 	response.Request = original
-	cleanLocation(response.Header, decoration.GetQueryParams())
+	cleanLocation(response.Header, original.URL, decoration)
 	return response, nil
 }
 
@@ -93,27 +99,5 @@ func repeat(request *http.Request) (again *http.Request, ok bool) {
 func closeBody(request *http.Request) {
 	if request.Body != nil {
 		_ = request.Body.Close()
-	}
-}
-
-// cleanLocation removes parameters from the Location header. A provider that repeats the
-// query of a request there would have http.Client print the material in an error.
-func cleanLocation(header http.Header, params []*authmaterialv1.QueryParam) {
-	location := header.Get("Location")
-	if location == "" || len(params) == 0 {
-		return
-	}
-	target, err := url.Parse(location)
-	if err != nil { // http.Client would print it
-		header.Del("Location")
-		return
-	}
-	rest := target.RawQuery
-	for _, param := range params {
-		rest = removeParam(rest, param.GetName())
-	}
-	if rest != target.RawQuery {
-		target.RawQuery = rest
-		header.Set("Location", target.String())
 	}
 }

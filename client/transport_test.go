@@ -1,11 +1,16 @@
 package client_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -86,6 +91,113 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestTransportChecksEachRedirectForMaterial has a provider that writes the key into the
+// Location header. Where the key cannot be removed from it, the header is.
+func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
+	once := url.QueryEscape(acmeSecret)
+	for name, to := range map[string]string{
+		"nested":            "https://login.other.test/?next=" + url.QueryEscape("/start?key="+once),
+		"nested twice":      "https://login.other.test/?to=" + url.QueryEscape("/?next="+url.QueryEscape("/start?key="+once)),
+		"fragment":          "https://login.other.test/#key=" + once,
+		"fragment as it is": "https://login.other.test/#" + acmeSecret,
+		"path":              "https://login.other.test/" + url.PathEscape(acmeSecret) + "/end",
+		"renamed":           "https://login.other.test/?token=" + once,
+		"another case":      "https://login.other.test/?KEY=" + once,
+		"bad escape":        "https://login.other.test/?off=100%&token=" + once,
+		"lower case":        "https://login.other.test/?token=" + strings.ToLower(once),
+		"same host":         "/end?next=" + url.QueryEscape("/start?key="+once),
+		"not a URL":         "https://login.other.test:port/?key=" + once,
+	} {
+		for _, method := range []string{"bearer", "header", "query"} {
+			t.Run(name+", "+method, func(t *testing.T) {
+				h := newHosts(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Location", to)
+					w.WriteHeader(http.StatusFound)
+				})
+				response, err := h.http(method).Do(newRequest(t, "https://api.example.test/start"))
+				if err != nil {
+					t.Fatalf("the error is %v, want none", err)
+				}
+				_ = response.Body.Close()
+				if location := response.Header.Get("Location"); response.StatusCode != http.StatusFound || location != "" {
+					t.Errorf("the answer is %d with Location %q, want 302 without", response.StatusCode, location)
+				}
+				if len(h.provider) != 1 || len(h.strange) > 0 {
+					t.Errorf("the provider got %d requests, others %v; want 1 and none", len(h.provider), h.strange)
+				}
+			})
+		}
+	}
+}
+
+// TestTransportKeepsRedirectsWithValuesOfTheURL has values that are no secret: the caller's
+// URL has them too.
+func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
+	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/end" {
+			http.Redirect(w, r, "https://api.example.test/end?of="+url.QueryEscape(acmeSecret), http.StatusFound)
+		}
+	})
+	response, err := h.http("header").Do(newRequest(t, "https://api.example.test/"+url.PathEscape(acmeSecret)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK || len(h.provider) != 2 {
+		t.Errorf("the answer is %d after %d requests, want 200 after 2", response.StatusCode, len(h.provider))
+	}
+}
+
+// wrapping is a base that wraps an http.Client, and the error of it.
+type wrapping struct{ *http.Client }
+
+// RoundTrip implements http.RoundTripper.
+func (w wrapping) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := w.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("wrapped: %w", err)
+	}
+	return response, nil
+}
+
+func TestTransportUnwrapsErrorsWithTheURL(t *testing.T) {
+	h := newHosts(t, func(http.ResponseWriter, *http.Request) {})
+	broken := errors.New("broken")
+	h.base.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, broken }
+	base := wrapping{&http.Client{Transport: wrapping{&http.Client{Transport: h.base}}}}
+	response, err := h.client.Transport("query", base).RoundTrip(newRequest(t, "https://api.example.test/"))
+	if err == nil {
+		_ = response.Body.Close()
+	}
+	if !errors.Is(err, broken) || strings.Contains(err.Error(), "canary") {
+		t.Errorf("the error is %v, want that of the connection, without the key", err)
+	}
+}
+
+// TestTransportRetriesPastAStalledBody has a provider that never ends its rejection.
+func TestTransportRetriesPastAStalledBody(t *testing.T) {
+	rejected := false
+	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
+		if rejected {
+			return
+		}
+		rejected = true
+		w.WriteHeader(http.StatusUnauthorized)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	response, err := h.http("token").Do(newRequest(t, "https://api.example.test/").WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("the answer is %d, want 200", response.StatusCode)
 	}
 }
 
