@@ -112,18 +112,22 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	keys = &Keys{}
 	for i := range set.Len() {
 		entry, ok := set.Key(i)
-		if !ok || isForOthers(entry) {
+		if !ok {
 			continue
 		}
 		if !jwk.IsUnsupportedKey(entry) {
 			if private, err := jwk.IsPrivateKey(entry); err != nil || private {
 				published = true
+			} else if isForOthers(entry) {
+				continue
 			} else if made, ok := newKey(entry); ok {
 				keys.keys = append(keys.keys, made)
 				continue
 			}
 		}
-		keys.ignored = append(keys.ignored, placeOf(i, entry))
+		if len(keys.ignored) < maxUnusable {
+			keys.ignored = append(keys.ignored, placeOf(i, entry))
+		}
 	}
 	if len(keys.keys) == 0 && !isEmptySet(data) {
 		return nil, published, errNoKey
@@ -131,12 +135,12 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	return keys, published, nil
 }
 
-// isForOthers reports whether a key says that it is not for verifying signatures. Issuers
-// publish keys for encryption in the same set.
+// maxUnusable is how many keys that cannot be used are remembered of a set.
+const maxUnusable = 100
+
+// isForOthers reports whether a supported key says that it is not for verifying signatures.
+// Issuers publish keys for encryption in the same set.
 func isForOthers(entry jwk.Key) bool {
-	if jwk.IsUnsupportedKey(entry) {
-		return false
-	}
 	usage, ok := entry.KeyUsage()
 	return ok && usage == jwk.ForEncryption.String()
 }

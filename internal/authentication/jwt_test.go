@@ -237,6 +237,8 @@ func TestParseKeys(t *testing.T) {
 		"small RSA":             {authtest.KeySet(keyRS.With(map[string]any{"n": authtest.Encode(small.Bytes())})), noKey},
 		"X25519":                {authtest.KeySet(keyEd.With(map[string]any{"crv": "X25519"})), noKey},
 		"private":               {authtest.KeySet(keyES, keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})), private},
+		"private, other use":    {authtest.KeySet(keyES, keyES2.With(map[string]any{"use": "enc", "d": authtest.Encode(append(make([]byte, 31), 1))})), private},
+		"symmetric, other use":  {authtest.KeySet(keyES, authtest.Key{ID: "oct", Public: map[string]any{"kty": "oct", "use": "enc", "k": "Y2FuYXJ5"}}), private},
 		"symmetric":             {authtest.KeySet(keyES, authtest.Key{ID: "oct", Public: map[string]any{"kty": "oct", "k": "Y2FuYXJ5"}}), private},
 	} {
 		keys, err := authentication.ParseKeys(test.data)

@@ -141,6 +141,7 @@ func (r *remoteKeys) fetchAfterSleep(counting *clock.Clock, wait time.Duration) 
 			wait -= counting.Since(*fetched)
 		} else {
 			r.fly()
+			wait = fetchPause // the network may not be up yet
 		}
 		r.fetchAfterSleep(counting, wait)
 	})
@@ -179,7 +180,7 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 // section 5). The parser takes a single key too, and objects that look like one.
 func listsKeys(data []byte) bool {
 	var set map[string]json.RawMessage
-	return json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &set) == nil && bytes.HasPrefix(set["keys"], []byte("["))
+	return json.Unmarshal(bytes.TrimPrefix(data, byteOrderMark), &set) == nil && bytes.HasPrefix(set["keys"], []byte("["))
 }
 
 // report tells of a request's outcome, but for those that close ended.

@@ -3,7 +3,9 @@ package telemetry_test
 import (
 	"bytes"
 	"log/slog"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/authmaterial/broker/internal/telemetry"
@@ -58,6 +60,10 @@ func TestStart(t *testing.T) {
 // TestUnusableVariables sets one variable to what it cannot be. The start succeeds; the log has
 // the variable's name, and not its value. Traces are sent if the variable has a default.
 func TestUnusableVariables(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	for variable, test := range map[string]struct {
 		values []string // beside the canary
@@ -74,9 +80,9 @@ func TestUnusableVariables(t *testing.T) {
 		otlp + "TRACES_PROTOCOL":         {},
 		otlp + "HEADERS":                 {values: []string{"api-key=%zz" + canary}},
 		otlp + "TRACES_HEADERS":          {},
-		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go"}},
+		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go", "/dev/zero", fifo}},
 		otlp + "TRACES_CERTIFICATE":      {},
-		otlp + "CLIENT_CERTIFICATE":      {},
+		otlp + "CLIENT_CERTIFICATE":      {values: []string{"/dev/zero", fifo}},
 		otlp + "INSECURE":                {},
 		otlp + "COMPRESSION":             {sends: true},
 		otlp + "TIMEOUT":                 {values: []string{"10s", "-1", "99999999999999999999"}, sends: true},

@@ -1,13 +1,14 @@
 package telemetry
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/authmaterial/broker/internal/pemfile"
+	"github.com/authmaterial/broker/internal/regularfile"
 )
 
 // The prefixes of the exporter's variables: one of the second form counts before the same one
@@ -122,14 +123,34 @@ func isPairs(value string) bool {
 	return true
 }
 
+// maxFile is the size of a file that a variable names, in bytes, at most.
+const maxFile = 1 << 20
+
 func isCertificateFile(path string) bool {
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names it
-	return err == nil && x509.NewCertPool().AppendCertsFromPEM(data)
+	data, err := regularfile.Read(path, maxFile)
+	if err != nil {
+		return false
+	}
+	_, err = pemfile.Pool(path, data)
+	return err == nil
 }
 
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
-		_, err := tls.LoadX509KeyPair(path, strings.TrimSpace(os.Getenv(keyVariable)))
+		keyPath := strings.TrimSpace(os.Getenv(keyVariable))
+		chain, err := regularfile.Read(path, maxFile)
+		if err != nil {
+			return false
+		}
+		key, err := regularfile.Read(keyPath, maxFile)
+		if err != nil {
+			return false
+		}
+		certificates, err := pemfile.Certificates(path, chain)
+		if err != nil {
+			return false
+		}
+		_, err = pemfile.KeyPair(certificates, keyPath, key)
 		return err == nil
 	}
 }
