@@ -136,7 +136,7 @@ func (l *ledger) report(a fleettest.Answer) error {
 	began := time.Now()
 	report := l.fleet.Report(a.Broker, 0, a.Credential, a.Decoration.GetVersion())
 	if report.Err != nil {
-		for _, trouble := range []*spans{l.down[a.Broker], &l.provider, &l.lies} {
+		for _, trouble := range []*spans{l.down[a.Broker], &l.provider, &l.held, &l.lies} {
 			if trouble.touches(began, report.Ended) {
 				return nil
 			}
