@@ -327,11 +327,13 @@ func (m *model) get(i *issuer, replica int) {
 // take it; now and then also if it does.
 func (m *model) report() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.served) == 0 {
+	count := len(m.served)
+	if count == 0 {
+		m.mu.Unlock()
 		return
 	}
-	served := m.served[m.random.IntN(len(m.served))]
+	served := m.served[m.random.IntN(count)]
+	m.mu.Unlock() // the issuer takes this lock under its own
 	replica := m.random.IntN(len(m.replicas))
 	if m.random.IntN(10) == 0 || !served.issuer.accepts(served.value) {
 		m.calls.Go(func() { m.reportTo(replica, served) })

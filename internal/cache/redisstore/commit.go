@@ -58,6 +58,10 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 		switch before := c.found.record.Token; {
 		case standing == nil:
 			return nil, cache.ErrLeaseLost
+		case standing.Value.Equal(c.fresh.Value):
+			// An earlier attempt stored it, and its reply was lost: nobody was told.
+			_ = s.publish(ctx, event{kind: eventToken, name: at.name})
+			return c.fresh, nil
 		case before != nil && standing.Value.Equal(before.Value):
 			c.found.seen = seen // Redis lost it, and another replica has put it back
 			return s.commit(ctx, at, c)

@@ -140,6 +140,7 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 	}
 	if err != nil {
 		s.troubled.Store(true) // findPlace removes what cannot be read
+		s.pause(ctx)
 	}
 	return events, nil
 }
