@@ -111,12 +111,17 @@ func wanted(logger *slog.Logger) bool {
 
 // understood reports whether traces can be sent as the environment asks. A variable that is
 // not understood and has a default is unset, so that OpenTelemetry uses the default: some
-// values would have it panic, and others be printed.
+// values would have it panic, and others be printed. An overridden variable is unset too:
+// OpenTelemetry would read the file that it names.
 func understood(logger *slog.Logger) bool {
 	all := true
 	for _, v := range variables() {
 		value := strings.TrimSpace(os.Getenv(v.name))
-		if value == "" || v.overridden() || v.valid(value) {
+		if value != "" && v.overridden() {
+			_ = os.Unsetenv(v.name)
+			continue
+		}
+		if value == "" || v.valid(value) {
 			continue
 		}
 		if v.needed {

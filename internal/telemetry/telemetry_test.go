@@ -3,11 +3,15 @@ package telemetry_test
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/telemetry"
 )
 
@@ -27,6 +31,18 @@ func environment(t *testing.T, variables map[string]string) (sends bool, log str
 }
 
 func TestStart(t *testing.T) {
+	authority := authtest.NewAuthority("ca", time.Now())
+	pair := authority.IssueLoopback()
+	folder := t.TempDir()
+	ca, leaf, key, fifo := filepath.Join(folder, "ca"), filepath.Join(folder, "leaf"), filepath.Join(folder, "key"), filepath.Join(folder, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string][]byte{ca: authority.PEM(), leaf: authtest.CertificatePEM(pair), key: authtest.KeyPEM(pair)} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, test := range map[string]struct {
 		environment map[string]string
 		sends       bool
@@ -44,6 +60,11 @@ func TestStart(t *testing.T) {
 		"the general one does not count": {map[string]string{
 			"OTEL_EXPORTER_OTLP_COMPRESSION": "zip", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint,
 		}, true},
+		"the general files do not count": {map[string]string{
+			"OTEL_EXPORTER_OTLP_CERTIFICATE": fifo, "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": ca, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://127.0.0.1:1",
+			"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": fifo, "OTEL_EXPORTER_OTLP_CLIENT_KEY": fifo,
+			"OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE": leaf, "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": key,
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sends, log := environment(t, test.environment)
@@ -60,11 +81,21 @@ func TestStart(t *testing.T) {
 // TestUnusableVariables sets one variable to what it cannot be. The start succeeds; the log has
 // the variable's name, and not its value. Traces are sent if the variable has a default.
 func TestUnusableVariables(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
+	const otlp = "OTEL_EXPORTER_OTLP_"
+	folder := t.TempDir()
+	fifo, joined, marked := filepath.Join(folder, "fifo"), filepath.Join(folder, "joined"), filepath.Join(folder, "marked")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const otlp = "OTEL_EXPORTER_OTLP_"
+	authority := authtest.NewAuthority("ca", time.Now()).PEM()
+	for path, text := range map[string][]byte{
+		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // the second END and the third BEGIN share a line
+		marked: slices.Concat([]byte("\ufeff"), authority, authority),
+	} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for variable, test := range map[string]struct {
 		values []string // beside the canary
 		sends  bool
@@ -80,9 +111,9 @@ func TestUnusableVariables(t *testing.T) {
 		otlp + "TRACES_PROTOCOL":         {},
 		otlp + "HEADERS":                 {values: []string{"api-key=%zz" + canary}},
 		otlp + "TRACES_HEADERS":          {},
-		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go", "/dev/zero", fifo}},
+		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go", fifo, "/dev/zero", joined, marked}},
 		otlp + "TRACES_CERTIFICATE":      {},
-		otlp + "CLIENT_CERTIFICATE":      {values: []string{"/dev/zero", fifo}},
+		otlp + "CLIENT_CERTIFICATE":      {values: []string{fifo, "/dev/zero", joined, marked}},
 		otlp + "INSECURE":                {},
 		otlp + "COMPRESSION":             {sends: true},
 		otlp + "TIMEOUT":                 {values: []string{"10s", "-1", "99999999999999999999"}, sends: true},

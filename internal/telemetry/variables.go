@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"net/url"
 	"os"
 	"slices"
@@ -123,34 +124,45 @@ func isPairs(value string) bool {
 	return true
 }
 
-// maxFile is the size of a file that a variable names, in bytes, at most.
-const maxFile = 1 << 20
+// The largest files, in bytes.
+const (
+	maxCertificates = 1 << 20
+	maxKey          = 64 << 10
+)
 
 func isCertificateFile(path string) bool {
-	data, err := regularfile.Read(path, maxFile)
-	if err != nil {
+	data, ok := readPEM(path, maxCertificates)
+	if !ok {
 		return false
 	}
-	_, err = pemfile.Pool(path, data)
+	_, err := pemfile.Pool(path, data)
 	return err == nil
 }
 
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
+		data, ok := readPEM(path, maxCertificates)
+		if !ok {
+			return false
+		}
+		certificates, err := pemfile.Certificates(path, data)
+		if err != nil {
+			return false
+		}
 		keyPath := strings.TrimSpace(os.Getenv(keyVariable))
-		chain, err := regularfile.Read(path, maxFile)
-		if err != nil {
-			return false
-		}
-		key, err := regularfile.Read(keyPath, maxFile)
-		if err != nil {
-			return false
-		}
-		certificates, err := pemfile.Certificates(path, chain)
-		if err != nil {
+		key, ok := readPEM(keyPath, maxKey)
+		if !ok {
 			return false
 		}
 		_, err = pemfile.KeyPair(certificates, keyPath, key)
 		return err == nil
 	}
+}
+
+// readPEM returns the content of a regular file of up to limit bytes. It returns false for a
+// file with a byte order mark: pemfile ignores the mark, but OpenTelemetry, which reads the file
+// again, would leave out the first block.
+func readPEM(path string, limit int64) ([]byte, bool) {
+	data, err := regularfile.Read(path, limit)
+	return data, err == nil && !bytes.HasPrefix(data, []byte("\ufeff"))
 }
