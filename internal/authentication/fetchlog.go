@@ -32,14 +32,11 @@ func reportFetching(logger *slog.Logger, issuer string) func(error) {
 	}
 }
 
-// maxIgnored bounds the keys that one line names.
-const maxIgnored = 10
-
-// reportIgnored logs which keys of an issuer are not used.
-func reportIgnored(logger *slog.Logger, issuer string) func([]string) {
-	return func(places []string) {
+// reportIgnored logs how many keys of an issuer are not used, and which are the first.
+func reportIgnored(logger *slog.Logger, issuer string) func([]string, int) {
+	return func(places []string, count int) {
 		logger.Warn("some keys of a token issuer are ignored: they are malformed, private, symmetric, or of a type, size or algorithm that is not supported; the others are used",
-			"issuer", issuer, "count", len(places), "keys", places[:min(len(places), maxIgnored)])
+			"issuer", issuer, "count", count, "keys", places)
 	}
 }
 
@@ -61,6 +58,8 @@ func whyUnfetched(err error) string {
 		return "the status of the answer is not 200"
 	case errors.Is(err, errNoKey):
 		return "the answer " + errNoKey.Error()
+	case errors.Is(err, errManyKeys):
+		return "the answer " + errManyKeys.Error()
 	case errors.Is(err, httprc.ErrTransformerFailed()):
 		return "the answer holds no JSON Web Key Set of up to 1 MiB"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

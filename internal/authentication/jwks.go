@@ -32,8 +32,9 @@ func Algorithms() []string {
 
 // Keys are the public keys of an issuer.
 type Keys struct {
-	keys    []key
-	ignored []string
+	keys         []key
+	ignored      []string // the first maxIgnored
+	ignoredCount int
 }
 
 // key is one of them.
@@ -58,9 +59,10 @@ func (k *Keys) find(id string, algorithm jwa.SignatureAlgorithm) []key {
 	return fitting
 }
 
-// Ignored returns the places, with the key IDs, of the set's keys that are not used although
-// they are not for encryption: such as those of an unknown type, and those that are malformed.
-func (k *Keys) Ignored() []string { return k.ignored }
+// Ignored returns how many of the set's keys are not used although they are not for encryption:
+// such as those of an unknown type, and those that are malformed. The places are where the
+// first maxIgnored of them are in the set, with their key IDs.
+func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
 // Empty says whether there are none, so that no token counts.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
@@ -71,6 +73,7 @@ func (k *Keys) has(h header) bool { return k != nil && len(k.find(h.keyID, h.alg
 // The errors of ParseKeys.
 var (
 	errNoKeySet = errors.New("holds no JSON Web Key Set")
+	errManyKeys = fmt.Errorf("holds more than %d keys: remove those that sign no tokens", maxKeys)
 	errNoKey    = errors.New("holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
 )
@@ -89,13 +92,22 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, nil
 }
 
-// isEmptySet says whether data is a set in which there is nothing at all.
-func isEmptySet(data []byte) bool {
+// entries returns how many keys a set lists. It returns false for data without a list of keys.
+func entries(data []byte) (count int, ok bool) {
 	var set struct {
-		Keys *[]json.RawMessage `json:"keys"`
+		Keys *[]unread `json:"keys"`
 	}
-	return json.Unmarshal(data, &set) == nil && set.Keys != nil && len(*set.Keys) == 0
+	if json.Unmarshal(data, &set) != nil || set.Keys == nil {
+		return 0, false
+	}
+	return len(*set.Keys), true
 }
+
+// unread is any JSON value; it takes no memory.
+type unread struct{}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (*unread) UnmarshalJSON([]byte) error { return nil }
 
 // byteOrderMark is what some editors put before a text in UTF-8.
 var byteOrderMark = []byte("\ufeff")
@@ -105,9 +117,16 @@ var byteOrderMark = []byte("\ufeff")
 // affect the others; errNoKey is returned if none is left of a set that is not empty.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	data = bytes.TrimPrefix(data, byteOrderMark)
+	count, isSet := entries(data)
+	if count > maxKeys {
+		return nil, false, errManyKeys
+	}
 	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, false, errNoKeySet
+	}
+	if set.Len() > maxKeys { // entries takes the last list of several; the parser may not
+		return nil, false, errManyKeys
 	}
 	keys = &Keys{}
 	for i := range set.Len() {
@@ -125,11 +144,9 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 				continue
 			}
 		}
-		if len(keys.ignored) < maxUnusable {
-			keys.ignored = append(keys.ignored, placeOf(i, entry))
-		}
+		keys.ignore(i, entry)
 	}
-	if len(keys.keys) == 0 && !isEmptySet(data) {
+	if len(keys.keys) == 0 && (!isSet || count > 0) {
 		return nil, published, errNoKey
 	}
 	return keys, published, nil
@@ -145,8 +162,22 @@ func isForOthers(entry jwk.Key) bool {
 	return ok && usage == jwk.ForEncryption.String()
 }
 
-// maxKeyID is how much of a key ID is shown, in bytes.
-const maxKeyID = 128
+const (
+	// maxKeys is how many keys a set may have, with those that are not used.
+	maxKeys = 1000
+	// maxIgnored is how many of the ignored keys are named.
+	maxIgnored = 10
+	// maxKeyID is how much of a key ID is shown, in bytes.
+	maxKeyID = 128
+)
+
+// ignore counts a key that is not used.
+func (k *Keys) ignore(index int, entry jwk.Key) {
+	k.ignoredCount++
+	if len(k.ignored) < maxIgnored {
+		k.ignored = append(k.ignored, placeOf(index, entry))
+	}
+}
 
 // placeOf returns where a key is in its set, for people.
 func placeOf(index int, entry jwk.Key) string {

@@ -41,8 +41,9 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Join(keys.Ignored(), "; "); got != test.place {
-				t.Errorf("what is ignored is %q, want %q", got, test.place)
+			places, count := keys.Ignored()
+			if got := strings.Join(places, "; "); got != test.place || count != len(places) {
+				t.Errorf("what is ignored is %q (%d), want %q", got, count, test.place)
 			}
 			issuer := fileIssuer("main")
 			issuer.Keys = keys
@@ -55,6 +56,29 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 			r.wantGood(keyES)
 			wantIgnored(t, r, test.place != "")
 		})
+	}
+}
+
+// TestManyKeys names the first ten of many ignored keys, and refuses a set of more than 1,000.
+func TestManyKeys(t *testing.T) {
+	set := func(n int) []byte { return beside(strings.TrimSuffix(strings.Repeat("{},", n-1), ","), keyES) }
+	keys, err := authentication.ParseKeys(set(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if places, count := keys.Ignored(); len(places) != 10 || count != 999 || places[9] != "number 10" {
+		t.Errorf("of %d ignored keys these are named: %q", count, places)
+	}
+	const many = "holds more than 1000 keys: remove those that sign no tokens"
+	if _, err := authentication.ParseKeys(set(1001)); err == nil || err.Error() != many {
+		t.Error(err)
+	}
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+		server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set(1001)) })
+	})
+	r.wantUnavailable(keyES)
+	if got := r.log.String(); !strings.Contains(got, many) {
+		t.Errorf("the log is %q", got)
 	}
 }
 

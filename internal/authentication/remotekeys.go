@@ -78,9 +78,9 @@ type fetchOptions struct {
 	observe func(error)
 	// changed is called when the keys are others than before.
 	changed func()
-	// ignored is called with the places of the keys that are not used, if any, once for each
+	// ignored is called with what Keys.Ignored returns, if there are such keys, once for each
 	// answer that differs from the one before.
-	ignored func([]string)
+	ignored func(places []string, count int)
 }
 
 // leastKeyAge is how long keys are used before they are fetched again at the least,
@@ -166,8 +166,8 @@ func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, err
 		r.digest = digest
 		r.keys.Store(keys)
 		defer r.changed()
-		if ignored := keys.Ignored(); len(ignored) > 0 {
-			r.ignored(ignored)
+		if places, count := keys.Ignored(); count > 0 {
+			r.ignored(places, count)
 		}
 	}
 	r.fetched.Store(&now)

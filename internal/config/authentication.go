@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/authentication"
@@ -95,8 +96,12 @@ func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys 
 	if keys.Empty() {
 		file.Warnf("the file has no keys: every token of this issuer is refused")
 	}
-	if ignored := keys.Ignored(); len(ignored) > 0 {
-		file.Warnf("keys of the file that are ignored: %s. They are malformed, or of a type, size or algorithm that is not supported", strings.Join(ignored, "; "))
+	if places, count := keys.Ignored(); count > 0 {
+		list := strings.Join(places, "; ")
+		if more := count - len(places); more > 0 {
+			list += fmt.Sprintf("; and %d more", more)
+		}
+		file.Warnf("keys of the file that are ignored: %s. They are malformed, or of a type, size or algorithm that is not supported", list)
 	}
 	return keys
 }
