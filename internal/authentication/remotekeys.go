@@ -130,21 +130,32 @@ func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
 const overdue = 2 * time.Second
 
 // fetchAfterSleep fetches the keys when they are overdue. httprc sees to that otherwise, but its
-// timers stand still while the machine sleeps.
+// timers stand still while the machine sleeps. A fetch that fails is repeated after fetchPause:
+// the machine may wake up before its network does.
 func (r *remoteKeys) fetchAfterSleep(counting *clock.Clock, wait time.Duration) {
 	counting.AfterFunc(wait+overdue, func() {
 		if r.context.Err() != nil {
 			return
 		}
-		wait := r.most
-		if fetched := r.fetched.Load(); fetched != nil && counting.Since(*fetched) < r.most {
-			wait -= counting.Since(*fetched)
-		} else {
-			r.fly()
-			wait = fetchPause // the network may not be up yet
+		wait := r.untilDue(counting)
+		if wait <= 0 {
+			<-r.fly() // fetchTimeout bounds it
+			if wait = r.untilDue(counting); wait <= 0 {
+				wait = fetchPause
+			}
 		}
 		r.fetchAfterSleep(counting, wait)
 	})
+}
+
+// untilDue returns how long the keys are used before they are fetched again. It is not positive
+// when they are due, or were never fetched.
+func (r *remoteKeys) untilDue(counting *clock.Clock) time.Duration {
+	fetched := r.fetched.Load()
+	if fetched == nil {
+		return 0
+	}
+	return r.most - counting.Since(*fetched)
 }
 
 // parse reads the keys of an answer. An answer without a list of keys is not the issuer's. After

@@ -2,6 +2,7 @@ package authentication_test
 
 import (
 	"crypto/x509"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,16 +11,25 @@ import (
 	"github.com/authmaterial/broker/internal/clock/clocktest"
 )
 
-// TestKeysAreFetchedAfterSleep has nobody call after the wake. It takes as long as a Clock
-// takes to notice the sleep.
+// TestKeysAreFetchedAfterSleep has nobody call after the wake, and the first request fails. It
+// takes as long as a Clock takes to notice two sleeps.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
 	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.JWTOptions) {
 		o.Clock, o.MaxAge = machine.Clock(), time.Hour
 	}, keyES)
 	awaitRequests(t, r.server, 1)
+	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": machine.WallTime().Add(time.Hour).Unix()})
+	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // waits for the keys
+		t.Fatal(err)
+	}
+	r.server.Fails()
 	machine.Sleep(2 * time.Hour)
 	awaitRequests(t, r.server, 2)
+	eventually(t, "the failure is logged", func() bool { return strings.Contains(r.log.String(), "cannot be fetched") })
+	r.server.Has(keyES)
+	machine.Sleep(15 * time.Second) // longer than the pause after a failure
+	awaitRequests(t, r.server, 3)
 }
 
 // awaitRequests waits until there were n requests for keys.
