@@ -87,12 +87,15 @@ func (m *MutualTLS) identify(chain []*x509.Certificate) (access.Caller, error) {
 		return access.Caller{}, before.err
 	}
 	err := VerifyCertificates(chain, m.roots, clock.WallNow(m.clock))
+	var name string
+	if err == nil {
+		name, err = certificateName(chain[0])
+	}
 	if err != nil {
 		m.refused.Add(connection, refusal{err, now.Add(refusedFor)})
 		return access.Caller{}, err
 	}
-	name, err := certificateName(chain[0])
-	return access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: chain[0].NotAfter}, err
+	return access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: chain[0].NotAfter}, nil
 }
 
 // VerifyCertificates returns an error, which quotes nothing, unless one of the roots has signed

@@ -145,6 +145,31 @@ func TestMutualTLSEnds(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
 }
 
+// TestMutualTLSRemembersRefusals has a chain refused with the same error, not verified again, for
+// ten seconds: one that is not trusted, and one that is but names nobody.
+func TestMutualTLSRemembersRefusals(t *testing.T) {
+	ca, other := authtest.NewAuthority("ca", now), authtest.NewAuthority("other", now)
+	for name, leaf := range map[string]*x509.Certificate{
+		"not trusted":  other.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf,
+		"names nobody": ca.Issue(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}).Leaf,
+	} {
+		clock := clockwork.NewFakeClockAt(now)
+		mutual := authentication.NewMutualTLS(authtest.Pool(ca), clock)
+		evidence := authentication.Evidence{Certificates: []*x509.Certificate{leaf}}
+		_, first := mutual.Authenticate(t.Context(), evidence)
+		if first == nil {
+			t.Errorf("%s: not refused", name)
+		}
+		if _, again := mutual.Authenticate(t.Context(), evidence); again != first { //nolint:errorlint // the very same error
+			t.Errorf("%s: the refusal is not remembered", name)
+		}
+		clock.Advance(10 * time.Second)
+		if _, later := mutual.Authenticate(t.Context(), evidence); later == nil || later == first { //nolint:errorlint // likewise
+			t.Errorf("%s: after ten seconds the answer is %v", name, later)
+		}
+	}
+}
+
 // FuzzCertificateName shows that what a certificate holds becomes a name of its kind, of one
 // line and bounded, or none. A SPIFFE ID never becomes a name of another kind.
 func FuzzCertificateName(f *testing.F) {
