@@ -152,9 +152,6 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	return keys, published, nil
 }
 
-// maxUnusable is how many keys that cannot be used are remembered of a set.
-const maxUnusable = 100
-
 // isForOthers reports whether a supported key says that it is not for verifying signatures.
 // Issuers publish keys for encryption in the same set.
 func isForOthers(entry jwk.Key) bool {
