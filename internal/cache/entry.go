@@ -154,7 +154,7 @@ func (e *entry) fresh(h *heldToken) (*token.Token, bool) {
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteMissed()
 	now := e.cache.options.Clock.Now()
-	if failure := e.failure.Load(); failure.holds(now) {
+	if failure := e.failure.Load(); failure.holds(now, false) {
 		t, tier, err := e.fallBack(FromFailure, failure.err(now))
 		e.observer.Answered(tier)
 		return t, err

@@ -12,11 +12,11 @@ const (
 	firstRefusal = 30 * time.Second
 	lastRefusal  = 15 * time.Minute
 
-	// While callers wait for a token, a backoff is 10 seconds at most, with its jitter: so
-	// soon after an outage they have one. While there is a good token, nobody waits.
-	firstBackoff    = time.Second
-	lastBackoff     = 8 * time.Second
-	lastCalmBackoff = time.Minute
+	// A caller that waits for a token, or reports one, has the provider asked again within 10
+	// seconds, jitter included. The renewal of a token that is still good can wait for longer.
+	firstBackoff       = time.Second
+	lastBackoff        = 8 * time.Second
+	lastRenewalBackoff = time.Minute
 	// A backoff is lengthened by up to this part of itself, so that replicas and
 	// credentials which failed together do not ask again together.
 	backoffJitter = 0.25
@@ -26,16 +26,19 @@ const (
 type Failure struct {
 	// Fault is what callers are told. Its RetryDelay does not count.
 	Fault *fault.Error
-	// Until is when the next request may be made.
+	// Until is when the next request may be made for a caller.
 	Until time.Time
+	// RenewalUntil is when the next one may be made to renew a token that is still good. It is
+	// not before Until.
+	RenewalUntil time.Time
 	// Count is how many failures there were in a row: refusals or others.
 	Count   int
 	Refusal bool // which of the two
 }
 
-// nextFailure returns the failure that follows previous, which may be nil. Until calmUntil
-// no caller waits for a token, because there is a good one. The jitter is from 0 to 1.
-func nextFailure(previous *Failure, what *fault.Error, now, calmUntil time.Time, jitter float64) *Failure {
+// nextFailure returns the failure that follows previous, which may be nil. There is a good token
+// until goodUntil. The jitter is from 0 to 1.
+func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time, jitter float64) *Failure {
 	if what.Reason == fault.RateLimited {
 		return overBudget(previous, what, now)
 	}
@@ -43,7 +46,7 @@ func nextFailure(previous *Failure, what *fault.Error, now, calmUntil time.Time,
 	if previous != nil && previous.Refusal == isRefusal(what) {
 		count = previous.Count + 1
 	}
-	var wait time.Duration
+	var wait, renewalWait time.Duration
 	if isRefusal(what) {
 		wait = max(doubled(firstRefusal, lastRefusal, count), what.RetryDelay)
 	} else {
@@ -51,15 +54,18 @@ func nextFailure(previous *Failure, what *fault.Error, now, calmUntil time.Time,
 			return wait + time.Duration(jitter*backoffJitter*float64(wait))
 		}
 		wait = lengthen(max(doubled(firstBackoff, lastBackoff, count), what.RetryDelay))
-		wait = max(wait, min(lengthen(doubled(firstBackoff, lastCalmBackoff, count)), calmUntil.Sub(now)))
+		renewalWait = min(lengthen(doubled(firstBackoff, lastRenewalBackoff, count)), goodUntil.Sub(now))
 	}
-	return &Failure{Fault: what, Until: now.Add(wait), Count: count, Refusal: isRefusal(what)}
+	return &Failure{
+		Fault: what, Until: now.Add(wait), RenewalUntil: now.Add(max(wait, renewalWait)), Count: count, Refusal: isRefusal(what),
+	}
 }
 
 // overBudget returns the failure of a request that the broker's own budget kept from
 // being made. Nothing was learned from it, so the count of what came before stays.
 func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
-	failure := &Failure{Fault: what, Until: now.Add(what.RetryDelay)}
+	until := now.Add(what.RetryDelay)
+	failure := &Failure{Fault: what, Until: until, RenewalUntil: until}
 	if previous != nil {
 		failure.Count, failure.Refusal = previous.Count, previous.Refusal
 	}
@@ -79,8 +85,18 @@ func doubled(first, last time.Duration, count int) time.Duration {
 	return wait
 }
 
+// until returns when the next request may be made: to renew a good token, or for a caller.
+func (f *Failure) until(renewal bool) time.Time {
+	if renewal {
+		return f.RenewalUntil
+	}
+	return f.Until
+}
+
 // holds says whether the failure still keeps requests from being made.
-func (f *Failure) holds(now time.Time) bool { return f != nil && now.Before(f.Until) }
+func (f *Failure) holds(now time.Time, renewal bool) bool {
+	return f != nil && now.Before(f.until(renewal))
+}
 
 // err is what a caller is told at the time now.
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }

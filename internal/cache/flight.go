@@ -19,6 +19,8 @@ type flight struct {
 	accept func(*token.Token) bool
 	// forced says that the current token was rejected.
 	forced bool
+	// renewal says that there is a good token: no caller waits.
+	renewal bool
 	// failed is what came of its own request, where the lease was lost meanwhile.
 	failed *Failure
 }
@@ -94,11 +96,11 @@ func (e *entry) lockAndRequest(ctx context.Context, f *flight) (*token.Token, er
 		if record.Token != nil && !adoptable {
 			e.adoptLoaded(record.Token, seen) // it may be what there is to serve while requests fail
 		}
-		backoff = e.backoff(record.Failure)
+		backoff = e.backoff(record.Failure, f.renewal)
 		return adoptable || backoff != nil
 	})
 	now := e.cache.options.Clock.Now()
-	if err != nil && e.cache.ctx.Err() == nil && f.failed.holds(now) {
+	if err != nil && e.cache.ctx.Err() == nil && f.failed.holds(now, f.renewal) {
 		e.failure.Store(f.failed) // nobody says in time what came after it
 		return nil, f.failed.err(now)
 	}
@@ -114,7 +116,7 @@ func (e *entry) lockAndRequest(ctx context.Context, f *flight) (*token.Token, er
 		return nil, backoff.err(now)
 	}
 	defer lease.Release()
-	if f.failed.holds(now) {
+	if f.failed.holds(now, f.renewal) {
 		return nil, e.storeFailure(ctx, lease, f.failed) // whoever had the lease brought no token
 	}
 	if f.forced {
@@ -131,12 +133,12 @@ func (e *entry) lockAndRequest(ctx context.Context, f *flight) (*token.Token, er
 
 // backoff returns the failure that keeps requests from being made, or nil: the one that
 // was stored, or one that this replica could not store. It is the one that ends later.
-func (e *entry) backoff(stored *Failure) *Failure {
+func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	now, own := e.cache.options.Clock.Now(), e.failure.Load()
 	switch {
-	case own.holds(now) && (stored == nil || stored.Until.Before(own.Until)):
+	case own.holds(now, renewal) && (stored == nil || stored.until(renewal).Before(own.until(renewal))):
 		return own
-	case stored.holds(now):
+	case stored.holds(now, renewal):
 		return stored
 	default:
 		return nil
@@ -187,13 +189,16 @@ func (e *entry) fail(ctx context.Context, f *flight, previous *Failure, lease Le
 		previous = e.failure.Load() // a Store that lost its memory does not shorten the wait
 	}
 	now := e.cache.options.Clock.Now()
-	var calmUntil time.Time
-	if h := e.held.Load(); h != nil && !f.forced {
-		calmUntil = h.expireTime
+	var goodUntil time.Time
+	if h := e.held.Load(); h != nil {
+		goodUntil = h.expireTime
 	}
-	failure := nextFailure(previous, fault.From(err), now, calmUntil, e.cache.options.Random())
-	if latest.After(now) && latest.Before(failure.Until) {
-		failure.Until = latest
+	failure := nextFailure(previous, fault.From(err), now, goodUntil, e.cache.options.Random())
+	if latest.After(now) && latest.Before(failure.RenewalUntil) {
+		failure.RenewalUntil = latest
+		if latest.Before(failure.Until) {
+			failure.Until = latest
+		}
 	}
 	f.failed = failure
 	return e.storeFailure(ctx, lease, failure)

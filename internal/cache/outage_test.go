@@ -119,6 +119,27 @@ func TestFailedReportDoesNotHoldUpTheNext(t *testing.T) {
 	})
 }
 
+// TestReportsDoNotWaitForRenewals has a replica report a token while another's renewals of it
+// fail less and less often: the report waits as briefly as any caller.
+func TestReportsDoNotWaitForRenewals(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
+		f.wantEverywhere("token-1")
+		f.provider.set(failing(unavailable))
+		f.pass(2*time.Hour + 30*time.Minute)
+		before := f.provider.count()
+		for f.provider.count() == before {
+			f.pass(time.Second)
+		}
+		f.provider.set(working)
+		f.pass(backWithin)
+		current, replaced, err := f.reportTo(f.fleet[1], "token-1")
+		if err != nil || !replaced || current == "token-1" {
+			f.Errorf("the report brings %q, %v, %v", current, replaced, err)
+		}
+	})
+}
+
 // late is a provider whose answers take so long, with tokens that live for so long.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {

@@ -28,9 +28,9 @@ func (e *entry) renewIfWanted(h *heldToken) {
 // renew fetches the successor of h in the background, and tries again after a failure.
 func (e *entry) renew(h *heldToken) {
 	successor := func(t *token.Token) bool { return t.Succeeds(h.token) }
-	result := <-e.fly(context.Background(), flight{accept: successor})
+	result := <-e.fly(context.Background(), flight{accept: successor, renewal: true})
 	for result.Err == nil && result.Val == h.token { // that was the flight that brought h
-		result = <-e.fly(context.Background(), flight{accept: successor})
+		result = <-e.fly(context.Background(), flight{accept: successor, renewal: true})
 	}
 	now := e.cache.options.Clock.Now()
 	if result.Err == nil && now.Before(h.expireTime) {
@@ -40,8 +40,8 @@ func (e *entry) renew(h *heldToken) {
 		return
 	}
 	next := now.Add(firstBackoff)
-	if failure := e.failure.Load(); failure.holds(now) {
-		next = failure.Until
+	if failure := e.failure.Load(); failure.holds(now, true) {
+		next = failure.RenewalUntil
 	}
 	e.observer.RenewalFailed(result.Err, next, h.token.LastEnd())
 	if next.Before(h.token.LastEnd()) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/clock/clocktest"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 )
@@ -140,6 +141,23 @@ func TestRetryAfterAsADate(t *testing.T) {
 		if got := fault.From(ask(403, header, "<html>")).RetryDelay; got != want {
 			t.Errorf("%s: retry in %v, want %v", name, got, want)
 		}
+	}
+}
+
+// TestRetryAfterAfterACorrection has the wall clock set back: a date of the provider is compared
+// with what it shows, not with the clock for lifetimes, which does not follow.
+func TestRetryAfterAfterACorrection(t *testing.T) {
+	machine := clocktest.NewMachine()
+	counting := machine.Clock()
+	machine.Correct(-2 * time.Hour)
+	at := &endpoint{403, http.Header{"Retry-After": {machine.WallTime().Add(time.Minute).UTC().Format(http.TimeFormat)}}, "<html>"}
+	tokens := newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{Clock: counting, Transport: at}))
+	_, err := tokens.RequestToken(t.Context())
+	if err == nil {
+		t.Fatal("a page is a token")
+	}
+	if got := fault.From(err).RetryDelay; got < 50*time.Second || got > time.Minute {
+		t.Errorf("retry in %v, want 1m, less what the test took", got)
 	}
 }
 

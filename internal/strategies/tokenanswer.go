@@ -27,10 +27,11 @@ const (
 
 // tokenAnswer is what a provider sent for a token request.
 type tokenAnswer struct {
-	provider *catalog.Provider
-	status   int
-	header   http.Header
-	body     []byte
+	provider   *catalog.Provider
+	status     int
+	header     http.Header
+	body       []byte
+	receivedAt time.Time // by the wall clock
 }
 
 // fields are those of a body, by their exact names: access_token, expires_in and error
@@ -50,7 +51,7 @@ func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*
 			return issued, nil
 		}
 	}
-	return nil, failure.WithRetryDelay(a.retryAfter(now))
+	return nil, failure.WithRetryDelay(a.retryAfter())
 }
 
 // read sorts the body, and returns its fields. The code is that of its error, if that is
@@ -125,7 +126,7 @@ func (a tokenAnswer) issued(found fields, spec *catalog.TokenRequest, sentAt, no
 		return nil, a.unusable("a negative expires_in")
 	}
 	delay := max(0, now.Sub(sentAt))
-	if delay > requestTimeout {
+	if delay > token.MaxDelay {
 		delay = 0 // the machine slept meanwhile: the answer may be as old as the request
 	}
 	return &token.Token{
@@ -145,9 +146,9 @@ func (a tokenAnswer) describe(what, code string) string {
 }
 
 // retryAfter reads the header of that name: seconds or a date (RFC 9110, section
-// 10.2.3). A date is compared with the answer's own Date, or with now if it has none
+// 10.2.3). A date is compared with the answer's own Date, or with our clock if it has none
 // (section 6.6.1). Zero: there is none that can be used.
-func (a tokenAnswer) retryAfter(now time.Time) time.Duration {
+func (a tokenAnswer) retryAfter() time.Duration {
 	text := strings.TrimSpace(a.header.Get("Retry-After"))
 	var wait time.Duration
 	if digits.MatchString(text) {
@@ -159,7 +160,7 @@ func (a tokenAnswer) retryAfter(now time.Time) time.Duration {
 	} else if date, err := http.ParseTime(text); err == nil {
 		sent, err := http.ParseTime(a.header.Get("Date"))
 		if err != nil {
-			sent = now
+			sent = a.receivedAt
 		}
 		wait = date.Sub(sent)
 	}

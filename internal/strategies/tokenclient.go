@@ -8,6 +8,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
@@ -15,7 +16,7 @@ import (
 
 // Bounds of a token request.
 const (
-	requestTimeout = 10 * time.Second
+	requestTimeout = token.MaxDelay
 	maxAnswerSize  = 1 << 20 // bytes, after decompression
 )
 
@@ -173,12 +174,12 @@ func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time
 		return nil, 0, unreachable(r.provider, err)
 	}
 	defer response.Body.Close()
-	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header}
+	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header, receivedAt: clock.WallNow(c.clock)}
 	switch answer.status / 100 {
 	case 1: // of a connection that was switched, the body never ends
 	case 2:
 		if answer.body, err = readBody(response); err != nil {
-			return nil, answer.status, unreachable(r.provider, err).WithRetryDelay(answer.retryAfter(c.clock.Now()))
+			return nil, answer.status, unreachable(r.provider, err).WithRetryDelay(answer.retryAfter())
 		}
 	default: // the status counts even if the body is cut off
 		answer.body, _ = readBody(response)

@@ -14,6 +14,8 @@ const (
 	// MaxLifetime is the longest life that a token is believed to have. A provider
 	// that names more is taken to mean this much.
 	MaxLifetime = 7 * 24 * time.Hour
+	// MaxDelay is the longest Delay: a token request takes no longer.
+	MaxDelay = 10 * time.Second
 
 	// A token is not handed out in the last part of its life, so that the request
 	// it was fetched for arrives while it is valid: maxMargin, or a tenth of the
@@ -40,8 +42,8 @@ type Token struct {
 	// RequestedAt is when the request for it was sent. Its life counts from here,
 	// so that the time which the answer took is never counted twice.
 	RequestedAt time.Time
-	// RequestedWithin is by how much later the request may have been sent: it is known only
-	// as precisely as a slow Store could be read.
+	// RequestedWithin is the uncertainty of RequestedAt: the request was sent up to so much
+	// later. It is as long as the Store took to answer.
 	RequestedWithin time.Duration
 	// Delay is how long the answer took to come. The provider issued the token at some
 	// moment of that time.

@@ -178,7 +178,7 @@ func keepsFailure(t *testing.T, h Harness) {
 	h.commit(t, h.newToken("first"), false, "first")
 	want := cache.Failure{
 		Fault: fault.New(fault.CredentialRejected, "SendPulse refused the credential"),
-		Until: h.Clock.Now().Add(30 * time.Second),
+		Until: h.Clock.Now().Add(30 * time.Second), RenewalUntil: h.Clock.Now().Add(time.Minute),
 		Count: 3, Refusal: true,
 	}
 	h.fail(t, want)
@@ -189,6 +189,9 @@ func keepsFailure(t *testing.T, h Harness) {
 	}
 	if off := got.Until.Sub(want.Until).Abs(); off > time.Second {
 		t.Errorf("the failure's Until is off by %v", off)
+	}
+	if off := got.RenewalUntil.Sub(want.RenewalUntil).Abs(); off > time.Second {
+		t.Errorf("the failure's RenewalUntil is off by %v", off)
 	}
 	h.commit(t, h.newToken("second"), false, "second")
 	if record := h.load(t); record.Failure != nil {

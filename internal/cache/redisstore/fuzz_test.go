@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // FuzzOpen opens what lies in Redis: as it is, and as something that a broker sealed. It
@@ -17,7 +18,7 @@ func FuzzOpen(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x01", "swordfish", "{}", "null", "[]", `{"value":"a","lifetime":3600000000000}`,
 		`{"value":"a","lifetime":1,"window":-1,"assumed":true,"ends_previous":true}`,
-		`{"value":"","lifetime":1e9}`, `{"value":"a\u0000","lifetime":-1}`, `{"reason":"internal","count":-1}`,
+		`{"value":"","lifetime":1e9}`, `{"value":"a\u0000","lifetime":-1}`, `{"reason":"internal","count":-1,"renewal_wait":9223372036854775807}`,
 		`{"reason":"x","message":"` + strings.Repeat("a", 100) + `","count":9223372036854775807,"refusal":true}`,
 	} {
 		f.Add(seed, int64(1_000), int64(2))
@@ -28,31 +29,31 @@ func FuzzOpen(f *testing.F) {
 	here := newPlace(keys.Names("3f")[0])
 	f.Fuzz(func(t *testing.T, text string, left, changed int64) {
 		for _, raw := range []string{text, damaged(string(keys.Seal(here.token, []byte(text))), changed)} {
-			if token, _ := store.readToken(here, raw, left, now); token != nil {
+			if opened, _ := store.readToken(here, raw, left, now); opened != nil {
 				t.Fatalf("what nobody sealed is a token: %q", raw)
 			}
 		}
 		if failure := store.readFailure(here, text, left, now); failure != nil {
 			t.Fatal("what nobody sealed is a failure")
 		}
-		token, seen := store.readToken(here, string(keys.Seal(here.token, []byte(text))), left, now)
+		opened, seen := store.readToken(here, string(keys.Seal(here.token, []byte(text))), left, now)
 		if seen == "" {
 			t.Error("what was seen is nothing")
 		}
-		if token != nil {
-			if token.Value.Reveal() == "" || token.Lifetime <= 0 {
+		if opened != nil {
+			if opened.Value.Reveal() == "" || opened.Lifetime <= 0 {
 				t.Errorf("%s is a token without value or life", text)
 			}
-			if ends := token.LastEnd().Sub(now); ends < 0 || ends > token.Lifetime || token.Delay < 0 || token.Delay > maxDelay {
-				t.Errorf("%s is a token that ends in %v, after an answer that took %v", text, ends, token.Delay)
+			if ends := opened.LastEnd().Sub(now); ends < 0 || ends > opened.Lifetime || opened.Delay < 0 || opened.Delay > token.MaxDelay {
+				t.Errorf("%s is a token that ends in %v, after an answer that took %v", text, ends, opened.Delay)
 			}
-			again := string(store.sealToken(here, token))
-			if got, _ := store.readToken(here, again, left, now); got == nil || !got.Value.Equal(token.Value) || got.Lifetime != token.Lifetime || got.Delay != token.Delay {
+			again := string(store.sealToken(here, opened))
+			if got, _ := store.readToken(here, again, left, now); got == nil || !got.Value.Equal(opened.Value) || got.Lifetime != opened.Lifetime || got.Delay != opened.Delay {
 				t.Errorf("%s does not come back", text)
 			}
 		}
 		if failure := store.readFailure(here, string(keys.Seal(here.failure, []byte(text))), left, now); failure != nil {
-			if failure.Until.Sub(now) > time.Duration(left)*time.Millisecond {
+			if failure.RenewalUntil.Sub(now) > time.Duration(left)*time.Millisecond || failure.RenewalUntil.Before(failure.Until) {
 				t.Errorf("%s is a failure that holds for longer than the entry", text)
 			}
 			again, _ := store.sealFailure(here, failure, now)

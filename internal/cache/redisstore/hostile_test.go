@@ -128,6 +128,10 @@ func TestOversizedEvents(t *testing.T) {
 		}
 	}
 	oversized()
+	event := []string{"kind", "token", "name", "of no replica", "by", "another"}
+	if err := server.Client().XAdd(t.Context(), &redis.XAddArgs{Stream: changesKey, Values: event}).Err(); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the replica follows again", func() bool { return one.missed.Load() > 1 })
 	eventually(t, "the entry is removed", func() bool {
 		bytes, err := server.Client().MemoryUsage(t.Context(), changesKey).Result()

@@ -86,7 +86,7 @@ type lease struct {
 	locks  []*redislock.Lock
 	found  found
 	owner  string
-	// patience is what the flight has left of its time for Redis.
+	// patience is the flight's.
 	patience *patience
 	stop     context.CancelFunc
 }

@@ -44,7 +44,7 @@ func (unobserved) Degraded(bool)                          {}
 var (
 	// errGaveUp says that the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
-	// errStarved says that the operation timed out while the process got no core.
+	// errStarved says that the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process did not run")
 	// errNoProof stands for the success, after a failure, of an operation that succeeds
 	// where others do not.
@@ -102,7 +102,7 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 		return err
 	}
 	defer leave()
-	return s.doWithin(ctx, operation, timeout(ctx), run)
+	return s.doWithin(ctx, operation, patienceOf(ctx), run)
 }
 
 // await waits for a turn of an operation, which leave ends.
@@ -119,31 +119,26 @@ func (s *Store) await(ctx context.Context, q *queue, operation string) (leave fu
 	return leave, err
 }
 
-// maxStarved is how often an operation is tried that times out because the process got no core.
-const maxStarved = 10
-
-// doWithin is do without the queue, and within another time. The operation is tried again when
-// it timed out because the process did not run for most of the time.
-func (s *Store) doWithin(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) (err error) {
-	for range maxStarved {
-		if err = s.try(ctx, operation, limit, run); !errors.Is(err, errStarved) {
+// doWithin is do without the queue. The operation is tried again when it timed out because the
+// process got no CPU time.
+func (s *Store) doWithin(ctx context.Context, operation string, p *patience, run func(context.Context) error) error {
+	for {
+		if err := s.try(ctx, operation, p, run); !errors.Is(err, errStarved) {
 			return err
 		}
 	}
-	return context.DeadlineExceeded
 }
 
 // try is one attempt of doWithin.
-func (s *Store) try(ctx context.Context, operation string, limit time.Duration, run func(context.Context) error) error {
-	began := s.clock.Now()
+func (s *Store) try(ctx context.Context, operation string, p *patience, run func(context.Context) error) error {
+	began, limit := s.clock.Now(), p.timeout()
 	var answer error // the operation's own error
 	_, err := s.breaker.Execute(func() (struct{}, error) {
 		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		running := watchSchedule()
+		watch := s.schedule.watch()
 		answer = run(limited)
-		ran := running.stop()
-		spend(ctx, ran)
+		excused := p.spend(watch.stop())
 		switch {
 		case !isFailure(answer):
 			if !isProof(operation) && s.inDoubt() {
@@ -151,7 +146,7 @@ func (s *Store) try(ctx context.Context, operation string, limit time.Duration, 
 			}
 		case ctx.Err() != nil || describe(answer) == "timeout" && sameDeadline(ctx, limited):
 			return struct{}{}, errGaveUp
-		case describe(answer) == "timeout" && ran < limit/2:
+		case describe(answer) == "timeout" && excused:
 			return struct{}{}, errStarved
 		default:
 			s.troubled.Store(true)

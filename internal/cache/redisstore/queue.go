@@ -16,6 +16,8 @@ const (
 	atOncePerCPU = 10
 	// longestTurn is how long something waits for its turn, before its own time begins.
 	longestTurn = 3 * time.Second
+	// maxTurns is how many times it waits for so long, while the process gets no CPU time.
+	maxTurns = 2
 )
 
 // atOnce is how many operations there are at once.
@@ -26,14 +28,15 @@ var errOverload = errors.New("too much at once")
 
 // queue lets so many in at once, in the order in which they came.
 type queue struct {
-	clock clockwork.Clock
-	turns *semaphore.Weighted
+	clock    clockwork.Clock
+	schedule *schedule
+	turns    *semaphore.Weighted
 	// overran says that something had no turn in time, since settled was true last.
 	overran atomic.Bool
 }
 
-func newQueue(clock clockwork.Clock, atOnce int) *queue {
-	return &queue{clock: clock, turns: semaphore.NewWeighted(int64(atOnce))}
+func newQueue(clock clockwork.Clock, schedule *schedule, atOnce int) *queue {
+	return &queue{clock: clock, schedule: schedule, turns: semaphore.NewWeighted(int64(atOnce))}
 }
 
 // enter waits for a turn, which leave ends. It fails with errOverload when there is none in
@@ -43,18 +46,32 @@ func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	if q.turns.TryAcquire(1) {
 		return leave, nil
 	}
+	for range maxTurns {
+		acquired, starved := q.acquire(ctx)
+		if acquired {
+			return leave, nil
+		}
+		if ctx.Err() != nil {
+			return nil, errGaveUp
+		}
+		if !starved {
+			break
+		}
+	}
+	q.overran.Store(true)
+	return nil, errOverload
+}
+
+// acquire waits for longestTurn. It also reports whether the process got no CPU time for most
+// of that: then it could not notice that there was a turn.
+func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer q.clock.AfterFunc(longestTurn, cancel).Stop()
-	switch {
-	case q.turns.Acquire(limited, 1) == nil:
-		return leave, nil
-	case ctx.Err() != nil:
-		return nil, errGaveUp
-	default:
-		q.overran.Store(true)
-		return nil, errOverload
-	}
+	watch := q.schedule.watch()
+	acquired = q.turns.Acquire(limited, 1) == nil
+	ran, took := watch.stop()
+	return acquired, ran < took/2
 }
 
 // settled says once, after something had no turn in time, that there are turns again.
@@ -76,8 +93,8 @@ type queues struct {
 	locking *queue
 }
 
-func newQueues(clock clockwork.Clock) queues {
-	return queues{operations: newQueue(clock, atOnce()), locking: newQueue(clock, atOnce()/2)}
+func newQueues(clock clockwork.Clock, schedule *schedule) queues {
+	return queues{operations: newQueue(clock, schedule, atOnce()), locking: newQueue(clock, schedule, atOnce()/2)}
 }
 
 // settled says once, after work that had no turn was done without Redis, that there are

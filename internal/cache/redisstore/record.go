@@ -15,9 +15,6 @@ import (
 // one in a row waits for longer.
 const failureMemory = 30 * time.Minute
 
-// maxDelay is the longest Delay of a token that is believed: a token request takes no longer.
-const maxDelay = 10 * time.Second
-
 // errNoEnd says that an entry does not end when what is in it does: it lives for ever, or
 // for longer than the token or the failure that it holds. The broker writes none like that.
 var errNoEnd = errors.New("has no end, or one that is too late")
@@ -43,13 +40,14 @@ type storedToken struct {
 }
 
 // storedFailure is the plain form of a failure, likewise. Its key lives no longer than
-// Life.
+// Life, and RenewalWait is from its Until to its RenewalUntil.
 type storedFailure struct {
-	Reason  string        `json:"reason"`
-	Message string        `json:"message"`
-	Life    time.Duration `json:"life"`
-	Count   int           `json:"count"`
-	Refusal bool          `json:"refusal,omitempty"`
+	Reason      string        `json:"reason"`
+	Message     string        `json:"message"`
+	Life        time.Duration `json:"life"`
+	Count       int           `json:"count"`
+	Refusal     bool          `json:"refusal,omitempty"`
+	RenewalWait time.Duration `json:"renewal_wait,omitempty"`
 }
 
 // storedReasons are the reasons of failures by their stored names.
@@ -91,7 +89,7 @@ func (s *Store) openToken(at place, sealed []byte, readAt time.Time, left time.D
 	case stored.Value == "":
 		return nil, errEmpty
 	}
-	delay := min(max(0, stored.Delay), maxDelay)
+	delay := min(max(0, stored.Delay), token.MaxDelay)
 	return &token.Token{
 		Value:       secret.New(stored.Value),
 		RequestedAt: readAt.Add(left - stored.Lifetime - delay), Delay: delay, Lifetime: stored.Lifetime,
@@ -104,7 +102,7 @@ func (s *Store) sealFailure(at place, failure *cache.Failure, now time.Time) (se
 	life = max(0, failure.Until.Sub(now)) + failureMemory
 	return s.seal(at.failure, storedFailure{
 		Reason: reasonName(failure.Fault.Reason), Message: failure.Fault.Message, Life: life,
-		Count: failure.Count, Refusal: failure.Refusal,
+		Count: failure.Count, Refusal: failure.Refusal, RenewalWait: failure.RenewalUntil.Sub(failure.Until),
 	}), life
 }
 
@@ -121,9 +119,10 @@ func (s *Store) openFailure(at place, sealed []byte, readAt time.Time, left time
 	case !known:
 		return nil, errUnknownReason
 	}
+	until := readAt.Add(left - failureMemory)
 	return &cache.Failure{
 		Fault: fault.New(reason, stored.Message),
-		Until: readAt.Add(left - failureMemory),
+		Until: until, RenewalUntil: until.Add(min(max(0, stored.RenewalWait), failureMemory)),
 		Count: stored.Count, Refusal: stored.Refusal,
 	}, nil
 }

@@ -5,42 +5,63 @@ import (
 	"time"
 )
 
-// beat is how often a schedule looks whether the process runs.
+// beat is the interval at which a schedule counts running time.
 const beat = 20 * time.Millisecond
 
-// schedule measures for how long the process ran since watchSchedule. A process that gets no
-// core cannot read a reply that has arrived, so that time does not count against Redis.
+// schedule measures for how long the process runs, while somebody watches. A process that gets
+// no CPU time counts one beat at most, however late its timer is. The zero value is ready.
 type schedule struct {
-	mu    sync.Mutex
-	timer *time.Timer // nil: stopped
-	ran   time.Duration
+	mu      sync.Mutex
+	watches int
+	ran     time.Duration
+	counted time.Time // until when ran is counted
+	timer   *time.Timer
 }
 
-// watchSchedule returns a schedule. The caller stops it.
-func watchSchedule() *schedule {
-	s := &schedule{}
+// watch is one measurement of a schedule.
+type watch struct {
+	schedule *schedule
+	began    time.Time
+	ran      time.Duration // until it began
+}
+
+// watch begins a measurement. The caller stops it.
+func (s *schedule) watch() watch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timer = time.AfterFunc(beat, s.beat)
-	return s
+	if s.watches++; s.watches == 1 {
+		s.counted = time.Now()
+		s.timer = time.AfterFunc(beat, s.beat)
+	}
+	s.count()
+	return watch{schedule: s, began: s.counted, ran: s.ran}
 }
 
-// beat counts one beat, however late it is.
+// count counts the time until now. The caller holds s.mu.
+func (s *schedule) count() {
+	now := time.Now()
+	s.ran += min(now.Sub(s.counted), beat)
+	s.counted = now
+}
+
 func (s *schedule) beat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.timer == nil {
-		return
+	if s.watches > 0 {
+		s.count()
+		s.timer.Reset(beat)
 	}
-	s.ran += beat
-	s.timer.Reset(beat)
 }
 
-// stop ends the measurement, and returns for how long the process ran.
-func (s *schedule) stop() time.Duration {
+// stop ends the measurement. It returns for how long the process ran since it began, and how
+// long ago that was.
+func (w watch) stop() (ran, took time.Duration) {
+	s := w.schedule
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timer.Stop()
-	s.timer = nil
-	return s.ran
+	s.count()
+	if s.watches--; s.watches == 0 {
+		s.timer.Stop()
+	}
+	return s.ran - w.ran, s.counted.Sub(w.began)
 }

@@ -59,6 +59,7 @@ type Store struct {
 	clock    clockwork.Clock
 	logger   *slog.Logger
 	observer Observer
+	schedule schedule
 	queues   queues
 	breaker  *gobreaker.CircuitBreaker[struct{}]
 	troubled atomic.Bool // an operation failed since the stream's place was found
@@ -86,10 +87,10 @@ func New(options Options) *Store {
 		clock:    options.Clock,
 		logger:   options.Logger,
 		observer: options.Observer,
-		queues:   newQueues(options.Clock),
 		places:   newPlaces(options.Keys),
 		id:       randomID(),
 	}
+	s.queues = newQueues(options.Clock, &s.schedule)
 	s.breaker = s.newBreaker()
 	return s
 }
@@ -130,7 +131,8 @@ const (
 
 // Lock waits for the lease of key, or until enough is known of it.
 func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
-	places := s.places.of(key)
+	places, patience := s.places.of(key), &patience{limit: flightTimeout}
+	ctx = patience.of(ctx)
 	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
 		news := s.waiters.wait(key)
 		record, lease, err := s.tryLock(ctx, places, enough)
@@ -153,8 +155,6 @@ func (s *Store) tryLock(ctx context.Context, places []place, enough func(cache.R
 		return cache.Record{}, nil, err
 	}
 	defer leave()
-	patience := newPatience()
-	ctx = patience.of(ctx)
 	found, err := s.look(ctx, places)
 	if err != nil || enough(found.record) {
 		return found.record, nil, err
@@ -167,7 +167,7 @@ func (s *Store) tryLock(ctx context.Context, places []place, enough func(cache.R
 	if lease == nil {
 		return record, nil, err
 	}
-	lease.patience = patience
+	lease.patience = patienceOf(ctx)
 	return record, lease, err
 }
 

@@ -33,6 +33,7 @@ const (
 const (
 	eventToken     = "token"     // there is another token at a name
 	eventForgotten = "forgotten" // failures were removed
+	eventEmptied   = "emptied"   // the events before it were removed, read or not
 )
 
 // event is what one replica tells the others.
@@ -44,12 +45,17 @@ type event struct {
 // publish tells the other replicas of an event. Where that fails, Follow does it later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error {
-		return publishScript.Run(ctx, s.client, []string{streamKey}, streamSize, streamLife.Milliseconds(), e.kind, e.name, s.id).Err()
+		return s.addEvent(ctx, e, "~", streamSize)
 	})
 	if err != nil {
 		s.untold.add(e)
 	}
 	return err
+}
+
+// addEvent adds an event to the stream, and has it keep so many: exactly ("=") or about ("~").
+func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
+	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, streamLife.Milliseconds(), e.kind, e.name, s.id).Err()
 }
 
 // publishUntold tells of the events that could not be told of when they happened.
@@ -109,8 +115,13 @@ func (s *Store) findPlace(ctx context.Context) (position string, err error) {
 			return err
 		}
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
-		if isWrongType(err) || errors.Is(err, errReplyLimit) {
+		switch {
+		case isWrongType(err):
 			err = s.client.Del(ctx, streamKey).Err() // somebody else wrote it
+		case errors.Is(err, errReplyLimit):
+			if err = s.emptyStream(ctx); err == nil {
+				last, err = s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
+			}
 		}
 		position = "0-0"
 		if len(last) > 0 {
@@ -123,7 +134,7 @@ func (s *Store) findPlace(ctx context.Context) (position string, err error) {
 
 // read waits for events after a position; none come in time: no error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
-	err = s.doWithin(ctx, "read", blockTime+backgroundTimeout, func(ctx context.Context) error {
+	err = s.doWithin(ctx, "read", &patience{limit: blockTime + backgroundTimeout}, func(ctx context.Context) error {
 		streams, err := s.client.XRead(ctx, &redis.XReadArgs{
 			Streams: []string{streamKey, position}, Count: batchSize, Block: blockTime,
 		}).Result()
@@ -135,14 +146,23 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		}
 		return err
 	})
-	if isFailure(err) && !errors.Is(err, errReplyLimit) {
-		return nil, err
-	}
-	if err != nil {
-		s.troubled.Store(true) // findPlace removes what cannot be read
+	switch {
+	case errors.Is(err, errReplyLimit):
+		s.troubled.Store(true)
+		return nil, s.do(ctx, "publish", s.emptyStream)
+	case isWrongType(err):
+		s.troubled.Store(true) // findPlace removes it
 		s.pause(ctx)
+		return nil, nil
+	default:
+		return events, err
 	}
-	return events, nil
+}
+
+// emptyStream removes all events, because somebody else wrote one that is too large to read.
+// The event that it adds tells other replicas that they may have missed some.
+func (s *Store) emptyStream(ctx context.Context) error {
+	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
 // tell passes an event on, unless it is this replica's own.
@@ -160,6 +180,8 @@ func (s *Store) tell(ctx context.Context, message redis.XMessage, news cache.New
 	case eventForgotten:
 		_ = s.removeFailures(ctx)
 		news.Forgotten()
+	case eventEmptied:
+		s.troubled.Store(true)
 	}
 }
 

@@ -146,6 +146,41 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
 }
 
+// TestNewsAfterACommitThatWasTriedAgain has the reply to a commit lost. The next attempt finds
+// its own token, and tells of it.
+func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPair(t) // nobody follows for the one that is cut
+	other := start(t, at(p.server.Addr()), p.keys)
+	commit(t, other, newToken("zeroth"), false)
+	_, lease := lock(t, p.cut)
+	defer lease.Release()
+	fresh := newToken("first")
+	p.proxy.Delay(time.Minute)
+	if _, err := lease.Commit(t.Context(), fresh, false); err == nil {
+		t.Fatal("a commit without an answer does not fail")
+	}
+	p.proxy.Pass()
+	wantToken(t, other, "first")
+	if got := other.heard(); len(got) != 0 {
+		t.Fatalf("the other heard of %q", got)
+	}
+	wantCommit(t, lease, fresh, false, "first")
+	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
+}
+
+// TestEmptiedStream has another replica remove what this one may not have read.
+func TestEmptiedStream(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	r := start(t, at(server.Addr()), fleetkeys.RandomRing())
+	emptied := &redis.XAddArgs{Stream: changesKey, MaxLen: 1, Values: []string{"kind", "emptied", "name", "", "by", "another"}}
+	if err := server.Client().XAdd(t.Context(), emptied).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
+}
+
 // addEvents puts events of no meaning on the stream, all at once.
 func addEvents(t *testing.T, client *redis.Client, count int) {
 	t.Helper()
