@@ -104,12 +104,14 @@ func (b *Broker) onWall(d *Decoration) *Decoration {
 	if d == nil {
 		return nil
 	}
-	expire, refresh := clock.Wall(b.clock, d.ExpireTime), clock.Wall(b.clock, d.RefreshTime)
+	refresh := clock.Wall(b.clock, d.RefreshTime)
 	if refresh.Equal(d.RefreshTime) {
 		return d
 	}
 	answer := *d
-	answer.ExpireTime, answer.RefreshTime = expire, refresh
+	answer.RefreshTime = refresh
+	answer.ExpireTime = clock.Wall(b.clock, d.ExpireTime)
+	answer.LastRejectionTime = clock.Wall(b.clock, d.LastRejectionTime)
 	return &answer
 }
 

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
-	"github.com/authmaterial/broker/internal/clock"
 )
 
 // StaticReport is how a report about static material was understood.
@@ -35,7 +34,7 @@ func (b *Broker) noteStaticReport(a *account, caller access.Caller, d *Decoratio
 	if report != StaticRejected {
 		return
 	}
-	now := &rejection{version: d.Version, at: clock.WallNow(b.clock)}
+	now := &rejection{version: d.Version, at: b.clock.Now()}
 	if before := a.rejected.Swap(now); before != nil && before.version == now.version {
 		return
 	}
@@ -44,7 +43,8 @@ func (b *Broker) noteStaticReport(a *account, caller access.Caller, d *Decoratio
 		"version", d.Version, "http_status", status, "caller", caller.Name)
 }
 
-// lastRejection returns when this version was last reported as rejected; zero: never.
+// lastRejection returns when this version was last reported as rejected, as a time of the
+// Broker's clock; zero: never.
 func (a *account) lastRejection(version string) time.Time {
 	if last := a.rejected.Load(); last != nil && last.version == version {
 		return last.at

@@ -94,15 +94,15 @@ func (b *Broker) reportStatic(caller access.Caller, a *account, version string, 
 	if err != nil {
 		return nil, 0, err
 	}
-	report := StaticRejected
+	report, current := StaticRejected, b.isVersionOf(decoration, version)
 	switch {
 	case !slices.Contains(a.credential.Method.RejectedStatuses, status):
 		report = StaticOtherStatus
-	case !b.isVersionOf(decoration, version):
+	case !current:
 		report = StaticOutdated
 	}
 	b.noteStaticReport(a, caller, decoration, report, status)
-	if !b.isVersionOf(decoration, version) {
+	if !current {
 		return decoration, AlreadyReplaced, nil
 	}
 	decoration, err = b.decorate(a, nil) // with what was noted

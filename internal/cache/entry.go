@@ -224,7 +224,7 @@ func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*
 			return nil, result.Err
 		}
 		t := result.Val.(*token.Token)
-		if !e.cache.options.Clock.Now().Before(t.End()) {
+		if !e.cache.options.Clock.Now().Before(t.LastEnd()) {
 			return nil, errEnded.WithRetryDelay(firstBackoff)
 		}
 		if h := e.held.Load(); h != nil {

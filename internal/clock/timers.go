@@ -15,13 +15,14 @@ const checkInterval = 5 * time.Second
 type timers struct {
 	mu    sync.Mutex
 	long  map[*timer]struct{} // those that run for longer than checkInterval
-	check *time.Timer         // nil: there are none
+	// checking says that there are any, and that they are checked after checkInterval.
+	checking bool
 }
 
 // timer is a clockwork.Timer that keeps to a Clock.
 type timer struct {
 	clock *Clock
-	fire  func()
+	call  func()         // nil for a timer of NewTimer
 	ticks chan time.Time // nil for a timer of AfterFunc
 
 	// The following is guarded by the mu of the Clock's timers.
@@ -31,7 +32,7 @@ type timer struct {
 
 // AfterFunc calls f in a goroutine of its own after the time d.
 func (c *Clock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
-	t := &timer{clock: c, fire: f}
+	t := &timer{clock: c, call: f}
 	t.Reset(d)
 	return t
 }
@@ -39,12 +40,6 @@ func (c *Clock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 // NewTimer returns a timer whose channel gets the time after the time d.
 func (c *Clock) NewTimer(d time.Duration) clockwork.Timer {
 	t := &timer{clock: c, ticks: make(chan time.Time, 1)}
-	t.fire = func() {
-		select {
-		case t.ticks <- c.Now():
-		default: // there is one already
-		}
-	}
 	t.Reset(d)
 	return t
 }
@@ -62,19 +57,14 @@ func (t *timer) Chan() <-chan time.Time { return t.ticks }
 func (t *timer) Stop() bool {
 	t.clock.timers.mu.Lock()
 	defer t.clock.timers.mu.Unlock()
-	select {
-	case <-t.ticks:
-	default: // nothing is left of the last time
-	}
 	return t.halt()
 }
 
 // Reset starts the timer again, and reports whether it was running.
 func (t *timer) Reset(d time.Duration) bool {
-	ran := t.Stop()
 	t.clock.timers.mu.Lock()
 	defer t.clock.timers.mu.Unlock()
-	t.halt()
+	ran := t.halt()
 	t.at = t.clock.Now().Add(d)
 	t.run(d)
 	return ran
@@ -84,8 +74,8 @@ func (t *timer) Reset(d time.Duration) bool {
 func (t *timer) run(d time.Duration) {
 	var own *time.Timer
 	own = time.AfterFunc(d, func() {
-		if t.rings(&own) {
-			t.fire()
+		if t.fires(&own) && t.call != nil {
+			t.call()
 		}
 	})
 	t.inner = own
@@ -94,17 +84,27 @@ func (t *timer) run(d time.Duration) {
 	}
 }
 
-// rings reports whether the timer is to fire, and ends it then. It is not when the inner
-// timer is no longer the one that was started last.
-func (t *timer) rings(inner **time.Timer) bool {
+// fires ends the timer, sends its tick, and reports true; unless inner is no longer the inner
+// timer.
+func (t *timer) fires(inner **time.Timer) bool {
 	t.clock.timers.mu.Lock()
 	defer t.clock.timers.mu.Unlock()
-	return t.inner == *inner && t.halt()
+	if t.inner != *inner || !t.halt() {
+		return false
+	}
+	if t.ticks != nil {
+		t.ticks <- t.clock.Now() // halt has emptied it
+	}
+	return true
 }
 
-// halt ends the timer, and reports whether it was running. The caller holds the mu of the
-// Clock's timers.
+// halt ends the timer, and reports whether it was running. Nothing is left in its channel. The
+// caller holds the mu of the Clock's timers.
 func (t *timer) halt() bool {
+	select {
+	case <-t.ticks:
+	default:
+	}
 	if t.inner == nil {
 		return false
 	}
@@ -120,7 +120,7 @@ func (s *timers) add(t *timer) {
 		s.long = map[*timer]struct{}{}
 	}
 	s.long[t] = struct{}{}
-	if s.check == nil {
+	if !s.checking {
 		s.scheduleCheck(t.clock)
 	}
 }
@@ -128,14 +128,15 @@ func (s *timers) add(t *timer) {
 // scheduleCheck checks the timers after checkInterval. The caller holds mu.
 func (s *timers) scheduleCheck(c *Clock) {
 	began, running := c.Now(), time.Now()
-	s.check = time.AfterFunc(checkInterval, func() {
+	s.checking = true
+	time.AfterFunc(checkInterval, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		now := c.Now()
 		if now.Sub(began)-time.Since(running) > tolerance {
 			s.restart(now)
 		}
-		s.check = nil
+		s.checking = false
 		if len(s.long) > 0 {
 			s.scheduleCheck(c)
 		}

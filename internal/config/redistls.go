@@ -64,9 +64,14 @@ func parseKeyPair(value strictyaml.Value, reader sourceReader) []tls.Certificate
 // readPool returns the authorities in the PEM file at a given path. The set is empty when a
 // problem was reported.
 func (r sourceReader) readPool(given strictyaml.Value) *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, certificate := range r.readCertificates(given) {
-		pool.AddCert(certificate)
+	text, ok := r.readWhole(given, maxCertificates)
+	if !ok {
+		return x509.NewCertPool()
+	}
+	pool, err := pemfile.Pool(given.Text(), []byte(text))
+	if err != nil {
+		given.Problemf("%s", err)
+		return x509.NewCertPool()
 	}
 	return pool
 }

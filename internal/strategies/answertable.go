@@ -93,12 +93,8 @@ var answerTable = []rule{
 
 // decide looks an answer up in the table.
 func decide(status int, kind bodyKind) meaning {
-	for _, rule := range answerTable {
-		if rule.matches(status) {
-			return rule.means[kind]
-		}
-	}
-	return unavailable
+	first := slices.IndexFunc(answerTable, func(r rule) bool { return r.matches(status) })
+	return answerTable[first].means[kind] // the last one matches all
 }
 
 // statuses matches each of these.

@@ -11,7 +11,7 @@ import (
 // commitment is a token that is to be stored.
 type commitment struct {
 	owner   string // of the lock; empty: nobody may have it
-	found   found  // when the owner looked
+	found   *found // when the owner looked; commit updates what it has seen
 	fresh   *token.Token
 	sealed  []byte // fresh
 	refused string // the fingerprint of a token that is not to come back; empty: none
@@ -42,6 +42,7 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 	}
 	switch {
 	case len(answer) == 1 && answer[0] == "STORED":
+		c.found.seen = string(c.sealed)
 		_ = s.publish(ctx, event{kind: eventToken, name: at.name})
 		return c.fresh, nil
 	case len(answer) == 1 && answer[0] == "LATE":
@@ -60,6 +61,7 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 			return nil, cache.ErrLeaseLost
 		case standing.Value.Equal(c.fresh.Value):
 			// An earlier attempt stored it, and its reply was lost: nobody was told.
+			c.found.seen = seen
 			_ = s.publish(ctx, event{kind: eventToken, name: at.name})
 			return c.fresh, nil
 		case before != nil && standing.Value.Equal(before.Value):
@@ -76,5 +78,5 @@ func (s *Store) commit(ctx context.Context, at place, c commitment) (*token.Toke
 // copyTo stores a token that was found elsewhere. It does without when somebody holds the
 // lock: that one stores a token itself.
 func (s *Store) copyTo(ctx context.Context, at place, here found, t *token.Token) {
-	_, _ = s.commit(ctx, at, commitment{found: here, fresh: t, sealed: s.sealToken(at, t)})
+	_, _ = s.commit(ctx, at, commitment{found: &here, fresh: t, sealed: s.sealToken(at, t)})
 }

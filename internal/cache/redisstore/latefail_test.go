@@ -48,3 +48,24 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 		t.Errorf("there is %+v, %v; want the token and no failure", record, err)
 	}
 }
+
+// A token that has ended by the time of its commit is not stored. The failure that follows is.
+func TestFailureAfterATokenThatEnded(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := open(t, server, fleetkeys.RandomRing())
+	commit(t, store, newToken("first"), false)
+	_, lease := lock(t, store)
+	defer lease.Release()
+	ended := newTokenAt("ended", time.Now().Add(-2*time.Hour))
+	if _, err := lease.Commit(t.Context(), ended, false); err != nil {
+		t.Fatal(err)
+	}
+	failure := &cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "late"), Until: time.Now().Add(time.Minute), Count: 1}
+	if err := lease.Fail(t.Context(), failure); err != nil {
+		t.Errorf("Fail returns %v", err)
+	}
+	if record, err := store.Load(t.Context(), key); err != nil || value(record.Token) != "first" || record.Failure == nil {
+		t.Errorf("there is %+v, %v; want the first token and the failure", record, err)
+	}
+}

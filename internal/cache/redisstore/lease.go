@@ -121,14 +121,9 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 		refused = l.store.keys.Fingerprints(l.found.record.Token.Value.Reveal())[0]
 	}
 	at := l.places[0]
-	sealed := l.store.sealToken(at, fresh)
-	standing, err := l.store.commit(l.patience.of(ctx), at, commitment{
-		owner: l.owner, found: l.found, fresh: fresh, sealed: sealed, refused: refused,
+	return l.store.commit(l.patience.of(ctx), at, commitment{
+		owner: l.owner, found: &l.found, fresh: fresh, sealed: l.store.sealToken(at, fresh), refused: refused,
 	})
-	if err == nil && standing == fresh {
-		l.found.seen = string(sealed)
-	}
-	return standing, err
 }
 
 // Fail stores the failure, unless another has the lock by now, or has stored a token.
