@@ -1,6 +1,7 @@
 package fleettest_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	for range 3 {
 		t.Run("cold", func(t *testing.T) {
-			fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), Brokers: 6, Credentials: 10, Lifetime: time.Hour})
-			end := fleettest.Busy(t, 16)
+			fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), Brokers: 6, Credentials: 40, Lifetime: time.Hour})
+			end := fleettest.Busy(t, 8*runtime.NumCPU())
 			burst := fleet.Burst(100, fleet.Brokers...)
 			end()
 			if err := burst.Err(); err != nil {
@@ -25,4 +26,29 @@ func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 			wantRequests(t, fleet, 1)
 		})
 	}
+}
+
+// A broker stands still while many of its cold callers wait for their turn to ask Redis, and
+// another broker gets the tokens meanwhile. When it goes on it asks Redis first: that its time
+// is up is no reason to request tokens itself.
+func TestBrokerStandsStill(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	callers := 20 * runtime.NumCPU() // more than have a turn at once
+	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(server), Brokers: 2, Credentials: callers, Lifetime: time.Hour})
+	still, other := fleet.Brokers[0], fleet.Brokers[1]
+	server.Stop()
+	waiting := fleet.BeginBurst(callers, still)
+	fleet.AwaitCallsUnderWay(callers, still)
+	still.Stop()
+	server.Continue()
+	if err := fleet.Burst(callers, other).Err(); err != nil {
+		t.Error(err)
+	}
+	<-time.After(4 * time.Second) // longer than anything waits for a turn
+	still.Continue()
+	if err := waiting().Err(); err != nil {
+		t.Error(err)
+	}
+	wantRequests(t, fleet, 1)
 }

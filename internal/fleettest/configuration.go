@@ -24,15 +24,15 @@ type (
 	list   = []any
 )
 
-// configuration is that of a broker whose files are in a folder. Each credential has an
-// auth method of its own, because metrics are labelled by that and never by credential:
-// so they tell the credentials apart.
+// configuration is that of a broker whose files are in a folder. Each credential has a
+// provider of its own, because metrics are labelled by that and never by credential: so they
+// tell the credentials apart.
 func (f *Fleet) configuration(folder string) object {
 	previous := map[bool]string{false: "KEPT", true: "ENDED"}[f.options.EndsPrevious]
-	var methods, credentials list
+	var providers, credentials list
 	for _, c := range f.Credentials {
-		methods = append(methods, object{
-			"id": methodID(c.ID), "display_name": "Client of " + c.ID,
+		method := object{
+			"id": methodID, "display_name": "Client",
 			"fields": list{
 				object{"id": "client_id", "display_name": "Client ID", "required": true},
 				object{"id": "client_secret", "display_name": "Client secret", "required": true, "secret": true},
@@ -41,9 +41,13 @@ func (f *Fleet) configuration(folder string) object {
 				"url": f.Provider.url, "body": "JSON", "client_authentication": "REQUEST_BODY", "previous_token": previous,
 			},
 			"headers": list{object{"name": "Authorization", "value": "Bearer ${token}"}},
+		}
+		providers = append(providers, object{
+			"id": providerID(c.ID), "display_name": "Provider of " + c.ID, "allowed_hosts": list{"api.example.test"},
+			"auth_methods": list{method},
 		})
 		credentials = append(credentials, object{
-			"id": c.ID, "provider": providerID, "auth_method": methodID(c.ID),
+			"id": c.ID, "provider": providerID(c.ID), "auth_method": methodID,
 			"values": object{
 				"client_id":     object{"file": filepath.Join(folder, clientIDFile(c.ID))},
 				"client_secret": object{"file": filepath.Join(folder, clientSecretFile(c.ID))},
@@ -56,15 +60,12 @@ func (f *Fleet) configuration(folder string) object {
 			"http": "unix://" + filepath.Join(folder, httpSocket),
 		},
 		"token_cache": object{"redis": f.options.Redis, "fleet_keys": list{object{"env": FleetKeyVariable}}},
-		"providers": list{object{
-			"id": providerID, "display_name": "Fleet's provider", "allowed_hosts": list{"api.example.test"},
-			"auth_methods": methods,
-		}},
+		"providers":   providers,
 		"credentials": credentials,
 	}
 }
 
-func methodID(credential string) string { return strings.ReplaceAll(credential, "-", "_") }
+func providerID(credential string) string { return strings.ReplaceAll(credential, "-", "_") }
 
 func clientIDFile(credential string) string { return credential + ".id" }
 

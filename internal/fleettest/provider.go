@@ -17,7 +17,7 @@ import (
 
 // The provider of a fleet, where it issues tokens, and where it takes them.
 const (
-	providerID   = "fleet_provider"
+	methodID     = "client_credentials"
 	tokenPattern = "POST 127.0.0.1/oauth/token"
 	tokenPath    = "/oauth/token"
 	apiPattern   = "GET 127.0.0.1/api"

@@ -33,9 +33,14 @@ const (
 
 // longestWait is the longest that a broker waits before the next token request after the
 // last of those that failed. It is as long as all waits before, a second and the jitter, up
-// to a limit; or as long as the provider asked for, and the jitter.
+// to a limit; or as long as the provider asked for, and the jitter. A suspension ends a wait
+// early, and the next is twice as long all the same.
 func (c *cost) longestWait() time.Duration {
-	return max(min((c.failed+time.Second)*jitter/4, longestBackoff), c.retryAfter*jitter/4)
+	wait := min((c.failed+time.Second)*jitter/4, longestBackoff)
+	if c.suspensions > 0 {
+		wait = longestBackoff
+	}
+	return max(wait, c.retryAfter*jitter/4)
 }
 
 // recovery is how long it may take until all is well after the last fault. It is less than
