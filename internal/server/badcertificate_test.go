@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,10 +101,14 @@ func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config 
 func TestLargeUnsignedCertificates(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
-	uris := append([]string{}, slices.Repeat([]string{"a:b"}, 65)...)
+	var attributes []pkix.AttributeTypeAndValue
+	for range 101 {
+		attributes = append(attributes, pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "a"})
+	}
 	templates := map[string]x509.Certificate{
-		"names": {URIs: authtest.URIs(uris...), DNSNames: []string{"a.test"}},
-		"bytes": {DNSNames: []string{"a.test", strings.Repeat("a", 60) + strings.Repeat("."+strings.Repeat("b", 60), 150)}},
+		"names":   {URIs: authtest.URIs(slices.Repeat([]string{"a:b"}, 101)...), DNSNames: []string{"a.test"}},
+		"subject": {Subject: pkix.Name{ExtraNames: attributes}, DNSNames: []string{"a.test"}},
+		"bytes":   {DNSNames: []string{"a.test", strings.Repeat("a", 60) + strings.Repeat("."+strings.Repeat("b", 60), 150)}},
 	}
 	others := authtest.NewAuthority("others", time.Now())
 	for name, template := range templates {

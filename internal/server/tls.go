@@ -123,11 +123,12 @@ func settings(from *config.ListenTLS, protocol string) *tls.Config {
 }
 
 // The sizes of client certificates that the broker keeps for a connection although no authority
-// has signed them: bytes of the whole chain, certificates, and names in all of them.
+// has signed them: bytes of the whole chain, certificates, and parts of all of them, each of
+// which takes up many times its bytes.
 const (
-	maxUnsignedBytes        = 8 << 10
+	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4
-	maxUnsignedNames        = 64
+	maxUnsignedParts        = 100
 )
 
 // boundCertificates returns a function that ends handshakes with large client certificates which
@@ -135,12 +136,12 @@ const (
 // long as the connection is open.
 func boundCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
-		bytes, names := 0, 0
+		bytes, parts := 0, 0
 		for _, c := range state.PeerCertificates {
 			bytes += len(c.Raw)
-			names += len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs)
+			parts += countParts(c)
 		}
-		if bytes <= maxUnsignedBytes && names <= maxUnsignedNames && len(state.PeerCertificates) <= maxUnsignedCertificates {
+		if bytes <= maxUnsignedBytes && parts <= maxUnsignedParts && len(state.PeerCertificates) <= maxUnsignedCertificates {
 			return nil
 		}
 		if err := authentication.VerifyCertificates(state.PeerCertificates, authorities, time.Now()); err != nil {
@@ -148,4 +149,14 @@ func boundCertificates(authorities *x509.CertPool) func(tls.ConnectionState) err
 		}
 		return nil
 	}
+}
+
+// countParts returns how many names, extensions and entries of extensions a certificate has.
+func countParts(c *x509.Certificate) int {
+	return len(c.Subject.Names) + len(c.Issuer.Names) + len(c.Extensions) +
+		len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs) +
+		len(c.ExtKeyUsage) + len(c.UnknownExtKeyUsage) + len(c.Policies) + len(c.PolicyMappings) +
+		len(c.OCSPServer) + len(c.IssuingCertificateURL) + len(c.CRLDistributionPoints) +
+		len(c.PermittedDNSDomains) + len(c.ExcludedDNSDomains) + len(c.PermittedIPRanges) + len(c.ExcludedIPRanges) +
+		len(c.PermittedEmailAddresses) + len(c.ExcludedEmailAddresses) + len(c.PermittedURIDomains) + len(c.ExcludedURIDomains)
 }
