@@ -69,7 +69,7 @@ var (
 	errStopping  = fault.New(fault.ServerStopping, "the broker is stopping")
 	errEnded     = fault.New(fault.ProviderUnavailable, "the token ended before it could be served")
 	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the same token again")
-	errLateToken = fault.New(fault.ProviderUnavailable, "the provider takes as long to answer as its tokens live")
+	errLateToken = fault.New(fault.ProviderUnavailable, "the provider's answer took so long that its token was about to expire")
 )
 
 // attempt takes the lease, looks again, and makes one token request.
@@ -178,9 +178,9 @@ func (e *entry) request(ctx context.Context, f *flight, record Record, lease Lea
 	return current, nil
 }
 
-// fail remembers a failed request, and returns what callers are told, or ErrLeaseLost when
-// the request was not this replica's to make any more. The next request
-// may be made at the latest at the time latest, if that is not zero and not past.
+// fail remembers a failed request, and returns what callers are told; or ErrLeaseLost when another
+// replica has had the right to make requests meanwhile. Backing off ends at the time latest at the
+// latest, if that is in the future.
 func (e *entry) fail(ctx context.Context, f *flight, previous *Failure, lease Lease, err error, latest time.Time) error {
 	if e.cache.ctx.Err() != nil {
 		return e.explain(err)

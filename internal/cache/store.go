@@ -46,9 +46,9 @@ type Lease interface {
 	// that same one. It fails with ErrLeaseLost when fresh comes too late and nothing
 	// took its place yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
-	// Fail stores what came of a request that brought no token, or none that lasts. It
-	// leaves the current token as it is, also one that this Lease has committed. It fails with ErrLeaseLost when it comes too late: another makes a
-	// request, or has made one that brought a token.
+	// Fail stores what came of a request that brought no token, or one that ends at once. The
+	// current token stays, even if this Lease has committed it. Fail returns ErrLeaseLost when
+	// it comes too late: another replica makes a request, or has stored a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait says how long the next forced renewal must wait because there were as
 	// many as limit within the window. A Commit with rejected that fresh comes out of

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// sleepCheck is for how long the time that the machine has slept counts as known. To go
-	// to sleep and to wake up takes a machine longer, and Go's clock counts that.
+	// sleepCheck is how often boot reads CLOCK_BOOTTIME. A machine takes longer than that to
+	// go to sleep and to wake up, and Go's clock counts this time.
 	sleepCheck = time.Millisecond
-	// sleepError is by how much that time may seem to differ because of when it is read.
+	// sleepError is how inexactly boot measures the time that the machine has slept.
 	sleepError = 100 * time.Microsecond
 )
 

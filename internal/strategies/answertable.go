@@ -27,15 +27,15 @@ const (
 	bodyKinds                        // how many there are
 )
 
-// rule is a row of the answer table: what each kind of body means with some statuses.
+// rule is a row of the answer table.
 type rule struct {
 	matches func(status int) bool
-	means   [bodyKinds]meaning
-	// source is where that is written, or who reported it.
+	means   [bodyKinds]meaning // of a body of each kind
+	// source is a standard, or a report of a provider that does so.
 	source string
 }
 
-// always is a row whose bodies all mean the same.
+// always returns the row in which every kind of body has this meaning.
 func always(m meaning) (row [bodyKinds]meaning) {
 	for kind := range row {
 		row[kind] = m

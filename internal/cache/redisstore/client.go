@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Limits of a connection. The timeouts of operations are shorter or as long: see patience.go.
+// Limits of a connection. patience.go sets the timeout of each operation, which is never longer.
 const (
 	idleTimeout = 5 * time.Minute
 	// spareConnections are for what does not queue: what reads the stream, and what loads

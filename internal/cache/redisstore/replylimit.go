@@ -69,8 +69,8 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replyLimit follows a stream of replies (RESP, versions 2 and 3) far enough to know what each announces: it
-// reads the first line of each value and skips the rest. The zero value is at the start of a
+// replyLimit bounds a stream of replies (RESP, versions 2 and 3). It reads the first line of each
+// value, which announces the length, and skips the rest. The zero value is at the start of a
 // reply.
 type replyLimit struct {
 	line    []byte // what has arrived of the current line
@@ -157,7 +157,7 @@ func (l *replyLimit) beginElements(count int) {
 	l.cost += count * elementCost
 }
 
-// endValue takes note of the end of a value, and perhaps of the reply.
+// endValue is called at the end of a value. The reply ends with its last value.
 func (l *replyLimit) endValue() {
 	if l.pending--; l.pending < 0 {
 		l.pending, l.cost = 0, 0
