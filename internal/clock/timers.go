@@ -13,8 +13,8 @@ const checkInterval = 5 * time.Second
 
 // timers are the timers of a Clock.
 type timers struct {
-	mu    sync.Mutex
-	long  map[*timer]struct{} // those that run for longer than checkInterval
+	mu   sync.Mutex
+	long map[*timer]struct{} // those that run for longer than checkInterval
 	// checking says that there are any, and that they are checked after checkInterval.
 	checking bool
 }

@@ -25,12 +25,15 @@ type watch struct {
 	ran      time.Duration // until it began
 }
 
+// now is the time by Go's clock, whatever that of the Store is: the schedule is the process's own.
+var now = time.Now //nolint:forbidigo // see above
+
 // watch begins a measurement. The caller stops it.
 func (s *schedule) watch() watch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watches++; s.watches == 1 {
-		s.counted = time.Now()
+		s.counted = now()
 		s.timer = time.AfterFunc(beat, s.beat)
 	}
 	s.count()
@@ -39,9 +42,9 @@ func (s *schedule) watch() watch {
 
 // count counts the time until now. The caller holds s.mu.
 func (s *schedule) count() {
-	now := time.Now()
-	s.ran += min(now.Sub(s.counted), beat)
-	s.counted = now
+	until := now()
+	s.ran += min(until.Sub(s.counted), beat)
+	s.counted = until
 }
 
 func (s *schedule) beat() {
