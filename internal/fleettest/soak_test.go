@@ -32,10 +32,6 @@ type soak struct {
 	watches map[*fleettest.Broker]*fleettest.Watch
 	stops   map[*fleettest.Broker]bool // the processes that a fault has stopped
 	peak    int64                      // the most memory that a broker has had
-
-	// failingSince is when the provider began to fail, or to fail again before the brokers had
-	// to ask it: their waits go on from there.
-	failingSince time.Time
 }
 
 // soakTime is how long a soak takes: BROKER_SOAK minutes.

@@ -9,7 +9,7 @@ type cost struct {
 	redis       bool      // Redis had a fault
 	hostile     bool      // it lied, or somebody else wrote into it
 	failing     time.Time // since when the provider failed; zero: it did not
-	failed      time.Duration // since then, or since an earlier round
+	failed      time.Duration
 	retryAfter  time.Duration // that the provider asked for meanwhile
 	losses      int           // of brokers: they were killed or stopped
 	revocations int

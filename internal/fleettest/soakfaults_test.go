@@ -134,14 +134,14 @@ func (s *soak) outage(c *cost, f failure) []action {
 func (s *soak) failing(c *cost, f failure) []action {
 	return s.lasting(f.what, func() {
 		c.failing = time.Now()
-		if !s.provider.touches(c.failing, c.failing.Add(1)) {
-			s.failingSince = c.failing
+		if s.provider.touches(c.failing, c.failing.Add(1)) {
+			c.failed = longestBackoff // the brokers have not asked it since the last time that it failed
 		}
 		s.provider.begin()
 		s.fleet.Provider.FailTokenRequests(f.failure)
 	}, "let it work again", func() {
 		s.fleet.Provider.RestoreTokenRequests()
-		c.failed, c.retryAfter = time.Since(s.failingSince), f.retryAfter
+		c.failed, c.retryAfter = max(c.failed, time.Since(c.failing)), f.retryAfter
 		s.provider.endIn(c.longestWait())
 	})
 }
