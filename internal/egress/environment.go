@@ -52,6 +52,13 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 			}
 		}
 	}
+	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
+		upper, isUpper := lookup(name)
+		lower, isLower := lookup(strings.ToLower(name))
+		if isUpper && isLower && upper != lower {
+			warnings = append(warnings, fmt.Sprintf("the environment variables %s and %s differ, and only one of them is used: set one, or both to the same", name, strings.ToLower(name)))
+		}
+	}
 	return problems, warnings
 }
 
@@ -94,8 +101,11 @@ func exceptsHost(entry string) bool {
 		}
 		host = before
 	}
+	if net.ParseIP(host) != nil {
+		return true
+	}
 	host = strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
-	return host != "" && !strings.ContainsAny(host, "* \t\r\n;$")
+	return host != "" && !strings.ContainsAny(host, "*[]: \t\r\n;$")
 }
 
 // proxyFromEnvironment is http.ProxyFromEnvironment, but a proxy that is not understood is an

@@ -66,10 +66,24 @@ func TestProxyExceptions(t *testing.T) {
 			t.Errorf("%s: %q, %q", value, problems, warnings)
 		}
 	}
-	for _, entry := range []string{"10.0.0.0/33", "http://canary", "canary/8", ":80", ".", "*.", "10.0.*", "canary a.test", "canary;a.test", "canary:http", "${CANARY}"} {
+	for _, entry := range []string{"10.0.0.0/33", "http://canary", "canary/8", ":80", ".", "*.", "10.0.*", "canary a.test", "canary;a.test", "canary:http", "${CANARY}", "[::1]", "canary:a:b"} {
 		problems, warnings := egress.CheckProxies(lookup("NO_PROXY", "a.test,"+entry))
 		if problems != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "the environment variable NO_PROXY: entry 2 excepts no host") || strings.Contains(warnings[0], "canary") {
 			t.Errorf("%s: %q, %q", entry, problems, warnings)
+		}
+	}
+	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
+		both := func(other string) func(string) (string, bool) {
+			return func(asked string) (string, bool) {
+				value, found := map[string]string{name: "canary.test", strings.ToLower(name): other}[asked]
+				return value, found
+			}
+		}
+		if problems, warnings := egress.CheckProxies(both("canary.test")); problems != nil || warnings != nil {
+			t.Errorf("%s in both spellings: %q, %q", name, problems, warnings)
+		}
+		if problems, warnings := egress.CheckProxies(both("other.test")); problems != nil || len(warnings) != 1 || strings.Contains(warnings[0], "canary") {
+			t.Errorf("%s in two spellings that differ: %q, %q", name, problems, warnings)
 		}
 	}
 	for _, name := range []string{"ALL_PROXY", "all_proxy"} {

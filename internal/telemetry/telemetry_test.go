@@ -114,6 +114,7 @@ func TestUnusableVariables(t *testing.T) {
 		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go", fifo, "/dev/zero", joined, marked}},
 		otlp + "TRACES_CERTIFICATE":      {},
 		otlp + "CLIENT_CERTIFICATE":      {values: []string{fifo, "/dev/zero", joined, marked}},
+		otlp + "CLIENT_KEY":              {},
 		otlp + "INSECURE":                {},
 		otlp + "COMPRESSION":             {sends: true},
 		otlp + "TIMEOUT":                 {values: []string{"10s", "-1", "99999999999999999999"}, sends: true},

@@ -48,6 +48,7 @@ func variables() []variable {
 			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", oneOf("grpc", "http/protobuf"), true},
 			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
 			variable{prefix + "CLIENT_CERTIFICATE", "be the path of a file in PEM, with that of its key in " + prefix + "CLIENT_KEY", isKeyPairWith(prefix + "CLIENT_KEY"), true},
+			variable{prefix + "CLIENT_KEY", "have its certificate beside it, in " + prefix + "CLIENT_CERTIFICATE", isBeside(prefix + "CLIENT_CERTIFICATE"), true},
 			variable{prefix + "HEADERS", "be name=value pairs with commas between them, percent-encoded", isPairs, true},
 			variable{prefix + "INSECURE", "be true or false", inAnyCase(oneOf("true", "false")), true},
 			variable{prefix + "COMPRESSION", "be gzip or none", oneOf("gzip", "none"), false},
@@ -157,6 +158,11 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 		_, err = pemfile.KeyPair(certificates, keyPath, key)
 		return err == nil
 	}
+}
+
+// isBeside is for a variable that counts only where the other is set.
+func isBeside(other string) func(string) bool {
+	return func(string) bool { return either(other) != "" }
 }
 
 // readPEM returns the content of a regular file of up to limit bytes. It returns false for a
