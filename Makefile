@@ -187,6 +187,7 @@ FUZZ := \
 	authentication:FuzzCertificateName \
 	authentication:FuzzJWT \
 	cache/redisstore:FuzzOpen \
+	cache/redisstore:FuzzReplyLimit \
 	config:FuzzParse \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
