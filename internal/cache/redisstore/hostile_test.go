@@ -147,3 +147,25 @@ func TestOversizedEvents(t *testing.T) {
 		t.Errorf("Redis was taken to be out of reach: %v", degraded)
 	}
 }
+
+// TestOversizedEventInAnOutage puts an entry into the stream that no replica can read, and another
+// after it, while the replica that follows does not reach Redis.
+func TestOversizedEventInAnOutage(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.Proxy(t, server.Addr())
+	one := start(t, at(proxy.Addr()), fleetkeys.RandomRing())
+	wantToken(t, one, "")
+	proxy.Refuse()
+	eventually(t, "the replica is without Redis", func() bool { return len(one.degraded()) > 0 })
+	for _, kind := range []string{strings.Repeat("x", 32<<20), "small"} {
+		if err := server.Client().XAdd(t.Context(), &redis.XAddArgs{Stream: changesKey, Values: []string{"kind", kind}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proxy.Pass()
+	eventually(t, "the entry is removed", func() bool {
+		bytes, err := server.Client().MemoryUsage(t.Context(), changesKey).Result()
+		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis returns it as it is
+	})
+}

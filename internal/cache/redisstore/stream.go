@@ -1,11 +1,13 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,17 +77,18 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 		return
 	}
 	defer s.following.Done()
-	for position := ""; ctx.Err() == nil; {
+	for position, lost := "", true; ctx.Err() == nil; {
 		if s.queues.settled() {
 			s.troubled.Store(true) // what had no turn was done without Redis
 		}
-		if position == "" || s.troubled.Swap(false) {
-			var err error
-			if position, err = s.findPlace(ctx); err != nil {
-				position = ""
+		if s.troubled.Swap(false) || lost {
+			place, err := s.findPlace(ctx, position)
+			if err != nil {
+				lost = true
 				s.pause(ctx)
 				continue
 			}
+			position, lost = place, false
 			s.waiters.wakeAll()
 			news.Missed()
 		}
@@ -96,7 +99,7 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 			continue
 		}
 		if len(events) == batchSize {
-			position = "" // there may be more than the stream holds
+			position, lost = "", true // there may be more than the stream holds
 		}
 		for _, e := range events {
 			if len(events) < batchSize {
@@ -107,9 +110,10 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	}
 }
 
-// findPlace returns the place after the last event. It also checks that Redis runs
+// findPlace returns the place from which to read on: the position, or the place after the last
+// event if that comes before, or if the position is empty. It also checks that Redis runs
 // scripts that write: one that does not, such as a replica, is of no use.
-func (s *Store) findPlace(ctx context.Context) (position string, err error) {
+func (s *Store) findPlace(ctx context.Context, position string) (place string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
 			return err
@@ -123,13 +127,28 @@ func (s *Store) findPlace(ctx context.Context) (position string, err error) {
 				last, err = s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
 			}
 		}
-		position = "0-0"
+		place = "0-0"
 		if len(last) > 0 {
-			position = last[0].ID
+			place = last[0].ID
+		}
+		if position != "" && isBefore(position, place) {
+			place = position // what is between them may be an event that nobody can read
 		}
 		return err
 	})
-	return position, err
+	return place, err
+}
+
+// isBefore reports whether one ID of the stream comes before another. An ID is two numbers with a
+// hyphen between them.
+func isBefore(one, other string) bool {
+	compare := func(a, b string) int {
+		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	}
+	time, number, _ := strings.Cut(one, "-")
+	otherTime, otherNumber, _ := strings.Cut(other, "-")
+	return cmp.Or(compare(time, otherTime), compare(number, otherNumber)) < 0
 }
 
 // read waits for events after a position; none come in time: no error.
