@@ -53,9 +53,9 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 		}
 	}
 	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
-		upper, isUpper := lookup(name)
-		lower, isLower := lookup(strings.ToLower(name))
-		if isUpper && isLower && upper != lower {
+		upper, _ := lookup(name)
+		lower, _ := lookup(strings.ToLower(name))
+		if upper != "" && lower != "" && upper != lower {
 			warnings = append(warnings, fmt.Sprintf("the environment variables %s and %s differ, and only one of them is used: set one, or both to the same", name, strings.ToLower(name)))
 		}
 	}
