@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,39 +23,82 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// tables finds what is measured first in each table: calls a second, and their ratio.
-var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes, (\d+ callers?)\n.*\n +calls a second +(\S+) +(\S+) +(\S+) `)
+// tables finds the title of each table, and the numbers of calls a second in it.
+var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
 
-func TestPrintsRatios(t *testing.T) {
-	requireRedis(t)
+// measured runs the benchmark, and returns the titles of its tables and the whole output.
+func measured(t *testing.T, arguments ...string) (titles []string, output string) {
+	t.Helper()
 	var out strings.Builder
-	arguments := []string{"-rounds", "2", "-round-duration", "20ms", "-callers", "1,3", "-credentials", "5,50"}
 	if err := run(t.Context(), arguments, nil, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
-	found := tables.FindAllStringSubmatch(out.String(), -1)
-	var settings []string
-	for _, table := range found {
-		settings = append(settings, table[1]+", "+table[3])
-		for _, text := range []string{table[2], table[4], table[5], table[6]} {
+	for _, table := range tables.FindAllStringSubmatch(out.String(), -1) {
+		titles = append(titles, table[1])
+		for _, text := range table[2:5] {
 			if value, err := strconv.ParseFloat(text, 64); err != nil || !(value > 0) {
-				t.Errorf("%s: got %q, want a number greater than 0", table[0], text)
+				t.Errorf("%s: got %q, want a number greater than 0", table[1], text)
 			}
 		}
 	}
-	want := "pendo (static), 1 caller; pendo (static), 3 callers; " +
-		"sendpulse-oauth (warm token), 1 caller; sendpulse-oauth (warm token), 3 callers"
-	for _, what := range []string{"full chain, audit required", "full chain, audit best_effort", "Redis beside memory", "Redis beside reading it", "Redis stopped"} {
-		want += fmt.Sprintf("; sendpulse-oauth (warm token, %s), 1 caller; sendpulse-oauth (warm token, %[1]s), 3 callers", what)
+	return titles, out.String()
+}
+
+// TestMeasuresEverySetting measures each setting for a moment.
+func TestMeasuresEverySetting(t *testing.T) {
+	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", ".")
+	var want []string
+	goals := 0
+	for _, s := range settings() {
+		want = append(want, s.name())
+		goals += len(s.goal.verdicts([]round{make(round, sideControl+1)}))
 	}
-	if got := strings.Join(settings, "; "); got != want {
-		t.Errorf("got the settings %q, want %q, in:\n%s", got, want, &out)
+	if !slices.Equal(titles, want) {
+		t.Errorf("got the settings %q, want %q, in:\n%s", titles, want, output)
 	}
-	if !regexp.MustCompile(`(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; they `).MatchString(out.String()) {
-		t.Errorf("the comparison of refusals is missing in:\n%s", &out)
+	if got := strings.Count(output, "\ngoal: "); got != goals {
+		t.Errorf("got %d goals, want %d, in:\n%s", got, goals, output)
 	}
-	if got := strings.Count(out.String(), "of 2 stopped rounds"); got != 2 {
-		t.Errorf("got %d lines about stopped rounds, want 2, in:\n%s", got, &out)
+}
+
+// TestMeasuresTheRest measures what is no setting.
+func TestMeasuresTheRest(t *testing.T) {
+	requireRedis(t)
+	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50")
+	for _, want := range []string{
+		"until the last of 1000 watchers", `(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; they `,
+		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 stopped rounds", "The size of the configuration",
+	} {
+		if !regexp.MustCompile(want).MatchString(output) {
+			t.Errorf("got no %q in:\n%s", want, output)
+		}
+	}
+}
+
+func TestSettingsHaveNames(t *testing.T) {
+	_, output := measured(t, "-list")
+	names := strings.Fields(output)
+	slices.Sort(names)
+	if len(names) != len(settings()) || len(slices.Compact(names)) != len(settings()) {
+		t.Errorf("%d names of %d settings: %q", len(names), len(settings()), names)
+	}
+}
+
+// TestGoals has a goal that is met, one that is missed, and one that the control's spread excuses.
+func TestGoals(t *testing.T) {
+	var rounds []round
+	for _, control := range []float64{0.9, 1, 1, 1.1} {
+		rounds = append(rounds, round{{CallsPerSecond: 97, CPU: 2, P99: 1}, {CallsPerSecond: 100, CPU: 1, P99: 1}, {CallsPerSecond: 90, CPU: 1, P99: 1}, {CallsPerSecond: 100 * control, CPU: 1, P99: 1}})
+	}
+	got := goal{calls: 1, callsEqual: 1, cpu: 1.5, p99: 1.1}.verdicts(rounds)
+	want := []string{
+		"goal: calls a second ≥ 1.00 of do-nothing: 0.97, met",
+		"goal: calls a second ≥ 1.00 of equal options: 1.08, met",
+		"goal: CPU a call, µs ≤ 1.50 of do-nothing: 2.00, MISSED",
+		"goal: latency p99, µs ≤ 1.10 of do-nothing: 1.00, met",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -69,7 +112,7 @@ func TestInterruptionEndsAllProcesses(t *testing.T) {
 	defer interrupt()
 	var out strings.Builder
 	stdout := writerFunc(func(p []byte) (int, error) {
-		if strings.Contains(string(p), "pendo") { // all processes run now
+		if strings.Contains(string(p), "response of") { // all processes run now
 			interrupt()
 		}
 		return out.Write(p)
@@ -100,7 +143,7 @@ func TestProcessEndsWithItsStandardInput(t *testing.T) {
 }
 
 func TestProcessThatFails(t *testing.T) {
-	told := task{First: side{At: endpoint{GRPC: "127.0.0.1:0"}}, RoundDuration: time.Millisecond}
+	told := task{Sides: []side{{At: endpoint{GRPC: "127.0.0.1:0"}}}, RoundDuration: time.Millisecond}
 	err := with(t.Context(), roleLoad, told, func(result) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "the load process: exit status 1") {
 		t.Errorf("got the error %v, want that the load process failed", err)
@@ -109,9 +152,9 @@ func TestProcessThatFails(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, arguments := range [][]string{
-		{"-rounds", "0"}, {"-round-duration", "-1s"}, {"-callers", "1,"}, {"-callers", "0"}, {"nonsense"}, {"-nonsense"},
+		{"-rounds", "0"}, {"-round-duration", "-1s"}, {"-credentials", "1,"}, {"-credentials", "0"}, {"-only", "("}, {"nonsense"}, {"-nonsense"},
 	} {
-		if _, err := parseSettings(arguments, io.Discard); err == nil {
+		if _, err := parseOptions(arguments, io.Discard); err == nil {
 			t.Errorf("%q: got no error", arguments)
 		}
 	}
@@ -122,15 +165,16 @@ func TestSpread(t *testing.T) {
 		values []float64
 		want   spread
 	}{
-		{[]float64{5}, spread{5, 5, 5}},
-		{[]float64{9, 1, 2}, spread{1, 2, 9}},
-		{[]float64{4, 9, 1, 2}, spread{1, 3, 9}},
+		{[]float64{5}, spread{5, 5, 5, 5, 5}},
+		{[]float64{9, 1, 2}, spread{1, 1, 2, 9, 9}},
+		{[]float64{4, 9, 1, 2, 3}, spread{1, 2, 3, 4, 9}},
+		{[]float64{4, 9, 1, 2}, spread{1, 1, 3, 9, 9}},
 	} {
-		var pairs []pair
+		var rounds []round
 		for _, value := range test.values {
-			pairs = append(pairs, pair{First: figures{CPU: value}})
+			rounds = append(rounds, round{figures{CPU: value}})
 		}
-		if got := spreadOf(pairs, func(p pair) float64 { return p.First.CPU }); got != test.want {
+		if got := spreadOf(rounds, func(r round) float64 { return r[0].CPU }); got != test.want {
 			t.Errorf("%v: got %v, want %v", test.values, got, test.want)
 		}
 	}

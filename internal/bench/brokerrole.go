@@ -22,7 +22,7 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	broker, cost, err := startBroker(told, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
+	broker, cost, reload, err := startBroker(told, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,9 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 		answering.Metrics = strings.Replace(answering.Metrics, "http:", "https:", 1)
 	}
 	answering.Footprint = cost
+	if answering.Change, err = serveChanges(ctx, reload); err != nil {
+		return err
+	}
 	if err := answer(answering); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
@@ -59,6 +62,7 @@ func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err e
 func endpointOf(grpcListener, httpListener net.Listener) endpoint {
 	return endpoint{
 		GRPC:    grpcListener.Addr().String(),
+		Process: os.Getpid(),
 		Metrics: "http://" + httpListener.Addr().String() + "/metrics",
 	}
 }

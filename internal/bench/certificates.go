@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/authmaterial/broker/internal/authtest"
 )
 
 // tlsConfig is for a server or a client with the certificate of this name, of a folder. It
@@ -44,9 +47,36 @@ func serverCredentials(folder string) (credentials.TransportCredentials, error) 
 	return credentialsOf(folder, serverFile)
 }
 
-// clientCredentials are those of the load, likewise.
-func clientCredentials(folder string) (credentials.TransportCredentials, error) {
-	return credentialsOf(folder, clientFile)
+// clientCredentials are those of the load's certificate of that number, likewise.
+func clientCredentials(folder string, number int) (credentials.TransportCredentials, error) {
+	return credentialsOf(folder, clientName(number))
+}
+
+func clientName(number int) string { return fmt.Sprintf("%s%d", clientFile, number) }
+
+// writeCertificates writes what a server and the load prove who they are with to a new
+// folder, which remove removes.
+func writeCertificates(identities int) (folder string, remove func() error, err error) {
+	folder, err = os.MkdirTemp("", "bench")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() error { return os.RemoveAll(folder) }
+	authority := authtest.NewAuthority("bench", time.Now())
+	all := map[string]tls.Certificate{serverFile: authority.IssueLoopback(), strangerFile: authority.IssueSPIFFE("spiffe://bench.test/stranger")}
+	for i := range identities {
+		all[clientName(i)] = authority.IssueSPIFFE(fmt.Sprintf("%s%d", loadCaller, i))
+	}
+	err = os.WriteFile(filepath.Join(folder, authoritiesFile), authority.PEM(), 0o600)
+	for name, certificate := range all {
+		path := filepath.Join(folder, name)
+		err = errors.Join(err, os.WriteFile(path+".pem", authtest.CertificatePEM(certificate), 0o600),
+			os.WriteFile(path+".key", authtest.KeyPEM(certificate), 0o600))
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, remove())
+	}
+	return folder, remove, nil
 }
 
 func credentialsOf(folder, name string) (credentials.TransportCredentials, error) {
@@ -66,7 +96,7 @@ func metricsTransport(folder string) (http.RoundTripper, error) {
 	if folder == "" {
 		return nil, nil //nolint:nilnil // http.Client has it so
 	}
-	settings, err := tlsConfig(folder, clientFile)
+	settings, err := tlsConfig(folder, clientName(0))
 	if err != nil {
 		return nil, err
 	}

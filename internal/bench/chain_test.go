@@ -20,13 +20,13 @@ import (
 func TestChainIsWhole(t *testing.T) {
 	for _, mode := range auditModes {
 		t.Run(mode, func(t *testing.T) {
-			folder, remove, err := writeCertificates()
+			folder, remove, err := writeCertificates(1)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = remove() }()
 			err = with(t.Context(), roleBroker, task{Certificates: folder, Audit: mode}, func(broker endpoint) error {
-				certain, err := tlsConfig(folder, clientFile)
+				certain, err := tlsConfig(folder, clientName(0))
 				if err != nil {
 					return err
 				}
@@ -58,7 +58,7 @@ func TestChainIsWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{`"` + chainCaller + `"`, `"dns:localhost"`} {
+			for _, want := range []string{`"` + loadCaller + "0" + `"`, `"dns:localhost"`} {
 				if n := strings.Count(string(records), want); n != 1 {
 					t.Errorf("%d records name %s, want 1", n, want)
 				}
@@ -76,6 +76,6 @@ func codeOf(t *testing.T, address string, by credentials.TransportCredentials) c
 	}
 	defer func() { _ = connection.Close() }()
 	_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(t.Context(),
-		&authmaterialv1.GetAuthDecorationRequest{CredentialId: warmToken.credential})
+		&authmaterialv1.GetAuthDecorationRequest{CredentialId: warmToken})
 	return status.Code(err)
 }

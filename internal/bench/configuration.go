@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/config"
@@ -10,32 +12,105 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
+// The credentials of a broker that are measured, by ID.
+const (
+	warmToken = "sendpulse-oauth"
+	staticKey = "pendo"
+	smallKey  = "key-of-300-bytes" // answers of about these sizes
+	mediumKey = "key-of-1100-bytes"
+	largeKey  = "key-of-4000-bytes"
+
+	// bulkPrefix and a number are the others, of which there can be many. Their answers are about
+	// as large as those of mediumKey.
+	bulkPrefix = "key-of-1100-byte-"
+	manyIDs    = 10_000
+)
+
+// keySizes are the lengths of keys, which make answers of these sizes with what else they have.
+var keySizes = map[string]int{smallKey: 165, mediumKey: 960, largeKey: 3850}
+
 // simulatedCredentials is how many the simulated configuration has.
 const simulatedCredentials = 5
 
 // fleetKeyVariable is the environment variable that a configuration has its fleet key in.
 const fleetKeyVariable = "BROKER_FLEET_KEY"
 
+// auditModes are those of the configuration.
+var auditModes = []string{"required", "best_effort"}
+
+// The files in a folder of certificates.
+const (
+	authoritiesFile = "authorities.pem"
+	serverFile      = "server"
+	clientFile      = "client"   // and a number
+	strangerFile    = "stranger" // whom no grant names for the keys
+	auditFile       = "audit.jsonl"
+)
+
+// loadCaller is the SPIFFE ID of the load's certificates, before their number.
+const loadCaller = "spiffe://bench.test/load/"
+
+// limitsText has limits that the load does not reach.
+const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000}\n"
+
+// guardsText is what a configuration has beside the credentials with TLS: the third of the grants
+// is the load's.
+const guardsText = `audit: {file: %[1]q, mode: %[2]s}
+grants:
+  - {callers: ["token:*"], credentials: ["*"]}
+  - {callers: ["spiffe://bench.test/other/*"], credentials: ["*"]}
+  - {callers: ["spiffe://bench.test/load/*"], credentials: ["spot*", "key-of-*00-*", "sendpulse-*"]}
+  - {callers: ["spiffe://bench.test/*"], providers: [pulsedive]}
+  - {callers: ["spiffe://bench.test/lo*"], credentials: ["sendpulse-k*", "pendo"]}
+`
+
 // configOf is the simulated configuration with more credentials, up to so many, and with
 // the Redis of a task; last is the secret of the last one.
 func configOf(told task, last string) []byte {
 	var text bytes.Buffer
+	text.WriteString(limitsText)
 	if told.Redis != "" {
 		fmt.Fprintf(&text, "token_cache:\n  redis: {url: \"redis://%s\"}\n  fleet_keys: [{env: %s}]\n", told.Redis, fleetKeyVariable)
 	}
-	if told.Certificates == "" {
-		text.Write(simulated.Config)
-	} else {
-		writeChain(&text, told)
+	base := simulated.Config
+	if told.Certificates != "" {
+		in := func(name string) string { return filepath.Join(told.Certificates, name) }
+		fmt.Fprintf(&text, guardsText, in(auditFile), told.Audit)
+		writeGrants(&text, told.Grants)
+		listening := fmt.Sprintf("listen:\n  tls: {certificate_file: %q, key_file: %q, client_ca_file: %q}\n",
+			in(serverFile+".pem"), in(serverFile+".key"), in(authoritiesFile))
+		base = bytes.Replace(base, []byte("listen:\n"), []byte(listening), 1)
+	}
+	text.Write(base)
+	for _, id := range []string{smallKey, mediumKey, largeKey} {
+		writeKey(&text, id, keyOf(keySizes[id], ""))
 	}
 	for i := simulatedCredentials; i < told.Credentials; i++ {
-		secret := fmt.Sprintf("key-%d", i)
+		end := fmt.Sprint(i)
 		if i == told.Credentials-1 {
-			secret = last
+			end = last
 		}
-		fmt.Fprintf(&text, "  - id: more-%d\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", i, secret)
+		writeKey(&text, fmt.Sprintf("%s%d", bulkPrefix, i), keyOf(told.keySize(), end))
 	}
 	return text.Bytes()
+}
+
+// keySize is that of the keys of which there can be many. Those of a large configuration that
+// nobody asks for are short.
+func (t task) keySize() int {
+	if t.IDs > 0 {
+		return keySizes[mediumKey]
+	}
+	return 10
+}
+
+// keyOf returns a key of a size, with this end.
+func keyOf(size int, end string) string {
+	return strings.Repeat("k", max(0, size-len(end))) + end
+}
+
+func writeKey(text *bytes.Buffer, id, key string) {
+	fmt.Fprintf(text, "  - id: %s\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", id, key)
 }
 
 // loader returns how to load the configuration of a task, with this secret for the last

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -44,20 +43,22 @@ func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // spread is where several values lie.
 type spread struct {
-	least, median, most float64
+	least, lower, median, upper, most float64 // lower and upper are quartiles
 }
 
-// spreadOf returns where the values lie that are taken of each pair.
-func spreadOf(pairs []pair, of func(pair) float64) spread {
-	values := make([]float64, len(pairs))
-	for i, p := range pairs {
-		values[i] = of(p)
+// spreadOf returns where the values lie that are taken of each round.
+func spreadOf(rounds []round, of func(round) float64) spread {
+	values := make([]float64, len(rounds))
+	for i, r := range rounds {
+		values[i] = of(r)
 	}
-	slices.SortFunc(values, cmp.Compare)
-	middle := len(values) / 2
-	median := values[middle]
-	if len(values)%2 == 0 {
-		median = (values[middle-1] + values[middle]) / 2
-	}
-	return spread{least: values[0], median: median, most: values[len(values)-1]}
+	return newSpread(values)
+}
+
+// newSpread returns where values lie, of which there is at least one.
+func newSpread(values []float64) spread {
+	slices.Sort(values)
+	last := len(values) - 1
+	median := (values[last/2] + values[(last+1)/2]) / 2
+	return spread{least: values[0], lower: values[last/4], median: median, upper: values[last-last/4], most: values[last]}
 }

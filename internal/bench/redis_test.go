@@ -29,26 +29,14 @@ func requireRedis(t *testing.T) {
 func TestWithoutRedisServer(t *testing.T) {
 	t.Setenv("PATH", "")
 	t.Setenv("REDIS_SERVER", "")
-	arguments := []string{"-rounds", "1", "-round-duration", "1ms", "-callers", "1", "-credentials", "5"}
 	var out strings.Builder
-	if err := run(t.Context(), arguments, nil, &out, t.Output()); err != nil {
+	if err := measureRedis(t.Context(), options{}, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"NOT MEASURED: what Redis costs", "apt-get install redis-server", "The size of the configuration"} {
+	for _, want := range []string{"NOT MEASURED: what Redis costs", "apt-get install redis-server"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("got no %q in:\n%s", want, &out)
 		}
-	}
-}
-
-func TestLeavesRedisOut(t *testing.T) {
-	arguments := []string{"-rounds", "1", "-round-duration", "1ms", "-callers", "1", "-credentials", "", "-redis=false"}
-	var out strings.Builder
-	if err := run(t.Context(), arguments, nil, &out, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(out.String(), "Redis") {
-		t.Errorf("got something on Redis:\n%s", &out)
 	}
 }
 
@@ -101,7 +89,7 @@ func TestRedisIsStoppedInARound(t *testing.T) {
 		authmaterialv1.RegisterBrokerServiceServer(server, serverFunc{get: func() {
 			answered = append(answered, answers(t, redis.Address, 100*time.Millisecond))
 		}})
-		stopping, err := newTarget(side{At: served(t, server), Stopped: redis.Process}, "any")
+		stopping, err := newTarget(side{At: served(t, server), Stopped: redis.Process}, task{Credential: "any"})
 		if err != nil {
 			return err
 		}
@@ -147,12 +135,12 @@ func TestReadingBrokerReadsEachTime(t *testing.T) {
 	requireRedis(t)
 	err := with(t.Context(), roleRedis, task{}, func(redis redisServer) error {
 		return with(t.Context(), roleReading, task{Redis: redis.Address}, func(reading endpoint) error {
-			client, closeClient, err := dial(reading)
+			client, closeClient, err := dial(reading, 0)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = closeClient() }()
-			request := &authmaterialv1.GetAuthDecorationRequest{CredentialId: warmToken.credential}
+			request := &authmaterialv1.GetAuthDecorationRequest{CredentialId: warmToken}
 			if _, err := client.GetAuthDecoration(t.Context(), request); err != nil {
 				return err
 			}

@@ -32,7 +32,7 @@ const toldApart = 4
 // writeGrants writes grants for the credentials that exist, beside those of the chain.
 func writeGrants(out io.Writer, grants int) {
 	for g := range grants {
-		fmt.Fprint(out, "  - {credentials: [\"more-*\"], callers: [")
+		fmt.Fprint(out, "  - {credentials: [\"key-of-*\"], callers: [")
 		for c := range refusalCallers {
 			fmt.Fprintf(out, "\"spiffe://bench.test/team-%d/service-%d\", ", g, c)
 		}
@@ -42,8 +42,8 @@ func writeGrants(out io.Writer, grants int) {
 
 // measureRefusals prints whether a caller without a grant can tell by the time of an answer which
 // credentials exist.
-func measureRefusals(ctx context.Context, chosen settings, out io.Writer) (err error) {
-	folder, remove, err := writeCertificates()
+func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err error) {
+	folder, remove, err := writeCertificates(1)
 	if err != nil {
 		return err
 	}
@@ -59,9 +59,13 @@ func measureRefusals(ctx context.Context, chosen settings, out io.Writer) (err e
 	})
 }
 
+// refusal is how long the answers took for credentials that exist and for others that do not, in
+// microseconds.
+type refusal struct{ existing, missing float64 }
+
 // refuse asks for credentials that exist and for others that do not, in random order.
-func refuse(ctx context.Context, broker endpoint, pairs int) ([]pair, error) {
-	security, err := tlsConfig(broker.Certificates, clientFile)
+func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) {
+	security, err := tlsConfig(broker.Certificates, strangerFile)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +75,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]pair, error) {
 	}
 	defer connection.Close() //nolint:errcheck // nothing is lost
 	client := authmaterialv1.NewBrokerServiceClient(connection)
-	ask := func(prefix string) (figures, error) {
+	ask := func(prefix string) (microsecs float64, err error) {
 		request := &authmaterialv1.BatchGetAuthDecorationsRequest{}
 		for i := range refusalBatch {
 			request.CredentialIds = append(request.CredentialIds, fmt.Sprintf("%s-%d", prefix, simulatedCredentials+i))
@@ -80,25 +84,25 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]pair, error) {
 		response, err := client.BatchGetAuthDecorations(ctx, request)
 		took := time.Since(began)
 		if err != nil {
-			return figures{}, err
+			return 0, err
 		}
 		for _, result := range response.GetResults() {
 			if result.GetError() == nil {
-				return figures{}, errors.New("a caller without a grant gets a decoration")
+				return 0, errors.New("a caller without a grant gets a decoration")
 			}
 		}
-		return figures{P50: microseconds(took)}, nil
+		return microseconds(took), nil
 	}
-	var measured []pair
+	var measured []refusal
 	for i := range pairs + refusalPairs { // the first ones warm up
-		var one pair
+		var one refusal
 		var first, second error
 		if rand.N(2) == 0 { //nolint:gosec // it guards nothing
-			one.First, first = ask("more")
-			one.Second, second = ask("none")
+			one.existing, first = ask("key-of-1100-byte")
+			one.missing, second = ask("no-key-1100-byte")
 		} else {
-			one.Second, second = ask("none")
-			one.First, first = ask("more")
+			one.missing, second = ask("no-key-1100-byte")
+			one.existing, first = ask("key-of-1100-byte")
 		}
 		if err := errors.Join(first, second); err != nil {
 			return nil, err
@@ -111,13 +115,13 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]pair, error) {
 }
 
 // printRefusals prints the medians, and what a sign test makes of the pairs.
-func printRefusals(out io.Writer, pairs []pair) {
+func printRefusals(out io.Writer, pairs []refusal) {
 	slower, faster := 0, 0
 	for _, p := range pairs {
 		switch {
-		case p.First.P50 > p.Second.P50:
+		case p.existing > p.missing:
 			slower++
-		case p.First.P50 < p.Second.P50:
+		case p.existing < p.missing:
 			faster++
 		}
 	}
@@ -126,8 +130,11 @@ func printRefusals(out io.Writer, pairs []pair) {
 	if math.Abs(z) >= toldApart {
 		verdict = "CAN BE TOLD APART"
 	}
-	existing := spreadOf(pairs, func(p pair) float64 { return p.First.P50 })
-	missing := spreadOf(pairs, func(p pair) float64 { return p.Second.P50 })
+	var all [2][]float64
+	for _, p := range pairs {
+		all[0], all[1] = append(all[0], p.existing), append(all[1], p.missing)
+	}
+	existing, missing := newSpread(all[0]), newSpread(all[1])
 	fmt.Fprintf(out, `
 Refusals: batches of %d IDs by a caller without a grant, with %d grants of %d callers
 for the credentials that exist. %d pairs of batches, in random order.

@@ -4,93 +4,150 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"text/tabwriter"
-	"time"
-
-	"github.com/authmaterial/broker/internal/redistest"
 )
 
 // printHead says what is measured, and where.
-func printHead(out io.Writer, chosen settings) {
-	settings := len(subjects)*len(chosen.callers) + len(chosen.credentials)
-	if _, err := redistest.Find(); err == nil && chosen.redis {
-		settings += (2 + longerRound) * len(chosen.callers)
-	}
-	if chosen.chain {
-		settings += len(auditModes) * len(chosen.callers)
-	}
-	lasts := time.Duration(settings*(chosen.rounds+1)*2) * chosen.roundDuration
-	fmt.Fprintf(out, `GetAuthDecoration of the broker beside a method that does nothing: on the same
-server library, without interceptors, and with messages of the same sizes.
+func printHead(out io.Writer, chosen options) {
+	fmt.Fprintf(out, `The broker beside a method that does nothing: on the same server library, without
+interceptors, with the same TLS and messages of the same sizes. "do-nothing" has
+grpc-go's defaults, "equal options" the broker's transport options. The control is a
+second server with the defaults: A/A is its ratio to the first.
 
-Machine: %d cores, %s/%s, %s. TCP on the loopback interface, one connection.
-Broker, do-nothing server and load are a process each. The broker's server keeps
-goroutines for calls; the other starts one for each, as grpc-go does by default.
-The load shares the cores with either server alike, so its part is in both sides of
-a ratio.
-Pairs of rounds in each setting: %d, after one to warm up; a round lasts %s.
-Each number is the median; a ratio is taken pair by pair. All takes about %s.
+Machine: %d cores, %s/%s, %s. TCP on the loopback interface.
+Servers and load are a process each. The load shares the cores with every server alike.
+Rounds: %d for each comparison, of %s a server, in rotated order, after one to warm up.
+Numbers are medians; a ratio is taken round by round. A goal counts as met within the
+spread of A/A: the half of its rounds that is nearest to the median.
 `,
-		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(),
-		chosen.rounds, chosen.roundDuration, lasts.Round(time.Second))
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), chosen.rounds, chosen.roundDuration)
 }
 
-// lines are what the table of a setting shows.
-var lines = []struct {
+// quantity is a line of a table.
+type quantity struct {
 	name   string
 	format string
 	of     func(figures) float64
-}{
-	{"calls a second", "%.0f", func(f figures) float64 { return f.CallsPerSecond }},
-	{"latency p50, µs", "%.0f", func(f figures) float64 { return f.P50 }},
-	{"latency p99, µs", "%.0f", func(f figures) float64 { return f.P99 }},
-	{"server: CPU a call, µs", "%.1f", func(f figures) float64 { return f.CPU }},
-	{"server: allocations a call", "%.1f", func(f figures) float64 { return f.Allocations }},
-	{"server: allocated a call, bytes", "%.0f", func(f figures) float64 { return f.AllocatedBytes }},
 }
 
-// printResult prints the table of a setting.
-func printResult(out io.Writer, about subject, told task, measured result) error {
-	noun := "callers"
-	if told.Callers == 1 {
-		noun = "caller"
+var (
+	cpu   = quantity{"CPU a call, µs", "%.1f", func(f figures) float64 { return f.CPU }}
+	calls = quantity{"calls a second", "%.0f", func(f figures) float64 { return f.CallsPerSecond }}
+	p99   = quantity{"latency p99, µs", "%.0f", func(f figures) float64 { return f.P99 }}
+
+	quantities = []quantity{
+		cpu, calls, p99,
+		{"latency p50, µs", "%.0f", func(f figures) float64 { return f.P50 }},
+		{"allocations a call", "%.1f", func(f figures) float64 { return f.Allocations }},
+		{"allocated a call, bytes", "%.0f", func(f figures) float64 { return f.AllocatedBytes }},
 	}
-	fmt.Fprintf(out, "\n%s (%s), response of %d bytes, %d %s\n",
-		about.credential, about.kind, measured.ResponseSize, told.Callers, noun)
+)
+
+// ratio returns where the ratios of two sides lie.
+func (q quantity) ratio(rounds []round, of, to int) spread {
+	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
+}
+
+// printTable prints what was measured of each side, and the ratios of the first to the others.
+func printTable(out io.Writer, title string, sides []side, measured result) error {
+	fmt.Fprintf(out, "\n%s, response of %d bytes\n", title, measured.ResponseSize)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "%-32s\t%s\t%s\tratio\tmin–max\t\n", "", told.First.Name, told.Second.Name)
-	for _, line := range lines {
-		first := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.First) })
-		second := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.Second) })
-		ratio := spreadOf(measured.Pairs, func(p pair) float64 { return line.of(p.First) / line.of(p.Second) })
-		fmt.Fprintf(table, "%-32s\t"+line.format+"\t"+line.format+"\t%.3f\t%.3f–%.3f\t\n",
-			line.name, first.median, second.median, ratio.median, ratio.least, ratio.most)
+	var heads []string
+	for _, s := range sides {
+		heads = append(heads, s.Name)
 	}
-	if err := table.Flush(); err != nil {
+	for _, s := range sides[1:] {
+		heads = append(heads, "to "+s.Name)
+	}
+	fmt.Fprintf(table, "\t%s\t\n", strings.Join(heads, "\t"))
+	for _, q := range quantities {
+		fmt.Fprint(table, q.name)
+		for i := range sides {
+			fmt.Fprintf(table, "\t"+q.format, spreadOf(measured.Rounds, func(r round) float64 { return q.of(r[i]) }).median)
+		}
+		for i := range sides[1:] {
+			ratio := q.ratio(measured.Rounds, 0, i+1)
+			fmt.Fprintf(table, "\t%.2f (%.2f–%.2f)", ratio.median, ratio.least, ratio.most)
+		}
+		fmt.Fprintln(table, "\t")
+	}
+	return table.Flush()
+}
+
+// printSetting prints the table of a setting, and whether its goals are met.
+func printSetting(out io.Writer, s setting, measured result) error {
+	sides := []side{{Name: "broker"}, {Name: "do-nothing"}, {Name: "equal options"}}
+	var three result
+	three.ResponseSize = measured.ResponseSize
+	for _, r := range measured.Rounds {
+		three.Rounds = append(three.Rounds, r[:sideControl])
+	}
+	if err := printTable(out, s.name(), sides, three); err != nil {
 		return err
 	}
-	if told.First.Audited {
-		return printRecords(out, measured)
+	fmt.Fprint(out, "A/A:")
+	for _, q := range []quantity{cpu, calls, p99} {
+		control := q.ratio(measured.Rounds, sideControl, sideDefaults)
+		fmt.Fprintf(out, " %s %.2f (%.2f–%.2f);", q.name, control.median, control.lower, control.upper)
 	}
-	if told.First.Stopped != 0 {
-		return printStops(out, measured)
+	fmt.Fprintln(out)
+	if s.audit != "" {
+		printRecords(out, measured)
+	}
+	for _, verdict := range s.goal.verdicts(measured.Rounds) {
+		fmt.Fprintln(out, verdict)
 	}
 	return nil
+}
+
+// verdicts says for each goal whether it is met.
+func (g goal) verdicts(rounds []round) []string {
+	var all []string
+	judge := func(q quantity, to int, name string, bound float64, least bool) {
+		if bound == 0 {
+			return
+		}
+		control := q.ratio(rounds, sideControl, sideDefaults)
+		got := q.ratio(rounds, sideBroker, to).median
+		sign, met := "≤", got <= bound+control.upper-control.median
+		if least {
+			sign, met = "≥", got >= bound-(control.median-control.lower)
+		}
+		verdict := "met"
+		if !met {
+			verdict = "MISSED"
+		}
+		all = append(all, fmt.Sprintf("goal: %s %s %.2f of %s: %.2f, %s", q.name, sign, bound, name, got, verdict))
+	}
+	judge(calls, sideDefaults, "do-nothing", g.calls, true)
+	judge(calls, sideEqual, "equal options", g.callsEqual, true)
+	judge(cpu, sideDefaults, "do-nothing", g.cpu, false)
+	judge(cpu, sideEqual, "equal options", g.cpuEqual, false)
+	judge(p99, sideDefaults, "do-nothing", g.p99, false)
+	return all
+}
+
+// printRecords says whether the broker recorded each call.
+func printRecords(out io.Writer, measured result) {
+	written := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Written })
+	dropped := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Dropped })
+	fmt.Fprintf(out, "audit records a call: %.3f written (%.3f–%.3f), %.3f dropped (%.3f–%.3f)\n",
+		written.median, written.least, written.most, dropped.median, dropped.least, dropped.most)
 }
 
 // printStops says what the medians of rounds without Redis do not show.
 func printStops(out io.Writer, measured result) error {
 	degraded := 0
-	for _, p := range measured.Pairs {
-		if p.First.Degraded {
+	for _, r := range measured.Rounds {
+		if r[0].Degraded {
 			degraded++
 		}
 	}
-	longest := func(of func(pair) figures) float64 {
-		return spreadOf(measured.Pairs, func(p pair) float64 { return of(p).Longest }).most / 1e3
+	longest := func(of int) float64 {
+		return spreadOf(measured.Rounds, func(r round) float64 { return r[of].Longest }).most / 1e3
 	}
 	_, err := fmt.Fprintf(out, "longest call: %.1f ms stopped, %.1f ms well; out of reach at the end of %d of %d stopped rounds\n",
-		longest(func(p pair) figures { return p.First }), longest(func(p pair) figures { return p.Second }),
-		degraded, len(measured.Pairs))
+		longest(0), longest(1), degraded, len(measured.Rounds))
 	return err
 }

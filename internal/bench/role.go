@@ -7,7 +7,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 // The roles of the processes that this program starts.
@@ -17,6 +20,7 @@ const (
 	roleReading   = "reading"
 	roleRedis     = "redis"
 	roleLoad      = "load"
+	roleWatch     = "watch"
 )
 
 // role does the work of a process. It calls answer once, and returns when its work is
@@ -29,6 +33,7 @@ var roles = map[string]role{
 	roleReading:   serveReading,
 	roleRedis:     serveRedis,
 	roleLoad:      load,
+	roleWatch:     watch,
 }
 
 // task is what a process is told, as JSON on its standard input.
@@ -43,23 +48,50 @@ type task struct {
 	// Audit is the mode of a broker's audit, which goes to a file beside the certificates;
 	// empty: there is none.
 	Audit string
-	// Grants is how many grants a broker with Certificates has beside those of the chain.
+	// Grants is how many grants a broker with Certificates has beside those of the load.
 	Grants int
-	// Credential is the ID of the credential to ask for.
+	// Credential is the ID of the credential to ask for. With IDs it is a prefix: there are so
+	// many, of which each call asks for one at random.
 	Credential string
+	IDs        int
+	// Batch is how many IDs each batch has; 0: GetAuthDecoration is called.
+	Batch int
 	// Broker is the server whose response a do-nothing server repeats.
 	Broker endpoint
-	// First and Second are what the load compares.
-	First, Second side
-	// Callers is how many callers there are at once.
-	Callers int
-	// Rounds is how many pairs of rounds count.
+	// Equal says that a do-nothing server has the broker's transport options.
+	Equal bool
+	// Sides are what the load compares.
+	Sides []side
+	// Callers is how many callers there are at once. They share Connections, which use
+	// Identities client certificates.
+	Callers, Connections, Identities int
+	// Rounds is how many rounds count.
 	Rounds int
-	// RoundDuration is how long each round of a pair lasts.
+	// RoundDuration is how long each side is called in a round.
 	RoundDuration time.Duration
 }
 
-// side is one of two servers that are compared.
+// ids returns the credentials that the load asks for.
+func (t task) ids() []string {
+	if t.IDs == 0 {
+		return []string{t.Credential}
+	}
+	ids := make([]string, t.IDs)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%s%d", t.Credential, i+simulatedCredentials)
+	}
+	return ids
+}
+
+// batchRequest returns the load's request for a batch; nil: it makes none.
+func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
+	if t.Batch == 0 {
+		return nil
+	}
+	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{t.Credential}, t.Batch)}
+}
+
+// side is one of the servers that are compared.
 type side struct {
 	// Name is the head of its column.
 	Name string
@@ -75,8 +107,11 @@ type side struct {
 type endpoint struct {
 	// GRPC is the address for the load.
 	GRPC string
-	// Metrics is the URL of what the process used.
+	// Metrics is the URL of what the process used, and Process its process ID.
 	Metrics string
+	Process int
+	// Change is the URL with which watchers are sent a change; empty: there is none.
+	Change string
 	// Certificates is the folder of what the load proves who it is with; empty: nothing is
 	// encrypted.
 	Certificates string

@@ -22,38 +22,46 @@ type footprint struct {
 	Heap uint64
 }
 
-// startBroker makes a server for a task, and measures what that takes.
-func startBroker(told task, sim *simulator.Simulator, options server.Options) (*server.Server, footprint, error) {
-	var cost footprint
+// startBroker makes a server for a task, and measures what that takes. With each call of reload
+// its last credential has another secret.
+func startBroker(told task, sim *simulator.Simulator, options server.Options) (broker *server.Server, cost footprint, reload func() error, err error) {
 	load := loader(told, sim)
 	first, second := load("first"), load("second")
 	began := time.Now()
 	loaded, err := first()
 	if err != nil {
-		return nil, cost, err
+		return nil, cost, nil, err
 	}
 	options.Config = loaded
-	broker, err := server.New(options)
+	broker, err = server.New(options)
 	if err != nil {
-		return nil, cost, err
+		return nil, cost, nil, err
 	}
 	cost.StartUp = time.Since(began)
 	began = time.Now()
 	if err := broker.Reload(second); err != nil {
-		return nil, cost, err
+		return nil, cost, nil, err
 	}
 	cost.Reload = time.Since(began)
 	runtime.GC()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	cost.Heap = memory.HeapAlloc
-	return broker, cost, nil
+	changed := true
+	return broker, cost, func() error {
+		next := second
+		if changed {
+			next = first
+		}
+		changed = !changed
+		return broker.Reload(next)
+	}, nil
 }
 
 // measureSizes prints what configurations of several sizes cost, and what a warm call
 // costs with each.
-func measureSizes(ctx context.Context, chosen settings, out io.Writer) error {
-	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", subjects[0].credential)
+func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
+	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "credentials\tstart-up, ms\treload of one change, ms\theap, MB\tcalls a second, ratio\tmin–max\t")
 	for _, credentials := range chosen.credentials {
@@ -69,13 +77,12 @@ func measureSizes(ctx context.Context, chosen settings, out io.Writer) error {
 }
 
 // measureSize prints the row of one size.
-func measureSize(ctx context.Context, chosen settings, credentials int, broker endpoint, table io.Writer) error {
-	told := chosen.task(subjects[0].credential)
-	told.Broker, told.Callers = broker, 64
-	return with(ctx, roleDoNothing, told, func(nothing endpoint) error {
-		told.First, told.Second = side{Name: "broker", At: broker}, side{Name: "do-nothing", At: nothing}
+func measureSize(ctx context.Context, chosen options, credentials int, broker endpoint, table io.Writer) error {
+	told := setting{callers: 64, connections: 1, credential: staticKey}.task(chosen)
+	told.Broker, told.Sides = broker, []side{{Name: "broker", At: broker}}
+	return withDoNothing(ctx, &told, []doNothingServer{{"do-nothing", false}}, func() error {
 		return with(ctx, roleLoad, told, func(measured result) error {
-			ratio := spreadOf(measured.Pairs, func(p pair) float64 { return p.First.CallsPerSecond / p.Second.CallsPerSecond })
+			ratio := spreadOf(measured.Rounds, func(r round) float64 { return r[0].CallsPerSecond / r[1].CallsPerSecond })
 			cost := broker.Footprint
 			_, err := fmt.Fprintf(table, "%d\t%d\t%d\t%.1f\t%.3f\t%.3f–%.3f\t\n", credentials,
 				cost.StartUp.Milliseconds(), cost.Reload.Milliseconds(), float64(cost.Heap)/1e6, ratio.median, ratio.least, ratio.most)

@@ -15,37 +15,48 @@ import (
 
 // target is a server under load.
 type target struct {
-	name    string
-	client  authmaterialv1.BrokerServiceClient
-	close   func() error
-	metrics string
-	http    http.RoundTripper // for the metrics; nil: the default
-	request *authmaterialv1.GetAuthDecorationRequest
-	stopped int // the Redis process that is stopped during a round; 0: none
+	name     string
+	clients  []authmaterialv1.BrokerServiceClient // one for each connection
+	close    func() error
+	metrics  string
+	process  int
+	http     http.RoundTripper // for the metrics; nil: the default
+	requests []*authmaterialv1.GetAuthDecorationRequest
+	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // nil: no batches
+	stopped  int                                            // the Redis process that is stopped during a round; 0: none
 }
 
-func newTarget(of side, credential string) (*target, error) {
-	client, closeClient, err := dial(of.At)
-	if err != nil {
-		return nil, err
+// newTarget opens the connections of a load to one side.
+func newTarget(of side, told task) (*target, error) {
+	t := &target{name: of.Name, metrics: of.At.Metrics, process: of.At.Process, stopped: of.Stopped}
+	var closes []func() error
+	t.close = func() (err error) {
+		for _, closeClient := range closes {
+			err = errors.Join(err, closeClient())
+		}
+		return err
 	}
-	transport, err := metricsTransport(of.At.Certificates)
-	if err != nil {
-		return nil, errors.Join(err, closeClient())
+	for i := range max(1, told.Connections) {
+		client, closeClient, err := dial(of.At, i%max(1, told.Identities))
+		if err != nil {
+			return nil, errors.Join(err, t.close())
+		}
+		t.clients, closes = append(t.clients, client), append(closes, closeClient)
 	}
-	return &target{
-		name:    of.Name,
-		client:  client,
-		close:   closeClient,
-		metrics: of.At.Metrics,
-		http:    transport,
-		request: &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential},
-		stopped: of.Stopped,
-	}, nil
+	var err error
+	if t.http, err = metricsTransport(of.At.Certificates); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	for _, id := range told.ids() {
+		t.requests = append(t.requests, &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
+	}
+	t.batch = told.batchRequest()
+	return t, nil
 }
 
-func dial(at endpoint) (client authmaterialv1.BrokerServiceClient, closeClient func() error, err error) {
-	encryption, err := clientCredentials(at.Certificates)
+// dial connects to a server with one of the load's certificates.
+func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient, closeClient func() error, err error) {
+	encryption, err := clientCredentials(at.Certificates, identity)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,22 +67,47 @@ func dial(at endpoint) (client authmaterialv1.BrokerServiceClient, closeClient f
 	return authmaterialv1.NewBrokerServiceClient(connection), connection.Close, nil
 }
 
+// call makes one call: for the request of that number, or a batch.
+func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceClient, number int) error {
+	if t.batch == nil {
+		_, err := client.GetAuthDecoration(ctx, t.requests[number])
+		return err
+	}
+	_, err := client.BatchGetAuthDecorations(ctx, t.batch)
+	return err
+}
+
 // responseSize makes one call, and returns the size of its response in bytes.
 func (t *target) responseSize(ctx context.Context) (int, error) {
-	response, err := t.client.GetAuthDecoration(ctx, t.request)
+	response, err := fetch(ctx, t.clients[0], t.requests[0], t.batch)
 	if err != nil {
 		return 0, fmt.Errorf("call the server %q: %w", t.name, err)
 	}
-	setLongestTimes(response)
 	return proto.Size(response), nil
 }
 
-// setLongestTimes makes a response's times as long as they get: their nanoseconds take
+// fetch makes one call, and returns its response with the longest times.
+func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, request *authmaterialv1.GetAuthDecorationRequest, batch *authmaterialv1.BatchGetAuthDecorationsRequest) (proto.Message, error) {
+	if batch == nil {
+		response, err := client.GetAuthDecoration(ctx, request)
+		setLongestTimes(response.GetAuthDecoration())
+		return response, err
+	}
+	response, err := client.BatchGetAuthDecorations(ctx, batch)
+	for _, item := range response.GetResults() {
+		if item.GetError() != nil {
+			err = errors.Join(err, errors.New(item.GetError().GetMessage()))
+		}
+		setLongestTimes(item.GetAuthDecoration())
+	}
+	return response, err
+}
+
+// setLongestTimes makes a decoration's times as long as they get: their nanoseconds take
 // up to 5 bytes on the wire. The refresh time of static material is counted from the
 // call, and two servers have tokens of their own. Everything else is of the same size in
 // each response.
-func setLongestTimes(response *authmaterialv1.GetAuthDecorationResponse) {
-	decoration := response.GetAuthDecoration()
+func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	for _, moment := range []*timestamppb.Timestamp{decoration.GetExpireTime(), decoration.GetRefreshTime()} {
 		if moment != nil {
 			moment.Nanos = 999_999_999
@@ -79,18 +115,20 @@ func setLongestTimes(response *authmaterialv1.GetAuthDecorationResponse) {
 	}
 }
 
-// compareSizes says whether both targets send responses of the same size, and which.
-func compareSizes(ctx context.Context, a, b *target) (int, error) {
-	sizeOfA, err := a.responseSize(ctx)
+// compareSizes returns the size of a response, which has to be the same for all targets.
+func compareSizes(ctx context.Context, targets []*target) (int, error) {
+	first, err := targets[0].responseSize(ctx)
 	if err != nil {
 		return 0, err
 	}
-	sizeOfB, err := b.responseSize(ctx)
-	if err != nil {
-		return 0, err
+	for _, t := range targets[1:] {
+		size, err := t.responseSize(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if size != first {
+			return 0, fmt.Errorf("the response of the server %q has %d bytes, and that of the server %q %d", targets[0].name, first, t.name, size)
+		}
 	}
-	if sizeOfA != sizeOfB {
-		return 0, fmt.Errorf("the response of the server %q has %d bytes, and that of the server %q %d", a.name, sizeOfA, b.name, sizeOfB)
-	}
-	return sizeOfA, nil
+	return first, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -23,6 +24,22 @@ type usage struct {
 	degraded float64
 	// written and dropped are audit records. Of brokers with audit alone.
 	written, dropped float64
+}
+
+// usage returns what the target's process has used since its start.
+func (t *target) usage(ctx context.Context) (usage, error) {
+	read, err := readUsage(ctx, t.http, t.metrics)
+	if err != nil {
+		return usage{}, err
+	}
+	used, err := cpuTime(t.process)
+	if err == nil {
+		read.cpuSeconds = used.Seconds()
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return read, err
 }
 
 // readUsage reads the metrics at a URL, in Prometheus's text format. The transport may be

@@ -42,14 +42,10 @@ const (
 	streamWorkers = 32
 )
 
-// newGRPC returns a server with the broker's service and health on it, and perhaps
-// reflection. From the outside in, a call passes traces, the limit of concurrent calls,
-// metrics, log, recovery and authentication; then its message is received, and the caller's limits count.
-func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
-	metrics, guard := s.metrics, guard{limits: s.limits, refuse: service.Refused}
-	callLog := callLogger{s.logger, s.limits.lines}
-	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
-	server := grpc.NewServer(append(traces.serverOptions(),
+// TransportOptions are the options of the gRPC server that have nothing to do with what it serves:
+// a server to compare the broker with has the same.
+func TransportOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
 		// A connection that says nothing holds Stop up for this long.
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -59,12 +55,6 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 			Timeout:               pingTimeout,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingInterval, PermitWithoutStream: true}),
-		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits, s.identities.certificate.Inc)),
-		grpc.ForceServerCodecV2(newAnswerCodec()),
-		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
-		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
-		grpc.InTapHandle(s.limits.countHeaders),
-		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(readBuffer),
@@ -72,6 +62,23 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 		// a pool would hold on to it.
 		experimental.BufferPool(mem.NopBufferPool{}),
 		grpc.NumStreamWorkers(streamWorkers),
+	}
+}
+
+// newGRPC returns a server with the broker's service and health on it, and perhaps
+// reflection. From the outside in, a call passes traces, the limit of concurrent calls,
+// metrics, log, recovery and authentication; then its message is received, and the caller's limits count.
+func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
+	metrics, guard := s.metrics, guard{limits: s.limits, refuse: service.Refused}
+	callLog := callLogger{s.logger, s.limits.lines}
+	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
+	server := grpc.NewServer(append(append(traces.serverOptions(), TransportOptions()...),
+		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits, s.identities.certificate.Inc)),
+		grpc.ForceServerCodecV2(newAnswerCodec()),
+		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
+		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
+		grpc.InTapHandle(s.limits.countHeaders),
+		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -17,66 +18,49 @@ const callPatience = 10 * time.Second
 type result struct {
 	// ResponseSize is that of a response on the wire, in bytes.
 	ResponseSize int
-	Pairs        []pair
+	// Rounds has the figures of each side, by round.
+	Rounds []round
 }
 
-// pair is what was measured in two rounds, one after the other.
-type pair struct {
-	First, Second figures
-}
+// round is what was measured of each side, one after the other.
+type round []figures
 
-// load calls both sides in turn, and measures.
+// load calls all sides in turn, and measures. The side that comes first changes from round to
+// round, so that a machine that becomes slower or faster favours none.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
-	one, err := newTarget(told.First, told.Credential)
-	if err != nil {
-		return err
+	var targets []*target
+	for _, s := range told.Sides {
+		t, err := newTarget(s, told)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, t.close()) }()
+		targets = append(targets, t)
 	}
-	defer func() { err = errors.Join(err, one.close()) }()
-	other, err := newTarget(told.Second, told.Credential)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, other.close()) }()
-
 	var measured result
 	for i := range told.Rounds + 1 {
-		measured.ResponseSize, err = compareSizes(ctx, one, other)
+		measured.ResponseSize, err = compareSizes(ctx, targets)
 		if err != nil {
 			return err
 		}
-		next, err := measurePair(ctx, one, other, told, i%2 == 1)
-		if err != nil {
-			return err
+		next := make(round, len(targets))
+		for j := range targets {
+			side := (i + j) % len(targets)
+			if next[side], err = targets[side].measure(ctx, told.Callers, told.RoundDuration); err != nil {
+				return err
+			}
 		}
 		if i > 0 { // the first one warms up
-			measured.Pairs = append(measured.Pairs, next)
+			measured.Rounds = append(measured.Rounds, next)
 		}
 	}
 	return answer(measured)
 }
 
-// measurePair measures both sides. Which one comes first changes from pair to pair,
-// so that a machine that becomes slower or faster favours neither.
-func measurePair(ctx context.Context, one, other *target, told task, swapped bool) (measured pair, err error) {
-	if swapped {
-		one, other = other, one
-	}
-	if measured.First, err = one.measure(ctx, told.Callers, told.RoundDuration); err != nil {
-		return pair{}, err
-	}
-	if measured.Second, err = other.measure(ctx, told.Callers, told.RoundDuration); err != nil {
-		return pair{}, err
-	}
-	if swapped {
-		measured.First, measured.Second = measured.Second, measured.First
-	}
-	return measured, nil
-}
-
 // measure makes calls for a round. Redis is stopped from its beginning to its end where
 // that is asked for, and is back when measure returns.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
-	before, err := readUsage(ctx, t.http, t.metrics)
+	before, err := t.usage(ctx)
 	if err != nil {
 		return figures{}, err
 	}
@@ -90,7 +74,7 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	if err != nil {
 		return figures{}, fmt.Errorf("call the server %q: %w", t.name, err)
 	}
-	after, err := readUsage(ctx, t.http, t.metrics)
+	after, err := t.usage(ctx)
 	if err != nil {
 		return figures{}, err
 	}
@@ -109,7 +93,7 @@ func (t *target) drive(ctx context.Context, callers int, duration time.Duration)
 	begin := time.Now()
 	for i := range callers {
 		group.Go(func() (err error) {
-			ofCaller[i], err = t.callUntil(ctx, begin.Add(duration))
+			ofCaller[i], err = t.callUntil(ctx, i, begin.Add(duration))
 			return err
 		})
 	}
@@ -121,10 +105,12 @@ func (t *target) drive(ctx context.Context, callers int, duration time.Duration)
 }
 
 // callUntil makes one call after the other, and at least one.
-func (t *target) callUntil(ctx context.Context, end time.Time) ([]time.Duration, error) {
+func (t *target) callUntil(ctx context.Context, caller int, end time.Time) ([]time.Duration, error) {
 	var latencies []time.Duration
+	client := t.clients[caller%len(t.clients)]
+	random := rand.New(rand.NewPCG(uint64(caller), 0)) //nolint:gosec // it guards nothing
 	for before := time.Now(); ; {
-		if _, err := t.client.GetAuthDecoration(ctx, t.request); err != nil {
+		if err := t.call(ctx, client, random.IntN(len(t.requests))); err != nil {
 			return nil, err
 		}
 		after := time.Now()

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// The sides of a setting, by their index.
+const (
+	sideBroker   = iota
+	sideDefaults // do-nothing, with grpc-go's defaults
+	sideEqual    // do-nothing, with the broker's transport options
+	sideControl  // a second one with the defaults
+)
+
+// measureSetting compares the broker with do-nothing servers.
+func measureSetting(ctx context.Context, s setting, chosen options, out io.Writer) (err error) {
+	told := s.task(chosen)
+	if s.security == mutualTLS {
+		folder, remove, err := writeCertificates(told.Identities)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, remove()) }()
+		told.Certificates = folder
+	}
+	return with(ctx, roleBroker, told, func(broker endpoint) error {
+		told.Broker = broker
+		told.Sides = []side{{Name: "broker", At: broker, Audited: s.audit != ""}}
+		return withDoNothing(ctx, &told, []doNothingServer{{"do-nothing", false}, {"equal options", true}, {"control", false}}, func() error {
+			return with(ctx, roleLoad, told, func(measured result) error { return printSetting(out, s, measured) })
+		})
+	})
+}
+
+// doNothingServer is a server to compare with.
+type doNothingServer struct {
+	name  string
+	equal bool // it has the broker's transport options
+}
+
+// withDoNothing starts do-nothing servers, adds them to the sides of the task, and calls use.
+func withDoNothing(ctx context.Context, told *task, servers []doNothingServer, use func() error) error {
+	if len(servers) == 0 {
+		return use()
+	}
+	told.Equal = servers[0].equal
+	return with(ctx, roleDoNothing, *told, func(at endpoint) error {
+		told.Sides = append(told.Sides, side{Name: servers[0].name, At: at})
+		return withDoNothing(ctx, told, servers[1:], use)
+	})
+}
