@@ -16,7 +16,7 @@ import (
 )
 
 // web is a caller of whom grants tell.
-var web = access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}
+var web = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}}
 
 // grant allows web to use some credentials.
 func grant(source string, ids ...access.Pattern) access.Grant {
@@ -36,7 +36,7 @@ func (w *world) restrict(grants ...access.Grant) {
 // take is restrict, which does not wait for what follows.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
-	if err := w.broker.Use(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...)); err != nil {
+	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {
 		w.Error(err)
 	}
 }
@@ -58,7 +58,7 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 		return decoration, err
 	},
 	"watch": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
-		watch := b.Watch(web, []string{id})
+		watch := b.Watch(web, nil, []string{id})
 		defer watch.Close()
 		result, err := watch.Next(ctx)
 		return result.Decoration, errors.Join(result.Err, err)
@@ -121,7 +121,7 @@ func TestDeniedReportRenewsNothing(t *testing.T) {
 }
 
 // getAs returns the decoration of `mail` for a caller that may use it.
-func (w *world) getAs(caller access.Caller) *broker.Decoration {
+func (w *world) getAs(caller broker.Caller) *broker.Decoration {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), caller, "mail")
 	if err != nil {
@@ -164,7 +164,7 @@ func TestWatchFollowsGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		both := grant("1", "mail", "board")
 		w.restrict(both)
-		s := follower{w, w.broker.Watch(web, []string{"mail", "board"})}
+		s := follower{w, w.broker.Watch(web, nil, []string{"mail", "board"})}
 		defer s.Close()
 		s.next(0)
 		s.next(0)
@@ -194,7 +194,7 @@ func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
 		release := w.sim.SendPulse.HoldTokenAnswers()
-		s := follower{w, w.broker.Watch(web, []string{"mail"})}
+		s := follower{w, w.broker.Watch(web, nil, []string{"mail"})}
 		defer s.Close()
 		time.AfterFunc(time.Second, func() { w.take() })
 		result, err := s.Next(w.Context())

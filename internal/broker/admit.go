@@ -26,10 +26,10 @@ type Denials interface {
 	Allow(caller access.Caller) bool
 }
 
-// admit returns the account of an ID if the caller has one of these grants for it, with
-// ErrManyDenials in place of one denial too many.
-func (b *Broker) admit(s *snapshot, grants access.Grants, caller access.Caller, id string) (a *account, grant string, err error) {
-	a, grant, err = s.admit(grants, id)
+// admit returns the account of an ID if the caller has a grant for it, with ErrManyDenials in
+// place of one denial too many.
+func (b *Broker) admit(g *Generation, caller access.Caller, id string) (a *account, grant string, err error) {
+	a, grant, err = g.admit(caller.Name, id)
 	if needsNoGrant(err) && !b.allowDenial(caller) {
 		err = ErrManyDenials
 	}
@@ -49,47 +49,38 @@ func (b *Broker) allowDenial(caller access.Caller) bool {
 	return b.denials == nil || b.denials.Allow(caller)
 }
 
-// grantsOf returns the grants by which a caller may use credentials.
-func (s *snapshot) grantsOf(caller access.Caller) access.Grants {
-	return s.policy.Of(caller.Name, access.Use)
-}
-
-// admit returns the account of an ID if these grants allow its use, and the place of the grant
-// in the configuration. Without one, neither the answer nor the work that it takes depends on
-// what there is: the credential is looked up after the decision.
-func (s *snapshot) admit(grants access.Grants, id string) (a *account, grant string, err error) {
+// admit returns the account of an ID if the caller may use it, and the place of the grant in the
+// configuration. Without a grant, neither the answer nor the work that it takes depends on what
+// there is: the credential is looked up after the decision.
+func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
 	if !credentials.ValidID(id) {
 		return nil, "", fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
 	}
-	object := access.Object{CredentialID: id}
-	if grants.NameProviders() {
-		object.Provider = s.providers[id]
-	}
-	decision := grants.Decide(object)
-	if !decision.Allowed {
+	decided := g.decisions.decide(caller, id, g.providerOf)
+	if !decided.allowed {
 		return nil, "", errDenied
 	}
-	if decision.Grant != nil {
-		grant = decision.Grant.Source
+	if a = g.accounts[id]; a == nil {
+		return nil, decided.grant, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
 	}
-	if a = s.accounts[id]; a == nil {
-		return nil, grant, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
-	}
-	return a, grant, nil
+	return a, decided.grant, nil
 }
 
-// decision is what an audit record says of a call from its beginning.
-func decision(caller access.Caller, operation audit.Operation, id string) audit.Record {
+// providerOf returns the provider of a credential; empty: there is none of this ID.
+func (g *Generation) providerOf(id string) string { return g.providers[id] }
+
+// recordOf is what an audit record says of a call from its beginning.
+func recordOf(caller access.Caller, operation audit.Operation, id string) audit.Record {
 	return audit.Record{Caller: caller, Operation: operation, Action: access.Use, CredentialID: id}
 }
 
-// audited writes the record of an outcome, and returns the answer: the outcome, with times of
-// the wall clock, unless the record cannot be written.
+// audited writes the record of an outcome, and returns the answer: the outcome, unless the record
+// cannot be written.
 func (b *Broker) audited(ctx context.Context, record audit.Record, d *Decoration, err error) (*Decoration, error) {
 	if failed := b.record(ctx, record, d, err); failed != nil {
 		return nil, failed
 	}
-	return b.onWall(d), err
+	return d.forCallers(), err
 }
 
 // record writes the record of an outcome. After an error that must not go out.

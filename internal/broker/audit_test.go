@@ -83,7 +83,7 @@ func TestRecords(t *testing.T) {
 					}
 					decoration, _ := ask(w.Context(), w.broker, test.id)
 					want := audit.Record{
-						Caller: web, Operation: audit.Operation(operation), Action: access.Use, CredentialID: test.id,
+						Caller: web.Caller, Operation: audit.Operation(operation), Action: access.Use, CredentialID: test.id,
 						Grant: test.grant, Outcome: test.outcome,
 					}
 					if decoration != nil {
@@ -149,7 +149,7 @@ func TestRecordOfEachItem(t *testing.T) {
 		if got := r.take(); len(got) != 3 || got[0].Outcome != "OK" || got[1].Outcome != "ACCESS_DENIED" || got[2].CredentialID != "mail" {
 			t.Errorf("the records are %+v", got)
 		}
-		s := follower{w, w.broker.Watch(web, []string{"mail"})}
+		s := follower{w, w.broker.Watch(web, nil, []string{"mail"})}
 		defer s.Close()
 		s.next(0)
 		s.wantNothing(time.Minute)

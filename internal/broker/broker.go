@@ -17,7 +17,6 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/cache"
-	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
@@ -38,7 +37,7 @@ type Tokens interface {
 // VersionKeySize is the size of each of Options.VersionKeys, in bytes.
 const VersionKeySize = 32
 
-// Options configure a Broker. All but Audit, Denials and StaticReported are required.
+// Options configure a Broker. All but Audit, Denials, StaticReported and Encode are required.
 type Options struct {
 	// Tokens hands out tokens.
 	Tokens Tokens
@@ -59,6 +58,8 @@ type Options struct {
 	// StaticReported is called for each report about static material, with the IDs of the
 	// provider and the auth method. It must not wait. Nil: nothing is called.
 	StaticReported func(provider, authMethod string, report StaticReport)
+	// Encode encodes a Decoration, as its Encoded. Nil: nothing does.
+	Encode func(*Decoration) []byte
 }
 
 // Broker answers for credentials. It is safe for concurrent use. Close ends it.
@@ -73,10 +74,14 @@ type Broker struct {
 	// staticReported is never nil.
 	staticReported func(provider, authMethod string, report StaticReport)
 
-	current atomic.Pointer[snapshot]
+	encode func(*Decoration) []byte // nil: nothing does
+
+	current atomic.Pointer[Generation]
 	using   sync.Mutex    // held while current changes, and guards retry
 	retry   chan struct{} // closed to end the waits of handovers
 	watches watches
+	// proofs is how often what proves identities has changed.
+	proofs atomic.Uint64
 
 	// ctx ends with Close, and with it what goes on in the background.
 	ctx  context.Context //nolint:containedctx // it outlives the calls that start something
@@ -84,8 +89,8 @@ type Broker struct {
 	done sync.WaitGroup
 }
 
-// New returns a Broker for these credentials, for the callers that the policy allows.
-func New(set *credentials.Set, policy *access.Policy, options Options) (*Broker, error) {
+// New returns a Broker that serves a Load.
+func New(load Load, options Options) (*Broker, error) {
 	if len(options.VersionKeys) == 0 {
 		return nil, errors.New("there is no version key")
 	}
@@ -102,6 +107,7 @@ func New(set *credentials.Set, policy *access.Policy, options Options) (*Broker,
 		logger:      options.Logger,
 		audit:       options.Audit,
 		denials:     options.Denials,
+		encode:      options.Encode,
 		retry:       make(chan struct{}),
 	}
 	b.staticReported = options.StaticReported
@@ -109,7 +115,7 @@ func New(set *credentials.Set, policy *access.Policy, options Options) (*Broker,
 		b.staticReported = func(string, string, StaticReport) {}
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
-	return b, b.Use(set, policy)
+	return b, b.Use(load)
 }
 
 // Close ends the watches, with fault.ServerStopping, and what goes on in the
@@ -121,13 +127,13 @@ func (b *Broker) Close() {
 	b.done.Wait()
 }
 
-// Use takes these credentials and this policy in place of those before, all or none.
-// Only what changed is computed anew.
-func (b *Broker) Use(set *credentials.Set, policy *access.Policy) error {
+// Use serves a Load in place of the one before, or fails and changes nothing. Only what changed is
+// computed anew.
+func (b *Broker) Use(load Load) error {
 	b.using.Lock()
 	defer b.using.Unlock()
 	before := b.current.Load()
-	after, err := newSnapshot(set, policy, b.client, before)
+	after, err := newGeneration(load, b.client, before)
 	if err != nil {
 		return err
 	}
@@ -145,11 +151,29 @@ func (b *Broker) Use(set *credentials.Set, policy *access.Policy) error {
 		}
 	}
 	b.tokens.Retain(func(key string) bool { return len(after.byToken[key]) > 0 })
-	if before != nil && !after.policy.Equal(before.policy) {
+	if before != nil && (!after.policy().Equal(before.policy()) || after.Callers != before.Callers) {
 		b.watches.touchAll()
 	}
 	b.watches.touch(after.changedFrom(before)...)
 	return nil
+}
+
+// Current returns the Generation that is served.
+func (b *Broker) Current() *Generation { return b.current.Load() }
+
+// ProofsChanged has the callers of open watches be identified again: a key that they were
+// identified by may be accepted no longer.
+func (b *Broker) ProofsChanged() {
+	b.proofs.Add(1)
+	b.watches.touchAll()
+}
+
+// generationOf returns the Generation that answers a caller.
+func (b *Broker) generationOf(caller Caller) *Generation {
+	if caller.By != nil {
+		return caller.By
+	}
+	return b.current.Load()
 }
 
 // RetryRefused has changed secrets that were refused tried again at once.
@@ -187,15 +211,14 @@ func (b *Broker) CredentialsOf(tokenKey string) []string {
 // Get returns the current decoration of a credential. It answers shortly before the
 // deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
 // the broker's own.
-func (b *Broker) Get(ctx context.Context, caller access.Caller, id string) (*Decoration, error) {
-	record := decision(caller, audit.Get, id)
-	s := b.viewOf(ctx)
-	a, grant, err := b.admit(s, s.grantsOf(caller), caller, id)
+func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
+	record := recordOf(caller.Caller, audit.Get, id)
+	a, grant, err := b.admit(b.generationOf(caller), caller.Caller, id)
 	record.Grant = grant
 	if err != nil {
 		return b.audited(ctx, record, nil, err)
 	}
-	ready, decoration, err := b.ready(a, caller)
+	ready, decoration, err := b.ready(a, caller.Caller)
 	if !ready {
 		decoration, err = b.obtain(ctx, a)
 	}
@@ -235,30 +258,29 @@ type Result struct {
 
 // GetBatch returns a result for each ID, in order. It waits for all at once, and no
 // longer than until shortly before the deadline of ctx, or 5 seconds without one.
-func (b *Broker) GetBatch(ctx context.Context, caller access.Caller, ids []string) []Result {
+func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
 	called := ctx
 	if _, ok := ctx.Deadline(); !ok {
 		limited, cancel := context.WithTimeout(ctx, batchPatience)
 		defer cancel()
 		ctx = limited
 	}
-	s := b.viewOf(ctx)
-	grants := s.grantsOf(caller)
+	g := b.generationOf(caller)
 	results := make([]Result, len(ids))
 	records := make([]audit.Record, len(ids))
 	var waiting sync.WaitGroup
 	for i, id := range ids {
 		result := &results[i]
 		result.CredentialID = id
-		a, grant, err := b.admit(s, grants, caller, id)
-		records[i] = decision(caller, audit.Batch, id)
+		a, grant, err := b.admit(g, caller.Caller, id)
+		records[i] = recordOf(caller.Caller, audit.Batch, id)
 		records[i].Grant = grant
 		if err != nil {
 			result.Err = err
 			continue
 		}
 		var ready bool
-		if ready, result.Decoration, result.Err = b.ready(a, caller); !ready {
+		if ready, result.Decoration, result.Err = b.ready(a, caller.Caller); !ready {
 			waiting.Go(func() {
 				defer b.recoverTo(&result.Err)
 				result.Decoration, result.Err = b.obtain(ctx, a)

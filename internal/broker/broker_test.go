@@ -14,6 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
@@ -50,7 +51,7 @@ func newHanging(t *testing.T) *broker.Broker {
 		Method:   provider.AuthMethod("oauth2_client_credentials"),
 		Values:   map[string]secret.Text{"client_id": secret.New("i"), "client_secret": secret.New("s")},
 	}
-	b, err := broker.New(credentials.NewSet(slow), access.AllowAll(), broker.Options{
+	b, err := broker.New(load(credentials.NewSet(slow), access.AllowAll()), broker.Options{
 		Tokens:      hanging{},
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
@@ -64,8 +65,13 @@ func newHanging(t *testing.T) *broker.Broker {
 	return b
 }
 
+// load is a load of a configuration with these credentials and this policy.
+func load(set *credentials.Set, policy *access.Policy) broker.Load {
+	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
+}
+
 // nobody is a caller of a broker that serves everybody.
-var nobody = access.Caller{Name: "local", Method: "none"}
+var nobody = broker.Caller{Caller: access.Caller{Name: "local", Method: "none"}}
 
 func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {
 	calls := map[string]func(context.Context, *broker.Broker) error{

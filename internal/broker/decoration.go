@@ -41,42 +41,100 @@ type Decoration struct {
 	// LastRejectionTime is when a caller last reported this version as rejected, where it
 	// is static. Zero: none did, to this replica.
 	LastRejectionTime time.Time
+	// Encoded is what Options.Encode made of it; nil: there is no Encode.
+	Encoded []byte
+
+	// answer is the same with times that a caller can compare with its own clock. Those in the
+	// broker are times of its clock, which does not follow when the wall clock is set back.
+	answer *Decoration
 }
 
-// decorated is a decoration and the token in it; nil for static material.
+// decorated is a decoration as it is served for a while.
 type decorated struct {
-	token      *token.Token
 	decoration *Decoration
+	token      *token.Token // in it; nil: it is static material
+	rejected   *rejection   // in it; nil: none
+	// until is when its refresh time is too near, and shift how far the wall clock was set from
+	// the Broker's when it was encoded.
+	until time.Time
+	shift time.Duration
 }
 
-// decorate returns the decoration with this token in it; nil for static material.
+// decorate returns the decoration with this token in it; nil for static material. It is made, and
+// encoded, once a token, and once a second for static material, whose refresh time is counted from
+// the answer.
 func (b *Broker) decorate(a *account, t *token.Token) (*Decoration, error) {
+	now, shift := b.clock.Now(), b.wallShift()
 	latest := a.latest.Load()
-	if latest == nil || latest.token != t {
-		made, err := b.newDecoration(a, t)
-		if err != nil {
-			return nil, err
-		}
-		latest = &decorated{token: t, decoration: made}
-		a.latest.Store(latest)
-	}
-	now := b.clock.Now()
-	refresh := latest.decoration.RefreshTime
-	if t == nil {
-		refresh = now.Add(staticRefresh)
-	} else if soon := now.Add(leastRefresh); refresh.Before(soon) {
-		refresh = soon // the renewal is late: callers are not to ask without a pause
-	}
-	if t != nil && refresh.Equal(latest.decoration.RefreshTime) {
+	if latest != nil && latest.token == t && latest.shift == shift && now.Before(latest.until) && latest.rejected == a.rejected.Load() {
 		return latest.decoration, nil
 	}
-	current := *latest.decoration
-	current.RefreshTime = refresh
-	if t == nil {
-		current.LastRejectionTime = a.lastRejection(current.Version)
+	made := &decorated{token: t, shift: shift, rejected: a.rejected.Load()}
+	if latest != nil && latest.token == t {
+		made.decoration = latest.decoration.clone()
+	} else {
+		var err error
+		if made.decoration, err = b.newDecoration(a, t); err != nil {
+			return nil, err
+		}
 	}
-	return &current, nil
+	made.until = made.decoration.refreshAt(now, t)
+	if t == nil {
+		made.decoration.LastRejectionTime = made.rejected.timeOf(made.decoration.Version)
+	}
+	b.setAnswer(made.decoration)
+	a.latest.Store(made)
+	return made.decoration, nil
 }
+
+// refreshAt sets the refresh time as of now, and returns until when that one is served.
+func (d *Decoration) refreshAt(now time.Time, t *token.Token) (until time.Time) {
+	switch {
+	case t == nil:
+		second := now.Truncate(time.Second)
+		d.RefreshTime = second.Add(staticRefresh)
+		return second.Add(time.Second)
+	case t.RefreshTime().Before(now.Add(leastRefresh)):
+		// The renewal is late: callers are not to ask without a pause.
+		d.RefreshTime = now.Add(leastRefresh)
+		return now.Add(leastRefresh / 10)
+	default:
+		d.RefreshTime = t.RefreshTime()
+		return t.RefreshTime().Add(-leastRefresh)
+	}
+}
+
+func (d *Decoration) clone() *Decoration {
+	copied := *d
+	copied.answer = nil
+	return &copied
+}
+
+// setAnswer sets the answer of a decoration, encoded.
+func (b *Broker) setAnswer(d *Decoration) {
+	answer := d.clone()
+	answer.ExpireTime = clock.Wall(b.clock, d.ExpireTime)
+	answer.RefreshTime = clock.Wall(b.clock, d.RefreshTime)
+	answer.LastRejectionTime = clock.Wall(b.clock, d.LastRejectionTime)
+	if b.encode != nil {
+		answer.Encoded = b.encode(answer)
+	}
+	d.answer = answer
+}
+
+// forCallers returns what callers get of a decoration, which may be nil.
+func (d *Decoration) forCallers() *Decoration {
+	if d == nil {
+		return nil
+	}
+	return d.answer
+}
+
+// wallShift is how far the wall clock is set from the Broker's clock.
+func (b *Broker) wallShift() time.Duration { return clock.Wall(b.clock, epoch).Sub(epoch) }
+
+// epoch is a time to compare clocks by.
+var epoch = time.Unix(0, 0)
 
 func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) {
 	made := &Decoration{
@@ -89,30 +147,13 @@ func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) 
 		made.Material, err = a.strategy.Material(noToken)
 	} else {
 		made.Material, err = a.strategy.Material(t.Value)
-		made.ExpireTime, made.RefreshTime = t.ExpireTime(), t.RefreshTime()
+		made.ExpireTime = t.ExpireTime()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("place the token: %w", err)
 	}
 	made.Version = version(b.versionKeys[0], made.CredentialID, made.Material)
 	return made, nil
-}
-
-// onWall returns the decoration with times that a caller can compare with its own clock. Those
-// in the broker are times of its clock, which does not follow when the wall clock is set back.
-func (b *Broker) onWall(d *Decoration) *Decoration {
-	if d == nil {
-		return nil
-	}
-	refresh := clock.Wall(b.clock, d.RefreshTime)
-	if refresh.Equal(d.RefreshTime) {
-		return d
-	}
-	answer := *d
-	answer.RefreshTime = refresh
-	answer.ExpireTime = clock.Wall(b.clock, d.ExpireTime)
-	answer.LastRejectionTime = clock.Wall(b.clock, d.LastRejectionTime)
-	return &answer
 }
 
 // isVersionOf says whether a caller can have been given d with this version, by any

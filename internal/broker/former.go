@@ -36,7 +36,7 @@ func (f *former) serves(now time.Time) bool {
 
 // within returns f for what the configuration of a allows, or nil for nothing.
 func (f *former) within(a *account) *former {
-	narrowed := *f.decoration
+	narrowed := f.decoration.clone()
 	narrowed.RejectedStatuses = a.credential.Method.RejectedStatuses
 	narrowed.AllowedHosts = nil
 	for _, host := range f.decoration.AllowedHosts {
@@ -47,7 +47,7 @@ func (f *former) within(a *account) *former {
 	if narrowed.AllowedHosts == nil {
 		return nil
 	}
-	f.decoration = &narrowed
+	f.decoration = narrowed
 	return f
 }
 
@@ -74,7 +74,8 @@ func (b *Broker) formerDecoration(a *account, caller access.Caller) *Decoration 
 	if f == nil || !f.isFor(caller, a.credential) {
 		return nil
 	}
-	served := *f.decoration
+	served := f.decoration.clone()
 	served.RefreshTime = b.clock.Now().Add(formerRefresh)
-	return &served
+	b.setAnswer(served)
+	return served
 }

@@ -5,17 +5,18 @@ import (
 	"testing/synctest"
 
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
 // tenant is a caller that comes later than web.
-var tenant = access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}
+var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
 // useFor takes a configuration of these credentials into use, for web alone or for all.
 func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	w.Helper()
 	all := access.Grant{Callers: []access.Pattern{callers}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
-	if err := w.broker.Use(w.parse(credentials...).Credentials, access.NewPolicy(all)); err != nil {
+	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.NewPolicy(all))); err != nil {
 		w.Fatal(err)
 	}
 	synctest.Wait()
@@ -27,7 +28,7 @@ func TestFormerTokenIsForWhoCouldHaveIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.useFor("spiffe://prod/web", mail(w.first))
 		former := w.getAs(web).Version
-		stream := w.broker.Watch(tenant, []string{"mail"})
+		stream := w.broker.Watch(tenant, nil, []string{"mail"})
 		defer stream.Close()
 		if first, err := stream.Next(w.Context()); err != nil || fault.From(first.Err).Reason != fault.AccessDenied {
 			t.Fatalf("the watch tells of %v (%v), want that it is denied", first.Err, err)

@@ -16,14 +16,14 @@ const handoverPatience = 10 * time.Second
 
 // handOver lets the new accounts of after serve the tokens of those before, until they
 // have their own. It returns those accounts.
-func (b *Broker) handOver(before, after *snapshot) []*account {
+func (b *Broker) handOver(before, after *Generation) []*account {
 	var changed []*account
 	for id, a := range after.accounts {
 		old := before.accounts[id]
 		if old == nil || old == a || a.source == nil {
 			continue
 		}
-		if f := b.handDown(old, before.policy, a); f != nil {
+		if f := b.handDown(old, before.policy(), a); f != nil {
 			a.former.Store(f)
 			changed = append(changed, a)
 		}

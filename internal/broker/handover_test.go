@@ -74,7 +74,7 @@ func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options))
 	for _, apply := range change {
 		apply(&options)
 	}
-	made, err := broker.New(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll(), options)
+	made, err := broker.New(load(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll()), options)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func (w *world) parse(credentials ...string) *config.Config {
 // that happen as far as no time passes.
 func (w *world) use(credentials ...string) {
 	w.Helper()
-	if err := w.broker.Use(w.parse(credentials...).Credentials, access.AllowAll()); err != nil {
+	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.AllowAll())); err != nil {
 		w.Fatal(err)
 	}
 	synctest.Wait()
@@ -200,7 +200,7 @@ type follower struct {
 }
 
 func (w *world) watch(ids ...string) follower {
-	return follower{w, w.broker.Watch(nobody, ids)}
+	return follower{w, w.broker.Watch(nobody, nil, ids)}
 }
 
 // watchHeld returns the version of mail's token and a watch that was told of it. From now on the

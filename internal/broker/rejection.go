@@ -43,11 +43,11 @@ func (b *Broker) noteStaticReport(a *account, caller access.Caller, d *Decoratio
 		"version", d.Version, "http_status", status, "caller", caller.Name)
 }
 
-// lastRejection returns when this version was last reported as rejected, as a time of the
-// Broker's clock; zero: never.
-func (a *account) lastRejection(version string) time.Time {
-	if last := a.rejected.Load(); last != nil && last.version == version {
-		return last.at
+// timeOf returns when this version was last reported as rejected, as a time of the Broker's clock;
+// zero: never.
+func (r *rejection) timeOf(version string) time.Time {
+	if r != nil && r.version == version {
+		return r.at
 	}
 	return time.Time{}
 }

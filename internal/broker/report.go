@@ -30,15 +30,14 @@ var outcomes = map[Outcome]string{
 
 // ReportRejection answers a caller whose request with this version was answered with
 // this HTTP status. Its errors are those of Get.
-func (b *Broker) ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*Decoration, Outcome, error) {
-	record := decision(caller, audit.Report, id)
-	s := b.viewOf(ctx)
-	a, grant, err := b.admit(s, s.grantsOf(caller), caller, id)
+func (b *Broker) ReportRejection(ctx context.Context, caller Caller, id, version string, status int) (*Decoration, Outcome, error) {
+	record := recordOf(caller.Caller, audit.Report, id)
+	a, grant, err := b.admit(b.generationOf(caller), caller.Caller, id)
 	record.Grant = grant
 	var decoration *Decoration
 	var outcome Outcome
 	if err == nil {
-		decoration, outcome, err = b.report(ctx, caller, a, version, status)
+		decoration, outcome, err = b.report(ctx, caller.Caller, a, version, status)
 	}
 	record.Report = outcome.String()
 	if decoration, err = b.audited(ctx, record, decoration, err); err != nil {

@@ -23,8 +23,15 @@ const leastRecheck = time.Second
 // Next is called from one goroutine. Close ends it.
 type Watch struct {
 	broker *Broker
-	caller access.Caller
-	wake   chan struct{} // holds an element while there may be something new
+	caller Caller
+	// again identifies the caller again by another Generation; nil: nobody does.
+	again func(context.Context, *Generation) (access.Caller, error)
+	wake  chan struct{} // holds an element while there may be something new
+
+	// by and proofs are what the caller was identified by when that was tried last. Next alone
+	// uses them, and caller.
+	by     *Generation
+	proofs uint64
 
 	mu     sync.Mutex
 	slots  []*slot
@@ -65,9 +72,14 @@ type told struct {
 	message    string
 }
 
-// Watch starts following the credentials of these IDs, each once.
-func (b *Broker) Watch(caller access.Caller, ids []string) *Watch {
-	w := &Watch{broker: b, caller: caller, wake: make(chan struct{}, 1)}
+// Watch starts following the credentials of these IDs, each once. When the configuration changes,
+// or what proves identities, the caller is identified again.
+func (b *Broker) Watch(caller Caller, again func(context.Context, *Generation) (access.Caller, error), ids []string) *Watch {
+	w := &Watch{broker: b, caller: caller, again: again, wake: make(chan struct{}, 1), proofs: b.proofs.Load()}
+	w.by = b.generationOf(caller)
+	if again != nil {
+		w.caller.By = w.by
+	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(w.slots, func(s *slot) bool { return s.id == id }) {
 			w.slots = append(w.slots, &slot{id: id, dirty: true})
@@ -100,13 +112,16 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		if ctx.Err() != nil {
 			return Result{}, ctx.Err()
 		}
+		if err := w.identify(ctx); err != nil {
+			return Result{}, err
+		}
 		if result, record, ok := w.news(ctx); ok {
 			if record != nil {
 				if err := w.broker.record(ctx, *record, result.Decoration, result.Err); err != nil {
 					return Result{}, err
 				}
 			}
-			result.Decoration = w.broker.onWall(result.Decoration)
+			result.Decoration = result.Decoration.forCallers()
 			return result, nil
 		}
 		select {
@@ -115,6 +130,30 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		case <-w.broker.ctx.Done():
 		}
 	}
+}
+
+// errNoLonger is how the watch ends of a caller who would not be who it was.
+var errNoLonger = fault.New(fault.CallerUnauthenticated, "what proved the caller's identity is accepted no longer: authenticate and watch again")
+
+// identify identifies the caller again if that may come to something else by now. A caller that
+// cannot be identified just now goes on, with what the grants of both configurations allow.
+func (w *Watch) identify(ctx context.Context) error {
+	proofs, current := w.broker.proofs.Load(), w.broker.current.Load()
+	if w.again == nil || w.proofs == proofs && w.by == current {
+		return nil
+	}
+	w.proofs, w.by = proofs, current
+	caller, err := w.again(ctx, current)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && fault.From(err).Reason == fault.CallerUnauthenticated, err == nil && caller.Name != w.caller.Name:
+		return errNoLonger
+	case err == nil && w.caller.By != current:
+		w.caller.By = current
+		w.touchAll() // what was denied until now may be allowed
+	}
+	return nil
 }
 
 // news returns a state that is ready and differs from what the reader was told, and its
@@ -145,10 +184,10 @@ func (w *Watch) news(ctx context.Context) (result Result, record *audit.Record, 
 // same, as a limit of the moment would be no state. What follows comes of a change of the
 // configuration, and is always recorded.
 func (w *Watch) recordOf(result Result, grant string, first bool) *audit.Record {
-	if first && needsNoGrant(result.Err) && !w.broker.allowDenial(w.caller) {
+	if first && needsNoGrant(result.Err) && !w.broker.allowDenial(w.caller.Caller) {
 		return nil
 	}
-	record := decision(w.caller, audit.Watch, result.CredentialID)
+	record := recordOf(w.caller.Caller, audit.Watch, result.CredentialID)
 	record.Grant = grant
 	return &record
 }
@@ -158,12 +197,12 @@ func (w *Watch) look(ctx context.Context, s *slot) (result Result, grant string,
 	result = Result{CredentialID: s.id}
 	arrived := s.arrived
 	s.dirty, s.arrived = false, nil
-	a, grant, err := w.broker.admitWatch(ctx, w.caller, s.id)
+	a, grant, err := w.broker.admitWatch(w.caller, s.id)
 	if err != nil {
 		result.Err = err
 	} else {
 		var ready bool
-		ready, result.Decoration, result.Err = w.broker.ready(a, w.caller)
+		ready, result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller)
 		switch {
 		case ready:
 		case arrived.tells(a, w.broker.clock.Now()):
@@ -234,6 +273,17 @@ func (s *slot) stopRecheck() {
 	if s.recheck != nil {
 		s.recheck.Stop()
 	}
+}
+
+// admitWatch is admit for a caller that may have been identified by an earlier Generation. Its
+// grants have to allow the use too: the name can be another's by now.
+func (b *Broker) admitWatch(caller Caller, id string) (a *account, grant string, err error) {
+	current, identified := b.current.Load(), b.generationOf(caller)
+	a, grant, err = current.admit(caller.Name, id)
+	if err == nil && identified != current && !identified.policy().Decide(caller.Name, access.Use, a.object()).Allowed {
+		return nil, "", errDenied
+	}
+	return a, grant, err
 }
 
 // touchAll says that the state of every ID may have changed.

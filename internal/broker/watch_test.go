@@ -85,7 +85,7 @@ func TestWatchDoesNotWaitForWhatWasReplaced(t *testing.T) {
 		s := w.watch("mail")
 		defer s.Close()
 		time.AfterFunc(time.Second, func() {
-			if err := w.broker.Use(w.parse(mail(w.rotated()), board("first")).Credentials, access.AllowAll()); err != nil {
+			if err := w.broker.Use(load(w.parse(mail(w.rotated()), board("first")).Credentials, access.AllowAll())); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,0 +1,303 @@
+package admission_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authmaterial/broker/internal/admission"
+)
+
+// limits are large enough to be out of the way.
+var limits = admission.Limits{
+	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
+}
+
+// address is one of a client.
+func address(text string) net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))
+}
+
+// fakeListener accepts what a test connects.
+type fakeListener struct {
+	accepted chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.accepted:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *fakeListener) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
+func (*fakeListener) Addr() net.Addr { return address("127.0.0.1:1") }
+
+// fakeConn is the server's end of a pipe, from an address.
+type fakeConn struct {
+	net.Conn
+	from net.Addr
+}
+
+func (c fakeConn) RemoteAddr() net.Addr { return c.from }
+
+// scene is a listener in a bubble.
+type scene struct {
+	*testing.T
+	admission *admission.Admission
+	listener  net.Listener
+	fake      *fakeListener
+	mu        sync.Mutex
+	reached   []admission.Limit
+}
+
+// inScene runs a test with a listener in a synctest bubble.
+func inScene(t *testing.T, l admission.Limits, trusted bool, test func(s *scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scene{T: t, fake: &fakeListener{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+		s.admission = admission.New(l, func(limit admission.Limit, _ string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.reached = append(s.reached, limit)
+		})
+		s.listener = s.admission.Listener(s.fake, func() bool { return trusted })
+		test(s)
+		_ = s.fake.Close()
+	})
+}
+
+// wantReached compares the limits that were reached.
+func (s *scene) wantReached(want ...admission.Limit) {
+	s.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.reached, want) {
+		s.Errorf("the limits reached are %q, want %q", s.reached, want)
+	}
+	s.reached = nil
+}
+
+// connect opens a connection, and returns both ends. It is closed with the bubble.
+func (s *scene) connect(from string) (client net.Conn, server *admission.Conn) {
+	s.Helper()
+	client, inner := net.Pipe()
+	s.Cleanup(func() { _ = client.Close() })
+	go func() { s.fake.accepted <- fakeConn{inner, address(from)} }()
+	accepted, err := s.listener.Accept()
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = accepted.Close() })
+	return client, accepted.(*admission.Conn)
+}
+
+// isOpen reports whether the client's end is open.
+func isOpen(client net.Conn) bool {
+	synctest.Wait()
+	_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_, err := client.Read(make([]byte, 1))
+	return err != io.EOF //nolint:errorlint // net.Pipe returns it as it is
+}
+
+func TestUnprovedConnectionExpires(t *testing.T) {
+	inScene(t, limits, false, func(s *scene) {
+		silent, _ := s.connect("192.0.2.1:1")
+		proved, server := s.connect("192.0.2.1:2")
+		if !server.Prove(s.admission.Caller("a")) {
+			s.Error("a caller may not have one connection")
+		}
+		<-time.After(10*time.Second - 10*time.Millisecond)
+		if !isOpen(silent) {
+			s.Error("it expires too early")
+		}
+		<-time.After(20 * time.Millisecond)
+		if isOpen(silent) || !isOpen(proved) {
+			s.Error("after 10s the silent connection is open, or the proved one is closed")
+		}
+		s.wantReached(admission.Unproved)
+	})
+}
+
+func TestOldestUnprovedConnectionMakesRoom(t *testing.T) {
+	inScene(t, limits, false, func(s *scene) {
+		var clients []net.Conn
+		for range 65 {
+			client, _ := s.connect("192.0.2.1:1")
+			clients = append(clients, client)
+		}
+		if isOpen(clients[0]) || !isOpen(clients[1]) {
+			s.Error("of 65 connections of one address the first is not the one that is closed")
+		}
+		s.wantReached(admission.Unproved)
+		for i := range 136 { // with the 64 of that address these are 200
+			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
+		}
+		if !isOpen(clients[1]) {
+			s.Error("a connection is closed before there are too many")
+		}
+		s.connect("198.51.100.200:1")
+		if isOpen(clients[1]) || !isOpen(clients[2]) {
+			s.Error("of 201 connections the oldest is not the one that is closed")
+		}
+		s.wantReached(admission.Unproved)
+	})
+}
+
+func TestTrustedConnectionsNeedNoProof(t *testing.T) {
+	inScene(t, limits, true, func(s *scene) {
+		client, server := s.connect("127.0.0.1:1")
+		go func() { _, _ = client.Write(make([]byte, 1<<20)) }()
+		if n, err := io.CopyN(io.Discard, server, 1<<20); err != nil {
+			s.Errorf("%d bytes are received: %v", n, err)
+		}
+		<-time.After(time.Hour)
+		if !isOpen(client) {
+			s.Error("it is closed")
+		}
+	})
+}
+
+// TestBytesOfAnUnprovedConnection has clients send too much: without a proof, and with one that
+// comes in time.
+func TestBytesOfAnUnprovedConnection(t *testing.T) {
+	for _, proves := range []bool{false, true} {
+		inScene(t, limits, false, func(s *scene) {
+			client, server := s.connect("192.0.2.1:1")
+			go func() { _, _ = client.Write(make([]byte, 128<<10)) }()
+			if proves {
+				time.AfterFunc(500*time.Millisecond, func() { server.Prove(s.admission.Caller("a")) })
+			}
+			n, err := io.CopyN(io.Discard, server, 128<<10)
+			if want := map[bool]int64{false: 64 << 10, true: 128 << 10}[proves]; n != want || (err == nil) != proves {
+				s.Errorf("proves %v: %d bytes are received: %v", proves, n, err)
+			}
+		})
+	}
+}
+
+func TestConnectionsOfACaller(t *testing.T) {
+	small := limits
+	small.ConnectionsPerCaller = 2
+	inScene(t, small, false, func(s *scene) {
+		caller := s.admission.Caller("a")
+		var servers []*admission.Conn
+		for range 3 {
+			_, server := s.connect("192.0.2.1:1")
+			servers = append(servers, server)
+		}
+		for i, want := range []bool{true, true, false} {
+			if servers[i].Prove(caller) != want {
+				s.Errorf("connection %d of the caller: want %v", i, want)
+			}
+		}
+		s.wantReached(admission.ConnectionsPerCaller)
+		_ = servers[0].Close()
+		_ = servers[0].Close()
+		if !servers[2].Prove(s.admission.Caller("a")) || !servers[2].Prove(caller) {
+			s.Error("a closed connection counts")
+		}
+	})
+}
+
+// TestConnectionsOfAListener has callers take all places but one.
+func TestConnectionsOfAListener(t *testing.T) {
+	small := limits
+	small.Connections = 3
+	inScene(t, small, false, func(s *scene) {
+		for range 2 {
+			_, server := s.connect("192.0.2.1:1")
+			server.Prove(s.admission.Caller("a"))
+		}
+		first, _ := s.connect("192.0.2.2:1")
+		second, server := s.connect("192.0.2.3:1")
+		if isOpen(first) || !isOpen(second) {
+			s.Error("the unproved connection does not make room for the next")
+		}
+		s.wantReached(admission.Connections)
+		server.Prove(s.admission.Caller("b"))
+		client, inner := net.Pipe()
+		go func() { s.fake.accepted <- fakeConn{inner, address("192.0.2.4:1")}; _ = s.fake.Close() }()
+		if _, err := s.listener.Accept(); err == nil {
+			s.Error("there is a place for one more")
+		}
+		if isOpen(client) {
+			s.Error("a connection without a place is open")
+		}
+		s.wantReached(admission.Connections)
+	})
+}
+
+func TestHealthIsAClassOfItsOwn(t *testing.T) {
+	inScene(t, limits, false, func(s *scene) {
+		var clients []net.Conn
+		for range 17 {
+			client, server := s.connect("192.0.2.1:1")
+			server.AsksForHealth()
+			clients = append(clients, client)
+		}
+		if isOpen(clients[0]) || !isOpen(clients[1]) {
+			s.Error("of 17 connections of one address the first is not the one that is closed")
+		}
+		s.wantReached(admission.Health)
+		<-time.After(time.Hour)
+		if !isOpen(clients[1]) {
+			s.Error("a connection that asks for health is closed after an hour")
+		}
+	})
+}
+
+func TestCallsOfACaller(t *testing.T) {
+	small := limits
+	small.ConcurrentCalls, small.WatchesPerCaller, small.CallsPerSecond, small.CallBurst = 8, 1, 10, 100
+	a := admission.New(small, func(admission.Limit, string) {})
+	one, other, now := a.Caller("one"), a.Caller("other"), time.Now()
+	want := func(got *admission.Refusal, limit admission.Limit) {
+		t.Helper()
+		if limit == "" && got != nil || limit != "" && (got == nil || got.Limit != limit) {
+			t.Errorf("refused by %+v, want %q", got, limit)
+		}
+	}
+	want(one.Begin(1, now), "")
+	want(one.Begin(1, now), "")
+	want(one.Begin(1, now), admission.CallsPerCaller)
+	want(other.Begin(1, now), "")
+	one.End()
+	want(one.Begin(90, now), "")
+	one.End()
+	want(one.Begin(20, now), admission.CallsPerSecond)
+	want(one.BeginWatch(1, now), "")
+	want(one.BeginWatch(1, now), admission.WatchesPerCaller)
+	one.EndWatch()
+	want(one.BeginWatch(1, now), "")
+	for i := range 5 {
+		want(a.Caller(string(rune('a'+i))).Begin(1, now), "")
+	}
+	want(a.Caller("last").Begin(1, now), admission.ConcurrentCalls)
+	one.EndWatch()
+	everybody := a.Everybody()
+	want(everybody.Begin(1_000_000, now), "")
+	want(everybody.Begin(1, now), admission.ConcurrentCalls)
+	for range 16 {
+		if !one.BeginBatch() {
+			t.Error("a caller may not have 16 batches")
+		}
+	}
+	if one.BeginBatch() {
+		t.Error("a caller may have more than 16 batches")
+	}
+	one.EndBatch()
+	if !one.BeginBatch() {
+		t.Error("a batch that has ended counts")
+	}
+}
