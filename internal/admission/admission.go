@@ -11,6 +11,7 @@ package admission
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -76,6 +77,7 @@ type Admission struct {
 	limits  Limits
 	reached Observer
 	callers callers
+	health  atomic.Int64 // calls for the broker's health, at once
 }
 
 // New returns an Admission.
@@ -105,3 +107,16 @@ func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	l.bounded = false
 	return l
 }
+
+// BeginHealth begins a call for the broker's health. After true, EndHealth has to follow.
+func (a *Admission) BeginHealth() bool {
+	if a.health.Add(1) <= int64(a.limits.Connections) {
+		return true
+	}
+	a.health.Add(-1)
+	a.reached(Health, "")
+	return false
+}
+
+// EndHealth ends such a call.
+func (a *Admission) EndHealth() { a.health.Add(-1) }

@@ -10,20 +10,18 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
-	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/admission"
+	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/rpc"
+	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// streamWorkers is how many goroutines wait for calls in the broker's server.
-const streamWorkers = 32
-
-// serveReading runs a broker that reads Redis on every call. Its server has the stream
-// workers of the broker's, and none of its interceptors.
+// serveReading runs a broker that reads Redis on every call. It has no metrics and no log.
 func serveReading(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
@@ -43,20 +41,50 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	defer store.Close()
 	tokens := cache.New(cache.Options{Store: store, Logger: logger})
 	defer tokens.Close()
-	reading, err := broker.New(loaded.Credentials, loaded.Policy, broker.Options{
+	nobody := authentication.Method{Name: authentication.MethodNone, Authenticator: authentication.Local{}, Counts: authentication.Counts{OK: uncounted{}}}
+	callers := authentication.NewSet(nil, uncounted{}, nobody)
+	reading, err := broker.New(broker.Load{Config: loaded, Callers: callers}, broker.Options{
 		Tokens:      readingTokens{Cache: tokens, store: store},
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: sim.Transport()}),
 		VersionKeys: loaded.TokenCache.FleetKeys.VersionKeys(),
 		Clock:       clockwork.NewRealClock(),
 		Logger:      logger,
+		Encode:      rpc.Encode,
 	})
 	if err != nil {
 		return err
 	}
 	defer reading.Close()
-	grpcServer := grpc.NewServer(grpc.NumStreamWorkers(streamWorkers))
-	authmaterialv1.RegisterBrokerServiceServer(grpcServer, rpc.NewService(reading, clockwork.NewRealClock(), logger))
+	grpcServer := grpc.NewServer(append(server.TransportOptions(), grpc.ForceServerCodecV2(rpc.NewCodec()))...)
+	rpc.NewService(rpc.Options{
+		Broker:    reading,
+		Admission: admission.New(admission.Limits{Connections: 1000, ConnectionsPerCaller: 1000, ConcurrentCalls: 10_000, WatchesPerCaller: 1, CallsPerSecond: 1, CallBurst: 1}, func(admission.Limit, string) {}),
+		Clock:     clockwork.NewRealClock(), Waiting: clockwork.NewRealClock(),
+		Logger:  logger,
+		Metrics: unmeasured,
+		Check:   func(context.Context) error { return nil },
+		Ended:   func(context.Context, rpc.Ended) {},
+		LogsAll: func(context.Context) bool { return false },
+	}).Register(grpcServer)
 	return serve(ctx, grpcServer, answer)
+}
+
+// uncounted counts nothing.
+type uncounted struct{}
+
+// Inc implements rpc.Counter and authentication.Counter.
+func (uncounted) Inc() {}
+
+// Observe implements rpc.Histogram.
+func (uncounted) Observe(float64) {}
+
+// unmeasured are the metrics of a method that has none.
+func unmeasured(string, bool) *rpc.MethodMetrics {
+	made := &rpc.MethodMetrics{Started: uncounted{}, Received: uncounted{}, Sent: uncounted{}, Seconds: uncounted{}}
+	for code := range made.Handled {
+		made.Handled[code] = uncounted{}
+	}
+	return made
 }
 
 // readingTokens are a Cache whose tokens are read from Redis each time.

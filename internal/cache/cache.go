@@ -131,13 +131,20 @@ type Cache struct {
 	flights sync.WaitGroup // grows while closing is held and closed is false
 }
 
-// New returns an empty Cache.
+// New returns an empty Cache, which follows its Store.
 func New(options Options) *Cache {
+	c := Prepare(options)
+	c.Follow()
+	return c
+}
+
+// Prepare is New, but that the Cache calls Changed and Forgotten only once Follow was called: for
+// what needs the Cache itself first.
+func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
 	c.changes = newBacklog(c, (*entry).lookUpAgain)
 	c.outOfDate = newBacklog(c, func(e *entry) { e.catchUp(ctx) })
-	c.follow()
 	return c
 }
 

@@ -2,8 +2,8 @@ package cache
 
 import "context"
 
-// follow hears of what other replicas put into the Store, until the Cache closes.
-func (c *Cache) follow() {
+// Follow hears of what other replicas put into the Store, until the Cache closes. It is called once.
+func (c *Cache) Follow() {
 	store, ok := c.options.Store.(follower)
 	if !ok {
 		return

@@ -6,6 +6,8 @@ import "github.com/authmaterial/broker/internal/strictyaml"
 type Limits struct {
 	// Connections is how many there are at once at the gRPC address. HTTP has a tenth.
 	Connections int
+	// ConnectionsPerCaller is how many of them are one caller's.
+	ConnectionsPerCaller int
 	// StreamsPerConnection is how many calls and watches one connection has at once.
 	StreamsPerConnection int
 	// ConcurrentCalls is how many calls and watches there are at once.
@@ -34,7 +36,8 @@ func parseLimits(value strictyaml.Value) Limits {
 	}
 	limits := Limits{
 		Connections:          read("connections", 1000),
-		StreamsPerConnection: read("streams_per_connection", 1000),
+		ConnectionsPerCaller: read("connections_per_caller", 32),
+		StreamsPerConnection: read("streams_per_connection", 100),
 		ConcurrentCalls:      read("concurrent_calls", 1000),
 		MessageBytes:         read("message_bytes", 16<<10),
 		HeaderBytes:          read("header_bytes", 16<<10),

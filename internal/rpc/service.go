@@ -1,73 +1,186 @@
-// Package rpc serves the broker over gRPC. It checks requests, turns decorations into
-// protobuf and errors into statuses.
+// Package rpc serves the broker over gRPC. For each method there is one function that does all of
+// a call: it receives the message, identifies the caller, counts the call, asks the broker, and
+// encodes the answer.
 package rpc
 
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/jonboulle/clockwork"
 	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/broker"
 )
 
 // Broker is what the service needs of the use case.
 type Broker interface {
-	Get(ctx context.Context, caller access.Caller, id string) (*broker.Decoration, error)
-	GetBatch(ctx context.Context, caller access.Caller, ids []string) []broker.Result
-	ReportRejection(ctx context.Context, caller access.Caller, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
-	Watch(caller access.Caller, ids []string) *broker.Watch
+	Current() *broker.Generation
+	Get(ctx context.Context, caller broker.Caller, id string) (*broker.Decoration, error)
+	GetBatch(ctx context.Context, caller broker.Caller, ids []string) []broker.Result
+	ReportRejection(ctx context.Context, caller broker.Caller, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
+	Watch(caller broker.Caller, again func(context.Context, *broker.Generation) (access.Caller, error), ids []string) *broker.Watch
+}
+
+// Options configure a Service. All are required.
+type Options struct {
+	// Broker answers. Its Generations have Callers, and its Decorations are encoded by Encode.
+	Broker Broker
+	// Admission limits callers.
+	Admission *admission.Admission
+	// Clock is the time by which identities expire, and Waiting the one by which watches end.
+	Clock, Waiting clockwork.Clock
+	// Logger gets faults of the broker's own.
+	Logger *slog.Logger
+	// Metrics returns the metrics of a method by its full name.
+	Metrics func(method string, stream bool) *MethodMetrics
+	// Check returns an error for a call that is refused whatever it asks for.
+	Check func(ctx context.Context) error
+	// Ended is told of each call that has failed, and of all while LogsAll returns true.
+	Ended   func(ctx context.Context, ended Ended)
+	LogsAll func(ctx context.Context) bool
+	// TooLarge is told of each message that is too large.
+	TooLarge func()
 }
 
 // Service is authmaterial.v1.BrokerService.
 type Service struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
-	broker Broker
-	clock  clockwork.Clock
-	logger *slog.Logger
-	faults rate.Sometimes // for the log
+	broker    Broker
+	admission *admission.Admission
+	everybody *admission.Caller // where callers are not told apart
+	clock     clockwork.Clock
+	waiting   clockwork.Clock
+	logger    *slog.Logger
+	faults    rate.Sometimes // for the log
+	newMethod func(name string, stream bool) *method
+	others    sync.Map // of full name to *method, of other services
+	check     func(context.Context) error
+	ended     func(context.Context, Ended)
+	logsAll   func(context.Context) bool
+	tooLarge  func()
 }
 
 // faultBurst is how many faults of the broker's own the log tells of at once; then of one a
 // second. Callers can cause them while the audit cannot be written, say.
 const faultBurst = 100
 
-// NewService returns a Service. The clock decides when watches end.
-func NewService(broker Broker, clock clockwork.Clock, logger *slog.Logger) *Service {
-	return &Service{broker: broker, clock: clock, logger: logger, faults: rate.Sometimes{First: faultBurst, Interval: time.Second}}
+// NewService returns a Service.
+func NewService(options Options) *Service {
+	return &Service{
+		broker:    options.Broker,
+		admission: options.Admission,
+		everybody: options.Admission.Everybody(),
+		clock:     options.Clock,
+		waiting:   options.Waiting,
+		logger:    options.Logger,
+		faults:    rate.Sometimes{First: faultBurst, Interval: time.Second},
+		newMethod: func(name string, stream bool) *method {
+			return &method{name: name, stream: stream, metrics: options.Metrics(name, stream)}
+		},
+		check:    options.Check,
+		ended:    options.Ended,
+		logsAll:  options.LogsAll,
+		tooLarge: options.TooLarge,
+	}
 }
 
-// GetAuthDecoration returns the material of one credential.
-func (s *Service) GetAuthDecoration(ctx context.Context, request *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
-	decoration, err := s.broker.Get(ctx, CallerOf(ctx), request.GetCredentialId())
+// Register registers the service with a server whose codec is that of NewCodec. Its unary methods
+// pass no interceptor.
+func (s *Service) Register(server grpc.ServiceRegistrar) {
+	description := authmaterialv1.BrokerService_ServiceDesc
+	unary := map[string]func(*method) handler{
+		"GetAuthDecoration":       func(m *method) handler { return handler{m, s.get} },
+		"BatchGetAuthDecorations": func(m *method) handler { return handler{m, s.batch} },
+		"ReportRejection":         func(m *method) handler { return handler{m, s.report} },
+	}
+	description.Methods = nil
+	for _, of := range authmaterialv1.BrokerService_ServiceDesc.Methods {
+		handle := unary[of.MethodName](s.newMethod("/"+description.ServiceName+"/"+of.MethodName, false))
+		description.Methods = append(description.Methods, grpc.MethodDesc{MethodName: of.MethodName, Handler: handle.call})
+	}
+	watch := s.newMethod(authmaterialv1.BrokerService_WatchAuthDecorations_FullMethodName, true)
+	description.Streams = []grpc.StreamDesc{{
+		StreamName: "WatchAuthDecorations", ServerStreams: true,
+		Handler: func(_ any, stream grpc.ServerStream) error { return s.watch(watch, stream) },
+	}}
+	server.RegisterService(&description, s)
+}
+
+// handler handles the calls of a unary method.
+type handler struct {
+	method *method
+	handle func(context.Context, *method, func(any) error) (*answer, error)
+}
+
+// call is the Handler of a grpc.MethodDesc.
+func (h handler) call(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	encoded, err := h.handle(ctx, h.method, receive)
 	if err != nil {
-		return nil, s.toStatus(ctx, err)
+		return nil, err
 	}
-	return &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)}, nil
+	return encoded, nil
 }
 
-// BatchGetAuthDecorations returns the material of several.
-func (s *Service) BatchGetAuthDecorations(ctx context.Context, request *authmaterialv1.BatchGetAuthDecorationsRequest) (*authmaterialv1.BatchGetAuthDecorationsResponse, error) {
-	if err := checkIDs(request.GetCredentialIds()); err != nil {
-		return nil, s.toStatus(ctx, err)
+// get returns the material of one credential.
+func (s *Service) get(ctx context.Context, m *method, receive func(any) error) (encoded *answer, err error) {
+	c := s.begin(ctx, m)
+	defer func() { err = c.end(err, recover()) }()
+	var request authmaterialv1.GetAuthDecorationRequest
+	if err := c.receive(receive, &request); err != nil {
+		return nil, err
 	}
-	results := s.broker.GetBatch(ctx, CallerOf(ctx), request.GetCredentialIds())
-	response := &authmaterialv1.BatchGetAuthDecorationsResponse{Results: make([]*authmaterialv1.AuthDecorationResult, len(results))}
-	for i, result := range results {
-		item := &authmaterialv1.AuthDecorationResult{CredentialId: Shorten(result.CredentialID)}
-		if result.Err != nil {
-			item.Result = &authmaterialv1.AuthDecorationResult_Error{Error: s.toItem(ctx, result.Err)}
-		} else {
-			item.Result = &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: toProto(result.Decoration)}
+	c.ended.CredentialID = request.GetCredentialId()
+	who, err := c.identify(1)
+	if err != nil {
+		return nil, err
+	}
+	decoration, err := s.broker.Get(ctx, who.Caller, request.GetCredentialId())
+	if err != nil {
+		return nil, err
+	}
+	return &answer{bytes: decoration.Encoded}, nil
+}
+
+// batch returns the material of several.
+func (s *Service) batch(ctx context.Context, m *method, receive func(any) error) (encoded *answer, err error) {
+	c := s.begin(ctx, m)
+	defer func() { err = c.end(err, recover()) }()
+	var request authmaterialv1.BatchGetAuthDecorationsRequest
+	if err := c.receive(receive, &request); err != nil {
+		return nil, err
+	}
+	ids := request.GetCredentialIds()
+	who, err := c.identify(max(1, min(len(ids), maxIDs)))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkIDs(ids); err != nil {
+		return nil, err
+	}
+	if !who.limits.BeginBatch() {
+		return nil, c.over(&admission.Refusal{Limit: admission.BatchesPerCaller})
+	}
+	answered := false
+	defer func() {
+		if !answered {
+			who.limits.EndBatch()
 		}
-		response.Results[i] = item
+	}()
+	results := s.broker.GetBatch(ctx, who.Caller, ids)
+	states := make([]state, len(results))
+	for i, result := range results {
+		states[i] = s.toState(ctx, result)
 	}
-	return response, nil
+	answered = true
+	return &answer{bytes: encodeBatch(states), sent: who.limits.EndBatch}, nil
 }
 
 // outcomes are the broker's in the proto.
@@ -77,17 +190,28 @@ var outcomes = map[broker.Outcome]authmaterialv1.ReportRejectionResponse_Outcome
 	broker.NotReplaceable:  authmaterialv1.ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE,
 }
 
-// ReportRejection replaces material that a provider rejected.
-func (s *Service) ReportRejection(ctx context.Context, request *authmaterialv1.ReportRejectionRequest) (*authmaterialv1.ReportRejectionResponse, error) {
-	if err := checkReport(request); err != nil {
-		return nil, s.toStatus(ctx, err)
+// report replaces material that a provider rejected.
+func (s *Service) report(ctx context.Context, m *method, receive func(any) error) (encoded *answer, err error) {
+	c := s.begin(ctx, m)
+	defer func() { err = c.end(err, recover()) }()
+	var request authmaterialv1.ReportRejectionRequest
+	if err := c.receive(receive, &request); err != nil {
+		return nil, err
 	}
-	decoration, outcome, err := s.broker.ReportRejection(ctx, CallerOf(ctx),
+	c.ended.CredentialID = request.GetCredentialId()
+	who, err := c.identify(1)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkReport(&request); err != nil {
+		return nil, err
+	}
+	decoration, outcome, err := s.broker.ReportRejection(ctx, who.Caller,
 		request.GetCredentialId(), request.GetVersion(), int(request.GetHttpStatus()))
 	if err != nil {
-		return nil, s.toStatus(ctx, err)
+		return nil, err
 	}
-	return &authmaterialv1.ReportRejectionResponse{AuthDecoration: toProto(decoration), Outcome: outcomes[outcome]}, nil
+	return &answer{bytes: encodeReport(decoration, outcomes[outcome])}, nil
 }
 
 // maxIDSize is the longest ID that is sent back, in characters. A valid one is no

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
@@ -21,26 +23,39 @@ var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum 
 
 var errIdentityExpired = fault.New(fault.CallerUnauthenticated, "the caller's identity has expired: authenticate and watch again")
 
-// WatchAuthDecorations streams the states of several credentials.
+// watch streams the states of several credentials.
 //
-// While a reader does not read, Send waits, and the watch sees neither its maximum age nor
+// While a reader does not read, SendMsg waits, and the watch sees neither its maximum age nor
 // the server's end. To return without it would end nothing: a status waits behind what was
 // not read, and a handler cannot reset its stream. Such a watch ends with its connection,
 // whose age the server bounds too, and in the last period of a server that stops.
-func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
-	if err := checkIDs(request.GetCredentialIds()); err != nil {
-		return s.toStatus(stream.Context(), err)
+func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
+	c := s.begin(stream.Context(), m)
+	defer func() { err = c.end(err, recover()) }()
+	var request authmaterialv1.WatchAuthDecorationsRequest
+	if err := c.receive(stream.RecvMsg, &request); err != nil {
+		return err
 	}
-	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
+	ids := request.GetCredentialIds()
+	who, err := c.identify(max(1, min(len(ids), maxIDs)))
+	if err != nil {
+		return err
+	}
+	if err := checkIDs(ids); err != nil {
+		return err
+	}
+	evidence := EvidenceOf(stream.Context())
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
-	defer s.clock.AfterFunc(age, func() { end(errTooOld) }).Stop()
-	caller := CallerOf(ctx)
-	if !caller.ExpireTime.IsZero() {
-		left := caller.ExpireTime.Sub(clock.WallNow(s.clock))
-		defer s.clock.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
+	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
+	defer s.waiting.AfterFunc(age, func() { end(errTooOld) }).Stop()
+	if !who.ExpireTime.IsZero() {
+		left := who.ExpireTime.Sub(clock.WallNow(s.waiting))
+		defer s.waiting.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
 	}
-	watch := s.broker.Watch(caller, request.GetCredentialIds())
+	watch := s.broker.Watch(who.Caller, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
+		return by.Callers.Recheck(ctx, evidence)
+	}, ids)
 	defer watch.Close()
 	for {
 		result, err := watch.Next(ctx)
@@ -48,21 +63,24 @@ func (s *Service) WatchAuthDecorations(request *authmaterialv1.WatchAuthDecorati
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
-			return s.toStatus(ctx, err)
+			return err
 		}
-		if err := stream.Send(s.toState(ctx, result)); err != nil {
+		told := s.toState(ctx, result)
+		if err := stream.SendMsg(&answer{bytes: told.append(make([]byte, 0, told.size()))}); err != nil {
 			return err // the stream has ended: nobody reads another status
 		}
+		m.metrics.Sent.Inc()
 	}
 }
 
-// toState writes a state for the wire.
-func (s *Service) toState(ctx context.Context, result broker.Result) *authmaterialv1.WatchAuthDecorationsResponse {
-	response := &authmaterialv1.WatchAuthDecorationsResponse{CredentialId: Shorten(result.CredentialID)}
-	if result.Err != nil {
-		response.State = &authmaterialv1.WatchAuthDecorationsResponse_Error{Error: s.toItem(ctx, result.Err)}
-	} else {
-		response.State = &authmaterialv1.WatchAuthDecorationsResponse_AuthDecoration{AuthDecoration: toProto(result.Decoration)}
+// toState encodes what there is for one ID.
+func (s *Service) toState(ctx context.Context, result broker.Result) state {
+	if result.Err == nil {
+		return state{id: Shorten(result.CredentialID), decoration: decorationOf(result.Decoration.Encoded)}
 	}
-	return response
+	encoded, err := proto.Marshal(s.toItem(ctx, result.Err))
+	if err != nil {
+		panic("rpc: an error has text that is not UTF-8") // messages are the broker's own
+	}
+	return state{id: Shorten(result.CredentialID), err: encoded}
 }

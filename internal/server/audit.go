@@ -59,7 +59,7 @@ func newDenials(options Options, l *limits, log audit.DenialLog) *audit.Denials 
 		Burst:     l.DenialBurst,
 		Log:       log,
 		Clock:     options.Clock,
-		LeftOut:   func(caller string) { l.bite(limitDenials, caller) },
+		LeftOut:   func(caller string) { l.record(limitDenials, caller) },
 	})
 }
 

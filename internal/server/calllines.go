@@ -3,13 +3,14 @@ package server
 import (
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+
+	"github.com/authmaterial/broker/internal/admission"
+	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
 // What the log has of calls that failed, at each level: so many lines a second in the long
@@ -34,7 +35,7 @@ type callLines struct {
 
 	mu      sync.Mutex
 	all     map[slog.Level]*rate.Limiter
-	origins *simplelru.LRU[lineOrigin, *rate.Limiter]
+	origins *ratelimit.Limiter[lineOrigin]
 	leftOut int
 	last    string      // the address that the last of these was about
 	telling *time.Timer // nil: there is nothing to tell
@@ -42,16 +43,15 @@ type callLines struct {
 
 // lineOrigin is whose lines have a bound of their own.
 type lineOrigin struct {
-	level   slog.Level
-	network netip.Prefix // zero: this machine
+	level  slog.Level
+	source admission.Source
 }
 
 func newCallLines(registry prometheus.Registerer, logger *slog.Logger) *callLines {
-	origins, err := simplelru.NewLRU[lineOrigin, *rate.Limiter](maxLineOrigins, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
+	c := &callLines{
+		logger: logger, all: map[slog.Level]*rate.Limiter{},
+		origins: ratelimit.New[lineOrigin](originLines, originLineBurst, maxLineOrigins),
 	}
-	c := &callLines{logger: logger, all: map[slog.Level]*rate.Limiter{}, origins: origins}
 	c.missing = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "authmaterial_call_log_left_out_total",
 		Help: "Lines about calls and handshakes that failed which the log does not have, because there were too many.",
@@ -65,16 +65,10 @@ func (c *callLines) allow(level slog.Level, client net.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	from := lineOrigin{level, origin(client)}
-	own, ok := c.origins.Get(from)
-	if !ok {
-		own = rate.NewLimiter(originLines, originLineBurst)
-		c.origins.Add(from, own)
-	}
 	if c.all[level] == nil {
 		c.all[level] = rate.NewLimiter(allLines, allLineBurst)
 	}
-	if own.AllowN(now, 1) && c.all[level].AllowN(now, 1) {
+	if c.origins.Take(lineOrigin{level, admission.SourceOf(client)}, 1, now) == 0 && c.all[level].AllowN(now, 1) {
 		return true
 	}
 	c.missing.Inc()

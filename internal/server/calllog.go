@@ -2,18 +2,14 @@ package server
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
-	"time"
 
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/rpc"
 )
@@ -26,71 +22,39 @@ type callLogger struct {
 	lines  *callLines
 }
 
-// ServerReporter is called at the start of a call.
-func (l callLogger) ServerReporter(ctx context.Context, call interceptors.CallMeta) (interceptors.Reporter, context.Context) {
-	report := &callReport{callLogger: l, ctx: ctx, call: call}
-	return report, context.WithValue(ctx, callReportKey{}, report)
-}
+// logsAll reports whether there is a line for each call.
+func (l callLogger) logsAll(ctx context.Context) bool { return l.logger.Enabled(ctx, slog.LevelDebug) }
 
-// callReportKey is the key of a call's *callReport.
-type callReportKey struct{}
-
-// noteCaller has the line about a call name its caller, who is found out after the report began.
-func noteCaller(ctx context.Context, name string) {
-	if report, ok := ctx.Value(callReportKey{}).(*callReport); ok {
-		report.caller = name
-	}
-}
-
-// callReport is about one call.
-type callReport struct {
-	interceptors.NoopReporter
-	callLogger
-
-	ctx     context.Context //nolint:containedctx // it lives as long as the call
-	call    interceptors.CallMeta
-	request interface{ GetCredentialId() string } // nil: it is about none, or several
-	caller  string                                // empty: not known
-}
-
-// PostMsgReceive notes which message the call has. That of a unary call is still empty.
-func (r *callReport) PostMsgReceive(message any, _ error, _ time.Duration) {
-	r.request, _ = message.(interface{ GetCredentialId() string })
-}
-
-// PostCall writes the line.
-func (r *callReport) PostCall(err error, took time.Duration) {
-	answer := status.Convert(err)
+// ended writes the line about a call.
+func (l callLogger) ended(ctx context.Context, call rpc.Ended) {
+	answer := status.Convert(call.Err)
 	reason := reasonOf(answer)
 	level := levelOf(answer.Code())
-	if r.call.Typ == interceptors.ServerStream && endsWatches(reason) {
-		level = slog.LevelDebug
-	}
-	if errors.As(err, &refusal{}) || answer.Message() == broker.ErrManyDenials.Message {
+	if call.Stream && endsWatches(reason) || call.Excess {
 		level = slog.LevelDebug // who makes too many calls, or malformed ones, is not to fill the log with them
 	}
-	if !r.logger.Enabled(r.ctx, level) || level > slog.LevelDebug && !r.lines.allow(level, addressOf(r.ctx)) {
+	if !l.logger.Enabled(ctx, level) || level > slog.LevelDebug && !l.lines.allow(level, addressOf(ctx)) {
 		return
 	}
 	attributes := []slog.Attr{
-		slog.String("method", r.call.FullMethod()),
+		slog.String("method", call.Method),
 		slog.String("code", answer.Code().String()),
-		slog.Duration("took", took),
+		slog.Duration("took", call.Took),
 	}
-	if r.request != nil && r.request.GetCredentialId() != "" {
-		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(r.request.GetCredentialId())))
+	if call.CredentialID != "" {
+		attributes = append(attributes, slog.String("credential_id", rpc.Shorten(call.CredentialID)))
 	}
-	if r.caller != "" && answer.Code() != codes.OK {
-		attributes = append(attributes, slog.String("caller", r.caller))
+	if call.Caller != "" && answer.Code() != codes.OK {
+		attributes = append(attributes, slog.String("caller", call.Caller))
 	}
 	if answer.Code() == codes.Unauthenticated || reason == fault.AuthenticationUnavailable.String() {
-		evidence := evidenceOf(r.ctx)
+		evidence := rpc.EvidenceOf(ctx)
 		attributes = append(attributes, slog.String("address", evidence.Address), slog.Any("tried", evidence.Methods()))
 	}
 	if reason != "" {
 		attributes = append(attributes, slog.String("reason", reason), slog.String("message", answer.Message()))
 	}
-	r.logger.LogAttrs(r.ctx, level, "call", attributes...)
+	l.logger.LogAttrs(ctx, level, "call", attributes...)
 }
 
 // addressOf is that of a call's client; nil: unknown.

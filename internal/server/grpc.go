@@ -3,10 +3,6 @@ package server
 import (
 	"time"
 
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -65,44 +61,26 @@ func TransportOptions() []grpc.ServerOption {
 	}
 }
 
-// newGRPC returns a server with the broker's service and health on it, and perhaps
-// reflection. From the outside in, a call passes traces, the limit of concurrent calls,
-// metrics, log, recovery and authentication; then its message is received, and the caller's limits count.
+// newGRPC returns a server with the broker's service and health on it, and perhaps reflection.
+// Calls of the broker's service pass no interceptor but for spans: package rpc has all of it.
 func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
-	metrics, guard := s.metrics, guard{limits: s.limits, refuse: service.Refused}
-	callLog := callLogger{s.logger, s.limits.lines}
-	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(append(append(traces.serverOptions(), TransportOptions()...),
-		grpc.Creds(newHandshakes(s.tls, s.logger, s.limits, s.identities.certificate.Inc)),
-		grpc.ForceServerCodecV2(newAnswerCodec()),
+		grpc.Creds(newHandshakes(s, service)),
+		grpc.ForceServerCodecV2(rpc.NewCodec()),
 		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
-		grpc.InTapHandle(s.limits.countHeaders),
+		grpc.InTapHandle(s.limits.checkHeaders),
 		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(
-			guard.unary,
-			metrics.grpc.UnaryServerInterceptor(),
-			interceptors.UnaryServerInterceptor(callLog),
-			recovery.UnaryServerInterceptor(recovered),
-			selector.UnaryServerInterceptor(auth.UnaryServerInterceptor(s.identities.identify(service)), selector.MatchFunc(demandsCaller)),
-		),
-		grpc.ChainStreamInterceptor(
-			guard.stream,
-			metrics.grpc.StreamServerInterceptor(),
-			interceptors.StreamServerInterceptor(callLog),
-			recovery.StreamServerInterceptor(recovered),
-			selector.StreamServerInterceptor(auth.StreamServerInterceptor(s.identities.identifyStream(service)), selector.MatchFunc(demandsCaller)),
-		),
+		grpc.ChainUnaryInterceptor(service.Unary),
+		grpc.ChainStreamInterceptor(service.Stream),
 	)...)
-	guarded := registrar{server, guard}
-	authmaterialv1.RegisterBrokerServiceServer(guarded, identified{service, s.identities})
-	grpc_health_v1.RegisterHealthServer(guarded, endingHealth{s.health, service.Stopping})
+	service.Register(server)
+	grpc_health_v1.RegisterHealthServer(server, endingHealth{s.health, service.Stopping})
 	s.health.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	if s.listen.Reflection {
-		reflection.Register(guarded)
+		reflection.Register(server)
 	}
-	metrics.grpc.InitializeMetrics(server)
 	return server
 }

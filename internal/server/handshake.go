@@ -1,42 +1,88 @@
 package server
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/authmaterial/broker/internal/admission"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// handshakes are the credentials of the gRPC server, with an eye on what becomes of its
-// connections.
+// handshakes are the credentials of the gRPC server. Each connection gets a *rpc.Peer. Over a Unix
+// socket that has the user at the other end; otherwise there may be TLS.
 type handshakes struct {
-	credentials.TransportCredentials
+	credentials.TransportCredentials // over TCP
 
-	logger  *slog.Logger
-	limits  *limits
-	refused func() // called for each client certificate that does not count
+	server  *Server
+	service *rpc.Service
 }
 
-// newHandshakes returns credentials with TLS for TCP unless it is nil.
-func newHandshakes(t *listenerTLS, logger *slog.Logger, l *limits, refused func()) handshakes {
-	var overTCP credentials.TransportCredentials
-	if t != nil {
-		overTCP = credentials.NewTLS(t.config(protocolGRPC))
+// newHandshakes returns credentials with TLS for TCP if the server has any.
+func newHandshakes(s *Server, service *rpc.Service) handshakes {
+	overTCP := insecure.NewCredentials()
+	if s.tls != nil {
+		overTCP = credentials.NewTLS(s.tls.config(protocolGRPC))
 	}
-	return handshakes{withPeerUser(overTCP), logger, l, refused}
+	return handshakes{overTCP, s, service}
 }
 
-// ServerHandshake implements credentials.TransportCredentials.
+// ServerHandshake implements credentials.TransportCredentials. Over a Unix socket it fails where
+// the system does not name the user that it could name.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
-		if !h.refusedCertificate(raw.RemoteAddr(), err) && !errors.Is(err, io.EOF) { // that is a probe of the port
-			h.logger.Debug("a handshake failed", "address", raw.RemoteAddr().String(), "error", err)
+	made := &rpc.Peer{Address: raw.RemoteAddr().String(), Local: !isRemote(raw.LocalAddr())}
+	made.Conn, _ = raw.(*admission.Conn)
+	conn := raw
+	if raw.LocalAddr().Network() == "unix" {
+		id, err := peerUserID(raw)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find the user at the other end of a socket: %w", err)
 		}
-		return nil, nil, err
+		made.UserID, made.Address = id, "unix"
+		made.SecurityLevel = credentials.PrivacyAndIntegrity
+	} else {
+		encrypted, info, err := h.TransportCredentials.ServerHandshake(raw)
+		if err != nil {
+			h.failed(raw.RemoteAddr(), err)
+			return nil, nil, err
+		}
+		conn = encrypted
+		if over, ok := info.(credentials.TLSInfo); ok {
+			made.Certificates = over.State.PeerCertificates
+			made.SecurityLevel = credentials.PrivacyAndIntegrity
+		}
 	}
-	by := heldBy(raw)
-	return newFrameConn(conn, by, h.limits), heldInfo{info, by}, nil
+	h.service.Prove(context.Background(), made)
+	return conn, made, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h handshakes) Clone() credentials.TransportCredentials {
+	return handshakes{h.TransportCredentials.Clone(), h.server, h.service}
+}
+
+// failed logs a handshake that failed: a client certificate that ended it like a call that was
+// refused, and anything else for debugging.
+func (h handshakes) failed(client net.Addr, err error) {
+	logger := h.server.logger
+	var wrong *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &wrong):
+		h.server.identities.certificate.Inc()
+		if h.server.limits.lines.allow(slog.LevelInfo, client) {
+			logger.Info("a handshake failed", "code", codes.Unauthenticated.String(), "address", client.String(), "tried", []string{authentication.MethodMutualTLS},
+				"message", "the client certificate is not valid, or is not signed by an authority that counts")
+		}
+	case !errors.Is(err, io.EOF): // that is a probe of the port
+		logger.Debug("a handshake failed", "address", client.String(), "error", err)
+	}
 }

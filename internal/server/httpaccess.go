@@ -25,7 +25,7 @@ func bringsEvidence(r *http.Request) bool {
 // identify says why nobody knows who makes a request. With insecure_allow_remote, where no
 // caller is authenticated, everybody is known.
 func (s *Server) identify(r *http.Request) error {
-	caller, err := s.identities.ofRequest(r)
+	caller, err := s.callerOf(r)
 	if err == nil && caller.Method == authentication.MethodNone && !s.listen.InsecureAllowRemote {
 		return errNobody
 	}

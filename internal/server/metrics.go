@@ -1,7 +1,6 @@
 package server
 
 import (
-	grpcprometheus "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -11,7 +10,7 @@ import (
 // metrics are what /metrics shows. Credential IDs are never labels.
 type metrics struct {
 	registry    *prometheus.Registry
-	grpc        *grpcprometheus.ServerMetrics
+	calls       *callMetrics
 	tokens      *tokenMetrics
 	static      *staticMetrics
 	credentials prometheus.Gauge
@@ -23,7 +22,6 @@ type metrics struct {
 func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		grpc:     grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram()),
 		tokens:   newTokenMetrics(),
 		static:   newStaticMetrics(),
 		credentials: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -48,8 +46,9 @@ func newMetrics(version string) *metrics {
 		Help: "1, labelled by the broker's version.",
 	}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
+	m.calls = newCallMetrics(m.registry)
 	m.tokens.register(m.registry)
-	m.registry.MustRegister(m.static.reports, m.grpc, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
+	m.registry.MustRegister(m.static.reports, build, m.credentials, m.generation, m.reloadOK, m.loadedAt,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -1,9 +1,10 @@
 package server_test
 
 import (
-	"path/filepath"
+	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,80 +18,73 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestConcurrentCalls has one connection take all calls that there may be. Another gets its
-// part all the same, and not more.
+// TestConcurrentCalls has watches take all calls that there may be.
 func TestConcurrentCalls(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 4")
-	greedy := h.rawConnect(nil)
-	var open []uint32
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
 	for range 4 {
-		open = append(open, greedy.open("GetAuthDecoration"))
-	}
-	h.awaitStarted(4)
-	greedy.wantStatus(greedy.get(), codes.ResourceExhausted)
-	h.wantLimited("concurrent_calls", 1)
-
-	for range 2 {
-		if err := h.get("key-of-board"); err != nil {
-			t.Errorf("another connection: %v", err)
-		}
-		if _, err := watchOver(t.Context(), h.conn); err != nil {
-			t.Errorf("its watch: %v", err)
+		if _, err := watchOver(ctx, h.conn); err != nil {
+			t.Fatal(err)
 		}
 	}
 	var trailer metadata.MD
 	_, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"}, grpc.Trailer(&trailer))
 	wantRateLimited(t, err, trailer)
-	greedy.wantStatus(greedy.get(), codes.ResourceExhausted)
-
-	// What ends makes room.
-	for _, stream := range open {
-		greedy.send(stream, nil, 0)
-		greedy.wantStatus(stream, codes.InvalidArgument)
-	}
-	if err := h.get("key-of-board"); err != nil {
-		t.Errorf("when calls have ended: %v", err)
-	}
-	greedy.wantStatus(greedy.get(), codes.OK)
+	h.wantLimited("concurrent_calls", 1)
+	end() // what ends makes room
+	h.eventually("there is room", func() bool { return h.get("key-of-board") == nil })
 }
 
-// TestGreediestGivesWay has two connections take one and a half times the calls that there may
-// be. For another one that asks for little, the one with most is closed.
-func TestGreediestGivesWay(t *testing.T) {
-	h := newWorld(t).limited("concurrent_calls: 16")
-	var greediest, modest *rawClient
-	begun := 0
-	for _, calls := range []int{16, 8} {
-		modest = h.rawConnect(nil)
-		if greediest == nil {
-			greediest = modest
-		}
-		for range calls {
-			modest.open("GetAuthDecoration")
-		}
-		begun += calls
-		h.awaitStarted(begun)
+// TestIdleConnectionsKeepNobodyOut has clients connect and prove nothing: the oldest make room for
+// others from the same address.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.tokens(), listenTCP(t))
+	var idle []*rawClient
+	for range 65 {
+		idle = append(idle, h.rawConnect(nil))
 	}
-	if err := h.get("key-of-board"); err != nil {
-		t.Errorf("a third connection: %v", err)
+	idle[0].want("closed", 0, 0)
+	idle[1].wantStatus(idle[1].get(), codes.Unauthenticated)
+	mailer := with(t.Context(), "Bearer "+w.mailer.Reveal())
+	for range 20 {
+		if err := getOver(mailer, w.dialWith(h, plain())); err != nil {
+			t.Errorf("a caller who proves who it is: %v", err)
+		}
 	}
-	greediest.want("closed", 0, 0)
-	h.wantLimited("concurrent_calls", 1)
-	modest.wantStatus(modest.get(), codes.OK)
 }
 
-// TestUserAtASocket has one user take all calls that there may be. Its other connections get
-// none.
-func TestUserAtASocket(t *testing.T) {
-	h := newWorld(t).serve("\nlimits: {concurrent_calls: 4}\n", listen(t, unix(filepath.Join(socketFolder(t), "grpc")), 0o600))
-	greedy := h.rawConnect(nil)
-	for range 4 {
-		greedy.open("GetAuthDecoration")
+// TestBytesWithoutAProof has a client send more than it may before it proves anything.
+func TestBytesWithoutAProof(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.tokens(), listenTCP(t))
+	raw := h.rawConnect(nil)
+	for range 6 {
+		raw.open("GetAuthDecoration", "x", strings.Repeat("x", 15<<10))
 	}
-	h.awaitStarted(4)
-	other := h.rawConnect(nil)
-	other.wantStatus(other.get(), codes.ResourceExhausted)
-	h.wantLimited("concurrent_calls", 1)
+	raw.want("closed", 0, 0)
+	h.wantLimited("unproved_connections", 1)
+}
+
+// TestBurstOfFirstCalls has a new connection begin with many calls at once, some of which have
+// more metadata together than a connection may send without a proof.
+func TestBurstOfFirstCalls(t *testing.T) {
+	w := newWorld(t)
+	h := w.serve(w.tokens(), listenTCP(t))
+	for _, size := range []int{0, 8 << 10} {
+		mailer := metadata.AppendToOutgoingContext(with(t.Context(), "Bearer "+w.mailer.Reveal()), "x-more", strings.Repeat("x", size))
+		connection := w.dialWith(h, plain())
+		var calls sync.WaitGroup
+		for range 100 {
+			calls.Go(func() {
+				if err := getOver(mailer, connection); err != nil {
+					t.Errorf("with %d bytes of metadata: %v", size, err)
+				}
+			})
+		}
+		calls.Wait()
+	}
 }
 
 // TestHealthKeepsNobodyOut has a client watch the broker's health as often as it may.
@@ -115,24 +109,10 @@ func TestHealthKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// TestMemoryOfAConnection has a client open calls with large headers. It is cut off before
-// there are as many calls as there may be, and another one is answered.
-func TestMemoryOfAConnection(t *testing.T) {
-	h := newWorld(t).limited("concurrent_calls: 100")
-	raw := h.rawConnect(nil)
-	for range 99 {
-		raw.open("GetAuthDecoration", "x", strings.Repeat("x", 15<<10))
-	}
-	raw.want("closed", 0, 0)
-	h.wantLimited("memory", 1)
-	if err := h.get("key-of-board"); err != nil {
-		t.Errorf("another connection: %v", err)
-	}
-}
-
-// TestAnswersThatAreNotRead has a client ask, and let the server send no answer.
+// TestAnswersThatAreNotRead has a caller ask for batches, and let the server send no answer.
 func TestAnswersThatAreNotRead(t *testing.T) {
-	h := newWorld(t).limited("concurrent_calls: 100")
+	w := newWorld(t)
+	h := w.serve(w.tokens(), listenTCP(t))
 	raw := h.rawConnect(nil)
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	batch := &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key-of-board"}, 100)}
@@ -140,16 +120,22 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ask := func() uint32 {
+		stream := raw.open("BatchGetAuthDecorations", "authorization", "Bearer "+w.mailer.Reveal())
+		raw.send(stream, message, len(message))
+		return stream
+	}
 	refused := event{what: "answer"}
 	for sent := 0; refused.what == "answer" && sent < 99; sent++ {
-		raw.send(raw.open("BatchGetAuthDecorations"), message, len(message))
+		ask()
 		refused = raw.next()
 	}
 	if refused.what != "status" || refused.code != uint32(codes.ResourceExhausted) {
 		t.Fatalf("the server says %+v", refused)
 	}
-	if _, err := h.client().BatchGetAuthDecorations(t.Context(), batch); err != nil {
-		t.Errorf("another connection: %v", err)
+	h.wantLimited("batches_per_caller", 1)
+	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dialWith(h, plain())); err != nil {
+		t.Errorf("a call that is no batch: %v", err)
 	}
 	// What the client takes makes room.
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
@@ -159,8 +145,6 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 		if ended.what != "status" || time.Now().After(deadline) {
 			t.Fatalf("after all was read the server says %+v", ended)
 		}
-		again := raw.open("BatchGetAuthDecorations")
-		raw.send(again, message, len(message))
-		ended = raw.end(again)
+		ended = raw.end(ask())
 	}
 }

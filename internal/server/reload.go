@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/strictyaml"
 )
@@ -42,7 +43,6 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	if !next.TokenCache.Same(s.tokenCache) {
 		s.logger.Warn("a change of 'token_cache' takes a restart")
 	}
-	s.tls.use(next.Listen.TLS)
 	s.loaded(next)
 	return nil
 }
@@ -50,17 +50,19 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 // use serves a configuration, or on an error goes on with the one before. Until it is
 // whole, calls get the one before, callers and grants alike.
 func (s *Server) use(next *config.Config) error {
-	callers, err := s.identities.prepare(next)
+	served := *next
+	if served.Listen.TLS == nil { // that there is any takes a restart
+		served.Listen.TLS = s.broker.Current().Config.Listen.TLS
+	}
+	callers, err := s.identities.prepare(&served)
 	if err != nil {
 		return err
 	}
-	before := s.outgoing.use(next.TokenRequests) // what changed requests a token at once
-	if err := s.broker.Use(next.Credentials, next.Policy); err != nil {
-		s.outgoing.use(before)
+	if err := s.broker.Use(broker.Load{Config: &served, Callers: callers}); err != nil {
 		s.identities.discard(callers)
 		return err
 	}
-	s.identities.use(callers, s.broker.View())
+	s.identities.use(callers)
 	return nil
 }
 
@@ -73,6 +75,7 @@ func (s *Server) loaded(c *config.Config) {
 	if before := s.exposure.Swap(&now); before != nil && now.exceeds(*before) {
 		s.WarnOfExposure()
 	}
+	s.tls.loaded()
 	s.stale.Store(false)
 	s.metrics.reloadOK.Set(1)
 	s.metrics.loadedAt.Set(float64(time.Now().UnixMilli()) / 1000)

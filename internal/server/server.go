@@ -85,7 +85,6 @@ type Server struct {
 	identities *identities
 	limits     *limits
 	tls        *listenerTLS // nil: there is none
-	outgoing   *tokenTransport
 	shared     *tokenStore
 	audit      *audit.Writer // nil: there are no records
 	stale      atomic.Bool   // the last reload failed
@@ -111,101 +110,101 @@ func New(options Options) (*Server, error) {
 	if keys == nil {
 		keys = fleetkeys.RandomRing() // this process is the whole fleet
 	}
-	shared := newTokenStore(options, keys, metrics)
-	var useCase atomic.Pointer[broker.Broker] // news of the fleet may come before there is one
-	tokens := newCache(options, shared, metrics, traces, &useCase)
-	limits := newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger)
-	limits.denials = newDenials(options, limits, auditLog(records))
-	outgoing := newTokenTransport(options.TokenTransport, options.Config.TokenRequests)
-	b, err := broker.New(options.Config.Credentials, options.Config.Policy, broker.Options{
-		Audit:       auditLog(records),
-		Denials:     limits.denials,
-		Tokens:      tokens,
-		TokenClient: newTokenClient(options, outgoing, metrics, traces, &useCase),
-		VersionKeys: keys.VersionKeys(),
-		Clock:       options.Clock,
-		Logger:      options.Logger,
-
-		StaticReported: metrics.static.reported,
-	})
-	who := newIdentities(options.Logger, options.Clock, metrics.registry, onceThereIs(&useCase, (*broker.Broker).Identified))
-	var callers *authenticators
-	if err == nil {
-		callers, err = who.prepare(options.Config)
-	}
-	if err != nil {
-		who.close()
-		tokens.Close()
-		shared.close()
-		_ = records.Close()
-		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
-	}
-	who.use(callers, b.View())
-	useCase.Store(b)
-	metrics.registry.MustRegister(newScrapeMetrics(b, tokens, options.Clock))
 	s := &Server{
 		stopped:    make(chan struct{}),
 		logger:     options.Logger,
-		broker:     b,
-		tokens:     tokens,
 		health:     health.NewServer(),
 		metrics:    metrics,
-		identities: who,
-		limits:     limits,
-		tls:        newListenerTLS(options.Config.Listen.TLS, metrics.registry, options.Logger),
-		outgoing:   outgoing,
-		shared:     shared,
+		limits:     newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger),
+		shared:     newTokenStore(options, keys, metrics),
 		audit:      records,
 		listen:     options.Config.Listen,
 		tokenCache: options.Config.TokenCache,
 		auditing:   options.Config.Audit,
 	}
-	s.grpc = s.newGRPC(rpc.NewService(b, clock.ForWaiting(options.Clock), options.Logger), traces)
+	s.limits.denials = newDenials(options, s.limits, auditLog(records))
+	s.identities = newIdentities(options.Logger, options.Clock, metrics.registry, func() { s.broker.ProofsChanged() })
+	s.tokens = s.newCache(options, traces) // it does nothing before Follow
+	callers, err := s.identities.prepare(options.Config)
+	if err == nil {
+		s.broker, err = broker.New(broker.Load{Config: options.Config, Callers: callers}, broker.Options{
+			Audit:       auditLog(records),
+			Denials:     s.limits.denials,
+			Tokens:      s.tokens,
+			TokenClient: s.newTokenClient(options, traces),
+			VersionKeys: keys.VersionKeys(),
+			Clock:       options.Clock,
+			Logger:      options.Logger,
+			Encode:      rpc.Encode,
+
+			StaticReported: metrics.static.reported,
+		})
+	}
+	if err != nil {
+		s.identities.close()
+		s.tokens.Close()
+		s.shared.close()
+		_ = records.Close()
+		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
+	}
+	s.tls = newListenerTLS(func() *config.ListenTLS { return s.broker.Current().Config.Listen.TLS }, metrics.registry, options.Logger)
+	s.identities.use(callers)
+	s.tokens.Follow()
+	metrics.registry.MustRegister(newScrapeMetrics(s.broker, s.tokens, options.Clock))
+	s.grpc = s.newGRPC(s.newService(options), traces)
 	s.http = s.newHTTP(metrics)
 	s.loaded(options.Config)
 	return s, nil
 }
 
-// newCache returns the cache of tokens. It tells the broker of news, once there is one.
-func newCache(options Options, shared *tokenStore, metrics *metrics, traces *tracing, useCase *atomic.Pointer[broker.Broker]) *cache.Cache {
-	return cache.New(cache.Options{
-		Store:        shared.store,
+// newService returns the service that answers calls.
+func (s *Server) newService(options Options) *rpc.Service {
+	lines := callLogger{s.logger, s.limits.lines}
+	return rpc.NewService(rpc.Options{
+		Broker:    s.broker,
+		Admission: s.limits.Admission,
+		Clock:     options.Clock,
+		Waiting:   clock.ForWaiting(options.Clock),
+		Logger:    s.logger,
+		Metrics:   s.metrics.calls.of,
+		Check:     s.limits.excessiveHeaders,
+		Ended:     lines.ended,
+		LogsAll:   lines.logsAll,
+		TooLarge:  func() { s.limits.record(limitMessage, "") },
+	})
+}
+
+// newCache returns the cache of tokens. It tells the broker of news once Follow was called.
+func (s *Server) newCache(options Options, traces *tracing) *cache.Cache {
+	return cache.Prepare(cache.Options{
+		Store:        s.shared.store,
 		Clock:        options.Clock,
 		ForcedLimit:  options.Config.TokenCache.ForcedLimit,
 		ForcedWindow: options.Config.TokenCache.ForcedWindow,
 		Logger:       options.Logger,
-		Changed: func(key string) {
-			if b := useCase.Load(); b != nil {
-				b.TokenChanged(key)
-			}
-		},
-		Forgotten: onceThereIs(useCase, (*broker.Broker).RetryRefused),
-		Observe: func(source cache.Source) cache.Observer {
-			return tokenLog{options.Logger, options.Clock, useCase}.observe(source, metrics.tokens)
-		},
-		Begin: traces.flight,
+		Changed:      func(key string) { s.broker.TokenChanged(key) },
+		Forgotten:    func() { s.broker.RetryRefused() },
+		Observe:      func(source cache.Source) cache.Observer { return s.tokenLog(options).observe(source, s.metrics.tokens) },
+		Begin:        traces.flight,
 	})
-}
-
-// onceThereIs returns what tells a broker something, once there is one.
-func onceThereIs(b *atomic.Pointer[broker.Broker], tell func(*broker.Broker)) func() {
-	return func() {
-		if b := b.Load(); b != nil {
-			tell(b)
-		}
-	}
 }
 
 // newTokenClient returns what makes token requests.
-func newTokenClient(options Options, transport http.RoundTripper, metrics *metrics, traces *tracing, useCase *atomic.Pointer[broker.Broker]) *strategies.TokenClient {
+func (s *Server) newTokenClient(options Options, traces *tracing) *strategies.TokenClient {
 	return strategies.NewTokenClient(strategies.TokenClientOptions{
-		Transport:     transport,
+		Transport: newTokenTransport(options.TokenTransport, func() config.TokenRequests { return s.broker.Current().Config.TokenRequests }),
+
 		Clock:         options.Clock,
 		UserAgent:     "authmaterial-broker/" + options.Version,
 		RenewalWindow: options.Config.TokenCache.RenewalWindow,
-		Observe:       observeTokenRequests(tokenLog{options.Logger, options.Clock, useCase}, metrics),
+		Observe:       observeTokenRequests(s.tokenLog(options), s.metrics),
 		Begin:         traces.tokenRequest,
 	})
+}
+
+// tokenLog returns what names the credentials of tokens in the log.
+func (s *Server) tokenLog(options Options) tokenLog {
+	return tokenLog{options.Logger, options.Clock, func(key string) []string { return s.broker.CredentialsOf(key) }}
 }
 
 // ServeGRPC answers on the listener until Stop. It closes the listener.
@@ -215,7 +214,9 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 		s.ready.Store(false)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.grpc.Serve(s.limits.listener(listener, s.limits.Connections)) }()
+	go func() {
+		served <- s.grpc.Serve(s.limits.Listener(listener, func() bool { return s.isTrusted(listener) }))
+	}()
 	select {
 	case err := <-served:
 		if !errors.Is(err, grpc.ErrServerStopped) {
@@ -228,10 +229,18 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 
 // ServeHTTP answers on the listener until Stop. It closes the listener.
 func (s *Server) ServeHTTP(listener net.Listener) error {
-	if err := s.http.Serve(s.tls.over(s.limits.listener(listener, s.limits.forHTTP()))); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.tls.over(s.limits.HTTPListener(listener))); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// isTrusted reports whether the connections of a listener need no proof: everybody who can connect
+// gets the secrets.
+func (s *Server) isTrusted(listener net.Listener) bool {
+	current := s.broker.Current()
+	local := !isRemote(listener.Addr())
+	return rpc.IsTrusted(current, local) || local && listener.Addr().Network() != "unix" && !demandsProof(current.Config)
 }
 
 // ForgetFailures lets every credential that a provider refused be tried again at once.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,19 +31,21 @@ var suites = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// listenerTLS is the TLS of listeners. New connections get what was used last.
+// listenerTLS is the TLS of listeners. New connections get that of the current Generation.
 type listenerTLS struct {
-	current atomic.Pointer[config.ListenTLS]
+	current func() *config.ListenTLS
 	expiry  prometheus.Gauge
 	logger  *slog.Logger
+	logged  *x509.Certificate // the leaf that the log has told of
 }
 
 // newListenerTLS returns nil when there is no TLS.
-func newListenerTLS(from *config.ListenTLS, registry *prometheus.Registry, logger *slog.Logger) *listenerTLS {
-	if from == nil {
+func newListenerTLS(current func() *config.ListenTLS, registry *prometheus.Registry, logger *slog.Logger) *listenerTLS {
+	if current() == nil {
 		return nil
 	}
 	t := &listenerTLS{
+		current: current,
 		expiry: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "authmaterial_tls_certificate_expiry_timestamp_seconds",
 			Help: "When the broker's own certificate expires, or one between it and its authority that does so before, in Unix time. Absent without TLS.",
@@ -52,19 +53,19 @@ func newListenerTLS(from *config.ListenTLS, registry *prometheus.Registry, logge
 		logger: logger,
 	}
 	registry.MustRegister(t.expiry)
-	t.use(from)
 	return t
 }
 
-// use takes a certificate and authorities in place of those before. On nil those stay.
-func (t *listenerTLS) use(next *config.ListenTLS) {
-	if t == nil || next == nil {
+// loaded notes that there may be another certificate.
+func (t *listenerTLS) loaded() {
+	if t == nil {
 		return
 	}
-	before := t.current.Swap(next)
-	expires := expiry(next.Certificate)
+	now := t.current().Certificate
+	expires := expiry(now)
 	t.expiry.Set(float64(expires.Unix()))
-	if before == nil || !before.Certificate.Leaf.Equal(next.Certificate.Leaf) {
+	if !now.Leaf.Equal(t.logged) {
+		t.logged = now.Leaf
 		t.logger.Info("TLS certificate loaded", "expires", expires)
 	}
 	if expires.Before(time.Now()) {
@@ -89,7 +90,7 @@ func (t *listenerTLS) config(protocol string) *tls.Config {
 		MinVersion: tls.VersionTLS13, // each client gets what follows
 		NextProtos: []string{protocol},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return settings(t.current.Load(), protocol), nil
+			return settings(t.current(), protocol), nil
 		},
 	}
 }

@@ -2,12 +2,10 @@ package server
 
 import (
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 
-	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
@@ -18,18 +16,14 @@ const maxLoggedIDs = 10
 
 // tokenLog names in the log the credentials that use a token. It never logs the token's key.
 type tokenLog struct {
-	logger *slog.Logger
-	clock  clockwork.Clock
-	broker *atomic.Pointer[broker.Broker] // nil until there is one
+	logger      *slog.Logger
+	clock       clockwork.Clock
+	credentials func(tokenKey string) []string
 }
 
 // of returns a logger of lines about the token with this key.
 func (l tokenLog) of(key string) *slog.Logger {
-	b := l.broker.Load()
-	if b == nil {
-		return l.logger
-	}
-	ids := b.CredentialsOf(key)
+	ids := l.credentials(key)
 	line := l.logger.With("credential_ids", ids[:min(len(ids), maxLoggedIDs)])
 	if more := len(ids) - maxLoggedIDs; more > 0 {
 		line = line.With("more_credentials", more)

@@ -2,41 +2,42 @@ package server
 
 import (
 	"net/http"
-	"sync/atomic"
+	"sync"
 
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// tokenTransport sends token requests as the configuration that is served has it.
+// tokenTransport sends token requests by the rules of the current Generation.
 type tokenTransport struct {
-	fixed    http.RoundTripper // nil: current
-	current  atomic.Pointer[egress.Transport]
-	settings config.TokenRequests // of current
+	current func() config.TokenRequests
+
+	mu    sync.Mutex
+	made  *egress.Transport
+	rules config.TokenRequests // of made
 }
 
-// newTokenTransport returns one of a configuration, or of a transport that no
-// configuration changes.
-func newTokenTransport(fixed http.RoundTripper, settings config.TokenRequests) *tokenTransport {
-	t := &tokenTransport{fixed: fixed, settings: settings}
-	t.current.Store(egress.NewTransport(egress.Options{RootCAs: settings.RootCAs}))
-	return t
-}
-
-// use takes other settings, and returns those before. Requests that are under way go on.
-func (t *tokenTransport) use(settings config.TokenRequests) (before config.TokenRequests) {
-	before = t.settings
-	if !settings.Same(before) {
-		t.settings = settings
-		t.current.Store(egress.NewTransport(egress.Options{RootCAs: settings.RootCAs}))
+// newTokenTransport returns one for these rules, or the fixed one: for tests and the demo.
+func newTokenTransport(fixed http.RoundTripper, current func() config.TokenRequests) http.RoundTripper {
+	if fixed != nil {
+		return fixed
 	}
-	return before
+	return &tokenTransport{current: current}
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *tokenTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if t.fixed != nil {
-		return t.fixed.RoundTrip(request)
+	return t.transport().RoundTrip(request)
+}
+
+// transport returns a transport by the current rules. It stays the same, with its connections,
+// until they change.
+func (t *tokenTransport) transport() *egress.Transport {
+	rules := t.current()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.made == nil || !rules.Same(t.rules) {
+		t.made, t.rules = egress.NewTransport(egress.Options{RootCAs: rules.RootCAs}), rules
 	}
-	return t.current.Load().RoundTrip(request)
+	return t.made
 }

@@ -154,7 +154,9 @@ func watch(ctx context.Context, h harness, connection *grpc.ClientConn, ids ...s
 // TestManyWatchers has 1,000 watch over few connections, of which some do not read.
 func TestManyWatchers(t *testing.T) {
 	readers := soak(1000, 10000) - stoppedWatchers
-	h := serve(t, func(o *server.Options) { o.Config.Limits.ConcurrentCalls = 10 * readers })
+	h := serve(t, func(o *server.Options) {
+		o.Config.Limits.ConcurrentCalls, o.Config.Limits.StreamsPerConnection = 10*readers, 10*readers
+	})
 	empty := heap()
 	h.setKeys("first", strings.Repeat("x", largeKey))
 	a := &audience{harness: h, ended: make(chan error, readers), reached: map[string]int{}, changed: make(chan struct{})}
