@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authmaterial/broker/internal/clock"
 )
 
 // queueSize is how many lines wait to be written. Beyond that some are dropped in best
@@ -22,6 +25,8 @@ const (
 	// answer: maxReserve, or a quarter of what is left where that is less.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
+	// flushInterval is how long lines wait in best effort, so that many are written at once.
+	flushInterval = 5 * time.Millisecond
 )
 
 // errLate is the end of a Write whose line was not written in its time.
@@ -30,21 +35,23 @@ var errLate = errors.New("the audit record is not written yet")
 // closePatience is how long Close waits for lines that nobody takes.
 const closePatience = 2 * time.Second
 
-// Writer is a Log of JSON lines. One goroutine writes them all, so that an output that hangs
-// holds nobody else. Close ends it.
+// Writer is a Log of JSON lines. One goroutine writes the lines of all calls that wait at that
+// moment at once, so that an output that hangs holds nobody else. Close ends it.
 type Writer struct {
 	options   Options
 	reopening atomic.Bool
 	file      atomic.Pointer[os.File] // nil: options.Output
-	queue     chan *entry
-	drained   chan struct{}
+	wake      chan struct{}           // holds an element while there are lines to write
+	drained   chan struct{}           // closed when the last line was written
+	ended     chan struct{}           // closed by Close
 
-	closing sync.RWMutex // held for reading while a line is put into the queue
-	closed  atomic.Bool
-	ended   chan struct{} // closed with that
-
-	failing  atomic.Bool // the last line could not be written
-	dropping atomic.Bool // lines were dropped since the queue was empty
+	mu      sync.Mutex // guards what follows, and the lines of each batch
+	next    *batch     // lines to be written
+	writing *batch     // that are being written; nil: none are
+	closed  bool
+	failing bool // the last line could not be written
+	// dropping says that lines were dropped since there were none to write.
+	dropping bool
 
 	// What follows is that of the one goroutine.
 	torn bool // the last line is not whole
@@ -52,16 +59,37 @@ type Writer struct {
 	stale bool
 }
 
-// entry is a line that waits to be written.
-type entry struct {
-	line    []byte
-	settled atomic.Bool // somebody has said what became of it
-	done    chan error  // what became of it; it has room for that
+// batch is lines that are written at once.
+type batch struct {
+	text  []byte
+	lines []line
+	taken chan struct{} // closed when the next batch begins
+	done  chan struct{} // closed when it is known what became of each line
+	wrote int           // bytes of text
+	err   error         // why that is not all
+}
+
+// line is a line of a batch.
+type line struct {
+	end     int  // in the text
+	settled bool // somebody has said what became of it
+}
+
+func newBatch() *batch { return &batch{taken: make(chan struct{}), done: make(chan struct{})} }
+
+// result returns what became of a line, once the batch is done.
+func (b *batch) result(of line) error {
+	if of.end <= b.wrote {
+		return nil
+	}
+	return b.err
 }
 
 // Open returns a Writer. It fails when the file cannot be written to.
 func Open(options Options) (*Writer, error) {
-	w := &Writer{options: options.withDefaults(), queue: make(chan *entry, queueSize), drained: make(chan struct{}), ended: make(chan struct{})}
+	w := &Writer{
+		options: options.withDefaults(), wake: make(chan struct{}, 1), drained: make(chan struct{}), ended: make(chan struct{}), next: newBatch(),
+	}
 	if options.Path != "" {
 		file, torn, err := openFile(options.Path)
 		if err != nil {
@@ -74,6 +102,22 @@ func Open(options Options) (*Writer, error) {
 	return w, nil
 }
 
+// buffers are for lines that are put together.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// encode has use called with the line of a record, which is gone afterwards.
+func (w *Writer) encode(ctx context.Context, record *Record, use func(encoded []byte) error) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	var err error
+	*buffer, err = appendLine((*buffer)[:0], clock.WallNow(w.options.Clock), record, w.options.TraceID(ctx))
+	if err != nil {
+		w.options.Observe(Failed)
+		return fmt.Errorf("encode an audit record: %w", err)
+	}
+	return use(*buffer)
+}
+
 // Write writes a record, or in best effort has it wait for its turn, and then does not
 // fail. It waits for 5 seconds at most, and ends shortly before the deadline of ctx. A line
 // that was not written by then counts as failed, and is written whole once that is possible:
@@ -81,55 +125,110 @@ func Open(options Options) (*Writer, error) {
 // had to be held back, and Write does not wait. After Close no record is taken any more: it
 // fails, or is dropped.
 func (w *Writer) Write(ctx context.Context, record Record) error {
-	encoded, err := w.encode(ctx, record)
-	if err != nil { // a year beyond 9999
-		w.options.Observe(Failed)
-		return fmt.Errorf("encode an audit record: %w", err)
-	}
-	e := &entry{line: encoded, done: make(chan error, 1)}
-	if !w.options.BestEffort {
-		return w.await(ctx, e)
-	}
-	if !w.enqueue(e, nil) {
-		w.options.Observe(Dropped)
-		if !w.dropping.Swap(true) {
-			w.options.Logger.Error("audit records are dropped: they come faster than they can be written")
+	return w.encode(ctx, &record, func(encoded []byte) error {
+		if !w.options.BestEffort {
+			return w.commit(ctx, encoded)
 		}
+		if _, _, ok := w.add(encoded, queueSize); !ok {
+			w.drop()
+		}
+		return nil
+	})
+}
+
+// drop notes that a line is dropped.
+func (w *Writer) drop() {
+	w.options.Observe(Dropped)
+	w.mu.Lock()
+	before := w.dropping
+	w.dropping = true
+	w.mu.Unlock()
+	if !before {
+		w.options.Logger.Error("audit records are dropped: they come faster than they can be written")
 	}
-	return nil
 }
 
 // Offer has a record wait for its turn while no more than half of the queue is taken up, and
 // says whether it does: the rest is for the records of calls. It does not wait.
-func (w *Writer) Offer(record Record) bool {
-	if len(w.queue) > queueSize/2 {
-		return false
-	}
-	encoded, err := w.encode(context.Background(), record)
-	if err != nil { // a year beyond 9999, which stays one
-		w.options.Observe(Failed)
-		return true
-	}
-	return w.enqueue(&entry{line: encoded, done: make(chan error, 1)}, nil)
+func (w *Writer) Offer(record Record) (taken bool) {
+	err := w.encode(context.Background(), &record, func(encoded []byte) error {
+		_, _, taken = w.add(encoded, queueSize/2+1)
+		return nil
+	})
+	return taken || err != nil // a year beyond 9999 stays one
 }
 
-// await has a line written, and waits for that.
-func (w *Writer) await(ctx context.Context, e *entry) error {
-	limited, cancel := context.WithTimeout(ctx, patience(ctx))
-	defer cancel()
-	if !w.enqueue(e, limited.Done()) {
-		w.tell(e, errLate)
-		return errLate
+// add adds a line to the next batch, and returns its place there. It reports false where the batch
+// has as many lines as it may, or the Writer is closed.
+func (w *Writer) add(encoded []byte, most int) (in *batch, place int, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in = w.next
+	if w.closed || len(in.lines) >= most {
+		return in, 0, false
 	}
+	in.text = append(in.text, encoded...)
+	in.lines = append(in.lines, line{end: len(in.text)})
 	select {
-	case err := <-e.done:
-		return err
-	case <-limited.Done():
+	case w.wake <- struct{}{}:
+	default: // there are others already
 	}
-	if ctx.Err() != nil || w.tell(e, errLate) {
-		return errLate
+	return in, len(in.lines) - 1, true
+}
+
+// commit has a line written, and waits for that.
+func (w *Writer) commit(ctx context.Context, encoded []byte) error {
+	late := time.NewTimer(patience(ctx))
+	defer late.Stop()
+	for {
+		in, place, ok := w.add(encoded, queueSize)
+		wait := in.done
+		if !ok {
+			wait = in.taken
+		}
+		select {
+		case <-wait:
+			if ok {
+				return in.result(in.lines[place])
+			}
+			continue
+		case <-late.C:
+		case <-ctx.Done():
+			if ok {
+				return errLate // nobody gets an answer, and the line is written
+			}
+		case <-w.onlyWhile(!ok):
+		}
+		if !ok {
+			w.options.Observe(Failed)
+			w.failed(errLate)
+			return errLate
+		}
+		return w.giveUp(in, place)
 	}
-	return <-e.done // it was written just now
+}
+
+// onlyWhile returns what is closed with the Writer, for a line that is in no batch.
+func (w *Writer) onlyWhile(waits bool) <-chan struct{} {
+	if waits {
+		return w.ended
+	}
+	return nil
+}
+
+// giveUp ends the wait for a line, unless it is known just now what became of it.
+func (w *Writer) giveUp(in *batch, place int) error {
+	w.mu.Lock()
+	settled := in.lines[place].settled
+	in.lines[place].settled = true
+	w.mu.Unlock()
+	if settled {
+		<-in.done
+		return in.result(in.lines[place])
+	}
+	w.options.Observe(Failed)
+	w.failed(errLate)
+	return errLate
 }
 
 // patience is how long a call may wait for its line.
@@ -142,81 +241,174 @@ func patience(ctx context.Context) time.Duration {
 	return min(maxPatience, left-min(maxReserve, left/reserveFraction))
 }
 
-// enqueue puts a line into the queue, and says whether there was room for it before giveUp;
-// nil: at once.
-func (w *Writer) enqueue(e *entry, giveUp <-chan struct{}) bool {
-	w.closing.RLock()
-	defer w.closing.RUnlock()
-	if w.closed.Load() {
-		return false
-	}
-	select {
-	case w.queue <- e:
-		return true
-	default:
-	}
-	if giveUp == nil {
-		return false
-	}
-	select {
-	case w.queue <- e:
-		return true
-	case <-giveUp:
-		return false
-	case <-w.ended:
-		return false
-	}
-}
-
-// drain writes the lines of the queue until it is closed.
+// drain writes batches until the Writer is closed.
 func (w *Writer) drain() {
 	defer close(w.drained)
-	for e := range w.queue {
-		err := w.put(e.line)
-		w.tell(e, err)
-		e.done <- err
-		if len(w.queue) == 0 && w.dropping.Swap(false) {
-			w.options.Logger.Info("audit records are written again")
+	for ended := false; !ended; {
+		select {
+		case <-w.wake:
+		case <-w.ended:
+			ended = true // what came before is written
+		}
+		if !ended {
+			w.letMoreCome()
+		}
+		if b := w.take(); len(b.lines) > 0 {
+			w.write(b)
 		}
 	}
 }
 
-// put writes one line. A line that was cut short before gets its end first.
-func (w *Writer) put(encoded []byte) error {
-	w.reopen()
-	if w.torn {
-		encoded = append([]byte{'\n'}, encoded...)
+// letMoreCome waits a little, so that more lines are written at once.
+func (w *Writer) letMoreCome() {
+	if !w.options.BestEffort {
+		runtime.Gosched() // callers that were answered may have asked again
+		return
 	}
+	timer := time.NewTimer(flushInterval)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.ended:
+	}
+}
+
+// take returns the lines to write now.
+func (w *Writer) take() *batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken := w.next
+	w.next, w.writing = newBatch(), taken
+	close(taken.taken)
+	return taken
+}
+
+// write writes the lines of a batch, until one cannot be written.
+func (w *Writer) write(b *batch) {
+	for from := 0; b.wrote < len(b.text) && b.err == nil; {
+		next := b.chunk(from)
+		n, err := w.put(b.text[b.wrote:b.lines[next-1].end])
+		b.wrote, b.err = b.wrote+n, err
+		w.observe(b.lines[from:next], b.wrote)
+		from = next
+	}
+	w.observe(b.lines, b.wrote)
+	w.settle(b)
+}
+
+// chunkSize is how many bytes are written at once.
+const chunkSize = 16 << 10
+
+// chunk returns which line comes after those that are written at once, of which the first is from.
+func (b *batch) chunk(from int) (next int) {
+	begin := 0
+	if from > 0 {
+		begin = b.lines[from-1].end
+	}
+	for next = from + 1; next < len(b.lines) && b.lines[next].end-begin <= chunkSize; {
+		next++
+	}
+	return next
+}
+
+// put writes lines, and returns how many bytes of them. A line that was cut short
+// before gets its end first.
+func (w *Writer) put(text []byte) (wrote int, err error) {
+	w.reopen()
 	output := w.options.Output
 	if file := w.file.Load(); file != nil {
 		output = file
 	}
-	n, err := output.Write(encoded)
-	if n > 0 {
-		w.torn = encoded[n-1] != '\n'
+	if w.torn {
+		n, err := output.Write([]byte{'\n'})
+		if n == 0 {
+			return 0, notNil(err)
+		}
+		w.torn = false
 	}
-	if err == nil && n < len(encoded) {
-		err = io.ErrShortWrite
+	wrote, err = output.Write(text)
+	if wrote > 0 {
+		w.torn = text[wrote-1] != '\n'
+	}
+	if wrote < len(text) {
+		err = notNil(err)
+	}
+	return wrote, err
+}
+
+// notNil returns the error of an output that has written too little.
+func notNil(err error) error {
+	if err == nil {
+		return io.ErrShortWrite
 	}
 	return err
 }
 
-// tell says what became of a line, unless somebody has.
-func (w *Writer) tell(e *entry, err error) (first bool) {
-	first = !e.settled.Swap(true)
-	switch {
-	case err == nil && first:
-		w.options.Observe(Written)
-	case first:
-		w.options.Observe(Failed)
+// observe says what became of lines, but for those of which somebody has: they end within the
+// bytes that were written, or could not be written.
+func (w *Writer) observe(lines []line, wrote int) {
+	for _, result := range w.settleLines(lines, wrote) {
+		w.options.Observe(result)
 	}
-	if err != nil && first && !w.failing.Swap(true) {
+}
+
+// settleLines is observe without the observer, for which it returns the results.
+func (w *Writer) settleLines(lines []line, wrote int) []Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var results []Result
+	for i := range lines {
+		if lines[i].settled {
+			continue
+		}
+		lines[i].settled = true
+		if lines[i].end <= wrote {
+			results = append(results, Written)
+		} else {
+			results = append(results, Failed)
+		}
+	}
+	return results
+}
+
+// settle ends the waits for the lines of a batch.
+func (w *Writer) settle(b *batch) {
+	if b.err != nil {
+		w.failed(b.err)
+	} else {
+		w.succeeded()
+	}
+	w.mu.Lock()
+	w.writing = nil
+	recovered := w.dropping && len(w.next.lines) == 0
+	w.dropping = w.dropping && !recovered
+	close(b.done)
+	w.mu.Unlock()
+	if recovered {
+		w.options.Logger.Info("audit records are written again")
+	}
+}
+
+// failed has the log tell of the first line that could not be written.
+func (w *Writer) failed(err error) {
+	w.mu.Lock()
+	before := w.failing
+	w.failing = true
+	w.mu.Unlock()
+	if !before {
 		w.options.Logger.Error("audit records cannot be written", "error", err)
 	}
-	if err == nil && w.failing.Swap(false) {
+}
+
+// succeeded has the log tell that lines are written again.
+func (w *Writer) succeeded() {
+	w.mu.Lock()
+	before := w.failing
+	w.failing = false
+	w.mu.Unlock()
+	if before {
 		w.options.Logger.Info("audit records can be written again")
 	}
-	return first
 }
 
 // Reopen has the next record go to a file that is opened anew: the one before was
@@ -252,15 +444,14 @@ func (w *Writer) reopen() {
 // something is left. It may be called again, and then does nothing; Reopen and Close of a
 // nil Writer do nothing either.
 func (w *Writer) Close() error {
-	if w == nil || w.isClosed() {
+	if w == nil || !w.end() {
 		return nil
 	}
 	var left error
-	close(w.queue)
 	select {
 	case <-w.drained:
 	case <-w.options.Clock.After(closePatience):
-		left = fmt.Errorf("%d audit records are not written", len(w.queue)+1)
+		left = fmt.Errorf("%d audit records are not written", w.waiting())
 	}
 	// A write that hangs does not keep the file open: it has no lock on it.
 	if file := w.file.Load(); file != nil {
@@ -269,13 +460,25 @@ func (w *Writer) Close() error {
 	return left
 }
 
-// isClosed says whether the Writer was closed before, and closes it.
-func (w *Writer) isClosed() bool {
-	if w.closed.Swap(true) {
-		return true
+// end takes no more lines, and reports false if it was called before.
+func (w *Writer) end() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
 	}
+	w.closed = true
 	close(w.ended)
-	w.closing.Lock() // nobody puts a line into the queue from here on
-	defer w.closing.Unlock()
-	return false
+	return true
+}
+
+// waiting returns how many lines are not written.
+func (w *Writer) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	count := len(w.next.lines)
+	if w.writing != nil {
+		count += len(w.writing.lines)
+	}
+	return count
 }
