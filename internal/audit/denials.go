@@ -5,11 +5,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jonboulle/clockwork"
-	"golang.org/x/time/rate"
 
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
 const (
@@ -52,16 +51,17 @@ type DenialLog interface {
 type Denials struct {
 	options DenialOptions
 
+	rates *ratelimit.Limiter[string] // by name
+
 	mu      sync.Mutex
-	callers *simplelru.LRU[string, *denied] // by name
-	untold  []*denied                       // maxDenied of them at most
-	telling clockwork.Timer                 // nil: nothing waits to be told
+	leftOut map[string]*denied // by name, those in untold
+	untold  []*denied          // the first first, maxDenied of them at most
+	telling clockwork.Timer    // nil: nothing waits to be told
 	closed  bool
 }
 
-// denied is a caller of whom there were denials.
+// denied is a caller of whom denials were left out.
 type denied struct {
-	bucket  *rate.Limiter
 	leftOut int           // and not told of yet
 	last    access.Caller // as it was when the last was left out
 }
@@ -74,11 +74,10 @@ func NewDenials(options DenialOptions) *Denials {
 	if options.LeftOut == nil {
 		options.LeftOut = func(string) {}
 	}
-	callers, err := simplelru.NewLRU[string, *denied](maxDenied, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
+	return &Denials{
+		options: options, leftOut: map[string]*denied{},
+		rates: ratelimit.New[string](float64(options.PerSecond), options.Burst, maxDenied),
 	}
-	return &Denials{options: options, callers: callers}
 }
 
 // Allow counts a denial of a caller, and says whether it is to be recorded.
@@ -91,24 +90,22 @@ func (d *Denials) Allow(caller access.Caller) bool {
 }
 
 func (d *Denials) count(caller access.Caller) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	known, ok := d.callers.Get(caller.Name)
-	if !ok {
-		known = &denied{bucket: rate.NewLimiter(rate.Limit(d.options.PerSecond), d.options.Burst)}
-		d.callers.Add(caller.Name, known)
-	}
-	if known.bucket.AllowN(d.options.Clock.Now(), 1) {
+	if d.rates.Take(caller.Name, 1, d.options.Clock.Now()) == 0 {
 		return true
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.closed {
 		return false
 	}
-	known.leftOut++
-	known.last = caller
-	if known.leftOut == 1 {
+	known := d.leftOut[caller.Name]
+	if known == nil {
+		known = &denied{}
+		d.leftOut[caller.Name] = known
 		d.untold = append(d.untold, known)
 	}
+	known.leftOut++
+	known.last = caller
 	if len(d.untold) > maxDenied {
 		d.tell(1, d.write)
 	}
@@ -152,7 +149,7 @@ func (d *Denials) tell(most int, take func(Record) bool) {
 		if !take(Record{Caller: one.last, Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED", LeftOut: one.leftOut}) {
 			break
 		}
-		one.leftOut = 0
+		delete(d.leftOut, one.last.Name)
 	}
 	clear(d.untold[:told])
 	d.untold = d.untold[told:]

@@ -110,6 +110,7 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 		observe:   options.Observe,
 		begin:     options.Begin,
 		window:    options.RenewalWindow,
+		budgets:   newBudgets(),
 	}
 	// A redirect would carry the client secret to wherever it points.
 	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
