@@ -10,11 +10,11 @@ import (
 // even whether they are there. The broker finds out within the 40 seconds of its keepalive.
 func TestHalfOpenConnections(t *testing.T) {
 	t.Parallel() // most of it is waiting
-	b := start(t, true)
+	b := start(t, variant{proved: true, addresses: 1})
 	good := b.newCaller()
 	rest, goroutines := b.atRest(good)
 	good.begin()
-	crowd(500, func(int) {
+	crowd(30, func(int) {
 		c, err := b.open()
 		if err != nil {
 			t.Error(err)
@@ -23,10 +23,10 @@ func TestHalfOpenConnections(t *testing.T) {
 		keep(t.Context(), c)
 		c.ask(methodWatch, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key"}})
 	})
-	b.await("the watches are there", func() bool { return b.goroutines() > goroutines+500 })
+	b.await("the watches are there", func() bool { return b.goroutines() > goroutines+30 })
 	b.await("the broker closes the connections", func() bool { return b.isBackAt(goroutines) })
 	good.end(t)
-	if more := b.memory("VmHWM") - rest; more > allowance {
+	if more := b.memory("VmHWM") - rest; more > callerAllowance {
 		t.Errorf("the broker took %d MiB more than at rest", more>>20)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,34 +52,36 @@ func run(m *testing.M) int {
 // broker is a process that serves a key.
 type broker struct {
 	*testing.T
+	variant    variant
+	dialled    atomic.Int64 // connections
 	process    *processtest.Process
 	pid        int
 	grpc, http string      // addresses
-	tls        *tls.Config // of clients; nil: there is none
-	token      string      // of a good caller; empty: everybody has the grant
-	hostile    string      // of one that attacks, and has a grant and limits of its own
+	tls        *tls.Config // of clients
+	token      string      // of a good caller
+	hostile    string      // of one that attacks, and has a grant and limits of its own; empty: it has none
 	scraper    *http.Client
 }
 
-// start serves with the limits that there are by default, until the test ends.
-func start(t *testing.T, withTLS bool) *broker {
+// start serves with TLS and the limits that there are by default, until the test ends.
+func start(t *testing.T, v variant) *broker {
 	t.Helper()
 	folder := t.TempDir()
-	b := &broker{T: t}
-	config := "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"
-	if withTLS {
-		authority := authtest.NewAuthority("hostile", time.Now())
-		service, stranger := authentication.GenerateToken(), authentication.GenerateToken()
-		certificate := authority.IssueLoopback()
-		b.write(folder, "broker.pem", string(authtest.CertificatePEM(certificate)))
-		b.write(folder, "broker.key", string(authtest.KeyPEM(certificate)))
-		b.tls = &tls.Config{RootCAs: authtest.Pool(authority), ServerName: "localhost"}
-		b.token, b.hostile = service.Reveal(), stranger.Reveal()
-		config = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0', tls: {certificate_file: broker.pem, key_file: broker.key}}\n" +
-			"authentication: {tokens: [{name: service, sha256: " + authentication.HashToken(service).String() + "}, " +
-			"{name: stranger, sha256: " + authentication.HashToken(stranger).String() + "}]}\n" +
-			"grants: [{callers: ['token:*'], credentials: ['*']}]\n"
+	b := &broker{T: t, variant: v}
+	authority := authtest.NewAuthority("hostile", time.Now())
+	service, stranger := authentication.GenerateToken(), authentication.GenerateToken()
+	certificate := authority.IssueLoopback()
+	b.write(folder, "broker.pem", string(authtest.CertificatePEM(certificate)))
+	b.write(folder, "broker.key", string(authtest.KeyPEM(certificate)))
+	b.tls = &tls.Config{RootCAs: authtest.Pool(authority), ServerName: "localhost"}
+	b.token = service.Reveal()
+	if v.proved {
+		b.hostile = stranger.Reveal()
 	}
+	config := "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0', tls: {certificate_file: broker.pem, key_file: broker.key}}\n" +
+		"authentication: {tokens: [{name: service, sha256: " + authentication.HashToken(service).String() + "}, " +
+		"{name: stranger, sha256: " + authentication.HashToken(stranger).String() + "}]}\n" +
+		"grants: [{callers: ['token:*'], credentials: ['*']}]\n"
 	config += "credentials: [{id: key, provider: pendo, auth_method: api_key, values: {api_key: {value: " + strings.Repeat("k", 1000) + "}}}]\n"
 	b.launch(b.write(folder, "broker.yaml", config))
 	b.scraper = &http.Client{Transport: &http.Transport{TLSClientConfig: b.settings("http/1.1")}, Timeout: patience}
@@ -133,11 +136,8 @@ func (b *broker) await(what string, is func() bool) {
 	}
 }
 
-// settings are those of a client that speaks one protocol; nil: there is no TLS.
+// settings are those of a client that speaks one protocol.
 func (b *broker) settings(protocol string) *tls.Config {
-	if b.tls == nil {
-		return nil
-	}
 	own := b.tls.Clone()
 	own.NextProtos = []string{protocol}
 	return own
@@ -146,8 +146,8 @@ func (b *broker) settings(protocol string) *tls.Config {
 // connect opens a connection to one of the addresses.
 func (b *broker) connect(address string) (net.Conn, error) {
 	raw, err := b.dial(address)
-	if err != nil || b.tls == nil {
-		return raw, err
+	if err != nil {
+		return nil, err
 	}
 	protocol := "h2"
 	if address == b.http {
@@ -163,9 +163,14 @@ func (b *broker) connect(address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// dial opens a connection and says nothing.
+// dial opens a connection of the attackers and says nothing.
 func (b *broker) dial(address string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: patience}
+	return b.dialFrom(2+int(b.dialled.Add(1))%max(1, b.variant.addresses), address)
+}
+
+// dialFrom opens a connection from 127.0.0.1, or a higher address of this machine.
+func (b *broker) dialFrom(from int, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}}
 	return dialer.DialContext(context.Background(), "tcp", address)
 }
 
@@ -188,11 +193,7 @@ func (b *broker) memory(line string) int64 {
 // goroutines is how many the process has, by its metrics.
 func (b *broker) goroutines() int {
 	b.Helper()
-	scheme := "http://"
-	if b.tls != nil {
-		scheme = "https://"
-	}
-	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, scheme+b.http+"/metrics", nil)
+	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://"+b.http+"/metrics", nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,14 +2,12 @@ package hostiletest
 
 import (
 	"context"
-	"crypto/tls"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -25,18 +23,10 @@ type caller struct {
 	done     chan struct{}
 }
 
-// credentialsOf are those of a client; nil settings: there is no TLS.
-func credentialsOf(settings *tls.Config) credentials.TransportCredentials {
-	if settings == nil {
-		return insecure.NewCredentials()
-	}
-	return credentials.NewTLS(settings)
-}
-
 // newCaller returns one that has made a call.
 func (b *broker) newCaller() *caller {
 	b.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentialsOf(b.settings("h2"))))
+	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentials.NewTLS(b.settings("h2"))))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -52,9 +42,7 @@ func (b *broker) newCaller() *caller {
 func (c *caller) get(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if c.b.token != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.b.token)
-	}
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.b.token)
 	_, err := authmaterialv1.NewBrokerServiceClient(c.conn).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key"})
 	return err
 }
