@@ -189,6 +189,7 @@ FUZZ := \
 	cache/redisstore:FuzzOpen \
 	cache/redisstore:FuzzReplyLimit \
 	config:FuzzParse \
+	credentials:FuzzValidID \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
 	fleetkeys:FuzzOpen \

@@ -1,0 +1,126 @@
+package rpc
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+// decorationOfSize is a decoration with a key of so many bytes.
+func decorationOfSize(size int) *broker.Decoration {
+	return &broker.Decoration{
+		CredentialID: "mail", Version: "v1", AllowedHosts: []string{"api.example.test"}, RejectedStatuses: []int{401, 403},
+		Material:   strategies.Material{Headers: []strategies.Pair{{Name: "x-key", Value: secret.New(strings.Repeat("k", size))}}},
+		ExpireTime: time.Unix(2_000_000_000, 5), RefreshTime: time.Unix(1_999_999_000, 0),
+	}
+}
+
+// TestEncodedAnswers has the generated code read what is encoded by field numbers.
+func TestEncodedAnswers(t *testing.T) {
+	for _, size := range []int{0, 1, 200, 5000} {
+		decoration := decorationOfSize(size)
+		decoration.Encoded = Encode(decoration)
+		want := toProto(decoration)
+		item := &authmaterialv1.AuthDecorationError{Code: 5, Reason: authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND, Message: "none"}
+		refused, err := proto.Marshal(item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good, bad := state{id: "mail", decoration: decorationOf(decoration.Encoded)}, state{id: "é", err: refused}
+		for _, test := range []struct {
+			encoded []byte
+			into    proto.Message
+			want    proto.Message
+		}{
+			{decoration.Encoded, new(authmaterialv1.GetAuthDecorationResponse), &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: want}},
+			{
+				encodeReport(decoration, authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED), new(authmaterialv1.ReportRejectionResponse),
+				&authmaterialv1.ReportRejectionResponse{AuthDecoration: want, Outcome: authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED},
+			},
+			{encodeBatch([]state{good, bad, good}), new(authmaterialv1.BatchGetAuthDecorationsResponse), &authmaterialv1.BatchGetAuthDecorationsResponse{
+				Results: []*authmaterialv1.AuthDecorationResult{
+					{CredentialId: "mail", Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: want}},
+					{CredentialId: "é", Result: &authmaterialv1.AuthDecorationResult_Error{Error: item}},
+					{CredentialId: "mail", Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: want}},
+				},
+			}},
+			{good.append(nil), new(authmaterialv1.WatchAuthDecorationsResponse), &authmaterialv1.WatchAuthDecorationsResponse{
+				CredentialId: "mail", State: &authmaterialv1.WatchAuthDecorationsResponse_AuthDecoration{AuthDecoration: want},
+			}},
+			{bad.append(nil), new(authmaterialv1.WatchAuthDecorationsResponse), &authmaterialv1.WatchAuthDecorationsResponse{
+				CredentialId: "é", State: &authmaterialv1.WatchAuthDecorationsResponse_Error{Error: item},
+			}},
+		} {
+			if err := proto.Unmarshal(test.encoded, test.into); err != nil || !proto.Equal(test.into, test.want) {
+				t.Errorf("a key of %d bytes: what is encoded is not what it is to be: %v", size, err)
+			}
+		}
+		if len(good.append(nil)) != good.size() || len(bad.append(nil)) != bad.size() {
+			t.Error("a size is not what is encoded")
+		}
+	}
+}
+
+// TestCodecNotesWhatWasSent has answers freed as gRPC does, once they were sent.
+func TestCodecNotesWhatWasSent(t *testing.T) {
+	of := NewCodec()
+	for _, size := range []int{0, 10, 100_000} {
+		sent := 0
+		encoded, err := of.Marshal(&answer{bytes: make([]byte, size), sent: func() { sent++ }})
+		if err != nil || encoded.Len() != size {
+			t.Fatalf("%d bytes are %d, %v", size, encoded.Len(), err)
+		}
+		encoded.Ref()
+		encoded.Free()
+		if size > 10_000 && sent != 0 {
+			t.Errorf("%d bytes count as sent while somebody has them", size)
+		}
+		encoded.Free()
+		if sent != 1 {
+			t.Errorf("%d bytes count as sent %d times", size, sent)
+		}
+	}
+	message := timestamppb.New(time.Unix(5, 0))
+	encoded, err := of.Marshal(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := encoding.GetCodecV2("proto").Marshal(message)
+	if err != nil || string(encoded.Materialize()) != string(want.Materialize()) {
+		t.Errorf("another message is encoded otherwise: %v", err)
+	}
+}
+
+// registrar keeps what is registered.
+type registrar struct{ description *grpc.ServiceDesc }
+
+func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
+	r.description = description
+}
+
+// TestEveryMethodIsRegistered compares with what the proto has.
+func TestEveryMethodIsRegistered(t *testing.T) {
+	s := &Service{newMethod: func(name string, stream bool) *method { return &method{name: name, stream: stream} }}
+	var got registrar
+	s.Register(&got)
+	want := authmaterialv1.BrokerService_ServiceDesc
+	if len(got.description.Methods) != len(want.Methods) || len(got.description.Streams) != len(want.Streams) {
+		t.Fatalf("%d methods and %d streams are registered, want %d and %d",
+			len(got.description.Methods), len(got.description.Streams), len(want.Methods), len(want.Streams))
+	}
+	for i, stream := range want.Streams {
+		if registered := got.description.Streams[i]; registered.StreamName != stream.StreamName || registered.ServerStreams != stream.ServerStreams || registered.ClientStreams != stream.ClientStreams {
+			t.Errorf("the stream %s is registered as %s", stream.StreamName, registered.StreamName)
+		}
+	}
+}
