@@ -90,7 +90,7 @@ func (c *Conn) AsksForHealth() {
 	}
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	now := time.Now() //nolint:forbidigo // it has nothing to do with what the broker serves
+	now := time.Now()
 	switch {
 	case c.left || c.proved.Load():
 	case c.class == c.listener.unproved:

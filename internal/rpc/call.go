@@ -13,11 +13,11 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Counter counts events, and Histogram takes values: those of Prometheus.
-type (
-	Counter   interface{ Inc() }
-	Histogram interface{ Observe(value float64) }
-)
+// Counter counts events. It is that of Prometheus.
+type Counter interface{ Inc() }
+
+// Histogram takes values. It is that of Prometheus.
+type Histogram interface{ Observe(value float64) }
 
 // MethodMetrics are the metrics of one method.
 type MethodMetrics struct {
@@ -62,7 +62,7 @@ type method struct {
 // begin begins a call. Its end has to follow, in a deferred function that recovers.
 func (s *Service) begin(ctx context.Context, m *method) call {
 	m.metrics.Started.Inc()
-	return call{service: s, ctx: ctx, method: m, began: time.Now()} //nolint:forbidigo // it is a metric
+	return call{service: s, ctx: ctx, method: m, began: time.Now()}
 }
 
 // end ends a call with an error, or with the cause of a panic. It returns what the client is
@@ -159,8 +159,8 @@ func (c *call) refused(err error) error {
 	return err
 }
 
-// refusals are what a client is told when a limit is reached.
-var refusals = map[admission.Limit]string{
+// refusals are what a client is told when a limit is reached, of those that calls reach.
+var refusals = map[admission.Limit]string{ //nolint:exhaustive // the others are of connections
 	admission.ConcurrentCalls:  "the broker answers as many calls as it may at once: try again",
 	admission.CallsPerCaller:   "the caller makes as many calls at once as it may: wait for others to end",
 	admission.CallsPerSecond:   "the caller makes more calls than it may: wait",

@@ -14,10 +14,11 @@ import (
 // errManyHealthCalls is the answer when there are too many calls of the health service.
 var errManyHealthCalls = fault.New(fault.RateLimited, "the broker answers as many calls for its health as it may at once: try again")
 
-// Unary is an interceptor for the unary methods of other services than the broker's: health.
+// Unary is an interceptor for the unary methods of other services than the broker's: health. After
+// it comes one that recovers.
 func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
 	c := s.begin(ctx, s.other(info.FullMethod, false))
-	defer func() { err = c.end(err, recover()) }()
+	defer func() { err = c.end(err, nil) }()
 	c.method.metrics.Received.Inc()
 	if err := c.enterOther(); err != nil {
 		return nil, err
@@ -25,13 +26,14 @@ func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServer
 	return handle(ctx, request)
 }
 
-// Stream is an interceptor for the streams of other services: health and reflection.
+// Stream is an interceptor for the streams of other services: health and reflection. After it comes
+// one that recovers.
 func (s *Service) Stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	if strings.HasPrefix(info.FullMethod, "/"+authmaterialv1.BrokerService_ServiceDesc.ServiceName+"/") {
 		return handle(service, stream) // which does all of this itself
 	}
 	c := s.begin(stream.Context(), s.other(info.FullMethod, true))
-	defer func() { err = c.end(err, recover()) }()
+	defer func() { err = c.end(err, nil) }()
 	if err := c.enterOther(); err != nil {
 		return err
 	}

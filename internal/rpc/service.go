@@ -121,7 +121,7 @@ type handler struct {
 }
 
 // call is the Handler of a grpc.MethodDesc.
-func (h handler) call(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+func (h handler) call(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // gRPC has the context second
 	encoded, err := h.handle(ctx, h.method, receive)
 	if err != nil {
 		return nil, err

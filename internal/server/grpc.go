@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -64,6 +65,7 @@ func TransportOptions() []grpc.ServerOption {
 // newGRPC returns a server with the broker's service and health on it, and perhaps reflection.
 // Calls of the broker's service pass no interceptor but for spans: package rpc has all of it.
 func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
+	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(append(append(traces.serverOptions(), TransportOptions()...),
 		grpc.Creds(newHandshakes(s, service)),
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
@@ -73,8 +75,8 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(service.Unary),
-		grpc.ChainStreamInterceptor(service.Stream),
+		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainStreamInterceptor(service.Stream, recovery.StreamServerInterceptor(recovered)),
 	)...)
 	service.Register(server)
 	grpc_health_v1.RegisterHealthServer(server, endingHealth{s.health, service.Stopping})
