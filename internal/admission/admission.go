@@ -65,6 +65,9 @@ const (
 	BatchesPerCaller     Limit = "batches_per_caller"
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
+
+	MessageBytes Limit = "message_bytes" // those of gRPC
+	HeaderBytes  Limit = "header_bytes"
 )
 
 // Observer is told that a limit was reached; caller is empty where it is not known. It must not
@@ -78,12 +81,18 @@ type Admission struct {
 	reached Observer
 	callers callers
 	health  atomic.Int64 // calls for the broker's health, at once
+
+	perCaller [Watch + 1]callerLimit
 }
 
 // New returns an Admission.
 func New(limits Limits, reached Observer) *Admission {
 	a := &Admission{limits: limits, reached: reached}
 	a.callers = newCallers(a)
+	a.perCaller = [...]callerLimit{
+		Call:  {max(1, limits.ConcurrentCalls/callerPart), CallsPerCaller},
+		Watch: {limits.WatchesPerCaller, WatchesPerCaller},
+	}
 	return a
 }
 

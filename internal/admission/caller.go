@@ -44,7 +44,23 @@ type Caller struct {
 	admission *Admission
 	unlimited bool // it has no limits of its own
 
-	connections, calls, watches, batches atomic.Int64
+	uses                 [Watch + 1]atomic.Int64 // at once
+	connections, batches atomic.Int64
+}
+
+// Use is what a caller does: it has a number of each at once.
+type Use int
+
+// The uses.
+const (
+	Call Use = iota
+	Watch
+)
+
+// callerLimit is how many of one use a caller has.
+type callerLimit struct {
+	most  int
+	limit Limit
 }
 
 // Caller returns the caller of a name, with what it uses.
@@ -70,7 +86,7 @@ func (a *Admission) Everybody() *Caller { return &Caller{admission: a, unlimited
 // sweep forgets the callers that use nothing. The caller holds mu.
 func (all *callers) sweep() {
 	for name, c := range all.byName {
-		if c.connections.Load() == 0 && c.calls.Load() == 0 && c.watches.Load() == 0 && c.batches.Load() == 0 {
+		if c.connections.Load() == 0 && c.uses[Call].Load() == 0 && c.uses[Watch].Load() == 0 && c.batches.Load() == 0 {
 			delete(all.byName, name)
 		}
 	}
@@ -98,47 +114,36 @@ type Refusal struct {
 	Wait  time.Duration // until it is allowed; 0: nobody knows
 }
 
-// Begin begins a call about so many credentials at the time now. After nil, End has to follow.
-func (c *Caller) Begin(credentials int, now time.Time) *Refusal {
-	return c.begin(&c.calls, max(1, c.admission.limits.ConcurrentCalls/callerPart), CallsPerCaller, credentials, now)
-}
-
-// End ends a call.
-func (c *Caller) End() { c.end(&c.calls) }
-
-// BeginWatch begins a watch likewise. After nil, EndWatch has to follow.
-func (c *Caller) BeginWatch(credentials int, now time.Time) *Refusal {
-	return c.begin(&c.watches, c.admission.limits.WatchesPerCaller, WatchesPerCaller, credentials, now)
-}
-
-// EndWatch ends a watch.
-func (c *Caller) EndWatch() { c.end(&c.watches) }
-
-// begin counts a call or a watch, among the caller's own and among all.
-func (c *Caller) begin(own *atomic.Int64, limit int, name Limit, credentials int, now time.Time) *Refusal {
+// Begin begins a call or a watch about so many credentials at the time now. After nil, End has to
+// follow.
+func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	a := c.admission
-	if a.callers.calls.Add(1) > int64(a.limits.ConcurrentCalls) {
+	var refusal *Refusal
+	switch {
+	case a.callers.calls.Add(1) > int64(a.limits.ConcurrentCalls):
 		a.callers.calls.Add(-1)
-		a.reached(ConcurrentCalls, c.name)
-		return &Refusal{Limit: ConcurrentCalls}
-	}
-	if !c.take(own, limit, name) {
-		a.callers.calls.Add(-1)
-		return &Refusal{Limit: name}
-	}
-	if c.unlimited {
+		refusal = &Refusal{Limit: ConcurrentCalls}
+	case c.unlimited:
+		c.uses[use].Add(1)
 		return nil
+	case c.uses[use].Add(1) > int64(a.perCaller[use].most):
+		c.End(use)
+		refusal = &Refusal{Limit: a.perCaller[use].limit}
+	default:
+		wait := a.callers.rates.Take(c.name, credentials, now)
+		if wait == 0 {
+			return nil
+		}
+		c.End(use)
+		refusal = &Refusal{Limit: CallsPerSecond, Wait: wait}
 	}
-	if wait := a.callers.rates.Take(c.name, credentials, now); wait > 0 {
-		c.end(own)
-		a.reached(CallsPerSecond, c.name)
-		return &Refusal{Limit: CallsPerSecond, Wait: wait}
-	}
-	return nil
+	a.reached(refusal.Limit, c.name)
+	return refusal
 }
 
-func (c *Caller) end(own *atomic.Int64) {
-	own.Add(-1)
+// End ends a call or a watch.
+func (c *Caller) End(use Use) {
+	c.uses[use].Add(-1)
 	c.admission.callers.calls.Add(-1)
 }
 

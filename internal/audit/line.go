@@ -16,11 +16,11 @@ import (
 // errYear is the error of a time that RFC 3339 cannot hold.
 var errYear = errors.New("the year has more than four digits")
 
-// appendLine appends the line of a record at a time, with its end. Whatever the record holds, the
+// appendLine appends the line of a record, with its end. Whatever the record holds, the
 // line has no other, and nobody's terminal obeys it. Every call has a line, so it is put together
 // without reflection.
-func appendLine(b []byte, now time.Time, record *Record, traceID string) ([]byte, error) {
-	now = now.UTC()
+func appendLine(b []byte, record *Record, traceID string) ([]byte, error) {
+	now := record.Time.UTC()
 	if year := now.Year(); year < 0 || year > 9999 {
 		return b, errYear
 	}
@@ -30,7 +30,11 @@ func appendLine(b []byte, now time.Time, record *Record, traceID string) ([]byte
 	b = appendOptional(b, `,"address":`, record.Caller.Address)
 	b = appendString(append(b, `,"operation":`...), string(record.Operation))
 	b = appendString(append(b, `,"action":`...), string(record.Action))
-	b = appendString(append(b, `,"credential_id":`...), shorten(record.CredentialID))
+	id := record.CredentialID
+	if len(id) > maxIDSize/longestSign {
+		id = shorten(id)
+	}
+	b = appendString(append(b, `,"credential_id":`...), id)
 	b = appendString(append(b, `,"outcome":`...), record.Outcome)
 	b = appendOptional(b, `,"report":`, record.Report)
 	b = appendOptional(b, `,"version":`, record.Version)
@@ -86,9 +90,6 @@ func encodeString(text string) []byte {
 const maxIDSize = 128
 
 func shorten(id string) string {
-	if len(id) <= maxIDSize/longestSign {
-		return id
-	}
 	size := 0
 	for i := 0; i < len(id); {
 		r, width := utf8.DecodeRuneInString(id[i:])

@@ -48,9 +48,6 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.TraceID == nil {
-		o.TraceID = func(context.Context) string { return "" }
-	}
 	if o.Observe == nil {
 		o.Observe = func(Result) {}
 	}

@@ -4,6 +4,7 @@ package audit
 
 import (
 	"context"
+	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 )
@@ -23,6 +24,8 @@ const (
 
 // Record is one decision.
 type Record struct {
+	// Time is when it was made, by the wall clock; zero: now.
+	Time         time.Time
 	Caller       access.Caller
 	Operation    Operation
 	Action       access.Action

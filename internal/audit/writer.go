@@ -105,19 +105,6 @@ func Open(options Options) (*Writer, error) {
 // buffers are for lines that are put together.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// encode has use called with the line of a record, which is gone afterwards.
-func (w *Writer) encode(ctx context.Context, record *Record, use func(encoded []byte) error) error {
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	var err error
-	*buffer, err = appendLine((*buffer)[:0], clock.WallNow(w.options.Clock), record, w.options.TraceID(ctx))
-	if err != nil {
-		w.options.Observe(Failed)
-		return fmt.Errorf("encode an audit record: %w", err)
-	}
-	return use(*buffer)
-}
-
 // Write writes a record, or in best effort has it wait for its turn, and then does not
 // fail. It waits for 5 seconds at most, and ends shortly before the deadline of ctx. A line
 // that was not written by then counts as failed, and is written whole once that is possible:
@@ -125,15 +112,37 @@ func (w *Writer) encode(ctx context.Context, record *Record, use func(encoded []
 // had to be held back, and Write does not wait. After Close no record is taken any more: it
 // fails, or is dropped.
 func (w *Writer) Write(ctx context.Context, record Record) error {
-	return w.encode(ctx, &record, func(encoded []byte) error {
-		if !w.options.BestEffort {
-			return w.commit(ctx, encoded)
-		}
-		if _, _, ok := w.add(encoded, queueSize); !ok {
-			w.drop()
-		}
-		return nil
-	})
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	encoded, err := w.encode(ctx, (*buffer)[:0], &record)
+	*buffer = encoded
+	if err != nil {
+		return err
+	}
+	if !w.options.BestEffort {
+		return w.commit(ctx, encoded)
+	}
+	if _, _, ok := w.add(encoded, queueSize); !ok {
+		w.drop()
+	}
+	return nil
+}
+
+// encode appends the line of a record.
+func (w *Writer) encode(ctx context.Context, b []byte, record *Record) ([]byte, error) {
+	if record.Time.IsZero() {
+		record.Time = clock.WallNow(w.options.Clock)
+	}
+	traceID := ""
+	if w.options.TraceID != nil {
+		traceID = w.options.TraceID(ctx)
+	}
+	encoded, err := appendLine(b, record, traceID)
+	if err != nil {
+		w.options.Observe(Failed)
+		return encoded, fmt.Errorf("encode an audit record: %w", err)
+	}
+	return encoded, nil
 }
 
 // drop notes that a line is dropped.
@@ -151,11 +160,12 @@ func (w *Writer) drop() {
 // Offer has a record wait for its turn while no more than half of the queue is taken up, and
 // says whether it does: the rest is for the records of calls. It does not wait.
 func (w *Writer) Offer(record Record) (taken bool) {
-	err := w.encode(context.Background(), &record, func(encoded []byte) error {
-		_, _, taken = w.add(encoded, queueSize/2+1)
-		return nil
-	})
-	return taken || err != nil // a year beyond 9999 stays one
+	encoded, err := w.encode(context.Background(), nil, &record)
+	if err != nil { // a year beyond 9999 stays one
+		return true
+	}
+	_, _, taken = w.add(encoded, queueSize/2+1)
+	return taken
 }
 
 // add adds a line to the next batch, and returns its place there. It reports false where the batch

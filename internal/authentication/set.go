@@ -57,14 +57,15 @@ func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, e
 	return caller, err
 }
 
-// Remembered counts a call of a caller whose connection was identified before, by the method.
-func (s *Set) Remembered(method string) {
+// OK returns what counts the calls that a method identifies: for those of a connection that was
+// identified before.
+func (s *Set) OK(method string) Counter {
 	for i := range s.methods {
 		if s.methods[i].Name == method {
-			s.methods[i].Counts.OK.Inc()
-			return
+			return s.methods[i].Counts.OK
 		}
 	}
+	return s.nobody // there is no such method
 }
 
 // Recheck is Identify for a caller that was identified before by the same evidence. It counts

@@ -62,9 +62,8 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 		Clock:     clockwork.NewRealClock(), Waiting: clockwork.NewRealClock(),
 		Logger:  logger,
 		Metrics: unmeasured,
-		Check:   func(context.Context) error { return nil },
 		Ended:   func(context.Context, rpc.Ended) {},
-		LogsAll: func(context.Context) bool { return false },
+		Reached: func(admission.Limit) {},
 	}).Register(grpcServer)
 	return serve(ctx, grpcServer, answer)
 }
@@ -93,8 +92,8 @@ type readingTokens struct {
 	store cache.Store
 }
 
-// Warm returns the token that Redis has.
-func (r readingTokens) Warm(source cache.Source) (*token.Token, bool) {
+// WarmAt returns the token that Redis has.
+func (r readingTokens) WarmAt(source cache.Source, _ time.Time) (*token.Token, bool) {
 	record, err := r.store.Load(context.Background(), source.TokenKey())
 	return record.Token, err == nil && record.Token != nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
-	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fault"
@@ -27,7 +26,7 @@ const batchPatience = 5 * time.Second
 
 // Tokens is what the broker needs of a token cache.
 type Tokens interface {
-	Warm(source cache.Source) (*token.Token, bool)
+	WarmAt(source cache.Source, now time.Time) (*token.Token, bool)
 	Held(source cache.Source) (*token.Token, bool)
 	Token(ctx context.Context, source cache.Source) (*token.Token, error)
 	Replace(ctx context.Context, source cache.Source, rejects func(*token.Token) bool) (current *token.Token, replaced bool, err error)
@@ -168,14 +167,6 @@ func (b *Broker) ProofsChanged() {
 	b.watches.touchAll()
 }
 
-// generationOf returns the Generation that answers a caller.
-func (b *Broker) generationOf(caller Caller) *Generation {
-	if caller.By != nil {
-		return caller.By
-	}
-	return b.current.Load()
-}
-
 // RetryRefused has changed secrets that were refused tried again at once.
 func (b *Broker) RetryRefused() {
 	b.using.Lock()
@@ -208,47 +199,6 @@ func (b *Broker) CredentialsOf(tokenKey string) []string {
 	return nil
 }
 
-// Get returns the current decoration of a credential. It answers shortly before the
-// deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
-// the broker's own.
-func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
-	record := recordOf(caller.Caller, audit.Get, id)
-	a, grant, err := b.admit(b.generationOf(caller), caller.Caller, id)
-	record.Grant = grant
-	if err != nil {
-		return b.audited(ctx, record, nil, err)
-	}
-	ready, decoration, err := b.ready(a, caller.Caller)
-	if !ready {
-		decoration, err = b.obtain(ctx, a)
-	}
-	return b.audited(ctx, record, decoration, err)
-}
-
-// ready returns a decoration for a caller for which there is nothing to wait for.
-func (b *Broker) ready(a *account, caller access.Caller) (ready bool, decoration *Decoration, err error) {
-	var t *token.Token
-	if a.source != nil {
-		if t, ready = b.tokens.Warm(a.source); !ready {
-			decoration = b.formerDecoration(a, caller)
-			return decoration != nil, decoration, nil
-		}
-	}
-	decoration, err = b.decorate(a, t)
-	return true, decoration, err
-}
-
-// obtain returns a decoration whose token has to be waited for.
-func (b *Broker) obtain(ctx context.Context, a *account) (*Decoration, error) {
-	limited, cancel := withReserve(ctx)
-	defer cancel()
-	t, err := b.tokens.Token(limited, a.source)
-	if err != nil {
-		return nil, outOfTime(ctx, err)
-	}
-	return b.decorate(a, t)
-}
-
 // Result is what a batch has for one ID: a decoration or an error.
 type Result struct {
 	CredentialID string
@@ -265,22 +215,22 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 		defer cancel()
 		ctx = limited
 	}
-	g := b.generationOf(caller)
+	g, now := b.generationOf(caller), b.clock.Now()
 	results := make([]Result, len(ids))
 	records := make([]audit.Record, len(ids))
 	var waiting sync.WaitGroup
 	for i, id := range ids {
 		result := &results[i]
 		result.CredentialID = id
-		a, grant, err := b.admit(g, caller.Caller, id)
+		a, grant, err := g.admit(caller.Name, id)
 		records[i] = recordOf(caller.Caller, audit.Batch, id)
 		records[i].Grant = grant
 		if err != nil {
-			result.Err = err
+			result.Err = b.refused(caller.Caller, err)
 			continue
 		}
 		var ready bool
-		if ready, result.Decoration, result.Err = b.ready(a, caller.Caller); !ready {
+		if ready, result.Decoration, result.Err = b.ready(a, caller.Caller, now); !ready {
 			waiting.Go(func() {
 				defer b.recoverTo(&result.Err)
 				result.Decoration, result.Err = b.obtain(ctx, a)

@@ -40,13 +40,14 @@ func newDecisions(policy *access.Policy) *decisions {
 	return &decisions{policy: policy, seed: maphash.MakeSeed()}
 }
 
+// place returns where the decision about a caller and a credential is remembered.
+func (d *decisions) place(caller, id string) *atomic.Pointer[decision] {
+	return &d.made[maphash.Comparable(d.seed, [2]string{caller, id})%decisionPlaces]
+}
+
 // decide returns whether a caller may use a credential, of which provider returns the provider; it
-// is called only where the grants ask for it, whatever the credential.
+// is called only where the grants ask for it, whatever the credential. It remembers the decision.
 func (d *decisions) decide(caller, id string, provider func(id string) string) *decision {
-	place := &d.made[maphash.Comparable(d.seed, [2]string{caller, id})%decisionPlaces]
-	if known := place.Load(); known != nil && known.caller == caller && known.id == id {
-		return known
-	}
 	grants := d.grantsOf(caller)
 	object := access.Object{CredentialID: id}
 	if grants.NameProviders() {
@@ -57,7 +58,7 @@ func (d *decisions) decide(caller, id string, provider func(id string) string) *
 	if by.Grant != nil {
 		made.grant = by.Grant.Source
 	}
-	place.Store(made)
+	d.place(caller, id).Store(made)
 	return made
 }
 

@@ -60,16 +60,10 @@ type decorated struct {
 	shift time.Duration
 }
 
-// decorate returns the decoration with this token in it; nil for static material. It is made, and
-// encoded, once a token, and once a second for static material, whose refresh time is counted from
-// the answer.
-func (b *Broker) decorate(a *account, t *token.Token) (*Decoration, error) {
-	now, shift := b.clock.Now(), b.wallShift()
+// decorateAnew makes and encodes the decoration with this token in it; nil for static material.
+func (b *Broker) decorateAnew(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
-	if latest != nil && latest.token == t && latest.shift == shift && now.Before(latest.until) && latest.rejected == a.rejected.Load() {
-		return latest.decoration, nil
-	}
-	made := &decorated{token: t, shift: shift, rejected: a.rejected.Load()}
+	made := &decorated{token: t, shift: clock.Wall(b.clock, now).Sub(now), rejected: a.rejected.Load()}
 	if latest != nil && latest.token == t {
 		made.decoration = latest.decoration.clone()
 	} else {
@@ -129,12 +123,6 @@ func (d *Decoration) forCallers() *Decoration {
 	}
 	return d.answer
 }
-
-// wallShift is how far the wall clock is set from the Broker's clock.
-func (b *Broker) wallShift() time.Duration { return clock.Wall(b.clock, epoch).Sub(epoch) }
-
-// epoch is a time to compare clocks by.
-var epoch = time.Unix(0, 0)
 
 func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) {
 	made := &Decoration{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
@@ -17,9 +18,9 @@ type askedTokens struct {
 	asked atomic.Int64
 }
 
-func (a *askedTokens) Warm(source cache.Source) (*token.Token, bool) {
+func (a *askedTokens) WarmAt(source cache.Source, now time.Time) (*token.Token, bool) {
 	a.asked.Add(1)
-	return a.Tokens.Warm(source)
+	return a.Tokens.WarmAt(source, now)
 }
 
 func (a *askedTokens) Held(source cache.Source) (*token.Token, bool) {

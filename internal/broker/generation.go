@@ -135,10 +135,3 @@ func (g *Generation) policy() *access.Policy { return g.Config.Policy }
 func (a *account) object() access.Object {
 	return access.Object{CredentialID: a.credential.ID, Provider: a.credential.Provider.ID}
 }
-
-// Caller is who calls, as one Generation identifies it.
-type Caller struct {
-	access.Caller
-	// By is that Generation; nil: the current one.
-	By *Generation
-}

@@ -43,7 +43,7 @@ func (b *Broker) handDown(old *account, policy *access.Policy, replacement *acco
 		if sameToken {
 			return nil // it is served on
 		}
-		decoration, err := b.decorate(old, t)
+		decoration, err := b.decorate(old, t, b.clock.Now())
 		if err != nil {
 			return nil
 		}

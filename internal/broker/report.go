@@ -32,11 +32,13 @@ var outcomes = map[Outcome]string{
 // this HTTP status. Its errors are those of Get.
 func (b *Broker) ReportRejection(ctx context.Context, caller Caller, id, version string, status int) (*Decoration, Outcome, error) {
 	record := recordOf(caller.Caller, audit.Report, id)
-	a, grant, err := b.admit(b.generationOf(caller), caller.Caller, id)
+	a, grant, err := b.generationOf(caller).admit(caller.Name, id)
 	record.Grant = grant
 	var decoration *Decoration
 	var outcome Outcome
-	if err == nil {
+	if err != nil {
+		err = b.refused(caller.Caller, err)
+	} else {
 		decoration, outcome, err = b.report(ctx, caller.Caller, a, version, status)
 	}
 	record.Report = outcome.String()
@@ -54,13 +56,13 @@ func (b *Broker) report(ctx context.Context, caller access.Caller, a *account, v
 	limited, cancel := withReserve(ctx)
 	defer cancel()
 	t, replaced, err := b.tokens.Replace(limited, a.source, func(t *token.Token) bool {
-		decoration, err := b.decorate(a, t)
+		decoration, err := b.decorate(a, t, b.clock.Now())
 		return err == nil && b.isVersionOf(decoration, version)
 	})
 	if err != nil {
 		return nil, 0, outOfTime(ctx, err)
 	}
-	decoration, err := b.decorate(a, t)
+	decoration, err := b.decorate(a, t, b.clock.Now())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -77,7 +79,7 @@ func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, 
 	if a.source == nil {
 		return b.reportStatic(caller, a, version, status)
 	}
-	ready, decoration, err := b.ready(a, caller)
+	ready, decoration, err := b.ready(a, caller, b.clock.Now())
 	if !ready {
 		decoration, err = b.obtain(ctx, a)
 	}
@@ -89,7 +91,7 @@ func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, 
 
 // reportStatic is reportUnreplaceable for static material.
 func (b *Broker) reportStatic(caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
-	decoration, err := b.decorate(a, nil)
+	decoration, err := b.decorate(a, nil, b.clock.Now())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -104,6 +106,6 @@ func (b *Broker) reportStatic(caller access.Caller, a *account, version string, 
 	if !current {
 		return decoration, AlreadyReplaced, nil
 	}
-	decoration, err = b.decorate(a, nil) // with what was noted
+	decoration, err = b.decorate(a, nil, b.clock.Now()) // with what was noted
 	return decoration, NotReplaceable, err
 }

@@ -117,7 +117,7 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 		}
 		if result, record, ok := w.news(ctx); ok {
 			if record != nil {
-				if err := w.broker.record(ctx, *record, result.Decoration, result.Err); err != nil {
+				if err := w.broker.record(ctx, record, result.Decoration, result.Err); err != nil {
 					return Result{}, err
 				}
 			}
@@ -202,7 +202,7 @@ func (w *Watch) look(ctx context.Context, s *slot) (result Result, grant string,
 		result.Err = err
 	} else {
 		var ready bool
-		ready, result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller)
+		ready, result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, w.broker.clock.Now())
 		switch {
 		case ready:
 		case arrived.tells(a, w.broker.clock.Now()):

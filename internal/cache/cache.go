@@ -181,14 +181,28 @@ func (c *Cache) entry(source Source) *entry {
 	return made.(*entry)
 }
 
-// Warm returns the source's token when it is at hand and not to be waited for. It
-// makes no trip anywhere.
+// Warm is WarmAt the present.
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
-	e := c.entry(source)
-	if h := e.held.Load(); h != nil && h.epoch.Load() == c.epoch.Load() {
-		return e.fresh(h)
+	return c.WarmAt(source, c.options.Clock.Now())
+}
+
+// WarmAt returns the source's token when it is at hand and need not be waited for at the time now, by
+// the Cache's clock. It makes no trip anywhere.
+func (c *Cache) WarmAt(source Source, now time.Time) (*token.Token, bool) {
+	found, ok := c.entries.Load(source.TokenKey())
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	e := found.(*entry)
+	h := e.held.Load()
+	if h == nil || h.epoch.Load() != c.epoch.Load() || !now.Before(h.expireTime) {
+		return nil, false
+	}
+	e.observer.Answered(FromMemory)
+	if !h.served.Load() || h.due.Load() {
+		e.serve(h)
+	}
+	return h.token, true
 }
 
 // Held returns the source's token while the provider accepts it, through its safety

@@ -83,6 +83,9 @@ func (c *Clock) follow() (int64, *offsets) {
 	return after, current
 }
 
+// wall returns what the machine's wall clock shows.
+func wall() int64 { return time.Now().UnixNano() }
+
 // Wall converts a time of the Clock into what the wall clock shows at that time, as it is set
 // now. The zero time stays zero. Equal times convert to equal ones until the wall clock is
 // corrected.

@@ -5,7 +5,6 @@ package clock
 import (
 	"os"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -41,5 +40,5 @@ func mapShifts(path string) *shiftValues {
 func bootReading() int64 { return boot() + shifts.sleep.Load() }
 
 func wallReading() int64 {
-	return time.Now().UnixNano() + shifts.sleep.Load() + shifts.wall.Load()
+	return wall() + shifts.sleep.Load() + shifts.wall.Load()
 }

@@ -6,10 +6,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -49,7 +52,9 @@ type call struct {
 	method  *method
 	began   time.Time
 	ended   Ended
-	release func() // gives back what the call counts for; nil: nothing
+	limits  *admission.Caller // whose limits it counts for; nil: nobody's
+	use     admission.Use
+	health  bool // it counts as a call for health
 }
 
 // method is a method with its metrics.
@@ -68,8 +73,11 @@ func (s *Service) begin(ctx context.Context, m *method) call {
 // end ends a call with an error, or with the cause of a panic. It returns what the client is
 // answered.
 func (c *call) end(err error, cause any) error {
-	if c.release != nil {
-		c.release()
+	if c.limits != nil {
+		c.limits.End(c.use)
+	}
+	if c.health {
+		c.service.admission.EndHealth()
 	}
 	code := codes.OK
 	if cause != nil {
@@ -85,19 +93,12 @@ func (c *call) end(err error, cause any) error {
 	took := time.Since(c.began)
 	c.method.metrics.Handled[min(code, codes.Unauthenticated)].Inc()
 	c.method.metrics.Seconds.Observe(took.Seconds())
-	if err != nil || c.service.logsAll(c.ctx) {
+	if err != nil || c.service.logsAll {
 		c.ended.Method, c.ended.Stream, c.ended.Err, c.ended.Took = c.method.name, c.method.stream, err, took
 		c.service.ended(c.ctx, c.ended)
 	}
 	return err
 }
-
-// malformed is the error of a message that could not be received: it is the client's fault,
-// whatever gRPC calls it.
-type malformed struct{ error }
-
-// GRPCStatus returns the status itself.
-func (m malformed) GRPCStatus() *status.Status { return status.Convert(m.error) }
 
 // toStatus returns an error as a status.
 func (c *call) toStatus(err error) error {
@@ -109,47 +110,59 @@ func (c *call) toStatus(err error) error {
 
 // receive receives the message of a call.
 func (c *call) receive(receive func(any) error, request any) error {
-	if err := c.check(); err != nil {
-		return err
+	if why, refused := c.ctx.Value(headersKey{}).(*fault.Error); refused {
+		return c.refuseHeaders(why)
 	}
 	if err := receive(request); err != nil {
-		c.ended.Excess = true
-		if status.Code(err) == codes.ResourceExhausted {
-			c.service.tooLarge()
-		}
-		return malformed{err}
+		return c.malformed(err)
 	}
 	c.method.metrics.Received.Inc()
 	return nil
 }
 
-// check returns an error for a call that is refused whatever it asks for.
-func (c *call) check() error {
-	err := c.service.check(c.ctx)
-	c.ended.Excess = err != nil
-	return err
+// identify finds out who makes a call about so many credentials, by the Generation that is served
+// now, and counts the call. A connection is identified once for each Generation, unless its calls
+// bring proofs of their own.
+func (c *call) identify(credentials int) (who broker.Caller, limits *admission.Caller, err error) {
+	s := c.service
+	g, p, now := s.broker.Current(), peerOf(c.ctx), s.clock.Now()
+	authorization := metadata.ValueFromIncomingContext(c.ctx, "authorization")
+	known := p.caller.Load()
+	if known != nil && len(authorization) == 0 && known.generation == g.Number() &&
+		(known.ExpireTime.IsZero() || clock.Wall(s.clock, now).Before(known.ExpireTime)) {
+		known.again.Inc()
+	} else if known, err = s.identifyAnew(c.ctx, g, p, authorization); err != nil {
+		return broker.Caller{}, nil, c.refused(err)
+	}
+	c.ended.Caller = known.Name
+	if c.method.stream {
+		c.use = admission.Watch
+	}
+	if refusal := known.limits.Begin(c.use, credentials, now); refusal != nil {
+		return broker.Caller{}, nil, c.over(refusal)
+	}
+	c.limits = known.limits
+	return broker.Caller{Caller: known.Caller, By: g, Now: now}, known.limits, nil
 }
 
-// identify finds out who makes a call about so many credentials, and counts the call.
-func (c *call) identify(credentials int) (identified, error) {
-	who, err := c.service.identify(c.ctx)
-	if err != nil {
-		return identified{}, c.refused(err)
-	}
-	c.ended.Caller = who.Name
-	now := c.service.clock.Now()
-	if c.method.stream {
-		if refusal := who.limits.BeginWatch(credentials, now); refusal != nil {
-			return identified{}, c.over(refusal)
+// peerOf returns the peer of a call.
+func peerOf(ctx context.Context) *Peer {
+	if from, ok := peer.FromContext(ctx); ok {
+		if known, ok := from.AuthInfo.(*Peer); ok {
+			return known
 		}
-		c.release = who.limits.EndWatch
-		return who, nil
 	}
-	if refusal := who.limits.Begin(credentials, now); refusal != nil {
-		return identified{}, c.over(refusal)
+	return &Peer{}
+}
+
+// malformed is the error of a message that could not be received: it is the client's fault,
+// whatever gRPC calls it.
+func (c *call) malformed(err error) error {
+	c.ended.Excess = true
+	if status.Code(err) == codes.ResourceExhausted {
+		c.service.reached(admission.MessageBytes)
 	}
-	c.release = who.limits.End
-	return who, nil
+	return status.Convert(err).Err()
 }
 
 // refused notes that a call was refused because of a limit, if that is so.

@@ -3,49 +3,29 @@ package rpc
 import (
 	"context"
 
-	"google.golang.org/grpc/metadata"
-
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/broker"
-	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// identified is who makes a call, and whose limits the call counts for.
-type identified struct {
-	broker.Caller
-	limits *admission.Caller
-}
-
-// identify finds out who makes a call, by the Generation that is served now. A connection is
-// identified once for each Generation, unless its calls bring proofs of their own.
-func (s *Service) identify(ctx context.Context) (identified, error) {
-	g, p := s.broker.Current(), peerOf(ctx)
-	authorization := metadata.ValueFromIncomingContext(ctx, "authorization")
-	if known := p.caller.Load(); known != nil && len(authorization) == 0 && s.isValid(known, g) {
-		g.Callers.Remembered(known.Method)
-		return identified{Caller: broker.Caller{Caller: known.Caller, By: g}, limits: known.limits}, nil
-	}
+// identifyAnew finds out who makes a call with these values of the header authorization. Without any
+// the caller is remembered.
+func (s *Service) identifyAnew(ctx context.Context, g *broker.Generation, p *Peer, authorization []string) (*rememberedCaller, error) {
 	caller, err := g.Callers.Identify(ctx, p.evidence(authorization))
 	if err != nil {
-		return identified{}, err
+		return nil, err
 	}
 	limits, err := s.admit(p, g, caller)
 	if err != nil {
-		return identified{}, err
+		return nil, err
 	}
+	found := &rememberedCaller{Caller: caller, generation: g.Number(), limits: limits, again: g.Callers.OK(caller.Method)}
 	if len(authorization) == 0 {
-		p.caller.Store(&rememberedCaller{Caller: caller, generation: g.Number(), limits: limits})
+		p.caller.Store(found)
 	}
-	return identified{Caller: broker.Caller{Caller: caller, By: g}, limits: limits}, nil
-}
-
-// isValid reports whether a remembered caller is that of a connection still.
-func (s *Service) isValid(known *rememberedCaller, g *broker.Generation) bool {
-	return known.generation == g.Number() &&
-		(known.ExpireTime.IsZero() || clock.WallNow(s.clock).Before(known.ExpireTime))
+	return found, nil
 }
 
 // admit returns whose limits a caller's calls count for. The connection is the caller's from then

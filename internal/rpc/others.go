@@ -52,18 +52,18 @@ func (s *Service) other(name string, stream bool) *method {
 // enterOther counts a call of another service. Who calls matters to all but the health service.
 func (c *call) enterOther() error {
 	s := c.service
-	if err := c.check(); err != nil {
-		return err
+	if why, refused := c.ctx.Value(headersKey{}).(*fault.Error); refused {
+		return c.refuseHeaders(why)
 	}
 	if !strings.HasPrefix(c.method.name, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
-		_, err := c.identify(1)
+		_, _, err := c.identify(1)
 		return err
 	}
 	if !s.admission.BeginHealth() {
 		c.ended.Excess = true
 		return errManyHealthCalls
 	}
-	c.release = s.admission.EndHealth
+	c.health = true
 	if p := peerOf(c.ctx); p.Conn != nil {
 		p.Conn.AsksForHealth()
 	}

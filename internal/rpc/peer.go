@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/admission"
@@ -41,16 +40,7 @@ type rememberedCaller struct {
 	access.Caller
 	generation uint64
 	limits     *admission.Caller
-}
-
-// peerOf returns the peer of a call.
-func peerOf(ctx context.Context) *Peer {
-	if from, ok := peer.FromContext(ctx); ok {
-		if known, ok := from.AuthInfo.(*Peer); ok {
-			return known
-		}
-	}
-	return &Peer{}
+	again      Counter // counts each call for which the caller is remembered
 }
 
 // EvidenceOf returns what a call and its connection bring to prove who calls.

@@ -41,13 +41,11 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics returns the metrics of a method by its full name.
 	Metrics func(method string, stream bool) *MethodMetrics
-	// Check returns an error for a call that is refused whatever it asks for.
-	Check func(ctx context.Context) error
-	// Ended is told of each call that has failed, and of all while LogsAll returns true.
+	// Ended is told of each call that has failed, and with LogsAll of all.
 	Ended   func(ctx context.Context, ended Ended)
-	LogsAll func(ctx context.Context) bool
-	// TooLarge is told of each message that is too large.
-	TooLarge func()
+	LogsAll bool
+	// Reached is told of each message and of headers that are too large.
+	Reached func(limit admission.Limit)
 }
 
 // Service is authmaterial.v1.BrokerService.
@@ -62,10 +60,9 @@ type Service struct {
 	faults    rate.Sometimes // for the log
 	newMethod func(name string, stream bool) *method
 	others    sync.Map // of full name to *method, of other services
-	check     func(context.Context) error
 	ended     func(context.Context, Ended)
-	logsAll   func(context.Context) bool
-	tooLarge  func()
+	logsAll   bool
+	reached   func(admission.Limit)
 }
 
 // faultBurst is how many faults of the broker's own the log tells of at once; then of one a
@@ -85,10 +82,9 @@ func NewService(options Options) *Service {
 		newMethod: func(name string, stream bool) *method {
 			return &method{name: name, stream: stream, metrics: options.Metrics(name, stream)}
 		},
-		check:    options.Check,
-		ended:    options.Ended,
-		logsAll:  options.LogsAll,
-		tooLarge: options.TooLarge,
+		ended:   options.Ended,
+		logsAll: options.LogsAll,
+		reached: options.Reached,
 	}
 }
 
@@ -138,11 +134,11 @@ func (s *Service) get(ctx context.Context, m *method, receive func(any) error) (
 		return nil, err
 	}
 	c.ended.CredentialID = request.GetCredentialId()
-	who, err := c.identify(1)
+	who, _, err := c.identify(1)
 	if err != nil {
 		return nil, err
 	}
-	decoration, err := s.broker.Get(ctx, who.Caller, request.GetCredentialId())
+	decoration, err := s.broker.Get(ctx, who, request.GetCredentialId())
 	if err != nil {
 		return nil, err
 	}
@@ -158,29 +154,29 @@ func (s *Service) batch(ctx context.Context, m *method, receive func(any) error)
 		return nil, err
 	}
 	ids := request.GetCredentialIds()
-	who, err := c.identify(max(1, min(len(ids), maxIDs)))
+	who, limits, err := c.identify(max(1, min(len(ids), maxIDs)))
 	if err != nil {
 		return nil, err
 	}
 	if err := checkIDs(ids); err != nil {
 		return nil, err
 	}
-	if !who.limits.BeginBatch() {
+	if !limits.BeginBatch() {
 		return nil, c.over(&admission.Refusal{Limit: admission.BatchesPerCaller})
 	}
 	answered := false
 	defer func() {
 		if !answered {
-			who.limits.EndBatch()
+			limits.EndBatch()
 		}
 	}()
-	results := s.broker.GetBatch(ctx, who.Caller, ids)
+	results := s.broker.GetBatch(ctx, who, ids)
 	states := make([]state, len(results))
 	for i, result := range results {
 		states[i] = s.toState(ctx, result)
 	}
 	answered = true
-	return &answer{bytes: encodeBatch(states), sent: who.limits.EndBatch}, nil
+	return &answer{bytes: encodeBatch(states), sent: limits.EndBatch}, nil
 }
 
 // outcomes are the broker's in the proto.
@@ -199,14 +195,14 @@ func (s *Service) report(ctx context.Context, m *method, receive func(any) error
 		return nil, err
 	}
 	c.ended.CredentialID = request.GetCredentialId()
-	who, err := c.identify(1)
+	who, _, err := c.identify(1)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkReport(&request); err != nil {
 		return nil, err
 	}
-	decoration, outcome, err := s.broker.ReportRejection(ctx, who.Caller,
+	decoration, outcome, err := s.broker.ReportRejection(ctx, who,
 		request.GetCredentialId(), request.GetVersion(), int(request.GetHttpStatus()))
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 		return err
 	}
 	ids := request.GetCredentialIds()
-	who, err := c.identify(max(1, min(len(ids), maxIDs)))
+	who, _, err := c.identify(max(1, min(len(ids), maxIDs)))
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 		left := who.ExpireTime.Sub(clock.WallNow(s.waiting))
 		defer s.waiting.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
 	}
-	watch := s.broker.Watch(who.Caller, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
+	watch := s.broker.Watch(who, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
 		return by.Callers.Recheck(ctx, evidence)
 	}, ids)
 	defer watch.Close()

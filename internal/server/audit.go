@@ -25,13 +25,17 @@ func newAudit(options Options, m *metrics) (*audit.Writer, error) {
 		records.WithLabelValues(string(result))
 	}
 	m.registry.MustRegister(records)
+	var ofTrace func(context.Context) string
+	if options.Traces != nil {
+		ofTrace = traceID
+	}
 	return audit.Open(audit.Options{
 		Path:       wanted.Path,
 		Output:     os.Stdout,
 		BestEffort: wanted.BestEffort,
 		Clock:      options.Clock,
 		Logger:     options.Logger,
-		TraceID:    traceID,
+		TraceID:    ofTrace,
 		Observe:    func(result audit.Result) { records.WithLabelValues(string(result)).Inc() },
 	})
 }

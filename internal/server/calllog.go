@@ -22,9 +22,6 @@ type callLogger struct {
 	lines  *callLines
 }
 
-// logsAll reports whether there is a line for each call.
-func (l callLogger) logsAll(ctx context.Context) bool { return l.logger.Enabled(ctx, slog.LevelDebug) }
-
 // ended writes the line about a call.
 func (l callLogger) ended(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)

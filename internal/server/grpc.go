@@ -71,7 +71,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
 		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
-		grpc.InTapHandle(s.limits.checkHeaders),
+		grpc.InTapHandle(rpc.HeaderLimit(s.limits.HeaderBytes)),
 		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		// The calls of clients that have gone away count as under way too.
 		grpc.WaitForHandlers(true),

@@ -1,34 +1,25 @@
 package server
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/http2/hpack"
 	"golang.org/x/time/rate"
-	"google.golang.org/grpc/tap"
 
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/config"
-	"github.com/authmaterial/broker/internal/fault"
 )
 
-// The limits that this package enforces, or has gRPC enforce.
-const (
-	limitMessage admission.Limit = "message_bytes"
-	limitHeader  admission.Limit = "header_bytes"
-	limitDenials admission.Limit = "denials_per_second"
-)
+// limitDenials is the limit that package audit enforces.
+const limitDenials admission.Limit = "denials_per_second"
 
 var allLimits = []admission.Limit{
 	admission.Connections, admission.Unproved, admission.Health, admission.ConnectionsPerCaller, admission.ConcurrentCalls,
 	admission.CallsPerCaller, admission.BatchesPerCaller, admission.WatchesPerCaller, admission.CallsPerSecond,
-	limitMessage, limitHeader, limitDenials,
+	admission.MessageBytes, admission.HeaderBytes, limitDenials,
 }
 
 // warnInterval is how often the log tells of one limit at most. The metric has it all.
@@ -88,52 +79,7 @@ func (l *limits) record(of admission.Limit, caller string) {
 	l.reached.WithLabelValues(string(of)).Inc()
 }
 
-// maxHeaders is how many headers a call may have. Each takes up more than its bytes.
-const maxHeaders = 64
-
 // headerExcess is how many bytes over header_bytes gRPC still reads, so that the call alone is
 // refused. gRPC ends the connection of a call whose headers it
 // does not read, and every other call with it.
 const headerExcess = 64 << 10
-
-// headersKey is the key of the *fault.Error of a call whose headers are too many or too large.
-type headersKey struct{}
-
-var errManyHeaders = &fault.Error{
-	Reason:     fault.InvalidRequest,
-	Message:    "the call has too many headers",
-	Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf("%d is the most", maxHeaders)}},
-}
-
-// checkHeaders is a tap.ServerInHandle: the one place where headers are not a copy. It refuses
-// nothing: gRPC would not end the context, whose timer stays for as long as the client likes.
-func (l *limits) checkHeaders(ctx context.Context, call *tap.Info) (context.Context, error) {
-	headers, size := 0, 0
-	for name, values := range call.Header {
-		headers += len(values)
-		for _, value := range values {
-			field := hpack.HeaderField{Name: name, Value: value}
-			size += int(field.Size())
-		}
-	}
-	switch {
-	case headers > maxHeaders:
-		return context.WithValue(ctx, headersKey{}, errManyHeaders), nil
-	case size > l.HeaderBytes:
-		return context.WithValue(ctx, headersKey{}, &fault.Error{
-			Reason:     fault.InvalidRequest,
-			Message:    "the headers of the call are too large",
-			Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf("%d bytes in all are the most, 32 counted for each header beside its name and value", l.HeaderBytes)}},
-		}), nil
-	}
-	return ctx, nil
-}
-
-// excessiveHeaders returns the error of a call whose headers are too many or too large.
-func (l *limits) excessiveHeaders(ctx context.Context) error {
-	if why, ok := ctx.Value(headersKey{}).(*fault.Error); ok {
-		l.record(limitHeader, "")
-		return why
-	}
-	return nil
-}

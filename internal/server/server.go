@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 
+	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
@@ -167,10 +168,9 @@ func (s *Server) newService(options Options) *rpc.Service {
 		Waiting:   clock.ForWaiting(options.Clock),
 		Logger:    s.logger,
 		Metrics:   s.metrics.calls.of,
-		Check:     s.limits.excessiveHeaders,
 		Ended:     lines.ended,
-		LogsAll:   lines.logsAll,
-		TooLarge:  func() { s.limits.record(limitMessage, "") },
+		LogsAll:   s.logger.Enabled(context.Background(), slog.LevelDebug),
+		Reached:   func(limit admission.Limit) { s.limits.record(limit, "") },
 	})
 }
 
