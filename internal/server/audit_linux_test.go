@@ -93,6 +93,7 @@ func TestAuditOnAFullDisk(t *testing.T) {
 				h.wantError(err, codes.Internal, "INTERNAL", "the audit record could not be written")
 			}
 		}
+		h.eventually("the log tells of the failure", func() bool { return len(h.log.lines(t, "audit records cannot be written")) > 0 })
 		if err := errors.Join(os.Remove(path), os.Symlink(good, path)); err != nil {
 			t.Fatal(err)
 		}

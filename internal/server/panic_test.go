@@ -54,7 +54,7 @@ func TestPanicInACall(t *testing.T) {
 	h.wantPanicLogged("panic in a call", "brokenClock).Now")
 	want := []line{{
 		"level": "ERROR", "method": "/authmaterial.v1.BrokerService/GetAuthDecoration", "code": "Internal",
-		"credential_id": "key-of-board", "caller": "local", "reason": "INTERNAL", "message": "internal error",
+		"credential_id": "key-of-board", "reason": "INTERNAL", "message": "internal error",
 	}}
 	if diff := cmp.Diff(want, h.calls()); diff != "" {
 		t.Errorf("the lines of the log (-want +got):\n%s", diff)
