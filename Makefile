@@ -209,6 +209,15 @@ BENCH ?=
 bench: ## Measure the broker, in under 4 minutes; BENCH=-full takes longer
 	go run ./internal/bench $(BENCH)
 
+.PHONY: warmpath
+warmpath: ## List the functions of ours that one warm call runs, by file
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	go build -cover -covermode=atomic -coverpkg=./internal/...,./cmd/... -o "$$folder/warmpath" ./internal/bench/warmpath; \
+	env -u GOCOVERDIR "$$folder/warmpath" "$$folder" 2>/dev/null; \
+	go tool covdata func -i="$$folder" | \
+	awk -F '[:\t ]+' '$$1 ~ /^github/ && $$NF != "0.0%" && $$1 !~ /bench\/|authtest|simulated/ { sub(/^github.com\/authmaterial\/broker\//, "", $$1); print $$1, $$3; files[$$1] = 1; n++ } \
+		END { for (f in files) m++; printf "%d functions in %d files\n", n, m }'
+
 .PHONY: grpcurl
 grpcurl: $(call stamp,grpcurl) ## Build .bin/grpcurl, for calls by hand
 

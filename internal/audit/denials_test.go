@@ -181,7 +181,7 @@ func TestLeftOutRecord(t *testing.T) {
 		}
 	}
 	clock.Advance(time.Minute)
-	await(t, "a line written", func() bool { return s.results.of(audit.Written) == 1 })
+	await(t, "a line written", func() bool { return int(s.results.written.Load()) == 1 })
 	const want = `{"time":"2026-03-01T12:01:00.000005Z","caller":"token:a","method":"token","address":"192.0.2.1:4",` +
 		`"operation":"left_out","action":"use","credential_id":"","outcome":"RATE_LIMITED","left_out":3}` + "\n"
 	if got := read(t, path); got != want {

@@ -53,7 +53,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			s := open(t, audit.Options{Path: path, BestEffort: bestEffort})
 			files := []string{path}
 			for i := range rotations {
-				before := s.results.of(audit.Written)
+				before := int(s.results.written.Load())
 				var writing sync.WaitGroup
 				for w := range writers {
 					writing.Go(func() {
@@ -66,7 +66,7 @@ func TestRotationUnderLoad(t *testing.T) {
 				}
 				// The first may have been on its way to the file before. The second has opened
 				// the one that is renamed.
-				await(t, "two records written", func() bool { return s.results.of(audit.Written) >= before+2 })
+				await(t, "two records written", func() bool { return int(s.results.written.Load()) >= before+2 })
 				files = append(files, fmt.Sprintf("%s.%d", path, i))
 				if err := os.Rename(path, files[i+1]); err != nil {
 					t.Fatal(err)
@@ -144,7 +144,7 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("%d calls took %v: they wait for the pipe", records, took)
 	}
-	dropped := s.results.of(audit.Dropped)
+	dropped := int(s.results.dropped.Load())
 	if dropped == 0 || dropped > records-8192 {
 		t.Errorf("%d records were dropped, want some, and at most what the queue has no room for", dropped)
 	}
@@ -183,7 +183,7 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 		// Looks are counted, and not time: a process that does not run writes nothing either.
 		full, looks := 0, 0
 		await(t, "the pipe full", func() bool {
-			if n := s.results.of(audit.Written); n != full {
+			if n := int(s.results.written.Load()); n != full {
 				full, looks = n, 0
 			}
 			looks++
@@ -261,7 +261,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 		ids(t, lines.Text()+"\n")
 	}
 	await(t, "told that records are written again", func() bool { return s.log.count("audit records can be written again") == 1 })
-	await(t, "the last line counted", func() bool { return s.results.of(audit.Written) == written+1 })
+	await(t, "the last line counted", func() bool { return int(s.results.written.Load()) == written+1 })
 	s.mustWrite("b")
 	s.wantResults(written+2, 0, callers+2)
 }

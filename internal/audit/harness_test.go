@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,28 +44,13 @@ func (j *journal) count(text string) (n int) {
 	return n
 }
 
-// results counts what became of records.
-type results struct {
-	mu  sync.Mutex
-	all []audit.Result
-}
+// count counts events.
+type count struct{ atomic.Int64 }
 
-func (r *results) observe(result audit.Result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, result)
-}
+func (c *count) Inc() { c.Add(1) }
 
-func (r *results) of(result audit.Result) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, other := range r.all {
-		if other == result {
-			n++
-		}
-	}
-	return n
-}
+// results count what became of records.
+type results struct{ written, dropped, failed count }
 
 // subject is a Writer with what it tells of itself.
 type subject struct {
@@ -81,7 +67,7 @@ func open(t *testing.T, options audit.Options) subject {
 	t.Helper()
 	s := subject{T: t, log: new(journal), results: new(results)}
 	options.Logger = slog.New(slog.NewTextHandler(s.log, nil))
-	options.Observe = s.results.observe
+	options.Written, options.Dropped, options.Failed = &s.results.written, &s.results.dropped, &s.results.failed
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
 	}
@@ -111,7 +97,8 @@ func (s subject) mustWrite(id string) {
 
 func (s subject) wantResults(written, dropped, failed int) {
 	s.Helper()
-	if w, d, f := s.results.of(audit.Written), s.results.of(audit.Dropped), s.results.of(audit.Failed); w != written || d != dropped || f != failed {
+	w, d, f := int(s.results.written.Load()), int(s.results.dropped.Load()), int(s.results.failed.Load())
+	if w != written || d != dropped || f != failed {
 		s.Errorf("%d written, %d dropped, %d failed; want %d, %d, %d", w, d, f, written, dropped, failed)
 	}
 }

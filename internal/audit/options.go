@@ -24,22 +24,19 @@ type Options struct {
 	Logger *slog.Logger
 	// TraceID returns the ID of a call's trace; empty: none. Default: there are none.
 	TraceID func(context.Context) string
-	// Observe is called with what became of each record. Default: nothing is.
-	Observe func(Result)
+	// Written, Dropped and Failed count what became of records: Dropped, that the queue was full;
+	// Failed, that the file or output took it not, not whole, or too late. Default: nothing does.
+	Written, Dropped, Failed Counter
 }
 
-// Result is what became of a record.
-type Result string
+// Counter counts events. It is that of Prometheus.
+type Counter interface{ Inc() }
 
-// The results.
-const (
-	Written Result = "written"
-	Dropped Result = "dropped" // the queue was full
-	Failed  Result = "failed"  // the file or output took it not, not whole, or too late
-)
+// uncounted is a Counter that nobody reads.
+type uncounted struct{}
 
-// Results are all of them.
-var Results = []Result{Written, Dropped, Failed}
+// Inc implements Counter.
+func (uncounted) Inc() {}
 
 func (o Options) withDefaults() Options {
 	if o.Clock == nil {
@@ -48,8 +45,10 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Observe == nil {
-		o.Observe = func(Result) {}
+	for _, counter := range []*Counter{&o.Written, &o.Dropped, &o.Failed} {
+		if *counter == nil {
+			*counter = uncounted{}
+		}
 	}
 	return o
 }

@@ -75,20 +75,11 @@ type line struct {
 	settled bool // somebody has said what became of it
 }
 
-func newBatch() *batch { return &batch{taken: make(chan struct{}), done: make(chan struct{})} }
-
-// result returns what became of a line, once the batch is done.
-func (b *batch) result(of line) error {
-	if of.end <= b.wrote {
-		return nil
-	}
-	return b.err
-}
-
 // Open returns a Writer. It fails when the file cannot be written to.
 func Open(options Options) (*Writer, error) {
 	w := &Writer{
-		options: options.withDefaults(), wake: make(chan struct{}, 1), drained: make(chan struct{}), ended: make(chan struct{}), next: newBatch(),
+		options: options.withDefaults(), wake: make(chan struct{}, 1), drained: make(chan struct{}), ended: make(chan struct{}),
+		next: &batch{taken: make(chan struct{}), done: make(chan struct{})},
 	}
 	if options.Path != "" {
 		file, torn, err := openFile(options.Path)
@@ -112,24 +103,6 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // had to be held back, and Write does not wait. After Close no record is taken any more: it
 // fails, or is dropped.
 func (w *Writer) Write(ctx context.Context, record Record) error {
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	encoded, err := w.encode(ctx, (*buffer)[:0], &record)
-	*buffer = encoded
-	if err != nil {
-		return err
-	}
-	if !w.options.BestEffort {
-		return w.commit(ctx, encoded)
-	}
-	if _, _, ok := w.add(encoded, queueSize); !ok {
-		w.drop()
-	}
-	return nil
-}
-
-// encode appends the line of a record.
-func (w *Writer) encode(ctx context.Context, b []byte, record *Record) ([]byte, error) {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
 	}
@@ -137,17 +110,30 @@ func (w *Writer) encode(ctx context.Context, b []byte, record *Record) ([]byte, 
 	if w.options.TraceID != nil {
 		traceID = w.options.TraceID(ctx)
 	}
-	encoded, err := appendLine(b, record, traceID)
-	if err != nil {
-		w.options.Observe(Failed)
-		return encoded, fmt.Errorf("encode an audit record: %w", err)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	var err error
+	if *buffer, err = appendLine((*buffer)[:0], &record, traceID); err != nil {
+		return w.notEncoded(err)
 	}
-	return encoded, nil
+	if !w.options.BestEffort {
+		return w.commit(ctx, *buffer)
+	}
+	if _, _, ok := w.add(*buffer, queueSize); !ok {
+		w.drop()
+	}
+	return nil
+}
+
+// notEncoded is the end of a record for which there is no line: of a year beyond 9999.
+func (w *Writer) notEncoded(err error) error {
+	w.options.Failed.Inc()
+	return fmt.Errorf("encode an audit record: %w", err)
 }
 
 // drop notes that a line is dropped.
 func (w *Writer) drop() {
-	w.options.Observe(Dropped)
+	w.options.Dropped.Inc()
 	w.mu.Lock()
 	before := w.dropping
 	w.dropping = true
@@ -160,9 +146,11 @@ func (w *Writer) drop() {
 // Offer has a record wait for its turn while no more than half of the queue is taken up, and
 // says whether it does: the rest is for the records of calls. It does not wait.
 func (w *Writer) Offer(record Record) (taken bool) {
-	encoded, err := w.encode(context.Background(), nil, &record)
-	if err != nil { // a year beyond 9999 stays one
-		return true
+	record.Time = clock.WallNow(w.options.Clock)
+	encoded, err := appendLine(nil, &record, "")
+	if err != nil {
+		_ = w.notEncoded(err)
+		return true // it stays one
 	}
 	_, _, taken = w.add(encoded, queueSize/2+1)
 	return taken
@@ -188,42 +176,38 @@ func (w *Writer) add(encoded []byte, most int) (in *batch, place int, ok bool) {
 
 // commit has a line written, and waits for that.
 func (w *Writer) commit(ctx context.Context, encoded []byte) error {
-	late := time.NewTimer(patience(ctx))
+	wait := maxPatience
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		wait = min(wait, left-min(maxReserve, left/reserveFraction))
+	}
+	late := time.NewTimer(wait)
 	defer late.Stop()
-	for {
-		in, place, ok := w.add(encoded, queueSize)
-		wait := in.done
-		if !ok {
-			wait = in.taken
-		}
+	in, place, ok := w.add(encoded, queueSize)
+	for !ok {
 		select {
-		case <-wait:
-			if ok {
-				return in.result(in.lines[place])
-			}
+		case <-in.taken:
+			in, place, ok = w.add(encoded, queueSize)
 			continue
 		case <-late.C:
 		case <-ctx.Done():
-			if ok {
-				return errLate // nobody gets an answer, and the line is written
-			}
-		case <-w.onlyWhile(!ok):
+		case <-w.ended:
 		}
-		if !ok {
-			w.options.Observe(Failed)
-			w.failed(errLate)
-			return errLate
+		w.options.Failed.Inc()
+		w.failed(errLate)
+		return errLate
+	}
+	select {
+	case <-in.done:
+		if in.lines[place].end > in.wrote {
+			return in.err
 		}
+		return nil
+	case <-ctx.Done():
+		return errLate // nobody gets an answer, and the line is written
+	case <-late.C:
 		return w.giveUp(in, place)
 	}
-}
-
-// onlyWhile returns what is closed with the Writer, for a line that is in no batch.
-func (w *Writer) onlyWhile(waits bool) <-chan struct{} {
-	if waits {
-		return w.ended
-	}
-	return nil
 }
 
 // giveUp ends the wait for a line, unless it is known just now what became of it.
@@ -234,116 +218,90 @@ func (w *Writer) giveUp(in *batch, place int) error {
 	w.mu.Unlock()
 	if settled {
 		<-in.done
-		return in.result(in.lines[place])
+		if in.lines[place].end > in.wrote {
+			return in.err
+		}
+		return nil
 	}
-	w.options.Observe(Failed)
+	w.options.Failed.Inc()
 	w.failed(errLate)
 	return errLate
 }
 
-// patience is how long a call may wait for its line.
-func patience(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return maxPatience
-	}
-	left := time.Until(deadline)
-	return min(maxPatience, left-min(maxReserve, left/reserveFraction))
-}
-
-// drain writes batches until the Writer is closed.
+// drain writes batches until the Writer is closed. It waits a little before each, so that more lines
+// are written at once: callers that were answered may ask again.
 func (w *Writer) drain() {
 	defer close(w.drained)
+	pause := time.NewTimer(0)
+	<-pause.C
 	for ended := false; !ended; {
 		select {
 		case <-w.wake:
 		case <-w.ended:
 			ended = true // what came before is written
 		}
-		if !ended {
-			w.letMoreCome()
+		if !w.options.BestEffort {
+			runtime.Gosched()
+		} else if !ended {
+			pause.Reset(flushInterval)
+			select {
+			case <-pause.C:
+			case <-w.ended:
+			}
 		}
-		if b := w.take(); len(b.lines) > 0 {
-			w.write(b)
-		}
+		w.mu.Lock()
+		b := w.next
+		w.next, w.writing = &batch{taken: make(chan struct{}), done: make(chan struct{})}, b
+		close(b.taken)
+		w.mu.Unlock()
+		w.write(b)
 	}
-}
-
-// letMoreCome waits a little, so that more lines are written at once.
-func (w *Writer) letMoreCome() {
-	if !w.options.BestEffort {
-		runtime.Gosched() // callers that were answered may have asked again
-		return
-	}
-	timer := time.NewTimer(flushInterval)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-w.ended:
-	}
-}
-
-// take returns the lines to write now.
-func (w *Writer) take() *batch {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	taken := w.next
-	w.next, w.writing = newBatch(), taken
-	close(taken.taken)
-	return taken
-}
-
-// write writes the lines of a batch, until one cannot be written.
-func (w *Writer) write(b *batch) {
-	for from := 0; b.wrote < len(b.text) && b.err == nil; {
-		next := b.chunk(from)
-		n, err := w.put(b.text[b.wrote:b.lines[next-1].end])
-		b.wrote, b.err = b.wrote+n, err
-		w.observe(b.lines[from:next], b.wrote)
-		from = next
-	}
-	w.observe(b.lines, b.wrote)
-	w.settle(b)
 }
 
 // chunkSize is how many bytes are written at once.
 const chunkSize = 16 << 10
 
-// chunk returns which line comes after those that are written at once, of which the first is from.
-func (b *batch) chunk(from int) (next int) {
-	begin := 0
-	if from > 0 {
-		begin = b.lines[from-1].end
+// write writes the lines of a batch, until one cannot be written.
+func (w *Writer) write(b *batch) {
+	if len(b.lines) > 0 && w.reopening.Load() {
+		w.reopen()
 	}
-	for next = from + 1; next < len(b.lines) && b.lines[next].end-begin <= chunkSize; {
-		next++
-	}
-	return next
-}
-
-// put writes lines, and returns how many bytes of them. A line that was cut short
-// before gets its end first.
-func (w *Writer) put(text []byte) (wrote int, err error) {
-	w.reopen()
 	output := w.options.Output
 	if file := w.file.Load(); file != nil {
 		output = file
 	}
-	if w.torn {
-		n, err := output.Write([]byte{'\n'})
-		if n == 0 {
-			return 0, notNil(err)
+	for from := 0; from < len(b.lines) && b.err == nil; {
+		next := from + 1
+		for next < len(b.lines) && b.lines[next].end-b.wrote <= chunkSize {
+			next++
 		}
-		w.torn = false
+		if w.torn {
+			b.err = w.endLine(output)
+		}
+		if b.err == nil {
+			end := b.lines[next-1].end
+			n, err := output.Write(b.text[b.wrote:end])
+			if n > 0 {
+				w.torn = b.text[b.wrote+n-1] != '\n'
+			}
+			if b.wrote += n; b.wrote < end {
+				b.err = notNil(err)
+			}
+		}
+		w.settle(b, from, next)
+		from = next
 	}
-	wrote, err = output.Write(text)
-	if wrote > 0 {
-		w.torn = text[wrote-1] != '\n'
+	w.settle(b, 0, len(b.lines))
+	w.finish(b)
+}
+
+// endLine ends a line that was cut short before.
+func (w *Writer) endLine(output io.Writer) error {
+	if n, err := output.Write([]byte{'\n'}); n == 0 {
+		return notNil(err)
 	}
-	if wrote < len(text) {
-		err = notNil(err)
-	}
-	return wrote, err
+	w.torn = false
+	return nil
 }
 
 // notNil returns the error of an output that has written too little.
@@ -354,47 +312,42 @@ func notNil(err error) error {
 	return err
 }
 
-// observe says what became of lines, but for those of which somebody has: they end within the
-// bytes that were written, or could not be written.
-func (w *Writer) observe(lines []line, wrote int) {
-	for _, result := range w.settleLines(lines, wrote) {
-		w.options.Observe(result)
-	}
-}
-
-// settleLines is observe without the observer, for which it returns the results.
-func (w *Writer) settleLines(lines []line, wrote int) []Result {
+// settle counts what became of some lines of a batch, but for those of which somebody has: they end
+// within the bytes that were written, or could not be written.
+func (w *Writer) settle(b *batch, from, next int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var results []Result
-	for i := range lines {
-		if lines[i].settled {
+	for i := from; i < next; i++ {
+		l := &b.lines[i]
+		if l.settled {
 			continue
 		}
-		lines[i].settled = true
-		if lines[i].end <= wrote {
-			results = append(results, Written)
+		l.settled = true
+		if l.end <= b.wrote {
+			w.options.Written.Inc()
 		} else {
-			results = append(results, Failed)
+			w.options.Failed.Inc()
 		}
 	}
-	return results
 }
 
-// settle ends the waits for the lines of a batch.
-func (w *Writer) settle(b *batch) {
+// finish ends the waits for the lines of a batch.
+func (w *Writer) finish(b *batch) {
 	if b.err != nil {
 		w.failed(b.err)
-	} else {
-		w.succeeded()
 	}
 	w.mu.Lock()
 	w.writing = nil
-	recovered := w.dropping && len(w.next.lines) == 0
-	w.dropping = w.dropping && !recovered
-	close(b.done)
+	mended := w.failing && b.err == nil && len(b.lines) > 0
+	w.failing = w.failing && !mended
+	kept := w.dropping && len(w.next.lines) == 0
+	w.dropping = w.dropping && !kept
 	w.mu.Unlock()
-	if recovered {
+	if mended {
+		w.options.Logger.Info("audit records can be written again")
+	}
+	close(b.done)
+	if kept {
 		w.options.Logger.Info("audit records are written again")
 	}
 }
@@ -407,17 +360,6 @@ func (w *Writer) failed(err error) {
 	w.mu.Unlock()
 	if !before {
 		w.options.Logger.Error("audit records cannot be written", "error", err)
-	}
-}
-
-// succeeded has the log tell that lines are written again.
-func (w *Writer) succeeded() {
-	w.mu.Lock()
-	before := w.failing
-	w.failing = false
-	w.mu.Unlock()
-	if before {
-		w.options.Logger.Info("audit records can be written again")
 	}
 }
 

@@ -259,7 +259,7 @@ func TestCloseTwice(t *testing.T) {
 		if got := strings.Join(ids(t, read(t, path)), " "); got != "a" {
 			t.Errorf("the records are of %s, want a", got)
 		}
-		if lost := s.results.of(audit.Dropped) + s.results.of(audit.Failed); lost != 1 {
+		if lost := int(s.results.dropped.Load()) + int(s.results.failed.Load()); lost != 1 {
 			t.Errorf("best effort %v: %d records count as lost, want 1", bestEffort, lost)
 		}
 	}

@@ -93,8 +93,8 @@ type readingTokens struct {
 }
 
 // WarmAt returns the token that Redis has.
-func (r readingTokens) WarmAt(source cache.Source, _ time.Time) (*token.Token, bool) {
-	record, err := r.store.Load(context.Background(), source.TokenKey())
+func (r readingTokens) WarmAt(tokenKey string, _ time.Time) (*token.Token, bool) {
+	record, err := r.store.Load(context.Background(), tokenKey)
 	return record.Token, err == nil && record.Token != nil
 }
 

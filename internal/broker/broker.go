@@ -16,6 +16,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
@@ -26,7 +27,7 @@ const batchPatience = 5 * time.Second
 
 // Tokens is what the broker needs of a token cache.
 type Tokens interface {
-	WarmAt(source cache.Source, now time.Time) (*token.Token, bool)
+	WarmAt(tokenKey string, now time.Time) (*token.Token, bool)
 	Held(source cache.Source) (*token.Token, bool)
 	Token(ctx context.Context, source cache.Source) (*token.Token, error)
 	Replace(ctx context.Context, source cache.Source, rejects func(*token.Token) bool) (current *token.Token, replaced bool, err error)
@@ -67,6 +68,7 @@ type Broker struct {
 	client      *strategies.TokenClient
 	versionKeys [][]byte
 	clock       clockwork.Clock
+	wall        func(time.Time) time.Time // converts times of clock into those of the wall clock
 	logger      *slog.Logger
 	audit       audit.Log
 	denials     Denials
@@ -103,6 +105,7 @@ func New(load Load, options Options) (*Broker, error) {
 		client:      options.TokenClient,
 		versionKeys: options.VersionKeys,
 		clock:       options.Clock,
+		wall:        clock.WallOf(options.Clock),
 		logger:      options.Logger,
 		audit:       options.Audit,
 		denials:     options.Denials,
@@ -156,9 +159,6 @@ func (b *Broker) Use(load Load) error {
 	b.watches.touch(after.changedFrom(before)...)
 	return nil
 }
-
-// Current returns the Generation that is served.
-func (b *Broker) Current() *Generation { return b.current.Load() }
 
 // ProofsChanged has the callers of open watches be identified again: a key that they were
 // identified by may be accepted no longer.

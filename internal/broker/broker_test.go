@@ -25,7 +25,7 @@ import (
 // hanging is a token cache that never has an answer.
 type hanging struct{}
 
-func (hanging) WarmAt(cache.Source, time.Time) (*token.Token, bool) { return nil, false }
+func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
 
 func (hanging) Held(cache.Source) (*token.Token, bool) { return nil, false }
 

@@ -40,11 +40,6 @@ func newDecisions(policy *access.Policy) *decisions {
 	return &decisions{policy: policy, seed: maphash.MakeSeed()}
 }
 
-// place returns where the decision about a caller and a credential is remembered.
-func (d *decisions) place(caller, id string) *atomic.Pointer[decision] {
-	return &d.made[maphash.Comparable(d.seed, [2]string{caller, id})%decisionPlaces]
-}
-
 // decide returns whether a caller may use a credential, of which provider returns the provider; it
 // is called only where the grants ask for it, whatever the credential. It remembers the decision.
 func (d *decisions) decide(caller, id string, provider func(id string) string) *decision {

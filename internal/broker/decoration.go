@@ -63,7 +63,7 @@ type decorated struct {
 // decorateAnew makes and encodes the decoration with this token in it; nil for static material.
 func (b *Broker) decorateAnew(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
-	made := &decorated{token: t, shift: clock.Wall(b.clock, now).Sub(now), rejected: a.rejected.Load()}
+	made := &decorated{token: t, shift: b.wall(now).Sub(now), rejected: a.rejected.Load()}
 	if latest != nil && latest.token == t {
 		made.decoration = latest.decoration.clone()
 	} else {
@@ -107,9 +107,9 @@ func (d *Decoration) clone() *Decoration {
 // setAnswer sets the answer of a decoration, encoded.
 func (b *Broker) setAnswer(d *Decoration) {
 	answer := d.clone()
-	answer.ExpireTime = clock.Wall(b.clock, d.ExpireTime)
-	answer.RefreshTime = clock.Wall(b.clock, d.RefreshTime)
-	answer.LastRejectionTime = clock.Wall(b.clock, d.LastRejectionTime)
+	answer.ExpireTime = b.wall(d.ExpireTime)
+	answer.RefreshTime = b.wall(d.RefreshTime)
+	answer.LastRejectionTime = b.wall(d.LastRejectionTime)
 	if b.encode != nil {
 		answer.Encoded = b.encode(answer)
 	}

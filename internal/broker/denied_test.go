@@ -18,9 +18,9 @@ type askedTokens struct {
 	asked atomic.Int64
 }
 
-func (a *askedTokens) WarmAt(source cache.Source, now time.Time) (*token.Token, bool) {
+func (a *askedTokens) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	a.asked.Add(1)
-	return a.Tokens.WarmAt(source, now)
+	return a.Tokens.WarmAt(tokenKey, now)
 }
 
 func (a *askedTokens) Held(source cache.Source) (*token.Token, bool) {

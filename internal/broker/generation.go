@@ -23,8 +23,10 @@ type Load struct {
 type Generation struct {
 	Load
 
-	// number is different for each Generation of a Broker.
-	number   uint64
+	// Number is different for each Generation of a Broker, so that what is remembered of one is
+	// not taken for another's. It keeps no Generation in memory.
+	Number uint64
+
 	accounts map[string]*account
 	// byToken are the IDs of the credentials that use a token, by the token's key.
 	byToken map[string][]string
@@ -33,16 +35,13 @@ type Generation struct {
 	decisions *decisions
 }
 
-// Number is different for each Generation, so that what is remembered of one is not taken for
-// another's. It keeps no Generation in memory.
-func (g *Generation) Number() uint64 { return g.number }
-
 // account is a credential with its strategy.
 type account struct {
 	credential *credentials.Credential
 	strategy   strategies.Strategy
 	// source is the same strategy where it needs a token, and nil otherwise.
-	source strategies.TokenStrategy
+	source   strategies.TokenStrategy
+	tokenKey string // of the source
 	// latest is the decoration that was made last.
 	latest atomic.Pointer[decorated]
 	// former is what to serve until there is a token; nil: nothing.
@@ -63,7 +62,7 @@ func newGeneration(load Load, client *strategies.TokenClient, previous *Generati
 		decisions: newDecisions(load.Config.Policy),
 	}
 	if previous != nil {
-		g.number = previous.number + 1
+		g.Number = previous.Number + 1
 	}
 	for credential := range set.All() {
 		g.providers[credential.ID] = credential.Provider.ID
@@ -78,11 +77,14 @@ func newGeneration(load Load, client *strategies.TokenClient, previous *Generati
 			}
 			source, _ := strategy.(strategies.TokenStrategy)
 			a = &account{credential: credential, strategy: strategy, source: source}
+			if source != nil {
+				a.tokenKey = source.TokenKey()
+			}
 			a.rejected.Store(previous.rejectionOf(credential.ID))
 		}
 		g.accounts[credential.ID] = a
 		if a.source != nil {
-			key := a.source.TokenKey()
+			key := a.tokenKey
 			g.byToken[key] = append(g.byToken[key], credential.ID)
 		}
 	}

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
-	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -21,6 +22,9 @@ type Caller struct {
 	// Now is when the call was identified, by the Broker's clock; zero: not known.
 	Now time.Time
 }
+
+// Current returns the Generation that is served.
+func (b *Broker) Current() *Generation { return b.current.Load() }
 
 // Get returns the current decoration of a credential. It answers shortly before the
 // deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
@@ -44,7 +48,7 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 		if ready, decoration, err = b.ready(a, caller.Caller, now); !ready {
 			decoration, err = b.obtain(ctx, a)
 		} else if !caller.Now.IsZero() {
-			record.Time = clock.Wall(b.clock, now)
+			record.Time = b.wall(now)
 		}
 	}
 	if failed := b.record(ctx, &record, decoration, err); failed != nil {
@@ -75,11 +79,16 @@ func (g *Generation) admit(caller, id string) (a *account, grant string, err err
 	return a, decided.grant, nil
 }
 
+// place returns where the decision about a caller and a credential is remembered.
+func (d *decisions) place(caller, id string) *atomic.Pointer[decision] {
+	return &d.made[maphash.Comparable(d.seed, [2]string{caller, id})%decisionPlaces]
+}
+
 // ready returns a decoration for a caller for which there is nothing to wait for.
 func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (ready bool, decoration *Decoration, err error) {
 	var t *token.Token
 	if a.source != nil {
-		if t, ready = b.tokens.WarmAt(a.source, now); !ready {
+		if t, ready = b.tokens.WarmAt(a.tokenKey, now); !ready {
 			decoration = b.formerDecoration(a, caller)
 			return decoration != nil, decoration, nil
 		}
@@ -94,7 +103,7 @@ func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (ready b
 func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
 	if latest != nil && latest.token == t && now.Before(latest.until) && latest.rejected == a.rejected.Load() &&
-		latest.shift == clock.Wall(b.clock, now).Sub(now) {
+		latest.shift == b.wall(now).Sub(now) {
 		return latest.decoration, nil
 	}
 	return b.decorateAnew(a, t, now)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
-	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -106,7 +105,7 @@ func (b *Broker) takeOver(a *account) {
 		failure := fault.From(err)
 		if failure.Reason == fault.CredentialRejected && b.markRefused(a) {
 			b.logger.LogAttrs(b.ctx, slog.LevelError, "the provider refuses the changed secret: the former token is served until it ends",
-				slog.String("credential_id", a.credential.ID), slog.Time("end", clock.Wall(b.clock, f.token.LastEnd())), slog.String("message", failure.Message))
+				slog.String("credential_id", a.credential.ID), slog.Time("end", b.wall(f.token.LastEnd())), slog.String("message", failure.Message))
 		}
 		if !b.sleep(max(failure.RetryDelay, 100*time.Millisecond), retry) {
 			return

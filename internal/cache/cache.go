@@ -177,19 +177,20 @@ func (c *Cache) entry(source Source) *entry {
 	if found, ok := c.entries.Load(key); ok {
 		return found.(*entry)
 	}
-	made, _ := c.entries.LoadOrStore(key, &entry{cache: c, key: key, source: source, observer: c.options.Observe(source)})
+	observer := c.options.Observe(source)
+	made, _ := c.entries.LoadOrStore(key, &entry{cache: c, key: key, source: source, observer: observer, warm: observer.Warm()})
 	return made.(*entry)
 }
 
 // Warm is WarmAt the present.
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
-	return c.WarmAt(source, c.options.Clock.Now())
+	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the source's token when it is at hand and need not be waited for at the time now, by
-// the Cache's clock. It makes no trip anywhere.
-func (c *Cache) WarmAt(source Source, now time.Time) (*token.Token, bool) {
-	found, ok := c.entries.Load(source.TokenKey())
+// WarmAt returns the token of a Source's key when it is at hand and need not be waited for at the time
+// now, by the Cache's clock. It makes no trip anywhere.
+func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
+	found, ok := c.entries.Load(tokenKey)
 	if !ok {
 		return nil, false
 	}
@@ -198,7 +199,7 @@ func (c *Cache) WarmAt(source Source, now time.Time) (*token.Token, bool) {
 	if h == nil || h.epoch.Load() != c.epoch.Load() || !now.Before(h.expireTime) {
 		return nil, false
 	}
-	e.observer.Answered(FromMemory)
+	e.warm.Inc()
 	if !h.served.Load() || h.due.Load() {
 		e.serve(h)
 	}

@@ -21,6 +21,7 @@ type entry struct {
 	key      string
 	source   Source
 	observer Observer
+	warm     Counter // of calls that need not wait
 	flights  singleflight.Group
 	lookUps  singleflight.Group
 
@@ -145,7 +146,7 @@ func (e *entry) fresh(h *heldToken) (*token.Token, bool) {
 	if !e.cache.options.Clock.Now().Before(h.expireTime) {
 		return nil, false
 	}
-	e.observer.Answered(FromMemory)
+	e.warm.Inc()
 	return e.serve(h), true
 }
 

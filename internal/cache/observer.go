@@ -5,7 +5,9 @@ import "time"
 // Observer is told what becomes of one token, so that it can be counted. A warm call
 // passes through it: its methods must not wait, and not call the Cache.
 type Observer interface {
-	// Answered says where the answer to a call came from.
+	// Warm returns what counts the calls that are answered from memory.
+	Warm() Counter
+	// Answered says where the answer to another call came from.
 	Answered(tier Tier)
 	// Waited says how long a call waited for a flight, whatever came of that.
 	Waited(wait time.Duration)
@@ -17,6 +19,9 @@ type Observer interface {
 	// Forced says what came of a flight that was to replace a rejected token.
 	Forced(outcome Forced)
 }
+
+// Counter counts events. It is that of Prometheus.
+type Counter interface{ Inc() }
 
 // Tier is where the answer to a call came from.
 type Tier int
@@ -56,6 +61,8 @@ const (
 // unobserved is the Observer of a Cache that has none.
 type unobserved struct{}
 
+func (unobserved) Warm() Counter        { return unobserved{} }
+func (unobserved) Inc()                 {}
 func (unobserved) Answered(Tier)        {}
 func (unobserved) Waited(time.Duration) {}
 func (unobserved) Renewed(Renewal)      {}

@@ -27,6 +27,7 @@ func (t *tally) note(what string) {
 	t.seen[what]++
 }
 
+func (t *tally) Warm() cache.Counter         { return warmTally{t} }
 func (t *tally) Answered(tier cache.Tier)    { t.note(fmt.Sprintf("tier %d", tier)) }
 func (t *tally) Renewed(when cache.Renewal)  { t.note(fmt.Sprintf("renewal %d", when)) }
 func (t *tally) Forced(outcome cache.Forced) { t.note(fmt.Sprintf("forced %d", outcome)) }
@@ -179,3 +180,8 @@ func TestServedTokens(t *testing.T) {
 		}
 	})
 }
+
+// warmTally notes answers from memory.
+type warmTally struct{ *tally }
+
+func (t warmTally) Inc() { t.Answered(cache.FromMemory) }

@@ -103,13 +103,16 @@ func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 // Until returns how long it takes until t.
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
-// Wall converts a time of any clock into wall-clock time. A clock that has no method Wall
+// Wall converts a time of any clock into wall-clock time.
+func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t) }
+
+// WallOf returns what converts times of a clock into wall-clock time. A clock that has no method Wall
 // shows wall-clock time itself.
-func Wall(clock clockwork.Clock, t time.Time) time.Time {
+func WallOf(clock clockwork.Clock) func(time.Time) time.Time {
 	if converting, ok := clock.(interface{ Wall(time.Time) time.Time }); ok {
-		return converting.Wall(t)
+		return converting.Wall
 	}
-	return t
+	return func(t time.Time) time.Time { return t }
 }
 
 // WallNow returns the wall-clock time, for comparing with times that others set: the end of

@@ -3,16 +3,18 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/broker"
-	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -62,6 +64,34 @@ type method struct {
 	name    string
 	stream  bool
 	metrics *MethodMetrics
+}
+
+// HeaderLimit returns a tap.ServerInHandle that has calls with headers of more bytes, or too many of
+// them, be refused when they are handled: gRPC would not end the context of one that is refused at
+// once, whose timer stays for as long as the client likes.
+func HeaderLimit(most int) tap.ServerInHandle {
+	errLargeHeaders := &fault.Error{
+		Reason:     fault.InvalidRequest,
+		Message:    "the headers of the call are too large",
+		Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf("%d bytes in all are the most, 32 counted for each header beside its name and value", most)}},
+	}
+	return func(ctx context.Context, call *tap.Info) (context.Context, error) {
+		headers, size := 0, 0
+		for name, values := range call.Header {
+			headers += len(values)
+			for _, value := range values {
+				field := hpack.HeaderField{Name: name, Value: value}
+				size += int(field.Size())
+			}
+		}
+		switch {
+		case headers > maxHeaders:
+			return context.WithValue(ctx, headersKey{}, errManyHeaders), nil
+		case size > most:
+			return context.WithValue(ctx, headersKey{}, errLargeHeaders), nil
+		}
+		return ctx, nil
+	}
 }
 
 // begin begins a call. Its end has to follow, in a deferred function that recovers.
@@ -128,8 +158,8 @@ func (c *call) identify(credentials int) (who broker.Caller, limits *admission.C
 	g, p, now := s.broker.Current(), peerOf(c.ctx), s.clock.Now()
 	authorization := metadata.ValueFromIncomingContext(c.ctx, "authorization")
 	known := p.caller.Load()
-	if known != nil && len(authorization) == 0 && known.generation == g.Number() &&
-		(known.ExpireTime.IsZero() || clock.Wall(s.clock, now).Before(known.ExpireTime)) {
+	if known != nil && len(authorization) == 0 && known.generation == g.Number &&
+		(known.ExpireTime.IsZero() || s.wall(now).Before(known.ExpireTime)) {
 		known.again.Inc()
 	} else if known, err = s.identifyAnew(c.ctx, g, p, authorization); err != nil {
 		return broker.Caller{}, nil, c.refused(err)

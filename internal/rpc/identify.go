@@ -21,7 +21,7 @@ func (s *Service) identifyAnew(ctx context.Context, g *broker.Generation, p *Pee
 	if err != nil {
 		return nil, err
 	}
-	found := &rememberedCaller{Caller: caller, generation: g.Number(), limits: limits, again: g.Callers.OK(caller.Method)}
+	found := &rememberedCaller{Caller: caller, generation: g.Number, limits: limits, again: g.Callers.OK(caller.Method)}
 	if len(authorization) == 0 {
 		p.caller.Store(found)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/clock"
 )
 
 // Broker is what the service needs of the use case.
@@ -55,6 +56,7 @@ type Service struct {
 	admission *admission.Admission
 	everybody *admission.Caller // where callers are not told apart
 	clock     clockwork.Clock
+	wall      func(time.Time) time.Time // converts times of clock into those of the wall clock
 	waiting   clockwork.Clock
 	logger    *slog.Logger
 	faults    rate.Sometimes // for the log
@@ -76,6 +78,7 @@ func NewService(options Options) *Service {
 		admission: options.Admission,
 		everybody: options.Admission.Everybody(),
 		clock:     options.Clock,
+		wall:      clock.WallOf(options.Clock),
 		waiting:   options.Waiting,
 		logger:    options.Logger,
 		faults:    rate.Sometimes{First: faultBurst, Interval: time.Second},

@@ -21,9 +21,6 @@ func newAudit(options Options, m *metrics) (*audit.Writer, error) {
 		Name: "authmaterial_audit_records_total",
 		Help: "Audit records by what became of them: written, dropped because the queue was full, or failed, also when a line was not written in its call's time.",
 	}, []string{"result"})
-	for _, result := range audit.Results {
-		records.WithLabelValues(string(result))
-	}
 	m.registry.MustRegister(records)
 	var ofTrace func(context.Context) string
 	if options.Traces != nil {
@@ -36,7 +33,9 @@ func newAudit(options Options, m *metrics) (*audit.Writer, error) {
 		Clock:      options.Clock,
 		Logger:     options.Logger,
 		TraceID:    ofTrace,
-		Observe:    func(result audit.Result) { records.WithLabelValues(string(result)).Inc() },
+		Written:    records.WithLabelValues("written"),
+		Dropped:    records.WithLabelValues("dropped"),
+		Failed:     records.WithLabelValues("failed"),
 	})
 }
 

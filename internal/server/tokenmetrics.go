@@ -116,6 +116,9 @@ type tokenObserver struct {
 	forced   [len(forcedNames)]prometheus.Counter
 }
 
+// Warm implements cache.Observer.
+func (o *tokenObserver) Warm() cache.Counter { return o.answers[cache.FromMemory] }
+
 // Answered implements cache.Observer.
 func (o *tokenObserver) Answered(tier cache.Tier) { o.answers[tier].Inc() }
 
