@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
