@@ -72,13 +72,16 @@ func run(ctx context.Context, folder string) error {
 	return measure(ctx, authmaterialv1.NewBrokerServiceClient(connection), folder)
 }
 
+// credential is one with a token.
+const credential = "sendpulse-oauth" //nolint:gosec // it is an ID
+
 // settling is how long what a call has started may go on after its answer.
 const settling = 200 * time.Millisecond
 
 // measure makes calls until everything is warm, and writes the coverage of one more.
 func measure(ctx context.Context, client authmaterialv1.BrokerServiceClient, folder string) error {
 	for range 3 {
-		if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"}); err != nil {
+		if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential}); err != nil {
 			return err
 		}
 		<-time.After(settling)
@@ -86,7 +89,7 @@ func measure(ctx context.Context, client authmaterialv1.BrokerServiceClient, fol
 			return err
 		}
 	}
-	if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"}); err != nil {
+	if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential}); err != nil {
 		return err
 	}
 	<-time.After(settling)
