@@ -183,6 +183,7 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 FUZZTIME ?= 1m
 FUZZ := \
 	access:FuzzPattern \
+	audit:FuzzAppendString \
 	authentication:FuzzBearer \
 	authentication:FuzzCertificateName \
 	authentication:FuzzJWT \

@@ -1,0 +1,29 @@
+package audit
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// FuzzAppendString has any text come back from its form in JSON, which shows nothing that is not
+// printed.
+func FuzzAppendString(f *testing.F) {
+	for _, text := range []string{"", "a", `"\`, "a\nb", "\x00\x7f", "\u2028\u009b", "é☃𝄞", "a\xff", "</script>", "\U000e0001"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		encoded := appendString(nil, text)
+		var got string
+		if err := json.Unmarshal(encoded, &got); err != nil || got != strings.ToValidUTF8(text, "\ufffd") && strings.ToValidUTF8(got, "") != got {
+			t.Errorf("%q is %s, which is %q: %v", text, encoded, got, err)
+		}
+		if want, _ := json.Marshal(text); !strings.Contains(text, "\xff") && json.Unmarshal(want, &text) == nil && got != text {
+			t.Errorf("%q comes back as %q", text, got)
+		}
+		if strings.ContainsFunc(string(encoded), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q shows what is not printed", encoded)
+		}
+	})
+}
