@@ -124,7 +124,12 @@ func New(options Options) (*Server, error) {
 		auditing:   options.Config.Audit,
 	}
 	s.limits.denials = newDenials(options, s.limits, auditLog(records))
-	s.identities = newIdentities(options.Logger, options.Clock, metrics.registry, func() { s.broker.ProofsChanged() })
+	ready := make(chan struct{}) // closed when the broker is there, or will not be
+	s.identities = newIdentities(options.Logger, options.Clock, metrics.registry, func() {
+		if <-ready; s.broker != nil {
+			s.broker.ProofsChanged()
+		}
+	})
 	s.tokens = s.newCache(options, traces) // it does nothing before Follow
 	callers, err := s.identities.prepare(options.Config)
 	if err == nil {
@@ -141,6 +146,7 @@ func New(options Options) (*Server, error) {
 			StaticReported: metrics.static.reported,
 		})
 	}
+	close(ready)
 	if err != nil {
 		s.identities.close()
 		s.tokens.Close()
