@@ -93,8 +93,11 @@ func Open(options Options) (*Writer, error) {
 	return w, nil
 }
 
-// buffers are for lines that are put together.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// buffers are for lines that are put together, and timers for calls that wait for theirs.
+var (
+	buffers = sync.Pool{New: func() any { return new([]byte) }}
+	timers  = sync.Pool{New: func() any { return time.NewTimer(maxPatience) }}
+)
 
 // Write writes a record, or in best effort has it wait for its turn, and then does not
 // fail. It waits for 5 seconds at most, and ends shortly before the deadline of ctx. A line
@@ -181,7 +184,9 @@ func (w *Writer) commit(ctx context.Context, encoded []byte) error {
 		left := time.Until(deadline)
 		wait = min(wait, left-min(maxReserve, left/reserveFraction))
 	}
-	late := time.NewTimer(wait)
+	late := timers.Get().(*time.Timer)
+	late.Reset(wait)
+	defer timers.Put(late)
 	defer late.Stop()
 	in, place, ok := w.add(encoded, queueSize)
 	for !ok {
@@ -234,6 +239,7 @@ func (w *Writer) drain() {
 	defer close(w.drained)
 	pause := time.NewTimer(0)
 	<-pause.C
+	var text []byte // for the batch after the next
 	for ended := false; !ended; {
 		select {
 		case <-w.wake:
@@ -251,10 +257,11 @@ func (w *Writer) drain() {
 		}
 		w.mu.Lock()
 		b := w.next
-		w.next, w.writing = &batch{taken: make(chan struct{}), done: make(chan struct{})}, b
+		w.next, w.writing = &batch{text: text[:0], taken: make(chan struct{}), done: make(chan struct{})}, b
 		close(b.taken)
 		w.mu.Unlock()
 		w.write(b)
+		text = b.text // of which nobody needs anything any more
 	}
 }
 

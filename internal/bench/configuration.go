@@ -51,7 +51,7 @@ const (
 const loadCaller = "spiffe://bench.test/load/"
 
 // limitsText has limits that the load does not reach.
-const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000}\n"
+const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
 // guardsText is what a configuration has beside the credentials with TLS: the third of the grants
 // is the load's.

@@ -35,8 +35,9 @@ const (
 	// readBuffer is that of a connection, in bytes. Requests have about a hundred.
 	readBuffer = 8 << 10
 	// streamWorkers is how many goroutines wait for calls, with stacks that have grown
-	// already. A call that finds none gets a goroutine of its own.
-	streamWorkers = 32
+	// already. A call that finds none gets a goroutine of its own. While calls wait for the audit,
+	// so do they.
+	streamWorkers = 128
 )
 
 // TransportOptions are the options of the gRPC server that have nothing to do with what it serves:
