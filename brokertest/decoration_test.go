@@ -114,7 +114,7 @@ func TestEachMethodsDecorationIsWholeAndAccepted(t *testing.T) {
 			want := method.want(h.Simulator)
 			want.CredentialId = method.id
 			want.Version = got.GetVersion()
-			want.RefreshTime = timestamppb.New(clock.Now().Add(5 * time.Minute))
+			want.RefreshTime = timestamppb.New(clock.Now().Truncate(time.Second).Add(5 * time.Minute))
 			if method.id == "sendpulse-oauth" {
 				want.ExpireTime = timestamppb.New(clock.Now().Add(59 * time.Minute))
 				want.RefreshTime = timestamppb.New(clock.Now().Add(56*time.Minute + 30*time.Second))

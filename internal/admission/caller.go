@@ -14,7 +14,7 @@ const (
 	callerPart = 4
 	// batchesPerCaller is how many batches a caller has at once. One counts until its answer has
 	// been sent.
-	batchesPerCaller = 16
+	batchesPerCaller = 100
 )
 
 // maxCallers is how many callers are remembered that do nothing at the moment.

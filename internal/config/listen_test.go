@@ -258,19 +258,19 @@ func TestWhatOfListenTakesARestart(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	for text, want := range map[string]config.Limits{
-		"{}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000, DenialsPerSecond: 10, DenialBurst: 100},
-		"limits: {connections: 1, streams_per_connection: 2, concurrent_calls: 3, message_bytes: 65536, header_bytes: 8192, watches_per_caller: 4, calls_per_second: 5}": {Connections: 1, StreamsPerConnection: 2, ConcurrentCalls: 3, MessageBytes: 65536, HeaderBytes: 8192, WatchesPerCaller: 4, CallsPerSecond: 5, CallBurst: 100, DenialsPerSecond: 10, DenialBurst: 100},
-		"limits: {calls_per_second: 60}":                    {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 120, DenialsPerSecond: 10, DenialBurst: 100},
-		"limits: {calls_per_second: 60, call_burst: 100}":   {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 100, DenialsPerSecond: 10, DenialBurst: 100},
-		"limits: {denials_per_second: 20}":                  {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000, DenialsPerSecond: 20, DenialBurst: 200},
-		"limits: {denials_per_second: 20, denial_burst: 1}": {Connections: 1000, StreamsPerConnection: 1000, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000, DenialsPerSecond: 20, DenialBurst: 1},
+		"{}": {Connections: 1000, ConnectionsPerCaller: 32, StreamsPerConnection: 100, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000, DenialsPerSecond: 10, DenialBurst: 100},
+		"limits: {connections: 1, connections_per_caller: 6, streams_per_connection: 2, concurrent_calls: 3, message_bytes: 65536, header_bytes: 8192, watches_per_caller: 4, calls_per_second: 5}": {Connections: 1, ConnectionsPerCaller: 6, StreamsPerConnection: 2, ConcurrentCalls: 3, MessageBytes: 65536, HeaderBytes: 8192, WatchesPerCaller: 4, CallsPerSecond: 5, CallBurst: 100, DenialsPerSecond: 10, DenialBurst: 100},
+		"limits: {calls_per_second: 60}":                    {Connections: 1000, ConnectionsPerCaller: 32, StreamsPerConnection: 100, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 120, DenialsPerSecond: 10, DenialBurst: 100},
+		"limits: {calls_per_second: 60, call_burst: 100}":   {Connections: 1000, ConnectionsPerCaller: 32, StreamsPerConnection: 100, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 60, CallBurst: 100, DenialsPerSecond: 10, DenialBurst: 100},
+		"limits: {denials_per_second: 20}":                  {Connections: 1000, ConnectionsPerCaller: 32, StreamsPerConnection: 100, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000, DenialsPerSecond: 20, DenialBurst: 200},
+		"limits: {denials_per_second: 20, denial_burst: 1}": {Connections: 1000, ConnectionsPerCaller: 32, StreamsPerConnection: 100, ConcurrentCalls: 1000, MessageBytes: 16 << 10, HeaderBytes: 16 << 10, WatchesPerCaller: 1000, CallsPerSecond: 5000, CallBurst: 10000, DenialsPerSecond: 20, DenialBurst: 1},
 	} {
 		got, err := parse(t, text)
 		if err != nil || got.Limits != want {
 			t.Errorf("%s: %+v (%v), want %+v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"connections: 0", "concurrent_calls: -1", "message_bytes: 16383", "header_bytes: 4095", "call_burst: 99", "denials_per_second: 0", "denial_burst: 0", "calls_per_second: 1.5", "watches_per_caller: many", "streams: 1"} {
+	for _, text := range []string{"connections: 0", "connections_per_caller: 0", "concurrent_calls: -1", "message_bytes: 16383", "header_bytes: 4095", "call_burst: 99", "denials_per_second: 0", "denial_burst: 0", "calls_per_second: 1.5", "watches_per_caller: many", "streams: 1"} {
 		if _, err := parse(t, "limits: {"+text+"}"); err == nil {
 			t.Errorf("%s has no problem", text)
 		}

@@ -112,7 +112,7 @@ func TestHealthKeepsNobodyOut(t *testing.T) {
 // TestAnswersThatAreNotRead has a caller ask for batches, and let the server send no answer.
 func TestAnswersThatAreNotRead(t *testing.T) {
 	w := newWorld(t)
-	h := w.serve(w.tokens(), listenTCP(t))
+	h := w.serve(w.tokens()+"limits: {streams_per_connection: 200, calls_per_second: 1000000}\n", listenTCP(t))
 	raw := h.rawConnect(nil)
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	batch := &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key-of-board"}, 100)}
@@ -126,7 +126,7 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 		return stream
 	}
 	refused := event{what: "answer"}
-	for sent := 0; refused.what == "answer" && sent < 99; sent++ {
+	for sent := 0; refused.what == "answer" && sent < 200; sent++ {
 		ask()
 		refused = raw.next()
 	}
