@@ -26,6 +26,9 @@ const (
 	// bring, and is closed then.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
+	// callBytes is what each of its calls counts for in addition: a call takes up memory without a
+	// message, too.
+	callBytes = 2 << 10
 	// unprovedTime is how long it stays open.
 	unprovedTime = 10 * time.Second
 

@@ -103,6 +103,13 @@ func (c *Conn) AsksForHealth() {
 	}
 }
 
+// Called counts a call of an unproved connection.
+func (c *Conn) Called() {
+	if !c.proved.Load() {
+		c.budget.Add(-callBytes)
+	}
+}
+
 // Read implements net.Conn. Until the connection is proved it reads no more than may be sent.
 func (c *Conn) Read(data []byte) (int, error) {
 	if c.proved.Load() {

@@ -135,7 +135,7 @@ const few = 50
 // clients begins connections, with settings of theirs, and has each do something. Their writes
 // end after a while.
 func clients(ctx context.Context, b *broker, connections int, most time.Duration, do func(i int, c *rawClient), settings ...http2.Setting) {
-	if b.variant.connections > 0 && connections <= few {
+	if b.variant.connections > 0 && 1 < connections && connections <= few {
 		connections = b.variant.connections
 	}
 	crowd(connections, func(i int) {

@@ -68,7 +68,8 @@ type method struct {
 
 // HeaderLimit returns a tap.ServerInHandle that has calls with headers of more bytes, or too many of
 // them, be refused when they are handled: gRPC would not end the context of one that is refused at
-// once, whose timer stays for as long as the client likes.
+// once, whose timer stays for as long as the client likes. It also counts calls of connections that
+// have not proved whose they are.
 func HeaderLimit(most int) tap.ServerInHandle {
 	errLargeHeaders := &fault.Error{
 		Reason:     fault.InvalidRequest,
@@ -76,6 +77,9 @@ func HeaderLimit(most int) tap.ServerInHandle {
 		Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf("%d bytes in all are the most, 32 counted for each header beside its name and value", most)}},
 	}
 	return func(ctx context.Context, call *tap.Info) (context.Context, error) {
+		if p := peerOf(ctx); p.caller.Load() == nil && p.Conn != nil {
+			p.Conn.Called()
+		}
 		headers, size := 0, 0
 		for name, values := range call.Header {
 			headers += len(values)
