@@ -38,6 +38,9 @@ const (
 	healthPerSource   = 16
 	healthBytes       = 1 << 20
 	healthPeriod      = time.Hour
+
+	// healthCalls is how many calls for the broker's health a connection has at once.
+	healthCalls = 8
 )
 
 // Limits are what the configuration allows. All are positive.
@@ -48,7 +51,7 @@ type Limits struct {
 	ConnectionsPerCaller int
 	// ConcurrentCalls is how many calls there are at once, watches included.
 	ConcurrentCalls int
-	// WatchesPerCaller is how many watches a caller has at once.
+	// WatchesPerCaller is how many watches a caller has at once, a quarter of ConcurrentCalls at most.
 	WatchesPerCaller int
 	// CallsPerSecond is how many calls a caller makes in the long run, and CallBurst after a rest.
 	CallsPerSecond, CallBurst int
@@ -94,7 +97,7 @@ func New(limits Limits, reached Observer) *Admission {
 	a.callers = newCallers(a)
 	a.perCaller = [...]callerLimit{
 		Call:  {max(1, limits.ConcurrentCalls/callerPart), CallsPerCaller},
-		Watch: {limits.WatchesPerCaller, WatchesPerCaller},
+		Watch: {min(limits.WatchesPerCaller, max(1, limits.ConcurrentCalls/callerPart)), WatchesPerCaller},
 	}
 	return a
 }
@@ -120,15 +123,21 @@ func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	return l
 }
 
-// BeginHealth begins a call for the broker's health. After true, EndHealth has to follow.
-func (a *Admission) BeginHealth() bool {
-	if a.health.Add(1) <= int64(a.limits.Connections) {
+// BeginHealth begins a call for the broker's health. After true, EndHealth has to follow. The
+// connection stays open from now on if it is unproved, as one of few.
+func (a *Admission) BeginHealth(c *Conn) bool {
+	ofConn, all := c.health.Add(1), a.health.Add(1)
+	if ofConn <= healthCalls && all <= int64(a.limits.Connections) {
+		c.asksForHealth()
 		return true
 	}
-	a.health.Add(-1)
+	a.EndHealth(c)
 	a.reached(Health, "")
 	return false
 }
 
 // EndHealth ends such a call.
-func (a *Admission) EndHealth() { a.health.Add(-1) }
+func (a *Admission) EndHealth(c *Conn) {
+	c.health.Add(-1)
+	a.health.Add(-1)
+}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,7 @@ type scene struct {
 	fake      *fakeListener
 	mu        sync.Mutex
 	reached   []admission.Limit
+	distrusts atomic.Bool // a listener that was trusted
 }
 
 // inScene runs a test with a listener in a synctest bubble.
@@ -70,7 +72,7 @@ func inScene(t *testing.T, l admission.Limits, trusted bool, test func(s *scene)
 			defer s.mu.Unlock()
 			s.reached = append(s.reached, limit)
 		})
-		s.listener = s.admission.Listener(s.fake, func() bool { return trusted })
+		s.listener = s.admission.Listener(s.fake, func() bool { return trusted && !s.distrusts.Load() })
 		test(s)
 		_ = s.fake.Close()
 	})
@@ -168,6 +170,31 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 	})
 }
 
+// TestTrustThatEnds has a listener demand proofs of a sudden: connections without one make room, and
+// those that bring one are their callers'.
+func TestTrustThatEnds(t *testing.T) {
+	small := limits
+	small.Connections, small.ConnectionsPerCaller = 3, 1
+	inScene(t, small, true, func(s *scene) {
+		idle, _ := s.connect("127.0.0.1:1")
+		proved, server := s.connect("127.0.0.1:2")
+		_, another := s.connect("127.0.0.1:3")
+		if !another.Prove(s.admission.Everybody()) {
+			s.Error("everybody may not have a connection")
+		}
+		s.distrusts.Store(true)
+		if !server.Prove(s.admission.Caller("a")) || another.Prove(s.admission.Caller("a")) {
+			s.Error("a caller may have none, or more than one")
+		}
+		s.wantReached(admission.ConnectionsPerCaller)
+		s.connect("127.0.0.1:4")
+		if isOpen(idle) || !isOpen(proved) {
+			s.Error("the connection that proved nothing does not make room")
+		}
+		s.wantReached(admission.Connections)
+	})
+}
+
 // TestBytesOfAnUnprovedConnection has clients send too much: without a proof, and with one that
 // comes in time.
 func TestBytesOfAnUnprovedConnection(t *testing.T) {
@@ -243,7 +270,9 @@ func TestHealthIsAClassOfItsOwn(t *testing.T) {
 		var clients []net.Conn
 		for range 17 {
 			client, server := s.connect("192.0.2.1:1")
-			server.AsksForHealth()
+			if !s.admission.BeginHealth(server) {
+				s.Error("a connection may not ask for health")
+			}
 			clients = append(clients, client)
 		}
 		if isOpen(clients[0]) || !isOpen(clients[1]) {
@@ -255,6 +284,57 @@ func TestHealthIsAClassOfItsOwn(t *testing.T) {
 			s.Error("a connection that asks for health is closed after an hour")
 		}
 	})
+}
+
+// TestHealthOfOneConnection has a connection ask for health too often at once, and as often as it
+// likes one after the other.
+func TestHealthOfOneConnection(t *testing.T) {
+	inScene(t, limits, false, func(s *scene) {
+		client, server := s.connect("192.0.2.1:1")
+		_, other := s.connect("192.0.2.1:2")
+		for range 8 {
+			if !s.admission.BeginHealth(server) {
+				s.Error("a connection may not ask 8 times at once")
+			}
+		}
+		if s.admission.BeginHealth(server) {
+			s.Error("a connection may ask 9 times at once")
+		}
+		s.wantReached(admission.Health)
+		if !s.admission.BeginHealth(other) {
+			s.Error("another connection may not ask")
+		}
+		for range 8 {
+			s.admission.EndHealth(server)
+		}
+		for range 3600 {
+			go func() { _, _ = client.Write(make([]byte, 200)) }()
+			if _, err := io.ReadFull(server, make([]byte, 200)); err != nil {
+				s.Fatal(err)
+			}
+			server.Called()
+			if !s.admission.BeginHealth(server) {
+				s.Fatal("it may not ask again")
+			}
+			s.admission.EndHealth(server)
+		}
+		s.wantReached()
+	})
+}
+
+// TestWatchesLeaveRoom has one caller watch as much as it may.
+func TestWatchesLeaveRoom(t *testing.T) {
+	small := limits
+	small.ConcurrentCalls, small.WatchesPerCaller = 8, 8
+	a := admission.New(small, func(admission.Limit, string) {})
+	for range 2 {
+		if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal != nil {
+			t.Errorf("a quarter of the calls is refused: %+v", refusal)
+		}
+	}
+	if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal == nil || refusal.Limit != admission.WatchesPerCaller {
+		t.Errorf("more than a quarter is answered with %+v", refusal)
+	}
 }
 
 func TestCallsOfACaller(t *testing.T) {

@@ -20,13 +20,14 @@ type Conn struct {
 	proof    chan struct{} // closed when the connection is proved
 	gone     chan struct{} // closed when the connection is
 	proved   atomic.Bool
-	budget   atomic.Int64 // bytes that it can still send
-	expiry   *time.Timer  // nil: it does not expire
+	budget   atomic.Int64           // bytes that it can still send
+	health   atomic.Int64           // calls for the broker's health, at once
+	caller   atomic.Pointer[Caller] // whose it is; nil: nobody's. It changes under the mu of the listener.
+	expiry   *time.Timer            // nil: it does not expire
 
 	// The following is guarded by the mu of the listener.
-	class           *class // nil: it is proved, or has left
+	class           *class // nil: it is a caller's, or has left
 	inAll, inSource *list.Element
-	caller          *Caller   // whose it is; nil: nobody's
 	refilled        time.Time // when the budget was full last
 	left            bool
 }
@@ -48,8 +49,9 @@ func (c *Conn) setProved() {
 	if c.expiry != nil {
 		c.expiry.Stop()
 	}
-	c.proved.Store(true)
-	close(c.proof)
+	if !c.proved.Swap(true) {
+		close(c.proof)
+	}
 }
 
 // expireLater closes the connection after unprovedTime, unless it is proved by then.
@@ -66,25 +68,25 @@ func (c *Conn) expireLater() {
 // Prove makes the connection a caller's, if it is nobody's yet. It reports false where the caller
 // has as many as it may.
 func (c *Conn) Prove(caller *Caller) bool {
-	if c.proved.Load() {
+	if c.caller.Load() != nil || caller.unlimited && c.proved.Load() {
 		return true
 	}
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	if c.left || c.proved.Load() {
+	if c.left || c.caller.Load() != nil {
 		return true
 	}
 	if !caller.takeConnection() {
 		return false
 	}
-	c.caller = caller
+	c.caller.Store(caller)
 	c.setProved()
 	return true
 }
 
-// AsksForHealth notes that the connection asks for the broker's health. If it is unproved it stays
+// asksForHealth notes that the connection asks for the broker's health. If it is unproved it stays
 // open from now on, as one of few.
-func (c *Conn) AsksForHealth() {
+func (c *Conn) asksForHealth() {
 	if c.proved.Load() {
 		return
 	}
@@ -100,6 +102,8 @@ func (c *Conn) AsksForHealth() {
 	case now.Sub(c.refilled) >= healthPeriod:
 		c.budget.Store(healthBytes)
 		c.refilled = now
+	default:
+		c.budget.Add(callBytes) // of these calls the number at once is bounded
 	}
 }
 

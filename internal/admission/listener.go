@@ -17,6 +17,7 @@ type listener struct {
 	mu               sync.Mutex // guards what follows, and what its connections say it guards
 	open             int
 	unproved, health *class
+	needNone         *class // those that needed no proof when they were accepted
 }
 
 func newListener(inner net.Listener, limit int, trusted func() bool, reached Observer) *listener {
@@ -24,6 +25,7 @@ func newListener(inner net.Listener, limit int, trusted func() bool, reached Obs
 		Listener: inner, limit: limit, trusted: trusted, reached: reached, bounded: true,
 		unproved: newClass(Unproved, min(limit, unprovedConnections), unprovedPerSource),
 		health:   newClass(Health, min(limit, healthConnections), healthPerSource),
+		needNone: newClass(Connections, limit, limit),
 	}
 }
 
@@ -54,6 +56,7 @@ func (l *listener) admit(inner net.Conn) *Conn {
 	l.open++
 	if trusted {
 		c.setProved()
+		l.needNone.add(c)
 		return c
 	}
 	l.enter(c, l.unproved)
@@ -63,10 +66,13 @@ func (l *listener) admit(inner net.Conn) *Conn {
 	return c
 }
 
-// makeRoom closes the oldest connection that is no caller's, and reports whether there was one.
-// The caller holds mu.
+// makeRoom closes the oldest connection that is no caller's but should be, and reports whether there
+// was one. The caller holds mu.
 func (l *listener) makeRoom() bool {
-	for _, of := range []*class{l.unproved, l.health} {
+	for _, of := range []*class{l.unproved, l.health, l.needNone} {
+		if of == l.needNone && l.trusted() {
+			continue
+		}
 		if oldest := of.oldest(); oldest != nil {
 			l.evict(oldest, Connections)
 			return true
@@ -103,8 +109,8 @@ func (l *listener) leave(c *Conn) {
 	if c.class != nil {
 		c.class.remove(c)
 	}
-	if c.caller != nil {
-		c.caller.connections.Add(-1)
+	if caller := c.caller.Load(); caller != nil {
+		caller.connections.Add(-1)
 	}
 }
 

@@ -73,6 +73,7 @@ type batch struct {
 type line struct {
 	end     int  // in the text
 	settled bool // somebody has said what became of it
+	written bool // settled, and the output has it
 }
 
 // Open returns a Writer. It fails when the file cannot be written to.
@@ -218,15 +219,15 @@ func (w *Writer) commit(ctx context.Context, encoded []byte) error {
 // giveUp ends the wait for a line, unless it is known just now what became of it.
 func (w *Writer) giveUp(in *batch, place int) error {
 	w.mu.Lock()
-	settled := in.lines[place].settled
+	was := in.lines[place]
 	in.lines[place].settled = true
 	w.mu.Unlock()
-	if settled {
-		<-in.done
-		if in.lines[place].end > in.wrote {
-			return in.err
-		}
-		return nil
+	switch {
+	case was.written:
+		return nil // the output may hang with the lines after it
+	case was.settled:
+		<-in.done // at once, as the rest is not tried
+		return in.err
 	}
 	w.options.Failed.Inc()
 	w.failed(errLate)
@@ -330,7 +331,7 @@ func (w *Writer) settle(b *batch, from, next int) {
 			continue
 		}
 		l.settled = true
-		if l.end <= b.wrote {
+		if l.written = l.end <= b.wrote; l.written {
 			w.options.Written.Inc()
 		} else {
 			w.options.Failed.Inc()

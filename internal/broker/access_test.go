@@ -189,6 +189,23 @@ func TestWatchFollowsGrants(t *testing.T) {
 	})
 }
 
+// TestKeyWithdrawnBeforeAWatchBegins has a key withdrawn between the moment when the caller was
+// identified by it and that when the watch begins.
+func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.restrict(grant("1", "mail"))
+		caller := broker.Caller{Caller: web.Caller, Proofs: w.broker.Proofs()}
+		w.broker.ProofsChanged()
+		watch := w.broker.Watch(caller, func(context.Context, *broker.Generation) (access.Caller, error) {
+			return access.Caller{}, fault.New(fault.CallerUnauthenticated, "withdrawn")
+		}, []string{"mail"})
+		defer watch.Close()
+		if _, err := watch.Next(w.Context()); fault.From(err).Reason != fault.CallerUnauthenticated {
+			t.Errorf("the watch tells %v, want that the caller is unknown", err)
+		}
+	})
+}
+
 // TestGrantTakenAwayWhileAWatchWaits ends with the denial, and not with the token.
 func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -167,6 +167,9 @@ func (b *Broker) ProofsChanged() {
 	b.watches.touchAll()
 }
 
+// Proofs returns a number that ProofsChanged changes.
+func (b *Broker) Proofs() uint64 { return b.proofs.Load() }
+
 // RetryRefused has changed secrets that were refused tried again at once.
 func (b *Broker) RetryRefused() {
 	b.using.Lock()

@@ -21,6 +21,8 @@ type Caller struct {
 	By *Generation
 	// Now is when the call was identified, by the Broker's clock; zero: not known.
 	Now time.Time
+	// Proofs is what Broker.Proofs returned before that. Only Watch needs it.
+	Proofs uint64
 }
 
 // Current returns the Generation that is served.

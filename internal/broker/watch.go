@@ -75,7 +75,7 @@ type told struct {
 // Watch starts following the credentials of these IDs, each once. When the configuration changes,
 // or what proves identities, the caller is identified again.
 func (b *Broker) Watch(caller Caller, again func(context.Context, *Generation) (access.Caller, error), ids []string) *Watch {
-	w := &Watch{broker: b, caller: caller, again: again, wake: make(chan struct{}, 1), proofs: b.proofs.Load()}
+	w := &Watch{broker: b, caller: caller, again: again, wake: make(chan struct{}, 1), proofs: caller.Proofs}
 	w.by = b.generationOf(caller)
 	if again != nil {
 		w.caller.By = w.by

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"runtime"
+
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec that ours is built on
 	"google.golang.org/grpc/mem"
@@ -9,8 +11,16 @@ import (
 // answer is an encoded message. Its bytes are not changed.
 type answer struct {
 	bytes []byte
-	// sent is called once the answer was sent, or never will be; nil: nothing is.
+	// sent is called once the answer was sent, or never will be, maybe again; nil: nothing is.
 	sent func()
+}
+
+// newBatchAnswer returns an answer that calls sent, at least once. gRPC does not put back the buffer
+// of every answer whose connection or call has ended: then the garbage collector calls it.
+func newBatchAnswer(bytes []byte, sent func()) *answer {
+	made := &answer{bytes: bytes, sent: sent}
+	runtime.AddCleanup(made, func(sent func()) { sent() }, sent)
+	return made
 }
 
 // codec is gRPC's own, but that answers are encoded already.

@@ -56,7 +56,7 @@ type call struct {
 	ended   Ended
 	limits  *admission.Caller // whose limits it counts for; nil: nobody's
 	use     admission.Use
-	health  bool // it counts as a call for health
+	health  *admission.Conn // whose call for health it is; nil: it is none
 }
 
 // method is a method with its metrics.
@@ -110,8 +110,8 @@ func (c *call) end(err error, cause any) error {
 	if c.limits != nil {
 		c.limits.End(c.use)
 	}
-	if c.health {
-		c.service.admission.EndHealth()
+	if c.health != nil {
+		c.service.admission.EndHealth(c.health)
 	}
 	code := codes.OK
 	if cause != nil {
@@ -167,6 +167,8 @@ func (c *call) identify(credentials int) (who broker.Caller, limits *admission.C
 		known.again.Inc()
 	} else if known, err = s.identifyAnew(c.ctx, g, p, authorization); err != nil {
 		return broker.Caller{}, nil, c.refused(err)
+	} else {
+		now = s.clock.Now() // an issuer's keys may have been fetched
 	}
 	c.ended.Caller = known.Name
 	if c.method.stream {

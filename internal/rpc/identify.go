@@ -46,6 +46,11 @@ func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {
 		return
 	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			_ = s.Recovered(ctx, cause) // so will its calls be
+		}
+	}()
 	g := s.broker.Current()
 	if caller, err := g.Callers.Recheck(ctx, p.evidence(nil)); err == nil {
 		_, _ = s.admit(p, g, caller) // its calls are told

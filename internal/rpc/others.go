@@ -18,7 +18,7 @@ var errManyHealthCalls = fault.New(fault.RateLimited, "the broker answers as man
 // it comes one that recovers.
 func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
 	c := s.begin(ctx, s.other(info.FullMethod, false))
-	defer func() { err = c.end(err, nil) }()
+	defer func() { err = c.end(err, recover()) }()
 	c.method.metrics.Received.Inc()
 	if err := c.enterOther(); err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (s *Service) Stream(service any, stream grpc.ServerStream, info *grpc.Strea
 		return handle(service, stream) // which does all of this itself
 	}
 	c := s.begin(stream.Context(), s.other(info.FullMethod, true))
-	defer func() { err = c.end(err, nil) }()
+	defer func() { err = c.end(err, recover()) }()
 	if err := c.enterOther(); err != nil {
 		return err
 	}
@@ -59,14 +59,12 @@ func (c *call) enterOther() error {
 		_, _, err := c.identify(1)
 		return err
 	}
-	if !s.admission.BeginHealth() {
+	conn := peerOf(c.ctx).Conn
+	if !s.admission.BeginHealth(conn) {
 		c.ended.Excess = true
 		return errManyHealthCalls
 	}
-	c.health = true
-	if p := peerOf(c.ctx); p.Conn != nil {
-		p.Conn.AsksForHealth()
-	}
+	c.health = conn
 	return nil
 }
 

@@ -5,6 +5,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/jonboulle/clockwork"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/access"
@@ -24,6 +26,7 @@ import (
 // Broker is what the service needs of the use case.
 type Broker interface {
 	Current() *broker.Generation
+	Proofs() uint64
 	Get(ctx context.Context, caller broker.Caller, id string) (*broker.Decoration, error)
 	GetBatch(ctx context.Context, caller broker.Caller, ids []string) []broker.Result
 	ReportRejection(ctx context.Context, caller broker.Caller, id, version string, status int) (*broker.Decoration, broker.Outcome, error)
@@ -167,19 +170,22 @@ func (s *Service) batch(ctx context.Context, m *method, receive func(any) error)
 	if !limits.BeginBatch() {
 		return nil, c.over(&admission.Refusal{Limit: admission.BatchesPerCaller})
 	}
-	answered := false
+	sent := sync.OnceFunc(limits.EndBatch)
 	defer func() {
-		if !answered {
-			limits.EndBatch()
+		if encoded == nil {
+			sent()
 		}
 	}()
+	// gRPC forgets the buffer of an answer that it compresses.
+	if err := grpc.SetSendCompressor(ctx, encoding.Identity); err != nil {
+		return nil, fmt.Errorf("send a batch as it is: %w", err)
+	}
 	results := s.broker.GetBatch(ctx, who, ids)
 	states := make([]state, len(results))
 	for i, result := range results {
 		states[i] = s.toState(ctx, result)
 	}
-	answered = true
-	return &answer{bytes: encodeBatch(states), sent: limits.EndBatch}, nil
+	return newBatchAnswer(encodeBatch(states), sent), nil
 }
 
 // outcomes are the broker's in the proto.

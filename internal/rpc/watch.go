@@ -37,10 +37,12 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 		return err
 	}
 	ids := request.GetCredentialIds()
+	proofs := s.broker.Proofs()
 	who, _, err := c.identify(max(1, min(len(ids), maxIDs)))
 	if err != nil {
 		return err
 	}
+	who.Proofs = proofs
 	if err := checkIDs(ids); err != nil {
 		return err
 	}

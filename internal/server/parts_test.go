@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -109,9 +110,16 @@ func TestHealthKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// TestAnswersThatAreNotRead has a caller ask for batches, and let the server send no answer.
-func TestAnswersThatAreNotRead(t *testing.T) {
-	w := newWorld(t)
+// unread is a connection whose client asks for batches, and lets the server send no answer.
+type unread struct {
+	harness
+	*rawClient
+	ask func() (stream uint32)
+}
+
+// askForUnread asks for batches until one is refused, with more headers if there are any.
+func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused event) {
+	t.Helper()
 	h := w.serve(w.tokens()+"limits: {streams_per_connection: 200, calls_per_second: 1000000}\n", listenTCP(t))
 	raw := h.rawConnect(nil)
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
@@ -121,11 +129,11 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func() uint32 {
-		stream := raw.open("BatchGetAuthDecorations", "authorization", "Bearer "+w.mailer.Reveal())
+		stream := raw.open("BatchGetAuthDecorations", append(headers, "authorization", "Bearer "+w.mailer.Reveal())...)
 		raw.send(stream, message, len(message))
 		return stream
 	}
-	refused := event{what: "answer"}
+	refused = event{what: "answer"}
 	for sent := 0; refused.what == "answer" && sent < 200; sent++ {
 		ask()
 		refused = raw.next()
@@ -134,6 +142,40 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 		t.Fatalf("the server says %+v", refused)
 	}
 	h.wantLimited("batches_per_caller", 1)
+	return unread{h, raw, ask}, refused
+}
+
+// TestCompressedAnswersThatAreNotRead has a client ask for compression, of which gRPC would keep a
+// copy that nobody counts.
+func TestCompressedAnswersThatAreNotRead(t *testing.T) {
+	askForUnread(t, newWorld(t), "grpc-encoding", "gzip")
+}
+
+// TestAnswersOfAConnectionThatEnds has a client leave without reading its answers, of which gRPC
+// forgets some.
+func TestAnswersOfAConnectionThatEnds(t *testing.T) {
+	w := newWorld(t)
+	c, _ := askForUnread(t, w)
+	_ = c.Conn.Close()
+	mailer := authmaterialv1.NewBrokerServiceClient(w.dialWith(c.harness, plain()))
+	c.eventually("there is room for batches", func() bool {
+		runtime.GC()
+		for range 100 {
+			_, err := mailer.BatchGetAuthDecorations(with(t.Context(), "Bearer "+w.mailer.Reveal()),
+				&authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
+			if err != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestAnswersThatAreNotRead has a caller ask for batches, and let the server send no answer.
+func TestAnswersThatAreNotRead(t *testing.T) {
+	w := newWorld(t)
+	c, refused := askForUnread(t, w)
+	h, raw, ask := c.harness, c.rawClient, c.ask
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dialWith(h, plain())); err != nil {
 		t.Errorf("a call that is no batch: %v", err)
 	}

@@ -1,0 +1,87 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// discardCount counts nothing.
+type discardCount struct{}
+
+func (discardCount) Inc() {}
+
+// halfway is an output that takes the first lines of each batch, and hangs with those after them.
+type halfway struct {
+	begin, release chan struct{}
+	writes         atomic.Int32
+	taken          atomic.Int32 // lines
+}
+
+func (o *halfway) Write(text []byte) (int, error) {
+	switch o.writes.Add(1) {
+	case 1:
+		<-o.begin
+	case 2: // the first lines of the second batch
+	default:
+		<-o.release
+	}
+	o.taken.Add(int32(strings.Count(string(text), "\n"))) //nolint:gosec // few
+	return len(text), nil
+}
+
+// TestOutputThatHangsHalfway has the calls go on whose lines were written, while those after them hang.
+func TestOutputThatHangsHalfway(t *testing.T) {
+	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
+	w, err := Open(Options{
+		Output: output, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Written: discardCount{}, Dropped: discardCount{}, Failed: discardCount{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const calls = 200
+	var written, late atomic.Int32
+	var ended sync.WaitGroup
+	write := func() {
+		defer ended.Done()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		switch err := w.Write(ctx, Record{CredentialID: strings.Repeat("a", 128)}); {
+		case err == nil:
+			written.Add(1)
+		case errors.Is(err, errLate):
+			late.Add(1)
+		default:
+			t.Errorf("a call ends with %v", err)
+		}
+	}
+	ended.Add(1)
+	go write()
+	for output.writes.Load() == 0 {
+		runtime.Gosched()
+	}
+	ended.Add(calls)
+	for range calls {
+		go write()
+	}
+	for w.waiting() < 1+calls {
+		runtime.Gosched()
+	}
+	close(output.begin)
+	ended.Wait() // it does not while the output hangs, if a call waits for the lines after its own
+	if taken := output.taken.Load(); taken < 2 || written.Load() != taken || late.Load() != 1+calls-taken {
+		t.Errorf("of %d calls %d go on and %d are late, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
+	}
+	close(output.release)
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
