@@ -14,7 +14,8 @@ type Limits struct {
 	ConcurrentCalls int
 	// MessageBytes and HeaderBytes are the sizes of a request's message and of its headers.
 	MessageBytes, HeaderBytes int
-	// WatchesPerCaller is how many watches one caller has at once.
+	// WatchesPerCaller is how many watches one caller has at once, a quarter of ConcurrentCalls at
+	// most.
 	WatchesPerCaller int
 	// CallsPerSecond is what one caller may do in the long run, and CallBurst at once. A
 	// call counts once for each credential.
