@@ -156,7 +156,7 @@ func TestCompressedAnswersThatAreNotRead(t *testing.T) {
 func TestAnswersOfAConnectionThatEnds(t *testing.T) {
 	w := newWorld(t)
 	c, _ := askForUnread(t, w)
-	_ = c.Conn.Close()
+	_ = c.Close()
 	mailer := authmaterialv1.NewBrokerServiceClient(w.dialWith(c.harness, plain()))
 	c.eventually("there is room for batches", func() bool {
 		runtime.GC()
