@@ -101,6 +101,10 @@ soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/fleettest
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
 
+.PHONY: hostile
+hostile: ## Attack a broker from 20 and 900 connections, with and without a proof
+	BROKER_HOSTILE=all go test -count=1 -timeout 0 -v ./internal/hostiletest
+
 .PHONY: lint
 lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test
 

@@ -34,8 +34,8 @@ const (
 var variants = []variant{
 	{"unproved, 20 connections, one address", false, 0, 1, unprovedAllowance, false},
 	{"unproved, 900 connections, one address", false, 900, 1, unprovedAllowance, false},
-	{"unproved, 20 connections, many addresses", false, 0, 200, unprovedAllowance, false},
-	{"unproved, 900 connections, many addresses", false, 900, 200, unprovedAllowance, true},
+	{"unproved, 20 connections, many addresses", false, 0, 200, unprovedAllowance, true},
+	{"unproved, 900 connections, many addresses", false, 900, 200, unprovedAllowance, false},
 	{"one caller, 20 connections", true, 0, 1, callerAllowance, true},
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
