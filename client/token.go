@@ -73,7 +73,7 @@ func checkToken(text string) error {
 	return nil
 }
 
-// notOfToken says whether a bearer token cannot hold a character.
+// notOfToken reports whether a bearer token cannot hold a character.
 func notOfToken(r rune) bool {
 	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 	return !letter && !strings.ContainsRune("-._~+/=", r)

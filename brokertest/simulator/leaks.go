@@ -80,7 +80,7 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.values)
 }
 
-// in says whether r holds a secret, as it is or encoded for a URL or HTTP Basic.
+// in reports whether r holds a secret, as it is or encoded for a URL or HTTP Basic.
 func (s *secrets) in(r *http.Request) bool {
 	var text strings.Builder
 	text.WriteString(r.RequestURI)

@@ -118,7 +118,7 @@ func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 	e.lifetime = lifetime
 }
 
-// SetEndsPreviousToken says whether a new token ends those that the same client was
+// SetEndsPreviousToken reports whether a new token ends those that the same client was
 // issued before. Default: they live on.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
@@ -145,7 +145,7 @@ func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	}
 }
 
-// Accepts says whether r carries one bearer token, and that was issued here, has not
+// Accepts reports whether r carries one bearer token, and that was issued here, has not
 // expired and was not ended.
 func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
 
@@ -168,7 +168,7 @@ func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	return found.Token, ok
 }
 
-// knows says whether client exists and has this secret.
+// knows reports whether client exists and has this secret.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -53,7 +53,7 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives says whether connections may outlive a request. Turning it off closes
+// keepAlives reports whether connections may outlive a request. Turning it off closes
 // the idle ones.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
@@ -61,7 +61,7 @@ func (s *Simulator) keepAlives(enabled bool) {
 	}
 }
 
-// reachable says whether the simulator runs and is connected.
+// reachable reports whether the simulator runs and is connected.
 func (s *Simulator) reachable() bool {
 	return s.disconnected.Load() == 0 && s.stopped.Err() == nil
 }

@@ -38,7 +38,7 @@ func (a *brokerAddress) Set(text string) error {
 	return nil
 }
 
-// isLocal says whether the address leads nowhere beyond this machine. What localhost
+// isLocal reports whether the address leads nowhere beyond this machine. What localhost
 // leads to is seen when it is dialled.
 func (a *brokerAddress) isLocal() bool {
 	if a.network == "unix" {

@@ -111,7 +111,7 @@ func serveOn(t *testing.T, broker *server.Server, network string) string {
 	return address.String()
 }
 
-// secretIn says whether a text holds a secret of the simulator's, or oddSecret.
+// secretIn reports whether a text holds a secret of the simulator's, or oddSecret.
 func (r running) secretIn(text string) bool {
 	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
 }

@@ -84,10 +84,10 @@ type Grants struct {
 	compared int
 }
 
-// AllowsAll says whether everybody may do everything.
+// AllowsAll reports whether everybody may do everything.
 func (p *Policy) AllowsAll() bool { return p.open }
 
-// DeniesAll says whether nobody may do anything.
+// DeniesAll reports whether nobody may do anything.
 func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
 
 // Decide reports whether the caller of this name may do something. A caller without a name
@@ -163,7 +163,7 @@ func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	return false
 }
 
-// Equal says whether both decide alike, as far as their grants are the same in the same
+// Equal reports whether both decide alike, as far as their grants are the same in the same
 // order.
 func (p *Policy) Equal(other *Policy) bool {
 	return p.open == other.open && slices.EqualFunc(p.grants, other.grants, func(a, b Grant) bool {

@@ -6,7 +6,7 @@ import "strings"
 // other signs.
 type Pattern string
 
-// Matches says whether the pattern is that of the whole text.
+// Matches reports whether the pattern is that of the whole text.
 func (p Pattern) Matches(text string) bool {
 	first, rest, wild := strings.Cut(string(p), "*")
 	if !wild {
@@ -29,5 +29,5 @@ func (p Pattern) Matches(text string) bool {
 	}
 }
 
-// Exact says whether the pattern matches one text alone: itself.
+// Exact reports whether the pattern matches one text alone: itself.
 func (p Pattern) Exact() bool { return !strings.Contains(string(p), "*") }

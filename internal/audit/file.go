@@ -16,7 +16,7 @@ func openFile(path string) (file *os.File, torn bool, err error) {
 	return file, endsTorn(path), nil
 }
 
-// endsTorn says whether a file's last line has no end. Of what is no file, or cannot be
+// endsTorn reports whether a file's last line has no end. Of what is no file, or cannot be
 // read, it says no.
 func endsTorn(path string) bool {
 	info, err := os.Stat(path)

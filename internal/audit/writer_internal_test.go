@@ -12,11 +12,6 @@ import (
 	"time"
 )
 
-// discardCount counts nothing.
-type discardCount struct{}
-
-func (discardCount) Inc() {}
-
 // halfway is an output that takes the first lines of each batch, and hangs with those after them.
 type halfway struct {
 	begin, release chan struct{}
@@ -39,10 +34,7 @@ func (o *halfway) Write(text []byte) (int, error) {
 // TestOutputThatHangsHalfway has the calls go on whose lines were written, while those after them hang.
 func TestOutputThatHangsHalfway(t *testing.T) {
 	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
-	w, err := Open(Options{
-		Output: output, Logger: slog.New(slog.DiscardHandler),
-		Written: discardCount{}, Dropped: discardCount{}, Failed: discardCount{},
-	})
+	w, err := Open(Options{Output: output, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

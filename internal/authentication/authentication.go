@@ -111,7 +111,7 @@ func refused(message string) error { return fault.New(fault.CallerUnauthenticate
 // ID may have that many.
 const maxName = 2048
 
-// isName says whether text can be the name of a caller: it is not empty or of spaces alone,
+// isName reports whether text can be the name of a caller: it is not empty or of spaces alone,
 // and everybody who reads it sees all of it.
 func isName(text string) bool {
 	if strings.TrimSpace(text) == "" || len(text) > maxName || !utf8.ValidString(text) {

@@ -35,7 +35,7 @@ func ParseBearer(values []string) secret.Text {
 	return secret.New(token)
 }
 
-// notOfToken says whether a bearer token cannot hold a character (RFC 6750, b64token).
+// notOfToken reports whether a bearer token cannot hold a character (RFC 6750, b64token).
 func notOfToken(r rune) bool {
 	switch {
 	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':

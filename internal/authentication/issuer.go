@@ -38,7 +38,7 @@ func (i *issuer) held() *Keys {
 	return i.remote.held()
 }
 
-// accepts says whether tokens may be signed by an algorithm.
+// accepts reports whether tokens may be signed by an algorithm.
 func (i *issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	return slices.Contains(i.algorithms, algorithm.String())
 }

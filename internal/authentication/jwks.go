@@ -64,10 +64,10 @@ func (k *Keys) find(id string, algorithm jwa.SignatureAlgorithm) []key {
 // first maxIgnored of them are in the set, with their key IDs.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty says whether there are none, so that no token counts.
+// Empty reports whether there are none, so that no token counts.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
-// has says whether there is a key for a token. Nil has none.
+// has reports whether there is a key for a token. Nil has none.
 func (k *Keys) has(h header) bool { return k != nil && len(k.find(h.keyID, h.algorithm)) > 0 }
 
 // The errors of ParseKeys.

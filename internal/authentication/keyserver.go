@@ -32,13 +32,13 @@ func CheckKeyURL(text string) error {
 	return nil
 }
 
-// isPort says whether a URL's port is one; empty: that of https.
+// isPort reports whether a URL's port is one; empty: that of https.
 func isPort(text string) bool {
 	number, err := strconv.ParseUint(text, 10, 16)
 	return text == "" || err == nil && number > 0
 }
 
-// same says whether both are fetched alike.
+// same reports whether both are fetched alike.
 func (s keyServer) same(other keyServer) bool {
 	return s.url == other.url && s.allowPrivate == other.allowPrivate && s.roots.Equal(other.roots)
 }

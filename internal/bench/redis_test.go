@@ -40,7 +40,7 @@ func TestWithoutRedisServer(t *testing.T) {
 	}
 }
 
-// answers says whether a Redis answers in time.
+// answers reports whether a Redis answers in time.
 func answers(t *testing.T, address string, in time.Duration) bool {
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {

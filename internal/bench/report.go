@@ -128,7 +128,7 @@ func (g goal) verdicts(rounds []round) []string {
 	return all
 }
 
-// printRecords says whether the broker recorded each call.
+// printRecords reports whether the broker recorded each call.
 func printRecords(out io.Writer, measured result) {
 	written := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Written })
 	dropped := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Dropped })

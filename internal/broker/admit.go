@@ -22,7 +22,7 @@ type Denials interface {
 	Allow(caller access.Caller) bool
 }
 
-// needsNoGrant says whether any caller can have a decision come to this.
+// needsNoGrant reports whether any caller can have a decision come to this.
 func needsNoGrant(err error) bool {
 	if err == nil {
 		return false

@@ -143,7 +143,7 @@ func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) 
 	return made, nil
 }
 
-// isVersionOf says whether a caller can have been given d with this version, by any
+// isVersionOf reports whether a caller can have been given d with this version, by any
 // replica of the fleet.
 func (b *Broker) isVersionOf(d *Decoration, reported string) bool {
 	if d.Version == reported {

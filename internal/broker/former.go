@@ -26,7 +26,7 @@ type former struct {
 	refused    atomic.Bool
 }
 
-// serves says whether the former decoration is still to be served.
+// serves reports whether the former decoration is still to be served.
 func (f *former) serves(now time.Time) bool {
 	if f == nil || !now.Before(f.token.LastEnd()) {
 		return false
@@ -51,7 +51,7 @@ func (f *former) within(a *account) *former {
 	return f
 }
 
-// isFor says whether a caller that may use the credential could do so before.
+// isFor reports whether a caller that may use the credential could do so before.
 func (f *former) isFor(caller access.Caller, of *credentials.Credential) bool {
 	return f.policy.Decide(caller.Name, access.Use, access.Object{CredentialID: of.ID, Provider: of.Provider.ID}).Allowed
 }

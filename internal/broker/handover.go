@@ -130,7 +130,7 @@ func (b *Broker) markRefused(a *account) bool {
 	return f != nil && !f.refused.Swap(true)
 }
 
-// serves says whether the account is still that of its credential.
+// serves reports whether the account is still that of its credential.
 func (b *Broker) serves(a *account) bool {
 	return b.current.Load().accounts[a.credential.ID] == a
 }

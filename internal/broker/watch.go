@@ -56,7 +56,7 @@ type arrival struct {
 	err        error
 }
 
-// tells says whether the arrival is the state of an account. It is for a moment: while
+// tells reports whether the arrival is the state of an account. It is for a moment: while
 // requests fail, a token that arrives can be one that is about to end.
 func (v *arrival) tells(a *account, now time.Time) bool {
 	return v != nil && v.account == a && now.Sub(v.at) < leastRecheck

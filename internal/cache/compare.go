@@ -77,18 +77,18 @@ func (e *entry) adoptLoaded(t *token.Token, seen sight) {
 	}
 }
 
-// precedes says whether t was requested before another token, for certain.
+// precedes reports whether t was requested before another token, for certain.
 func precedes(t, other *token.Token) bool {
 	return !t.Value.Equal(other.Value) && other.RequestedAt.Sub(t.RequestedAt) > max(readingError, t.RequestedWithin)
 }
 
-// isOlder says whether the token at hand was requested after t, which is another.
+// isOlder reports whether the token at hand was requested after t, which is another.
 func (e *entry) isOlder(t *token.Token) bool {
 	h := e.held.Load()
 	return h != nil && !h.token.Value.Equal(t.Value) && t.RequestedAt.Before(h.token.RequestedAt)
 }
 
-// lacks says whether the Store should have the token of h, and has stored instead of it.
+// lacks reports whether the Store should have the token of h, and has stored instead of it.
 func (e *entry) lacks(stored *token.Token, h *heldToken) bool {
 	if e.held.Load() != h || !e.cache.options.Clock.Now().Before(h.expireTime) {
 		return false
@@ -130,7 +130,7 @@ func (e *entry) offer(h *heldToken) {
 	}()
 }
 
-// same says whether two tokens are one, or both none.
+// same reports whether two tokens are one, or both none.
 func same(a, b *token.Token) bool {
 	return a == b || a != nil && b != nil && a.Value.Equal(b.Value)
 }

@@ -96,7 +96,7 @@ func (e *entry) rejectUnseen(rejected func(*token.Token) bool) bool {
 // lastOf returns the last elements, count at most.
 func lastOf[T any](all []T, count int) []T { return all[max(0, len(all)-count):] }
 
-// isRejected says whether a caller was told to use t no more.
+// isRejected reports whether a caller was told to use t no more.
 func (e *entry) isRejected(t *token.Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

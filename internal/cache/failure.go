@@ -93,7 +93,7 @@ func (f *Failure) until(renewal bool) time.Time {
 	return f.Until
 }
 
-// holds says whether the failure still keeps requests from being made.
+// holds reports whether the failure still keeps requests from being made.
 func (f *Failure) holds(now time.Time, renewal bool) bool {
 	return f != nil && now.Before(f.until(renewal))
 }

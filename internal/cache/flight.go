@@ -15,7 +15,7 @@ import (
 
 // flight is one attempt at a token, on behalf of all who wait for it.
 type flight struct {
-	// accept says whether a token that another replica put into the Store will do.
+	// accept reports whether a token that another replica put into the Store will do.
 	accept func(*token.Token) bool
 	// forced says that the current token was rejected.
 	forced bool

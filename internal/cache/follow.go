@@ -63,10 +63,10 @@ func (e *entry) look() sight {
 	return sight{held: e.held.Load(), epoch: e.cache.epoch.Load(), changes: e.changes.Load()}
 }
 
-// isKnown says whether there is something that news could change.
+// isKnown reports whether there is something that news could change.
 func (e *entry) isKnown() bool { return e.held.Load() != nil || e.failure.Load() != nil }
 
-// outOfDate says whether news of the token may have been missed since it was last seen
+// outOfDate reports whether news of the token may have been missed since it was last seen
 // in the Store.
 func (e *entry) outOfDate() bool {
 	epoch := e.cache.epoch.Load()

@@ -115,7 +115,7 @@ func (i *issuer) find(value string) *issue {
 	return i.issued[value]
 }
 
-// accepts says whether a request with the token is answered.
+// accepts reports whether a request with the token is answered.
 func (i *issuer) accepts(value string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

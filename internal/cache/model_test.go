@@ -170,14 +170,14 @@ func (m *model) fail(format string, arguments ...any) {
 	}
 }
 
-// hasFailed says whether something went wrong.
+// hasFailed reports whether something went wrong.
 func (m *model) hasFailed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.failed
 }
 
-// settledAt says whether all was well for long enough before a time, and is.
+// settledAt reports whether all was well for long enough before a time, and is.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

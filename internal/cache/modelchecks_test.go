@@ -54,14 +54,14 @@ func (m *model) held(i *issuer, replica int) string {
 	return heldValue(m.replicas[replica].cache, i.at(replica))
 }
 
-// isCurrent says whether the replica that was called has not been restarted since.
+// isCurrent reports whether the replica that was called has not been restarted since.
 func (m *model) isCurrent(replica int, c modelCall) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported says whether a report of the token to the replica was answered before the
+// hasReported reports whether a report of the token to the replica was answered before the
 // time.
 func (m *model) hasReported(replica int, value string, before time.Time) bool {
 	m.mu.Lock()
@@ -132,7 +132,7 @@ func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Toke
 	}
 }
 
-// isFine says whether the provider has answered soon for long.
+// isFine reports whether the provider has answered soon for long.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -93,7 +93,7 @@ type world struct {
 	fleet    []*cache.Cache
 }
 
-// accepts says whether the provider takes a token: where a new one ends the one before,
+// accepts reports whether the provider takes a token: where a new one ends the one before,
 // the newest alone.
 func (p *provider) accepts(value string) bool {
 	p.mu.Lock()

@@ -34,7 +34,7 @@ type Provider struct {
 	definition string // all of the above as text
 }
 
-// Equal says whether both are defined in the same way.
+// Equal reports whether both are defined in the same way.
 func (p *Provider) Equal(other *Provider) bool { return p.definition == other.definition }
 
 // AuthMethod returns the method with this ID, or nil.

@@ -62,7 +62,7 @@ func ReadHosts(list strictyaml.Value) []string {
 	return hosts
 }
 
-// reported says whether the pattern of hosts has found characters that it has no place for.
+// reported reports whether the pattern of hosts has found characters that it has no place for.
 func reported(host string) bool {
 	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.:[]") != "" || strings.HasSuffix(host, ".")
 }

@@ -15,11 +15,11 @@ type Authentication struct {
 	Demanded bool
 	Issuers  []authentication.Issuer
 	Tokens   []authentication.StaticToken
-	// PeerUser says whether the user of a process counts that calls over a Unix socket.
+	// PeerUser reports whether the user of a process counts that calls over a Unix socket.
 	PeerUser bool
 }
 
-// Remote says whether it serves callers on other machines.
+// Remote reports whether it serves callers on other machines.
 func (a Authentication) Remote() bool { return len(a.Issuers)+len(a.Tokens) > 0 }
 
 func parseAuthentication(value strictyaml.Value, reader sourceReader) Authentication {

@@ -21,12 +21,12 @@ type Listen struct {
 	SocketMode fs.FileMode
 	// TLS is that of TCP, at both addresses; nil: none.
 	TLS *ListenTLS
-	// Authenticated says whether callers over TCP can prove who they are: by certificate,
+	// Authenticated reports whether callers over TCP can prove who they are: by certificate,
 	// JSON Web Token or static token.
 	Authenticated bool
 	// InsecureAllowRemote allows remote addresses without TLS or Authenticated.
 	InsecureAllowRemote bool
-	// Reflection says whether gRPC reflection answers.
+	// Reflection reports whether gRPC reflection answers.
 	Reflection bool
 }
 
@@ -36,10 +36,10 @@ const (
 	othersBits = 0o007
 )
 
-// OpenToGroup says whether the socket's group can call.
+// OpenToGroup reports whether the socket's group can call.
 func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.SocketMode&groupBits != 0 }
 
-// OpenToUsers says whether every user of this machine can call over a Unix socket.
+// OpenToUsers reports whether every user of this machine can call over a Unix socket.
 func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&othersBits != 0 }
 
 // checkSocket reports a mode that lets every user call, where no caller needs a grant.
@@ -50,7 +50,7 @@ func (l Listen) checkSocket(mode strictyaml.Value) {
 	}
 }
 
-// Same says whether a server that listens as l needs no restart to listen as other. What
+// Same reports whether a server that listens as l needs no restart to listen as other. What
 // TLS has, and whether callers are authenticated, can change without one.
 func (l Listen) Same(other Listen) bool {
 	withTLS := l.TLS != nil
@@ -62,7 +62,7 @@ func (l Listen) Same(other Listen) bool {
 type Address struct {
 	Network string // tcp or unix
 	Address string
-	// Remote says whether it can be reached from other machines.
+	// Remote reports whether it can be reached from other machines.
 	Remote bool
 }
 

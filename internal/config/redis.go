@@ -25,7 +25,7 @@ type Redis struct {
 	TLS *tls.Config
 }
 
-// same says whether both are the same Redis, reached in the same way.
+// same reports whether both are the same Redis, reached in the same way.
 func (r *Redis) same(other *Redis) bool {
 	if r == nil || other == nil {
 		return r == other

@@ -77,13 +77,13 @@ func parseAddresses(list strictyaml.Value) []string {
 // hostName is a name that is looked up: of DNS, or of a machine's own.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
 
-// isHost says whether text is a host name or an IP address.
+// isHost reports whether text is a host name or an IP address.
 func isHost(text string) bool {
 	_, err := netip.ParseAddr(text)
 	return err == nil || hostName.MatchString(text)
 }
 
-// isAddress says whether text is a host and a port from 1 to 65535.
+// isAddress reports whether text is a host and a port from 1 to 65535.
 func isAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {

@@ -90,7 +90,7 @@ func (r sourceReader) readCertificates(given strictyaml.Value) []*x509.Certifica
 	return certificates
 }
 
-// sameTLS says whether both are the same settings. A certificate stands for its key.
+// sameTLS reports whether both are the same settings. A certificate stands for its key.
 func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -122,7 +122,7 @@ func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bo
 
 const writable = "can be written by every user of this machine, who can so decide what it says: chmod o-w"
 
-// everybodyWrites says whether every user may write to a file. That they may read one is no
+// everybodyWrites reports whether every user may write to a file. That they may read one is no
 // news: Kubernetes mounts Secrets so, for the one user of a container.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)

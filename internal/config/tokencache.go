@@ -23,7 +23,7 @@ type TokenCache struct {
 	ForcedWindow time.Duration
 }
 
-// Same says whether both mean the same cache. Secrets and certificates count by what is
+// Same reports whether both mean the same cache. Secrets and certificates count by what is
 // in them, not by where they were read.
 func (c TokenCache) Same(other TokenCache) bool {
 	return c.Redis.same(other.Redis) &&

@@ -12,7 +12,7 @@ type TokenRequests struct {
 	RootCAs *x509.CertPool
 }
 
-// Same says whether both mean the same.
+// Same reports whether both mean the same.
 func (r TokenRequests) Same(other TokenRequests) bool {
 	if r.RootCAs == nil || other.RootCAs == nil {
 		return r.RootCAs == other.RootCAs

@@ -48,7 +48,7 @@ type Credential struct {
 	Values map[string]secret.Text
 }
 
-// SameMaterial says whether both are decorated alike: what is for people may differ.
+// SameMaterial reports whether both are decorated alike: what is for people may differ.
 func (c *Credential) SameMaterial(other *Credential) bool {
 	return c.ID == other.ID && c.Method.ID == other.Method.ID && c.Provider.Equal(other.Provider) &&
 		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)

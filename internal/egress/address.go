@@ -37,7 +37,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// isPublic says whether an address is on the public internet: not private, local to a
+// isPublic reports whether an address is on the public internet: not private, local to a
 // link or this machine, or special. An IPv6 address that leads to an IPv4 one is what
 // that is. One with a zone is not public.
 func isPublic(address netip.Addr) bool {

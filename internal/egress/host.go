@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// IsHost says whether a URL's host, without port and brackets, is an IP address as
+// IsHost reports whether a URL's host, without port and brackets, is an IP address as
 // package netip writes it, or a DNS name: letters of ASCII, digits, hyphens and underscores,
 // without a dot at the end, the last label no number. Resolvers take other forms for
 // addresses, such as 127.1, 0x7f000001 and 2130706433, and a proxy would get them unchecked.

@@ -117,7 +117,7 @@ func (e *Environment) note(template *Template, checked *ast.AST, expression stri
 	return problems
 }
 
-// isOptional says whether expr is a reference to an optional variable.
+// isOptional reports whether expr is a reference to an optional variable.
 func (e *Environment) isOptional(expr ast.Expr) bool {
 	return expr.Kind() == ast.IdentKind && slices.Contains(e.variables, Variable{Name: expr.AsIdent(), Optional: true})
 }

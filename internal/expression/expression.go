@@ -78,7 +78,7 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 // identifier is what CEL's grammar takes for one, its reserved words included.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidName says whether a variable can have this name: an identifier that is no
+// ValidName reports whether a variable can have this name: an identifier that is no
 // reserved word of CEL.
 func ValidName(name string) bool {
 	if !identifier.MatchString(name) {

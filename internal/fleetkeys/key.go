@@ -64,7 +64,7 @@ func distinct(data []byte) int {
 	return len(seen)
 }
 
-// Equal says whether both are the same key.
+// Equal reports whether both are the same key.
 func (k Key) Equal(other Key) bool { return k.text.Equal(other.text) }
 
 // Format prints [REDACTED], whatever the verb.

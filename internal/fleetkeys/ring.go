@@ -140,7 +140,7 @@ func digest(key []byte, of string) string {
 	return hex.EncodeToString(secret.Digest(key, of)[:nameSize])
 }
 
-// Equal says whether both are of the same keys in the same order. No ring, which is nil,
+// Equal reports whether both are of the same keys in the same order. No ring, which is nil,
 // equals no ring.
 func (r *Ring) Equal(other *Ring) bool {
 	if r == nil || other == nil {

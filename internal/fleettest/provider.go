@@ -80,7 +80,7 @@ func (p *Provider) ShiftClock(d time.Duration) { p.clock.offset.Add(int64(d)) }
 // Disconnect has no request reach the provider until reconnect is called.
 func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }
 
-// Accepts says whether a request that has the decoration is now that of a client.
+// Accepts reports whether a request that has the decoration is now that of a client.
 func (p *Provider) Accepts(decoration *authmaterialv1.AuthDecoration, client simulator.Client) bool {
 	return p.ClientOf(&http.Request{Header: header(decoration)}) == client.ID
 }

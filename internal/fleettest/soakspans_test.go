@@ -41,7 +41,7 @@ func (s *spans) endIn(d time.Duration) {
 	}
 }
 
-// touch says whether a span has some of the time between the two, and when the last one
+// touch reports whether a span has some of the time between the two, and when the last one
 // that has ends: the zero time when it goes on.
 func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()

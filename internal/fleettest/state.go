@@ -82,7 +82,7 @@ func (b *Broker) Metrics() (map[string]float64, error) {
 	return values, nil
 }
 
-// Degraded says whether the broker goes on without its Redis. Its metric and /readyz say
+// Degraded reports whether the broker goes on without its Redis. Its metric and /readyz say
 // the same when err is nil.
 func (b *Broker) Degraded() (is bool, err error) {
 	metrics, err := b.Metrics()

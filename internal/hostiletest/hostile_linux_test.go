@@ -89,7 +89,7 @@ func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	return b.memory("VmRSS"), goroutines
 }
 
-// isBackAt says whether there are as many goroutines as at rest. A few come and go.
+// isBackAt reports whether there are as many goroutines as at rest. A few come and go.
 func (b *broker) isBackAt(rest int) bool {
 	b.Helper()
 	now := b.goroutines()

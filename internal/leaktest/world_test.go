@@ -131,7 +131,7 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// holds says whether a text was let out.
+// holds reports whether a text was let out.
 func (w *world) holds(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

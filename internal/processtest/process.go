@@ -39,7 +39,7 @@ func Start(command *exec.Cmd) (*Process, error) {
 // the command sends it.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Runs says whether the process has not ended. One that is stopped runs.
+// Runs reports whether the process has not ended. One that is stopped runs.
 func (p *Process) Runs() bool {
 	select {
 	case <-p.ended:

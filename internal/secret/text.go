@@ -42,7 +42,7 @@ func (t Text) Reveal() string {
 	return (*t.value)()
 }
 
-// Equal says whether both hold the same string. It is not made for comparing what
+// Equal reports whether both hold the same string. It is not made for comparing what
 // a caller sends with what the broker keeps: its time depends on the values.
 func (t Text) Equal(other Text) bool { return t.Reveal() == other.Reveal() }
 

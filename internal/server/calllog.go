@@ -73,7 +73,7 @@ func reasonOf(answer *status.Status) string {
 	return ""
 }
 
-// endsWatches says whether it is in the nature of a watch to end for this reason.
+// endsWatches reports whether it is in the nature of a watch to end for this reason.
 func endsWatches(reason string) bool {
 	return reason == "WATCH_TOO_OLD" || reason == "SERVER_STOPPING"
 }

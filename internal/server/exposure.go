@@ -17,7 +17,7 @@ func exposureOf(c *config.Config) exposure {
 	return exposure{unproven: !demandsProof(c), ungranted: c.Policy.AllowsAll()}
 }
 
-// exceeds says whether less is asked of callers than before.
+// exceeds reports whether less is asked of callers than before.
 func (e exposure) exceeds(before exposure) bool {
 	return e.unproven && !before.unproven || e.ungranted && !before.ungranted
 }

@@ -36,7 +36,7 @@ func (s *Server) newHTTP(metrics *metrics) *http.Server {
 	}
 }
 
-// readyz says whether calls are answered, and to those who may know what is not well.
+// readyz reports whether calls are answered, and to those who may know what is not well.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if !s.ready.Load() {
 		answer(w, http.StatusServiceUnavailable, "not serving")

@@ -31,7 +31,7 @@ func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 	return listener, nil
 }
 
-// isRemote says whether other machines can reach an address.
+// isRemote reports whether other machines can reach an address.
 func isRemote(address net.Addr) bool {
 	local, ok := address.(*net.TCPAddr)
 	return ok && !local.IP.IsLoopback()

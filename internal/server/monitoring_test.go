@@ -174,7 +174,7 @@ func keptLabels(expression parser.Expr) []string {
 	return nil
 }
 
-// matches says whether a series has what the matchers want. One that wants a label to
+// matches reports whether a series has what the matchers want. One that wants a label to
 // differ, or to hold anything, wants it to be there all the same.
 func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {

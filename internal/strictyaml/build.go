@@ -89,7 +89,7 @@ func isMerge(key *yaml.Node) bool {
 	return key.Kind == yaml.ScalarNode && key.Style == 0 && key.Value == "<<"
 }
 
-// isEmpty says whether a document holds nothing. The parser makes an empty scalar of
+// isEmpty reports whether a document holds nothing. The parser makes an empty scalar of
 // that.
 func isEmpty(content *yaml.Node) bool {
 	return content == nil ||

@@ -21,7 +21,7 @@ func (d *Document) within(n *node, offset int) place {
 	return place{n.line, n.column + before + utf8.RuneCountInString(text[:offset])}
 }
 
-// literal says whether text stands at n as it is, on one line, and how many
+// literal reports whether text stands at n as it is, on one line, and how many
 // characters of n are before it.
 func (d *Document) literal(n *node, text string) (before int, ok bool) {
 	source := d.at(n.place)

@@ -27,7 +27,7 @@ type Entry struct {
 	Value Value
 }
 
-// Exists says whether there is such a node. A node that holds null exists.
+// Exists reports whether there is such a node. A node that holds null exists.
 func (v Value) Exists() bool { return v.node != nil && v.node.shape != absent }
 
 // Key returns the value of a mapping's entry. It is absent when there is no such
@@ -72,7 +72,7 @@ func (v Value) Text() string {
 	return text
 }
 
-// Bool says whether v is the boolean true.
+// Bool reports whether v is the boolean true.
 func (v Value) Bool() bool {
 	truth, _ := v.scalar().(bool)
 	return truth

@@ -65,7 +65,7 @@ type Token struct {
 // as its successor.
 const leastProgress = time.Second
 
-// Succeeds says whether the token is worth having instead of another: one of the same
+// Succeeds reports whether the token is worth having instead of another: one of the same
 // value is when it is known to live longer. Some providers issue a token again until it
 // ends.
 func (t *Token) Succeeds(other *Token) bool {

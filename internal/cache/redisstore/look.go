@@ -53,12 +53,12 @@ func (s *Store) look(ctx context.Context, places []place) (found, error) {
 	return all, nil
 }
 
-// newer says whether a was requested after b; nil was never.
+// newer reports whether a was requested after b; nil was never.
 func newer(a, b *token.Token) bool {
 	return a != nil && (b == nil || !a.Value.Equal(b.Value) && a.RequestedAt.After(b.RequestedAt))
 }
 
-// later says whether a keeps requests from being made for longer than b.
+// later reports whether a keeps requests from being made for longer than b.
 func later(a, b *cache.Failure) bool {
 	return a != nil && (b == nil || a.Until.After(b.Until))
 }

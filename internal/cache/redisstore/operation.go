@@ -51,12 +51,12 @@ var (
 	errNoProof = errors.New("that proves nothing")
 )
 
-// inDoubt says whether the last operation that says something of Redis failed.
+// inDoubt reports whether the last operation that says something of Redis failed.
 func (s *Store) inDoubt() bool {
 	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
 }
 
-// isProof says whether the success of an operation shows that Redis does its work: it
+// isProof reports whether the success of an operation shows that Redis does its work: it
 // runs a script that writes. A server that refuses to write answers reads, and one that
 // is out of memory removes.
 func isProof(operation string) bool {
@@ -168,7 +168,7 @@ func (s *Store) try(ctx context.Context, operation string, p *patience, run func
 	return err
 }
 
-// sameDeadline says whether the operation has no more time than its caller. A connection
+// sameDeadline reports whether the operation has no more time than its caller. A connection
 // may find that its time is up a moment before the caller's context does.
 func sameDeadline(ctx, limited context.Context) bool {
 	callers, ok := ctx.Deadline()
@@ -176,12 +176,12 @@ func sameDeadline(ctx, limited context.Context) bool {
 	return ok && deadline.Equal(callers)
 }
 
-// isFailure says whether err means that Redis does not do its work.
+// isFailure reports whether err means that Redis does not do its work.
 func isFailure(err error) bool {
 	return err != nil && !errors.Is(err, redislock.ErrNotObtained) && !isWrongType(err)
 }
 
-// isWrongType says whether a key holds something that the broker did not put there.
+// isWrongType reports whether a key holds something that the broker did not put there.
 func isWrongType(err error) bool { return answerCode(err) == "WRONGTYPE" }
 
 // ofScript is what an error of a script begins with before version 7. That of the command

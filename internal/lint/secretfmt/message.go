@@ -86,14 +86,14 @@ func isGeneratedMessage(named *types.Named) bool {
 	return method != nil
 }
 
-// isOneof says whether named is the interface of a oneof. The generated code makes
+// isOneof reports whether named is the interface of a oneof. The generated code makes
 // it of one method, which has the interface's own name.
 func isOneof(named *types.Named) bool {
 	methods, ok := named.Underlying().(*types.Interface)
 	return ok && methods.NumMethods() == 1 && methods.Method(0).Name() == named.Obj().Name()
 }
 
-// isProtoMessage says whether named is the interface proto.Message, which may hold
+// isProtoMessage reports whether named is the interface proto.Message, which may hold
 // any message.
 func isProtoMessage(named *types.Named) bool {
 	object := named.Obj()

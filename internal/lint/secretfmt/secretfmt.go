@@ -85,7 +85,7 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	}
 }
 
-// isFormatting says whether a function makes text of its arguments. The builtin
+// isFormatting reports whether a function makes text of its arguments. The builtin
 // panic does: a program that it ends prints the argument by its String method.
 func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	if builtin, ok := callee.(*types.Builtin); ok {

@@ -60,7 +60,7 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// reveals says whether a function is the method of a Text, or of an interface that a Text
+// reveals reports whether a function is the method of a Text, or of an interface that a Text
 // may stand behind.
 func reveals(function *types.Func) bool {
 	receiver := function.Signature().Recv()
