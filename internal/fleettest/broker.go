@@ -113,9 +113,10 @@ func (b *Broker) awaitServing() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
+	ended := b.process.Ended()
 	go func() {
 		select {
-		case <-b.process.Ended():
+		case <-ended:
 			cancel()
 		case <-ctx.Done():
 		}
