@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,9 +46,10 @@ type Writer struct {
 	drained   chan struct{}           // closed when the last line was written
 	ended     chan struct{}           // closed by Close
 
-	mu      sync.Mutex // guards what follows, and the lines of each batch
-	next    *batch     // lines to be written
-	writing *batch     // that are being written; nil: none are
+	mu      sync.Mutex    // guards what follows, and batches until they are done
+	next    *batch        // lines to be written
+	writing *batch        // that are being written; nil: none are
+	room    chan struct{} // closed when there is room in next again; nil: nobody waits for that
 	closed  bool
 	failing bool // the last line could not be written
 	// dropping says that lines were dropped since there were none to write.
@@ -62,25 +64,18 @@ type Writer struct {
 // batch is lines that are written at once.
 type batch struct {
 	text  []byte
-	lines []line
-	taken chan struct{} // closed when the next batch begins
+	lines int
 	done  chan struct{} // closed when it is known what became of each line
-	wrote int           // bytes of text
-	err   error         // why that is not all
-}
-
-// line is a line of a batch.
-type line struct {
-	end     int  // in the text
-	settled bool // somebody has said what became of it
-	written bool // settled, and the output has it
+	wrote int           // bytes of text that the output has
+	err   error         // why it does not get the others
+	late  []int         // where lines end in text that count as failed already
 }
 
 // Open returns a Writer. It fails when the file cannot be written to.
 func Open(options Options) (*Writer, error) {
 	w := &Writer{
 		options: options.withDefaults(), wake: make(chan struct{}, 1), drained: make(chan struct{}), ended: make(chan struct{}),
-		next: &batch{taken: make(chan struct{}), done: make(chan struct{})},
+		next: &batch{done: make(chan struct{})},
 	}
 	if options.Path != "" {
 		file, torn, err := openFile(options.Path)
@@ -123,7 +118,7 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	if !w.options.BestEffort {
 		return w.commit(ctx, *buffer)
 	}
-	if _, _, ok := w.add(*buffer, queueSize); !ok {
+	if _, _, full := w.add(*buffer, queueSize); full != nil {
 		w.drop()
 	}
 	return nil
@@ -156,26 +151,31 @@ func (w *Writer) Offer(record Record) (taken bool) {
 		_ = w.notEncoded(err)
 		return true // it stays one
 	}
-	_, _, taken = w.add(encoded, queueSize/2+1)
-	return taken
+	_, _, full := w.add(encoded, queueSize/2+1)
+	return full == nil
 }
 
-// add adds a line to the next batch, and returns its place there. It reports false where the batch
-// has as many lines as it may, or the Writer is closed.
-func (w *Writer) add(encoded []byte, most int) (in *batch, place int, ok bool) {
+// add adds a line to the next batch, and returns where it ends there. Where the batch has as many lines
+// as it may, or the Writer is closed, it returns what is closed when there is room again.
+func (w *Writer) add(encoded []byte, most int) (in *batch, end int, full <-chan struct{}) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	in = w.next
-	if w.closed || len(in.lines) >= most {
-		return in, 0, false
+	if w.closed || in.lines >= most {
+		if w.room == nil {
+			w.room = make(chan struct{})
+		}
+		full = w.room
+		w.mu.Unlock()
+		return in, 0, full
 	}
 	in.text = append(in.text, encoded...)
-	in.lines = append(in.lines, line{end: len(in.text)})
-	select {
-	case w.wake <- struct{}{}:
-	default: // there are others already
+	in.lines++
+	first, end := in.lines == 1, len(in.text)
+	w.mu.Unlock()
+	if first {
+		w.wake <- struct{}{} // at once: the batch before had its own taken
 	}
-	return in, len(in.lines) - 1, true
+	return in, end, nil
 }
 
 // commit has a line written, and waits for that.
@@ -189,11 +189,11 @@ func (w *Writer) commit(ctx context.Context, encoded []byte) error {
 	late.Reset(wait)
 	defer timers.Put(late)
 	defer late.Stop()
-	in, place, ok := w.add(encoded, queueSize)
-	for !ok {
+	in, end, full := w.add(encoded, queueSize)
+	for full != nil {
 		select {
-		case <-in.taken:
-			in, place, ok = w.add(encoded, queueSize)
+		case <-full:
+			in, end, full = w.add(encoded, queueSize)
 			continue
 		case <-late.C:
 		case <-ctx.Done():
@@ -205,29 +205,31 @@ func (w *Writer) commit(ctx context.Context, encoded []byte) error {
 	}
 	select {
 	case <-in.done:
-		if in.lines[place].end > in.wrote {
+		if end > in.wrote {
 			return in.err
 		}
 		return nil
 	case <-ctx.Done():
 		return errLate // nobody gets an answer, and the line is written
 	case <-late.C:
-		return w.giveUp(in, place)
+		return w.giveUp(in, end)
 	}
 }
 
-// giveUp ends the wait for a line, unless it is known just now what became of it.
-func (w *Writer) giveUp(in *batch, place int) error {
+// giveUp ends the wait for a line, unless it is known by now what became of it: the output may hang with
+// the lines after it.
+func (w *Writer) giveUp(in *batch, end int) error {
 	w.mu.Lock()
-	was := in.lines[place]
-	in.lines[place].settled = true
+	written, err := end <= in.wrote, in.err
+	if !written && err == nil {
+		in.late = append(in.late, end)
+	}
 	w.mu.Unlock()
 	switch {
-	case was.written:
-		return nil // the output may hang with the lines after it
-	case was.settled:
-		<-in.done // at once, as the rest is not tried
-		return in.err
+	case written:
+		return nil
+	case err != nil:
+		return err
 	}
 	w.options.Failed.Inc()
 	w.failed(errLate)
@@ -247,9 +249,10 @@ func (w *Writer) drain() {
 		case <-w.ended:
 			ended = true // what came before is written
 		}
-		if !w.options.BestEffort {
+		switch {
+		case !w.options.BestEffort:
 			runtime.Gosched()
-		} else if !ended {
+		case !ended:
 			pause.Reset(flushInterval)
 			select {
 			case <-pause.C:
@@ -258,11 +261,14 @@ func (w *Writer) drain() {
 		}
 		w.mu.Lock()
 		b := w.next
-		w.next, w.writing = &batch{text: text[:0], taken: make(chan struct{}), done: make(chan struct{})}, b
-		close(b.taken)
+		w.next, w.writing = &batch{text: text[:0], done: make(chan struct{})}, b
+		if w.room != nil {
+			close(w.room)
+			w.room = nil
+		}
 		w.mu.Unlock()
 		w.write(b)
-		text = b.text // of which nobody needs anything any more
+		text = b.text // which nobody needs any more
 	}
 }
 
@@ -271,36 +277,47 @@ const chunkSize = 16 << 10
 
 // write writes the lines of a batch, until one cannot be written.
 func (w *Writer) write(b *batch) {
-	if len(b.lines) > 0 && w.reopening.Load() {
+	if b.lines > 0 && w.reopening.Load() {
 		w.reopen()
 	}
 	output := w.options.Output
 	if file := w.file.Load(); file != nil {
 		output = file
 	}
-	for from := 0; from < len(b.lines) && b.err == nil; {
-		next := from + 1
-		for next < len(b.lines) && b.lines[next].end-b.wrote <= chunkSize {
-			next++
-		}
-		if w.torn {
-			b.err = w.endLine(output)
-		}
-		if b.err == nil {
-			end := b.lines[next-1].end
-			n, err := output.Write(b.text[b.wrote:end])
-			if n > 0 {
-				w.torn = b.text[b.wrote+n-1] != '\n'
-			}
-			if b.wrote += n; b.wrote < end {
-				b.err = notNil(err)
-			}
-		}
-		w.settle(b, from, next)
-		from = next
+	for b.err == nil && b.wrote < len(b.text) {
+		n, err := w.writeLines(output, chunkOf(b.text[b.wrote:]))
+		w.settle(b, n, err)
 	}
-	w.settle(b, 0, len(b.lines))
 	w.finish(b)
+}
+
+// chunkOf returns the lines at the beginning of a text that are written at once: one at least.
+func chunkOf(text []byte) []byte {
+	if len(text) <= chunkSize {
+		return text
+	}
+	if end := bytes.LastIndexByte(text[:chunkSize], '\n'); end >= 0 {
+		return text[:end+1]
+	}
+	return text[:bytes.IndexByte(text, '\n')+1]
+}
+
+// writeLines writes lines. It returns how many bytes the output has taken, and an error unless that is
+// all.
+func (w *Writer) writeLines(output io.Writer, text []byte) (n int, err error) {
+	if w.torn {
+		if err := w.endLine(output); err != nil {
+			return 0, err
+		}
+	}
+	n, err = output.Write(text)
+	if n > 0 {
+		w.torn = text[n-1] != '\n'
+	}
+	if n < len(text) {
+		return n, notNil(err)
+	}
+	return n, nil
 }
 
 // endLine ends a line that was cut short before.
@@ -320,22 +337,26 @@ func notNil(err error) error {
 	return err
 }
 
-// settle counts what became of some lines of a batch, but for those of which somebody has: they end
-// within the bytes that were written, or could not be written.
-func (w *Writer) settle(b *batch, from, next int) {
+// settle notes that the output has taken n more bytes of a batch, and why it takes no more. It counts
+// what became of the lines, but for the late ones, which count already.
+func (w *Writer) settle(b *batch, n int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := from; i < next; i++ {
-		l := &b.lines[i]
-		if l.settled {
-			continue
+	count := func(counter Counter, from, to int) {
+		lines := bytes.Count(b.text[from:to], []byte{'\n'})
+		for _, end := range b.late {
+			if from < end && end <= to {
+				lines--
+			}
 		}
-		l.settled = true
-		if l.written = l.end <= b.wrote; l.written {
-			w.options.Written.Inc()
-		} else {
-			w.options.Failed.Inc()
+		for range lines {
+			counter.Inc()
 		}
+	}
+	count(w.options.Written, b.wrote, b.wrote+n)
+	b.wrote, b.err = b.wrote+n, err
+	if err != nil {
+		count(w.options.Failed, b.wrote, len(b.text))
 	}
 }
 
@@ -346,9 +367,9 @@ func (w *Writer) finish(b *batch) {
 	}
 	w.mu.Lock()
 	w.writing = nil
-	mended := w.failing && b.err == nil && len(b.lines) > 0
+	mended := w.failing && b.err == nil && b.lines > 0
 	w.failing = w.failing && !mended
-	kept := w.dropping && len(w.next.lines) == 0
+	kept := w.dropping && w.next.lines == 0
 	w.dropping = w.dropping && !kept
 	w.mu.Unlock()
 	if mended {
@@ -436,9 +457,9 @@ func (w *Writer) end() bool {
 func (w *Writer) waiting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	count := len(w.next.lines)
+	count := w.next.lines
 	if w.writing != nil {
-		count += len(w.writing.lines)
+		count += w.writing.lines
 	}
 	return count
 }

@@ -220,14 +220,13 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	}
 	g, now := b.generationOf(caller), b.clock.Now()
 	results := make([]Result, len(ids))
-	records := make([]audit.Record, len(ids))
+	grants := make([]string, len(ids))
 	var waiting sync.WaitGroup
 	for i, id := range ids {
 		result := &results[i]
 		result.CredentialID = id
 		a, grant, err := g.admit(caller.Name, id)
-		records[i] = recordOf(caller.Caller, audit.Batch, id)
-		records[i].Grant = grant
+		grants[i] = grant
 		if err != nil {
 			result.Err = b.refused(caller.Caller, err)
 			continue
@@ -248,7 +247,9 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	}
 	for i := range results {
 		r := &results[i]
-		r.Decoration, r.Err = b.audited(called, records[i], r.Decoration, r.Err)
+		record := recordOf(caller.Caller, audit.Batch, r.CredentialID)
+		record.Grant = grants[i]
+		r.Decoration, r.Err = b.audited(called, record, r.Decoration, r.Err)
 	}
 	return results
 }

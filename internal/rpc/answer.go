@@ -8,19 +8,34 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// answer is an encoded message. Its bytes are not changed.
+// answer is an encoded message. Its bytes are not changed. That of a batch is the mem.BufferPool to
+// which gRPC puts the buffer back when it was sent, or when its call has ended.
 type answer struct {
 	bytes []byte
-	// sent is called once the answer was sent, or never will be, maybe again; nil: nothing is.
+	// sent is called once a batch was sent, or never will be, maybe again; nil: it is no batch.
 	sent func()
 }
 
-// newBatchAnswer returns an answer that calls sent, at least once. gRPC does not put back the buffer
-// of every answer whose connection or call has ended: then the garbage collector calls it.
-func newBatchAnswer(bytes []byte, sent func()) *answer {
-	made := &answer{bytes: bytes, sent: sent}
+// batchBuffers are for the answers of batches. gRPC's own pool has none between 32 KiB and 1 MiB.
+var batchBuffers = mem.NewTieredBufferPool(4<<10, 16<<10, 64<<10, 256<<10) // none so small that gRPC would not put it back
+
+// newBatchAnswer returns the answer of a batch. It calls sent, at least once. gRPC does not put back the
+// buffer of every answer whose connection or call has ended: then the garbage collector calls it.
+func newBatchAnswer(results []state, sent func()) *answer {
+	buffer := batchBuffers.Get(sizeOfBatch(results))
+	*buffer = appendBatch((*buffer)[:0], results)
+	made := &answer{bytes: *buffer, sent: sent}
 	runtime.AddCleanup(made, func(sent func()) { sent() }, sent)
 	return made
+}
+
+// Get implements mem.BufferPool. Nobody calls it.
+func (*answer) Get(length int) *[]byte { return batchBuffers.Get(length) }
+
+// Put implements mem.BufferPool.
+func (a *answer) Put(buffer *[]byte) {
+	batchBuffers.Put(buffer)
+	a.sent()
 }
 
 // codec is gRPC's own, but that answers are encoded already.
@@ -37,23 +52,8 @@ func (c codec) Marshal(value any) (mem.BufferSlice, error) {
 		return c.CodecV2.Marshal(value)
 	case encoded.sent == nil:
 		return mem.BufferSlice{mem.SliceBuffer(encoded.bytes)}, nil
-	case mem.IsBelowBufferPoolingThreshold(cap(encoded.bytes)): // gRPC does not put such a buffer back
-		encoded.sent()
-		return mem.BufferSlice{mem.SliceBuffer(encoded.bytes)}, nil
 	default:
-		return mem.BufferSlice{mem.NewBuffer(&encoded.bytes, sentPool(encoded.sent))}, nil
+		buffer := encoded.bytes // whose pointer stays in the pool, and would hold the answer there
+		return mem.BufferSlice{mem.NewBuffer(&buffer, encoded)}, nil
 	}
 }
-
-// sentPool is the pool of one buffer, which gRPC puts back when it was sent, or when its call has
-// ended.
-type sentPool func()
-
-// Get implements mem.BufferPool. Nobody calls it.
-func (sentPool) Get(length int) *[]byte {
-	made := make([]byte, length)
-	return &made
-}
-
-// Put implements mem.BufferPool.
-func (sent sentPool) Put(*[]byte) { sent() }

@@ -79,19 +79,23 @@ func (s state) append(b []byte) []byte {
 	return appendBytes(b, stateDecoration, s.decoration)
 }
 
-// encodeBatch encodes a BatchGetAuthDecorationsResponse.
-func encodeBatch(results []state) []byte {
+// sizeOfBatch returns the size of a BatchGetAuthDecorationsResponse.
+func sizeOfBatch(results []state) int {
 	size := 0
 	for _, r := range results {
 		size += sizeOfBytes(batchResults, r.size())
 	}
-	encoded := make([]byte, 0, size)
+	return size
+}
+
+// appendBatch appends the fields of a BatchGetAuthDecorationsResponse.
+func appendBatch(b []byte, results []state) []byte {
 	for _, r := range results {
-		encoded = protowire.AppendTag(encoded, batchResults, protowire.BytesType)
-		encoded = protowire.AppendVarint(encoded, uint64(r.size())) //nolint:gosec // a size is not negative
-		encoded = r.append(encoded)
+		b = protowire.AppendTag(b, batchResults, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(r.size())) //nolint:gosec // a size is not negative
+		b = r.append(b)
 	}
-	return encoded
+	return b
 }
 
 // toProto writes a decoration as a message.

@@ -37,6 +37,9 @@ func TestEncodedAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		good, bad := state{id: "mail", decoration: decorationOf(decoration.Encoded)}, state{id: "é", err: refused}
+		if batch := []state{good, bad, good}; sizeOfBatch(batch) != len(appendBatch(nil, batch)) {
+			t.Errorf("the size of a batch is %d, want that of its encoding: %d", sizeOfBatch(batch), len(appendBatch(nil, batch)))
+		}
 		for _, test := range []struct {
 			encoded []byte
 			into    proto.Message
@@ -47,7 +50,7 @@ func TestEncodedAnswers(t *testing.T) {
 				encodeReport(decoration, authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED), new(authmaterialv1.ReportRejectionResponse),
 				&authmaterialv1.ReportRejectionResponse{AuthDecoration: want, Outcome: authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED},
 			},
-			{encodeBatch([]state{good, bad, good}), new(authmaterialv1.BatchGetAuthDecorationsResponse), &authmaterialv1.BatchGetAuthDecorationsResponse{
+			{appendBatch(nil, []state{good, bad, good}), new(authmaterialv1.BatchGetAuthDecorationsResponse), &authmaterialv1.BatchGetAuthDecorationsResponse{
 				Results: []*authmaterialv1.AuthDecorationResult{
 					{CredentialId: "mail", Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: want}},
 					{CredentialId: "é", Result: &authmaterialv1.AuthDecorationResult_Error{Error: item}},
@@ -74,20 +77,21 @@ func TestEncodedAnswers(t *testing.T) {
 // TestCodecNotesWhatWasSent has answers freed as gRPC does, once they were sent.
 func TestCodecNotesWhatWasSent(t *testing.T) {
 	of := NewCodec()
-	for _, size := range []int{0, 10, 100_000} {
+	for _, size := range []int{0, 10, 100_000, 1_000_000} {
 		sent := 0
-		encoded, err := of.Marshal(&answer{bytes: make([]byte, size), sent: func() { sent++ }})
-		if err != nil || encoded.Len() != size {
-			t.Fatalf("%d bytes are %d, %v", size, encoded.Len(), err)
+		batch := []state{{id: "mail", decoration: make([]byte, size)}}
+		encoded, err := of.Marshal(newBatchAnswer(batch, func() { sent++ }))
+		if err != nil || encoded.Len() != sizeOfBatch(batch) {
+			t.Fatalf("a batch with %d bytes is %d, %v", size, encoded.Len(), err)
 		}
 		encoded.Ref()
 		encoded.Free()
-		if size > 10_000 && sent != 0 {
-			t.Errorf("%d bytes count as sent while somebody has them", size)
+		if sent != 0 {
+			t.Errorf("a batch with %d bytes counts as sent while somebody has them", size)
 		}
 		encoded.Free()
 		if sent != 1 {
-			t.Errorf("%d bytes count as sent %d times", size, sent)
+			t.Errorf("a batch with %d bytes counts as sent %d times", size, sent)
 		}
 	}
 	message := timestamppb.New(time.Unix(5, 0))

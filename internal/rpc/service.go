@@ -185,7 +185,7 @@ func (s *Service) batch(ctx context.Context, m *method, receive func(any) error)
 	for i, result := range results {
 		states[i] = s.toState(ctx, result)
 	}
-	return newBatchAnswer(encodeBatch(states), sent), nil
+	return newBatchAnswer(states, sent), nil
 }
 
 // outcomes are the broker's in the proto.
