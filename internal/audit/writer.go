@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -285,39 +286,34 @@ func (w *Writer) write(b *batch) {
 		output = file
 	}
 	for b.err == nil && b.wrote < len(b.text) {
-		n, err := w.writeLines(output, chunkOf(b.text[b.wrote:]))
+		lines, n, err := b.text[b.wrote:], 0, error(nil)
+		if len(lines) > chunkSize {
+			lines = firstLines(lines)
+		}
+		if w.torn {
+			err = w.endLine(output)
+		}
+		if err == nil {
+			if n, err = output.Write(lines); n < len(lines) {
+				err = notNil(err)
+			} else {
+				err = nil
+			}
+		}
+		if n > 0 {
+			w.torn = lines[n-1] != '\n'
+		}
 		w.settle(b, n, err)
 	}
 	w.finish(b)
 }
 
-// chunkOf returns the lines at the beginning of a text that are written at once: one at least.
-func chunkOf(text []byte) []byte {
-	if len(text) <= chunkSize {
-		return text
-	}
+// firstLines returns the lines at the beginning of a text that chunkSize has room for, or the first.
+func firstLines(text []byte) []byte {
 	if end := bytes.LastIndexByte(text[:chunkSize], '\n'); end >= 0 {
 		return text[:end+1]
 	}
 	return text[:bytes.IndexByte(text, '\n')+1]
-}
-
-// writeLines writes lines. It returns how many bytes the output has taken, and an error unless that is
-// all.
-func (w *Writer) writeLines(output io.Writer, text []byte) (n int, err error) {
-	if w.torn {
-		if err := w.endLine(output); err != nil {
-			return 0, err
-		}
-	}
-	n, err = output.Write(text)
-	if n > 0 {
-		w.torn = text[n-1] != '\n'
-	}
-	if n < len(text) {
-		return n, notNil(err)
-	}
-	return n, nil
 }
 
 // endLine ends a line that was cut short before.
@@ -338,25 +334,27 @@ func notNil(err error) error {
 }
 
 // settle notes that the output has taken n more bytes of a batch, and why it takes no more. It counts
-// what became of the lines, but for the late ones, which count already.
+// what became of the lines that end there, but for the late ones, which count already.
 func (w *Writer) settle(b *batch, n int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	count := func(counter Counter, from, to int) {
-		lines := bytes.Count(b.text[from:to], []byte{'\n'})
-		for _, end := range b.late {
-			if from < end && end <= to {
-				lines--
-			}
-		}
-		for range lines {
-			counter.Inc()
-		}
-	}
-	count(w.options.Written, b.wrote, b.wrote+n)
-	b.wrote, b.err = b.wrote+n, err
+	end, known := b.wrote, b.wrote+n
+	b.wrote, b.err = known, err
 	if err != nil {
-		count(w.options.Failed, b.wrote, len(b.text))
+		known = len(b.text)
+	}
+	for {
+		length := bytes.IndexByte(b.text[end:known], '\n') + 1
+		if length == 0 {
+			return
+		}
+		switch end += length; {
+		case slices.Contains(b.late, end):
+		case end <= b.wrote:
+			w.options.Written.Inc()
+		default:
+			w.options.Failed.Inc()
+		}
 	}
 }
 
