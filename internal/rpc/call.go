@@ -142,16 +142,24 @@ func (c *call) toStatus(err error) error {
 	return c.service.toStatus(c.ctx, err)
 }
 
-// receive receives the message of a call.
-func (c *call) receive(receive func(any) error, request any) error {
+// receive receives the message of a call about one credential or several, identifies the caller, and
+// counts the call.
+func (c *call) receive(receive func(any) error, request any) (who broker.Caller, limits *admission.Caller, err error) {
 	if why, refused := c.ctx.Value(headersKey{}).(*fault.Error); refused {
-		return c.refuseHeaders(why)
+		return broker.Caller{}, nil, c.refuseHeaders(why)
 	}
 	if err := receive(request); err != nil {
-		return c.malformed(err)
+		return broker.Caller{}, nil, c.malformed(err)
 	}
 	c.method.metrics.Received.Inc()
-	return nil
+	credentials := 1
+	switch about := request.(type) {
+	case interface{ GetCredentialId() string }:
+		c.ended.CredentialID = about.GetCredentialId()
+	case interface{ GetCredentialIds() []string }:
+		credentials = max(1, min(len(about.GetCredentialIds()), maxIDs))
+	}
+	return c.identify(credentials)
 }
 
 // identify finds out who makes a call about so many credentials, by the Generation that is served

@@ -136,11 +136,7 @@ func (s *Service) get(ctx context.Context, m *method, receive func(any) error) (
 	c := s.begin(ctx, m)
 	defer func() { err = c.end(err, recover()) }()
 	var request authmaterialv1.GetAuthDecorationRequest
-	if err := c.receive(receive, &request); err != nil {
-		return nil, err
-	}
-	c.ended.CredentialID = request.GetCredentialId()
-	who, _, err := c.identify(1)
+	who, _, err := c.receive(receive, &request)
 	if err != nil {
 		return nil, err
 	}
@@ -156,14 +152,11 @@ func (s *Service) batch(ctx context.Context, m *method, receive func(any) error)
 	c := s.begin(ctx, m)
 	defer func() { err = c.end(err, recover()) }()
 	var request authmaterialv1.BatchGetAuthDecorationsRequest
-	if err := c.receive(receive, &request); err != nil {
-		return nil, err
-	}
-	ids := request.GetCredentialIds()
-	who, limits, err := c.identify(max(1, min(len(ids), maxIDs)))
+	who, limits, err := c.receive(receive, &request)
 	if err != nil {
 		return nil, err
 	}
+	ids := request.GetCredentialIds()
 	if err := checkIDs(ids); err != nil {
 		return nil, err
 	}
@@ -200,11 +193,7 @@ func (s *Service) report(ctx context.Context, m *method, receive func(any) error
 	c := s.begin(ctx, m)
 	defer func() { err = c.end(err, recover()) }()
 	var request authmaterialv1.ReportRejectionRequest
-	if err := c.receive(receive, &request); err != nil {
-		return nil, err
-	}
-	c.ended.CredentialID = request.GetCredentialId()
-	who, _, err := c.identify(1)
+	who, _, err := c.receive(receive, &request)
 	if err != nil {
 		return nil, err
 	}
