@@ -56,8 +56,7 @@ func TransportOptions() []grpc.ServerOption {
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(readBuffer),
-		// What is received is kept as it is:
-		// a pool would hold on to it.
+		// A pool would keep memory after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
 		grpc.NumStreamWorkers(streamWorkers),
 	}

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
@@ -29,7 +28,6 @@ const warnInterval = time.Minute
 type limits struct {
 	config.Limits
 	*admission.Admission
-	clock   clockwork.Clock
 	logger  *slog.Logger
 	reached *prometheus.CounterVec
 	warned  map[admission.Limit]*rate.Sometimes
@@ -37,10 +35,9 @@ type limits struct {
 	lines   *callLines
 }
 
-func newLimits(from config.Limits, clock clockwork.Clock, registry *prometheus.Registry, logger *slog.Logger) *limits {
+func newLimits(from config.Limits, registry *prometheus.Registry, logger *slog.Logger) *limits {
 	l := &limits{
 		Limits: from,
-		clock:  clock,
 		logger: logger,
 		reached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authmaterial_limited_total",
@@ -80,6 +77,6 @@ func (l *limits) record(of admission.Limit, caller string) {
 }
 
 // headerExcess is how many bytes over header_bytes gRPC still reads, so that the call alone is
-// refused. gRPC ends the connection of a call whose headers it
-// does not read, and every other call with it.
+// refused. gRPC ends the connection of a call whose headers it does not read, and every other call
+// with it.
 const headerExcess = 64 << 10

@@ -116,7 +116,7 @@ func New(options Options) (*Server, error) {
 		logger:     options.Logger,
 		health:     health.NewServer(),
 		metrics:    metrics,
-		limits:     newLimits(options.Config.Limits, options.Clock, metrics.registry, options.Logger),
+		limits:     newLimits(options.Config.Limits, metrics.registry, options.Logger),
 		shared:     newTokenStore(options, keys, metrics),
 		audit:      records,
 		listen:     options.Config.Listen,
