@@ -13,11 +13,11 @@ func newKeygen() *cobra.Command {
 		Use:   "keygen",
 		Short: "Prints a new fleet key",
 		Long: `Prints a new fleet key, and nothing else: 32 random bytes in base64, on one line. Brokers
-that share tokens through Redis have it in token_cache.fleet_keys, each the same. It seals
-the tokens there.
+that share tokens through Redis all have the same key in token_cache.fleet_keys. The tokens in
+Redis are encrypted with it.
 
-It is a secret: whoever has it, and reads Redis, has the tokens. Keep it where the other
-secrets are, for example
+It is a secret: with this key, anybody who can read Redis can read the tokens. Store the key
+with the other secrets, for example
 
   (umask 077; broker keygen > fleet-key)
 

@@ -36,7 +36,7 @@ type Caller struct {
 // Object is the credential that an action is about.
 type Object struct {
 	CredentialID string
-	// Provider is the ID of its provider; empty for a credential that there is not.
+	// Provider is the ID of its provider; empty if the credential does not exist.
 	Provider string
 }
 

@@ -41,7 +41,7 @@ type DenialOptions struct {
 // DenialLog takes records of denials that were left out. They belong to no call.
 type DenialLog interface {
 	Log
-	// Offer takes a record if there is room to spare, and says whether it did. It does not
+	// Offer takes a record if there is room to spare, and reports whether it did. It does not
 	// wait.
 	Offer(record Record) bool
 }
@@ -80,7 +80,7 @@ func NewDenials(options DenialOptions) *Denials {
 	}
 }
 
-// Allow counts a denial of a caller, and says whether it is to be recorded.
+// Allow counts a denial of a caller, and reports whether it is to be recorded.
 func (d *Denials) Allow(caller access.Caller) bool {
 	if d.count(caller) {
 		return true

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// openFile opens a file to add to. It says whether the last line there is not whole. A
+// openFile opens a file to add to. It reports whether the last line there is incomplete. A
 // named pipe that nobody reads is an error: it is not waited for.
 func openFile(path string) (file *os.File, torn bool, err error) {
 	file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600) //nolint:gosec // the operator names the file

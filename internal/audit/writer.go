@@ -144,7 +144,7 @@ func (w *Writer) drop() {
 }
 
 // Offer has a record wait for its turn while no more than half of the queue is taken up, and
-// says whether it does: the rest is for the records of calls. It does not wait.
+// reports whether it does: the rest is for the records of calls. It does not wait.
 func (w *Writer) Offer(record Record) (taken bool) {
 	record.Time = clock.WallNow(w.options.Clock)
 	encoded, err := appendLine(nil, &record, "")

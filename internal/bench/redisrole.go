@@ -41,7 +41,7 @@ func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	return err
 }
 
-// runRedis runs one process until it ends, or ctx does. It says whether that one became
+// runRedis runs one process until it ends, or ctx does. It reports whether that one became
 // ready.
 func runRedis(ctx context.Context, program string, answer func(any) error) (answered bool, err error) {
 	address, port, err := freePort(ctx)

@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// errDenied is the same for a credential that there is and for one that there is not.
+// errDenied is the same for credentials that exist and for those that do not.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
 // ErrManyDenials is the answer to what would be denied, and is not recorded any more. That
@@ -18,7 +18,7 @@ var ErrManyDenials = fault.New(fault.RateLimited, "the caller asks too often for
 
 // Denials bound how many denials of each caller are recorded.
 type Denials interface {
-	// Allow counts a denial, and says whether it is to be recorded.
+	// Allow counts a denial, and reports whether it is to be recorded.
 	Allow(caller access.Caller) bool
 }
 

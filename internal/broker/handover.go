@@ -121,7 +121,7 @@ func (b *Broker) takeOver(a *account) {
 	b.watches.touch(a.credential.ID)
 }
 
-// markRefused notes that the provider refuses the changed secret, and says whether that is
+// markRefused notes that the provider refuses the changed secret, and reports whether that is
 // news. Meanwhile succeedFormer puts no other former token in place: it would miss it.
 func (b *Broker) markRefused(a *account) bool {
 	b.using.Lock()
@@ -142,7 +142,7 @@ func (b *Broker) retries() <-chan struct{} {
 	return b.retry
 }
 
-// sleep waits for the time d to pass, or for retry, and says whether that was before
+// sleep waits for the time d to pass, or for retry, and reports whether that was before
 // Close.
 func (b *Broker) sleep(d time.Duration, retry <-chan struct{}) bool {
 	timer := b.clock.NewTimer(d)

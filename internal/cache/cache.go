@@ -267,7 +267,7 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 }
 
 // Replace returns a token that the provider has not rejected. The function rejected
-// says whether a token is the one that it has. When the current token is another, that
+// reports whether a token is the one that it has. When the current token is another, that
 // one is returned, and replaced is false. Otherwise it joins the flight that is under
 // way, or forces a renewal; when that fails, the current token goes on being served.
 //

@@ -84,7 +84,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// wait lets time pass, and says whether that was before ctx ended.
+// wait lets time pass, and reports whether that was before ctx ended.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):

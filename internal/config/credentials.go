@@ -103,7 +103,7 @@ func findMethod(value strictyaml.Value, provider *catalog.Provider) *catalog.Aut
 	return method
 }
 
-// parseValues reads the fields' values. It says whether all were found.
+// parseValues reads the fields' values. It reports whether all were found.
 func parseValues(item strictyaml.Value, credential *credentials.Credential, reader sourceReader) bool {
 	values := item.Key("values")
 	complete := values.Exists()

@@ -118,7 +118,7 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// settle waits until the files stay as they are, and says whether they differ from what
+// settle waits until the files stay as they are, and reports whether they differ from what
 // the last Load saw.
 func (l *Loop) settle(ctx context.Context) (changed bool) {
 	files := slices.Collect(maps.Keys(l.seen))

@@ -60,7 +60,7 @@ func newCallLines(registry prometheus.Registerer, logger *slog.Logger) *callLine
 	return c
 }
 
-// allow counts a line about a client, and says whether the log is to have it.
+// allow counts a line about a client, and reports whether the log is to have it.
 func (c *callLines) allow(level slog.Level, client net.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
