@@ -39,6 +39,7 @@ type model struct {
 	served   []modelServed
 	answered []modelReport        // that may ban a token
 	banned   map[string]time.Time // tokens that no replica may serve any more, and since when
+	events   int                  // calls that began, and reports that were answered
 	reports  map[string]bool      // tokens that were reported
 	history  []string
 	failed   bool
@@ -49,7 +50,7 @@ type model struct {
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
-	reported map[string]time.Time // when the report of a token was answered
+	reported map[string]int       // what model.events was when the report of a token was answered
 	seen     map[string]modelHeld // what was at hand when somebody looked, by key
 }
 
@@ -134,13 +135,13 @@ func (m *model) start(i int) {
 	if r.cache != nil {
 		r.cache.Close()
 	}
+	for _, provider := range m.issuers { // before m.mu is locked, as an issuer locks m.mu under its own
+		provider.set(func(p *issuer) { delete(p.failedBy, i) })
+	}
 	jitter := m.random.Float64()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.reported, r.seen = map[string]time.Time{}, map[string]modelHeld{}
-	for _, provider := range m.issuers {
-		provider.set(func(p *issuer) { delete(p.failedBy, i) })
-	}
+	r.reported, r.seen = map[string]int{}, map[string]modelHeld{}
 	r.cache = cache.New(cache.Options{
 		Store:  cache.NewFallback(r.link, clockwork.NewRealClock()),
 		Random: func() float64 { return jitter },

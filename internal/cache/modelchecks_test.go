@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ const fine = 75*time.Second + 15*time.Second
 type modelCall struct {
 	cache  *cache.Cache
 	began  time.Time
+	order  int               // what model.events was when it began
 	held   map[string]string // by key, at the replica
 	stored map[string]string // by key
 }
@@ -32,7 +34,8 @@ type modelReport struct {
 func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := modelCall{cache: m.replicas[replica].cache, began: time.Now(), held: map[string]string{}, stored: map[string]string{}}
+	m.events++
+	c := modelCall{cache: m.replicas[replica].cache, began: time.Now(), order: m.events, held: map[string]string{}, stored: map[string]string{}}
 	for _, i := range m.issuers {
 		c.held[i.key] = heldValue(c.cache, i.at(replica))
 		c.stored[i.key] = m.shared.stored(i.key)
@@ -61,13 +64,12 @@ func (m *model) isCurrent(replica int, c modelCall) bool {
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported reports whether a report of the token to the replica was answered before the
-// time.
-func (m *model) hasReported(replica int, value string, before time.Time) bool {
+// hasReported reports whether a report of the token to the replica was answered before an event.
+func (m *model) hasReported(replica int, value string, before int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at, ok := m.replicas[replica].reported[value]
-	return ok && !before.Before(at)
+	return ok && at < before
 }
 
 // checkServed checks an answer: no token that has ended, none whose report was answered
@@ -77,7 +79,7 @@ func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token)
 	if made := i.find(value); !time.Now().Before(made.End()) {
 		m.fail("replica %d serves %s, which ended at %v", replica, value, made.End())
 	}
-	if m.isCurrent(replica, c) && m.hasReported(replica, value, c.began) {
+	if m.isCurrent(replica, c) && m.hasReported(replica, value, c.order) {
 		m.fail("replica %d serves %s, and has answered a report of it", replica, value)
 	}
 	m.mu.Lock()
@@ -93,14 +95,15 @@ func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Tok
 	if t.Value.Reveal() == s.value {
 		m.fail("a report of %s to replica %d is answered with that", s.value, replica)
 	}
-	if !m.isCurrent(replica, c) {
-		return
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.replicas[replica]
+	if r.cache != c.cache {
+		return // the replica was restarted
+	}
+	m.events++
 	if _, ok := r.reported[s.value]; !ok {
-		r.reported[s.value] = time.Now()
+		r.reported[s.value] = m.events
 	}
 	m.answered = append(m.answered, modelReport{s.value, time.Now()})
 }
@@ -148,7 +151,7 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 		m.fail("a call of replica %d for %s fails (%v), which has %s at hand", replica, i.key, err, held)
 	}
 	stored := m.shared.stored(i.key)
-	if stored != "" && stored == c.stored[i.key] && m.settledAt(c.began) && !m.hasReported(replica, stored, time.Now()) {
+	if stored != "" && stored == c.stored[i.key] && m.settledAt(c.began) && !m.hasReported(replica, stored, math.MaxInt) {
 		made := i.find(stored)
 		if c.began.Sub(made.gotAt) > time.Second && time.Until(made.End()) > operationLimit {
 			m.fail("a call of replica %d for %s fails (%v), and the Store has %s", replica, i.key, err, stored)
