@@ -81,7 +81,7 @@ protoc:
 
 # These need the machine to themselves: they start many processes, and bound how long callers
 # wait.
-ALONE := ./deploy ./internal/cache/redisstore ./internal/fleettest ./internal/hostiletest ./internal/leaktest ./internal/redistest
+ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
 
 .PHONY: test
 test: redis-server protoc ## Run the tests, under the race detector where there is a C compiler
@@ -98,12 +98,12 @@ SOAK ?= 10
 
 .PHONY: soak
 soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then virtual time
-	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/fleettest
+	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/testing/fleettest
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
 
 .PHONY: hostile
 hostile: ## Attack a broker from 20 and 900 connections, with and without a proof
-	BROKER_HOSTILE=all go test -count=1 -timeout 0 -v ./internal/hostiletest
+	BROKER_HOSTILE=all go test -count=1 -timeout 0 -v ./internal/testing/hostiletest
 
 .PHONY: lint
 lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test
@@ -212,12 +212,12 @@ BENCH ?=
 
 .PHONY: bench
 bench: ## Measure the broker, in under 4 minutes; BENCH=-full takes longer
-	go run ./internal/bench $(BENCH)
+	go run ./internal/testing/bench $(BENCH)
 
 .PHONY: warmpath
 warmpath: ## List the functions of ours that one warm call runs, by file
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	go build -cover -covermode=atomic -coverpkg=./internal/...,./cmd/... -o "$$folder/warmpath" ./internal/bench/warmpath; \
+	go build -cover -covermode=atomic -coverpkg=./internal/...,./cmd/... -o "$$folder/warmpath" ./internal/testing/bench/warmpath; \
 	env -u GOCOVERDIR "$$folder/warmpath" "$$folder" 2>/dev/null; \
 	go tool covdata func -i="$$folder" | \
 	awk -F '[:\t ]+' '$$1 ~ /^github/ && $$NF != "0.0%" && $$1 !~ /bench\/|authtest|simulated/ { sub(/^github.com\/authmaterial\/broker\//, "", $$1); print $$1, $$3; files[$$1] = 1; n++ } \

@@ -15,7 +15,7 @@ import (
 
 	"github.com/authmaterial/broker/brokertest"
 	"github.com/authmaterial/broker/brokertest/simulator"
-	"github.com/authmaterial/broker/internal/logtest"
+	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
 // logged returns an option that collects everything that the broker logs.

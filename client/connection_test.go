@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/client"
-	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // place is a server, and the files by which to reach it.

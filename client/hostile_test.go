@@ -11,7 +11,7 @@ import (
 
 	"github.com/authmaterial/broker/client"
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
-	"github.com/authmaterial/broker/internal/peertest"
+	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
 // TestHostileBroker has a broker announce more than it sends, or send headers without end. The

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 const (

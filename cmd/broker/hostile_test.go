@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
-	"github.com/authmaterial/broker/internal/peertest"
+	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
 // mostAllocated is what an answer of a hostile broker may cost a command, in bytes.

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // secured is a folder with certificates and tokens, and `broker serve` processes that demand

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // TestGatewaysAnswersAreNotTheIssuers has somebody else answer in the place of an issuer

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
-	"github.com/authmaterial/broker/internal/peertest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
+	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
 // TestAnswersOfAHostileKeyServer has an issuer's server announce more than it sends, or send

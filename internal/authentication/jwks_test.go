@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // besides are entries of a key set that verify no signature, with what names them among those

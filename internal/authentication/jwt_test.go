@@ -13,9 +13,9 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 func bearer(token string) authentication.Evidence {

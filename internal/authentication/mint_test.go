@@ -7,7 +7,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // now is the time of tests without a network.

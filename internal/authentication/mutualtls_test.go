@@ -15,8 +15,8 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 func commonName(value string) pkix.AttributeTypeAndValue {

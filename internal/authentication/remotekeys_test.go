@@ -16,8 +16,8 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // remoteIssuer is issuer.test with its keys at a server.

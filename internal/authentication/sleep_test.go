@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/clock/clocktest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // TestKeysAreFetchedAfterSleep has nobody call after the wake, and the first request fails. It

@@ -18,8 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/logtest"
 	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
 // refusedLine is what the log says, at error level, when a changed secret is refused.

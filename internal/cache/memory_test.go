@@ -7,7 +7,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/cache"
-	"github.com/authmaterial/broker/internal/cache/cachetest"
+	"github.com/authmaterial/broker/internal/testing/cachetest"
 	"github.com/authmaterial/broker/internal/token"
 )
 

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // listenFolder has the files of a certificate, ca.pem of its authority, and some that do not fit.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/egress"
-	"github.com/authmaterial/broker/internal/peertest"
+	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
 // mostAllocated is what an answer whose body nobody reads may cost, in bytes.

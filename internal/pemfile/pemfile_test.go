@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/pemfile"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // bundle returns three certificates, each as its lines of PEM.

@@ -25,8 +25,8 @@ import (
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // refusals are the answers to calls whose callers are not identified.

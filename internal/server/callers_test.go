@@ -20,11 +20,11 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // everybody grants everything to everybody who is somebody. Who that is stands in the

@@ -14,7 +14,7 @@ import (
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // TestFailedProofsAreLogged tries every method. The lines say where from and how, and quote

@@ -25,9 +25,9 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/config"
-	"github.com/authmaterial/broker/internal/logtest"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
+	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
 // brokerService is the name by which health and reflection know the broker.

@@ -18,9 +18,9 @@ import (
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // newServerOf returns a server of a configuration that does not listen yet.

@@ -15,8 +15,8 @@ import (
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // The credentials of the matrix. Those who have the grant may use the board's key, and

@@ -13,7 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/authmaterial/broker/internal/authtest"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // handshake connects to a listener, and returns what was agreed on.

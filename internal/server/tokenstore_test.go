@@ -8,8 +8,8 @@ import (
 
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // withRedis has a server keep tokens in a Redis.

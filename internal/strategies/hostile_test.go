@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/catalog"
-	"github.com/authmaterial/broker/internal/peertest"
 	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
 // TestAnswersOfAHostileProvider has a token endpoint announce more than it sends, or send without

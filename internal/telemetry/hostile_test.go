@@ -4,8 +4,8 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/authmaterial/broker/internal/peertest"
 	"github.com/authmaterial/broker/internal/telemetry"
+	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
 // TestHostileCollector has a collector answer with more than it announces. OpenTelemetry bounds

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authmaterial/broker/internal/authtest"
 	"github.com/authmaterial/broker/internal/telemetry"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // endpoint is where nothing listens. An exporter connects when there is something to send.

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authmaterial/broker/internal/cache/redisstore"
-	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // wantNoTrouble checks that no operation failed.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // TestEntryThatOutlivesItsToken has an entry live for longer than a token can that was

@@ -19,9 +19,9 @@ import (
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/logtest"
-	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/logtest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 	"github.com/authmaterial/broker/internal/token"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // announcer is a server that answers whatever it is sent with one reply.

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 	"github.com/authmaterial/broker/internal/token"
 )
 

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // A replica requests a token while Redis loses its memory, and another puts the former

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // states is an Observer that is told whether Redis is in reach.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authmaterial/broker/internal/logtest"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/logtest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // What must not be seen in Redis.

@@ -8,7 +8,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // sleepingClock is the real clock of a machine that sleeps for two hours right after a reading.

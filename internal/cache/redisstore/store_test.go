@@ -11,11 +11,11 @@ import (
 	"github.com/jonboulle/clockwork"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/authmaterial/broker/internal/cache/cachetest"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/cachetest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 func TestStore(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fleetkeys"
-	"github.com/authmaterial/broker/internal/redistest"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 // entries are the Redis keys of one token, which has a failure, too.

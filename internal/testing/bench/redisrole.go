@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// redisServer is the answer of the Redis role.
+type redisServer struct {
+	// Address is its host:port.
+	Address string
+	// Process is its process ID.
+	Process int
+}
+
+// portAttempts is how many ports are tried: another process may take one meanwhile.
+const portAttempts = 3
+
+// serveRedis runs a redis-server that persists nothing.
+func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
+	program, err := redistest.Find()
+	if err != nil {
+		return err
+	}
+	for range portAttempts {
+		var answered bool
+		if answered, err = runRedis(ctx, program, answer); answered || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+// runRedis runs one process until it ends, or ctx does. It reports whether that one became
+// ready.
+func runRedis(ctx context.Context, program string, answer func(any) error) (answered bool, err error) {
+	address, port, err := freePort(ctx)
+	if err != nil {
+		return false, err
+	}
+	command := exec.CommandContext(ctx, program, //nolint:gosec // it is the redis-server that was found
+		"--port", port, "--bind", "127.0.0.1", "--dir", os.TempDir(), "--save", "", "--appendonly", "no")
+	// What a terminal sends to all processes is not for this one.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		return false, err
+	}
+	if err := command.Start(); err != nil {
+		return false, fmt.Errorf("start %s: %w", program, err)
+	}
+	var said strings.Builder
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		switch {
+		case answered: // its log is of no interest
+		case strings.Contains(lines.Text(), "Ready to accept connections"):
+			answered = true
+			if err := answer(redisServer{Address: address, Process: command.Process.Pid}); err != nil {
+				return true, errors.Join(err, command.Cancel())
+			}
+		default:
+			fmt.Fprintln(&said, lines.Text())
+		}
+	}
+	return answered, fmt.Errorf("%s ended: %w\n%s", program, command.Wait(), &said)
+}
+
+// freePort returns a port of the loopback interface that nobody has now.
+func freePort(ctx context.Context) (address, port string, err error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", err
+	}
+	port = strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	return listener.Addr().String(), port, listener.Close()
+}

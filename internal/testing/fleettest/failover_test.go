@@ -1,0 +1,111 @@
+package fleettest_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// failover is a fleet under load whose Redis loses a master.
+type failover struct {
+	*testing.T
+	fleet  *fleettest.Fleet
+	load   *fleettest.Load
+	watch  func() (asked int, err error)
+	before map[string]int // token requests of each credential
+}
+
+// newFailover starts a fleet in which every broker serves the same tokens, all of them
+// fresh.
+func newFailover(t *testing.T, redis map[string]any) *failover {
+	t.Helper()
+	fleet := fleettest.Start(t, fleettest.Options{Redis: redis})
+	warm(t, fleet)
+	f := &failover{T: t, fleet: fleet, load: fleet.StartLoad(fleettest.LoadOptions{}), watch: fleet.WatchReadiness(), before: map[string]int{}}
+	for _, c := range fleet.Credentials {
+		f.before[c.ID] = fleet.Provider.TokenRequests(c.Client.ID)
+	}
+	return f
+}
+
+// recovered checks what the loss has cost, once there is a master again that takes writes
+// so long after the kill.
+func (f *failover) recovered(master time.Duration) {
+	f.Helper()
+	back := f.fleet.AwaitDegraded(false)
+	agreed := f.fleet.AwaitSameTokens()
+	total, most := f.sinceBefore()
+	f.Logf("a new master after %v; %v later no broker is degraded, and %v later all have the same tokens; %d extra token requests, at most %d for one credential",
+		master.Round(time.Millisecond), back.Round(time.Millisecond), agreed.Round(time.Millisecond), total, most)
+	if most > 1 {
+		f.Errorf("the loss of a master cost %d token requests for one credential, want 1 at most", most)
+	}
+	if back+agreed > recoveryLimit {
+		f.Errorf("the fleet has recovered %v after there is a new master, want %v at most", back+agreed, recoveryLimit)
+	}
+	wantOneRenewal(f.T, f.fleet)
+	asked, err := f.watch()
+	f.load.Stop()
+	f.Logf("%v; %d times ready and healthy", f.load, asked)
+	if err := errors.Join(err, f.load.Err()); err != nil {
+		f.Error(err)
+	}
+}
+
+// sinceBefore returns how many token requests there were since the master was lost, and
+// the most for one credential.
+func (f *failover) sinceBefore() (total, most int) {
+	for _, c := range f.fleet.Credentials {
+		extra := f.fleet.Provider.TokenRequests(c.Client.ID) - f.before[c.ID]
+		total, most = total+extra, max(most, extra)
+	}
+	return total, most
+}
+
+// awaitLoss waits until every broker has noticed that Redis is out of reach.
+func (f *failover) awaitLoss() {
+	f.Helper()
+	f.fleet.Await("every broker has lost Redis", func() error {
+		for _, b := range f.fleet.Brokers {
+			if b.LogLines(lostLine) == 0 {
+				return fmt.Errorf("%s has not", b.Name)
+			}
+		}
+		return nil
+	})
+}
+
+func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartSentinel(t)
+	f := newFailover(t, map[string]any{"addresses": redis.Addrs(), "sentinel_master": redistest.MasterName})
+	redis.AwaitReplicas()
+	began := time.Now()
+	lost := redis.KillMaster()
+	f.awaitLoss()
+	if redis.AwaitMaster() == lost {
+		t.Fatal("the killed server is the master")
+	}
+	f.recovered(time.Since(began))
+}
+
+// The Cluster loses the master that has the stream of changes.
+func TestClusterFailover(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartCluster(t)
+	f := newFailover(t, map[string]any{"addresses": redis.Addrs(), "cluster": true})
+	redis.AwaitReplicas()
+	lost := redis.MasterOf("authmaterial:1:changes")
+	began := time.Now()
+	lost.Kill()
+	f.awaitLoss()
+	if slices.Contains(redis.AwaitMasters(), lost) {
+		t.Fatal("the killed server is a master")
+	}
+	f.recovered(time.Since(began))
+}

@@ -1,0 +1,55 @@
+package fleettest_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// What the harness itself has to notice.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), Brokers: 2, Credentials: 3})
+	first, second := fleet.Brokers[0], fleet.Brokers[1]
+	good := fleet.Burst(6, first, second)
+	if err := good.Err(); err != nil || good.Calls() != 12 || good.Version("credential-00") == "" {
+		t.Fatalf("%d good calls, want 12 (%v)", good.Calls(), err)
+	}
+
+	fleet.Provider.RevokeTokens()
+	wantWrong(t, fleet.Burst(3, first), "gets what the provider does not accept")
+
+	fleet.Provider.FailTokenRequests(simulator.OAuthError(400, "invalid_client"))
+	second.SetClient("credential-01", simulator.Client{ID: "other", Secret: "other"})
+	second.Kill()
+	wantWrong(t, fleet.Burst(3, second), "fails with Unavailable (no reason)")
+	second.Start()
+	wantWrong(t, fleet.Burst(3, second), "fails with FailedPrecondition (CREDENTIAL_REJECTED)")
+	if got := second.TokenRequests()["credential-01"]; got != 1 {
+		t.Errorf("the metrics say that %d token requests were made, want 1", got)
+	}
+	if got := second.LogLines("serving"); got != 2 {
+		t.Errorf("%d lines say that the broker serves, want 2", got)
+	}
+
+	first.Stop()
+	first.Continue()
+	first.Terminate()
+	if _, err := first.Ready(); err == nil {
+		t.Error("a broker that has ended is ready")
+	}
+	if got := fleet.Running(); len(got) != 1 || got[0] != second {
+		t.Errorf("%d brokers run, want 1", len(got))
+	}
+}
+
+// wantWrong wants calls to have gone wrong in a way.
+func wantWrong(t *testing.T, answers *fleettest.Answers, want string) {
+	t.Helper()
+	if err := answers.Err(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the callers say %v, want %q", err, want)
+	}
+}

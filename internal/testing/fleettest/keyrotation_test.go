@@ -1,0 +1,118 @@
+package fleettest_test
+
+import (
+	"testing"
+	"time"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// newKeyVariable is the environment variable that holds the second fleet key.
+const newKeyVariable = "BROKER_NEW_FLEET_KEY"
+
+// keyRotation is a fleet whose key is rotated under load.
+type keyRotation struct {
+	*testing.T
+	fleet   *fleettest.Fleet
+	keys    []any  // `token_cache.fleet_keys` of those that start from now on
+	key     string // the second one, for the environment
+	reports map[string]int
+}
+
+// fleetKeys is `token_cache.fleet_keys` with the keys of these environment variables.
+func fleetKeys(variables ...string) []any {
+	var keys []any
+	for _, variable := range variables {
+		keys = append(keys, map[string]any{"env": variable})
+	}
+	return keys
+}
+
+// restart has brokers start again with the present keys, one after another.
+func (r *keyRotation) restart(brokers []*fleettest.Broker) {
+	for _, b := range brokers {
+		b.Terminate()
+		b.Configure()
+		b.Start(newKeyVariable + "=" + r.key)
+	}
+}
+
+// report has callers of all brokers report a token. Those have two lists of keys, and
+// make one token request all the same.
+func (r *keyRotation) report(credential fleettest.Credential) {
+	r.Helper()
+	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
+	version := r.fleet.Ask(r.fleet.Brokers[0], 0, credential).Decoration.GetVersion()
+	reports := r.fleet.BeginReports(credential, version, 10, r.fleet.Brokers...)()
+	for _, report := range reports {
+		if err := r.fleet.CheckReport(report); err != nil {
+			r.Errorf("a report to %s %v", report.Broker.Name, err)
+		}
+		if bearer(report.Decoration) != bearer(reports[0].Decoration) {
+			r.Errorf("reports to %s and %s are answered with two tokens", report.Broker.Name, reports[0].Broker.Name)
+		}
+	}
+	if got := r.fleet.Provider.TokenRequests(credential.Client.ID) - before; got != 1 {
+		r.Errorf("%d token requests for a version that was reported between restarts, want 1", got)
+	}
+	r.reports[credential.ID]++
+}
+
+// bearer is the value of the one header that a decoration has.
+func bearer(decoration *authmaterialv1.AuthDecoration) string {
+	if headers := decoration.GetHeaders(); len(headers) == 1 {
+		return headers[0].GetValue()
+	}
+	return ""
+}
+
+// The fleet key is rotated by three rolling restarts, as the documentation says. Callers
+// have the addresses of all brokers.
+func TestFleetKeyIsRotated(t *testing.T) {
+	t.Parallel()
+	former, latest := fleettest.FleetKeyVariable, newKeyVariable
+	r := &keyRotation{T: t, keys: fleetKeys(former), key: fleetkeys.Generate(), reports: map[string]int{}}
+	r.fleet = fleettest.Start(t, fleettest.Options{
+		Redis: oneRedis(redistest.Start(t)),
+		Change: func(_ int, configuration map[string]any) {
+			configuration["token_cache"].(map[string]any)["fleet_keys"] = r.keys
+		},
+	})
+	brokers, n := r.fleet.Brokers, len(r.fleet.Credentials)
+	began := time.Now()
+	warm(t, r.fleet)
+	load := r.fleet.StartLoad(fleettest.LoadOptions{Brokers: []*fleettest.Broker{r.fleet.Balanced()}, Callers: 100})
+	for i, keys := range [][]any{fleetKeys(former, latest), fleetKeys(latest, former), fleetKeys(latest)} {
+		r.keys = keys
+		r.restart(brokers[:len(brokers)/2])
+		if i == 1 {
+			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // through a renewal
+		}
+		r.report(r.fleet.Credentials[i])
+		r.restart(brokers[len(brokers)/2:])
+	}
+	r.fleet.AwaitSameTokens()
+	load.Stop()
+	if err := load.Err(); err != nil {
+		t.Error(err)
+	}
+	r.wantFewRequests(time.Since(began))
+	t.Logf("%d restarts and %d reports within %v; %v", 3*len(brokers), len(r.reports), time.Since(began).Round(time.Millisecond), load)
+}
+
+// wantFewRequests wants no token request beyond those of renewals and reports.
+func (r *keyRotation) wantFewRequests(within time.Duration) {
+	r.Helper()
+	// A token is renewed when more than two thirds of its life are over.
+	limit, most := 1+int(within/(tokenLife*2/3)), 0
+	for _, c := range r.fleet.Credentials {
+		got := r.fleet.Provider.TokenRequests(c.Client.ID) - r.reports[c.ID]
+		if most = max(most, got); got > limit {
+			r.Errorf("%s: %d token requests in %v, want %d at most", c.ID, got, within, limit)
+		}
+	}
+	r.Logf("%d token requests of a credential at most, beside reports; without restarts there would be %d at most", most, limit)
+}

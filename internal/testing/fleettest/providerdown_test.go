@@ -1,0 +1,166 @@
+package fleettest_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// tokenLife is how long the tokens of a fleet live by default.
+const tokenLife = 20 * time.Second
+
+// downtime is a fleet under load whose provider is down. A call may fail once the tokens
+// have ended, and has to say when to try again.
+type downtime struct {
+	fleet *fleettest.Fleet
+	began time.Time // before the first token was requested
+
+	mu      sync.Mutex
+	told    map[*fleettest.Broker]map[string]bool // who was told that there is no token
+	first   time.Time                             // when the first was
+	longest time.Duration                         // that somebody was told to wait
+}
+
+// check takes the provider at its word: a token that it accepts has not ended. No token
+// has ended before its lifetime is over, counted from when the fleet began; but for the
+// time that it takes to read it in Redis.
+func (d *downtime) check(a fleettest.Answer) error {
+	if a.Err == nil {
+		return d.checkToken(a)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fault, at := fleettest.FaultOf(a.Err), a.Began.Add(a.Took)
+	if at.Sub(d.began) < tokenLife-reading {
+		return errors.New("fails while the token is valid, with " + fleettest.Describe(a.Err))
+	}
+	if fault.Code != codes.Unavailable || fault.Reason != "PROVIDER_UNAVAILABLE" || fault.RetryDelay <= 0 {
+		return fmt.Errorf("fails with %s, and is to try again after %v", fleettest.Describe(a.Err), fault.RetryDelay)
+	}
+	if d.told[a.Broker] == nil {
+		d.told[a.Broker] = map[string]bool{}
+	}
+	d.told[a.Broker][a.Credential.ID] = true
+	if d.first.IsZero() {
+		d.first = at
+	}
+	d.longest = max(d.longest, fault.RetryDelay)
+	return nil
+}
+
+// answering is how long the provider may take to answer here: for as long a token is the last resort
+// after its end.
+const answering = 250 * time.Millisecond
+
+// checkToken returns an error unless the token had not ended when the call began: it may
+// do so before the answer is checked.
+func (d *downtime) checkToken(a fleettest.Answer) error {
+	token, ok := d.fleet.Provider.Token(a.Decoration)
+	switch {
+	case !ok || token.ClientID != a.Credential.Client.ID:
+		return errors.New("gets what is no token of its client")
+	case !token.EndTime.Add(answering).After(a.Began):
+		return errors.New("gets a token that has ended")
+	default:
+		return nil
+	}
+}
+
+// awaitNoToken waits until every broker has told callers of every credential that there
+// is no token.
+func (d *downtime) awaitNoToken() {
+	d.fleet.Await("no broker has a token", func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, b := range d.fleet.Brokers {
+			if n := len(d.told[b]); n < len(d.fleet.Credentials) {
+				return fmt.Errorf("%s has said so of %d credentials", b.Name, n)
+			}
+		}
+		return nil
+	})
+}
+
+// reading is how much too early a replica may take another's token, or failure, to end: as
+// long as it may take to read that in Redis.
+const reading = 250 * time.Millisecond
+
+// mostRequests is how many token requests one replica makes in so long that bring no
+// token: it waits for a second after the first, and then for twice as long each time, up to
+// a limit.
+func mostRequests(within time.Duration) int {
+	count, wait := 1, time.Second
+	for next := wait - reading; next <= within; next += wait - reading {
+		count++
+		wait = min(2*wait, longestBackoff)
+	}
+	return count
+}
+
+// The provider is down from before the renewal until after the tokens have ended.
+func TestProviderIsDown(t *testing.T) {
+	t.Parallel()
+	d := &downtime{told: map[*fleettest.Broker]map[string]bool{}}
+	d.fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
+	d.began = time.Now()
+	warm(t, d.fleet)
+	d.fleet.Provider.FailTokenRequests(simulator.CloseConnection())
+	load := d.fleet.StartLoad(fleettest.LoadOptions{Check: d.check})
+	d.fleet.AwaitTokenRequests(len(d.fleet.Credentials) + 1)
+	renewal := time.Now()
+	d.awaitNoToken()
+	d.wantFewRequests(t, time.Since(renewal))
+	d.fleet.Provider.RestoreTokenRequests()
+	d.recovered(t)
+	load.Stop()
+	if err := load.Err(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%v; the first call failed %v after the fleet began", load, d.first.Sub(d.began).Round(time.Millisecond))
+}
+
+// wantFewRequests wants no more token requests of each credential than one replica makes,
+// since the first that failed so long ago.
+func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
+	t.Helper()
+	limit, most := mostRequests(since), 0
+	for _, c := range d.fleet.Credentials {
+		failed := d.fleet.Provider.TokenRequests(c.Client.ID) - 1
+		if most = max(most, failed); failed > limit {
+			t.Errorf("%s: %d token requests while the provider was down for %v, want %d at most", c.ID, failed, since, limit)
+		}
+	}
+	t.Logf("the provider was down for %v since the first renewal failed: at most %d token requests of a credential, and one replica would make %d at most",
+		since.Round(time.Millisecond), most, limit)
+}
+
+// recovered wants a token of each credential at the time that callers were told, for one
+// request.
+func (d *downtime) recovered(t *testing.T) {
+	t.Helper()
+	restored, before := time.Now(), d.fleet.Provider.TotalTokenRequests()
+	d.fleet.Await("every broker has a token of every credential", func() error {
+		return d.fleet.Burst(len(d.fleet.Credentials), d.fleet.Brokers...).Err()
+	})
+	took := time.Since(restored)
+	d.fleet.AwaitSameTokens()
+	d.mu.Lock()
+	step := d.longest
+	d.mu.Unlock()
+	if took > step+time.Second {
+		t.Errorf("the fleet has tokens again %v after the provider is back, want a backoff step of %v", took, step)
+	}
+	if got := d.fleet.Provider.TotalTokenRequests() - before; got > len(d.fleet.Credentials) {
+		t.Errorf("%d token requests since the provider is back, want %d at most", got, len(d.fleet.Credentials))
+	}
+	t.Logf("all brokers have all tokens %v after the provider is back; callers were told to wait for %v at most",
+		took.Round(time.Millisecond), step.Round(time.Millisecond))
+}

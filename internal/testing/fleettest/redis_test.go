@@ -1,0 +1,185 @@
+package fleettest_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// What a broker logs when it loses Redis, and when it has it again.
+const (
+	lostLine = "Redis is out of reach: each replica obtains tokens for itself"
+	backLine = "Redis is back: the replicas share tokens again"
+)
+
+// trouble is a fleet under load whose Redis gets into trouble.
+type trouble struct {
+	*testing.T
+	fleet  *fleettest.Fleet
+	redis  *redistest.Server
+	load   *fleettest.Load
+	before map[*fleettest.Broker]map[string]int // token requests of each broker
+	watch  func() (asked int, err error)
+}
+
+// newTrouble starts a fleet in which every broker serves the same tokens.
+func newTrouble(t *testing.T) *trouble {
+	t.Helper()
+	server := redistest.Start(t)
+	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(server)})
+	fleet.AwaitSameTokens()
+	tr := &trouble{
+		T: t, fleet: fleet, redis: server, load: fleet.StartLoad(fleettest.LoadOptions{}),
+		before: map[*fleettest.Broker]map[string]int{}, watch: fleet.WatchReadiness(),
+	}
+	for _, b := range fleet.Brokers {
+		tr.before[b] = b.TokenRequests()
+	}
+	return tr
+}
+
+// sinceBefore returns how many token requests all brokers have made since the trouble
+// began, and the most that one made for one credential.
+func (tr *trouble) sinceBefore() (total, most int, who string) {
+	tr.Helper()
+	for _, b := range tr.fleet.Brokers {
+		for id, made := range b.TokenRequests() {
+			total += made - tr.before[b][id]
+			if most < made-tr.before[b][id] {
+				most, who = made-tr.before[b][id], b.Name+" for "+id
+			}
+		}
+	}
+	return total, most, who
+}
+
+// renewAlone waits until every broker has renewed every token for itself. Then one more
+// broker starts, and answers.
+func (tr *trouble) renewAlone() {
+	tr.Helper()
+	lost := tr.fleet.AwaitDegraded(true)
+	tr.fleet.Await("every broker has renewed every token", func() error {
+		if total, _, _ := tr.sinceBefore(); total < len(tr.fleet.Brokers)*len(tr.fleet.Credentials) {
+			return fmt.Errorf("there were %d token requests", total)
+		}
+		return nil
+	})
+	cold := tr.fleet.Burst(len(tr.fleet.Credentials), tr.fleet.AddBroker())
+	if err := cold.Err(); err != nil {
+		tr.Errorf("a broker that starts without Redis: %v", err)
+	}
+	tr.Logf("all brokers say that Redis is lost after %v; callers of one that starts without it: %v", lost.Round(time.Millisecond), cold)
+}
+
+// recoveryLimit is how long the brokers may take until all is as before.
+const recoveryLimit = 5 * time.Second
+
+// recovered checks what the trouble has cost, and that all is as before: the brokers have
+// the same tokens, and renew each once.
+func (tr *trouble) recovered() {
+	tr.Helper()
+	back := tr.fleet.AwaitDegraded(false)
+	agreed := tr.fleet.AwaitSameTokens()
+	total, most, who := tr.sinceBefore()
+	tr.Logf("%d token requests of %d brokers for %d credentials, at most %d of one for one; no broker is degraded after %v, all have the same tokens %v later",
+		total, len(tr.fleet.Brokers), len(tr.fleet.Credentials), most, back.Round(time.Millisecond), agreed.Round(time.Millisecond))
+	if most > 1 {
+		tr.Errorf("%s made %d token requests, want 1 at most", who, most)
+	}
+	if back+agreed > recoveryLimit {
+		tr.Errorf("the fleet has recovered after %v, want %v at most", back+agreed, recoveryLimit)
+	}
+	tr.load.Stop()
+	wantOneRenewal(tr.T, tr.fleet)
+	asked, err := tr.watch()
+	if err != nil {
+		tr.Error(err)
+	}
+	tr.Logf("%v; %d times ready and healthy", tr.load, asked)
+	if err := tr.load.Err(); err != nil {
+		tr.Error(err)
+	}
+}
+
+// wantOneRenewal wants a fleet whose brokers have the same tokens to make one token
+// request for each of the renewals that come next.
+func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
+	t.Helper()
+	before := fleet.Provider.TotalTokenRequests()
+	load := fleet.StartLoad(fleettest.LoadOptions{})
+	fleet.AwaitTokenRequests(before + len(fleet.Credentials))
+	load.AwaitAgreement(2)
+	load.Stop()
+	if got := fleet.Provider.TotalTokenRequests() - before; got != len(fleet.Credentials) {
+		t.Errorf("%d token requests for the renewals that came next, want %d", got, len(fleet.Credentials))
+	}
+	if err := load.Err(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("through the renewals that came next: %v", load)
+}
+
+// wantLines wants each broker to have logged the loss of Redis, and its return, once.
+func (tr *trouble) wantLines() {
+	tr.Helper()
+	for _, b := range tr.fleet.Brokers {
+		if lost, back := b.LogLines(lostLine), b.LogLines(backLine); lost != 1 || back != 1 {
+			tr.Errorf("%s logs %d times that Redis is lost and %d times that it is back, want once each", b.Name, lost, back)
+		}
+	}
+}
+
+// isAway has Redis be out of reach for a renewal, and then recover.
+func (tr *trouble) isAway(leave, comeBack func()) {
+	tr.Helper()
+	leave()
+	tr.renewAlone()
+	comeBack()
+	tr.recovered()
+	tr.wantLines()
+}
+
+func TestRedisIsKilled(t *testing.T) {
+	t.Parallel()
+	tr := newTrouble(t)
+	tr.isAway(tr.redis.Kill, tr.redis.Restart)
+}
+
+func TestRedisHangs(t *testing.T) {
+	t.Parallel()
+	tr := newTrouble(t)
+	tr.isAway(tr.redis.Stop, tr.redis.Continue)
+}
+
+// A Redis that is back at once, and empty, costs nothing: the brokers put the tokens that
+// they have into it.
+func TestRedisLosesItsMemory(t *testing.T) {
+	t.Parallel()
+	tr := newTrouble(t)
+	tr.redis.Restart()
+	tr.fleet.Await("the tokens are in Redis again", func() error { return tr.wantKeys(len(tr.fleet.Credentials)) })
+	if err := tr.fleet.Burst(len(tr.fleet.Credentials), tr.fleet.AddBroker()).Err(); err != nil {
+		t.Errorf("a broker that starts afterwards: %v", err)
+	}
+	if total, _, _ := tr.sinceBefore(); total > 0 {
+		t.Errorf("%d token requests, want none", total)
+	}
+	tr.recovered()
+	for _, b := range tr.fleet.Brokers {
+		if lost, back := b.LogLines(lostLine), b.LogLines(backLine); lost > 1 || lost != back {
+			t.Errorf("%s logs %d times that Redis is lost and %d times that it is back, want both once at most", b.Name, lost, back)
+		}
+	}
+}
+
+// wantKeys returns an error unless Redis has n tokens.
+func (tr *trouble) wantKeys(n int) error {
+	keys, err := tr.redis.Client().Keys(tr.Context(), "authmaterial:*:token").Result()
+	if err == nil && len(keys) != n {
+		err = fmt.Errorf("it has %d", len(keys))
+	}
+	return err
+}

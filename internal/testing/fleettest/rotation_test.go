@@ -1,0 +1,130 @@
+package fleettest_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// rotation is a fleet under load in which the clients of all credentials get new secrets.
+type rotation struct {
+	*testing.T
+	fleet   *fleettest.Fleet
+	load    *fleettest.Load
+	clients map[string]simulator.Client // with their new secrets
+	end     []func()                    // ends the former ones
+	former  map[string]string           // the versions of their tokens
+	last    atomic.Pointer[time.Time]   // when the last replica knew the new ones; nil: it does not
+}
+
+// formerLimit is how long a former token may be served when all replicas know the new
+// secret.
+const formerLimit = time.Second
+
+// check wants no former token from a second after the last replica knew the new secret.
+func (r *rotation) check(a fleettest.Answer) error {
+	if err := r.fleet.Check(a); err != nil {
+		return err
+	}
+	if last := r.last.Load(); last != nil && a.Began.Sub(*last) > formerLimit && a.Decoration.GetVersion() == r.former[a.Credential.ID] {
+		return errors.New("gets the token of the former secret")
+	}
+	return nil
+}
+
+// noteFormer notes which tokens some brokers serve that do not know the new secrets.
+func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
+	r.Helper()
+	answers := r.fleet.Burst(len(r.fleet.Credentials), brokers...)
+	if err := answers.Err(); err != nil {
+		r.Error(err)
+	}
+	for _, c := range r.fleet.Credentials {
+		r.former[c.ID] = answers.Version(c.ID)
+	}
+}
+
+// rotate gives a broker the new secrets, and waits until it serves their tokens.
+func (r *rotation) rotate(b *fleettest.Broker) {
+	r.Helper()
+	for id, client := range r.clients {
+		b.SetClient(id, client)
+	}
+	written := time.Now()
+	r.fleet.Await(b.Name+" has read the secrets", func() error {
+		loaded, err := b.Loaded()
+		if err == nil && loaded.Before(written) {
+			err = errors.New("it has not")
+		}
+		return err
+	})
+	if b == r.fleet.Brokers[len(r.fleet.Brokers)-1] {
+		loaded, err := b.Loaded()
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.last.Store(&loaded)
+	}
+	r.fleet.Await(b.Name+" serves the tokens of the new secrets", func() error {
+		for _, c := range r.fleet.Credentials {
+			answer := r.fleet.Ask(b, 0, c)
+			if err := r.check(answer); err != nil {
+				r.Errorf("a caller of %s %v", b.Name, err)
+			}
+			if answer.Decoration.GetVersion() == r.former[c.ID] {
+				return fmt.Errorf("it serves a former token of %s", c.ID)
+			}
+		}
+		return nil
+	})
+}
+
+// The replicas get to know new secrets at different moments: some before a renewal, and
+// some after it. Until then the provider takes both.
+func TestSecretIsRotated(t *testing.T) {
+	t.Parallel()
+	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}
+	r.fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
+	brokers, n := r.fleet.Brokers, len(r.fleet.Credentials)
+	warm(t, r.fleet)
+	r.load = r.fleet.StartLoad(fleettest.LoadOptions{Check: r.check})
+	for _, c := range r.fleet.Credentials {
+		client, end := r.fleet.Provider.RotateSecret(c.Client.ID)
+		r.clients[c.ID] = client
+		r.end = append(r.end, end)
+	}
+	r.noteFormer(brokers)
+	for _, b := range brokers[:len(brokers)/2] {
+		r.rotate(b)
+	}
+	// One token request for each secret, and one at each renewal.
+	wantRequests(t, r.fleet, 2)
+	r.fleet.AwaitTokenRequests(4 * n)
+	r.noteFormer(brokers[len(brokers)/2:])
+	for _, b := range brokers[len(brokers)/2:] {
+		r.rotate(b)
+	}
+	wantRequests(t, r.fleet, 4)
+	r.fleet.Await("a second has passed", func() error {
+		if since := time.Since(*r.last.Load()); since <= formerLimit {
+			return fmt.Errorf("it is %v", since)
+		}
+		return nil
+	})
+	for _, end := range r.end {
+		end()
+	}
+	burst := r.fleet.Burst(2*n, brokers...)
+	r.load.Stop()
+	wantRequests(t, r.fleet, 4)
+	if err := errors.Join(burst.Err(), r.load.Err()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("4 token requests for each credential: 2 secrets and 1 renewal; %v", r.load)
+}

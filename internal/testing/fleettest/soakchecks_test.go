@@ -1,0 +1,266 @@
+package fleettest_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+)
+
+// ledger is what happened in a soak, and what callers were told: enough to say of each
+// answer whether it may be. It is safe for concurrent use.
+type ledger struct {
+	fleet *fleettest.Fleet
+
+	// When something was not as it should be, until all was as before. The provider is not
+	// until the brokers have to ask it again; its answers were held. Redis
+	// lies when replies of its are replaced.
+	redis, lies, provider, held, busy spans
+	down, stopped                     map[*fleettest.Broker]*spans // the process was killed, or stopped
+	rotating                          map[string]*spans            // by credential
+
+	time   *shifts                       // the provider's clock, and Redis'
+	clocks map[*fleettest.Broker]*shifts // each broker's clock of the day
+
+	mu     sync.Mutex
+	told   map[string][]fleettest.Report                    // reports that were answered, by version
+	served map[string]map[*fleettest.Broker]map[string]good // by credential and version
+}
+
+// good is a token that a broker served.
+type good struct {
+	at      time.Time // when the caller had the answer
+	expires time.Time // by the provider's clock
+}
+
+func newLedger(f *fleettest.Fleet) *ledger {
+	l := &ledger{
+		fleet: f, down: map[*fleettest.Broker]*spans{}, stopped: map[*fleettest.Broker]*spans{}, rotating: map[string]*spans{},
+		time: new(shifts), clocks: map[*fleettest.Broker]*shifts{},
+		told: map[string][]fleettest.Report{}, served: map[string]map[*fleettest.Broker]map[string]good{},
+	}
+	for _, b := range f.Brokers {
+		l.down[b], l.stopped[b], l.clocks[b] = new(spans), new(spans), new(shifts)
+	}
+	for _, c := range f.Credentials {
+		l.rotating[c.ID] = new(spans)
+		l.served[c.ID] = map[*fleettest.Broker]map[string]good{}
+		for _, b := range f.Brokers {
+			l.served[c.ID][b] = map[string]good{}
+		}
+	}
+	return l
+}
+
+// check checks an answer. A caller whose token the provider rejects reports it.
+func (l *ledger) check(a fleettest.Answer) error {
+	ended := a.Began.Add(a.Took)
+	if a.Err != nil {
+		return l.checkFailure(a.Broker, a.Credential, a.Err, a.Began, ended)
+	}
+	token, ok := l.fleet.Provider.Token(a.Decoration)
+	if !ok || token.ClientID != a.Credential.Client.ID {
+		return errors.New("gets what is no token of its client")
+	}
+	if err := errors.Join(l.checkLife(a, token, ended), l.checkWithdrawn(a, ended)); err != nil {
+		return err
+	}
+	l.note(a, token, ended)
+	if l.fleet.Provider.Accepts(a.Decoration, a.Credential.Client) {
+		return nil
+	}
+	return l.report(a)
+}
+
+// soakMargin is how long before its end a token expires for callers. They may get it after
+// that, while there is no other.
+const soakMargin = soakLife / 10
+
+// inexactness is how much too late a replica may take a token to expire: Redis counts in
+// milliseconds.
+const inexactness = 10 * time.Millisecond
+
+// checkLife returns an error when the provider took the token for expired when the call
+// began, or the answer's expire_time is wrong by the clock of the broker that made it: it is
+// to be in the future, less than a lifetime ahead, and no later than the token expires at the
+// provider.
+func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
+	late := l.lastResort(token, a.Began, ended)
+	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {
+		return errors.New("gets an expired token")
+	}
+	clock, expires := l.clocks[a.Broker], a.Decoration.GetExpireTime().AsTime().Add(soakMargin)
+	earliest, latest := clock.earliest(a.Began, ended), clock.latest(a.Began, ended)
+	if past := earliest.Sub(expires); past >= late {
+		return fmt.Errorf("has an expire_time that is %v past", past.Round(time.Second))
+	}
+	if ahead := expires.Sub(latest); ahead > soakLife {
+		return fmt.Errorf("has an expire_time that is %v ahead", ahead.Round(time.Second))
+	}
+	left := token.ExpireTime.Sub(l.time.earliest(a.Began, ended)) + ended.Sub(a.Began)
+	if more := expires.Sub(latest) - left; more > inexactness {
+		return fmt.Errorf("has an expire_time that is %v later than the provider's", more.Round(100*time.Millisecond))
+	}
+	return nil
+}
+
+// lastResort returns for how long after the provider a broker may take a token for valid
+// while it gets no other: as long as the answer took that brought the token. Only then does
+// the broker know that the provider has issued it.
+func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Duration {
+	if !l.provider.touches(from, to) && !l.held.touches(from, to) && !l.busy.touches(from, to) {
+		return 0
+	}
+	issuedAt := token.ExpireTime.Add(-soakLife)
+	issued := l.time.when(issuedAt)
+	answered := issued.Add(l.expiring(issued, issued))
+	for _, delay := range append(slices.Collect(maps.Values(l.stopped)), &l.held) {
+		delays, until := delay.touch(issued, answered)
+		switch {
+		case delays && until.IsZero():
+			answered = to
+		case delays && until.After(answered):
+			answered = until
+		}
+	}
+	return l.time.latest(answered, answered).Sub(issuedAt)
+}
+
+// report reports what the provider rejects.
+func (l *ledger) report(a fleettest.Answer) error {
+	began := time.Now()
+	report := l.fleet.Report(a.Broker, 0, a.Credential, a.Decoration.GetVersion())
+	if report.Err != nil {
+		for _, trouble := range []*spans{l.down[a.Broker], &l.provider, &l.held, &l.lies} {
+			if trouble.touches(began, report.Ended) {
+				return nil
+			}
+		}
+		if l.asleep(a.Broker, report.Err, began, report.Ended) {
+			return nil
+		}
+		return errors.New("cannot report: " + fleettest.Describe(report.Err))
+	}
+	if report.Decoration.GetVersion() == report.Version {
+		return errors.New("is told the version that it reports")
+	}
+	token, ok := l.fleet.Provider.Token(report.Decoration)
+	if !ok || !token.ExpireTime.Add(l.lastResort(token, began, report.Ended)).After(l.time.earliest(began, began)) {
+		return errors.New("gets an expired token for a report")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told[report.Version] = append(l.told[report.Version], report)
+	return nil
+}
+
+// checkWithdrawn returns an error when the version was reported: to the same process, or
+// to another a second ago, not counting the time until Redis was well.
+func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, told := range l.told[a.Decoration.GetVersion()] {
+		if told.Broker == a.Broker && a.Began.After(told.Ended) && !l.down[a.Broker].touches(told.Ended, ended) {
+			return errors.New("gets what was reported to that broker before")
+		}
+		since := told.Ended
+		for _, trouble := range []*spans{&l.redis, l.stopped[a.Broker]} {
+			if unwell, until := trouble.touch(told.Ended, ended); unwell && until.IsZero() {
+				since = ended
+			} else if unwell && until.After(since) {
+				since = until
+			}
+		}
+		if a.Began.Sub(since) > l.newsLimit(told.Ended, ended) && !l.rotating[a.Credential.ID].touches(told.Ended, ended) {
+			return errors.New("gets what was reported to another broker, and that had time to tell")
+		}
+	}
+	return nil
+}
+
+// newsLimit is how long a replica may serve a version that was reported to another. Where
+// processes wait for a core it is longer.
+func (l *ledger) newsLimit(from, to time.Time) time.Duration {
+	if l.busy.touches(from, to) {
+		return 3 * time.Second
+	}
+	return time.Second
+}
+
+// note keeps in mind that a broker has a token.
+func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.served[a.Credential.ID][a.Broker]
+	if _, ok := known[a.Decoration.GetVersion()]; !ok {
+		known[a.Decoration.GetVersion()] = good{at: ended, expires: token.ExpireTime}
+	}
+	for version, old := range known {
+		if l.time.earliest(ended, ended).Sub(old.expires) > time.Minute {
+			delete(known, version)
+		}
+	}
+}
+
+// expiring is how long before the provider a broker may take a token for expired: as long
+// as its request was under way, and as it took to read the token in Redis; more than once
+// where one that had read it put it back there. All of it takes longer where processes wait
+// for a core.
+func (l *ledger) expiring(from, to time.Time) time.Duration {
+	if l.busy.touches(from.Add(-soakLife), to) {
+		return 8 * reading
+	}
+	return 4 * reading
+}
+
+// checkFailure returns an error when a call should not have failed: the broker ran, and
+// the provider was well or somebody had a token that the broker had, or found in Redis.
+func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err error, began, ended time.Time) error {
+	fault := fleettest.FaultOf(err)
+	if l.down[b].touches(began, ended) && fault.Reason == "" {
+		return nil
+	}
+	if l.asleep(b, err, began, ended) {
+		return nil
+	}
+	if !mayFail(fault.Reason) || !l.provider.touches(began, ended) {
+		return errors.New("fails with " + fleettest.Describe(err))
+	}
+	now, allowed := l.time.latest(ended, ended), l.expiring(began, ended)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, other := range l.fleet.Brokers {
+		for version, has := range l.served[c.ID][other] {
+			left := has.expires.Sub(now)
+			if left < allowed || !has.at.Before(began) || len(l.told[version]) > 0 {
+				continue
+			}
+			lost := l.down[b].touches(has.at, ended) || l.clocks[b].touches(has.at, ended)
+			if other == b && !lost {
+				return fmt.Errorf("of %s fails though the broker has a token for %v yet, with %s",
+					c.ID, left.Round(100*time.Millisecond), fleettest.Describe(err))
+			}
+			if !l.redis.touches(has.at, ended) && !l.rotating[c.ID].touches(has.at, ended) {
+				return fmt.Errorf("of %s fails though Redis has a token for %v yet, with %s",
+					c.ID, left.Round(100*time.Millisecond), fleettest.Describe(err))
+			}
+		}
+	}
+	return nil
+}
+
+// asleep reports whether a call may have failed because the machine slept, or the broker's clock
+// was set forward, while it was under way: the token that it waited for had ended by then.
+func (l *ledger) asleep(b *fleettest.Broker, err error, began, ended time.Time) bool {
+	return fleettest.FaultOf(err).Reason == "PROVIDER_UNAVAILABLE" && l.clocks[b].touches(began, ended)
+}
+
+// mayFail reports whether a call may fail for a reason while the provider fails.
+func mayFail(reason string) bool {
+	return reason == "PROVIDER_UNAVAILABLE" || reason == "PROVIDER_RATE_LIMITED"
+}

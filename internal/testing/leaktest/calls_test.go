@@ -1,0 +1,154 @@
+package leaktest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/testing/authtest"
+)
+
+// caller calls a broker with one proof.
+type caller struct {
+	w      *world
+	broker string
+	client authmaterialv1.BrokerServiceClient
+	proof  []string // values of authorization
+}
+
+func (w *world) clientTLS(certificates ...tls.Certificate) *tls.Config {
+	return &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13, Certificates: certificates}
+}
+
+// dial connects to a broker.
+func (w *world) dial(broker, target string, transport credentials.TransportCredentials) caller {
+	w.Helper()
+	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(transport))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = connection.Close() })
+	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
+}
+
+// as is the caller with other proof.
+func (c caller) as(authorization ...string) caller {
+	c.proof = authorization
+	return c
+}
+
+// context has the proof, and secrets where nobody looks for any.
+func (c caller) context() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(c.w.Context(), 5*time.Second)
+	for _, value := range c.proof {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
+	}
+	return metadata.AppendToOutgoingContext(ctx, "cookie", c.w.metadata, "x-api-key", c.w.metadata, "traceparent", c.w.metadata, "baggage", "k="+c.w.metadata), cancel
+}
+
+// collect keeps an error, with all of its details, and the metadata of its answer.
+func (c caller) collect(err error, answered ...metadata.MD) {
+	failed := status.Convert(err)
+	wire, _ := proto.Marshal(failed.Proto())
+	c.w.collect(c.broker+": errors", fmt.Appendf(wire, "\n%v %+v %v", err, err, failed.Details()))
+	for _, values := range answered {
+		c.w.collect(c.broker+": metadata of answers", fmt.Appendf(nil, "%q", values))
+	}
+}
+
+// get asks for one credential.
+func (c caller) get(id string) error {
+	ctx, cancel := c.context()
+	defer cancel()
+	var header, trailer metadata.MD
+	response, err := c.client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Header(&header), grpc.Trailer(&trailer))
+	c.collect(err, header, trailer)
+	c.w.collect(c.broker+": versions", []byte(response.GetAuthDecoration().GetVersion()))
+	return err
+}
+
+// getAll asks for many at once, and returns those that did not fail.
+func (c caller) getAll(ids []string) (good []string) {
+	var mu sync.Mutex
+	var calls sync.WaitGroup
+	for _, id := range ids {
+		calls.Go(func() {
+			if c.get(id) == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				good = append(good, id)
+			}
+		})
+	}
+	calls.Wait()
+	return good
+}
+
+// batch asks for many in one call.
+func (c caller) batch(ids []string) {
+	ctx, cancel := c.context()
+	defer cancel()
+	response, err := c.client.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids})
+	c.collect(err)
+	for _, result := range response.GetResults() {
+		c.item(result.GetError())
+	}
+}
+
+func (c caller) item(failure *authmaterialv1.AuthDecorationError) {
+	wire, _ := proto.Marshal(failure)
+	c.w.collect(c.broker+": errors of items", wire)
+}
+
+// watch follows credentials until each has had a state.
+func (c caller) watch(ids []string) {
+	ctx, cancel := c.context()
+	defer cancel()
+	stream, err := c.client.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
+	for seen := map[string]bool{}; err == nil && len(seen) < len(ids); {
+		var response *authmaterialv1.WatchAuthDecorationsResponse
+		response, err = stream.Recv()
+		c.item(response.GetError())
+		seen[response.GetCredentialId()] = true
+	}
+	c.collect(err)
+}
+
+// report says that a version was rejected.
+func (c caller) report(id, version string) {
+	ctx, cancel := c.context()
+	defer cancel()
+	_, err := c.client.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{CredentialId: id, Version: version, HttpStatus: http.StatusUnauthorized})
+	c.collect(err)
+}
+
+// fetch collects what the broker's HTTP server answers.
+func (w *world) fetch(broker string, transport *http.Transport, address string) {
+	w.Helper()
+	defer transport.CloseIdleConnections()
+	for _, path := range []string{"/metrics", "/livez", "/readyz", "/debug/pprof/cmdline", "/debug/vars"} {
+		request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, address+path, nil)
+		if err != nil {
+			w.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+w.tokens["mailer"])
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			w.Fatal(err)
+		}
+		text, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		w.collect(broker+": "+path, text)
+	}
+}

@@ -1,0 +1,64 @@
+package leaktest_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// root is the folder of the repository.
+const root = "../../.."
+
+// TestSecurityNamesTests checks that every test that SECURITY.md names exists, and that each row of
+// its table of attackers names tests by content, by size and by time, or says why there are none.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 20 {
+		t.Errorf("SECURITY.md names %d tests", len(named))
+	}
+	there := tests(t)
+	for _, match := range named {
+		if !there[match[1]] {
+			t.Errorf("SECURITY.md names %s, and there is no such test", match[1])
+		}
+	}
+	shown := regexp.MustCompile("content: `Test.*<br>size: (`(Test|Fuzz)|none: ).*<br>time: (`Test|none: )")
+	_, table, _ := strings.Cut(string(text), "|---|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")
+	if len(rows) < 10 {
+		t.Errorf("SECURITY.md has %d rows", len(rows))
+	}
+	for _, row := range rows {
+		if !shown.MatchString(row) {
+			t.Errorf("this row lacks tests by content, size or time:\n%s", row)
+		}
+	}
+}
+
+// tests are the names of all tests of the repository.
+func tests(t *testing.T) map[string]bool {
+	t.Helper()
+	declared, found := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`), map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, match := range declared.FindAllSubmatch(text, -1) {
+			found[string(match[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

@@ -1,0 +1,203 @@
+package leaktest_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/testing/authtest"
+	"github.com/authmaterial/broker/internal/testing/leaktest"
+)
+
+// world is a folder of configuration in which every secret is known, and what the broker
+// has let out so far.
+type world struct {
+	*testing.T
+	folder, binary string
+	authority      *authtest.Authority
+	keys, noKeys   *authtest.KeyServer
+	key            authtest.Key
+	provider       *provider
+	redisURL       string
+	redisPassword  string
+	metadata       string            // a secret that every call has where nobody looks
+	configs        map[string]string // by file name
+	environment    []string
+
+	tokens map[string]string // of callers, by name
+
+	mu     sync.Mutex
+	finder leaktest.Finder
+	texts  map[string]*bytes.Buffer
+}
+
+// sent is the one text that holds secrets.
+const sent = "what the provider was sent"
+
+// newWorld makes the secrets, and the files that have them.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		T: t, folder: shortFolder(t), authority: authtest.NewAuthority("clients", time.Now()), key: authtest.NewEC("first"),
+		tokens: map[string]string{}, texts: map[string]*bytes.Buffer{}, environment: os.Environ(),
+	}
+	w.binary = filepath.Join(w.folder, "broker")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.binary, "github.com/authmaterial/broker/cmd/broker").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w.keys, w.noKeys = authtest.NewKeyServer(t, w.key), authtest.NewKeyServer(t)
+	w.noKeys.Fails()
+	w.provider = newProvider(w)
+	broker := w.authority.IssueLoopback()
+	private := string(authtest.KeyPEM(broker))
+	w.know("the broker's private key", strings.Split(private, "\n")[1])
+	w.write("broker.pem", string(authtest.CertificatePEM(broker)))
+	w.write("broker.key", private)
+	w.write("clients.pem", string(w.authority.PEM()))
+	w.write("issuers.pem", string(w.keys.RootsPEM())+string(w.noKeys.RootsPEM()))
+	w.write("provider.pem", string(certificatePEM(w.provider.Certificate())))
+	for _, name := range []string{"mailer", "stranger"} {
+		w.tokens[name] = w.know("the static token of "+name, authentication.GenerateToken().Reveal())
+	}
+	w.write("fleet.key", w.know("the fleet key", fleetkeys.Generate()))
+	w.redisPassword, w.metadata = w.canary("the password of Redis"), w.canary("a secret in the metadata")
+	w.write("redis.password", w.redisPassword)
+	return w
+}
+
+func certificatePEM(certificate *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
+}
+
+// shortFolder is one in which sockets may be.
+func shortFolder(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "leak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
+
+// know has the finder search for a secret, and returns it.
+func (w *world) know(name, secret string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.finder.Add(name, secret)
+	return secret
+}
+
+// canary makes a secret.
+func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
+
+// mint returns a token of an issuer, whose every part is a secret.
+func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
+	token := k.Mint(nil, authtest.Claims{
+		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
+	}.With(claims))
+	return w.know("the JWT "+name, token)
+}
+
+// collect keeps what was let out.
+func (w *world) collect(where string, text []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.texts[where] == nil {
+		w.texts[where] = new(bytes.Buffer)
+	}
+	_, _ = w.texts[where].Write(append(text, '\n'))
+}
+
+// collectFile keeps what a file holds.
+func (w *world) collectFile(where, path string) {
+	w.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.collect(where, text)
+}
+
+// holds reports whether a text was let out.
+func (w *world) holds(where, text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
+}
+
+// search looks for all secrets in all that was collected.
+func (w *world) search() (found []leaktest.Finding) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for where, text := range w.texts {
+		if where == sent {
+			if len(w.finder.Search(where, text.Bytes())) < len(misbehaviours) {
+				w.Error("what the provider was sent lacks secrets: the search finds nothing that is there")
+			}
+			continue
+		}
+		found = append(found, w.finder.Search(where, text.Bytes())...)
+	}
+	return found
+}
+
+// write writes a file of the folder.
+func (w *world) write(name, text string) {
+	w.Helper()
+	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.folder, name) }
+
+// setenv sets a variable of the programs to come.
+func (w *world) setenv(name, value string) { w.environment = append(w.environment, name+"="+value) }
+
+// lookup finds such a variable.
+func (w *world) lookup(name string) (string, bool) {
+	for _, variable := range slices.Backward(w.environment) {
+		if value, found := strings.CutPrefix(variable, name+"="); found {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// wantSearched wants every kind of text to have been there, and secrets to have been used.
+func (w *world) wantSearched() {
+	w.Helper()
+	for where, text := range map[string]string{
+		"over TCP: log": "no token issued", "over a socket: log": "no token issued", "over TCP: errors": "CREDENTIAL_REJECTED",
+		"over TCP: errors of items": "refused the credential", "over TCP: /metrics": "authmaterial_", "over TCP: /readyz": "ok",
+		"audit file": "ACCESS_DENIED", "over a socket: standard output": "\"outcome\"", "traces": "token request",
+		"Redis: keys and values": "authmaterial:1", "Redis: commands": "authmaterial:1", "broker check": "slip.yaml:", "broker get": "CREDENTIAL_REJECTED",
+		"over TCP: process arguments": "tcp.yaml",
+	} {
+		if !w.holds(where, text) {
+			w.Errorf("%s was to be searched, and does not hold %q", where, text)
+		}
+	}
+}
+
+// inYAML is a text as a part of YAML, which has all of JSON.
+func inYAML(text string) string {
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		panic(fmt.Sprintf("a text has no JSON: %v", err))
+	}
+	return string(encoded)
+}

@@ -1,0 +1,58 @@
+package redistest
+
+import (
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/authmaterial/broker/internal/testing/processtest"
+)
+
+// process is one run of redis-server.
+type process struct {
+	*processtest.Process
+
+	output *output
+}
+
+// startProcess starts the command, which is ready when a line of its log has that text.
+func startProcess(command *exec.Cmd, ready string) (process, error) {
+	output := &output{awaited: ready, ready: make(chan struct{})}
+	command.Stdout, command.Stderr = output, output
+	started, err := processtest.Start(command)
+	return process{started, output}, err
+}
+
+// tailSize is how much of a log is kept, in bytes.
+const tailSize = 8 << 10
+
+// output is the log of a process, of which it keeps the end. It is safe for concurrent
+// use.
+type output struct {
+	awaited string        // what a line holds once the process is ready
+	ready   chan struct{} // closed at that line
+
+	mu   sync.Mutex
+	tail string
+	seen bool
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tail += string(p)
+	if !o.seen && strings.Contains(o.tail, o.awaited) {
+		o.seen = true
+		close(o.ready)
+	}
+	o.tail = o.tail[max(0, len(o.tail)-tailSize):]
+	return len(p), nil
+}
+
+// String returns the end of the log.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.tail
+}
