@@ -22,8 +22,9 @@ func readSteps(t *testing.T, page string) []step {
 		t.Fatal(err)
 	}
 	var steps []step
-	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+	for _, block := range regexp.MustCompile("(?sm)^( *)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		lines := strings.ReplaceAll("\n"+block[2], "\n"+block[1], "\n") // a block in a list is indented
+		for _, part := range strings.Split(lines, "\n$ ")[1:] {
 			command, output, _ := strings.Cut(part, "\n")
 			for strings.HasPrefix(output, "> ") {
 				line, rest, _ := strings.Cut(output, "\n")
@@ -72,18 +73,24 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	}
 }
 
-// TestTour runs the commands of docs/tour.md.
+// TestTour runs the commands of two pages of docs, each of which begins with its configuration
+// file.
 func TestTour(t *testing.T) {
-	steps := readSteps(t, "tour.md")
-	if len(steps) < 10 || !strings.HasPrefix(steps[0].command, "cat broker.yaml") {
-		t.Fatalf("the tour has %d steps, and does not begin with its configuration file", len(steps))
+	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
+		t.Run(page, func(t *testing.T) {
+			steps := readSteps(t, page)
+			if len(steps) < atLeast || !strings.HasPrefix(steps[0].command, "cat broker.yaml") {
+				t.Fatalf("the page has %d steps, or does not begin with its configuration file", len(steps))
+			}
+			folder := shortFolder(t)
+			local := strings.NewReplacer("/run/user/1000", folder)
+			file := []byte(local.Replace(steps[0].output) + "\n")
+			if err := os.WriteFile(filepath.Join(folder, "broker.yaml"), file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			runSteps(t, folder, steps, local)
+		})
 	}
-	folder := shortFolder(t)
-	local := strings.NewReplacer("/run/user/1000", folder)
-	if err := os.WriteFile(filepath.Join(folder, "broker.yaml"), []byte(local.Replace(steps[0].output)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	runSteps(t, folder, steps, local)
 }
 
 // TestSecuring runs the commands of docs/securing.md, at other ports.
