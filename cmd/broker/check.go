@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/server"
-	"github.com/authmaterial/broker/internal/telemetry"
 )
 
 func newCheck() *cobra.Command {
@@ -48,7 +48,7 @@ Exit status: 0 when there is no problem, and the caller may use the credential; 
 				return explainAccess(command.OutOrStdout(), loaded, args[0], args[1])
 			}
 			warnings := slog.New(warningLines{command.ErrOrStderr()})
-			telemetry.Check(warnings)
+			observe.Check(warnings)
 			server.LogWarnings(warnings, loaded)
 			_, err = fmt.Fprintf(command.OutOrStdout(), "%s: no problems; credentials: %d, providers: %d\n",
 				path, loaded.Credentials.Len(), len(loaded.Catalog.Providers()))

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/reload"
 	"github.com/authmaterial/broker/internal/server"
-	"github.com/authmaterial/broker/internal/telemetry"
 )
 
 func newServe() *cobra.Command {
@@ -49,7 +49,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	withoutCoreDumps(logger)
-	traces := telemetry.Start(ctx, version, logger)
+	traces := observe.Start(ctx, version, logger)
 	defer traces.Stop()
 	var broker *server.Server
 	loop, err := reload.New(func(reading func(string)) error {

@@ -1,6 +1,6 @@
-// Package telemetry sends traces, when the standard variables of OpenTelemetry in the
-// environment say where to. Otherwise it starts nothing.
-package telemetry
+// Package observe shows operators what the broker does: metrics, spans, and log lines about calls
+// and tokens. It also sets up OpenTelemetry, which sends the spans.
+package observe
 
 import (
 	"context"

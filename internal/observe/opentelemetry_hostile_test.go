@@ -1,10 +1,10 @@
-package telemetry_test
+package observe_test
 
 import (
 	"log/slog"
 	"testing"
 
-	"github.com/authmaterial/broker/internal/telemetry"
+	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
@@ -26,7 +26,7 @@ func wantStopped(t *testing.T, protocol, address string) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
 	peertest.WantAllocated(t, 320<<20, func() {
-		traces := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+		traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
 		_, span := traces.Provider().Tracer("test").Start(t.Context(), "a span")
 		span.End()
 		traces.Stop()

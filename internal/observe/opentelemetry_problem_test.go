@@ -1,4 +1,4 @@
-package telemetry_test
+package observe_test
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authmaterial/broker/internal/telemetry"
+	"github.com/authmaterial/broker/internal/observe"
 )
 
 const canary = "canary-8d20"
@@ -35,7 +35,7 @@ func TestProblemsQuoteNothing(t *testing.T) {
 				t.Setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")
 			}
 			var log bytes.Buffer
-			traces := telemetry.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&log, nil)))
+			traces := observe.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&log, nil)))
 			if provider := traces.Provider(); provider != nil {
 				_, span := provider.Tracer("test").Start(t.Context(), "span")
 				span.End()

@@ -1,4 +1,4 @@
-package telemetry_test
+package observe_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authmaterial/broker/internal/telemetry"
+	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
@@ -25,7 +25,7 @@ func environment(t *testing.T, variables map[string]string) (sends bool, log str
 		t.Setenv(variable, value)
 	}
 	var text bytes.Buffer
-	traces := telemetry.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&text, nil)))
+	traces := observe.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&text, nil)))
 	defer traces.Stop()
 	return traces.Provider() != nil, text.String()
 }
@@ -111,7 +111,7 @@ func TestUnusableVariables(t *testing.T) {
 		otlp + "TRACES_PROTOCOL":         {},
 		otlp + "HEADERS":                 {values: []string{"api-key=%zz" + canary}},
 		otlp + "TRACES_HEADERS":          {},
-		otlp + "CERTIFICATE":             {values: []string{"telemetry_test.go", fifo, "/dev/zero", joined, marked}},
+		otlp + "CERTIFICATE":             {values: []string{"opentelemetry_test.go", fifo, "/dev/zero", joined, marked}},
 		otlp + "TRACES_CERTIFICATE":      {},
 		otlp + "CLIENT_CERTIFICATE":      {values: []string{fifo, "/dev/zero", joined, marked}},
 		otlp + "CLIENT_KEY":              {},
