@@ -26,8 +26,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/server"
-	"github.com/authmaterial/broker/internal/telemetry"
 )
 
 // spanCollector is a collector of OpenTelemetry that keeps what it gets.
@@ -110,7 +110,7 @@ func (c *spanCollector) text(t *testing.T) string {
 // it has stopped is complete.
 func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
-	traces := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
 	h = serve(t, append(change, func(o *server.Options) { o.Traces = traces.Provider() })...)
 	return h, func() {
 		h.server.Stop(context.Background())
@@ -227,7 +227,7 @@ func TestTracesAreOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCollector(t)
 			t.Setenv(name, value)
-			traces := telemetry.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+			traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
 			if traces.Provider() != nil {
 				t.Fatal("traces are sent somewhere")
 			}
