@@ -2,10 +2,13 @@ package egress
 
 import (
 	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
 )
 
-// special are addresses of no provider, beside those that package netip knows: IANA's
-// special-purpose registries for IPv4 and IPv6, and what clouds have at public addresses.
+// special are the address ranges of no provider, beside those that package netip knows: IANA's
+// special-purpose registries for IPv4 and IPv6, and public addresses that clouds use internally.
 var special = prefixes(
 	"0.0.0.0/8",        // this network
 	"100.64.0.0/10",    // behind a carrier's NAT
@@ -37,23 +40,14 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// isPublic reports whether an address is on the public internet: not private, local to a
-// link or this machine, or special. An IPv6 address that leads to an IPv4 one is what
-// that is. One with a zone is not public.
+// isPublic reports whether an address is on the public internet: not private, local to a link or
+// this machine, or special. An IPv6 address that leads to an IPv4 address is public if the IPv4
+// address is. An address with a zone is not public.
 func isPublic(address netip.Addr) bool {
 	address = embedded(address.Unmap())
-	if !address.IsGlobalUnicast() || address.IsPrivate() {
-		return false
-	}
-	if address.Is6() && !global.Contains(address) {
-		return false
-	}
-	for _, prefix := range special {
-		if prefix.Contains(address) {
-			return false
-		}
-	}
-	return true
+	return address.IsGlobalUnicast() && !address.IsPrivate() &&
+		(address.Is4() || global.Contains(address)) &&
+		!slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
 // embedded returns the IPv4 address that an IPv6 address leads to, or the address itself.
@@ -67,4 +61,25 @@ func embedded(address netip.Addr) netip.Addr {
 	default:
 		return address
 	}
+}
+
+var (
+	dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	// numberAtEnd matches a name whose last label is a decimal or hexadecimal number.
+	numberAtEnd = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9A-Fa-f]*)$`)
+)
+
+// IsHost reports whether a URL's host, without port and brackets, is an IP address as package
+// netip writes it, or a DNS name of ASCII letters, digits, hyphens and underscores, without a dot
+// at the end, whose last label is not a number. Resolvers read other forms as addresses, such as
+// 127.1, 0x7f000001 and 2130706433, and a proxy would receive them unchecked.
+func IsHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || dnsName.MatchString(host) && !numberAtEnd.MatchString(host)
+}
+
+// IsPort reports whether a URL's port is a number from 1 to 65535, or empty for the scheme's own.
+func IsPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }

@@ -69,7 +69,6 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 				test.options.Proxy = direct
 			}
 			transport := egress.NewTransport(test.options)
-			defer transport.CloseIdleConnections()
 			asked = 0
 			var event strategies.TokenRequestEvent
 			client := strategies.NewTokenClient(strategies.TokenClientOptions{
