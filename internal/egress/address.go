@@ -9,7 +9,7 @@ import (
 
 // special are the address ranges of no provider, beside those that package netip knows: IANA's
 // special-purpose registries for IPv4 and IPv6, and public addresses that clouds use internally.
-var special = prefixes(
+var special = []string{
 	"0.0.0.0/8",        // this network
 	"100.64.0.0/10",    // behind a carrier's NAT
 	"168.63.129.16/32", // Azure's platform
@@ -23,21 +23,6 @@ var special = prefixes(
 	"2001::/23",        // protocol assignments, among them Teredo and benchmarks
 	"2001:db8::/32",    // documentation
 	"3fff::/20",        // documentation
-)
-
-var (
-	// global is the part of IPv6 that is assigned to hosts on the public internet.
-	global = netip.MustParsePrefix("2000::/3")
-	nat64  = netip.MustParsePrefix("64:ff9b::/96")
-	sixTo4 = netip.MustParsePrefix("2002::/16")
-)
-
-func prefixes(texts ...string) []netip.Prefix {
-	var all []netip.Prefix
-	for _, text := range texts {
-		all = append(all, netip.MustParsePrefix(text))
-	}
-	return all
 }
 
 // isPublic reports whether an address is on the public internet: not private, local to a link or
@@ -45,18 +30,23 @@ func prefixes(texts ...string) []netip.Prefix {
 // address is. An address with a zone is not public.
 func isPublic(address netip.Addr) bool {
 	address = embedded(address.Unmap())
-	return address.IsGlobalUnicast() && !address.IsPrivate() &&
-		(address.Is4() || global.Contains(address)) &&
-		!slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(address) })
+	if !address.IsGlobalUnicast() || address.IsPrivate() || address.Is6() && !within(address, "2000::/3") {
+		return false
+	}
+	return !slices.ContainsFunc(special, func(prefix string) bool { return within(address, prefix) })
+}
+
+func within(address netip.Addr, prefix string) bool {
+	return netip.MustParsePrefix(prefix).Contains(address)
 }
 
 // embedded returns the IPv4 address that an IPv6 address leads to, or the address itself.
 func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()
 	switch {
-	case nat64.Contains(address):
+	case within(address, "64:ff9b::/96"): // NAT64
 		return netip.AddrFrom4([4]byte(bytes[12:]))
-	case sixTo4.Contains(address):
+	case within(address, "2002::/16"): // 6to4
 		return netip.AddrFrom4([4]byte(bytes[2:6]))
 	default:
 		return address

@@ -61,18 +61,19 @@ func NewTransport(options Options) *Transport {
 	if options.Proxy == nil {
 		options.Proxy = proxyFromEnvironment
 	}
-	t := &Transport{proxy: options.Proxy, public: newTransport(options), unchecked: newTransport(options)}
-	dialer := net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver}
-	t.unchecked.DialContext = dialer.DialContext
-	t.unchecked.Proxy = chosenProxy
-	checked := dialer
-	checked.ControlContext = refusePrivate
-	t.public.DialContext = checked.DialContext
-	return t
+	return &Transport{
+		proxy:     options.Proxy,
+		public:    newTransport(options, refusePrivate),
+		unchecked: newTransport(options, nil),
+	}
 }
 
-func newTransport(options Options) *http.Transport {
+// newTransport returns a transport that calls check before it connects to an address.
+func newTransport(options Options, check func(context.Context, string, string, syscall.RawConn) error) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver, ControlContext: check}
 	return &http.Transport{
+		DialContext:       dialer.DialContext,
+		Proxy:             chosenProxy,
 		TLSClientConfig:   &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true,
 		// net/http prints unexpected data on a connection that is kept alive to standard error,
@@ -83,7 +84,6 @@ func newTransport(options Options) *http.Transport {
 	}
 }
 
-// refusePrivate is called with each address before a connection to it is made.
 func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !isPublic(to.Addr()) {
@@ -124,19 +124,19 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // route returns the transport and the proxy for a request. The proxy is nil for none.
 func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, error) {
-	if !IsHost(request.URL.Hostname()) {
+	host := request.URL.Hostname()
+	if !IsHost(host) {
 		return nil, nil, ErrNoHost
 	}
-	literal, err := netip.ParseAddr(request.URL.Hostname())
-	isLiteral := err == nil
-	if isLiteral && literal.Unmap().IsLoopback() {
+	literal, _ := netip.ParseAddr(host)
+	if literal.Unmap().IsLoopback() {
 		return t.unchecked, nil, nil // the configuration names this very address
 	}
 	if request.URL.Scheme != "https" {
 		return nil, nil, ErrNotHTTPS
 	}
 	allowed := request.Context().Value(privateKey{}) != nil
-	if isLiteral && !allowed && !isPublic(literal) {
+	if literal.IsValid() && !allowed && !isPublic(literal) {
 		return nil, nil, ErrAddressRefused
 	}
 	proxy, err := t.proxy(request)
