@@ -1,5 +1,6 @@
-// Package authentication finds out who calls, as far as it can be proved. It knows
-// nothing of gRPC and HTTP: what a call brings is plain Evidence.
+// Package authentication identifies callers: by a bearer token, by a client certificate, or by
+// the user at the other end of a Unix socket. It depends neither on gRPC nor on HTTP: Evidence
+// is all that it reads of a call.
 package authentication
 
 import (
@@ -10,12 +11,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The methods by which an identity is proved, as in access.Caller.
+// The methods of authentication, as in access.Caller.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -24,23 +27,23 @@ const (
 	MethodNone      = "none"
 )
 
-// Evidence is what a call and its connection bring. The zero value proves nothing.
+// Evidence is what a call and its connection carry. The zero value proves nothing.
 type Evidence struct {
-	// Certificates are the client's, leaf first. The TLS handshake has shown that the client
-	// has the private key of the leaf, and nothing else: they are not verified.
+	// Certificates are the client's, leaf first. They are not verified: the TLS handshake has
+	// only shown that the client has the private key of the leaf.
 	Certificates []*x509.Certificate
 	// Bearer is the token of the call, as ParseBearer returns it.
 	Bearer secret.Text
-	// Proved says that it proved an identity before. What does so no longer was withdrawn,
-	// and is not new.
+	// Proved reports whether this evidence identified a caller before. If it no longer does,
+	// its key was withdrawn: the key cannot be a new one.
 	Proved bool
-	// UserID is that of the process at the other end of a Unix socket; nil: unknown.
+	// UserID is the user of the process at the other end of a Unix socket; nil: unknown.
 	UserID *uint32
 	// Address is where the call comes from; empty: unknown.
 	Address string
 }
 
-// Methods are those by which the evidence could prove something. They quote nothing of it.
+// Methods returns the methods for which there is evidence. It quotes none of the evidence.
 func (e Evidence) Methods() []string {
 	methods := []string{}
 	switch bearer := e.Bearer.Reveal(); {
@@ -58,30 +61,86 @@ func (e Evidence) Methods() []string {
 	return methods
 }
 
-// Authenticator finds out who calls by one kind of evidence.
+// Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the caller. The error is ErrNoEvidence when there is none of its
-	// kind, that of ctx, or a *fault.Error: CallerUnauthenticated for evidence that proves
-	// nothing, AuthenticationUnavailable when it cannot be checked just now. No error quotes
-	// evidence.
+	// Authenticate returns the caller. The error is ErrNoEvidence when the call has no evidence
+	// of this kind, the error of ctx, or a *fault.Error: CallerUnauthenticated for evidence that
+	// is not accepted, AuthenticationUnavailable when it cannot be checked just now. No error
+	// quotes evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
-// ErrNoEvidence says that there is no evidence of an authenticator's kind.
+// ErrNoEvidence is the error of an Authenticator for a call without evidence of its kind.
 var ErrNoEvidence = errors.New("there is no evidence of this kind")
 
-// Any returns an authenticator that asks these in their order. The first that proves an
-// identity answers: wrong evidence of one kind does not spoil that of another. Where none
-// does, that something cannot be checked counts more than that something is wrong.
-func Any(authenticators ...Authenticator) Authenticator { return anyOf(authenticators) }
+// errNobody is the answer to a call without evidence of any accepted kind.
+var errNobody = fault.New(fault.CallerUnauthenticated, "the call does not prove who makes it, in any of the ways that the broker accepts")
 
-type anyOf []Authenticator
+// Counter counts events. Prometheus' counters implement it.
+type Counter interface{ Inc() }
 
-// Authenticate implements Authenticator.
-func (all anyOf) Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error) {
+// Counts count the outcomes of one method: the evidence was accepted, refused, refused for now
+// because the issuer's keys were fetched a moment ago (ErrKeyRefreshThrottled), or could not be
+// checked.
+type Counts struct{ OK, Refused, Deferred, Unavailable Counter }
+
+func (c Counts) count(err error) {
+	switch {
+	case err == nil:
+		c.OK.Inc()
+	case errors.Is(err, ErrNoEvidence):
+	case errors.Is(err, ErrKeyRefreshThrottled):
+		c.Deferred.Inc()
+	case fault.From(err).Reason == fault.CallerUnauthenticated:
+		c.Refused.Inc()
+	default:
+		c.Unavailable.Inc()
+	}
+}
+
+// Method is one way to identify callers.
+type Method struct {
+	Name          string
+	Authenticator Authenticator
+	Counts        Counts
+}
+
+// Set is the methods of one configuration. It is immutable.
+type Set struct {
+	methods []Method
+	nobody  Counter
+	// Issuers are those of the JSON Web Tokens that the Set accepts, for KeyFetcher.Use.
+	Issuers *Issuers
+}
+
+// NewSet returns a Set that tries these methods in order. The counter nobody counts calls
+// without evidence.
+func NewSet(issuers *Issuers, nobody Counter, methods ...Method) *Set {
+	return &Set{methods: methods, nobody: nobody, Issuers: issuers}
+}
+
+// Identify returns the caller, and counts the outcomes. The error is a *fault.Error, or that of
+// ctx.
+func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, error) {
+	return s.identify(ctx, evidence, true)
+}
+
+// Recheck is Identify for evidence that identified a caller before. It counts nothing.
+func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, error) {
+	evidence.Proved = true
+	return s.identify(ctx, evidence, false)
+}
+
+// identify returns the caller of the first method that accepts its evidence: wrong evidence of
+// one kind does not spoil that of another. If no method does, its error is that of a method
+// that cannot check its evidence, else that of one that refuses it.
+func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
-	for _, authenticator := range all {
-		caller, err := authenticator.Authenticate(ctx, evidence)
+	for _, method := range s.methods {
+		caller, err := method.Authenticator.Authenticate(ctx, evidence)
+		if counted {
+			method.Counts.count(err)
+		}
 		if err == nil {
 			return caller, nil
 		}
@@ -89,38 +148,60 @@ func (all anyOf) Authenticate(ctx context.Context, evidence Evidence) (access.Ca
 			found = err
 		}
 	}
-	return access.Caller{}, found
+	if !errors.Is(found, ErrNoEvidence) {
+		return access.Caller{}, found
+	}
+	if counted {
+		s.nobody.Inc()
+	}
+	return access.Caller{}, errNobody
 }
 
-// rank is how much an error says about a call.
-func rank(err error) int {
-	if errors.Is(err, ErrNoEvidence) {
-		return 0 // as for most, of whom each call has one proof
-	}
-	var known *fault.Error
-	if errors.As(err, &known) && known.Reason == fault.CallerUnauthenticated {
-		return 1
-	}
-	return 2
-}
-
-// refused is the answer to evidence that proves nothing.
-func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
-
-// maxName is how long a name of a caller is at most without its kind, in bytes: a SPIFFE
-// ID may have that many.
-const maxName = 2048
-
-// isName reports whether text can be the name of a caller: it is not empty or of spaces alone,
-// and everybody who reads it sees all of it.
-func isName(text string) bool {
-	if strings.TrimSpace(text) == "" || len(text) > maxName || !utf8.ValidString(text) {
-		return false
-	}
-	for _, r := range text {
-		if !unicode.IsPrint(r) {
-			return false
+// OK returns the counter of calls that a method identifies. It is for calls of a connection that
+// was identified before.
+func (s *Set) OK(method string) Counter {
+	for _, known := range s.methods {
+		if known.Name == method {
+			return known.Counts.OK
 		}
 	}
-	return true
+	return s.nobody // there is no such method
+}
+
+// rank orders errors by how much each says about a call.
+func rank(err error) int {
+	var known *fault.Error
+	switch {
+	case errors.Is(err, ErrNoEvidence):
+		return 0
+	case errors.As(err, &known) && known.Reason == fault.CallerUnauthenticated:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// refused returns the error for evidence that is not accepted.
+func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
+
+// maxName is the longest name of a caller without its kind, in bytes: that of a SPIFFE ID.
+const maxName = 2048
+
+// isName reports whether text can be the name of a caller: it is not blank, and every character
+// of it is visible.
+func isName(text string) bool {
+	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
+	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)
+}
+
+// maxRemembered bounds each cache of this package, in entries. The answer for an entry that was
+// evicted is worked out again.
+const maxRemembered = 4096
+
+func newCache[K comparable, V any]() *lru.Cache[K, V] {
+	cache, err := lru.New[K, V](maxRemembered)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return cache
 }

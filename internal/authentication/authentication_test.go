@@ -21,41 +21,64 @@ func (a answers) Authenticate(context.Context, authentication.Evidence) (access.
 	return access.Caller{Name: a.caller}, a.err
 }
 
-func TestAny(t *testing.T) {
+// counter counts for tests.
+type counter struct{ n int }
+
+func (c *counter) Inc() { c.n++ }
+
+// TestSet has several methods tried in order. Each outcome is counted, but not by Recheck.
+func TestSet(t *testing.T) {
 	var (
 		none        = answers{err: authentication.ErrNoEvidence}
 		wrong       = answers{err: fault.New(fault.CallerUnauthenticated, "wrong")}
 		unavailable = answers{err: fault.New(fault.AuthenticationUnavailable, "unavailable").WithRetryDelay(time.Second)}
 		good        = answers{caller: "good"}
 		other       = answers{caller: "other"}
+		gone        = answers{err: context.Canceled}
 	)
+	const nobody = "the call does not prove who makes it, in any of the ways that the broker accepts"
 	for name, test := range map[string]struct {
-		all    []authentication.Authenticator
+		all    []answers
 		caller string
-		err    error
+		err    string
+		counts [5]int // ok, refused, deferred, unavailable, nobody
 	}{
-		"nobody is asked":              {nil, "", authentication.ErrNoEvidence},
-		"no evidence":                  {all(none, none), "", authentication.ErrNoEvidence},
-		"the first answers":            {all(none, good, other), "good", nil},
-		"wrong does not spoil good":    {all(wrong, good), "good", nil},
-		"unavailable does not either":  {all(unavailable, good), "good", nil},
-		"wrong beats none":             {all(none, wrong, none), "", wrong.err},
-		"unavailable beats wrong":      {all(wrong, unavailable), "", unavailable.err},
-		"unavailable beats wrong, too": {all(unavailable, wrong, none), "", unavailable.err},
-		"the caller has gone":          {all(wrong, answers{err: context.Canceled}), "", context.Canceled},
+		"no method":                    {nil, "", nobody, [5]int{4: 1}},
+		"no evidence":                  {all(none, none), "", nobody, [5]int{4: 1}},
+		"the first answers":            {all(none, good, other), "good", "", [5]int{0: 1}},
+		"wrong does not spoil good":    {all(wrong, good), "good", "", [5]int{0: 1, 1: 1}},
+		"unavailable does not either":  {all(unavailable, good), "good", "", [5]int{0: 1, 3: 1}},
+		"wrong beats none":             {all(none, wrong, none), "", "wrong", [5]int{1: 1}},
+		"unavailable beats wrong":      {all(wrong, unavailable), "", "unavailable", [5]int{1: 1, 3: 1}},
+		"unavailable beats wrong, too": {all(unavailable, wrong, none), "", "unavailable", [5]int{1: 1, 3: 1}},
+		"the caller has gone":          {all(wrong, gone), "", context.Canceled.Error(), [5]int{1: 1, 3: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			caller, err := authentication.Any(test.all...).Authenticate(t.Context(), authentication.Evidence{})
-			if caller.Name != test.caller || !errors.Is(err, test.err) || (err == nil) != (test.err == nil) {
-				t.Errorf("the caller is %q (%v), want %q (%v)", caller.Name, err, test.caller, test.err)
+			var counters [5]counter
+			counts := authentication.Counts{OK: &counters[0], Refused: &counters[1], Deferred: &counters[2], Unavailable: &counters[3]}
+			var methods []authentication.Method
+			for _, a := range test.all {
+				methods = append(methods, authentication.Method{Authenticator: a, Counts: counts})
+			}
+			set := authentication.NewSet(nil, &counters[4], methods...)
+			want := func(caller access.Caller, err error) {
+				t.Helper()
+				if caller.Name != test.caller || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+					t.Errorf("the caller is %q (%v), want %q (%s)", caller.Name, err, test.caller, test.err)
+				}
+			}
+			want(set.Identify(t.Context(), authentication.Evidence{}))
+			want(set.Recheck(t.Context(), authentication.Evidence{}))
+			for i, c := range counters {
+				if c.n != test.counts[i] {
+					t.Errorf("counter %d is %d, want %d", i, c.n, test.counts[i])
+				}
 			}
 		})
 	}
 }
 
-func all(authenticators ...authentication.Authenticator) []authentication.Authenticator {
-	return authenticators
-}
+func all(methods ...answers) []answers { return methods }
 
 func TestPeerUser(t *testing.T) {
 	for id, want := range map[uint32]string{0: "uid:0", 1000: "uid:1000", 1<<32 - 1: "uid:4294967295"} {

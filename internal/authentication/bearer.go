@@ -6,17 +6,20 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// maxBearer is how long a bearer token is at most, in bytes. One of Kubernetes has between
-// 1 and 2 KiB.
-const maxBearer = 8 << 10
+const (
+	// maxBearer is the longest bearer token, in bytes. Those of Kubernetes have 1 to 2 KiB.
+	maxBearer = 8 << 10
+	// bearerCharacters are those of a bearer token (RFC 6750, b64token).
+	bearerCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+)
 
-// malformed stands for what can be no bearer token, and is none itself.
+// malformed stands for any text that is not a bearer token. No authenticator accepts it.
 var malformed = secret.New(" ")
 
-// ParseBearer returns the token of a call that has these values of `authorization`:
-// `Bearer TOKEN`, the scheme in any case. It is empty when there are none, and when the one
-// that there is has another scheme. What can be no token, and two values, become a text
-// that no authenticator accepts.
+// ParseBearer returns the token of a call with these values of the header `authorization`:
+// `Bearer TOKEN`, the scheme in any case. The token is empty without a value, and for another
+// scheme. For a malformed token, and for two values, ParseBearer returns a text that no
+// authenticator accepts.
 func ParseBearer(values []string) secret.Text {
 	if len(values) == 0 {
 		return secret.Text{}
@@ -29,18 +32,8 @@ func ParseBearer(values []string) secret.Text {
 		return secret.Text{}
 	}
 	token = strings.Trim(token, " ")
-	if token == "" || len(token) > maxBearer || strings.ContainsFunc(token, notOfToken) {
+	if token == "" || len(token) > maxBearer || strings.Trim(token, bearerCharacters) != "" {
 		return malformed
 	}
 	return secret.New(token)
-}
-
-// notOfToken reports whether a bearer token cannot hold a character (RFC 6750, b64token).
-func notOfToken(r rune) bool {
-	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
-		return false
-	default:
-		return !strings.ContainsRune("-._~+/=", r)
-	}
 }

@@ -15,7 +15,7 @@ func TestAnswersOfAHostileKeyServer(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
 			peertest.WantAllocated(t, 12<<20, func() {
-				r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+				r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 					server.Does(func(w http.ResponseWriter, _ *http.Request) {
 						conn, _, err := http.NewResponseController(w).Hijack()
 						if err != nil {

@@ -174,10 +174,10 @@ func TestJWTOfSeveralIssuers(t *testing.T) {
 // clock, and that one whose issuer or key is taken away is refused from then on.
 func TestJWTEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
-	jwt := authentication.NewJWT(authentication.JWTOptions{Clock: clock})
+	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock})
 	use := func(issuers ...authentication.Issuer) {
 		t.Helper()
-		use(t, jwt, issuers...)
+		jwt.use(t, issuers...)
 	}
 	token := mint(keyES, nil, nil)
 	good := func() error {

@@ -2,12 +2,25 @@ package authentication
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// Local takes everybody for `local`: it is the last authenticator where nobody has to prove
-// anything.
+// PeerUser identifies a process on this machine by its user, as the system reports it:
+// `uid:NUMBER`. A user who is unknown in this user namespace is uid:65534.
+type PeerUser struct{}
+
+// Authenticate implements Authenticator.
+func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
+	if evidence.UserID == nil {
+		return access.Caller{}, ErrNoEvidence
+	}
+	name := "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)
+	return access.Caller{Name: name, Method: MethodPeerUser, Address: evidence.Address}, nil
+}
+
+// Local identifies every caller as `local`. It is the last method where callers need no proof.
 type Local struct{}
 
 // Authenticate implements Authenticator.

@@ -40,20 +40,32 @@ func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	}
 }
 
-func newJWT(t testing.TB, issuers ...authentication.Issuer) *authentication.JWT {
-	t.Helper()
-	jwt := authentication.NewJWT(authentication.JWTOptions{Clock: clockwork.NewFakeClockAt(now)})
-	t.Cleanup(jwt.Close)
-	use(t, jwt, issuers...)
-	return jwt
+// jwt authenticates by the issuers that a test uses.
+type jwt struct {
+	*authentication.KeyFetcher
+	*authentication.Issuers
 }
 
-// use has a JWT use these issuers.
-func use(t testing.TB, jwt *authentication.JWT, issuers ...authentication.Issuer) {
+func newJWT(t testing.TB, issuers ...authentication.Issuer) *jwt {
 	t.Helper()
-	prepared, err := jwt.Prepare(issuers)
+	return newJWTWith(t, authentication.KeyOptions{Clock: clockwork.NewFakeClockAt(now)}, issuers...)
+}
+
+func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...authentication.Issuer) *jwt {
+	t.Helper()
+	j := &jwt{KeyFetcher: authentication.NewKeyFetcher(options)}
+	t.Cleanup(j.Close)
+	j.use(t, issuers...)
+	return j
+}
+
+// use takes these issuers in place of those before.
+func (j *jwt) use(t testing.TB, issuers ...authentication.Issuer) {
+	t.Helper()
+	prepared, err := j.Prepare(issuers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwt.Use(prepared)
+	j.Issuers = prepared
+	j.Use(prepared)
 }

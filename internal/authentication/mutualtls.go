@@ -18,44 +18,33 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// maxCertificates is how many certificates are remembered with the names they prove. One
-// that is forgotten is looked at again.
-const maxCertificates = 4096
-
 // MutualTLS identifies callers by their client certificates: `spiffe://DOMAIN/PATH` by a
-// SPIFFE ID, else `dns:NAME` by the first DNS name, else `subject:NAME`. A certificate is
-// looked at once, however many calls its connection makes.
+// SPIFFE ID, else `dns:NAME` by the first DNS name, else `subject:NAME`. The chain of a
+// connection is verified once, however many calls it makes.
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	known *lru.Cache[*x509.Certificate, access.Caller] // by leaf, without the address
-	// refused are the chains of connections that were refused lately, and when. It does not keep
-	// the certificates, which anybody can send, in memory.
-	refused *lru.Cache[weak.Pointer[*x509.Certificate], refusal]
+	// known are the chains that were verified, by the first element of Evidence.Certificates:
+	// one for each connection. The cache keeps no certificate in memory, since anybody can send
+	// any.
+	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
-// refusal is why a chain proved nothing, and until when it is not verified again.
-type refusal struct {
-	err   error
-	until time.Time
+// verifiedChain is the outcome of the verification of a chain.
+type verifiedChain struct {
+	caller access.Caller // without the address
+	err    error         // nil: the chain proves that caller
+	until  time.Time     // when a refusal is forgotten
 }
 
 // refusedFor is how long a chain is refused without being verified again: a client can call as
 // often as it likes.
 const refusedFor = 10 * time.Second
 
-// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. With
-// nil roots no certificate counts.
+// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. Nil
+// roots have signed none.
 func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
-	known, err := lru.New[*x509.Certificate, access.Caller](maxCertificates)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	refused, err := lru.New[weak.Pointer[*x509.Certificate], refusal](maxCertificates)
-	if err != nil {
-		panic(err) // likewise
-	}
-	return &MutualTLS{roots: roots, clock: clock, known: known, refused: refused}
+	return &MutualTLS{roots: roots, clock: clock, known: newCache[weak.Pointer[*x509.Certificate], verifiedChain]()}
 }
 
 // Authenticate implements Authenticator.
@@ -63,63 +52,58 @@ func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.C
 	if len(evidence.Certificates) == 0 {
 		return access.Caller{}, ErrNoEvidence
 	}
-	leaf := evidence.Certificates[0]
-	caller, ok := m.known.Get(leaf)
-	if !ok {
-		var err error
-		if caller, err = m.identify(evidence.Certificates); err != nil {
-			return access.Caller{}, err
-		}
-		m.known.Add(leaf, caller)
+	connection := weak.Make(&evidence.Certificates[0])
+	chain, ok := m.known.Get(connection)
+	if !ok || chain.err != nil && !m.clock.Now().Before(chain.until) {
+		chain = m.verify(evidence.Certificates)
+		m.known.Add(connection, chain)
 	}
-	if !clock.WallNow(m.clock).Before(caller.ExpireTime) {
+	switch {
+	case chain.err != nil:
+		return access.Caller{}, chain.err
+	case !clock.WallNow(m.clock).Before(chain.caller.ExpireTime):
 		return access.Caller{}, refused("the client certificate has expired")
 	}
-	caller.Address = evidence.Address
-	return caller, nil
+	chain.caller.Address = evidence.Address
+	return chain.caller, nil
 }
 
-// identify returns the caller whose name a chain proves.
-func (m *MutualTLS) identify(chain []*x509.Certificate) (access.Caller, error) {
-	now := m.clock.Now()
-	connection := weak.Make(&chain[0])
-	if before, ok := m.refused.Get(connection); ok && now.Before(before.until) {
-		return access.Caller{}, before.err
-	}
+func (m *MutualTLS) verify(chain []*x509.Certificate) verifiedChain {
+	name := ""
 	err := VerifyCertificates(chain, m.roots, clock.WallNow(m.clock))
-	var name string
 	if err == nil {
 		name, err = certificateName(chain[0])
 	}
-	if err != nil {
-		m.refused.Add(connection, refusal{err, now.Add(refusedFor)})
-		return access.Caller{}, err
+	return verifiedChain{
+		caller: access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: chain[0].NotAfter},
+		err:    err,
+		until:  m.clock.Now().Add(refusedFor),
 	}
-	return access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: chain[0].NotAfter}, nil
 }
 
 // VerifyCertificates returns an error, which quotes nothing, unless one of the roots has signed
-// the first certificate of a chain for a client. Nil roots have signed nothing.
+// the first certificate of a chain for a client. Nil roots have signed none.
 func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	if roots == nil {
-		roots = x509.NewCertPool() // x509 takes nil for the system's
+		roots = x509.NewCertPool() // to package x509, nil means the system's roots
 	}
-	between := x509.NewCertPool()
+	intermediates := x509.NewCertPool()
 	for _, certificate := range chain[1:] {
-		between.AddCert(certificate)
+		intermediates.AddCert(certificate)
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{
+	_, err := chain[0].Verify(x509.VerifyOptions{
 		Roots:         roots,
-		Intermediates: between,
+		Intermediates: intermediates,
 		CurrentTime:   now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}); err != nil {
+	})
+	if err != nil {
 		return refused("the client certificate is not valid, or is not signed by an authority that counts")
 	}
 	return nil
 }
 
-// certificateName returns who a leaf certificate says its owner is.
+// certificateName returns the caller's name in a leaf certificate.
 func certificateName(leaf *x509.Certificate) (string, error) {
 	switch {
 	case len(leaf.URIs) > 1:
@@ -136,9 +120,25 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	return subjectName(leaf)
 }
 
-// subjectName is the name of a subject. It is given to one subject alone, and to none of
-// which a part could be read as another attribute: of a repeated one pkix.Name keeps the
-// last, and a pattern such as subject:*,O=Acme knows nothing of escapes.
+// dnsName matches a DNS name of a certificate in lower case, a wildcard too.
+var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
+
+// maxDNSName is the longest DNS name, in bytes.
+const maxDNSName = 253
+
+// spiffeName returns the SPIFFE ID of an X.509-SVID, and an error for that of an authority.
+func spiffeName(leaf *x509.Certificate) (string, error) {
+	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	id, err := spiffeid.FromURI(leaf.URIs[0])
+	if err != nil || id.Path() == "" || len(id.String()) > maxName || leaf.IsCA || leaf.KeyUsage&signs != 0 {
+		return "", refused("the client certificate is no X.509-SVID of a workload")
+	}
+	return id.String(), nil
+}
+
+// subjectName returns the name of a subject. It refuses subjects that could be read as another
+// one: pkix.Name keeps only the last of a repeated attribute, and a pattern such as
+// subject:*,O=Acme does not know escapes.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {
@@ -159,20 +159,4 @@ func subjectName(leaf *x509.Certificate) (string, error) {
 		return "", refused("the client certificate names nobody")
 	}
 	return "subject:" + subject, nil
-}
-
-// dnsName is what a DNS name of a certificate looks like, in lower case.
-var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
-
-// maxDNSName is how long one is at most, in bytes.
-const maxDNSName = 253
-
-// spiffeName is the name that an X.509-SVID proves. Those of authorities prove none.
-func spiffeName(leaf *x509.Certificate) (string, error) {
-	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	id, err := spiffeid.FromURI(leaf.URIs[0])
-	if err != nil || id.Path() == "" || len(id.String()) > maxName || leaf.IsCA || leaf.KeyUsage&signs != 0 {
-		return "", refused("the client certificate is no X.509-SVID of a workload")
-	}
-	return id.String(), nil
 }

@@ -1,264 +1,304 @@
 package authentication
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jonboulle/clockwork"
-	"github.com/lestrrat-go/httprc/v3"
-	"github.com/lestrrat-go/httprc/v3/errsink"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
 const (
-	// fetchTimeout bounds one request for keys.
-	fetchTimeout = 5 * time.Second
-	// fetchPause is how long after a request that a call started the next one may start.
+	// fetchPause is the shortest time from one request for keys to the next one that a token
+	// causes, and from a request that failed to its repetition.
 	fetchPause = 10 * time.Second
-	// maxKeySet is the largest key set, in bytes.
-	maxKeySet = 1 << 20
-	// maxAwaited is how many tokens are remembered whose keys were not sought yet. One that is
-	// forgotten is told once more to try again.
-	maxAwaited = 4096
-	// maxKeyAge is how long keys count that cannot be fetched again.
-	maxKeyAge = 24 * time.Hour
+	// maxStale is how long keys stay in use that cannot be fetched again.
+	maxStale = 24 * time.Hour
+	// minMaxAge and defaultMaxAge bound how long keys are used before they are fetched again.
+	minMaxAge     = time.Minute
+	defaultMaxAge = 5 * time.Minute
 )
 
-// errUnfetched is the answer to a token whose key cannot be asked for.
+// errUnfetched is the answer to a token whose key is missing while keys cannot be fetched.
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
-// ErrUnsought says that a token's key may be a new one: it is not at hand, the issuer's keys
-// were asked for before the token came, and not long enough ago to ask for them again.
-var ErrUnsought = errors.New("the key of the token was not sought yet")
+// ErrKeyRefreshThrottled is the error for a token whose key is missing and may be a new one: the
+// issuer's keys were fetched before the token came, and too recently to fetch them again.
+var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
-// errNotYet is what a caller is told then.
-var errNotYet = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
+// errThrottled is the answer to the caller then.
+var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
 
-// remoteKeys are the keys at a URL. They are fetched in the background, as often as the
-// answer's own headers say, and when a token has a key ID that is not among them.
-type remoteKeys struct {
-	fetchOptions
-	at      keyServer
-	control httprc.Controller
-	context context.Context //nolint:containedctx // it ends with close, and the requests with it
-	close   context.CancelFunc
-
-	keys    atomic.Pointer[Keys]
-	fetched atomic.Pointer[time.Time] // when keys were seen last
-	digest  [sha256.Size]byte         // of the answer with keys; the one worker has it
-
-	begun   atomic.Uint64                         // how many requests were begun
-	seen    atomic.Uint64                         // the number of the last of them that brought keys
-	awaited *lru.Cache[[sha256.Size]byte, uint64] // tokens, with begun when they came first
-
-	flights singleflight.Group
-	// What a flight has of the one before.
-	tried  time.Time
-	failed bool
+// KeyOptions configure a KeyFetcher. The zero value is usable.
+type KeyOptions struct {
+	// Clock is the time. Default: the real one.
+	Clock clockwork.Clock
+	// Logger gets what an operator has to know of keys that cannot be fetched, or are not used.
+	// Default: nothing is logged.
+	Logger *slog.Logger
+	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
+	// minutes. An answer's headers can make it less, down to a minute.
+	MaxAge time.Duration
+	// Changed is called when the keys of an issuer have changed: a token that was accepted may
+	// no longer be. It must not block. Default: nothing is called.
+	Changed func()
 }
 
-// fetchOptions are how remoteKeys fetch.
-type fetchOptions struct {
-	clock clockwork.Clock
-	// most is how long keys are used before they are fetched again.
-	most time.Duration
-	// observe is told of each request's outcome.
-	observe func(error)
-	// changed is called when the keys are others than before.
-	changed func()
-	// ignored is called with what Keys.Ignored returns, if there are such keys, once for each
-	// answer that differs from the one before.
-	ignored func(places []string, count int)
+// KeyFetcher keeps the keys of issuers up to date whose key sets are at a URL. Close ends it.
+type KeyFetcher struct {
+	options KeyOptions
+	mu      sync.Mutex
+	remote  []*remoteKeys // of the Issuers in use, and of those that are prepared
 }
 
-// leastKeyAge is how long keys are used before they are fetched again at the least,
-// whatever the answer's headers say.
-const leastKeyAge = time.Minute
-
-// newRemoteKeys starts to fetch the keys of a server.
-func newRemoteKeys(at keyServer, options fetchOptions) (*remoteKeys, error) {
-	if err := CheckKeyURL(at.url); err != nil {
-		return nil, fmt.Errorf("the URL of the keys %w", err)
+// NewKeyFetcher returns a KeyFetcher that fetches nothing yet.
+func NewKeyFetcher(options KeyOptions) *KeyFetcher {
+	if options.Clock == nil {
+		options.Clock = clockwork.NewRealClock()
 	}
-	r := &remoteKeys{fetchOptions: options, at: at}
-	var err error
-	if r.awaited, err = lru.New[[sha256.Size]byte, uint64](maxAwaited); err != nil {
-		return nil, err
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	client := at.client()
-	client.Transport = numbered{client.Transport, &r.begun}
-	resource, err := httprc.NewResource(at.url, httprc.TransformFunc[*Keys](r.parse),
-		httprc.WithHTTPClient(client),
-		httprc.WithMinInterval(min(leastKeyAge, options.most)), httprc.WithMaxInterval(options.most))
-	if err != nil {
-		return nil, errors.New("the URL of the keys is none")
+	if options.MaxAge == 0 {
+		options.MaxAge = defaultMaxAge
 	}
-	// The first request is a flight, so that calls wait for it and not for a second one.
-	resource.SetNext(time.Now().Add(options.most))
-	r.context, r.close = context.WithCancel(context.Background())
-	r.control, err = httprc.NewClient(httprc.WithWorkers(1), httprc.WithErrorSink(errsink.NewFunc(func(_ context.Context, err error) {
-		r.report(err)
-	}))).Start(r.context)
-	if err == nil {
-		err = r.control.Add(r.context, resource, httprc.WithWaitReady(false))
+	if options.Changed == nil {
+		options.Changed = func() {}
 	}
-	if err != nil {
-		r.close()
-		return nil, errors.New("the keys cannot be kept up to date")
-	}
-	r.fly()
-	if counting, ok := r.clock.(*clock.Clock); ok {
-		r.fetchAfterSleep(counting, options.most)
-	}
-	return r, nil
+	return &KeyFetcher{options: options}
 }
 
-// overdue is how much longer than they should be keys are used before fetchAfterSleep has them
-// fetched.
-const overdue = 2 * time.Second
-
-// fetchAfterSleep fetches the keys when they are overdue. httprc sees to that otherwise, but its
-// timers stand still while the machine sleeps. A fetch that fails is repeated after fetchPause:
-// the machine may wake up before its network does.
-func (r *remoteKeys) fetchAfterSleep(counting *clock.Clock, wait time.Duration) {
-	counting.AfterFunc(wait+overdue, func() {
-		if r.context.Err() != nil {
-			return
+// Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers
+// with the same URL, RootCAs and AllowPrivate share their keys, also with those in use. Call Use
+// afterwards, with these Issuers or with those in use.
+func (f *KeyFetcher) Prepare(issuers []Issuer) (*Issuers, error) {
+	for _, settings := range issuers {
+		if err := CheckKeyURL(settings.URL); settings.Keys == nil && err != nil {
+			return nil, fmt.Errorf("the URL of the keys %w", err)
 		}
-		wait := r.untilDue(counting)
-		if wait <= 0 {
-			<-r.fly() // fetchTimeout bounds it
-			if wait = r.untilDue(counting); wait <= 0 {
-				wait = fetchPause
+	}
+	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, settings := range issuers {
+		next := &issuer{settings: settings}
+		if settings.Keys == nil {
+			next.remote = f.share(settings)
+		}
+		made.byClaim[settings.Issuer] = append(made.byClaim[settings.Issuer], next)
+	}
+	return made, nil
+}
+
+// share returns the keys at an issuer's URL. The caller holds mu.
+func (f *KeyFetcher) share(settings Issuer) *remoteKeys {
+	source := keySource{settings.URL, settings.RootCAs, settings.AllowPrivate}
+	for _, known := range f.remote {
+		if known.source.equal(source) {
+			return known
+		}
+	}
+	made := newRemoteKeys(source, settings.Name, f.options)
+	f.remote = append(f.remote, made)
+	return made
+}
+
+// Use stops the fetching of keys that these issuers do not need. Nil needs none.
+func (f *KeyFetcher) Use(issuers *Issuers) {
+	needed := map[*remoteKeys]bool{}
+	if issuers != nil {
+		for _, sharing := range issuers.byClaim {
+			for _, issuer := range sharing {
+				needed[issuer.remote] = true
 			}
 		}
-		r.fetchAfterSleep(counting, wait)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remote = slices.DeleteFunc(f.remote, func(remote *remoteKeys) bool {
+		if !needed[remote] {
+			remote.close()
+		}
+		return !needed[remote]
 	})
 }
 
-// untilDue returns how long the keys are used before they are fetched again. It is not positive
-// when they are due, or were never fetched.
-func (r *remoteKeys) untilDue(counting *clock.Clock) time.Duration {
+// Close stops all fetching.
+func (f *KeyFetcher) Close() { f.Use(nil) }
+
+// remoteKeys are the keys at a URL. They are fetched when they are too old by their answer's
+// headers, and when a token is signed with a key that is not among them. One request is under
+// way at a time; whoever needs keys meanwhile waits for it.
+type remoteKeys struct {
+	KeyOptions
+	source  keySource
+	name    string // of the first issuer that has them, for the log
+	client  *http.Client
+	context context.Context //nolint:containedctx // it ends with close, and the requests with it
+	cancel  context.CancelFunc
+
+	fetched atomic.Pointer[fetchedKeys] // nil: none yet
+	failed  bool                        // whether the last request failed; for the one under way
+
+	mu       sync.Mutex
+	last     *keyRequest // that under way, or the last one
+	underWay bool
+	next     clockwork.Timer // starts the next request
+	// waiting are tokens whose keys were missing, with the number of the last request that was
+	// started before the token came first.
+	waiting *lru.Cache[tokenDigest, uint64]
+}
+
+// fetchedKeys are the keys of the last answer that had any.
+type fetchedKeys struct {
+	keys   *Keys
+	digest [sha256.Size]byte // of the answer
+	at     time.Time         // when they were requested
+}
+
+// keyRequest is one request for keys.
+type keyRequest struct {
+	number uint64
+	begun  time.Time
+	done   chan struct{} // closed at the request's end
+	err    error         // is set before that
+}
+
+func newRemoteKeys(source keySource, name string, options KeyOptions) *remoteKeys {
+	r := &remoteKeys{
+		KeyOptions: options, source: source, name: name, client: source.client(),
+		last: &keyRequest{}, waiting: newCache[tokenDigest, uint64](),
+	}
+	r.context, r.cancel = context.WithCancel(context.Background())
+	r.next = clock.ForWaiting(r.Clock).AfterFunc(options.MaxAge, func() { r.request(0) })
+	r.request(0)
+	return r
+}
+
+func (r *remoteKeys) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cancel()
+	r.next.Stop()
+}
+
+// keys returns the current keys. Nil: there are none, or they are older than maxStale.
+func (r *remoteKeys) keys() *Keys {
 	fetched := r.fetched.Load()
-	if fetched == nil {
-		return 0
-	}
-	return r.most - counting.Since(*fetched)
-}
-
-// parse reads the keys of an answer. An answer without a list of keys is not the issuer's. After
-// an error the previous keys stay in use.
-func (r *remoteKeys) parse(_ context.Context, answer *http.Response) (*Keys, error) {
-	data, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxKeySet || !listsKeys(data) {
-		return nil, errNoKeySet
-	}
-	now := r.clock.Now()
-	if digest := sha256.Sum256(data); digest != r.digest {
-		keys, _, err := parseKeys(data)
-		if err != nil {
-			return nil, err
-		}
-		r.digest = digest
-		r.keys.Store(keys)
-		defer r.changed()
-		if places, count := keys.Ignored(); count > 0 {
-			r.ignored(places, count)
-		}
-	}
-	r.fetched.Store(&now)
-	r.seen.Store(r.begun.Load()) // the one worker has no other request meanwhile
-	r.report(nil)
-	return r.keys.Load(), nil
-}
-
-// listsKeys reports whether data is an object with a list of keys, empty or not (RFC 7517,
-// section 5). The parser takes a single key too, and objects that look like one.
-func listsKeys(data []byte) bool {
-	var set map[string]json.RawMessage
-	return json.Unmarshal(bytes.TrimPrefix(data, byteOrderMark), &set) == nil && bytes.HasPrefix(set["keys"], []byte("["))
-}
-
-// report tells of a request's outcome, but for those that close ended.
-func (r *remoteKeys) report(err error) {
-	if r.context.Err() == nil {
-		r.observe(err)
-	}
-}
-
-// held returns the keys that are at hand. Nil: there are none, or none that still count.
-func (r *remoteKeys) held() *Keys {
-	if fetched := r.fetched.Load(); fetched == nil || r.clock.Since(*fetched) > maxKeyAge {
+	if fetched == nil || r.Clock.Since(fetched.at) > maxStale {
 		return nil
 	}
-	return r.keys.Load()
+	return fetched.keys
 }
 
-// refresh fetches the keys for a token, unless that was done a moment ago. Callers that come
-// together share a request. After an error, held may lack a key that there is: after
-// ErrUnsought, which a token has until a request that began after it came first has brought keys.
-func (r *remoteKeys) refresh(ctx context.Context, token [sha256.Size]byte) error {
-	before := r.begun.Load()
-	if first, known, _ := r.awaited.PeekOrAdd(token, before); known {
+// refresh fetches the keys for a token whose key is missing. On success a request that was
+// started after the token came first has brought keys: if the token's key is still missing, it
+// does not exist. The error is ErrKeyRefreshThrottled with errThrottled, errUnfetched, or that
+// of ctx.
+func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
+	r.mu.Lock()
+	before := r.last.number
+	r.mu.Unlock()
+	if first, known, _ := r.waiting.PeekOrAdd(token, before); known {
 		before = first
 	}
+	request := r.request(fetchPause)
 	select {
-	case flown := <-r.fly():
-		if pause, ok := flown.Val.(time.Duration); ok && flown.Err == nil && r.seen.Load() <= before {
-			return fmt.Errorf("%w (%w)", errNotYet.WithRetryDelay(pause), ErrUnsought)
-		}
-		return flown.Err
+	case <-request.done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	pause := max(0, fetchPause-r.Clock.Since(request.begun))
+	switch {
+	case request.err != nil:
+		return errUnfetched.WithRetryDelay(pause)
+	case request.number <= before:
+		return fmt.Errorf("%w (%w)", errThrottled.WithRetryDelay(pause), ErrKeyRefreshThrottled)
+	}
+	return nil
 }
 
-// fly makes one request, or joins the one that is under way, which may have begun before its
-// callers came. It makes none if there was one a moment ago. The value is how long there is no
-// other, a time.Duration.
-func (r *remoteKeys) fly() <-chan singleflight.Result {
-	return r.flights.DoChan("", func() (any, error) {
-		if pause := fetchPause - r.clock.Since(r.tried); pause > 0 {
-			if r.failed {
-				return nil, errUnfetched.WithRetryDelay(pause)
-			}
-			return pause, nil
+// request starts a request, unless one is under way or was started less than pause ago. It
+// returns the last request.
+func (r *remoteKeys) request(pause time.Duration) *keyRequest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.Clock.Now()
+	if !r.underWay && now.Sub(r.last.begun) >= pause && r.context.Err() == nil {
+		r.last = &keyRequest{number: r.last.number + 1, begun: now, done: make(chan struct{})}
+		r.underWay = true
+		go r.run(r.last)
+	}
+	return r.last
+}
+
+// run makes a request, and schedules the next one.
+func (r *remoteKeys) run(request *keyRequest) {
+	answer, err := r.source.get(r.context, r.client)
+	if err == nil {
+		err = r.take(answer, request.begun)
+	}
+	wait := min(max(answer.maxAge, minMaxAge), r.MaxAge)
+	if err != nil {
+		wait = min(fetchPause, r.MaxAge)
+	}
+	r.report(err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	request.err, r.underWay = err, false
+	close(request.done)
+	if r.context.Err() == nil {
+		r.next.Reset(wait)
+	}
+}
+
+// take uses the keys of an answer. After an error the previous keys stay in use. A parser that
+// panics at a hostile answer does not end the process.
+func (r *remoteKeys) take(answer keyAnswer, begun time.Time) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errNoKeySet
 		}
-		r.tried = r.clock.Now()
-		ctx, cancel := context.WithTimeout(r.context, fetchTimeout)
-		defer cancel()
-		err := r.control.Refresh(ctx, r.at.url)
-		if r.failed = err != nil; r.failed {
-			r.report(err)
-			return nil, errUnfetched.WithRetryDelay(fetchPause)
-		}
-		return fetchPause - r.clock.Since(r.tried), nil
-	})
+	}()
+	digest := sha256.Sum256(answer.body)
+	before := r.fetched.Load()
+	if before != nil && before.digest == digest {
+		r.fetched.Store(&fetchedKeys{before.keys, digest, begun})
+		return nil
+	}
+	keys, _, err := parseKeys(answer.body)
+	if err != nil {
+		return err
+	}
+	r.fetched.Store(&fetchedKeys{keys, digest, begun})
+	if places, count := keys.Ignored(); count > 0 {
+		r.Logger.Warn("some keys of a token issuer are ignored: they are malformed, private, symmetric, or of a type, size or algorithm that is not supported; the others are used",
+			"issuer", r.name, "count", count, "keys", places)
+	}
+	r.Changed()
+	return nil
 }
 
-// numbered counts requests as they begin.
-type numbered struct {
-	http.RoundTripper
-	begun *atomic.Uint64
-}
-
-// RoundTrip implements http.RoundTripper.
-func (n numbered) RoundTrip(request *http.Request) (*http.Response, error) {
-	n.begun.Add(1)
-	return n.RoundTripper.RoundTrip(request)
+// report logs when keys can no longer be fetched, and when they can again.
+func (r *remoteKeys) report(err error) {
+	failed := r.failed
+	r.failed = err != nil
+	switch {
+	case r.context.Err() != nil: // close ended the request
+	case err != nil && !failed:
+		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.name, "cause", whyUnfetched(err))
+	case err == nil && failed:
+		r.Logger.Info("the keys of a token issuer can be fetched again", "issuer", r.name)
+	}
 }

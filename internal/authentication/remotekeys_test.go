@@ -33,15 +33,15 @@ type remote struct {
 	*testing.T
 	server *authtest.KeyServer
 	clock  *clockwork.FakeClock
-	jwt    *authentication.JWT
+	jwt    *jwt
 	log    *log
 	tokens map[string]string // that ask uses, by key ID
 }
 
-func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.JWTOptions), keys ...authtest.Key) remote {
+func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.KeyOptions), keys ...authtest.Key) remote {
 	t.Helper()
 	r := remote{T: t, server: authtest.NewKeyServer(t, keys...), clock: clockwork.NewFakeClockAt(now), log: new(log), tokens: map[string]string{}}
-	options := authentication.JWTOptions{Clock: r.clock, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
+	options := authentication.KeyOptions{Clock: r.clock, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
 	issuer := remoteIssuer(r.server)
 	if change != nil {
 		change(r.server, &issuer, &options)
@@ -49,9 +49,7 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	for _, k := range []authtest.Key{keyES, keyES2, keyUnknown} {
 		r.tokens[k.ID] = mint(k, nil, authtest.Claims{"exp": now.Add(100 * time.Hour).Unix()})
 	}
-	r.jwt = authentication.NewJWT(options)
-	t.Cleanup(r.jwt.Close)
-	use(t, r.jwt, issuer)
+	r.jwt = newJWTWith(t, options, issuer)
 	return r
 }
 
@@ -87,12 +85,12 @@ func (r remote) landed() {
 	}
 }
 
-// wantUnsought wants a token to be told to come again.
-func (r remote) wantUnsought(k authtest.Key, delay time.Duration) {
+// wantThrottled wants a token to be told to come again.
+func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
 	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
-	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrUnsought) {
+	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrKeyRefreshThrottled) {
 		r.Errorf("%v, again in %v, want it in %v", err, got, delay)
 	}
 }
@@ -154,7 +152,7 @@ func TestRotation(t *testing.T) {
 	r.server.Has(keyES, keyES2)
 	r.landed()
 	r.clock.Advance(4 * time.Second)
-	r.wantUnsought(keyES2, 6*time.Second)
+	r.wantThrottled(keyES2, 6*time.Second)
 	r.clock.Advance(6 * time.Second)
 	var callers sync.WaitGroup
 	for range 20 {
@@ -171,7 +169,7 @@ func TestRotation(t *testing.T) {
 	r.clock.Advance(4 * time.Second)
 	r.wantUnknown(keyUnknown) // its key was sought
 	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
-	r.wantUnsought(keyUnknown, 6*time.Second)
+	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
 	for what, token := range map[string]string{
 		"the bearer token is signed by an algorithm that is not accepted": mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil),
@@ -210,11 +208,11 @@ func TestRotationDuringARequest(t *testing.T) {
 	if _, err := r.jwt.Authenticate(gone, bearer(r.tokens[keyES2.ID])); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v: the token does not wait for the request", err)
 	}
-	callers.Go(func() { r.wantUnsought(keyES2, 10*time.Second) })
+	callers.Go(func() { r.wantThrottled(keyES2, 10*time.Second) })
 	close(release)
 	callers.Wait()
 	r.clock.Advance(4 * time.Second)
-	r.wantUnsought(keyES2, 6*time.Second)
+	r.wantThrottled(keyES2, 6*time.Second)
 	r.clock.Advance(6 * time.Second)
 	r.wantGood(keyES2)
 	r.wantRequests(3)
@@ -230,7 +228,7 @@ func TestRevokedKey(t *testing.T) {
 			_, _ = w.Write(authtest.KeySet(keys...))
 		}
 	}
-	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.JWTOptions) {
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.KeyOptions) {
 		server.Does(has(keyES, keyES2))
 		options.MaxAge = time.Second // whatever the answer's headers say
 		options.Changed = func() { changes.Add(1) }
@@ -256,7 +254,7 @@ func TestRevokedKey(t *testing.T) {
 
 // TestOutOfReach has keys that cannot be fetched from the beginning.
 func TestOutOfReach(t *testing.T) {
-	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Fails()
 	})
 	for range 3 {
@@ -335,7 +333,7 @@ func TestBadAnswers(t *testing.T) {
 		"nobody listens": {nil, func(i *authentication.Issuer) { i.URL = "https://127.0.0.1:1/canary" }, "the connection failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRemote(t, func(server *authtest.KeyServer, issuer *authentication.Issuer, _ *authentication.JWTOptions) {
+			r := newRemote(t, func(server *authtest.KeyServer, issuer *authentication.Issuer, _ *authentication.KeyOptions) {
 				if test.answer != nil {
 					server.Does(test.answer)
 				}
@@ -369,14 +367,13 @@ func TestPublishedPrivateKey(t *testing.T) {
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	fresh := authentication.NewJWT(authentication.JWTOptions{Clock: r.clock})
-	t.Cleanup(fresh.Close)
+	fresh := newJWTWith(t, authentication.KeyOptions{Clock: r.clock})
 	r.landed()
 	r.server.Has(keyES2)
 	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyUnknown)
 	r.wantUnknown(keyES)
-	use(t, fresh, remoteIssuer(r.server))
+	fresh.use(t, remoteIssuer(r.server))
 	if _, err := fresh.Authenticate(t.Context(), bearer(r.tokens[keyES2.ID])); err != nil {
 		t.Fatal(err)
 	}
@@ -388,8 +385,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 
 // TestKeyURLs lists where no keys are fetched from, whoever asks.
 func TestKeyURLs(t *testing.T) {
-	jwt := authentication.NewJWT(authentication.JWTOptions{})
-	t.Cleanup(jwt.Close)
+	jwt := newJWT(t)
 	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/", "https://b.test:99999/", "https://b.test:0/"} {
 		_, err := jwt.Prepare([]authentication.Issuer{{Name: "main", Issuer: "i", URL: location}})
 		if err == nil || strings.Contains(err.Error(), "canary") {
@@ -466,7 +462,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	second := issuer
 	second.Name, second.Issuer = "second", "https://second.test"
 	for range 3 {
-		use(t, r.jwt, second, issuer)
+		r.jwt.use(t, second, issuer)
 		caller, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"})))
 		if err != nil || caller.Name != "jwt:renamed:alice" {
 			t.Errorf("the caller is %q (%v)", caller.Name, err)
@@ -480,13 +476,13 @@ func TestUseKeepsKeys(t *testing.T) {
 	fresh.Close()
 	r.wantRequests(2)          // one for both issuers
 	issuer.AllowPrivate = true // what is fetched otherwise is fetched anew
-	use(t, r.jwt, issuer)
+	r.jwt.use(t, issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
 	issuer.RootCAs = nil // other roots are another server
-	use(t, r.jwt, issuer)
+	r.jwt.use(t, issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")
 	r.jwt.Close()

@@ -15,7 +15,7 @@ import (
 // takes as long as a Clock takes to notice two sleeps.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
-	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.JWTOptions) {
+	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.KeyOptions) {
 		o.Clock, o.MaxAge = machine.Clock(), time.Hour
 	}, keyES)
 	awaitRequests(t, r.server, 1)
@@ -55,9 +55,7 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	leaf := authority.IssueSPIFFE("spiffe://example.test/mailer").Leaf
 	end := leaf.NotAfter
 	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // less the leeway
-	jwt := authentication.NewJWT(authentication.JWTOptions{Clock: clock})
-	t.Cleanup(jwt.Close)
-	use(t, jwt, fileIssuer("main", keyES))
+	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock}, fileIssuer("main", keyES))
 	mutual := authentication.NewMutualTLS(authtest.Pool(authority), clock)
 	want := func(good bool) {
 		t.Helper()

@@ -21,7 +21,7 @@ var errNobody = fault.New(fault.CallerUnauthenticated, "the request does not pro
 // identities make of a configuration what finds out who calls. Close ends them.
 type identities struct {
 	clock  clockwork.Clock
-	jwt    *authentication.JWT
+	keys   *authentication.KeyFetcher
 	counts *prometheus.CounterVec
 	nobody prometheus.Counter
 	// certificate counts those that end their handshakes.
@@ -37,17 +37,17 @@ func newIdentities(logger *slog.Logger, clock clockwork.Clock, registry promethe
 	registry.MustRegister(i.counts)
 	i.nobody = i.counts.WithLabelValues(authentication.MethodNone, "refused")
 	i.certificate = i.counts.WithLabelValues(authentication.MethodMutualTLS, "refused")
-	i.jwt = authentication.NewJWT(authentication.JWTOptions{Clock: clock, Logger: logger, Changed: changed})
+	i.keys = authentication.NewKeyFetcher(authentication.KeyOptions{Clock: clock, Logger: logger, Changed: changed})
 	return i
 }
 
 // close ends what goes on in the background.
-func (i *identities) close() { i.jwt.Close() }
+func (i *identities) close() { i.keys.Close() }
 
-// prepare returns what finds out who calls by a configuration, for use or discard.
+// prepare returns what finds out who calls by a configuration, for use.
 func (i *identities) prepare(loaded *config.Config) (*authentication.Set, error) {
 	settings := loaded.Authentication
-	issuers, err := i.jwt.Prepare(settings.Issuers)
+	issuers, err := i.keys.Prepare(settings.Issuers)
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +78,9 @@ func (i *identities) method(name string, by authentication.Authenticator) authen
 	}}
 }
 
-// use is for a Set that a Generation has.
-func (i *identities) use(prepared *authentication.Set) { i.jwt.Use(prepared.Issuers) }
-
-// discard is for a Set that is not used.
-func (i *identities) discard(prepared *authentication.Set) { i.jwt.Discard(prepared.Issuers) }
+// use ends the fetching of keys that a Set does not need: of the Set before, or of one that was
+// prepared in vain.
+func (i *identities) use(current *authentication.Set) { i.keys.Use(current.Issuers) }
 
 // demandsProof reports whether callers have to prove who they are.
 func demandsProof(c *config.Config) bool {

@@ -318,7 +318,7 @@ func TestAlertsAskForWhatIsExported(t *testing.T) {
 // TestAlertsNameTheLogAsItIs looks for what descriptions quote of the log, in the code.
 func TestAlertsNameTheLogAsItIs(t *testing.T) {
 	sources := ""
-	for _, file := range []string{"metrics.go", "tokenlog.go", "../broker/handover.go", "../broker/rejection.go", "../cache/redisstore/operation.go", "../audit/writer.go", "../authentication/fetchlog.go"} {
+	for _, file := range []string{"metrics.go", "tokenlog.go", "../broker/handover.go", "../broker/rejection.go", "../cache/redisstore/operation.go", "../audit/writer.go", "../authentication/remotekeys.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

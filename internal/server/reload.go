@@ -58,12 +58,9 @@ func (s *Server) use(next *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := s.broker.Use(broker.Load{Config: &served, Callers: callers}); err != nil {
-		s.identities.discard(callers)
-		return err
-	}
-	s.identities.use(callers)
-	return nil
+	err = s.broker.Use(broker.Load{Config: &served, Callers: callers})
+	s.identities.use(s.broker.Current().Callers)
+	return err
 }
 
 // loaded notes that a configuration is served.

@@ -148,9 +148,6 @@ func New(options Options) (*Server, error) {
 	}
 	close(ready)
 	if err != nil {
-		if callers != nil {
-			s.identities.discard(callers)
-		}
 		s.identities.close()
 		s.tokens.Close()
 		s.shared.close()

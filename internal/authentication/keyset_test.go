@@ -50,7 +50,7 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 			if _, err := newJWT(t, issuer).Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
 				t.Errorf("keys of a file: %v", err)
 			}
-			r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+			r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 				server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(beside(test.entry, keyES)) })
 			})
 			r.wantGood(keyES)
@@ -73,7 +73,7 @@ func TestManyKeys(t *testing.T) {
 	if _, err := authentication.ParseKeys(set(1001)); err == nil || err.Error() != many {
 		t.Error(err)
 	}
-	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.JWTOptions) {
+	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set(1001)) })
 	})
 	r.wantUnavailable(keyES)

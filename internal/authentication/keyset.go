@@ -1,0 +1,200 @@
+package authentication
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lestrrat-go/jwx/v3/jwk"
+)
+
+const (
+	// maxKeys is the largest number of keys in a set, with those that are not used.
+	maxKeys = 1000
+	// maxIgnored is how many ignored keys are named.
+	maxIgnored = 10
+	// maxKeyID is how much of a key ID is shown, in bytes.
+	maxKeyID = 128
+)
+
+// The algorithms for each type of key. There is no symmetric one, and not "none".
+var (
+	rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+	ecAlgorithms  = map[string]string{"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"} // by curve
+	edAlgorithm   = "EdDSA"
+)
+
+// Algorithms returns the names of the signature algorithms that an issuer may use.
+func Algorithms() []string {
+	return append(slices.Clone(rsaAlgorithms), "ES256", "ES384", "ES512", edAlgorithm)
+}
+
+// Keys are the public keys of an issuer. They are immutable.
+type Keys struct {
+	keys         []key
+	ignored      []string // places of the first maxIgnored
+	ignoredCount int
+}
+
+// key is a public key that verifies signatures.
+type key struct {
+	id         string // may be empty
+	algorithms []string
+	public     any // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+// Ignored returns the number of keys that are not used although they are not for encryption: they
+// are malformed, private, or of an unsupported type. The places are those of the first 10 in the
+// set, with their key IDs.
+func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
+
+// Empty reports whether there are no keys, so that every token is refused.
+func (k *Keys) Empty() bool { return len(k.keys) == 0 }
+
+// find returns the keys that may have signed a token. For a token without a key ID there must be
+// exactly one.
+func (k *Keys) find(token bearerToken) []key {
+	var found []key
+	for _, candidate := range k.keys {
+		if (token.keyID == "" || candidate.id == token.keyID) && slices.Contains(candidate.algorithms, token.algorithm.String()) {
+			found = append(found, candidate)
+		}
+	}
+	if token.keyID == "" && len(found) > 1 {
+		return nil
+	}
+	return found
+}
+
+// has reports whether there is a key that may have signed a token. Nil has none.
+func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
+
+// The errors of ParseKeys.
+var (
+	errNoKeySet = errors.New("holds no JSON Web Key Set")
+	errManyKeys = fmt.Errorf("holds more than %d keys: remove those that sign no tokens", maxKeys)
+	errNoKey    = errors.New("holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
+	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
+)
+
+// ParseKeys reads a JSON Web Key Set of the operator's. It leaves out keys that verify no
+// signature; at least one must be left, unless the set is empty, which refuses every token. An
+// error completes a sentence about the file, and quotes nothing.
+func ParseKeys(data []byte) (*Keys, error) {
+	keys, published, err := parseKeys(data)
+	if published {
+		return nil, errNotPub
+	}
+	return keys, err
+}
+
+// parseKeys reads a key set. It leaves out private and symmetric keys, with which anybody could
+// sign, and reports whether there are any. The error is errNoKey if no key is left of a set that
+// is not empty.
+func parseKeys(data []byte) (keys *Keys, published bool, err error) {
+	entries, err := splitKeySet(data)
+	if err != nil {
+		return nil, false, err
+	}
+	keys = &Keys{}
+	for i, data := range entries {
+		entry, err := jwk.ParseKey(data)
+		if err != nil {
+			keys.ignore(i, data)
+			continue
+		}
+		usage, _ := entry.KeyUsage()
+		if private, err := jwk.IsPrivateKey(entry); err != nil || private {
+			published = true
+			keys.ignore(i, data)
+		} else if usage == jwk.ForEncryption.String() {
+			continue // issuers publish such keys in the same set
+		} else if made, ok := newKey(entry); ok {
+			keys.keys = append(keys.keys, made)
+		} else {
+			keys.ignore(i, data)
+		}
+	}
+	if keys.Empty() && len(entries) > 0 {
+		return nil, published, errNoKey
+	}
+	return keys, published, nil
+}
+
+// splitKeySet returns the entries of the list "keys" (RFC 7517, section 5), after a byte order
+// mark if there is one.
+func splitKeySet(data []byte) (entries []json.RawMessage, err error) {
+	var set struct {
+		Keys json.RawMessage `json:"keys"`
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if json.Unmarshal(data, &set) != nil || !bytes.HasPrefix(set.Keys, []byte("[")) {
+		return nil, errNoKeySet
+	}
+	decoder := json.NewDecoder(bytes.NewReader(set.Keys))
+	_, _ = decoder.Token() // the bracket
+	for decoder.More() {
+		var entry json.RawMessage
+		if len(entries) == maxKeys {
+			return nil, errManyKeys
+		}
+		if decoder.Decode(&entry) != nil {
+			return nil, errNoKeySet
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+// ignore counts a key that is not used.
+func (k *Keys) ignore(index int, entry json.RawMessage) {
+	k.ignoredCount++
+	if len(k.ignored) == maxIgnored {
+		return
+	}
+	place := fmt.Sprintf("number %d", index+1)
+	var named struct {
+		ID string `json:"kid"`
+	}
+	if json.Unmarshal(entry, &named) == nil && named.ID != "" {
+		place += fmt.Sprintf(", kid %.*q", maxKeyID, named.ID)
+	}
+	k.ignored = append(k.ignored, place)
+}
+
+// newKey returns false for a key that verifies no signature by one of Algorithms.
+func newKey(entry jwk.Key) (key, bool) {
+	if usage, ok := entry.KeyUsage(); ok && usage != "" && usage != jwk.ForSignature.String() {
+		return key{}, false
+	}
+	if operations, ok := entry.KeyOps(); ok && !slices.Contains(operations, jwk.KeyOpVerify) {
+		return key{}, false
+	}
+	var made key
+	if jwk.Export(entry, &made.public) != nil {
+		return key{}, false
+	}
+	made.id, _ = entry.KeyID()
+	switch public := made.public.(type) {
+	case *rsa.PublicKey: // of 2048 bits or more: the parser refuses others
+		made.algorithms = rsaAlgorithms
+	case *ecdsa.PublicKey:
+		if algorithm, ok := ecAlgorithms[public.Curve.Params().Name]; ok {
+			made.algorithms = []string{algorithm}
+		}
+	case ed25519.PublicKey:
+		made.algorithms = []string{edAlgorithm}
+	}
+	if declared, ok := entry.Algorithm(); ok {
+		if !slices.Contains(made.algorithms, declared.String()) {
+			return key{}, false
+		}
+		made.algorithms = []string{declared.String()}
+	}
+	return made, len(made.algorithms) > 0
+}
