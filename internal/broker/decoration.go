@@ -131,9 +131,9 @@ func (b *Broker) newDecoration(a *account, t *token.Token) (*Decoration, error) 
 	}
 	var err error
 	if t == nil {
-		made.Material, err = a.strategy.Material(noToken)
+		made.Material, err = strategies.Place(a.credential, noToken)
 	} else {
-		made.Material, err = a.strategy.Material(t.Value)
+		made.Material, err = strategies.Place(a.credential, t.Value)
 		made.ExpireTime = t.ExpireTime()
 	}
 	if err != nil {

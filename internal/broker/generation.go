@@ -35,13 +35,11 @@ type Generation struct {
 	decisions *decisions
 }
 
-// account is a credential with its strategy.
+// account is a credential with the source of its tokens.
 type account struct {
 	credential *credentials.Credential
-	strategy   strategies.Strategy
-	// source is the same strategy where it needs a token, and nil otherwise.
-	source   strategies.TokenStrategy
-	tokenKey string // of the source
+	source     *strategies.TokenSource // nil for static material
+	tokenKey   string                  // of the source
 	// latest is the decoration that was made last.
 	latest atomic.Pointer[decorated]
 	// former is what to serve until there is a token; nil: nothing.
@@ -71,14 +69,9 @@ func newGeneration(load Load, client *strategies.TokenClient, previous *Generati
 		}
 		a := previous.same(credential)
 		if a == nil {
-			strategy, err := strategies.New(credential, client)
-			if err != nil {
+			var err error
+			if a, err = newAccount(credential, client); err != nil {
 				return nil, fmt.Errorf("credential %q: %w", credential.ID, err)
-			}
-			source, _ := strategy.(strategies.TokenStrategy)
-			a = &account{credential: credential, strategy: strategy, source: source}
-			if source != nil {
-				a.tokenKey = source.TokenKey()
 			}
 			a.rejected.Store(previous.rejectionOf(credential.ID))
 		}
@@ -89,6 +82,21 @@ func newGeneration(load Load, client *strategies.TokenClient, previous *Generati
 		}
 	}
 	return g, nil
+}
+
+func newAccount(credential *credentials.Credential, client *strategies.TokenClient) (*account, error) {
+	a := &account{credential: credential}
+	if problems := strategies.Check(credential); problems != nil {
+		return nil, problems[0]
+	}
+	if credential.Method.TokenRequest != nil {
+		var err error
+		if a.source, err = strategies.NewTokenSource(credential, client); err != nil {
+			return nil, err
+		}
+		a.tokenKey = a.source.TokenKey()
+	}
+	return a, nil
 }
 
 // changedFrom returns the IDs whose state may differ from that in before, which may be nil.

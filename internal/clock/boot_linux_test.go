@@ -25,10 +25,10 @@ func TestBootIsTheSystems(t *testing.T) {
 	}
 }
 
-// TestBootNoticesSleep takes away what is known of the time that the machine has slept.
+// TestBootNoticesSleep takes away the record of how long the machine has slept.
 func TestBootNoticesSleep(t *testing.T) {
 	before := boot()
-	slept.Add(-int64(1e12))
+	ahead.Add(-int64(1e12))
 	checked.Store(-int64(time.Second)) // long ago, also if the process has just started
 	if got := boot(); got < before {
 		t.Errorf("the reading is %d less than before", before-got)

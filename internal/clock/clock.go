@@ -1,5 +1,5 @@
-// Package clock measures lifetimes. Its Clock counts the time for which the machine sleeps,
-// and does not go back when somebody corrects the time of day.
+// Package clock measures lifetimes. Its Clock counts the time for which the machine sleeps, and
+// does not go back when the time of day is corrected.
 package clock
 
 import (
@@ -10,68 +10,68 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// tolerance is how far the boot clock and the wall clock may drift apart before a Clock
-// takes that for a correction of the wall clock.
+// tolerance is how far the boot clock and the wall clock may drift apart before a Clock treats
+// the difference as a correction of the wall clock.
 const tolerance = 100 * time.Millisecond
 
-// Reading returns what a clock of the machine shows, in nanoseconds since a moment that
-// never changes.
-type Reading func() int64
-
 // Clock is a clockwork.Clock for lifetimes. It advances with the machine's boot clock, which
-// includes sleep where the system has CLOCK_BOOTTIME. When the wall clock is set forward,
-// the Clock advances by as much: the machine may have slept without counting it. When the
-// wall clock is set back, the Clock does not follow; use Wall for times that others read.
+// counts sleep where the system has CLOCK_BOOTTIME. When the wall clock is set forward, the
+// Clock advances by as much: the machine may have slept without counting it. When the wall clock
+// is set back, the Clock does not follow; use Wall for times that are sent or logged.
 //
-// Its timers keep to the Clock: after a sleep those that are overdue fire within
-// checkInterval. Its tickers are Go's own.
+// Its timers follow the Clock: after a sleep, timers that are overdue fire within checkInterval.
+// Its tickers do not: they are Go's own.
 type Clock struct {
-	clockwork.Clock // tickers alone
+	clockwork.Clock // for NewTicker; every other method is overridden
 
-	boot, wall Reading
+	boot, wall func() int64 // in nanoseconds since a moment that never changes
 	offsets    atomic.Pointer[offsets]
-	moving     sync.Mutex // held while offsets change
-	timers     timers
+	correcting sync.Mutex // held while offsets change
 }
 
-// offsets are what to add to a reading of the boot clock. They do not change once made.
+// offsets are what to add to a reading of the boot clock. They are not changed once made.
 type offsets struct {
-	clock int64 // gives the Clock's time
-	wall  int64 // gives the wall clock's reading
+	clock int64 // results in the Clock's time
+	wall  int64 // results in the wall clock's reading
 }
+
+// bootReading and wallReading are the clocks of New. The build tag clockshift replaces them.
+var bootReading, wallReading = boot, wall
+
+// wall returns the reading of the machine's wall clock.
+func wall() int64 { return time.Now().UnixNano() }
 
 // New returns a Clock that reads the machine's clocks.
 func New() *Clock { return NewFrom(bootReading, wallReading) }
 
-// NewFrom returns a Clock that reads these clocks: for tests.
-func NewFrom(boot, wall Reading) *Clock {
+// NewFrom returns a Clock that reads these clocks, in nanoseconds: for tests.
+func NewFrom(boot, wall func() int64) *Clock {
 	c := &Clock{Clock: clockwork.NewRealClock(), boot: boot, wall: wall}
 	now := wall() - boot()
 	c.offsets.Store(&offsets{clock: now, wall: now})
 	return c
 }
 
-// Now returns the time. It has no monotonic reading: only times of the same Clock may be
-// compared with it.
+// Now returns the time. It has no monotonic reading: compare it with times of the same Clock
+// alone.
 func (c *Clock) Now() time.Time {
 	boot, wall := c.boot(), c.wall()
 	current := c.offsets.Load()
 	if apart := wall - boot - current.wall; apart > int64(tolerance) || apart < -int64(tolerance) {
-		boot, current = c.follow()
+		boot, current = c.correct()
 	}
 	return time.Unix(0, boot+current.clock)
 }
 
-// follow takes a correction of the wall clock into account, if there was one: the caller may
-// have been interrupted between its two readings. It returns a new reading of the boot clock.
-func (c *Clock) follow() (int64, *offsets) {
-	c.moving.Lock()
-	defer c.moving.Unlock()
-	before := c.boot()
-	wall := c.wall()
-	after := c.boot()
+// correct adapts the offsets to a correction of the wall clock, and returns them with a new
+// reading of the boot clock. They stay the same if there was no correction: the caller may have
+// been interrupted between its two readings.
+func (c *Clock) correct() (int64, *offsets) {
+	c.correcting.Lock()
+	defer c.correcting.Unlock()
+	before, wall, after := c.boot(), c.wall(), c.boot()
 	current := c.offsets.Load()
-	// The correction is between these two.
+	// The correction is between least and most.
 	least, most := wall-after-current.wall, wall-before-current.wall
 	switch {
 	case least > int64(tolerance):
@@ -83,12 +83,15 @@ func (c *Clock) follow() (int64, *offsets) {
 	return after, current
 }
 
-// wall returns what the machine's wall clock shows.
-func wall() int64 { return time.Now().UnixNano() }
+// Since returns how long ago t was.
+func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// Wall converts a time of the Clock into what the wall clock shows at that time, as it is set
-// now. The zero time stays zero. Equal times convert to equal ones until the wall clock is
-// corrected.
+// Until returns how long it takes until t.
+func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
+
+// Wall converts a time of the Clock into the reading of the wall clock at that time, as the wall
+// clock is set now. The zero time stays zero. Equal times convert to equal ones until the wall
+// clock is corrected.
 func (c *Clock) Wall(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -97,33 +100,27 @@ func (c *Clock) Wall(t time.Time) time.Time {
 	return t.Add(time.Duration(current.wall - current.clock))
 }
 
-// Since returns how long ago t was.
-func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
-// Until returns how long it takes until t.
-func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
-
-// Wall converts a time of any clock into wall-clock time.
-func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t) }
-
-// WallOf returns what converts times of a clock into wall-clock time. A clock that has no method Wall
-// shows wall-clock time itself.
+// WallOf returns the function that converts times of a clock into wall-clock time. The times of
+// any clock but a Clock are wall-clock time already.
 func WallOf(clock clockwork.Clock) func(time.Time) time.Time {
-	if converting, ok := clock.(interface{ Wall(time.Time) time.Time }); ok {
-		return converting.Wall
+	if c, ok := clock.(*Clock); ok {
+		return c.Wall
 	}
 	return func(t time.Time) time.Time { return t }
 }
 
-// WallNow returns the wall-clock time, for comparing with times that others set: the end of
-// a certificate, for example.
+// Wall converts a time of any clock into wall-clock time.
+func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t) }
+
+// WallNow returns the wall-clock time. Compare it with times that others set, such as the end of
+// a certificate.
 func WallNow(clock clockwork.Clock) time.Time { return Wall(clock, clock.Now()) }
 
-// ForWaiting returns the clock for waits that go by real time even where a test sets the
-// clock: the clock itself if it is a Clock, and otherwise Go's own.
+// ForWaiting returns the clock for waits that take real time even where a test sets the clock:
+// the clock itself if it is a Clock, and Go's own otherwise.
 func ForWaiting(clock clockwork.Clock) clockwork.Clock {
-	if counting, ok := clock.(*Clock); ok {
-		return counting
+	if c, ok := clock.(*Clock); ok {
+		return c
 	}
 	return clockwork.NewRealClock()
 }

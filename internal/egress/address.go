@@ -2,11 +2,14 @@ package egress
 
 import (
 	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
 )
 
-// special are addresses of no provider, beside those that package netip knows: IANA's
-// special-purpose registries for IPv4 and IPv6, and what clouds have at public addresses.
-var special = prefixes(
+// special are the address ranges of no provider, beside those that package netip knows: IANA's
+// special-purpose registries for IPv4 and IPv6, and public addresses that clouds use internally.
+var special = []string{
 	"0.0.0.0/8",        // this network
 	"100.64.0.0/10",    // behind a carrier's NAT
 	"168.63.129.16/32", // Azure's platform
@@ -20,51 +23,53 @@ var special = prefixes(
 	"2001::/23",        // protocol assignments, among them Teredo and benchmarks
 	"2001:db8::/32",    // documentation
 	"3fff::/20",        // documentation
-)
-
-var (
-	// global is the part of IPv6 that is assigned to hosts on the public internet.
-	global = netip.MustParsePrefix("2000::/3")
-	nat64  = netip.MustParsePrefix("64:ff9b::/96")
-	sixTo4 = netip.MustParsePrefix("2002::/16")
-)
-
-func prefixes(texts ...string) []netip.Prefix {
-	var all []netip.Prefix
-	for _, text := range texts {
-		all = append(all, netip.MustParsePrefix(text))
-	}
-	return all
 }
 
-// isPublic reports whether an address is on the public internet: not private, local to a
-// link or this machine, or special. An IPv6 address that leads to an IPv4 one is what
-// that is. One with a zone is not public.
+// isPublic reports whether an address is on the public internet: not private, local to a link or
+// this machine, or special. An IPv6 address that leads to an IPv4 address is public if the IPv4
+// address is. An address with a zone is not public.
 func isPublic(address netip.Addr) bool {
 	address = embedded(address.Unmap())
-	if !address.IsGlobalUnicast() || address.IsPrivate() {
+	if !address.IsGlobalUnicast() || address.IsPrivate() || address.Is6() && !within(address, "2000::/3") {
 		return false
 	}
-	if address.Is6() && !global.Contains(address) {
-		return false
-	}
-	for _, prefix := range special {
-		if prefix.Contains(address) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(special, func(prefix string) bool { return within(address, prefix) })
+}
+
+func within(address netip.Addr, prefix string) bool {
+	return netip.MustParsePrefix(prefix).Contains(address)
 }
 
 // embedded returns the IPv4 address that an IPv6 address leads to, or the address itself.
 func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()
 	switch {
-	case nat64.Contains(address):
+	case within(address, "64:ff9b::/96"): // NAT64
 		return netip.AddrFrom4([4]byte(bytes[12:]))
-	case sixTo4.Contains(address):
+	case within(address, "2002::/16"): // 6to4
 		return netip.AddrFrom4([4]byte(bytes[2:6]))
 	default:
 		return address
 	}
+}
+
+var (
+	dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	// numberAtEnd matches a name whose last label is a decimal or hexadecimal number.
+	numberAtEnd = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9A-Fa-f]*)$`)
+)
+
+// IsHost reports whether a URL's host, without port and brackets, is an IP address as package
+// netip writes it, or a DNS name of ASCII letters, digits, hyphens and underscores, without a dot
+// at the end, whose last label is not a number. Resolvers read other forms as addresses, such as
+// 127.1, 0x7f000001 and 2130706433, and a proxy would receive them unchecked.
+func IsHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || dnsName.MatchString(host) && !numberAtEnd.MatchString(host)
+}
+
+// IsPort reports whether a URL's port is a number from 1 to 65535, or empty for the scheme's own.
+func IsPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }

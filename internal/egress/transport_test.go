@@ -84,7 +84,6 @@ func newTransport(t *testing.T, options egress.Options) *egress.Transport {
 		options.Proxy = noProxy
 	}
 	transport := egress.NewTransport(options)
-	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
 

@@ -100,7 +100,7 @@ func (m *tokenMetrics) observe(source cache.Source) *tokenObserver { return m.of
 
 // kindOf returns the provider and the auth method of a source.
 func kindOf(source cache.Source) (provider, method string) {
-	if known, ok := source.(strategies.TokenStrategy); ok {
+	if known, ok := source.(*strategies.TokenSource); ok {
 		return known.Kind()
 	}
 	return "unknown", "unknown"

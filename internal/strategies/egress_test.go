@@ -18,7 +18,7 @@ import (
 )
 
 // elsewhere is the credential of sendPulse, with another token request.
-func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) strategies.TokenStrategy {
+func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()
 	credential := sendPulse("id-"+canary, "secret-"+canary)
 	method := *credential.Method
@@ -53,23 +53,22 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 		options  egress.Options
 		want     string // how the message ends; empty: a token
 	}{
-		"a private address":       {local, false, egress.Options{RootCAs: roots}, "unless the provider's definition has allow_private_addresses"},
+		"a private address":       {local, false, egress.Options{RootCAs: roots}, "and allow_private_addresses is not set"},
 		"a literal loopback":      {literal, false, egress.Options{RootCAs: roots}, ""},
-		"an allowed one":          {local, true, egress.Options{RootCAs: roots}, "its certificate is for another host"},
-		"a literal private one":   {"https://10.0.0.1/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "unless the provider's definition has allow_private_addresses"},
-		"an unknown authority":    {literal, false, egress.Options{}, "its certificate is signed by an unknown authority"},
+		"an allowed one":          {local, true, egress.Options{RootCAs: roots}, "the server's certificate is for another host"},
+		"a literal private one":   {"https://10.0.0.1/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "and allow_private_addresses is not set"},
+		"an unknown authority":    {literal, false, egress.Options{}, "the server's certificate is signed by an unknown authority"},
 		"a refused connection":    {"https://127.0.0.1:1/?key=" + canary, false, egress.Options{}, "the connection was refused"},
 		"a proxy that is away":    {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "the proxy that HTTPS_PROXY names cannot be reached"},
 		"a server that is no one": {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through(server.Listener.Addr().String())}, "the connection failed"},
-		"a number as host":        {"https://2130706433/?key=" + canary, true, egress.Options{}, "the host of its URL is no DNS name and no plain IP address"},
-		"plain HTTP":              {"http://example.com/?key=" + canary, true, egress.Options{}, "its URL is not https"},
+		"a number as host":        {"https://2130706433/?key=" + canary, true, egress.Options{}, "the host of the URL is neither a DNS name nor a plain IP address"},
+		"plain HTTP":              {"http://example.com/?key=" + canary, true, egress.Options{}, "the URL is not https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.options.Proxy == nil {
 				test.options.Proxy = direct
 			}
 			transport := egress.NewTransport(test.options)
-			defer transport.CloseIdleConnections()
 			asked = 0
 			var event strategies.TokenRequestEvent
 			client := strategies.NewTokenClient(strategies.TokenClientOptions{

@@ -3,6 +3,7 @@ package strategies
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -10,193 +11,145 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/token"
 )
 
 const (
 	// maxTokenSize bounds a token, in bytes. The tokens seen so far have 0.8 to 8 KB.
 	maxTokenSize = 64 << 10
-	// maxRetryAfter bounds how long a provider can keep the broker from asking again.
+	// maxRetryAfter bounds how long a provider can prevent the broker from asking again.
 	maxRetryAfter = 15 * time.Minute
-	// shortestLifetime is what a token is believed to live at least.
-	shortestLifetime = time.Millisecond
+	// minLifetime is the shortest lifetime of a token.
+	minLifetime = time.Millisecond
 )
 
-// tokenAnswer is what a provider sent for a token request.
+// tokenAnswer is an answer to a token request. The body is read as JSON, whatever its content
+// type is.
 type tokenAnswer struct {
-	provider   *catalog.Provider
-	status     int
-	header     http.Header
-	body       []byte
-	receivedAt time.Time // by the wall clock
+	provider string // its display name
+	status   int
+	body     []byte
+	kind     bodyKind
+	code     string // of the error in the body, if it is a registered one
+	// fields are those of the body, by their exact names (RFC 6749, sections 5.1 and 5.2). Each
+	// is raw, so that an invalid one does not hide the others.
+	fields map[string]json.RawMessage
 }
 
-// fields are those of a body, by their exact names: access_token, expires_in and error
-// count (RFC 6749, sections 5.1 and 5.2). Each is raw, so that an odd one does not hide
-// the others.
-type fields map[string]json.RawMessage
-
-// token returns the token in the answer, or the failure that the answer means. The body
-// is read as JSON whatever its content type is. A failure's RetryDelay is the answer's
-// Retry-After, whatever the status.
-func (a tokenAnswer) token(spec *catalog.TokenRequest, sentAt, now time.Time) (*token.Token, *fault.Error) {
-	found, kind, code := a.read()
-	failure := a.failure(kind, code)
-	if failure == nil {
-		var issued *token.Token
-		if issued, failure = a.issued(found, spec, sentAt, now); failure == nil {
-			return issued, nil
+func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
+	a := &tokenAnswer{provider: provider, status: status, body: body}
+	if len(body) > maxAnswerSize || json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &a.fields) != nil || a.fields == nil {
+		return a
+	}
+	var code string
+	switch raw := a.fields["error"]; string(raw) {
+	case "", "null", `""`, "false", "0", "[]", "{}":
+		a.kind = plainBody
+	default:
+		_ = json.Unmarshal(raw, &code) // any other type has no code, which is not registered
+		registered := false
+		if a.kind, registered = kindOf(code); registered {
+			a.code = code
 		}
 	}
-	return nil, failure.WithRetryDelay(a.retryAfter())
+	return a
 }
 
-// read sorts the body, and returns its fields. The code is that of its error, if that is
-// a registered one.
-func (a tokenAnswer) read() (found fields, kind bodyKind, code string) {
-	if len(a.body) > maxAnswerSize || json.Unmarshal(bytes.TrimPrefix(a.body, []byte("\ufeff")), &found) != nil || found == nil {
-		return nil, foreignBody, ""
+// token returns the token in the answer and its lifetime; 0: the answer has no lifetime that can
+// be read. The failure is what the answer means instead.
+func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
+	if a.status/100 != 2 || a.kind != plainBody {
+		return "", 0, a.refusal()
 	}
-	raw := found["error"]
-	switch string(raw) {
-	case "", "null", `""`, "false", "0", "[]", "{}":
-		return found, plainBody, ""
+	if json.Unmarshal(a.fields["access_token"], &value) != nil || value == "" {
+		return "", 0, a.unusable("no access_token")
 	}
-	if json.Unmarshal(raw, &code) != nil {
-		return found, unregisteredBody, ""
+	if len(value) > maxTokenSize || invalidHeaderValue(value) != "" {
+		return "", 0, a.unusable("an access_token that no header can carry")
 	}
-	if kind, ok := registered[code]; ok {
-		return found, kind, code
+	if lifetime = parseLifetime(a.fields["expires_in"]); lifetime < 0 {
+		return "", 0, a.unusable("a negative expires_in")
 	}
-	if kind, ok := vendorWords[code]; ok {
-		return found, kind, ""
-	}
-	return found, unregisteredBody, ""
+	return value, lifetime, nil
 }
 
-// failure returns what the answer means, or nil if it should hold a token.
-func (a tokenAnswer) failure(kind bodyKind, code string) *fault.Error {
-	switch meaning := decide(a.status, kind); {
-	case meaning == granted:
-		return nil
-	case meaning == refused:
-		return fault.New(fault.CredentialRejected, a.describe("refused the credential", code))
-	case meaning == limited:
-		return fault.New(fault.ProviderRateLimited, a.describe("answered that there are too many token requests", code))
-	case a.status/100 == 3:
-		return fault.New(fault.ProviderUnavailable, a.describe("answered the token request with a redirect, which is not followed", ""))
-	case a.status/100 == 2 && kind == foreignBody:
-		return a.unusable(a.unreadable())
-	case a.status/100 == 4 && code == "" && (kind == foreignBody || kind == plainBody):
+// refusal returns the meaning of an answer without a token.
+func (a *tokenAnswer) refusal() *fault.Error {
+	reason := reasonOf(a.status, a.kind)
+	switch class := a.status / 100; {
+	case reason == fault.CredentialRejected:
+		return a.fail(reason, "refused the credential")
+	case reason == fault.ProviderRateLimited:
+		return a.fail(reason, "answered that there are too many token requests")
+	case class == 3:
+		return a.unusable("a redirect, which is not followed")
+	case class == 2 && len(a.body) > maxAnswerSize:
+		return a.unusable("more than 1 MiB")
+	case class == 2 && len(bytes.TrimSpace(a.body)) == 0:
+		return a.unusable("an empty body")
+	case class == 2 && a.kind == foreignBody:
+		return a.unusable("a body that is not a JSON object")
+	case class == 4 && a.code == "" && (a.kind == foreignBody || a.kind == plainBody):
 		return a.unusable("neither a token nor an OAuth error")
 	default:
-		return fault.New(fault.ProviderUnavailable, a.describe("could not answer the token request", code))
+		return a.fail(reason, "could not answer the token request")
 	}
 }
 
-// unreadable describes a body that is no JSON object.
-func (a tokenAnswer) unreadable() string {
-	switch {
-	case len(a.body) > maxAnswerSize:
-		return "more than 1 MiB"
-	case len(bytes.TrimSpace(a.body)) == 0:
-		return "an empty body"
-	default:
-		return "a body that is not a JSON object"
-	}
+func (a *tokenAnswer) unusable(what string) *fault.Error {
+	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
 }
 
-// issued returns the token in the fields of an answer that came at the time now.
-func (a tokenAnswer) issued(found fields, spec *catalog.TokenRequest, sentAt, now time.Time) (*token.Token, *fault.Error) {
-	var value string
-	if json.Unmarshal(found["access_token"], &value) != nil || value == "" {
-		return nil, a.unusable("no access_token")
+// fail returns a sentence about the provider, with the status and a registered error code.
+func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
+	status := fmt.Sprintf("HTTP %d", a.status)
+	if a.code != "" {
+		status += ", " + a.code
 	}
-	if len(value) > maxTokenSize || unfit(value) != "" {
-		return nil, a.unusable("an access_token that no header can carry")
-	}
-	lifetime, known := parseLifetime(found["expires_in"])
-	switch {
-	case !known:
-		lifetime = spec.DefaultLifetime
-	case lifetime < 0:
-		return nil, a.unusable("a negative expires_in")
-	}
-	delay := max(0, now.Sub(sentAt))
-	if delay > token.MaxDelay {
-		delay = 0 // the machine slept meanwhile: the answer may be as old as the request
-	}
-	return &token.Token{
-		Value: secret.New(value), RequestedAt: sentAt, Delay: delay,
-		Lifetime: lifetime, Assumed: !known, EndsPrevious: spec.EndsPrevious,
-	}, nil
+	return fault.New(reason, fmt.Sprintf("%s %s (%s)", a.provider, what, status))
 }
 
-func (a tokenAnswer) unusable(what string) *fault.Error {
-	return fault.New(fault.ProviderUnavailable, a.describe("answered the token request with "+what, ""))
-}
-
-// describe returns a sentence about the provider, with the status and a registered error
-// code.
-func (a tokenAnswer) describe(what, code string) string {
-	return fmt.Sprintf("%s %s (%s)", a.provider.DisplayName, what, strings.TrimSuffix(fmt.Sprintf("HTTP %d, %s", a.status, code), ", "))
-}
-
-// retryAfter reads the header of that name: seconds or a date (RFC 9110, section
-// 10.2.3). A date is compared with the answer's own Date, or with our clock if it has none
-// (section 6.6.1). Zero: there is none that can be used.
-func (a tokenAnswer) retryAfter() time.Duration {
-	text := strings.TrimSpace(a.header.Get("Retry-After"))
-	var wait time.Duration
-	if digits.MatchString(text) {
-		seconds, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return maxRetryAfter // more than fits
-		}
-		wait = time.Duration(seconds) * time.Second
-	} else if date, err := http.ParseTime(text); err == nil {
-		sent, err := http.ParseTime(a.header.Get("Date"))
-		if err != nil {
-			sent = a.receivedAt
-		}
-		wait = date.Sub(sent)
+// parseRetryAfter reads Retry-After: seconds or a date (RFC 9110, section 10.2.3). A date is
+// compared with the answer's own Date, or with the wall-clock time if it has none (section
+// 6.6.1). The result is 0 if the header is missing or cannot be read, and bounded by
+// maxRetryAfter.
+func parseRetryAfter(header http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(header.Get("Retry-After"))
+	seconds, err := strconv.ParseUint(text, 10, 32)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
-	return min(max(wait, 0), maxRetryAfter)
+	date, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	if sent, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = sent
+	}
+	return min(max(date.Sub(now), 0), maxRetryAfter)
 }
 
-// digits are a whole number.
-var digits = regexp.MustCompile(`^[0-9]+$`)
-
-// decimal is a number in the form that JSON and most others write it.
+// decimal is a number in the form that JSON and most other formats have.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseLifetime reads expires_in: a number or a string that holds one, in seconds, at most
-// token.MaxLifetime. It is not known if the field is missing, null, 0 or anything else: an
-// odd lifetime does not spoil a good token.
-func parseLifetime(raw json.RawMessage) (lifetime time.Duration, known bool) {
-	text := string(raw)
-	if strings.HasPrefix(text, `"`) {
-		if json.Unmarshal(raw, &text) != nil {
-			return 0, false
-		}
-		text = strings.TrimSpace(text)
-	}
+// parseLifetime reads expires_in: a number of seconds, or a string that holds one. The result is
+// at most token.MaxLifetime; negative if the number is; 0 if the field is missing, null, 0 or
+// anything else: an invalid lifetime does not make a good token unusable.
+func parseLifetime(raw json.RawMessage) time.Duration {
+	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
 	if !decimal.MatchString(text) {
-		return 0, false
+		return 0
 	}
-	// Out of range is infinite, and that is cut below.
-	seconds, _ := strconv.ParseFloat(text, 64)
+	seconds, _ := strconv.ParseFloat(text, 64) // infinite if it is out of range
 	switch {
 	case seconds == 0:
-		return 0, false
+		return 0
 	case seconds < 0:
-		return -1, true
+		return -1
 	case seconds >= token.MaxLifetime.Seconds():
-		return token.MaxLifetime, true
+		return token.MaxLifetime
 	default:
-		return max(shortestLifetime, time.Duration(seconds*float64(time.Second))), true
+		return max(minLifetime, time.Duration(seconds*float64(time.Second)))
 	}
 }

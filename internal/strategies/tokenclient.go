@@ -8,35 +8,43 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/ratelimit"
+	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds of a token request.
 const (
 	requestTimeout = token.MaxDelay
 	maxAnswerSize  = 1 << 20 // bytes, after decompression
+
+	// The budget of token requests for one URL and client ID: a burst, and then one a second.
+	// Providers block accounts that ask too often, and few tokens live for less than minutes.
+	budgetBurst     = 20
+	budgetPerSecond = 1
+	maxBudgets      = 100_000 // that are remembered
 )
 
-// TokenRequestEvent is what came of one token request, for logs and metrics.
+// TokenRequestEvent is the outcome of one token request, for logs and metrics.
 type TokenRequestEvent struct {
 	Provider   string // the provider's ID
 	AuthMethod string // the method's ID
-	TokenKey   string // that of TokenStrategy; not to be shown
+	TokenKey   string // of the TokenSource; not to be shown
 	Result     Result
 	Status     int // the HTTP status; 0 when no answer came
 	Duration   time.Duration
-	// LifetimeAssumed reports that the token has the method's default lifetime, because
-	// the answer's expires_in is missing or cannot be read. It is reported with the first
-	// such token of a credential, and again after one whose lifetime was known.
+	// LifetimeAssumed reports that the token has the method's default lifetime, because the
+	// answer's expires_in is missing or cannot be read. It is true for the first such token of a
+	// credential, and for the first after one whose lifetime was known.
 	LifetimeAssumed bool
-	// Err is nil for ResultOK. Its message holds nothing secret.
+	// Err is nil for ResultOK. Its message contains nothing secret.
 	Err *fault.Error
 }
 
-// Result sorts token requests.
+// Result classifies token requests.
 type Result string
 
 // The results.
@@ -48,22 +56,38 @@ const (
 	ResultOverBudget  Result = "over_budget"  // not sent: the broker's own limit
 )
 
+// resultOf returns the result of a request with this error; nil: a token was issued.
+func resultOf(err *fault.Error) Result {
+	if err == nil {
+		return ResultOK
+	}
+	switch err.Reason {
+	case fault.CredentialRejected:
+		return ResultRefused
+	case fault.ProviderRateLimited:
+		return ResultRateLimited
+	case fault.RateLimited:
+		return ResultOverBudget
+	default:
+		return ResultUnavailable
+	}
+}
+
 // TokenClientOptions configure a TokenClient. The zero value is usable.
 type TokenClientOptions struct {
 	// Transport sends the requests. Default: an egress.Transport.
 	Transport http.RoundTripper
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
-	// UserAgent is sent along. Default: "authmaterial-broker".
+	// UserAgent is the header of that name. Default: "authmaterial-broker".
 	UserAgent string
-	// RenewalWindow is how long before a token's margin its renewal may begin; at most
-	// half the token's lifetime. Default: five minutes, and at most a sixth.
+	// RenewalWindow is how long before a token's margin its renewal may begin; at most half the
+	// token's lifetime. Default: five minutes, and at most a sixth.
 	RenewalWindow time.Duration
-	// Observe is called after each request, sent or refused by the budget. Default:
-	// nothing is.
+	// Observe is called after each request, sent or refused by the budget. Default: no call.
 	Observe func(TokenRequestEvent)
-	// Begin is called before each request that is sent. It returns the request's context,
-	// made from ctx, and what to call when it is done. Default: nothing is called.
+	// Begin is called before each request that is sent. It returns the request's context, made
+	// from ctx, and a function to call after the request. Default: no call.
 	Begin func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 }
 
@@ -82,119 +106,120 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	}
 	if o.Begin == nil {
 		o.Begin = func(ctx context.Context, _, _ string) (context.Context, func(TokenRequestEvent)) {
-			return ctx, func(TokenRequestEvent) {}
+			return ctx, o.Observe
 		}
 	}
 	return o
 }
 
-// TokenClient makes token requests: no redirects, no cookies, 10 seconds and 1 MiB at
-// most, and within a budget for each URL and client.
+// TokenClient makes token requests: no redirects, no cookies, 10 seconds and 1 MiB at most, and
+// within a budget for each URL and client ID.
 type TokenClient struct {
-	http      http.Client
-	clock     clockwork.Clock
-	userAgent string
-	observe   func(TokenRequestEvent)
-	begin     func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
-	budgets   budgets
-	window    time.Duration
+	TokenClientOptions
+	http   http.Client
+	budget *ratelimit.Limiter[string]
 }
 
 // NewTokenClient returns a client.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
-	options = options.withDefaults()
-	client := &TokenClient{
-		http:      http.Client{Transport: options.Transport},
-		clock:     options.Clock,
-		userAgent: options.UserAgent,
-		observe:   options.Observe,
-		begin:     options.Begin,
-		window:    options.RenewalWindow,
-		budgets:   newBudgets(),
+	c := &TokenClient{
+		TokenClientOptions: options.withDefaults(),
+		budget:             ratelimit.New[string](budgetPerSecond, budgetBurst, maxBudgets),
 	}
-	// A redirect would carry the client secret to wherever it points.
-	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return client
+	c.http.Transport = c.Transport
+	// A redirect would send the client secret to another address.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
 }
 
-// request makes one token request, and tells the observer what came of it.
-func (c *TokenClient) request(ctx context.Context, r tokenRequest) (*token.Token, error) {
-	sentAt := c.clock.Now()
-	event := TokenRequestEvent{Provider: r.provider.ID, AuthMethod: r.method.ID, TokenKey: r.key, Result: ResultOK}
-	if wait := c.budgets.spend(r, sentAt); wait > 0 {
-		event.Result = ResultOverBudget
-		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+r.provider.DisplayName).WithRetryDelay(wait)
-		c.observe(event)
+// RequestToken makes one token request: one HTTP attempt, 10 seconds at most. Its error is a
+// *fault.Error, whose RetryDelay is what the provider asked for. Observe and Begin are called.
+func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
+	c, sentAt := s.client, s.client.Clock.Now()
+	provider, method := s.Kind()
+	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
+	budgetKey := secret.Digest(nil, s.credential.Method.TokenRequest.URL, s.value(catalog.ClientIDField))
+	if wait := c.budget.Take(string(budgetKey), 1, sentAt); wait > 0 {
+		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
+		event.Result = resultOf(event.Err)
+		c.Observe(event)
 		return nil, event.Err
 	}
-	ctx, done := c.begin(ctx, event.Provider, event.AuthMethod)
-	var issued *token.Token
-	issued, event.Status, event.Err = c.send(ctx, r, sentAt)
-	if began := c.clock.Now(); event.Err == nil && began.Sub(sentAt) > requestTimeout && !began.Before(issued.ExpireTime()) {
+	ctx, done := c.Begin(ctx, provider, method)
+	issued, status, failure := s.send(ctx, sentAt)
+	if now := c.Clock.Now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
 		// The machine slept meanwhile, and the token may have ended: the answer can be as old
 		// as the request.
-		issued, event.Status, event.Err = c.send(ctx, r, began)
+		issued, status, failure = s.send(ctx, now)
 	}
-	event.Duration = c.clock.Since(sentAt)
-	if event.Err != nil {
-		event.Result = resultOf(event.Err)
-	} else {
-		event.LifetimeAssumed = !r.assumed.Swap(issued.Assumed) && issued.Assumed
+	event.Duration, event.Status, event.Err, event.Result = c.Clock.Since(sentAt), status, failure, resultOf(failure)
+	if failure == nil {
+		event.LifetimeAssumed = !s.assumed.Swap(issued.Assumed) && issued.Assumed
 	}
 	done(event)
-	c.observe(event)
-	if event.Err != nil {
-		return nil, event.Err
+	c.Observe(event)
+	if failure != nil {
+		return nil, failure
 	}
-	issued.Window = c.window
 	return issued, nil
 }
 
-func resultOf(err *fault.Error) Result {
-	switch err.Reason {
-	case fault.CredentialRejected:
-		return ResultRefused
-	case fault.ProviderRateLimited:
-		return ResultRateLimited
-	default:
-		return ResultUnavailable
-	}
-}
-
-// send does the HTTP part. Errors of the HTTP client are described, never passed on:
-// they quote URLs. The status is 0 when no answer came.
-func (c *TokenClient) send(ctx context.Context, r tokenRequest, sentAt time.Time) (issued *token.Token, status int, failure *fault.Error) {
+// send does the HTTP part. The status is 0 when no answer came.
+func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (issued *token.Token, status int, failure *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	request, err := c.newRequest(ctx, r)
+	request, err := s.newRequest(ctx)
 	if err != nil {
 		return nil, 0, fault.Opaque()
 	}
-	response, err := c.http.Do(request)
+	response, err := s.client.http.Do(request)
 	if err != nil {
-		return nil, 0, unreachable(r.provider, err)
+		return nil, 0, s.unreachable(err)
 	}
 	defer response.Body.Close()
-	answer := tokenAnswer{provider: r.provider, status: response.StatusCode, header: response.Header, receivedAt: clock.WallNow(c.clock)}
-	switch answer.status / 100 {
-	case 1: // of a connection that was switched, the body never ends
-	case 2:
-		if answer.body, err = readBody(response); err != nil {
-			return nil, answer.status, unreachable(r.provider, err).WithRetryDelay(answer.retryAfter())
-		}
-	default: // the status counts even if the body is cut off
-		answer.body, _ = readBody(response)
+	body, err := readBody(response)
+	receivedAt := s.client.Clock.Now()
+	retryAfter := parseRetryAfter(response.Header, clock.Wall(s.client.Clock, receivedAt))
+	if err != nil && response.StatusCode/100 == 2 {
+		return nil, response.StatusCode, s.unreachable(err).WithRetryDelay(retryAfter)
 	}
-	issued, failure = answer.token(r.method.TokenRequest, sentAt, c.clock.Now())
-	return issued, answer.status, failure
+	value, lifetime, failure := readTokenAnswer(s.credential.Provider.DisplayName, response.StatusCode, body).token()
+	if failure != nil {
+		return nil, response.StatusCode, failure.WithRetryDelay(retryAfter)
+	}
+	return s.newToken(value, lifetime, sentAt, receivedAt), response.StatusCode, nil
 }
 
-// readBody returns the whole body, or so much that it is seen to be too large. A body that
-// is cut off is none.
+// newToken returns a token; lifetime 0: it is not known.
+func (s *TokenSource) newToken(value string, lifetime time.Duration, sentAt, receivedAt time.Time) *token.Token {
+	spec := s.credential.Method.TokenRequest
+	issued := &token.Token{
+		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, receivedAt.Sub(sentAt)),
+		Lifetime: lifetime, Window: s.client.RenewalWindow, EndsPrevious: spec.EndsPrevious,
+	}
+	if issued.Delay > token.MaxDelay {
+		issued.Delay = 0 // the machine slept meanwhile: the answer may be as old as the request
+	}
+	if lifetime == 0 {
+		issued.Lifetime, issued.Assumed = spec.DefaultLifetime, true
+	}
+	return issued
+}
+
+// readBody returns the whole body, or so much of it that it is known to be too large. A body that
+// is cut off counts as none, and so does that of a switched connection, which never ends.
 func readBody(response *http.Response) ([]byte, error) {
+	if response.StatusCode/100 == 1 {
+		return nil, nil
+	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerSize+1))
 	if err != nil {
 		return nil, err
 	}
 	return body, nil
+}
+
+// unreachable returns the failure of a request without an answer.
+func (s *TokenSource) unreachable(err error) *fault.Error {
+	return fault.New(fault.ProviderUnavailable, s.credential.Provider.DisplayName+" cannot be reached: "+egress.Cause(err))
 }

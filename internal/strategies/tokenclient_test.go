@@ -49,16 +49,12 @@ func answering(status int, body []byte) transport {
 	}
 }
 
-// newTokens returns the strategy of a credential for a token.
-func newTokens(t testing.TB, credential *credentials.Credential, client *strategies.TokenClient) strategies.TokenStrategy {
+// newTokens returns the source of a credential's tokens.
+func newTokens(t testing.TB, credential *credentials.Credential, client *strategies.TokenClient) *strategies.TokenSource {
 	t.Helper()
-	strategy, err := strategies.New(credential, client)
+	tokens, err := strategies.NewTokenSource(credential, client)
 	if err != nil {
 		t.Fatal(err)
-	}
-	tokens, ok := strategy.(strategies.TokenStrategy)
-	if !ok {
-		t.Fatalf("%T is no TokenStrategy", strategy)
 	}
 	return tokens
 }
@@ -154,7 +150,7 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 		}),
 	})
 	tokens := newTokens(t, sendPulse("id", "secret"), client)
-	request := func(tokens strategies.TokenStrategy) error {
+	request := func(tokens *strategies.TokenSource) error {
 		_, err := tokens.RequestToken(t.Context())
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockVariable is clock.ShiftVariable, which only programs with the tag clockshift have.
+// clockVariable is shiftVariable of internal/clock: programs built with the tag clockshift read it.
 const clockVariable = "AUTHMATERIAL_CLOCK_SHIFT"
 
 // clockFile is the file in a broker's folder through which its clocks are shifted.

@@ -1,0 +1,112 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+)
+
+// proxySchemes are the schemes of proxies that net/http supports. It reads any other as http.
+var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
+
+// CheckProxies returns problems of the environment variables that name proxies, and warnings of
+// probable mistakes in them. net/http ignores a variable that it cannot parse, and requests go
+// out directly (golang/go#46264). HTTP_PROXY is for requests without TLS. The broker sends those
+// to loopback addresses alone, without a proxy, so a mistake there is a warning. The messages
+// quote no value: it may contain a password.
+func CheckProxies(lookup func(name string) (value string, found bool)) (problems, warnings []string) {
+	value := func(name string) string {
+		text, _ := lookup(name)
+		return text
+	}
+	warn := func(format string, parts ...any) { warnings = append(warnings, fmt.Sprintf(format, parts...)) }
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		if problem := checkProxy(value(name)); problem != "" {
+			problems = append(problems, fmt.Sprintf("the environment variable %s %s. Unset it if there is no proxy", name, problem))
+		}
+	}
+	for _, name := range []string{"HTTP_PROXY", "http_proxy"} {
+		if problem := checkProxy(value(name)); problem != "" {
+			warn("the environment variable %s %s. Requests to providers do not use it", name, problem)
+		}
+	}
+	for _, name := range []string{"ALL_PROXY", "all_proxy"} {
+		if value(name) != "" && value("HTTPS_PROXY") == "" && value("https_proxy") == "" {
+			warn("the environment variable %s is not used, and requests go out directly: set HTTPS_PROXY", name)
+		}
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		for i, entry := range strings.Split(value(name), ",") {
+			if !exceptsHost(strings.TrimSpace(entry)) {
+				warn("the environment variable %s: entry %d excepts no host: write a host name, an IP address, "+
+					"a block such as 10.0.0.0/8, or * alone, with commas between them", name, i+1)
+			}
+		}
+	}
+	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
+		upper, lower := value(name), value(strings.ToLower(name))
+		if upper != "" && lower != "" && upper != lower {
+			warn("the environment variables %s and %s differ, and only one of them is used: set one, or both to the same",
+				name, strings.ToLower(name))
+		}
+	}
+	return problems, warnings
+}
+
+// checkProxy returns the end of a sentence about a variable that does not name a proxy, or "". It
+// reads the value as net/http does, which accepts one without a scheme.
+func checkProxy(value string) string {
+	if value == "" {
+		return ""
+	}
+	proxy, err := url.Parse(value)
+	if err != nil || proxy.Scheme == "" || proxy.Host == "" {
+		proxy, err = url.Parse("http://" + value)
+	}
+	switch {
+	case err != nil, proxy.Hostname() == "", !IsPort(proxy.Port()), proxy.Path != "" && proxy.Path != "/",
+		proxy.RawQuery != "", proxy.Fragment != "":
+		return "is not the address of a proxy: write http://HOST:PORT, and percent-encode special characters of a user name or password"
+	case !slices.Contains(proxySchemes, proxy.Scheme):
+		return "has a scheme that is not supported: use one of " + strings.Join(proxySchemes, ", ")
+	}
+	return ""
+}
+
+// exceptsHost reports whether an entry of NO_PROXY can match a host. An empty entry between
+// two commas is harmless.
+func exceptsHost(entry string) bool {
+	if entry == "" || entry == "*" {
+		return true
+	}
+	if strings.Contains(entry, "/") {
+		_, _, err := net.ParseCIDR(entry)
+		return err == nil
+	}
+	host := entry
+	if before, port, err := net.SplitHostPort(entry); err == nil {
+		if port == "" || !IsPort(port) {
+			return false
+		}
+		host = before
+	}
+	if net.ParseIP(host) != nil {
+		return true
+	}
+	host = strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
+	return host != "" && !strings.ContainsAny(host, "*[]: \t\r\n;$")
+}
+
+// proxyFromEnvironment is http.ProxyFromEnvironment, but returns an error for a variable that
+// net/http would ignore.
+func proxyFromEnvironment(request *http.Request) (*url.URL, error) {
+	if problems, _ := CheckProxies(os.LookupEnv); problems != nil {
+		return nil, errors.New(problems[0])
+	}
+	return http.ProxyFromEnvironment(request)
+}

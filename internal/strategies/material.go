@@ -1,0 +1,138 @@
+// Package strategies turns credentials into material. A credential of a static method needs only
+// its field values; one of a token method needs a token, which a TokenSource requests. Providers
+// are data: nothing here depends on which provider it is.
+package strategies
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+// Pair is one header or query parameter.
+type Pair struct {
+	Name  string
+	Value secret.Text
+}
+
+// Material is what a request needs to be authenticated. It is not changed once made.
+type Material struct {
+	Headers     []Pair
+	QueryParams []Pair
+}
+
+// ValueProblem is a value of a credential that cannot become material. It is an error too.
+type ValueProblem struct {
+	// Field is the ID of the field, or empty when no single value causes the problem.
+	Field string
+	// Message names the problem and what the value is used for. It does not quote the value.
+	Message string
+}
+
+// Error returns the field and the message.
+func (p ValueProblem) Error() string { return strings.TrimPrefix(p.Field+": "+p.Message, ": ") }
+
+// Check returns what prevents a credential from becoming material. It needs no network: a letter
+// takes the place of a token.
+func Check(credential *credentials.Credential) []ValueProblem {
+	material, problems := place(credential, secret.New("t"))
+	if problems == nil && len(material.Headers)+len(material.QueryParams) == 0 {
+		problems = []ValueProblem{{"", "these values result in no header and no query parameter: set one of the optional fields"}}
+	}
+	if credential.Method.TokenRequest == nil {
+		return problems
+	}
+	// RFC 6749, appendix A: the client's ID and secret are visible ASCII and spaces.
+	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
+		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
+			problems = append(problems, ValueProblem{field, fmt.Sprintf("the value has %s, which a token request cannot carry", found)})
+		}
+	}
+	return problems
+}
+
+// Place returns the material of a credential that Check accepts. The token is the empty secret
+// where the method needs none.
+func Place(credential *credentials.Credential, token secret.Text) (Material, error) {
+	material, problems := place(credential, token)
+	if problems != nil {
+		return Material{}, problems[0]
+	}
+	return material, nil
+}
+
+func place(credential *credentials.Credential, token secret.Text) (Material, []ValueProblem) {
+	values := variables(credential, token)
+	headers, problems := evaluate(credential.Method.Headers, values, invalidHeaderValue)
+	params, more := evaluate(credential.Method.QueryParams, values, invalidHeaderValue)
+	return Material{Headers: headers, QueryParams: params}, append(problems, more...)
+}
+
+// variables returns the values of the variables in a credential's expressions.
+func variables(credential *credentials.Credential, token secret.Text) map[string]string {
+	values := make(map[string]string, len(credential.Values)+1)
+	for field, value := range credential.Values {
+		values[field] = value.Reveal()
+	}
+	if credential.Method.TokenRequest != nil {
+		values[catalog.TokenVariable] = token.Reveal()
+	}
+	return values
+}
+
+// evaluate computes placements. It leaves out those that need an optional field which is not
+// set. invalid returns what is wrong with a value, or "".
+func evaluate(
+	placements []catalog.Placement, values map[string]string, invalid func(string) string,
+) (pairs []Pair, problems []ValueProblem) {
+	for _, p := range placements {
+		value, set, err := p.Value.Evaluate(values)
+		found := invalid(value)
+		switch {
+		case err != nil:
+			problems = append(problems, ValueProblem{"", fmt.Sprintf("%q cannot be computed from these values", p.Name)})
+		case !set:
+		case found != "":
+			problems = append(problems, blame(p, values, found)...)
+		default:
+			pairs = append(pairs, Pair{Name: p.Name, Value: secret.New(value)})
+		}
+	}
+	return pairs, problems
+}
+
+// blame returns a problem for each field whose value no header can carry, or one for the placement
+// if it is invalid for no such field.
+func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
+	for _, field := range p.Value.Uses() {
+		if inField := invalidHeaderValue(values[field]); inField != "" {
+			problems = append(problems, ValueProblem{field, fmt.Sprintf("the value has %s, which %q cannot carry", inField, p.Name)})
+		}
+	}
+	if problems == nil {
+		problems = []ValueProblem{{"", fmt.Sprintf("the value of %q would have %s, which it cannot carry", p.Name, found)}}
+	}
+	return problems
+}
+
+// invalidHeaderValue returns what prevents text from being the value of a header, or "". It does
+// not quote the text.
+func invalidHeaderValue(text string) string {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '\n' || c == '\r':
+			return fmt.Sprintf("a line break at byte %d", i+1)
+		case c < ' ' || c == 0x7f:
+			return fmt.Sprintf("a control character at byte %d", i+1)
+		case c > '~':
+			return fmt.Sprintf("a character outside ASCII at byte %d", i+1)
+		}
+	}
+	if strings.TrimSpace(text) != text {
+		return "a space at its beginning or end"
+	}
+	return ""
+}

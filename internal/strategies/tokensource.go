@@ -1,0 +1,111 @@
+package strategies
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/egress"
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+// TokenSource requests the tokens of one credential, by OAuth 2.0 client credentials (RFC 6749,
+// section 4.4).
+type TokenSource struct {
+	credential *credentials.Credential
+	client     *TokenClient
+	parameters []Pair
+	key        string
+	assumed    atomic.Bool // of the last token
+}
+
+// NewTokenSource returns the source of a credential that Check accepts and whose method has a
+// TokenRequest.
+func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*TokenSource, error) {
+	values := variables(credential, secret.Text{})
+	parameters, problems := evaluate(credential.Method.TokenRequest.Parameters, values, func(string) string { return "" })
+	if problems != nil {
+		return nil, problems[0]
+	}
+	s := &TokenSource{credential: credential, client: client, parameters: parameters}
+	s.key = s.digest()
+	return s, nil
+}
+
+// digest returns the key of the token. Requests that differ in anything have different keys.
+func (s *TokenSource) digest() string {
+	spec := s.credential.Method.TokenRequest
+	parts := []string{
+		spec.URL, string(spec.Body), string(spec.ClientAuthentication), spec.DefaultLifetime.String(),
+		strconv.FormatBool(spec.EndsPrevious), strconv.FormatBool(spec.AllowPrivateAddresses),
+		s.value(catalog.ClientIDField), s.value(catalog.ClientSecretField),
+	}
+	for _, parameter := range s.parameters {
+		parts = append(parts, parameter.Name, parameter.Value.Reveal())
+	}
+	return hex.EncodeToString(secret.Digest(nil, parts...))
+}
+
+// value returns the value of a field.
+func (s *TokenSource) value(field string) string { return s.credential.Values[field].Reveal() }
+
+// Kind returns the IDs of the provider and the auth method.
+func (s *TokenSource) Kind() (provider, authMethod string) {
+	return s.credential.Provider.ID, s.credential.Method.ID
+}
+
+// TokenKey returns a digest of everything that the token depends on, the client secret included.
+// It is the same in every process for credentials that can share a token. A guess of the secret
+// can be tested with it, so it stays in memory: show and store an HMAC of it instead.
+func (s *TokenSource) TokenKey() string { return s.key }
+
+// newRequest returns the request in the form that the provider expects.
+func (s *TokenSource) newRequest(ctx context.Context) (*http.Request, error) {
+	spec := s.credential.Method.TokenRequest
+	clientID, clientSecret := s.value(catalog.ClientIDField), s.value(catalog.ClientSecretField)
+	parameters := map[string]string{"grant_type": "client_credentials"}
+	if spec.ClientAuthentication == catalog.ClientInRequestBody {
+		parameters[catalog.ClientIDField], parameters[catalog.ClientSecretField] = clientID, clientSecret
+	}
+	for _, parameter := range s.parameters {
+		parameters[parameter.Name] = parameter.Value.Reveal()
+	}
+	body, contentType, err := encode(spec.Body, parameters)
+	if err != nil {
+		return nil, err
+	}
+	if spec.AllowPrivateAddresses {
+		ctx = egress.AllowPrivate(ctx)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, spec.URL, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", s.client.UserAgent)
+	if spec.ClientAuthentication == catalog.ClientInBasic {
+		// RFC 6749, section 2.3.1: both are form-encoded first.
+		request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(clientSecret))
+	}
+	return request, nil
+}
+
+func encode(format catalog.BodyFormat, parameters map[string]string) (body, contentType string, err error) {
+	if format == catalog.BodyJSON {
+		data, err := json.Marshal(parameters)
+		return string(data), "application/json", err
+	}
+	values := url.Values{}
+	for name, value := range parameters {
+		values.Set(name, value)
+	}
+	return values.Encode(), "application/x-www-form-urlencoded", nil
+}
