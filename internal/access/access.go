@@ -1,5 +1,5 @@
-// Package access decides who may do what. It is pure: a decision depends on its
-// arguments and the policy, and on nothing else.
+// Package access decides which callers may do what with which credentials. It does no I/O:
+// a decision depends only on its arguments and on the policy.
 package access
 
 import (
@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// Action is what a caller wants to do with a credential.
+// Action is an operation on a credential that a grant allows.
 type Action string
 
 // The actions.
 const (
 	// Use is to get a credential's material, and to report that it was rejected.
 	Use Action = "use"
-	// Manage is to change a credential. Nothing asks for it yet.
+	// Manage is to change a credential. No operation of the broker requires it yet.
 	Manage Action = "manage"
 )
 
-// Caller is who asks, as far as that was proved.
+// Caller is the authenticated identity of a caller.
 type Caller struct {
-	// Name is the identity, with its kind before it: `spiffe://DOMAIN/PATH`, `dns:NAME` or
+	// Name is the identity, prefixed with its kind: `spiffe://DOMAIN/PATH`, `dns:NAME` or
 	// `subject:NAME` of a client certificate, `jwt:ISSUER:SUBJECT` with the issuer's name
 	// in the configuration, `uid:NUMBER` of a process on this machine, `token:NAME` of a
-	// static token, and `local` where nobody is authenticated.
+	// static token, and `local` where callers are not authenticated.
 	Name string
-	// Method is how the identity was proved: mutual_tls, jwt, peer_user, token or none.
+	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
-	// Address is where the call came from; empty: unknown.
+	// Address is the remote address of the call; empty: unknown.
 	Address string
-	// ExpireTime is when the proof ends; zero: with the connection at the earliest.
+	// ExpireTime is when the identity expires; zero: not before the connection ends.
 	ExpireTime time.Time
 }
 
@@ -42,104 +42,98 @@ type Object struct {
 
 // Grant allows some callers some actions on some credentials.
 type Grant struct {
-	// Callers match Caller.Name. At least one.
+	// Callers match Caller.Name. At least one is required.
 	Callers []Pattern
-	// Credentials match the ID; Providers are IDs of providers. A credential needs to be
-	// in one of the two.
+	// Credentials match the ID; Providers are IDs of providers. A grant applies to a
+	// credential that matches either.
 	Credentials []Pattern
 	Providers   []string
-	// Actions are what is allowed. At least one.
+	// Actions are allowed by the grant. At least one is required.
 	Actions []Action
-	// Source is where the grant stands in the configuration, for people.
+	// Source is the grant's position in the configuration, for messages to people.
 	Source string
 }
 
-// Policy is all grants of a configuration. What none of them allows is denied. The zero
+// Policy is the list of grants of a configuration. Anything not granted is denied: the zero
 // value denies everything.
 type Policy struct {
 	grants []Grant
 	open   bool
 }
 
-// NewPolicy returns a policy of these grants.
+// NewPolicy returns a policy with these grants.
 func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(grants)} }
 
-// AllowAll returns the policy of a broker that serves this machine alone.
+// AllowAll returns a policy that allows every caller everything.
 func AllowAll() *Policy { return &Policy{open: true} }
 
-// Decision is whether something is allowed, and why.
+// AllowsAll reports whether the policy is that of AllowAll.
+func (p *Policy) AllowsAll() bool { return p.open }
+
+// DeniesAll reports whether the policy has no grants and denies everything.
+func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
+
+// NamesProviders reports whether a decision may depend on Object.Provider.
+func (p *Policy) NamesProviders() bool {
+	return slices.ContainsFunc(p.grants, func(g Grant) bool { return len(g.Providers) > 0 })
+}
+
+// Decision is the result of Policy.Decide.
 type Decision struct {
 	Allowed bool
-	// Grant is the first that allows it; nil: the policy has none, or needs none.
+	// Grant is the first that allows the action; nil: denied, or the policy is AllowAll.
 	Grant *Grant
-	// Compared is how many patterns and providers were compared with the caller and the object.
-	// For a denial it does not depend on the object.
+	// Compared is how many patterns and providers were compared with the caller and the
+	// object. For a denial it does not depend on the object.
 	Compared int
 }
 
-// Grants are those of a policy that name one caller and one action.
-type Grants struct {
-	open     bool
-	own      []*Grant
-	compared int
-}
-
-// AllowsAll reports whether everybody may do everything.
-func (p *Policy) AllowsAll() bool { return p.open }
-
-// DeniesAll reports whether nobody may do anything.
-func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
-
-// Decide reports whether the caller of this name may do something. A caller without a name
-// may do nothing, unless the policy is that of AllowAll.
+// Decide decides whether the caller with this name may perform an action on an object. A
+// caller without a name is denied, unless the policy is AllowAll.
 func (p *Policy) Decide(caller string, action Action, object Object) Decision {
-	return p.Of(caller, action).Decide(object)
-}
-
-// Of returns the grants that name the caller and the action. It looks at no object, so it takes
-// the same time whatever the caller asks for.
-func (p *Policy) Of(caller string, action Action) Grants {
-	all := Grants{open: p.open}
+	decision := Decision{Allowed: p.open}
 	if p.open {
-		return all
+		return decision
 	}
 	for i := range p.grants {
 		g := &p.grants[i]
-		if !slices.Contains(g.Actions, action) {
-			continue
-		}
-		if g.namesCaller(caller, &all.compared) {
-			all.own = append(all.own, g)
-		}
-	}
-	return all
-}
-
-// Empty reports whether the grants allow nothing at all.
-func (g Grants) Empty() bool { return !g.open && len(g.own) == 0 }
-
-// NameProviders reports whether a decision needs to know the provider of a credential.
-func (g Grants) NameProviders() bool {
-	return slices.ContainsFunc(g.own, func(own *Grant) bool { return len(own.Providers) > 0 })
-}
-
-// Decide reports whether the grants allow their action on an object.
-func (g Grants) Decide(object Object) Decision {
-	made := Decision{Allowed: g.open, Compared: g.compared}
-	for _, own := range g.own {
-		if own.namesCredential(object, &made.Compared) {
-			made.Allowed, made.Grant = true, own
+		if slices.Contains(g.Actions, action) && g.namesCaller(caller, &decision.Compared) &&
+			g.namesCredential(object, &decision.Compared) {
+			decision.Allowed, decision.Grant = true, g
 			break
 		}
 	}
-	return made
+	return decision
+}
+
+// Explanation is a decision together with the grants that nearly apply, for people.
+type Explanation struct {
+	Decision
+	// ByCaller are the grants that match the caller. ByCredential are those that match the
+	// credential or its provider. A grant in both lists lacks the action.
+	ByCaller, ByCredential []Grant
+}
+
+// Explain decides like Decide and explains the decision.
+func (p *Policy) Explain(caller string, action Action, object Object) Explanation {
+	e := Explanation{Decision: p.Decide(caller, action, object)}
+	for _, g := range p.grants {
+		if g.namesCaller(caller, new(int)) {
+			e.ByCaller = append(e.ByCaller, g)
+		}
+		if g.namesCredential(object, new(int)) {
+			e.ByCredential = append(e.ByCredential, g)
+		}
+	}
+	return e
 }
 
 func (g *Grant) namesCaller(caller string, compared *int) bool {
 	return caller != "" && matchesAny(g.Callers, caller, compared)
 }
 
-// namesCredential compares providers for missing credentials too, so that they take the same time.
+// namesCredential compares all providers even if the credential does not exist, so that a
+// denial takes the same time for existing and missing credentials.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
 	if matchesAny(g.Credentials, object.CredentialID, compared) {
 		return true
@@ -152,7 +146,8 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 	return named && object.Provider != ""
 }
 
-// matchesAny reports whether one of the patterns matches, and counts those that it compared.
+// matchesAny reports whether one of the patterns matches, and adds to compared how many were
+// tried.
 func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	for _, pattern := range patterns {
 		*compared++
@@ -161,13 +156,4 @@ func matchesAny(patterns []Pattern, text string, compared *int) bool {
 		}
 	}
 	return false
-}
-
-// Equal reports whether both decide alike, as far as their grants are the same in the same
-// order.
-func (p *Policy) Equal(other *Policy) bool {
-	return p.open == other.open && slices.EqualFunc(p.grants, other.grants, func(a, b Grant) bool {
-		return slices.Equal(a.Callers, b.Callers) && slices.Equal(a.Credentials, b.Credentials) &&
-			slices.Equal(a.Providers, b.Providers) && slices.Equal(a.Actions, b.Actions)
-	})
 }

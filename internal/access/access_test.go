@@ -118,39 +118,6 @@ func TestFirstGrantDecides(t *testing.T) {
 	}
 }
 
-func TestEqual(t *testing.T) {
-	grant := func(change func(*access.Grant)) *access.Policy {
-		g := access.Grant{
-			Callers:     []access.Pattern{"uid:1"},
-			Credentials: []access.Pattern{"a"},
-			Providers:   []string{"pendo"},
-			Actions:     []access.Action{access.Use},
-			Source:      "broker.yaml:1",
-		}
-		change(&g)
-		return access.NewPolicy(g)
-	}
-	same := func(*access.Grant) {}
-	base := grant(same)
-	for name, test := range map[string]struct {
-		other *access.Policy
-		want  bool
-	}{
-		"the same":    {grant(same), true},
-		"its place":   {grant(func(g *access.Grant) { g.Source = "broker.yaml:2" }), true},
-		"callers":     {grant(func(g *access.Grant) { g.Callers = []access.Pattern{"uid:2"} }), false},
-		"credentials": {grant(func(g *access.Grant) { g.Credentials = nil }), false},
-		"providers":   {grant(func(g *access.Grant) { g.Providers = []string{"pulsedive"} }), false},
-		"actions":     {grant(func(g *access.Grant) { g.Actions = []access.Action{access.Manage} }), false},
-		"no grant":    {access.NewPolicy(), false},
-		"open":        {access.AllowAll(), false},
-	} {
-		if base.Equal(test.other) != test.want || test.other.Equal(base) != test.want {
-			t.Errorf("%s: equal is not %v", name, test.want)
-		}
-	}
-}
-
 func TestExplain(t *testing.T) {
 	sources := func(grants []access.Grant) string {
 		text := ""

@@ -2,32 +2,28 @@ package access
 
 import "strings"
 
-// Pattern is a text in which each `*` stands for any characters, none included. It has no
-// other signs.
+// Pattern is a text in which each `*` matches any sequence of characters, even an empty one.
+// All other characters match themselves.
 type Pattern string
 
-// Matches reports whether the pattern is that of the whole text.
+// Matches reports whether the pattern matches the whole text.
 func (p Pattern) Matches(text string) bool {
 	first, rest, wild := strings.Cut(string(p), "*")
 	if !wild {
 		return text == first
 	}
 	text, found := strings.CutPrefix(text, first)
-	if !found {
-		return false
-	}
-	for {
+	for found {
 		part, after, more := strings.Cut(rest, "*")
 		if !more {
 			return strings.HasSuffix(text, part)
 		}
-		// The earliest place leaves the most for what follows.
-		if _, text, found = strings.Cut(text, part); !found {
-			return false
-		}
+		// The earliest match leaves the most text for the rest of the pattern.
+		_, text, found = strings.Cut(text, part)
 		rest = after
 	}
+	return false
 }
 
-// Exact reports whether the pattern matches one text alone: itself.
+// Exact reports whether the pattern matches only one text: itself.
 func (p Pattern) Exact() bool { return !strings.Contains(string(p), "*") }

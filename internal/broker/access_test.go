@@ -52,8 +52,8 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 	},
 	"report": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
 		decoration, outcome, err := b.ReportRejection(ctx, web, id, "v", 401)
-		if (err == nil) != (outcome != 0) {
-			return nil, fmt.Errorf("the outcome is %d beside %w", outcome, err)
+		if (err == nil) != (outcome != "") {
+			return nil, fmt.Errorf("the outcome is %q beside %w", outcome, err)
 		}
 		return decoration, err
 	},
@@ -135,9 +135,9 @@ func TestGrantedCaller(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail", "n*"), access.Grant{Callers: []access.Pattern{access.Pattern(web.Name)}, Providers: []string{"pendo"}, Actions: []access.Action{access.Use}})
 		for name, ask := range operations {
-			for id, want := range map[string]fault.Reason{"mail": 0, "board": 0, "off": fault.CredentialNotFound, "none": fault.CredentialNotFound, "other": fault.AccessDenied, "NO ID": fault.InvalidRequest} {
+			for id, want := range map[string]fault.Reason{"mail": "", "board": "", "off": fault.CredentialNotFound, "none": fault.CredentialNotFound, "other": fault.AccessDenied, "NO ID": fault.InvalidRequest} {
 				decoration, err := ask(w.Context(), w.broker, id)
-				if want == 0 && (err != nil || decoration == nil) || want != 0 && (decoration != nil || fault.From(err).Reason != want) {
+				if want == "" && (err != nil || decoration == nil) || want != "" && (decoration != nil || fault.From(err).Reason != want) {
 					t.Errorf("%s %s: the error is %v, want the reason %v", name, id, err, want)
 				}
 			}
@@ -149,9 +149,9 @@ func TestGrantedCaller(t *testing.T) {
 func TestBatchIsDecidedItemByItem(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "board", "none"))
-		want := map[string]fault.Reason{"mail": fault.AccessDenied, "board": 0, "off": fault.AccessDenied, "none": fault.CredentialNotFound, "other": fault.AccessDenied}
+		want := map[string]fault.Reason{"mail": fault.AccessDenied, "board": "", "off": fault.AccessDenied, "none": fault.CredentialNotFound, "other": fault.AccessDenied}
 		for _, result := range w.broker.GetBatch(w.Context(), web, []string{"mail", "board", "off", "none", "other"}) {
-			if reason := want[result.CredentialID]; reason == 0 && result.Err != nil || reason != 0 && fault.From(result.Err).Reason != reason {
+			if reason := want[result.CredentialID]; reason == "" && result.Err != nil || reason != "" && fault.From(result.Err).Reason != reason {
 				t.Errorf("%s: the error is %v, want the reason %v", result.CredentialID, result.Err, reason)
 			}
 		}
@@ -194,7 +194,7 @@ func TestWatchFollowsGrants(t *testing.T) {
 func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
-		caller := broker.Caller{Caller: web.Caller, Proofs: w.broker.Proofs()}
+		caller := broker.Caller{Caller: web.Caller, By: w.broker.Current()}
 		w.broker.ProofsChanged()
 		watch := w.broker.Watch(caller, func(context.Context, *broker.Generation) (access.Caller, error) {
 			return access.Caller{}, fault.New(fault.CallerUnauthenticated, "withdrawn")

@@ -4,54 +4,51 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
-	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 )
+
+// decisionSlots is how many decisions a Generation remembers. A caller and an ID have one slot
+// between them, whether or not the credential exists, and share it with others by chance: the
+// latest decision stays.
+const decisionSlots = 1 << 14
 
 // errDenied is the same for credentials that exist and for those that do not.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
-// ErrManyDenials is the answer to what would be denied, and is not recorded any more. That
-// too is the same whatever there is.
-var ErrManyDenials = fault.New(fault.RateLimited, "the caller asks too often for what it has no grant for, or for what can be no credential ID: wait").
-	WithRetryDelay(time.Second)
+// ErrManyDenials is the error of denials and invalid IDs beyond the limit of Options.Denials. They
+// have no record, and are alike whether or not the credential exists.
+var ErrManyDenials = fault.New(fault.RateLimited,
+	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 
-// Denials bound how many denials of each caller are recorded.
-type Denials interface {
-	// Allow counts a denial, and reports whether it is to be recorded.
-	Allow(caller access.Caller) bool
+// decision is whether a caller may use a credential.
+type decision struct {
+	caller, id string
+	allowed    bool
+	grant      string // its position in the configuration; empty: denied, or no grant is needed
 }
 
-// needsNoGrant reports whether any caller can have a decision come to this.
-func needsNoGrant(err error) bool {
-	if err == nil {
-		return false
+func (g *Generation) decide(caller, id string) *decision {
+	policy, object := g.Config.Policy, access.Object{CredentialID: id}
+	if policy.NamesProviders() {
+		if a := g.accounts[id]; a != nil {
+			object.Provider = a.credential.Provider.ID
+		}
 	}
+	by := policy.Decide(caller, access.Use, object)
+	made := &decision{caller: caller, id: id, allowed: by.Allowed}
+	if by.Grant != nil {
+		made.grant = by.Grant.Source
+	}
+	return made
+}
+
+// isDenial reports whether an error is one that callers without any grant can cause.
+func isDenial(err error) bool {
 	reason := fault.From(err).Reason
 	return reason == fault.AccessDenied || reason == fault.InvalidRequest
 }
 
-func (b *Broker) allowDenial(caller access.Caller) bool {
-	return b.denials == nil || b.denials.Allow(caller)
+// allowsDenial counts a denial, and reports whether to record it.
+func (b *Broker) allowsDenial(caller access.Caller) bool {
+	return b.options.Denials == nil || b.options.Denials.Allow(caller)
 }
-
-// refused returns the error of a caller that was not admitted: ErrManyDenials in place of one denial
-// too many.
-func (b *Broker) refused(caller access.Caller, err error) error {
-	if needsNoGrant(err) && !b.allowDenial(caller) {
-		return ErrManyDenials
-	}
-	return err
-}
-
-// decide decides what is not remembered whether the caller may use a credential. It remembers the
-// decision, unless there can be no credential of this ID.
-func (g *Generation) decide(caller, id string) (*decision, error) {
-	if !credentials.ValidID(id) {
-		return nil, fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
-	}
-	return g.decisions.decide(caller, id, g.providerOf), nil
-}
-
-// providerOf returns the provider of a credential; empty: there is none of this ID.
-func (g *Generation) providerOf(id string) string { return g.providers[id] }

@@ -1,31 +1,27 @@
-// Package broker is the use case: find a credential, and decorate. It knows nothing
-// of gRPC.
+// Package broker is the use case: authorise the caller, find the credential, and decorate. It
+// does not depend on gRPC.
 package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/clock"
-	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// batchPatience is how long the items of a batch without a deadline may take.
-const batchPatience = 5 * time.Second
-
-// Tokens is what the broker needs of a token cache.
+// Tokens is the token cache. Package cache documents the methods.
 type Tokens interface {
 	WarmAt(tokenKey string, now time.Time) (*token.Token, bool)
 	Held(source cache.Source) (*token.Token, bool)
@@ -34,66 +30,62 @@ type Tokens interface {
 	Retain(keep func(key string) bool)
 }
 
-// VersionKeySize is the size of each of Options.VersionKeys, in bytes.
+// Denials limit how many denials of each caller are recorded.
+type Denials interface {
+	// Allow counts a denial, and reports whether to record it.
+	Allow(caller access.Caller) bool
+}
+
+// VersionKeySize is the size of each of Options.VersionKeys in bytes.
 const VersionKeySize = 32
 
-// Options configure a Broker. All but Audit, Denials, StaticReported and Encode are required.
+// Options configure a Broker. All except Audit, Denials, StaticReported and Encode are required.
 type Options struct {
-	// Tokens hands out tokens.
+	// Tokens caches tokens.
 	Tokens Tokens
 	// TokenClient makes token requests.
 	TokenClient *strategies.TokenClient
-	// VersionKeys are keys of the HMAC that makes versions: VersionKeySize random bytes
-	// each, at least one. Replicas with the same first key give the same versions; those
-	// that were made with another key are understood when they are reported.
+	// VersionKeys are HMAC keys: one or more, of VersionKeySize random bytes each. The first
+	// makes versions; replicas with the same first key make the same versions. Versions that
+	// were made with any of the keys are recognised in reports.
 	VersionKeys [][]byte
 	// Clock is the time.
 	Clock clockwork.Clock
-	// Logger gets what an operator has to know of changed secrets.
+	// Logger gets the problems of credentials that an operator must know of.
 	Logger *slog.Logger
-	// Audit takes a record of each decision. Nil: nobody does.
+	// Audit takes a record of each decision. Nil: there are no records.
 	Audit audit.Log
-	// Denials bound the records of denials. Nil: nobody does.
+	// Denials limit the records of denials. Nil: no limit.
 	Denials Denials
 	// StaticReported is called for each report about static material, with the IDs of the
-	// provider and the auth method. It must not wait. Nil: nothing is called.
+	// provider and the auth method. It must not block. Nil: nothing is called.
 	StaticReported func(provider, authMethod string, report StaticReport)
-	// Encode encodes a Decoration, as its Encoded. Nil: nothing does.
+	// Encode makes the Encoded of a Decoration. Nil: there is none.
 	Encode func(*Decoration) []byte
 }
 
-// Broker answers for credentials. It is safe for concurrent use. Close ends it.
+// Broker serves credentials. It is safe for concurrent use. Close must be called.
 type Broker struct {
-	tokens      Tokens
-	client      *strategies.TokenClient
-	versionKeys [][]byte
-	clock       clockwork.Clock
-	wall        func(time.Time) time.Time // converts times of clock into those of the wall clock
-	logger      *slog.Logger
-	audit       audit.Log
-	denials     Denials
-	// staticReported is never nil.
-	staticReported func(provider, authMethod string, report StaticReport)
-
-	encode func(*Decoration) []byte // nil: nothing does
+	options Options
+	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	using   sync.Mutex    // held while current changes, and guards retry
-	retry   chan struct{} // closed to end the waits of handovers
-	watches watches
-	// proofs is how often what proves identities has changed.
-	proofs atomic.Uint64
+	mu      sync.Mutex    // held while current or the grace of an account changes
+	retry   chan struct{} // closed when changed secrets are tried again; guarded by mu
 
-	// ctx ends with Close, and with it what goes on in the background.
-	ctx  context.Context //nolint:containedctx // it outlives the calls that start something
-	stop context.CancelFunc
-	done sync.WaitGroup
+	watching sync.Mutex // guards watches
+	watches  map[*Watch]struct{}
+
+	// ctx ends with Close, and with it all watches and background requests.
+	ctx        context.Context //nolint:containedctx // it outlives the calls that start something
+	stop       context.CancelFunc
+	background sync.WaitGroup
 }
 
 // New returns a Broker that serves a Load.
 func New(load Load, options Options) (*Broker, error) {
 	if len(options.VersionKeys) == 0 {
-		return nil, errors.New("there is no version key")
+		return nil, fmt.Errorf("at least one version key is required")
 	}
 	for _, key := range options.VersionKeys {
 		if len(key) != VersionKeySize {
@@ -101,164 +93,71 @@ func New(load Load, options Options) (*Broker, error) {
 		}
 	}
 	b := &Broker{
-		tokens:      options.Tokens,
-		client:      options.TokenClient,
-		versionKeys: options.VersionKeys,
-		clock:       options.Clock,
-		wall:        clock.WallOf(options.Clock),
-		logger:      options.Logger,
-		audit:       options.Audit,
-		denials:     options.Denials,
-		encode:      options.Encode,
-		retry:       make(chan struct{}),
+		options: options, wall: clock.WallOf(options.Clock), retry: make(chan struct{}), watches: map[*Watch]struct{}{},
 	}
-	b.staticReported = options.StaticReported
-	if b.staticReported == nil {
-		b.staticReported = func(string, string, StaticReport) {}
-	}
+	b.current.Store(new(Generation))
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b, b.Use(load)
 }
 
-// Close ends the watches, with fault.ServerStopping, and what goes on in the
-// background. Other calls go on being answered.
+// Close ends the watches, with fault.ServerStopping, and all background requests. Other calls
+// are still answered.
 func (b *Broker) Close() {
-	b.using.Lock()
+	b.mu.Lock()
 	b.stop()
-	b.using.Unlock()
-	b.done.Wait()
+	b.mu.Unlock()
+	b.background.Wait()
 }
 
-// Use serves a Load in place of the one before, or fails and changes nothing. Only what changed is
-// computed anew.
+// Use replaces the Load that is served, or fails and changes nothing. Only what changed is
+// computed again.
 func (b *Broker) Use(load Load) error {
-	b.using.Lock()
-	defer b.using.Unlock()
-	before := b.current.Load()
-	after, err := newGeneration(load, b.client, before)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, inGrace, err := b.newGeneration(load, b.current.Load())
 	if err != nil {
 		return err
 	}
-	var changed []*account
-	if before != nil {
-		changed = b.handOver(before, after)
-	}
-	b.current.Store(after)
-	if len(changed) > 0 {
-		b.retryRefused() // those that are replaced end
-	}
-	if b.ctx.Err() == nil { // Close waits for those that have begun
-		for _, a := range changed {
-			b.done.Go(func() { b.takeOver(a) })
+	b.current.Store(g)
+	b.retryRefused() // requests for replaced accounts end
+	if b.ctx.Err() == nil {
+		for _, a := range inGrace {
+			b.background.Go(func() { b.fetchFirstToken(a) })
 		}
 	}
-	b.tokens.Retain(func(key string) bool { return len(after.byToken[key]) > 0 })
-	if before != nil && (!after.policy().Equal(before.policy()) || after.Callers != before.Callers) {
-		b.watches.touchAll()
-	}
-	b.watches.touch(after.changedFrom(before)...)
+	b.options.Tokens.Retain(func(key string) bool { return len(g.byToken[key]) > 0 })
+	b.markAll()
 	return nil
 }
 
-// ProofsChanged has the callers of open watches be identified again: a key that they were
-// identified by may be accepted no longer.
+// ProofsChanged makes the broker identify the callers of connections and of open watches again: a
+// key that authenticated them may no longer be accepted.
 func (b *Broker) ProofsChanged() {
-	b.proofs.Add(1)
-	b.watches.touchAll()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.current.Load()
+	b.current.Store(&Generation{
+		Load: g.Load, Number: g.Number + 1, seed: maphash.MakeSeed(), accounts: g.accounts, byToken: g.byToken,
+	})
+	b.markAll()
 }
 
-// Proofs returns a number that ProofsChanged changes.
-func (b *Broker) Proofs() uint64 { return b.proofs.Load() }
-
-// RetryRefused has changed secrets that were refused tried again at once.
+// RetryRefused makes the broker try changed secrets that a provider rejected again at once.
 func (b *Broker) RetryRefused() {
-	b.using.Lock()
-	defer b.using.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.retryRefused()
 }
 
-// retryRefused is RetryRefused for a caller that holds b.using.
+// retryRefused is RetryRefused for a caller that holds b.mu.
 func (b *Broker) retryRefused() {
 	close(b.retry)
 	b.retry = make(chan struct{})
 }
 
-// Watchers is how many follow something.
-func (b *Broker) Watchers() int { return b.watches.len() }
-
-// TokenChanged tells the broker that there is a new token of this key.
-func (b *Broker) TokenChanged(key string) {
-	if s := b.current.Load(); s != nil {
-		b.watches.touch(s.byToken[key]...)
-	}
-}
+// TokenChanged is called when the cache has a new token with this key.
+func (b *Broker) TokenChanged(key string) { b.mark(b.CredentialsOf(key)...) }
 
 // CredentialsOf returns the IDs of the credentials that use the token with this key, sorted.
 // The caller must not change the slice.
-func (b *Broker) CredentialsOf(tokenKey string) []string {
-	if s := b.current.Load(); s != nil {
-		return s.byToken[tokenKey]
-	}
-	return nil
-}
-
-// Result is what a batch has for one ID: a decoration or an error.
-type Result struct {
-	CredentialID string
-	Decoration   *Decoration
-	Err          error
-}
-
-// GetBatch returns a result for each ID, in order. It waits for all at once, and no
-// longer than until shortly before the deadline of ctx, or 5 seconds without one.
-func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
-	called := ctx
-	if _, ok := ctx.Deadline(); !ok {
-		limited, cancel := context.WithTimeout(ctx, batchPatience)
-		defer cancel()
-		ctx = limited
-	}
-	g, now := b.generationOf(caller), b.clock.Now()
-	results := make([]Result, len(ids))
-	grants := make([]string, len(ids))
-	var waiting sync.WaitGroup
-	for i, id := range ids {
-		result := &results[i]
-		result.CredentialID = id
-		a, grant, err := g.admit(caller.Name, id)
-		grants[i] = grant
-		if err != nil {
-			result.Err = b.refused(caller.Caller, err)
-			continue
-		}
-		var ready bool
-		if ready, result.Decoration, result.Err = b.ready(a, caller.Caller, now); !ready {
-			waiting.Go(func() {
-				defer b.recoverTo(&result.Err)
-				result.Decoration, result.Err = b.obtain(ctx, a)
-			})
-		}
-	}
-	waiting.Wait()
-	if _, ok := called.Deadline(); !ok { // the records together may take no longer than one
-		limited, cancel := context.WithTimeout(called, batchPatience)
-		defer cancel()
-		called = limited
-	}
-	for i := range results {
-		r := &results[i]
-		record := recordOf(caller.Caller, audit.Batch, r.CredentialID)
-		record.Grant = grants[i]
-		r.Decoration, r.Err = b.audited(called, record, r.Decoration, r.Err)
-	}
-	return results
-}
-
-// recoverTo turns a panic into an error. Where nobody else does, it would end the
-// process, and with it everybody's calls.
-func (b *Broker) recoverTo(err *error) {
-	if cause := recover(); cause != nil {
-		b.logger.Error("panic while waiting for a token", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-		*err = fault.Opaque()
-	}
-}
+func (b *Broker) CredentialsOf(tokenKey string) []string { return b.current.Load().byToken[tokenKey] }

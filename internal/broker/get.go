@@ -5,162 +5,175 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"sync/atomic"
+	"runtime/debug"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Caller is who calls, as one Generation identifies it.
+const (
+	// The last part of a deadline is reserved for sending the error: maxReserve, or a quarter
+	// of the remaining time if that is less.
+	maxReserve      = 200 * time.Millisecond
+	reserveFraction = 4
+	// deadlineRetryDelay is the RetryDelay of a call that ran out of time.
+	deadlineRetryDelay = time.Second
+)
+
+// errNotRecorded is the error of calls whose answer is withheld because it has no record.
+var errNotRecorded = fault.New(fault.Internal, "the audit record could not be written")
+
+// Caller is an authenticated caller.
 type Caller struct {
 	access.Caller
-	// By is that Generation; nil: the current one.
+	// By is the Generation that identified the caller; nil: the current one.
 	By *Generation
-	// Now is when the call was identified, by the Broker's clock; zero: not known.
+	// Now is when the caller was identified, by Options.Clock; zero: unknown.
 	Now time.Time
-	// Proofs is what Broker.Proofs returned before that. Only Watch needs it.
-	Proofs uint64
 }
 
 // Current returns the Generation that is served.
 func (b *Broker) Current() *Generation { return b.current.Load() }
 
-// Get returns the current decoration of a credential. It answers shortly before the
-// deadline of ctx. The error is a *fault.Error, or that of ctx; any other is a fault of
-// the broker's own.
-func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
-	g, now := caller.By, caller.Now
+// basis returns the Generation that answers a call, and the time of the call.
+func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
+	g, now = caller.By, caller.Now
 	if g == nil {
 		g = b.current.Load()
 	}
 	if now.IsZero() {
-		now = b.clock.Now()
+		now = b.options.Clock.Now()
 	}
-	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, Action: access.Use, CredentialID: id}
-	var decoration *Decoration
+	return g, now
+}
+
+// Get returns the current decoration of a credential. It returns shortly before the deadline of
+// ctx. The error is a *fault.Error, or that of ctx; any other is an internal failure.
+func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
+	g, now := b.basis(&caller)
+	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
+	var d *Decoration
 	a, grant, err := g.admit(caller.Name, id)
 	record.Grant = grant
-	if err != nil {
-		err = b.refused(caller.Caller, err)
-	} else {
-		var ready bool
-		if ready, decoration, err = b.ready(a, caller.Caller, now); !ready {
-			decoration, err = b.obtain(ctx, a)
-		} else if !caller.Now.IsZero() {
-			record.Time = b.wall(now)
+	if err == nil {
+		if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
+			d, err = b.obtain(ctx, a)
+		} else {
+			record.Time = b.wall(caller.Now)
 		}
 	}
-	if failed := b.record(ctx, &record, decoration, err); failed != nil {
-		return nil, failed
-	}
-	if err != nil {
+	if err = b.record(ctx, &record, d, err); err != nil {
 		return nil, err
 	}
-	return decoration.answer, nil
+	return d, nil
 }
 
-// admit returns the account of an ID if the caller may use it, and the place of the grant in the
-// configuration. Without a grant, neither the answer nor the work that it takes depends on what
-// there is: the credential is looked up after the decision.
+// admit returns the account of an ID if the caller may use it, and the position of the grant in
+// the configuration. The credential is looked up after the decision: for a denied caller neither
+// the answer nor the time that it takes depends on which credentials exist.
 func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
-	decided := g.decisions.place(caller, id).Load()
-	if decided == nil || decided.caller != caller || decided.id != id {
-		if decided, err = g.decide(caller, id); err != nil {
-			return nil, "", err
+	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller, id})%decisionSlots]
+	made := slot.Load()
+	if made == nil || made.caller != caller || made.id != id {
+		if !credentials.ValidID(id) {
+			return nil, "", fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
 		}
+		made = g.decide(caller, id)
+		slot.Store(made)
 	}
-	if !decided.allowed {
+	if !made.allowed {
 		return nil, "", errDenied
 	}
-	if a = g.accounts[id]; a == nil {
-		return nil, decided.grant, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
+	if a = g.accounts[id]; a == nil || a.credential.Disabled {
+		return nil, made.grant, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
 	}
-	return a, decided.grant, nil
+	return a, made.grant, nil
 }
 
-// place returns where the decision about a caller and a credential is remembered.
-func (d *decisions) place(caller, id string) *atomic.Pointer[decision] {
-	return &d.made[maphash.Comparable(d.seed, [2]string{caller, id})%decisionPlaces]
-}
-
-// ready returns a decoration for a caller for which there is nothing to wait for.
-func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (ready bool, decoration *Decoration, err error) {
-	var t *token.Token
-	if a.source != nil {
-		if t, ready = b.tokens.WarmAt(a.tokenKey, now); !ready {
-			decoration = b.formerDecoration(a, caller)
-			return decoration != nil, decoration, nil
-		}
+// ready returns a decoration that is available without waiting, or nil.
+func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decoration, error) {
+	if a.source == nil {
+		return b.decorate(a, nil, now)
 	}
-	decoration, err = b.decorate(a, t, now)
-	return true, decoration, err
+	if t, ok := b.options.Tokens.WarmAt(a.tokenKey, now); ok {
+		return b.decorate(a, t, now)
+	}
+	return b.graceDecoration(a, caller), nil
 }
 
-// decorate returns the decoration with this token in it; nil for static material. It is made, and
-// encoded, once a token, and once a second for static material, whose refresh time is counted from
-// the answer.
+// decorate returns the decoration with a token, which is nil for static material. A decoration is
+// made and encoded once for each token, and once a second for static material, whose RefreshTime
+// moves on.
 func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
-	if latest != nil && latest.token == t && now.Before(latest.until) && latest.rejected == a.rejected.Load() &&
-		latest.shift == b.wall(now).Sub(now) {
-		return latest.decoration, nil
+	if latest != nil && latest.token == t && now.Before(latest.reuse) && latest.rejection == a.rejection.Load() &&
+		latest.offset == b.wall(now).Sub(now) {
+		return latest, nil
 	}
-	return b.decorateAnew(a, t, now)
+	return b.makeDecoration(a, t, now)
 }
 
-// obtain returns a decoration whose token has to be waited for.
-func (b *Broker) obtain(ctx context.Context, a *account) (*Decoration, error) {
-	limited, cancel := withReserve(ctx)
-	defer cancel()
-	t, err := b.tokens.Token(limited, a.source)
-	if err != nil {
-		return nil, outOfTime(ctx, err)
-	}
-	return b.decorate(a, t, b.clock.Now())
+// obtain waits for a token, and returns the decoration with it. A panic while it waits becomes an
+// error: it may run in a goroutine, where the panic would end the process.
+func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.options.Logger.Error("panic while waiting for a token", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+			d, err = nil, fault.Opaque()
+		}
+	}()
+	err = inTime(ctx, func(ctx context.Context) error {
+		t, err := b.options.Tokens.Token(ctx, a.source)
+		if err == nil {
+			d, err = b.decorate(a, t, b.options.Clock.Now())
+		}
+		return err
+	})
+	return d, err
 }
 
-// record writes the record of an outcome. After an error that must not go out.
+// inTime calls wait with a context that ends shortly before the deadline of ctx, and turns that end
+// into an error with advice for the caller.
+func inTime(ctx context.Context, wait func(context.Context) error) error {
+	limited := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		reserve := min(maxReserve, time.Until(deadline)/reserveFraction)
+		var cancel context.CancelFunc
+		limited, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
+		defer cancel()
+	}
+	err := wait(limited)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fault.New(fault.ProviderUnavailable, "the provider did not answer before the deadline of the call").
+			WithRetryDelay(deadlineRetryDelay)
+	}
+	return err
+}
+
+// record writes the audit record of an outcome, and returns the error for the caller: err,
+// unless the record cannot be written or is a denial beyond the limit. A Watch limits its
+// denials itself.
 func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration, err error) error {
-	if b.audit == nil || errors.Is(err, ErrManyDenials) {
-		return nil
-	}
-	record.Outcome = "OK"
+	record.Action, record.Outcome = access.Use, "OK"
 	if err != nil {
-		record.Outcome = fault.From(err).Reason.String()
-		if ctx.Err() != nil && !needsNoGrant(err) { // a denial is one, whoever waits for it
+		denial := isDenial(err)
+		if denial && record.Operation != audit.Watch && !b.allowsDenial(record.Caller) {
+			return ErrManyDenials
+		}
+		record.Outcome = string(fault.From(err).Reason)
+		if ctx.Err() != nil && !denial { // a denial is recorded even if the caller has gone
 			record.Outcome = "CALLER_GONE"
 		}
 	}
 	if d != nil {
 		record.Version = d.Version
 	}
-	if b.audit.Write(ctx, *record) != nil {
-		return fault.New(fault.Internal, "the audit record could not be written")
+	if b.options.Audit != nil && b.options.Audit.Write(ctx, *record) != nil {
+		return errNotRecorded
 	}
-	return nil
-}
-
-// audited writes the record of an outcome, and returns the answer: the outcome, unless the record
-// cannot be written.
-func (b *Broker) audited(ctx context.Context, record audit.Record, d *Decoration, err error) (*Decoration, error) {
-	if failed := b.record(ctx, &record, d, err); failed != nil {
-		return nil, failed
-	}
-	return d.forCallers(), err
-}
-
-// recordOf is what an audit record says of a call from its beginning.
-func recordOf(caller access.Caller, operation audit.Operation, id string) audit.Record {
-	return audit.Record{Caller: caller, Operation: operation, Action: access.Use, CredentialID: id}
-}
-
-// generationOf returns the Generation that answers a caller.
-func (b *Broker) generationOf(caller Caller) *Generation {
-	if caller.By != nil {
-		return caller.By
-	}
-	return b.current.Load()
+	return err
 }

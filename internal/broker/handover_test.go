@@ -23,7 +23,7 @@ import (
 )
 
 // refusedLine is what the log says, at error level, when a changed secret is refused.
-const refusedLine = "the provider refuses the changed secret: the former token is served until it ends"
+const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
 // world is a broker with the real cache, the provider that it asks, and its log, all in
 // one synctest bubble: time passes when everything waits.

@@ -3,109 +3,126 @@ package broker
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Outcome is what came of a report.
-type Outcome int
+// Outcome is the result of a report: the name of a value of the proto enum Outcome, without its
+// prefix.
+type Outcome string
 
-// The outcomes. Their meaning stands beside the proto enum's values.
+// The outcomes. The proto enum documents what each means.
 const (
-	AlreadyReplaced Outcome = iota + 1
-	Replaced
-	NotReplaceable
+	AlreadyReplaced Outcome = "ALREADY_REPLACED"
+	Replaced        Outcome = "REPLACED"
+	NotReplaceable  Outcome = "NOT_REPLACEABLE"
 )
 
-// String is the name of the outcome on the wire.
-func (o Outcome) String() string { return outcomes[o] }
+// StaticReport is a kind of report about static material.
+type StaticReport int
 
-var outcomes = map[Outcome]string{
-	AlreadyReplaced: "ALREADY_REPLACED",
-	Replaced:        "REPLACED",
-	NotReplaceable:  "NOT_REPLACEABLE",
+// The kinds of reports about static material.
+const (
+	// StaticRejected is about the current version: the provider rejects the credential's
+	// values, and only a person can change them.
+	StaticRejected StaticReport = iota
+	// StaticOutdated is about a version that the configuration has replaced.
+	StaticOutdated
+	// StaticOtherStatus has a status that does not mean rejection for the auth method.
+	StaticOtherStatus
+)
+
+// rejection is the latest StaticRejected about an account.
+type rejection struct {
+	version string
+	at      time.Time // by Options.Clock
 }
 
-// ReportRejection answers a caller whose request with this version was answered with
-// this HTTP status. Its errors are those of Get.
+// ReportRejection reports that a provider answered a request with this version of the material
+// with this HTTP status. It returns the current decoration. Its errors are those of Get.
 func (b *Broker) ReportRejection(ctx context.Context, caller Caller, id, version string, status int) (*Decoration, Outcome, error) {
-	record := recordOf(caller.Caller, audit.Report, id)
-	a, grant, err := b.generationOf(caller).admit(caller.Name, id)
-	record.Grant = grant
-	var decoration *Decoration
+	g, now := b.basis(&caller)
+	record := audit.Record{Caller: caller.Caller, Operation: audit.Report, CredentialID: id}
+	var d *Decoration
 	var outcome Outcome
-	if err != nil {
-		err = b.refused(caller.Caller, err)
-	} else {
-		decoration, outcome, err = b.report(ctx, caller.Caller, a, version, status)
+	a, grant, err := g.admit(caller.Name, id)
+	if err == nil {
+		rejected := slices.Contains(a.credential.Method.RejectedStatuses, status)
+		switch {
+		case a.source == nil:
+			d, outcome, err = b.reportStatic(caller.Caller, a, version, status, rejected)
+		case rejected:
+			d, outcome, err = b.replaceToken(ctx, a, version)
+		default:
+			if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
+				d, err = b.obtain(ctx, a)
+			}
+			outcome = NotReplaceable
+		}
 	}
-	record.Report = outcome.String()
-	if decoration, err = b.audited(ctx, record, decoration, err); err != nil {
-		return nil, 0, err
+	record.Grant = grant
+	if err == nil {
+		record.Report = string(outcome)
 	}
-	return decoration, outcome, nil
+	if err = b.record(ctx, &record, d, err); err != nil {
+		return nil, "", err
+	}
+	return d, outcome, nil
 }
 
-// report is ReportRejection for a caller that may use the account.
-func (b *Broker) report(ctx context.Context, caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
-	if a.source == nil || !slices.Contains(a.credential.Method.RejectedStatuses, status) {
-		return b.reportUnreplaceable(ctx, caller, a, version, status)
-	}
-	limited, cancel := withReserve(ctx)
-	defer cancel()
-	t, replaced, err := b.tokens.Replace(limited, a.source, func(t *token.Token) bool {
-		decoration, err := b.decorate(a, t, b.clock.Now())
-		return err == nil && b.isVersionOf(decoration, version)
+// replaceToken returns a decoration with a token whose version is not the reported one.
+func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (d *Decoration, outcome Outcome, err error) {
+	outcome = AlreadyReplaced
+	err = inTime(ctx, func(ctx context.Context) error {
+		t, replaced, err := b.options.Tokens.Replace(ctx, a.source, func(t *token.Token) bool {
+			made, err := b.decorate(a, t, b.options.Clock.Now())
+			return err == nil && b.hasVersion(made, version)
+		})
+		if err != nil {
+			return err
+		}
+		if replaced {
+			outcome = Replaced
+		}
+		d, err = b.decorate(a, t, b.options.Clock.Now())
+		return err
 	})
-	if err != nil {
-		return nil, 0, outOfTime(ctx, err)
+	if err == nil {
+		b.replaceGrace(a, version, d)
 	}
-	decoration, err := b.decorate(a, t, b.clock.Now())
-	if err != nil {
-		return nil, 0, err
-	}
-	b.succeedFormer(a, version, t, decoration)
-	if replaced {
-		return decoration, Replaced, nil
-	}
-	return decoration, AlreadyReplaced, nil
+	return d, outcome, err
 }
 
-// reportUnreplaceable answers a report that forces no renewal. Static material that
-// differs from the reported one was changed in the configuration: that is worth a try.
-func (b *Broker) reportUnreplaceable(ctx context.Context, caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
-	if a.source == nil {
-		return b.reportStatic(caller, a, version, status)
-	}
-	ready, decoration, err := b.ready(a, caller, b.clock.Now())
-	if !ready {
-		decoration, err = b.obtain(ctx, a)
-	}
+// reportStatic counts a report about static material. It remembers a rejection of the current
+// version, and logs each version once. Another version was replaced in the configuration.
+func (b *Broker) reportStatic(caller access.Caller, a *account, version string, status int, rejected bool) (*Decoration, Outcome, error) {
+	now := b.options.Clock.Now()
+	d, err := b.decorate(a, nil, now)
 	if err != nil {
-		return nil, 0, err
+		return nil, "", err
 	}
-	return decoration, NotReplaceable, nil
-}
-
-// reportStatic is reportUnreplaceable for static material.
-func (b *Broker) reportStatic(caller access.Caller, a *account, version string, status int) (*Decoration, Outcome, error) {
-	decoration, err := b.decorate(a, nil, b.clock.Now())
-	if err != nil {
-		return nil, 0, err
+	report, outcome := StaticRejected, NotReplaceable
+	if !b.hasVersion(d, version) {
+		report, outcome = StaticOutdated, AlreadyReplaced
 	}
-	report, current := StaticRejected, b.isVersionOf(decoration, version)
-	switch {
-	case !slices.Contains(a.credential.Method.RejectedStatuses, status):
+	if !rejected {
 		report = StaticOtherStatus
-	case !current:
-		report = StaticOutdated
 	}
-	b.noteStaticReport(a, caller, decoration, report, status)
-	if !current {
-		return decoration, AlreadyReplaced, nil
+	provider, method := a.credential.Provider.ID, a.credential.Method.ID
+	if b.options.StaticReported != nil {
+		b.options.StaticReported(provider, method, report)
 	}
-	decoration, err = b.decorate(a, nil, b.clock.Now()) // with what was noted
-	return decoration, NotReplaceable, err
+	if report != StaticRejected {
+		return d, outcome, nil
+	}
+	if last := a.rejection.Swap(&rejection{d.Version, now}); last == nil || last.version != d.Version {
+		b.options.Logger.Warn("a caller reports that the provider rejects a static credential",
+			"credential_id", a.credential.ID, "provider", provider, "auth_method", method,
+			"version", d.Version, "http_status", status, "caller", caller.Name)
+	}
+	d, err = b.decorate(a, nil, now) // with the new LastRejectionTime
+	return d, outcome, err
 }

@@ -2,10 +2,10 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -15,55 +15,51 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// leastRecheck is how soon a watched ID is looked at again at the earliest.
-const leastRecheck = time.Second
+// minRecheck is the minimum delay before the state of a watched ID is computed again only because
+// time passed.
+const minRecheck = time.Second
 
-// Watch follows some credentials. It keeps of each what its reader was told last, and
-// whether that may have changed: its size does not depend on how slow the reader is.
-// Next is called from one goroutine. Close ends it.
+// errStopping is the error of watches when the Broker closes.
+var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
+
+// errNoLongerAccepted is the error of a watch whose caller cannot be identified again.
+var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
+	"the caller's token or certificate is no longer accepted: authenticate and watch again")
+
+// Watch follows some credentials. It stores states and no backlog, so its size does not depend on
+// how slow its reader is. One goroutine calls Next and then Close.
 type Watch struct {
 	broker *Broker
-	caller Caller
-	// again identifies the caller again by another Generation; nil: nobody does.
-	again func(context.Context, *Generation) (access.Caller, error)
-	wake  chan struct{} // holds an element while there may be something new
-
-	// by and proofs are what the caller was identified by when that was tried last. Next alone
-	// uses them, and caller.
-	by     *Generation
-	proofs uint64
-
-	mu     sync.Mutex
-	slots  []*slot
-	closed bool
+	caller Caller // By is the Generation that last identified the caller; nil: the current one
+	again  func(context.Context, *Generation) (access.Caller, error)
+	by     *Generation      // that last tried to identify the caller
+	slots  map[string]*slot // by ID
+	queue  chan *slot       // those whose state may have changed, each once
 }
 
-// slot is what a Watch has of one ID. The Watch's mu guards it.
+// slot is what a Watch stores of one ID.
 type slot struct {
-	id      string
-	dirty   bool     // the state may have changed
-	waiting *account // for a token of which somebody waits; nil: of none
-	arrived *arrival // what the last wait came to, not looked at yet; nil: nothing
-	told    *told    // nil: nothing yet
-	recheck clockwork.Timer
+	watch    *Watch
+	id       string
+	queued   atomic.Bool     // it is in watch.queue
+	wait     *tokenWait      // nil: none
+	lastSent sentState       // zero: nothing was sent
+	recheck  clockwork.Timer // marks the slot; nil: none
 }
 
-// arrival is what waiting for a token of an account came to.
-type arrival struct {
-	account    *account
-	at         time.Time
+// tokenWait is a goroutine that waits for a token of an account. The fields below ended are set
+// before ended is closed.
+type tokenWait struct {
+	account *account
+	ended   chan struct{}
+
+	at         time.Time // zero: the call of Next that started the wait ended first
 	decoration *Decoration
 	err        error
 }
 
-// tells reports whether the arrival is the state of an account. It is for a moment: while
-// requests fail, a token that arrives can be one that is about to end.
-func (v *arrival) tells(a *account, now time.Time) bool {
-	return v != nil && v.account == a && now.Sub(v.at) < leastRecheck
-}
-
-// told is what a state was, as far as readers can tell.
-type told struct {
+// sentState is the part of a state whose change readers are told.
+type sentState struct {
 	version    string
 	expireTime time.Time
 	hosts      string
@@ -72,201 +68,186 @@ type told struct {
 	message    string
 }
 
-// Watch starts following the credentials of these IDs, each once. When the configuration changes,
-// or what proves identities, the caller is identified again.
+// Watch starts to follow the credentials with these IDs; duplicates count once. The function again
+// identifies the caller again by another Generation; nil: the caller is not identified again.
 func (b *Broker) Watch(caller Caller, again func(context.Context, *Generation) (access.Caller, error), ids []string) *Watch {
-	w := &Watch{broker: b, caller: caller, again: again, wake: make(chan struct{}, 1), proofs: caller.Proofs}
-	w.by = b.generationOf(caller)
-	if again != nil {
-		w.caller.By = w.by
-	}
+	w := &Watch{broker: b, caller: caller, again: again, slots: map[string]*slot{}, queue: make(chan *slot, len(ids))}
+	w.by, _ = b.basis(&caller)
 	for _, id := range ids {
-		if !slices.ContainsFunc(w.slots, func(s *slot) bool { return s.id == id }) {
-			w.slots = append(w.slots, &slot{id: id, dirty: true})
+		if w.slots[id] == nil {
+			w.slots[id] = &slot{watch: w, id: id}
+			w.slots[id].mark()
 		}
 	}
-	w.wake <- struct{}{}
-	b.watches.add(w)
+	b.watching.Lock()
+	defer b.watching.Unlock()
+	b.watches[w] = struct{}{}
 	return w
 }
 
 // Close ends the Watch.
 func (w *Watch) Close() {
-	w.broker.watches.remove(w)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
+	w.broker.watching.Lock()
+	delete(w.broker.watches, w)
+	w.broker.watching.Unlock()
 	for _, s := range w.slots {
 		s.stopRecheck()
 	}
 }
 
-// Next returns the next state that the reader was not told yet: first the current one
-// of each ID, then each that differs from that. A reader that comes late gets the
-// latest. The error is that of ctx, or a *fault.Error when the Broker closes.
+// Next returns the next state that the reader does not know: first the current state of each ID,
+// then each change. The error is that of ctx, or a *fault.Error when the watch ends: the Broker
+// closes, the caller is no longer identified, or a state cannot be recorded.
 func (w *Watch) Next(ctx context.Context) (Result, error) {
 	for {
 		if w.broker.ctx.Err() != nil {
-			return Result{}, fault.New(fault.ServerStopping, "the broker is stopping")
+			return Result{}, errStopping
 		}
 		if ctx.Err() != nil {
 			return Result{}, ctx.Err()
 		}
-		if err := w.identify(ctx); err != nil {
-			return Result{}, err
-		}
-		if result, record, ok := w.news(ctx); ok {
-			if record != nil {
-				if err := w.broker.record(ctx, record, result.Decoration, result.Err); err != nil {
-					return Result{}, err
-				}
-			}
-			result.Decoration = result.Decoration.forCallers()
-			return result, nil
-		}
 		select {
-		case <-w.wake:
 		case <-ctx.Done():
 		case <-w.broker.ctx.Done():
+		case s := <-w.queue:
+			s.queued.Store(false)
+			if result, changed, err := w.update(ctx, s); changed || err != nil {
+				return result, err
+			}
 		}
 	}
 }
 
-// errNoLonger is how the watch ends of a caller who would not be who it was.
-var errNoLonger = fault.New(fault.CallerUnauthenticated, "what proved the caller's identity is accepted no longer: authenticate and watch again")
+// update returns the state of an ID, if it is known and differs from what was sent last, and
+// records it.
+func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
+	if err := w.identify(ctx); err != nil {
+		return Result{}, false, err
+	}
+	result, grant, known := w.state(ctx, s)
+	if !known {
+		return Result{}, false, nil
+	}
+	s.scheduleRecheck(result)
+	state := stateOf(result)
+	if state == s.lastSent {
+		return Result{}, false, nil
+	}
+	first := s.lastSent == sentState{}
+	s.lastSent = state
+	// A caller can cause any number of first denials, so their records are limited. The reader
+	// gets the denial in any case. Later denials result from changes of the configuration.
+	if first && result.Err != nil && isDenial(result.Err) && !w.broker.allowsDenial(w.caller.Caller) {
+		return result, true, nil
+	}
+	record := audit.Record{Caller: w.caller.Caller, Operation: audit.Watch, CredentialID: s.id, Grant: grant}
+	if err := w.broker.record(ctx, &record, result.Decoration, result.Err); errors.Is(err, errNotRecorded) {
+		return Result{}, false, err
+	}
+	return result, true, nil
+}
 
-// identify identifies the caller again if that may come to something else by now. A caller that
-// cannot be identified just now goes on, with what the grants of both configurations allow.
+// identify identifies the caller again after a change. While that is impossible for the moment, the
+// watch goes on, with what the grants of both Generations allow.
 func (w *Watch) identify(ctx context.Context) error {
-	proofs, current := w.broker.proofs.Load(), w.broker.current.Load()
-	if w.again == nil || w.proofs == proofs && w.by == current {
+	current := w.broker.current.Load()
+	if w.again == nil || w.by == current {
 		return nil
 	}
-	w.proofs, w.by = proofs, current
+	w.by = current
 	caller, err := w.again(ctx, current)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil && fault.From(err).Reason == fault.CallerUnauthenticated, err == nil && caller.Name != w.caller.Name:
-		return errNoLonger
-	case err == nil && w.caller.By != current:
+		return errNoLongerAccepted
+	case err == nil:
 		w.caller.By = current
-		w.touchAll() // what was denied until now may be allowed
 	}
 	return nil
 }
 
-// news returns a state that is ready and differs from what the reader was told, and its
-// record; nil: it has none.
-func (w *Watch) news(ctx context.Context) (result Result, record *audit.Record, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.slots {
-		if !s.dirty {
-			continue
-		}
-		result, grant, ready := w.look(ctx, s)
-		if !ready {
-			continue
-		}
-		now := whatWasTold(result)
-		if s.told == nil || *s.told != now {
-			record := w.recordOf(result, grant, s.told == nil)
-			s.told = &now
-			return result, record, true
-		}
-	}
-	return Result{}, nil, false
-}
-
-// recordOf returns the record of a state, or nil for one denial too many: the caller can ask
-// for the first state of an ID as often as it likes. The reader is told the denial all the
-// same, as a limit of the moment would be no state. What follows comes of a change of the
-// configuration, and is always recorded.
-func (w *Watch) recordOf(result Result, grant string, first bool) *audit.Record {
-	if first && needsNoGrant(result.Err) && !w.broker.allowDenial(w.caller.Caller) {
-		return nil
-	}
-	record := recordOf(w.caller.Caller, audit.Watch, result.CredentialID)
-	record.Grant = grant
-	return &record
-}
-
-// look returns the state of an ID and the grant for it, or has somebody wait for it.
-func (w *Watch) look(ctx context.Context, s *slot) (result Result, grant string, ok bool) {
-	result = Result{CredentialID: s.id}
-	arrived := s.arrived
-	s.dirty, s.arrived = false, nil
-	a, grant, err := w.broker.admitWatch(w.caller, s.id)
+// state returns the state of an ID and the grant for it. It is not known while a token is waited
+// for.
+func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
+	result.CredentialID = s.id
+	a, grant, err := w.admit(s.id)
 	if err != nil {
 		result.Err = err
-	} else {
-		var ready bool
-		ready, result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, w.broker.clock.Now())
-		switch {
-		case ready:
-		case arrived.tells(a, w.broker.clock.Now()):
-			result.Decoration, result.Err = arrived.decoration, arrived.err
+		return result, grant, true
+	}
+	now := w.broker.options.Clock.Now()
+	result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
+	if result.Decoration != nil || result.Err != nil {
+		return result, grant, true
+	}
+	if s.wait != nil && s.wait.account == a {
+		select {
+		case <-s.wait.ended:
 		default:
-			w.await(ctx, s, a)
-			return Result{}, "", false
+			return result, grant, false
+		}
+		// While requests fail, the token may be one that is about to end: it is the state only now.
+		if now.Sub(s.wait.at) < minRecheck {
+			result.Decoration, result.Err, s.wait = s.wait.decoration, s.wait.err, nil
+			return result, grant, true
 		}
 	}
-	w.scheduleRecheck(s, result)
-	return result, grant, true
+	s.wait = w.await(ctx, s, a)
+	return result, grant, false
 }
 
-// await waits for a token in the background, and then has the ID looked at again.
-func (w *Watch) await(ctx context.Context, s *slot, a *account) {
-	if s.waiting == a {
-		return
+// admit is admit of the current Generation. The grants of the Generation that identified the caller
+// have to allow the use too: another caller may have the name by now.
+func (w *Watch) admit(id string) (a *account, grant string, err error) {
+	current, by := w.broker.current.Load(), w.caller.By
+	a, grant, err = current.admit(w.caller.Name, id)
+	if err == nil && by != nil && by != current && !allows(by.Config.Policy, w.caller.Caller, a) {
+		return nil, "", errDenied
 	}
-	s.waiting = a
+	return a, grant, err
+}
+
+// await waits for a token in the background, and then marks the slot.
+func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
+	wait := &tokenWait{account: a, ended: make(chan struct{})}
 	go func() {
-		decoration, err := w.obtain(ctx, a)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if s.waiting != a {
-			return // the account was replaced meanwhile
-		}
-		s.waiting = nil
+		wait.decoration, wait.err = w.broker.obtain(ctx, a)
 		if ctx.Err() == nil {
-			s.arrived = &arrival{account: a, at: w.broker.clock.Now(), decoration: decoration, err: err}
+			wait.at = w.broker.options.Clock.Now()
 		}
-		s.dirty = true
-		w.ring()
+		close(wait.ended)
+		s.mark()
 	}()
+	return wait
 }
 
-// obtain waits for a token.
-func (w *Watch) obtain(ctx context.Context, a *account) (decoration *Decoration, err error) {
-	defer w.broker.recoverTo(&err)
-	return w.broker.obtain(ctx, a)
+// mark queues the slot: its state may have changed.
+func (s *slot) mark() {
+	if !s.queued.Swap(true) {
+		s.watch.queue <- s // there is room for each slot
+	}
 }
 
-// scheduleRecheck has the ID looked at again when its state can change by itself: a
-// token ends, or a provider that failed can be asked again.
-func (w *Watch) scheduleRecheck(s *slot, result Result) {
+// scheduleRecheck marks the slot when its state can change only because time passes: a token ends,
+// or a provider that failed can be asked again.
+func (s *slot) scheduleRecheck(result Result) {
 	s.stopRecheck()
+	clock := s.watch.broker.options.Clock
 	var wait time.Duration
-	clock := w.broker.clock
-	if result.Err == nil {
-		if result.Decoration.ExpireTime.IsZero() {
-			return // only a reload can change that
-		}
-		wait = result.Decoration.RefreshTime.Sub(clock.Now())
-	} else {
+	switch d := result.Decoration; {
+	case result.Err == nil && d.token == nil:
+		return // only a reload can change it
+	case result.Err == nil:
+		wait = d.refresh.Sub(clock.Now())
+	default:
 		known := fault.From(result.Err)
-		switch known.Reason {
-		case fault.CredentialNotFound, fault.InvalidRequest, fault.AccessDenied:
+		if known.Reason == fault.CredentialNotFound || isDenial(known) {
 			return // likewise
-		default:
 		}
 		wait = known.RetryDelay
 	}
-	if !w.closed {
-		s.recheck = clock.AfterFunc(max(wait, leastRecheck), func() { w.touch(s.id) })
-	}
+	s.recheck = clock.AfterFunc(max(wait, minRecheck), s.mark)
 }
 
 func (s *slot) stopRecheck() {
@@ -275,56 +256,46 @@ func (s *slot) stopRecheck() {
 	}
 }
 
-// admitWatch is admit for a caller that may have been identified by an earlier Generation. Its
-// grants have to allow the use too: the name can be another's by now.
-func (b *Broker) admitWatch(caller Caller, id string) (a *account, grant string, err error) {
-	current, identified := b.current.Load(), b.generationOf(caller)
-	a, grant, err = current.admit(caller.Name, id)
-	if err == nil && identified != current && !identified.policy().Decide(caller.Name, access.Use, a.object()).Allowed {
-		return nil, "", errDenied
+func stateOf(result Result) sentState {
+	if result.Err != nil {
+		known := fault.From(result.Err)
+		return sentState{reason: known.Reason, message: known.Message}
 	}
-	return a, grant, err
+	return sentState{
+		version:    result.Decoration.Version,
+		expireTime: result.Decoration.expiry(),
+		hosts:      strings.Join(result.Decoration.AllowedHosts, " "),
+		statuses:   fmt.Sprint(result.Decoration.RejectedStatuses),
+	}
 }
 
-// touchAll says that the state of every ID may have changed.
-func (w *Watch) touchAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.slots {
-		s.dirty = true
-	}
-	w.ring()
+// Watchers returns how many watches are open.
+func (b *Broker) Watchers() int {
+	b.watching.Lock()
+	defer b.watching.Unlock()
+	return len(b.watches)
 }
 
-// touch says that the state of an ID may have changed.
-func (w *Watch) touch(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.slots {
-		if s.id == id {
-			s.dirty = true
-			w.ring()
+// mark marks the slots of these IDs in all watches.
+func (b *Broker) mark(ids ...string) {
+	b.watching.Lock()
+	defer b.watching.Unlock()
+	for w := range b.watches {
+		for _, id := range ids {
+			if s := w.slots[id]; s != nil {
+				s.mark()
+			}
 		}
 	}
 }
 
-// ring wakes the reader.
-func (w *Watch) ring() {
-	select {
-	case w.wake <- struct{}{}:
-	default: // it is rung already
-	}
-}
-
-func whatWasTold(result Result) told {
-	if result.Err != nil {
-		known := fault.From(result.Err)
-		return told{reason: known.Reason, message: known.Message}
-	}
-	return told{
-		version:    result.Decoration.Version,
-		expireTime: result.Decoration.ExpireTime,
-		hosts:      strings.Join(result.Decoration.AllowedHosts, " "),
-		statuses:   fmt.Sprint(result.Decoration.RejectedStatuses),
+// markAll marks all slots of all watches.
+func (b *Broker) markAll() {
+	b.watching.Lock()
+	defer b.watching.Unlock()
+	for w := range b.watches {
+		for _, s := range w.slots {
+			s.mark()
+		}
 	}
 }

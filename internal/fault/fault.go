@@ -1,5 +1,5 @@
-// Package fault says why a call cannot be answered, in the broker's own words. It
-// knows nothing of gRPC: package rpc gives each reason its code.
+// Package fault says why a call cannot be answered, in the broker's own words. It does not
+// depend on gRPC: package rpc maps each reason to a status code.
 package fault
 
 import (
@@ -7,71 +7,49 @@ import (
 	"time"
 )
 
-// Reason is why there is no material. Each is a value of the proto enum ErrorReason.
-type Reason int
+// Reason is why there is no material: the name of a value of the proto enum ErrorReason,
+// without its prefix.
+type Reason string
 
-// The reasons. Their meaning stands beside the proto enum's values.
+// The reasons. The proto enum documents what each means and what the caller can do.
 const (
-	Internal Reason = iota
-	InvalidRequest
-	CredentialNotFound
-	CredentialRejected
-	ProviderUnavailable
-	ProviderRateLimited
-	RateLimited
-	ServerStopping
-	WatchTooOld
-	CallerUnauthenticated
-	AuthenticationUnavailable
-	AccessDenied
+	Internal                  Reason = "INTERNAL"
+	InvalidRequest            Reason = "INVALID_REQUEST"
+	CredentialNotFound        Reason = "CREDENTIAL_NOT_FOUND" //nolint:gosec // the name of a reason
+	CredentialRejected        Reason = "CREDENTIAL_REJECTED"  //nolint:gosec // the name of a reason
+	ProviderUnavailable       Reason = "PROVIDER_UNAVAILABLE"
+	ProviderRateLimited       Reason = "PROVIDER_RATE_LIMITED"
+	RateLimited               Reason = "RATE_LIMITED"
+	ServerStopping            Reason = "SERVER_STOPPING"
+	WatchTooOld               Reason = "WATCH_TOO_OLD"
+	CallerUnauthenticated     Reason = "CALLER_UNAUTHENTICATED"
+	AuthenticationUnavailable Reason = "AUTHENTICATION_UNAVAILABLE"
+	AccessDenied              Reason = "ACCESS_DENIED"
 )
 
-// String is the name of the reason on the wire.
-func (r Reason) String() string {
-	if name, ok := names[r]; ok {
-		return name
-	}
-	return names[Internal]
-}
-
-var names = map[Reason]string{ //nolint:gosec // these are names of reasons
-	Internal:                  "INTERNAL",
-	InvalidRequest:            "INVALID_REQUEST",
-	CredentialNotFound:        "CREDENTIAL_NOT_FOUND",
-	CredentialRejected:        "CREDENTIAL_REJECTED",
-	ProviderUnavailable:       "PROVIDER_UNAVAILABLE",
-	ProviderRateLimited:       "PROVIDER_RATE_LIMITED",
-	RateLimited:               "RATE_LIMITED",
-	ServerStopping:            "SERVER_STOPPING",
-	WatchTooOld:               "WATCH_TOO_OLD",
-	CallerUnauthenticated:     "CALLER_UNAUTHENTICATED",
-	AuthenticationUnavailable: "AUTHENTICATION_UNAVAILABLE",
-	AccessDenied:              "ACCESS_DENIED",
-}
-
-// Error is a failure that a caller may be told about.
+// Error is a failure whose reason and message are sent to the caller.
 type Error struct {
-	// Reason decides the code that the caller sees.
+	// Reason decides the status code. Required.
 	Reason Reason
-	// Message is a sentence for people. It holds nothing secret and nothing that a
-	// provider sent, but for a registered OAuth error code.
+	// Message is a sentence for people. It contains no secret, and nothing that a provider
+	// sent except a registered OAuth error code.
 	Message string
-	// RetryDelay is how long to wait before trying again. Zero: there is no telling,
-	// or trying again is pointless.
+	// RetryDelay is how long to wait before the next attempt. Zero: unknown, or another
+	// attempt is pointless.
 	RetryDelay time.Duration
-	// Violations are the parts of a malformed request, for InvalidRequest alone.
+	// Violations are the invalid fields of a request, for InvalidRequest only.
 	Violations []Violation
 }
 
-// Violation is one thing wrong with a request.
+// Violation is one invalid field of a request.
 type Violation struct {
 	// Field is the path of the field, as in the proto: `credential_ids`.
 	Field string
-	// Description says what is wrong with it and what would be right.
+	// Description says what is wrong and what is allowed.
 	Description string
 }
 
-// New returns an Error with no advice on when to try again.
+// New returns an Error without a RetryDelay.
 func New(reason Reason, message string) *Error {
 	return &Error{Reason: reason, Message: message}
 }
@@ -79,15 +57,14 @@ func New(reason Reason, message string) *Error {
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// WithRetryDelay returns a copy of e that says when to try again.
+// WithRetryDelay returns a copy of e with this RetryDelay.
 func (e *Error) WithRetryDelay(delay time.Duration) *Error {
 	copied := *e
 	copied.RetryDelay = delay
 	return &copied
 }
 
-// From returns the Error in err's chain. Any other error is a fault of the
-// broker's own, about whose inside callers are told nothing.
+// From returns the Error in err's chain, or Opaque if there is none.
 func From(err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -96,5 +73,6 @@ func From(err error) *Error {
 	return Opaque()
 }
 
-// Opaque is a fault of the broker's own, without a word about it.
+// Opaque returns the Error for a bug or an internal failure of the broker. Callers learn no
+// details.
 func Opaque() *Error { return New(Internal, "internal error") }

@@ -1,7 +1,6 @@
-// Package fleetkeys makes what the replicas of a fleet need so that they can share
-// tokens in a place that they do not trust: sealed entries, names, and keys for the
-// versions of decorations. All of it comes from one or more fleet keys, which every
-// replica has. It does no I/O.
+// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not
+// trust: it encrypts entries, names them, and makes the keys for the versions of decorations.
+// Everything is derived from one or more fleet keys that all replicas have. It does no I/O.
 package fleetkeys
 
 import (
@@ -9,25 +8,26 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Size is how many bytes a fleet key has.
+// Size is the size of a fleet key in bytes.
 const Size = 32
 
-// leastDistinct is how many different bytes a fleet key has at least. Of 10^15 random
-// ones not one is expected to have fewer.
-const leastDistinct = 16
+// minDistinct is how many different bytes a fleet key must have. The probability that a
+// random key has fewer is below 10^-15.
+const minDistinct = 16
 
-// Key is a fleet key. It prints as [REDACTED]. The zero value is no key.
-type Key struct {
-	text secret.Text // the Size bytes
-}
+// Key is a fleet key: a secret of Size bytes, which prints as [REDACTED]. The zero value is
+// no key.
+type Key struct{ secret.Text }
 
-// Generate returns a new key as Parse takes it: base64 with padding, 44 characters.
+// Equal reports whether both keys are the same.
+func (k Key) Equal(other Key) bool { return k.Text.Equal(other.Text) }
+
+// Generate returns a new key in the form that Parse reads: base64 with padding, 44 characters.
 func Generate() string { return base64.StdEncoding.EncodeToString(generate()) }
 
 func generate() []byte {
@@ -36,8 +36,8 @@ func generate() []byte {
 	return data
 }
 
-// Parse reads a key: Size bytes in standard base64, with padding or without. The error is
-// a sentence that quotes nothing of the text. Keys that cannot be random are refused.
+// Parse reads a key: Size bytes in standard base64, with or without padding. It rejects keys
+// that are evidently not random. The error is a sentence that quotes nothing of the text.
 func Parse(text secret.Text) (Key, error) {
 	encoding := base64.RawStdEncoding
 	if strings.HasSuffix(text.Reveal(), "=") {
@@ -45,17 +45,17 @@ func Parse(text secret.Text) (Key, error) {
 	}
 	data, err := encoding.Strict().DecodeString(text.Reveal())
 	switch {
-	case err != nil || strings.ContainsAny(text.Reveal(), "\r\n"): // which the decoder skips
+	case err != nil || strings.ContainsAny(text.Reveal(), "\r\n"): // the decoder ignores line breaks
 		return Key{}, errors.New("the fleet key is not standard base64: make one with 'broker keygen'")
 	case len(data) != Size:
 		return Key{}, fmt.Errorf("the fleet key has %d bytes, not %d: make one with 'broker keygen'", len(data), Size)
-	case distinct(data) < leastDistinct:
+	case distinct(data) < minDistinct:
 		return Key{}, errors.New("the fleet key is not random: make one with 'broker keygen'")
 	}
 	return Key{secret.New(string(data))}, nil
 }
 
-// distinct counts the different bytes.
+// distinct returns how many different bytes there are.
 func distinct(data []byte) int {
 	seen := map[byte]bool{}
 	for _, b := range data {
@@ -63,12 +63,3 @@ func distinct(data []byte) int {
 	}
 	return len(seen)
 }
-
-// Equal reports whether both are the same key.
-func (k Key) Equal(other Key) bool { return k.text.Equal(other.text) }
-
-// Format prints [REDACTED], whatever the verb.
-func (k Key) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redacted) }
-
-// redacted is what a Key and a Ring print as.
-const redacted = "[REDACTED]"

@@ -15,8 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// What each subkey is for. A change of one is a change of everything that was made
-// with it.
+// The purposes of subkeys. Replicas and stored entries depend on these texts: never change one.
 const (
 	forID          = "authmaterial v1 key id"
 	forSealing     = "authmaterial v1 seal"
@@ -30,16 +29,16 @@ const (
 	nameSize   = 16 // bytes of a name and of a fingerprint
 )
 
-// Ring is the fleet keys of one replica. The first key makes; whatever any of them made
-// is recognised. It is not changed once made, and safe for concurrent use. It prints as
-// [REDACTED].
+// Ring is the list of fleet keys of one replica. The first key encrypts and names; entries,
+// names and fingerprints that were made with any of the keys are recognised. A Ring is
+// immutable, safe for concurrent use, and prints as [REDACTED].
 type Ring struct {
-	// keys returns what was derived, of at least one key. It is a function because fmt
-	// follows pointers under some verbs, and asks unexported fields for no Formatter.
+	// keys returns the subkeys of each fleet key. It is a function because some verbs of fmt
+	// follow pointers and print unexported fields without their Formatter.
 	keys func() []*subkeys
 }
 
-// subkeys are what comes from one fleet key.
+// subkeys are derived from one fleet key.
 type subkeys struct {
 	id          []byte // idSize bytes; public
 	sealing     cipher.AEAD
@@ -48,33 +47,32 @@ type subkeys struct {
 	versions    []byte
 }
 
-// NewRing returns the ring of at least one key, and none twice.
+// NewRing returns a ring of one or more different keys.
 func NewRing(keys ...Key) (*Ring, error) {
 	if len(keys) == 0 {
-		return nil, errors.New("a ring has at least one fleet key")
+		return nil, errors.New("a ring needs at least one fleet key")
 	}
-	var all []*subkeys
+	all := make([]*subkeys, len(keys))
 	for i, key := range keys {
-		if key.Equal(Key{}) {
+		if key == (Key{}) {
 			return nil, errors.New("a fleet key is empty")
 		}
 		if slices.ContainsFunc(keys[:i], key.Equal) {
-			return nil, errors.New("a fleet key stands twice")
+			return nil, errors.New("duplicate fleet key")
 		}
-		derived, err := derive(key)
-		if err != nil {
+		var err error
+		if all[i], err = derive(key); err != nil {
 			return nil, err
 		}
-		all = append(all, derived)
 	}
 	return &Ring{keys: func() []*subkeys { return all }}, nil
 }
 
-// RandomRing returns the ring of one new key, for a process that shares nothing.
+// RandomRing returns a ring with one new key, for a process that shares nothing.
 func RandomRing() *Ring {
 	ring, err := NewRing(Key{secret.New(string(generate()))})
 	if err != nil {
-		panic(err) // one key is not too few, and not there twice
+		panic(err) // one random key is neither empty nor a duplicate
 	}
 	return ring
 }
@@ -83,7 +81,7 @@ func RandomRing() *Ring {
 func derive(key Key) (*subkeys, error) {
 	var failed error
 	subkey := func(purpose string, size int) []byte {
-		derived, err := hkdf.Key(sha256.New, []byte(key.text.Reveal()), nil, purpose, size)
+		derived, err := hkdf.Key(sha256.New, []byte(key.Reveal()), nil, purpose, size)
 		failed = errors.Join(failed, err)
 		return derived
 	}
@@ -101,55 +99,45 @@ func derive(key Key) (*subkeys, error) {
 	return derived, err
 }
 
-// VersionKeys returns the keys of HMACs that are the versions of decorations, 32 bytes
-// for each fleet key, that of the first key first.
+// VersionKeys returns the HMAC keys for the versions of decorations: 32 bytes for each fleet
+// key, in the order of the ring.
 func (r *Ring) VersionKeys() [][]byte {
-	all := r.keys()
-	keys := make([][]byte, len(all))
-	for i, key := range all {
-		keys[i] = bytes.Clone(key.versions)
-	}
-	return keys
+	return forEach(r, func(key *subkeys) []byte { return bytes.Clone(key.versions) })
 }
 
-// Names returns what a string is called where others can read names: one for each fleet
-// key, that of the first key first. A name is 32 lower-case hexadecimal digits; without
-// the fleet key nobody can test a guess.
+// Names returns the names of an entry in a store that others can read: one for each fleet key,
+// in the order of the ring. A name is 32 lower-case hexadecimal digits. Without the fleet key
+// nobody can check a guess of what it names.
 func (r *Ring) Names(of string) []string {
-	all := r.keys()
-	names := make([]string, len(all))
-	for i, key := range all {
-		names[i] = digest(key.names, of)
-	}
-	return names
+	return forEach(r, func(key *subkeys) string { return digest(key.names, of) })
 }
 
-// Fingerprints returns what a token is called in a list of rejected ones, in the form and
-// order of Names. The first stands in a list that this replica writes; any of them may
-// stand in one that it reads.
+// Fingerprints returns the fingerprints of a token in a list of rejected tokens, in the form
+// and order of Names. A replica writes the first, and recognises all of them.
 func (r *Ring) Fingerprints(of string) []string {
-	all := r.keys()
-	fingerprints := make([]string, len(all))
-	for i, key := range all {
-		fingerprints[i] = digest(key.fingerprint, of)
+	return forEach(r, func(key *subkeys) string { return digest(key.fingerprint, of) })
+}
+
+// forEach returns the results of a function for each key of a ring.
+func forEach[T any](r *Ring, made func(*subkeys) T) []T {
+	var all []T
+	for _, key := range r.keys() {
+		all = append(all, made(key))
 	}
-	return fingerprints
+	return all
 }
 
 func digest(key []byte, of string) string {
 	return hex.EncodeToString(secret.Digest(key, of)[:nameSize])
 }
 
-// Equal reports whether both are of the same keys in the same order. No ring, which is nil,
-// equals no ring.
+// Equal reports whether both rings have the same keys in the same order. Nil equals only nil.
 func (r *Ring) Equal(other *Ring) bool {
 	if r == nil || other == nil {
 		return r == other
 	}
-	return slices.EqualFunc(r.keys(), other.keys(), func(a, b *subkeys) bool {
-		return bytes.Equal(a.versions, b.versions)
-	})
+	return slices.EqualFunc(r.VersionKeys(), other.VersionKeys(), bytes.Equal)
 }
 
 // Format prints [REDACTED], whatever the verb.
-func (r *Ring) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redacted) }
+func (r *Ring) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "[REDACTED]") }

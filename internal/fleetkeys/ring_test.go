@@ -27,9 +27,9 @@ func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 func TestNewRingRefuses(t *testing.T) {
 	one, two := parse(t, numbered(1)), parse(t, numbered(2))
 	for want, keys := range map[string][]fleetkeys.Key{
-		"a ring has at least one fleet key": {},
-		"a fleet key is empty":              {one, {}},
-		"a fleet key stands twice":          {one, two, parse(t, numbered(1))},
+		"a ring needs at least one fleet key": {},
+		"a fleet key is empty":                {one, {}},
+		"duplicate fleet key":                 {one, two, parse(t, numbered(1))},
 	} {
 		if _, err := fleetkeys.NewRing(keys...); err == nil || err.Error() != want {
 			t.Errorf("the error is %v, want %s", err, want)

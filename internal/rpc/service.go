@@ -26,7 +26,6 @@ import (
 // Broker is what the service needs of the use case.
 type Broker interface {
 	Current() *broker.Generation
-	Proofs() uint64
 	Get(ctx context.Context, caller broker.Caller, id string) (*broker.Decoration, error)
 	GetBatch(ctx context.Context, caller broker.Caller, ids []string) []broker.Result
 	ReportRejection(ctx context.Context, caller broker.Caller, id, version string, status int) (*broker.Decoration, broker.Outcome, error)

@@ -33,12 +33,10 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()
 	var request authmaterialv1.WatchAuthDecorationsRequest
-	proofs := s.broker.Proofs() // from before the caller is identified
 	who, _, err := c.receive(stream.RecvMsg, &request)
 	if err != nil {
 		return err
 	}
-	who.Proofs = proofs
 	ids := request.GetCredentialIds()
 	if err := checkIDs(ids); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package secret holds values that must not be seen.
+// Package secret has a type for values that must never be printed, logged or marshalled.
 package secret
 
 import (
@@ -8,20 +8,17 @@ import (
 	"log/slog"
 )
 
-// redacted is what every way of printing a Text shows.
 const redacted = "[REDACTED]"
 
-// errMarshalled is the answer to every encoder: a secret that is marshalled is a secret
-// on its way out.
 var errMarshalled = errors.New("a secret cannot be marshalled")
 
-// Text is a secret string. It prints as [REDACTED] under every fmt verb and in
-// slog, and refuses to be marshalled. Its zero value is the empty secret.
+// Text is a secret string. It prints as [REDACTED] with every fmt verb and in slog, and every
+// encoder fails on it. The zero value is the empty secret.
 //
-// It keeps the string in a function. Code which prints structures by reflection, follows
-// pointers, and does not ask for a method, finds an address there.
+// The string is captured by a function: code that prints values by reflection, without
+// calling their methods, finds only an address.
 type Text struct {
-	value *func() string // a pointer, so that a Text can be compared
+	value *func() string // a pointer, so that Texts are comparable
 }
 
 // New returns value as a secret.
@@ -33,8 +30,8 @@ func New(value string) Text {
 	return Text{value: &reveal}
 }
 
-// Reveal returns the string. Call it where the secret leaves the broker on
-// purpose, or is hashed, and nowhere else: internal/lint/secretreveal lists where.
+// Reveal returns the string. Call it only where the secret leaves the broker on purpose or is
+// hashed: internal/lint/secretreveal lists the packages that may.
 func (t Text) Reveal() string {
 	if t.value == nil {
 		return ""
@@ -42,8 +39,8 @@ func (t Text) Reveal() string {
 	return (*t.value)()
 }
 
-// Equal reports whether both hold the same string. It is not made for comparing what
-// a caller sends with what the broker keeps: its time depends on the values.
+// Equal reports whether both strings are the same. It does not take constant time: never use
+// it to check what a caller sent.
 func (t Text) Equal(other Text) bool { return t.Reveal() == other.Reveal() }
 
 // Format prints [REDACTED], whatever the verb.
@@ -58,7 +55,7 @@ func (t Text) GoString() string { return redacted }
 // LogValue returns [REDACTED].
 func (t Text) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText fails. It serves encoding/xml, and the keys of maps in JSON and YAML.
+// MarshalText fails. XML encoders call it, and JSON and YAML encoders for the keys of maps.
 func (t Text) MarshalText() ([]byte, error) { return nil, errMarshalled }
 
 // MarshalJSON fails.

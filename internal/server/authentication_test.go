@@ -33,7 +33,7 @@ import (
 // refusals are the answers to calls whose callers are not identified.
 const (
 	nobody      = "the call does not prove who makes it, in any of the ways that the broker accepts"
-	noLonger    = "what proved the caller's identity is accepted no longer: authenticate and watch again"
+	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
 	badToken    = "the bearer token is no signed JSON Web Token"
 	unknown     = "the static token is not known"
 	notYet      = "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again"

@@ -44,7 +44,7 @@ func (l callLogger) ended(ctx context.Context, call rpc.Ended) {
 	if call.Caller != "" && answer.Code() != codes.OK {
 		attributes = append(attributes, slog.String("caller", call.Caller))
 	}
-	if answer.Code() == codes.Unauthenticated || reason == fault.AuthenticationUnavailable.String() {
+	if answer.Code() == codes.Unauthenticated || reason == string(fault.AuthenticationUnavailable) {
 		evidence := rpc.EvidenceOf(ctx)
 		attributes = append(attributes, slog.String("address", evidence.Address), slog.Any("tried", evidence.Methods()))
 	}

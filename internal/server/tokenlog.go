@@ -46,7 +46,7 @@ func (l tokenLog) observe(source cache.Source, metrics *tokenMetrics) cache.Obse
 // RenewalFailed implements cache.Observer.
 func (o observedToken) RenewalFailed(err error, next, end time.Time) {
 	known := fault.From(err)
-	line := o.log.of(o.key).With("reason", known.Reason.String(), "message", known.Message, "token_ends", clock.Wall(o.log.clock, end))
+	line := o.log.of(o.key).With("reason", string(known.Reason), "message", known.Message, "token_ends", clock.Wall(o.log.clock, end))
 	if next.Before(end) {
 		line = line.With("next_attempt", clock.Wall(o.log.clock, next))
 	}

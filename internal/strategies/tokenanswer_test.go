@@ -79,7 +79,7 @@ func outcome(err error) string {
 	if err == nil {
 		return "a token"
 	}
-	return fault.From(err).Reason.String()
+	return string(fault.From(err).Reason)
 }
 
 // endpoint gives the same answer to each token request.

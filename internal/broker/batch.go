@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/authmaterial/broker/internal/audit"
+)
+
+// batchPatience is how long the items of a batch without a deadline may take, and how long their
+// records.
+const batchPatience = 5 * time.Second
+
+// Result is a decoration or an error for one ID.
+type Result struct {
+	CredentialID string
+	Decoration   *Decoration
+	Err          error
+}
+
+// GetBatch returns a result for each ID, in order. It waits for all of them at once, until
+// shortly before the deadline of ctx, or for 5 seconds without one.
+func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
+	g, now := b.basis(&caller)
+	results, records := make([]Result, len(ids)), make([]audit.Record, len(ids))
+	limited, cancel := limitBatch(ctx)
+	defer cancel()
+	var waiting sync.WaitGroup
+	for i, id := range ids {
+		r := &results[i]
+		r.CredentialID = id
+		a, grant, err := g.admit(caller.Name, id)
+		records[i] = audit.Record{Caller: caller.Caller, Operation: audit.Batch, CredentialID: id, Grant: grant}
+		if r.Err = err; err != nil {
+			continue
+		}
+		if r.Decoration, r.Err = b.ready(a, caller.Caller, now); r.Decoration == nil && r.Err == nil {
+			waiting.Go(func() { r.Decoration, r.Err = b.obtain(limited, a) })
+		}
+	}
+	waiting.Wait()
+	recording, cancelRecords := limitBatch(ctx)
+	defer cancelRecords()
+	for i := range results {
+		r := &results[i]
+		if r.Err = b.record(recording, &records[i], r.Decoration, r.Err); r.Err != nil {
+			r.Decoration = nil
+		}
+	}
+	return results
+}
+
+// limitBatch returns ctx, with a deadline in batchPatience if it has none.
+func limitBatch(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, batchPatience)
+}
