@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Answers is what callers of some brokers got so far. It is safe for concurrent use.
+// Answers collects what the callers of some brokers received. It is safe for concurrent use.
 type Answers struct {
 	fleet *Fleet
 	check func(Answer) error
 
 	mu       sync.Mutex
 	waits    []time.Duration
-	failures map[string]int                // how often what went wrong
-	brokers  []*Broker                     // all that are called
-	versions map[string][]string           // those of a credential, in the order of their first answers
-	latest   map[*Broker]map[string]latest // by credential
+	failures map[string]int                // number of occurrences of each failure
+	brokers  []*Broker                     // every broker that is called
+	versions map[string][]string           // versions of each credential, in the order in which callers first received them
+	latest   map[*Broker]map[string]latest // latest answer by broker and credential
 	changed  chan struct{}                 // closed when latest changes
 }
 
-// latest is the version of the call that began last.
+// latest is the version in the answer to the call that began last.
 type latest struct {
 	version string
 	began   time.Time
@@ -41,7 +41,7 @@ func newAnswers(f *Fleet, brokers []*Broker, check func(Answer) error) *Answers 
 	return a
 }
 
-// add checks an answer, and notes it.
+// add checks an answer and records it.
 func (a *Answers) add(answer Answer) {
 	wrong := a.check(answer)
 	id, version := answer.Credential.ID, answer.Decoration.GetVersion()
@@ -66,7 +66,8 @@ func (a *Answers) add(answer Answer) {
 	a.changed = make(chan struct{})
 }
 
-// Err says what went wrong, and how often. It is nil when every answer was good.
+// Err returns every kind of failure with its number of occurrences, or nil if every answer was
+// good.
 func (a *Answers) Err() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -77,15 +78,15 @@ func (a *Answers) Err() error {
 	return errors.Join(all...)
 }
 
-// Calls returns how many calls were answered, failed ones too.
+// Calls returns the number of finished calls, failed ones included.
 func (a *Answers) Calls() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.waits)
 }
 
-// Wait returns how long the part q of all callers waited at most: the longest wait for 1,
-// the median for 0.5.
+// Wait returns a quantile of the callers' waiting times: the longest wait for q = 1, the median
+// for 0.5.
 func (a *Answers) Wait(q float64) time.Duration {
 	a.mu.Lock()
 	waits := slices.Clone(a.waits)
@@ -97,20 +98,20 @@ func (a *Answers) Wait(q float64) time.Duration {
 	return waits[max(0, int(q*float64(len(waits)))-1)]
 }
 
-// String is the figures in words.
+// String returns the figures as text.
 func (a *Answers) String() string {
 	return fmt.Sprintf("%d calls, waits: median %v, p99 %v, longest %v", a.Calls(),
 		a.Wait(0.5).Round(time.Microsecond), a.Wait(0.99).Round(time.Microsecond), a.Wait(1).Round(time.Microsecond))
 }
 
-// Versions returns how many versions of a credential callers got.
+// Versions returns the number of different versions of a credential that callers received.
 func (a *Answers) Versions(credential string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.versions[credential])
 }
 
-// Version returns the last version of a credential that callers got for the first time.
+// Version returns the newest version of a credential: the one that appeared last in the answers.
 func (a *Answers) Version(credential string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -120,8 +121,8 @@ func (a *Answers) Version(credential string) string {
 	return ""
 }
 
-// AwaitAgreement waits until callers have got n versions of each credential at least, and
-// every broker has answered with the same one last. It returns how long that took.
+// AwaitAgreement waits until callers have received at least n versions of each credential, and
+// the last answers of all brokers agree. It returns how long that took.
 func (a *Answers) AwaitAgreement(n int) time.Duration {
 	a.fleet.t.Helper()
 	began := time.Now()
@@ -139,8 +140,8 @@ func (a *Answers) AwaitAgreement(n int) time.Duration {
 	}
 }
 
-// agreement says what keeps the brokers from agreeing, and what is closed when that may
-// have changed.
+// agreement returns the reason why the brokers do not agree yet, and a channel that is closed
+// when that may have changed.
 func (a *Answers) agreement(n int) (changed <-chan struct{}, missing error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// AwaitCallsUnderWay waits until each of the brokers has n calls of GetAuthDecoration, at
-// least, that it has not answered yet.
+// AwaitCallsUnderWay waits until each of the brokers has at least n unanswered calls of
+// GetAuthDecoration.
 func (f *Fleet) AwaitCallsUnderWay(n int, brokers ...*Broker) {
 	f.t.Helper()
 	f.awaitUnderWay("GetAuthDecoration", n, brokers)
@@ -33,7 +33,7 @@ func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
 	}
 }
 
-// AwaitDegraded waits until all brokers say that they are degraded, or none does, and
+// AwaitDegraded waits until all brokers report that they are degraded, or until none does, and
 // returns how long that took.
 func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	f.t.Helper()
@@ -50,8 +50,8 @@ func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	})
 }
 
-// Await waits until a condition has no error, and returns how long that took. It ends the
-// test with the last error when it takes more than Patience.
+// Await waits until the condition returns nil, and returns how long that took. If that takes
+// longer than Patience, it fails the test with the last error.
 func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	f.t.Helper()
 	began := time.Now()
@@ -69,7 +69,7 @@ func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	}
 }
 
-// AwaitTokenRequests waits until the provider has had so many token requests in all.
+// AwaitTokenRequests waits until the provider has received n token requests in total.
 func (f *Fleet) AwaitTokenRequests(n int) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 )
 
-// balancedConfig is what a client of more than one broker is configured with.
+// balancedConfig is the gRPC service configuration of a client that uses several brokers.
 const balancedConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -18,8 +18,8 @@ const balancedConfig = `{
 	}}]
 }`
 
-// Balanced stands in for a broker whose callers are to call any of those that there are
-// now: gRPC clients that have all addresses. What one does not answer they ask another.
+// Balanced returns a stand-in for a broker whose callers use all brokers that exist now: its
+// gRPC clients know every address, and retry at another broker if one does not answer.
 func (f *Fleet) Balanced() *Broker {
 	f.t.Helper()
 	addresses := manual.NewBuilderWithScheme("fleet")

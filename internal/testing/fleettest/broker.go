@@ -21,13 +21,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// connections is how many a broker's callers share.
+// connections is the number of connections that a broker's callers share.
 const connections = 4
 
-// Broker is one replica: a process, and the files and sockets that stay when it is
-// started again.
+// Broker is one replica: a process, and the files and sockets that are kept when the process
+// restarts.
 type Broker struct {
-	// Name is the broker's in the output of a test: "broker-0".
+	// Name identifies the broker in test output, for example "broker-0".
 	Name string
 
 	t       testing.TB
@@ -35,14 +35,14 @@ type Broker struct {
 	number  int
 	folder  string
 	process *processtest.Process
-	log     logtest.Log // of all its processes
+	log     logtest.Log // output of all its processes
 	clock   *clockShift
 
 	connections []*grpc.ClientConn
 	http        *http.Client
 }
 
-// newBroker returns a broker that does not run yet.
+// newBroker returns a broker that is not running yet.
 func (f *Fleet) newBroker(number int) *Broker {
 	f.t.Helper()
 	b := &Broker{Name: fmt.Sprintf("broker-%d", number), t: f.t, fleet: f, number: number}
@@ -76,14 +76,13 @@ func (b *Broker) connect() *grpc.ClientConn {
 	return connection
 }
 
-// soonAgain shortens the wait between attempts to connect, which is no part of what is
-// tested.
+// soonAgain shortens the wait between connection attempts, which these tests do not test.
 func soonAgain() grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}})
 }
 
-// Start starts the broker, with more environment variables (NAME=value) than the fleet's,
-// and returns when it serves.
+// Start starts the broker, with additional environment variables (NAME=value), and returns when
+// it serves.
 func (b *Broker) Start(environment ...string) {
 	b.t.Helper()
 	b.launch(environment...)
@@ -108,7 +107,7 @@ func (b *Broker) launch(environment ...string) {
 	}
 }
 
-// awaitServing waits until every connection reaches a broker that serves.
+// awaitServing waits until every connection reaches a serving broker.
 func (b *Broker) awaitServing() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -128,7 +127,7 @@ func (b *Broker) awaitServing() {
 	}
 }
 
-// health returns an error unless the broker says that it serves.
+// health returns an error unless the broker's health service reports that it serves.
 func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
 	answer, err := grpc_health_v1.NewHealthClient(connection).Check(ctx, &grpc_health_v1.HealthCheckRequest{
 		Service: authmaterialv1.BrokerService_ServiceDesc.ServiceName,
@@ -142,15 +141,15 @@ func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.Ca
 	return nil
 }
 
-// Kill ends the process with SIGKILL, and waits for its end.
+// Kill ends the process with SIGKILL and waits until it has ended.
 func (b *Broker) Kill() {
 	if b.process != nil {
 		b.process.Kill()
 	}
 }
 
-// Terminate ends the process with SIGTERM, and waits for its end, which must be a good
-// one.
+// Terminate ends the process with SIGTERM and waits until it has ended, which must be with exit
+// status 0.
 func (b *Broker) Terminate() {
 	b.t.Helper()
 	b.Signal(syscall.SIGTERM)
@@ -164,7 +163,7 @@ func (b *Broker) Terminate() {
 	}
 }
 
-// Stop stops the process with SIGSTOP: calls to it are not answered.
+// Stop suspends the process with SIGSTOP: calls to it are not answered.
 func (b *Broker) Stop() {
 	b.t.Helper()
 	if err := b.process.Stop(); err != nil {
@@ -172,7 +171,7 @@ func (b *Broker) Stop() {
 	}
 }
 
-// Continue lets a stopped process go on.
+// Continue resumes a suspended process.
 func (b *Broker) Continue() {
 	b.t.Helper()
 	b.Signal(syscall.SIGCONT)
@@ -188,11 +187,11 @@ func (b *Broker) Signal(signal syscall.Signal) {
 
 func (b *Broker) running() bool { return b.process != nil && b.process.Runs() }
 
-// Client returns a client of the broker. Callers with different numbers spread over a few
+// Client returns a client of the broker. Callers with different numbers are spread over a few
 // connections.
 func (b *Broker) Client(caller int) authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connections[caller%len(b.connections)])
 }
 
-// LogLines returns how many lines of the log, of all its processes, have a message.
+// LogLines returns the number of log lines, of all its processes, that have a message.
 func (b *Broker) LogLines(message string) int { return b.log.Count(fmt.Sprintf(`"msg":%q`, message)) }

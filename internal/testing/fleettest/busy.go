@@ -9,10 +9,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// spin is a program that uses a core until it is killed, or has used it for 30 seconds.
+// spin is a program that uses a core until it is killed, for at most 30 seconds.
 const spin = "ulimit -t 30; while :; do :; done"
 
-// Busy starts processes that use all the time that the machine's cores have, until end is
+// Busy starts processes that use all CPU time of the machine, until the returned function is
 // called or the test ends.
 func Busy(t testing.TB, processes int) (end func()) {
 	t.Helper()

@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// A fleet makes one token request for each cold credential while other processes use all the
-// time that the machine's cores have: a broker that waits for a core does not take Redis to be
-// out of reach. It runs alone.
+// A fleet makes one token request for each cold credential even if other processes use all CPU
+// time of the machine: a broker that waits for the CPU does not treat Redis as unreachable. The
+// test runs alone.
 func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	for range 3 {
 		t.Run("cold", func(t *testing.T) {
@@ -28,13 +28,13 @@ func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	}
 }
 
-// A broker stands still while many of its cold callers wait for their turn to ask Redis, and
-// another broker gets the tokens meanwhile. When it goes on it asks Redis first: that its time
-// is up is no reason to request tokens itself.
+// A broker is suspended while many of its cold callers wait for their turn to ask Redis. Another
+// broker obtains the tokens meanwhile. After it is resumed, the first broker asks Redis,
+// although its waiting time is over, and does not request tokens itself.
 func TestBrokerStandsStill(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	callers := 20 * runtime.NumCPU() // more than have a turn at once
+	callers := 20 * runtime.NumCPU() // more callers than can use Redis concurrently
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(server), Brokers: 2, Credentials: callers, Lifetime: time.Hour})
 	still, other := fleet.Brokers[0], fleet.Brokers[1]
 	server.Stop()
@@ -45,7 +45,7 @@ func TestBrokerStandsStill(t *testing.T) {
 	if err := fleet.Burst(callers, other).Err(); err != nil {
 		t.Error(err)
 	}
-	<-time.After(4 * time.Second) // longer than anything waits for a turn
+	<-time.After(4 * time.Second) // longer than any operation waits for its turn
 	still.Continue()
 	if err := waiting().Err(); err != nil {
 		t.Error(err)

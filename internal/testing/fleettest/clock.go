@@ -10,16 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockVariable is shiftVariable of internal/clock: programs built with the tag clockshift read it.
+// clockVariable equals clock.ShiftVariable, which exists only in programs built with the tag
+// clockshift.
 const clockVariable = "AUTHMATERIAL_CLOCK_SHIFT"
 
-// clockFile is the file in a broker's folder through which its clocks are shifted.
+// clockFile is the file in a broker's folder that shifts its clocks.
 const clockFile = "clock"
 
 // clockShift is the content of that file, in nanoseconds.
 type clockShift struct{ sleep, wall atomic.Int64 }
 
-// newClockShift makes the file of a broker.
+// newClockShift creates the file of a broker.
 func (b *Broker) newClockShift() *clockShift {
 	b.t.Helper()
 	const size = int(unsafe.Sizeof(clockShift{}))
@@ -39,16 +40,16 @@ func (b *Broker) newClockShift() *clockShift {
 	return (*clockShift)(unsafe.Pointer(unsafe.SliceData(data)))
 }
 
-// Sleep has the broker find that its machine slept for the time d: its boot clock and its wall
-// clock are ahead by as much, and its timers are not. Redis and the provider do not sleep: for
-// them no time passes. It takes effect at once, also after a restart of the broker.
+// Sleep simulates that the broker's machine slept for d: its boot clock and its wall clock jump
+// forward by d, its timers do not. For Redis and the provider no time passes. It takes effect at
+// once, also after a restart of the broker.
 func (b *Broker) Sleep(d time.Duration) { b.clock.sleep.Add(int64(d)) }
 
-// CorrectClock moves the broker's wall clock by d, which may be negative, and nothing else. It
-// takes effect at once, also after a restart of the broker.
+// CorrectClock moves only the broker's wall clock, by d, which may be negative. It takes effect
+// at once, also after a restart of the broker.
 func (b *Broker) CorrectClock(d time.Duration) { b.clock.wall.Add(int64(d)) }
 
-// WallTime returns what the broker's wall clock shows.
+// WallTime returns the time of the broker's wall clock.
 func (b *Broker) WallTime() time.Time {
 	return time.Now().Add(time.Duration(b.clock.sleep.Load() + b.clock.wall.Load()))
 }

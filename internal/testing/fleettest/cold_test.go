@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// wantRequests wants the provider to have had n token requests of each client.
+// wantRequests fails the test unless the provider received n token requests from each client.
 func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 	t.Helper()
 	for _, c := range fleet.Credentials {
@@ -18,7 +18,7 @@ func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 	}
 }
 
-// A fleet makes one token request for each credential, cold and at each renewal.
+// A fleet makes one token request for each cold credential, and one at each renewal.
 func TestOneTokenRequestForEachToken(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

@@ -9,10 +9,10 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// FleetKeyVariable is the environment variable that holds the fleet key.
+// FleetKeyVariable is the environment variable that contains the fleet key.
 const FleetKeyVariable = "BROKER_FLEET_KEY"
 
-// Files of a broker's folder.
+// Files in a broker's folder.
 const (
 	configurationFile = "broker.yaml"
 	grpcSocket        = "grpc"
@@ -24,9 +24,8 @@ type (
 	list   = []any
 )
 
-// configuration is that of a broker whose files are in a folder. Each credential has a
-// provider of its own, because metrics are labelled by that and never by credential: so they
-// tell the credentials apart.
+// configuration returns the configuration of a broker whose files are in folder. Each credential
+// has its own provider, because metrics are labelled by provider and never by credential.
 func (f *Fleet) configuration(folder string) object {
 	previous := map[bool]string{false: "KEPT", true: "ENDED"}[f.options.EndsPrevious]
 	var providers, credentials list
@@ -71,8 +70,8 @@ func clientIDFile(credential string) string { return credential + ".id" }
 
 func clientSecretFile(credential string) string { return credential + ".secret" }
 
-// Configure writes the configuration of a broker, and the files that it names, as the
-// Options of the fleet say now. The fleet's start has done so before.
+// Configure writes the configuration of a broker, and the files it names, from the current
+// Options of the fleet. Start has already done so once.
 func (b *Broker) Configure() {
 	b.t.Helper()
 	configuration := b.fleet.configuration(b.folder)
@@ -87,15 +86,15 @@ func (b *Broker) Configure() {
 	}
 }
 
-// SetClient writes the files that hold a credential's client for this broker, which reads
-// them again when it runs.
+// SetClient writes the files with a credential's client ID and secret for this broker, which
+// reads them again if it is running.
 func (b *Broker) SetClient(credential string, client simulator.Client) {
 	b.t.Helper()
 	b.WriteFile(clientIDFile(credential), []byte(client.ID))
 	b.WriteFile(clientSecretFile(credential), []byte(client.Secret))
 }
 
-// WriteFile puts a file into the broker's folder in one step.
+// WriteFile replaces a file in the broker's folder atomically.
 func (b *Broker) WriteFile(name string, content []byte) {
 	b.t.Helper()
 	path := filepath.Join(b.folder, name)

@@ -11,15 +11,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// callers call the provider's API with what they get, as a caller of the broker should:
-// one whose request is rejected reports that, and tries once more with the answer.
+// callers call the provider's API with the decorations that they receive, by the rules for
+// callers: if the API rejects a request, they report that and retry once with the new
+// decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
-	calls    atomic.Int64 // of the API, without the second ones
-	rejected atomic.Int64 // of those
+	calls    atomic.Int64 // first API requests, without retries
+	rejected atomic.Int64 // the rejected ones among them
 }
 
-// call returns an error when the API rejects a request for good.
+// call returns an error if the API rejects the request and its retry.
 func (c *callers) call(a fleettest.Answer) error {
 	if a.Err != nil {
 		return errors.New("fails with " + fleettest.Describe(a.Err))
@@ -40,7 +41,7 @@ func (c *callers) call(a fleettest.Answer) error {
 	return err
 }
 
-// A new token ends the one before, while others use that.
+// The provider ends a token when it issues the next one, while callers still use the first.
 func TestPreviousTokenEnds(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), EndsPrevious: true})
@@ -54,7 +55,8 @@ func TestPreviousTokenEnds(t *testing.T) {
 	wantRequests(t, fleet, 2)
 	t.Logf("after a renewal the API has rejected %d of %d requests", c.rejected.Load(), c.calls.Load())
 
-	// Now the provider takes its time between the end of the former token and its answer.
+	// From here on the provider answers late: the old token has ended before the new one
+	// arrives.
 	release := fleet.Provider.HoldTokenAnswers()
 	fleet.AwaitReportsUnderWay(5, fleet.Brokers...)
 	release()

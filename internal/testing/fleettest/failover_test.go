@@ -17,11 +17,10 @@ type failover struct {
 	fleet  *fleettest.Fleet
 	load   *fleettest.Load
 	watch  func() (asked int, err error)
-	before map[string]int // token requests of each credential
+	before map[string]int // token requests of each credential before the loss
 }
 
-// newFailover starts a fleet in which every broker serves the same tokens, all of them
-// fresh.
+// newFailover starts a fleet in which every broker serves the same tokens, all of them new.
 func newFailover(t *testing.T, redis map[string]any) *failover {
 	t.Helper()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: redis})
@@ -33,8 +32,8 @@ func newFailover(t *testing.T, redis map[string]any) *failover {
 	return f
 }
 
-// recovered checks what the loss has cost, once there is a master again that takes writes
-// so long after the kill.
+// recovered checks what the loss cost. master is how long after the loss a new master accepted
+// writes.
 func (f *failover) recovered(master time.Duration) {
 	f.Helper()
 	back := f.fleet.AwaitDegraded(false)
@@ -57,8 +56,8 @@ func (f *failover) recovered(master time.Duration) {
 	}
 }
 
-// sinceBefore returns how many token requests there were since the master was lost, and
-// the most for one credential.
+// sinceBefore returns the number of token requests since the master was lost, in total and the
+// highest for one credential.
 func (f *failover) sinceBefore() (total, most int) {
 	for _, c := range f.fleet.Credentials {
 		extra := f.fleet.Provider.TokenRequests(c.Client.ID) - f.before[c.ID]
@@ -67,7 +66,7 @@ func (f *failover) sinceBefore() (total, most int) {
 	return total, most
 }
 
-// awaitLoss waits until every broker has noticed that Redis is out of reach.
+// awaitLoss waits until every broker has noticed that Redis is unreachable.
 func (f *failover) awaitLoss() {
 	f.Helper()
 	f.fleet.Await("every broker has lost Redis", func() error {
@@ -94,7 +93,7 @@ func TestSentinelFailover(t *testing.T) {
 	f.recovered(time.Since(began))
 }
 
-// The Cluster loses the master that has the stream of changes.
+// The Cluster loses the master that stores the stream of changes.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartCluster(t)

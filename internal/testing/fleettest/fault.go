@@ -13,13 +13,13 @@ import (
 // Fault is the error of a call.
 type Fault struct {
 	Code    codes.Code
-	Reason  string // that of the broker; empty: the error is not the broker's
+	Reason  string // the broker's reason; empty if the error is not from the broker
 	Message string
-	// RetryDelay is when to try again; zero: the broker does not say.
+	// RetryDelay is the time to wait before a retry; zero if the error has none.
 	RetryDelay time.Duration
 }
 
-// FaultOf returns what an error says.
+// FaultOf returns the parts of a gRPC error.
 func FaultOf(err error) Fault {
 	got := status.Convert(err)
 	fault := Fault{Code: got.Code(), Message: got.Message()}
@@ -34,7 +34,7 @@ func FaultOf(err error) Fault {
 	return fault
 }
 
-// Describe is the error of a call in words: its code, reason and message.
+// Describe returns code, reason and message of a call's error as text.
 func Describe(err error) string {
 	fault := FaultOf(err)
 	return fmt.Sprintf("%v (%s): %s", fault.Code, cmp.Or(fault.Reason, "no reason"), fault.Message)

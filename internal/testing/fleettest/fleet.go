@@ -1,9 +1,8 @@
-// Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis
-// and get their tokens from a simulated provider, and callers that check every answer.
+// Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and
+// get their tokens from a simulated provider, and callers that check every answer.
 //
-// A package that uses it has Main in its TestMain. The functions and methods that take or
-// hold a testing.TB end the test when they fail, so they are for the goroutine of the
-// test.
+// A package that uses it calls Main in its TestMain. Functions and methods that take or contain
+// a testing.TB end the test when they fail, so call them only from the goroutine of the test.
 package fleettest
 
 import (
@@ -26,25 +25,25 @@ const (
 	defaultLifetime    = 20 * time.Second
 )
 
-// Patience bounds the wait for what happens unless something is broken.
+// Patience limits every wait for something that happens soon unless the broker is broken.
 const Patience = 30 * time.Second
 
 // Options describe a fleet. Redis is required.
 type Options struct {
 	// Redis is `token_cache.redis` of the configuration, as encoding/json writes it.
 	Redis map[string]any
-	// Brokers is how many there are. Default: 8.
+	// Brokers is the number of brokers. Default: 8.
 	Brokers int
-	// Credentials is how many there are, each with a client of its own. Default: 20.
+	// Credentials is the number of credentials, each with its own client. Default: 20.
 	Credentials int
-	// Lifetime is how long tokens live. Default: 20 s; their margin is 2 s then, and
-	// renewal begins 3.3 s before that.
+	// Lifetime is the lifetime of tokens. Default: 20 s. The margin is then 2 s, and renewal
+	// begins 3.3 s before the margin.
 	Lifetime time.Duration
-	// EndsPrevious says that a new token ends the one before, and that the definition of
-	// the provider says so.
+	// EndsPrevious makes the provider end a token when it issues the next one, and the
+	// provider's definition say so.
 	EndsPrevious bool
-	// Change is called with the configuration of each broker before it is written: the
-	// document that encoding/json makes the file of. Default: nothing is changed.
+	// Change may modify each broker's configuration, as the document that encoding/json will
+	// write to the file. Default: no change.
 	Change func(broker int, configuration map[string]any)
 }
 
@@ -64,21 +63,21 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Credential is one account of the fleet's.
+// Credential is one account of the fleet.
 type Credential struct {
 	ID     string
 	Client simulator.Client
 }
 
-// Fleet is brokers that share a Redis. The end of the test ends them.
+// Fleet is a set of brokers that share a Redis. It stops at the end of the test.
 type Fleet struct {
 	// Provider issues their tokens.
 	Provider *Provider
 	// Credentials are the same in all brokers.
 	Credentials []Credential
-	// Brokers run when Start returns. AddBroker adds to them.
+	// Brokers are running when Start returns. AddBroker appends to them.
 	Brokers []*Broker
-	// Withdrawn are the versions that were reported with Report.
+	// Withdrawn collects the versions that were reported with Report.
 	Withdrawn Withdrawals
 
 	t       testing.TB
@@ -87,8 +86,8 @@ type Fleet struct {
 	key     string // the fleet key
 }
 
-// Start starts a fleet, and returns when every broker serves. At the end of the test no
-// broker's log may hold a secret of the provider's.
+// Start starts a fleet and returns when every broker serves. At the end of the test it fails the
+// test if a broker's log contains a secret of the provider.
 func Start(t testing.TB, options Options) *Fleet {
 	t.Helper()
 	options = options.withDefaults()
@@ -112,7 +111,7 @@ func Start(t testing.TB, options Options) *Fleet {
 	return f
 }
 
-// AddBroker starts one more broker, and returns when it serves.
+// AddBroker starts one more broker and returns when it serves.
 func (f *Fleet) AddBroker() *Broker {
 	f.t.Helper()
 	b := f.newBroker(len(f.Brokers))
@@ -121,13 +120,13 @@ func (f *Fleet) AddBroker() *Broker {
 	return b
 }
 
-// Running returns the brokers whose processes run, stopped ones too.
+// Running returns the brokers whose processes exist, suspended ones included.
 func (f *Fleet) Running() []*Broker {
 	return slices.DeleteFunc(slices.Clone(f.Brokers), func(b *Broker) bool { return !b.running() })
 }
 
-// checkLogs looks for secrets in the logs. When the test has failed it shows their last
-// lines.
+// checkLogs looks for secrets in the logs. If the test has failed, it prints the last lines of
+// each log.
 func (f *Fleet) checkLogs() {
 	secrets := f.Provider.sim.Secrets()
 	for _, b := range f.Brokers {

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// What the harness itself has to notice.
+// The harness itself must notice wrong answers.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), Brokers: 2, Credentials: 3})
@@ -46,7 +46,7 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// wantWrong wants calls to have gone wrong in a way.
+// wantWrong fails the test unless the answers contain a failure with this text.
 func wantWrong(t *testing.T, answers *fleettest.Answers, want string) {
 	t.Helper()
 	if err := answers.Err(); err == nil || !strings.Contains(err.Error(), want) {

@@ -8,12 +8,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// takeover is how long a caller may wait when the replica dies that makes the request.
+// takeover is the longest time that a caller may wait after the replica that makes the token
+// request died.
 const takeover = 4 * time.Second
 
 // startHeld starts a fleet in which the first broker has made a token request for each
-// credential, and waits for the answers. It returns the callers of that broker, and what
-// lets the answers out; those to later requests are not held.
+// credential and waits for the answers. It returns the callers of that broker, and a function
+// that releases the answers. Answers to later requests are not held.
 func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.Answers, release func()) {
 	t.Helper()
 	fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
@@ -24,8 +25,8 @@ func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.
 	return fleet, callers, release
 }
 
-// A broker is killed while it makes the token request for each credential, and others
-// wait for that.
+// A broker is killed while it makes the token request for each credential and other brokers wait
+// for the tokens.
 func TestHolderIsKilled(t *testing.T) {
 	t.Parallel()
 	fleet, victims, _ := startHeld(t)
@@ -51,8 +52,8 @@ func TestHolderIsKilled(t *testing.T) {
 		fleet.Provider.TotalTokenRequests(), len(fleet.Credentials))
 }
 
-// A broker hangs while it makes the token request for each credential. It is not to put
-// the tokens that it gets in the end in the place of those that others got meanwhile.
+// A broker hangs while it makes the token request for each credential. Its late tokens must not
+// replace those that others obtained meanwhile.
 func TestHolderIsSlow(t *testing.T) {
 	t.Parallel()
 	fleet, slowCallers, release := startHeld(t)
@@ -86,8 +87,8 @@ func TestHolderIsSlow(t *testing.T) {
 	t.Logf("callers of the others: %v; then of all: %v", answers, load.Answers)
 }
 
-// A broker is killed while it renews the token of each credential, which the others have
-// to serve and to renew.
+// A broker is killed while it renews the token of each credential. The others continue to serve
+// the token and renew it.
 func TestHolderIsKilledInARenewal(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

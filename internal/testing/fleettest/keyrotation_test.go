@@ -10,19 +10,19 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// newKeyVariable is the environment variable that holds the second fleet key.
+// newKeyVariable is the environment variable that contains the second fleet key.
 const newKeyVariable = "BROKER_NEW_FLEET_KEY"
 
-// keyRotation is a fleet whose key is rotated under load.
+// keyRotation is a fleet whose fleet key is rotated under load.
 type keyRotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
-	keys    []any  // `token_cache.fleet_keys` of those that start from now on
-	key     string // the second one, for the environment
+	keys    []any  // `token_cache.fleet_keys` of brokers that start from now on
+	key     string // the second key, for the environment
 	reports map[string]int
 }
 
-// fleetKeys is `token_cache.fleet_keys` with the keys of these environment variables.
+// fleetKeys returns `token_cache.fleet_keys` with the keys from these environment variables.
 func fleetKeys(variables ...string) []any {
 	var keys []any
 	for _, variable := range variables {
@@ -31,7 +31,7 @@ func fleetKeys(variables ...string) []any {
 	return keys
 }
 
-// restart has brokers start again with the present keys, one after another.
+// restart restarts brokers one after another with the current list of keys.
 func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	for _, b := range brokers {
 		b.Terminate()
@@ -40,8 +40,8 @@ func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	}
 }
 
-// report has callers of all brokers report a token. Those have two lists of keys, and
-// make one token request all the same.
+// report lets callers of all brokers report a token. The brokers have two different lists of
+// keys, but make only one token request.
 func (r *keyRotation) report(credential fleettest.Credential) {
 	r.Helper()
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
@@ -61,7 +61,7 @@ func (r *keyRotation) report(credential fleettest.Credential) {
 	r.reports[credential.ID]++
 }
 
-// bearer is the value of the one header that a decoration has.
+// bearer returns the value of the one header in a decoration.
 func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	if headers := decoration.GetHeaders(); len(headers) == 1 {
 		return headers[0].GetValue()
@@ -69,8 +69,8 @@ func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	return ""
 }
 
-// The fleet key is rotated by three rolling restarts, as the documentation says. Callers
-// have the addresses of all brokers.
+// The fleet key is rotated by three rolling restarts, as documented. Callers know the addresses
+// of all brokers.
 func TestFleetKeyIsRotated(t *testing.T) {
 	t.Parallel()
 	former, latest := fleettest.FleetKeyVariable, newKeyVariable
@@ -89,7 +89,7 @@ func TestFleetKeyIsRotated(t *testing.T) {
 		r.keys = keys
 		r.restart(brokers[:len(brokers)/2])
 		if i == 1 {
-			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // through a renewal
+			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // wait for one renewal
 		}
 		r.report(r.fleet.Credentials[i])
 		r.restart(brokers[len(brokers)/2:])
@@ -103,10 +103,11 @@ func TestFleetKeyIsRotated(t *testing.T) {
 	t.Logf("%d restarts and %d reports within %v; %v", 3*len(brokers), len(r.reports), time.Since(began).Round(time.Millisecond), load)
 }
 
-// wantFewRequests wants no token request beyond those of renewals and reports.
+// wantFewRequests fails the test if there were more token requests than renewals and reports
+// explain.
 func (r *keyRotation) wantFewRequests(within time.Duration) {
 	r.Helper()
-	// A token is renewed when more than two thirds of its life are over.
+	// A token is renewed after two thirds of its lifetime.
 	limit, most := 1+int(within/(tokenLife*2/3)), 0
 	for _, c := range r.fleet.Credentials {
 		got := r.fleet.Provider.TokenRequests(c.Client.ID) - r.reports[c.ID]

@@ -16,19 +16,19 @@ const (
 	defaultPause   = 250 * time.Millisecond
 )
 
-// callLimit is the deadline of a call. None comes near it but in a broker that is broken.
+// callLimit is the deadline of a call. Only a broken broker comes near it.
 const callLimit = 20 * time.Second
 
 // LoadOptions describe a load. The zero value is usable.
 type LoadOptions struct {
-	// Brokers are those that are called. Default: all that run.
+	// Brokers are the brokers to call. Default: all that are running.
 	Brokers []*Broker
-	// Callers is how many callers each broker has. Each goes round all credentials.
+	// Callers is the number of callers of each broker. Each calls for all credentials in turn.
 	// Default: 20.
 	Callers int
-	// Pause is how long a caller waits between two calls, on average. Default: 250 ms.
+	// Pause is the average time between two calls of a caller. Default: 250 ms.
 	Pause time.Duration
-	// Check returns what is wrong with an answer. Default: Fleet.Check.
+	// Check returns an error for a wrong answer. Default: Fleet.Check.
 	Check func(Answer) error
 }
 
@@ -48,18 +48,18 @@ func (o LoadOptions) withDefaults(f *Fleet) LoadOptions {
 	return o
 }
 
-// Answer is what a caller got.
+// Answer is what a caller received.
 type Answer struct {
 	Broker     *Broker
 	Credential Credential
-	Decoration *authmaterialv1.AuthDecoration // nil when Err is not
+	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
 	Err        error
-	// Began is when the call began, and Took how long the caller waited.
+	// Began is when the call began; Took is how long the caller waited.
 	Began time.Time
 	Took  time.Duration
 }
 
-// Check returns an error unless an answer is a token of the credential's client that the
+// Check returns an error unless the answer contains a token of the credential's client that the
 // provider accepts at this moment.
 func (f *Fleet) Check(a Answer) error {
 	switch {
@@ -72,7 +72,7 @@ func (f *Fleet) Check(a Answer) error {
 	}
 }
 
-// Ask has one caller of a broker make one call.
+// Ask makes one call as a caller of a broker.
 func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -84,13 +84,13 @@ func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	}
 }
 
-// Burst has callers of each broker make one call each, all at once and spread over the
-// credentials. It returns what they got when all calls have ended.
+// Burst lets the callers of each broker make one call each, concurrently and spread over the
+// credentials. It returns all answers when the last call has ended.
 func (f *Fleet) Burst(callers int, brokers ...*Broker) *Answers {
 	return f.BeginBurst(callers, brokers...)()
 }
 
-// BeginBurst is Burst for a test that does something meanwhile. It returns when each
+// BeginBurst is Burst for a test that does something during the calls. It returns when each
 // caller is about to call.
 func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answers) {
 	answers := newAnswers(f, brokers, f.Check)
@@ -114,8 +114,8 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 	}
 }
 
-// AwaitSameTokens waits until all brokers that run answer with the same tokens at once,
-// and returns how long that took. No call may fail meanwhile.
+// AwaitSameTokens waits until all running brokers answer with the same tokens, and returns how
+// long that took. No call may fail meanwhile.
 func (f *Fleet) AwaitSameTokens() time.Duration {
 	f.t.Helper()
 	return f.Await("all brokers have the same tokens", func() error {
@@ -128,7 +128,7 @@ func (f *Fleet) AwaitSameTokens() time.Duration {
 	})
 }
 
-// Load is callers that call again and again, until Stop.
+// Load is a set of callers that call repeatedly until Stop.
 type Load struct {
 	*Answers
 
@@ -137,7 +137,7 @@ type Load struct {
 	stop    context.CancelFunc
 }
 
-// StartLoad starts a load. The end of the test stops it.
+// StartLoad starts a load. It stops at the end of the test.
 func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	options = options.withDefaults(f)
 	ctx, stop := context.WithCancel(context.Background())
@@ -151,7 +151,7 @@ func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	return l
 }
 
-// call is one caller.
+// call runs one caller.
 func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	credentials := l.fleet.Credentials
 	for turn := caller; ; turn++ {
@@ -164,15 +164,15 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	}
 }
 
-// Stop ends the load once the calls that are under way have been answered.
+// Stop ends the load after the current calls have been answered.
 func (l *Load) Stop() *Answers {
 	l.stop()
 	l.callers.Wait()
 	return l.Answers
 }
 
-// WatchReadiness asks every broker that runs for its readiness and health all the time,
-// until stop is called. It returns how often it asked, and what went wrong.
+// WatchReadiness checks readiness and health of every running broker repeatedly until stop is
+// called. stop returns the number of checks and the failures.
 func (f *Fleet) WatchReadiness() (stop func() (asked int, err error)) {
 	var mu sync.Mutex
 	var watching sync.WaitGroup

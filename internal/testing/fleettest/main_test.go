@@ -10,11 +10,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(fleettest.Main(m)) }
 
-// oneRedis is the configuration for one server.
+// oneRedis is the configuration for a single Redis server.
 func oneRedis(server *redistest.Server) map[string]any { return map[string]any{"url": server.URL()} }
 
-// warm has all brokers serve the same tokens, which one of them requests. To start cold is
-// more than some machines do in time, and a replica that waits for Redis requests its own.
+// warm makes all brokers serve the same tokens, requested by one of them. A cold start is too
+// much for slow machines: a replica that waits too long for Redis requests its own tokens.
 func warm(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
 	if err := fleet.Burst(len(fleet.Credentials), fleet.Brokers[0]).Err(); err != nil {

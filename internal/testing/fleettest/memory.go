@@ -10,8 +10,8 @@ import (
 
 var peakLine = regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
 
-// PeakMemory returns the most memory that the broker's process has had so far, in bytes. It
-// is 0 on systems that do not tell: only Linux does.
+// PeakMemory returns the highest memory use of the broker's process so far, in bytes. It is 0 on
+// systems other than Linux.
 func (b *Broker) PeakMemory() (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.process.PID()))
 	if errors.Is(err, os.ErrNotExist) && b.running() {

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// programFolder is where the program is built; Main sets it.
+// programFolder is the folder of the built program; Main sets it.
 var programFolder string
 
-// Main runs the tests of a package, and returns the exit code: for TestMain. The first
-// test that needs the broker builds it, as GOFLAGS says: without the race detector unless
-// that has -race.
+// Main runs the tests of a package and returns the exit code, for TestMain. The first test that
+// needs the broker builds it with the flags in GOFLAGS: without the race detector unless GOFLAGS
+// contains -race.
 func Main(m *testing.M) int {
 	folder, err := os.MkdirTemp("", "fleettest")
 	if err != nil {
@@ -29,7 +29,7 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// program builds the broker once, with clocks that a test can shift, and returns its path.
+// program builds the broker once, with clocks that tests can shift, and returns its path.
 var program = sync.OnceValues(func() (string, error) {
 	if programFolder == "" {
 		return "", fmt.Errorf("TestMain does not call fleettest.Main")
@@ -45,9 +45,9 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// lookAtSources lists the folders of the sources. `go test` notes what a test opens, but
-// not what `go build` does: without this it would take the results for an older broker
-// from its cache.
+// lookAtSources lists the source folders. `go test` caches results by the files that a test
+// opens, but does not see those that `go build` opens. Without this, results for an older broker
+// would come from the cache.
 func lookAtSources() error {
 	module, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The provider of a fleet, where it issues tokens, and where it takes them.
+// Paths of the fleet's provider: the token endpoint and the API.
 const (
 	methodID     = "client_credentials"
 	tokenPattern = "POST 127.0.0.1/oauth/token"
@@ -24,8 +24,8 @@ const (
 	apiPath      = "/api"
 )
 
-// Provider is the simulated provider: one token endpoint and one API, to which the
-// brokers and their callers speak over TCP.
+// Provider is the simulated provider: one token endpoint and one API, which brokers and callers
+// reach over TCP.
 type Provider struct {
 	*simulator.TokenEndpoint
 
@@ -43,10 +43,10 @@ func startProvider(t testing.TB, options Options) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Token requests go to literal loopback addresses without TLS, too.
+	// Token requests may use http to a literal loopback address.
 	front := httptest.NewServer(sim.Handler())
 	t.Cleanup(func() {
-		_ = sim.Close() // ends requests that are held
+		_ = sim.Close() // also ends requests whose answers are held
 		front.Close()
 	})
 	p := &Provider{
@@ -74,25 +74,26 @@ type shiftedClock struct {
 // Now implements clockwork.Clock.
 func (c *shiftedClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.offset.Load())) }
 
-// ShiftClock moves the provider's clock forward, by which tokens expire.
+// ShiftClock moves the provider's clock forward, so that tokens expire earlier.
 func (p *Provider) ShiftClock(d time.Duration) { p.clock.offset.Add(int64(d)) }
 
-// Disconnect has no request reach the provider until reconnect is called.
+// Disconnect makes the provider unreachable until the returned function is called.
 func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }
 
-// Accepts reports whether a request that has the decoration is now that of a client.
+// Accepts reports whether the provider now accepts a request with the decoration as one of a
+// client.
 func (p *Provider) Accepts(decoration *authmaterialv1.AuthDecoration, client simulator.Client) bool {
 	return p.ClientOf(&http.Request{Header: header(decoration)}) == client.ID
 }
 
-// Token returns the token in a decoration, also when that has ended. It says false when
-// there is none of this provider's.
+// Token returns the token in a decoration, even if it has ended. ok is false if the decoration
+// contains no token of this provider.
 func (p *Provider) Token(decoration *authmaterialv1.AuthDecoration) (token simulator.Token, ok bool) {
 	return p.TokenOf(&http.Request{Header: header(decoration)})
 }
 
-// Call calls the provider's API with a decoration, and returns the status of the answer:
-// 200, or 401 for a token that the provider does not accept.
+// Call calls the provider's API with a decoration and returns the status of the answer: 200, or
+// 401 if the provider does not accept the token.
 func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.apiURL, nil)
 	if err != nil {
@@ -108,7 +109,7 @@ func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, 
 	return response.StatusCode, err
 }
 
-// header has the headers of a decoration.
+// header returns the headers of a decoration.
 func header(decoration *authmaterialv1.AuthDecoration) http.Header {
 	all := make(http.Header)
 	for _, h := range decoration.GetHeaders() {

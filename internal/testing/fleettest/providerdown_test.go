@@ -14,24 +14,24 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// tokenLife is how long the tokens of a fleet live by default.
+// tokenLife is the default lifetime of tokens in a fleet.
 const tokenLife = 20 * time.Second
 
-// downtime is a fleet under load whose provider is down. A call may fail once the tokens
-// have ended, and has to say when to try again.
+// downtime is a fleet under load whose provider is down. A call may fail only after the tokens
+// have ended, and its error must say when to retry.
 type downtime struct {
 	fleet *fleettest.Fleet
-	began time.Time // before the first token was requested
+	began time.Time // before the first token request
 
 	mu      sync.Mutex
-	told    map[*fleettest.Broker]map[string]bool // who was told that there is no token
-	first   time.Time                             // when the first was
-	longest time.Duration                         // that somebody was told to wait
+	told    map[*fleettest.Broker]map[string]bool // credentials for which a broker's callers got no token
+	first   time.Time                             // time of the first such error
+	longest time.Duration                         // longest retry delay in these errors
 }
 
-// check takes the provider at its word: a token that it accepts has not ended. No token
-// has ended before its lifetime is over, counted from when the fleet began; but for the
-// time that it takes to read it in Redis.
+// check relies on the provider: a token that the provider accepts has not ended. No token may
+// end before its lifetime is over, counted from the start of the fleet, except for the time that
+// it takes to read the token from Redis.
 func (d *downtime) check(a fleettest.Answer) error {
 	if a.Err == nil {
 		return d.checkToken(a)
@@ -56,12 +56,12 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// answering is how long the provider may take to answer here: for as long a token is the last resort
-// after its end.
+// answering is the longest time that the provider takes to answer in this test. A broker may
+// serve a token for that long after its end, as a last resort.
 const answering = 250 * time.Millisecond
 
-// checkToken returns an error unless the token had not ended when the call began: it may
-// do so before the answer is checked.
+// checkToken returns an error if the token had ended when the call began. It may end before the
+// answer is checked.
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
@@ -74,8 +74,8 @@ func (d *downtime) checkToken(a fleettest.Answer) error {
 	}
 }
 
-// awaitNoToken waits until every broker has told callers of every credential that there
-// is no token.
+// awaitNoToken waits until every broker has answered for every credential that there is no
+// token.
 func (d *downtime) awaitNoToken() {
 	d.fleet.Await("no broker has a token", func() error {
 		d.mu.Lock()
@@ -89,13 +89,12 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// reading is how much too early a replica may take another's token, or failure, to end: as
-// long as it may take to read that in Redis.
+// reading is how much too early a replica may treat a token or failure of another replica as
+// ended: the time that it takes to read it from Redis.
 const reading = 250 * time.Millisecond
 
-// mostRequests is how many token requests one replica makes in so long that bring no
-// token: it waits for a second after the first, and then for twice as long each time, up to
-// a limit.
+// mostRequests returns the highest number of failing token requests that one replica makes in a
+// time. It waits for a second after the first, then twice as long each time, up to a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {
@@ -127,8 +126,8 @@ func TestProviderIsDown(t *testing.T) {
 	t.Logf("%v; the first call failed %v after the fleet began", load, d.first.Sub(d.began).Round(time.Millisecond))
 }
 
-// wantFewRequests wants no more token requests of each credential than one replica makes,
-// since the first that failed so long ago.
+// wantFewRequests fails the test if there were more token requests of a credential than one
+// replica makes since the first failure.
 func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 	t.Helper()
 	limit, most := mostRequests(since), 0
@@ -142,7 +141,7 @@ func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 		since.Round(time.Millisecond), most, limit)
 }
 
-// recovered wants a token of each credential at the time that callers were told, for one
+// recovered checks that each credential has a token again at the announced retry time, after one
 // request.
 func (d *downtime) recovered(t *testing.T) {
 	t.Helper()

@@ -9,19 +9,19 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// What a broker logs when it loses Redis, and when it has it again.
+// Log messages of a broker that loses Redis, and that reaches it again.
 const (
 	lostLine = "Redis is out of reach: each replica obtains tokens for itself"
 	backLine = "Redis is back: the replicas share tokens again"
 )
 
-// trouble is a fleet under load whose Redis gets into trouble.
+// trouble is a fleet under load whose Redis fails.
 type trouble struct {
 	*testing.T
 	fleet  *fleettest.Fleet
 	redis  *redistest.Server
 	load   *fleettest.Load
-	before map[*fleettest.Broker]map[string]int // token requests of each broker
+	before map[*fleettest.Broker]map[string]int // token requests of each broker before the failure
 	watch  func() (asked int, err error)
 }
 
@@ -41,8 +41,8 @@ func newTrouble(t *testing.T) *trouble {
 	return tr
 }
 
-// sinceBefore returns how many token requests all brokers have made since the trouble
-// began, and the most that one made for one credential.
+// sinceBefore returns the number of token requests since Redis failed: of all brokers, and the
+// highest of one broker for one credential.
 func (tr *trouble) sinceBefore() (total, most int, who string) {
 	tr.Helper()
 	for _, b := range tr.fleet.Brokers {
@@ -56,8 +56,8 @@ func (tr *trouble) sinceBefore() (total, most int, who string) {
 	return total, most, who
 }
 
-// renewAlone waits until every broker has renewed every token for itself. Then one more
-// broker starts, and answers.
+// renewAlone waits until every broker has renewed every token for itself. Then it starts one
+// more broker, and calls it.
 func (tr *trouble) renewAlone() {
 	tr.Helper()
 	lost := tr.fleet.AwaitDegraded(true)
@@ -74,11 +74,11 @@ func (tr *trouble) renewAlone() {
 	tr.Logf("all brokers say that Redis is lost after %v; callers of one that starts without it: %v", lost.Round(time.Millisecond), cold)
 }
 
-// recoveryLimit is how long the brokers may take until all is as before.
+// recoveryLimit is the longest time that the brokers may take to return to normal.
 const recoveryLimit = 5 * time.Second
 
-// recovered checks what the trouble has cost, and that all is as before: the brokers have
-// the same tokens, and renew each once.
+// recovered checks what the failure cost, and that the brokers serve the same tokens again and
+// renew each once.
 func (tr *trouble) recovered() {
 	tr.Helper()
 	back := tr.fleet.AwaitDegraded(false)
@@ -104,8 +104,8 @@ func (tr *trouble) recovered() {
 	}
 }
 
-// wantOneRenewal wants a fleet whose brokers have the same tokens to make one token
-// request for each of the renewals that come next.
+// wantOneRenewal checks that the fleet makes one token request for each token at the next
+// renewal.
 func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
 	before := fleet.Provider.TotalTokenRequests()
@@ -122,7 +122,7 @@ func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Logf("through the renewals that came next: %v", load)
 }
 
-// wantLines wants each broker to have logged the loss of Redis, and its return, once.
+// wantLines checks that each broker has logged the loss of Redis and its return once each.
 func (tr *trouble) wantLines() {
 	tr.Helper()
 	for _, b := range tr.fleet.Brokers {
@@ -132,7 +132,7 @@ func (tr *trouble) wantLines() {
 	}
 }
 
-// isAway has Redis be out of reach for a renewal, and then recover.
+// isAway makes Redis unreachable during one renewal, and then lets it recover.
 func (tr *trouble) isAway(leave, comeBack func()) {
 	tr.Helper()
 	leave()
@@ -154,8 +154,7 @@ func TestRedisHangs(t *testing.T) {
 	tr.isAway(tr.redis.Stop, tr.redis.Continue)
 }
 
-// A Redis that is back at once, and empty, costs nothing: the brokers put the tokens that
-// they have into it.
+// A Redis that restarts empty at once costs nothing: the brokers store their tokens in it again.
 func TestRedisLosesItsMemory(t *testing.T) {
 	t.Parallel()
 	tr := newTrouble(t)
@@ -175,7 +174,7 @@ func TestRedisLosesItsMemory(t *testing.T) {
 	}
 }
 
-// wantKeys returns an error unless Redis has n tokens.
+// wantKeys returns an error unless Redis contains n tokens.
 func (tr *trouble) wantKeys(n int) error {
 	keys, err := tr.redis.Client().Keys(tr.Context(), "authmaterial:*:token").Result()
 	if err == nil && len(keys) != n {

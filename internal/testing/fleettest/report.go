@@ -11,20 +11,20 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Report is a caller's report that a version was rejected, and what the caller was told.
+// Report is a caller's report that a version was rejected, and the broker's answer.
 type Report struct {
 	Broker     *Broker
 	Credential Credential
-	Version    string // the reported one
+	Version    string // the reported version
 	Outcome    authmaterialv1.ReportRejectionResponse_Outcome
-	Decoration *authmaterialv1.AuthDecoration // nil when Err is not
+	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
 	Err        error
-	// Ended is when the caller had the answer.
+	// Ended is when the caller received the answer.
 	Ended time.Time
 }
 
-// Report has one caller of a broker report a version, and notes in Withdrawn that it was
-// answered.
+// Report reports a version as a caller of a broker. If the broker answers, it records that in
+// Withdrawn.
 func (f *Fleet) Report(b *Broker, caller int, credential Credential, version string) Report {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -41,8 +41,8 @@ func (f *Fleet) Report(b *Broker, caller int, credential Credential, version str
 	return report
 }
 
-// BeginReports has callers of each broker report a version, all at once. The function that
-// it returns waits for what they are told.
+// BeginReports lets callers of each broker report a version concurrently. The returned function
+// waits for the answers.
 func (f *Fleet) BeginReports(credential Credential, version string, callers int, brokers ...*Broker) (wait func() []Report) {
 	reports := make([]Report, callers*len(brokers))
 	var ready, done sync.WaitGroup
@@ -63,8 +63,8 @@ func (f *Fleet) BeginReports(credential Credential, version string, callers int,
 	}
 }
 
-// CheckReport returns an error unless the caller was told another token of the
-// credential's client, which the provider accepts at this moment.
+// CheckReport returns an error unless the answer contains another token of the credential's
+// client that the provider accepts at this moment.
 func (f *Fleet) CheckReport(r Report) error {
 	switch {
 	case r.Err != nil:
@@ -80,18 +80,18 @@ func (f *Fleet) CheckReport(r Report) error {
 	}
 }
 
-// newsLimit is how long a replica may serve a version that was reported to another.
+// newsLimit is how long a replica may serve a version that was reported to another replica.
 const newsLimit = time.Second
 
-// Withdrawals are the versions that callers were told to use no more. The zero value is
-// ready. It is safe for concurrent use.
+// Withdrawals are the versions that must not be served any more. The zero value is ready. It is
+// safe for concurrent use.
 type Withdrawals struct {
 	mu    sync.Mutex
-	first map[string]time.Time             // when the first caller was told, by version
-	by    map[*Broker]map[string]time.Time // and when by each replica
+	first map[string]time.Time             // time of the first answered report, by version
+	by    map[*Broker]map[string]time.Time // the same for each replica
 }
 
-// add notes a report that was answered.
+// add records an answered report.
 func (w *Withdrawals) add(r Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -108,8 +108,8 @@ func (w *Withdrawals) add(r Report) {
 	}
 }
 
-// Check returns an error when a call has a version that was reported before it began: to
-// the same replica, or to another more than a second before.
+// Check returns an error if a call received a version that had been reported before the call
+// began: to the same replica, or to another replica more than a second before.
 func (w *Withdrawals) Check(a Answer) error {
 	version := a.Decoration.GetVersion()
 	w.mu.Lock()

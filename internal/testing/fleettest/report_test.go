@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// reporting is a fleet under load in which callers report tokens. No call gets what was
-// reported, but for a second from a replica that it was not reported to.
+// reporting is a fleet under load in which callers report tokens. No call may receive a reported
+// version, except for one second from a replica that did not receive the report.
 type reporting struct {
 	*testing.T
 	fleet *fleettest.Fleet
@@ -31,7 +31,7 @@ func newReporting(t *testing.T, options fleettest.Options) *reporting {
 	return r
 }
 
-// replaced checks answers to reports of one version: all have the same other token.
+// replaced checks that all reports of one version were answered with the same new token.
 func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Helper()
 	outcomes := map[string]int{}
@@ -47,8 +47,7 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Logf("%d reports: %v", len(reports), outcomes)
 }
 
-// served waits until all brokers serve the token that a report was answered with, for
-// good.
+// served waits until all brokers serve the token with which a report was answered.
 func (r *reporting) served(report fleettest.Report) {
 	r.Helper()
 	took := r.fleet.Await("all brokers serve the successor", func() error {
@@ -74,15 +73,14 @@ func (r *reporting) check(a fleettest.Answer) error {
 	return r.fleet.Withdrawn.Check(a)
 }
 
-// requests returns how many token requests of a credential there were while it did
-// something.
+// requests returns the number of token requests of a credential during an action.
 func (r *reporting) requests(credential fleettest.Credential, do func()) int {
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
 	do()
 	return r.fleet.Provider.TokenRequests(credential.Client.ID) - before
 }
 
-// end checks what the callers got.
+// end checks all answers that the callers received.
 func (r *reporting) end() {
 	r.Helper()
 	r.load.Stop()
@@ -92,7 +90,7 @@ func (r *reporting) end() {
 	}
 }
 
-// manyReports has 1,000 callers of all brokers report one version.
+// manyReports: 1,000 callers of all brokers report one version.
 func (r *reporting) manyReports(credential fleettest.Credential) {
 	r.Helper()
 	version := r.load.Version(credential.ID)
@@ -106,7 +104,7 @@ func (r *reporting) manyReports(credential fleettest.Credential) {
 	}
 }
 
-// oneReport has one caller report a version to one broker.
+// oneReport: one caller reports a version to one broker.
 func (r *reporting) oneReport(credential fleettest.Credential) {
 	r.Helper()
 	made := r.requests(credential, func() {
@@ -119,7 +117,7 @@ func (r *reporting) oneReport(credential fleettest.Credential) {
 	}
 }
 
-// reportInRenewal has callers report a version while it is renewed.
+// reportInRenewal: callers report a version during its renewal.
 func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	r.Helper()
 	const callers = 5
@@ -145,7 +143,7 @@ func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	}
 }
 
-// reportWhileDown has callers report a version while the provider is down.
+// reportWhileDown: callers report a version while the provider is down.
 func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	r.Helper()
 	version := r.load.Version(credential.ID)
@@ -169,7 +167,7 @@ func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	r.fleet.Provider.RestoreTokenRequests()
 }
 
-// tooManyReports has the limit of forced renewals hold for the fleet.
+// tooManyReports checks that the limit of forced renewals applies to the whole fleet.
 func (r *reporting) tooManyReports(credential fleettest.Credential) {
 	r.Helper()
 	const limit = 3

@@ -17,17 +17,17 @@ type rotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
 	load    *fleettest.Load
-	clients map[string]simulator.Client // with their new secrets
-	end     []func()                    // ends the former ones
-	former  map[string]string           // the versions of their tokens
-	last    atomic.Pointer[time.Time]   // when the last replica knew the new ones; nil: it does not
+	clients map[string]simulator.Client // clients with their new secrets
+	end     []func()                    // revoke the old secrets
+	former  map[string]string           // versions of tokens issued for the old secrets
+	last    atomic.Pointer[time.Time]   // when the last replica read the new secrets; nil: not yet
 }
 
-// formerLimit is how long a former token may be served when all replicas know the new
-// secret.
+// formerLimit is how long a token of the old secret may be served after all replicas have read
+// the new secret.
 const formerLimit = time.Second
 
-// check wants no former token from a second after the last replica knew the new secret.
+// check returns an error if a token of the old secret is served later than formerLimit.
 func (r *rotation) check(a fleettest.Answer) error {
 	if err := r.fleet.Check(a); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (r *rotation) check(a fleettest.Answer) error {
 	return nil
 }
 
-// noteFormer notes which tokens some brokers serve that do not know the new secrets.
+// noteFormer records the tokens that brokers serve before they have the new secrets.
 func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	r.Helper()
 	answers := r.fleet.Burst(len(r.fleet.Credentials), brokers...)
@@ -50,7 +50,7 @@ func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	}
 }
 
-// rotate gives a broker the new secrets, and waits until it serves their tokens.
+// rotate gives a broker the new secrets, and waits until it serves tokens issued for them.
 func (r *rotation) rotate(b *fleettest.Broker) {
 	r.Helper()
 	for id, client := range r.clients {
@@ -85,8 +85,8 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 	})
 }
 
-// The replicas get to know new secrets at different moments: some before a renewal, and
-// some after it. Until then the provider takes both.
+// The replicas read the new secrets at different moments: some before a renewal, some after it.
+// During that time the provider accepts both secrets.
 func TestSecretIsRotated(t *testing.T) {
 	t.Parallel()
 	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}

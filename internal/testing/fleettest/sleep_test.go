@@ -10,10 +10,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestSleep has two brokers on one machine, which sleeps until after the end of their tokens,
-// while its clock is set back. The tokens end at the provider and in Redis too. That of the first
-// credential is asked for after the wake, and that of the second is watched, by a watch that has
-// not reached its maximum age.
+// TestSleep: two brokers run on one machine, which sleeps until after the end of their tokens,
+// while its clock is set back. The tokens end at the provider and in Redis too. A caller asks
+// for the first credential after the sleep; the second credential is watched by a stream that
+// has not reached its maximum age.
 func TestSleep(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -66,7 +66,7 @@ func TestSleep(t *testing.T) {
 	}
 }
 
-// TestClockSetBack corrects the clock of a broker that ran two hours fast.
+// TestClockSetBack corrects the clock of a broker that was two hours fast.
 func TestClockSetBack(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -90,7 +90,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// follow watches a credential, and returns what waits for the next decoration.
+// follow watches a credential, and returns a function that waits for the next decoration.
 func follow(ctx context.Context, t *testing.T, b *fleettest.Broker, credential fleettest.Credential) (next func() *authmaterialv1.AuthDecoration) {
 	t.Helper()
 	stream, err := b.Client(0).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{credential.ID}})

@@ -16,25 +16,25 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// soakLife is how long tokens live in a soak.
+// soakLife is the lifetime of tokens in a soak test.
 const soakLife = 6 * time.Second
 
-// soak is a fleet under load to which one thing happens after another, at random.
+// soak is a fleet under load in which random faults happen.
 type soak struct {
 	*testing.T
 	*ledger
 
 	server  *redistest.Server
-	proxy   *redistest.FaultProxy // before the server, for half of the brokers
+	proxy   *redistest.FaultProxy // between Redis and half of the brokers
 	random  *rand.Rand
-	alone   bool           // no other test runs, so the machine's cores may be used up
-	callers sync.WaitGroup // beside those of the load
+	alone   bool           // no other test runs, so the test may use all CPU cores
+	callers sync.WaitGroup // callers in addition to those of the load
 	watches map[*fleettest.Broker]*fleettest.Watch
-	stops   map[*fleettest.Broker]bool // the processes that a fault has stopped
-	peak    int64                      // the most memory that a broker has had
+	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
+	peak    int64                      // highest memory use of a broker so far
 }
 
-// soakTime is how long a soak takes: BROKER_SOAK minutes.
+// soakTime returns the duration of a soak test: BROKER_SOAK minutes.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("BROKER_SOAK")
@@ -48,7 +48,7 @@ func soakTime(t *testing.T) time.Duration {
 	return time.Duration(minutes * float64(time.Minute))
 }
 
-// soakSeed is BROKER_SEED, which has the same faults happen again, or a random number.
+// soakSeed returns BROKER_SEED, which repeats the faults of an earlier run, or a random number.
 func soakSeed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("BROKER_SEED")
@@ -62,7 +62,7 @@ func soakSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// newSoak starts a fleet whose tokens are the same in all brokers.
+// newSoak starts a fleet in which all brokers serve the same tokens.
 func newSoak(t *testing.T, seed uint64) *soak {
 	t.Helper()
 	s := &soak{
@@ -88,10 +88,10 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	return s
 }
 
-// Whatever happens to Redis, the brokers, the provider, the secrets, the clocks and the
-// machine, together or one after another: no caller gets an expired token, or one that was
-// reported; none fails that could be answered; the provider has no more token requests than
-// the faults explain; and no broker needs much memory.
+// Redis, the brokers, the provider, the secrets, the clocks and the machine fail, together or
+// one after another. No caller may receive an expired token or a reported one; no call may fail
+// that could be answered; the provider may receive no more token requests than the faults
+// explain; and no broker may use much memory.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
@@ -111,7 +111,7 @@ func (s *soak) startLoad() *fleettest.Load {
 	return s.fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
 }
 
-// round has the faults happen that are drawn, ends them, and waits until all is well.
+// round runs a random selection of faults, ends them, and waits until the fleet is healthy.
 func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	s.Helper()
 	before := map[string]int{}
@@ -141,8 +141,8 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	}
 }
 
-// checkRequests wants no more token requests of each credential since before than the round
-// may have cost, and returns the most in words.
+// checkRequests fails the test if a credential had more token requests in the round than its
+// faults explain. It returns a summary of the highest number.
 func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	s.Helper()
 	most, limit, which := 0, 0, ""
@@ -158,7 +158,7 @@ func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	return fmt.Sprintf("%d token requests of %s, %d at most", most, which, limit)
 }
 
-// checkMemory wants no broker to have had much memory.
+// checkMemory fails the test if a broker used too much memory.
 func (s *soak) checkMemory() {
 	s.Helper()
 	for _, b := range s.fleet.Brokers {
@@ -173,8 +173,8 @@ func (s *soak) checkMemory() {
 	}
 }
 
-// awaitWell waits until no broker is degraded, and all have the same tokens, which the
-// provider accepts and those who watch have been sent. It returns how long that took.
+// awaitWell waits until no broker is degraded and all serve the same tokens, which the provider
+// accepts and the watchers have received. It returns how long that took.
 func (s *soak) awaitWell() time.Duration {
 	s.Helper()
 	for _, b := range s.fleet.Brokers {

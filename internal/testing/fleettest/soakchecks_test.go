@@ -12,29 +12,29 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// ledger is what happened in a soak, and what callers were told: enough to say of each
-// answer whether it may be. It is safe for concurrent use.
+// ledger records the faults of a soak test and the answers that callers received: enough to
+// decide for each answer whether it is allowed. It is safe for concurrent use.
 type ledger struct {
 	fleet *fleettest.Fleet
 
-	// When something was not as it should be, until all was as before. The provider is not
-	// until the brokers have to ask it again; its answers were held. Redis
-	// lies when replies of its are replaced.
+	// Periods in which something was wrong, until it was normal again. The provider counts as
+	// failing until the brokers call it again, if its answers were held. Redis counts as lying
+	// while its replies are replaced.
 	redis, lies, provider, held, busy spans
-	down, stopped                     map[*fleettest.Broker]*spans // the process was killed, or stopped
+	down, stopped                     map[*fleettest.Broker]*spans // the process was killed, or suspended
 	rotating                          map[string]*spans            // by credential
 
-	time   *shifts                       // the provider's clock, and Redis'
-	clocks map[*fleettest.Broker]*shifts // each broker's clock of the day
+	time   *shifts                       // the clocks of the provider and of Redis
+	clocks map[*fleettest.Broker]*shifts // each broker's wall clock
 
 	mu     sync.Mutex
-	told   map[string][]fleettest.Report                    // reports that were answered, by version
+	told   map[string][]fleettest.Report                    // answered reports, by version
 	served map[string]map[*fleettest.Broker]map[string]good // by credential and version
 }
 
-// good is a token that a broker served.
+// good is a valid token that a broker served.
 type good struct {
-	at      time.Time // when the caller had the answer
+	at      time.Time // when the caller received the answer
 	expires time.Time // by the provider's clock
 }
 
@@ -57,7 +57,7 @@ func newLedger(f *fleettest.Fleet) *ledger {
 	return l
 }
 
-// check checks an answer. A caller whose token the provider rejects reports it.
+// check checks an answer. If the provider rejects the token, the caller reports it.
 func (l *ledger) check(a fleettest.Answer) error {
 	ended := a.Began.Add(a.Took)
 	if a.Err != nil {
@@ -77,18 +77,17 @@ func (l *ledger) check(a fleettest.Answer) error {
 	return l.report(a)
 }
 
-// soakMargin is how long before its end a token expires for callers. They may get it after
-// that, while there is no other.
+// soakMargin is the safety margin of the tokens. Callers may receive a token in its margin while
+// there is no other.
 const soakMargin = soakLife / 10
 
-// inexactness is how much too late a replica may take a token to expire: Redis counts in
+// inexactness is how much too late a replica may treat a token as expired: Redis counts in
 // milliseconds.
 const inexactness = 10 * time.Millisecond
 
-// checkLife returns an error when the provider took the token for expired when the call
-// began, or the answer's expire_time is wrong by the clock of the broker that made it: it is
-// to be in the future, less than a lifetime ahead, and no later than the token expires at the
-// provider.
+// checkLife returns an error if the provider considered the token expired when the call began,
+// or if the answer's expire_time is wrong by the clock of the broker: it must be in the future,
+// less than a lifetime ahead, and not later than the end of the token at the provider.
 func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
 	late := l.lastResort(token, a.Began, ended)
 	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {
@@ -109,9 +108,9 @@ func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time
 	return nil
 }
 
-// lastResort returns for how long after the provider a broker may take a token for valid
-// while it gets no other: as long as the answer took that brought the token. Only then does
-// the broker know that the provider has issued it.
+// lastResort returns how long after the provider a broker may consider a token valid if it gets
+// no other: the time that the answer with the token took. Only the answer shows the broker that
+// the provider has issued the token.
 func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Duration {
 	if !l.provider.touches(from, to) && !l.held.touches(from, to) && !l.busy.touches(from, to) {
 		return 0
@@ -131,7 +130,7 @@ func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Dura
 	return l.time.latest(answered, answered).Sub(issuedAt)
 }
 
-// report reports what the provider rejects.
+// report reports a token that the provider rejects.
 func (l *ledger) report(a fleettest.Answer) error {
 	began := time.Now()
 	report := l.fleet.Report(a.Broker, 0, a.Credential, a.Decoration.GetVersion())
@@ -159,8 +158,8 @@ func (l *ledger) report(a fleettest.Answer) error {
 	return nil
 }
 
-// checkWithdrawn returns an error when the version was reported: to the same process, or
-// to another a second ago, not counting the time until Redis was well.
+// checkWithdrawn returns an error if the version had been reported: to the same process, or to
+// another one more than a second ago, not counting the time in which Redis was failing.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,8 +182,8 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	return nil
 }
 
-// newsLimit is how long a replica may serve a version that was reported to another. Where
-// processes wait for a core it is longer.
+// newsLimit is how long a replica may serve a version that was reported to another. It is longer
+// if processes wait for the CPU.
 func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	if l.busy.touches(from, to) {
 		return 3 * time.Second
@@ -192,7 +191,7 @@ func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	return time.Second
 }
 
-// note keeps in mind that a broker has a token.
+// note records that a broker has a token.
 func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,10 +206,9 @@ func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time
 	}
 }
 
-// expiring is how long before the provider a broker may take a token for expired: as long
-// as its request was under way, and as it took to read the token in Redis; more than once
-// where one that had read it put it back there. All of it takes longer where processes wait
-// for a core.
+// expiring is how long before the provider a broker may consider a token expired: the duration
+// of its token request, plus the time to read the token from Redis, more than once if a replica
+// read it and stored it again. All of it takes longer if processes wait for the CPU.
 func (l *ledger) expiring(from, to time.Time) time.Duration {
 	if l.busy.touches(from.Add(-soakLife), to) {
 		return 8 * reading
@@ -218,8 +216,8 @@ func (l *ledger) expiring(from, to time.Time) time.Duration {
 	return 4 * reading
 }
 
-// checkFailure returns an error when a call should not have failed: the broker ran, and
-// the provider was well or somebody had a token that the broker had, or found in Redis.
+// checkFailure returns an error if a call failed without a reason: the broker was running, and
+// the provider was healthy, or a valid token was in the broker's memory or in Redis.
 func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err error, began, ended time.Time) error {
 	fault := fleettest.FaultOf(err)
 	if l.down[b].touches(began, ended) && fault.Reason == "" {
@@ -255,12 +253,12 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 }
 
 // asleep reports whether a call may have failed because the machine slept, or the broker's clock
-// was set forward, while it was under way: the token that it waited for had ended by then.
+// was set forward, during the call: the token that it waited for had ended by then.
 func (l *ledger) asleep(b *fleettest.Broker, err error, began, ended time.Time) bool {
 	return fleettest.FaultOf(err).Reason == "PROVIDER_UNAVAILABLE" && l.clocks[b].touches(began, ended)
 }
 
-// mayFail reports whether a call may fail for a reason while the provider fails.
+// mayFail reports whether a call may fail with this reason while the provider fails.
 func mayFail(reason string) bool {
 	return reason == "PROVIDER_UNAVAILABLE" || reason == "PROVIDER_RATE_LIMITED"
 }

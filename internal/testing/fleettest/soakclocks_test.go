@@ -10,21 +10,21 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// shifts are the changes of a clock that is otherwise right. The zero value has none. It is
-// safe for concurrent use.
+// shifts are the changes of a clock that is otherwise correct. The zero value has no changes. It
+// is safe for concurrent use.
 type shifts struct {
 	mu  sync.Mutex
 	all []shift
 }
 
-// shift is a change of a clock by some time, which happened at some moment from a time to
-// another. One without an end goes on.
+// shift is a change of a clock by some time, which happened between two moments. A shift without
+// an end continues.
 type shift struct {
 	span
 	by time.Duration
 }
 
-// change notes that change changes the clock.
+// change runs an action that changes the clock, and records the change.
 func (s *shifts) change(by time.Duration, change func()) {
 	s.mu.Lock()
 	s.all = append(s.all, shift{span{from: time.Now()}, by})
@@ -48,20 +48,20 @@ func (s *shifts) touches(from, to time.Time) bool {
 	return false
 }
 
-// earliest returns the earliest time that the clock may have shown between two times: it
-// did so at the first of them, or after it was put back.
+// earliest returns the earliest time that the clock may have shown between two times: at the
+// first of them, or after it was set back.
 func (s *shifts) earliest(from, to time.Time) time.Time {
 	least, _ := s.offsets(from, to)
 	return from.Add(least)
 }
 
-// latest returns the latest such time.
+// latest returns the latest time that the clock may have shown between two times.
 func (s *shifts) latest(from, to time.Time) time.Time {
 	_, most := s.offsets(from, to)
 	return to.Add(most)
 }
 
-// offsets returns the least and the most that the clock may have been fast between two
+// offsets returns the lowest and the highest offset that the clock may have had between two
 // times.
 func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	s.mu.Lock()
@@ -81,8 +81,8 @@ func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	return least, most
 }
 
-// when returns when the clock, which never went back, showed a time: at once for one that a
-// change left out.
+// when returns the moment at which the clock, which never went back, showed a time. If a change
+// skipped that time, it is the moment of the change.
 func (s *shifts) when(shown time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,16 +99,16 @@ func (s *shifts) when(shown time.Time) time.Time {
 	return shown.Add(-offset)
 }
 
-// Clocks are corrected by this much. While the machine sleeps, some time passes: it may be
-// that no token survives it.
+// Clock corrections have this size. During a sleep some time passes, sometimes so much that no
+// token survives.
 const (
 	correctedBy  = 2 * time.Hour
 	longestSleep = 2 * soakLife
 	longSleep    = 2 * time.Hour
-	longSleeps   = 4 // one in so many
+	longSleeps   = 4 // one of this many
 )
 
-// suspension has the machine sleep: the brokers, Redis and the provider.
+// suspension simulates a sleep of the machine: of the brokers, Redis and the provider.
 func (s *soak) suspension(c *cost) []action {
 	if s.random.IntN(longSleeps) == 0 {
 		return s.sleeping(c, longSleep)
@@ -116,13 +116,13 @@ func (s *soak) suspension(c *cost) []action {
 	return s.sleeping(c, s.moment(longestSleep))
 }
 
-// sleeping is a suspension for a time.
+// sleeping returns a suspension of a given duration.
 func (s *soak) sleeping(c *cost, d time.Duration) []action {
 	c.suspensions++
 	return []action{{s.moment(latestFault + longestFault), fmt.Sprintf("sleep for %v", d.Round(time.Millisecond)), func() { s.sleep(d) }}}
 }
 
-// sleep has time pass while no process runs.
+// sleep lets time pass while no process runs.
 func (s *soak) sleep(d time.Duration) {
 	for _, b := range s.fleet.Running() {
 		s.stopped[b].begin()
@@ -142,7 +142,7 @@ func (s *soak) sleep(d time.Duration) {
 	}
 }
 
-// age takes time from what each key has left to live.
+// age shortens the remaining lifetime of each key.
 const age = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -152,8 +152,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1`
 
-// ageRedis has time pass for what Redis has, once it has done what it was asked for before.
-// A Redis that does not run has nothing.
+// ageRedis lets time pass for the keys in Redis, after Redis has finished earlier commands. It
+// does nothing if Redis is not running.
 func (s *soak) ageRedis(d time.Duration) {
 	if !s.server.Runs() {
 		return
@@ -184,7 +184,7 @@ func (s *soak) ageRedis(d time.Duration) {
 	}
 }
 
-// correction puts the clock of a broker forward or back, and then right again.
+// correction sets the clock of a broker forward or back, and later right again.
 func (s *soak) correction(c *cost) []action {
 	if s.random.IntN(2) == 0 {
 		return s.correcting(c, -correctedBy)
@@ -192,9 +192,9 @@ func (s *soak) correction(c *cost) []action {
 	return s.correcting(c, correctedBy)
 }
 
-// correcting is a correction by some time.
+// correcting returns a correction of a given size.
 func (s *soak) correcting(c *cost, by time.Duration) []action {
-	c.corrections++ // one of the two is forward
+	c.corrections++ // one of the two changes is forward
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	put := func(by time.Duration) func() {
 		return func() { s.clocks[b].change(by, func() { b.CorrectClock(by) }) }

@@ -8,25 +8,25 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// action is something that is done in a round, so long after its beginning.
+// action is something that happens in a round, a given time after its start.
 type action struct {
 	after time.Duration
 	what  string
 	do    func()
 }
 
-// When faults begin in a round, and how long they last: at random. One in a few lasts for
-// long enough that tokens and locks end meanwhile.
+// When faults begin in a round, and how long they last, is random. A few last long enough for
+// tokens and locks to expire.
 const (
 	latestFault  = time.Second
 	longestFault = 2 * time.Second
 	longFault    = 5 * time.Second
-	longFaults   = 6 // one in so many
+	longFaults   = 6 // one of this many
 
 	longestOutage = 20 * time.Second // of the provider
 )
 
-// moment returns a time up to a limit.
+// moment returns a random time up to a limit.
 func (s *soak) moment(limit time.Duration) time.Duration {
 	return time.Duration(s.random.Int64N(int64(limit)))
 }
@@ -40,7 +40,7 @@ func (s *soak) lasting(what string, begin func(), ended string, end func()) []ac
 	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
-// kind is a kind of faults that a round may have, and in how many rounds: one in so many.
+// kind is a kind of fault, and its frequency: it occurs in one of oneIn rounds.
 type kind struct {
 	draw  func(*cost) []action
 	oneIn int
@@ -48,7 +48,8 @@ type kind struct {
 
 func (s *soak) kinds() []kind {
 	kinds := []kind{
-		// It comes first: a Redis that is stopped cannot be told that time has passed.
+		// This kind comes first, because Redis cannot be told that time has passed while it is
+		// suspended.
 		{s.suspension, 4},
 		{s.correction, 4},
 		{s.hostileRedis, 4},
@@ -65,9 +66,8 @@ func (s *soak) kinds() []kind {
 	return kinds
 }
 
-// schedule draws what happens in a round: at least one of the kinds of faults, and at most
-// one of each kind. In one round of three there is one kind alone, so that nothing else
-// excuses what happens.
+// schedule selects the faults of a round: at least one kind, and each kind at most once. Every
+// third round has only one kind, so that no other fault can explain a failure.
 func (s *soak) schedule(c *cost) []action {
 	kinds := s.kinds()
 	if s.random.IntN(3) == 0 {
@@ -120,8 +120,8 @@ func (s *soak) providerFault(c *cost) []action {
 	}
 }
 
-// outage has the provider fail for a time. One in a few lasts for so long that the brokers'
-// waits between token requests reach their longest.
+// outage makes the provider fail for a time. A few outages are so long that the brokers' waits
+// between token requests reach their maximum.
 func (s *soak) outage(c *cost, f failure) []action {
 	all := s.failing(c, f)
 	if s.random.IntN(longFaults) == 0 {
@@ -135,7 +135,7 @@ func (s *soak) failing(c *cost, f failure) []action {
 	return s.lasting(f.what, func() {
 		c.failing = time.Now()
 		if s.provider.touches(c.failing, c.failing.Add(1)) {
-			c.failed = longestBackoff // the brokers have not asked it since the last time that it failed
+			c.failed = longestBackoff // the brokers have not called the provider since it failed last
 		}
 		s.provider.begin()
 		s.fleet.Provider.FailTokenRequests(f.failure)
@@ -151,7 +151,7 @@ func (s *soak) revocation(c *cost) []action {
 	return []action{{s.moment(latestFault + longestFault), "revoke all tokens", s.fleet.Provider.RevokeTokens}}
 }
 
-// falseReport has a caller report a token that the provider accepts. No other caller does.
+// falseReport reports a token that the provider accepts. Other callers never do that.
 func (s *soak) falseReport(c *cost) []action {
 	b, credential := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))], s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.reported[credential.ID]++
@@ -169,8 +169,8 @@ func (s *soak) falseReport(c *cost) []action {
 	}}}
 }
 
-// secretRotation gives the replicas a new secret at different moments. When all have it,
-// the former one ends.
+// secretRotation gives the replicas a new secret at different moments. When all replicas have
+// it, the old one is revoked.
 func (s *soak) secretRotation(c *cost) []action {
 	credential := s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.rotated[credential.ID]++
@@ -189,7 +189,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	c.finally = append(c.finally, action{what: "end the former secret", do: func() {
 		for _, b := range s.fleet.Brokers {
 			now := time.Now()
-			b.SetClient(credential.ID, client) // once more: a broker that was starting may have read the files then
+			b.SetClient(credential.ID, client) // again, because a broker that was starting may have read the old files
 			s.awaitLoaded(b, now)
 		}
 		end()
@@ -197,7 +197,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	return all
 }
 
-// awaitLoaded waits until a broker has read its files since.
+// awaitLoaded waits until a broker has read its files after a given time.
 func (s *soak) awaitLoaded(b *fleettest.Broker, since time.Time) {
 	s.fleet.Await(b.Name+" has read its files", func() error {
 		loaded, err := b.Loaded()

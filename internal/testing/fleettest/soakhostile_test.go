@@ -18,14 +18,14 @@ import (
 type failure struct {
 	what       string
 	failure    simulator.Failure
-	retryAfter time.Duration // that it asks for
+	retryAfter time.Duration // its Retry-After
 }
 
-// gatewayDelay is what a gateway asks for that limits the rate of requests.
+// gatewayDelay is the Retry-After of a gateway that limits the rate of requests.
 const gatewayDelay = 3 * time.Second
 
-// gateways are answers of a gateway in front of the provider. None is the token endpoint's
-// own, so none refuses the credential.
+// gateways are answers of a gateway in front of the provider. None of them is the token
+// endpoint's own, so none refuses the credential.
 var gateways = []failure{
 	{"a gateway answers 403 in HTML", simulator.HTMLPage(http.StatusForbidden), 0},
 	{"a gateway answers 404 in HTML", simulator.HTMLPage(http.StatusNotFound), 0},
@@ -50,14 +50,14 @@ func retryLater(status int, contentType, body string) simulator.Failure {
 	}
 }
 
-// mostMemory is the most that a broker may ever have.
+// mostMemory is the highest memory use that a broker may have.
 const mostMemory = 128 << 20
 
-// foreignSize is the size of what somebody else writes into Redis, in bytes.
+// foreignSize is the size of the values that another client writes into Redis, in bytes.
 const foreignSize = 32 << 20
 
-// hostileReplies are replies that no Redis makes, or not to what a broker asks. The first
-// one alone is as large as it says.
+// hostileReplies are replies that Redis never makes, or not to the broker's commands. Only the
+// first one is as large as it announces.
 var hostileReplies = [][]byte{
 	[]byte("$67108864\r\n" + strings.Repeat("x", 64<<20) + "\r\n"),
 	[]byte("$137438953472\r\n"),
@@ -96,7 +96,7 @@ var hostileReplies = [][]byte{
 	[]byte("-LOADING Redis is loading the dataset in memory\r\n"),
 }
 
-// hostileRedis has Redis send what it never does, or somebody else write into it.
+// hostileRedis makes Redis send wrong replies, or another client write into it.
 func (s *soak) hostileRedis(c *cost) []action {
 	switch s.random.IntN(4) {
 	case 0:
@@ -108,7 +108,7 @@ func (s *soak) hostileRedis(c *cost) []action {
 	}
 }
 
-// hostileReplies replaces some of the replies to the brokers that have a proxy before Redis.
+// hostileReplies replaces some replies to the brokers that use a proxy in front of Redis.
 func (s *soak) hostileReplies(c *cost) []action {
 	c.redis, c.hostile = true, true
 	every := 1 + s.random.IntN(6)
@@ -123,7 +123,7 @@ func (s *soak) hostileReplies(c *cost) []action {
 	}, "replace none", s.proxy.Pass)
 }
 
-// foreignEvent writes a large event that no broker writes.
+// foreignEvent writes a large event that no broker would write.
 func (s *soak) foreignEvent(c *cost) []action {
 	return s.foreign(c, "write 32 MiB onto the stream of changes", func(ctx context.Context) error {
 		return s.server.Client().Do(ctx, "XADD", "authmaterial:1:changes", "*",
@@ -131,8 +131,9 @@ func (s *soak) foreignEvent(c *cost) []action {
 	})
 }
 
-// foreignTokens writes over all tokens. Half of what it writes lives longer than any token. It ends
-// all the same: a name that no broker uses any more, after a rotation, is never written again.
+// foreignTokens overwrites all tokens. Half of the new values live longer than any token. They
+// still have an expiry, because no broker would ever replace the value of a name that a rotation
+// left unused.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()
@@ -150,7 +151,7 @@ func (s *soak) foreignTokens(c *cost) []action {
 	})
 }
 
-// foreign has somebody else write into Redis, unless Redis is away.
+// foreign lets another client write into Redis, unless Redis is down.
 func (s *soak) foreign(c *cost, what string, write func(context.Context) error) []action {
 	c.redis, c.hostile = true, true
 	return []action{{s.moment(latestFault + longestFault), what, func() {
@@ -166,7 +167,7 @@ func (s *soak) foreign(c *cost, what string, write func(context.Context) error) 
 	}}}
 }
 
-// checkForeign returns an error while Redis has something that somebody else wrote into it.
+// checkForeign returns an error while Redis contains something that another client wrote.
 func (s *soak) checkForeign() error {
 	ctx, cancel := context.WithTimeout(s.Context(), fleettest.Patience)
 	defer cancel()
@@ -181,7 +182,7 @@ func (s *soak) checkForeign() error {
 	return err
 }
 
-// busyMachine has other processes use the machine's cores. That excuses nothing.
+// busyMachine makes other processes use the CPU cores. No failure is allowed because of that.
 func (s *soak) busyMachine(*cost) []action {
 	var end func()
 	return s.lasting("sixteen processes use the cores", func() {

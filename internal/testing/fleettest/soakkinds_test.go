@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestFaults has one fault after another: those of the soak that no other test of a fleet
-// has. It is not parallel, because one of them takes the machine's cores away.
+// TestFaults runs one fault after another: those faults of the soak test that no other fleet
+// test covers. It is not parallel, because one of them uses all CPU cores.
 func TestFaults(t *testing.T) {
 	s := newSoak(t, 1)
 	load := s.startLoad()
@@ -31,8 +31,8 @@ func TestFaults(t *testing.T) {
 	t.Logf("%d MiB at most; %v", s.peak>>20, load)
 }
 
-// brief has a fault begin at once, end soon, and all tokens revoked meanwhile: so that the
-// brokers need Redis and the provider.
+// brief runs a fault that begins at once and ends soon, and revokes all tokens meanwhile, so
+// that the brokers need Redis and the provider.
 func (s *soak) brief(c *cost, fault []action) []action {
 	c.revocations++
 	for i := range fault {

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// spans are the times in which something was so. Its zero value has none. It is safe for
+// spans are the periods in which a condition was true. The zero value has none. It is safe for
 // concurrent use.
 type spans struct {
 	mu  sync.Mutex
 	all []span
 }
 
-// span is a time; one without an end goes on.
+// span is a period; one without an end continues.
 type span struct{ from, to time.Time }
 
-// touches reports whether the span has some of the time between the two.
+// touches reports whether the span overlaps the time between the two.
 func (s span) touches(from, to time.Time) bool {
 	return s.from.Before(to) && (s.to.IsZero() || s.to.After(from))
 }
 
-// begin begins a span, unless one goes on.
+// begin begins a span, unless one is open.
 func (s *spans) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,10 +29,10 @@ func (s *spans) begin() {
 	}
 }
 
-// end ends the span that goes on, if there is one.
+// end ends the open span, if there is one.
 func (s *spans) end() { s.endIn(0) }
 
-// endIn has the span that goes on, if there is one, end so much later.
+// endIn ends the open span, if there is one, at a later time.
 func (s *spans) endIn(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +41,8 @@ func (s *spans) endIn(d time.Duration) {
 	}
 }
 
-// touch reports whether a span has some of the time between the two, and when the last one
-// that has ends: the zero time when it goes on.
+// touch reports whether a span overlaps the time between the two, and when the last such span
+// ended: the zero time if it is still open.
 func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

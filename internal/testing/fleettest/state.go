@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// degradedDetail is what /readyz says of a broker without its Redis.
+// degradedDetail is the line of /readyz of a broker without its Redis.
 const degradedDetail = "token cache: degraded"
 
 func (b *Broker) httpClient() *http.Client {
@@ -27,7 +27,7 @@ func (b *Broker) httpClient() *http.Client {
 	}
 }
 
-// fetch returns what the broker answers over HTTP.
+// fetch returns the broker's answer over HTTP.
 func (b *Broker) fetch(path string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://broker.test"+path, nil)
 	if err != nil {
@@ -42,8 +42,8 @@ func (b *Broker) fetch(path string) (status int, body string, err error) {
 	return response.StatusCode, string(text), err
 }
 
-// Ready returns what /readyz says beside that it is ready, and an error unless it and
-// gRPC's health say so.
+// Ready returns the further lines of /readyz, and an error unless both /readyz and gRPC health
+// report that the broker is ready.
 func (b *Broker) Ready() (detail string, err error) {
 	status, body, err := b.fetch("/readyz")
 	if err != nil {
@@ -61,8 +61,7 @@ func (b *Broker) Ready() (detail string, err error) {
 	return detail, nil
 }
 
-// Metrics returns what /metrics has: values by name with labels, as in
-// `name{label="value"}`.
+// Metrics returns the values in /metrics, by name with labels, as in `name{label="value"}`.
 func (b *Broker) Metrics() (map[string]float64, error) {
 	status, body, err := b.fetch("/metrics")
 	if err == nil && status != http.StatusOK {
@@ -82,8 +81,8 @@ func (b *Broker) Metrics() (map[string]float64, error) {
 	return values, nil
 }
 
-// Degraded reports whether the broker goes on without its Redis. Its metric and /readyz say
-// the same when err is nil.
+// Degraded reports whether the broker works without its Redis. If err is nil, its metric and
+// /readyz agree.
 func (b *Broker) Degraded() (is bool, err error) {
 	metrics, err := b.Metrics()
 	if err != nil {
@@ -103,8 +102,7 @@ func (b *Broker) Degraded() (is bool, err error) {
 	return value == 1, nil
 }
 
-// Loaded returns when the configuration that the broker serves was read, and the files
-// that it names.
+// Loaded returns when the broker read its current configuration and the files it names.
 func (b *Broker) Loaded() (time.Time, error) {
 	metrics, err := b.Metrics()
 	if err != nil {
@@ -114,8 +112,8 @@ func (b *Broker) Loaded() (time.Time, error) {
 	return time.UnixMicro(int64(seconds * 1e6)), nil
 }
 
-// TokenRequests returns how many token requests the broker's process has made for each
-// credential, failed ones too.
+// TokenRequests returns the number of token requests that the broker's process has made for each
+// credential, failed ones included.
 func (b *Broker) TokenRequests() map[string]int {
 	b.t.Helper()
 	metrics, err := b.Metrics()
@@ -136,7 +134,7 @@ func (b *Broker) TokenRequests() map[string]int {
 	return made
 }
 
-// callsUnderWay returns how many calls of a method the broker has not answered yet.
+// callsUnderWay returns the number of calls of a method that the broker has not answered yet.
 func (b *Broker) callsUnderWay(method string) (int, error) {
 	metrics, err := b.Metrics()
 	if err != nil {

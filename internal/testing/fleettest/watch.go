@@ -8,17 +8,17 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// watchPause is how long a Watch waits before it calls again after its stream has ended.
+// watchPause is how long a Watch waits before it reconnects after its stream has ended.
 const watchPause = 100 * time.Millisecond
 
-// Watch is a caller that watches all credentials at one broker. When the stream ends it
-// calls again. It is safe for concurrent use.
+// Watch is a caller that watches all credentials at one broker, and reconnects when its stream
+// ends. It is safe for concurrent use.
 type Watch struct {
 	mu       sync.Mutex
 	versions map[string]string // by credential; empty: the last state was an error
 }
 
-// Watch begins to watch. The end of the test ends it.
+// Watch begins to watch. It ends with the test.
 func (f *Fleet) Watch(b *Broker) *Watch {
 	w := &Watch{versions: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
@@ -56,8 +56,8 @@ func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 	}
 }
 
-// Version returns the version of a credential that the broker sent last. It is empty when
-// the last state was an error, or there is none yet.
+// Version returns the version of a credential that the broker sent last. It is empty if the last
+// state was an error, or if there is none yet.
 func (w *Watch) Version(credential string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
