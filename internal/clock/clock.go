@@ -35,7 +35,7 @@ type offsets struct {
 	wall  int64 // results in the wall clock's reading
 }
 
-// bootReading and wallReading are the clocks of New. The build tag clockshift replaces them.
+// bootReading and wallReading are the clocks of New. Brokers that fleettest builds shift them.
 var bootReading, wallReading = boot, wall
 
 // wall returns the reading of the machine's wall clock.

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockVariable equals clock.ShiftVariable, which exists only in programs built with the tag
-// clockshift.
+// clockVariable names the environment variable with the path of clockFile; testdata/clockshift.go
+// reads both.
 const clockVariable = "AUTHMATERIAL_CLOCK_SHIFT"
 
 // clockFile is the file in a broker's folder that shifts its clocks.

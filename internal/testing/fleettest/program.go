@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -34,30 +35,49 @@ var program = sync.OnceValues(func() (string, error) {
 	if programFolder == "" {
 		return "", fmt.Errorf("TestMain does not call fleettest.Main")
 	}
-	if err := lookAtSources(); err != nil {
+	module, err := lookAtSources()
+	if err != nil {
 		return "", fmt.Errorf("look at the broker's sources: %w", err)
 	}
+	overlay, err := clockShiftOverlay(module)
+	if err != nil {
+		return "", err
+	}
 	path := filepath.Join(programFolder, "broker")
-	build := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-tags", "clockshift", "-o", path, "github.com/authmaterial/broker/cmd/broker")
+	build := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-overlay", overlay, "-o", path, "github.com/authmaterial/broker/cmd/broker")
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the broker: %w\n%s", err, said)
 	}
 	return path, nil
 })
 
-// lookAtSources lists the source folders. `go test` caches results by the files that a test
-// opens, but does not see those that `go build` opens. Without this, results for an older broker
-// would come from the cache.
-func lookAtSources() error {
-	module, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
+// clockShiftOverlay writes the file for `go build -overlay` that adds testdata/clockshift.go to
+// package clock, and returns its path.
+func clockShiftOverlay(module string) (string, error) {
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
+		filepath.Join(module, "internal/clock/clockshift.go"): filepath.Join(module, "internal/testing/fleettest/testdata/clockshift.go"),
+	}})
 	if err != nil {
-		return err
+		return "", err
 	}
+	path := filepath.Join(programFolder, "overlay.json")
+	return path, os.WriteFile(path, overlay, 0o600)
+}
+
+// lookAtSources lists the source folders, and returns the module's folder. `go test` caches results
+// by the files that a test opens, but does not see those that `go build` opens. Without this,
+// results for an older broker would come from the cache.
+func lookAtSources() (module string, err error) {
+	file, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", err
+	}
+	module = filepath.Dir(strings.TrimSpace(string(file)))
 	for _, folder := range []string{"cmd", "internal"} {
-		err := filepath.WalkDir(filepath.Join(filepath.Dir(strings.TrimSpace(string(module))), folder), func(string, fs.DirEntry, error) error { return nil })
+		err := filepath.WalkDir(filepath.Join(module, folder), func(string, fs.DirEntry, error) error { return nil })
 		if err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return module, nil
 }

@@ -1,5 +1,3 @@
-//go:build clockshift
-
 package clock
 
 import (
@@ -10,16 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shiftVariable names the environment variable with the path of a file of shifts. Tests of
-// processes shift the clocks of a broker that way; the product is built without the tag.
-const shiftVariable = "AUTHMATERIAL_CLOCK_SHIFT"
-
-// shifts are the content of the file, in nanoseconds: how long the machine has slept, and by how
-// much the wall clock was corrected.
+// shifts are by how many nanoseconds the machine has slept, and the wall clock was corrected.
 type shifts struct{ sleep, wall atomic.Int64 }
 
+// init shifts the clocks by what is in the file that the environment names. Fleettest builds this
+// file into package clock of the brokers that it starts; the product does not contain it.
 func init() {
-	path := os.Getenv(shiftVariable)
+	path := os.Getenv("AUTHMATERIAL_CLOCK_SHIFT")
 	if path == "" {
 		return
 	}
