@@ -3,12 +3,9 @@ package authentication
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -93,7 +90,7 @@ func (s keySource) get(ctx context.Context, client *http.Client) (keyAnswer, err
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
 	if err != nil {
-		return keyAnswer{}, fmt.Errorf("%w: %w", errNoKeySet, err)
+		return keyAnswer{}, err
 	}
 	if len(body) > maxKeySet {
 		return keyAnswer{}, errNoKeySet
@@ -117,30 +114,14 @@ func maxAge(header http.Header) time.Duration {
 // whyUnfetched returns why a request for keys failed. It does not quote the errors: they contain
 // the URL.
 func whyUnfetched(err error) string {
-	var (
-		lookup      *net.DNSError
-		operation   *net.OpError
-		certificate *tls.CertificateVerificationError
-		timeout     net.Error
-	)
 	switch {
-	case errors.Is(err, egress.ErrAddressRefused):
-		return "the host has a private, local or special address, and the issuer has no allow_private_addresses"
-	case errors.As(err, &operation) && operation.Op == "proxyconnect":
-		return "the proxy that HTTPS_PROXY names cannot be reached"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
 	case errors.Is(err, errStatus):
 		return errStatus.Error()
 	case errors.Is(err, errNoKey), errors.Is(err, errManyKeys):
 		return "the answer " + err.Error()
 	case errors.Is(err, errNoKeySet):
 		return "the answer holds no JSON Web Key Set of up to 1 MiB"
-	case errors.As(err, &lookup):
-		return "the host name cannot be resolved"
-	case errors.As(err, &certificate):
-		return "the server's certificate is not valid, or signed by an unknown authority"
 	default:
-		return "the connection failed"
+		return egress.Cause(err)
 	}
 }

@@ -26,12 +26,12 @@ type timer struct {
 
 // AfterFunc calls f in a goroutine of its own after the time d.
 func (c *Clock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
-	return (&timer{clock: c, call: f}).start(d)
+	return newTimer(&timer{clock: c, call: f}, d)
 }
 
 // NewTimer returns a timer that sends the time on its channel after the time d.
 func (c *Clock) NewTimer(d time.Duration) clockwork.Timer {
-	return (&timer{clock: c, ticks: make(chan time.Time, 1)}).start(d)
+	return newTimer(&timer{clock: c, ticks: make(chan time.Time, 1)}, d)
 }
 
 // After returns a channel that receives the time after the time d.
@@ -40,8 +40,7 @@ func (c *Clock) After(d time.Duration) <-chan time.Time { return c.NewTimer(d).C
 // Sleep returns after the time d.
 func (c *Clock) Sleep(d time.Duration) { <-c.After(d) }
 
-// start starts a new timer.
-func (t *timer) start(d time.Duration) *timer {
+func newTimer(t *timer, d time.Duration) *timer {
 	t.inner = time.AfterFunc(checkInterval, t.check)
 	t.Reset(d)
 	return t
@@ -51,56 +50,46 @@ func (t *timer) start(d time.Duration) *timer {
 func (t *timer) Chan() <-chan time.Time { return t.ticks }
 
 // Stop stops the timer, empties its channel, and reports whether it was running.
-func (t *timer) Stop() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.inner.Stop()
-	return t.halt()
-}
+func (t *timer) Stop() bool { return t.set(false, 0) }
 
 // Reset starts the timer again, empties its channel, and reports whether it was running.
-func (t *timer) Reset(d time.Duration) bool {
+func (t *timer) Reset(d time.Duration) bool { return t.set(true, d) }
+
+func (t *timer) set(running bool, d time.Duration) (ran bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ran := t.halt()
-	t.running, t.end = true, t.clock.Now().Add(d)
-	t.inner.Reset(min(d, checkInterval))
-	return ran
-}
-
-// halt is the part that Stop and Reset share. The caller holds mu.
-func (t *timer) halt() (ran bool) {
 	select {
 	case <-t.ticks:
 	default:
 	}
-	ran, t.running = t.running, false
+	ran, t.running = t.running, running
+	if running {
+		t.end = t.clock.Now().Add(d)
+		t.inner.Reset(min(d, checkInterval))
+	} else {
+		t.inner.Stop()
+	}
 	return ran
 }
 
-// check fires the timer if it is due, and waits on if it is not. The inner timer may call it
-// after a Stop or a Reset; it does no harm then.
+// check fires the timer if it is due. The inner timer may call it once more after a Stop or a
+// Reset; it has no effect then.
 func (t *timer) check() {
-	if t.due() && t.call != nil {
+	t.mu.Lock()
+	now := t.clock.Now()
+	left := t.end.Sub(now)
+	fires := t.running && left <= 0
+	switch {
+	case fires:
+		t.running = false
+		if t.ticks != nil {
+			t.ticks <- now // set has emptied it
+		}
+	case t.running:
+		t.inner.Reset(min(left, checkInterval))
+	}
+	t.mu.Unlock()
+	if fires && t.call != nil {
 		t.call()
 	}
-}
-
-// due ends a timer that is due, sends its time, and reports true.
-func (t *timer) due() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.running {
-		return false
-	}
-	now := t.clock.Now()
-	if left := t.end.Sub(now); left > 0 {
-		t.inner.Reset(min(left, checkInterval))
-		return false
-	}
-	t.running = false
-	if t.ticks != nil {
-		t.ticks <- now // halt emptied it before this run
-	}
-	return true
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"syscall"
 )
@@ -32,6 +33,8 @@ func Cause(err error) string {
 		return "the connection was refused"
 	case errors.Is(err, syscall.ECONNRESET):
 		return "the connection was reset"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was cut off"
 	case contains[x509.HostnameError](err):
 		return "the server's certificate is for another host"
 	case contains[x509.UnknownAuthorityError](err):

@@ -60,7 +60,7 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 		"an unknown authority":    {literal, false, egress.Options{}, "the server's certificate is signed by an unknown authority"},
 		"a refused connection":    {"https://127.0.0.1:1/?key=" + canary, false, egress.Options{}, "the connection was refused"},
 		"a proxy that is away":    {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "the proxy that HTTPS_PROXY names cannot be reached"},
-		"a server that is no one": {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through(server.Listener.Addr().String())}, "the connection failed"},
+		"a server that is no one": {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through(server.Listener.Addr().String())}, "the connection was cut off"},
 		"a number as host":        {"https://2130706433/?key=" + canary, true, egress.Options{}, "the host of the URL is neither a DNS name nor a plain IP address"},
 		"plain HTTP":              {"http://example.com/?key=" + canary, true, egress.Options{}, "the URL is not https"},
 	} {
