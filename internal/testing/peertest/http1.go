@@ -1,5 +1,5 @@
-// Package peertest has HTTP servers whose answers announce more than they send, or do not end,
-// for tests of clients.
+// Package peertest runs HTTP servers with hostile answers: they announce more than they send, or
+// never end. It is for tests of clients.
 package peertest
 
 import (
@@ -15,14 +15,14 @@ import (
 	"testing"
 )
 
-// endless is how much is sent of what does not end, in bytes: a client without a bound fails its
-// test, and leaves the machine enough memory.
+// endless is the number of bytes in an answer that does not end: enough that a client without a
+// limit fails its test, and few enough that the machine keeps free memory.
 const endless = 256 << 20
 
-// Answer writes an answer of HTTP/1.1. It ends early when the client closes the connection.
+// Answer writes an HTTP/1.1 answer. It ends early if the client closes the connection.
 type Answer func(to io.Writer)
 
-// Answers returns answers that no client may take for good ones, by what is wrong with them.
+// Answers returns answers that no client may accept, by what is wrong with them.
 func Answers() map[string]Answer {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
@@ -51,7 +51,7 @@ func bomb() string {
 	return compressed.String()
 }
 
-// written writes a beginning, and then the rest over and over, if there is one.
+// written writes the first part, and then repeats the rest, if there is one.
 func written(beginning, rest string) Answer {
 	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))
 	return func(to io.Writer) {
@@ -66,7 +66,7 @@ func written(beginning, rest string) Answer {
 	}
 }
 
-// Serve gives each request the answer, and then closes its connection, until the test ends.
+// Serve sends the answer to each request, and then closes the connection, until the test ends.
 func Serve(t testing.TB, answer Answer) (address string) {
 	t.Helper()
 	return listen(t, func(conn net.Conn) {
@@ -107,7 +107,7 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 	return listener.Addr().String()
 }
 
-// WantAllocated fails the test if the process allocates more than most bytes during do.
+// WantAllocated fails the test if the process allocates more than most bytes while do runs.
 func WantAllocated(t testing.TB, most uint64, do func()) {
 	t.Helper()
 	var before, after runtime.MemStats

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// HTTP2Answer writes an answer of HTTP/2, or of gRPC, to a connection that has begun.
+// HTTP2Answer writes an answer of HTTP/2 or gRPC to an established connection.
 type HTTP2Answer func(to *http2.Framer, stream uint32)
 
 // HTTP2Answers is Answers for HTTP/2 and gRPC.
@@ -41,7 +41,7 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	}
 }
 
-// headers writes headers whose block is a beginning and then the rest over and over.
+// headers writes header blocks: the first part, and then the rest repeatedly.
 func headers(beginning, rest []byte) HTTP2Answer {
 	return func(to *http2.Framer, stream uint32) {
 		err := to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: beginning})
@@ -51,7 +51,7 @@ func headers(beginning, rest []byte) HTTP2Answer {
 	}
 }
 
-// Interim sends interim answers without end. gRPC discards them until a call's deadline.
+// Interim sends interim answers without end. gRPC discards them until the call's deadline.
 func Interim(to *http2.Framer, stream uint32) {
 	for sent := 0; sent < endless && begin(to, stream, ":status", "103", "link", strings.Repeat("x", 1000)) == nil; sent += 1000 {
 	}
@@ -61,23 +61,23 @@ func begin(to *http2.Framer, stream uint32, fields ...string) error {
 	return to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block(fields...), EndHeaders: true})
 }
 
-// block encodes names and values of headers.
+// block encodes header names and values.
 func block(fields ...string) []byte {
 	var encoded bytes.Buffer
 	encoder := hpack.NewEncoder(&encoded)
-	for pair := range slices.Chunk(fields, 2) { // Sensitive fields enter no table, so that blocks can be repeated
+	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no table, so that blocks can be repeated
 		_ = encoder.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1], Sensitive: true})
 	}
 	return encoded.Bytes()
 }
 
-// ServeHTTP2 gives each request the answer, without TLS, until the test ends.
+// ServeHTTP2 sends the answer to each request, without TLS, until the test ends.
 func ServeHTTP2(t testing.TB, answer HTTP2Answer) (address string) {
 	t.Helper()
 	return listen(t, func(conn net.Conn) { Speak(conn, answer) })
 }
 
-// Speak serves a connection of HTTP/2 until the client closes it.
+// Speak serves an HTTP/2 connection until the client closes it.
 func Speak(conn net.Conn, answer HTTP2Answer) {
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return

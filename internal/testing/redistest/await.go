@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// awaitLimit bounds the wait for a group of servers to become what is asked for.
+// awaitLimit bounds the wait for a group of servers to reach a state.
 const awaitLimit = 30 * time.Second
 
-// await returns once the condition has no error. It ends the test with the last one after
-// awaitLimit.
+// await waits until the condition returns nil. After awaitLimit it fails the test with the last
+// error.
 func await(t testing.TB, condition func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -39,7 +39,7 @@ func addresses(servers []*Server) []string {
 	return all
 }
 
-// running returns the servers that are neither killed nor stopped.
+// running returns the servers that are neither killed nor suspended.
 func running(servers []*Server) []*Server {
 	var all []*Server
 	for _, s := range servers {
@@ -50,7 +50,7 @@ func running(servers []*Server) []*Server {
 	return all
 }
 
-// find returns the running server that has the address.
+// find returns the running server with this address.
 func find(servers []*Server, address string) (*Server, error) {
 	for _, s := range running(servers) {
 		if s.Addr() == address {
@@ -60,14 +60,13 @@ func find(servers []*Server, address string) (*Server, error) {
 	return nil, fmt.Errorf("the master that is named does not run: %q", address)
 }
 
-// takesWrite returns an error when the server refuses to change the key, which should
-// not exist.
+// takesWrite returns an error if the server refuses to write the key, which should not exist.
 func (s *Server) takesWrite(key string) error {
 	return s.client.Del(s.t.Context(), "{"+key+"}:redistest").Err()
 }
 
-// hasReplicas returns an error unless so many of the running servers are replicas of the
-// server and have all that it has.
+// hasReplicas returns an error unless want of the running servers are replicas of this server and
+// have received all its changes.
 func (s *Server) hasReplicas(servers []*Server, want int) error {
 	_, offset, err := s.replication()
 	if err != nil {
@@ -89,8 +88,8 @@ func (s *Server) hasReplicas(servers []*Server, want int) error {
 	return nil
 }
 
-// replication returns the port of the server's master, which is 0 where it has none or
-// lost it, and how much of that master's changes, or of its own, the server has.
+// replication returns the port of the server's master, or 0 if it has none or lost it, and the
+// replication offset.
 func (s *Server) replication() (master int, offset int64, err error) {
 	info, err := s.client.InfoMap(s.t.Context(), "replication").Result()
 	if err != nil {

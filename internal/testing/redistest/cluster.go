@@ -12,21 +12,21 @@ import (
 
 const masters = 3
 
-// firstSlot has the first slot of each master, and the number of slots.
+// firstSlot contains the first slot of each master, and finally the number of slots.
 var firstSlot = [masters + 1]int{0, 5461, 10922, 16384}
 
-// tags has a key in the slots of each master.
+// tags contains a hash tag for the slots of each master.
 var tags = [masters]string{"b", "c", "a"}
 
-// Cluster is a Redis Cluster of three masters with a replica each. It is not safe for
+// Cluster is a Redis Cluster of three masters with one replica each. It is not safe for
 // concurrent use.
 type Cluster struct {
 	t     testing.TB
 	nodes []*Server
 }
 
-// StartCluster starts all six nodes. It returns when all agree on the slots, and each
-// master has its replica. A master that is gone is replaced in some seconds.
+// StartCluster starts all six nodes. It returns when all agree on the slots, and each master has
+// its replica. A failed master is replaced within seconds.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
@@ -51,7 +51,7 @@ func StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// must ends the test when the command failed.
+// must fails the test if the command failed.
 func (c *Cluster) must(command redis.Cmder) {
 	c.t.Helper()
 	if err := command.Err(); err != nil {
@@ -62,8 +62,8 @@ func (c *Cluster) must(command redis.Cmder) {
 // Addrs returns the addresses of all nodes.
 func (c *Cluster) Addrs() []string { return addresses(c.nodes) }
 
-// AwaitMasters waits until all nodes that run name the same masters, and these take
-// writes. It returns the masters in the order of their slots.
+// AwaitMasters waits until all running nodes name the same masters, and these accept writes. It
+// returns the masters in the order of their slots.
 func (c *Cluster) AwaitMasters() []*Server {
 	c.t.Helper()
 	var all []*Server
@@ -74,8 +74,8 @@ func (c *Cluster) AwaitMasters() []*Server {
 	return all
 }
 
-// AwaitReplicas waits until each master has a replica that has all that it has. A killed
-// node that was restarted is one within seconds.
+// AwaitReplicas waits until each master has a replica with all its data. A killed node that was
+// restarted becomes a replica within seconds.
 func (c *Cluster) AwaitReplicas() {
 	c.t.Helper()
 	await(c.t, func() error {
@@ -92,7 +92,7 @@ func (c *Cluster) AwaitReplicas() {
 	})
 }
 
-// MasterOf awaits the masters, and returns the one that has the key.
+// MasterOf waits for the masters, and returns the one that is responsible for the key.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
 	all := c.AwaitMasters()
@@ -107,9 +107,9 @@ func (c *Cluster) MasterOf(key string) *Server {
 	return nil
 }
 
-// masters returns what AwaitMasters waits for.
+// masters returns the result of AwaitMasters, or an error if the masters are not ready.
 func (c *Cluster) masters() ([]*Server, error) {
-	var owners []string // of the ranges, in their order
+	var owners []string // of the slot ranges, in order
 	for _, node := range running(c.nodes) {
 		view, err := node.owners()
 		if err != nil {
@@ -134,7 +134,7 @@ func (c *Cluster) masters() ([]*Server, error) {
 	return all, nil
 }
 
-// owners returns the masters that a node names for the ranges, in their order.
+// owners returns the masters that a node names for the slot ranges, in order.
 func (s *Server) owners() ([]string, error) {
 	shards, err := s.client.ClusterShards(s.t.Context()).Result()
 	if err != nil {
@@ -151,8 +151,8 @@ func (s *Server) owners() ([]string, error) {
 	return owners, nil
 }
 
-// owner returns the address of a shard's master. A master that was replaced is among the
-// nodes, too, for as long as it is gone.
+// owner returns the address of a shard's master. A failed master that was replaced is still in
+// the list of nodes.
 func owner(nodes []redis.Node) (address string) {
 	for _, node := range nodes {
 		if node.Role == "master" && (address == "" || node.Health == "online") {

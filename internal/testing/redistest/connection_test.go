@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// connection is one to a server or a proxy, on which commands are sent as lines.
+// connection is a connection to a server or a proxy, on which commands are sent as lines.
 type connection struct {
 	net.Conn
 	t *testing.T
@@ -32,14 +32,14 @@ func (c connection) send(command string) {
 	}
 }
 
-// ping wants an answer from the server.
+// ping checks that the server answers.
 func (c connection) ping() {
 	c.t.Helper()
 	c.send("PING")
 	c.want("+PONG\r\n")
 }
 
-// want reads the bytes, which may have others after them.
+// want reads these bytes; more may follow.
 func (c connection) want(reply string) {
 	c.t.Helper()
 	c.within(20 * time.Second)
@@ -57,7 +57,7 @@ func (c connection) wantNothing() {
 	}
 }
 
-// wantClosed wants an end of the connection, by whichever means.
+// wantClosed checks that the other side ends the connection.
 func (c connection) wantClosed() {
 	c.t.Helper()
 	c.within(20 * time.Second)

@@ -7,8 +7,9 @@ import (
 	"os/exec"
 )
 
-// Find returns the path of redis-server or valkey-server: what the environment variable
-// REDIS_SERVER names when it is set, else what is on PATH. The error says what to type.
+// Find returns the path of redis-server or valkey-server: the value of the environment variable
+// REDIS_SERVER if it is set, otherwise the program on PATH. The error names the command that
+// installs it.
 func Find() (string, error) {
 	if named := os.Getenv("REDIS_SERVER"); named != "" {
 		path, err := exec.LookPath(named)

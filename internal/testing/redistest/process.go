@@ -15,7 +15,7 @@ type process struct {
 	output *output
 }
 
-// startProcess starts the command, which is ready when a line of its log has that text.
+// startProcess starts the command. It is ready when a line of its log contains the text.
 func startProcess(command *exec.Cmd, ready string) (process, error) {
 	output := &output{awaited: ready, ready: make(chan struct{})}
 	command.Stdout, command.Stderr = output, output
@@ -23,13 +23,12 @@ func startProcess(command *exec.Cmd, ready string) (process, error) {
 	return process{started, output}, err
 }
 
-// tailSize is how much of a log is kept, in bytes.
+// tailSize is the number of bytes of a log that are kept.
 const tailSize = 8 << 10
 
-// output is the log of a process, of which it keeps the end. It is safe for concurrent
-// use.
+// output keeps the end of a process's log. It is safe for concurrent use.
 type output struct {
-	awaited string        // what a line holds once the process is ready
+	awaited string        // text in the line that shows that the process is ready
 	ready   chan struct{} // closed at that line
 
 	mu   sync.Mutex

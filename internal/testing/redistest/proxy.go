@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// FaultProxy passes TCP connections on to a server, and disturbs them when it is told
-// to. What it was told last holds for all connections, those that exist too. It is safe
-// for concurrent use.
+// FaultProxy forwards TCP connections to a server, and disturbs them on demand. The latest fault
+// applies to all connections, existing ones included. It is safe for concurrent use.
 type FaultProxy struct {
 	listener net.Listener
 	target   string
@@ -22,18 +21,18 @@ type FaultProxy struct {
 	open    map[net.Conn]bool
 }
 
-// fault is what happens to connections. The zero value passes everything.
+// fault is a disturbance of connections. The zero value forwards everything.
 type fault struct {
 	delay     time.Duration // of each reply
-	cut       bool          // the next reply, once
-	cutAfter  int           // so many bytes
-	replace   *replacement  // of some replies; nil: none
+	cut       bool          // cuts the next reply, once
+	cutAfter  int           // after this many bytes
+	replace   *replacement  // replaces some replies; nil: none
 	refuse    bool
 	blackhole bool
 }
 
-// Proxy starts a proxy on 127.0.0.1 that passes everything on to the target, host:port.
-// The end of the test stops it.
+// Proxy starts a proxy on 127.0.0.1 that forwards to the target, host:port. It stops at the end
+// of the test.
 func Proxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -60,26 +59,26 @@ func Proxy(t testing.TB, target string) *FaultProxy {
 // Addr returns the proxy's address, host:port.
 func (p *FaultProxy) Addr() string { return p.listener.Addr().String() }
 
-// Pass passes everything on, what was held back first.
+// Pass forwards everything, including bytes that were held back.
 func (p *FaultProxy) Pass() { p.set(fault{}) }
 
-// Delay holds back each reply for so long. Requests are passed on at once.
+// Delay delays each reply. Requests are forwarded at once.
 func (p *FaultProxy) Delay(d time.Duration) { p.set(fault{delay: d}) }
 
-// CutMidReply closes the connection that is the next to have a reply, after so many bytes
-// from the server. It passes everything else on.
+// CutMidReply closes the connection that receives the next reply, after this many bytes of it.
+// Everything else is forwarded.
 func (p *FaultProxy) CutMidReply(bytes int) { p.set(fault{cut: true, cutAfter: bytes}) }
 
-// Replace passes everything on, except one reply in every n. In its place, the client
-// receives the next one of the replies; after the last one, the first is next again.
+// Replace forwards everything except one reply in every n. The client receives one of these
+// replies instead, in turn.
 func (p *FaultProxy) Replace(n int, replies ...[]byte) {
 	p.set(fault{replace: &replacement{every: n, replies: replies}})
 }
 
-// Refuse closes all connections, and new ones at once.
+// Refuse closes all connections, and new ones as soon as they are accepted.
 func (p *FaultProxy) Refuse() { p.set(fault{refuse: true}) }
 
-// Blackhole accepts connections, and holds back everything in both directions.
+// Blackhole accepts connections, and holds back all bytes in both directions.
 func (p *FaultProxy) Blackhole() { p.set(fault{blackhole: true}) }
 
 func (p *FaultProxy) set(f fault) {

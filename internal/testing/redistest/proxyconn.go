@@ -18,7 +18,7 @@ func (p *FaultProxy) serve() {
 	}
 }
 
-// connect passes a connection on until either side closes it.
+// connect forwards a connection until either side closes it.
 func (p *FaultProxy) connect(client net.Conn) {
 	defer p.track(client)()
 	if !p.hold(false) {
@@ -39,7 +39,7 @@ func (p *FaultProxy) connect(client net.Conn) {
 	_ = client.Close()
 }
 
-// track keeps a connection among the open ones. What it returns closes it.
+// track adds a connection to the open ones. The returned function closes it.
 func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +55,7 @@ func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	}
 }
 
-// bufferSize is the most that is passed on at once, in bytes.
+// bufferSize is the most that is forwarded at once, in bytes.
 const bufferSize = 16 << 10
 
 func (p *FaultProxy) passRequests(client, server net.Conn) {
@@ -73,7 +73,7 @@ func (p *FaultProxy) passRequests(client, server net.Conn) {
 
 func (p *FaultProxy) passReplies(server, client net.Conn) {
 	buffer := make([]byte, bufferSize)
-	cut, left := false, 0 // whether the connection ends when so many bytes were passed
+	cut, left := false, 0 // whether to end the connection after left more bytes
 	for {
 		n, err := server.Read(buffer)
 		if err != nil || !p.hold(true) {
@@ -93,8 +93,8 @@ func (p *FaultProxy) passReplies(server, client net.Conn) {
 	}
 }
 
-// takeCut reports whether the connection that has a reply is the one to cut, and after
-// how many bytes. It is so for one alone.
+// takeCut reports whether to cut the connection that receives a reply now, and after how many
+// bytes. It is true for one connection only.
 func (p *FaultProxy) takeCut() (cut bool, after int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,15 +102,15 @@ func (p *FaultProxy) takeCut() (cut bool, after int) {
 	return cut, p.fault.cutAfter
 }
 
-// replacement is what takes the place of some replies.
+// replacement replaces some replies.
 type replacement struct {
 	every   int
 	replies [][]byte
 
-	seen int // replies so far, replaced or not
+	seen int // number of replies so far, replaced ones included
 }
 
-// replaced returns what the client receives in place of a reply: usually the reply itself.
+// replaced returns what the client receives instead of a reply: usually the reply itself.
 func (p *FaultProxy) replaced(reply []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,13 +125,13 @@ func (p *FaultProxy) replaced(reply []byte) []byte {
 	return r.replies[(r.seen/r.every-1)%len(r.replies)]
 }
 
-// hold returns once bytes may be passed on. It is false at the end of the test.
+// hold returns true when bytes may be forwarded, and false at the end of the test.
 func (p *FaultProxy) hold(reply bool) bool {
 	for {
 		p.mu.Lock()
 		fault, changed := p.fault, p.changed
 		p.mu.Unlock()
-		var delayed <-chan time.Time // never, in a black hole
+		var delayed <-chan time.Time // nil, and so never ready, in a black hole
 		switch {
 		case fault.blackhole:
 		case reply && fault.delay > 0:

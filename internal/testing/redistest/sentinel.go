@@ -13,19 +13,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// MasterName is the name of the master to its Sentinels.
+// MasterName is the name of the master in the Sentinels' configuration.
 const MasterName = "redistest"
 
-// Sentinel is a master with two replicas, and the three Sentinels that watch them. It is
-// not safe for concurrent use.
+// Sentinel is a master with two replicas, and the three Sentinels that watch them. It is not
+// safe for concurrent use.
 type Sentinel struct {
 	t         testing.TB
 	servers   []*Server
 	sentinels []*Server
 }
 
-// StartSentinel starts all six processes. It returns when each Sentinel knows the others
-// and both replicas. A master that is gone is replaced in some seconds.
+// StartSentinel starts all six processes. It returns when each Sentinel knows the others and
+// both replicas. A failed master is replaced within seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	master := Start(t)
@@ -44,7 +44,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 	return s
 }
 
-// startSentinel starts one Sentinel, which has its configuration in a file.
+// startSentinel starts one Sentinel, with its configuration in a file.
 func startSentinel(t testing.TB, master int) *Server {
 	t.Helper()
 	path, file := executable(t), filepath.Join(t.TempDir(), "sentinel.conf")
@@ -65,12 +65,11 @@ sentinel failover-timeout %[1]s 2000
 		ready: "+monitor ",
 	}
 	s.start()
-	// A Sentinel connects to a server again once in a ping period, which is 1 s by
-	// default: longer than the time after which it takes the server for lost. Five of
-	// them are to be longer than the second after which it asks a replica for its state
-	// again, or it finds none to promote. It tells the others what it knows once in a
-	// publish period, by default 2 s, and asks a master for its role once in an info
-	// period, by default 10 s.
+	// A Sentinel reconnects to a server once per ping period. The default of 1 s is longer than
+	// the time after which these tests consider a server lost. Five ping periods must be longer
+	// than the second after which a Sentinel asks a replica for its state again; otherwise it
+	// finds no replica to promote. It exchanges its knowledge once per publish period (default 2
+	// s), and asks a master for its role once per info period (default 10 s).
 	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 300, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
 	if err := s.client.Do(t.Context(), periods...).Err(); err != nil {
 		t.Fatalf("Sentinels of redistest need Redis 7.0 or later: %v", err)
@@ -81,8 +80,8 @@ sentinel failover-timeout %[1]s 2000
 // Addrs returns the addresses of the Sentinels.
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
-// AwaitMaster waits until all Sentinels that run name the same master, and it takes
-// writes. It returns that master.
+// AwaitMaster waits until all running Sentinels name the same master, and it accepts writes. It
+// returns that master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server
@@ -93,8 +92,8 @@ func (s *Sentinel) AwaitMaster() *Server {
 	return master
 }
 
-// AwaitReplicas waits until the master has two replicas that have all that it has. A
-// killed server that was restarted is one within seconds.
+// AwaitReplicas waits until the master has two replicas with all its data. A killed server that
+// was restarted becomes a replica within seconds.
 func (s *Sentinel) AwaitReplicas() {
 	s.t.Helper()
 	await(s.t, func() error {
@@ -106,7 +105,7 @@ func (s *Sentinel) AwaitReplicas() {
 	})
 }
 
-// KillMaster awaits a master, kills it, and returns it.
+// KillMaster waits for a master, kills it, and returns it.
 func (s *Sentinel) KillMaster() *Server {
 	s.t.Helper()
 	master := s.AwaitMaster()
@@ -114,7 +113,7 @@ func (s *Sentinel) KillMaster() *Server {
 	return master
 }
 
-// master returns what AwaitMaster waits for.
+// master returns the result of AwaitMaster, or an error if the master is not ready.
 func (s *Sentinel) master() (*Server, error) {
 	var named string
 	for _, sentinel := range running(s.sentinels) {
@@ -135,7 +134,7 @@ func (s *Sentinel) master() (*Server, error) {
 	return master, master.takesWrite("probe")
 }
 
-// knowsAll returns an error until a Sentinel knows two others and two replicas.
+// knowsAll returns an error until a Sentinel knows two other Sentinels and two replicas.
 func (s *Server) knowsAll() error {
 	master := redis.NewMapStringStringCmd(s.t.Context(), "SENTINEL", "MASTER", MasterName)
 	if err := s.client.Process(s.t.Context(), master); err != nil {

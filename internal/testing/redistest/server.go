@@ -1,8 +1,8 @@
-// Package redistest runs redis-server processes for tests: one server, a master watched
-// by Sentinels, or a Cluster; and a proxy that disturbs the connections to one.
+// Package redistest runs redis-server processes for tests: one server, a master watched by
+// Sentinels, or a Cluster; and a proxy that disturbs connections to a server.
 //
-// The functions and methods end the test when they fail, so they are for the goroutine
-// of the test.
+// Functions and methods end the test when they fail, so call them only from the goroutine of the
+// test.
 package redistest
 
 import (
@@ -28,7 +28,7 @@ import (
 // startLimit bounds the start of one process.
 const startLimit = 20 * time.Second
 
-// admin is the user that a Client is. Any password is his.
+// admin is the user of Client. It has no password.
 const admin = "redistest"
 
 // Server is one server on 127.0.0.1. It is not safe for concurrent use.
@@ -36,7 +36,7 @@ type Server struct {
 	t       testing.TB
 	port    int
 	command func(port int) *exec.Cmd
-	ready   string // in the log's line that ends the start
+	ready   string // text in the log line that ends the start
 	process process
 	stopped bool
 
@@ -45,9 +45,8 @@ type Server struct {
 	caFile string
 }
 
-// Start starts a server that persists nothing, with further arguments such as
-// "--requirepass", "swordfish". It answers when Start returns. The end of the test kills
-// it.
+// Start starts a server without persistence, with further arguments such as "--requirepass",
+// "swordfish". The server answers when Start returns. It is killed at the end of the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := newServer(t, nil, args)
@@ -55,7 +54,7 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// newServer returns a server that does not run yet. With TLS it speaks nothing else.
+// newServer returns a server that is not running yet. With TLS it accepts only TLS connections.
 func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	t.Helper()
 	path, dir := executable(t), t.TempDir()
@@ -77,7 +76,7 @@ func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	}
 }
 
-// executable is Find, and ends the test where there is no server.
+// executable returns the result of Find, or fails the test if no server is installed.
 func executable(t testing.TB) string {
 	t.Helper()
 	path, err := Find()
@@ -87,7 +86,7 @@ func executable(t testing.TB) string {
 	return path
 }
 
-// start starts the server on a port of its own.
+// start starts the server on its own port.
 func (s *Server) start() {
 	s.t.Helper()
 	for {
@@ -117,7 +116,7 @@ func (s *Server) start() {
 }
 
 // run starts a process on the server's port, and waits until it answers. The error is
-// syscall.EADDRINUSE when the port is another's.
+// syscall.EADDRINUSE if another process uses the port.
 func (s *Server) run() error {
 	command := s.command(s.port)
 	p, err := startProcess(command, s.ready)
@@ -139,7 +138,7 @@ func (s *Server) run() error {
 	}
 }
 
-// Addr returns the server's address, host:port. It is the same after a Restart.
+// Addr returns the server's address, host:port. Restart does not change it.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // URL returns the server's address as redis://host:port, or rediss:// with TLS.
@@ -150,17 +149,17 @@ func (s *Server) URL() string {
 	return "redis://" + s.Addr()
 }
 
-// Client returns a client that may do everything, whatever users and passwords the
-// arguments of Start set. The end of the test closes it.
+// Client returns a client with all permissions, whatever users and passwords the arguments of
+// Start set. It is closed at the end of the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
-// Runs reports whether the server's process runs and is not stopped.
+// Runs reports whether the server's process exists and is not suspended.
 func (s *Server) Runs() bool { return s.process.Runs() && !s.stopped }
 
-// Kill ends the process with SIGKILL, and waits for its end.
+// Kill ends the process with SIGKILL, and waits until it has ended.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Stop stops the process with SIGSTOP: connections to it are made and never answered.
+// Stop suspends the process with SIGSTOP: it accepts connections and never answers.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if err := s.process.Stop(); err != nil {
@@ -169,7 +168,7 @@ func (s *Server) Stop() {
 	s.stopped = true
 }
 
-// Continue lets a stopped process go on.
+// Continue resumes a suspended process.
 func (s *Server) Continue() {
 	s.t.Helper()
 	if err := s.process.Continue(); err != nil {
@@ -178,8 +177,8 @@ func (s *Server) Continue() {
 	s.stopped = false
 }
 
-// Restart kills the process when it runs, and starts another on the same port, with an
-// empty memory. It answers when Restart returns.
+// Restart kills the process if it is running, and starts another on the same port, without data.
+// It answers when Restart returns.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
@@ -188,16 +187,16 @@ func (s *Server) Restart() {
 	}
 }
 
-// Servers listen on ports from 10000 on, and Cluster buses on the same 10000 higher. All
-// are below those that Linux gives out by itself.
+// Servers listen on ports from 10000 on, and Cluster buses on the same ports plus 10000. All are
+// below the ephemeral ports of Linux.
 const (
 	firstPort = 10_000
 	ports     = 10_000
 )
 
-// reservePort returns a port that nobody else gets from here until the reservation is
-// closed, in another test binary neither: so it is free between a Kill and a Restart. The
-// reservation is the UDP port of that number. A program of another kind may have the port.
+// reservePort returns a port that this function gives to nobody else until the reservation is
+// closed, not even in another test binary. So it stays free between a Kill and a Restart. The
+// reservation is the UDP port of the same number. Other programs can still take the port.
 func reservePort() (port int, reservation io.Closer, err error) {
 	err = error(syscall.EADDRINUSE)
 	for errors.Is(err, syscall.EADDRINUSE) {

@@ -71,7 +71,7 @@ func TestParallelStarts(t *testing.T) {
 	})
 	close(connections)
 	for c := range connections {
-		c.wantClosed() // no server outlives its test
+		c.wantClosed() // servers end with their tests
 	}
 }
 
@@ -123,7 +123,7 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
-// connect returns a client that tries once.
+// connect returns a client that does not retry.
 func connect(t *testing.T, options *redis.Options) *redis.Client {
 	t.Helper()
 	options.MaxRetries = -1
@@ -132,7 +132,7 @@ func connect(t *testing.T, options *redis.Options) *redis.Client {
 	return client
 }
 
-// set gives the key the value "value".
+// set sets the key to "value".
 func set(t *testing.T, client redis.UniversalClient, key string) {
 	t.Helper()
 	if err := client.Set(t.Context(), key, "value", 0).Err(); err != nil {
@@ -140,7 +140,7 @@ func set(t *testing.T, client redis.UniversalClient, key string) {
 	}
 }
 
-// get returns "" for a key that is not there.
+// get returns "" if the key does not exist.
 func get(t *testing.T, client redis.UniversalClient, key string) string {
 	t.Helper()
 	value, err := client.Get(t.Context(), key).Result()

@@ -51,7 +51,7 @@ func TestStartSaysWhy(t *testing.T) {
 	}
 }
 
-// failing is a test whose failure is expected.
+// failing is a test that is expected to fail.
 type failing struct {
 	testing.TB
 	failure chan string

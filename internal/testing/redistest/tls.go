@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// StartTLS is Start for a server that speaks TLS alone. Its certificate is for 127.0.0.1
-// and localhost, and CAFile verifies it. It asks its clients for no certificate.
+// StartTLS is Start for a server that accepts only TLS. Its certificate is for 127.0.0.1 and
+// localhost; CAFile verifies it. It requires no client certificate.
 func StartTLS(t testing.TB, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,12 +35,12 @@ func StartTLS(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// CAFile returns the path of the PEM file that verifies the certificate of a server that
-// StartTLS started, and "" for another.
+// CAFile returns the path of the PEM file that verifies the certificate of a server started by
+// StartTLS, and "" for other servers.
 func (s *Server) CAFile() string { return s.caFile }
 
-// writeCertificate makes a certificate that signs itself, writes it and its key in PEM,
-// and returns it as a pool.
+// writeCertificate creates a self-signed certificate, writes it and its key in PEM, and returns
+// it as a pool.
 func writeCertificate(certFile, keyFile string) (*x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
