@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// TestMain plays a role when it is one of the processes that a test starts.
+// TestMain plays a role if a test started this process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
 		main()
 		return
 	}
-	// Each process would otherwise end a second late under the race detector.
+	// Otherwise each process would take a second longer to end under the race detector.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	m.Run()
 }
@@ -44,7 +44,7 @@ func measured(t *testing.T, arguments ...string) (titles []string, output string
 	return titles, out.String()
 }
 
-// TestMeasuresEverySetting measures each setting for a moment.
+// TestMeasuresEverySetting measures each setting briefly.
 func TestMeasuresEverySetting(t *testing.T) {
 	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", ".")
 	var want []string
@@ -61,7 +61,7 @@ func TestMeasuresEverySetting(t *testing.T) {
 	}
 }
 
-// TestMeasuresTheRest measures what is no setting.
+// TestMeasuresTheRest measures everything that is not a setting.
 func TestMeasuresTheRest(t *testing.T) {
 	requireRedis(t)
 	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50")
@@ -84,7 +84,8 @@ func TestSettingsHaveNames(t *testing.T) {
 	}
 }
 
-// TestGoals has a goal that is met, one that is missed, and one that the control's spread excuses.
+// TestGoals has one goal that is met, one that is missed, and one that the control's spread
+// excuses.
 func TestGoals(t *testing.T) {
 	var rounds []round
 	for _, control := range []float64{0.9, 1, 1, 1.1} {
@@ -112,7 +113,7 @@ func TestInterruptionEndsAllProcesses(t *testing.T) {
 	defer interrupt()
 	var out strings.Builder
 	stdout := writerFunc(func(p []byte) (int, error) {
-		if strings.Contains(string(p), "response of") { // all processes run now
+		if strings.Contains(string(p), "response of") { // all processes are running now
 			interrupt()
 		}
 		return out.Write(p)

@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// tlsConfig is for a server or a client with the certificate of this name, of a folder. It
-// is what the broker's listener has: TLS 1.3 without resumption.
+// tlsConfig returns the TLS settings of a server or client that uses the certificate with this
+// name in a folder. They equal the broker's: TLS 1.3 without session resumption.
 func tlsConfig(folder, name string) (*tls.Config, error) {
 	path := filepath.Join(folder, name)
 	own, err := tls.LoadX509KeyPair(path+".pem", path+".key")
@@ -42,20 +42,22 @@ func tlsConfig(folder, name string) (*tls.Config, error) {
 	}, nil
 }
 
-// serverCredentials are those of a folder; without one, nothing is encrypted.
+// serverCredentials returns the TLS credentials of a server; without a folder, nothing is
+// encrypted.
 func serverCredentials(folder string) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, serverFile)
 }
 
-// clientCredentials are those of the load's certificate of that number, likewise.
+// clientCredentials returns the TLS credentials of the load's certificate with this number;
+// without a folder, nothing is encrypted.
 func clientCredentials(folder string, number int) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, clientName(number))
 }
 
 func clientName(number int) string { return fmt.Sprintf("%s%d", clientFile, number) }
 
-// writeCertificates writes what a server and the load prove who they are with to a new
-// folder, which remove removes.
+// writeCertificates writes the certificates of a server and of the load to a new folder. remove
+// deletes the folder.
 func writeCertificates(identities int) (folder string, remove func() error, err error) {
 	folder, err = os.MkdirTemp("", "bench")
 	if err != nil {
@@ -90,7 +92,7 @@ func credentialsOf(folder, name string) (credentials.TransportCredentials, error
 	return credentials.NewTLS(settings), nil
 }
 
-// metricsTransport fetches the metrics of a server with certificates of a folder. Nil is the
+// metricsTransport returns a transport that uses the certificates in a folder. Nil means the
 // default.
 func metricsTransport(folder string) (http.RoundTripper, error) {
 	if folder == "" {

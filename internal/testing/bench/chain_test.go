@@ -16,7 +16,7 @@ import (
 )
 
 // TestChainIsWhole calls the broker of the full chain as the load does, with a certificate
-// that has no grant, without any, and without TLS.
+// without a grant, without a certificate, and without TLS.
 func TestChainIsWhole(t *testing.T) {
 	for _, mode := range auditModes {
 		t.Run(mode, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestChainIsWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			records, err := os.ReadFile(filepath.Join(folder, auditFile)) // whole, as the broker has ended
+			records, err := os.ReadFile(filepath.Join(folder, auditFile)) // complete, because the broker has ended
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestChainIsWhole(t *testing.T) {
 	}
 }
 
-// codeOf is what a call of the warm token ends with.
+// codeOf returns the status code of a call for the warm token.
 func codeOf(t *testing.T, address string, by credentials.TransportCredentials) codes.Code {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(by))

@@ -12,22 +12,22 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// changes has watchers of a do-nothing server wait for the next change.
+// changes lets watchers of a do-nothing server wait for the next change.
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // closed with the next change
+	next chan struct{} // closed at the next change
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }
 
-// wait returns what is closed with the next change.
+// wait returns a channel that is closed at the next change.
 func (c *changes) wait() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.next
 }
 
-// change is a change.
+// change makes a change.
 func (c *changes) change() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,7 +36,7 @@ func (c *changes) change() error {
 	return nil
 }
 
-// WatchAuthDecorations sends the same state at first, and again with each change.
+// WatchAuthDecorations sends the same state first, and again at each change.
 func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	for {
 		next := d.changes.wait()
@@ -51,7 +51,8 @@ func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsR
 	}
 }
 
-// serveChanges makes a change with each request, until ctx ends. It returns the URL for that.
+// serveChanges serves a URL; each request to it makes a change, until ctx ends. It returns the
+// URL.
 func serveChanges(ctx context.Context, change func() error) (url string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

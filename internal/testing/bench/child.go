@@ -14,8 +14,8 @@ import (
 // stopPatience is how long a process may take to end before it is killed.
 const stopPatience = 10 * time.Second
 
-// with starts a process in a role, calls use with its answer, and ends the process. It
-// returns when the process is no more.
+// with starts a process in a role, calls use with its answer, and ends the process. It returns
+// when the process has ended.
 func with[T any](ctx context.Context, role string, told task, use func(answer T) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -39,8 +39,8 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 	return use(answer)
 }
 
-// start starts this program in a role. The end of ctx closes the process's standard
-// input, at which it ends; should it not, it is killed.
+// start starts this program in a role. When ctx ends, the process's standard input is closed,
+// which ends the process; if it does not end, it is killed.
 func start(ctx context.Context, role string) (command *exec.Cmd, stdin io.Writer, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"io"
 )
 
-// The sides of a setting, by their index.
+// The sides of a setting, by index.
 const (
 	sideBroker   = iota
 	sideDefaults // do-nothing, with grpc-go's defaults
 	sideEqual    // do-nothing, with the broker's transport options
-	sideControl  // a second one with the defaults
+	sideControl  // another do-nothing server with the defaults
 )
 
 // measureSetting compares the broker with do-nothing servers.
@@ -34,10 +34,10 @@ func measureSetting(ctx context.Context, s setting, chosen options, out io.Write
 	})
 }
 
-// doNothingServer is a server to compare with.
+// doNothingServer is a server to compare the broker with.
 type doNothingServer struct {
 	name  string
-	equal bool // it has the broker's transport options
+	equal bool // use the broker's transport options
 }
 
 // withDoNothing starts do-nothing servers, adds them to the sides of the task, and calls use.

@@ -12,49 +12,48 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// The credentials of a broker that are measured, by ID.
+// IDs of the credentials that are measured.
 const (
 	warmToken = "sendpulse-oauth" //nolint:gosec // it is an ID
 	staticKey = "pendo"
-	smallKey  = "key-of-300-bytes" // answers of about these sizes
+	smallKey  = "key-of-300-bytes" // the answers have about these sizes
 	mediumKey = "key-of-1100-bytes"
 	largeKey  = "key-of-4000-bytes"
 
-	// bulkPrefix and a number are the others, of which there can be many. Their answers are about
-	// as large as those of mediumKey.
+	// bulkPrefix and a number form the IDs of many more credentials. Their answers are about as
+	// large as those of mediumKey.
 	bulkPrefix = "key-of-1100-byte-"
 	manyIDs    = 10_000
 )
 
-// keySizes are the lengths of keys, which make answers of these sizes with what else they have.
+// keySizes are the key lengths that lead to answers of these sizes.
 var keySizes = map[string]int{smallKey: 165, mediumKey: 960, largeKey: 3850}
 
-// simulatedCredentials is how many the simulated configuration has.
+// simulatedCredentials is the number of credentials in the simulated configuration.
 const simulatedCredentials = 5
 
-// fleetKeyVariable is the environment variable that a configuration has its fleet key in.
+// fleetKeyVariable is the environment variable with the fleet key.
 const fleetKeyVariable = "BROKER_FLEET_KEY"
 
-// auditModes are those of the configuration.
+// auditModes are the audit modes of the configuration file.
 var auditModes = []string{"required", "best_effort"}
 
-// The files in a folder of certificates.
+// File names in a folder of certificates.
 const (
 	authoritiesFile = "authorities.pem"
 	serverFile      = "server"
-	clientFile      = "client"   // and a number
-	strangerFile    = "stranger" // whom no grant names for the keys
+	clientFile      = "client"   // followed by a number
+	strangerFile    = "stranger" // a caller without a grant for the keys
 	auditFile       = "audit.jsonl"
 )
 
-// loadCaller is the SPIFFE ID of the load's certificates, before their number.
+// loadCaller is the SPIFFE ID of the load's certificates, without their number.
 const loadCaller = "spiffe://bench.test/load/"
 
-// limitsText has limits that the load does not reach.
+// limitsText sets limits that the load does not reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText is what a configuration has beside the credentials with TLS: the third of the grants
-// is the load's.
+// guardsText is the rest of the configuration with TLS. The third grant is that of the load.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}
@@ -64,8 +63,8 @@ grants:
   - {callers: ["spiffe://bench.test/lo*"], credentials: ["sendpulse-k*", "pendo"]}
 `
 
-// configOf is the simulated configuration with more credentials, up to so many, and with
-// the Redis of a task; last is the secret of the last one.
+// configOf returns the simulated configuration with more credentials, up to the given number,
+// and with the Redis of the task. last is the secret of the last credential.
 func configOf(told task, last string) []byte {
 	var text bytes.Buffer
 	text.WriteString(limitsText)
@@ -95,8 +94,8 @@ func configOf(told task, last string) []byte {
 	return text.Bytes()
 }
 
-// keySize is that of the keys of which there can be many. Those of a large configuration that
-// nobody asks for are short.
+// keySize returns the length of a bulk credential's key. In a large configuration most
+// credentials are never asked for, and their keys are short.
 func (t task) keySize() int {
 	if t.IDs > 0 {
 		return keySizes[mediumKey]
@@ -104,7 +103,7 @@ func (t task) keySize() int {
 	return 10
 }
 
-// keyOf returns a key of a size, with this end.
+// keyOf returns a key of a given length that ends in this text.
 func keyOf(size int, end string) string {
 	return strings.Repeat("k", max(0, size-len(end))) + end
 }
@@ -113,8 +112,8 @@ func writeKey(text *bytes.Buffer, id, key string) {
 	fmt.Fprintf(text, "  - id: %s\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", id, key)
 }
 
-// loader returns how to load the configuration of a task, with this secret for the last
-// credential. The fleet key is another in each process, as are the simulated accounts.
+// loader returns a function that loads the configuration of a task, with this secret for the
+// last credential. Each process has its own fleet key and its own simulated accounts.
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)
 	environment := func(name string) (string, bool) {

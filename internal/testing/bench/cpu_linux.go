@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime returns the processor time that a process has used, to the nanosecond. The metric has
-// it to 10 ms, which is too little for a round.
+// cpuTime returns the CPU time that a process has used, in nanoseconds. The metric is exact only
+// to 10 ms, which is not enough for a round.
 func cpuTime(process int) (time.Duration, error) {
-	const ofProcess = 2                            // CPUCLOCK_SCHED: all threads, and no single one
+	const ofProcess = 2                            // CPUCLOCK_SCHED of the whole process
 	clock := int32(^process)<<3 | int32(ofProcess) //nolint:gosec // a process ID has 22 bits
 	var used unix.Timespec
 	if err := unix.ClockGettime(clock, &used); err != nil {

@@ -29,8 +29,8 @@ func (d *doNothing) BatchGetAuthDecorations(context.Context, *authmaterialv1.Bat
 	return d.batch, nil
 }
 
-// serveDoNothing runs a server without interceptors, whose only message is one that it
-// fetches from the broker.
+// serveDoNothing runs a server without interceptors, which always sends the same message: one
+// that it fetched from the broker.
 func serveDoNothing(ctx context.Context, told task, answer func(any) error) error {
 	broker, closeBroker, err := dial(told.Broker, 0)
 	if err != nil {

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// figures are what was measured in one round.
+// figures are the measurements of one round.
 type figures struct {
 	CallsPerSecond float64
 	// P50 and P99 are latencies in microseconds.
 	P50, P99 float64
-	// Longest is the latency of the slowest call, likewise.
+	// Longest is the latency of the slowest call, in microseconds.
 	Longest float64
-	// CPU is the processor time that the server took for a call, in microseconds.
+	// CPU is the server's CPU time for one call, in microseconds.
 	CPU float64
-	// Allocations and AllocatedBytes are the server's for a call.
+	// Allocations and AllocatedBytes are the server's for one call.
 	Allocations, AllocatedBytes float64
-	// Degraded says that Redis counted as out of reach when the round was over.
+	// Degraded reports that Redis was considered unreachable at the end of the round.
 	Degraded bool
-	// Written and Dropped are the audit records for a call.
+	// Written and Dropped are the audit records for one call.
 	Written, Dropped float64
 }
 
-// newFigures are those of a round. The latencies are sorted; there is at least one.
+// newFigures returns the figures of a round. The latencies are sorted, and not empty.
 func newFigures(latencies []time.Duration, took time.Duration, before, after usage) figures {
 	calls := float64(len(latencies))
 	return figures{
@@ -41,12 +41,12 @@ func newFigures(latencies []time.Duration, took time.Duration, before, after usa
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// spread is where several values lie.
+// spread is the distribution of several values.
 type spread struct {
 	least, lower, median, upper, most float64 // lower and upper are quartiles
 }
 
-// spreadOf returns where the values lie that are taken of each round.
+// spreadOf returns the distribution of one value of each round.
 func spreadOf(rounds []round, of func(round) float64) spread {
 	values := make([]float64, len(rounds))
 	for i, r := range rounds {
@@ -55,7 +55,7 @@ func spreadOf(rounds []round, of func(round) float64) spread {
 	return newSpread(values)
 }
 
-// newSpread returns where values lie, of which there is at least one.
+// newSpread returns the distribution of values, of which there is at least one.
 func newSpread(values []float64) spread {
 	slices.Sort(values)
 	last := len(values) - 1

@@ -14,19 +14,19 @@ import (
 // callPatience is how much longer than a round its last calls may take.
 const callPatience = 10 * time.Second
 
-// result is the load's answer.
+// result is the answer of the load process.
 type result struct {
-	// ResponseSize is that of a response on the wire, in bytes.
+	// ResponseSize is the size of a response on the wire, in bytes.
 	ResponseSize int
-	// Rounds has the figures of each side, by round.
+	// Rounds contains the figures of each side, by round.
 	Rounds []round
 }
 
-// round is what was measured of each side, one after the other.
+// round contains the figures of each side, measured one after the other.
 type round []figures
 
-// load calls all sides in turn, and measures. The side that comes first changes from round to
-// round, so that a machine that becomes slower or faster favours none.
+// load calls all sides in turn, and measures. Each round begins with another side, so that a
+// machine that becomes slower or faster favours no side.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	var targets []*target
 	for _, s := range told.Sides {
@@ -50,15 +50,15 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 				return err
 			}
 		}
-		if i > 0 { // the first one warms up
+		if i > 0 { // the first round warms up
 			measured.Rounds = append(measured.Rounds, next)
 		}
 	}
 	return answer(measured)
 }
 
-// measure makes calls for a round. Redis is stopped from its beginning to its end where
-// that is asked for, and is back when measure returns.
+// measure makes calls for one round. If the side asks for it, Redis is suspended during the
+// round, and available again when measure returns.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
 	before, err := t.usage(ctx)
 	if err != nil {
@@ -81,10 +81,10 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	return newFigures(latencies, took, before, after), nil
 }
 
-// drive lets that many callers make one call after the other. It returns how long each
-// call took, in order of length, and how long all took together.
+// drive lets callers make one call after the other, concurrently. It returns the durations of
+// the calls, sorted, and the total time.
 func (t *target) drive(ctx context.Context, callers int, duration time.Duration) (latencies []time.Duration, took time.Duration, err error) {
-	// A timer, and no deadline: that would be sent with each call.
+	// A timer instead of a deadline, because a deadline would be sent with each call.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer time.AfterFunc(duration+callPatience, stop).Stop()

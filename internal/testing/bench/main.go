@@ -1,14 +1,15 @@
 // Command bench measures what the broker adds to a gRPC call. It calls the broker's real server,
-// with every feature that a setting names, and beside it a method that does nothing: on the same
-// library, without interceptors, with messages of the same sizes. That server runs twice, once
-// with grpc-go's defaults and once with the transport options of the broker. Both ratios are
-// printed. A second server with the defaults shows how much two equal servers differ.
+// with every feature that a setting names, and for comparison a method that does nothing: on the
+// same library, without interceptors, with messages of the same sizes. The do-nothing server
+// runs twice, once with grpc-go's defaults and once with the broker's transport options. Both
+// ratios are printed. A second server with the defaults shows how much two equal servers differ.
 //
-// It also measures how long a change takes to reach 1,000 watchers, whether the time of a refusal
-// reveals which credentials exist, what Redis costs where there is a redis-server, and what large
-// configurations cost.
+// It also measures how long a change takes to reach 1,000 watchers, whether the time of a
+// refusal reveals which credentials exist, what Redis costs if redis-server is installed, and
+// what large configurations cost.
 //
-// Servers and load are a process each. All run this program, which starts itself again in a role.
+// Each server and each load is a process. All of them run this program, which starts itself
+// again in a role.
 package main
 
 import (
@@ -31,8 +32,8 @@ func main() {
 	}
 }
 
-// run plays the role that the first argument names. Without one it starts the other roles and
-// prints what they measure.
+// run plays the role that the first argument names. Without an argument it starts the other
+// roles and prints their results.
 func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(arguments) > 0 {
 		if play, ok := roles[arguments[0]]; ok {
@@ -58,7 +59,7 @@ func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 	return err
 }
 
-// measureAll starts servers and loads, and prints what is measured.
+// measureAll starts servers and loads, and prints the results.
 func measureAll(ctx context.Context, chosen options, out io.Writer) error {
 	printHead(out, chosen)
 	for _, s := range chosenSettings(chosen) {

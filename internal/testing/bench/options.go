@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	rounds        int
 	roundDuration time.Duration
@@ -19,7 +19,7 @@ type options struct {
 	only          *regexp.Regexp
 	list          bool
 	credentials   []int
-	others        bool // what is not in settings: refusals, watchers, Redis and sizes
+	others        bool // everything that is not in settings: refusals, watchers, Redis and sizes
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -60,7 +60,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	return chosen, err
 }
 
-// numbers reads the list that a flag is.
+// numbers parses a flag that is a list of numbers.
 func numbers(name, list string) ([]int, error) {
 	var all []int
 	for text := range strings.SplitSeq(list, ",") {

@@ -77,7 +77,7 @@ func (uncounted) Inc() {}
 // Observe implements rpc.Histogram.
 func (uncounted) Observe(float64) {}
 
-// unmeasured are the metrics of a method that has none.
+// unmeasured returns method metrics that record nothing.
 func unmeasured(string, bool) *rpc.MethodMetrics {
 	made := &rpc.MethodMetrics{Started: uncounted{}, Received: uncounted{}, Sent: uncounted{}, Seconds: uncounted{}}
 	for code := range made.Handled {
@@ -86,20 +86,20 @@ func unmeasured(string, bool) *rpc.MethodMetrics {
 	return made
 }
 
-// readingTokens are a Cache whose tokens are read from Redis each time.
+// readingTokens is a Cache whose tokens are read from Redis each time.
 type readingTokens struct {
 	*cache.Cache
 	store cache.Store
 }
 
-// WarmAt returns the token that Redis has.
+// WarmAt returns the token stored in Redis.
 func (r readingTokens) WarmAt(tokenKey string, _ time.Time) (*token.Token, bool) {
 	record, err := r.store.Load(context.Background(), tokenKey)
 	return record.Token, err == nil && record.Token != nil
 }
 
-// Token is for a call to which Redis gave no token. It makes the first token request.
-// While Redis does not answer, it waits: a token from memory would be no reading.
+// Token is called if Redis has no token. It makes the first token request. While Redis does not
+// answer, it waits: with a token from memory the call would not measure Redis.
 func (r readingTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
 	ticker := time.NewTicker(recoveryPoll)
 	defer ticker.Stop()

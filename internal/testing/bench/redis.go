@@ -9,11 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// stoppedRounds is how many times longer the rounds of a stopped Redis are: by default they show
-// what is before and after it counts as out of reach.
+// stoppedRounds is the factor by which rounds with a suspended Redis are longer: with the
+// default they include the time before and after Redis is considered unreachable.
 const stoppedRounds = 8
 
-// measureRedis prints what Redis costs, and says so where there is none.
+// measureRedis prints what Redis costs, or that no Redis is installed.
 func measureRedis(ctx context.Context, chosen options, out io.Writer) error {
 	if _, err := redistest.Find(); err != nil {
 		fmt.Fprintf(out, "\nNOT MEASURED: what Redis costs the warm call. %v\n", err)
@@ -39,8 +39,8 @@ The redis-server's own processor time is not in the servers'.
 	})
 }
 
-// besideOthers compares a broker with Redis with one that has none, and with one that reads Redis
-// on every call.
+// besideOthers compares a broker with Redis with one without, and with one that reads Redis on
+// every call.
 func besideOthers(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	return with(ctx, roleBroker, task{}, func(alone endpoint) error {
 		return with(ctx, roleReading, task{Redis: redis.Address}, func(reading endpoint) error {
@@ -50,7 +50,7 @@ func besideOthers(ctx context.Context, chosen options, redis redisServer, shared
 	})
 }
 
-// besideStopped compares it with itself, while Redis is stopped.
+// besideStopped compares a broker with itself while Redis is suspended.
 func besideStopped(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	sides := []side{{Name: "Redis stopped", At: shared, Stopped: redis.Process}, {Name: "Redis well", At: shared}}
 	return compareRedis(ctx, chosen, sides, stoppedRounds, out)

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// requireRedis ends the test where there is no redis-server.
+// requireRedis ends the test if redis-server is not installed.
 func requireRedis(t *testing.T) {
 	t.Helper()
 	if _, err := redistest.Find(); err != nil {
@@ -54,7 +54,7 @@ func answers(t *testing.T, address string, in time.Duration) bool {
 	return n == 1
 }
 
-// serverFunc is a BrokerService.
+// serverFunc implements the BrokerService by a function.
 type serverFunc struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	get func()
@@ -65,7 +65,7 @@ func (s serverFunc) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDe
 	return &authmaterialv1.GetAuthDecorationResponse{}, nil
 }
 
-// served returns where the server answers until the end of the test.
+// served returns the address of the server, which runs until the end of the test.
 func served(t *testing.T, server *grpc.Server) endpoint {
 	ctx, stop := context.WithCancel(t.Context())
 	where, ended := make(chan endpoint, 1), make(chan error, 1)

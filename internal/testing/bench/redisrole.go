@@ -23,10 +23,10 @@ type redisServer struct {
 	Process int
 }
 
-// portAttempts is how many ports are tried: another process may take one meanwhile.
+// portAttempts is the number of ports to try, because another process may take a port meanwhile.
 const portAttempts = 3
 
-// serveRedis runs a redis-server that persists nothing.
+// serveRedis runs redis-server without persistence.
 func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	program, err := redistest.Find()
 	if err != nil {
@@ -41,8 +41,7 @@ func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	return err
 }
 
-// runRedis runs one process until it ends, or ctx does. It reports whether that one became
-// ready.
+// runRedis runs one process until it or ctx ends. It reports whether the process became ready.
 func runRedis(ctx context.Context, program string, answer func(any) error) (answered bool, err error) {
 	address, port, err := freePort(ctx)
 	if err != nil {
@@ -50,7 +49,7 @@ func runRedis(ctx context.Context, program string, answer func(any) error) (answ
 	}
 	command := exec.CommandContext(ctx, program, //nolint:gosec // it is the redis-server that was found
 		"--port", port, "--bind", "127.0.0.1", "--dir", os.TempDir(), "--save", "", "--appendonly", "no")
-	// What a terminal sends to all processes is not for this one.
+	// A signal that a terminal sends to all processes must not reach this one.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := command.StdoutPipe()
 	if err != nil {
@@ -62,7 +61,7 @@ func runRedis(ctx context.Context, program string, answer func(any) error) (answ
 	var said strings.Builder
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		switch {
-		case answered: // its log is of no interest
+		case answered: // its log is not needed
 		case strings.Contains(lines.Text(), "Ready to accept connections"):
 			answered = true
 			if err := answer(redisServer{Address: address, Process: command.Process.Pid}); err != nil {
@@ -75,7 +74,7 @@ func runRedis(ctx context.Context, program string, answer func(any) error) (answ
 	return answered, fmt.Errorf("%s ended: %w\n%s", program, command.Wait(), &said)
 }
 
-// freePort returns a port of the loopback interface that nobody has now.
+// freePort returns a port of the loopback interface that is not in use now.
 func freePort(ctx context.Context) (address, port string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,21 +15,21 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The refusals that are compared: batches of so many IDs, by a caller whom none of the many
-// grants names.
+// The refusals that are compared: batches of IDs, from a caller that none of the many grants
+// names.
 const (
 	refusalGrants      = 40
-	refusalCallers     = 25 // of each of these grants
+	refusalCallers     = 25 // in each of these grants
 	refusalBatch       = 100
 	refusalCredentials = 1000
-	refusalPairs       = 100 // of batches, for each of -rounds
+	refusalPairs       = 100 // pairs of batches for each of -rounds
 )
 
-// toldApart is the z-score of a sign test from which two kinds of calls can be told apart: by
-// chance it is exceeded once in 15,000 runs.
+// toldApart is the z-score of a sign test from which two kinds of calls count as
+// distinguishable. By chance it is exceeded once in 15,000 runs.
 const toldApart = 4
 
-// writeGrants writes grants for the credentials that exist, beside those of the chain.
+// writeGrants writes grants for the existing credentials, in addition to those of the chain.
 func writeGrants(out io.Writer, grants int) {
 	for g := range grants {
 		fmt.Fprint(out, "  - {credentials: [\"key-of-*\"], callers: [")
@@ -40,7 +40,7 @@ func writeGrants(out io.Writer, grants int) {
 	}
 }
 
-// measureRefusals prints whether a caller without a grant can tell by the time of an answer which
+// measureRefusals prints whether a caller without a grant can find out from response times which
 // credentials exist.
 func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err error) {
 	folder, remove, err := writeCertificates(1)
@@ -59,7 +59,7 @@ func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err er
 	})
 }
 
-// refusal is how long the answers took for credentials that exist and for others that do not, in
+// refusal contains the response times for credentials that exist and for others that do not, in
 // microseconds.
 type refusal struct{ existing, missing float64 }
 
@@ -94,7 +94,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 		return microseconds(took), nil
 	}
 	var measured []refusal
-	for i := range pairs + refusalPairs { // the first ones warm up
+	for i := range pairs + refusalPairs { // the first pairs warm up
 		var one refusal
 		var first, second error
 		if rand.N(2) == 0 { //nolint:gosec // it guards nothing
@@ -114,7 +114,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	return measured, nil
 }
 
-// printRefusals prints the medians, and what a sign test makes of the pairs.
+// printRefusals prints the medians, and the result of a sign test of the pairs.
 func printRefusals(out io.Writer, pairs []refusal) {
 	slower, faster := 0, 0
 	for _, p := range pairs {

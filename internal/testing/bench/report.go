@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// printHead says what is measured, and where.
+// printHead prints what is measured, and on which machine.
 func printHead(out io.Writer, chosen options) {
 	fmt.Fprintf(out, `The broker beside a method that does nothing: on the same server library, without
 interceptors, with the same TLS and messages of the same sizes. "do-nothing" has
@@ -44,12 +44,12 @@ var (
 	}
 )
 
-// ratio returns where the ratios of two sides lie.
+// ratio returns the distribution of the ratios of two sides.
 func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }
 
-// printTable prints what was measured of each side, and the ratios of the first to the others.
+// printTable prints the figures of each side, and the ratios of the first side to the others.
 func printTable(out io.Writer, title string, sides []side, measured result) error {
 	fmt.Fprintf(out, "\n%s, response of %d bytes\n", title, measured.ResponseSize)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -101,7 +101,7 @@ func printSetting(out io.Writer, s setting, measured result) error {
 	return nil
 }
 
-// verdicts says for each goal whether it is met.
+// verdicts returns for each goal whether it is met.
 func (g goal) verdicts(rounds []round) []string {
 	var all []string
 	judge := func(q quantity, to int, name string, bound float64, least bool) {
@@ -128,7 +128,7 @@ func (g goal) verdicts(rounds []round) []string {
 	return all
 }
 
-// printRecords reports whether the broker recorded each call.
+// printRecords prints whether the broker recorded each call.
 func printRecords(out io.Writer, measured result) {
 	written := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Written })
 	dropped := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Dropped })
@@ -136,7 +136,7 @@ func printRecords(out io.Writer, measured result) {
 		written.median, written.least, written.most, dropped.median, dropped.least, dropped.most)
 }
 
-// printStops says what the medians of rounds without Redis do not show.
+// printStops prints what the medians of rounds without Redis do not show.
 func printStops(out io.Writer, measured result) error {
 	degraded := 0
 	for _, r := range measured.Rounds {

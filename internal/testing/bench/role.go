@@ -23,8 +23,8 @@ const (
 	roleWatch     = "watch"
 )
 
-// role does the work of a process. It calls answer once, and returns when its work is
-// done or ctx ends.
+// role does the work of a process. It calls answer once, and returns when its work is done or
+// ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
 var roles = map[string]role{
@@ -36,36 +36,36 @@ var roles = map[string]role{
 	roleWatch:     watch,
 }
 
-// task is what a process is told, as JSON on its standard input.
+// task is the input of a process, as JSON on its standard input.
 type task struct {
-	// Credentials is how many credentials a broker has; 0: those that are simulated.
+	// Credentials is the number of credentials in the broker; 0: only the simulated ones.
 	Credentials int
-	// Redis is the host:port where a broker's tokens lie; empty: in memory.
+	// Redis is the host:port of the broker's token store; empty: memory.
 	Redis string
-	// Certificates is the folder of what a server and its callers prove who they are with;
-	// empty: they prove nothing, and nothing is encrypted.
+	// Certificates is the folder with the certificates of servers and callers; empty: no TLS and
+	// no authentication.
 	Certificates string
-	// Audit is the mode of a broker's audit, which goes to a file beside the certificates;
-	// empty: there is none.
+	// Audit is the broker's audit mode, with a file beside the certificates; empty: no audit.
 	Audit string
-	// Grants is how many grants a broker with Certificates has beside those of the load.
+	// Grants is the number of grants in a broker with Certificates, in addition to those of the
+	// load.
 	Grants int
-	// Credential is the ID of the credential to ask for. With IDs it is a prefix: there are so
-	// many, of which each call asks for one at random.
+	// Credential is the ID to ask for. With IDs it is a prefix: each call asks for one of IDs
+	// credentials at random.
 	Credential string
 	IDs        int
-	// Batch is how many IDs each batch has; 0: GetAuthDecoration is called.
+	// Batch is the number of IDs in each batch; 0: the load calls GetAuthDecoration.
 	Batch int
 	// Broker is the server whose response a do-nothing server repeats.
 	Broker endpoint
-	// Equal says that a do-nothing server has the broker's transport options.
+	// Equal makes a do-nothing server use the broker's transport options.
 	Equal bool
-	// Sides are what the load compares.
+	// Sides are the servers that the load compares.
 	Sides []side
-	// Callers is how many callers there are at once. They share Connections, which use
-	// Identities client certificates.
+	// Callers is the number of concurrent callers. They share Connections, which use Identities
+	// client certificates.
 	Callers, Connections, Identities int
-	// Rounds is how many rounds count.
+	// Rounds is the number of rounds that count.
 	Rounds int
 	// RoundDuration is how long each side is called in a round.
 	RoundDuration time.Duration
@@ -83,7 +83,7 @@ func (t task) ids() []string {
 	return ids
 }
 
-// batchRequest returns the load's request for a batch; nil: it makes none.
+// batchRequest returns the load's request for a batch, or nil if it makes none.
 func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	if t.Batch == 0 {
 		return nil
@@ -96,33 +96,32 @@ type side struct {
 	// Name is the head of its column.
 	Name string
 	At   endpoint
-	// Stopped is the ID of the Redis process that is stopped during the side's rounds; 0:
-	// none is.
+	// Stopped is the ID of the Redis process that is suspended during the side's rounds; 0:
+	// none.
 	Stopped int
-	// Audited says that the side writes audit records.
+	// Audited reports that the side writes audit records.
 	Audited bool
 }
 
-// endpoint is where a server process answers.
+// endpoint describes a running server process.
 type endpoint struct {
 	// GRPC is the address for the load.
 	GRPC string
-	// Metrics is the URL of what the process used, and Process its process ID.
+	// Metrics is the URL of the process's metrics, and Process its process ID.
 	Metrics string
 	Process int
-	// Change is the URL with which watchers are sent a change; empty: there is none.
+	// Change is the URL that sends a change to all watchers; empty: none.
 	Change string
-	// Certificates is the folder of what the load proves who it is with; empty: nothing is
-	// encrypted.
+	// Certificates is the folder with the load's certificates; empty: no TLS.
 	Certificates string
-	// Footprint is what the configuration costs. Of brokers alone.
+	// Footprint is what the configuration costs. Brokers only.
 	Footprint footprint
 }
 
-// obey plays a role until it is done, or standard input ends. That also happens when
-// the process that started this one is no more.
+// obey plays a role until it is done, or standard input ends. Standard input also ends when the
+// parent process ends.
 func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
-	signal.Ignore(os.Interrupt) // a terminal sends it to all processes; the first one decides
+	signal.Ignore(os.Interrupt) // a terminal sends it to all processes; the first process decides
 	orders := json.NewDecoder(stdin)
 	var told task
 	if err := orders.Decode(&told); err != nil {
@@ -136,7 +135,7 @@ func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) err
 	}()
 	err := play(ctx, told, json.NewEncoder(stdout).Encode)
 	if ctx.Err() != nil {
-		return nil // what was cut short is no failure
+		return nil // being interrupted is not a failure
 	}
 	return err
 }

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// serve answers on free ports, with metrics beside, until ctx ends.
+// serve serves on free ports, metrics included, until ctx ends.
 func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error) error {
 	httpServer := &http.Server{Handler: newMetricsHandler(), ReadHeaderTimeout: time.Second}
 
@@ -40,7 +40,7 @@ func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error)
 	return group.Wait()
 }
 
-// newMetricsHandler shows what the process uses, as the broker's /metrics does.
+// newMetricsHandler serves the resource use of the process, as the broker's /metrics does.
 func newMetricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

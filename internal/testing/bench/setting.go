@@ -16,11 +16,11 @@ const (
 type setting struct {
 	security string
 	audit    string // the audit mode; empty: no audit
-	// callers is how many callers there are at once, connections how many connections they
-	// share, and identities how many client certificates these connections use.
+	// callers is the number of concurrent callers, connections the number of connections that
+	// they share, and identities the number of client certificates of these connections.
 	callers, connections, identities int
-	// credential is the ID that callers ask for. With ids it is a prefix: each call asks for
-	// one of so many, at random.
+	// credential is the ID that callers ask for. With ids it is a prefix: each call asks for one
+	// of ids credentials at random.
 	credential string
 	ids        int
 	batch      int  // IDs in a batch; 0: GetAuthDecoration
@@ -28,16 +28,17 @@ type setting struct {
 	goal       goal
 }
 
-// goal is what the project promises for a setting: the least ratios of calls per second and the
-// greatest ratios of CPU time, each to the do-nothing server with grpc-go's defaults and to that
-// with the broker's options; and the greatest ratio of p99. Zero values promise nothing.
+// goal is what the project promises for a setting: the lowest ratios of calls per second and the
+// highest ratios of CPU time, each compared with the do-nothing server with grpc-go's defaults
+// and with the one with the broker's options; and the highest ratio of p99. Zero values promise
+// nothing.
 type goal struct {
 	calls, callsEqual float64
 	cpu, cpuEqual     float64
 	p99               float64
 }
 
-// name is what -only matches.
+// name is the text that -only matches.
 func (s setting) name() string {
 	parts := []string{s.security}
 	if s.audit != "" {
@@ -56,7 +57,7 @@ func (s setting) name() string {
 	return strings.Join(append(parts, fmt.Sprintf("%dconnections", s.connections), fmt.Sprintf("%dcallers", s.callers)), "/")
 }
 
-// task returns what the servers and the load of a setting are told.
+// task returns the task for the servers and the load of a setting.
 func (s setting) task(chosen options) task {
 	told := task{
 		Credential: s.credential, IDs: s.ids, Batch: s.batch,

@@ -14,16 +14,16 @@ import (
 
 // footprint is what a configuration costs a broker process.
 type footprint struct {
-	// StartUp is from the file's text to a server that is ready to listen.
+	// StartUp is the time from the file's text to a server that is ready to listen.
 	StartUp time.Duration
-	// Reload is from the text, with one secret changed, to the new one being served.
+	// Reload is the time from the text, with one secret changed, until the new secret is served.
 	Reload time.Duration
-	// Heap is what is in use after a garbage collection, in bytes.
+	// Heap is the memory in use after a garbage collection, in bytes.
 	Heap uint64
 }
 
-// startBroker makes a server for a task, and measures what that takes. With each call of reload
-// its last credential has another secret.
+// startBroker creates a server for a task and measures the cost. Each call of reload gives its
+// last credential another secret.
 func startBroker(told task, sim *simulator.Simulator, options server.Options) (broker *server.Server, cost footprint, reload func() error, err error) {
 	load := loader(told, sim)
 	first, second := load("first"), load("second")
@@ -58,8 +58,8 @@ func startBroker(told task, sim *simulator.Simulator, options server.Options) (b
 	}, nil
 }
 
-// measureSizes prints what configurations of several sizes cost, and what a warm call
-// costs with each.
+// measureSizes prints what configurations of several sizes cost, and the cost of a warm call
+// with each.
 func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)

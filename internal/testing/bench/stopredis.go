@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// How long Redis may take to be back with a broker, and how often that is looked at.
+// How long Redis may take to be reachable for the broker again, and how often that is checked.
 const (
 	recoveryPatience = 10 * time.Second
 	recoveryPoll     = 20 * time.Millisecond
 )
 
-// stopProcess stops a process with SIGSTOP: connections to it stay, and are never
+// stopProcess suspends a process with SIGSTOP: connections to it stay open, and are never
 // answered.
 func stopProcess(id int) error {
 	if err := syscall.Kill(id, syscall.SIGSTOP); err != nil {
@@ -23,8 +23,7 @@ func stopProcess(id int) error {
 	return nil
 }
 
-// bringRedisBack lets the Redis process go on, and waits until the server shares tokens
-// again.
+// bringRedisBack resumes the Redis process, and waits until the server shares tokens again.
 func (t *target) bringRedisBack(ctx context.Context) error {
 	if err := syscall.Kill(t.stopped, syscall.SIGCONT); err != nil {
 		return fmt.Errorf("continue the Redis process: %w", err)

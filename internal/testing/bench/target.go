@@ -23,10 +23,10 @@ type target struct {
 	http     http.RoundTripper // for the metrics; nil: the default
 	requests []*authmaterialv1.GetAuthDecorationRequest
 	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // nil: no batches
-	stopped  int                                            // the Redis process that is stopped during a round; 0: none
+	stopped  int                                            // the Redis process that is suspended during a round; 0: none
 }
 
-// newTarget opens the connections of a load to one side.
+// newTarget opens the load's connections to one side.
 func newTarget(of side, told task) (*target, error) {
 	t := &target{name: of.Name, metrics: of.At.Metrics, process: of.At.Process, stopped: of.Stopped}
 	var closes []func() error
@@ -67,7 +67,7 @@ func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient,
 	return authmaterialv1.NewBrokerServiceClient(connection), connection.Close, nil
 }
 
-// call makes one call: for the request of that number, or a batch.
+// call makes one call: the request with this number, or a batch.
 func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceClient, number int) error {
 	if t.batch == nil {
 		_, err := client.GetAuthDecoration(ctx, t.requests[number])
@@ -77,7 +77,7 @@ func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceCl
 	return err
 }
 
-// responseSize makes one call, and returns the size of its response in bytes.
+// responseSize makes one call and returns the size of its response in bytes.
 func (t *target) responseSize(ctx context.Context) (int, error) {
 	response, err := fetch(ctx, t.clients[0], t.requests[0], t.batch)
 	if err != nil {
@@ -86,7 +86,7 @@ func (t *target) responseSize(ctx context.Context) (int, error) {
 	return proto.Size(response), nil
 }
 
-// fetch makes one call, and returns its response with the longest times.
+// fetch makes one call and returns its response, with times of the longest encoding.
 func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, request *authmaterialv1.GetAuthDecorationRequest, batch *authmaterialv1.BatchGetAuthDecorationsRequest) (proto.Message, error) {
 	if batch == nil {
 		response, err := client.GetAuthDecoration(ctx, request)
@@ -103,10 +103,9 @@ func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, reque
 	return response, err
 }
 
-// setLongestTimes makes a decoration's times as long as they get: their nanoseconds take
-// up to 5 bytes on the wire. The refresh time of static material is counted from the
-// call, and two servers have tokens of their own. Everything else is of the same size in
-// each response.
+// setLongestTimes sets a decoration's times to values with the longest encoding: nanoseconds
+// take up to 5 bytes. The refresh time of static material depends on the time of the call, and
+// two servers have different tokens. The rest of a response always has the same size.
 func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	for _, moment := range []*timestamppb.Timestamp{decoration.GetExpireTime(), decoration.GetRefreshTime()} {
 		if moment != nil {
@@ -115,7 +114,7 @@ func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// compareSizes returns the size of a response, which has to be the same for all targets.
+// compareSizes returns the size of a response, which must be the same for all targets.
 func compareSizes(ctx context.Context, targets []*target) (int, error) {
 	first, err := targets[0].responseSize(ctx)
 	if err != nil {

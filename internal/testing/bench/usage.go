@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// The metrics that some servers lack: those without Redis, and those without audit.
+// Metrics that some servers do not have: those without Redis, and those without audit.
 const (
 	degradedMetric = "authmaterial_token_cache_degraded"
 	writtenMetric  = `authmaterial_audit_records_total{result="written"}`
@@ -20,9 +20,9 @@ const (
 // usage is what a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
-	// degraded is 1 while Redis counts as out of reach. Of brokers with Redis alone.
+	// degraded is 1 while Redis is considered unreachable. Only in brokers with Redis.
 	degraded float64
-	// written and dropped are audit records. Of brokers with audit alone.
+	// written and dropped are audit records. Only in brokers with audit.
 	written, dropped float64
 }
 
@@ -42,8 +42,8 @@ func (t *target) usage(ctx context.Context) (usage, error) {
 	return read, err
 }
 
-// readUsage reads the metrics at a URL, in Prometheus's text format. The transport may be
-// nil, which is the default.
+// readUsage reads the metrics at a URL, in Prometheus' text format. The transport may be nil,
+// which means the default.
 func readUsage(ctx context.Context, transport http.RoundTripper, url string) (usage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The watchers that a change is for.
+// The watchers that receive a change.
 const (
 	watchers           = 1000
 	watcherConnections = 20
 )
 
-// watchResult is how long a change took, in microseconds, from its beginning until the last
-// watcher had it; by round and side.
+// watchResult contains the time that each change took until the last watcher received it, in
+// microseconds, by round and side.
 type watchResult struct{ Rounds [][]float64 }
 
 // measureWatchers prints how long a change takes to reach many watchers.
@@ -59,7 +59,7 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 	return table.Flush()
 }
 
-// watch has watchers at each side, makes changes, and measures.
+// watch opens watches at each side, makes changes, and measures.
 func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -85,7 +85,7 @@ func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 			}
 			next[side] = microseconds(took)
 		}
-		if i > 0 { // the first one warms up
+		if i > 0 { // the first change warms up
 			measured.Rounds = append(measured.Rounds, next)
 		}
 	}
@@ -95,10 +95,10 @@ func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 // crowd is all watchers of one server.
 type crowd struct {
 	streams []grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
-	url     string // what makes a change
+	url     string // URL that makes a change
 }
 
-// newCrowd opens the watches, and waits until each has its first state.
+// newCrowd opens the watches, and waits until each has received its first state.
 func newCrowd(ctx context.Context, t *target, credential, url string) (*crowd, error) {
 	c := &crowd{url: url}
 	for i := range watchers {
@@ -111,7 +111,7 @@ func newCrowd(ctx context.Context, t *target, credential, url string) (*crowd, e
 	return c, c.receive()
 }
 
-// receive waits until each has one more state.
+// receive waits until each watcher has received one more state.
 func (c *crowd) receive() error {
 	var all errgroup.Group
 	for _, stream := range c.streams {
@@ -126,7 +126,7 @@ func (c *crowd) receive() error {
 	return all.Wait()
 }
 
-// change makes a change, and returns how long it took until each watcher had it.
+// change makes a change, and returns the time until each watcher received it.
 func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	received := make(chan error, 1)
 	go func() { received <- c.receive() }()

@@ -1,5 +1,6 @@
-// Command warmpath prints which functions of the broker one warm call runs, over mutual TLS and with
-// grants, metrics and an audit file. It has to be built for coverage: `make warmpath` does so.
+// Command warmpath prints the broker's functions that one warm call runs, over mutual TLS and
+// with grants, metrics and an audit file. It must be built for coverage, as `make warmpath`
+// does.
 package main
 
 import (
@@ -24,7 +25,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// guards is what the configuration has beside the simulated credentials.
+// guards is the configuration in addition to the simulated credentials.
 const guards = `audit: {file: %[1]q}
 grants: [{callers: ["spiffe://bench.test/*"], credentials: ["*"]}]
 `
@@ -72,10 +73,10 @@ func run(ctx context.Context, folder string) error {
 	return measure(ctx, authmaterialv1.NewBrokerServiceClient(connection), folder)
 }
 
-// credential is one with a token.
+// credential is the ID of a credential with a token.
 const credential = "sendpulse-oauth" //nolint:gosec // it is an ID
 
-// settling is how long what a call has started may go on after its answer.
+// settling is how long work that a call started may continue after its answer.
 const settling = 200 * time.Millisecond
 
 // measure makes calls until everything is warm, and writes the coverage of one more.
