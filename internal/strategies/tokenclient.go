@@ -8,7 +8,6 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
-	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
@@ -56,7 +55,7 @@ const (
 	ResultOverBudget  Result = "over_budget"  // not sent: the broker's own limit
 )
 
-// resultOf returns the result of a request with this error; nil: a token was issued.
+// resultOf returns the result of a request that was sent, by its error; nil: a token was issued.
 func resultOf(err *fault.Error) Result {
 	if err == nil {
 		return ResultOK
@@ -66,8 +65,6 @@ func resultOf(err *fault.Error) Result {
 		return ResultRefused
 	case fault.ProviderRateLimited:
 		return ResultRateLimited
-	case fault.RateLimited:
-		return ResultOverBudget
 	default:
 		return ResultUnavailable
 	}
@@ -79,7 +76,7 @@ type TokenClientOptions struct {
 	Transport http.RoundTripper
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
-	// UserAgent is the header of that name. Default: "authmaterial-broker".
+	// UserAgent is the header of that name. Default: none.
 	UserAgent string
 	// RenewalWindow is how long before a token's margin its renewal may begin; at most half the
 	// token's lifetime. Default: five minutes, and at most a sixth.
@@ -98,15 +95,12 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	if o.Clock == nil {
 		o.Clock = clockwork.NewRealClock()
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = "authmaterial-broker"
-	}
 	if o.Observe == nil {
 		o.Observe = func(TokenRequestEvent) {}
 	}
 	if o.Begin == nil {
 		o.Begin = func(ctx context.Context, _, _ string) (context.Context, func(TokenRequestEvent)) {
-			return ctx, o.Observe
+			return ctx, func(TokenRequestEvent) {}
 		}
 	}
 	return o
@@ -115,54 +109,55 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 // TokenClient makes token requests: no redirects, no cookies, 10 seconds and 1 MiB at most, and
 // within a budget for each URL and client ID.
 type TokenClient struct {
-	TokenClientOptions
-	http   http.Client
-	budget *ratelimit.Limiter[string]
+	options TokenClientOptions
+	http    http.Client
+	budget  *ratelimit.Limiter[string]
 }
 
 // NewTokenClient returns a client.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
-	c := &TokenClient{
-		TokenClientOptions: options.withDefaults(),
-		budget:             ratelimit.New[string](budgetPerSecond, budgetBurst, maxBudgets),
-	}
-	c.http.Transport = c.Transport
+	options = options.withDefaults()
 	// A redirect would send the client secret to another address.
-	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &TokenClient{
+		options: options,
+		http:    http.Client{Transport: options.Transport, CheckRedirect: stay},
+		budget:  ratelimit.New[string](budgetPerSecond, budgetBurst, maxBudgets),
+	}
 }
 
 // RequestToken makes one token request: one HTTP attempt, 10 seconds at most. Its error is a
-// *fault.Error, whose RetryDelay is what the provider asked for. Observe and Begin are called.
+// *fault.Error, whose RetryDelay is what the provider asked for. Begin and Observe are called.
 func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
-	c, sentAt := s.client, s.client.Clock.Now()
+	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
 	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
-	budgetKey := secret.Digest(nil, s.credential.Method.TokenRequest.URL, s.value(catalog.ClientIDField))
-	if wait := c.budget.Take(string(budgetKey), 1, sentAt); wait > 0 {
+	if wait := s.client.budget.Take(s.budgetKey, 1, sentAt); wait > 0 {
+		event.Result = ResultOverBudget
 		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
-		event.Result = resultOf(event.Err)
-		c.Observe(event)
+		options.Observe(event)
 		return nil, event.Err
 	}
-	ctx, done := c.Begin(ctx, provider, method)
+	ctx, done := options.Begin(ctx, provider, method)
 	issued, status, failure := s.send(ctx, sentAt)
-	if now := c.Clock.Now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
+	if now := s.now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
 		// The machine slept meanwhile, and the token may have ended: the answer can be as old
 		// as the request.
 		issued, status, failure = s.send(ctx, now)
 	}
-	event.Duration, event.Status, event.Err, event.Result = c.Clock.Since(sentAt), status, failure, resultOf(failure)
+	event.Duration, event.Status, event.Err, event.Result = s.now().Sub(sentAt), status, failure, resultOf(failure)
 	if failure == nil {
 		event.LifetimeAssumed = !s.assumed.Swap(issued.Assumed) && issued.Assumed
 	}
 	done(event)
-	c.Observe(event)
+	options.Observe(event)
 	if failure != nil {
 		return nil, failure
 	}
 	return issued, nil
 }
+
+func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
 // send does the HTTP part. The status is 0 when no answer came.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (issued *token.Token, status int, failure *fault.Error) {
@@ -178,8 +173,8 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (issued *token
 	}
 	defer response.Body.Close()
 	body, err := readBody(response)
-	receivedAt := s.client.Clock.Now()
-	retryAfter := parseRetryAfter(response.Header, clock.Wall(s.client.Clock, receivedAt))
+	receivedAt := s.now()
+	retryAfter := parseRetryAfter(response.Header, clock.Wall(s.client.options.Clock, receivedAt))
 	if err != nil && response.StatusCode/100 == 2 {
 		return nil, response.StatusCode, s.unreachable(err).WithRetryDelay(retryAfter)
 	}
@@ -195,7 +190,7 @@ func (s *TokenSource) newToken(value string, lifetime time.Duration, sentAt, rec
 	spec := s.credential.Method.TokenRequest
 	issued := &token.Token{
 		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, receivedAt.Sub(sentAt)),
-		Lifetime: lifetime, Window: s.client.RenewalWindow, EndsPrevious: spec.EndsPrevious,
+		Lifetime: lifetime, Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
 	}
 	if issued.Delay > token.MaxDelay {
 		issued.Delay = 0 // the machine slept meanwhile: the answer may be as old as the request

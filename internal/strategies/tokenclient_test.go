@@ -163,6 +163,9 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 	if known := fault.From(err); known.Reason != fault.RateLimited || known.RetryDelay != time.Second {
 		t.Errorf("the request over the budget: %v, retry in %v", err, known.RetryDelay)
 	}
+	if len(events) != 21 {
+		t.Errorf("there are %d events for 21 requests", len(events))
+	}
 	if last := events[len(events)-1]; sent != 20 || last.Result != strategies.ResultOverBudget {
 		t.Errorf("%d requests were sent, and the last event is %q", sent, last.Result)
 	}

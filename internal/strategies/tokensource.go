@@ -23,6 +23,7 @@ type TokenSource struct {
 	client     *TokenClient
 	parameters []Pair
 	key        string
+	budgetKey  string
 	assumed    atomic.Bool // of the last token
 }
 
@@ -36,6 +37,7 @@ func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*T
 	}
 	s := &TokenSource{credential: credential, client: client, parameters: parameters}
 	s.key = s.digest()
+	s.budgetKey = string(secret.Digest(nil, credential.Method.TokenRequest.URL, s.value(catalog.ClientIDField)))
 	return s, nil
 }
 
@@ -90,7 +92,7 @@ func (s *TokenSource) newRequest(ctx context.Context) (*http.Request, error) {
 	}
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", s.client.UserAgent)
+	request.Header.Set("User-Agent", s.client.options.UserAgent)
 	if spec.ClientAuthentication == catalog.ClientInBasic {
 		// RFC 6749, section 2.3.1: both are form-encoded first.
 		request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(clientSecret))
