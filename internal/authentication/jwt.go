@@ -39,6 +39,8 @@ type Issuer struct {
 	RootCAs *x509.CertPool
 	// AllowPrivate allows private, local and special addresses for the host of URL.
 	AllowPrivate bool
+
+	remote *remoteKeys // those of URL; KeyFetcher.Prepare sets it
 }
 
 // leeway is how far the clocks of an issuer and the broker may differ.
@@ -48,7 +50,8 @@ const leeway = 30 * time.Second
 // token is verified once, and again when its issuer's keys change. KeyFetcher.Prepare makes it.
 type Issuers struct {
 	clock    clockwork.Clock
-	byClaim  map[string][]*issuer // by the claim "iss"
+	byClaim  map[string][]*Issuer // by the claim "iss"
+	fetching []*remoteKeys
 	verified *lru.Cache[tokenDigest, verifiedToken]
 }
 
@@ -58,7 +61,7 @@ type tokenDigest [sha256.Size]byte
 // verifiedToken is the outcome of a token's verification.
 type verifiedToken struct {
 	caller access.Caller // without the address
-	issuer *issuer       // whose key signed the token; nil: none of the issuers' keys
+	issuer *Issuer       // whose key signed the token; nil: none of the issuers' keys
 	keys   *Keys         // that the token was verified with
 }
 
@@ -120,7 +123,7 @@ func parseToken(text string) (bearerToken, error) {
 // verify returns the caller of a token. It first tries the issuers that have the token's key, so
 // that no other issuer's keys are fetched in vain.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
-	var ready, lacking []*issuer
+	var ready, lacking []*Issuer
 	for _, candidate := range s.byClaim[token.issuer] {
 		if candidate.lacksKey(token) {
 			lacking = append(lacking, candidate)
@@ -141,23 +144,17 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// issuer verifies the tokens of an Issuer.
-type issuer struct {
-	settings Issuer
-	remote   *remoteKeys // nil: the keys are those of a file
-}
-
 // keys returns the current keys; nil: there are none.
-func (i *issuer) keys() *Keys {
-	if i.remote == nil {
-		return i.settings.Keys
+func (i *Issuer) keys() *Keys {
+	if i.remote != nil {
+		return i.remote.keys()
 	}
-	return i.remote.keys()
+	return i.Keys
 }
 
 // accepts reports whether tokens may be signed with an algorithm.
-func (i *issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
-	accepted := i.settings.Algorithms
+func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
+	accepted := i.Algorithms
 	if len(accepted) == 0 {
 		accepted = Algorithms()
 	}
@@ -165,13 +162,13 @@ func (i *issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 }
 
 // lacksKey reports whether the keys have to be fetched to verify a token.
-func (i *issuer) lacksKey(token bearerToken) bool {
+func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
 // verify returns the caller of a token. The outcome has an issuer if one of the issuer's keys
 // signed the token, even if the error says that its claims are not accepted.
-func (i *issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
+func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
 		return verifiedToken{}, refused("the bearer token is signed by an algorithm that is not accepted")
 	}
@@ -199,36 +196,27 @@ func (i *issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 }
 
 // caller returns the caller that claims with a good signature name.
-func (i *issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
+func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),
 		jwt.WithAcceptableSkew(leeway),
-		jwt.WithIssuer(i.settings.Issuer),
-		jwt.WithRequiredClaim(jwt.ExpirationKey),
-		jwt.WithValidator(jwt.ValidatorFunc(i.checkAudience)))
+		jwt.WithIssuer(i.Issuer),
+		jwt.WithRequiredClaim(jwt.ExpirationKey))
+	accepted := func(audience string) bool { return slices.Contains(i.Audiences, audience) }
+	audiences, _ := claims.Audience()
+	subject, _ := claims.Subject()
 	switch {
 	case errors.Is(err, jwt.TokenExpiredError()):
 		return access.Caller{}, refused("the bearer token has expired")
 	case errors.Is(err, jwt.TokenNotYetValidError()), errors.Is(err, jwt.InvalidIssuedAtError()):
 		return access.Caller{}, refused("the bearer token is not valid yet")
-	case errors.Is(err, jwt.InvalidAudienceError()):
-		return access.Caller{}, refused("the bearer token is for another audience")
 	case err != nil:
 		return access.Caller{}, refused("the bearer token lacks a claim, or has one that is not accepted")
-	}
-	subject, _ := claims.Subject()
-	if !isName(subject) {
+	case !slices.ContainsFunc(audiences, accepted):
+		return access.Caller{}, refused("the bearer token is for another audience")
+	case !isName(subject):
 		return access.Caller{}, refused("the bearer token has no subject that can be a caller's name")
 	}
 	expires, _ := claims.Expiration()
-	return access.Caller{Name: "jwt:" + i.settings.Name + ":" + subject, Method: MethodJWT, ExpireTime: expires.Add(leeway)}, nil
-}
-
-// checkAudience implements jwt.ValidatorFunc.
-func (i *issuer) checkAudience(_ context.Context, claims jwt.Token) error {
-	audiences, _ := claims.Audience()
-	if slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(i.settings.Audiences, a) }) {
-		return nil
-	}
-	return jwt.InvalidAudienceError()
+	return access.Caller{Name: "jwt:" + i.Name + ":" + subject, Method: MethodJWT, ExpireTime: expires.Add(leeway)}, nil
 }

@@ -2,8 +2,6 @@ package authentication
 
 import (
 	"cmp"
-	"context"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
@@ -22,8 +20,6 @@ const (
 	fetchTimeout = 5 * time.Second
 	// maxKeySet is the largest key set, in bytes.
 	maxKeySet = 1 << 20
-	// longestMaxAge bounds what an answer's header says, in seconds.
-	longestMaxAge = 24 * 60 * 60
 )
 
 // errKeyURL completes a sentence about a URL, and does not quote it.
@@ -42,67 +38,49 @@ func CheckKeyURL(text string) error {
 	return nil
 }
 
-// keySource is where the keys of an issuer are fetched from, and by which rules.
-type keySource struct {
-	url          string
-	roots        *x509.CertPool // nil: the system's
-	allowPrivate bool
-}
-
-func (s keySource) equal(other keySource) bool {
-	return s.url == other.url && s.allowPrivate == other.allowPrivate && s.roots.Equal(other.roots)
-}
-
-// client returns an HTTP client by the rules of token requests. It follows no redirect: an answer
-// from elsewhere is not the issuer's.
-func (s keySource) client() *http.Client {
+// newKeyClient returns an HTTP client by the rules of token requests. It follows no redirect: an
+// answer from elsewhere is not the issuer's.
+func newKeyClient(issuer Issuer) *http.Client {
 	return &http.Client{
 		Timeout:       fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     egress.NewTransport(egress.Options{RootCAs: s.roots}),
+		Transport:     egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
 	}
 }
 
-// keyAnswer is an answer with status 200.
-type keyAnswer struct {
-	body   []byte        // up to maxKeySet
-	maxAge time.Duration // by its headers; 0: they do not say
-}
+var errStatus = errors.New("has a status other than 200")
 
-var errStatus = errors.New("the status of the answer is not 200")
-
-// get requests the keys.
-func (s keySource) get(ctx context.Context, client *http.Client) (keyAnswer, error) {
-	if s.allowPrivate {
+// get requests the keys. The body has maxKeySet bytes at most.
+func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
+	ctx := r.context
+	if r.issuer.AllowPrivate {
 		ctx = egress.AllowPrivate(ctx)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.issuer.URL, nil)
 	if err != nil {
-		return keyAnswer{}, err
+		return nil, nil, err
 	}
-	answer, err := client.Do(request)
+	answer, err := r.client.Do(request)
 	if err != nil {
-		return keyAnswer{}, err
+		return nil, nil, err
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return keyAnswer{}, errStatus
+		return nil, nil, errStatus
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
-	if err != nil {
-		return keyAnswer{}, err
-	}
+	body, err = io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
 	if len(body) > maxKeySet {
-		return keyAnswer{}, errNoKeySet
+		return nil, nil, errNoKeySet
 	}
-	return keyAnswer{body, maxAge(answer.Header)}, nil
+	return body, answer.Header, err
 }
 
-// maxAge returns how long an answer may be used without asking again. 0: the headers do not say.
+// maxAge returns how long an answer may be used by its headers. 0: they do not say.
 func maxAge(header http.Header) time.Duration {
+	const longest = 24 * 60 * 60 // seconds
 	if directives, err := httpcc.ParseResponse(header.Get("Cache-Control")); err == nil {
 		if seconds, ok := directives.MaxAge(); ok {
-			return time.Duration(min(seconds, longestMaxAge)) * time.Second
+			return time.Duration(min(seconds, longest)) * time.Second
 		}
 	}
 	if expires, err := http.ParseTime(header.Get("Expires")); err == nil {
@@ -111,17 +89,12 @@ func maxAge(header http.Header) time.Duration {
 	return 0
 }
 
-// whyUnfetched returns why a request for keys failed. It does not quote the errors: they contain
-// the URL.
-func whyUnfetched(err error) string {
-	switch {
-	case errors.Is(err, errStatus):
-		return errStatus.Error()
-	case errors.Is(err, errNoKey), errors.Is(err, errManyKeys):
-		return "the answer " + err.Error()
-	case errors.Is(err, errNoKeySet):
-		return "the answer holds no JSON Web Key Set of up to 1 MiB"
-	default:
-		return egress.Cause(err)
+// fetchFailure returns why a request for keys failed, without quoting an answer or a URL.
+func fetchFailure(err error) string {
+	for _, known := range []error{errStatus, errNoKeySet, errManyKeys, errNoKey} {
+		if errors.Is(err, known) {
+			return "the answer " + known.Error()
+		}
 	}
+	return egress.Cause(err)
 }

@@ -22,16 +22,22 @@ const (
 	maxKeyID = 128
 )
 
-// The algorithms for each type of key. There is no symmetric one, and not "none".
-var (
-	rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
-	ecAlgorithms  = map[string]string{"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"} // by curve
-	edAlgorithm   = "EdDSA"
-)
+// signatures are the signature algorithms, each with its type of key. There is no symmetric one,
+// and not "none".
+var signatures = []struct{ algorithm, key string }{
+	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
+	{"PS256", "RSA"}, {"PS384", "RSA"}, {"PS512", "RSA"},
+	{"ES256", "P-256"}, {"ES384", "P-384"}, {"ES512", "P-521"},
+	{"EdDSA", "Ed25519"},
+}
 
 // Algorithms returns the names of the signature algorithms that an issuer may use.
 func Algorithms() []string {
-	return append(slices.Clone(rsaAlgorithms), "ES256", "ES384", "ES512", edAlgorithm)
+	var names []string
+	for _, signature := range signatures {
+		names = append(names, signature.algorithm)
+	}
+	return names
 }
 
 // Keys are the public keys of an issuer. They are immutable.
@@ -76,7 +82,7 @@ func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token
 
 // The errors of ParseKeys.
 var (
-	errNoKeySet = errors.New("holds no JSON Web Key Set")
+	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB")
 	errManyKeys = fmt.Errorf("holds more than %d keys: remove those that sign no tokens", maxKeys)
 	errNoKey    = errors.New("holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
@@ -180,21 +186,20 @@ func newKey(entry jwk.Key) (key, bool) {
 		return key{}, false
 	}
 	made.id, _ = entry.KeyID()
+	var kind string
 	switch public := made.public.(type) {
 	case *rsa.PublicKey: // of 2048 bits or more: the parser refuses others
-		made.algorithms = rsaAlgorithms
+		kind = "RSA"
 	case *ecdsa.PublicKey:
-		if algorithm, ok := ecAlgorithms[public.Curve.Params().Name]; ok {
-			made.algorithms = []string{algorithm}
-		}
+		kind = public.Curve.Params().Name
 	case ed25519.PublicKey:
-		made.algorithms = []string{edAlgorithm}
+		kind = "Ed25519"
 	}
-	if declared, ok := entry.Algorithm(); ok {
-		if !slices.Contains(made.algorithms, declared.String()) {
-			return key{}, false
+	declared, restricted := entry.Algorithm()
+	for _, signature := range signatures {
+		if signature.key == kind && (!restricted || signature.algorithm == declared.String()) {
+			made.algorithms = append(made.algorithms, signature.algorithm)
 		}
-		made.algorithms = []string{declared.String()}
 	}
 	return made, len(made.algorithms) > 0
 }

@@ -120,7 +120,7 @@ func TestAnswerWithoutAUsableKey(t *testing.T) {
 			r.clock.Advance(10 * time.Second)
 			r.wantUnavailable(keyES2) // asks for the keys again
 			r.wantGood(keyES)
-			cause := "the answer holds no JSON Web Key Set of up to 1 MiB"
+			cause := "the answer is not a JSON Web Key Set of up to 1 MiB"
 			if name == "unusable keys" {
 				cause = "the answer holds no key that a token could be verified with"
 			}

@@ -1,6 +1,7 @@
 package authentication_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -53,6 +54,12 @@ func newJWT(t testing.TB, issuers ...authentication.Issuer) *jwt {
 
 func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...authentication.Issuer) *jwt {
 	t.Helper()
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	if options.Changed == nil {
+		options.Changed = func() {}
+	}
 	j := &jwt{KeyFetcher: authentication.NewKeyFetcher(options)}
 	t.Cleanup(j.Close)
 	j.use(t, issuers...)

@@ -1,6 +1,7 @@
 package authentication
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -40,19 +41,17 @@ var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment
 // errThrottled is the answer to the caller then.
 var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
 
-// KeyOptions configure a KeyFetcher. The zero value is usable.
+// KeyOptions configure a KeyFetcher. All but MaxAge are required.
 type KeyOptions struct {
-	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
-	// Logger gets what an operator has to know of keys that cannot be fetched, or are not used.
-	// Default: nothing is logged.
+	// Logger gets a warning when keys cannot be fetched, and when some are not used.
 	Logger *slog.Logger
-	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
-	// minutes. An answer's headers can make it less, down to a minute.
-	MaxAge time.Duration
 	// Changed is called when the keys of an issuer have changed: a token that was accepted may
-	// no longer be. It must not block. Default: nothing is called.
+	// no longer be. It must not block.
 	Changed func()
+	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
+	// minutes. The headers of an answer can make it less, down to a minute.
+	MaxAge time.Duration
 }
 
 // KeyFetcher keeps the keys of issuers up to date whose key sets are at a URL. Close ends it.
@@ -64,18 +63,7 @@ type KeyFetcher struct {
 
 // NewKeyFetcher returns a KeyFetcher that fetches nothing yet.
 func NewKeyFetcher(options KeyOptions) *KeyFetcher {
-	if options.Clock == nil {
-		options.Clock = clockwork.NewRealClock()
-	}
-	if options.Logger == nil {
-		options.Logger = slog.New(slog.DiscardHandler)
-	}
-	if options.MaxAge == 0 {
-		options.MaxAge = defaultMaxAge
-	}
-	if options.Changed == nil {
-		options.Changed = func() {}
-	}
+	options.MaxAge = cmp.Or(options.MaxAge, defaultMaxAge)
 	return &KeyFetcher{options: options}
 }
 
@@ -83,67 +71,59 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 // with the same URL, RootCAs and AllowPrivate share their keys, also with those in use. Call Use
 // afterwards, with these Issuers or with those in use.
 func (f *KeyFetcher) Prepare(issuers []Issuer) (*Issuers, error) {
-	for _, settings := range issuers {
-		if err := CheckKeyURL(settings.URL); settings.Keys == nil && err != nil {
+	for _, issuer := range issuers {
+		if err := CheckKeyURL(issuer.URL); issuer.Keys == nil && err != nil {
 			return nil, fmt.Errorf("the URL of the keys %w", err)
 		}
 	}
-	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
+	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, settings := range issuers {
-		next := &issuer{settings: settings}
-		if settings.Keys == nil {
-			next.remote = f.share(settings)
+	for _, issuer := range issuers {
+		if issuer.Keys == nil {
+			issuer.remote = f.fetch(issuer)
+			made.fetching = append(made.fetching, issuer.remote)
 		}
-		made.byClaim[settings.Issuer] = append(made.byClaim[settings.Issuer], next)
+		made.byClaim[issuer.Issuer] = append(made.byClaim[issuer.Issuer], &issuer)
 	}
 	return made, nil
 }
 
-// share returns the keys at an issuer's URL. The caller holds mu.
-func (f *KeyFetcher) share(settings Issuer) *remoteKeys {
-	source := keySource{settings.URL, settings.RootCAs, settings.AllowPrivate}
+// fetch returns the keys at an issuer's URL. The caller holds mu.
+func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	for _, known := range f.remote {
-		if known.source.equal(source) {
+		other := known.issuer
+		if other.URL == issuer.URL && other.AllowPrivate == issuer.AllowPrivate && other.RootCAs.Equal(issuer.RootCAs) {
 			return known
 		}
 	}
-	made := newRemoteKeys(source, settings.Name, f.options)
+	made := newRemoteKeys(issuer, f.options)
 	f.remote = append(f.remote, made)
 	return made
 }
 
-// Use stops the fetching of keys that these issuers do not need. Nil needs none.
+// Use stops the fetching of keys that these issuers do not need.
 func (f *KeyFetcher) Use(issuers *Issuers) {
-	needed := map[*remoteKeys]bool{}
-	if issuers != nil {
-		for _, sharing := range issuers.byClaim {
-			for _, issuer := range sharing {
-				needed[issuer.remote] = true
-			}
-		}
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remote = slices.DeleteFunc(f.remote, func(remote *remoteKeys) bool {
-		if !needed[remote] {
+		needed := slices.Contains(issuers.fetching, remote)
+		if !needed {
 			remote.close()
 		}
-		return !needed[remote]
+		return !needed
 	})
 }
 
 // Close stops all fetching.
-func (f *KeyFetcher) Close() { f.Use(nil) }
+func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
 // remoteKeys are the keys at a URL. They are fetched when they are too old by their answer's
 // headers, and when a token is signed with a key that is not among them. One request is under
 // way at a time; whoever needs keys meanwhile waits for it.
 type remoteKeys struct {
 	KeyOptions
-	source  keySource
-	name    string // of the first issuer that has them, for the log
+	issuer  Issuer // the first that has them
 	client  *http.Client
 	context context.Context //nolint:containedctx // it ends with close, and the requests with it
 	cancel  context.CancelFunc
@@ -175,9 +155,9 @@ type keyRequest struct {
 	err    error         // is set before that
 }
 
-func newRemoteKeys(source keySource, name string, options KeyOptions) *remoteKeys {
+func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 	r := &remoteKeys{
-		KeyOptions: options, source: source, name: name, client: source.client(),
+		KeyOptions: options, issuer: issuer, client: newKeyClient(issuer),
 		last: &keyRequest{}, waiting: newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
@@ -245,13 +225,11 @@ func (r *remoteKeys) request(pause time.Duration) *keyRequest {
 
 // run makes a request, and schedules the next one.
 func (r *remoteKeys) run(request *keyRequest) {
-	answer, err := r.source.get(r.context, r.client)
+	wait := fetchPause
+	body, header, err := r.get()
 	if err == nil {
-		err = r.take(answer, request.begun)
-	}
-	wait := min(max(answer.maxAge, minMaxAge), r.MaxAge)
-	if err != nil {
-		wait = min(fetchPause, r.MaxAge)
+		wait = max(maxAge(header), minMaxAge)
+		err = r.take(body, request.begun)
 	}
 	r.report(err)
 	r.mu.Lock()
@@ -259,32 +237,31 @@ func (r *remoteKeys) run(request *keyRequest) {
 	request.err, r.underWay = err, false
 	close(request.done)
 	if r.context.Err() == nil {
-		r.next.Reset(wait)
+		r.next.Reset(min(wait, r.MaxAge))
 	}
 }
 
 // take uses the keys of an answer. After an error the previous keys stay in use. A parser that
 // panics at a hostile answer does not end the process.
-func (r *remoteKeys) take(answer keyAnswer, begun time.Time) (err error) {
+func (r *remoteKeys) take(answer []byte, begun time.Time) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errNoKeySet
 		}
 	}()
-	digest := sha256.Sum256(answer.body)
-	before := r.fetched.Load()
-	if before != nil && before.digest == digest {
+	digest := sha256.Sum256(answer)
+	if before := r.fetched.Load(); before != nil && before.digest == digest {
 		r.fetched.Store(&fetchedKeys{before.keys, digest, begun})
 		return nil
 	}
-	keys, _, err := parseKeys(answer.body)
+	keys, _, err := parseKeys(answer)
 	if err != nil {
 		return err
 	}
 	r.fetched.Store(&fetchedKeys{keys, digest, begun})
 	if places, count := keys.Ignored(); count > 0 {
 		r.Logger.Warn("some keys of a token issuer are ignored: they are malformed, private, symmetric, or of a type, size or algorithm that is not supported; the others are used",
-			"issuer", r.name, "count", count, "keys", places)
+			"issuer", r.issuer.Name, "count", count, "keys", places)
 	}
 	r.Changed()
 	return nil
@@ -297,8 +274,8 @@ func (r *remoteKeys) report(err error) {
 	switch {
 	case r.context.Err() != nil: // close ended the request
 	case err != nil && !failed:
-		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.name, "cause", whyUnfetched(err))
+		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.issuer.Name, "cause", fetchFailure(err))
 	case err == nil && failed:
-		r.Logger.Info("the keys of a token issuer can be fetched again", "issuer", r.name)
+		r.Logger.Info("the keys of a token issuer can be fetched again", "issuer", r.issuer.Name)
 	}
 }

@@ -274,7 +274,7 @@ func TestOutOfReach(t *testing.T) {
 	r.wantGood(keyES)
 	r.wantRequests(3)
 	if got := r.log.String(); strings.Count(got, "cannot be fetched") != 1 || strings.Count(got, "can be fetched again") != 1 ||
-		!strings.Contains(got, `issuer=main cause="the status of the answer is not 200"`) || strings.Contains(got, "canary") {
+		!strings.Contains(got, `issuer=main cause="the answer has a status other than 200"`) || strings.Contains(got, "canary") {
 		t.Errorf("the log is\n%s", got)
 	}
 }
@@ -309,12 +309,12 @@ func TestBadAnswers(t *testing.T) {
 		change func(*authentication.Issuer)
 		cause  string
 	}{
-		"not found":  {http.NotFound, nil, "the status of the answer is not 200"},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the status of the answer is not 200"},
-		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		"not found":  {http.NotFound, nil, "the answer has a status other than 200"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the answer has a status other than 200"},
+		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer is not a JSON Web Key Set of up to 1 MiB"},
 		"too much": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(append(authtest.KeySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
-		}, nil, "the answer holds no JSON Web Key Set of up to 1 MiB"},
+		}, nil, "the answer is not a JSON Web Key Set of up to 1 MiB"},
 		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("a", 128<<10))
 			_, _ = w.Write(authtest.KeySet(keyES))
