@@ -1,63 +1,24 @@
-// Package admission bounds what connections and callers use of the broker.
+// Package admission limits what connections and callers may use of the broker.
 //
-// A connection has to prove whose it is: by its client certificate, by the user at the other end
-// of a Unix socket, or by its first authenticated call. Until then it may receive a bounded number
-// of bytes within a bounded time, and unproved connections share a small number of places: beyond
-// it the oldest is closed. From then on the limits of its caller apply, which no other caller can
-// use up. Connections that only ask for the broker's health are a small class of their own.
+// A connection is unproved until it is known to belong to a caller: by its client certificate, by
+// the user at the other end of a Unix socket, or by its first authenticated call. An unproved
+// connection may send a limited number of bytes within a limited time. A listener has few of them
+// at once; when there are more, the oldest is closed. A proved connection counts for the limits of
+// its caller, which other callers cannot use up. Connections that only call the health service
+// have limits of their own.
 //
-// A listener whose every client gets the secrets anyway is trusted: its connections need no proof.
+// A trusted listener gives secrets to every client that can connect. Its connections need no proof.
 package admission
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/authmaterial/broker/internal/config"
 )
 
-// Bounds on connections that have not proved whose they are.
-const (
-	// unprovedConnections is how many there are at once at a listener, and unprovedPerSource how
-	// many of one source.
-	unprovedConnections = 200
-	unprovedPerSource   = 64
-	// unprovedBytes is how many bytes such a connection can have sent, TLS included. Beyond that
-	// it waits proofDelay for the proof, which a call among the first of a burst may be about to
-	// bring, and is closed then.
-	unprovedBytes = 64 << 10
-	proofDelay    = time.Second
-	// callBytes is what each of its calls counts for in addition: a call takes up memory without a
-	// message, too.
-	callBytes = 2 << 10
-	// unprovedTime is how long it stays open.
-	unprovedTime = 10 * time.Second
-
-	// healthConnections is how many connections there are that only ask for the broker's health,
-	// and healthPerSource how many of one source. Each can send healthBytes an hour.
-	healthConnections = 64
-	healthPerSource   = 16
-	healthBytes       = 1 << 20
-	healthPeriod      = time.Hour
-
-	// healthCalls is how many calls for the broker's health a connection has at once.
-	healthCalls = 8
-)
-
-// Limits are what the configuration allows. All are positive.
-type Limits struct {
-	// Connections is how many connections a listener has at once.
-	Connections int
-	// ConnectionsPerCaller is how many of them are one caller's.
-	ConnectionsPerCaller int
-	// ConcurrentCalls is how many calls there are at once, watches included.
-	ConcurrentCalls int
-	// WatchesPerCaller is how many watches a caller has at once, a quarter of ConcurrentCalls at most.
-	WatchesPerCaller int
-	// CallsPerSecond is how many calls a caller makes in the long run, and CallBurst after a rest.
-	CallsPerSecond, CallBurst int
-}
-
-// Limit is the name of a limit, as in the configuration or in its documentation.
+// Limit is the name of a limit, as in the configuration or in the documentation of metrics.
 type Limit string
 
 // The limits.
@@ -72,72 +33,64 @@ const (
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
 
-	MessageBytes Limit = "message_bytes" // those of gRPC
-	HeaderBytes  Limit = "header_bytes"
+	// The following are enforced by other packages.
+	MessageBytes     Limit = "message_bytes"
+	HeaderBytes      Limit = "header_bytes"
+	DenialsPerSecond Limit = "denials_per_second"
 )
 
-// Observer is told that a limit was reached; caller is empty where it is not known. It must not
+// Observer is called each time a limit is reached; caller is empty if it is unknown. It must not
 // block.
 type Observer func(limit Limit, caller string)
 
-// Admission holds the connections of listeners, and the callers that they belong to. It is safe
-// for concurrent use.
+// Admission counts connections and calls, and to which caller they belong. It is safe for
+// concurrent use.
 type Admission struct {
-	limits  Limits
-	reached Observer
-	callers callers
-	health  atomic.Int64 // calls for the broker's health, at once
+	limits      config.Limits
+	reached     Observer
+	calls       atomic.Int64 // concurrent calls and watches of all callers
+	healthCalls atomic.Int64 // concurrent calls of the health service
+	perCaller   [Watch + 1]callerLimit
 
-	perCaller [Watch + 1]callerLimit
+	mu      sync.Mutex
+	callers map[string]*Caller // by name
+	sweepAt int                // the number of callers at which idle ones are forgotten
 }
 
-// New returns an Admission.
-func New(limits Limits, reached Observer) *Admission {
-	a := &Admission{limits: limits, reached: reached}
-	a.callers = newCallers(a)
-	a.perCaller = [...]callerLimit{
-		Call:  {max(1, limits.ConcurrentCalls/callerPart), CallsPerCaller},
-		Watch: {min(limits.WatchesPerCaller, max(1, limits.ConcurrentCalls/callerPart)), WatchesPerCaller},
+// New returns an Admission with the limits of a configuration, all of which must be positive.
+func New(limits config.Limits, reached Observer) *Admission {
+	perCaller := max(1, limits.ConcurrentCalls/callerPart)
+	return &Admission{
+		limits:  limits,
+		reached: reached,
+		perCaller: [...]callerLimit{
+			Call:  {perCaller, CallsPerCaller},
+			Watch: {min(limits.WatchesPerCaller, perCaller), WatchesPerCaller},
+		},
+		callers: map[string]*Caller{},
+		sweepAt: maxCallers,
 	}
-	return a
 }
 
-// Listener returns a listener whose connections are bounded. Each is a *Conn. At the time when a
-// connection is accepted, trusted reports whether it needs no proof.
+// Listener returns a listener whose connections are limited. Each is a *Conn. It calls trusted
+// for each new connection, to learn whether connections need a proof at that time.
 func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listener {
 	return newListener(inner, a.limits.Connections, trusted, a.reached)
 }
 
-// httpPart is the part of the connections that an HTTP listener may have, and httpLeast the least
-// of them: few clients fetch metrics and health.
 const (
-	httpPart  = 10
-	httpLeast = 16
+	// httpPart is the part of the configured connections that an HTTP listener may have: few
+	// clients fetch metrics and health.
+	httpPart = 10
+	// minHTTP is the least number of connections of an HTTP listener.
+	minHTTP = 16
 )
 
-// HTTPListener returns a listener for HTTP, whose connections prove nothing. Beyond their number
-// the oldest is closed; net/http bounds their time and their bytes.
+// HTTPListener returns a listener for HTTP. Its connections stay unproved; only their number is
+// limited, because net/http limits their time and their bytes.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
-	l := newListener(inner, min(a.limits.Connections, max(httpLeast, a.limits.Connections/httpPart)), func() bool { return false }, a.reached)
-	l.bounded = false
+	limit := min(a.limits.Connections, max(minHTTP, a.limits.Connections/httpPart))
+	l := newListener(inner, limit, func() bool { return false }, a.reached)
+	l.onlyNumber = true
 	return l
-}
-
-// BeginHealth begins a call for the broker's health. After true, EndHealth has to follow. The
-// connection stays open from now on if it is unproved, as one of few.
-func (a *Admission) BeginHealth(c *Conn) bool {
-	ofConn, all := c.health.Add(1), a.health.Add(1)
-	if ofConn <= healthCalls && all <= int64(a.limits.Connections) {
-		c.asksForHealth()
-		return true
-	}
-	a.EndHealth(c)
-	a.reached(Health, "")
-	return false
-}
-
-// EndHealth ends such a call.
-func (a *Admission) EndHealth(c *Conn) {
-	c.health.Add(-1)
-	a.health.Add(-1)
 }

@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/admission"
+	"github.com/authmaterial/broker/internal/config"
 )
 
 // limits are large enough to be out of the way.
-var limits = admission.Limits{
+var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
 
@@ -63,7 +64,7 @@ type scene struct {
 }
 
 // inScene runs a test with a listener in a synctest bubble.
-func inScene(t *testing.T, l admission.Limits, trusted bool, test func(s *scene)) {
+func inScene(t *testing.T, l config.Limits, trusted bool, test func(s *scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &scene{T: t, fake: &fakeListener{accepted: make(chan net.Conn), closed: make(chan struct{})}}

@@ -1,9 +1,10 @@
 package admission
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/authmaterial/broker/internal/ratelimit"
 )
@@ -12,43 +13,26 @@ import (
 const (
 	// callerPart is the part of all concurrent calls that one caller may have.
 	callerPart = 4
-	// batchesPerCaller is how many batches a caller has at once. One counts until its answer has
-	// been sent.
+	// batchesPerCaller is how many batches a caller may have at once. A batch counts until its
+	// answer has been sent.
 	batchesPerCaller = 100
 )
 
-// maxCallers is how many callers are remembered that do nothing at the moment.
+// maxCallers is how many callers are remembered before those that use nothing are forgotten. A
+// caller that is forgotten may use its whole burst of calls again.
 const maxCallers = 10_000
 
-// callers are those that have proved who they are.
-type callers struct {
-	admission *Admission
-	rates     *ratelimit.Limiter[string]
-	calls     atomic.Int64 // at once, of all callers
-
-	mu      sync.Mutex
-	byName  map[string]*Caller
-	sweepAt int // how many there are when those that do nothing are forgotten
-}
-
-func newCallers(a *Admission) callers {
-	return callers{
-		admission: a, byName: map[string]*Caller{}, sweepAt: maxCallers,
-		rates: ratelimit.New[string](float64(a.limits.CallsPerSecond), a.limits.CallBurst, maxCallers),
-	}
-}
-
-// Caller is what one caller uses.
+// Caller counts what one caller uses.
 type Caller struct {
 	name      string
 	admission *Admission
-	unlimited bool // it has no limits of its own
+	rate      *rate.Limiter // of its calls; nil: it has no limits of its own
 
-	uses                 [Watch + 1]atomic.Int64 // at once
+	uses                 [Watch + 1]atomic.Int64 // concurrent, by Use
 	connections, batches atomic.Int64
 }
 
-// Use is what a caller does: it has a number of each at once.
+// Use is a kind of call, with a limit on how many a caller has at once.
 type Use int
 
 // The uses.
@@ -57,86 +41,68 @@ const (
 	Watch
 )
 
-// callerLimit is how many of one use a caller has.
+// callerLimit is how many of one Use a caller may have at once.
 type callerLimit struct {
 	most  int
 	limit Limit
 }
 
-// Caller returns the caller of a name, with what it uses.
+// Caller returns the caller of that name.
 func (a *Admission) Caller(name string) *Caller {
-	all := &a.callers
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	if found := all.byName[name]; found != nil {
-		return found
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.callers[name]
+	if c == nil {
+		if len(a.callers) >= a.sweepAt {
+			a.forgetIdle()
+		}
+		c = &Caller{name: name, admission: a, rate: rate.NewLimiter(rate.Limit(a.limits.CallsPerSecond), a.limits.CallBurst)}
+		a.callers[name] = c
 	}
-	if len(all.byName) >= all.sweepAt {
-		all.sweep()
-	}
-	made := &Caller{name: name, admission: a}
-	all.byName[name] = made
-	return made
+	return c
 }
 
-// Everybody returns what all callers use together where callers are not told apart: it has the
-// limit of concurrent calls alone.
-func (a *Admission) Everybody() *Caller { return &Caller{admission: a, unlimited: true} }
+// Everybody returns a Caller for all callers together, where they are not told apart. Of the
+// limits only that of all concurrent calls applies to it.
+func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
-// sweep forgets the callers that use nothing. The caller holds mu.
-func (all *callers) sweep() {
-	for name, c := range all.byName {
+// forgetIdle forgets the callers that use nothing. The caller holds mu.
+func (a *Admission) forgetIdle() {
+	for name, c := range a.callers {
 		if c.connections.Load() == 0 && c.uses[Call].Load() == 0 && c.uses[Watch].Load() == 0 && c.batches.Load() == 0 {
-			delete(all.byName, name)
+			delete(a.callers, name)
 		}
 	}
-	all.sweepAt = max(maxCallers, 2*len(all.byName))
+	a.sweepAt = max(maxCallers, 2*len(a.callers))
 }
 
-// takeConnection counts a connection if the caller may have it.
-func (c *Caller) takeConnection() bool {
-	return c.take(&c.connections, c.admission.limits.ConnectionsPerCaller, ConnectionsPerCaller)
-}
-
-// take counts one more, up to a limit.
-func (c *Caller) take(count *atomic.Int64, limit int, name Limit) bool {
-	if count.Add(1) <= int64(limit) || c.unlimited {
-		return true
-	}
-	count.Add(-1)
-	c.admission.reached(name, c.name)
-	return false
-}
-
-// Refusal is why something is refused.
+// Refusal is the reason why a call is refused.
 type Refusal struct {
 	Limit Limit
-	Wait  time.Duration // until it is allowed; 0: nobody knows
+	Wait  time.Duration // until the call is allowed; 0: unknown
 }
 
-// Begin begins a call or a watch about so many credentials at the time now. After nil, End has to
-// follow.
+// Begin begins a call or a watch for that number of credentials at the time now. If it returns
+// nil, the call must be ended with End.
 func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	a := c.admission
+	all, own := a.calls.Add(1), c.uses[use].Add(1)
 	var refusal *Refusal
 	switch {
-	case a.callers.calls.Add(1) > int64(a.limits.ConcurrentCalls):
-		a.callers.calls.Add(-1)
+	case all > int64(a.limits.ConcurrentCalls):
 		refusal = &Refusal{Limit: ConcurrentCalls}
-	case c.unlimited:
-		c.uses[use].Add(1)
+	case c.rate == nil:
 		return nil
-	case c.uses[use].Add(1) > int64(a.perCaller[use].most):
-		c.End(use)
+	case own > int64(a.perCaller[use].most):
 		refusal = &Refusal{Limit: a.perCaller[use].limit}
 	default:
-		wait := a.callers.rates.Take(c.name, credentials, now)
+		wait := ratelimit.Take(c.rate, credentials, now)
 		if wait == 0 {
 			return nil
 		}
-		c.End(use)
 		refusal = &Refusal{Limit: CallsPerSecond, Wait: wait}
 	}
+	c.End(use)
 	a.reached(refusal.Limit, c.name)
 	return refusal
 }
@@ -144,11 +110,27 @@ func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 // End ends a call or a watch.
 func (c *Caller) End(use Use) {
 	c.uses[use].Add(-1)
-	c.admission.callers.calls.Add(-1)
+	c.admission.calls.Add(-1)
 }
 
-// BeginBatch begins a batch. After true, EndBatch has to follow, when the answer has been sent.
+// BeginBatch reports whether the caller may have one more batch. If so, EndBatch must be called
+// when the answer has been sent.
 func (c *Caller) BeginBatch() bool { return c.take(&c.batches, batchesPerCaller, BatchesPerCaller) }
 
 // EndBatch ends a batch.
 func (c *Caller) EndBatch() { c.batches.Add(-1) }
+
+// takeConnection counts one more connection, and reports whether the caller may have it.
+func (c *Caller) takeConnection() bool {
+	return c.take(&c.connections, c.admission.limits.ConnectionsPerCaller, ConnectionsPerCaller)
+}
+
+// take adds one to a count, up to a limit, and reports whether it did.
+func (c *Caller) take(count *atomic.Int64, limit int, name Limit) bool {
+	if count.Add(1) <= int64(limit) || c.rate == nil {
+		return true
+	}
+	count.Add(-1)
+	c.admission.reached(name, c.name)
+	return false
+}

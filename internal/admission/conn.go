@@ -4,117 +4,155 @@ import (
 	"container/list"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// errUnproved ends a connection that has sent too much.
-var errUnproved = errors.New("the connection has sent too much without proving whose it is")
+// Limits on an unproved connection.
+const (
+	// unprovedTime is how long it stays open.
+	unprovedTime = 10 * time.Second
+	// unprovedBytes is how many bytes it may send, those of TLS included. When it has sent them,
+	// the broker reads no more for proofDelay: one of the calls received so far may prove the
+	// connection. Otherwise it is closed.
+	unprovedBytes = 64 << 10
+	proofDelay    = time.Second
+	// callBytes is what each call counts for in addition: a call without a message uses memory too.
+	callBytes = 2 << 10
+)
 
-// Conn is a connection of a bounded listener. It counts until it is closed.
+// Limits on a connection that calls the health service.
+const (
+	// healthCalls is how many of these calls it may have at once.
+	healthCalls = 8
+	// healthBytes is how many bytes it may send in each healthPeriod while it is unproved.
+	healthBytes  = 1 << 20
+	healthPeriod = time.Hour
+)
+
+// errUnproved ends a connection that has sent too much.
+var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
+
+// Conn is a connection of a limited listener. It counts until it is closed.
 type Conn struct {
 	net.Conn
-	source   Source
-	listener *listener
-	proof    chan struct{} // closed when the connection is proved
-	gone     chan struct{} // closed when the connection is
-	proved   atomic.Bool
-	budget   atomic.Int64           // bytes that it can still send
-	health   atomic.Int64           // calls for the broker's health, at once
-	caller   atomic.Pointer[Caller] // whose it is; nil: nobody's. It changes under the mu of the listener.
-	expiry   *time.Timer            // nil: it does not expire
+	source      netip.Prefix
+	listener    *listener
+	settled     chan struct{} // closed when an unproved connection is proved, or is closed
+	proved      atomic.Bool
+	budget      atomic.Int64           // the bytes that it may still send while it is unproved
+	healthCalls atomic.Int64           // concurrent calls of the health service
+	caller      atomic.Pointer[Caller] // written under listener.mu; nil: no caller's yet
+	expiry      *time.Timer            // nil: the connection does not expire
 
-	// The following is guarded by the mu of the listener.
-	class           *class // nil: it is a caller's, or has left
-	inAll, inSource *list.Element
-	refilled        time.Time // when the budget was full last
-	left            bool
+	// The following is guarded by listener.mu.
+	class    *class        // nil: the connection is a caller's, or closed
+	place    *list.Element // in class
+	refilled time.Time     // when the budget was last set to healthBytes
+	closed   bool
 }
 
 func newConn(inner net.Conn, l *listener) *Conn {
-	c := &Conn{Conn: inner, source: SourceOf(inner.RemoteAddr()), listener: l, proof: make(chan struct{}), gone: make(chan struct{})}
+	c := &Conn{Conn: inner, source: SourceOf(inner.RemoteAddr()), listener: l, settled: make(chan struct{})}
 	c.budget.Store(unprovedBytes)
-	if !l.bounded {
-		c.proved.Store(true) // of bytes there is no bound
-	}
+	c.proved.Store(l.onlyNumber)
 	return c
 }
 
-// setProved ends the bounds on an unproved connection. The caller holds the mu of the listener.
-func (c *Conn) setProved() {
+// move moves the connection from its class to the end of another; nil: to none. The caller holds
+// listener.mu.
+func (c *Conn) move(to *class) {
 	if c.class != nil {
-		c.class.remove(c)
+		c.class.Remove(c.place)
 	}
+	if c.class = to; to != nil {
+		c.place = to.PushBack(c)
+	}
+}
+
+// setProved removes the limits on an unproved connection. The caller holds listener.mu.
+func (c *Conn) setProved(class *class) {
+	c.move(class)
 	if c.expiry != nil {
 		c.expiry.Stop()
 	}
 	if !c.proved.Swap(true) {
-		close(c.proof)
+		close(c.settled)
 	}
 }
 
-// expireLater closes the connection after unprovedTime, unless it is proved by then.
-func (c *Conn) expireLater() {
-	c.expiry = time.AfterFunc(unprovedTime, func() {
-		c.listener.mu.Lock()
-		defer c.listener.mu.Unlock()
-		if c.class == c.listener.unproved {
-			c.listener.evict(c, Unproved)
-		}
-	})
-}
-
-// Prove makes the connection a caller's, if it is nobody's yet. It reports false where the caller
-// has as many as it may.
+// Prove makes the connection the caller's, unless it is a caller's already. It returns false if
+// the caller has as many connections as it may.
 func (c *Conn) Prove(caller *Caller) bool {
-	if c.caller.Load() != nil || caller.unlimited && c.proved.Load() {
+	if c.caller.Load() != nil || caller.rate == nil && c.proved.Load() {
 		return true
 	}
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	if c.left || c.caller.Load() != nil {
+	if c.closed || c.caller.Load() != nil {
 		return true
 	}
 	if !caller.takeConnection() {
 		return false
 	}
 	c.caller.Store(caller)
-	c.setProved()
+	c.setProved(nil)
 	return true
 }
 
-// asksForHealth notes that the connection asks for the broker's health. If it is unproved it stays
-// open from now on, as one of few.
-func (c *Conn) asksForHealth() {
-	if c.proved.Load() {
-		return
+// BeginHealth reports whether the connection may call the health service once more. If so,
+// EndHealth must be called when the call ends. An unproved connection does not expire from then
+// on, but joins a class with few places.
+func (a *Admission) BeginHealth(c *Conn) bool {
+	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
+	if own > healthCalls || all > int64(a.limits.Connections) {
+		a.EndHealth(c)
+		a.reached(Health, "")
+		return false
 	}
-	c.listener.mu.Lock()
-	defer c.listener.mu.Unlock()
-	now := time.Now()
-	switch {
-	case c.left || c.proved.Load():
-	case c.class == c.listener.unproved:
-		c.listener.enter(c, c.listener.health)
-		c.budget.Store(healthBytes)
-		c.refilled = now
-	case now.Sub(c.refilled) >= healthPeriod:
-		c.budget.Store(healthBytes)
-		c.refilled = now
-	default:
-		c.budget.Add(callBytes) // of these calls the number at once is bounded
+	if !c.proved.Load() {
+		c.joinHealth()
 	}
+	return true
 }
 
-// Called counts a call of an unproved connection.
+// EndHealth ends a call of the health service.
+func (a *Admission) EndHealth(c *Conn) {
+	c.healthCalls.Add(-1)
+	a.healthCalls.Add(-1)
+}
+
+// joinHealth moves an unproved connection to the class for health, and refills its budget in each
+// healthPeriod.
+func (c *Conn) joinHealth() {
+	l := c.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.closed || c.proved.Load() {
+		return
+	}
+	now := time.Now()
+	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
+		c.budget.Add(callBytes) // which Called subtracted: the number of these calls is limited anyway
+		return
+	}
+	if c.class == l.unproved {
+		l.enter(c, l.health)
+	}
+	c.budget.Store(healthBytes)
+	c.refilled = now
+}
+
+// Called counts a call of the connection.
 func (c *Conn) Called() {
 	if !c.proved.Load() {
 		c.budget.Add(-callBytes)
 	}
 }
 
-// Read implements net.Conn. Until the connection is proved it reads no more than may be sent.
+// Read implements net.Conn. On an unproved connection it reads no more than the budget.
 func (c *Conn) Read(data []byte) (int, error) {
 	if c.proved.Load() {
 		return c.Conn.Read(data)
@@ -131,33 +169,21 @@ func (c *Conn) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// awaitProof waits for the proof, which may be in what was read already.
+// awaitProof waits for a call that was already received to prove the connection, and reports
+// whether one did.
 func (c *Conn) awaitProof() bool {
-	late := time.NewTimer(proofDelay)
-	defer late.Stop()
 	select {
-	case <-c.proof:
-		return true
-	case <-late.C:
+	case <-c.settled:
+		return c.proved.Load()
+	case <-time.After(proofDelay):
 		c.listener.reached(Unproved, "")
-	case <-c.gone:
+		return false
 	}
-	return false
 }
 
 // Close implements net.Conn.
 func (c *Conn) Close() error {
-	c.listener.mu.Lock()
-	if c.expiry != nil {
-		c.expiry.Stop()
-	}
-	c.listener.leave(c)
-	select {
-	case <-c.gone:
-	default:
-		close(c.gone)
-	}
-	c.listener.mu.Unlock()
+	c.listener.remove(c)
 	return c.Conn.Close()
 }
 

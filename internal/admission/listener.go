@@ -3,29 +3,40 @@ package admission
 import (
 	"container/list"
 	"net"
+	"net/netip"
 	"sync"
+	"time"
 )
 
-// listener bounds the connections of a net.Listener.
+// How many connections of a class a listener has at once, in all and from one source.
+const (
+	unprovedConnections = 200
+	unprovedPerSource   = 64
+	healthConnections   = 64
+	healthPerSource     = 16
+)
+
+// listener limits the connections of a net.Listener.
 type listener struct {
 	net.Listener
-	limit   int
-	trusted func() bool
-	reached Observer
-	bounded bool // unproved connections have a bounded time and bounded bytes
+	limit      int // of all connections
+	trusted    func() bool
+	reached    Observer
+	onlyNumber bool // the time and the bytes of unproved connections are not limited
 
-	mu               sync.Mutex // guards what follows, and what its connections say it guards
-	open             int
-	unproved, health *class
-	needNone         *class // those that needed no proof when they were accepted
+	mu       sync.Mutex // guards the following, and parts of each Conn
+	open     int
+	unproved *class
+	health   *class // unproved connections that have called the health service
+	trusting *class // connections that were accepted while the listener was trusted
 }
 
 func newListener(inner net.Listener, limit int, trusted func() bool, reached Observer) *listener {
 	return &listener{
-		Listener: inner, limit: limit, trusted: trusted, reached: reached, bounded: true,
-		unproved: newClass(Unproved, min(limit, unprovedConnections), unprovedPerSource),
-		health:   newClass(Health, min(limit, healthConnections), healthPerSource),
-		needNone: newClass(Connections, limit, limit),
+		Listener: inner, limit: limit, trusted: trusted, reached: reached,
+		unproved: &class{limit: Unproved, most: min(limit, unprovedConnections), perSource: unprovedPerSource},
+		health:   &class{limit: Health, most: min(limit, healthConnections), perSource: healthPerSource},
+		trusting: &class{},
 	}
 }
 
@@ -44,122 +55,138 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit returns a connection with a place, or nil: all places are taken by callers.
+// admit counts a new connection, and closes an older one if there are too many. It returns nil if
+// all the others are callers' connections.
 func (l *listener) admit(inner net.Conn) *Conn {
 	c := newConn(inner, l)
 	trusted := l.trusted()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.limit && !l.makeRoom() {
+	if l.open >= l.limit && !l.evictOldest(trusted) {
 		return nil
 	}
 	l.open++
 	if trusted {
-		c.setProved()
-		l.needNone.add(c)
+		c.setProved(l.trusting)
 		return c
 	}
 	l.enter(c, l.unproved)
-	if l.bounded {
-		c.expireLater()
+	if !l.onlyNumber {
+		c.expiry = time.AfterFunc(unprovedTime, func() { l.expire(c) })
 	}
 	return c
 }
 
-// makeRoom closes the oldest connection that is no caller's but should be, and reports whether there
-// was one. The caller holds mu.
-func (l *listener) makeRoom() bool {
-	for _, of := range []*class{l.unproved, l.health, l.needNone} {
-		if of == l.needNone && l.trusted() {
-			continue
-		}
-		if oldest := of.oldest(); oldest != nil {
-			l.evict(oldest, Connections)
+// evictOldest evicts the oldest connection that is no caller's, and reports whether there was one.
+// While the listener is trusted, connections that need no proof are not evicted. The caller holds
+// mu.
+func (l *listener) evictOldest(trusted bool) bool {
+	classes := []*class{l.unproved, l.health, l.trusting}
+	if trusted {
+		classes = classes[:2]
+	}
+	for _, k := range classes {
+		if oldest := k.Front(); oldest != nil {
+			l.evict(oldest.Value.(*Conn), Connections)
 			return true
 		}
 	}
 	return false
 }
 
-// enter moves a connection to a class, in which the oldest ones make room. The caller holds mu.
+// enter moves a connection to a class, and evicts an older one if the class has too many. The
+// caller holds mu.
 func (l *listener) enter(c *Conn, to *class) {
-	if c.class != nil {
-		c.class.remove(c)
-	}
-	to.add(c)
-	for over := to.over(c.source); over != nil; over = to.over(c.source) {
-		l.evict(over, to.name)
+	c.move(to)
+	if over := to.over(c.source); over != nil {
+		l.evict(over, to.limit)
 	}
 }
 
-// evict closes a connection. The caller holds mu.
+// expire evicts a connection if it is still unproved.
+func (l *listener) expire(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.class == l.unproved {
+		l.evict(c, Unproved)
+	}
+}
+
+// evict closes a connection because of a limit. The caller holds mu.
 func (l *listener) evict(c *Conn, because Limit) {
-	l.leave(c)
+	l.drop(c)
 	l.reached(because, "")
-	go func() { _ = c.Close() }() // a TLS connection may block
+	go func() { _ = c.Close() }() // to close a TLS connection may block
 }
 
-// leave gives up the place of a connection. The caller holds mu.
-func (l *listener) leave(c *Conn) {
-	if c.left {
+// remove stops counting a connection.
+func (l *listener) remove(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(c)
+}
+
+// drop stops counting a connection. The caller holds mu.
+func (l *listener) drop(c *Conn) {
+	if c.closed {
 		return
 	}
-	c.left = true
+	c.closed = true
 	l.open--
-	if c.class != nil {
-		c.class.remove(c)
+	c.move(nil)
+	if c.expiry != nil {
+		c.expiry.Stop()
 	}
 	if caller := c.caller.Load(); caller != nil {
 		caller.connections.Add(-1)
 	}
+	if !c.proved.Load() {
+		close(c.settled)
+	}
 }
 
-// class is connections that share a number of places.
+// class is a list of connections, the oldest first, with a limit on their number.
 type class struct {
-	name             Limit
-	limit, perSource int
-	all              *list.List // of *Conn, the oldest first
-	bySource         map[Source]*list.List
+	list.List       // of *Conn
+	limit           Limit
+	most, perSource int
 }
 
-func newClass(name Limit, limit, perSource int) *class {
-	return &class{name: name, limit: limit, perSource: perSource, all: list.New(), bySource: map[Source]*list.List{}}
-}
-
-func (k *class) add(c *Conn) {
-	same := k.bySource[c.source]
-	if same == nil {
-		same = list.New()
-		k.bySource[c.source] = same
+// over returns the oldest connection of a source that has too many in the class, or the oldest of
+// all if the class has too many; otherwise nil.
+func (k *class) over(source netip.Prefix) *Conn {
+	var oldest *Conn
+	count := 0
+	for e := k.Front(); e != nil; e = e.Next() {
+		if c := e.Value.(*Conn); c.source == source {
+			if count++; oldest == nil {
+				oldest = c
+			}
+		}
 	}
-	c.class, c.inAll, c.inSource = k, k.all.PushBack(c), same.PushBack(c)
-}
-
-func (k *class) remove(c *Conn) {
-	k.all.Remove(c.inAll)
-	same := k.bySource[c.source]
-	if same.Remove(c.inSource); same.Len() == 0 {
-		delete(k.bySource, c.source)
-	}
-	c.class = nil
-}
-
-// oldest returns the connection that has been in the class for the longest time, or nil.
-func (k *class) oldest() *Conn {
-	if front := k.all.Front(); front != nil {
-		return front.Value.(*Conn)
+	switch {
+	case count > k.perSource:
+		return oldest
+	case k.Len() > k.most:
+		return k.Front().Value.(*Conn)
 	}
 	return nil
 }
 
-// over returns the connection to close because there are too many: of that source, or at all; or
-// nil.
-func (k *class) over(from Source) *Conn {
-	if same := k.bySource[from]; same != nil && same.Len() > k.perSource {
-		return same.Front().Value.(*Conn)
+// subnetBits is how many leading bits of an IPv6 address all addresses of one customer share.
+const subnetBits = 64
+
+// SourceOf returns the source of connections from an address: the IPv4 address or the IPv6 /64
+// network. It is the zero Prefix for other addresses, such as those of Unix sockets, and for nil.
+func SourceOf(address net.Addr) netip.Prefix {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
 	}
-	if k.all.Len() > k.limit {
-		return k.oldest()
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	source, err := ip.Prefix(min(ip.BitLen(), subnetBits))
+	if err != nil {
+		return netip.Prefix{} // the address is not valid
 	}
-	return nil
+	return source
 }

@@ -19,8 +19,8 @@ type Limiter[K comparable] struct {
 	buckets *simplelru.LRU[K, *rate.Limiter]
 }
 
-// New returns a Limiter that allows each key so many events per second in the long run, and a
-// burst after a rest. It remembers so many keys. All three must be positive.
+// New returns a Limiter that allows each key perSecond events in the long run, and up to burst at
+// once. It remembers that number of keys. All three must be positive.
 func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	buckets, err := simplelru.NewLRU[K, *rate.Limiter](keys, nil)
 	if err != nil {
@@ -29,8 +29,7 @@ func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	return &Limiter[K]{limit: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
-// Take takes n events of a key at the time now. It returns 0; or, and takes nothing, how long it
-// is until they are allowed.
+// Take is the function Take for the bucket of a key.
 func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,9 +38,15 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 		bucket = rate.NewLimiter(l.limit, l.burst)
 		l.buckets.Add(key, bucket)
 	}
+	return Take(bucket, n, now)
+}
+
+// Take takes n events from a bucket at the time now and returns 0. If the bucket does not have
+// them, it takes none and returns how long to wait until they are allowed.
+func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 	if bucket.AllowN(now, n) {
 		return 0
 	}
 	missing := float64(n) - bucket.TokensAt(now)
-	return max(time.Millisecond, time.Duration(missing/float64(l.limit)*float64(time.Second)))
+	return max(time.Millisecond, time.Duration(missing/float64(bucket.Limit())*float64(time.Second)))
 }

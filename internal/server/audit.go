@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/audit"
 )
 
@@ -62,7 +63,7 @@ func newDenials(options Options, l *limits, log audit.DenialLog) *audit.Denials 
 		Burst:     l.DenialBurst,
 		Log:       log,
 		Clock:     options.Clock,
-		LeftOut:   func(caller string) { l.record(limitDenials, caller) },
+		LeftOut:   func(caller string) { l.record(admission.DenialsPerSecond, caller) },
 	})
 }
 

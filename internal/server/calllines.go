@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -44,7 +45,7 @@ type callLines struct {
 // lineOrigin is whose lines have a bound of their own.
 type lineOrigin struct {
 	level  slog.Level
-	source admission.Source
+	source netip.Prefix
 }
 
 func newCallLines(registry prometheus.Registerer, logger *slog.Logger) *callLines {

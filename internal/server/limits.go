@@ -12,13 +12,10 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// limitDenials is the limit that package audit enforces.
-const limitDenials admission.Limit = "denials_per_second"
-
 var allLimits = []admission.Limit{
 	admission.Connections, admission.Unproved, admission.Health, admission.ConnectionsPerCaller, admission.ConcurrentCalls,
 	admission.CallsPerCaller, admission.BatchesPerCaller, admission.WatchesPerCaller, admission.CallsPerSecond,
-	admission.MessageBytes, admission.HeaderBytes, limitDenials,
+	admission.MessageBytes, admission.HeaderBytes, admission.DenialsPerSecond,
 }
 
 // warnInterval is how often the log tells of one limit at most. The metric has it all.
@@ -46,14 +43,7 @@ func newLimits(from config.Limits, registry *prometheus.Registry, logger *slog.L
 		warned: make(map[admission.Limit]*rate.Sometimes),
 		lines:  newCallLines(registry, logger),
 	}
-	l.Admission = admission.New(admission.Limits{
-		Connections:          from.Connections,
-		ConnectionsPerCaller: from.ConnectionsPerCaller,
-		ConcurrentCalls:      from.ConcurrentCalls,
-		WatchesPerCaller:     from.WatchesPerCaller,
-		CallsPerSecond:       from.CallsPerSecond,
-		CallBurst:            from.CallBurst,
-	}, l.record)
+	l.Admission = admission.New(from, l.record)
 	for _, of := range allLimits {
 		l.reached.WithLabelValues(string(of))
 		l.warned[of] = &rate.Sometimes{First: 1, Interval: warnInterval}

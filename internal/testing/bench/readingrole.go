@@ -15,6 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/rpc"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/strategies"
@@ -58,7 +59,7 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	grpcServer := grpc.NewServer(append(server.TransportOptions(), grpc.ForceServerCodecV2(rpc.NewCodec()))...)
 	rpc.NewService(rpc.Options{
 		Broker:    reading,
-		Admission: admission.New(admission.Limits{Connections: 1000, ConnectionsPerCaller: 1000, ConcurrentCalls: 10_000, WatchesPerCaller: 1, CallsPerSecond: 1, CallBurst: 1}, func(admission.Limit, string) {}),
+		Admission: admission.New(config.Limits{Connections: 1000, ConnectionsPerCaller: 1000, ConcurrentCalls: 10_000, WatchesPerCaller: 1, CallsPerSecond: 1, CallBurst: 1}, func(admission.Limit, string) {}),
 		Clock:     clockwork.NewRealClock(), Waiting: clockwork.NewRealClock(),
 		Logger:  logger,
 		Metrics: unmeasured,
