@@ -62,7 +62,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces.Provider(), Version: version})
+		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces, Version: version})
 		return err
 	}, logger)
 	if err != nil {

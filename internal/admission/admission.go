@@ -39,6 +39,12 @@ const (
 	DenialsPerSecond Limit = "denials_per_second"
 )
 
+// AllLimits are the limits above.
+var AllLimits = []Limit{
+	Connections, Unproved, Health, ConnectionsPerCaller, ConcurrentCalls, CallsPerCaller, BatchesPerCaller,
+	WatchesPerCaller, CallsPerSecond, MessageBytes, HeaderBytes, DenialsPerSecond,
+}
+
 // Observer is called each time a limit is reached; caller is empty if it is unknown. It must not
 // block.
 type Observer func(limit Limit, caller string)

@@ -1,13 +1,15 @@
-// Package observe shows operators what the broker does: metrics, spans, and log lines about calls
-// and tokens. It also sets up OpenTelemetry, which sends the spans.
 package observe
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -20,58 +22,57 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// flushTimeout bounds how long Stop waits for the collector.
+// flushTimeout limits how long Stop waits for the collector.
 const flushTimeout = 5 * time.Second
 
-// Traces are where spans go. Stop ends them.
-type Traces struct {
-	provider *sdktrace.TracerProvider // nil: nowhere
-}
+// Traces makes spans and sends them to a collector. The methods of a nil *Traces do nothing.
+type Traces struct{ provider *sdktrace.TracerProvider }
 
-// Start reads the environment. A variable that is not understood is logged by its name, without
-// its value, and costs traces at most: platforms set these variables for every process. What
-// goes wrong later is logged too.
+// Start reads the standard environment variables of OpenTelemetry. It returns nil unless they ask
+// for traces. A variable that is not valid is logged by its name, without its value; it never
+// keeps the broker from starting, because platforms set these variables for every process. Problems
+// with the collector are logged later.
 func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	otel.SetLogger(logr.New(sink{logger}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		logger.Warn("traces are not sent", "problem", why(err))
+		logger.Warn("traces are not sent", "problem", describe(err))
 	}))
-	if !wanted(logger) || !understood(logger) {
-		return &Traces{}
+	if !wanted(logger) || !checkVariables(logger) {
+		return nil
 	}
 	exporter, err := newExporter(ctx)
 	if err != nil {
 		logger.Warn("traces are not sent: OpenTelemetry does not accept the variables OTEL_EXPORTER_OTLP_*", "type", fmt.Sprintf("%T", err))
-		return &Traces{}
+		return nil
 	}
 	described, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "authmaterial-broker"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil { // described has the rest
+	if err != nil { // described has the other attributes
 		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
 }
 
-// Check logs the variables that Start would not understand. It starts nothing.
+// Check logs the variables that are not valid, as Start does. It starts nothing.
 func Check(logger *slog.Logger) {
 	if wanted(logger) {
-		understood(logger)
+		checkVariables(logger)
 	}
 }
 
-// Provider is where to make spans, or nil when none are wanted.
+// Provider returns the provider of spans, or nil if none are sent.
 func (t *Traces) Provider() trace.TracerProvider {
-	if t.provider == nil {
+	if t == nil {
 		return nil
 	}
 	return t.provider
 }
 
-// Stop sends what was not sent yet, for 5 seconds at most.
+// Stop sends the spans that were not sent yet, for 5 seconds at most.
 func (t *Traces) Stop() {
-	if t.provider == nil {
+	if t == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
@@ -83,15 +84,15 @@ func (t *Traces) Stop() {
 
 // wanted reports whether the environment asks for traces.
 func wanted(logger *slog.Logger) bool {
-	switch disabled := strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")); {
+	switch disabled := firstSet("OTEL_SDK_DISABLED"); {
 	case strings.EqualFold(disabled, "true"):
 		return false
 	case disabled != "" && !strings.EqualFold(disabled, "false"):
 		logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", "OTEL_SDK_DISABLED", "problem", "it must be true or false")
 	}
-	exporters := strings.TrimSpace(os.Getenv("OTEL_TRACES_EXPORTER"))
+	exporters := firstSet("OTEL_TRACES_EXPORTER")
 	if exporters == "" {
-		return either(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
+		return firstSet(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
 	}
 	var sends, others bool
 	for name := range strings.SplitSeq(exporters, ",") {
@@ -109,34 +110,8 @@ func wanted(logger *slog.Logger) bool {
 	return sends
 }
 
-// understood reports whether traces can be sent as the environment asks. A variable that is
-// not understood and has a default is unset, so that OpenTelemetry uses the default: some
-// values would have it panic, and others be printed. An overridden variable is unset too:
-// OpenTelemetry would read the file that it names.
-func understood(logger *slog.Logger) bool {
-	all := true
-	for _, v := range variables() {
-		value := strings.TrimSpace(os.Getenv(v.name))
-		if value != "" && v.overridden() {
-			_ = os.Unsetenv(v.name)
-			continue
-		}
-		if value == "" || v.valid(value) {
-			continue
-		}
-		if v.needed {
-			all = false
-			logger.Warn("traces are not sent because of an environment variable", "variable", v.name, "problem", "it must "+v.must)
-			continue
-		}
-		_ = os.Unsetenv(v.name)
-		logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
-	}
-	return all
-}
-
-// newExporter returns an exporter for the protocol that the environment names. The exporter
-// itself reads the other variables.
+// newExporter returns an exporter for the protocol that the environment names. The exporter reads
+// the other variables.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if protocol() == "grpc" {
 		return otlptracegrpc.New(ctx)
@@ -144,12 +119,47 @@ func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	return otlptracehttp.New(ctx)
 }
 
-// either returns the first of these variables that is set.
-func either(names ...string) string {
+// firstSet returns the first value of these environment variables that is not empty.
+func firstSet(names ...string) string {
 	for _, name := range names {
 		if value := strings.TrimSpace(os.Getenv(name)); value != "" {
 			return value
 		}
 	}
 	return ""
+}
+
+// describe returns why spans were not sent, in our own words: the errors quote the endpoint's URL
+// and the collector's answer, which may hold secrets.
+func describe(err error) string {
+	var (
+		lookup      *net.DNSError
+		certificate *tls.CertificateVerificationError
+		timeout     net.Error
+	)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "the collector did not answer in time"
+	case errors.As(err, &lookup):
+		return "the collector's host name cannot be resolved"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the collector refused the connection"
+	case errors.As(err, &certificate):
+		return "the collector's certificate is not valid, or is signed by an unknown authority"
+	default:
+		return "the collector cannot be reached, or does not accept spans"
+	}
+}
+
+// sink logs the problems that OpenTelemetry reports about itself, without their values: among them
+// are headers with the keys of collectors.
+type sink struct{ logger *slog.Logger }
+
+func (sink) Init(logr.RuntimeInfo)            {}
+func (sink) Enabled(int) bool                 { return false }
+func (sink) Info(int, string, ...any)         {}
+func (s sink) WithValues(...any) logr.LogSink { return s }
+func (s sink) WithName(string) logr.LogSink   { return s }
+func (s sink) Error(_ error, text string, _ ...any) {
+	s.logger.Warn("OpenTelemetry reports a problem, such as with its environment variables", "problem", text)
 }

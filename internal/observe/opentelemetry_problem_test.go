@@ -22,8 +22,8 @@ func TestProblemsQuoteNothing(t *testing.T) {
 	defer collector.Close()
 	for name, test := range map[string]struct{ endpoint, headers, protocol, want string }{
 		"nobody listens":   {endpoint: "http://user:" + canary + "@127.0.0.1:1/" + canary + "?key=" + canary, want: "the collector refused the connection"},
-		"an answer":        {endpoint: collector.URL + "/" + canary, headers: "api-key=" + canary, want: "does not take them"},
-		"broken header":    {endpoint: collector.URL, headers: "api key=" + canary, want: "OpenTelemetry has a problem"},
+		"an answer":        {endpoint: collector.URL + "/" + canary, headers: "api-key=" + canary, want: "does not accept spans"},
+		"broken header":    {endpoint: collector.URL, headers: "api key=" + canary, want: "OpenTelemetry reports a problem"},
 		"gRPC":             {endpoint: "http://user:" + canary + "@127.0.0.1:1/" + canary, protocol: "grpc", want: "traces are not sent"},
 		"unknown protocol": {endpoint: collector.URL, protocol: canary, want: "must be grpc or http/protobuf"},
 	} {

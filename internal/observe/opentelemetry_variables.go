@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bytes"
+	"log/slog"
 	"net/url"
 	"os"
 	"slices"
@@ -12,30 +13,54 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// The prefixes of the exporter's variables: one of the second form counts before the same one
-// of the first.
+// The prefixes of the exporter's variables. A variable with the second prefix overrides the one of
+// the same name with the first.
 const (
 	otlpPrefix       = "OTEL_EXPORTER_OTLP_"
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
 )
 
-// variable is one of the environment that OpenTelemetry reads, and what its value must be.
+// variable is an environment variable that OpenTelemetry reads, with the check of its value.
 type variable struct {
 	name  string
-	must  string // completes "the variable must"; it quotes no value
+	must  string // completes the sentence "the variable must"; it quotes no value
 	valid func(value string) bool
-	// needed variables decide where traces go, and how safely: without them none are sent.
-	// Of the others OpenTelemetry has a default.
+	// needed variables decide where traces go, and how they are protected: if one is not valid, no
+	// traces are sent. For the others OpenTelemetry has a default.
 	needed bool
 }
 
-// overridden reports whether another variable, for traces alone, counts instead.
-func (v variable) overridden() bool {
-	of, general := strings.CutPrefix(v.name, otlpPrefix)
-	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && either(otlpTracesPrefix+of) != ""
+// checkVariables logs the variables that are not valid, and reports whether traces can be sent. It
+// unsets a variable that is not valid and has a default, so that OpenTelemetry uses the default:
+// for some values OpenTelemetry would panic, and others it would print. It also unsets overridden
+// variables, because OpenTelemetry would read the files that they name.
+func checkVariables(logger *slog.Logger) bool {
+	all := true
+	for _, v := range variables() {
+		value := firstSet(v.name)
+		switch {
+		case value == "":
+		case v.overridden():
+			_ = os.Unsetenv(v.name)
+		case v.valid(value):
+		case v.needed:
+			all = false
+			logger.Warn("traces are not sent because of an environment variable", "variable", v.name, "problem", "it must "+v.must)
+		default:
+			_ = os.Unsetenv(v.name)
+			logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
+		}
+	}
+	return all
 }
 
-// variables returns all that are checked.
+// overridden reports whether the variable for traces alone is set too.
+func (v variable) overridden() bool {
+	of, general := strings.CutPrefix(v.name, otlpPrefix)
+	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+of) != ""
+}
+
+// variables returns the variables that are checked.
 func variables() []variable {
 	all := []variable{
 		{name: "OTEL_TRACES_SAMPLER", must: "be a sampler that OpenTelemetry defines, such as parentbased_traceidratio", valid: isSampler},
@@ -73,7 +98,7 @@ func variables() []variable {
 const (
 	// maxMilliseconds is an hour.
 	maxMilliseconds = 3_600_000
-	// maxSpans bounds the memory for spans that were not sent yet.
+	// maxSpans limits the memory for spans that were not sent yet.
 	maxSpans = 100_000
 )
 
@@ -112,9 +137,9 @@ func isEndpoint(value string) bool {
 }
 
 // protocol returns the name of the exporter's protocol; empty: the default.
-func protocol() string { return either(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
+func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 
-// isPairs reports whether every part of a list is a pair.
+// isPairs reports whether a value is a list of pairs with commas between them.
 func isPairs(value string) bool {
 	for pair := range strings.SplitSeq(value, ",") {
 		name, text, found := strings.Cut(pair, "=")
@@ -140,6 +165,7 @@ func isCertificateFile(path string) bool {
 	return err == nil
 }
 
+// isKeyPairWith is for the path of a certificate, whose key's path is in another variable.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
 		data, ok := readPEM(path, maxCertificates)
@@ -150,7 +176,7 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 		if err != nil {
 			return false
 		}
-		keyPath := strings.TrimSpace(os.Getenv(keyVariable))
+		keyPath := firstSet(keyVariable)
 		key, ok := readPEM(keyPath, maxKey)
 		if !ok {
 			return false
@@ -162,7 +188,7 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 
 // isBeside is for a variable that counts only where the other is set.
 func isBeside(other string) func(string) bool {
-	return func(string) bool { return either(other) != "" }
+	return func(string) bool { return firstSet(other) != "" }
 }
 
 // readPEM returns the content of a regular file of up to limit bytes. It returns false for a

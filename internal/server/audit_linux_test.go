@@ -148,11 +148,11 @@ func TestReloadOfAudit(t *testing.T) {
 		}
 	}
 	load(path)
-	if n := len(h.log.lines(t, "a change of 'audit' takes a restart")); n != 0 {
+	if n := h.restartsFor("audit"); n != 0 {
 		t.Errorf("%d warnings without a change", n)
 	}
 	load(path + ".new")
-	if n := len(h.log.lines(t, "a change of 'audit' takes a restart")); n != 1 {
+	if n := h.restartsFor("audit"); n != 1 {
 		t.Errorf("%d warnings of a change, want 1", n)
 	}
 }

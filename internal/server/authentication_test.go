@@ -488,7 +488,7 @@ func TestReloadThatExposes(t *testing.T) {
 		t.Errorf("callers are authenticated: %v", err)
 	}
 	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
-	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to have it") {
+	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to apply it") {
 		t.Errorf("the switch was not set at the start, and is now: %v", err)
 	}
 	h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)

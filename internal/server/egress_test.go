@@ -131,7 +131,7 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	if err := h.get("permitted"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
 		t.Errorf("once it is trusted no longer: %v", err)
 	}
-	if log := h.log.String(); strings.Contains(log, "takes a restart") {
-		t.Errorf("the log wants a restart:\n%s", log)
+	if log := h.log.String(); strings.Contains(log, "restart to apply") {
+		t.Errorf("the log asks for a restart:\n%s", log)
 	}
 }

@@ -3,66 +3,98 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"math"
 
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// exposure is what a configuration does not ask of callers.
+// exposure is what a configuration does not demand of callers.
 type exposure struct {
-	unproven  bool // nobody has to prove who they are
-	ungranted bool // nobody needs a grant
+	unproven  bool // no proof of who they are
+	ungranted bool // no grant
 }
 
 func exposureOf(c *config.Config) exposure {
 	return exposure{unproven: !demandsProof(c), ungranted: c.Policy.AllowsAll()}
 }
 
-// exceeds reports whether less is asked of callers than before.
+// exceeds reports whether less is demanded than before.
 func (e exposure) exceeds(before exposure) bool {
 	return e.unproven && !before.unproven || e.ungranted && !before.ungranted
 }
 
-// WarnOfExposure logs who gets the secrets without a proof. A reload after which less is asked
-// of callers logs it again.
-func (s *Server) WarnOfExposure() { logExposure(s.logger, s.listen, *s.exposure.Load()) }
+// LogWarnings logs what a configuration allows and is probably a mistake, and who gets secrets
+// without a proof. It logs what a Server with this configuration logs at its start, but all of it.
+func LogWarnings(logger *slog.Logger, c *config.Config) {
+	if c.Policy.DeniesAll() {
+		logDeniesAll(logger)
+	}
+	logWarnings(logger, c, math.MaxInt)
+	logExposure(logger, c.Listen, exposureOf(c))
+}
 
-// logExposure logs who gets the secrets without a proof.
-func logExposure(logger *slog.Logger, where config.Listen, now exposure) {
-	if where.GRPC.Remote && where.TLS == nil {
-		logger.Warn("INSECURE: the broker listens beyond this machine without TLS: the network can read the secrets, and what callers prove themselves with",
-			"grpc", where.GRPC.Address)
+// WarnOfExposure logs who gets secrets without a proof. A reload logs it again if less is demanded
+// of callers than before.
+func (s *Server) WarnOfExposure() {
+	logExposure(s.logger, s.fixed.Listen, exposureOf(s.broker.Current().Config))
+}
+
+func logDeniesAll(logger *slog.Logger) {
+	logger.Warn("the configuration has no grants: every caller is denied everything")
+}
+
+// logWarnings logs the replaced providers and the warnings of a configuration: most of them, and
+// the number of the others.
+func logWarnings(logger *slog.Logger, c *config.Config, most int) {
+	for _, id := range c.ReplacedProviders {
+		logger.Warn("the configuration replaces a built-in provider", "provider", id)
 	}
-	switch {
-	case where.GRPC.Network == "unix":
-		if now.ungranted && where.OpenToGroup() {
-			logger.Warn("callers need no grant: every user in the group of the Unix socket gets the secrets", "grpc", where.GRPC.Address)
-		}
-	case !now.unproven:
-	case where.GRPC.Remote:
-		logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who reaches it gets the secrets",
-			"grpc", where.GRPC.Address)
-	default:
-		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
+	shown := min(len(c.Warnings), most)
+	for _, warning := range c.Warnings[:shown] {
+		logger.Warn("configuration", "warning", warning.String())
 	}
-	if where.HTTP.Remote && (where.TLS == nil || now.unproven) {
-		logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", where.HTTP.Address)
+	if more := len(c.Warnings) - shown; more > 0 {
+		logger.Warn("configuration", "more_warnings", more)
 	}
 }
 
-// What is wrong with configurations that are safe only once listen changes.
+// logExposure logs who gets secrets without a proof from a server that listens at these addresses.
+func logExposure(logger *slog.Logger, listen config.Listen, now exposure) {
+	address := slog.String("grpc", listen.GRPC.Address)
+	if listen.GRPC.Remote && listen.TLS == nil {
+		logger.Warn("INSECURE: the broker listens beyond this machine without TLS: secrets and the credentials of callers can be read on the network", address)
+	}
+	switch {
+	case listen.GRPC.Network == "unix":
+		if now.ungranted && listen.OpenToGroup() {
+			logger.Warn("callers need no grant: every user in the group of the Unix socket gets the secrets", address)
+		}
+	case !now.unproven:
+	case listen.GRPC.Remote:
+		logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who can connect to it gets the secrets", address)
+	default:
+		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
+	}
+	if listen.HTTP.Remote && (listen.TLS == nil || now.unproven) {
+		logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", listen.HTTP.Address)
+	}
+}
+
+// The problems of configurations that are safe only after 'listen' has changed, by a restart.
 var (
-	errExposed     = errors.New("the broker listens beyond this machine, and this configuration authenticates no caller: restart the broker to have it")
-	errOpenToUsers = errors.New("every user of this machine can connect to the broker's Unix socket, and this configuration has no grants: restart the broker to have it")
+	errExposed     = errors.New("the broker listens beyond this machine, and this configuration authenticates no caller: restart the broker to apply it")
+	errOpenToUsers = errors.New("every user of this machine can connect to the broker's Unix socket, and this configuration has no grants: restart the broker to apply it")
 )
 
-// exposedBy says why a configuration would serve everybody who reaches the address at which
-// the broker listens. That is allowed only if it was at the start: listen does not change.
-func (s *Server) exposedBy(next *config.Config) error {
-	meant := s.listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote
+// checkExposure returns an error if a configuration would give secrets to everybody who can connect
+// to the address at which the broker listens, unless the configuration at the start allowed it.
+func (s *Server) checkExposure(next *config.Config) error {
+	listen := s.fixed.Listen
+	allowed := listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote
 	switch {
-	case s.listen.GRPC.Remote && !meant && !demandsProof(next):
+	case listen.GRPC.Remote && !allowed && !demandsProof(next):
 		return errExposed
-	case s.listen.OpenToUsers() && next.Policy.AllowsAll():
+	case listen.OpenToUsers() && next.Policy.AllowsAll():
 		return errOpenToUsers
 	}
 	return nil

@@ -11,40 +11,42 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection"
 
-	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
 const (
-	// connectionTimeout bounds the handshake of a connection.
+	// connectionTimeout limits the handshake of a connection. Stop waits for a connection that sends
+	// nothing for this long.
 	connectionTimeout = 5 * time.Second
-	// connectionAge is when clients are told to connect again, give or take a tenth, so
-	// that new replicas get their share. Calls and watches on the old connection end by
-	// themselves; watches have rpc.MaxWatchAge, after which the connection is closed. That
-	// ends those which nobody reads.
+	// connectionAge is when clients are told to connect again, give or take a tenth, so that new
+	// replicas get their share of connections. Calls and watches on the old connection end by
+	// themselves; after rpc.MaxWatchAge it is closed, which ends watches that nobody reads.
 	connectionAge = 30 * time.Minute
-	// pingTime is after how much silence a connection is asked whether it is still there,
-	// and pingTimeout how long that may take to answer.
+	// pingTime is after how much silence the server pings a connection, and pingTimeout how long
+	// the answer may take.
 	pingTime    = 30 * time.Second
 	pingTimeout = 10 * time.Second
-	// pingInterval is how often a client may ask that.
+	// pingInterval is how often a client may ping the server.
 	pingInterval = 10 * time.Second
-	// window is how much of a stream or a connection is on its way unread, in bytes: the
-	// least that HTTP/2 can begin with. It stays that much.
+	// window is how many bytes of a stream or a connection may be in transit: the least with
+	// which HTTP/2 can begin. It does not grow.
 	window = 64 << 10
-	// readBuffer is that of a connection, in bytes. Requests have about a hundred.
+	// readBuffer is the buffer of a connection, in bytes. Requests have about a hundred.
 	readBuffer = 8 << 10
-	// streamWorkers is how many goroutines wait for calls, with stacks that have grown
-	// already. A call that finds none gets a goroutine of its own. While calls wait for the audit,
-	// so do they.
+	// streamWorkers is how many goroutines wait for calls, with stacks that have already grown. A
+	// call that finds all of them busy, such as with calls that wait for the audit, gets a goroutine
+	// of its own.
 	streamWorkers = 128
+	// headerExcess is how many bytes beyond header_bytes gRPC still reads, so that the broker can
+	// refuse the call alone. If gRPC does not read the headers of a call, it closes the connection.
+	headerExcess = 64 << 10
 )
 
-// TransportOptions are the options of the gRPC server that have nothing to do with what it serves:
-// a server to compare the broker with has the same.
+// TransportOptions returns the options of the gRPC server that do not depend on what it serves, for
+// servers that the broker is compared with.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		// A connection that says nothing holds Stop up for this long.
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      connectionAge,
@@ -62,26 +64,26 @@ func TransportOptions() []grpc.ServerOption {
 	}
 }
 
-// newGRPC returns a server with the broker's service and health on it, and perhaps reflection.
-// Calls of the broker's service pass no interceptor but for spans: package rpc has all of it.
-func (s *Server) newGRPC(service *rpc.Service, traces *tracing) *grpc.Server {
+// newGRPC returns a server of the broker's service, health and, if configured, reflection. Unary
+// calls of the broker's service pass no interceptor: package rpc does all of their work.
+func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Server {
+	limits := s.fixed.Limits
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
-	server := grpc.NewServer(append(append(traces.serverOptions(), TransportOptions()...),
-		grpc.Creds(newHandshakes(s, service)),
+	server := grpc.NewServer(append(append(traces.ServerOptions(), TransportOptions()...),
+		grpc.Creds(s.newHandshakes(service)),
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
-		grpc.MaxConcurrentStreams(uint32(s.limits.StreamsPerConnection)), //nolint:gosec // a million at most
-		grpc.MaxRecvMsgSize(s.limits.MessageBytes),
-		grpc.InTapHandle(rpc.HeaderLimit(s.limits.HeaderBytes)),
-		grpc.MaxHeaderListSize(uint32(s.limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
-		// The calls of clients that have gone away count as under way too.
+		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // a million at most
+		grpc.MaxRecvMsgSize(limits.MessageBytes),
+		grpc.InTapHandle(rpc.HeaderLimit(limits.HeaderBytes)),
+		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
+		// GracefulStop also waits for calls of clients that have disconnected.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(service.Stream, recovery.StreamServerInterceptor(recovered)),
 	)...)
 	service.Register(server)
-	grpc_health_v1.RegisterHealthServer(server, endingHealth{s.health, service.Stopping})
-	s.health.SetServingStatus(authmaterialv1.BrokerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
-	if s.listen.Reflection {
+	grpc_health_v1.RegisterHealthServer(server, healthService{stopping: s.stopping, ended: service.Stopping})
+	if s.fixed.Listen.Reflection {
 		reflection.Register(server)
 	}
 	return server

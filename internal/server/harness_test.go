@@ -306,3 +306,10 @@ func (j *journal) lines(t *testing.T, message string) []line {
 	}
 	return found
 }
+
+// restartsFor returns how many lines of the log ask for a restart because a setting changed.
+func (h harness) restartsFor(setting string) int {
+	h.Helper()
+	lines := h.log.lines(h.T, "a setting changed: restart to apply it")
+	return len(slices.DeleteFunc(lines, func(l line) bool { return l["setting"] != setting }))
+}

@@ -2,58 +2,67 @@ package server
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// endingHealth is gRPC's health service, but that a watch ends with the server: clients
-// that check health keep one open, and it would hold Stop up.
-type endingHealth struct {
-	*health.Server
-	stopping func(context.Context) error // what a watch ends with
+// healthService is gRPC's health service. Unlike the one of package grpc/health, it ends its
+// watches when the server stops: clients keep them open, and Stop waits for all calls.
+type healthService struct {
+	grpc_health_v1.UnimplementedHealthServer
+	stopping context.Context             //nolint:containedctx // it is the server's
+	ended    func(context.Context) error // returns the error with which watches end
+}
+
+// response returns the health of a service, which is SERVICE_UNKNOWN if there is no such service.
+func (h healthService) response(service string) *grpc_health_v1.HealthCheckResponse {
+	state := grpc_health_v1.HealthCheckResponse_SERVING
+	switch {
+	case service != "" && service != authmaterialv1.BrokerService_ServiceDesc.ServiceName:
+		state = grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN
+	case h.stopping.Err() != nil:
+		state = grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	}
+	return &grpc_health_v1.HealthCheckResponse{Status: state}
+}
+
+// Check returns the health of a service.
+func (h healthService) Check(_ context.Context, request *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	response := h.response(request.GetService())
+	if response.GetStatus() == grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN {
+		return nil, status.Error(codes.NotFound, "unknown service")
+	}
+	return response, nil
+}
+
+// List returns the health of all services.
+func (h healthService) List(context.Context, *grpc_health_v1.HealthListRequest) (*grpc_health_v1.HealthListResponse, error) {
+	all := map[string]*grpc_health_v1.HealthCheckResponse{}
+	for _, service := range []string{"", authmaterialv1.BrokerService_ServiceDesc.ServiceName} {
+		all[service] = h.response(service)
+	}
+	return &grpc_health_v1.HealthListResponse{Statuses: all}, nil
 }
 
 // Watch streams the health of a service until the server stops.
-func (h endingHealth) Watch(request *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
-	watch := &endingWatch{Health_WatchServer: stream}
-	if _, err := h.Check(stream.Context(), request); status.Code(err) == codes.NotFound {
-		// The services are known from the start. So there is nothing more to tell of this
-		// one, and its watch follows the server's own health to the end.
-		if err := stream.Send(&grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN}); err != nil {
-			return err
-		}
-		watch.silent, request = true, &grpc_health_v1.HealthCheckRequest{}
+func (h healthService) Watch(request *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
+	ctx, first := stream.Context(), h.response(request.GetService())
+	if err := stream.Send(first); err != nil {
+		return err
 	}
-	err := h.Server.Watch(request, watch)
-	if watch.ended {
-		return h.stopping(stream.Context())
+	select {
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	case <-h.stopping.Done():
 	}
-	return err
-}
-
-// endingWatch is a stream that ends after NOT_SERVING.
-type endingWatch struct {
-	grpc_health_v1.Health_WatchServer
-	silent bool // nothing is sent
-	ended  bool
-}
-
-var errEnded = errors.New("the last state was sent")
-
-// Send fails after the last state.
-func (w *endingWatch) Send(state *grpc_health_v1.HealthCheckResponse) error {
-	if !w.silent {
-		if err := w.Health_WatchServer.Send(state); err != nil {
+	if last := h.response(request.GetService()); last.GetStatus() != first.GetStatus() {
+		if err := stream.Send(last); err != nil {
 			return err
 		}
 	}
-	if state.GetStatus() == grpc_health_v1.HealthCheckResponse_NOT_SERVING {
-		w.ended = true
-		return errEnded
-	}
-	return nil
+	return h.ended(ctx)
 }

@@ -4,21 +4,21 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
-// maxScrapes is how many requests for metrics are answered at once. Others get a 503.
-const maxScrapes = 10
+// errNobody is the answer to a request without evidence of who makes it.
+var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
-// newHTTP returns the server of what an operator looks at.
-func (s *Server) newHTTP(metrics *metrics) *http.Server {
+// newHTTP returns the server of metrics and health.
+func (s *Server) newHTTP() *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.identified(promhttp.HandlerFor(metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})))
+	mux.Handle("GET /metrics", s.identified(s.observer.Metrics()))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	return &http.Server{
@@ -27,32 +27,77 @@ func (s *Server) newHTTP(metrics *metrics) *http.Server {
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    s.limits.HeaderBytes,
-		// What clients do wrong, such as handshakes that fail.
+		MaxHeaderBytes:    s.fixed.Limits.HeaderBytes,
+		// Errors of clients, such as handshakes that fail.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-		BaseContext: func(listener net.Listener) context.Context {
-			return context.WithValue(context.Background(), remoteKey{}, isRemote(listener.Addr()))
-		},
 	}
 }
 
-// readyz reports whether calls are answered, and to those who may know what is not well.
+// ready reports whether calls are answered.
+func (s *Server) ready() bool { return s.serving.Load() && s.stopping.Err() == nil }
+
+// readyz answers whether calls are answered. If other machines can reach the listener, only
+// authenticated callers learn what is wrong otherwise.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	if !s.ready.Load() {
+	if !s.ready() {
 		answer(w, http.StatusServiceUnavailable, "not serving")
 		return
 	}
 	detail := []string{"ok"}
 	if s.stale.Load() {
-		detail = append(detail, "configuration: the last one read has problems, and the one before is served; the log says which")
+		detail = append(detail, "configuration: the last one read has problems, which the log lists; the previous one stays in use")
 	}
-	if s.shared.degraded.Load() {
+	if s.redis != nil && s.redis.OutOfReach.Load() {
 		detail = append(detail, "token cache: degraded; Redis is out of reach, and this replica obtains tokens for itself")
 	}
-	if len(detail) > 1 && isFromAnywhere(r) && (!bringsEvidence(r) || s.identify(r) != nil) {
+	// A probe without evidence is not counted as a failed authentication.
+	if len(detail) > 1 && s.httpRemote.Load() && (!bringsEvidence(r) || s.identify(r) != nil) {
 		detail = detail[:1]
 	}
 	answer(w, http.StatusOK, strings.Join(detail, "\n"))
+}
+
+// identified returns a handler that answers only authenticated callers, whichever they are, if
+// other machines can reach the listener. Where a request comes from does not matter: a proxy on
+// this machine may forward it.
+func (s *Server) identified(inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		if s.httpRemote.Load() {
+			err = s.identify(r)
+		}
+		switch known := fault.From(err); {
+		case err == nil:
+			inner.ServeHTTP(w, r)
+		case known.Reason == fault.AuthenticationUnavailable:
+			answer(w, http.StatusServiceUnavailable, known.Message)
+		default:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			answer(w, http.StatusUnauthorized, known.Message)
+		}
+	})
+}
+
+// identify returns an error if it is not known who makes a request. With insecure_allow_remote and
+// without authentication, every caller counts as known.
+func (s *Server) identify(r *http.Request) error {
+	evidence := authentication.Evidence{
+		Bearer:  authentication.ParseBearer(r.Header.Values("Authorization")),
+		Address: r.RemoteAddr,
+	}
+	if r.TLS != nil {
+		evidence.Certificates = r.TLS.PeerCertificates
+	}
+	caller, err := s.broker.Current().Callers.Identify(context.WithoutCancel(r.Context()), evidence)
+	if err == nil && caller.Method == authentication.MethodNone && !s.fixed.Listen.InsecureAllowRemote {
+		return errNobody
+	}
+	return err
+}
+
+// bringsEvidence reports whether a request has anything that may prove who makes it.
+func bringsEvidence(r *http.Request) bool {
+	return r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

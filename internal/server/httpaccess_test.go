@@ -193,8 +193,8 @@ func TestWarningsOfExposure(t *testing.T) {
 	w := newWorld(t)
 	const (
 		local     = "callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user"
-		plainText = "INSECURE: the broker listens beyond this machine without TLS: the network can read the secrets, and what callers prove themselves with"
-		anybody   = "INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who reaches it gets the secrets"
+		plainText = "INSECURE: the broker listens beyond this machine without TLS: secrets and the credentials of callers can be read on the network"
+		anybody   = "INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who can connect to it gets the secrets"
 		metrics   = "INSECURE: metrics can be read beyond this machine without TLS or by everybody"
 		group     = "callers need no grant: every user in the group of the Unix socket gets the secrets"
 	)

@@ -51,7 +51,7 @@ func (h harness) wantLimited(limit string, times int) {
 		<-time.After(10 * time.Millisecond)
 	}
 	for {
-		lines := h.log.lines(h.T, "a limit was reached; the metric authmaterial_limited_total tells how often")
+		lines := h.log.lines(h.T, "a limit was reached; the metric authmaterial_limited_total counts how often")
 		if len(lines) == 1 && lines[0]["limit"] == limit {
 			return
 		}

@@ -89,7 +89,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	<-h.stopped
 	h.wantClosed(h.grpc)
 	h.wantClosed(h.http)
-	if n := len(h.log.lines(t, "calls are still under way: ending their token requests")); n != 0 {
+	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 0 {
 		t.Errorf("%d lines say that calls were ended", n)
 	}
 }
@@ -104,7 +104,7 @@ func TestStopEndsTokenRequests(t *testing.T) {
 	h.wantError(<-answer, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	<-stopped
 	<-h.stopped
-	if n := len(h.log.lines(t, "calls are still under way: ending their token requests")); n != 1 {
+	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 1 {
 		t.Errorf("%d lines say that calls were ended, want 1", n)
 	}
 }

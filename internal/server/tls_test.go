@@ -178,7 +178,7 @@ func TestTLSStaysWhenItsSectionGoes(t *testing.T) {
 	if w.served(h.grpc.Addr(), w.authority) != before {
 		t.Error("there is another certificate")
 	}
-	if len(h.log.lines(t, "a change of 'listen' takes a restart")) != 1 {
+	if h.restartsFor("listen") != 1 {
 		t.Error("nobody is told to restart the broker")
 	}
 }

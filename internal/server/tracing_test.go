@@ -111,7 +111,7 @@ func (c *spanCollector) text(t *testing.T) string {
 func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
 	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
-	h = serve(t, append(change, func(o *server.Options) { o.Traces = traces.Provider() })...)
+	h = serve(t, append(change, func(o *server.Options) { o.Traces = traces })...)
 	return h, func() {
 		h.server.Stop(context.Background())
 		traces.Stop()

@@ -1,0 +1,165 @@
+// Package observe shows operators what the broker does: metrics, log lines about calls and tokens,
+// and spans. It is where Prometheus and OpenTelemetry end: the packages that it observes declare
+// small interfaces, which its types implement.
+package observe
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
+
+	"github.com/authmaterial/broker/internal/admission"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/config"
+)
+
+const (
+	// maxScrapes is how many requests for metrics are answered at once. The others get a 503.
+	maxScrapes = 10
+	// limitInterval is how often the log has a line about the same limit, at most.
+	limitInterval = time.Minute
+)
+
+// Options configure an Observer. All are required.
+type Options struct {
+	Logger *slog.Logger
+	// Clock is the clock of tokens.
+	Clock clockwork.Clock
+	// Version is the broker's own.
+	Version string
+	// CredentialsOf returns the IDs of the credentials that use the token with this key.
+	CredentialsOf func(tokenKey string) []string
+}
+
+// Observer has the metrics of one server, and logs what happens to its calls and tokens. No metric
+// has a credential ID as a label. It is safe for concurrent use.
+type Observer struct {
+	Options
+	metrics metrics
+	calls   callMetrics
+	lines   *lineLimiter
+	tokens  tokenMetrics
+
+	credentials, lastLoadOK, lastLoad prometheus.Gauge
+	loads                             prometheus.Counter
+	limited                           *prometheus.CounterVec
+	limitLines                        map[admission.Limit]*rate.Sometimes
+	authentications                   *prometheus.CounterVec
+}
+
+// New returns an Observer.
+func New(options Options) *Observer {
+	m := metrics{prometheus.NewRegistry()}
+	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.gauges("authmaterial_build_info", "Always 1; the label has the broker's version.", "version").WithLabelValues(options.Version).Set(1)
+	o := &Observer{
+		Options:     options,
+		metrics:     m,
+		calls:       newCallMetrics(m),
+		lines:       newLineLimiter(m, options.Logger),
+		tokens:      newTokenMetrics(m),
+		credentials: m.gauge("authmaterial_credentials", "Credentials in the configuration, including disabled ones."),
+		lastLoadOK: m.gauge("authmaterial_config_last_reload_successful",
+			"1 if the configuration that was read last is in use, 0 if it had problems."),
+		lastLoad: m.gauge("authmaterial_config_last_load_timestamp_seconds",
+			"When the configuration in use was loaded, in Unix time."),
+		loads: m.counters("authmaterial_config_loads_total",
+			"Configurations put into use: 1 for the one at the start, and 1 for each successful reload.").WithLabelValues(),
+		limited: m.counters("authmaterial_limited_total",
+			"Connections, calls and watches that were refused or closed because of a limit; for denials, those without an audit record of their own.", "limit"),
+		limitLines: map[admission.Limit]*rate.Sometimes{},
+		authentications: m.counters("authmaterial_authentications_total",
+			"Checks of the evidence that calls and TLS handshakes bring to identify their caller, by result: ok; refused; deferred, when the signing key is unknown and may be new; or unavailable, when the evidence could not be checked. The method none is for calls without evidence.",
+			"method", "result"),
+	}
+	for _, limit := range admission.AllLimits {
+		o.limited.WithLabelValues(string(limit))
+		o.limitLines[limit] = &rate.Sometimes{First: 1, Interval: limitInterval}
+	}
+	return o
+}
+
+// Close logs how many lines were suppressed since the last time.
+func (o *Observer) Close() { o.lines.report() }
+
+// Metrics returns the handler that answers with all metrics.
+func (o *Observer) Metrics() http.Handler {
+	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
+}
+
+// Loaded notes that a configuration is in use. It creates the series of every kind of credential,
+// so that an increase is seen from the first event on.
+func (o *Observer) Loaded(c *config.Config) {
+	o.lastLoadOK.Set(1)
+	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)
+	o.loads.Inc()
+	o.tokens.create(c)
+	o.credentials.Set(float64(c.Credentials.Len()))
+	o.Logger.Info("configuration loaded", "credentials", c.Credentials.Len())
+}
+
+// LoadFailed notes that a configuration has problems.
+func (o *Observer) LoadFailed() { o.lastLoadOK.Set(0) }
+
+// LimitReached counts and logs that a limit was reached; caller is empty if it is unknown. It does
+// not wait for the log.
+func (o *Observer) LimitReached(limit admission.Limit, caller string) {
+	o.limitLines[limit].Do(func() {
+		go o.Logger.Warn("a limit was reached; the metric authmaterial_limited_total counts how often", "limit", string(limit), "caller", caller)
+	})
+	o.limited.WithLabelValues(string(limit)).Inc()
+}
+
+// Authentications returns the counters of an authentication method.
+func (o *Observer) Authentications(method string) authentication.Counts {
+	of := func(result string) prometheus.Counter { return o.authentications.WithLabelValues(method, result) }
+	return authentication.Counts{OK: of("ok"), Refused: o.Refused(method), Deferred: of("deferred"), Unavailable: of("unavailable")}
+}
+
+// Refused returns the counter of evidence of an authentication method that was refused.
+func (o *Observer) Refused(method string) prometheus.Counter {
+	return o.authentications.WithLabelValues(method, "refused")
+}
+
+// CertificateExpiry returns a gauge for when the certificate of the listeners expires.
+func (o *Observer) CertificateExpiry() prometheus.Gauge {
+	return o.metrics.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
+		"When the broker's own certificate expires, or an intermediate one that expires earlier, in Unix time. Absent without TLS.")
+}
+
+// AuditRecords returns the counter of audit records, by the label result.
+func (o *Observer) AuditRecords() *prometheus.CounterVec {
+	return o.metrics.counters("authmaterial_audit_records_total",
+		"Audit records by result: written; dropped, because the queue was full; or failed, also if a record was not written before its call ended.", "result")
+}
+
+// metrics is a registry that metrics are made for.
+type metrics struct{ *prometheus.Registry }
+
+func (m metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return promauto.With(m).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func (m metrics) gauge(name, help string) prometheus.Gauge {
+	return m.gauges(name, help).WithLabelValues()
+}
+
+func (m metrics) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return promauto.With(m).NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+}
+
+// gaugeFunc makes a gauge whose value is computed for each scrape.
+func (m metrics) gaugeFunc(name, help string, value func() int) {
+	promauto.With(m).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+}
+
+func (m metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return promauto.With(m).NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+}

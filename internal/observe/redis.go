@@ -1,0 +1,56 @@
+package observe
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Redis observes the operations of a store in Redis. It implements redisstore.Observer.
+type Redis struct {
+	// OutOfReach reports whether Redis is out of reach.
+	OutOfReach atomic.Bool
+
+	operations, unreadable *prometheus.CounterVec
+	durations              prometheus.Observer
+	degraded               prometheus.Gauge
+}
+
+// Redis returns the observer of a store in Redis.
+func (o *Observer) Redis() *Redis {
+	r := &Redis{
+		operations: o.metrics.counters("authmaterial_redis_operations_total",
+			"Operations on Redis by result: ok; gave_up, when the caller's time was up; not_tried, while Redis is out of reach; overload, when there were too many at once; or a word for what failed.",
+			"operation", "result"),
+		unreadable: o.metrics.counters("authmaterial_redis_unreadable_entries_total",
+			"Entries in Redis that count as missing because they could not be read: in an unknown format, under an unknown fleet key, damaged, or without an expiry.",
+			"cause"),
+		durations: o.metrics.histograms("authmaterial_redis_operation_duration_seconds",
+			"How long operations on Redis took, without those that were not tried, and without reads of the stream of changes, which wait.",
+			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25}).WithLabelValues(),
+		degraded: o.metrics.gauge("authmaterial_token_cache_degraded",
+			"1 while Redis is out of reach and this replica obtains tokens for itself, 0 otherwise."),
+	}
+	for _, cause := range []string{"format", "key", "damaged", "no_end"} {
+		r.unreadable.WithLabelValues(cause)
+	}
+	return r
+}
+
+// Operated implements redisstore.Observer.
+func (r *Redis) Operated(operation, result string, took time.Duration) {
+	r.operations.WithLabelValues(operation, result).Inc()
+	if operation != "read" && result != "not_tried" && result != "overload" {
+		r.durations.Observe(took.Seconds())
+	}
+}
+
+// Unreadable implements redisstore.Observer.
+func (r *Redis) Unreadable(cause string) { r.unreadable.WithLabelValues(cause).Inc() }
+
+// Degraded implements redisstore.Observer.
+func (r *Redis) Degraded(is bool) {
+	r.OutOfReach.Store(is)
+	r.degraded.Set(map[bool]float64{true: 1}[is])
+}

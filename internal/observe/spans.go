@@ -1,0 +1,76 @@
+package observe
+
+import (
+	"context"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+// ServerOptions makes a gRPC server trace its calls, except those of the health service.
+func (t *Traces) ServerOptions() []grpc.ServerOption {
+	if t == nil {
+		return nil
+	}
+	return []grpc.ServerOption{grpc.StatsHandler(otelgrpc.NewServerHandler(
+		otelgrpc.WithTracerProvider(t.provider),
+		otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
+		otelgrpc.WithPropagators(propagation.TraceContext{}),
+		otelgrpc.WithFilter(filters.Not(filters.HealthCheck())),
+	))}
+}
+
+// TraceID returns the ID of the trace that a call is part of, or an empty string.
+func TraceID(ctx context.Context) string {
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		return span.TraceID().String()
+	}
+	return ""
+}
+
+// callKey is the key of the trace.SpanContext, in the context of a flight, of the call that
+// started the flight.
+type callKey struct{}
+
+// Flight returns the context of a flight that the call started.
+func (t *Traces) Flight(flight, call context.Context) context.Context {
+	if t == nil {
+		return flight
+	}
+	return context.WithValue(flight, callKey{}, trace.SpanContextFromContext(call))
+}
+
+// TokenRequest begins the span of a token request, and returns the function that ends it. The span
+// begins a trace of its own, because a token request can outlive the call that started its flight;
+// it is linked to the span of that call. Nothing of the trace is sent to the provider.
+func (t *Traces) TokenRequest(ctx context.Context, provider, authMethod string) (context.Context, func(strategies.TokenRequestEvent)) {
+	if t == nil {
+		return ctx, func(strategies.TokenRequestEvent) {}
+	}
+	options := []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("authmaterial.provider", provider), attribute.String("authmaterial.auth_method", authMethod)),
+	}
+	if call, ok := ctx.Value(callKey{}).(trace.SpanContext); ok && call.IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: call}))
+	}
+	ctx, span := t.provider.Tracer("github.com/authmaterial/broker").Start(ctx, "token request", options...)
+	return ctx, func(event strategies.TokenRequestEvent) {
+		span.SetAttributes(attribute.String("authmaterial.result", string(event.Result)))
+		if event.Status != 0 {
+			span.SetAttributes(attribute.Int("http.response.status_code", event.Status))
+		}
+		if event.Err != nil {
+			span.SetStatus(codes.Error, event.Err.Message)
+		}
+		span.End()
+	}
+}

@@ -1,0 +1,183 @@
+package observe
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+// maxLoggedIDs is how many credentials a log line about their token names at most.
+const maxLoggedIDs = 10
+
+// The values of labels.
+var (
+	requestResults = [...]strategies.Result{
+		strategies.ResultOK, strategies.ResultRefused, strategies.ResultRateLimited,
+		strategies.ResultUnavailable, strategies.ResultOverBudget,
+	}
+	tiers = [...]string{
+		cache.FromMemory: "memory", cache.FromFlight: "flight", cache.FromMargin: "margin",
+		cache.FromFailure: "failure", cache.FlightFailed: "flight_failed", cache.GaveUp: "gave_up",
+	}
+	renewals       = [...]string{cache.Early: "early", cache.Late: "late"}
+	forcedOutcomes = [...]string{
+		cache.ForcedReplaced: "replaced", cache.ForcedLimited: "limited",
+		cache.ForcedSameToken: "same_token", cache.ForcedFailed: "failed",
+	}
+	staticReports = [...]string{
+		broker.StaticRejected: "rejected", broker.StaticOutdated: "outdated", broker.StaticOtherStatus: "other_status",
+	}
+)
+
+// tokenMetrics are about tokens and static material, by provider and auth method.
+type tokenMetrics struct {
+	requests, answers, renewals, forced, staticReports *prometheus.CounterVec
+	durations, waits                                   *prometheus.HistogramVec
+}
+
+func newTokenMetrics(m metrics) tokenMetrics {
+	counters := func(name, help, label string) *prometheus.CounterVec {
+		return m.counters(name, help, "provider", "auth_method", label)
+	}
+	histograms := func(name, help string, buckets ...float64) *prometheus.HistogramVec {
+		return m.histograms(name, help, buckets, "provider", "auth_method")
+	}
+	return tokenMetrics{
+		requests: counters("authmaterial_token_requests_total", "Token requests by result.", "result"),
+		answers:  counters("authmaterial_token_cache_answers_total", "Answers of the token cache by where they came from.", "tier"),
+		renewals: counters("authmaterial_token_renewals_total",
+			"Renewals of tokens in use: early, in the background before they expired; or late, after a call found one expired.", "when"),
+		forced: counters("authmaterial_token_forced_renewals_total", "Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
+		staticReports: counters("authmaterial_static_reports_total",
+			"Reports of callers about static material: rejected, for the current version; outdated, for an earlier one; or other_status, with a status that does not mean rejection.", "report"),
+		durations: histograms("authmaterial_token_request_duration_seconds", "How long token requests took.",
+			.05, .1, .25, .5, 1, 2.5, 5, 10),
+		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token that was not in memory.",
+			.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 15),
+	}
+}
+
+// create creates the series of every kind of credential in a configuration.
+func (m *tokenMetrics) create(c *config.Config) {
+	for credential := range c.Credentials.All() {
+		provider, method := credential.Provider.ID, credential.Method.ID
+		if credential.Method.TokenRequest == nil {
+			for _, report := range staticReports {
+				m.staticReports.WithLabelValues(provider, method, report)
+			}
+			continue
+		}
+		for _, result := range requestResults {
+			m.requests.WithLabelValues(provider, method, string(result))
+		}
+		m.durations.WithLabelValues(provider, method)
+		m.observer(provider, method)
+	}
+}
+
+// StaticReported counts a report about static material.
+func (o *Observer) StaticReported(provider, method string, report broker.StaticReport) {
+	o.tokens.staticReports.WithLabelValues(provider, method, staticReports[report]).Inc()
+}
+
+// TokenRequested counts and logs a token request.
+func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
+	o.tokens.requests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
+	if event.Result != strategies.ResultOverBudget {
+		o.tokens.durations.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
+	}
+	logger := o.tokenLogger(event.TokenKey).With("provider", event.Provider, "auth_method", event.AuthMethod)
+	if event.Err != nil {
+		logger.Warn("no token issued", "took", event.Duration, "result", string(event.Result), "message", event.Err.Message)
+		return
+	}
+	logger.Info("token issued", "took", event.Duration)
+	if event.LifetimeAssumed {
+		logger.Warn("the token answer has no readable expires_in: its tokens get the method's default_lifetime")
+	}
+}
+
+// tokenLogger returns a logger of lines about a token. They name the credentials that use it, and
+// never its key.
+func (o *Observer) tokenLogger(key string) *slog.Logger {
+	ids := o.CredentialsOf(key)
+	logger := o.Logger.With("credential_ids", ids[:min(len(ids), maxLoggedIDs)])
+	if more := len(ids) - maxLoggedIDs; more > 0 {
+		logger = logger.With("more_credentials", more)
+	}
+	return logger
+}
+
+// Token returns the observer of a source's token.
+func (o *Observer) Token(source cache.Source) cache.Observer {
+	t := o.tokens.observer(kindOf(source))
+	t.observer, t.key = o, source.TokenKey()
+	return t
+}
+
+// kindOf returns the provider and the auth method of a source.
+func kindOf(source cache.Source) (provider, method string) {
+	if known, ok := source.(*strategies.TokenSource); ok {
+		return known.Kind()
+	}
+	return "unknown", "unknown"
+}
+
+// tokenObserver counts what happens to a token. A warm call costs it one atomic add.
+type tokenObserver struct {
+	observer              *Observer
+	key, provider, method string
+
+	answers  [len(tiers)]prometheus.Counter
+	waits    prometheus.Observer
+	renewals [len(renewals)]prometheus.Counter
+	forced   [len(forcedOutcomes)]prometheus.Counter
+}
+
+// observer returns the counters of a provider and an auth method.
+func (m *tokenMetrics) observer(provider, method string) *tokenObserver {
+	t := &tokenObserver{provider: provider, method: method, waits: m.waits.WithLabelValues(provider, method)}
+	for i, tier := range tiers {
+		t.answers[i] = m.answers.WithLabelValues(provider, method, tier)
+	}
+	for i, when := range renewals {
+		t.renewals[i] = m.renewals.WithLabelValues(provider, method, when)
+	}
+	for i, outcome := range forcedOutcomes {
+		t.forced[i] = m.forced.WithLabelValues(provider, method, outcome)
+	}
+	return t
+}
+
+// Warm implements cache.Observer.
+func (t *tokenObserver) Warm() cache.Counter { return t.answers[cache.FromMemory] }
+
+// Answered implements cache.Observer.
+func (t *tokenObserver) Answered(tier cache.Tier) { t.answers[tier].Inc() }
+
+// Waited implements cache.Observer.
+func (t *tokenObserver) Waited(wait time.Duration) { t.waits.Observe(wait.Seconds()) }
+
+// Renewed implements cache.Observer.
+func (t *tokenObserver) Renewed(when cache.Renewal) { t.renewals[when].Inc() }
+
+// Forced implements cache.Observer.
+func (t *tokenObserver) Forced(outcome cache.Forced) { t.forced[outcome].Inc() }
+
+// RenewalFailed implements cache.Observer.
+func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
+	known, o := fault.From(err), t.observer
+	logger := o.tokenLogger(t.key).With("reason", string(known.Reason), "message", known.Message, "token_ends", clock.Wall(o.Clock, end))
+	if next.Before(end) {
+		logger = logger.With("next_attempt", clock.Wall(o.Clock, next))
+	}
+	logger.Warn("background renewal of a token failed", "provider", t.provider, "auth_method", t.method)
+}

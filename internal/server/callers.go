@@ -1,0 +1,48 @@
+package server
+
+import (
+	"crypto/x509"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/config"
+)
+
+// newCallers returns the authenticators of a configuration. Then s.keys.Use must be called with the
+// issuers that are in use.
+func (s *Server) newCallers(c *config.Config) (*authentication.Set, error) {
+	issuers, err := s.keys.Prepare(c.Authentication.Issuers)
+	if err != nil {
+		return nil, err
+	}
+	var methods []authentication.Method
+	add := func(name string, by authentication.Authenticator) {
+		methods = append(methods, authentication.Method{Name: name, Authenticator: by, Counts: s.observer.Authentications(name)})
+	}
+	// The proof that a call brings has precedence over the proof that its connection brings.
+	add(authentication.MethodJWT, issuers)
+	add(authentication.MethodToken, authentication.NewStaticTokens(c.Authentication.Tokens...))
+	if authorities := clientAuthorities(c); authorities != nil {
+		add(authentication.MethodMutualTLS, authentication.NewMutualTLS(authorities, s.clock))
+	}
+	if c.Authentication.PeerUser {
+		add(authentication.MethodPeerUser, authentication.PeerUser{})
+	}
+	if !demandsProof(c) {
+		add(authentication.MethodNone, authentication.Local{})
+	}
+	return authentication.NewSet(issuers, s.observer.Refused(authentication.MethodNone), methods...), nil
+}
+
+// demandsProof reports whether callers must prove who they are.
+func demandsProof(c *config.Config) bool {
+	return c.Authentication.Demanded || clientAuthorities(c) != nil
+}
+
+// clientAuthorities returns the authorities that sign client certificates, or nil if the listeners
+// do not ask for any.
+func clientAuthorities(c *config.Config) *x509.CertPool {
+	if c.Listen.TLS == nil {
+		return nil
+	}
+	return c.Listen.TLS.ClientCAs
+}

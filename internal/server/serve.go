@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/rpc"
+)
+
+const (
+	// gracePeriod is how long calls may take after Stop: as long as a token request, so that the
+	// token of a request that was sent is used, and no other replica has to request another.
+	gracePeriod = 10 * time.Second
+	// lastPeriod is how long calls may take after their token requests were cancelled, and again
+	// after their connections were closed. Stop does not wait for them any longer.
+	lastPeriod = time.Second
+)
+
+// Listen returns where the configuration makes the server listen.
+func (s *Server) Listen() config.Listen { return s.fixed.Listen }
+
+// Run serves both listeners until ctx ends or one of them fails, and then stops the server. HTTP
+// may be nil.
+func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.ServeGRPC(grpcListener) })
+	if httpListener != nil {
+		group.Go(func() error { return s.ServeHTTP(httpListener) })
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		s.Stop(context.WithoutCancel(ctx))
+		return nil
+	})
+	return group.Wait()
+}
+
+// ServeGRPC serves the listener until Stop. It closes the listener.
+func (s *Server) ServeGRPC(listener net.Listener) error {
+	s.serving.Store(true)
+	served := make(chan error, 1)
+	go func() {
+		served <- s.grpc.Serve(s.admission.Listener(listener, func() bool { return s.isTrusted(listener) }))
+	}()
+	select {
+	case err := <-served:
+		if !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+	case <-s.stopped.Done(): // gRPC would wait for calls that hang
+	}
+	return nil
+}
+
+// ServeHTTP serves the listener until Stop. It closes the listener.
+func (s *Server) ServeHTTP(listener net.Listener) error {
+	if isRemote(listener.Addr()) {
+		s.httpRemote.Store(true)
+	}
+	if err := s.http.Serve(s.overTLS(s.admission.HTTPListener(listener))); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// isTrusted reports whether the connections of a gRPC listener need no proof, because every client
+// that can connect gets the secrets.
+func (s *Server) isTrusted(listener net.Listener) bool {
+	current := s.broker.Current()
+	local := !isRemote(listener.Addr())
+	return rpc.IsTrusted(current, local) || local && listener.Addr().Network() != "unix" && !demandsProof(current.Config)
+}
+
+// Stop ends the server in two phases. First health reports NOT_SERVING, watches end, and other
+// calls finish; those that still wait for a token after 10 seconds, or when ctx ends, fail with
+// SERVER_STOPPING. Then the parts close on which calls depend. Stop waits 2 seconds more, at most,
+// for calls that hang for another reason, such as a log that nobody reads.
+func (s *Server) Stop(ctx context.Context) {
+	s.beginStop()
+	s.broker.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	ctx, cancel := context.WithTimeout(ctx, gracePeriod)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.logger.Warn("calls have not finished: cancelling their token requests")
+	}
+	s.tokens.Close()
+	if !endsWithin(lastPeriod, done) {
+		go s.grpc.Stop() // it closes all connections, and waits for calls too
+		if !endsWithin(lastPeriod, done) {
+			s.logger.Error("calls hang: stopping without them")
+		}
+	}
+	s.closeStore()
+	s.keys.Close()
+	s.denials.Close()
+	s.observer.Close()
+	if err := s.audit.Close(); err != nil {
+		s.logger.Error("the audit file could not be closed", "error", err)
+	}
+	_ = s.http.Close()
+	s.endStop()
+}
+
+// endsWithin reports whether a channel is closed within some time.
+func endsWithin(wait time.Duration, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-time.After(wait):
+		return false
+	}
+}

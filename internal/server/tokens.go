@@ -1,0 +1,81 @@
+package server
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/egress"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/observe"
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+// newStore returns the store of tokens: in Redis if the configuration has it, otherwise in memory.
+func (s *Server) newStore(keys *fleetkeys.Ring) cache.Store {
+	redis := s.fixed.TokenCache.Redis
+	if redis == nil {
+		s.closeStore = func() {}
+		return cache.NewMemory(s.clock)
+	}
+	s.redis = s.observer.Redis()
+	shared := redisstore.New(redisstore.Options{
+		Server: redisstore.Server(*redis), Keys: keys, Clock: s.clock, Logger: s.logger, Observer: s.redis,
+	})
+	s.closeStore = shared.Close
+	return cache.NewFallback(shared, s.clock)
+}
+
+// newCache returns the cache of tokens. It does not use s.broker before Follow.
+func (s *Server) newCache(store cache.Store, traces *observe.Traces) *cache.Cache {
+	return cache.Prepare(cache.Options{
+		Store:        store,
+		Clock:        s.clock,
+		ForcedLimit:  s.fixed.TokenCache.ForcedLimit,
+		ForcedWindow: s.fixed.TokenCache.ForcedWindow,
+		Logger:       s.logger,
+		Changed:      func(key string) { s.broker.TokenChanged(key) },
+		Forgotten:    func() { s.broker.RetryRefused() },
+		Observe:      s.observer.Token,
+		Begin:        traces.Flight,
+	})
+}
+
+// newTokenClient returns the client that makes token requests.
+func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
+	transport := options.TokenTransport
+	if transport == nil {
+		transport = &tokenTransport{server: s}
+	}
+	return strategies.NewTokenClient(strategies.TokenClientOptions{
+		Transport:     transport,
+		Clock:         s.clock,
+		UserAgent:     "authmaterial-broker/" + options.Version,
+		RenewalWindow: s.fixed.TokenCache.RenewalWindow,
+		Observe:       s.observer.TokenRequested,
+		Begin:         options.Traces.TokenRequest,
+	})
+}
+
+// tokenTransport sends token requests by the rules of the current Generation.
+type tokenTransport struct {
+	server *Server
+
+	mu        sync.Mutex
+	transport *egress.Transport
+	rules     config.TokenRequests // of transport
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *tokenTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	rules := t.server.broker.Current().Config.TokenRequests
+	t.mu.Lock()
+	if t.transport == nil || !rules.Same(t.rules) {
+		t.transport, t.rules = egress.NewTransport(egress.Options{RootCAs: rules.RootCAs}), rules
+	}
+	transport := t.transport
+	t.mu.Unlock()
+	return transport.RoundTrip(request)
+}
