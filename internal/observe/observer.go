@@ -74,7 +74,7 @@ func New(options Options) *Observer {
 			"Configurations put into use: 1 for the one at the start, and 1 for each successful reload.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
 			"Connections, calls and watches that were refused or closed because of a limit; for denials, those without an audit record of their own.", "limit"),
-		limitLines: map[admission.Limit]*rate.Sometimes{},
+		limitLines: make(map[admission.Limit]*rate.Sometimes),
 		authentications: m.counters("authmaterial_authentications_total",
 			"Checks of the evidence that calls and TLS handshakes bring to identify their caller, by result: ok; refused; deferred, when the signing key is unknown and may be new; or unavailable, when the evidence could not be checked. The method none is for calls without evidence.",
 			"method", "result"),

@@ -90,7 +90,7 @@ func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
 	p := newTokenProvider(t)
 	loaded := p.parse("roots.pem", p.authority)
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = loaded, nil })
-	if err := h.get("named"); status.Code(err) != codes.Unavailable || !strings.HasSuffix(err.Error(), "allow_private_addresses") || strings.Contains(err.Error(), "127.0.0.1") {
+	if err := h.get("named"); status.Code(err) != codes.Unavailable || !strings.HasSuffix(err.Error(), "allow_private_addresses is not set") || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("the refusal is %v", err)
 	}
 	for _, id := range []string{"permitted", "literal"} {
@@ -109,7 +109,7 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	p := newTokenProvider(t)
 	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = bad, nil })
-	const untrusted = "its certificate is signed by an unknown authority"
+	const untrusted = "certificate is signed by an unknown authority"
 	if err := h.get("literal"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
 		t.Errorf("a certificate of an authority that is not trusted: %v", err)
 	}

@@ -14,7 +14,7 @@ import (
 // watches when the server stops: clients keep them open, and Stop waits for all calls.
 type healthService struct {
 	grpc_health_v1.UnimplementedHealthServer
-	stopping context.Context             //nolint:containedctx // it is the server's
+	stopping context.Context
 	ended    func(context.Context) error // returns the error with which watches end
 }
 
