@@ -1,5 +1,5 @@
 // Package brokertest runs the real broker in a Go test, with simulated providers: for
-// tests of services that get their material from it.
+// tests of services that call the broker.
 //
 //	func TestMyService(t *testing.T) {
 //		b := brokertest.New(t)
@@ -11,8 +11,8 @@
 //
 // The server is the one that `broker serve` runs, reached over an in-memory connection, or
 // with WithTLS over a loopback address.
-// The providers are package simulator's: the broker and HTTPClient ask for the real
-// hosts, over real TLS, and arrive there. Nothing leaves this machine.
+// Package simulator plays the providers: the broker and HTTPClient call the real host names over real
+// TLS, and reach the simulator. Nothing leaves this machine.
 package brokertest
 
 import (
@@ -34,20 +34,19 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// bufferSize is that of the in-memory connection, in bytes.
+// bufferSize is the buffer size of the in-memory connection, in bytes.
 const bufferSize = 1 << 20
 
-// Broker is a running broker and the providers that it talks to. The end of the test
-// stops them.
+// Broker is a running broker with its simulated providers. Both stop at the end of the test.
 type Broker struct {
-	// Simulator is the providers: their accounts, their counters, their failures.
+	// Simulator contains the providers: their accounts, counters and failures.
 	Simulator *simulator.Simulator
 
 	connection *grpc.ClientConn
-	secured    *secured // nil: without TLS
+	secured    *secured // nil without TLS
 }
 
-// New starts a broker. It ends the test when the options make no valid configuration.
+// New starts a broker. It fails the test if the options result in an invalid configuration.
 func New(t testing.TB, options ...Option) *Broker {
 	t.Helper()
 	chosen := settings{
@@ -115,15 +114,15 @@ func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.Client
 	return connection
 }
 
-// Conn is a connection to the broker, for generated clients.
+// Conn returns a connection to the broker, for generated clients.
 func (b *Broker) Conn() *grpc.ClientConn { return b.connection }
 
-// Client is a client of the broker.
+// Client returns a client of the broker.
 func (b *Broker) Client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connection)
 }
 
-// HTTPClient is a client whose every request arrives at the simulated providers,
-// whatever host it is for. It follows no redirects, as no client should that carries
-// material.
+// HTTPClient returns a client whose requests all arrive at the simulated providers, whatever
+// host they name. It follows no redirects, because a client that sends material must not follow
+// them unchecked.
 func (b *Broker) HTTPClient() *http.Client { return b.Simulator.HTTPClient() }

@@ -15,7 +15,7 @@ import (
 
 const many = 1000
 
-// together makes n calls at once and waits for all.
+// together makes n calls concurrently and waits for all of them.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {
@@ -29,7 +29,7 @@ func TestThousandFirstCallersMakeOneTokenRequest(t *testing.T) {
 	release := h.Simulator.SendPulse.HoldTokenAnswers()
 	var arrived atomic.Int64
 	go func() {
-		// The answer comes when all are waiting for it, or nearly all.
+		// The provider answers when all callers, or nearly all, are waiting.
 		_ = h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 1)
 		for arrived.Load() < many {
 			select {

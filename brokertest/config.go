@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// load makes the configuration.
+// load returns the configuration.
 func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	text, err := s.compose()
 	if err != nil {
@@ -27,7 +27,7 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	})
 }
 
-// compose adds the credentials, the providers and the TLS of the options to the text.
+// compose adds the credentials, providers and TLS settings of the options to the text.
 func (s *settings) compose() ([]byte, error) {
 	if len(s.credentials) == 0 && len(s.providers) == 0 && s.secured == nil {
 		return s.config, nil
@@ -55,7 +55,7 @@ func (s *settings) compose() ([]byte, error) {
 	return yaml.Dump(file)
 }
 
-// yaml is the credential as the configuration file has it.
+// yaml returns the credential as it appears in the configuration file.
 func (c Credential) yaml() map[string]any {
 	values := map[string]any{}
 	for field, value := range c.Values {

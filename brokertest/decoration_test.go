@@ -24,8 +24,8 @@ func param(name, value string) *authmaterialv1.QueryParam {
 	return &authmaterialv1.QueryParam{Name: name, Value: value}
 }
 
-// methods are the five auth methods of the built-in providers: what the broker must
-// answer, and a call that the provider then accepts.
+// methods are the five auth methods of the built-in providers, each with the broker's answer and
+// an API call that the provider accepts with it.
 var methods = []struct {
 	id         string
 	url        string
@@ -36,7 +36,7 @@ var methods = []struct {
 		id:  "sendpulse-oauth",
 		url: "https://api.sendpulse.com/user/info",
 		want: func(sim *simulator.Simulator) *decoration {
-			// The token is the simulator's last secret.
+			// The simulator issued the token last.
 			secrets := sim.Secrets()
 			return &decoration{
 				Headers:          []*authmaterialv1.Header{header("Authorization", "Bearer "+secrets[len(secrets)-1])},
@@ -191,7 +191,7 @@ func TestTokenIsRenewedByTheInjectedClock(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	h := newHarness(t, brokertest.WithClock(clock))
 	first := h.get("sendpulse-oauth")
-	clock.Advance(55 * time.Minute) // the renewal starts between 54 and 55 minutes
+	clock.Advance(55 * time.Minute) // the renewal begins between 54 and 55 minutes
 	if err := h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}

@@ -12,10 +12,10 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// A service under test asks the broker, calls the provider, and when that rejects the
-// token, reports it and tries once more.
+// A service under test asks the broker and calls the provider. When the provider rejects the
+// token, the service reports that and retries once.
 func ExampleNew() {
-	t := newExampleT() // in a test of yours, its *testing.T
+	t := newExampleT() // in your test, its *testing.T
 	defer t.end()
 
 	b := brokertest.New(t)
@@ -47,7 +47,7 @@ func ExampleNew() {
 	// with its successor: 200
 }
 
-// callSendPulse makes an API call as a service would, and returns the answer's status.
+// callSendPulse makes an API call as a service would, and returns the status.
 func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, decoration *authmaterialv1.AuthDecoration) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err != nil {
@@ -64,7 +64,7 @@ func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, deco
 	return response.StatusCode
 }
 
-// exampleT stands for a *testing.T, which examples have not.
+// exampleT replaces a *testing.T, which examples do not have.
 type exampleT struct {
 	testing.TB
 	cleanups []func()

@@ -21,7 +21,7 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// harness is a broker and the calls that the tests make of it.
+// harness is a broker with the calls that the tests make.
 type harness struct {
 	*testing.T
 	*brokertest.Broker
@@ -42,7 +42,7 @@ func (h harness) get(id string) *authmaterialv1.AuthDecoration {
 	return response.GetAuthDecoration()
 }
 
-// getError returns why there is no decoration, and the trailer.
+// getError returns the error for a credential, and the trailer.
 func (h harness) getError(id string) (*status.Status, metadata.MD) {
 	h.Helper()
 	var trailer metadata.MD
@@ -53,15 +53,15 @@ func (h harness) getError(id string) (*status.Status, metadata.MD) {
 	return status.Convert(err), trailer
 }
 
-// report says that a version was rejected with a status.
+// report reports that a version was rejected with a status.
 func (h harness) report(id, version string, httpStatus int32) (*authmaterialv1.ReportRejectionResponse, error) {
 	return h.Client().ReportRejection(h.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: id, Version: version, HttpStatus: httpStatus,
 	})
 }
 
-// wantDecoration compares two decorations, and names the fields that differ: their
-// values are secrets.
+// wantDecoration compares two decorations, and prints only the names of different fields,
+// because the values are secrets.
 func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 	h.Helper()
 	if proto.Equal(got, want) {
@@ -78,7 +78,7 @@ func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 
 func sameField(a, b protoreflect.Value) bool { return a.Equal(b) }
 
-// call makes a provider's API call with a decoration, and returns the answer's status.
+// call calls a provider's API with a decoration, and returns the status.
 func (h harness) call(url string, decoration *authmaterialv1.AuthDecoration) int {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), 10*time.Second)
@@ -98,8 +98,8 @@ func (h harness) call(url string, decoration *authmaterialv1.AuthDecoration) int
 	return response.StatusCode
 }
 
-// wantError compares an error with the contract: code and reason, and for those that
-// pass, RetryInfo and push-back.
+// wantError checks an error's code and reason, and for temporary errors RetryInfo and the
+// push-back trailer.
 func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	h.Helper()
 	if got.Code() != code {
@@ -111,7 +111,7 @@ func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	}
 }
 
-// detail returns the status's detail of a type, or nil.
+// detail returns the status detail of a type, or nil.
 func detail[T any](s *status.Status) (found T) {
 	for _, d := range s.Details() {
 		if typed, ok := d.(T); ok {
@@ -129,7 +129,7 @@ func (h harness) wantNoSecret(where, text string) {
 	}
 }
 
-// getWithin asks with a deadline.
+// getWithin calls with a deadline.
 func (h harness) getWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -137,7 +137,7 @@ func (h harness) getWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// reportWithin reports a version that nobody has, with a deadline.
+// reportWithin reports a version that was never issued, with a deadline.
 func (h harness) reportWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -145,7 +145,7 @@ func (h harness) reportWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// wantStatus is wantError for an error as a client gets it.
+// wantStatus is wantError for an error that a client received.
 func (h harness) wantStatus(err error, code codes.Code, reason string) {
 	h.Helper()
 	h.wantError(status.Convert(err), code, reason)

@@ -6,10 +6,10 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// Option changes what New makes.
+// Option changes the broker that New creates.
 type Option interface{ apply(*settings) }
 
-// settings are what the options add up to.
+// settings are the result of all options.
 type settings struct {
 	config      []byte
 	credentials []Credential
@@ -19,48 +19,47 @@ type settings struct {
 	logger      *slog.Logger
 	hosts       []string
 	tls         bool
-	secured     *secured // nil: without TLS
+	secured     *secured // nil without TLS
 }
 
 type optionFunc func(*settings)
 
 func (f optionFunc) apply(s *settings) { f(s) }
 
-// WithConfig takes a configuration file's text in place of the default one, which has
-// one credential for each auth method of the built-in providers. Its section `listen`
-// has no effect; see WithTLS.
+// WithConfig replaces the text of the default configuration file, which has one credential for
+// each auth method of the built-in providers. Its section `listen` has no effect; see WithTLS.
 //
-// Environment variables are looked up in WithEnv first, and then among those of the
-// simulator's accounts: SENDPULSE_CLIENT_ID, SENDPULSE_CLIENT_SECRET,
-// SENDPULSE_API_KEY, PULSEDIVE_API_KEY, PENDO_API_KEY, SPOTDRAFT_CLIENT_ID,
-// SPOTDRAFT_CLIENT_SECRET and SPOTDRAFT_USER_EMAIL. The environment of the test itself
-// is not looked at.
+// Environment variables are taken from WithEnv first, then from the simulator's accounts:
+// SENDPULSE_CLIENT_ID, SENDPULSE_CLIENT_SECRET, SENDPULSE_API_KEY, PULSEDIVE_API_KEY,
+// PENDO_API_KEY, SPOTDRAFT_CLIENT_ID, SPOTDRAFT_CLIENT_SECRET and SPOTDRAFT_USER_EMAIL. The
+// environment of the test process is not used.
 func WithConfig(yaml string) Option {
 	return optionFunc(func(s *settings) { s.config = []byte(yaml) })
 }
 
-// Credential is a credential of a test's own.
+// Credential is an additional credential.
 type Credential struct {
-	// ID is what callers name. Required.
+	// ID is the name that callers use. Required.
 	ID string
-	// Provider and AuthMethod are IDs, built-in ones or of WithProvider. Required.
+	// Provider and AuthMethod are IDs of a built-in provider or of one from WithProvider.
+	// Required.
 	Provider   string
 	AuthMethod string
-	// Values are the fields' values by the fields' IDs.
+	// Values are the values of the fields, by field ID.
 	Values map[string]string
-	// AllowedHosts are hosts beyond the provider's own.
+	// AllowedHosts are hosts in addition to the provider's own.
 	AllowedHosts []string
 	// Disabled credentials are not found by callers.
 	Disabled bool
 }
 
-// WithCredentials adds credentials to the configuration. Repeated use adds up.
+// WithCredentials adds credentials to the configuration. It may be used repeatedly.
 func WithCredentials(credentials ...Credential) Option {
 	return optionFunc(func(s *settings) { s.credentials = append(s.credentials, credentials...) })
 }
 
-// WithProvider adds the definition of a provider, in YAML as the configuration file has
-// it, without the leading hyphen. Repeated use adds up.
+// WithProvider adds a provider definition, in YAML as in the configuration file, without the
+// leading hyphen. It may be used repeatedly.
 func WithProvider(definition string) Option {
 	return optionFunc(func(s *settings) { s.providers = append(s.providers, definition) })
 }
@@ -70,21 +69,20 @@ func WithEnv(name, value string) Option {
 	return optionFunc(func(s *settings) { s.environment[name] = value })
 }
 
-// WithClock sets the clock by which tokens live, in the broker and at the simulated
-// providers: clockwork.NewFakeClock(), for example. Default: the real one. Deadlines of
-// calls go by the real one in any case.
+// WithClock sets the clock that determines the lifetime of tokens, in the broker and at the
+// simulated providers, for example clockwork.NewFakeClock(). Default: the real clock. Deadlines
+// of calls always use the real clock.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }
 
-// WithLogger sets where the broker logs to. Default: the test's output, from the level
-// warn on.
+// WithLogger sets the broker's logger. Default: the test's output, from level warn.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(s *settings) { s.logger = logger })
 }
 
-// WithHosts adds host names to those that lead to the simulator, for providers of a
-// test's own. The host api.example.test always does.
+// WithHosts adds host names that lead to the simulator, for providers that a test defines. The
+// host api.example.test always does.
 func WithHosts(hosts ...string) Option {
 	return optionFunc(func(s *settings) { s.hosts = append(s.hosts, hosts...) })
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// TestProvidersFromYAMLAlone shows providers that nobody wrote Go code for, each by a
-// call that it accepts.
+// TestProvidersFromYAMLAlone defines providers without Go code, and checks each by a call that
+// the provider accepts.
 func TestProvidersFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		method  string // the auth method, but for its id, display_name and fields
-		fields  string // the IDs of the fields; an optional one ends in a question mark
+		method  string // the auth method without its id, display_name and fields
+		fields  string // IDs of the fields; a question mark marks an optional field
 		values  map[string]string
 		accepts func(r *http.Request) bool
 	}{
@@ -100,7 +100,7 @@ func TestProvidersFromYAMLAlone(t *testing.T) {
 	}
 }
 
-// definition is a provider with one auth method.
+// definition returns a provider with one auth method.
 func definition(method, fields string) string {
 	var list []string
 	for _, field := range strings.Split(fields, ", ") {
@@ -113,10 +113,10 @@ func definition(method, fields string) string {
 		{id: main, display_name: Main, fields: [` + strings.Join(list, ", ") + `], ` + method + `}]}`
 }
 
-// TestClientCredentialsFromYAMLAlone shows token methods that nobody wrote Go code for.
+// TestClientCredentialsFromYAMLAlone defines token methods without Go code.
 func TestClientCredentialsFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		request string // beside url
+		request string // the rest of token_request
 		rules   simulator.TokenRules
 	}{
 		"JSON": {
@@ -202,7 +202,7 @@ func TestPreviousTokenThatIsEnded(t *testing.T) {
 	if status := h.call("https://api.example.test/things", first); status != http.StatusUnauthorized {
 		t.Fatalf("the simulator answers %d to a token that it ended", status)
 	}
-	// Whoever still has the first one reports it, gets the second, and retries once.
+	// A caller that still has the first token reports it, gets the second, and retries once.
 	if version := h.wantReport("mine", first.GetVersion(), 401, alreadyReplaced); version != second {
 		t.Error("the answer to an old report is not the current version")
 	}

@@ -20,8 +20,7 @@ const (
 	notReplaceable  = authmaterialv1.ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE
 )
 
-// wantReport reports a version and compares the outcome. It returns the version in the
-// answer.
+// wantReport reports a version and checks the outcome. It returns the version in the answer.
 func (h harness) wantReport(id, version string, httpStatus int32, want authmaterialv1.ReportRejectionResponse_Outcome) string {
 	h.Helper()
 	response, err := h.report(id, version, httpStatus)
@@ -64,7 +63,7 @@ func TestFailedReportWithdrawsNothing(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	version := h.get("sendpulse-oauth").GetVersion()
 	h.Simulator.SendPulse.FailTokenRequests(simulator.HTMLPage(502))
-	for range 2 { // the second is answered with the stored error
+	for range 2 { // the second report is answered with the stored error
 		_, err := h.report("sendpulse-oauth", version, 401)
 		h.wantStatus(err, codes.Unavailable, "PROVIDER_UNAVAILABLE")
 	}

@@ -14,25 +14,25 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// connCaller is who calls over Conn of a broker with TLS.
+// connCaller is the caller's name on Conn of a broker with TLS.
 const connCaller = "spiffe://brokertest/conn"
 
-// WithTLS has the broker demand TLS, at Address, and know its callers: by client certificates
-// of ClientCertificate, and by what WithConfig has under `authentication`. Then callers may use
-// what `grants` of WithConfig allow, and nothing without. Conn has a certificate for
+// WithTLS makes the broker require TLS, at Address, and authenticate its callers: by
+// certificates from ClientCertificate, and by the section `authentication` of WithConfig.
+// Callers may then use only what `grants` of WithConfig allow. Conn uses a certificate for
 // spiffe://brokertest/conn.
 //
-// Certificates are good for an hour, of real time and of WithClock's.
+// Certificates are valid for an hour, by the real clock and by WithClock's.
 func WithTLS() Option { return optionFunc(func(s *settings) { s.tls = true }) }
 
-// secured is what a broker with TLS has more.
+// secured is the additional state of a broker with TLS.
 type secured struct {
 	folder    string
 	authority *authtest.Authority
 	address   string
 }
 
-// newSecured makes the files of a broker with TLS.
+// newSecured writes the files of a broker with TLS.
 func newSecured(t testing.TB) *secured {
 	t.Helper()
 	s := &secured{folder: t.TempDir(), authority: authtest.NewAuthority("brokertest", time.Now())}
@@ -45,14 +45,14 @@ func newSecured(t testing.TB) *secured {
 
 func (s *secured) path(name string) string { return filepath.Join(s.folder, name) }
 
-// listen is the section of the configuration.
+// listen returns the section `listen` of the configuration.
 func (s *secured) listen() map[string]any {
 	return map[string]any{"tls": map[string]string{
 		"certificate_file": s.path("broker.pem"), "key_file": s.path("broker.key"), "client_ca_file": s.path("ca.pem"),
 	}}
 }
 
-// issue returns the files of a certificate.
+// issue writes a certificate and its key, and returns the paths.
 func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile string) {
 	t.Helper()
 	folder, err := os.MkdirTemp(s.folder, "client")
@@ -66,7 +66,7 @@ func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile
 	return certificateFile, keyFile
 }
 
-// open listens, and returns what Conn connects with.
+// open listens, and returns the credentials for Conn.
 func (s *secured) open(t testing.TB) (net.Listener, credentials.TransportCredentials) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -90,7 +90,7 @@ func write(t testing.TB, path string, content []byte) {
 	}
 }
 
-// Address is where a broker with TLS answers: a loopback address with a port. It is empty
+// Address returns the address of a broker with TLS: a loopback address with a port. It is empty
 // without WithTLS.
 func (b *Broker) Address() string {
 	if b.secured == nil {
@@ -99,7 +99,7 @@ func (b *Broker) Address() string {
 	return b.secured.address
 }
 
-// CAFile has the authority of a broker with TLS, in PEM. It is empty without WithTLS.
+// CAFile returns the path of the authority's certificate in PEM. It is empty without WithTLS.
 func (b *Broker) CAFile() string {
 	if b.secured == nil {
 		return ""
@@ -107,8 +107,8 @@ func (b *Broker) CAFile() string {
 	return b.secured.path("ca.pem")
 }
 
-// ClientCertificate returns files with a new certificate for a caller, and its key, in PEM. It
-// needs WithTLS.
+// ClientCertificate issues a certificate for a caller, and returns the paths of the certificate
+// and its key, in PEM. It requires WithTLS.
 func (b *Broker) ClientCertificate(t testing.TB, spiffeID string) (certificateFile, keyFile string) {
 	t.Helper()
 	if b.secured == nil {

@@ -27,7 +27,7 @@ grants:
   - {callers: ["spiffe://brokertest/conn"], credentials: [pulsedive]}
 `
 
-// TestServiceWithTLS connects as a service does that has a certificate, a token, or nothing.
+// TestServiceWithTLS connects as a service with a certificate, with a token, and with neither.
 func TestServiceWithTLS(t *testing.T) {
 	const token = "amb_a-token-of-this-test-alone-that-is-as-long-as-256-bits"
 	tokenFile := filepath.Join(t.TempDir(), "token")

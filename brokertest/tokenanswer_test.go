@@ -18,14 +18,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
-// logged returns an option that collects everything that the broker logs.
+// logged returns an option that collects the broker's log.
 func logged() (brokertest.Option, *logtest.Log) {
 	log := new(logtest.Log)
 	return brokertest.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))), log
 }
 
-// TestTokenAnswersThatAreTokens lists answers that look odd and hold a token, and how
-// long the broker then believes that it lives.
+// TestTokenAnswersThatAreTokens lists unusual answers that contain a token, and the lifetime
+// that the broker assumes.
 func TestTokenAnswersThatAreTokens(t *testing.T) {
 	const hour = time.Hour
 	for name, test := range map[string]struct {
@@ -78,14 +78,14 @@ func TestTokenAnswersThatAreTokens(t *testing.T) {
 	}
 }
 
-// TestTokenAnswersThatAreNone lists answers without a token, and what a caller gets.
+// TestTokenAnswersThatAreNone lists answers without a token, and the error that a caller gets.
 func TestTokenAnswersThatAreNone(t *testing.T) {
 	const rejected, unavailable, limited = "CREDENTIAL_REJECTED", "PROVIDER_UNAVAILABLE", "PROVIDER_RATE_LIMITED"
 	for name, test := range map[string]struct {
 		answer  simulator.Failure
 		reason  string
 		message string
-		retryIn time.Duration // the least; a quarter more is jitter
+		retryIn time.Duration // the least delay; jitter adds up to a quarter
 	}{
 		"401 invalid_client":             {simulator.OAuthError(401, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 401, invalid_client)", 0},
 		"400 invalid_scope":              {simulator.OAuthError(400, "invalid_scope"), rejected, "SendPulse refused the credential (HTTP 400, invalid_scope)", 0},
@@ -190,7 +190,7 @@ func TestRetryAfterAsADate(t *testing.T) {
 	h.Simulator.SendPulse.FailNextTokenRequests(1, simulator.ServiceUnavailable(time.Now().Add(2*time.Minute).UTC().Format(http.TimeFormat)))
 	got, _ := h.getError("sendpulse-oauth")
 	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
-	// Dates have whole seconds.
+	// HTTP dates have a resolution of a second.
 	if wait := detail[*errdetails.RetryInfo](got).GetRetryDelay().AsDuration(); wait < 118*time.Second || wait > 150*time.Second {
 		t.Errorf("the caller is told to wait %v, want about 2m0s", wait)
 	}

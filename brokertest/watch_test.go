@@ -42,7 +42,7 @@ func (s stream) next() *authmaterialv1.WatchAuthDecorationsResponse {
 	return state
 }
 
-// wantVersion returns the version of the next state, which is to be that of an ID.
+// wantVersion checks that the next state is of this ID, and returns its version.
 func (s stream) wantVersion(id string) string {
 	s.h.Helper()
 	state := s.next()
@@ -52,7 +52,7 @@ func (s stream) wantVersion(id string) string {
 	return state.GetAuthDecoration().GetVersion()
 }
 
-// wantReason compares the next state with an error.
+// wantReason checks that the next state is this error.
 func (s stream) wantReason(id string, reason authmaterialv1.ErrorReason) {
 	s.h.Helper()
 	if state := s.next(); state.GetCredentialId() != id || state.GetError().GetReason() != reason {
@@ -98,7 +98,7 @@ func TestWatchedTokenIsRenewed(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	s := h.watch("sendpulse-oauth")
 	versions := []string{s.wantVersion("sendpulse-oauth")}
-	for range 3 { // nobody but the watch uses the token
+	for range 3 { // only the watch uses the token
 		clock.Advance(55 * time.Minute)
 		version := s.wantVersion("sendpulse-oauth")
 		if slices.Contains(versions, version) {
@@ -113,7 +113,7 @@ func TestWatchTellsOfTroubleAndItsEnd(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	h.Simulator.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(502))
 	s := h.watch("sendpulse-oauth", "pendo")
-	s.wantVersion("pendo") // does not wait for the other
+	s.wantVersion("pendo") // does not wait for the other credential
 	s.wantReason("sendpulse-oauth", authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE)
 	clock.Advance(2 * time.Second)
 	s.wantVersion("sendpulse-oauth")

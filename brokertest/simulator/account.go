@@ -11,11 +11,11 @@ type Client struct {
 	Secret string
 }
 
-// newClient makes a random client.
+// newClient returns a random client.
 func newClient() Client { return Client{ID: randomHex(16), Secret: randomHex(16)} }
 
-// only returns the value of something that occurs exactly once, as in a header or a
-// query, or "".
+// only returns the single value of a header or query parameter, or "" if there is none or more than
+// one.
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""

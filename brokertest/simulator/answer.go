@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// answer is a whole response.
+// answer is a complete response.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// fields are those of a JSON object.
+// fields is a JSON object.
 type fields map[string]any
 
 // jsonAnswer returns an answer whose body is a JSON object.
@@ -30,7 +30,7 @@ func textAnswer(status int, contentType, body string) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
 }
 
-// with returns a copy of a with one more header.
+// with returns a copy with one more header.
 func (a answer) with(name, value string) answer {
 	header := make(http.Header, len(a.header)+1)
 	maps.Copy(header, a.header)
@@ -39,7 +39,7 @@ func (a answer) with(name, value string) answer {
 	return a
 }
 
-// ServeHTTP gives the answer to any request.
+// ServeHTTP sends the answer to any request.
 func (a answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.writeHeader(w)
 	_, _ = w.Write([]byte(a.body))
@@ -50,14 +50,14 @@ func (a answer) writeHeader(w http.ResponseWriter) {
 	w.WriteHeader(a.status)
 }
 
-// recorder is a ResponseWriter that keeps what it is given.
+// recorder is a ResponseWriter that records the response.
 type recorder struct {
 	header http.Header
 	status int
 	body   strings.Builder
 }
 
-// record returns what handler answers to r.
+// record returns the handler's answer to r.
 func record(handler http.Handler, r *http.Request) answer {
 	recorded := &recorder{header: make(http.Header)}
 	handler.ServeHTTP(recorded, r)

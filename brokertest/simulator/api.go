@@ -5,34 +5,34 @@ import (
 	"sync/atomic"
 )
 
-// API is what a provider offers beside tokens. It counts its requests and can be
-// made to fail.
+// API is a provider's API, apart from its token endpoint. It counts its requests and can be made to
+// fail.
 type API struct {
 	arrived    atomic.Int64
 	recognised atomic.Int64
 	failures   failures
 }
 
-// APIRequests returns how many requests have arrived, failed ones too.
+// APIRequests returns the number of requests received, failed ones included.
 func (a *API) APIRequests() int { return int(a.arrived.Load()) }
 
-// RecognisedRequests returns how many requests were answered as those of an account,
-// neither refused nor anonymous.
+// RecognisedRequests returns the number of requests that were authenticated as an account, neither
+// refused nor anonymous.
 func (a *API) RecognisedRequests() int { return int(a.recognised.Load()) }
 
-// FailAPIRequests has every request fail from now on, until RestoreAPIRequests or
-// another failure takes its place.
+// FailAPIRequests makes every request fail from now on, until RestoreAPIRequests or another failure
+// replaces it.
 func (a *API) FailAPIRequests(failure Failure) { a.failures.always(failure) }
 
-// FailNextAPIRequests has the next n requests fail, after those of earlier calls,
-// and before FailAPIRequests has a say.
+// FailNextAPIRequests makes the next n requests fail, after those of earlier calls, and before
+// FailAPIRequests applies.
 func (a *API) FailNextAPIRequests(n int, failure Failure) { a.failures.next(n, failure) }
 
 // RestoreAPIRequests ends all failures of the API.
 func (a *API) RestoreAPIRequests() { a.failures.clear() }
 
-// handler serves requests as decide says: with an answer, and whether it was one to
-// an account.
+// handler serves requests with the answers of decide, which also reports whether the request was
+// authenticated.
 func (a *API) handler(decide func(*http.Request) (answer, bool)) http.Handler {
 	genuine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		decision, recognised := decide(r)

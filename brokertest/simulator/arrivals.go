@@ -7,22 +7,22 @@ import (
 	"sync"
 )
 
-// TokenRequests returns how many token requests of a client have arrived, failed and
-// refused ones too. Those that name no client count for the client "".
+// TokenRequests returns the number of token requests received from a client, failed and refused
+// ones included. Requests without a client count for the client "".
 func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
 
-// TotalTokenRequests returns how many token requests have arrived, of all clients.
+// TotalTokenRequests returns the number of token requests received from all clients.
 func (e *TokenEndpoint) TotalTokenRequests() int {
 	total, _ := e.arrivals.state()
 	return total
 }
 
-// AwaitTokenRequests waits until n token requests in all have arrived since the
-// simulator was made. If ctx ends before, it returns an error that wraps ctx's.
+// AwaitTokenRequests waits until n token requests in total have arrived since the simulator was
+// created. If ctx ends before, it returns an error that wraps ctx's.
 //
-// A request that has arrived has been decided: unless a failure is in force, its token
-// has been issued, though the answer may be held. It no longer meets a failure or a
-// hold that is set from now on, and [TokenEndpoint.RevokeTokens] ends its token.
+// The outcome of a request is decided when it arrives: unless a failure is set, its token has
+// been issued, even if the answer is held. Failures and holds that are set later do not affect
+// it, but [TokenEndpoint.RevokeTokens] revokes its token.
 func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	for {
 		total, changed := e.arrivals.state()
@@ -37,17 +37,17 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	}
 }
 
-// HoldTokenAnswers holds the answers to all token requests that arrive from now on,
-// failures too, until release is called. A client that gives up before gets none.
-// Holds are independent: a request keeps to the latest one at its arrival.
+// HoldTokenAnswers holds the answers to all token requests that arrive from now on, failures
+// included, until release is called. A client that gives up before gets no answer. Each request
+// is subject to the latest hold at its arrival.
 func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
-// FailTokenRequests has every token request fail from now on, until
-// RestoreTokenRequests or another failure takes its place.
+// FailTokenRequests makes every token request fail from now on, until RestoreTokenRequests or
+// another failure replaces it.
 func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
 
-// FailNextTokenRequests has the next n token requests fail, after those of earlier
-// calls, and before FailTokenRequests has a say.
+// FailNextTokenRequests makes the next n token requests fail, after those of earlier calls, and
+// before FailTokenRequests applies.
 func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
 
 // RestoreTokenRequests ends all failures of the endpoint.
@@ -62,8 +62,8 @@ type arrivals struct {
 	held    chan struct{} // closed on release; nil: nothing is held
 }
 
-// add counts a request. Its answer may go out when the channel it returns is closed,
-// or at once if that is nil.
+// add counts a request. If it returns a channel, the answer may be sent when that is closed; if
+// it returns nil, at once.
 func (a *arrivals) add(clientID string) (released <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,7 +85,7 @@ func (a *arrivals) of(clientID string) int {
 	return a.clients[clientID]
 }
 
-// state returns how many requests have arrived, and what is closed at the next one.
+// state returns the number of received requests, and a channel that is closed at the next one.
 func (a *arrivals) state() (total int, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -110,7 +110,7 @@ func (a *arrivals) hold() (release func()) {
 	})
 }
 
-// heldWriter is a ResponseWriter that lets nothing out until it is released.
+// heldWriter is a ResponseWriter that sends nothing until it is released.
 type heldWriter struct {
 	http.ResponseWriter
 
@@ -118,8 +118,8 @@ type heldWriter struct {
 	gone     <-chan struct{} // closed when the client has given up
 }
 
-// wait returns when the answer may go out. It aborts the handler of a client that is
-// gone: one that is just closing its connection could still read an answer.
+// wait returns when the answer may be sent. It aborts the handler of a client that has gone,
+// because a client that is closing its connection could still read an answer.
 func (w *heldWriter) wait() {
 	if w.released == nil {
 		return

@@ -1,13 +1,11 @@
-// Package simulator is an HTTPS server that behaves like SendPulse, Pulsedive,
-// Pendo and SpotDraft as far as authentication goes, and like OAuth 2.0 providers
-// of a test's own. It answers as the vendors document it, and fails on demand in the
-// ways in which providers fail.
+// Package simulator is an HTTPS server that authenticates requests as SendPulse, Pulsedive, Pendo and
+// SpotDraft do, and like OAuth 2.0 providers that a test defines. It answers as the vendors document,
+// and fails on demand as providers do.
 //
-// Requests need no change: the clients of a [Simulator] ask for the real hosts, such
-// as api.sendpulse.com, and arrive here. [Simulator.Transport] goes there over real
-// TLS; [Simulator.RoundTripper] calls the server in process, for tests whose clock is
-// testing/synctest's; other programs trust [Simulator.CertificatePEM] and connect to
-// [Simulator.Addr].
+// Requests need no change: clients of a [Simulator] call the real hosts, such as api.sendpulse.com, and
+// reach the simulator. [Simulator.Transport] connects over real TLS. [Simulator.RoundTripper] calls the
+// server in process, for tests in a testing/synctest bubble. Other programs trust
+// [Simulator.CertificatePEM] and connect to [Simulator.Addr].
 //
 //	sim, err := simulator.New()
 //	if err != nil {
@@ -19,11 +17,10 @@
 //	client := &http.Client{Transport: sim.Transport()}
 //	// ... the third token request of client succeeds.
 //
-// Accounts are random, made anew for each simulator, and valid nowhere else. Their
-// secrets double as canaries: [Simulator.Secrets] lists what no log may hold, and
-// [Simulator.Leaks] counts what should not have been sent.
+// Accounts are random, new for each simulator, and valid nowhere else. Their secrets help to find
+// leaks: [Simulator.Secrets] lists values that no log may contain, and [Simulator.Leaks] counts requests
+// that should not have been sent.
 //
-// Where a vendor's documentation is silent, the doc comment says what the simulator
-// does instead. A header or query parameter that authenticates counts only if it
+// If a vendor's documentation does not say what happens, the doc comment says what the simulator does. A header or query parameter that authenticates counts only if it
 // occurs exactly once. All methods are safe for concurrent use.
 package simulator

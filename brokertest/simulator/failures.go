@@ -8,24 +8,23 @@ import (
 	"sync"
 )
 
-// Failure is a way in which a provider's answers go wrong, or look unusual: it stands
-// between a request and next, which answers as the provider does when all is well.
-// next may be left out, or called once. The request's body can be read by both.
+// Failure makes a provider's answers wrong or unusual: it wraps next, which answers as the healthy
+// provider does. It may call next once, or not at all. Both can read the request's body.
 //
-// Give one to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or their
-// variants for the next n requests. Those of this package fall in three groups:
+// Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to their variants for
+// the next n requests. This package has three groups of them:
 //
 //   - no whole answer: [CloseConnection], [Hang], [CutAnswer], [StallAnswer], and for
 //     a connection that is refused, [Simulator.Disconnect];
-//   - an answer in the provider's place: [AnswerWith], [HTMLPage], [EmptyBody],
+//   - an answer instead of the provider's: [AnswerWith], [HTMLPage], [EmptyBody],
 //     [NotJSON], [OAuthError], [ErrorInSuccess], [ServiceUnavailable],
-//     [TooManyRequests], [Redirect], [EchoRequest], and in a vendor's own words
+//     [TooManyRequests], [Redirect], [EchoRequest], and with a vendor's own text
 //     [SendPulseForbidden], [SendPulseRateLimited], [PulsediveRateLimited];
 //   - the provider's answer, changed: [ChangeField], [RemoveField], [ExpiresIn],
 //     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie], [RetryAfter].
 type Failure func(next http.Handler) http.Handler
 
-// wrap puts f before next. No failure changes nothing.
+// wrap returns next with the failure; nil changes nothing.
 func (f Failure) wrap(next http.Handler) http.Handler {
 	if f == nil {
 		return next
@@ -91,12 +90,12 @@ func (a answer) writeHalf(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// instead is a failure that does not ask the provider.
+// instead is a failure that does not call the provider.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }
 
-// changed is a failure that does something of its own with the provider's answer.
+// changed is a failure that sends the provider's answer in its own way.
 func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +104,7 @@ func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) 
 	}
 }
 
-// failures are those that an endpoint is to show.
+// failures are the failures set for an endpoint.
 type failures struct {
 	mu       sync.Mutex
 	queue    []Failure // one for each request to come

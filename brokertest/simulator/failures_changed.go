@@ -10,12 +10,12 @@ import (
 // cookieName is the cookie of SetCookie.
 const cookieName = "simulator-session"
 
-// hugeBytes is by how much HugeBody makes an answer longer.
+// hugeBytes is the length that HugeBody adds to an answer.
 const hugeBytes = 2 << 20
 
-// ChangeField sets a field of the provider's JSON object. nil is null; a
-// [json.RawMessage] goes out as it is, for numbers that Go cannot hold. It leaves
-// answers other than 200 alone. ChangeField panics if value has no JSON form.
+// ChangeField sets a field of the provider's JSON object. nil becomes null. A
+// [json.RawMessage] is sent unchanged, for numbers that Go cannot represent. Answers other than 200 are
+// not changed. ChangeField panics if value has no JSON form.
 func ChangeField(name string, value any) Failure {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -24,30 +24,30 @@ func ChangeField(name string, value any) Failure {
 	return changedObject(func(object map[string]json.RawMessage) { object[name] = text })
 }
 
-// RemoveField leaves a field of the provider's JSON object out.
+// RemoveField removes a field from the provider's JSON object.
 func RemoveField(name string) Failure {
 	return changedObject(func(object map[string]json.RawMessage) { delete(object, name) })
 }
 
-// ExpiresIn has a token answer name a lifetime of its own, in whatever form: a string,
-// a float, null, something negative or absurd. The token lives on as it would have.
+// ExpiresIn sets the lifetime in a token answer, in any form: a string, a float, null, or a negative or
+// absurd value. The token's real lifetime does not change.
 // For an answer without one: RemoveField("expires_in").
 func ExpiresIn(value any) Failure { return ChangeField("expires_in", value) }
 
-// AccessToken has a token answer hold value in the token's place: null, "", a number,
-// or a string that cannot be a header. No API accepts it. For an answer without one:
+// AccessToken replaces the token in a token answer: by null, "", a number, or a string that cannot be a
+// header. No API accepts it. For an answer without one:
 // RemoveField("access_token").
 func AccessToken(value any) Failure { return ChangeField("access_token", value) }
 
-// ContentType sends the provider's answer under another content type. JSON as
-// text/plain is still an answer.
+// ContentType sends the provider's answer with another content type. JSON as text/plain is still a
+// valid answer.
 func ContentType(value string) Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		genuine.with("Content-Type", value).ServeHTTP(w, r)
 	})
 }
 
-// TruncateBody sends the first half of the provider's answer as if it were all.
+// TruncateBody sends the first half of the provider's answer as if it were complete.
 func TruncateBody() Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		genuine.body = genuine.body[:len(genuine.body)/2]
@@ -55,12 +55,12 @@ func TruncateBody() Failure {
 	})
 }
 
-// HugeBody makes the provider's JSON object 2 MiB longer, by one more field. It stays
-// a good answer to those who read it all.
+// HugeBody adds a field of 2 MiB to the provider's JSON object. The answer stays valid for clients that
+// read all of it.
 func HugeBody() Failure { return ChangeField("padding", strings.Repeat("x", hugeBytes)) }
 
-// RetryAfter sends another failure's answer, or the provider's own where that is nil, with
-// a Retry-After header: seconds ("30") or a date in [http.TimeFormat].
+// RetryAfter sends the answer of another failure, or the provider's own if failure is nil, with a
+// Retry-After header: seconds ("30") or a date in [http.TimeFormat].
 func RetryAfter(value string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {
 		answering := failure.wrap(next)
@@ -72,7 +72,7 @@ func RetryAfter(value string, failure Failure) Failure {
 }
 
 // SetCookie sends a cookie with the provider's answer. [Leaks] counts the requests
-// that bring it back.
+// that return it.
 func SetCookie() Failure {
 	cookie := http.Cookie{
 		Name: cookieName, Value: randomHex(8), Path: "/",

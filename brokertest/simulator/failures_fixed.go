@@ -6,7 +6,7 @@ import (
 )
 
 // AnswerWith answers with a status, a content type and a body. With an empty content
-// type, net/http names the one that it sees in the body.
+// type, net/http detects it from the body.
 func AnswerWith(status int, contentType, body string) Failure {
 	fixed := answer{status: status, body: body}
 	if contentType != "" {
@@ -15,8 +15,8 @@ func AnswerWith(status int, contentType, body string) Failure {
 	return always(fixed)
 }
 
-// HTMLPage answers as a gateway, a firewall or a portal does that puts a page of its own in
-// front of the provider: with a status of 403, 404, 502 or 511, say, or a misleading 200.
+// HTMLPage answers with an HTML page, as a gateway, a firewall or a captive portal in front of the
+// provider does: with status 403, 404, 502 or 511, for example, or a misleading 200.
 func HTMLPage(status int) Failure {
 	return AnswerWith(status, "text/html; charset=utf-8", fmt.Sprintf(
 		"<!doctype html>\n<title>%[1]d</title>\n<h1>%[1]d %[2]s</h1>\n", status, http.StatusText(status)))
@@ -25,7 +25,7 @@ func HTMLPage(status int) Failure {
 // EmptyBody answers 200 without a body.
 func EmptyBody() Failure { return always(answer{status: http.StatusOK}) }
 
-// NotJSON answers 200 with text that says it is JSON.
+// NotJSON answers 200 with plain text that is declared as JSON.
 func NotJSON() Failure { return AnswerWith(http.StatusOK, "application/json", "access granted") }
 
 // OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2): usually a code such
@@ -35,14 +35,13 @@ func OAuthError(status int, code string) Failure {
 	return always(oauthError(status, code, "Simulated."))
 }
 
-// ErrorInSuccess answers 200 with a body that says in its own words that the request
-// failed, as Slack's API does: {"ok":false,"error":code}.
+// ErrorInSuccess answers 200 with a body that reports a failure, as Slack's API does: {"ok":false,"error":code}.
 func ErrorInSuccess(code string) Failure {
 	return always(jsonAnswer(http.StatusOK, fields{"ok": false, "error": code}))
 }
 
-// ServiceUnavailable answers 503. retryAfter is the Retry-After header as it is sent,
-// seconds ("30") or a date in [http.TimeFormat]; empty: there is none.
+// ServiceUnavailable answers 503. retryAfter is the Retry-After header: seconds ("30")
+// or a date in [http.TimeFormat]; empty: no header.
 func ServiceUnavailable(retryAfter string) Failure {
 	return always(retryLater(http.StatusServiceUnavailable, retryAfter))
 }
@@ -60,15 +59,15 @@ func retryLater(status int, retryAfter string) answer {
 	return later
 }
 
-// Redirect answers with a status of 3xx that leads to [RedirectHost], where following
-// it yields something like a token. [Leaks] counts those that do. After 307 and 308,
-// clients that follow send the body again.
+// Redirect answers with a 3xx status and the location [RedirectHost], which answers with something like
+// a token. [Leaks] counts requests that follow. After 307 and 308, clients that follow send the body
+// again.
 func Redirect(status int) Failure {
 	location := "https://" + RedirectHost + "/oauth/token?" + redirectMark + "=1"
 	return always(answer{status: status}.with("Location", location))
 }
 
-// redirectTarget is what RedirectHost answers.
+// redirectTarget answers requests to RedirectHost.
 func redirectTarget() http.Handler {
 	return jsonAnswer(http.StatusOK, fields{
 		"access_token": "token-from-where-a-redirect-led", "token_type": "Bearer", "expires_in": 3600,
@@ -76,8 +75,8 @@ func redirectTarget() http.Handler {
 }
 
 // EchoRequest answers 400 with an OAuth error body that repeats the request: its
-// Authorization header, that header's user and password, and the body, so the client
-// secret too. It shows whether a client lets the bodies of errors into its logs.
+// Authorization header, that header's user and password, and the body, including the client secret. It
+// shows whether a client writes the bodies of errors into its log.
 func EchoRequest() Failure {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()

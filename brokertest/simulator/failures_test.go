@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// Each failure, by what a client sees. The same holds over TLS and in process.
+// Each failure, as a client sees it, over TLS and in process.
 func TestFailuresThatAnswer(t *testing.T) {
 	const date = "Sat, 01 Jan 2000 00:02:00 GMT"
 	tests := map[string]struct {
@@ -207,7 +207,7 @@ func TestRedirectsAreCounted(t *testing.T) {
 	if diff := cmp.Diff(simulator.Leaks{}, sim.Leaks()); diff != "" {
 		t.Errorf("leaks of a client that stays (-want +got):\n%s", diff)
 	}
-	client.CheckRedirect = nil // follows
+	client.CheckRedirect = nil // follow redirects
 	do(t, client, tokenRequest(account))
 	if diff := cmp.Diff(simulator.Leaks{RedirectsFollowed: 1}, sim.Leaks()); diff != "" {
 		t.Errorf("leaks after 302 (-want +got):\n%s", diff)
@@ -228,7 +228,7 @@ func TestSecretsInHTTPBasicAreFoundWhereARedirectLeads(t *testing.T) {
 		simulator.TokenRules{ClientAuthentication: simulator.Basic})
 	account := endpoint.AddClient(simulator.Client{Secret: "p%s:/"})
 	endpoint.FailTokenRequests(simulator.Redirect(http.StatusTemporaryRedirect))
-	client.CheckRedirect = func(r *http.Request, via []*http.Request) error { // as a careless client does
+	client.CheckRedirect = func(r *http.Request, via []*http.Request) error { // a careless client
 		r.Header.Set("Authorization", via[0].Header.Get("Authorization"))
 		return nil
 	}

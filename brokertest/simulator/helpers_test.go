@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// start returns a running simulator and a client of it that follows no redirect.
+// start returns a running simulator and a client of it that follows no redirects.
 func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *http.Client) {
 	t.Helper()
 	sim, err := simulator.New(options...)
@@ -37,7 +37,7 @@ func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// clients are both ways to a simulator, which differ in nothing that a test may see.
+// clients are the two ways to reach a simulator, which must behave alike.
 func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
 	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
 		"over TLS":   func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },
@@ -49,12 +49,12 @@ const (
 	userInfo     = "https://api.sendpulse.com/user/info"
 	sendPulseURL = "https://api.sendpulse.com/oauth/access_token"
 
-	// A token endpoint of a test's own.
+	// A token endpoint that the test defines.
 	examplePattern = "POST api.example.test/oauth/token"
 	exampleTokens  = "https://api.example.test/oauth/token"
 )
 
-// response is what a test looks at.
+// response is the part of an HTTP response that tests check.
 type response struct {
 	status int
 	proto  string
@@ -62,7 +62,7 @@ type response struct {
 	body   string
 }
 
-// send sends a request and reads the whole response. Errors of both come out alike.
+// send sends a request and reads the whole response.
 func send(client *http.Client, r *http.Request) (response, error) {
 	got, err := client.Do(r.Clone(r.Context()))
 	if err != nil {
@@ -124,14 +124,14 @@ func header(namesAndValues ...string) http.Header {
 
 func bearer(token string) http.Header { return header("Authorization", "Bearer "+token) }
 
-// tokenRequest is SendPulse's, as documented.
+// tokenRequest returns SendPulse's token request, as documented.
 func tokenRequest(client simulator.Client) *http.Request {
 	return postJSON(sendPulseURL, map[string]any{
 		"grant_type": "client_credentials", "client_id": client.ID, "client_secret": client.Secret,
 	})
 }
 
-// obtain returns a token of SendPulse's.
+// obtain returns a token from SendPulse.
 func obtain(t *testing.T, client *http.Client, account simulator.Client) string {
 	t.Helper()
 	got := do(t, client, tokenRequest(account))
@@ -171,7 +171,7 @@ func await(t *testing.T, endpoint *simulator.TokenEndpoint, n int) {
 	}
 }
 
-// begin sends a request and returns where its answer will be.
+// begin sends a request and returns a channel for its answer.
 func begin(t *testing.T, client *http.Client, r *http.Request) <-chan response {
 	answers := make(chan response, 1)
 	go func() {

@@ -12,10 +12,9 @@ import (
 	"sync"
 )
 
-// RoundTripper returns a transport that calls the simulator in process: no network,
-// no TLS. Each request runs in a goroutine that ends with the answer, so responses
-// must be read to their end or closed, as ever. It refuses http URLs, where
-// [Simulator.Transport] fails too.
+// RoundTripper returns a transport that calls the simulator in process, without network and TLS.
+// Each request runs in a goroutine that ends with the answer, so responses must be read to their
+// end or closed, as usual. It refuses http URLs, as [Simulator.Transport] does.
 func (s *Simulator) RoundTripper() http.RoundTripper { return inProcess{s} }
 
 type inProcess struct{ simulator *Simulator }
@@ -43,8 +42,8 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return sent.response(r, cancelOnClose{reader, cancel}), nil
 }
 
-// receive turns a request as a client makes it into one as a server sees it. The
-// body of what it returns is never nil.
+// receive converts a client's request into the form that a server receives. Its body is never
+// nil.
 func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	if r.Body == nil {
 		r.Body = http.NoBody
@@ -68,8 +67,8 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// exchange is the ResponseWriter of one request in process. What the handler writes
-// runs through a pipe to the client.
+// exchange is the ResponseWriter of one in-process request. What the handler writes passes
+// through a pipe to the client.
 type exchange struct {
 	header http.Header // the handler's
 	body   *io.PipeWriter
@@ -95,10 +94,10 @@ func (e *exchange) Write(p []byte) (int, error) {
 	return e.body.Write(p)
 }
 
-// Flush sends the header. The body is never kept back.
+// Flush sends the header. The body is never buffered.
 func (e *exchange) Flush() { e.WriteHeader(http.StatusOK) }
 
-// end ends the response with err, or there is none if it has not begun.
+// end ends the response with err; if the response has not begun, there will be none.
 func (e *exchange) end(err error) {
 	e.once.Do(func() {
 		e.err = err
@@ -107,8 +106,7 @@ func (e *exchange) end(err error) {
 	_ = e.body.CloseWithError(err) // the first error stays
 }
 
-// run has handler answer r as a server would: a handler that aborts closes the
-// connection.
+// run calls the handler as a server would: if the handler aborts, the connection is closed.
 func (e *exchange) run(handler http.Handler, r *http.Request) {
 	defer func() {
 		switch cause := recover(); cause {

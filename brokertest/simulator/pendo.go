@@ -44,8 +44,8 @@ func newPendo(s *Simulator) *Pendo {
 // Key returns the account's integration key, for app.pendo.io.
 func (p *Pendo) Key() string { return p.key }
 
-// AddKey makes an integration key for the region that a host serves and returns it. A
-// host that is not one of Pendo's five also needs [WithHosts].
+// AddKey creates an integration key for the region that a host serves, and returns it. A host
+// other than Pendo's five also needs [WithHosts].
 func (p *Pendo) AddKey(host string) string {
 	key := p.keep(randomUUID())
 	p.mutex.Lock()

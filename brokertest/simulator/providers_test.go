@@ -218,7 +218,7 @@ func TestSpotDraftRedirectsWhereTheSlashIsMissing(t *testing.T) {
 		t.Errorf("leaks of a client that stays (-want +got):\n%s", diff)
 	}
 
-	client.CheckRedirect = nil // follows
+	client.CheckRedirect = nil // follow redirects
 	if got := do(t, client, request).status; got != http.StatusOK {
 		t.Errorf("followed: status = %d, want 200", got)
 	}

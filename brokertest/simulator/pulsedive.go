@@ -7,7 +7,7 @@ import (
 
 const (
 	pulsediveHost      = "pulsedive.com"
-	pulsediveIndicator = "pulsedive.com" // the one that the simulator knows
+	pulsediveIndicator = "pulsedive.com" // the only indicator that the simulator knows
 	pulsediveTAXIIUser = "taxii2"
 	taxiiContentType   = "application/taxii+json;version=2.1"
 )
@@ -64,8 +64,8 @@ func (p *Pulsedive) taxii(r *http.Request) (answer, bool) {
 	return discovery.with("Content-Type", taxiiContentType), true
 }
 
-// PulsediveRateLimited answers 429 in the words of Pulsedive's API documentation, with
-// the headers X-Requests-Remaining-Second, -Day and -Month and no Retry-After.
+// PulsediveRateLimited answers 429 with the text of Pulsedive's API documentation, with the
+// headers X-Requests-Remaining-Second, -Day and -Month, and without Retry-After.
 func PulsediveRateLimited() Failure {
 	limited := pulsediveError(http.StatusTooManyRequests, "API rate limit exceeded: 1 requests per second.")
 	return always(limited.

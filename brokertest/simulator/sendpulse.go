@@ -52,9 +52,9 @@ func (p *SendPulse) Client() Client {
 // APIKey returns the account's static API key, which does not expire.
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
-// RotateClientSecret generates a new client, ID and secret, and returns it. The one
-// before is refused at once, as the vendor says. What becomes of its tokens is not
-// documented: here they live on, and RevokeTokens ends them.
+// RotateClientSecret generates a new client, ID and secret, and returns it. The old one is
+// refused at once, as the vendor documents. What happens to its tokens is not documented: here
+// they stay valid until RevokeTokens.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -70,14 +70,14 @@ func (p *SendPulse) userInfo(r *http.Request) (answer, bool) {
 	return jsonAnswer(http.StatusOK, fields{"id": 1, "email": "owner@example.test"}), true
 }
 
-// SendPulseForbidden answers 403, as SendPulse does to a plan, a role or an IP address
-// that is not allowed. Its text is not documented.
+// SendPulseForbidden answers 403, as SendPulse does if a plan, a role or an IP address is not
+// allowed. The text is not documented.
 func SendPulseForbidden() Failure {
 	return always(sendPulseError(http.StatusForbidden, "Access denied"))
 }
 
-// SendPulseRateLimited answers 429, as SendPulse does after 10 requests in a second,
-// with no Retry-After: none is documented. Nor is its text.
+// SendPulseRateLimited answers 429, as SendPulse does after 10 requests in a second, without
+// Retry-After, because none is documented. The text is not documented either.
 func SendPulseRateLimited() Failure {
 	return always(sendPulseError(http.StatusTooManyRequests, "Too many requests"))
 }

@@ -15,18 +15,17 @@ import (
 )
 
 const (
-	// ExampleHost is a host of the simulator's where nothing is served until a test
-	// asks for it.
+	// ExampleHost is a host on which nothing is served until a test adds a handler.
 	ExampleHost = "api.example.test"
 
-	// RedirectHost is where [Redirect] leads. It answers every request with a token
-	// that no API accepts.
+	// RedirectHost is the target of [Redirect]. It answers every request with a token that no
+	// API accepts.
 	RedirectHost = "elsewhere.example.test"
 )
 
-// Simulator is a running server. Make one with [New].
+// Simulator is a running server. Create one with [New].
 type Simulator struct {
-	// The four providers, each with an account of its own.
+	// The four providers, each with its own account.
 	SendPulse *SendPulse
 	Pulsedive *Pulsedive
 	Pendo     *Pendo
@@ -40,13 +39,13 @@ type Simulator struct {
 
 	listener     net.Listener // nil with InProcess
 	server       *http.Server // nil with InProcess
-	disconnected atomic.Int32 // how many calls of Disconnect are in force
+	disconnected atomic.Int32 // number of active Disconnect calls
 	stopped      context.Context
 	close        func() error
 }
 
-// New starts a simulator on a free port of the loopback interface. It fails if it
-// cannot listen there or cannot make its certificates. The caller closes it.
+// New starts a simulator on a free port of the loopback interface. It fails if it cannot listen
+// there or cannot create its certificates. The caller must close it.
 func New(options ...Option) (*Simulator, error) {
 	chosen := settings{clock: clockwork.NewRealClock()}
 	for _, option := range options {
@@ -76,7 +75,7 @@ func New(options ...Option) (*Simulator, error) {
 	return s, nil
 }
 
-// simulatedHosts are the hosts that every simulator has in its certificate.
+// simulatedHosts are the hosts in every simulator's certificate.
 func simulatedHosts() []string {
 	return slices.Concat(
 		[]string{"127.0.0.1", "::1", "localhost", sendPulseHost, pulsediveHost, ExampleHost, RedirectHost},
@@ -84,7 +83,7 @@ func simulatedHosts() []string {
 	)
 }
 
-// listen starts the server. From then on Close calls stop first.
+// listen starts the server. Afterwards Close calls stop first.
 func (s *Simulator) listen(stop func()) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(s.stopped, "tcp", "127.0.0.1:0")
@@ -96,7 +95,7 @@ func (s *Simulator) listen(stop func()) error {
 		Handler:           s.Handler(),
 		TLSConfig:         s.certificate.serverConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
-		// It would tell of every client that breaks off, which is what tests are for.
+		// It would log every client that closes its connection early, which tests do on purpose.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -112,20 +111,19 @@ func (s *Simulator) listen(stop func()) error {
 	return nil
 }
 
-// Close stops the simulator: it closes every connection and ends every request that
-// hangs or is held. Calling it again does nothing more.
+// Close stops the simulator: it closes every connection and ends every request that hangs or is
+// held. Further calls do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
-// Handle serves what a test needs beyond the four providers. The pattern is one of
-// [http.ServeMux], with a host: "GET api.example.test/v1/things". A host other than
-// [ExampleHost] also needs [WithHosts]. Handle panics if the pattern is malformed or
-// conflicts with one that is there already. The simulator logs nothing, so a handler
-// that panics shows as a connection that is closed.
+// Handle adds a handler for a test's own API. The pattern is one of [http.ServeMux], with a
+// host: "GET api.example.test/v1/things". A host other than [ExampleHost] also needs
+// [WithHosts]. Handle panics if the pattern is malformed or conflicts with an existing one. The
+// simulator logs nothing; if a handler panics, the client sees a closed connection.
 func (s *Simulator) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
 
-// Expect serves an API of a test's own at a pattern as in [Simulator.Handle]: 200 and
-// `{}` to the requests that recognises says yes to, 401 to all others. For an API
-// behind [Simulator.HandleTokens], recognises is [TokenEndpoint.Accepts].
+// Expect adds a test's own API at a pattern as in [Simulator.Handle]. It answers 200 and `{}` to
+// requests for which recognises returns true, and 401 to all others. For an API behind
+// [Simulator.HandleTokens], recognises is [TokenEndpoint.Accepts].
 func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) *API {
 	api := new(API)
 	s.Handle(pattern, api.handler(func(r *http.Request) (answer, bool) {
@@ -137,8 +135,7 @@ func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) 
 	return api
 }
 
-// Handler returns the simulator as a handler. It tells providers apart by the
-// request's Host.
+// Handler returns the simulator as a handler. It selects the provider by the request's Host.
 func (s *Simulator) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.reachable() {
@@ -152,10 +149,10 @@ func (s *Simulator) Handler() http.Handler {
 	})
 }
 
-// Secrets returns every secret of the simulator so far: those of its accounts, those
-// that were replaced, and the tokens that it issued. None of them may turn up in a
-// log, an error or a metric.
+// Secrets returns every secret of the simulator so far: those of its accounts, replaced ones
+// included, and the tokens that it issued. None of them may appear in a log, an error or a
+// metric.
 func (s *Simulator) Secrets() []string { return s.secrets.all() }
 
-// Leaks returns what has arrived so far that should not have been sent.
+// Leaks returns the counts of requests that should not have been sent.
 func (s *Simulator) Leaks() Leaks { return s.leaks.count() }

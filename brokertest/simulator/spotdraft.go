@@ -45,8 +45,7 @@ func newSpotDraft(s *Simulator) *SpotDraft {
 // Client returns the account's client.
 func (p *SpotDraft) Client() Client { return p.client }
 
-// UserEmail returns the address of an active member of the account's workspace, the
-// only one.
+// UserEmail returns the address of the only active member of the account's workspace.
 func (p *SpotDraft) UserEmail() string { return p.email }
 
 func (p *SpotDraft) contractTypes(r *http.Request) (answer, bool) {

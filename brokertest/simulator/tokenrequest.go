@@ -10,49 +10,49 @@ import (
 	"sync"
 )
 
-// BodyFormat is how a token request's parameters are written.
+// BodyFormat is the encoding of a token request's parameters.
 type BodyFormat int
 
-// The formats. The request's Content-Type says which one it uses.
+// The formats. The request's Content-Type names the one in use.
 const (
 	AnyBody  BodyFormat = iota // JSON or a form
 	JSONBody                   // application/json: an object of strings
 	FormBody                   // application/x-www-form-urlencoded
 )
 
-// ClientAuthentication is where a token request carries the client.
+// ClientAuthentication is the place of the client ID and secret in a token request.
 type ClientAuthentication int
 
 const (
 	// InRequestBody expects the parameters client_id and client_secret.
 	InRequestBody ClientAuthentication = iota
-	// Basic expects HTTP Basic, with ID and secret form-urlencoded before they are
-	// put together, as RFC 6749 §2.3.1 has it.
+	// Basic expects HTTP Basic, with ID and secret form-urlencoded before they are joined, as
+	// RFC 6749 §2.3.1 requires.
 	Basic
 )
 
-// TokenRules are what a token endpoint demands of a request. The zero value takes JSON
-// or a form, with the client in it.
+// TokenRules are the requirements of a token endpoint. The zero value accepts JSON or a form,
+// with the client in the body.
 type TokenRules struct {
 	Body                 BodyFormat
 	ClientAuthentication ClientAuthentication
-	// Parameters must be in the body with these values, such as scope or audience.
+	// Parameters must be in the body with these values, for example scope or audience.
 	Parameters map[string]string
 }
 
-// clientIDKey is the context key under which a Failure finds whose request it is.
+// clientIDKey is the context key for the client ID of the request that a Failure handles.
 type clientIDKey struct{}
 
-// tokenRequest is a token request as read. What cannot be read is empty.
+// tokenRequest is a parsed token request. Parts that cannot be read are empty.
 type tokenRequest struct {
 	client     Client
 	parameters map[string]string
 	err        error // why the body cannot be read
 }
 
-// serve answers a token request. Unless a failure is in force, how the request fares
-// is decided before anybody is told that it has arrived, so that what a test does
-// after awaiting it comes too late to change the answer.
+// serve answers a token request. The outcome is decided before the request is counted as
+// arrived, so a test that waits for its arrival cannot change the outcome afterwards. A failure
+// that is set is the exception.
 func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	request := e.read(r)
 	failure := e.failures.take()
@@ -67,7 +67,7 @@ func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	failure.wrap(next).ServeHTTP(held, r.WithContext(ctx))
 }
 
-// decide answers a request as RFC 6749 §5 has it.
+// decide answers a request by RFC 6749 §5.
 func (e *TokenEndpoint) decide(request tokenRequest) answer {
 	switch {
 	case request.err != nil:
@@ -97,7 +97,7 @@ func (e *TokenEndpoint) refusal(status int, code, description string) answer {
 	return refusal
 }
 
-// read reads a request and leaves its body to be read again.
+// read reads a request, and leaves its body readable.
 func (e *TokenEndpoint) read(r *http.Request) tokenRequest {
 	var request tokenRequest
 	request.parameters, request.err = e.readBody(r)

@@ -10,17 +10,16 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// DefaultTokenLifetime is how long tokens live unless a test says otherwise. It is
-// SendPulse's documented lifetime.
+// DefaultTokenLifetime is the default lifetime of tokens, SendPulse's documented one.
 const DefaultTokenLifetime = time.Hour
 
-// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). It
-// counts its requests, can hold its answers back, and can be made to fail.
+// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). It counts its
+// requests, can hold its answers back, and can be made to fail.
 //
-// A good request is answered 200 with access_token, token_type "Bearer" and expires_in
-// in seconds. A bad one is answered as in §5.2: 401 invalid_client, 400
-// unsupported_grant_type, or 400 invalid_request for a body that cannot be read, a
-// parameter given twice, or a required one that is missing or differs.
+// A valid request is answered 200 with access_token, token_type "Bearer" and expires_in in
+// seconds. An invalid one is answered by §5.2: 401 invalid_client, 400 unsupported_grant_type,
+// or 400 invalid_request for an unreadable body, a repeated parameter, or a required one that is
+// missing or has another value.
 type TokenEndpoint struct {
 	rules    TokenRules
 	passport bool // errors repeat their description as "message"
@@ -33,17 +32,16 @@ type TokenEndpoint struct {
 	lifetime     time.Duration
 	endsPrevious bool
 	clients      map[string][]string // secrets by client ID
-	tokens       map[string]issued   // all, those that have ended too
+	tokens       map[string]issued   // all tokens, ended ones included
 }
 
-// Token is what a [TokenEndpoint] knows of a token that it issued.
+// Token describes a token that a [TokenEndpoint] issued.
 type Token struct {
-	// ClientID is the client's to which it was issued.
+	// ClientID is the client to which it was issued.
 	ClientID string
-	// ExpireTime is when its lifetime is over.
+	// ExpireTime is the end of its lifetime.
 	ExpireTime time.Time
-	// EndTime is from when on it is not accepted: its ExpireTime, or before that when it
-	// was ended early.
+	// EndTime is when it stops being accepted: its ExpireTime, or the time of its revocation.
 	EndTime time.Time
 }
 
@@ -54,8 +52,8 @@ type issued struct {
 	secret string
 }
 
-// HandleTokens serves a token endpoint of a test's own at a pattern as in
-// [Simulator.Handle]: "POST api.example.test/oauth/token". It has no clients yet.
+// HandleTokens adds a test's own token endpoint at a pattern as in [Simulator.Handle]: "POST
+// api.example.test/oauth/token". It has no clients yet.
 func (s *Simulator) HandleTokens(pattern string, rules TokenRules) *TokenEndpoint {
 	endpoint := newTokenEndpoint(s, rules)
 	s.Handle(pattern, http.HandlerFunc(endpoint.serve))
@@ -73,9 +71,8 @@ func newTokenEndpoint(s *Simulator, rules TokenRules) *TokenEndpoint {
 	}
 }
 
-// AddClient makes a client known and returns it, with random values in place of those
-// that are empty. A client with the same ID gets the new secret, and the old one ends
-// at once; its tokens live on.
+// AddClient adds a client and returns it, with random values for empty fields. If the ID exists,
+// the client gets the new secret, and the old secret is refused at once; its tokens stay valid.
 func (e *TokenEndpoint) AddClient(client Client) Client {
 	random := newClient()
 	client.ID = cmp.Or(client.ID, random.ID)
@@ -86,8 +83,8 @@ func (e *TokenEndpoint) AddClient(client Client) Client {
 	return client
 }
 
-// RotateSecret gives a client a new secret, and returns it. The secrets before it stay
-// valid until end is called, which ends them and the tokens that were issued for them.
+// RotateSecret gives a client a new secret and returns it. Older secrets stay valid until end is
+// called, which revokes them and the tokens that were issued for them.
 func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func()) {
 	rotated = Client{ID: clientID, Secret: e.secrets.keep(newClient().Secret)}
 	e.mu.Lock()
@@ -103,38 +100,38 @@ func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func(
 	}
 }
 
-// RemoveClient ends a client at once. The tokens that it was issued live on.
+// RemoveClient removes a client at once. Its tokens stay valid.
 func (e *TokenEndpoint) RemoveClient(clientID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.clients, clientID)
 }
 
-// SetTokenLifetime sets how long tokens issued from now on live. Answers name it in
-// whole seconds, rounded down. Default: [DefaultTokenLifetime].
+// SetTokenLifetime sets the lifetime of tokens issued from now on. Answers contain it in whole
+// seconds, rounded down. Default: [DefaultTokenLifetime].
 func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lifetime = lifetime
 }
 
-// SetEndsPreviousToken reports whether a new token ends those that the same client was
-// issued before. Default: they live on.
+// SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client.
+// Default: they stay valid.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.endsPrevious = ends
 }
 
-// RevokeTokens ends every token issued so far, before its time. The clients are told
-// nothing and can obtain new ones.
+// RevokeTokens revokes every token issued so far. Clients are not told, and can obtain new
+// tokens.
 func (e *TokenEndpoint) RevokeTokens() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens ends some of the tokens that live. The caller holds e.mu.
+// endTokens ends those valid tokens that match. The caller holds e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
 	for value, token := range e.tokens {
@@ -145,12 +142,12 @@ func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	}
 }
 
-// Accepts reports whether r carries one bearer token, and that was issued here, has not
-// expired and was not ended.
+// Accepts reports whether r has exactly one bearer token, which was issued here, has not expired
+// and was not revoked.
 func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
 
-// ClientOf returns the ID of the client to which the token was issued that r carries, and
-// "" unless Accepts says yes to r.
+// ClientOf returns the ID of the client to which r's token was issued, or "" if Accepts is false
+// for r.
 func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	token, ok := e.TokenOf(r)
 	if !ok || !e.clock.Now().Before(token.EndTime) {
@@ -159,8 +156,8 @@ func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	return token.ClientID
 }
 
-// TokenOf returns the one bearer token that r carries, also when it has ended. It says
-// false when that was not issued here.
+// TokenOf returns the one bearer token in r, even if it has ended. ok is false if it was not
+// issued here.
 func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +165,7 @@ func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	return found.Token, ok
 }
 
-// knows reports whether client exists and has this secret.
+// knows reports whether the client exists and has this secret.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -293,7 +293,7 @@ func TestWhatFollowsAnArrivalDoesNotChangeItsAnswer(t *testing.T) {
 	await(t, sim.SendPulse.TokenEndpoint, 1)
 	sim.SendPulse.FailTokenRequests(simulator.EmptyBody())
 	sim.SendPulse.RotateClientSecret()
-	sim.SendPulse.RevokeTokens() // of those under way too
+	sim.SendPulse.RevokeTokens() // also those whose answers are held
 	release()
 	got := <-answers
 	token, _ := object(t, got)["access_token"].(string)

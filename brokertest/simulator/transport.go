@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Addr returns the address on which the simulator listens: 127.0.0.1 and a port. It
-// is empty for a simulator made with [InProcess].
+// Addr returns the simulator's address: 127.0.0.1 and a port. It is empty for a simulator
+// created with [InProcess].
 func (s *Simulator) Addr() string {
 	if s.listener == nil {
 		return ""
@@ -20,9 +20,9 @@ func (s *Simulator) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Transport returns a new transport that connects to the simulator whatever host a
-// request names, and trusts the simulator's certificate alone. It uses no proxy, and
-// HTTP/1.1 unless ForceAttemptHTTP2 is set. With [InProcess] its requests fail.
+// Transport returns a new transport that connects to the simulator whatever host a request
+// names, and trusts only the simulator's certificate. It uses no proxy, and uses HTTP/1.1 unless
+// ForceAttemptHTTP2 is set. With [InProcess] its requests fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
@@ -39,10 +39,10 @@ func (s *Simulator) Transport() *http.Transport {
 	}
 }
 
-// Disconnect makes the simulator unreachable until reconnect is called.
-// [Simulator.Transport] and [Simulator.RoundTripper] report a refused connection.
-// Idle connections are closed; a request that arrives all the same, on a connection
-// made earlier or otherwise, gets no answer. What had arrived before goes on.
+// Disconnect makes the simulator unreachable until reconnect is called. [Simulator.Transport]
+// and [Simulator.RoundTripper] then report a refused connection. Idle connections are closed. A
+// request that still arrives, on an existing connection, gets no answer. Requests that arrived
+// before are not affected.
 func (s *Simulator) Disconnect() (reconnect func()) {
 	s.disconnected.Add(1)
 	s.keepAlives(false)
@@ -53,26 +53,25 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives reports whether connections may outlive a request. Turning it off closes
-// the idle ones.
+// keepAlives sets whether connections may outlive a request. Turning it off closes idle ones.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
 		s.server.SetKeepAlivesEnabled(enabled)
 	}
 }
 
-// reachable reports whether the simulator runs and is connected.
+// reachable reports whether the simulator is running and connected.
 func (s *Simulator) reachable() bool {
 	return s.disconnected.Load() == 0 && s.stopped.Err() == nil
 }
 
-// errRefused is the error of a dialer to a port on which nobody listens.
+// errRefused is the error of a dialer whose target port has no listener.
 func errRefused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// HTTPClient returns a new client over Transport. It follows no redirects, as no client
-// should that carries secrets.
+// HTTPClient returns a new client that uses Transport. It follows no redirects, because a client
+// that sends secrets must not follow them unchecked.
 func (s *Simulator) HTTPClient() *http.Client {
 	return &http.Client{
 		Transport:     s.Transport(),
