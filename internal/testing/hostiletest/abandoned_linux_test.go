@@ -6,10 +6,10 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestHalfOpenConnections has peers vanish without a word: they answer nothing any more, not
-// even whether they are there. The broker finds out within the 40 seconds of its keepalive.
+// TestHalfOpenConnections simulates peers that disappear without closing their connections. The
+// broker must notice it within the 40 seconds of its keepalive.
 func TestHalfOpenConnections(t *testing.T) {
-	t.Parallel() // most of it is waiting
+	t.Parallel() // most of the time it waits
 	b := start(t, variant{proved: true, addresses: 1})
 	good := b.newCaller()
 	rest, goroutines := b.atRest(good)

@@ -12,19 +12,19 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// largeBatch is a request for the largest answer.
+// largeBatch is a request for the largest possible answer.
 func largeBatch() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key"}, 100)}
 }
 
-// nothing is the setting of a client that lets a server send no part of an answer, and
-// everything that of one which lets it send all.
+// nothing is the HTTP/2 setting of a client that allows the server to send no part of an answer;
+// everything allows it to send all.
 var (
 	nothing    = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	everything = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}
 )
 
-// TestAnswersNeverRead asks for large answers over and over, and reads none.
+// TestAnswersNeverRead asks for large answers repeatedly, and reads none.
 func TestAnswersNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 40, 5*time.Second, func(_ int, c *rawClient) {
@@ -34,7 +34,8 @@ func TestAnswersNeverRead(t *testing.T) {
 	})
 }
 
-// TestAnswersHeldBack asks for large answers, and lets the server send nothing of them.
+// TestAnswersHeldBack asks for large answers, and does not allow the server to send any part of
+// them.
 func TestAnswersHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 40, func(c *rawClient) {
@@ -43,7 +44,8 @@ func TestAnswersHeldBack(t *testing.T) {
 	})
 }
 
-// TestHealthHeldBack does so by calls that need no proof, with the largest headers.
+// TestHealthHeldBack does the same with health checks, which need no authentication, with the
+// largest headers.
 func TestHealthHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {

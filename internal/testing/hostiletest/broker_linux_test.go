@@ -1,5 +1,5 @@
-// Package hostiletest has clients that do not keep to the protocol attack `broker serve`, a
-// process of its own, over TCP and over TLS.
+// Package hostiletest attacks a `broker serve` process with clients that violate the protocol,
+// over TCP and over TLS.
 package hostiletest
 
 import (
@@ -25,12 +25,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// patience bounds the wait for what does happen unless the broker is broken.
+// patience limits every wait for something that happens soon unless the broker is broken.
 const patience = time.Minute
 
-var binary string // of the broker
+var binary string // path of the broker
 
-// TestMain builds the broker. It never has the race detector, which takes memory of its own.
+// TestMain builds the broker, never with the race detector, because that needs memory of its
+// own.
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -49,21 +50,21 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// broker is a process that serves a key.
+// broker is a process that serves one key.
 type broker struct {
 	*testing.T
 	variant    variant
-	dialled    atomic.Int64 // connections
+	dialled    atomic.Int64 // number of connections
 	process    *processtest.Process
 	pid        int
 	grpc, http string      // addresses
 	tls        *tls.Config // of clients
-	token      string      // of a good caller
-	hostile    string      // of one that attacks, and has a grant and limits of its own; empty: it has none
+	token      string      // token of a good caller
+	hostile    string      // token of the attacker, who has a grant and limits of its own; empty: the attacker has no token
 	scraper    *http.Client
 }
 
-// start serves with TLS and the limits that there are by default, until the test ends.
+// start runs a broker with TLS and the default limits until the test ends.
 func start(t *testing.T, v variant) *broker {
 	t.Helper()
 	folder := t.TempDir()
@@ -120,7 +121,7 @@ func (b *broker) launch(config string) {
 	})
 }
 
-// await waits until something is so.
+// await waits until a condition is true.
 func (b *broker) await(what string, is func() bool) {
 	b.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(20*time.Millisecond)
@@ -136,7 +137,7 @@ func (b *broker) await(what string, is func() bool) {
 	}
 }
 
-// settings are those of a client that speaks one protocol.
+// settings returns the TLS settings of a client for one protocol.
 func (b *broker) settings(protocol string) *tls.Config {
 	own := b.tls.Clone()
 	own.NextProtos = []string{protocol}
@@ -163,19 +164,19 @@ func (b *broker) connect(address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// dial opens a connection of the attackers and says nothing.
+// dial opens a connection of an attacker and sends nothing.
 func (b *broker) dial(address string) (net.Conn, error) {
 	return b.dialFrom(2+int(b.dialled.Add(1))%max(1, b.variant.addresses), address)
 }
 
-// dialFrom opens a connection from 127.0.0.1, or a higher address of this machine.
+// dialFrom opens a connection from 127.0.0.1 or a higher loopback address.
 func (b *broker) dialFrom(from int, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}}
 	return dialer.DialContext(context.Background(), "tcp", address)
 }
 
-// memory returns a line of the process' status, in bytes: VmRSS is what it has now, VmHWM the
-// most that it ever had.
+// memory returns a line of the process' status, in bytes: VmRSS is its current memory use, VmHWM
+// the highest so far.
 func (b *broker) memory(line string) int64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.pid))
@@ -190,7 +191,7 @@ func (b *broker) memory(line string) int64 {
 	return kib << 10
 }
 
-// goroutines is how many the process has, by its metrics.
+// goroutines returns the number of goroutines of the process, from its metrics.
 func (b *broker) goroutines() int {
 	b.Helper()
 	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://"+b.http+"/metrics", nil)
@@ -199,7 +200,7 @@ func (b *broker) goroutines() int {
 	}
 	response, err := b.scraper.Do(request)
 	if err != nil {
-		return -1 // there are as many connections as there may be
+		return -1 // the limit of connections is reached
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(response.Body)

@@ -13,7 +13,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// caller makes good calls, one after the other, over a connection of its own.
+// caller makes good calls, one after the other, over its own connection.
 type caller struct {
 	b        *broker
 	conn     *grpc.ClientConn
@@ -23,7 +23,7 @@ type caller struct {
 	done     chan struct{}
 }
 
-// newCaller returns one that has made a call.
+// newCaller returns a caller that has made a call.
 func (b *broker) newCaller() *caller {
 	b.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentials.NewTLS(b.settings("h2"))))
@@ -47,7 +47,7 @@ func (c *caller) get(ctx context.Context) error {
 	return err
 }
 
-// begin makes calls until end, or until one fails.
+// begin makes calls until end is called, or until one fails.
 func (c *caller) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -66,7 +66,7 @@ func (c *caller) begin() {
 	}()
 }
 
-// end wants all calls to have been answered.
+// end stops the calls, and checks that all were answered.
 func (c *caller) end(t *testing.T) {
 	t.Helper()
 	c.stop()

@@ -23,7 +23,7 @@ const (
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
 
-// leaving are calls whose messages a client can begin and leave.
+// leaving are the methods of calls whose messages a client begins and does not finish.
 var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
 
 // TestStreamsLeftOpen opens thousands of calls with the largest headers and sends no message.
@@ -37,7 +37,7 @@ func TestStreamsLeftOpen(t *testing.T) {
 	})
 }
 
-// TestBareStreamsLeftOpen does so without headers of their own.
+// TestBareStreamsLeftOpen does the same without additional headers.
 func TestBareStreamsLeftOpen(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -48,13 +48,13 @@ func TestBareStreamsLeftOpen(t *testing.T) {
 	})
 }
 
-// TestRapidReset opens calls and takes them back at once.
+// TestRapidReset opens calls and cancels them at once.
 func TestRapidReset(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		ctx, stop := context.WithTimeout(ctx, 3*time.Second)
 		defer stop()
 		crowd(16, func(int) {
-			for ctx.Err() == nil { // a connection ends after about a thousand
+			for ctx.Err() == nil { // the server closes a connection after about a thousand
 				clients(ctx, b, 1, 5*time.Second, func(_ int, c *rawClient) {
 					go c.discard()
 					c.repeat(5000, func(int) {
@@ -67,7 +67,7 @@ func TestRapidReset(t *testing.T) {
 	})
 }
 
-// TestStalledMessages declares the largest size, sends all but the last byte, and stalls.
+// TestStalledMessages declares the largest size, sends all but the last byte, and stops.
 func TestStalledMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -79,7 +79,7 @@ func TestStalledMessages(t *testing.T) {
 	})
 }
 
-// TestTooMuchOfAMessage sends more to calls than they take.
+// TestTooMuchOfAMessage sends more data to calls than they accept.
 func TestTooMuchOfAMessage(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -94,7 +94,7 @@ func TestTooMuchOfAMessage(t *testing.T) {
 	})
 }
 
-// TestOversizedMessages declares sizes far beyond the limit, and sends what it can.
+// TestOversizedMessages declares sizes far over the limit, and sends as much as it can.
 func TestOversizedMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -109,8 +109,8 @@ func TestOversizedMessages(t *testing.T) {
 	})
 }
 
-// TestCrumbs sends messages in frames of a few bytes, each of which takes up more, but for the
-// end.
+// TestCrumbs sends messages in frames of a few bytes, each of which uses more memory than its
+// size, and never sends the end.
 func TestCrumbs(t *testing.T) {
 	for _, size := range []int{1, 257, 1025} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -127,7 +127,8 @@ func TestCrumbs(t *testing.T) {
 	}
 }
 
-// TestStreamsOfManyConnections has one connection after the other keep as much as it may.
+// TestStreamsOfManyConnections opens connections one after the other, and makes each use as much
+// as it may.
 func TestStreamsOfManyConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		for before := range 950 {
@@ -140,7 +141,7 @@ func TestStreamsOfManyConnections(t *testing.T) {
 	})
 }
 
-// TestCompressedMessages sends messages of a few bytes that are 15 MiB when they are unpacked.
+// TestCompressedMessages sends messages of a few bytes that are 15 MiB after decompression.
 func TestCompressedMessages(t *testing.T) {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)

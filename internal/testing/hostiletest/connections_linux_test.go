@@ -9,14 +9,14 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestIdleConnections opens thousands, which say no more than that they speak HTTP/2.
+// TestIdleConnections opens thousands of connections that send only the HTTP/2 preface.
 func TestIdleConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 3000, func(*rawClient) {})
 	})
 }
 
-// TestHandshakesNeverFinished opens connections and says nothing, or the half of a greeting.
+// TestHandshakesNeverFinished opens connections and sends nothing, or half of a TLS greeting.
 func TestHandshakesNeverFinished(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		crowd(3000, func(i int) {
@@ -25,7 +25,7 @@ func TestHandshakesNeverFinished(t *testing.T) {
 				return
 			}
 			keep(ctx, conn)
-			// The head of a TLS record that has the largest size, and a part of it.
+			// The header of a TLS record of the largest size, and a part of its content.
 			_, _ = conn.Write(append([]byte{22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3}, make([]byte, i%3*6000)...))
 		})
 	})
@@ -55,7 +55,7 @@ func TestGarbage(t *testing.T) {
 	})
 }
 
-// TestPingsAndSettings floods the server with what it has to answer, and reads no answer.
+// TestPingsAndSettings floods the server with frames that it must answer, and reads no answer.
 func TestPingsAndSettings(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 50, 2*time.Second, func(i int, c *rawClient) {

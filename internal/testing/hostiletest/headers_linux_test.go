@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// large is a header of nearly the largest size.
+// large is a header of nearly the largest allowed size.
 var large = []string{"x-large", strings.Repeat("x", 15<<10)}
 
 // TestOversizedHeaders sends headers of a mebibyte, and some that never end.
@@ -28,7 +28,7 @@ func TestOversizedHeaders(t *testing.T) {
 	})
 }
 
-// TestEndlessHeaders begins headers, and goes on with empty pieces.
+// TestEndlessHeaders begins headers, and continues with empty frames.
 func TestEndlessHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 500, time.Second, func(_ int, c *rawClient) {
@@ -39,7 +39,7 @@ func TestEndlessHeaders(t *testing.T) {
 	})
 }
 
-// TestHeadersByteByByte begins a frame of headers, and goes on with a byte now and then.
+// TestHeadersByteByByte begins a frame of headers, and sends one more byte now and then.
 func TestHeadersByteByByte(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 900, 5*time.Second, func(_ int, c *rawClient) {
@@ -58,7 +58,7 @@ func TestHeadersByteByByte(t *testing.T) {
 	})
 }
 
-// TestManyHeaders opens calls with headers that are small and many.
+// TestManyHeaders opens calls with many small headers.
 func TestManyHeaders(t *testing.T) {
 	headers := []string{"grpc-timeout", "99999999H"}
 	for i := range 400 {

@@ -11,18 +11,19 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// variant is who attacks, and from where.
+// variant describes the attackers and their addresses.
 type variant struct {
 	name string
-	// proved attackers have the token of one caller. The others prove nothing.
+	// proved attackers use the token of one caller. The others do not authenticate.
 	proved bool
-	// connections is how many an attack has that is made over a few; 0: as many as it says.
+	// connections is the number of connections of an attack that names only a few; 0: the number
+	// that it names.
 	connections int
-	// addresses is how many the connections come from.
+	// addresses is the number of addresses from which the connections come.
 	addresses int
-	// allowance is how much more memory than at rest the broker may take, in bytes.
+	// allowance is how much more memory than at rest the broker may use, in bytes.
 	allowance int64
-	// always says that the variant is measured without BROKER_HOSTILE=all, too.
+	// always makes the variant run also without BROKER_HOSTILE=all.
 	always bool
 }
 
@@ -40,12 +41,12 @@ var variants = []variant{
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
 
-// attack is what hostile clients do. It sends as much as it can, and returns when it has; what
-// it opened stays until ctx ends.
+// attack runs hostile clients. It sends as much as it can, and then returns; its connections
+// stay open until ctx ends.
 type attack func(ctx context.Context, b *broker)
 
-// withstand has a broker attacked over TLS. In the meantime a good caller is answered, memory stays
-// within its bound, and afterwards all is as before.
+// withstand attacks a broker over TLS. During the attack a good caller must be answered, and
+// memory must stay within its limit. Afterwards the broker must return to its earlier state.
 func withstand(t *testing.T, attacking attack) {
 	t.Helper()
 	t.Parallel()
@@ -77,7 +78,7 @@ func withstand(t *testing.T, attacking attack) {
 	}
 }
 
-// atRest returns memory and goroutines of a broker that has done a little.
+// atRest returns memory and goroutines of a broker that has handled a few calls.
 func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	b.Helper()
 	for range 100 {
@@ -89,28 +90,28 @@ func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	return b.memory("VmRSS"), goroutines
 }
 
-// isBackAt reports whether there are as many goroutines as at rest. A few come and go.
+// isBackAt reports whether the broker has as many goroutines as at rest. A few come and go.
 func (b *broker) isBackAt(rest int) bool {
 	b.Helper()
 	now := b.goroutines()
 	return now > 0 && now <= rest+10
 }
 
-// wantAnswers waits until a caller has more answers.
+// wantAnswers waits until a caller has received more answers.
 func (b *broker) wantAnswers(good *caller, more int64) {
 	b.Helper()
 	want := good.answered.Load() + more
 	b.await("good calls are answered", func() bool {
 		select {
 		case <-good.done:
-			return true // end says why
+			return true // end reports the reason
 		default:
 			return good.answered.Load() >= want
 		}
 	})
 }
 
-// crowd has n clients do something at once, each with a number, and returns when all have.
+// crowd runs n clients concurrently, each with its number, and returns when all have finished.
 func crowd(n int, do func(i int)) {
 	var group sync.WaitGroup
 	var next atomic.Int64
@@ -129,11 +130,11 @@ func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// few is the number of connections up to which an attack is also made over more.
+// few is the number of connections up to which an attack also runs with more.
 const few = 50
 
-// clients begins connections, with settings of theirs, and has each do something. Their writes
-// end after a while.
+// clients opens connections, with HTTP/2 settings of the attack, and runs a function on each.
+// Their writes time out.
 func clients(ctx context.Context, b *broker, connections int, most time.Duration, do func(i int, c *rawClient), settings ...http2.Setting) {
 	if b.variant.connections > 0 && 1 < connections && connections <= few {
 		connections = b.variant.connections
@@ -141,7 +142,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	crowd(connections, func(i int) {
 		c, err := b.open(settings...)
 		if err != nil {
-			return // there are as many as there may be
+			return // the limit of connections is reached
 		}
 		keep(ctx, c)
 		_ = c.SetWriteDeadline(time.Now().Add(most))
@@ -149,7 +150,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	})
 }
 
-// reading is clients that read what the server says.
+// reading runs clients that read the server's answers.
 func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
 	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
 		go c.discard()

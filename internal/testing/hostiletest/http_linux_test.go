@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// overHTTP begins connections to the HTTP listener, and has each do something.
+// overHTTP opens connections to the HTTP listener, and runs a function on each.
 func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.Conn)) {
 	crowd(connections, func(int) {
 		conn, err := b.connect(b.http)
@@ -45,7 +45,7 @@ func TestSlowHeaders(t *testing.T) {
 	})
 }
 
-// TestOversizedHTTPHeaders sends headers beyond all measure.
+// TestOversizedHTTPHeaders sends headers far over the limit.
 func TestOversizedHTTPHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 500, func(conn net.Conn) {
@@ -54,7 +54,7 @@ func TestOversizedHTTPHeaders(t *testing.T) {
 	})
 }
 
-// TestMetricsNeverRead asks for the metrics over and over, and reads nothing.
+// TestMetricsNeverRead asks for the metrics repeatedly, and reads no answer.
 func TestMetricsNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 800, func(conn net.Conn) {
@@ -64,14 +64,15 @@ func TestMetricsNeverRead(t *testing.T) {
 	})
 }
 
-// TestIdleHTTPConnections opens thousands, which make one request.
+// TestIdleHTTPConnections opens thousands of connections that make one request each.
 func TestIdleHTTPConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 3000, func(conn net.Conn) { _, _ = io.WriteString(conn, beginning+"\r\n") })
 	})
 }
 
-// TestBodiesOverHTTP sends bodies that announce 1 TiB, and chunks without end. Nobody reads them.
+// TestBodiesOverHTTP sends bodies that announce 1 TiB, and endless chunks. The broker must not
+// read them.
 func TestBodiesOverHTTP(t *testing.T) {
 	for name, body := range map[string]string{
 		"announced": "Content-Length: 1099511627776\r\n\r\n",

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// TestIdleConnectionsLockNobodyOut has 1,000 connections of one address prove nothing, and new
-// callers come from the same address and from others.
+// TestIdleConnectionsLockNobodyOut opens 1,000 unauthenticated connections from one address. New
+// callers from the same address and from others must still be answered.
 func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	t.Parallel()
 	const newcomers = 50

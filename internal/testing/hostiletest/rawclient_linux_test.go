@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rawClient speaks HTTP/2 without keeping to what a server asks for.
+// rawClient is an HTTP/2 client that ignores the server's limits.
 type rawClient struct {
 	net.Conn
 	framer *http2.Framer
@@ -21,7 +21,7 @@ type rawClient struct {
 	err    error  // of the last write that failed
 }
 
-// open begins a connection, with settings of the client.
+// open begins an HTTP/2 connection, with settings of the client.
 func (b *broker) open(settings ...http2.Setting) (*rawClient, error) {
 	conn, err := b.connect(b.grpc)
 	if err != nil {
@@ -41,17 +41,18 @@ func (c *rawClient) note(err error) {
 	}
 }
 
-// repeat does something so many times, or until a write fails.
+// repeat calls a function n times, or until a write fails.
 func (c *rawClient) repeat(times int, do func(i int)) {
 	for i := 0; i < times && c.err == nil; i++ {
 		do(i)
 	}
 }
 
-// discard reads what the server says until the connection ends.
+// discard reads the server's data until the connection ends.
 func (c *rawClient) discard() { _, _ = io.Copy(io.Discard, c.Conn) }
 
-// call begins a call with more headers, and sends no message yet. Endless headers never end.
+// call begins a call with additional headers, and sends no message yet. Endless headers never
+// end.
 func (c *rawClient) call(method string, endless bool, headers ...string) (stream uint32) {
 	c.block.Reset()
 	fields := []string{":method", "POST", ":scheme", "http", ":path", method,
@@ -61,7 +62,7 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	}
 	fields = append(fields, headers...)
 	for i := 0; i < len(fields); i += 2 {
-		// What has no place in the table is sent each time.
+		// Headers that do not fit into the table are sent in full each time.
 		c.note(c.header.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: len(fields[i+1]) > 500}))
 	}
 	c.last += 2
@@ -79,13 +80,13 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	return c.last
 }
 
-// send sends a part of a message that says it has a size.
+// send sends a part of a message with a declared size.
 func (c *rawClient) send(stream uint32, end bool, part []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	c.note(c.framer.WriteData(stream, end, append(prefix, part...)))
 }
 
-// ask makes a whole call.
+// ask makes a complete call.
 func (c *rawClient) ask(method string, request proto.Message, headers ...string) (stream uint32) {
 	message, err := proto.Marshal(request)
 	c.note(err)

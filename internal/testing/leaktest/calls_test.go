@@ -19,12 +19,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// caller calls a broker with one proof.
+// caller calls a broker with one token or client certificate.
 type caller struct {
 	w      *world
 	broker string
 	client authmaterialv1.BrokerServiceClient
-	proof  []string // values of authorization
+	proof  []string // values of the header authorization
 }
 
 func (w *world) clientTLS(certificates ...tls.Certificate) *tls.Config {
@@ -42,13 +42,14 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// as is the caller with other proof.
+// as returns the same caller with another token.
 func (c caller) as(authorization ...string) caller {
 	c.proof = authorization
 	return c
 }
 
-// context has the proof, and secrets where nobody looks for any.
+// context returns a context with the token, and with secrets in metadata that the broker does
+// not use.
 func (c caller) context() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(c.w.Context(), 5*time.Second)
 	for _, value := range c.proof {
@@ -57,7 +58,7 @@ func (c caller) context() (context.Context, context.CancelFunc) {
 	return metadata.AppendToOutgoingContext(ctx, "cookie", c.w.metadata, "x-api-key", c.w.metadata, "traceparent", c.w.metadata, "baggage", "k="+c.w.metadata), cancel
 }
 
-// collect keeps an error, with all of its details, and the metadata of its answer.
+// collect records an error with all its details, and the metadata of the answer.
 func (c caller) collect(err error, answered ...metadata.MD) {
 	failed := status.Convert(err)
 	wire, _ := proto.Marshal(failed.Proto())
@@ -78,7 +79,7 @@ func (c caller) get(id string) error {
 	return err
 }
 
-// getAll asks for many at once, and returns those that did not fail.
+// getAll asks for many credentials concurrently, and returns those that did not fail.
 func (c caller) getAll(ids []string) (good []string) {
 	var mu sync.Mutex
 	var calls sync.WaitGroup
@@ -111,7 +112,7 @@ func (c caller) item(failure *authmaterialv1.AuthDecorationError) {
 	c.w.collect(c.broker+": errors of items", wire)
 }
 
-// watch follows credentials until each has had a state.
+// watch watches credentials until each has had a state.
 func (c caller) watch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -125,7 +126,7 @@ func (c caller) watch(ids []string) {
 	c.collect(err)
 }
 
-// report says that a version was rejected.
+// report reports that a version was rejected.
 func (c caller) report(id, version string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -133,7 +134,7 @@ func (c caller) report(id, version string) {
 	c.collect(err)
 }
 
-// fetch collects what the broker's HTTP server answers.
+// fetch collects the answers of the broker's HTTP server.
 func (w *world) fetch(broker string, transport *http.Transport, address string) {
 	w.Helper()
 	defer transport.CloseIdleConnections()

@@ -7,7 +7,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// definition is a provider whose method requests tokens.
+// definition returns a provider whose method requests tokens.
 func definition(id, url, body, authentication string) string {
 	return `
   - id: ` + id + `
@@ -26,7 +26,7 @@ func definition(id, url, body, authentication string) string {
 `
 }
 
-// staticDefinition is a provider whose material is made of a key and an address.
+// staticDefinition is a provider whose material consists of a key and an address.
 const staticDefinition = `
   - id: static
     display_name: Static
@@ -39,7 +39,7 @@ const staticDefinition = `
         query_params: [{name: key, value: "${key}"}]
 `
 
-// credentials is that part of the file, and the IDs in it whose calls fail.
+// credentials returns the section of the file, and the IDs of the credentials whose calls fail.
 func (w *world) credentials() (text string, failing []string) {
 	var all strings.Builder
 	add := func(id, provider, values string) {
@@ -68,7 +68,7 @@ func (w *world) credentials() (text string, failing []string) {
 	return "credentials:\n" + all.String(), failing
 }
 
-// common is what both brokers have.
+// common returns the part of the configuration that both brokers share.
 func (w *world) common(other string) string {
 	return "providers:" +
 		definition("json", w.provider.URL+"/token", "JSON", "REQUEST_BODY") +
@@ -79,7 +79,7 @@ func (w *world) common(other string) string {
 		staticDefinition + "token_requests: {ca_file: provider.pem}\n" + other
 }
 
-// overTCP is a broker with every kind of proof, TLS, Redis and an audit file.
+// overTCP is a broker with every authentication method, TLS, Redis and an audit file.
 func (w *world) overTCP() string {
 	return w.common(`
 listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0", tls: {certificate_file: broker.pem, key_file: broker.key, client_ca_file: clients.pem}}
@@ -96,7 +96,7 @@ token_cache:
 `)
 }
 
-// overSocket is a broker on a Unix socket, with the audit on its standard output.
+// overSocket is a broker on a Unix socket that writes the audit log to standard output.
 func (w *world) overSocket() string {
 	return w.common("listen: {grpc: \"unix://" + w.path("grpc") + "\", http: \"unix://" + w.path("http") + "\"}\naudit: {stdout: true, mode: best_effort}\n")
 }

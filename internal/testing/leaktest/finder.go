@@ -1,5 +1,4 @@
-// Package leaktest finds secrets in what a program lets out, in whatever form they got
-// there.
+// Package leaktest finds secrets in the output of a program, in whatever encoding they appear.
 package leaktest
 
 import (
@@ -12,47 +11,49 @@ import (
 	"strings"
 )
 
-// Odd is in every Canary: what JSON, Go, HTML, URLs and shells write in another way. A
-// header and an HTTP Basic password can carry it.
+// Odd is part of every Canary: characters that JSON, Go, HTML, URLs and shells escape. A header
+// and an HTTP Basic password can contain it.
 const Odd = `+/="\%&<`
 
-// Canary returns a secret of 48 bytes, random but for Odd in its middle.
+// Canary returns a secret of 48 bytes, random except for Odd in its middle.
 func Canary() string { return rand.Text()[:20] + Odd + rand.Text()[:20] }
 
-// Finding is one secret in one text. It does not hold the secret.
+// Finding is a secret that was found in a text. It does not contain the secret.
 type Finding struct {
-	Where  string // the name of the text
-	Secret string // the name of the secret
-	Form   string // such as "base64"
-	View   string // how the text had to be decoded first, such as "percent-decoded"; or empty
+	Where  string // name of the text
+	Secret string // name of the secret
+	Form   string // encoding of the secret, such as "base64"
+	View   string // how the text was decoded first, such as "percent-decoded"; empty: not at all
 	Offset int    // in the decoded text, in bytes
 }
 
-// String says all of it.
+// String returns the whole finding as text.
 func (f Finding) String() string {
 	return strings.TrimSuffix(fmt.Sprintf("%s holds %s: %s at byte %d, %s", f.Where, f.Secret, f.Form, f.Offset, f.View), ", ")
 }
 
 const (
-	// pieceSize is the length of the pieces that are searched for, in bytes: a text that
-	// holds the first, a middle or the last 24 bytes of a secret holds it.
+	// pieceSize is the length of the pieces to search for, in bytes: the first 24 bytes of a
+	// secret, some in its middle, and the last.
 	pieceSize = 24
-	// leastSize is the length of the shortest secret, in bytes. Shorter ones are found by chance.
+	// leastSize is the length of the shortest secret, in bytes. Shorter ones would be found by
+	// chance.
 	leastSize = 12
-	// gramSize is by how many bytes needles are looked up.
+	// gramSize is the number of bytes by which needles are looked up.
 	gramSize = 10
 )
 
-// needle is one form of a piece.
+// needle is one encoding of a piece.
 type needle struct{ secret, form, text string }
 
-// Finder searches for secrets. Its zero value knows none. It is not safe for concurrent use.
+// Finder searches for secrets. Its zero value searches for none. It is not safe for concurrent
+// use.
 type Finder struct {
 	needles map[string][]needle // by their first bytes, in lower case
 	known   map[needle]bool
 }
 
-// Add has the finder search for a secret as well. It panics if it has less than 12 bytes.
+// Add adds a secret to search for. It panics if the secret has less than 12 bytes.
 func (f *Finder) Add(name, secret string) {
 	if len(secret) < leastSize {
 		panic("leaktest: a secret is too short to be told from other text: " + name)
@@ -62,7 +63,7 @@ func (f *Finder) Add(name, secret string) {
 	}
 }
 
-// pieces are what a secret is found by.
+// pieces returns the pieces by which a secret is found.
 func pieces(secret string) []string {
 	size := min(len(secret), pieceSize)
 	middle := (len(secret) - size) / 2
@@ -74,8 +75,8 @@ func (f *Finder) addForms(name, piece string) {
 	f.add(name, "hexadecimal", hex.EncodeToString([]byte(piece)))
 	f.add(name, "bytes as numbers", numbers(piece, " ")) // as Go prints them
 	f.add(name, "bytes as numbers", numbers(piece, ",")) // as JSON has them
-	// What base64 makes of a piece depends on how many bytes are before it. The characters
-	// that also hold bits of its neighbours are left out.
+	// The base64 form of a piece depends on the number of bytes before it. Characters that also
+	// contain bits of neighbouring bytes are left out.
 	for before := range 3 {
 		shifted := append(make([]byte, before), piece...)
 		first, last := (before*8+5)/6, len(shifted)*8/6
@@ -104,7 +105,8 @@ func (f *Finder) add(name, form, text string) {
 	f.needles[n.text[:gramSize]] = append(f.needles[n.text[:gramSize]], n)
 }
 
-// Search returns which secrets a text holds, each form of each once. It ignores case.
+// Search returns the secrets that a text contains, each encoding of each secret once. It ignores
+// case.
 func (f *Finder) Search(where string, text []byte) []Finding {
 	var all []Finding
 	seen := map[Finding]bool{}

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// TestSearch has each form in which a secret may get into a text.
+// TestSearch searches for every encoding in which a secret may appear in a text.
 func TestSearch(t *testing.T) {
 	secret := leaktest.Canary()
 	quotedJSON := func(value any) string {
@@ -78,7 +78,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestSearchFindsNoOther has texts that hold no secret, or one that nobody asked for.
+// TestSearchFindsNoOther searches texts that contain no secret, or one that was not added.
 func TestSearchFindsNoOther(t *testing.T) {
 	var finder, empty leaktest.Finder
 	secret := leaktest.Canary()

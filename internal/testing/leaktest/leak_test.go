@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestNothingLeaks has everything go wrong that can, with brokers that log all that they
-// can, and searches all that they let out for every secret that they were given or issued.
+// TestNothingLeaks provokes every kind of failure in brokers that log as much as possible, and
+// searches all their output for every secret that they received or issued.
 func TestNothingLeaks(t *testing.T) {
 	w := newWorld(t)
 	w.collectSpans()
@@ -40,16 +40,16 @@ func TestNothingLeaks(t *testing.T) {
 	w.wantSearched()
 }
 
-// admit lets the broker into Redis with a password, and with no other.
+// admit makes Redis accept this password of the broker, and no other.
 func admit(w *world, client *redis.Client, password string) {
 	w.Helper()
 	if err := client.ACLSetUser(w.Context(), "broker", "reset", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {
 		w.Fatal(err)
 	}
-	_ = client.Do(w.Context(), "CLIENT", "KILL", "USER", "broker").Err() // there may be none
+	_ = client.Do(w.Context(), "CLIENT", "KILL", "USER", "broker").Err() // there may be no connection
 }
 
-// overTCP has a broker with TLS, Redis and an audit file in trouble.
+// overTCP provokes failures of a broker with TLS, Redis and an audit file.
 func overTCP(w *world, redis *redistest.Server, failing []string) {
 	w.Helper()
 	seen := w.monitor(redis.Addr())
@@ -86,7 +86,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	p.end(syscall.SIGTERM)
 }
 
-// misbehaveTo asks for everything, in every way.
+// misbehaveTo asks for every credential in every way.
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
@@ -105,7 +105,7 @@ func misbehaveTo(w *world, c caller, failing []string) {
 	}
 }
 
-// proveBadly calls with tokens that are none, or no longer, or another's.
+// proveBadly calls with tokens that are malformed, expired, or of somebody else.
 func proveBadly(w *world, c caller) {
 	w.Helper()
 	mailer, jwt := w.tokens["mailer"], w.mint("of alice", w.key, nil)
@@ -138,11 +138,11 @@ func proveBadly(w *world, c caller) {
 	}
 }
 
-// reloadBadly has configurations be read that cannot be.
+// reloadBadly makes the broker read invalid configurations.
 func reloadBadly(w *world, p *process) {
 	w.Helper()
 	good := w.configs["tcp.yaml"]
-	for _, slip := range w.slips()[:8] { // check reads all
+	for _, slip := range w.slips()[:8] { // the test of `broker check` reads all of them
 		refused := p.count(`the configuration has problems`)
 		w.write("tcp.yaml", good+slip)
 		p.signal(syscall.SIGHUP)
@@ -154,7 +154,7 @@ func reloadBadly(w *world, p *process) {
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 }
 
-// auditBadly has the disk be full.
+// auditBadly simulates a full disk for the audit file.
 func auditBadly(w *world, p *process, c caller) {
 	w.Helper()
 	w.collectFile("audit file", w.path("audit.log"))
@@ -172,7 +172,8 @@ func auditBadly(w *world, p *process, c caller) {
 	}
 }
 
-// overSocket has a broker whose audit is its output, and the command line that asks it.
+// overSocket runs a broker that writes the audit log to standard output, and the command line
+// that calls it.
 func overSocket(w *world, failing []string) {
 	w.Helper()
 	p := w.serve("over a socket", "socket.yaml", "text")
@@ -191,7 +192,7 @@ func overSocket(w *world, failing []string) {
 		w.run("broker get", append([]string{"get"}, args...)...)
 	}
 	misbehaveTo(w, w.dial(p.name, "unix://"+w.path("grpc"), insecure.NewCredentials()), failing)
-	p.end(syscall.SIGQUIT) // which has Go print where every goroutine is
+	p.end(syscall.SIGQUIT) // makes Go print the stack of every goroutine
 	if !w.holds(p.name+": log", "goroutine ") {
 		w.Error("SIGQUIT prints no goroutines")
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// panicking is a transport and a clock that panic with what they know.
+// panicking is a transport and a clock that panic with the secrets that they have.
 type panicking struct {
 	clockwork.Clock
 	w      *world
@@ -44,7 +44,7 @@ func (p *panicking) Now() time.Time {
 	return p.Clock.Now()
 }
 
-// panics has parts of a broker in this process panic.
+// panics makes parts of a broker in this process panic.
 func panics(w *world) {
 	w.Helper()
 	loaded, err := config.Parse(w.path("socket.yaml"), []byte(w.configs["socket.yaml"]), config.Options{LookupEnv: w.lookup})

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// patience bounds the wait for what does happen unless the program is broken.
+// patience limits every wait for something that happens soon unless the program is broken.
 const patience = time.Minute
 
 // process is `broker serve` in the background.
@@ -44,7 +44,7 @@ func (o *output) Bytes() []byte {
 	return bytes.Clone(o.text.Bytes())
 }
 
-// serve starts the program. The end of the test kills it.
+// serve starts the program. It is killed at the end of the test.
 func (w *world) serve(name, config, format string) *process {
 	w.Helper()
 	w.write(config, w.configs[config])
@@ -95,7 +95,7 @@ func (p *process) matches(pattern *regexp.Regexp) (found [][]string) {
 	return found
 }
 
-// count is how often the log has a pattern by now.
+// count returns the number of matches of a pattern in the log so far.
 func (p *process) count(pattern string) int { return len(p.matches(regexp.MustCompile(pattern))) }
 
 func (p *process) signal(signal syscall.Signal) {
@@ -105,7 +105,7 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// end ends the process with a signal, and collects all that it wrote.
+// end ends the process with a signal, and collects all its output.
 func (p *process) end(signal syscall.Signal) {
 	p.w.Helper()
 	p.w.collectFile(p.name+": process arguments", fmt.Sprintf("/proc/%d/cmdline", p.command.Process.Pid))
@@ -119,7 +119,7 @@ func (p *process) end(signal syscall.Signal) {
 	p.w.collect(p.name+": log", p.stderr.Bytes())
 }
 
-// run runs a command line of the broker to its end, and collects what it wrote.
+// run runs a command line of the broker until it ends, and collects its output.
 func (w *world) run(where string, args ...string) (text string, code int) {
 	w.Helper()
 	command := exec.CommandContext(w.Context(), w.binary, args...)
@@ -132,7 +132,7 @@ func (w *world) run(where string, args ...string) (text string, code int) {
 	return string(out), command.ProcessState.ExitCode()
 }
 
-// monitor collects all commands that a Redis gets from now on.
+// monitor collects all commands that a Redis receives from now on.
 func (w *world) monitor(address string) *output {
 	w.Helper()
 	connection, err := new(net.Dialer).DialContext(w.Context(), "tcp", address)

@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// provider is an https server that answers token requests in the ways of misbehaviour.
+// provider is an https server that answers token requests with every kind of misbehaviour.
 type provider struct {
 	*httptest.Server
 	w *world
@@ -28,8 +28,8 @@ type request struct {
 	gone   <-chan struct{} // closed when the client has gone
 	id     string          // of the client
 	secret string          // of the client
-	echo   string          // all of what was sent
-	token  string          // a secret that is made for this request
+	echo   string          // everything that was sent
+	token  string          // a new secret for this request
 }
 
 func newProvider(w *world) *provider {
@@ -78,7 +78,7 @@ func (r request) send(status int, body string) {
 	_, _ = io.WriteString(r, body)
 }
 
-// raw answers with bytes, whatever they are, and closes the connection.
+// raw answers with arbitrary bytes, and closes the connection.
 func (r request) raw(format string, args ...any) {
 	connection, _, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err != nil {
@@ -93,11 +93,11 @@ func (r request) tokenOf(token, lifetime string) {
 	r.send(http.StatusOK, `{"access_token": `+token+`, "expires_in": `+lifetime+`, "echo": `+inYAML(r.echo)+`}`)
 }
 
-// oneLine is what was sent, as a header can have it.
+// oneLine returns everything that was sent, in a form that fits into a header.
 func (r request) oneLine() string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(r.echo) }
 
-// misbehaviours are by the names of the clients that they are for. Each sends back what it
-// was sent, or a token that is of no use.
+// misbehaviours are the kinds of misbehaviour, by the name of the client for which they occur.
+// Each sends back the request, or an unusable token.
 var misbehaviours = map[string]func(request){
 	"refused": func(r request) { r.send(http.StatusUnauthorized, r.echo) },
 	"refused-in-json": func(r request) {
@@ -172,5 +172,5 @@ var misbehaviours = map[string]func(request){
 	"hanging": func(r request) { <-r.gone },
 }
 
-// misbehaving are the names, in order.
+// misbehaving are their names, sorted.
 func misbehaving() []string { return slices.Sorted(maps.Keys(misbehaviours)) }

@@ -43,7 +43,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 }
 
-// tests are the names of all tests of the repository.
+// tests returns the names of all tests in the repository.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()
 	declared, found := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`), map[string]bool{}

@@ -12,7 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spans is a collector of OpenTelemetry. What it gets is collected in both its forms.
+// spans is an OpenTelemetry collector. It collects what it receives both as Protobuf and as
+// JSON.
 type spans struct {
 	collector.UnimplementedTraceServiceServer
 	w *world
@@ -30,7 +31,7 @@ func (s spans) Export(_ context.Context, request *collector.ExportTraceServiceRe
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// collectSpans has the programs to come send their traces here.
+// collectSpans makes programs that start from now on send their traces to this collector.
 func (w *world) collectSpans() {
 	w.Helper()
 	listener, err := new(net.ListenConfig).Listen(w.Context(), "tcp", "127.0.0.1:0")
@@ -45,7 +46,7 @@ func (w *world) collectSpans() {
 	w.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 }
 
-// collectRedis keeps every key and value, and returns how many keys there are.
+// collectRedis collects every key and value, and returns the number of keys.
 func (w *world) collectRedis(client *redis.Client) int {
 	w.Helper()
 	keys, err := client.Keys(w.Context(), "*").Result()

@@ -7,7 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// slips are what can be wrong where a secret stands at the end of the credentials.
+// slips are mistakes in a configuration file at a place that contains a secret, at the end of
+// the credentials.
 func (w *world) slips() (all []string) {
 	odd := w.canary("a secret with a slip")
 	plain := w.know("a secret without signs", strings.NewReplacer("+", "", "/", "", "=", "", `"`, "", `\`, "", "%", "", "&", "", "<", "").Replace(odd))
@@ -42,7 +43,7 @@ func (w *world) slips() (all []string) {
 	)
 }
 
-// suspicious are grants with a secret in a wrong place. They make a warning.
+// suspicious are grants with a secret in a wrong place. They cause warnings.
 func (w *world) suspicious() (all []string) {
 	secret := w.know("a secret in a grant", strings.ToLower(authentication.GenerateToken().Reveal()))
 	for _, grant := range []string{
@@ -54,7 +55,7 @@ func (w *world) suspicious() (all []string) {
 	return all
 }
 
-// checkSlips has the command line read them.
+// checkSlips runs `broker check` on them.
 func checkSlips(w *world) {
 	w.Helper()
 	for i, text := range w.suspicious() {
@@ -66,7 +67,7 @@ func checkSlips(w *world) {
 	for i, slip := range w.slips() {
 		text := w.configs["socket.yaml"] + slip
 		if name, _, found := strings.Cut(slip, ":"); found && strings.Contains(text, "\n"+name+": ") && !strings.HasPrefix(slip, " ") {
-			text = slip + "credentials: []\n" // else it stands twice
+			text = slip + "credentials: []\n" // otherwise the key would appear twice
 		}
 		w.write("slip.yaml", text)
 		for _, args := range [][]string{{"check"}, {"serve"}, {"check", "--explain", "local", "static"}} {

@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// view is a text as it is, or after some decoding.
+// view is a text, unchanged or decoded.
 type view struct {
 	name string
 	text []byte
 }
 
-// decoders undo what is done to text on its way into other text. What is malformed stays
-// as it is: they are for text of which a part is encoded.
+// decoders undo the encodings of text inside other text. Malformed parts stay unchanged, because
+// only a part of the text is encoded.
 var decoders = []struct {
 	name   string
 	decode func([]byte) []byte
@@ -25,10 +25,11 @@ var decoders = []struct {
 	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
 }
 
-// depth is how many layers are undone: a URL in a quoted error in a log of JSON has three.
+// depth is the number of layers of encoding that are undone: a URL in a quoted error in a JSON
+// log has three.
 const depth = 3
 
-// views returns the text, and what each order of decoders makes of it. No two are equal.
+// views returns the text, and the result of each sequence of decoders, without duplicates.
 func views(text []byte) []view {
 	all := []view{{"", text}}
 	seen := map[string]bool{string(text): true}
@@ -72,7 +73,7 @@ func percentDecode(text []byte) []byte {
 	return decoded
 }
 
-// unescape replaces \", \\, \/, \xXX, \uXXXX and the others of JSON and Go.
+// unescape replaces \", \\, \/, \xXX, \uXXXX and the other escapes of JSON and Go.
 func unescape(text []byte) []byte {
 	decoded := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -88,8 +89,8 @@ func unescape(text []byte) []byte {
 	return decoded
 }
 
-// escaped returns what follows a backslash stands for, and its length. Of what is no escape
-// it keeps the backslash.
+// escaped returns the meaning of the characters after a backslash, and their number. If they are
+// not an escape, it returns the backslash.
 func escaped(text []byte) (value []byte, size int) {
 	digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[text[0]]
 	if digits > 0 && len(text) > digits {

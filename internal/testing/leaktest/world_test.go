@@ -21,8 +21,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// world is a folder of configuration in which every secret is known, and what the broker
-// has let out so far.
+// world is a folder with configuration files in which every secret is known, and the broker's
+// output so far.
 type world struct {
 	*testing.T
 	folder, binary string
@@ -32,21 +32,21 @@ type world struct {
 	provider       *provider
 	redisURL       string
 	redisPassword  string
-	metadata       string            // a secret that every call has where nobody looks
+	metadata       string            // a secret in metadata of every call that the broker does not use
 	configs        map[string]string // by file name
 	environment    []string
 
-	tokens map[string]string // of callers, by name
+	tokens map[string]string // tokens of callers, by name
 
 	mu     sync.Mutex
 	finder leaktest.Finder
 	texts  map[string]*bytes.Buffer
 }
 
-// sent is the one text that holds secrets.
+// sent is the name of the only text that must contain secrets.
 const sent = "what the provider was sent"
 
-// newWorld makes the secrets, and the files that have them.
+// newWorld creates the secrets, and the files that contain them.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
@@ -81,7 +81,7 @@ func certificatePEM(certificate *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
 }
 
-// shortFolder is one in which sockets may be.
+// shortFolder returns a folder whose path is short enough for sockets.
 func shortFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "leak")
@@ -92,7 +92,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// know has the finder search for a secret, and returns it.
+// know adds a secret to the finder, and returns it.
 func (w *world) know(name, secret string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,10 +100,10 @@ func (w *world) know(name, secret string) string {
 	return secret
 }
 
-// canary makes a secret.
+// canary returns a new secret.
 func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
 
-// mint returns a token of an issuer, whose every part is a secret.
+// mint returns a token of an issuer in which every part is a secret.
 func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
 	token := k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -111,7 +111,7 @@ func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string
 	return w.know("the JWT "+name, token)
 }
 
-// collect keeps what was let out.
+// collect records output.
 func (w *world) collect(where string, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,7 +121,7 @@ func (w *world) collect(where string, text []byte) {
 	_, _ = w.texts[where].Write(append(text, '\n'))
 }
 
-// collectFile keeps what a file holds.
+// collectFile records the contents of a file.
 func (w *world) collectFile(where, path string) {
 	w.Helper()
 	text, err := os.ReadFile(path)
@@ -131,14 +131,14 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// holds reports whether a text was let out.
+// holds reports whether the output contains a text.
 func (w *world) holds(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
 }
 
-// search looks for all secrets in all that was collected.
+// search looks for all secrets in everything that was collected.
 func (w *world) search() (found []leaktest.Finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,7 +154,7 @@ func (w *world) search() (found []leaktest.Finding) {
 	return found
 }
 
-// write writes a file of the folder.
+// write writes a file in the folder.
 func (w *world) write(name, text string) {
 	w.Helper()
 	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
@@ -164,10 +164,10 @@ func (w *world) write(name, text string) {
 
 func (w *world) path(name string) string { return filepath.Join(w.folder, name) }
 
-// setenv sets a variable of the programs to come.
+// setenv sets an environment variable of programs that start from now on.
 func (w *world) setenv(name, value string) { w.environment = append(w.environment, name+"="+value) }
 
-// lookup finds such a variable.
+// lookup returns such a variable.
 func (w *world) lookup(name string) (string, bool) {
 	for _, variable := range slices.Backward(w.environment) {
 		if value, found := strings.CutPrefix(variable, name+"="); found {
@@ -177,7 +177,7 @@ func (w *world) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// wantSearched wants every kind of text to have been there, and secrets to have been used.
+// wantSearched checks that every kind of output was searched, and that secrets were used.
 func (w *world) wantSearched() {
 	w.Helper()
 	for where, text := range map[string]string{
@@ -193,7 +193,7 @@ func (w *world) wantSearched() {
 	}
 }
 
-// inYAML is a text as a part of YAML, which has all of JSON.
+// inYAML returns a text as a YAML scalar; JSON strings are valid YAML.
 func inYAML(text string) string {
 	encoded, err := json.Marshal(text)
 	if err != nil {

@@ -21,14 +21,14 @@ func (l *Log) Write(text []byte) (int, error) {
 	return l.text.Write(text)
 }
 
-// String returns all of it.
+// String returns everything that was written.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Count is how many lines hold all of these texts.
+// Count returns the number of lines that contain all of these texts.
 func (l *Log) Count(texts ...string) (n int) {
 lines:
 	for line := range strings.Lines(l.String()) {

@@ -8,38 +8,38 @@ import (
 	"syscall"
 )
 
-// Process is a program that runs, or ran.
+// Process is a program that is running, or has ended.
 type Process struct {
 	command *exec.Cmd
 	ended   chan struct{}
 }
 
-// Start starts a command. The process ends with the test binary, however that ends. (On
-// Linux; elsewhere it outlives one that is killed.)
+// Start starts a command. On Linux the process ends with the test binary, however that ends; on
+// other systems it outlives a test binary that is killed.
 func Start(command *exec.Cmd) (*Process, error) {
 	p := &Process{command: command, ended: make(chan struct{})}
 	endWithParent(command)
 	started := make(chan error)
 	go func() {
-		// The parent, to Linux, is the thread that started the process. So the thread
-		// is kept for as long as the process runs.
+		// Linux considers the thread that started the process its parent. So the thread is kept
+		// as long as the process runs.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := command.Start()
 		started <- err
 		if err == nil {
-			_ = command.Wait() // State says how it ended
+			_ = command.Wait() // State has the result
 			close(p.ended)
 		}
 	}()
 	return p, <-started
 }
 
-// Ended returns what is closed once the process has ended, and all that it wrote is where
-// the command sends it.
+// Ended returns a channel that is closed when the process has ended and all its output has been
+// written.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Runs reports whether the process has not ended. One that is stopped runs.
+// Runs reports whether the process has not ended. A suspended process has not ended.
 func (p *Process) Runs() bool {
 	select {
 	case <-p.ended:
@@ -49,12 +49,12 @@ func (p *Process) Runs() bool {
 	}
 }
 
-// State says how the process ended, once it has.
+// State returns the exit state of the process, once it has ended.
 func (p *Process) State() *os.ProcessState { return p.command.ProcessState }
 
-// Kill ends the process with SIGKILL, and waits for its end.
+// Kill ends the process with SIGKILL, and waits until it has ended.
 func (p *Process) Kill() {
-	_ = p.command.Process.Kill() // it may have ended
+	_ = p.command.Process.Kill() // it may have ended already
 	<-p.ended
 }
 
@@ -64,7 +64,7 @@ func (p *Process) PID() int { return p.command.Process.Pid }
 // Signal sends a signal.
 func (p *Process) Signal(signal os.Signal) error { return p.command.Process.Signal(signal) }
 
-// Stop stops the process with SIGSTOP, and waits until it stands still.
+// Stop suspends the process with SIGSTOP, and waits until it is suspended.
 func (p *Process) Stop() error {
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -72,5 +72,5 @@ func (p *Process) Stop() error {
 	return awaitStopped(p.command.Process.Pid)
 }
 
-// Continue lets a stopped process go on.
+// Continue resumes a suspended process.
 func (p *Process) Continue() error { return p.Signal(syscall.SIGCONT) }

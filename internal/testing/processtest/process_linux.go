@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endWithParent has the kernel kill the process when the thread that starts it ends.
+// endWithParent makes the kernel kill the process when the thread that starts it ends.
 func endWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitStopped returns once SIGSTOP has stopped the process, or it has ended.
+// awaitStopped returns when SIGSTOP has suspended the process, or the process has ended.
 func awaitStopped(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)

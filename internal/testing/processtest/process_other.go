@@ -4,9 +4,8 @@ package processtest
 
 import "os/exec"
 
-// endWithParent does nothing: other kernels than Linux do not offer it.
+// endWithParent does nothing: only Linux supports it.
 func endWithParent(*exec.Cmd) {}
 
-// awaitStopped returns at once: a signal that a process sends to another is here taken
-// as received.
+// awaitStopped returns at once: on these systems it cannot wait for the effect of the signal.
 func awaitStopped(int) error { return nil }
