@@ -1,6 +1,6 @@
-# Everything that is done to this repository. `make` lists it.
+# All tasks in this repository. `make` lists them.
 
-# The tools, pinned. They are built into .bin from here, and from nowhere else.
+# The pinned tools, which are built into .bin.
 TOOLS := \
 	github.com/bufbuild/buf/cmd/buf@v1.73.0 \
 	github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 \
@@ -9,13 +9,13 @@ TOOLS := \
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2 \
 	google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 
-# What `broker version` prints. A tarball has no .git.
+# The version that `broker version` prints. A source tarball has no .git.
 VERSION ?= $(or $(if $(wildcard .git),$(shell git describe --tags --always --dirty 2>/dev/null)),dev)
 
-# The commit that `make breaking` compares with.
+# The commit to which `make breaking` compares the protos.
 BASE ?= $(shell git for-each-ref --count=1 --format='%(refname:short)' refs/heads/main refs/remotes/origin/main 2>/dev/null)
 
-# Go's own stamp of the commit fails where git distrusts the owner of the directory.
+# Without this, Go would run git to stamp the commit, and fail where git distrusts the directory's owner.
 export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
@@ -23,13 +23,13 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
 
-# A tool's stamp is named for its version, so that a new version is built anew.
+# A tool's stamp file is named after its version, so that a new version causes a build.
 stamp = .bin/.$(filter $(1)@%,$(notdir $(TOOLS)))
 BUF := $(call stamp,buf)
 GOLANGCI_LINT := $(call stamp,golangci-lint)
 PLUGINS := $(call stamp,protoc-gen-go) $(call stamp,protoc-gen-go-grpc)
 
-# buf finds its plugins on PATH. It shall find ours, and no others.
+# buf looks for plugins on PATH. It must find only the pinned ones.
 buf := env PATH=$(CURDIR)/.bin .bin/buf
 
 .PHONY: help
@@ -48,8 +48,8 @@ demo: build ## Show the broker at work against simulated providers
 run: build ## Run the demo and keep it serving on 127.0.0.1:50051
 	@.bin/broker demo --stay
 
-# To Debian, redis-server is a program of redis-tools under another name, and a service
-# that is started. The tests need the program.
+# The tests need the program redis-server. Debian's package of that name would also start a service.
+# redis-tools contains the same program, named redis-check-rdb.
 .PHONY: redis-server
 redis-server:
 	@if [ -n "$$REDIS_SERVER" ] || command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then exit 0; fi; \
@@ -62,8 +62,8 @@ redis-server:
 	ln -sf /usr/bin/redis-check-rdb /usr/local/bin/redis-server; \
 	redis-server --version
 
-# A test compiles the protos as users of other languages do. As root on Debian, missing
-# tools are installed; elsewhere the line to type is printed.
+# A test compiles the protos as users of other languages do. As root on Debian, this target installs
+# missing tools; elsewhere it prints the command.
 PROTOC := protoc grpc_cpp_plugin grpc_java_plugin grpc_php_plugin grpc_python_plugin grpc_ruby_plugin
 
 .PHONY: protoc
@@ -79,8 +79,7 @@ protoc:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
 	protoc --version
 
-# These need the machine to themselves: they start many processes, and bound how long callers
-# wait.
+# These packages are tested one at a time: they start many processes, and check how long callers wait.
 ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
 
 .PHONY: test
@@ -92,8 +91,8 @@ test: redis-server protoc ## Run the tests, under the race detector where there 
 	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
 
-# How many minutes the randomised run of a fleet takes. It prints a number with which
-# BROKER_SEED has the same faults happen again.
+# The duration of the randomised run of a fleet, in minutes. It prints a number; set BROKER_SEED to it
+# to repeat the same faults.
 SOAK ?= 10
 
 .PHONY: soak
@@ -102,11 +101,11 @@ soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
 
 .PHONY: hostile
-hostile: ## Attack a broker from 20 and 900 connections, with and without a proof
+hostile: ## Attack a broker from 20 and 900 connections, authenticated and not
 	BROKER_HOSTILE=all go test -count=1 -timeout 0 -v ./internal/testing/hostiletest
 
 .PHONY: lint
-lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Check everything that is not a test
+lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Run all checks but the tests
 
 .PHONY: lint-proto
 lint-proto: $(BUF)
@@ -118,7 +117,7 @@ lint-generated: $(BUF) $(PLUGINS)
 	@echo 'compare gen with what buf generates'
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(buf) generate --output "$$fresh"; \
-	diff -ru gen "$$fresh/gen" || { echo 'gen is not what proto generates: make generate'; exit 1; }
+	diff -ru gen "$$fresh/gen" || { echo 'gen differs from what proto generates: run make generate'; exit 1; }
 
 .PHONY: lint-go
 lint-go: $(GOLANGCI_LINT)
@@ -131,12 +130,12 @@ lint-go: $(GOLANGCI_LINT)
 lint-modules:
 	go mod tidy -diff
 
-# systemd-analyze only warns of what it does not know, so it may say nothing. The
-# threshold is ten times the exposure level that docs/deploying.md names.
+# systemd-analyze only warns of unknown settings, so any output is an error. The threshold is ten
+# times the exposure level in docs/deploying.md.
 .PHONY: lint-systemd
 lint-systemd: build
 	@if ! command -v systemd-analyze >/dev/null; then \
-		echo 'NOT CHECKED: deploy/systemd. There is no systemd-analyze here.'; exit 0; \
+		echo 'NOT CHECKED: deploy/systemd. systemd-analyze is not installed.'; exit 0; \
 	fi; \
 	echo 'verify deploy/systemd'; \
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
@@ -148,8 +147,8 @@ lint-systemd: build
 	systemd-analyze security --no-pager --offline=true --threshold=14 "$$unit" >/dev/null; \
 	said=$$(systemd-sysusers --dry-run $(CURDIR)/deploy/systemd/sysusers.conf 2>&1) || { echo "$$said"; exit 1; }
 
-# It fetches and builds much of Kubernetes, which takes minutes on a new machine: so it
-# is no part of lint.
+# This downloads and builds a large part of Kubernetes, which takes minutes on a new machine, so it
+# is not part of lint.
 .PHONY: lint-kubernetes
 lint-kubernetes: ## Check deploy/kubernetes with the API server's own validation (minutes)
 	go -C deploy/kubernetes/validate mod tidy -diff
@@ -157,12 +156,12 @@ lint-kubernetes: ## Check deploy/kubernetes with the API server's own validation
 	go -C deploy/kubernetes/validate build -o $(CURDIR)/.bin/validate .
 	.bin/validate deploy/kubernetes/*.yaml
 
-# govulncheck exits with 3 when it finds something, and with 1 when it could not look.
+# govulncheck exits with 3 if it found a vulnerability, and with 1 if it could not check.
 .PHONY: vuln
-vuln: $(call stamp,govulncheck) ## Look for known vulnerabilities in what the broker calls
+vuln: $(call stamp,govulncheck) ## Check for known vulnerabilities in code that the broker calls
 	@code=0; said=$$(.bin/govulncheck ./... 2>&1) || code=$$?; \
 	if [ $$code = 1 ] && echo "$$said" | grep -q 'fetching vulnerabilities'; then \
-		echo 'NOT CHECKED: vulnerabilities. The database of govulncheck cannot be reached from here.'; exit 0; \
+		echo 'NOT CHECKED: vulnerabilities. The database of govulncheck cannot be reached.'; exit 0; \
 	fi; \
 	echo "$$said"; exit $$code
 
@@ -183,7 +182,7 @@ breaking: $(BUF) ## Check that proto breaks no client of main (or BASE=ref)
 	git archive '$(BASE)' buf.yaml proto | tar -x -C "$$base"; \
 	.bin/buf breaking --against "$$base"
 
-# How long each target is fuzzed.
+# The duration of each fuzz target.
 FUZZTIME ?= 1m
 FUZZ := \
 	access:FuzzPattern \
@@ -203,11 +202,11 @@ FUZZ := \
 	strictyaml:FuzzParse
 
 .PHONY: fuzz
-fuzz: ## Fuzz what parses, each target for FUZZTIME (1m)
+fuzz: ## Fuzz the parsers, each target for FUZZTIME (1m)
 	@$(foreach target,$(FUZZ),echo '$(target)'; \
 	go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(target)))$$' -fuzztime $(FUZZTIME) ./internal/$(firstword $(subst :, ,$(target)));)
 
-# What the benchmark is told: -full, or -only 'mtls/required'; -list prints the names of settings.
+# Flags of the benchmark: -full, or -only 'mtls/required'; -list prints the names of settings.
 BENCH ?=
 
 .PHONY: bench
@@ -215,7 +214,7 @@ bench: ## Measure the broker, in under 4 minutes; BENCH=-full takes longer
 	go run ./internal/testing/bench $(BENCH)
 
 .PHONY: warmpath
-warmpath: ## List the functions of ours that one warm call runs, by file
+warmpath: ## List the broker's own functions that one warm call runs, by file
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	go build -cover -covermode=atomic -coverpkg=./internal/...,./cmd/... -o "$$folder/warmpath" ./internal/testing/bench/warmpath; \
 	env -u GOCOVERDIR "$$folder/warmpath" "$$folder" 2>/dev/null; \
@@ -224,13 +223,13 @@ warmpath: ## List the functions of ours that one warm call runs, by file
 		END { for (f in files) m++; printf "%d functions in %d files\n", n, m }'
 
 .PHONY: grpcurl
-grpcurl: $(call stamp,grpcurl) ## Build .bin/grpcurl, for calls by hand
+grpcurl: $(call stamp,grpcurl) ## Build .bin/grpcurl, for manual calls
 
 .PHONY: tools
 tools: $(foreach tool,$(TOOLS),.bin/.$(notdir $(tool))) ## Build all pinned tools
 
 .PHONY: clean
-clean: ## Remove what the targets above built
+clean: ## Remove .bin
 	rm -rf .bin
 
 define install

@@ -18,10 +18,10 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// patience bounds the wait for what does happen unless something is broken.
+// patience is the longest time to wait for an event.
 const patience = time.Minute
 
-// TestDeployed runs the program, built as the image is, by the files of this folder.
+// TestDeployed builds the program as the Dockerfile does, and runs it with the files of this folder.
 func TestDeployed(t *testing.T) {
 	binary := buildImageBinary(t)
 	t.Run("version", func(t *testing.T) {
@@ -34,16 +34,16 @@ func TestDeployed(t *testing.T) {
 	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
 }
 
-// broker is the program, with a folder of the test's own in place of the root.
+// broker is the program, with a temporary folder in place of the root folder.
 type broker struct {
 	binary, root string
-	here         *strings.Replacer // leads paths there, and lets a port be any
+	here         *strings.Replacer // moves paths into root, and replaces the port by a free one
 	environment  []string
 	mounts       int
 }
 
-// newBroker returns a program that has not started, with an empty environment. What more
-// there is to replace comes in pairs.
+// newBroker returns a program that has not started, with an empty environment. The pairs in more
+// are further texts to replace.
 func newBroker(t *testing.T, binary string, more ...string) *broker {
 	t.Helper()
 	// The path of a Unix socket has 107 characters at most: t.TempDir is too long.
@@ -57,7 +57,7 @@ func newBroker(t *testing.T, binary string, more ...string) *broker {
 	)...)}
 }
 
-// folder makes a folder and returns its path.
+// folder creates a folder and returns its path.
 func (b *broker) folder(t *testing.T, path string) string {
 	t.Helper()
 	made := b.here.Replace(path + "/")
@@ -78,8 +78,8 @@ func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	}
 }
 
-// mount writes files as the kubelet does: they are links by way of ..data, which is
-// changed for all of them at once.
+// mount writes files as the kubelet does: they are links through ..data, and replacing that one
+// link changes them all at once.
 func (b *broker) mount(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -106,8 +106,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start runs the program until the test ends, when it must stop at SIGTERM. It waits until
-// the socket is there.
+// start runs the program until the test ends, and waits until it serves. At the end of the test
+// the program must stop at SIGTERM.
 func (b *broker) start(t *testing.T, arguments []string) {
 	t.Helper()
 	command := b.command(context.Background(), arguments)
@@ -123,7 +123,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
 }
 
-// run runs the program to its end, which must be a good one.
+// run runs the program to its end. It must succeed.
 func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	t.Helper()
 	text, err := b.command(t.Context(), arguments).CombinedOutput()
@@ -133,7 +133,7 @@ func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	return string(text)
 }
 
-// command has an environment of its own, as in a container.
+// command returns a command without the environment of the test, as in a container.
 func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	command := exec.CommandContext(ctx, b.binary)
 	for _, argument := range arguments {
@@ -143,7 +143,7 @@ func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	return command
 }
 
-// wantSocket wants a socket at which the group may call, and nobody else.
+// wantSocket fails unless path is a socket that only its user and its group may call.
 func (b *broker) wantSocket(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Lstat(b.here.Replace(path))
@@ -162,7 +162,7 @@ func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServic
 	return authmaterialv1.NewBrokerServiceClient(connection)
 }
 
-// awaitKey waits until the broker hands out a key for the credential pendo.
+// awaitKey waits until the broker returns a key for the credential pendo.
 func (b *broker) awaitKey(t *testing.T, socket, want string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -173,7 +173,7 @@ func (b *broker) awaitKey(t *testing.T, socket, want string) {
 	for {
 		event, err := watch.Recv()
 		if err != nil {
-			t.Fatalf("the broker does not hand out the key: %v", err)
+			t.Fatalf("the broker does not return the key: %v", err)
 		}
 		if headers := event.GetAuthDecoration().GetHeaders(); len(headers) == 1 && headers[0].GetValue() == want {
 			return

@@ -15,12 +15,12 @@ const (
 	redisPassword = "swordfish"
 )
 
-// startRedis starts a Redis with TLS, and the user of docs/operations.md.
+// startRedis starts a Redis with TLS and the user that docs/operations.md describes.
 func startRedis(t *testing.T) *redistest.Server {
 	t.Helper()
 	line := regexp.MustCompile(`(?m)^ACL SETUSER ` + redisUser + ` (.*\+eval.*)$`).FindStringSubmatch(read(t, "../docs/operations.md"))
 	if line == nil {
-		t.Fatal("docs/operations.md has no user for Redis")
+		t.Fatal("docs/operations.md describes no user for Redis")
 	}
 	server := redistest.StartTLS(t)
 	command := []any{"ACL", "SETUSER", redisUser}
@@ -32,8 +32,8 @@ func startRedis(t *testing.T) *redistest.Server {
 	return server
 }
 
-// fleetShares runs a broker by each way that several can be deployed. They have one Redis
-// and one fleet key.
+// fleetShares runs two brokers with one Redis and one fleet key: one as the systemd unit does, and
+// one as the Deployment does.
 func fleetShares(t *testing.T, binary string) {
 	redis := startRedis(t)
 	open := func() *broker {
@@ -58,7 +58,7 @@ func fleetShares(t *testing.T, binary string) {
 	startPod(t, podBroker, spec, configuration, secrets)
 
 	if one, other := unitBroker.version(t), podBroker.version(t); one != other {
-		t.Errorf("the brokers share no fleet key: one key has the versions %s and %s", one, other)
+		t.Errorf("the brokers share no fleet key: the same API key has the versions %s and %s", one, other)
 	}
 	awaitConnections(t, redis, 2)
 	if denied, err := redis.Client().ACLLog(t.Context(), 10).Result(); err != nil || len(denied) > 0 {
@@ -66,7 +66,7 @@ func fleetShares(t *testing.T, binary string) {
 	}
 }
 
-// version is that of the credential pendo.
+// version returns the version of the credential pendo.
 func (b *broker) version(t *testing.T) string {
 	t.Helper()
 	response, err := b.client(t, "/run/authmaterial/broker.sock").GetAuthDecoration(t.Context(),
@@ -75,7 +75,7 @@ func (b *broker) version(t *testing.T) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// awaitConnections waits until so many brokers wait for changes.
+// awaitConnections waits until as many brokers as wanted read the stream of changes.
 func awaitConnections(t *testing.T, redis *redistest.Server, want int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

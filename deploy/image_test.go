@@ -1,5 +1,5 @@
-// Package deploy_test checks the files of this folder against the broker that they deploy.
-// `make lint-systemd` and `make lint-kubernetes` checks them against the rules of systemd and of Kubernetes.
+// Package deploy_test checks the files of this folder with the broker that they deploy. `make
+// lint-systemd` and `make lint-kubernetes` check them by the rules of systemd and Kubernetes.
 package deploy_test
 
 import (
@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// instruction is one of a Dockerfile, with its continued lines as one.
+// instruction is an instruction of a Dockerfile. Continued lines are joined.
 type instruction struct{ name, arguments string }
 
 func dockerfile(t *testing.T) []instruction {
@@ -30,7 +30,7 @@ func dockerfile(t *testing.T) []instruction {
 	return all
 }
 
-// named returns the arguments of the instructions of a name.
+// named returns the arguments of all instructions with a name.
 func named(all []instruction, name string) []string {
 	var arguments []string
 	for _, one := range all {
@@ -52,7 +52,7 @@ func lastStage(all []instruction) []instruction {
 	return all[last:]
 }
 
-// TestImage checks what makes the image safe. No builder of images runs here.
+// TestImage checks the safety of the image by its Dockerfile. It builds no image.
 func TestImage(t *testing.T) {
 	all := dockerfile(t)
 	tagged := regexp.MustCompile(`^\S+:([^:/\s]+)( AS \w+)?$`)
@@ -63,11 +63,11 @@ func TestImage(t *testing.T) {
 	}
 	for _, banned := range []string{"ADD", "ENV", "VOLUME", "EXPOSE", "SHELL"} {
 		if found := named(all, banned); found != nil {
-			t.Errorf("%s %v: the image needs none", banned, found)
+			t.Errorf("%s %v: the image must not have this instruction", banned, found)
 		}
 	}
 	if got := named(all, "ARG"); !slices.Equal(got, []string{"VERSION=dev"}) {
-		t.Errorf("ARG %v: want the version alone; arguments stay in the image's history", got)
+		t.Errorf("ARG %v: want VERSION alone, because arguments stay in the image's history", got)
 	}
 	for name, want := range map[string][]string{
 		"FROM":       {"gcr.io/distroless/static-debian13:nonroot"},
@@ -83,15 +83,15 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestImageIsBuiltWithTheModulesGo compares the Go of the image with that of go.mod.
+// TestImageIsBuiltWithTheModulesGo compares the Go version of the image with go.mod.
 func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))[1]
 	if from := named(dockerfile(t), "FROM")[0]; !strings.HasPrefix(from, "golang:"+want+"-") {
-		t.Errorf("FROM %s, but go.mod wants Go %s", from, want)
+		t.Errorf("FROM %s, but go.mod requires Go %s", from, want)
 	}
 }
 
-// TestImageContext wants the context to hold what is copied, and nothing else.
+// TestImageContext checks that the build context has what is copied, and nothing else.
 func TestImageContext(t *testing.T) {
 	want := []string{"*"}
 	for _, path := range copied(t) {
@@ -108,7 +108,7 @@ func TestImageContext(t *testing.T) {
 	}
 }
 
-// copied are the paths that the image is built from.
+// copied returns the paths that the Dockerfile copies.
 func copied(t *testing.T) []string {
 	t.Helper()
 	var paths []string
@@ -121,8 +121,8 @@ func copied(t *testing.T) []string {
 	return paths
 }
 
-// buildImageBinary does what the Dockerfile does: it copies what that copies, and runs its
-// last RUN there. It returns the path of the program.
+// buildImageBinary copies what the Dockerfile copies, runs the Dockerfile's last RUN there, and
+// returns the path of the program.
 func buildImageBinary(t *testing.T) string {
 	t.Helper()
 	source, binary := t.TempDir(), filepath.Join(t.TempDir(), "broker")
@@ -140,7 +140,7 @@ func buildImageBinary(t *testing.T) string {
 	return binary
 }
 
-// copyTo copies a file, or a folder with all that is in it.
+// copyTo copies a file, or a folder with its content.
 func copyTo(t *testing.T, to, from string) {
 	t.Helper()
 	info, err := os.Stat(from)
@@ -157,7 +157,7 @@ func copyTo(t *testing.T, to, from string) {
 	}
 }
 
-// onlyShipped leaves the tests out: they may change while this one runs.
+// onlyShipped omits tests and testdata: they may change while this test runs.
 type onlyShipped struct{ fs.FS }
 
 // ReadDir implements fs.ReadDirFS.

@@ -8,8 +8,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The parts of the manifests that have to fit each other, or the broker.
-// deploy/kubernetes/validate decides whether Kubernetes takes them.
+// The parts of the manifests that must match each other, or the broker. Command validate in
+// deploy/kubernetes checks whether Kubernetes accepts them.
 type (
 	deployment struct {
 		Spec struct{ Template struct{ Spec pod } }
@@ -66,7 +66,7 @@ func manifests(t *testing.T) (spec pod, configuration string) {
 	return manifestsWith(t, "kubernetes/configmap.yaml")
 }
 
-// manifestsWith returns the Deployment's pod, and the configuration in a ConfigMap.
+// manifestsWith returns the pod of the Deployment, and the configuration in a ConfigMap.
 func manifestsWith(t *testing.T, configMap string) (spec pod, configuration string) {
 	t.Helper()
 	var d deployment
@@ -89,7 +89,7 @@ func manifestsWith(t *testing.T, configMap string) (spec pod, configuration stri
 	return spec, c.Data["broker.yaml"]
 }
 
-// TestPodMayLittle checks the bounds of the pod and its containers.
+// TestPodMayLittle checks that the pod and its containers have no needless rights.
 func TestPodMayLittle(t *testing.T) {
 	spec, _ := manifests(t)
 	if !spec.SecurityContext.NonRoot || spec.SecurityContext.Seccomp.Type != "RuntimeDefault" || spec.Token == nil || *spec.Token {
@@ -98,12 +98,12 @@ func TestPodMayLittle(t *testing.T) {
 	for _, c := range append(spec.InitContainers, spec.Containers...) {
 		s := c.SecurityContext
 		if s.User == 0 || s.Escalation == nil || *s.Escalation || !s.ReadOnly || strings.Join(s.Drop.Drop, "") != "ALL" {
-			t.Errorf("the container %s may more than it must", c.Name)
+			t.Errorf("the container %s has more rights than it needs", c.Name)
 		}
 	}
 }
 
-// TestSecretsAreTheBrokers wants secrets as files, which the broker alone mounts.
+// TestSecretsAreTheBrokers checks that secrets are files that only the broker mounts.
 func TestSecretsAreTheBrokers(t *testing.T) {
 	spec, _ := manifests(t)
 	for _, c := range append(spec.InitContainers, spec.Containers...) {
@@ -112,7 +112,7 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 				t.Errorf("the container %s mounts the secrets", c.Name)
 			}
 			if mount.SubPath != "" {
-				t.Errorf("%s mounts %s with subPath: it would never change", c.Name, mount.MountPath)
+				t.Errorf("%s mounts %s with subPath: Kubernetes does not update such a mount", c.Name, mount.MountPath)
 			}
 			if wanted := c.Name != "broker" || mount.Name != "socket"; mount.ReadOnly != wanted {
 				t.Errorf("in %s the mount of %s has readOnly %v", c.Name, mount.Name, mount.ReadOnly)
@@ -120,7 +120,7 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 		}
 		for _, variable := range c.Env {
 			if variable.From != nil || c.EnvFrom != nil {
-				t.Errorf("%s takes its environment from elsewhere: files can change, and variables are seen by more", c.Name)
+				t.Errorf("%s reads variables from elsewhere: use files, which can change, and which fewer processes can read", c.Name)
 			}
 		}
 	}
@@ -131,12 +131,12 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 	}
 }
 
-// TestPodFitsTheImage compares what both name.
+// TestPodFitsTheImage compares the users, paths and times of the manifest with those of the image.
 func TestPodFitsTheImage(t *testing.T) {
 	spec, configuration := manifests(t)
 	broker, service := spec.InitContainers[0], spec.Containers[0]
 	if broker.RestartPolicy != "Always" || broker.Command != nil {
-		t.Error("the broker is no sidecar, or does not run the image's entry point")
+		t.Error("the broker is not a sidecar, or does not run the image's entry point")
 	}
 	if broker.SecurityContext.User != 65532 || spec.SecurityContext.Group != 65532 {
 		t.Error("the broker's user or group is not that of the image")
@@ -149,8 +149,8 @@ func TestPodFitsTheImage(t *testing.T) {
 	}
 }
 
-// podServes runs what the broker's container runs, on folders that are laid out as the
-// kubelet does, and then changes a secret as the kubelet does.
+// podServes runs what the broker's container runs, with mounts as the kubelet makes them, and then
+// changes a secret as the kubelet does.
 func podServes(t *testing.T, b *broker) {
 	const secrets, socket = "/run/secrets/authmaterial", "/run/authmaterial/broker.sock"
 	spec, configuration := manifests(t)
@@ -158,7 +158,7 @@ func podServes(t *testing.T, b *broker) {
 	startPod(t, b, spec, configuration, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "before"})
 	for _, probe := range []probe{container.StartupProbe, container.LivenessProbe} {
 		if command := probe.Exec.Command; command[0] != "/broker" {
-			t.Errorf("the probe runs %s, which the image has not", command[0])
+			t.Errorf("the probe runs %s, which the image does not contain", command[0])
 		}
 		b.run(t, probe.Exec.Command[1:])
 	}
@@ -168,7 +168,7 @@ func podServes(t *testing.T, b *broker) {
 	b.awaitKey(t, socket, "after")
 }
 
-// startPod starts the broker's container, with its folders laid out as the kubelet does.
+// startPod runs what the broker's container runs, with mounts as the kubelet makes them.
 func startPod(t *testing.T, b *broker, spec pod, configuration string, secrets map[string]string) {
 	t.Helper()
 	container := spec.InitContainers[0]

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// stopTime is how long the broker takes to stop at most, whatever hangs.
+// stopTime is the longest time that the broker takes to stop, whatever hangs.
 const stopTime = 21 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 
-// unit returns the values of the unit's settings, with those of drop-ins. All of its
-// sections have their own names.
+// unit returns the values of the settings of the unit and of drop-ins. No two sections of the unit
+// have a setting of the same name.
 func unit(t *testing.T, dropIns ...string) map[string][]string {
 	t.Helper()
 	settings := map[string][]string{}
@@ -29,16 +29,16 @@ func unit(t *testing.T, dropIns ...string) map[string][]string {
 	return settings
 }
 
-// one returns the value of a setting that must stand once.
+// one returns the value of a setting, which must occur exactly once.
 func one(t *testing.T, settings map[string][]string, key string) string {
 	t.Helper()
 	if len(settings[key]) != 1 {
-		t.Fatalf("the unit has %d lines %s=, want one", len(settings[key]), key)
+		t.Fatalf("the unit has %d lines with %s=, want one", len(settings[key]), key)
 	}
 	return settings[key][0]
 }
 
-// TestUnitStopsLate wants systemd to be more patient than the broker.
+// TestUnitStopsLate checks that systemd waits longer than the broker takes to stop.
 func TestUnitStopsLate(t *testing.T) {
 	patient, err := time.ParseDuration(one(t, unit(t), "TimeoutStopSec"))
 	if err != nil || patient <= stopTime {
@@ -46,7 +46,7 @@ func TestUnitStopsLate(t *testing.T) {
 	}
 }
 
-// TestStopTimesThatAreTold wants the same time wherever people read how long the broker takes.
+// TestStopTimesThatAreTold checks that all texts name the same time for the broker to stop.
 func TestStopTimesThatAreTold(t *testing.T) {
 	for file, text := range map[string]string{
 		"../docs/deploying.md":       "ends within %d",
@@ -65,7 +65,7 @@ func TestStopTimesThatAreTold(t *testing.T) {
 	}
 }
 
-// TestUsersOfTheUnit wants the unit's user and group to be made by sysusers.conf.
+// TestUsersOfTheUnit checks that sysusers.conf creates the unit's user and group.
 func TestUsersOfTheUnit(t *testing.T) {
 	settings, users := unit(t), read(t, "systemd/sysusers.conf")
 	for _, line := range []string{"u " + one(t, settings, "User") + " ", "g " + one(t, settings, "Group") + " "} {
@@ -75,14 +75,14 @@ func TestUsersOfTheUnit(t *testing.T) {
 	}
 }
 
-// unitServes runs what the unit runs, with the configuration that goes with it.
+// unitServes runs the commands of the unit with systemd/broker.yaml.
 func unitServes(t *testing.T, b *broker) {
 	startUnit(t, b, unit(t), read(t, "systemd/broker.yaml"), nil)
 	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
 }
 
-// startUnit starts the unit with these settings. Credentials have the secrets that are
-// given, and others.
+// startUnit runs the commands of a unit with these settings. Credentials that are not in secrets
+// get other values.
 func startUnit(t *testing.T, b *broker, settings map[string][]string, configuration string, secrets map[string]string) {
 	t.Helper()
 	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})
@@ -105,7 +105,7 @@ func startUnit(t *testing.T, b *broker, settings map[string][]string, configurat
 	b.wantSocket(t, "/run/authmaterial/broker.sock")
 }
 
-// words splits a command line of the unit, and leaves the program off.
+// words splits a command line of the unit, and returns it without the program.
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	all := strings.Fields(line)

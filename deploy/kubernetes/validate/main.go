@@ -1,10 +1,9 @@
-// Command validate checks Kubernetes manifests with the code by which the API server of
-// Kubernetes itself decodes and validates them: unknown and repeated keys, types, and what
-// values are allowed.
+// Command validate checks Kubernetes manifests with the code of the Kubernetes API server:
+// unknown and repeated keys, types, and allowed values.
 //
-// It is a module of its own. Kubernetes has some hundred dependencies and thirty
-// replacements, none of which belong into the broker's go.mod. Strict decoding alone, with
-// k8s.io/api or against schemas, would be lighter, and takes any text for an enumeration.
+// It is a module of its own, because Kubernetes has about a hundred dependencies and thirty
+// replacements that do not belong in the broker's go.mod. Strict decoding with k8s.io/api, or
+// against schemas, would be lighter, but accepts any text where an enumeration is required.
 package main
 
 import (
@@ -39,7 +38,7 @@ func main() {
 	}
 }
 
-// check fails unless a file holds one valid manifest.
+// check returns an error unless a file contains one valid manifest.
 func check(path string) error {
 	manifest, err := os.ReadFile(path)
 	if err != nil {
@@ -55,7 +54,7 @@ func check(path string) error {
 	return validate(object)
 }
 
-// decode reads a manifest of any version, and sets what it leaves to the defaults.
+// decode reads a manifest of any version, and sets the defaults of fields that it omits.
 func decode(manifest []byte) (runtime.Object, error) {
 	scheme := runtime.NewScheme()
 	coreinstall.Install(scheme)
@@ -68,7 +67,7 @@ func decode(manifest []byte) (runtime.Object, error) {
 	return object, err
 }
 
-// validate does what the API server does once it has set the namespace.
+// validate checks an object as the API server does, after it has set the namespace.
 func validate(object runtime.Object) error {
 	switch object := object.(type) {
 	case *apps.Deployment:
@@ -78,6 +77,6 @@ func validate(object runtime.Object) error {
 		object.Namespace = "default"
 		return corevalidation.ValidateConfigMap(object).ToAggregate()
 	default:
-		return errors.New("validate does not know this kind: add it")
+		return errors.New("this kind is not supported: add it to validate()")
 	}
 }
