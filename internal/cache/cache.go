@@ -1,13 +1,13 @@
-// Package cache holds tokens, and makes one token request however many callers want
-// one.
+// Package cache keeps tokens, and makes one token request for however many callers.
 //
-// A Cache is the life of a token: single flight, early renewal, backing off, and
-// replacing what a provider rejected. A Store below it is where tokens lie: Memory
-// for one process. A Cache keeps the tokens that it has seen at hand, so that a warm
-// call reads memory alone and asks no Store.
+// A Cache manages the life of a token: requests that callers share, early renewal, backing off, and
+// the replacement of rejected tokens. A Store keeps the tokens that replicas share: Memory for one
+// process, redisstore for a fleet. The Cache has a copy in memory, so a warm call does not read the
+// Store. While the Store fails, each replica requests tokens for itself.
 package cache
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"log/slog"
@@ -21,14 +21,14 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on how long anybody waits.
+// Bounds on waiting.
 const (
-	// flightTimeout bounds one flight: waiting for the lease and one token request.
+	// flightTimeout bounds one refresh: waiting for the lease and one token request.
 	flightTimeout = 15 * time.Second
-	// marginPatience is how long a caller waits for the successor of a token that is in
-	// its safety margin, before it gets that token.
+	// marginPatience is how long a caller waits for the successor of a token that is in its safety
+	// margin, before it gets that token.
 	marginPatience = time.Second
-	// maxJoins is how many flights one report waits for.
+	// maxJoins is how many refreshes or look-ups one call waits for.
 	maxJoins = 3
 )
 
@@ -38,42 +38,45 @@ const (
 	defaultForcedWindow = 10 * time.Minute
 )
 
-// Source makes the tokens of one key. Sources with the same key are interchangeable.
+// Source requests the tokens of one key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey names the token. A Store that others can read hides it behind an HMAC.
+	// TokenKey names the token. A shared Store replaces it by an HMAC.
 	TokenKey() string
-	// RequestToken makes one attempt. Its error has a *fault.Error in its chain, whose
-	// RetryDelay is the least that the provider asked for.
+	// RequestToken makes one token request. Its error has a *fault.Error in its chain, whose
+	// RetryDelay is the shortest wait that the provider asked for.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
 // Options configure a Cache. The zero value is usable.
 type Options struct {
-	// Store is where tokens lie. Default: a Memory.
+	// Store keeps the tokens. Default: a Memory.
 	Store Store
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
-	// ForcedLimit is how many forced renewals one key may have within ForcedWindow.
-	// Default: 3 within 10 minutes.
+	// ForcedLimit is how many forced renewals one key may have within ForcedWindow. Default: 3
+	// within 10 minutes.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 	// Random returns numbers from 0 to 1, for jitter. Default: math/rand/v2.
 	Random func() float64
 	// Logger gets faults of the broker's own. Default: slog.Default.
 	Logger *slog.Logger
-	// Changed is called when a token came to hand that was not there before. It must not
-	// wait, and not call the Cache. Default: nothing is.
+	// Versions returns the versions under which callers may have got a token of a key. It must not
+	// wait, and not call the Cache. Default: none, so that no report matches a token.
+	Versions func(key string, t *token.Token) []string
+	// Changed is called when a key has another current token. It must not wait, and not call the
+	// Cache. Default: does nothing.
 	Changed func(key string)
-	// Forgotten is called when another replica had every key tried again at once. It must
-	// not wait. Default: nothing is.
+	// Forgotten is called when another replica had every key tried again at once. It must not wait.
+	// Default: does nothing.
 	Forgotten func()
-	// Observe returns the Observer of a source's token. It is called once for each token
-	// that the Cache gets to know. Default: nobody observes.
+	// Observe returns the Observer of a source's token. It is called once for each token that the
+	// Cache gets to know. Default: an Observer that does nothing.
 	Observe func(Source) Observer
-	// Begin returns the context of a flight, made from one that ends with the Cache. The
-	// other is that of the call that starts the flight; an empty one where no call does.
-	// Default: the flight has nothing of the call.
-	Begin func(flight, call context.Context) context.Context
+	// Begin returns the context of a refresh, made from one that ends with the Cache. The other is
+	// that of the call that starts the refresh; an empty one for a renewal in the background.
+	// Default: the first context.
+	Begin func(refresh, call context.Context) context.Context
 }
 
 func (o Options) withDefaults() Options {
@@ -83,17 +86,14 @@ func (o Options) withDefaults() Options {
 	if o.Store == nil {
 		o.Store = NewMemory(o.Clock)
 	}
-	if o.ForcedLimit == 0 {
-		o.ForcedLimit = defaultForcedLimit
-	}
-	if o.ForcedWindow == 0 {
-		o.ForcedWindow = defaultForcedWindow
-	}
+	o.ForcedLimit = cmp.Or(o.ForcedLimit, defaultForcedLimit)
+	o.ForcedWindow = cmp.Or(o.ForcedWindow, defaultForcedWindow)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.Random == nil {
 		o.Random = rand.Float64
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
+	if o.Versions == nil {
+		o.Versions = func(string, *token.Token) []string { return nil }
 	}
 	if o.Changed == nil {
 		o.Changed = func(string) {}
@@ -105,7 +105,7 @@ func (o Options) withDefaults() Options {
 		o.Observe = func(Source) Observer { return unobserved{} }
 	}
 	if o.Begin == nil {
-		o.Begin = func(flight, _ context.Context) context.Context { return flight }
+		o.Begin = func(refresh, _ context.Context) context.Context { return refresh }
 	}
 	return o
 }
@@ -114,21 +114,19 @@ func (o Options) withDefaults() Options {
 type Cache struct {
 	options Options
 	entries sync.Map // of token key to *entry
-
-	// ctx ends with Close, and with it every flight.
-	ctx  context.Context //nolint:containedctx // flights outlive the calls that start them, and end with the Cache
-	stop context.CancelFunc
-
-	// epoch grows whenever news of the Store may have been missed. A token that was seen
-	// in an earlier one is looked up before it is served again.
+	// alone is the Store of this process while options.Store fails. It is emptied when that is back.
+	alone atomic.Pointer[Memory]
+	// epoch grows whenever news of the Store may have been missed. A token that was read in an
+	// earlier epoch is looked up before it is served again.
 	epoch atomic.Uint64
-	// changes and outOfDate are the tokens to look up because there was news of them, or
-	// may have been.
-	changes, outOfDate *backlog
+
+	// ctx ends with Close, and with it every refresh.
+	ctx  context.Context //nolint:containedctx // refreshes outlive the calls that start them, and end with the Cache
+	stop context.CancelFunc
 
 	closing sync.Mutex
 	closed  bool
-	flights sync.WaitGroup // grows while closing is held and closed is false
+	running sync.WaitGroup // grows while closing is locked and closed is false
 }
 
 // New returns an empty Cache, which follows its Store.
@@ -138,48 +136,61 @@ func New(options Options) *Cache {
 	return c
 }
 
-// Prepare is New, but that the Cache calls Changed and Forgotten only once Follow was called: for
-// what needs the Cache itself first.
+// Prepare is New, but the Cache calls Versions, Changed and Forgotten only once Follow was called: for
+// callers whose functions need the Cache itself.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
-	c.changes = newBacklog(c, (*entry).lookUpAgain)
-	c.outOfDate = newBacklog(c, func(e *entry) { e.catchUp(ctx) })
+	c.alone.Store(NewMemory(c.options.Clock))
 	return c
 }
 
-// Close ends the flights and renewals that are under way, and waits for their end.
-// Calls that wait for one fail with fault.ServerStopping.
+// Close ends the refreshes and renewals that are under way, and waits for their end. Calls that wait
+// for one fail with fault.ServerStopping.
 func (c *Cache) Close() {
 	c.closing.Lock()
 	c.closed = true
 	c.closing.Unlock()
 	c.stop()
-	c.flights.Wait()
+	c.running.Wait()
 	c.eachEntry((*entry).drop)
 }
 
-// takeOff counts a flight that begins, until land is called. It says false when the
-// Cache is closed.
-func (c *Cache) takeOff() (land func(), ok bool) {
+// begin counts something that Close waits for, until done is called. It reports false when the Cache
+// is closed.
+func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
 	if c.closed {
 		return nil, false
 	}
-	c.flights.Add(1)
-	return c.flights.Done, true
+	c.running.Add(1)
+	return c.running.Done, true
 }
 
-// entry returns what the Cache has of the source's token.
+// start runs f in the background. It reports false, and does not, when the Cache is closed.
+func (c *Cache) start(f func()) bool {
+	done, ok := c.begin()
+	if ok {
+		go func() {
+			defer done()
+			f()
+		}()
+	}
+	return ok
+}
+
+// entry returns the entry of the source's token.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
 		return found.(*entry)
 	}
 	observer := c.options.Observe(source)
-	made, _ := c.entries.LoadOrStore(key, &entry{cache: c, key: key, source: source, observer: observer, warm: observer.Warm()})
-	return made.(*entry)
+	e := &entry{cache: c, key: key, source: source, observer: observer, warm: observer.Warm()}
+	e.snapshot.Store(&snapshot{})
+	stored, _ := c.entries.LoadOrStore(key, e)
+	return stored.(*entry)
 }
 
 // Warm is WarmAt the present.
@@ -187,56 +198,50 @@ func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the token of a Source's key when it is at hand and need not be waited for at the time
-// now, by the Cache's clock. It makes no trip anywhere.
+// WarmAt returns the current token of a Source's key when it has not expired at the time now, by the
+// Cache's clock, and no news of it may have been missed. It does not read the Store.
 func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	found, ok := c.entries.Load(tokenKey)
 	if !ok {
 		return nil, false
 	}
 	e := found.(*entry)
-	h := e.held.Load()
-	if h == nil || h.epoch.Load() != c.epoch.Load() || !now.Before(h.expireTime) {
+	s := e.snapshot.Load()
+	if s.token == nil || s.epoch != c.epoch.Load() || !now.Before(s.expireTime) {
 		return nil, false
 	}
 	e.warm.Inc()
-	if !h.served.Load() || h.due.Load() {
-		e.serve(h)
+	if !s.served {
+		e.noteServed()
 	}
-	return h.token, true
+	return s.token, true
 }
 
-// Held returns the source's token while the provider accepts it, through its safety
-// margin. It makes no trip, and does not count as a use of the token.
-func (c *Cache) Held(source Source) (*token.Token, bool) {
+// Current returns the source's current token while the provider accepts it, even in its safety
+// margin. It does not read the Store, and does not count as a use of the token.
+func (c *Cache) Current(source Source) (*token.Token, bool) {
 	found, ok := c.entries.Load(source.TokenKey())
 	if !ok {
 		return nil, false
 	}
-	if h := found.(*entry).valid(); h != nil {
-		return h.token, true
-	}
-	return nil, false
+	s := found.(*entry).snapshot.Load()
+	return s.token, s.isValid(c.options.Clock.Now())
 }
 
-// Served returns the tokens at hand that were served since they came and have not
-// ended: those that are to be renewed. They come with their sources.
+// Served returns the current tokens that callers got and that have not ended: those that are
+// renewed. They come with their sources.
 func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	return func(yield func(Source, *token.Token) bool) {
 		c.entries.Range(func(_, value any) bool {
 			e := value.(*entry)
-			h := e.valid()
-			return h == nil || !h.served.Load() || yield(e.source, h.token)
+			s := e.snapshot.Load()
+			return !s.served || !s.isValid(c.options.Clock.Now()) || yield(e.source, s.token)
 		})
 	}
 }
 
-// Retain drops what is known of every key but those that keep approves of, and ends
-// their renewals.
+// Retain drops the entries of the keys for which keep returns false, and ends their renewals.
 func (c *Cache) Retain(keep func(key string) bool) {
-	if store, ok := c.options.Store.(retainer); ok {
-		defer store.Retain(keep)
-	}
 	c.entries.Range(func(key, value any) bool {
 		if !keep(key.(string)) {
 			c.entries.Delete(key)
@@ -244,68 +249,74 @@ func (c *Cache) Retain(keep func(key string) bool) {
 		}
 		return true
 	})
+	c.alone.Load().Retain(keep)
+	if store, ok := c.options.Store.(retainer); ok {
+		store.Retain(keep)
+	}
 }
 
-// Token returns the source's current token. Where it is not warm, the call joins the
-// flight that fetches it, or starts that; when ctx ends first, the flight goes on for
-// the others. While requests fail, a token is returned for as long as it is valid,
-// through its safety margin.
+// Token returns the source's current token. When it is not warm, the call joins the refresh that
+// fetches it, or starts one; when ctx ends first, the refresh goes on for the other callers. While
+// requests fail, a token is returned for as long as it is valid, even in its safety margin.
 //
-// The error is a *fault.Error, or that of ctx; any other comes from the Store.
+// The error is a *fault.Error, or that of ctx.
 func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
 	if t, ok := c.Warm(source); ok {
 		return t, nil
 	}
 	e := c.entry(source)
 	e.catchUp(ctx)
-	if h := e.held.Load(); h != nil {
-		if t, ok := e.fresh(h); ok {
-			return t, nil
-		}
+	if s := e.snapshot.Load(); s.isFresh(c.options.Clock.Now()) {
+		e.warm.Inc()
+		return e.serve(s), nil
 	}
 	return e.wait(ctx)
 }
 
-// Replace returns a token that the provider has not rejected. The function rejected
-// reports whether a token is the one that it has. When the current token is another, that
-// one is returned, and replaced is false. Otherwise it joins the flight that is under
-// way, or forces a renewal; when that fails, the current token goes on being served.
+// Replace returns a token that the provider has not rejected; version is the one that it has. When
+// the current token has another version, Replace returns that token, and replaced is false. Otherwise
+// it joins the refresh that is under way, or forces a renewal; when that fails, the current token
+// stays in use.
 //
 // The error is a *fault.Error, or that of ctx.
-func (c *Cache) Replace(ctx context.Context, source Source, rejected func(*token.Token) bool) (current *token.Token, replaced bool, err error) {
+func (c *Cache) Replace(ctx context.Context, source Source, version string) (current *token.Token, replaced bool, err error) {
 	e := c.entry(source)
-	current, err = e.current(ctx)
-	if err != nil {
+	if current, err = e.compared(ctx); err != nil {
 		return nil, false, err
 	}
-	if !rejected(current) {
-		if e.rejectUnseen(rejected) {
+	reported := current
+	if !e.hasVersion(current, version) {
+		if reported = e.rejectPending(version); reported == nil {
 			return current, false, nil
 		}
-		current = e.lastToken() // it came to hand this moment
 	}
-	reported := current
-	// A flight that this call joins may have been started for something else, and find
-	// that the same token will do. Then the next one is forced.
+	// A refresh that this call joins may have been started for another purpose, and find that the
+	// same token will do. Then the next one is forced.
 	for range maxJoins {
-		current, err = e.join(ctx, e.fly(ctx, flight{accept: not(rejected), forced: true}))
+		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
 			return nil, false, err
 		}
-		if !rejected(current) {
-			e.reject(reported)
+		if !e.hasVersion(current, version) {
+			e.reject(version)
 			return current, true, nil
 		}
 	}
 	return nil, false, errSameToken
 }
 
-func not(rejected func(*token.Token) bool) func(*token.Token) bool {
-	return func(t *token.Token) bool { return !rejected(t) }
+// compared returns the current token after a look-up, fetching one when there is none.
+func (e *entry) compared(ctx context.Context) (*token.Token, error) {
+	e.lookUp(ctx)
+	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {
+		return e.serve(s), nil
+	}
+	return e.wait(ctx)
 }
 
 // ForgetFailures lets every key be tried again at once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
+	_ = c.alone.Load().ForgetFailures(ctx)
 	err := c.options.Store.ForgetFailures(ctx)
 	c.eachEntry((*entry).forgetFailure)
 	return err

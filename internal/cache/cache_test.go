@@ -380,8 +380,7 @@ func TestReadersWhileAnothersRequestHangs(t *testing.T) {
 				w.Errorf("the %s call: %v", call, err)
 			}
 		}
-		isFirst := func(t *token.Token) bool { return t.Value.Reveal() == "token-1" }
-		if got, replaced, err := c.Replace(w.Context(), other, isFirst); err != nil || !replaced || got.Value.Reveal() != "token-2" {
+		if got, replaced, err := c.Replace(w.Context(), other, "token-1"); err != nil || !replaced || got.Value.Reveal() != "token-2" {
 			w.Errorf("the report: replaced %v, %v", replaced, err)
 		}
 		if waited := w.elapsed() - began; waited != 0 {

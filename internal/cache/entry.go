@@ -14,154 +14,192 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// entry is what a Cache has of one token. Readers of one entry never wait for the
-// requests of another. While their token has not expired they wait for none.
+// Bounds on the rejections that an entry remembers.
+const (
+	maxRejected = 8  // versions of tokens that were replaced
+	maxPending  = 64 // reported versions of tokens that this replica has not seen
+)
+
+// readingError is the least by which the time of a token's request may differ from the time that
+// another replica reads in the Store.
+const readingError = 250 * time.Millisecond
+
+// newer reports whether t is certainly newer than other. It is the one rule about two tokens
+// (docs/adr/0022-newer-token.md).
+func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
+
+// entry is what a Cache knows of one token. A warm call reads its snapshot and takes no lock.
+// Callers never wait for the token requests of another entry.
 type entry struct {
-	cache    *Cache
-	key      string
-	source   Source
-	observer Observer
-	warm     Counter // of calls that need not wait
-	flights  singleflight.Group
-	lookUps  singleflight.Group
+	cache     *Cache
+	key       string
+	source    Source
+	observer  Observer
+	warm      Counter // of calls that need not wait
+	refreshes singleflight.Group
+	lookUps   singleflight.Group
 
-	held    atomic.Pointer[heldToken]
-	failure atomic.Pointer[Failure]
-	// failureEpoch is that of the Cache when the Store was last seen.
-	failureEpoch atomic.Uint64
-	// changes is how much news of the token there was.
-	changes atomic.Uint64
+	// snapshot is never nil. It is replaced while mu is locked.
+	snapshot atomic.Pointer[snapshot]
 
-	mu      sync.Mutex // guards what follows, and each change of held
-	dropped bool
-	timer   clockwork.Timer
-	// rejected are the last tokens that were reported, and unseen the last reports of
-	// others: such a token may still come, from a replica that could not be reached. One
-	// whose report was pushed out is replaced when it is reported again.
-	rejected []*token.Token
-	unseen   []func(*token.Token) bool
+	mu           sync.Mutex // guards what follows
+	dropped      bool
+	timer        clockwork.Timer // of the next renewal; nil: none was scheduled
+	resyncing    bool
+	republishing *token.Token // that is being put into the Store; nil: none
+	// rejected are versions of tokens that were replaced after a report. pending are reported
+	// versions that were not the current token's: their tokens may still arrive, from a replica
+	// that cannot reach the Store. A token whose version was pushed out of the lists is replaced
+	// when it is reported again.
+	rejected, pending []string
 }
 
-// heldToken is a token at hand.
-type heldToken struct {
-	token      *token.Token
-	expireTime time.Time
-	// epoch is that of the Cache when the token was last seen in the Store.
-	epoch atomic.Uint64
-	// served says that somebody got the token. One that nobody wants is not renewed.
-	served atomic.Bool
-	// due says that the token is to be renewed at its next use.
-	due atomic.Bool
-	// missed says that a call found the token expired.
-	missed atomic.Bool
-	// offered says that the token is being put into a Store that lacks it.
-	offered atomic.Bool
+// snapshot is the state of an entry at one moment. It is immutable.
+type snapshot struct {
+	token      *token.Token // the current one; nil: none
+	expireTime time.Time    // of the token
+	// failure is that of the last token request; nil: it brought a token, or there was none.
+	failure *Failure
+	// epoch is the Cache's before the Store was last compared with the token. news counts the
+	// changes of the token in the Store.
+	epoch, news uint64
+	// served reports that a caller got the token. Other tokens are not renewed.
+	served bool
+	// late reports that a call found the token expired.
+	late bool
 }
 
-// adopt makes t the token at hand, which was read in the Store, or put there, after the
-// sight seen; unless there is one by now that was requested later. It returns the one at
-// hand.
-func (e *entry) adopt(t *token.Token, seen sight) *token.Token {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.held.Load() != seen.held && e.isOlder(t) {
-		return e.lastToken()
+// stamp is the version of an entry before a read of the Store. It detects changes during the read.
+type stamp struct {
+	*snapshot
+	cacheEpoch uint64
+}
+
+func (e *entry) stamp() stamp { return stamp{e.snapshot.Load(), e.cache.epoch.Load()} }
+
+// isKnown reports whether there is something that a change in the Store could replace.
+func (s *snapshot) isKnown() bool { return s.token != nil || s.failure != nil }
+
+// isFresh reports whether the token has not expired at the time now.
+func (s *snapshot) isFresh(now time.Time) bool { return s.token != nil && now.Before(s.expireTime) }
+
+// isValid reports whether the provider may accept the token at the time now, even in its safety
+// margin.
+func (s *snapshot) isValid(now time.Time) bool {
+	return s.token != nil && now.Before(s.token.LastEnd())
+}
+
+// update replaces the snapshot by a changed copy. The caller holds e.mu.
+func (e *entry) update(change func(*snapshot)) {
+	next := *e.snapshot.Load()
+	change(&next)
+	e.snapshot.Store(&next)
+}
+
+// choose makes t the current token, unless the current one is to stay: one of the same value that
+// lives as long, one that is newer, or, in doubt, one that arrived after the stamp was taken. The
+// caller holds e.mu, and has read t in the Store, or requested it, after the stamp was taken.
+func (e *entry) choose(t *token.Token, seen stamp) {
+	current := e.snapshot.Load().token
+	switch {
+	case current == nil:
+	case current.Value.Equal(t.Value):
+		if !newer(t, current) {
+			return
+		}
+	case current != seen.token:
+		if !newer(t, current) {
+			e.resync() // what is in the Store now decides
+			return
+		}
+	case newer(current, t):
+		return
 	}
-	e.replaceHeld(t, seen)
-	return t
-}
-
-// reject notes what a caller was told to use no more. It is not to come back.
-func (e *entry) reject(t *token.Token) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.hasRejected(t) {
-		e.rejected = lastOf(append(e.rejected, t), maxRejected)
+	e.setToken(t, seen)
+	if s := e.snapshot.Load(); s.news != seen.news || s.epoch != e.cache.epoch.Load() {
+		e.resync() // the Store has changed since the stamp
 	}
 }
 
-// rejectUnseen does so with a token that is not at hand. It says false when it is.
-func (e *entry) rejectUnseen(rejected func(*token.Token) bool) bool {
+// setToken makes t the current token, as of the stamp. The caller holds e.mu.
+func (e *entry) setToken(t *token.Token, seen stamp) {
+	e.stopTimer()
+	e.update(func(s *snapshot) {
+		s.token, s.expireTime, s.epoch, s.served, s.late = t, t.ExpireTime(), seen.cacheEpoch, false, false
+		if s.isFresh(e.cache.options.Clock.Now()) {
+			s.failure = nil // a token in its margin does not end the backing off
+		}
+	})
+	e.cache.options.Changed(e.key)
+}
+
+// setFailure stores the failure of a token request. The Store was read after the stamp.
+func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t := e.lastToken(); t != nil && rejected(t) {
+	e.update(func(s *snapshot) { s.failure, s.epoch = failure, max(s.epoch, seen.cacheEpoch) })
+}
+
+// hasVersion reports whether callers may have got t under this version.
+func (e *entry) hasVersion(t *token.Token, version string) bool {
+	return slices.Contains(e.cache.options.Versions(e.key, t), version)
+}
+
+// isRejected reports whether t was reported. The caller holds e.mu.
+func (e *entry) isRejected(t *token.Token) bool {
+	if len(e.rejected)+len(e.pending) == 0 {
 		return false
 	}
-	if !slices.ContainsFunc(e.rejected, rejected) {
-		e.unseen = lastOf(append(e.unseen, rejected), maxUnseen)
-	}
-	return true
+	return slices.ContainsFunc(e.cache.options.Versions(e.key, t), func(version string) bool {
+		return slices.Contains(e.rejected, version) || slices.Contains(e.pending, version)
+	})
 }
 
-// lastOf returns the last elements, count at most.
-func lastOf[T any](all []T, count int) []T { return all[max(0, len(all)-count):] }
-
-// isRejected reports whether a caller was told to use t no more.
-func (e *entry) isRejected(t *token.Token) bool {
+// reject remembers the version of a token that was replaced after a report.
+func (e *entry) reject(version string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.hasRejected(t)
+	e.rejected = appendNew(e.rejected, version, maxRejected)
 }
 
-// hasRejected is isRejected for a caller that holds e.mu.
-func (e *entry) hasRejected(t *token.Token) bool {
-	return slices.ContainsFunc(e.rejected, func(rejected *token.Token) bool { return rejected.Value.Equal(t.Value) }) ||
-		slices.ContainsFunc(e.unseen, func(rejected func(*token.Token) bool) bool { return rejected(t) })
-}
-
-// lastToken returns the token at hand, ended or not, or nil.
-func (e *entry) lastToken() *token.Token {
-	if h := e.held.Load(); h != nil {
-		return h.token
+// rejectPending remembers a reported version that is not the current token's. It returns the
+// current token instead when the version is that token's.
+func (e *entry) rejectPending(version string) (reported *token.Token) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.snapshot.Load().token; t != nil && e.hasVersion(t, version) {
+		return t
+	}
+	if !slices.Contains(e.rejected, version) {
+		e.pending = appendNew(e.pending, version, maxPending)
 	}
 	return nil
 }
 
-// replaceHeld makes t the token at hand, as of the sight seen. The caller holds e.mu.
-func (e *entry) replaceHeld(t *token.Token, seen sight) {
-	h := &heldToken{token: t, expireTime: t.ExpireTime()}
-	if e.cache.options.Clock.Now().Before(h.expireTime) {
-		e.failure.Store(nil) // one in its margin is no success of late
+// appendNew appends a version that is not in the list, which keeps its last elements, limit at most.
+func appendNew(list []string, version string, limit int) []string {
+	if slices.Contains(list, version) {
+		return list
 	}
-	h.epoch.Store(seen.epoch)
-	e.held.Store(h)
-	e.stopTimer()
-	e.schedule(h, t.RenewTime(e.cache.options.Random()))
-	e.cache.options.Changed(e.key)
-	if seen.changes != e.changes.Load() || e.outOfDate() {
-		e.cache.changes.add(e) // there was news meanwhile
-	}
+	list = append(list, version)
+	return list[max(0, len(list)-limit):]
 }
 
-// drop ends the renewals for good.
-func (e *entry) drop() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.dropped = true
-	e.stopTimer()
-}
-
-// fresh returns the token of h unless that has expired.
-func (e *entry) fresh(h *heldToken) (*token.Token, bool) {
-	if !e.cache.options.Clock.Now().Before(h.expireTime) {
-		return nil, false
-	}
-	e.warm.Inc()
-	return e.serve(h), true
-}
-
-// wait returns a token once there is one. It is for callers that find none at hand, or
-// one in its safety margin.
+// wait returns a token when there is one. It is for callers that find none, or one in its safety
+// margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
-	e.noteMissed()
-	now := e.cache.options.Clock.Now()
-	if failure := e.failure.Load(); failure.holds(now, false) {
-		t, tier, err := e.fallBack(FromFailure, failure.err(now))
-		e.observer.Answered(tier)
-		return t, err
+	e.noteLate()
+	began := e.cache.options.Clock.Now()
+	if s := e.snapshot.Load(); s.failure.holds(began, false) {
+		if s.isValid(began) {
+			e.observer.Answered(FromMargin)
+			return e.serve(s), nil
+		}
+		e.observer.Answered(FromFailure)
+		return nil, s.failure.err(began)
 	}
 	t, tier, err := e.await(ctx)
-	e.observer.Waited(e.cache.options.Clock.Since(now))
+	e.observer.Waited(e.cache.options.Clock.Since(began))
 	if tier == FlightFailed && ctx.Err() != nil {
 		tier = GaveUp
 	}
@@ -169,79 +207,33 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	return t, err
 }
 
-// noteMissed tells the observer once of each token that was served, and is missed.
-func (e *entry) noteMissed() {
-	if h := e.held.Load(); h != nil && h.served.Load() && h.missed.CompareAndSwap(false, true) {
+// noteLate tells the observer, once for each token that was served, that a call found it expired.
+func (e *entry) noteLate() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.snapshot.Load(); s.token != nil && s.served && !s.late {
+		e.update(func(s *snapshot) { s.late = true })
 		e.observer.Renewed(Late)
 	}
 }
 
-// await waits for a flight; while there is a token in its safety margin, not for long.
+// await waits for a token request; while there is a token in its safety margin, not for long.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
-	fresh := func(t *token.Token) bool { return e.cache.options.Clock.Now().Before(t.ExpireTime()) }
-	landing := e.fly(ctx, flight{accept: fresh})
+	result := e.refresh(ctx, refresh{})
 	brief, cancel := context.WithTimeout(ctx, marginPatience)
 	defer cancel()
-	t, tier, err := e.landOrFallBack(brief, landing)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return e.landOrFallBack(ctx, landing) // there is none, or it has ended meanwhile
+	t, err := e.join(brief, result)
+	s := e.snapshot.Load() // its token may have been found in the Store meanwhile
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !s.isValid(e.cache.options.Clock.Now()) {
+		t, err = e.join(ctx, result)
+		s = e.snapshot.Load()
 	}
-	return t, tier, err
-}
-
-// valid returns the token at hand while the provider may accept it, and nil otherwise.
-func (e *entry) valid() *heldToken {
-	if h := e.held.Load(); h != nil && e.cache.options.Clock.Now().Before(h.token.LastEnd()) {
-		return h
+	switch {
+	case err == nil:
+		return t, FromFlight, nil
+	case s.isValid(e.cache.options.Clock.Now()):
+		return e.serve(s), FromMargin, nil
+	default:
+		return nil, FlightFailed, err
 	}
-	return nil
-}
-
-// fallBack returns the token at hand while it is valid, and the error of a tier
-// otherwise.
-func (e *entry) fallBack(tier Tier, err error) (*token.Token, Tier, error) {
-	if h := e.valid(); h != nil {
-		return e.serve(h), FromMargin, nil
-	}
-	return nil, tier, err
-}
-
-// landOrFallBack is join with the tier that the answer comes from. Without one it is the
-// token at hand while that is valid: the flight may have found it in the Store.
-func (e *entry) landOrFallBack(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, Tier, error) {
-	t, err := e.join(ctx, landing)
-	if err != nil {
-		return e.fallBack(FlightFailed, err)
-	}
-	return t, FromFlight, nil
-}
-
-// join waits for a flight, and notes that its token is served. It fails when the token has
-// ended meanwhile: the machine slept during the flight.
-func (e *entry) join(ctx context.Context, landing <-chan singleflight.Result) (*token.Token, error) {
-	select {
-	case result := <-landing:
-		if result.Err != nil {
-			return nil, result.Err
-		}
-		t := result.Val.(*token.Token)
-		if !e.cache.options.Clock.Now().Before(t.LastEnd()) {
-			return nil, errEnded.WithRetryDelay(firstBackoff)
-		}
-		if h := e.held.Load(); h != nil {
-			e.serve(h)
-		}
-		return t, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// current returns the fleet's current token, fetching one where there is none.
-func (e *entry) current(ctx context.Context) (*token.Token, error) {
-	e.compare(ctx)
-	if h := e.valid(); h != nil {
-		return e.serve(h), nil
-	}
-	return e.wait(ctx)
 }

@@ -21,6 +21,8 @@ type fleet struct {
 	shared  *sharedStore
 	links   []*link
 	changed []*atomic.Int64 // how often watchers of each replica were told
+	// beforeMatching runs before a reported version is first compared with a token; nil: nothing does.
+	beforeMatching atomic.Pointer[func()]
 }
 
 // inFleet runs a test in a bubble, with so many replicas. News takes 1 ms.
@@ -42,13 +44,12 @@ func (f *fleet) join() {
 	changed := new(atomic.Int64)
 	link := f.shared.connect()
 	jitter := float64(len(f.fleet)%8) / 7 // of this replica
-	clock := clockwork.NewRealClock()
 	f.fleet = append(f.fleet, cache.New(cache.Options{
-		Store:   cache.NewFallback(link, clock),
-		Clock:   clock,
-		Random:  func() float64 { return jitter },
-		Logger:  slog.New(slog.DiscardHandler),
-		Changed: func(string) { changed.Add(1) },
+		Store:    link,
+		Random:   func() float64 { return jitter },
+		Logger:   slog.New(slog.DiscardHandler),
+		Versions: f.versions,
+		Changed:  func(string) { changed.Add(1) },
 	}))
 	f.links = append(f.links, link)
 	f.changed = append(f.changed, changed)
@@ -116,9 +117,12 @@ func (f *fleet) forgetTrips() {
 	}
 }
 
-// isValue returns what tells a token of this value.
-func isValue(value string) func(*token.Token) bool {
-	return func(t *token.Token) bool { return t.Value.Reveal() == value }
+// versions is versionsOf, and runs beforeMatching once before that.
+func (f *fleet) versions(key string, t *token.Token) []string {
+	if before := f.beforeMatching.Swap(nil); before != nil {
+		(*before)()
+	}
+	return versionsOf(key, t)
 }
 
 // within bounds how long something takes.

@@ -1,8 +1,18 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"time"
 
-// Follow hears of what other replicas put into the Store, until the Cache closes. It is called once.
+	"golang.org/x/sync/errgroup"
+
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// maxLookUps is how many tokens are looked up at once after news was missed.
+const maxLookUps = 8
+
+// Follow receives news of the Store until the Cache closes. It is called once.
 func (c *Cache) Follow() {
 	store, ok := c.options.Store.(follower)
 	if !ok {
@@ -19,26 +29,36 @@ func (c *Cache) Follow() {
 	})
 }
 
-// changed has a token looked up that another replica changed, where this one knows it.
-// A flight that is under way may have read before the change: adopt sees to that.
+// changed compares the token of a key with the Store's again, where this replica has one.
 func (c *Cache) changed(key string) {
-	if found, ok := c.entries.Load(key); ok {
-		e := found.(*entry)
-		e.changes.Add(1)
-		if e.isKnown() {
-			c.changes.add(e)
-		}
+	found, ok := c.entries.Load(key)
+	if !ok {
+		return
+	}
+	e := found.(*entry)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.snapshot.Load().isKnown() {
+		e.resync()
+	} else {
+		e.update(func(s *snapshot) { s.news++ }) // a refresh may have read the Store before the change
 	}
 }
 
-// missed has every token looked up: those that are asked for before they are served, and
-// all in the background, for those who watch them, and because the Store may lack them.
+// missed compares every token with the Store's: before it is served again, and in the background
+// for those who watch it, and because the Store may lack it.
 func (c *Cache) missed() {
-	c.epoch.Add(1)
-	c.eachEntry(func(e *entry) {
-		if e.outOfDate() {
-			c.outOfDate.add(e)
-		}
+	c.alone.Store(NewMemory(c.options.Clock))
+	epoch := c.epoch.Add(1)
+	c.start(func() {
+		var lookUps errgroup.Group
+		lookUps.SetLimit(maxLookUps)
+		c.eachEntry(func(e *entry) {
+			if e.isOutOfDate() && c.epoch.Load() == epoch {
+				lookUps.Go(func() error { e.catchUp(c.ctx); return nil })
+			}
+		})
+		_ = lookUps.Wait()
 	})
 }
 
@@ -50,45 +70,146 @@ func (c *Cache) eachEntry(do func(*entry)) {
 	})
 }
 
-// sight is how recent something is that was read in the Store, or put there, after it
-// was taken.
-type sight struct {
-	held    *heldToken // the one at hand
-	epoch   uint64     // of the Cache
-	changes uint64     // of the entry
+// isOutOfDate reports whether news of the token may have been missed since the Store was read.
+func (e *entry) isOutOfDate() bool {
+	s := e.snapshot.Load()
+	return s.isKnown() && s.epoch != e.cache.epoch.Load()
 }
 
-// look takes a sight.
-func (e *entry) look() sight {
-	return sight{held: e.held.Load(), epoch: e.cache.epoch.Load(), changes: e.changes.Load()}
-}
-
-// isKnown reports whether there is something that news could change.
-func (e *entry) isKnown() bool { return e.held.Load() != nil || e.failure.Load() != nil }
-
-// outOfDate reports whether news of the token may have been missed since it was last seen
-// in the Store.
-func (e *entry) outOfDate() bool {
-	epoch := e.cache.epoch.Load()
-	if h := e.held.Load(); h != nil {
-		return h.epoch.Load() != epoch
-	}
-	return e.failure.Load() != nil && e.failureEpoch.Load() != epoch
-}
-
-// catchUp looks the token up while it is out of date, until ctx ends.
+// catchUp looks the token up while it is out of date, until ctx ends. It joins the look-up that is
+// under way, which may have begun before the news was missed.
 func (e *entry) catchUp(ctx context.Context) {
-	// A look-up that this joins may have begun before the news was missed.
 	for range maxJoins {
-		if !e.outOfDate() || e.lookUp(ctx, e.outOfDate) != nil {
+		if !e.isOutOfDate() {
+			return
+		}
+		lookedUp := e.lookUps.DoChan(e.key, func() (any, error) {
+			if done, ok := e.cache.begin(); ok {
+				defer done()
+				if e.isOutOfDate() {
+					e.lookUp(e.cache.ctx)
+				}
+			}
+			return nil, nil
+		})
+		select {
+		case <-lookedUp:
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// lookUpAgain looks the token up, whoever does so at present: that one may have read
-// before the change.
-func (e *entry) lookUpAgain() {
-	e.lookUps.Forget(e.key)
-	_ = e.lookUp(e.cache.ctx, func() bool { return true })
+// resync looks the token up in the background, once more if that has begun. The caller holds e.mu.
+func (e *entry) resync() {
+	e.update(func(s *snapshot) { s.news++ })
+	if e.resyncing {
+		return
+	}
+	e.resyncing = e.cache.start(func() {
+		for again := true; again; {
+			seen := e.stamp()
+			e.lookUp(e.cache.ctx)
+			e.mu.Lock()
+			again = e.snapshot.Load().news != seen.news
+			e.resyncing = again
+			e.mu.Unlock()
+		}
+	})
+}
+
+// lookUp reads the Store, and compares the current token with the one there. A Store that fails
+// counts as read: it sends News.Missed when it is back.
+func (e *entry) lookUp(ctx context.Context) {
+	seen := e.stamp()
+	record, err := e.cache.options.Store.Load(ctx, e.key)
+	if err != nil && ctx.Err() != nil {
+		return // the Store did not fail
+	}
+	lacks := err == nil && e.compareStored(record.Token, seen)
+	e.mu.Lock()
+	e.update(func(s *snapshot) { s.epoch = max(s.epoch, seen.cacheEpoch) })
+	e.mu.Unlock()
+	if lacks {
+		e.republish(seen.token)
+	}
+}
+
+// compareStored decides between the current token and the one in the Store, or nil, which was read
+// after the stamp. It reports whether the Store should have the current one: that is newer, or the
+// stored one was reported.
+func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	usable := stored != nil && !e.isRejected(stored)
+	if usable {
+		e.choose(stored, seen)
+	}
+	s := e.snapshot.Load()
+	return s.token == seen.token && s.isFresh(e.cache.options.Clock.Now()) && (!usable || newer(s.token, stored))
+}
+
+// republish puts the current token t into the Store, which lost it or never had it: the Store was
+// out of reach, or was emptied. It ends when t has expired or is not current any more.
+func (e *entry) republish(t *token.Token) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.republishing == t {
+		return
+	}
+	started := e.cache.start(func() {
+		e.commitAgain(t)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.republishing == t {
+			e.republishing = nil
+		}
+	})
+	if started {
+		e.republishing = t
+	}
+}
+
+// commitAgain does what republish says. Other replicas may hold the lease for long.
+func (e *entry) commitAgain(t *token.Token) {
+	ctx, seen := e.cache.ctx, e.stamp()
+	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
+		lacks := e.compareStored(record.Token, seen)
+		seen = e.stamp()
+		return !lacks || seen.token != t
+	})
+	if err != nil || lease == nil {
+		return
+	}
+	defer lease.Release()
+	e.mu.Lock()
+	rejected := record.Token != nil && e.isRejected(record.Token)
+	e.mu.Unlock()
+	stored, err := lease.Commit(ctx, t, rejected)
+	if err != nil || stored != nil && stored.Value.Equal(t.Value) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if isRefused(t, stored, record) {
+		e.withdraw(t, stored, seen)
+	} else {
+		e.resync()
+	}
+}
+
+// withdraw forgets the token t, which was reported to another replica, in favour of the stored one,
+// which may be nil. The caller holds e.mu.
+func (e *entry) withdraw(t, stored *token.Token, seen stamp) {
+	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
+		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
+	}
+	switch {
+	case e.snapshot.Load().token != t:
+	case stored != nil && !e.isRejected(stored):
+		e.setToken(stored, seen)
+	default:
+		e.stopTimer()
+		e.update(func(s *snapshot) { s.token, s.expireTime = nil, time.Time{} })
+	}
 }

@@ -159,7 +159,7 @@ func TestReporterThatGivesUpLeavesTheLookUpToOthers(t *testing.T) {
 		f.links[1].miss()
 		hasty, cancel := f.caller(10 * time.Millisecond)
 		defer cancel()
-		_, _, _ = f.fleet[1].Replace(hasty, f.provider, isValue("never seen"))
+		_, _, _ = f.fleet[1].Replace(hasty, f.provider, "never seen")
 		f.wantAt("token-2", 1)
 	})
 }

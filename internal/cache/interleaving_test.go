@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/cache"
-	"github.com/authmaterial/broker/internal/token"
 )
 
 // slowRead has replica 1 begin a look-up whose answer takes 200 ms, and then be quick
@@ -74,16 +73,13 @@ func TestTokenThatComesWhileItIsReported(t *testing.T) {
 		f.pass(time.Second)
 		newer := *f.held(0)
 		newer.Value, newer.RequestedAt = newValue("newer"), time.Now()
-		asked := false
-		current, _, err := f.fleet[0].Replace(f.Context(), f.provider, func(t *token.Token) bool {
-			if !asked {
-				asked = true
-				f.restore(&newer)
-				f.links[0].tell(func(news cache.News) { news.Changed(f.provider.TokenKey()) })
-				synctest.Wait()
-			}
-			return t.Value.Reveal() == "newer"
-		})
+		arrives := func() {
+			f.restore(&newer)
+			f.links[0].tell(func(news cache.News) { news.Changed(f.provider.TokenKey()) })
+			synctest.Wait()
+		}
+		f.beforeMatching.Store(&arrives)
+		current, _, err := f.fleet[0].Replace(f.Context(), f.provider, "newer")
 		if err != nil || current.Value.Reveal() != "token-2" {
 			f.Errorf("the report is answered %v; want another token than the one at hand", err)
 		}

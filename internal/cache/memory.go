@@ -11,26 +11,23 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on what is remembered of one key.
+// Bounds on what a Memory keeps of one key beside the token and the failure.
 const (
-	maxRejected = 8   // rejected tokens
-	maxUnseen   = 64  // reports of tokens that are not at hand
-	maxForced   = 100 // forced renewals
+	maxRejectedTokens = 8
+	maxForced         = 100 // times of forced renewals
 )
 
 // Memory is a Store for one process.
 type Memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards the cells, but for their locks
 	cells map[string]*memoryCell
 }
 
-// memoryCell is what the Memory keeps of one key.
+// memoryCell is what a Memory keeps of one key.
 type memoryCell struct {
-	lock chan struct{} // holds one element while the cell is leased
-
-	mu       sync.Mutex
+	lock     chan struct{} // has one element while the cell is leased
 	record   Record
 	rejected []*token.Token
 	forced   []time.Time
@@ -41,26 +38,33 @@ func NewMemory(clock clockwork.Clock) *Memory {
 	return &Memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
+// cell returns the cell of a key, without a token that has ended. The caller holds m.mu.
 func (m *Memory) cell(key string) *memoryCell {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	cell := m.cells[key]
 	if cell == nil {
 		cell = &memoryCell{lock: make(chan struct{}, 1)}
 		m.cells[key] = cell
 	}
+	if t := cell.record.Token; t != nil && !m.clock.Now().Before(t.LastEnd()) {
+		cell.record.Token = nil
+	}
 	return cell
 }
 
-// Load returns what is known of key. It does not fail.
+// Load returns the record of key. It does not fail.
 func (m *Memory) Load(_ context.Context, key string) (Record, error) {
-	return m.cell(key).load(m.clock.Now()), nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cell(key).record, nil
 }
 
-// Lock waits for the key's turn.
+// Lock waits until no other caller has the lease of key.
 func (m *Memory) Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error) {
+	m.mu.Lock()
 	cell := m.cell(key)
-	if record := cell.load(m.clock.Now()); enough(record) {
+	record := cell.record
+	m.mu.Unlock()
+	if enough(record) {
 		return record, nil, nil
 	}
 	select {
@@ -68,12 +72,13 @@ func (m *Memory) Lock(ctx context.Context, key string, enough func(Record) bool)
 	case <-ctx.Done():
 		return Record{}, nil, ctx.Err()
 	}
-	lease := &memoryLease{clock: m.clock, cell: cell, seen: cell.load(m.clock.Now())}
-	if enough(lease.seen) {
+	record, _ = m.Load(ctx, key)
+	lease := &memoryLease{memory: m, cell: cell, seen: record.Token}
+	if enough(record) {
 		lease.Release()
-		return lease.seen, nil, nil
+		return record, nil, nil
 	}
-	return lease.seen, lease, nil
+	return record, lease, nil
 }
 
 // ForgetFailures removes the failure of every key. It does not fail.
@@ -81,91 +86,71 @@ func (m *Memory) ForgetFailures(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, cell := range m.cells {
-		cell.update(func(cell *memoryCell) { cell.record.Failure = nil })
+		cell.record.Failure = nil
 	}
 	return nil
 }
 
-// Len is how many keys there are.
-func (m *Memory) Len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.cells)
-}
-
-// Retain drops the keys that keep does not approve of, once their tokens have ended: a
-// secret that comes back finds its token again.
+// Retain drops the keys for which keep returns false, once their tokens have ended: the token of a
+// secret that is configured again is found again.
 func (m *Memory) Retain(keep func(key string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.clock.Now()
 	for key, cell := range m.cells {
-		if !keep(key) && len(cell.lock) == 0 && cell.load(now).Token == nil {
+		if !keep(key) && len(cell.lock) == 0 && m.cell(key).record.Token == nil {
 			delete(m.cells, key)
 		}
 	}
 }
 
-func (c *memoryCell) load(now time.Time) Record {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.record.Token != nil && !now.Before(c.record.Token.LastEnd()) {
-		c.record.Token = nil
-	}
-	return c.record
-}
-
-func (c *memoryCell) update(change func(*memoryCell)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	change(c)
-}
-
-// memoryLease holds a cell's lock.
+// memoryLease is the lease of a cell.
 type memoryLease struct {
-	clock clockwork.Clock
-	cell  *memoryCell
-	seen  Record // as it was when the lease began
+	memory *Memory
+	cell   *memoryCell
+	seen   *token.Token // when the lease began; nil: none
 }
 
+// Commit stores the token, unless it was rejected.
 func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
-	seen := l.seen.Token
-	standing := fresh
-	l.cell.update(func(cell *memoryCell) {
-		if rejected && seen != nil {
-			if seen.Value.Equal(fresh.Value) {
-				standing = seen
-				return
-			}
-			cell.rejected = append(cell.rejected, seen)
-			cell.rejected = cell.rejected[max(0, len(cell.rejected)-maxRejected):]
-		}
-		if slices.ContainsFunc(cell.rejected, func(t *token.Token) bool { return t.Value.Equal(fresh.Value) }) {
-			standing = seen
-			return
-		}
-		if rejected && seen != nil {
-			cell.forced = append(cell.forced, l.clock.Now())
-			cell.forced = cell.forced[max(0, len(cell.forced)-maxForced):]
-		}
-		cell.record = Record{Token: fresh}
-	})
-	return standing, nil
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
+	rejected = rejected && l.seen != nil
+	if rejected && l.seen.Value.Equal(fresh.Value) {
+		return l.seen, nil
+	}
+	if rejected {
+		l.cell.rejected = lastOf(append(l.cell.rejected, l.seen), maxRejectedTokens)
+	}
+	if slices.ContainsFunc(l.cell.rejected, func(t *token.Token) bool { return t.Value.Equal(fresh.Value) }) {
+		return l.seen, nil
+	}
+	if rejected {
+		l.cell.forced = lastOf(append(l.cell.forced, l.memory.clock.Now()), maxForced)
+	}
+	l.cell.record = Record{Token: fresh}
+	return fresh, nil
 }
 
+// lastOf returns the last elements, limit at most.
+func lastOf[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }
+
+// Fail stores the failure.
 func (l *memoryLease) Fail(_ context.Context, failure *Failure) error {
-	l.cell.update(func(cell *memoryCell) { cell.record.Failure = failure })
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
+	l.cell.record.Failure = failure
 	return nil
 }
 
+// ForcedWait counts the forced renewals of this process.
 func (l *memoryLease) ForcedWait(_ context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
-	now := l.clock.Now()
-	l.cell.update(func(cell *memoryCell) {
-		if n := len(cell.forced); n >= limit {
-			wait = max(0, cell.forced[n-limit].Add(window).Sub(now))
-		}
-	})
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
+	if n := len(l.cell.forced); n >= limit {
+		wait = max(0, l.cell.forced[n-limit].Add(window).Sub(l.memory.clock.Now()))
+	}
 	return wait, nil
 }
 
+// Release ends the lease.
 func (l *memoryLease) Release() { <-l.cell.lock }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/token"
 )
 
 const (
@@ -143,9 +142,10 @@ func (m *model) start(i int) {
 	defer m.mu.Unlock()
 	r.reported, r.seen = map[string]int{}, map[string]modelHeld{}
 	r.cache = cache.New(cache.Options{
-		Store:  cache.NewFallback(r.link, clockwork.NewRealClock()),
-		Random: func() float64 { return jitter },
-		Logger: slog.New(slog.DiscardHandler),
+		Store:    r.link,
+		Random:   func() float64 { return jitter },
+		Logger:   slog.New(slog.DiscardHandler),
+		Versions: versionsOf,
 	})
 }
 
@@ -347,8 +347,7 @@ func (m *model) reportTo(replica int, s modelServed) {
 	m.mu.Lock()
 	m.reports[s.value] = true
 	m.mu.Unlock()
-	is := func(t *token.Token) bool { return t.Value.Reveal() == s.value }
-	t, _, err := c.cache.Replace(context.Background(), s.issuer.at(replica), is)
+	t, _, err := c.cache.Replace(context.Background(), s.issuer.at(replica), s.value)
 	if err != nil {
 		return
 	}

@@ -44,7 +44,7 @@ func (m *model) look(replica int) modelCall {
 }
 
 func heldValue(c *cache.Cache, source cache.Source) string {
-	if t, ok := c.Held(source); ok {
+	if t, ok := c.Current(source); ok {
 		return t.Value.Reveal()
 	}
 	return ""
@@ -174,7 +174,7 @@ func (m *model) checkRequest(i *issuer, replica int) {
 		m.fail("a request of the fleet for %s follows one that failed after %v", i.key, time.Since(i.failedAt))
 	}
 	m.mu.Lock()
-	held, ok := m.replicas[replica].cache.Held(i.at(replica))
+	held, ok := m.replicas[replica].cache.Current(i.at(replica))
 	seen := m.replicas[replica].seen[i.key]
 	m.mu.Unlock()
 	// A token may have come while the request was about to be made.

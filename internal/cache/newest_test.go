@@ -11,7 +11,7 @@ import (
 // held returns the token that a replica has at hand.
 func (f *fleet) held(i int) *token.Token {
 	f.Helper()
-	t, ok := f.fleet[i].Held(f.provider)
+	t, ok := f.fleet[i].Current(f.provider)
 	if !ok {
 		f.Fatalf("replica %d has no token at hand", i)
 	}

@@ -70,8 +70,9 @@ func observed(t *testing.T, test func(*world, *tally)) {
 	inBubble(t, 0, func(w *world) {
 		seen := &tally{seen: map[string]int{}}
 		w.fleet = append(w.fleet, cache.New(cache.Options{
-			Random:  func() float64 { return 0 },
-			Observe: func(cache.Source) cache.Observer { return seen },
+			Random:   func() float64 { return 0 },
+			Versions: versionsOf,
+			Observe:  func(cache.Source) cache.Observer { return seen },
 		}))
 		test(w, seen)
 	})

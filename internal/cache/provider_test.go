@@ -33,6 +33,9 @@ type provider struct {
 
 func newValue(text string) secret.Text { return secret.New(text) }
 
+// versionsOf returns the versions of a token: its value.
+func versionsOf(_ string, t *token.Token) []string { return []string{t.Value.Reveal()} }
+
 func newProvider() *provider {
 	return &provider{lifetime: time.Hour, latency: 200 * time.Millisecond}
 }
@@ -109,9 +112,10 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 		store := cache.NewMemory(clockwork.NewRealClock())
 		for range replicas {
 			c := cache.New(cache.Options{
-				Store:  store,
-				Random: func() float64 { return 0 },
-				Logger: slog.New(slog.DiscardHandler),
+				Store:    store,
+				Random:   func() float64 { return 0 },
+				Logger:   slog.New(slog.DiscardHandler),
+				Versions: versionsOf,
 			})
 			w.fleet = append(w.fleet, c)
 		}
@@ -140,7 +144,7 @@ func (w *world) report(value string) (current string, replaced bool, err error) 
 }
 
 func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced bool, err error) {
-	t, replaced, err := c.Replace(w.Context(), w.provider, func(t *token.Token) bool { return t.Value.Reveal() == value })
+	t, replaced, err := c.Replace(w.Context(), w.provider, value)
 	if err != nil {
 		return "", false, err
 	}

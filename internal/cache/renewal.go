@@ -7,69 +7,33 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// serve returns the token of h, and starts its renewal if that is due.
-func (e *entry) serve(h *heldToken) *token.Token {
-	if !h.served.Load() {
-		h.served.Store(true)
+// serve returns the token of s, and schedules its renewal when it is the first call that gets it.
+func (e *entry) serve(s *snapshot) *token.Token {
+	if !s.served {
+		e.noteServed()
 	}
-	if h.due.Load() {
-		e.renewIfWanted(h)
-	}
-	return h.token
+	return s.token
 }
 
-// renewIfWanted starts the renewal of a token that is due and was served.
-func (e *entry) renewIfWanted(h *heldToken) {
-	if h.served.Load() && h.due.CompareAndSwap(true, false) {
-		go e.renew(h)
-	}
-}
-
-// renew fetches the successor of h in the background, and tries again after a failure.
-func (e *entry) renew(h *heldToken) {
-	successor := func(t *token.Token) bool { return t.Succeeds(h.token) }
-	result := <-e.fly(context.Background(), flight{accept: successor, renewal: true})
-	for result.Err == nil && result.Val == h.token { // that was the flight that brought h
-		result = <-e.fly(context.Background(), flight{accept: successor, renewal: true})
-	}
-	now := e.cache.options.Clock.Now()
-	if result.Err == nil && now.Before(h.expireTime) {
-		e.observer.Renewed(Early)
-	}
-	if result.Err == nil || e.cache.ctx.Err() != nil {
+// noteServed has the current token be renewed in time.
+func (e *entry) noteServed() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.snapshot.Load()
+	if s.token == nil || s.served {
 		return
 	}
-	next := now.Add(firstBackoff)
-	if failure := e.failure.Load(); failure.holds(now, true) {
-		next = failure.RenewalUntil
-	}
-	e.observer.RenewalFailed(result.Err, next, h.token.LastEnd())
-	if next.Before(h.token.LastEnd()) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.schedule(h, next)
-	}
+	e.update(func(s *snapshot) { s.served = true })
+	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
-// schedule makes h due at that time. The caller holds e.mu.
-func (e *entry) schedule(h *heldToken, at time.Time) {
-	if e.held.Load() != h || e.dropped {
+// schedule has t renewed at a time. The caller holds e.mu.
+func (e *entry) schedule(t *token.Token, at time.Time) {
+	if e.snapshot.Load().token != t || e.dropped {
 		return
 	}
 	clock := e.cache.options.Clock
-	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() {
-		h.due.Store(true)
-		e.renewIfWanted(h)
-	})
-}
-
-// forgetFailure has the token asked for again at once, where that is due.
-func (e *entry) forgetFailure() {
-	failure := e.failure.Swap(nil)
-	if h := e.valid(); failure != nil && h != nil {
-		h.due.Store(true)
-		e.renewIfWanted(h)
-	}
+	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() { go e.renew(t) })
 }
 
 // stopTimer stops the renewal that is scheduled. The caller holds e.mu.
@@ -77,4 +41,49 @@ func (e *entry) stopTimer() {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
+}
+
+// renew fetches the successor of t in the background, and schedules another attempt after a failure.
+func (e *entry) renew(t *token.Token) {
+	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
+	for result.Err == nil && result.Val == t { // that was the refresh that brought t
+		result = <-e.refresh(context.Background(), refresh{old: t, renewal: true})
+	}
+	now := e.cache.options.Clock.Now()
+	if result.Err == nil && now.Before(t.ExpireTime()) {
+		e.observer.Renewed(Early)
+	}
+	if result.Err == nil || e.cache.ctx.Err() != nil {
+		return
+	}
+	next := now.Add(firstBackoff)
+	if failure := e.snapshot.Load().failure; failure.holds(now, true) {
+		next = failure.RenewalUntil
+	}
+	e.observer.RenewalFailed(result.Err, next, t.LastEnd())
+	if next.Before(t.LastEnd()) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.schedule(t, next)
+	}
+}
+
+// forgetFailure lets requests be made at once. A renewal that failed is tried again.
+func (e *entry) forgetFailure() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.snapshot.Load()
+	e.update(func(s *snapshot) { s.failure = nil })
+	if s.failure != nil && s.served && s.isValid(e.cache.options.Clock.Now()) {
+		e.stopTimer()
+		go e.renew(s.token)
+	}
+}
+
+// drop ends the renewals for good.
+func (e *entry) drop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dropped = true
+	e.stopTimer()
 }

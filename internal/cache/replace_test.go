@@ -169,8 +169,8 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		shared := cache.NewMemory(clockwork.NewRealClock())
 		slow := &stallingStore{Store: shared, stall: make(chan struct{})}
-		first := cache.New(cache.Options{Store: shared})
-		second := cache.New(cache.Options{Store: slow})
+		first := cache.New(cache.Options{Store: shared, Versions: versionsOf})
+		second := cache.New(cache.Options{Store: slow, Versions: versionsOf})
 		w.fleet = append(w.fleet, first, second)
 		for _, c := range []*cache.Cache{first, second} {
 			if _, err := w.getFrom(w.Context(), c); err != nil {

@@ -41,7 +41,7 @@ func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func()
 					link := f.shared.connect()
 					f.links = append(f.links, link)
 					f.fleet = append(f.fleet, cache.New(cache.Options{
-						Store: cache.NewFallback(link, clock), Clock: clock,
+						Store: link, Clock: clock,
 						Random: func() float64 { return 0 }, Logger: slog.New(slog.DiscardHandler),
 					}))
 				}
@@ -63,7 +63,7 @@ func TestTokenThatEndedDuringSleepIsNotServed(t *testing.T) {
 			if _, ok := c.Warm(f.provider); ok {
 				t.Error("the token is at hand that ended during the sleep")
 			}
-			if _, ok := c.Held(f.provider); ok {
+			if _, ok := c.Current(f.provider); ok {
 				t.Error("the token counts as valid that ended during the sleep")
 			}
 		}
@@ -101,7 +101,7 @@ func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 		away()
 		f.pass(10 * time.Second)
 		f.wantRequests(2)
-		if held, ok := f.fleet[0].Held(f.provider); !ok || held.Value.Reveal() != "token-2" {
+		if held, ok := f.fleet[0].Current(f.provider); !ok || held.Value.Reveal() != "token-2" {
 			t.Error("the token is not renewed 10s after the wake")
 		}
 	})

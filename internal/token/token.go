@@ -61,18 +61,17 @@ type Token struct {
 	EndsPrevious bool
 }
 
-// leastProgress is by how much a token must outlive another of the same value to count
-// as its successor.
+// leastProgress is by how much a token must outlive another of the same value to be newer.
 const leastProgress = time.Second
 
-// Succeeds reports whether the token is worth having instead of another: one of the same
-// value is when it is known to live longer. Some providers issue a token again until it
-// ends.
-func (t *Token) Succeeds(other *Token) bool {
-	if !t.Value.Equal(other.Value) {
-		return true
+// Newer reports whether t is certainly newer than other: it was requested later, by more than within
+// and more than other's RequestedWithin. Of two tokens with the same value, the newer one is known to
+// live longer: some providers issue a token again until it ends.
+func (t *Token) Newer(other *Token, within time.Duration) bool {
+	if t.Value.Equal(other.Value) {
+		return !t.Assumed && t.End().After(other.End().Add(leastProgress))
 	}
-	return !t.Assumed && t.End().After(other.End().Add(leastProgress))
+	return t.RequestedAt.Sub(other.RequestedAt) > max(within, other.RequestedWithin)
 }
 
 // End is when the provider stops accepting the token at the earliest: its lifetime counted

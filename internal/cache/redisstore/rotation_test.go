@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jonboulle/clockwork"
-
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
@@ -128,10 +126,10 @@ func rotate(t *testing.T, reports bool) {
 	var requests atomic.Int32
 	account := source{key: key, requests: &requests}
 	run := func(keys *fleetkeys.Ring) (*cache.Cache, func()) {
-		clock := clockwork.NewRealClock()
 		store := redisstore.New(redisstore.Options{Server: at(server.Addr()), Keys: keys, Logger: slog.New(slog.DiscardHandler)})
 		c := cache.New(cache.Options{
-			Store: cache.NewFallback(store, clock), Clock: clock, ForcedLimit: 100, Logger: slog.New(slog.DiscardHandler),
+			Store: store, ForcedLimit: 100, Logger: slog.New(slog.DiscardHandler),
+			Versions: func(_ string, t *token.Token) []string { return []string{value(t)} },
 		})
 		return c, func() {
 			c.Close()
@@ -169,7 +167,7 @@ func rotate(t *testing.T, reports bool) {
 			// One that was restarted, or not yet, has the token replaced.
 			rejected := account.value(want)
 			reporter := fleet[(i+phase)%len(fleet)]
-			_, replaced, err := reporter.Replace(t.Context(), account, func(t *token.Token) bool { return value(t) == rejected })
+			_, replaced, err := reporter.Replace(t.Context(), account, rejected)
 			if err != nil || !replaced {
 				t.Fatalf("%s, Replace: %v, %v", when, replaced, err)
 			}

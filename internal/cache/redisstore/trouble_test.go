@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jonboulle/clockwork"
-
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/fleetkeys"
@@ -181,8 +179,7 @@ func newCaller(t *testing.T, server redisstore.Server, change ...func(*redisstor
 		o.Observer = &c.observed
 		o.Logger = slog.New(slog.NewTextHandler(&c.log, nil))
 	})...)
-	clock := clockwork.NewRealClock()
-	c.cache = cache.New(cache.Options{Store: cache.NewFallback(c.replica, clock), Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+	c.cache = cache.New(cache.Options{Store: c.replica, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(c.cache.Close)
 	eventually(t, "the Store follows", func() bool { return c.missed.Load() > 0 })
 	return c
