@@ -24,9 +24,9 @@ import (
 // Tokens is the token cache. Package cache documents the methods.
 type Tokens interface {
 	WarmAt(tokenKey string, now time.Time) (*token.Token, bool)
-	Held(source cache.Source) (*token.Token, bool)
+	Current(source cache.Source) (*token.Token, bool)
 	Token(ctx context.Context, source cache.Source) (*token.Token, error)
-	Replace(ctx context.Context, source cache.Source, rejects func(*token.Token) bool) (current *token.Token, replaced bool, err error)
+	Replace(ctx context.Context, source cache.Source, version string) (current *token.Token, replaced bool, err error)
 	Retain(keep func(key string) bool)
 }
 
@@ -157,6 +157,18 @@ func (b *Broker) retryRefused() {
 
 // TokenChanged is called when the cache has a new token with this key.
 func (b *Broker) TokenChanged(key string) { b.mark(b.CredentialsOf(key)...) }
+
+// VersionsOf returns the versions under which callers may have got a token with this key.
+func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
+	var versions []string
+	g := b.current.Load()
+	for _, id := range g.byToken[tokenKey] {
+		if material, err := strategies.Place(g.accounts[id].credential, t.Value); err == nil {
+			versions = append(versions, b.versions(id, material)...)
+		}
+	}
+	return versions
+}
 
 // CredentialsOf returns the IDs of the credentials that use the token with this key, sorted.
 // The caller must not change the slice.

@@ -27,7 +27,7 @@ type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
 
-func (hanging) Held(cache.Source) (*token.Token, bool) { return nil, false }
+func (hanging) Current(cache.Source) (*token.Token, bool) { return nil, false }
 
 func (hanging) Retain(func(string) bool) {}
 
@@ -36,7 +36,7 @@ func (hanging) Token(ctx context.Context, _ cache.Source) (*token.Token, error) 
 	return nil, ctx.Err()
 }
 
-func (hanging) Replace(ctx context.Context, _ cache.Source, _ func(*token.Token) bool) (*token.Token, bool, error) {
+func (hanging) Replace(ctx context.Context, _ cache.Source, _ string) (*token.Token, bool, error) {
 	<-ctx.Done()
 	return nil, false, ctx.Err()
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -114,15 +115,17 @@ func (d *Decoration) tokenValue() secret.Text {
 // hasVersion reports whether any replica of the fleet may have made the decoration with this
 // version.
 func (b *Broker) hasVersion(d *Decoration, reported string) bool {
-	if d.Version == reported {
-		return true
+	return slices.Contains(b.versions(d.CredentialID, d.Material), reported)
+}
+
+// versions returns the versions that the replicas of the fleet may give this material: one for each
+// version key, this replica's first.
+func (b *Broker) versions(credentialID string, material strategies.Material) []string {
+	var versions []string
+	for _, key := range b.options.VersionKeys {
+		versions = append(versions, version(key, credentialID, material))
 	}
-	for _, key := range b.options.VersionKeys[1:] {
-		if version(key, d.CredentialID, d.Material) == reported {
-			return true
-		}
-	}
-	return false
+	return versions
 }
 
 // version is an HMAC of the credential ID and the material.

@@ -23,9 +23,9 @@ func (a *askedTokens) WarmAt(tokenKey string, now time.Time) (*token.Token, bool
 	return a.Tokens.WarmAt(tokenKey, now)
 }
 
-func (a *askedTokens) Held(source cache.Source) (*token.Token, bool) {
+func (a *askedTokens) Current(source cache.Source) (*token.Token, bool) {
 	a.asked.Add(1)
-	return a.Tokens.Held(source)
+	return a.Tokens.Current(source)
 }
 
 func (a *askedTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
@@ -33,9 +33,9 @@ func (a *askedTokens) Token(ctx context.Context, source cache.Source) (*token.To
 	return a.Tokens.Token(ctx, source)
 }
 
-func (a *askedTokens) Replace(ctx context.Context, source cache.Source, rejects func(*token.Token) bool) (*token.Token, bool, error) {
+func (a *askedTokens) Replace(ctx context.Context, source cache.Source, version string) (*token.Token, bool, error) {
 	a.asked.Add(1)
-	return a.Tokens.Replace(ctx, source, rejects)
+	return a.Tokens.Replace(ctx, source, version)
 }
 
 // TestDeniedCallsTouchNothing has denied callers ask for what there is, is disabled, and is

@@ -38,7 +38,7 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	}
 	now := b.options.Clock.Now()
 	next := &grace{policy: previous.Config.Policy, until: now.Add(gracePatience)}
-	if t, ok := b.options.Tokens.Held(old.source); ok {
+	if t, ok := b.options.Tokens.Current(old.source); ok {
 		d, err := b.decorate(old, t, now)
 		if err != nil || a.tokenKey == old.tokenKey { // the token of the same key is served
 			return false
@@ -80,7 +80,7 @@ func (b *Broker) graceOf(a *account) *grace {
 	if g == nil || !now.Before(g.decoration.token.LastEnd()) || !g.rejected && !now.Before(g.until) {
 		return nil
 	}
-	if _, ok := b.options.Tokens.Held(a.source); ok {
+	if _, ok := b.options.Tokens.Current(a.source); ok {
 		return nil // fetchFirstToken has not ended the grace yet
 	}
 	return g

@@ -20,6 +20,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/testing/logtest"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // refusedLine is what the log says, at error level, when a changed secret is refused.
@@ -47,9 +48,10 @@ func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options))
 		}
 		w := &world{T: t, sim: sim, log: new(logtest.Log), first: sim.SendPulse.Client()}
 		w.tokens = cache.New(cache.Options{
-			Clock:   clockwork.NewRealClock(), // the bubble's
-			Logger:  w.logger(),
-			Changed: func(key string) { w.broker.TokenChanged(key) },
+			Clock:    clockwork.NewRealClock(), // the bubble's
+			Logger:   w.logger(),
+			Versions: func(key string, t *token.Token) []string { return w.broker.VersionsOf(key, t) },
+			Changed:  func(key string) { w.broker.TokenChanged(key) },
 		})
 		w.broker = w.newBroker(w.tokens, change...)
 		test(w)

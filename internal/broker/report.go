@@ -7,7 +7,6 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
-	"github.com/authmaterial/broker/internal/token"
 )
 
 // Outcome is the result of a report: the name of a value of the proto enum Outcome, without its
@@ -77,10 +76,7 @@ func (b *Broker) ReportRejection(ctx context.Context, caller Caller, id, version
 func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (d *Decoration, outcome Outcome, err error) {
 	outcome = AlreadyReplaced
 	err = inTime(ctx, func(ctx context.Context) error {
-		t, replaced, err := b.options.Tokens.Replace(ctx, a.source, func(t *token.Token) bool {
-			made, err := b.decorate(a, t, b.options.Clock.Now())
-			return err == nil && b.hasVersion(made, version)
-		})
+		t, replaced, err := b.options.Tokens.Replace(ctx, a.source, version)
 		if err != nil {
 			return err
 		}

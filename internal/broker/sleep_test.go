@@ -9,6 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/clock/clocktest"
 	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // inMachine runs a test in a bubble, with a broker on a machine whose clocks the test sets. Its
@@ -22,7 +23,8 @@ func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 		machine.Correct(2 * time.Hour)
 		clock := machine.Clock()
 		w.tokens = cache.New(cache.Options{
-			Clock: clock, Logger: w.logger(), Changed: func(key string) { w.broker.TokenChanged(key) },
+			Clock: clock, Logger: w.logger(),
+			Versions: func(key string, t *token.Token) []string { return w.broker.VersionsOf(key, t) }, Changed: func(key string) { w.broker.TokenChanged(key) },
 		})
 		w.broker = w.newBroker(w.tokens, func(o *broker.Options) {
 			o.Clock = clock

@@ -205,6 +205,29 @@ func TestRejectedTokenThatStandsIsNotAdopted(t *testing.T) {
 	})
 }
 
+// TestRejectedTokenThatIsPutBackDuringARequest has the Store emptied before the request for a
+// successor, and another replica put the rejected token back during the request.
+func TestRejectedTokenThatIsPutBackDuringARequest(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.wantEverywhere("token-1")
+		rejected := f.held(1)
+		f.pass(time.Second)
+		f.links[0].set(func(l *link) {
+			l.before = func(trip string) {
+				if trip == tripLock {
+					f.shared.set((*sharedStore).forget)
+				}
+			}
+		})
+		time.AfterFunc(100*time.Millisecond, func() { f.restore(rejected) })
+		f.wantReportAt(0, "token-1", "token-2")
+		f.pass(time.Second)
+		f.wantEverywhere("token-2")
+		f.wantStored("token-2")
+		f.wantRequests(2)
+	})
+}
+
 func TestManyReportsPutATokenBackOnce(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		f.wantAt("token-1", 0)

@@ -11,6 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // newStore returns the store of tokens: in Redis if the configuration has it, otherwise in memory.
@@ -25,7 +26,7 @@ func (s *Server) newStore(keys *fleetkeys.Ring) cache.Store {
 		Server: redisstore.Server(*redis), Keys: keys, Clock: s.clock, Logger: s.logger, Observer: s.redis,
 	})
 	s.closeStore = shared.Close
-	return cache.NewFallback(shared, s.clock)
+	return shared
 }
 
 // newCache returns the cache of tokens. It does not use s.broker before Follow.
@@ -36,6 +37,7 @@ func (s *Server) newCache(store cache.Store, traces *observe.Traces) *cache.Cach
 		ForcedLimit:  s.fixed.TokenCache.ForcedLimit,
 		ForcedWindow: s.fixed.TokenCache.ForcedWindow,
 		Logger:       s.logger,
+		Versions:     func(key string, t *token.Token) []string { return s.broker.VersionsOf(key, t) },
 		Changed:      func(key string) { s.broker.TokenChanged(key) },
 		Forgotten:    func() { s.broker.RetryRefused() },
 		Observe:      s.observer.Token,
