@@ -35,7 +35,7 @@ var (
 
 // isDone reports whether the token of s is what the refresh is for.
 func (r *refresh) isDone(s *snapshot, now time.Time) bool {
-	return s.isFresh(now) && s.token != r.old && !(r.forced && s.token.Value.Equal(r.old.Value))
+	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
 // refresh starts r, or joins the refresh that is under way, whatever its purpose. It goes on when
