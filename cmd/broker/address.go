@@ -9,10 +9,7 @@ import (
 	"strings"
 )
 
-// defaultBroker is where a broker answers that was not told otherwise.
-var defaultBroker = brokerAddress{network: "tcp", address: "127.0.0.1:50051"}
-
-// brokerAddress is where a broker answers, and the value of a flag.
+// brokerAddress is an address of a broker, and the value of a flag.
 type brokerAddress struct{ network, address string }
 
 // Set reads `host:port` or `unix:///path`.
@@ -38,15 +35,20 @@ func (a *brokerAddress) Set(text string) error {
 	return nil
 }
 
-// isLocal reports whether the address leads nowhere beyond this machine. What localhost
-// leads to is seen when it is dialled.
+// isLocal reports whether the address is on this machine. localhost counts: the transport's
+// credentials check the address that it resolves to.
 func (a *brokerAddress) isLocal() bool {
-	if a.network == "unix" {
-		return true
-	}
 	host, _, _ := net.SplitHostPort(a.address) // Set has checked it
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return a.network == "unix" || host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// authority is the name that gRPC calls the broker by, and that its certificate must have.
+func (a *brokerAddress) authority() string {
+	if a.network == "unix" {
+		return "localhost"
+	}
+	return a.address
 }
 
 // String is the form that Set reads.
@@ -57,5 +59,5 @@ func (a *brokerAddress) String() string {
 	return a.address
 }
 
-// Type is what help shows in the value's place.
+// Type implements pflag.Value: help shows it in the value's place.
 func (a *brokerAddress) Type() string { return "address" }

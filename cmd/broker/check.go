@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,16 +20,17 @@ func newCheck() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "check --config FILE [--explain CALLER CREDENTIAL]",
 		Short: "Reports everything that is wrong with a configuration file",
-		Long: `Reads a configuration file and all that it refers to, as serve would, and reports
-every problem at once, each as FILE:LINE:COLUMN: what. It asks no provider. A warning
-is about what is allowed and is probably a mistake, or about who gets the secrets without
-a proof. serve logs the same warnings.
+		Long: `Reads a configuration file and every file that it names, as serve does, and reports every
+problem at once, each as FILE:LINE:COLUMN: what is wrong. No provider is called. A warning is
+about something that is allowed but probably a mistake, or about callers that get secrets
+without being identified. serve logs the same warnings.
 
---explain prints which grant lets a caller use a credential, or which grants come close. A
-caller's name begins with its kind, as in the audit log: token:NAME, jwt:ISSUER:SUBJECT,
-uid:NUMBER, spiffe://DOMAIN/PATH, dns:NAME or subject:NAME; or it is local.
+--explain prints the grant that lets a caller use a credential, or the grants that name only
+one of the two. The name of a caller begins with its kind, as in the audit log: token:NAME,
+jwt:ISSUER:SUBJECT, uid:NUMBER, spiffe://DOMAIN/PATH, dns:NAME or subject:NAME; or it is local.
 
-Exit status: 0 when there is no problem, and the caller may use the credential; else 1.`,
+Exit status: 0 if there is no problem, and with --explain if the caller may use the
+credential; otherwise 1.`,
 		Args: func(command *cobra.Command, args []string) error {
 			if explain {
 				return cobra.ExactArgs(2)(command, args)
@@ -55,16 +59,38 @@ Exit status: 0 when there is no problem, and the caller may use the credential; 
 			return err
 		}),
 	}
-	addConfigFlag(command, &path)
-	command.Flags().BoolVar(&explain, "explain", false, "say whether CALLER may use CREDENTIAL, and why")
+	addRequiredConfigFlag(command, &path)
+	command.Flags().BoolVar(&explain, "explain", false, "report whether CALLER may use CREDENTIAL, and why")
 	return command
 }
 
-// addConfigFlag adds the flag that names the configuration file.
-func addConfigFlag(command *cobra.Command, path *string) {
-	command.Flags().StringVar(path, "config", "", "the configuration file (required)")
-	if err := command.MarkFlagRequired("config"); err != nil {
-		panic(err) // the flag was added in the line above
+// warningLines is a slog.Handler that prints each warning on one line for people: its message
+// and its attributes. An attribute named warning replaces the message.
+type warningLines struct{ out io.Writer }
+
+// Enabled reports whether a record is a warning.
+func (warningLines) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// Handle prints a line.
+func (w warningLines) Handle(_ context.Context, record slog.Record) error {
+	text, details := record.Message, []string(nil)
+	record.Attrs(func(attr slog.Attr) bool {
+		if attr.Key == "warning" {
+			text = attr.Value.String()
+		} else {
+			details = append(details, attr.Key+": "+attr.Value.String())
+		}
+		return true
+	})
+	if len(details) > 0 {
+		text += " (" + strings.Join(details, "; ") + ")"
 	}
-	completeYAML(command, "config")
+	_, err := fmt.Fprintf(w.out, "warning: %s\n", text)
+	return err
 }
+
+// WithAttrs returns w: the loggers of warnings have no attributes.
+func (w warningLines) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// WithGroup returns w: the loggers of warnings have no groups.
+func (w warningLines) WithGroup(string) slog.Handler { return w }

@@ -1,45 +1,25 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// complete lets shells complete the values of a command's flag.
-func complete(command *cobra.Command, flag string, values cobra.CompletionFunc) {
-	if err := command.RegisterFlagCompletionFunc(flag, values); err != nil {
-		panic(err) // the flag was added before, and once
-	}
-}
-
-// completeNothing keeps shells from offering files as the values of flags.
-func completeNothing(command *cobra.Command, flags ...string) {
-	for _, flag := range flags {
-		complete(command, flag, cobra.NoFileCompletions)
-	}
-}
-
-// completeYAML lets shells offer configuration files.
-func completeYAML(command *cobra.Command, flag string) {
-	complete(command, flag, cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
-}
-
-// configVariable is the environment variable that names the configuration file whose
-// credential IDs shells complete where no flag names one.
+// configVariable is the environment variable with the configuration file whose credential IDs
+// shells complete where no flag names one.
 const configVariable = "BROKER_CONFIG"
 
 // completeCredentials returns the IDs that start with begun, without those already given. It
 // returns none if the file has problems: the command itself reports them.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
-	if path == "" {
-		path = os.Getenv(configVariable)
-	}
-	if path == "" {
+	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil
 	}
 	listed, err := config.LoadCredentials(path)
@@ -49,11 +29,24 @@ func completeCredentials(path string, given []string, begun string) []cobra.Comp
 	var ids []cobra.Completion
 	for _, credential := range listed {
 		if strings.HasPrefix(credential.ID, begun) && !slices.Contains(given, credential.ID) {
-			name := credential.DisplayName
-			if name == "" {
-				name = credential.Provider.DisplayName
-			}
+			name := cmp.Or(credential.DisplayName, credential.Provider.DisplayName)
 			ids = append(ids, cobra.CompletionWithDesc(credential.ID, printable(name)))
+		}
+	}
+	return ids
+}
+
+// completeProviders returns the IDs that start with begun, for the only argument. A file with
+// problems adds none: the command itself reports them.
+func completeProviders(path string, given []string, begun string) []cobra.Completion {
+	known, err := loadCatalog(path)
+	if err != nil {
+		known = catalog.Builtin()
+	}
+	var ids []cobra.Completion
+	for _, provider := range known.Providers() {
+		if len(given) == 0 && strings.HasPrefix(provider.ID, begun) {
+			ids = append(ids, cobra.CompletionWithDesc(provider.ID, printable(provider.DisplayName)))
 		}
 	}
 	return ids

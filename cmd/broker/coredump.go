@@ -1,18 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"syscall"
 )
 
-// withoutCoreDumps has no file be made of this process's memory, which holds secrets. Where
-// it fails, the log says so.
-func withoutCoreDumps(logger *slog.Logger) {
-	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
-		logger.Warn("a core dump of this process, with its secrets, is possible", "error", fmt.Sprintf("set the limit: %v", err))
+// forbidCoreDumps prevents core dumps of this process: its memory holds secrets. It logs a
+// warning if it fails.
+func forbidCoreDumps(logger *slog.Logger) {
+	err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
+	if err != nil {
+		err = fmt.Errorf("set the limit: %w", err)
 	}
-	if err := forbidDumps(); err != nil {
+	if err = errors.Join(err, makeUndumpable()); err != nil {
 		logger.Warn("a core dump of this process, with its secrets, is possible", "error", err)
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -12,24 +12,21 @@ import (
 	"github.com/authmaterial/broker/internal/credentials"
 )
 
-const listHelp = `Lists the credentials of a configuration file, in their order there. No broker has to run,
-and no secret is read: environment variables and files that values come from may be missing.
+const listHelp = `Lists the credentials of a configuration file, in their order there. No broker needs to run,
+and no secret is read: environment variables and files with values may be missing.
 
-The JSON has the keys of the configuration file, but for 'values'; "allowed_hosts" are the
-provider's and the credential's own. The table prints U+FFFD for characters that a terminal
-does not show.
+The JSON has the keys of the configuration file, except 'values'; "allowed_hosts" are the
+provider's and the credential's own. The table prints U+FFFD in place of characters that a
+terminal does not show.
 
-Problems in the form of the file, its providers and its credentials are reported in the words of
+Problems with the form of the file, its providers and its credentials are reported as by
 'broker check', which checks the whole file.`
 
 func newCredentials() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "credentials",
 		Short: "Shows the credentials of a configuration file",
-		Args:  noArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			return fmt.Errorf("%q needs a command: list", command.CommandPath())
-		},
+		RunE:  needCommand,
 	}
 	command.AddCommand(newCredentialsList())
 	return command
@@ -37,7 +34,7 @@ func newCredentials() *cobra.Command {
 
 func newCredentialsList() *cobra.Command {
 	var path string
-	format := newChoice("table", "json")
+	var format *choice
 	command := &cobra.Command{
 		Use:     "list --config FILE",
 		Short:   "Lists the credentials of a configuration file",
@@ -50,46 +47,34 @@ func newCredentialsList() *cobra.Command {
 				return err
 			}
 			if format.value == "json" {
-				return encodeJSON(command.OutOrStdout(), newCredentialsJSON(listed))
+				return printJSON(command.OutOrStdout(), newCredentialsJSON(listed))
 			}
 			return printCredentials(newScreen(command.OutOrStdout()), listed)
 		}),
 	}
-	addConfigFlag(command, &path)
-	addOutputFlag(command, format)
+	addRequiredConfigFlag(command, &path)
+	format = addOutputFlag(command, "table", "json")
 	return command
 }
 
 // printCredentials prints a line for each credential.
 func printCredentials(out *screen, listed []*credentials.Credential) error {
-	rows := [][]string{{"ID", "PROVIDER", "AUTH METHOD", "DISPLAY NAME", "LABELS", "DISABLED"}}
+	var table [][]string
 	for _, credential := range listed {
+		var labels []string
+		for _, name := range slices.Sorted(maps.Keys(credential.Labels)) {
+			labels = append(labels, name+"="+credential.Labels[name])
+		}
 		disabled := "no"
 		if credential.Disabled {
 			disabled = "yes"
 		}
-		rows = append(rows, []string{
+		table = append(table, []string{
 			credential.ID, credential.Provider.ID, credential.Method.ID,
-			orDash(credential.DisplayName), orDash(labels(credential)), disabled,
+			cmp.Or(credential.DisplayName, "-"), cmp.Or(strings.Join(labels, ", "), "-"), disabled,
 		})
 	}
-	return out.printTable(rows)
-}
-
-// labels are a credential's, sorted by their names.
-func labels(credential *credentials.Credential) string {
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(credential.Labels)) {
-		all = append(all, name+"="+credential.Labels[name])
-	}
-	return strings.Join(all, ", ")
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
+	return out.printTable([]string{"ID", "PROVIDER", "AUTH METHOD", "DISPLAY NAME", "LABELS", "DISABLED"}, table)
 }
 
 // The JSON of credentials, with the keys of the configuration file and without values.

@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/client"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// demoTimeout bounds each call of the demo.
+// demoTimeout bounds what the demo does for one credential.
 const demoTimeout = 15 * time.Second
 
 func newDemo() *cobra.Command {
@@ -26,7 +32,7 @@ func newDemo() *cobra.Command {
 		Short: "Shows the broker at work with simulated providers",
 		Long: `Runs the broker and simulators of the four built-in providers in this process, on
 loopback ports. For one credential of each auth method it asks the broker over gRPC,
-and makes the provider's API call with the answer. Nothing leaves this machine.`,
+and makes the provider's API call with the response. Nothing leaves this machine.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			return demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
@@ -40,7 +46,7 @@ and makes the provider's API call with the answer. Nothing leaves this machine.`
 func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if stay {
-		withoutCoreDumps(logger)
+		forbidCoreDumps(logger)
 	}
 	sim, err := simulator.New()
 	if err != nil {
@@ -64,12 +70,10 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := untilSignal(ctx, logger)
 	defer stop()
-	ctx = untilSignal(ctx, logger)
 	served := make(chan error, 1)
 	go func() { served <- broker.Run(ctx, grpcListener, httpListener) }()
-
 	shown := showAll(ctx, stdout, grpcListener.Addr().String(), sim)
 	if shown == nil && stay {
 		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", grpcListener.Addr(), httpListener.Addr())
@@ -77,4 +81,102 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	}
 	stop()
 	return errors.Join(shown, <-served)
+}
+
+// showAll prints the rows of each credential, and commands to try.
+func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.Simulator) error {
+	connection, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer connection.Close() //nolint:errcheck // the responses were read
+	var table [][]string
+	var failed error
+	for _, call := range simulated.Calls(sim) {
+		rows, err := demonstrate(ctx, authmaterialv1.NewBrokerServiceClient(connection), sim, call)
+		table = append(table, rows...)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", call.Credential, err))
+		}
+	}
+	fmt.Fprint(out, "The broker and four simulated providers, all in this process.\n\n")
+	err = newScreen(out).printTable([]string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}, table)
+	fmt.Fprint(out, tryIt)
+	return errors.Join(failed, err)
+}
+
+// tryIt are commands for another terminal.
+const tryIt = `
+To try it yourself, run 'make run' in another terminal, and here:
+
+  make grpcurl
+  .bin/grpcurl -plaintext 127.0.0.1:50051 list
+  .bin/grpcurl -plaintext -d '{"credential_id": "sendpulse-oauth"}' \
+      127.0.0.1:50051 authmaterial.v1.BrokerService/GetAuthDecoration
+  .bin/grpcurl -plaintext -d '{"credential_ids": ["pulsedive", "pendo", "no-such-one"]}' \
+      127.0.0.1:50051 authmaterial.v1.BrokerService/BatchGetAuthDecorations
+
+`
+
+// demonstrate asks the broker for one credential, calls the provider, and returns the rows for it.
+func demonstrate(ctx context.Context, broker authmaterialv1.BrokerServiceClient, sim *simulator.Simulator, call simulated.Call) ([][]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
+	response, err := broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: call.Credential})
+	if err != nil {
+		return nil, err
+	}
+	decoration := response.GetAuthDecoration()
+	before := call.Recognised()
+	status, err := callProvider(ctx, sim, call.URL, decoration)
+	if err != nil {
+		return nil, err
+	}
+	verdict := status + ": accepted"
+	if call.Recognised() != before+1 {
+		verdict, err = status+": NOT accepted", errors.New("the provider did not accept the material")
+	}
+	expiresIn := "never"
+	if expiry := decoration.GetExpireTime(); expiry != nil {
+		expiresIn = time.Until(expiry.AsTime()).Round(time.Second).String()
+	}
+	var rows [][]string
+	for _, header := range decoration.GetHeaders() {
+		rows = append(rows, []string{"", fmt.Sprintf("header %s: %s", header.GetName(), shortened(header.GetValue())), "", ""})
+	}
+	for _, param := range decoration.GetQueryParams() {
+		rows = append(rows, []string{"", fmt.Sprintf("query parameter %s=%s", param.GetName(), shortened(param.GetValue())), "", ""})
+	}
+	rows[0][0], rows[0][2], rows[0][3] = call.Credential, expiresIn, verdict
+	return rows, err
+}
+
+// callProvider makes the API call as a service would, and returns the response's status.
+func callProvider(ctx context.Context, sim *simulator.Simulator, url string, decoration *authmaterialv1.AuthDecoration) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := client.Apply(request, decoration); err != nil {
+		return "", err
+	}
+	provider := sim.HTTPClient()
+	defer provider.CloseIdleConnections()
+	response, err := provider.Do(request)
+	if err != nil {
+		return "", errors.New("the provider cannot be reached") // err quotes the URL, which can contain a key
+	}
+	defer response.Body.Close()
+	return response.Status, nil
+}
+
+// shortened returns the scheme and the first six characters of a value.
+func shortened(value string) string {
+	scheme, rest, found := strings.Cut(value, " ")
+	if !found {
+		scheme, rest = "", value
+	} else {
+		scheme += " "
+	}
+	return scheme + rest[:min(len(rest), 6)] + "…"
 }

@@ -7,31 +7,33 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// defaultTimeout is that of get: as long as the broker's own token requests.
-const defaultTimeout = 10 * time.Second
+// getTimeout is the default: as long as the broker's own token requests.
+const getTimeout = 10 * time.Second
 
 const getHelp = `Asks a running broker for the material of credentials, as a service would.
 
-The table masks values, unless --show-secrets says otherwise. The other forms hold
-them, for they are of no use without:
+The table masks values, unless --show-secrets is set. The other forms contain them, as
+they are of no use without:
 
   json  For one ID the JSON of GetAuthDecorationResponse, for several that of
         BatchGetAuthDecorationsResponse, with --report-rejection that of
-        ReportRejectionResponse: the field names are those of the proto's JSON, in
-        which lists are there even when empty.
-  curl  A command that calls --url with the material, for a POSIX shell. It keeps the
-        material out of the list of processes. A URL whose host is none of the
-        credential's allowed hosts is refused.
+        ReportRejectionResponse. The field names are those of the proto's JSON;
+        empty lists are present.
+  curl  A command for a POSIX shell that calls --url with the material. It keeps the
+        material out of the list of processes. The host of the URL must be one of the
+        credential's allowed hosts.
 
 ` + connectionHelp + `
 
 Shells complete IDs from the configuration file that ` + configVariable + ` names.
 
-Exit status: 0 with the material of every ID, 1 without that of some, 2 for wrong usage.`
+Exit status: 0 with the material of every ID, 1 if any ID has none, 2 for wrong usage.`
 
 const getExamples = `  broker get sendpulse-prod
   broker get sendpulse-prod pulsedive -o json
@@ -43,7 +45,6 @@ const getExamples = `  broker get sendpulse-prod
 type getFlags struct {
 	connection
 	format      *choice
-	timeout     time.Duration
 	showSecrets bool
 	url         string
 	version     string // of the material that was rejected
@@ -51,7 +52,7 @@ type getFlags struct {
 }
 
 func newGet() *cobra.Command {
-	flags := getFlags{format: newChoice("table", "json", "curl")}
+	f := new(getFlags)
 	command := &cobra.Command{
 		Use:     "get ID...",
 		Short:   "Asks a running broker for the material of credentials",
@@ -66,35 +67,31 @@ func newGet() *cobra.Command {
 			}
 			return nil
 		},
-		PreRunE: flags.check,
-		RunE:    explained(flags.run),
+		PreRunE: f.check,
+		RunE: explained(func(command *cobra.Command, ids []string) error {
+			return f.connect(command, func(ctx context.Context, conn *grpc.ClientConn) error {
+				return f.get(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids, command.OutOrStdout())
+			})
+		}),
 	}
-	flags.add(command)
+	f.addFlags(command, getTimeout)
+	f.format = addOutputFlag(command, "table", "json", "curl")
+	flags := command.Flags()
+	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
+	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
+	flags.StringVar(&f.version, "report-rejection", "", "report that the provider rejected this `VERSION`, and get its replacement")
+	flags.Int32Var(&f.httpStatus, "http-status", 0, "the `STATUS` with which the provider rejected it")
+	command.MarkFlagsRequiredTogether("report-rejection", "http-status")
 	return command
 }
 
-func (f *getFlags) add(command *cobra.Command) {
-	flags := command.Flags()
-	f.addFlags(command)
-	flags.DurationVar(&f.timeout, "timeout", defaultTimeout, "how long to wait")
-	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
-	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
-	flags.StringVar(&f.version, "report-rejection", "", "report that the provider rejected this `VERSION`, and get what replaces it")
-	flags.Int32Var(&f.httpStatus, "http-status", 0, "the `STATUS` by which the provider rejected it")
-	command.MarkFlagsRequiredTogether("report-rejection", "http-status")
-	addOutputFlag(command, f.format)
-	completeNothing(command, "timeout", "url", "report-rejection", "http-status")
-}
-
-// check finds what is wrong with the command line beyond single flags.
+// check reports what is wrong with the command line beyond single flags.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	if err := f.checkFlags(command.Flags()); err != nil {
 		return err
 	}
 	reports := command.Flags().Changed("report-rejection")
 	switch curl := f.format.value == "curl"; {
-	case f.timeout <= 0:
-		return errors.New("--timeout must be longer than nothing")
 	case curl != (f.url != ""):
 		return errors.New("-o curl and --url URL need each other")
 	case curl && len(ids) > 1:
@@ -109,36 +106,56 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	return nil
 }
 
-// run asks, prints what there is, and returns why the rest is not there.
-func (f *getFlags) run(command *cobra.Command, ids []string) error {
-	ctx, cancel := context.WithTimeout(command.Context(), f.timeout)
-	defer cancel()
-	connection, err := f.open(command.InOrStdin())
-	if err != nil {
-		return err
-	}
-	defer connection.Close() //nolint:errcheck // nothing is lost
-	answers, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(connection), ids)
-	if err != nil {
-		return err
-	}
-	var refused []error
-	for _, answer := range answers {
-		if answer.refusal != nil {
-			refused = append(refused, answer.refusal)
-		}
-	}
-	return errors.Join(append(refused, f.print(command.OutOrStdout(), answers))...)
+// answer is the response to a call, and what is in it.
+type answer struct {
+	response proto.Message
+	results  []*authmaterialv1.AuthDecorationResult // each an ID with its decoration or error
+	outcome  string                                 // of a report; else empty
 }
 
-func (f *getFlags) print(out io.Writer, answers []answer) error {
+// get prints the material, and returns why some IDs have none.
+func (f *getFlags) get(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string, out io.Writer) error {
+	made, err := f.ask(ctx, broker, ids)
+	if err != nil {
+		return f.explainFailure(ctx, ids, err)
+	}
+	var failed []error
+	for _, result := range made.results {
+		if result.GetAuthDecoration() == nil {
+			failed = append(failed, refusal(result.GetCredentialId(), result.GetError(), whatToDo[result.GetError().GetReason()]))
+		}
+	}
 	switch f.format.value {
 	case "json":
-		return printJSON(out, answers)
+		err = printMessage(out, made.response)
 	case "curl":
-		return printCurl(out, answers[0].decoration, f.url)
+		err = printCurl(out, made.results[0].GetAuthDecoration(), f.url)
 	default:
-		printTable(newScreen(out), answers, f.showSecrets)
-		return nil
+		printDecorations(newScreen(out), made, f.showSecrets)
 	}
+	return errors.Join(append(failed, err)...)
+}
+
+// ask makes the call. Its error is about the call as a whole.
+func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string) (answer, error) {
+	switch {
+	case f.version != "":
+		response, err := broker.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
+			CredentialId: ids[0], Version: f.version, HttpStatus: f.httpStatus,
+		})
+		return answer{response, oneResult(ids[0], response.GetAuthDecoration()), response.GetOutcome().String()}, err
+	case len(ids) == 1:
+		response, err := broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: ids[0]})
+		return answer{response, oneResult(ids[0], response.GetAuthDecoration()), ""}, err
+	default:
+		response, err := broker.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids},
+			grpc.MaxCallRecvMsgSize(min(maxResponse, len(ids)*maxDecoration)))
+		return answer{response, response.GetResults(), ""}, err
+	}
+}
+
+func oneResult(id string, decoration *authmaterialv1.AuthDecoration) []*authmaterialv1.AuthDecorationResult {
+	return []*authmaterialv1.AuthDecorationResult{{
+		CredentialId: id, Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: decoration},
+	}}
 }

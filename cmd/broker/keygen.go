@@ -16,13 +16,13 @@ func newKeygen() *cobra.Command {
 that share tokens through Redis all have the same key in token_cache.fleet_keys. The tokens in
 Redis are encrypted with it.
 
-It is a secret: with this key, anybody who can read Redis can read the tokens. Store the key
-with the other secrets, for example
+The key is a secret: with it, anybody who can read Redis can read the tokens. Store the key
+with your other secrets, for example
 
   (umask 077; broker keygen > fleet-key)
 
-To change it, restart the replicas three times, each time one after the other: with the keys
-[old, new], then [new, old], and a day later [new]. No token is lost.`,
+To change the key, restart the replicas three times, each time one after the other: with the
+keys [old, new], then [new, old], and a day later [new]. No token is lost.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(command.OutOrStdout(), fleetkeys.Generate())

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -18,7 +20,7 @@ var version = "dev"
 // Exit codes.
 const (
 	exitOK      = 0
-	exitProblem = 1 // something that the broker explains
+	exitProblem = 1 // the command explains what went wrong
 	exitUsage   = 2 // the command line is wrong
 )
 
@@ -32,52 +34,108 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	refuseUnknown(root)
+	rejectUnknownCommands(root)
 	command, err := root.ExecuteContextC(ctx)
-	var known *problem
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.As(err, &known):
-		fmt.Fprintln(stderr, known.Error())
-		return exitProblem
-	default:
-		fmt.Fprintf(stderr, "broker: %v\nTry '%s --help'.\n", err, command.CommandPath())
-		return exitUsage
 	}
+	if failure, ok := errors.AsType[problem](err); ok {
+		fmt.Fprintln(stderr, failure)
+		return exitProblem
+	}
+	fmt.Fprintf(stderr, "broker: %v\nTry '%s --help'.\n", err, command.CommandPath())
+	return exitUsage
 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "broker",
 		Short: "Hands out the headers and query parameters that authenticate calls to SaaS APIs",
-		Long: `The auth-material broker knows how each SaaS API wants to be authenticated.
+		Long: `The auth-material broker knows how each SaaS API authenticates its callers.
 A service names a credential over gRPC and gets the headers and query parameters
 for its next request.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed")
-		},
+		Args:          cobra.ArbitraryArgs,
+		RunE:          needCommand,
 	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newCredentials(), newDemo(), newKeygen(), newToken(), newVersion())
 	return root
 }
 
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Prints the version",
+		Args:  noArgs,
+		RunE: explained(func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(command.OutOrStdout(), "broker %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		}),
+	}
+}
+
 // problem is an error that is not the command line's fault.
-type problem struct{ err error }
+type problem struct{ error }
 
-func (p *problem) Error() string { return p.err.Error() }
-func (p *problem) Unwrap() error { return p.err }
-
-// explained marks the errors of a command as problems: whatever cobra itself finds is
-// wrong usage.
+// explained marks the errors of a command as problems. Every other error is cobra's, and
+// means wrong usage.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		if err := run(command, args); err != nil {
-			return &problem{err}
+			return problem{err}
 		}
 		return nil
 	}
+}
+
+// needCommand is the RunE of a command that does nothing but hold other commands.
+func needCommand(command *cobra.Command, args []string) error {
+	var names []string
+	for _, child := range command.Commands() {
+		if child.IsAvailableCommand() {
+			names = append(names, child.Name())
+		}
+	}
+	switch {
+	case len(args) == 0:
+		return fmt.Errorf("%q needs a command: %s", command.CommandPath(), strings.Join(names, ", "))
+	case len(names) == 0:
+		return fmt.Errorf("%q has no command %q", command.CommandPath(), args[0])
+	}
+	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
+}
+
+// rejectUnknownCommands makes the commands that cobra adds to root fail on a name that they
+// do not know: cobra prints help instead. Call it after the output of root is set.
+func rejectUnknownCommands(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, command := range root.Commands() {
+		switch command.Name() {
+		case "help":
+			command.Args = func(_ *cobra.Command, path []string) error {
+				found, rest, err := root.Find(path)
+				if err == nil && len(rest) > 0 {
+					err = needCommand(found, rest)
+				}
+				return err
+			}
+		case "completion":
+			command.RunE = func(*cobra.Command, []string) error { return command.Help() }
+		}
+	}
+}
+
+// noArgs rejects arguments. cobra.NoArgs calls each argument an unknown command.
+func noArgs(command *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if command.Flags().Lookup("config") != nil {
+		hint = "; name the configuration file with --config FILE"
+	}
+	return fmt.Errorf("%q takes no argument, but got %q%s", command.CommandPath(), args[0], hint)
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-const providersHelp = `Lists the providers and their auth methods. With an ID: what a credential of that
-provider takes, where to find it, and the lines for the configuration file.
+const providersHelp = `Lists the providers and their auth methods. With an ID: the fields that a credential of that
+provider has, where to find their values, and the lines for the configuration file.
 
---config adds the providers of a file. Its credentials are not looked at: 'broker check'
-is for the file as a whole.
+--config adds the providers of a file. The rest of the file is not checked: use 'broker check'
+for that.
 
-The JSON holds definitions, with the keys that they have in a configuration file: for an
-ID that provider's, otherwise all of them under "providers".`
+The JSON contains definitions, with the keys that they have in a configuration file: the
+provider's if an ID is given, otherwise all of them under "providers".`
 
 func newProviders() *cobra.Command {
 	var path string
-	format := newChoice("table", "json")
+	var format *choice
 	command := &cobra.Command{
 		Use:   "providers [ID]",
-		Short: "Shows the providers, and what their credentials take",
+		Short: "Shows the providers, and the fields of their credentials",
 		Long:  providersHelp,
 		Example: `  broker providers
   broker providers sendpulse
@@ -34,77 +34,38 @@ func newProviders() *cobra.Command {
 			return completeProviders(path, args, begun), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: explained(func(command *cobra.Command, args []string) error {
-			return showProviders(newScreen(command.OutOrStdout()), path, args, format.value)
+			return showProviders(newScreen(command.OutOrStdout()), path, args, format.value == "json")
 		}),
 	}
-	command.Flags().StringVar(&path, "config", "", "a configuration file whose providers to add")
-	addOutputFlag(command, format)
-	completeYAML(command, "config")
+	addConfigFlag(command, &path, "a configuration file whose providers to add")
+	format = addOutputFlag(command, "table", "json")
 	return command
 }
 
-// completeProviders are the IDs that an argument which was begun can be.
-func completeProviders(path string, args []string, begun string) []cobra.Completion {
-	if len(args) > 0 {
-		return nil
-	}
-	known, err := loadCatalog(path)
-	if err != nil {
-		known = catalog.Builtin() // the command itself says what is wrong
-	}
-	var ids []cobra.Completion
-	for _, provider := range known.Providers() {
-		if strings.HasPrefix(provider.ID, begun) {
-			ids = append(ids, cobra.CompletionWithDesc(provider.ID, printable(provider.DisplayName)))
-		}
-	}
-	return ids
-}
-
 // showProviders prints one provider or all.
-func showProviders(out *screen, path string, args []string, format string) error {
+func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	known, err := loadCatalog(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(args) == 0 {
-		if format == "json" {
-			return encodeJSON(out, newProvidersJSON(known))
-		}
+	case len(args) == 0 && asJSON:
+		return printJSON(out, newProvidersJSON(known))
+	case len(args) == 0:
 		return printProviders(out, known)
 	}
 	provider := known.Provider(args[0])
-	if provider == nil {
-		return unknownProvider(args[0], known)
-	}
-	if format == "json" {
-		return encodeJSON(out, newProviderJSON(provider))
+	switch {
+	case provider == nil:
+		var ids []string
+		for _, provider := range known.Providers() {
+			ids = append(ids, provider.ID)
+		}
+		return fmt.Errorf("there is no provider %q; there are: %s", args[0], strings.Join(ids, ", "))
+	case asJSON:
+		return printJSON(out, newProviderJSON(provider))
 	}
 	printProvider(out, provider)
 	return nil
-}
-
-func unknownProvider(id string, known *catalog.Catalog) error {
-	var ids []string
-	for _, provider := range known.Providers() {
-		ids = append(ids, provider.ID)
-	}
-	return fmt.Errorf("there is no provider %q; there are: %s", id, strings.Join(ids, ", "))
-}
-
-// printProviders prints a line for each auth method.
-func printProviders(out *screen, known *catalog.Catalog) error {
-	rows := [][]string{{"PROVIDER", "AUTH METHOD", "FIELDS"}}
-	for _, provider := range known.Providers() {
-		for _, method := range provider.AuthMethods {
-			var fields []string
-			for _, field := range method.Fields {
-				fields = append(fields, field.ID)
-			}
-			rows = append(rows, []string{provider.ID, method.ID, strings.Join(fields, ", ")})
-		}
-	}
-	return out.printTable(rows)
 }
 
 // loadCatalog returns the built-in providers and those of a file, if one is named.
@@ -113,4 +74,95 @@ func loadCatalog(path string) (*catalog.Catalog, error) {
 		return catalog.Builtin(), nil
 	}
 	return config.LoadProviders(path)
+}
+
+// printProviders prints a line for each auth method.
+func printProviders(out *screen, known *catalog.Catalog) error {
+	var table [][]string
+	for _, provider := range known.Providers() {
+		for _, method := range provider.AuthMethods {
+			var fields []string
+			for _, field := range method.Fields {
+				fields = append(fields, field.ID)
+			}
+			table = append(table, []string{provider.ID, method.ID, strings.Join(fields, ", ")})
+		}
+	}
+	return out.printTable([]string{"PROVIDER", "AUTH METHOD", "FIELDS"}, table)
+}
+
+// printProvider prints all that an operator needs to know for a credential of a provider.
+func printProvider(out *screen, provider *catalog.Provider) {
+	fmt.Fprintln(out, out.bold(printable(provider.DisplayName+" ("+provider.ID+")")))
+	printDescription(out, "", provider.Description)
+	var list rows
+	list.add("allowed host", provider.AllowedHosts...)
+	list.add("documentation", provider.DocumentationURL)
+	out.printRows("", list)
+	for _, method := range provider.AuthMethods {
+		fmt.Fprintf(out, "\n%s\n", out.bold(printable("Auth method "+method.ID+": "+method.DisplayName)))
+		printMethod(out, method)
+		fmt.Fprintf(out, "\n  %s\n%s", out.bold("For the configuration file, under 'credentials'"), snippet(provider, method))
+	}
+}
+
+func printMethod(out *screen, method *catalog.AuthMethod) {
+	printDescription(out, "  ", method.Description)
+	var list rows
+	if method.TokenRequest != nil {
+		list.add("token from", method.TokenRequest.URL)
+	}
+	for _, header := range method.Headers {
+		list.add("header", header.Name+": "+source(header))
+	}
+	for _, param := range method.QueryParams {
+		list.add("query parameter", param.Name+"="+source(param))
+	}
+	list.add("rejected by", statuses(method.RejectedStatuses))
+	list.add("documentation", method.DocumentationURL)
+	out.printRows("  ", list)
+	fmt.Fprintf(out, "\n  %s\n", out.bold("Fields"))
+	for _, field := range method.Fields {
+		kind := "optional"
+		if field.Required {
+			kind = "required"
+		}
+		if field.Secret {
+			kind += ", secret"
+		}
+		fmt.Fprintf(out, "  %s (%s): %s\n", out.bold(field.ID), kind, printable(field.DisplayName))
+		out.printWrapped("      ", field.Description)
+	}
+}
+
+// printDescription prints a description and a blank line, if there is one.
+func printDescription(out *screen, indent, text string) {
+	if text != "" {
+		out.printWrapped(indent, text)
+		fmt.Fprintln(out)
+	}
+}
+
+// snippet is an item of `credentials`, indented as in a file. Optional fields are comments.
+func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
+	id := provider.ID
+	if len(provider.AuthMethods) > 1 {
+		id += "_" + method.ID
+	}
+	id = strings.Trim(strings.ReplaceAll(id, "_", "-"), "-") // an ID ends with a letter or digit
+	var required, optional strings.Builder
+	for _, field := range method.Fields {
+		line := fmt.Sprintf("%s: {env: %s}", field.ID, strings.ToUpper(provider.ID+"_"+field.ID))
+		if field.Required {
+			fmt.Fprintf(&required, "      %s\n", line)
+		} else {
+			fmt.Fprintf(&optional, "      # %s  # optional\n", line)
+		}
+	}
+	values := "values:"
+	if required.Len() == 0 {
+		values = "values: {}"
+	}
+	return fmt.Sprintf("  - id: %s\n    provider: %s\n    auth_method: %s\n    %s\n%s%s",
+		id, provider.ID, method.ID, values, &required, &optional)
 }

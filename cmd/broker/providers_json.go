@@ -1,8 +1,6 @@
 package main
 
-import (
-	"github.com/authmaterial/broker/internal/catalog"
-)
+import "github.com/authmaterial/broker/internal/catalog"
 
 // The JSON of definitions, with the keys of the configuration file.
 type (
@@ -25,8 +23,8 @@ type (
 		RejectedStatuses []int             `json:"rejected_statuses"`
 		Fields           []fieldJSON       `json:"fields"`
 		TokenRequest     *tokenRequestJSON `json:"token_request,omitempty"`
-		Headers          []pairJSON        `json:"headers,omitempty"`
-		QueryParams      []pairJSON        `json:"query_params,omitempty"`
+		Headers          []placementJSON   `json:"headers,omitempty"`
+		QueryParams      []placementJSON   `json:"query_params,omitempty"`
 	}
 	fieldJSON struct {
 		ID          string `json:"id"`
@@ -35,13 +33,18 @@ type (
 		Required    bool   `json:"required"`
 		Secret      bool   `json:"secret"`
 	}
+	placementJSON struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
 	tokenRequestJSON struct {
-		URL                  string            `json:"url"`
-		Body                 string            `json:"body"`
-		ClientAuthentication string            `json:"client_authentication"`
-		Parameters           map[string]string `json:"parameters,omitempty"`
-		DefaultLifetime      string            `json:"default_lifetime"`
-		PreviousToken        string            `json:"previous_token"`
+		URL                   string            `json:"url"`
+		Body                  string            `json:"body"`
+		ClientAuthentication  string            `json:"client_authentication"`
+		Parameters            map[string]string `json:"parameters,omitempty"`
+		DefaultLifetime       string            `json:"default_lifetime"`
+		AllowPrivateAddresses bool              `json:"allow_private_addresses,omitempty"`
+		PreviousToken         string            `json:"previous_token"`
 	}
 )
 
@@ -74,43 +77,38 @@ func newMethodJSON(method *catalog.AuthMethod) methodJSON {
 		Description:      method.Description,
 		DocumentationURL: method.DocumentationURL,
 		RejectedStatuses: append([]int{}, method.RejectedStatuses...),
-		TokenRequest:     newTokenRequestJSON(method.TokenRequest),
-		Headers:          newPlacementsJSON(method.Headers),
-		QueryParams:      newPlacementsJSON(method.QueryParams),
 	}
 	for _, field := range method.Fields {
 		made.Fields = append(made.Fields, fieldJSON(field))
 	}
+	for _, header := range method.Headers {
+		made.Headers = append(made.Headers, placementJSON{header.Name, source(header)})
+	}
+	for _, param := range method.QueryParams {
+		made.QueryParams = append(made.QueryParams, placementJSON{param.Name, source(param)})
+	}
+	if request := method.TokenRequest; request != nil {
+		made.TokenRequest = &tokenRequestJSON{
+			URL:                   request.URL,
+			Body:                  string(request.Body),
+			ClientAuthentication:  string(request.ClientAuthentication),
+			Parameters:            map[string]string{},
+			DefaultLifetime:       request.DefaultLifetime.String(),
+			AllowPrivateAddresses: request.AllowPrivateAddresses,
+			PreviousToken:         "KEPT",
+		}
+		if request.EndsPrevious {
+			made.TokenRequest.PreviousToken = "ENDED"
+		}
+		for _, parameter := range request.Parameters {
+			made.TokenRequest.Parameters[parameter.Name] = source(parameter)
+		}
+	}
 	return made
 }
 
-func newTokenRequestJSON(request *catalog.TokenRequest) *tokenRequestJSON {
-	if request == nil {
-		return nil
-	}
-	made := &tokenRequestJSON{
-		URL:                  request.URL,
-		Body:                 string(request.Body),
-		ClientAuthentication: string(request.ClientAuthentication),
-		Parameters:           map[string]string{},
-		DefaultLifetime:      request.DefaultLifetime.String(),
-		PreviousToken:        "KEPT",
-	}
-	if request.EndsPrevious {
-		made.PreviousToken = "ENDED"
-	}
-	for _, parameter := range newPlacementsJSON(request.Parameters) {
-		made.Parameters[parameter.Name] = parameter.Value
-	}
-	return made
-}
-
-// newPlacementsJSON writes values as they stand in the definition.
-func newPlacementsJSON(placements []catalog.Placement) []pairJSON {
-	var pairs []pairJSON
-	for _, placement := range placements {
-		text, _ := placement.Value.MarshalText() // it never fails
-		pairs = append(pairs, pairJSON{placement.Name, string(text)})
-	}
-	return pairs
+// source is the value of a placement as the definition has it.
+func source(placement catalog.Placement) string {
+	text, _ := placement.Value.MarshalText() // it never fails
+	return string(text)
 }

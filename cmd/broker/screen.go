@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -15,23 +16,23 @@ import (
 const (
 	minimumWidth = 40
 	defaultWidth = 80
-	maximumWidth = 100 // lines that are longer are hard to read
+	maximumWidth = 100 // longer lines are hard to read
 )
 
-// screen is where a command prints: a terminal, or anything else.
+// screen is the output of a command: a terminal, or anything else.
 type screen struct {
 	io.Writer
 
-	terminal bool // a person reads it
+	terminal bool
 	styled   bool // it shows bold text
 	width    int
 }
 
-// newScreen looks at what out is.
+// newScreen finds out whether out is a terminal.
 func newScreen(out io.Writer) *screen {
 	s := &screen{Writer: out, width: defaultWidth}
 	file, ok := out.(*os.File)
-	if !ok || !isTerminal(file) {
+	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return s
 	}
 	s.terminal = true
@@ -42,10 +43,6 @@ func newScreen(out io.Writer) *screen {
 	return s
 }
 
-func isTerminal(file *os.File) bool {
-	return term.IsTerminal(int(file.Fd()))
-}
-
 // bold makes text bold on a terminal.
 func (s *screen) bold(text string) string {
 	if !s.styled {
@@ -54,42 +51,50 @@ func (s *screen) bold(text string) string {
 	return "\x1b[1m" + text + "\x1b[0m"
 }
 
-// row is a line of a list: what it is about, and what there is to say.
-type row struct{ label, value string }
+// rows is a list of labels with their values.
+type rows [][2]string
 
-// printRows prints a list with its values below each other.
-func (s *screen) printRows(indent string, rows []row) {
-	width := 0
-	for _, row := range rows {
-		width = max(width, len(row.label))
-	}
-	for _, row := range rows {
-		fmt.Fprintf(s, "%s%s  %s\n", indent, s.bold(fmt.Sprintf("%-*s", width, row.label)), printable(row.value))
+// add adds a row for each value that is not empty.
+func (r *rows) add(label string, values ...string) {
+	for _, value := range values {
+		if value != "" {
+			*r = append(*r, [2]string{label, value})
+		}
 	}
 }
 
-// printTable prints rows below the first, which is the head.
-func (s *screen) printTable(rows [][]string) error {
+// printRows prints a list with its values aligned.
+func (s *screen) printRows(indent string, list rows) {
+	width := 0
+	for _, row := range list {
+		width = max(width, len(row[0]))
+	}
+	for _, row := range list {
+		fmt.Fprintf(s, "%s%s  %s\n", indent, s.bold(fmt.Sprintf("%-*s", width, row[0])), printable(row[1]))
+	}
+}
+
+// printTable prints rows below a head, in aligned columns.
+func (s *screen) printTable(head []string, rows [][]string) error {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, strings.Join(head, "\t"))
 	for _, row := range rows {
-		for i, cell := range row {
-			if i > 0 {
-				fmt.Fprint(table, "\t")
-			}
-			fmt.Fprint(table, printable(cell))
+		var cells []string
+		for _, cell := range row {
+			cells = append(cells, printable(cell))
 		}
-		fmt.Fprintln(table)
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	head, body, _ := strings.Cut(text.String(), "\n")
-	_, err := fmt.Fprintf(s, "%s\n%s", s.bold(head), body)
+	first, rest, _ := strings.Cut(text.String(), "\n")
+	_, err := fmt.Fprintf(s, "%s\n%s", s.bold(first), rest)
 	return err
 }
 
-// printWrapped prints paragraphs, which blank lines part, wrapped to the width.
+// printWrapped prints paragraphs, which are separated by blank lines, wrapped to the width.
 func (s *screen) printWrapped(indent, text string) {
 	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if i > 0 {
@@ -101,30 +106,22 @@ func (s *screen) printWrapped(indent, text string) {
 	}
 }
 
-// wrap breaks a text between its words. A word that is too long has a line of its own.
+// wrap breaks a text between its words. A word that is too long gets a line of its own.
 func wrap(text string, width int) []string {
 	var lines []string
-	line, length := "", 0
 	for _, word := range strings.Fields(text) {
 		word = printable(word)
-		size := len([]rune(word))
-		switch {
-		case line == "":
-			line, length = word, size
-		case length+1+size <= width:
-			line, length = line+" "+word, length+1+size
-		default:
-			lines = append(lines, line)
-			line, length = word, size
+		last := len(lines) - 1
+		if last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
 		}
 	}
-	if line == "" {
-		return lines
-	}
-	return append(lines, line)
+	return lines
 }
 
-// printable replaces what a terminal could take for a command.
+// printable replaces characters that a terminal could take for a command.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

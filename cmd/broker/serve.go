@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -20,41 +21,56 @@ import (
 
 func newServe() *cobra.Command {
 	var path string
-	var log logFlags
+	level := &choice{value: "info", allowed: []string{"debug", "info", "warn", "error"}}
+	format := &choice{value: "text", allowed: []string{"text", "json"}}
 	command := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Serves the credentials of a configuration file",
 		Long: `Serves the credentials of a configuration file over gRPC, and /metrics, /livez and
 /readyz over HTTP.
 
-The file and the files that it names are read again when they change, and on SIGHUP. A
-file with problems changes nothing. SIGHUP also lets credentials that a provider refused
-be tried again at once, and opens the audit file anew. Environment variables, 'listen',
-'limits', 'audit' and 'token_cache' take a restart.
+The configuration file and the files that it names are read again when they change, and on
+SIGHUP. If the new configuration has problems, the previous one stays in use. SIGHUP also
+retries credentials that a provider rejected, and reopens the audit file. Changes of
+environment variables, 'listen', 'limits', 'audit' and 'token_cache' need a restart.
 
-SIGTERM and SIGINT let calls that are under way finish; a second one ends at once.`,
+SIGTERM and SIGINT stop the broker when the calls in progress have finished; a second one
+stops it at once.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
-			return serve(command.Context(), path, log.newLogger(command.ErrOrStderr()))
+			return serve(command.Context(), path, newLogger(command.ErrOrStderr(), level.value, format.value))
 		}),
 	}
-	addConfigFlag(command, &path)
-	log.add(command)
+	addRequiredConfigFlag(command, &path)
+	addChoice(command, level, "log-level", "", "the least severe log lines to write")
+	addChoice(command, format, "log-format", "", "the form of log lines")
 	return command
+}
+
+func newLogger(out io.Writer, level, format string) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	var least slog.Level
+	if least.UnmarshalText([]byte(level)) == nil {
+		options.Level = least
+	}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
 }
 
 // serve runs the broker until a signal or an error.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
-	hangups := make(chan os.Signal, 1) // one that comes early is kept
+	hangups := make(chan os.Signal, 1) // keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	withoutCoreDumps(logger)
+	forbidCoreDumps(logger)
 	traces := observe.Start(ctx, version, logger)
 	defer traces.Stop()
 	var broker *server.Server
 	loop, err := reload.New(func(reading func(string)) error {
 		load := func() (*config.Config, error) { return config.Load(path, config.Options{Reading: reading}) }
-		defer boundMemory()
+		defer limitMemory()
 		if broker != nil {
 			return broker.Reload(load)
 		}
@@ -73,7 +89,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		loop.Close()
 		return adviseListen(err)
 	}
-	ctx, stop := context.WithCancel(untilSignal(ctx, logger))
+	ctx, stop := untilSignal(ctx, logger)
 	defer stop()
 	reloading := make(chan struct{})
 	go func() {
@@ -103,11 +119,11 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 	return grpcListener, httpListener, nil
 }
 
-// adviseListen adds to an error of listen what to do about it.
+// adviseListen adds to an error of listen how to fix it.
 func adviseListen(err error) error {
 	for cause, advice := range map[error]string{
 		syscall.EADDRINUSE:    "Stop the process that listens there, perhaps another broker, or change the address under 'listen'.",
-		syscall.EADDRNOTAVAIL: "This machine has no such address: change it under 'listen'.",
+		syscall.EADDRNOTAVAIL: "This machine does not have the address: change it under 'listen'.",
 		syscall.EACCES:        "The broker's user may not listen there: use a port from 1024 on, or a folder that this user may write to.",
 		syscall.EROFS:         "The folder is on a read-only file system: name another under 'listen'.",
 		syscall.ENOENT:        "The folder does not exist: create it, or name another under 'listen'.",
@@ -117,28 +133,4 @@ func adviseListen(err error) error {
 		}
 	}
 	return err
-}
-
-// onHangup lets refused credentials be tried again with each hangup until ctx ends, and
-// passes it on.
-func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {
-	passed := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangups:
-			}
-			broker.ReopenAudit()
-			if err := broker.ForgetFailures(ctx); err != nil {
-				logger.Error("failures could not be forgotten", "type", fmt.Sprintf("%T", err))
-			}
-			select {
-			case <-ctx.Done():
-			case passed <- struct{}{}:
-			}
-		}
-	}()
-	return passed
 }

@@ -2,47 +2,65 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/authmaterial/broker/internal/server"
 )
 
 const (
-	// stopPeriod is how long the process may take to stop. What the server and the traces
-	// give each of their parts is less than that, in sum.
+	// stopPeriod bounds how long the process takes to stop. It is more than the sum of what
+	// the server and the traces allow each of their parts.
 	stopPeriod = 20 * time.Second
-	// lastWord is how long it waits for the log when it has taken longer.
-	lastWord = time.Second
+	// logPeriod bounds the wait for the last log line after that.
+	logPeriod = time.Second
 )
 
-// untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second one
-// then ends the process as it would without the broker's doing. A process that still runs
-// 20 seconds after the first ends with exit code 1: something hangs, such as a log that
-// nobody reads.
-func untilSignal(ctx context.Context, logger *slog.Logger) context.Context {
-	ctx, stop := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	go func() {
-		defer stop()
-		select {
-		case <-signals:
-			signal.Stop(signals)
-			time.AfterFunc(stopPeriod, func() { endHanging(logger) })
-			stop() // before the log, which may hang
-			logger.Info("stopping")
-		case <-ctx.Done():
-			signal.Stop(signals)
-		}
-	}()
-	return ctx
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT. From then on both
+// signals end the process at once, and the process exits with code 1 if it still runs after
+// stopPeriod: something hangs, such as a log that nobody reads. The caller calls stop when it
+// needs no signals any more.
+func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Context, stop func()) {
+	ctx, cancel := signal.NotifyContext(parent, syscall.SIGTERM, os.Interrupt)
+	keep := context.AfterFunc(ctx, func() {
+		cancel()
+		time.AfterFunc(stopPeriod, func() {
+			time.AfterFunc(logPeriod, func() { os.Exit(exitProblem) })
+			logger.Error("stopping takes too long: the process ends")
+			os.Exit(exitProblem)
+		})
+		logger.Info("stopping")
+	})
+	return ctx, func() {
+		keep()
+		cancel()
+	}
 }
 
-// endHanging ends the process. It says so, if that can be said.
-func endHanging(logger *slog.Logger) {
-	time.AfterFunc(lastWord, func() { os.Exit(exitProblem) })
-	logger.Error("stopping takes too long: the process ends")
-	os.Exit(exitProblem)
+// onHangup reopens the audit file and retries rejected credentials at each hangup until ctx
+// ends. Then it passes the hangup on, for the configuration to be read again.
+func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {
+	passed := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+			}
+			broker.ReopenAudit()
+			if err := broker.ForgetFailures(ctx); err != nil {
+				logger.Error("rejected credentials are not retried: the token cache failed", "type", fmt.Sprintf("%T", err))
+			}
+			select {
+			case <-ctx.Done():
+			case passed <- struct{}{}:
+			}
+		}
+	}()
+	return passed
 }

@@ -15,16 +15,13 @@ func newToken() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "token",
 		Short: "Makes static tokens for callers",
-		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a command is needed: new")
-		},
+		RunE:  needCommand,
 	}
 	command.AddCommand(newTokenNew())
 	return command
 }
 
-// callerName is what authentication.tokens takes for a name.
+// callerName is the form of a name in authentication.tokens.
 var callerName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
 func checkCallerName(_ *cobra.Command, args []string) error {
@@ -40,18 +37,18 @@ func newTokenNew() *cobra.Command {
 		Use:   "new [NAME]",
 		Short: "Prints a new static token and its hash",
 		Long: `Prints a new static token, its hash, and with a name the item for authentication.tokens of
-the configuration. With --token-file the token goes into a new file, which its owner alone
-may read, and is not printed.
+the configuration. With --token-file the token is written to a new file, which only its
+owner can read, and is not printed.
 
 The token is a secret: give it to the caller, which sends it with each call as
 
   authorization: Bearer TOKEN
 
-It holds 256 random bits, and cannot be found out from the hash, which is no secret. The
-configuration has the hash alone; nobody has to keep the token but the caller.
+It has 256 random bits. It cannot be computed from the hash, which is not a secret. The
+configuration has only the hash, so only the caller needs to store the token.
 
-To change a token, add the hash of another under the same name, give the caller the other,
-and then take the first away: from then on the first is refused.`,
+To change a token, add the hash of a new one under the same name, give the caller the new
+token, and then remove the old hash: from then on the old token is rejected.`,
 		Args: cobra.MatchAll(cobra.MaximumNArgs(1), checkCallerName),
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			token := authentication.GenerateToken()
@@ -69,11 +66,12 @@ and then take the first away: from then on the first is refused.`,
 			return err
 		}),
 	}
-	command.Flags().StringVar(&file, "token-file", "", "write the token into this new `FILE`, and do not print it")
+	command.Flags().StringVar(&file, "token-file", "", "write the token to this new `FILE`, and do not print it")
+	must(command.MarkFlagFilename("token-file"))
 	return command
 }
 
-// writeNew makes a file of mode 0600, and leaves one that is there alone.
+// writeNew creates a file of mode 0600. It does not change an existing file.
 func writeNew(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user names the file
 	if err != nil {

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// printDecorations prints a list for each decoration.
+func printDecorations(out *screen, answer answer, showSecrets bool) {
+	separator := ""
+	for _, result := range answer.results {
+		if decoration := result.GetAuthDecoration(); decoration != nil {
+			fmt.Fprint(out, separator)
+			out.printRows("", decorationRows(decoration, answer.outcome, showSecrets, out.terminal))
+			separator = "\n"
+		}
+	}
+}
+
+// decorationRows has all that a decoration contains. relative adds to each time how far off it
+// is, for people.
+func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, showSecrets, relative bool) rows {
+	show := masked
+	if showSecrets {
+		show = func(value string) string { return value }
+	}
+	var list rows
+	list.add("credential", decoration.GetCredentialId())
+	list.add("version", decoration.GetVersion())
+	list.add("outcome", strings.TrimPrefix(outcome, "OUTCOME_"))
+	for _, header := range decoration.GetHeaders() {
+		list.add("header", header.GetName()+": "+show(header.GetValue()))
+	}
+	for _, param := range decoration.GetQueryParams() {
+		list.add("query parameter", param.GetName()+"="+show(param.GetValue()))
+	}
+	list.add("expires", moment(decoration.GetExpireTime(), relative))
+	list.add("ask again", moment(decoration.GetRefreshTime(), relative))
+	if last := decoration.GetLastRejectionTime(); last != nil {
+		list.add("rejected", moment(last, relative)+", a caller reported: check these values at the provider")
+	}
+	list.add("allowed host", decoration.GetAllowedHosts()...)
+	list.add("rejected by", statuses(decoration.GetRejectedStatuses()))
+	return list
+}
+
+// statuses lists the HTTP statuses that mean that the provider rejects the material.
+func statuses[T int | int32](all []T) string {
+	var texts []string
+	for _, status := range all {
+		texts = append(texts, strconv.Itoa(int(status)))
+	}
+	return cmp.Or(strings.Join(texts, ", "), "no status")
+}
+
+// maskText replaces a value of any length.
+const maskText = "********"
+
+// masked hides a value, except for the name of its scheme.
+func masked(value string) string {
+	for _, scheme := range []string{"Bearer ", "Basic ", "Token "} {
+		if strings.HasPrefix(value, scheme) {
+			return scheme + maskText
+		}
+	}
+	return maskText
+}
+
+// moment formats a time. relative adds how far off it is.
+func moment(at *timestamppb.Timestamp, relative bool) string {
+	if at == nil {
+		return "never"
+	}
+	text := at.AsTime().Format(time.RFC3339)
+	switch left := time.Until(at.AsTime()).Round(time.Second); {
+	case !relative:
+		return text
+	case left < 0:
+		return fmt.Sprintf("%s (%s ago)", text, -left)
+	default:
+		return fmt.Sprintf("%s (in %s)", text, left)
+	}
+}
