@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -73,7 +74,7 @@ func (c *connection) diagnose(ctx context.Context) *diagnosis {
 	defer raw.Close() //nolint:errcheck // nothing that matters was sent
 	deadline, _ := ctx.Deadline()
 	_ = raw.SetDeadline(deadline)
-	conn, _, err := c.transport.ClientHandshake(ctx, c.address.authority(), raw)
+	conn, _, err := c.transport.ClientHandshake(ctx, cmp.Or(c.files.ServerName, c.address.authority()), raw)
 	if err != nil {
 		return diagnoseError(err)
 	}

@@ -115,8 +115,8 @@ func TestGetCurlForReal(t *testing.T) {
 func TestGetCurlForOtherHosts(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	const (
-		name  = "If it is the provider's: name it under 'allowed_hosts' of the credential."
-		https = "Begin --url with https://: material goes over encrypted connections alone."
+		name  = "If the host is the provider's: add it to 'allowed_hosts' of the credential."
+		https = "Begin --url with https://: material is only sent over encrypted connections."
 	)
 	for url, advice := range map[string]string{
 		"https://elsewhere.test/":      name,
@@ -127,8 +127,8 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 		"HTTP://API.odd.test/":         https,
 		"ftp://api.odd.test/":          https,
 		"https://api.odd.test./":       "Leave out the dot at the end of the host.",
-		"https://api.odd.test:8443/":   "The host is allowed at port 443 alone. If this port is the provider's too: name the host with the port",
-		"https://API.odd.test:8443/":   "The host is allowed at port 443 alone. If this port",
+		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If this port is the provider's too: add the host with the port",
+		"https://API.odd.test:8443/":   "The host is only allowed at port 443. If this port",
 		"https://x.api.odd.test:8443/": name,
 	} {
 		stdout, stderr, code := invoke(t, "get", "odd", "-o", "curl", "--url", url)
@@ -140,7 +140,7 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 		}
 	}
 	startBroker(t, "tcp", "api.odd.test:8443")
-	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "https://api.odd.test/"}, `\n  The host is allowed at another port alone`)
+	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "https://api.odd.test/"}, `\n  The host is only allowed at another port`)
 	startBroker(t, "tcp", "127.0.0.1")
-	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "http://127.0.0.1/"}, `\n  The host is allowed at port 443 alone: begin --url with https://, or`)
+	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "http://127.0.0.1/"}, `\n  The host is only allowed at port 443: begin --url with https://, or`)
 }

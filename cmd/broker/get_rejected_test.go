@@ -16,7 +16,7 @@ func TestGetNotesARejectedKey(t *testing.T) {
 	response := new(authmaterialv1.GetAuthDecorationResponse)
 	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
 	succeed(t, "get", "pendo", "--report-rejection", response.GetAuthDecoration().GetVersion(), "--http-status", "403")
-	const want = "\nrejected      2031-02-03T04:05:06Z, a caller reported: check these values at the provider\n"
+	const want = "\nrejected      2031-02-03T04:05:06Z, reported by a caller: check the values at the provider\n"
 	if table := succeed(t, "get", "pendo"); !strings.Contains(table, want) {
 		t.Errorf("the table lacks the note:\n%s", table)
 	}

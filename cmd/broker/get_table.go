@@ -44,7 +44,7 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	list.add("expires", moment(decoration.GetExpireTime(), relative))
 	list.add("ask again", moment(decoration.GetRefreshTime(), relative))
 	if last := decoration.GetLastRejectionTime(); last != nil {
-		list.add("rejected", moment(last, relative)+", a caller reported: check these values at the provider")
+		list.add("rejected", moment(last, relative)+", reported by a caller: check the values at the provider")
 	}
 	list.add("allowed host", decoration.GetAllowedHosts()...)
 	list.add("rejected by", statuses(decoration.GetRejectedStatuses()))

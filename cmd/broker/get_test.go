@@ -172,7 +172,7 @@ func TestGetPrintsWhatThereIs(t *testing.T) {
 	const want = `no-such-one: CREDENTIAL_NOT_FOUND: there is no credential "no-such-one", or it is disabled
   Look in the broker's configuration file for the ID, and for 'disabled'.
 Bad ID: INVALID_REQUEST: the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$
-  Name IDs of the broker's configuration file, at most 100 in a call. An ID has lower-case letters, digits, '.', '_' and '-'.
+  Use IDs from the broker's configuration file, at most 100 in a call. An ID has lower-case letters, digits, '.', '_' and '-'.
 `
 	if code != exitProblem || stderr != want {
 		t.Errorf("exit %d\n%s\nwant 1\n%s", code, stderr, want)
@@ -187,7 +187,7 @@ func TestGetExplainsRefusals(t *testing.T) {
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.OAuthError(401, "invalid_client"))
 	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: CREDENTIAL_REJECTED: .*\n  .*'broker providers'.*\n$`)
 	wantProblem(t, []string{"get", "no-such-one", "-o", "json"}, `^no-such-one: CREDENTIAL_NOT_FOUND: .*\n  Look in .*\n$`)
-	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Name .*at most 100 in a call\. .*\n$`)
+	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Use .*at most 100 in a call\. .*\n$`)
 }
 
 // TestGetPassesOnWhenToTryAgain lets the token request fail in a way that passes.
@@ -222,7 +222,7 @@ func TestGetFromAnotherServer(t *testing.T) {
 	other := grpc.NewServer()
 	go func() { _ = other.Serve(listener) }()
 	t.Cleanup(other.Stop)
-	wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String()}, `^what answers on \S+ is no broker`)
+	wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String()}, `^the server on \S+ is no broker`)
 }
 
 // newListener listens on a free port until the test ends.
@@ -250,19 +250,19 @@ func TestGetWrongUsage(t *testing.T) {
 	for line, want := range map[string]string{
 		"get":                           "the ID of a credential is needed",
 		"get a -o xml":                  `invalid argument "xml" for "-o, --output" flag: must be one of table, json, curl`,
-		"get a --timeout 0s":            "--timeout must be longer than nothing",
+		"get a --timeout 0s":            "--timeout must be more than 0s",
 		"get a -o curl":                 "-o curl and --url URL need each other",
 		"get a --url https://a.test":    "-o curl and --url URL need each other",
 		"get a b -o curl --url https:x": "-o curl takes one ID",
 		"get a -o curl --url a.test":    "--url must be a URL such as",
 		"get a -o curl --url //a.test":  "--url must be a URL such as",
-		"get a -o curl --url https://user:word@a.test/":  "--url must hold no user name and password",
+		"get a -o curl --url https://user:word@a.test/":  "--url must not contain a user name and password",
 		"get a --address https://127.0.0.1:1/":           "leave out https://, as in 127.0.0.1:1; --tls turns TLS on",
 		"get a --address 127.0.0.1:99999":                "the port must be a number from 0 to 65535",
 		"get a --report-rejection v":                     "if any flags in the group [report-rejection http-status] are set they must all be set",
 		"get a b --report-rejection v --http-status 401": "--report-rejection takes one ID",
 		"get a --report-rejection= --http-status 401":    "--report-rejection needs the version",
-		"get a --address broker.test:50051":              "--address: must be a loopback address: the connection is not encrypted. Encrypt it with --tls",
+		"get a --address broker.test:50051":              "--address: must be a loopback address, because the connection is not encrypted; encrypt it with --tls",
 		"get a --address 127.0.0.1":                      "must be a host with a port",
 		"get a --address unix://run/x":                   "a Unix socket needs an absolute path",
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"testing"
 
@@ -23,18 +24,18 @@ func TestHealthOfServersThatDoNotServe(t *testing.T) {
 				stopping.Shutdown()
 				grpc_health_v1.RegisterHealthServer(server, stopping)
 			},
-			want: "the broker does not serve: NOT_SERVING",
+			want: "the broker on %s does not serve: NOT_SERVING\n",
 		},
 		"another server": {
 			register: func(*grpc.Server) {},
-			want:     "what answers there is no broker",
+			want:     "the server on %s is no broker, or an older version: unknown service grpc.health.v1.Health\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address := serveGRPC(t, test.register)
 			var stdout, stderr bytes.Buffer
 			code := run(t.Context(), []string{"health", "--address", address, "--timeout", patience.String()}, &stdout, &stderr)
-			if want := address + ": " + test.want + "\n"; code != exitProblem || stderr.String() != want || stdout.Len() > 0 {
+			if want := fmt.Sprintf(test.want, address); code != exitProblem || stderr.String() != want || stdout.Len() > 0 {
 				t.Errorf("health ends with %d, %q and %q on stderr; want %d and %q", code, stdout.String(), stderr.String(), exitProblem, want)
 			}
 		})

@@ -77,16 +77,16 @@ func TestConnectionProblems(t *testing.T) {
 	named, _ := s.serve(listenTLS("named"))
 	plain, plainHTTP := s.serve("")
 	for name, test := range map[string]struct{ address, flags, want string }{
-		"an authority that is not trusted": {address, "--tls-ca other-ca.pem", `no authority that is trusted here has signed the broker's certificate\n  .* --tls-ca FILE or BROKER_TLS_CA\.\n$`},
-		"the system's authorities":         {address, "--tls", `no authority that is trusted here has signed`},
+		"an authority that is not trusted": {address, "--tls-ca other-ca.pem", `the broker's certificate is not signed by an authority that is trusted here\n  .* --tls-ca FILE or BROKER_TLS_CA\.\n$`},
+		"the system's authorities":         {address, "--tls", `the broker's certificate is not signed by an authority that is trusted here`},
 		"another name":                     {address, trusted + " --tls-server-name broker.test", `the broker's certificate is for another name: certificate is valid for localhost, not broker\.test\n  .* --tls-server-name NAME`},
 		"another name than the address":    {named, trusted, `the broker's certificate is for another name: cannot validate certificate for 127\.0\.0\.1`},
 		"an expired certificate":           {expired, trusted, `the broker's certificate has expired, or is not valid yet: .* is after \S+\n  Give the broker a new certificate`},
 		"a certificate of tomorrow":        {future, trusted, `the broker's certificate has expired, or is not valid yet: .* is before \S+\n`},
-		"plain text to TLS":                {address, "", `the server closed the connection without replying\n  If the broker has listen\.tls: add --tls`},
-		"TLS to plain text":                {plain, trusted, `what answers there speaks no TLS\n  Leave out --tls`},
-		"the other port":                   {http, trusted, `what answers there speaks TLS, and no gRPC: .*\n  Use the port of listen\.grpc`},
-		"the other port, TLS to plain":     {plainHTTP, trusted, `what answers there speaks no TLS\n`},
+		"plain text to TLS":                {address, "", `the server closed the connection without replying\n  If the broker has listen\.tls, add --tls`},
+		"TLS to plain text":                {plain, trusted, `the server does not use TLS\n  Leave out --tls`},
+		"the other port":                   {http, trusted, `the server uses TLS, but not gRPC: .*\n  Use the port of listen\.grpc`},
+		"the other port, TLS to plain":     {plainHTTP, trusted, `the server does not use TLS\n`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"--address", test.address}, strings.Fields(test.flags)...)
@@ -95,7 +95,7 @@ func TestConnectionProblems(t *testing.T) {
 			if test.flags == "" {
 				timeout = "2s" // it may be starting
 			}
-			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^"+regexp.QuoteMeta(test.address)+": no connection: "+test.want)
+			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 		})
 	}
 }
@@ -108,14 +108,14 @@ func TestProofsThatDoNotCount(t *testing.T) {
 	plain, _ := s.serve("")
 	const unknown, denied = `^%s: CALLER_UNAUTHENTICATED: .*\n  `, `^pulsedive: ACCESS_DENIED: .*\n  .*broker check --explain CALLER ID`
 	for name, test := range map[string]struct{ address, id, flags, want string }{
-		"nothing":                        {address, "pendo", trusted, unknown + "Prove who you are: with --token-file FILE, or"},
-		"nothing, and no TLS":            {plain, "pendo", "", unknown + "Prove who you are"},
-		"another token":                  {address, "pendo", trusted + " --token-file other-token", unknown + "It does not accept the token"},
-		"another token, and no TLS":      {plain, "pendo", "--token-file other-token", unknown + "It does not accept the token"},
-		"a certificate nobody asks for":  {asks, "pendo", withClient, unknown + "It does not accept the client certificate: .* asks for none"},
-		"a client of another authority":  {address, "pendo", trusted + " --tls-cert foreign.pem --tls-key foreign.key", unknown + "It does not accept the client certificate: .*listen\\.tls\\.client_ca_file"},
-		"an expired client":              {address, "pendo", trusted + " --tls-cert old.pem --tls-key old.key", unknown + "It does not accept the client certificate"},
-		"both, and neither is good":      {asks, "pendo", withClient + " --token-file other-token", unknown + "It accepts neither"},
+		"nothing":                        {address, "pendo", trusted, unknown + "Identify yourself with --token-file FILE, or"},
+		"nothing, and no TLS":            {plain, "pendo", "", unknown + "Identify yourself"},
+		"another token":                  {address, "pendo", trusted + " --token-file other-token", unknown + "The broker does not accept the token"},
+		"another token, and no TLS":      {plain, "pendo", "--token-file other-token", unknown + "The broker does not accept the token"},
+		"a certificate nobody asks for":  {asks, "pendo", withClient, unknown + "The broker does not accept the client certificate: .* asks for none"},
+		"a client of another authority":  {address, "pendo", trusted + " --tls-cert foreign.pem --tls-key foreign.key", unknown + "The broker does not accept the client certificate: .*listen\\.tls\\.client_ca_file"},
+		"an expired client":              {address, "pendo", trusted + " --tls-cert old.pem --tls-key old.key", unknown + "The broker does not accept the client certificate"},
+		"both, and neither is good":      {asks, "pendo", withClient + " --token-file other-token", unknown + "The broker accepts neither"},
 		"a certificate without a grant":  {address, "pulsedive", withClient, denied},
 		"a token without a grant":        {address, "pulsedive", trusted + " --token-file token", denied},
 		"another caller's certificate":   {address, "pulsedive", trusted + " --tls-cert nobody.pem --tls-key nobody.key", denied},
@@ -146,7 +146,7 @@ func TestConnectionFromTheEnvironment(t *testing.T) {
 	}
 	succeed(t, "get", "pendo")
 	succeed(t, "health")
-	wantProblem(t, []string{"get", "pendo", "--tls-ca", "other-ca.pem"}, "no authority that is trusted here")
+	wantProblem(t, []string{"get", "pendo", "--tls-ca", "other-ca.pem"}, "not signed by an authority that is trusted here")
 	t.Setenv("BROKER_TOKEN_FILE", "token")
 	succeed(t, "get", "pendo", "--tls=false", "--address", plain)
 	t.Setenv("BROKER_TLS_CERT", "")
@@ -199,12 +199,12 @@ func TestSocketNeedsNoTLS(t *testing.T) {
 func TestConnectionWrongUsage(t *testing.T) {
 	newSecured(t)
 	for flags, want := range map[string]string{
-		"--address broker.test:50051":                        "--address: must be a loopback address: the connection is not encrypted. Encrypt it with --tls",
-		"--address 192.0.2.1:50051 --token-file token":       "--address: must be a loopback address: the connection is not encrypted",
+		"--address broker.test:50051":                        "--address: must be a loopback address, because the connection is not encrypted; encrypt it with --tls",
+		"--address 192.0.2.1:50051 --token-file token":       "--address: must be a loopback address, because the connection is not encrypted",
 		"--address broker.test:1 --tls=false":                "--address: must be a loopback address",
 		"--address broker.test:1 --tls=false --tls-ca x":     "--tls=false and --tls-ca exclude each other",
-		"--address unix:///run/x --tls":                      "a broker speaks no TLS at a Unix socket: leave --tls out",
-		"--address unix:///run/x --tls-cert a --tls-key b":   "a broker speaks no TLS at a Unix socket: leave --tls-key out",
+		"--address unix:///run/x --tls":                      "brokers do not use TLS at a Unix socket: leave --tls out",
+		"--address unix:///run/x --tls-cert a --tls-key b":   "brokers do not use TLS at a Unix socket: leave --tls-key out",
 		"--tls-cert client.pem":                              "--tls-cert and --tls-key need each other",
 		"--address broker.test:1 --tls --tls-key client.pem": "--tls-cert and --tls-key need each other",
 		"--token secret":                                     "unknown flag: --token",

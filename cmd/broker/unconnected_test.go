@@ -47,19 +47,19 @@ func TestWrongAddresses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"HTTP":              {[]string{"--address", hostOf(plain)}, `what answers there speaks HTTP/1, and no gRPC\n  Use the port of listen\.grpc: this one may be that of listen\.http\.\n$`},
-		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server closed the connection without replying|what answers there speaks TLS)\n  .*--tls`},
-		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(no authority that is trusted here|what answers there speaks TLS, and no gRPC)`},
-		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `what answers there speaks no TLS\n  Leave out --tls`},
-		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `what answers there is no gRPC server\n  Use the port of listen\.grpc`},
-		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `what answers there speaks TLS\n  Add --tls`},
-		"nobody":            {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or say where it is`},
+		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server speaks HTTP/1, not gRPC\n  Use the port of listen\.grpc: this one may be that of listen\.http\.\n$`},
+		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server closed the connection without replying|the server uses TLS)\n  .*--tls`},
+		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(not signed by an authority that is trusted here|the server uses TLS, but not gRPC)`},
+		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `the server does not use TLS\n  Leave out --tls`},
+		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC\n  Use the port of listen\.grpc`},
+		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS\n  Add --tls`},
+		"nobody":            {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or give its address`},
 		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file\n  Start one`},
-		"a file":            {[]string{"--address", "unix://" + file}, `nobody listens on this socket: connection refused\n  Start one`},
-		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `there is no host broker\.\.invalid\n  Say where`},
+		"a file":            {[]string{"--address", "unix://" + file}, `nothing listens there: connection refused\n  Start one`},
+		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `there is no host broker\.\.invalid\n  Give the broker's address`},
 	} {
 		wait := "1s" // health goes on trying where somebody may listen in a moment
-		if strings.HasPrefix(one.want, "what answers") {
+		if strings.HasPrefix(one.want, "the server") {
 			wait = "10s"
 		}
 		for _, command := range [][]string{{"get", "pendo", "--timeout", "10s"}, {"health", "--timeout", wait}} {
@@ -81,12 +81,12 @@ func hostOf(server *httptest.Server) string { return server.Listener.Addr().(*ne
 // TestArgumentsThatAreNone gives a file to commands that take it as a flag.
 func TestArgumentsThatAreNone(t *testing.T) {
 	for line, want := range map[string]string{
-		"serve broker.yaml":              `"broker serve" takes no argument, and was given "broker.yaml"; the configuration file is named by --config FILE`,
-		"check broker.yaml":              `"broker check" takes no argument, and was given "broker.yaml"; the configuration file is named by --config FILE`,
-		"version now":                    `"broker version" takes no argument, and was given "now"`,
+		"serve broker.yaml":              `"broker serve" takes no argument, but got "broker.yaml"; name the configuration file with --config FILE`,
+		"check broker.yaml":              `"broker check" takes no argument, but got "broker.yaml"; name the configuration file with --config FILE`,
+		"version now":                    `"broker version" takes no argument, but got "now"`,
 		"token nope":                     `"broker token" has no command "nope"; it has: new`,
 		"help nope":                      `"broker" has no command "nope"; it has: `,
-		"serve --log-level x --config f": `must be debug, info, warn or error`,
+		"serve --log-level x --config f": `must be one of debug, info, warn, error`,
 	} {
 		stdout, stderr, code := invoke(t, strings.Fields(line)...)
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
