@@ -24,7 +24,7 @@ func completions(t *testing.T, args ...string) string {
 }
 
 func TestCompletion(t *testing.T) {
-	t.Setenv(addressVariable, "127.0.0.1:1") // nobody is asked
+	t.Setenv(variable("address"), "127.0.0.1:1") // nobody is asked
 	const noFiles, onlyThese = ":4", ":8"
 	path := ownFile(t, ownProviders)
 	broken := ownFile(t, "providers: 1\n")
@@ -62,7 +62,7 @@ func TestCompletion(t *testing.T) {
 
 // TestCompletionOfWhatTheEnvironmentNames completes the IDs of a file whose secrets are missing.
 func TestCompletionOfWhatTheEnvironmentNames(t *testing.T) {
-	t.Setenv(addressVariable, "127.0.0.1:1") // nobody is asked
+	t.Setenv(variable("address"), "127.0.0.1:1") // nobody is asked
 	t.Setenv(configVariable, ownFile(t, ownCredentials))
 	other := ownFile(t, "credentials: []\n")
 	for _, test := range []struct {

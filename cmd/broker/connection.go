@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/local"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/client"
@@ -30,32 +33,23 @@ const (
 	maxInput      = 64 << 10 // of standard input
 )
 
-// Environment variables that replace flags.
-const (
-	addressVariable = "BROKER_ADDRESS"
-	caVariable      = "BROKER_TLS_CA"
-)
+// connectionFlags are the flags that an environment variable can replace.
+var connectionFlags = []string{"address", "tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "token-file"}
 
-// connectionVariables are the flags of a connection with their environment variables.
-var connectionVariables = []struct{ flag, variable string }{
-	{"address", addressVariable},
-	{"tls", "BROKER_TLS"},
-	{"tls-ca", caVariable},
-	{"tls-cert", "BROKER_TLS_CERT"},
-	{"tls-key", "BROKER_TLS_KEY"},
-	{"tls-server-name", "BROKER_TLS_SERVER_NAME"},
-	{"token-file", "BROKER_TOKEN_FILE"},
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return "BROKER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // connectionHelp is a part of the help of commands with a connection.
 const connectionHelp = `If the broker has listen.tls, use --tls to trust the system's authorities, or --tls-ca to
 trust your own. Each of the flags --tls-... turns TLS on. The broker identifies callers by
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
-address or a Unix socket. Each of these flags has an environment variable; the flag comes first.`
+address or a Unix socket. A flag overrides its environment variable.`
 
 // connection is the connection of a command to a broker: its flags, and what they lead to.
 type connection struct {
-	address   brokerAddress
+	address   string // a host with a port, or unix:///path
 	tls       bool
 	files     client.TLS
 	tokenFile string // "-": standard input
@@ -66,17 +60,16 @@ type connection struct {
 
 // addFlags adds the flags to a command.
 func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
-	c.address = brokerAddress{"tcp", "127.0.0.1:50051"} // where a broker listens by default
 	flags := command.Flags()
-	flags.Var(&c.address, "address", "the broker's address: a host with a port, or unix:///path")
+	flags.StringVar(&c.address, "address", "127.0.0.1:50051", "the broker's `ADDRESS`: a host with a port, or unix:///path")
 	flags.BoolVar(&c.tls, "tls", false, "encrypt the connection, and check the broker's certificate")
 	flags.StringVar(&c.files.CAFile, "tls-ca", "", "the `FILE` with the authorities to trust, in PEM, in place of the system's")
 	flags.StringVar(&c.files.CertificateFile, "tls-cert", "", "the `FILE` with the client certificate, in PEM")
 	flags.StringVar(&c.files.KeyFile, "tls-key", "", "the `FILE` with its private key, in PEM")
 	flags.StringVar(&c.files.ServerName, "tls-server-name", "", "the `NAME` to expect in the broker's certificate, if it is not the host of the address")
 	flags.StringVar(&c.tokenFile, "token-file", "", "the `FILE` with the bearer token to send; - is standard input")
-	for _, one := range connectionVariables {
-		flags.Lookup(one.flag).Usage += " (environment: " + one.variable + ")"
+	for _, name := range connectionFlags {
+		flags.Lookup(name).Usage += " (environment: " + variable(name) + ")"
 	}
 	flags.DurationVar(&c.timeout, "timeout", timeout, "how long to wait for the response")
 	for _, name := range []string{"tls-ca", "tls-cert", "tls-key", "token-file"} {
@@ -85,15 +78,15 @@ func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 }
 
 // checkFlags takes the environment's settings where the command line has none, and reports
-// settings that exclude each other.
+// what is wrong with the settings.
 func (c *connection) checkFlags(flags *pflag.FlagSet) error {
-	for _, one := range connectionVariables {
-		value := os.Getenv(one.variable)
-		if value == "" || flags.Changed(one.flag) {
+	for _, name := range connectionFlags {
+		value := os.Getenv(variable(name))
+		if value == "" || flags.Changed(name) {
 			continue
 		}
-		if err := flags.Lookup(one.flag).Value.Set(value); err != nil {
-			return fmt.Errorf("the environment variable %s: %w", one.variable, err)
+		if err := flags.Lookup(name).Value.Set(value); err != nil {
+			return fmt.Errorf("the environment variable %s: %w", variable(name), err)
 		}
 	}
 	if c.timeout <= 0 {
@@ -102,12 +95,11 @@ func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	if err := c.checkTLS(flags); err != nil {
 		return err
 	}
-	if !c.tls && !c.address.isLocal() {
-		from := "--address"
-		if !flags.Changed("address") {
-			from = "the environment variable " + addressVariable
+	if err := c.checkAddress(); err != nil {
+		if flags.Changed("address") {
+			return fmt.Errorf("--address: %w", err)
 		}
-		return fmt.Errorf("%s: must be a loopback address, because the connection is not encrypted; encrypt it with --tls, or with --tls-ca FILE to trust your own authority", from)
+		return fmt.Errorf("the environment variable %s: %w", variable("address"), err)
 	}
 	return nil
 }
@@ -117,17 +109,16 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	off := flags.Changed("tls") && !c.tls
 	var given string // a flag on the command line that turns TLS on
 	flags.Visit(func(flag *pflag.Flag) {
-		if strings.HasPrefix(flag.Name, "tls") && !(off && flag.Name == "tls") {
+		if strings.HasPrefix(flag.Name, "tls-") || flag.Name == "tls" && c.tls {
 			given = "--" + flag.Name
 		}
 	})
-	unix := c.address.network == "unix"
 	switch {
 	case off && given != "":
 		return fmt.Errorf("--tls=false and %s exclude each other", given)
-	case unix && given != "":
+	case c.isSocket() && given != "":
 		return fmt.Errorf("brokers do not use TLS at a Unix socket: leave %s out", given)
-	case off || unix: // whatever the environment has
+	case off || c.isSocket(): // whatever the environment has
 		c.tls, c.files = false, client.TLS{}
 	case (c.files.CertificateFile == "") != (c.files.KeyFile == ""):
 		return errors.New("--tls-cert and --tls-key need each other")
@@ -136,33 +127,61 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// connect calls ask with a connection and a context that ends with the timeout. The first call
-// makes the connection. The files are read now; the token is read from the command's input if
-// it is not in a file.
+// checkAddress reports what is wrong with the address. Without TLS it must be on this machine.
+// localhost counts: the transport's credentials check the address that it resolves to.
+func (c *connection) checkAddress() error {
+	if path, found := strings.CutPrefix(c.address, "unix://"); found {
+		if !strings.HasPrefix(path, "/") {
+			return errors.New("a Unix socket needs an absolute path, such as unix:///run/broker.sock")
+		}
+		return nil
+	}
+	if scheme, rest, found := strings.Cut(c.address, "://"); found {
+		return fmt.Errorf("leave out %s://, as in %s; --tls turns TLS on", scheme, strings.TrimRight(rest, "/"))
+	}
+	host, port, err := net.SplitHostPort(c.address)
+	if err != nil || host == "" || port == "" {
+		return errors.New("must be a host with a port, such as 127.0.0.1:50051, or unix:///path")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("the port must be a number from 0 to 65535")
+	}
+	ip, err := netip.ParseAddr(host)
+	if !c.tls && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return errors.New("must be a loopback address, because the connection is not encrypted; encrypt it with --tls, or with --tls-ca FILE to trust your own authority")
+	}
+	return nil
+}
+
+func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix://") }
+
+// connect calls ask with a connection and a context that ends with the timeout and sends the
+// token. The first call makes the connection. The files are read now, and the command's input
+// if the token is there.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout)
 	defer cancel()
 	c.transport = local.NewCredentials() // rejects other machines
+	var err error
 	if c.tls {
-		var err error
 		if c.transport, err = c.files.Credentials(); err != nil {
 			return err
 		}
 	}
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(c.transport),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxDecoration)),
-		grpc.WithMaxHeaderListSize(maxHeaders),
-	}
 	if c.tokenFile != "" {
-		token, err := readToken(c.tokenFile, command.InOrStdin())
-		if err != nil {
+		if ctx, err = c.withToken(ctx, command.InOrStdin()); err != nil {
 			return err
 		}
-		options = append(options, grpc.WithPerRPCCredentials(token))
 	}
-	conn, err := grpc.NewClient("passthrough:///"+c.address.authority(), options...)
+	target := c.address
+	if !c.isSocket() {
+		target = "passthrough:///" + target
+	}
+	conn, err := grpc.NewClient(target,
+		grpc.WithTransportCredentials(c.transport),
+		grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxDecoration)),
+		grpc.WithMaxHeaderListSize(maxHeaders))
 	if err != nil {
 		return err
 	}
@@ -170,15 +189,11 @@ func (c *connection) connect(command *cobra.Command, ask func(context.Context, *
 	return ask(ctx, conn)
 }
 
-// dial never uses a proxy.
-func (c *connection) dial(ctx context.Context) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, c.address.network, c.address.address)
-}
-
-// readToken reads the token once.
-func readToken(path string, input io.Reader) (bearer, error) {
-	token := client.TokenFile(path)
-	if path == "-" {
+// withToken reads the token, and returns a context whose calls send it. Without TLS, the token
+// stays on this machine: checkAddress and the transport's credentials make sure.
+func (c *connection) withToken(ctx context.Context, input io.Reader) (context.Context, error) {
+	token := client.TokenFile(c.tokenFile)
+	if c.tokenFile == "-" {
 		token = client.Token(func() (string, error) {
 			text, err := regularfile.ReadAll(input, maxInput)
 			if err != nil {
@@ -187,21 +202,9 @@ func readToken(path string, input io.Reader) (bearer, error) {
 			return string(text), nil
 		})
 	}
-	metadata, err := token.GetRequestMetadata(context.Background())
+	headers, err := token.GetRequestMetadata(ctx)
 	if err != nil {
 		return nil, errors.New(status.Convert(err).Message())
 	}
-	return metadata, nil
+	return metadata.NewOutgoingContext(ctx, metadata.New(headers)), nil
 }
-
-// bearer is a token as calls send it. Without TLS, checkFlags and the transport's credentials
-// make sure that it stays on this machine.
-type bearer map[string]string
-
-// GetRequestMetadata implements credentials.PerRPCCredentials.
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return b, nil
-}
-
-// RequireTransportSecurity implements credentials.PerRPCCredentials.
-func (b bearer) RequireTransportSecurity() bool { return false }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,180 +18,169 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// diagnosisPeriod bounds the time in which a failed connection is tried again to explain it.
-const diagnosisPeriod = time.Second
-
-// diagnosis is why there is no connection, and what to do about it.
-type diagnosis struct {
-	what, advice string
-	passing      bool // the broker may be starting: another attempt can succeed
-}
-
-// Error is both, the advice on a line of its own.
-func (d *diagnosis) Error() string {
-	if d.advice == "" {
-		return printable(d.what)
-	}
-	return printable(d.what) + "\n  " + d.advice
-}
-
-// unanswered explains the error of a call that the broker itself did not answer, and reports
-// whether another attempt can succeed.
-func (c *connection) unanswered(ctx context.Context, err error) (explained error, passing bool) {
+// explainCall explains the error of a call that the broker itself did not answer, and reports
+// whether another attempt can succeed: the broker may be starting.
+func (c *connection) explainCall(ctx context.Context, err error) (explained error, again bool) {
 	failed := status.Convert(err)
 	message := printable(failed.Message())
-	code := failed.Code()
-	if code == codes.Unavailable || code == codes.DeadlineExceeded {
-		if found := c.diagnose(ctx); found != nil {
-			return fmt.Errorf("no connection to the broker on %s: %w", &c.address, found), found.passing
+	switch code := failed.Code(); code {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		if err := c.tryAgain(ctx); err != nil {
+			return c.diagnose(err)
 		}
-	}
-	switch code {
-	case codes.Unavailable:
-		return fmt.Errorf("no broker answers on %s: %s\n  %s", &c.address, message, howToStart), true
-	case codes.DeadlineExceeded:
-		return fmt.Errorf("the broker on %s has not answered within %s\n  Allow more time with --timeout, and check that the port is that of listen.grpc.", &c.address, c.timeout), false
+		if code == codes.DeadlineExceeded {
+			return fmt.Errorf("the broker on %s has not answered within %s\n  Allow more time with --timeout, and check that the port is that of listen.grpc.", c.address, c.timeout), false
+		}
+		return fmt.Errorf("the broker on %s did not answer: %s", c.address, message), true
 	case codes.Unimplemented:
-		return fmt.Errorf("the server on %s is no broker, or an older version: %s", &c.address, message), false
+		return fmt.Errorf("the server on %s is no broker, or an older version: %s", c.address, message), false
 	default:
-		return fmt.Errorf("the call to %s failed: %s: %s", &c.address, code, message), false
+		return fmt.Errorf("the call to %s failed: %s: %s", c.address, code, message), false
 	}
 }
 
-// greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
-const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+// diagnose explains why there is no connection.
+func (c *connection) diagnose(err error) (explained error, again bool) {
+	cause := err
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		cause = next
+	}
+	text := strings.TrimPrefix(strings.TrimPrefix(cause.Error(), "x509: "), "tls: ")
+	for _, known := range diagnoses {
+		if known.matches(err) {
+			return fmt.Errorf("no connection to the broker on %s: %s: %s\n  %s", c.address, known.what, printable(text), known.advice), known.again
+		}
+	}
+	return fmt.Errorf("no connection to the broker on %s: %s", c.address, printable(text)), true
+}
 
-// diagnose connects once more to find out why there is no connection: gRPC's errors are text
+// Advice that several diagnoses share.
+const (
+	howToStart = "Start one with 'broker serve', or give its address with --address or BROKER_ADDRESS."
+	useGRPCPort = "Use the port of listen.grpc: this one may be that of listen.http, or of another program."
+)
+
+// diagnoses are the known errors of connections. The first that matches counts.
+var diagnoses = []struct {
+	matches      func(error) bool
+	what, advice string
+	again        bool // another attempt can succeed
+}{
+	{is(syscall.ECONNREFUSED), "nothing listens there", howToStart, true},
+	{is(syscall.ENOENT), "the socket does not exist", howToStart, true},
+	{is(syscall.EACCES), "this user may not connect to the socket",
+		"Run the command as the broker's user, or let listen.socket_mode in the broker's configuration admit this user.", true},
+	{is(syscall.ENETUNREACH, syscall.EHOSTUNREACH), "this machine does not reach the host", "Check the address, and the network of this machine.", true},
+	{isType[*net.DNSError], "the host name cannot be resolved", "Check --address or BROKER_ADDRESS, and that this machine reaches its name server.", true},
+	{is(errClosed), "the server did not reply",
+		"If the broker has listen.tls, add --tls, or --tls-ca FILE to trust your own authority. If not, leave them out, and check that the port is that of listen.grpc.", true},
+
+	{isType[tls.RecordHeaderError], "the server does not use TLS",
+		"If the broker has no listen.tls, leave out --tls and the flags that begin with it. Check that the port is that of listen.grpc.", false},
+	{isType[x509.UnknownAuthorityError], "the broker's certificate is not trusted",
+		"Name the file with the certificate of its authority, with --tls-ca FILE or BROKER_TLS_CA.", false},
+	{isType[x509.HostnameError], "the broker's certificate is for another name",
+		"Use an address that the certificate has, or give one of its names with --tls-server-name NAME.", false},
+	{isType[x509.CertificateInvalidError], "the broker's certificate is not valid",
+		"Give the broker a new certificate, which it reads without a restart. If the certificate has expired or is not yet valid, check the clock of this machine.", false},
+	{isAlert("certificate required"), "the server requires a client certificate", "Give one with --tls-cert FILE and --tls-key FILE.", false},
+	{isAlert("certificate"), "the server rejects the client certificate",
+		"Give one, with --tls-cert and --tls-key, that is valid now and that an authority in the broker's listen.tls.client_ca_file has signed.", false},
+	{isAlert("protocol version"), "the server and this command have no TLS version in common",
+		"Check listen.tls.min_version of the broker, and any proxy in between.", false},
+	{isAlert("application protocol"), "the server uses TLS, but not gRPC", useGRPCPort, false},
+	{isAlert(""), "the server ended the TLS handshake", "The broker's log has the reason at level debug.", false},
+
+	{is(errNeedsTLS), "the server uses TLS", "Add --tls, or --tls-ca FILE to trust your own authority.", false},
+	{is(errHTTP1, errNotHTTP), "the server does not speak gRPC", useGRPCPort, false},
+}
+
+// is returns a function that reports whether an error is one of the targets.
+func is(targets ...error) func(error) bool {
+	return func(err error) bool {
+		for _, target := range targets {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func isType[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// isAlert returns a function that reports whether an error is a TLS alert of the server whose
+// description contains text. RFC 8446, section 6.2, has all alerts.
+func isAlert(text string) func(error) bool {
+	return func(err error) bool {
+		failed, ok := errors.AsType[*net.OpError](err)
+		return ok && failed.Op == "remote error" && strings.Contains(failed.Err.Error(), text)
+	}
+}
+
+// Errors of servers that are no gRPC servers.
+var (
+	errClosed   = errors.New("it closed the connection")
+	errNeedsTLS = errors.New("it replied with a TLS alert")
+	errHTTP1    = errors.New("it replied with HTTP/1")
+	errNotHTTP  = errors.New("its reply is not HTTP")
+)
+
+const (
+	// attemptPeriod bounds the time of tryAgain.
+	attemptPeriod = time.Second
+	// greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
+	greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+)
+
+// tryAgain connects once more to find out why there is no connection: gRPC's errors are text
 // alone. It returns nil if a gRPC server answers, or nothing does in time.
-func (c *connection) diagnose(ctx context.Context) *diagnosis {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnosisPeriod)
+func (c *connection) tryAgain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptPeriod)
 	defer cancel()
-	raw, err := c.dial(ctx)
+	err := c.greet(ctx)
+	switch timeout, ok := errors.AsType[net.Error](err); {
+	case ok && timeout.Timeout():
+		return nil
+	case is(io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE)(err):
+		return errClosed
+	}
+	return err
+}
+
+// greet connects, and checks the first bytes of the server.
+func (c *connection) greet(ctx context.Context) error {
+	network, address, authority := "tcp", c.address, cmp.Or(c.files.ServerName, c.address)
+	if path, found := strings.CutPrefix(c.address, "unix://"); found {
+		network, address = "unix", path
+	}
+	raw, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
-		return diagnoseError(err)
+		return err
 	}
 	defer raw.Close() //nolint:errcheck // nothing that matters was sent
 	deadline, _ := ctx.Deadline()
 	_ = raw.SetDeadline(deadline)
-	conn, _, err := c.transport.ClientHandshake(ctx, cmp.Or(c.files.ServerName, c.address.authority()), raw)
+	conn, _, err := c.transport.ClientHandshake(ctx, authority, raw)
 	if err != nil {
-		return diagnoseError(err)
+		return err
 	}
-	_, err = io.WriteString(conn, greeting)
+	_, _ = io.WriteString(conn, greeting) // where this fails, reading fails too, unless the server sent why
 	first := make([]byte, len(greeting))
-	n, readErr := conn.Read(first) // after a failed write too: the server may have sent why
-	if n > 0 {
-		return diagnoseAnswer(first[:n])
-	}
-	return diagnoseError(errors.Join(readErr, err)) // in TLS 1.3, a client certificate is rejected only now
-}
-
-const howToStart = "Start one with 'broker serve', or give its address with --address or " + addressVariable + "."
-
-// passingProblems are errors of connections to a broker that may be starting.
-var passingProblems = []struct {
-	what, advice string
-	causes       []error
-}{
-	{"nothing listens there: connection refused", howToStart, []error{syscall.ECONNREFUSED}},
-	{"the socket does not exist: no such file", howToStart, []error{syscall.ENOENT}},
-	{"this user may not connect to the socket: permission denied",
-		"Run the command as the broker's user, or let listen.socket_mode in the broker's configuration admit this user.",
-		[]error{syscall.EACCES}},
-	{"there is no route to this host", "Check the address, and the network of this machine.",
-		[]error{syscall.ENETUNREACH, syscall.EHOSTUNREACH}},
-	{"the server closed the connection without replying",
-		"If the broker has listen.tls, add --tls, or --tls-ca FILE to trust your own authority. If not, leave them out, and check that the port is that of listen.grpc.",
-		[]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}},
-}
-
-// diagnoseError explains the error of a connection; nil if it took too long.
-func diagnoseError(err error) *diagnosis {
-	if name, ok := errors.AsType[*net.DNSError](err); ok && name.IsNotFound {
-		return &diagnosis{"there is no host " + name.Name, "Give the broker's address with --address or " + addressVariable + ".", true}
-	} else if ok {
-		return &diagnosis{"the host name " + name.Name + " cannot be resolved just now", "Check that this machine reaches its name server.", true}
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return nil
-	}
-	for _, known := range passingProblems {
-		if slices.ContainsFunc(known.causes, func(cause error) bool { return errors.Is(err, cause) }) {
-			return &diagnosis{known.what, known.advice, true}
-		}
-	}
-	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "remote error" {
-		return diagnoseAlert(strings.TrimPrefix(failed.Err.Error(), "tls: "))
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return &diagnosis{what: "the server does not use TLS",
-			advice: "Leave out --tls and the flags that begin with it if the broker has no listen.tls, and check that the port is that of listen.grpc."}
-	}
-	if found := diagnoseCertificate(err); found != nil {
-		return found
-	}
-	return &diagnosis{what: err.Error(), passing: true}
-}
-
-// diagnoseCertificate explains why the broker's certificate is not accepted; nil: it is not the
-// reason.
-func diagnoseCertificate(err error) *diagnosis {
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return &diagnosis{what: "the broker's certificate is not signed by an authority that is trusted here",
-			advice: "Name the file with the certificate of its authority, with --tls-ca FILE or " + caVariable + "."}
-	}
-	if name, ok := errors.AsType[x509.HostnameError](err); ok {
-		return &diagnosis{what: "the broker's certificate is for another name: " + withoutPrefix(name),
-			advice: "Use an address that the certificate has, or give one of its names with --tls-server-name NAME."}
-	}
-	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
-	switch {
-	case !ok:
-		return nil
-	case invalid.Reason == x509.Expired:
-		return &diagnosis{what: "the broker's certificate has expired, or is not valid yet: " + withoutPrefix(invalid),
-			advice: "Give the broker a new certificate, which it reads without a restart; or set the clock of this machine."}
-	}
-	return &diagnosis{what: "the broker's certificate is not valid: " + withoutPrefix(invalid), advice: "Give the broker another certificate."}
-}
-
-func withoutPrefix(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
-
-// Advice for a server that does not speak gRPC.
-const (
-	useGRPCPort = "Use the port of listen.grpc"
-	mayBeHTTP   = useGRPCPort + ": this one may be that of listen.http."
-)
-
-// diagnoseAlert explains the TLS alert by which the server ended the connection. RFC 8446,
-// section 6.2, has all alerts.
-func diagnoseAlert(alert string) *diagnosis {
-	switch {
-	case strings.Contains(alert, "certificate required"):
-		return &diagnosis{what: "the server requires a client certificate", advice: "Give one with --tls-cert FILE and --tls-key FILE."}
-	case strings.Contains(alert, "certificate"):
-		return &diagnosis{what: "the server rejects the client certificate: " + alert,
-			advice: "Give one, with --tls-cert and --tls-key, that is valid now and that an authority in the broker's listen.tls.client_ca_file has signed."}
-	case strings.Contains(alert, "application protocol"):
-		return &diagnosis{what: "the server uses TLS, but not gRPC: " + alert, advice: mayBeHTTP}
-	case strings.Contains(alert, "protocol version"):
-		return &diagnosis{what: "the server and this command have no TLS version in common: " + alert,
-			advice: "Check listen.tls.min_version of the broker, and any proxy in between."}
-	}
-	return &diagnosis{what: "the server refused the connection: " + alert, advice: "The broker's log has the reason at level debug."}
-}
-
-// diagnoseAnswer explains the first bytes of a server that is no gRPC server; nil for HTTP/2,
-// where the first frame is SETTINGS (RFC 9113, section 3.4).
-func diagnoseAnswer(first []byte) *diagnosis {
-	const frameType, settings = 3, 4 // the place of the type in a frame, and the type of SETTINGS
-	switch {
+	n, err := conn.Read(first) // in TLS 1.3, the server rejects a client certificate only now
+	const frameType, settings = 3, 4
+	switch first = first[:n]; {
+	case n == 0:
+		return err
 	case bytes.HasPrefix(first, []byte("HTTP/1")):
-		return &diagnosis{what: "the server speaks HTTP/1, not gRPC", advice: mayBeHTTP}
-	case bytes.HasPrefix(first, []byte{21, 3}): // an alert of TLS
-		return &diagnosis{what: "the server uses TLS", advice: "Add --tls, or --tls-ca FILE to trust your own authority."}
-	case len(first) > frameType && first[frameType] != settings:
-		return &diagnosis{what: "the server does not speak gRPC", advice: useGRPCPort + ": another program listens on this one."}
+		return errHTTP1
+	case bytes.HasPrefix(first, []byte{21, 3}):
+		return errNeedsTLS
+	case n > frameType && first[frameType] != settings:
+		return errNotHTTP
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) 
 		}
 	}
 	if refused.GetReason() == authmaterialv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		explained, _ := f.unanswered(ctx, err)
+		explained, _ := f.explainCall(ctx, err)
 		return explained
 	}
 	advice := whatToDo[refused.GetReason()]
@@ -92,7 +92,7 @@ func (f *getFlags) howToIdentify() string {
 		return "The broker does not accept the token: check 'authentication' in its configuration, and whether the token has expired."
 	case certificate:
 		return "The broker does not accept the client certificate: check listen.tls.client_ca_file in its configuration, without which it asks for none."
-	case f.address.network == "unix":
+	case f.isSocket():
 		return "Identify yourself with --token-file FILE, or enable authentication.peer_user in the broker's configuration."
 	}
 	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."

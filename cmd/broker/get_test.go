@@ -246,7 +246,7 @@ func wantProblem(t *testing.T, args []string, want string) {
 }
 
 func TestGetWrongUsage(t *testing.T) {
-	t.Setenv(addressVariable, "")
+	t.Setenv(variable("address"), "")
 	for line, want := range map[string]string{
 		"get":                           "the ID of a credential is needed",
 		"get a -o xml":                  `invalid argument "xml" for "-o, --output" flag: must be one of table, json, curl`,
@@ -276,7 +276,7 @@ func TestGetWrongUsage(t *testing.T) {
 
 func TestGetAddressFromTheEnvironment(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
-	t.Setenv(addressVariable, "broker.test:50051")
+	t.Setenv(variable("address"), "broker.test:50051")
 	succeed(t, "get", "pendo", "--address", broker.address)
 	stdout, stderr, code := invoke(t, "get", "pendo")
 	if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "broker: the environment variable BROKER_ADDRESS: must be") {

@@ -77,7 +77,7 @@ func startBroker(t *testing.T, network, host string) running {
 		t.Fatal(err)
 	}
 	address := serveOn(t, broker, network)
-	t.Setenv(addressVariable, address)
+	t.Setenv(variable("address"), address)
 	return running{address: address, sim: sim}
 }
 

@@ -50,10 +50,10 @@ func (c *connection) checkHealth(ctx context.Context, conn *grpc.ClientConn) err
 			return nil
 		}
 		if err == nil {
-			return fmt.Errorf("the broker on %s does not serve: %s", &c.address, response.GetStatus())
+			return fmt.Errorf("the broker on %s does not serve: %s", c.address, response.GetStatus())
 		}
-		explained, passing := c.unanswered(ctx, err)
-		if !passing {
+		explained, again := c.explainCall(ctx, err)
+		if !again {
 			return explained
 		}
 		select {

@@ -77,16 +77,16 @@ func TestConnectionProblems(t *testing.T) {
 	named, _ := s.serve(listenTLS("named"))
 	plain, plainHTTP := s.serve("")
 	for name, test := range map[string]struct{ address, flags, want string }{
-		"an authority that is not trusted": {address, "--tls-ca other-ca.pem", `the broker's certificate is not signed by an authority that is trusted here\n  .* --tls-ca FILE or BROKER_TLS_CA\.\n$`},
-		"the system's authorities":         {address, "--tls", `the broker's certificate is not signed by an authority that is trusted here`},
+		"an authority that is not trusted": {address, "--tls-ca other-ca.pem", `the broker's certificate is not trusted: certificate signed by unknown authority\n  .* --tls-ca FILE or BROKER_TLS_CA\.\n$`},
+		"the system's authorities":         {address, "--tls", `the broker's certificate is not trusted: `},
 		"another name":                     {address, trusted + " --tls-server-name broker.test", `the broker's certificate is for another name: certificate is valid for localhost, not broker\.test\n  .* --tls-server-name NAME`},
 		"another name than the address":    {named, trusted, `the broker's certificate is for another name: cannot validate certificate for 127\.0\.0\.1`},
-		"an expired certificate":           {expired, trusted, `the broker's certificate has expired, or is not valid yet: .* is after \S+\n  Give the broker a new certificate`},
-		"a certificate of tomorrow":        {future, trusted, `the broker's certificate has expired, or is not valid yet: .* is before \S+\n`},
-		"plain text to TLS":                {address, "", `the server closed the connection without replying\n  If the broker has listen\.tls, add --tls`},
-		"TLS to plain text":                {plain, trusted, `the server does not use TLS\n  Leave out --tls`},
+		"an expired certificate":           {expired, trusted, `the broker's certificate is not valid: .* is after \S+\n  Give the broker a new certificate`},
+		"a certificate of tomorrow":        {future, trusted, `the broker's certificate is not valid: .* is before \S+\n`},
+		"plain text to TLS":                {address, "", `the server did not reply: it closed the connection\n  If the broker has listen\.tls, add --tls`},
+		"TLS to plain text":                {plain, trusted, `the server does not use TLS: .*\n  .* leave out --tls`},
 		"the other port":                   {http, trusted, `the server uses TLS, but not gRPC: .*\n  Use the port of listen\.grpc`},
-		"the other port, TLS to plain":     {plainHTTP, trusted, `the server does not use TLS\n`},
+		"the other port, TLS to plain":     {plainHTTP, trusted, `the server does not use TLS: .*\n`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"--address", test.address}, strings.Fields(test.flags)...)
@@ -146,7 +146,7 @@ func TestConnectionFromTheEnvironment(t *testing.T) {
 	}
 	succeed(t, "get", "pendo")
 	succeed(t, "health")
-	wantProblem(t, []string{"get", "pendo", "--tls-ca", "other-ca.pem"}, "not signed by an authority that is trusted here")
+	wantProblem(t, []string{"get", "pendo", "--tls-ca", "other-ca.pem"}, "the broker's certificate is not trusted")
 	t.Setenv("BROKER_TOKEN_FILE", "token")
 	succeed(t, "get", "pendo", "--tls=false", "--address", plain)
 	t.Setenv("BROKER_TLS_CERT", "")

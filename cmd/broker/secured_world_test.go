@@ -28,8 +28,8 @@ type secured struct {
 // broker, named, expired, future (of brokers), client, nobody, foreign, old (of callers), ca and other-ca.
 func newSecured(t *testing.T) secured {
 	t.Helper()
-	for _, one := range connectionVariables {
-		t.Setenv(one.variable, "")
+	for _, flag := range connectionFlags {
+		t.Setenv(variable(flag), "")
 	}
 	s := secured{T: t, folder: t.TempDir(), authority: authtest.NewAuthority("ca", time.Now()), token: authentication.GenerateToken()}
 	other := authtest.NewAuthority("other", time.Now())

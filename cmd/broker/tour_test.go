@@ -99,8 +99,8 @@ func TestSecuring(t *testing.T) {
 	if err != nil || strings.HasPrefix(string(version), "OpenSSL 1") || !strings.HasPrefix(string(version), "OpenSSL ") {
 		t.Skip("there is no OpenSSL 3 or later")
 	}
-	for _, one := range connectionVariables {
-		t.Setenv(one.variable, "")
+	for _, flag := range connectionFlags {
+		t.Setenv(variable(flag), "")
 	}
 	steps := readSteps(t, "securing.md")
 	if len(steps) < 15 {

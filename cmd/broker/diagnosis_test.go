@@ -31,7 +31,7 @@ func speaking(t *testing.T, text string) string {
 // TestWrongAddresses calls addresses where no broker listens. The explanation says what is there, and holds
 // nothing of the inside of gRPC. The commands with a connection have it in common.
 func TestWrongAddresses(t *testing.T) {
-	t.Setenv(addressVariable, "")
+	t.Setenv(variable("address"), "")
 	plain := httptest.NewServer(http.NotFoundHandler())
 	secure := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
@@ -47,16 +47,16 @@ func TestWrongAddresses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server speaks HTTP/1, not gRPC\n  Use the port of listen\.grpc: this one may be that of listen\.http\.\n$`},
-		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server closed the connection without replying|the server uses TLS)\n  .*--tls`},
-		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(not signed by an authority that is trusted here|the server uses TLS, but not gRPC)`},
-		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `the server does not use TLS\n  Leave out --tls`},
-		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC\n  Use the port of listen\.grpc`},
-		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS\n  Add --tls`},
+		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server does not speak gRPC: it replied with HTTP/1\n  Use the port of listen\.grpc: this one may be that of listen\.http, or of another program\.\n$`},
+		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server did not reply: it closed the connection|the server uses TLS: .*)\n  .*--tls`},
+		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(the broker's certificate is not trusted|the server uses TLS, but not gRPC)`},
+		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `the server does not use TLS: .*\n  .* leave out --tls`},
+		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC: its reply is not HTTP\n  Use the port of listen\.grpc`},
+		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS: it replied with a TLS alert\n  Add --tls`},
 		"nobody":            {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or give its address`},
-		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file\n  Start one`},
+		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file or directory\n  Start one`},
 		"a file":            {[]string{"--address", "unix://" + file}, `nothing listens there: connection refused\n  Start one`},
-		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `there is no host broker\.\.invalid\n  Give the broker's address`},
+		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `the host name cannot be resolved: lookup broker\.\.invalid.*: no such host\n  Check --address`},
 	} {
 		wait := "1s" // health goes on trying where somebody may listen in a moment
 		if strings.HasPrefix(one.want, "the server") {
