@@ -50,9 +50,6 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 
 // grantsThatName lists the grants that name the caller or the credential.
 func grantsThatName(what string, grants []access.Grant) string {
-	if len(grants) == 0 {
-		return "\n  no grant names " + what
-	}
 	var places []string
 	for _, grant := range grants {
 		text := grant.Source
@@ -60,6 +57,9 @@ func grantsThatName(what string, grants []access.Grant) string {
 			text += " (only to manage)"
 		}
 		places = append(places, text)
+	}
+	if places == nil {
+		return "\n  no grant names " + what
 	}
 	return "\n  grants that name " + what + ": " + strings.Join(places, ", ")
 }

@@ -91,18 +91,17 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 	}
 	defer connection.Close() //nolint:errcheck // the responses were read
 	var table [][]string
-	var failed error
 	for _, call := range simulated.Calls(sim) {
-		rows, err := demonstrate(ctx, authmaterialv1.NewBrokerServiceClient(connection), sim, call)
-		table = append(table, rows...)
+		rows, err := demonstrate(ctx, connection, sim, call)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", call.Credential, err))
+			return fmt.Errorf("%s: %w", call.Credential, err)
 		}
+		table = append(table, rows...)
 	}
 	fmt.Fprint(out, "The broker and four simulated providers, all in this process.\n\n")
 	err = newScreen(out).printTable([]string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}, table)
 	fmt.Fprint(out, tryIt)
-	return errors.Join(failed, err)
+	return err
 }
 
 // tryIt are commands for another terminal.
@@ -118,65 +117,46 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 `
 
-// demonstrate asks the broker for one credential, calls the provider, and returns the rows for it.
-func demonstrate(ctx context.Context, broker authmaterialv1.BrokerServiceClient, sim *simulator.Simulator, call simulated.Call) ([][]string, error) {
+// demonstrate asks the broker for one credential, calls the provider as a service would, and
+// returns the rows for both.
+func demonstrate(ctx context.Context, connection *grpc.ClientConn, sim *simulator.Simulator, call simulated.Call) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
-	response, err := broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: call.Credential})
+	decorated, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: call.Credential})
 	if err != nil {
 		return nil, err
 	}
-	decoration := response.GetAuthDecoration()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, call.URL, nil)
+	if err != nil {
+		return nil, err
+	}
 	before := call.Recognised()
-	status, err := callProvider(ctx, sim, call.URL, decoration)
+	response, err := client.New(connection).Transport(call.Credential, sim.Transport()).RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}
-	verdict := status + ": accepted"
+	response.Body.Close()
 	if call.Recognised() != before+1 {
-		verdict, err = status+": NOT accepted", errors.New("the provider did not accept the material")
+		return nil, errors.New("the provider did not accept the material: " + response.Status)
 	}
+	decoration := decorated.GetAuthDecoration()
 	expiresIn := "never"
 	if expiry := decoration.GetExpireTime(); expiry != nil {
 		expiresIn = time.Until(expiry.AsTime()).Round(time.Second).String()
 	}
-	var rows [][]string
+	rows := [][]string{}
 	for _, header := range decoration.GetHeaders() {
-		rows = append(rows, []string{"", fmt.Sprintf("header %s: %s", header.GetName(), shortened(header.GetValue())), "", ""})
+		rows = append(rows, []string{"", "header " + header.GetName() + ": " + shortened(header.GetValue()), "", ""})
 	}
 	for _, param := range decoration.GetQueryParams() {
-		rows = append(rows, []string{"", fmt.Sprintf("query parameter %s=%s", param.GetName(), shortened(param.GetValue())), "", ""})
+		rows = append(rows, []string{"", "query parameter " + param.GetName() + "=" + shortened(param.GetValue()), "", ""})
 	}
-	rows[0][0], rows[0][2], rows[0][3] = call.Credential, expiresIn, verdict
-	return rows, err
-}
-
-// callProvider makes the API call as a service would, and returns the response's status.
-func callProvider(ctx context.Context, sim *simulator.Simulator, url string, decoration *authmaterialv1.AuthDecoration) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	if err := client.Apply(request, decoration); err != nil {
-		return "", err
-	}
-	provider := sim.HTTPClient()
-	defer provider.CloseIdleConnections()
-	response, err := provider.Do(request)
-	if err != nil {
-		return "", errors.New("the provider cannot be reached") // err quotes the URL, which can contain a key
-	}
-	defer response.Body.Close()
-	return response.Status, nil
+	rows[0][0], rows[0][2], rows[0][3] = call.Credential, expiresIn, response.Status+": accepted"
+	return rows, nil
 }
 
 // shortened returns the scheme and the first six characters of a value.
 func shortened(value string) string {
-	scheme, rest, found := strings.Cut(value, " ")
-	if !found {
-		scheme, rest = "", value
-	} else {
-		scheme += " "
-	}
-	return scheme + rest[:min(len(rest), 6)] + "…"
+	secret := value[strings.LastIndexByte(value, ' ')+1:]
+	return strings.TrimSuffix(value, secret) + secret[:min(len(secret), 6)] + "…"
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,9 +19,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// explainCall explains the error of a call that the broker itself did not answer, and reports
+// explainCall explains the error of a call that the broker itself did not answer. again reports
 // whether another attempt can succeed: the broker may be starting.
-func (c *connection) explainCall(ctx context.Context, err error) (explained error, again bool) {
+func (c *connection) explainCall(ctx context.Context, err error) (again bool, explained error) {
 	failed := status.Convert(err)
 	message := printable(failed.Message())
 	switch code := failed.Code(); code {
@@ -28,19 +29,20 @@ func (c *connection) explainCall(ctx context.Context, err error) (explained erro
 		if err := c.tryAgain(ctx); err != nil {
 			return c.diagnose(err)
 		}
-		if code == codes.DeadlineExceeded {
-			return fmt.Errorf("the broker on %s has not answered within %s\n  Allow more time with --timeout, and check that the port is that of listen.grpc.", c.address, c.timeout), false
+		if code == codes.Unavailable {
+			return true, fmt.Errorf("the broker on %s did not answer: %s", c.address, message)
 		}
-		return fmt.Errorf("the broker on %s did not answer: %s", c.address, message), true
+		return false, fmt.Errorf("the broker on %s has not answered within %s\n  %s", c.address, c.timeout,
+			"Allow more time with --timeout, and check that the port is that of listen.grpc.")
 	case codes.Unimplemented:
-		return fmt.Errorf("the server on %s is no broker, or an older version: %s", c.address, message), false
+		return false, fmt.Errorf("the server on %s is no broker, or an older version: %s", c.address, message)
 	default:
-		return fmt.Errorf("the call to %s failed: %s: %s", c.address, code, message), false
+		return false, fmt.Errorf("the call to %s failed: %s: %s", c.address, code, message)
 	}
 }
 
-// diagnose explains why there is no connection.
-func (c *connection) diagnose(err error) (explained error, again bool) {
+// diagnose explains why there is no connection, as explainCall does.
+func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		cause = next
@@ -48,15 +50,15 @@ func (c *connection) diagnose(err error) (explained error, again bool) {
 	text := strings.TrimPrefix(strings.TrimPrefix(cause.Error(), "x509: "), "tls: ")
 	for _, known := range diagnoses {
 		if known.matches(err) {
-			return fmt.Errorf("no connection to the broker on %s: %s: %s\n  %s", c.address, known.what, printable(text), known.advice), known.again
+			return known.again, fmt.Errorf("no connection to the broker on %s: %s: %s\n  %s", c.address, known.what, printable(text), known.advice)
 		}
 	}
-	return fmt.Errorf("no connection to the broker on %s: %s", c.address, printable(text)), true
+	return true, fmt.Errorf("no connection to the broker on %s: %s", c.address, printable(text))
 }
 
 // Advice that several diagnoses share.
 const (
-	howToStart = "Start one with 'broker serve', or give its address with --address or BROKER_ADDRESS."
+	howToStart  = "Start one with 'broker serve', or give its address with --address or BROKER_ADDRESS."
 	useGRPCPort = "Use the port of listen.grpc: this one may be that of listen.http, or of another program."
 )
 
@@ -98,12 +100,7 @@ var diagnoses = []struct {
 // is returns a function that reports whether an error is one of the targets.
 func is(targets ...error) func(error) bool {
 	return func(err error) bool {
-		for _, target := range targets {
-			if errors.Is(err, target) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 	}
 }
 
@@ -129,17 +126,13 @@ var (
 	errNotHTTP  = errors.New("its reply is not HTTP")
 )
 
-const (
-	// attemptPeriod bounds the time of tryAgain.
-	attemptPeriod = time.Second
-	// greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
-	greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-)
+// greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
+const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 // tryAgain connects once more to find out why there is no connection: gRPC's errors are text
 // alone. It returns nil if a gRPC server answers, or nothing does in time.
 func (c *connection) tryAgain(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptPeriod)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	err := c.greet(ctx)
 	switch timeout, ok := errors.AsType[net.Error](err); {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,7 +123,9 @@ func (f *getFlags) get(ctx context.Context, broker authmaterialv1.BrokerServiceC
 	var failed []error
 	for _, result := range made.results {
 		if result.GetAuthDecoration() == nil {
-			failed = append(failed, refusal(result.GetCredentialId(), result.GetError(), whatToDo[result.GetError().GetReason()]))
+			refused := result.GetError()
+			reason := strings.TrimPrefix(refused.GetReason().String(), "ERROR_REASON_")
+			failed = append(failed, refusal(result.GetCredentialId(), reason, refused.GetMessage(), refused.GetRetryDelay().AsDuration(), whatToDo[reason]))
 		}
 	}
 	switch f.format.value {

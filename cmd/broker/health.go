@@ -52,7 +52,7 @@ func (c *connection) checkHealth(ctx context.Context, conn *grpc.ClientConn) err
 		if err == nil {
 			return fmt.Errorf("the broker on %s does not serve: %s", c.address, response.GetStatus())
 		}
-		explained, again := c.explainCall(ctx, err)
+		again, explained := c.explainCall(ctx, err)
 		if !again {
 			return explained
 		}

@@ -48,11 +48,9 @@ stops it at once.`,
 }
 
 func newLogger(out io.Writer, level, format string) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
 	var least slog.Level
-	if least.UnmarshalText([]byte(level)) == nil {
-		options.Level = least
-	}
+	_ = least.UnmarshalText([]byte(level)) // it is one of the flag's words
+	options := &slog.HandlerOptions{Level: least}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(out, options))
 	}
@@ -133,4 +131,21 @@ func adviseListen(err error) error {
 		}
 	}
 	return err
+}
+
+// onHangup reopens the audit file and retries rejected credentials at each hangup, and then
+// passes the hangup on, for the configuration to be read again. It goes on until the process
+// ends.
+func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {
+	passed := make(chan struct{})
+	go func() {
+		for range hangups {
+			broker.ReopenAudit()
+			if err := broker.ForgetFailures(ctx); err != nil {
+				logger.Error("rejected credentials are not retried: the token cache failed", "type", fmt.Sprintf("%T", err))
+			}
+			passed <- struct{}{}
+		}
+	}()
+	return passed
 }

@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"syscall"
 	"time"
-
-	"github.com/authmaterial/broker/internal/server"
 )
 
 const (
@@ -41,26 +42,25 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 	}
 }
 
-// onHangup reopens the audit file and retries rejected credentials at each hangup until ctx
-// ends. Then it passes the hangup on, for the configuration to be read again.
-func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {
-	passed := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangups:
-			}
-			broker.ReopenAudit()
-			if err := broker.ForgetFailures(ctx); err != nil {
-				logger.Error("rejected credentials are not retried: the token cache failed", "type", fmt.Sprintf("%T", err))
-			}
-			select {
-			case <-ctx.Done():
-			case passed <- struct{}{}:
-			}
-		}
-	}()
-	return passed
+// limitMemory sets the soft memory limit, above which garbage is collected more often: garbage
+// must not double what hostile clients make the broker keep. The limit is 40 MiB, for clients,
+// plus 4 times the memory in use, for tokens and reloads. Call it after each load of the
+// configuration. If the operator set GOMEMLIMIT, that limit stays.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	runtime.GC() // so that the metric is current
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is that large
+}
+
+// forbidCoreDumps prevents core dumps of this process: its memory holds secrets. It logs a
+// warning if it fails.
+func forbidCoreDumps(logger *slog.Logger) {
+	err := errors.Join(syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}), makeUndumpable())
+	if err != nil {
+		logger.Warn("a core dump of this process, with its secrets, is possible", "error", err)
+	}
 }
