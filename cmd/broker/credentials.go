@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -78,26 +79,21 @@ func printCredentials(out *screen, listed []*credentials.Credential) error {
 }
 
 // The JSON of credentials, with the keys of the configuration file and without values.
-type (
-	credentialsJSON struct {
-		Credentials []credentialJSON `json:"credentials"`
-	}
-	credentialJSON struct {
-		ID           string            `json:"id"`
-		Provider     string            `json:"provider"`
-		AuthMethod   string            `json:"auth_method"`
-		DisplayName  string            `json:"display_name"`
-		Description  string            `json:"description"`
-		Labels       map[string]string `json:"labels"`
-		Disabled     bool              `json:"disabled"`
-		AllowedHosts []string          `json:"allowed_hosts"`
-	}
-)
+type credentialJSON struct {
+	ID           string            `json:"id"`
+	Provider     string            `json:"provider"`
+	AuthMethod   string            `json:"auth_method"`
+	DisplayName  string            `json:"display_name"`
+	Description  string            `json:"description"`
+	Labels       map[string]string `json:"labels"`
+	Disabled     bool              `json:"disabled"`
+	AllowedHosts []string          `json:"allowed_hosts"`
+}
 
-func newCredentialsJSON(listed []*credentials.Credential) credentialsJSON {
-	made := credentialsJSON{Credentials: []credentialJSON{}}
+func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentialJSON {
+	made := []credentialJSON{}
 	for _, credential := range listed {
-		made.Credentials = append(made.Credentials, credentialJSON{
+		made = append(made, credentialJSON{
 			ID:           credential.ID,
 			Provider:     credential.Provider.ID,
 			AuthMethod:   credential.Method.ID,
@@ -108,5 +104,29 @@ func newCredentialsJSON(listed []*credentials.Credential) credentialsJSON {
 			AllowedHosts: append([]string{}, credential.AllowedHosts...),
 		})
 	}
-	return made
+	return map[string][]credentialJSON{"credentials": made}
+}
+
+// configVariable is the environment variable with the configuration file whose credential IDs
+// shells complete where no flag names one.
+const configVariable = "BROKER_CONFIG"
+
+// completeCredentials returns the IDs that start with begun, without those already given. It
+// returns none if the file has problems: the command itself reports them.
+func completeCredentials(path string, given []string, begun string) []cobra.Completion {
+	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
+		return nil
+	}
+	listed, err := config.LoadCredentials(path)
+	if err != nil {
+		return nil
+	}
+	var ids []cobra.Completion
+	for _, credential := range listed {
+		if strings.HasPrefix(credential.ID, begun) && !slices.Contains(given, credential.ID) {
+			name := cmp.Or(credential.DisplayName, credential.Provider.DisplayName)
+			ids = append(ids, cobra.CompletionWithDesc(credential.ID, printable(name)))
+		}
+	}
+	return ids
 }

@@ -88,13 +88,11 @@ var diagnoses = []struct {
 	{isAlert("certificate required"), "the server requires a client certificate", "Give one with --tls-cert FILE and --tls-key FILE.", false},
 	{isAlert("certificate"), "the server rejects the client certificate",
 		"Give one, with --tls-cert and --tls-key, that is valid now and that an authority in the broker's listen.tls.client_ca_file has signed.", false},
-	{isAlert("protocol version"), "the server and this command have no TLS version in common",
-		"Check listen.tls.min_version of the broker, and any proxy in between.", false},
 	{isAlert("application protocol"), "the server uses TLS, but not gRPC", useGRPCPort, false},
 	{isAlert(""), "the server ended the TLS handshake", "The broker's log has the reason at level debug.", false},
 
 	{is(errNeedsTLS), "the server uses TLS", "Add --tls, or --tls-ca FILE to trust your own authority.", false},
-	{is(errHTTP1, errNotHTTP), "the server does not speak gRPC", useGRPCPort, false},
+	{is(errNotGRPC), "the server does not speak gRPC", useGRPCPort, false},
 }
 
 // is returns a function that reports whether an error is one of the targets.
@@ -122,8 +120,7 @@ func isAlert(text string) func(error) bool {
 var (
 	errClosed   = errors.New("it closed the connection")
 	errNeedsTLS = errors.New("it replied with a TLS alert")
-	errHTTP1    = errors.New("it replied with HTTP/1")
-	errNotHTTP  = errors.New("its reply is not HTTP")
+	errNotGRPC  = errors.New("its reply is not HTTP/2")
 )
 
 // greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
@@ -168,12 +165,10 @@ func (c *connection) greet(ctx context.Context) error {
 	switch first = first[:n]; {
 	case n == 0:
 		return err
-	case bytes.HasPrefix(first, []byte("HTTP/1")):
-		return errHTTP1
 	case bytes.HasPrefix(first, []byte{21, 3}):
 		return errNeedsTLS
 	case n > frameType && first[frameType] != settings:
-		return errNotHTTP
+		return errNotGRPC
 	}
 	return nil
 }

@@ -47,11 +47,11 @@ func TestWrongAddresses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server does not speak gRPC: it replied with HTTP/1\n  Use the port of listen\.grpc: this one may be that of listen\.http, or of another program\.\n$`},
+		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server does not speak gRPC: its reply is not HTTP/2\n  Use the port of listen\.grpc: this one may be that of listen\.http, or of another program\.\n$`},
 		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server did not reply: it closed the connection|the server uses TLS: .*)\n  .*--tls`},
 		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(the broker's certificate is not trusted|the server uses TLS, but not gRPC)`},
 		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `the server does not use TLS: .*\n  .* leave out --tls`},
-		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC: its reply is not HTTP\n  Use the port of listen\.grpc`},
+		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC: its reply is not HTTP/2\n  Use the port of listen\.grpc`},
 		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS: it replied with a TLS alert\n  Add --tls`},
 		"nobody":            {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or give its address`},
 		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file or directory\n  Start one`},

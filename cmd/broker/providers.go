@@ -150,19 +150,31 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 		id += "_" + method.ID
 	}
 	id = strings.Trim(strings.ReplaceAll(id, "_", "-"), "-") // an ID ends with a letter or digit
-	var required, optional strings.Builder
+	values, fields := "values: {}", ""
 	for _, field := range method.Fields {
 		line := fmt.Sprintf("%s: {env: %s}", field.ID, strings.ToUpper(provider.ID+"_"+field.ID))
 		if field.Required {
-			fmt.Fprintf(&required, "      %s\n", line)
+			values = "values:"
+			fields += "      " + line + "\n"
 		} else {
-			fmt.Fprintf(&optional, "      # %s  # optional\n", line)
+			fields += "      # " + line + "  # optional\n"
 		}
 	}
-	values := "values:"
-	if required.Len() == 0 {
-		values = "values: {}"
+	return fmt.Sprintf("  - id: %s\n    provider: %s\n    auth_method: %s\n    %s\n%s", id, provider.ID, method.ID, values, fields)
+}
+
+// completeProviders returns the IDs that start with begun, for the only argument. A file with
+// problems adds none: the command itself reports them.
+func completeProviders(path string, given []string, begun string) []cobra.Completion {
+	known, err := loadCatalog(path)
+	if err != nil {
+		known = catalog.Builtin()
 	}
-	return fmt.Sprintf("  - id: %s\n    provider: %s\n    auth_method: %s\n    %s\n%s%s",
-		id, provider.ID, method.ID, values, &required, &optional)
+	var ids []cobra.Completion
+	for _, provider := range known.Providers() {
+		if len(given) == 0 && strings.HasPrefix(provider.ID, begun) {
+			ids = append(ids, cobra.CompletionWithDesc(provider.ID, printable(provider.DisplayName)))
+		}
+	}
+	return ids
 }
