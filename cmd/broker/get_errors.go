@@ -11,7 +11,7 @@ import (
 )
 
 // whatToDo is advice for the operator who sees the reason of an error.
-var whatToDo = map[string]string{
+var whatToDo = map[string]string{ //nolint:gosec // reasons and advice hold no credentials
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call. An ID has lower-case letters, digits, '.', '_' and '-'.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log has what it needs to identify callers.",
