@@ -64,7 +64,7 @@ func (t *Traces) TokenRequest(ctx context.Context, provider, authMethod string) 
 	}
 	ctx, span := t.provider.Tracer("github.com/authmaterial/broker").Start(ctx, "token request", options...)
 	return ctx, func(event strategies.TokenRequestEvent) {
-		span.SetAttributes(attribute.String("authmaterial.result", string(event.Result)))
+		span.SetAttributes(attribute.String("authmaterial.result", requestResult(event)))
 		if event.Status != 0 {
 			span.SetAttributes(attribute.Int("http.response.status_code", event.Status))
 		}

@@ -17,12 +17,12 @@ import (
 // maxLoggedIDs is how many credentials a log line about their token names at most.
 const maxLoggedIDs = 10
 
+// overBudget is the result of token requests that the broker's own limit refused.
+const overBudget = "over_budget"
+
 // The values of labels.
 var (
-	requestResults = [...]strategies.Result{
-		strategies.ResultOK, strategies.ResultRefused, strategies.ResultRateLimited,
-		strategies.ResultUnavailable, strategies.ResultOverBudget,
-	}
+	requestResults = [...]string{"ok", "refused", "rate_limited", "unavailable", overBudget}
 	tiers = [...]string{
 		cache.FromMemory: "memory", cache.FromFlight: "flight", cache.FromMargin: "margin",
 		cache.FromFailure: "failure", cache.FlightFailed: "flight_failed", cache.GaveUp: "gave_up",
@@ -76,7 +76,7 @@ func (m *tokenMetrics) create(c *config.Config) {
 			continue
 		}
 		for _, result := range requestResults {
-			m.requests.WithLabelValues(provider, method, string(result))
+			m.requests.WithLabelValues(provider, method, result)
 		}
 		m.durations.WithLabelValues(provider, method)
 		m.observer(provider, method)
@@ -90,18 +90,35 @@ func (o *Observer) StaticReported(provider, method string, report broker.StaticR
 
 // TokenRequested counts and logs a token request.
 func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
-	o.tokens.requests.WithLabelValues(event.Provider, event.AuthMethod, string(event.Result)).Inc()
-	if event.Result != strategies.ResultOverBudget {
+	result := requestResult(event)
+	o.tokens.requests.WithLabelValues(event.Provider, event.AuthMethod, result).Inc()
+	if result != overBudget {
 		o.tokens.durations.WithLabelValues(event.Provider, event.AuthMethod).Observe(event.Duration.Seconds())
 	}
 	logger := o.tokenLogger(event.TokenKey).With("provider", event.Provider, "auth_method", event.AuthMethod)
 	if event.Err != nil {
-		logger.Warn("no token issued", "took", event.Duration, "result", string(event.Result), "message", event.Err.Message)
+		logger.Warn("no token issued", "took", event.Duration, "result", result, "message", event.Err.Message)
 		return
 	}
 	logger.Info("token issued", "took", event.Duration)
 	if event.LifetimeAssumed {
 		logger.Warn("the token answer has no readable expires_in: its tokens get the method's default_lifetime")
+	}
+}
+
+func requestResult(event strategies.TokenRequestEvent) string {
+	if event.Err == nil {
+		return "ok"
+	}
+	switch event.Err.Reason {
+	case fault.CredentialRejected:
+		return "refused"
+	case fault.ProviderRateLimited:
+		return "rate_limited"
+	case fault.RateLimited:
+		return overBudget
+	default:
+		return "unavailable"
 	}
 }
 

@@ -32,42 +32,16 @@ type TokenRequestEvent struct {
 	Provider   string // the provider's ID
 	AuthMethod string // the method's ID
 	TokenKey   string // of the TokenSource; not to be shown
-	Result     Result
-	Status     int // the HTTP status; 0 when no answer came
+	Status     int    // the HTTP status; 0 when no answer came
 	Duration   time.Duration
 	// LifetimeAssumed reports that the token has the method's default lifetime, because the
 	// answer's expires_in is missing or cannot be read. It is true for the first such token of a
 	// credential, and for the first after one whose lifetime was known.
 	LifetimeAssumed bool
-	// Err is nil for ResultOK. Its message contains nothing secret.
+	// Err is nil when a token was issued. Its reason is CredentialRejected, ProviderRateLimited or
+	// ProviderUnavailable by the answer, or RateLimited for a request that the budget refused and
+	// that was not sent. Its message contains nothing secret.
 	Err *fault.Error
-}
-
-// Result classifies token requests.
-type Result string
-
-// The results.
-const (
-	ResultOK          Result = "ok"
-	ResultRefused     Result = "refused"      // the credential is wrong
-	ResultRateLimited Result = "rate_limited" // the provider's limit
-	ResultUnavailable Result = "unavailable"  // no answer, or one that cannot be used
-	ResultOverBudget  Result = "over_budget"  // not sent: the broker's own limit
-)
-
-// resultOf returns the result of a request that was sent, by its error; nil: a token was issued.
-func resultOf(err *fault.Error) Result {
-	if err == nil {
-		return ResultOK
-	}
-	switch err.Reason {
-	case fault.CredentialRejected:
-		return ResultRefused
-	case fault.ProviderRateLimited:
-		return ResultRateLimited
-	default:
-		return ResultUnavailable
-	}
 }
 
 // TokenClientOptions configure a TokenClient. The zero value is usable.
@@ -133,7 +107,6 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	provider, method := s.Kind()
 	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
 	if wait := s.client.budget.Take(s.budgetKey, 1, sentAt); wait > 0 {
-		event.Result = ResultOverBudget
 		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
 		options.Observe(event)
 		return nil, event.Err
@@ -145,7 +118,7 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 		// as the request.
 		issued, status, failure = s.send(ctx, now)
 	}
-	event.Duration, event.Status, event.Err, event.Result = s.now().Sub(sentAt), status, failure, resultOf(failure)
+	event.Duration, event.Status, event.Err = s.now().Sub(sentAt), status, failure
 	if failure == nil {
 		event.LifetimeAssumed = !s.assumed.Swap(issued.Assumed) && issued.Assumed
 	}

@@ -166,8 +166,8 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 	if len(events) != 21 {
 		t.Errorf("there are %d events for 21 requests", len(events))
 	}
-	if last := events[len(events)-1]; sent != 20 || last.Result != strategies.ResultOverBudget {
-		t.Errorf("%d requests were sent, and the last event is %q", sent, last.Result)
+	if last := events[len(events)-1]; sent != 20 || !errors.Is(err, last.Err) {
+		t.Errorf("%d requests were sent, and the last event has the error %v", sent, last.Err)
 	}
 	if err := request(newTokens(t, sendPulse("another", "secret"), client)); err != nil {
 		t.Errorf("another client: %v", err)
