@@ -193,13 +193,15 @@ FUZZ := \
 	cache/redisstore:FuzzOpen \
 	cache/redisstore:FuzzReplyLimit \
 	config:FuzzParse \
+	config:FuzzSplit \
+	config:FuzzSplit \
 	credentials:FuzzValidID \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
 	fleetkeys:FuzzOpen \
 	pemfile:FuzzPEM \
 	strategies:FuzzTokenAnswer \
-	strictyaml:FuzzParse
+	yamlfile:FuzzParse
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers, each target for FUZZTIME (1m)

@@ -66,8 +66,9 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	traces := observe.Start(ctx, version, logger)
 	defer traces.Stop()
 	var broker *server.Server
+	loader := config.NewLoader(path)
 	loop, err := reload.New(func(reading func(string)) error {
-		load := func() (*config.Config, error) { return config.Load(path, config.Options{Reading: reading}) }
+		load := func() (*config.Config, error) { return loader.Load(config.Options{Reading: reading}) }
 		defer limitMemory()
 		if broker != nil {
 			return broker.Reload(load)

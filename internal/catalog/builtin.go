@@ -3,55 +3,28 @@ package catalog
 import (
 	"embed"
 	"fmt"
-	"path"
 	"sync"
 
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 //go:embed providers/*.yaml
 var definitions embed.FS
 
-// providerSchema is the form of a definition.
-//
-//go:embed provider.schema.json
-var providerSchema []byte
-
-// SchemaID is the name by which other schemas refer to ProviderSchema.
-const SchemaID = "https://authmaterial.invalid/schema/provider.json"
-
-// ProviderSchema is the JSON Schema of a definition.
-func ProviderSchema() []byte { return providerSchema }
-
-// Builtin returns the catalogue of the embedded definitions. It panics when one of
-// them is broken, which a test would have seen.
+// Builtin returns the catalog of the embedded definitions. It panics when one of them has a
+// problem, which a test finds.
 var Builtin = sync.OnceValue(func() *Catalog {
-	catalog, err := loadBuiltin()
-	if err != nil {
-		panic(fmt.Sprintf("catalog: an embedded definition is broken: %v", err))
+	catalog := &Catalog{}
+	files, err := definitions.ReadDir("providers")
+	for _, file := range files {
+		data, readErr := definitions.ReadFile("providers/" + file.Name())
+		document := yamlfile.Parse(file.Name(), data)
+		catalog = catalog.With(Define(document.Root()))
+		for _, err := range []error{err, readErr, document.Err()} {
+			if err != nil {
+				panic(fmt.Sprintf("catalog: an embedded definition: %v", err))
+			}
+		}
 	}
 	return catalog
 })
-
-func loadBuiltin() (*Catalog, error) {
-	files, err := definitions.ReadDir("providers")
-	if err != nil {
-		return nil, err
-	}
-	schema := strictyaml.MustCompile(SchemaID, map[string][]byte{SchemaID: providerSchema})
-	catalog := &Catalog{}
-	for _, file := range files {
-		name := path.Join("providers", file.Name())
-		data, err := definitions.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		document := strictyaml.Parse(name, data, schema)
-		provider := Define(document.Root())
-		if err := document.Err(); err != nil {
-			return nil, err
-		}
-		catalog = catalog.With(provider)
-	}
-	return catalog, nil
-}

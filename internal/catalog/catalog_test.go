@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/catalog"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 func TestBuiltinProviders(t *testing.T) {
@@ -52,11 +52,9 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	}
 }
 
-var schema = strictyaml.MustCompile(catalog.SchemaID, map[string][]byte{catalog.SchemaID: catalog.ProviderSchema()})
-
 // define reads a definition and returns its problems.
 func define(text string) (*catalog.Provider, error) {
-	document := strictyaml.Parse("p.yaml", []byte(text), schema)
+	document := yamlfile.Parse("p.yaml", []byte(text))
 	provider := catalog.Define(document.Root())
 	return provider, document.Err()
 }
@@ -88,20 +86,20 @@ func TestDefinitionMistakes(t *testing.T) {
 		"misspelt field":        {with(fieldA + "  headers: [{name: X, value: \"Bearer ${b}\"}]\n"), `p.yaml:8:40: unknown field or function; there are: a, base64(text), field.orValue(text)`},
 		"open expression":       {with(fieldA + "  headers: [{name: X, value: \"Bearer ${a\"}]\n"), "p.yaml:8:38: `${` without its `}`"},
 		"token without one":     {with(fieldA + "  headers: [{name: X, value: \"${token}\"}]\n"), `p.yaml:8:33: unknown field or function; there are: a, base64(text), field.orValue(text)`},
-		"nothing placed":        {with(fieldA), "p.yaml:5:3: the method places nothing: give it headers or query_params"},
-		"forbidden header":      {with(fieldA + "  headers: [{name: content-length, value: \"${a}\"}]\n"), "p.yaml:8:20: the header content-length cannot be set: it is part of how HTTP itself works"},
-		"pseudo-header":         {with(fieldA + "  headers: [{name: \":path\", value: \"${a}\"}]\n"), `p.yaml:8:20: this is no name of an HTTP header: use letters, digits and hyphens`},
-		"header twice":          {with(fieldA + "  headers: [{name: X, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:46: this name stands twice`},
-		"parameter twice":       {with(fieldA + "  query_params: [{name: x, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:51: this name stands twice`},
-		"odd parameter":         {with(fieldA + "  query_params: [{name: \"x\\n\", value: \"${a}\"}]\n"), "p.yaml:8:25: a query parameter's name cannot hold control characters"},
-		"field twice":           {with("  fields: [{id: a, display_name: A}, {id: a, display_name: A}]\n  headers: [{name: X, value: \"${a}\"}]\n"), `p.yaml:7:43: this field stands twice`},
-		"reserved word":         {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: this is a word of the expression language: use another name`},
-		"status":                {with(fieldA + "  rejected_statuses: [200]\n  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:8:23: must be at least 400"},
+		"nothing placed":        {with(fieldA), "p.yaml:5:3: the method places nothing: add headers or query_params"},
+		"forbidden header":      {with(fieldA + "  headers: [{name: content-length, value: \"${a}\"}]\n"), "p.yaml:8:20: the header content-length cannot be set: HTTP itself needs it"},
+		"pseudo-header":         {with(fieldA + "  headers: [{name: \":path\", value: \"${a}\"}]\n"), `p.yaml:8:20: this is not a name of an HTTP header: use letters, digits and hyphens`},
+		"header twice":          {with(fieldA + "  headers: [{name: X, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:46: duplicate name: it is already in line 8`},
+		"parameter twice":       {with(fieldA + "  query_params: [{name: x, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:51: duplicate name: it is already in line 8`},
+		"odd parameter":         {with(fieldA + "  query_params: [{name: \"x\\n\", value: \"${a}\"}]\n"), "p.yaml:8:25: the name of a query parameter must not have control characters"},
+		"field twice":           {with("  fields: [{id: a, display_name: A}, {id: a, display_name: A}]\n  headers: [{name: X, value: \"${a}\"}]\n"), `p.yaml:7:43: duplicate field: it is already in line 7`},
+		"reserved word":         {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: use another name: this one is a word of the expression language`},
+		"status":                {with(fieldA + "  rejected_statuses: [200]\n  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:8:23: must be a whole number from 400 to 599"},
 		"no client fields":      {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method with a token_request needs a required field \"client_id\"\np.yaml:7:11: a method with a token_request needs a required field \"client_secret\"\np.yaml:7:17: " + unused},
 		"variable in the URL":   {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/${tenant_id}/t", 1)), "p.yaml:8:40: " + unevaluated},
 		"variable in the host":  {with(strings.Replace(tokenRequest(""), "p.test/t", "${client_id}.test/t", 1)), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token\np.yaml:8:33: " + unevaluated},
 		"half a variable":       {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/t?a=${", 1)), "p.yaml:8:44: " + unevaluated},
-		"variable as header":    {with(fieldA + "  headers: [{name: \"X-${a}\", value: \"${a}\"}]\n"), "p.yaml:8:20: this is no name of an HTTP header: use letters, digits and hyphens\np.yaml:8:23: " + unevaluated},
+		"variable as header":    {with(fieldA + "  headers: [{name: \"X-${a}\", value: \"${a}\"}]\n"), "p.yaml:8:20: this is not a name of an HTTP header: use letters, digits and hyphens\np.yaml:8:23: " + unevaluated},
 		"variable as parameter": {with(fieldA + "  query_params: [{name: \"x${a}\", value: \"${a}\"}]\n"), "p.yaml:8:27: " + unevaluated},
 		"variable in a request": {with(tokenRequest(", parameters: {\"x${client_id}\": y}")), "p.yaml:8:101: " + unevaluated},
 		"variable in a body":    {with(strings.Replace(tokenRequest(""), "body: JSON", "body: \"${JSON}\"", 1)), "p.yaml:8:50: must be one of \"JSON\", \"FORM\"\np.yaml:8:51: " + unevaluated},
@@ -109,7 +107,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		"field never used":      {with("  fields: [{id: a, display_name: A}, {id: b, display_name: B, required: true}]\n  headers: [{name: X, value: \"${a} b\"}]\n"), "p.yaml:7:43: " + unused},
 		"field and a token":     {with(strings.Replace(tokenRequest(", parameters: {scope: \"${client_id}\"}"), "[{id", "[{id: a, display_name: A}, {id", 1)), "p.yaml:7:17: " + unused},
 		"broken expression":     {with(fieldA + "  headers: [{name: X, value: \"${a\"}, {name: Y, value: y}]\n"), "p.yaml:8:31: `${` without its `}`"},
-		"field named token":     {with("  fields: [{id: token, display_name: T}]\n  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), `p.yaml:7:17: a token method has no field of the name "token": that is the token`},
+		"field named token":     {with("  fields: [{id: token, display_name: T}]\n  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), `p.yaml:7:17: use another name: in a method with a token_request, "token" is the token`},
 		"token never used":      {with(clientFields + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n  headers: [{name: A, value: x}]\n"), "p.yaml:8:18: the token is never used: no header or query parameter holds ${token}"},
 		"plain http":            {with(clientFields + "  token_request: {url: \"http://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must begin with https://, or with http:// and a literal loopback address"},
 		"localhost by name":     {with(clientFields + "  token_request: {url: \"http://localhost/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must begin with https://, or with http:// and a literal loopback address"},
@@ -120,11 +118,11 @@ func TestDefinitionMistakes(t *testing.T) {
 		"reserved parameter":    {with(tokenRequest(", parameters: {grant_type: x}")), `p.yaml:8:99: the broker sets the parameter "grant_type" itself`},
 		"token in parameters":   {with(tokenRequest(", parameters: {scope: \"${token}\"}")), `p.yaml:8:109: unknown field or function; there are: client_id, client_secret, base64(text), field.orValue(text)`},
 		"port of the URL":       {with(clientFields + "  token_request: {url: \"https://p.test:99999/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
-		"port of a host":        {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"p.test:99999\"]", 1), "p.yaml:3:17: must be a host name or IP address, with a port from 1 to 65535 if any"},
-		"number of a host":      {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"127.1\"]", 1), "p.yaml:3:17: must be a host name or IP address, with a port from 1 to 65535 if any"},
+		"port of a host":        {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"p.test:99999\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},
+		"number of a host":      {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"127.1\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},
 		"number in the URL":     {with(clientFields + "  token_request: {url: \"https://0x7f000001/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
 		"dot in the URL":        {with(clientFields + "  token_request: {url: \"https://p.test./t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
-		"address of a host":     {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"[:::]\"]", 1), "p.yaml:3:17: must be a host name or IP address, with a port from 1 to 65535 if any"},
+		"address of a host":     {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"[:::]\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},
 		"reserved, in capitals": {with(tokenRequest(", parameters: {Client_ID: x}")), `p.yaml:8:99: the broker sets the parameter "Client_ID" itself`},
 		"private by a word":     {with(tokenRequest(", allow_private_addresses: private")), `p.yaml:8:111: must be true or false, and is a string`},
 		"odd body":              {with(strings.Replace(tokenRequest(""), "JSON", "XML", 1)), `p.yaml:8:50: must be one of "JSON", "FORM"`},

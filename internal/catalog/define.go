@@ -5,148 +5,159 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/expression"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// defaultLifetime is what a token lives when neither the answer nor the definition
-// says.
-const defaultLifetime = time.Hour
+// Bounds of texts for people, in characters.
+const (
+	maxLine      = 200
+	maxParagraph = 4000
+)
 
-// Define reads a provider from a definition that was held against ProviderSchema.
-// What else is wrong with it is reported at its place in the document; the provider
-// is usable only when nothing was.
-func Define(definition strictyaml.Value) *Provider {
+var (
+	idPattern   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	linkPattern = regexp.MustCompile(`^https://[^\s/]+(/\S*)?$`)
+	hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
+)
+
+// Define reads the definition of a provider. Problems are reported in its document; the
+// provider is usable only if there are none.
+func Define(definition yamlfile.Value) *Provider {
+	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
+		Requires("id", "display_name", "allowed_hosts", "auth_methods")
 	provider := &Provider{
-		ID:               definition.Key("id").Text(),
-		DisplayName:      definition.Key("display_name").Text(),
-		Description:      definition.Key("description").Text(),
-		DocumentationURL: definition.Key("documentation_url").Text(),
-		AllowedHosts:     ReadHosts(definition.Key("allowed_hosts")),
+		ID:               readID(definition),
+		DisplayName:      definition.Get("display_name").FreeText(1, maxLine),
+		Description:      definition.Get("description").FreeText(1, maxParagraph),
+		DocumentationURL: readLink(definition),
+		AllowedHosts:     ReadHosts(definition.Get("allowed_hosts"), 1),
 	}
-	ReportUnevaluated(definition, unchecked...)
-	seen := map[string]bool{}
-	for _, item := range definition.Key("auth_methods").Items() {
+	ids := yamlfile.Unique{}
+	for _, item := range definition.Get("auth_methods").List(1, 20) {
 		method := defineMethod(item)
-		if reportRepeated(seen, item.Key("id"), "auth method") {
-			continue
-		}
+		ids.Check(item.Get("id"), method.ID, "auth method")
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
-	if text, err := json.Marshal(provider); err == nil { // there is nothing in it that JSON lacks
+	if text, err := json.Marshal(provider); err == nil { // it holds nothing that JSON cannot
 		provider.definition = string(text)
 	}
 	return provider
 }
 
-// ReadHosts reads a list of hosts, and reports those that stand twice.
-func ReadHosts(list strictyaml.Value) []string {
+func readID(item yamlfile.Value) string {
+	return item.Get("id").Match(idPattern, "must be 1 to 63 lower-case letters, digits and underscores, and begin with a letter")
+}
+
+func readLink(item yamlfile.Value) string {
+	link := item.Get("documentation_url")
+	text := link.Match(linkPattern, "must be a link that begins with https://")
+	link.CheckUnevaluated(text)
+	return text
+}
+
+// ReadHosts reads a list of at least so many hosts.
+func ReadHosts(list yamlfile.Value, least int) []string {
+	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	var hosts []string
-	for _, item := range list.Items() {
-		switch host := item.Text(); {
-		case slices.Contains(hosts, host):
-			item.Problemf("the host stands twice")
-		case host != "" && !reported(host) && !validHost(host):
-			item.Problemf("must be a host name or IP address, with a port from 1 to 65535 if any")
+	unique := yamlfile.Unique{}
+	for _, item := range list.List(least, 100) {
+		host := item.Match(hostPattern, form)
+		if host != "" && !validHost(host) {
+			item.Problemf(form)
 		}
-		hosts = append(hosts, item.Text())
+		unique.Check(item, host, "host")
+		hosts = append(hosts, host)
 	}
 	return hosts
 }
 
-// reported reports whether the pattern of hosts has found characters that it has no place for.
-func reported(host string) bool {
-	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.:[]") != "" || strings.HasSuffix(host, ".")
-}
-
-// validHost checks what a pattern cannot: that the port is one, an address in brackets too,
-// and that a number is no name.
-func validHost(host string) bool {
-	parsed, err := url.Parse("https://" + host)
+// validHost checks what a pattern cannot: the number of the port, and that the host is a name
+// or an address.
+func validHost(text string) bool {
+	parsed, err := url.Parse("https://" + text)
 	if err != nil {
 		return false
 	}
-	if port := parsed.Port(); port != "" {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return false
-		}
-	}
-	return egress.IsHost(parsed.Hostname())
+	_, err = strconv.ParseUint(cmp.Or(parsed.Port(), "0"), 10, 16)
+	return err == nil && egress.IsHost(parsed.Hostname())
 }
 
-func defineMethod(item strictyaml.Value) *AuthMethod {
+func defineMethod(item yamlfile.Value) *AuthMethod {
+	item.Mapping("id", "display_name", "description", "documentation_url", "rejected_statuses", "fields", "token_request",
+		"headers", "query_params").Requires("id", "display_name", "fields")
+	request := item.Get("token_request")
 	method := &AuthMethod{
-		ID:               item.Key("id").Text(),
-		DisplayName:      item.Key("display_name").Text(),
-		Description:      item.Key("description").Text(),
-		DocumentationURL: item.Key("documentation_url").Text(),
-		RejectedStatuses: []int{http.StatusUnauthorized},
-		Fields:           defineFields(item.Key("fields"), item.Key("token_request").Exists()),
+		ID:               readID(item),
+		DisplayName:      item.Get("display_name").FreeText(1, maxLine),
+		Description:      item.Get("description").FreeText(1, maxParagraph),
+		DocumentationURL: readLink(item),
+		RejectedStatuses: readStatuses(item.Get("rejected_statuses")),
+		Fields:           defineFields(item.Get("fields"), request.Exists()),
 	}
-	if statuses := item.Key("rejected_statuses"); statuses.Exists() {
-		method.RejectedStatuses = nil
-		for _, status := range statuses.Items() {
-			number, _ := status.Int()
-			method.RejectedStatuses = append(method.RejectedStatuses, number)
-		}
-	}
-	request := item.Key("token_request")
-	environment := newEnvironment(method.Fields, request.Exists())
-	if environment == nil {
-		return method
+	environment, err := newEnvironment(method.Fields, request.Exists())
+	if err != nil {
+		return method // a problem with the fields was reported
 	}
 	if request.Exists() {
-		method.TokenRequest = defineTokenRequest(item, method)
+		method.TokenRequest = defineTokenRequest(request, item.Get("fields"), method)
 	}
-	method.Headers = definePlacements(item.Key("headers"), environment, checkHeaderName, strings.ToLower)
-	method.QueryParams = definePlacements(item.Key("query_params"), environment, checkParamName, asItIs)
+	method.Headers = definePlacements(item.Get("headers"), environment, checkHeaderName)
+	method.QueryParams = definePlacements(item.Get("query_params"), environment, checkParamName)
 	checkPlacements(item, method)
-	checkFieldsUsed(item.Key("fields"), method)
+	checkFieldsUsed(item.Get("fields"), method)
 	return method
 }
 
-func defineFields(list strictyaml.Value, withToken bool) []Field {
+func readStatuses(list yamlfile.Value) []int {
+	if !list.Exists() {
+		return []int{http.StatusUnauthorized}
+	}
+	var statuses []int
+	unique := yamlfile.Unique{}
+	for _, item := range list.List(0, 20) {
+		status := item.Int(400, 599, 0)
+		unique.Check(item, strconv.Itoa(status), "status")
+		statuses = append(statuses, status)
+	}
+	return statuses
+}
+
+func defineFields(list yamlfile.Value, withToken bool) []Field {
 	var fields []Field
-	seen := map[string]bool{}
-	for _, item := range list.Items() {
-		id := item.Key("id")
-		if reportRepeated(seen, id, "field") {
-			continue
+	ids := yamlfile.Unique{}
+	for _, item := range list.List(1, 50) {
+		item.Mapping("id", "display_name", "description", "required", "secret").Requires("id", "display_name")
+		field := Field{
+			ID:          readID(item),
+			DisplayName: item.Get("display_name").FreeText(1, maxLine),
+			Description: item.Get("description").FreeText(1, maxParagraph),
+			Required:    item.Get("required").Bool(false),
+			Secret:      item.Get("secret").Bool(false),
 		}
-		checkFieldName(id, withToken)
-		fields = append(fields, Field{
-			ID:          item.Key("id").Text(),
-			DisplayName: item.Key("display_name").Text(),
-			Description: item.Key("description").Text(),
-			Required:    item.Key("required").Bool(),
-			Secret:      item.Key("secret").Bool(),
-		})
+		ids.Check(item.Get("id"), field.ID, "field")
+		switch {
+		case withToken && field.ID == TokenVariable:
+			item.Get("id").Problemf("use another name: in a method with a token_request, %q is the token", TokenVariable)
+		case field.ID != "" && !expression.ValidName(field.ID):
+			item.Get("id").Problemf("use another name: this one is a word of the expression language")
+		}
+		fields = append(fields, field)
 	}
 	return fields
 }
 
-// checkFieldName reports a name that expressions cannot refer to.
-func checkFieldName(id strictyaml.Value, withToken bool) {
-	switch name := id.Text(); {
-	case name == "":
-	case withToken && name == TokenVariable:
-		id.Problemf("a token method has no field of the name %q: that is the token", TokenVariable)
-	case !expression.ValidName(name):
-		id.Problemf("this is a word of the expression language: use another name")
-	}
-}
-
-// newEnvironment returns the variables that a method's expressions may use, or nil
-// when a field cannot be one, which was reported.
-func newEnvironment(fields []Field, withToken bool) *expression.Environment {
+// newEnvironment returns the variables that a method's expressions may use. It fails if a
+// field cannot be one.
+func newEnvironment(fields []Field, withToken bool) (*expression.Environment, error) {
 	var variables []expression.Variable
 	for _, field := range fields {
 		variables = append(variables, expression.Variable{Name: field.ID, Optional: !field.Required})
@@ -154,30 +165,23 @@ func newEnvironment(fields []Field, withToken bool) *expression.Environment {
 	if withToken {
 		variables = append(variables, expression.Variable{Name: TokenVariable})
 	}
-	environment, err := expression.NewEnvironment(variables...)
-	if err != nil {
-		return nil
-	}
-	return environment
+	return expression.NewEnvironment(variables...)
 }
 
-// asItIs folds nothing: the names of parameters differ by case.
-func asItIs(name string) string { return name }
-
-// definePlacements reads a list of names and values. Check looks at each name; two that
-// fold to the same are the same.
-func definePlacements(list strictyaml.Value, environment *expression.Environment, check func(strictyaml.Value), fold func(string) string) []Placement {
+// definePlacements reads headers or query parameters. Check reports a name that is not
+// allowed, and returns the form in which names are compared.
+func definePlacements(list yamlfile.Value, environment *expression.Environment, check func(yamlfile.Value, string) string) []Placement {
+	if !list.Exists() {
+		return nil
+	}
 	var placements []Placement
-	seen := map[string]bool{}
-	for _, item := range list.Items() {
-		name := item.Key("name")
-		check(name)
-		folded := fold(name.Text())
-		if name.Text() != "" && seen[folded] {
-			name.Problemf("this name stands twice")
-		}
-		seen[folded] = true
-		placements = append(placements, Placement{Name: name.Text(), Value: compile(item.Key("value"), environment)})
+	names := yamlfile.Unique{}
+	for _, item := range list.List(1, 50) {
+		item.Mapping("name", "value").Requires("name", "value")
+		name := item.Get("name").Text(maxLine)
+		names.Check(item.Get("name"), check(item.Get("name"), name), "name")
+		value := compile(item.Get("value"), 1, environment)
+		placements = append(placements, Placement{Name: name, Value: value})
 	}
 	return placements
 }
@@ -185,57 +189,61 @@ func definePlacements(list strictyaml.Value, environment *expression.Environment
 // broken is the template of a text with a problem.
 var broken = new(expression.Template)
 
-// compile compiles the text at value. It reports what is wrong and returns broken then.
-func compile(value strictyaml.Value, environment *expression.Environment) *expression.Template {
-	template, problems := environment.Compile(value.Text())
+// compile reads a text with expressions. It returns broken if the text has a problem.
+func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
+	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
 	for _, problem := range problems {
 		value.ProblemAtf(problem.Offset, "%s", problem.Message)
 	}
-	return cmp.Or(template, broken)
+	if problems != nil {
+		return broken
+	}
+	return template
 }
 
-// undecorated are the headers that say where a message ends and to whom it goes.
+// undecorated are the headers that frame a message or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
-func checkHeaderName(name strictyaml.Value) {
-	switch text := name.Text(); {
-	case text == "":
-	case !httpguts.ValidHeaderFieldName(text):
-		name.Problemf("this is no name of an HTTP header: use letters, digits and hyphens")
-	case slices.Contains(undecorated, strings.ToLower(text)):
-		name.Problemf("the header %s cannot be set: it is part of how HTTP itself works", text)
+func checkHeaderName(value yamlfile.Value, name string) string {
+	folded := strings.ToLower(name)
+	switch {
+	case name != "" && !httpguts.ValidHeaderFieldName(name):
+		value.Problemf("this is not a name of an HTTP header: use letters, digits and hyphens")
+	case slices.Contains(undecorated, folded):
+		value.Problemf("the header %s cannot be set: HTTP itself needs it", name)
 	}
+	return folded
 }
 
-func checkParamName(name strictyaml.Value) {
-	for _, r := range name.Text() {
-		if r < ' ' || r == 0x7f {
-			name.Problemf("a query parameter's name cannot hold control characters")
-			return
-		}
+func checkParamName(value yamlfile.Value, name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		value.Problemf("the name of a query parameter must not have control characters")
 	}
+	return name
 }
 
-// checkPlacements reports a method that places nothing, or fetches a token for
-// nothing.
-func checkPlacements(item strictyaml.Value, method *AuthMethod) {
+// checkPlacements reports a method that places nothing, or that requests a token for nothing.
+func checkPlacements(item yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
 	if len(places) == 0 {
-		item.Problemf("the method places nothing: give it headers or query_params")
+		item.Problemf("the method places nothing: add headers or query_params")
 		return
 	}
 	usesToken := slices.ContainsFunc(places, func(p Placement) bool {
 		return slices.Contains(p.Value.Uses(), TokenVariable)
 	})
 	if method.TokenRequest != nil && !usesToken {
-		item.Key("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
+		item.Get("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
 	}
 }
 
 // checkFieldsUsed reports each field that neither a placement nor the token request uses. It
-// reports nothing while an expression is broken: that one may be where the field belongs.
-func checkFieldsUsed(list strictyaml.Value, method *AuthMethod) {
+// reports nothing if an expression is broken: that one may be meant to use the field.
+func checkFieldsUsed(list yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
+	if len(places) == 0 {
+		return
+	}
 	var used []string
 	if method.TokenRequest != nil {
 		used = []string{ClientIDField, ClientSecretField}
@@ -247,26 +255,10 @@ func checkFieldsUsed(list strictyaml.Value, method *AuthMethod) {
 		}
 		used = append(used, place.Value.Uses()...)
 	}
-	if len(places) == 0 {
-		return // which was reported
-	}
-	for _, item := range list.Items() {
-		if id := item.Key("id"); id.Text() != "" && !slices.Contains(used, id.Text()) {
-			id.Problemf("this field is never used: no header, query parameter or parameter of a token request has a ${ } with it. Use it or remove it")
+	for i, item := range list.List(1, 50) {
+		if id := method.Fields[i].ID; id != "" && !slices.Contains(used, id) {
+			item.Get("id").Problemf("this field is never used: no header, query parameter or parameter of a token request " +
+				"has a ${ } with it. Use it or remove it")
 		}
 	}
-}
-
-// reportRepeated reports an ID that was seen before.
-func reportRepeated(seen map[string]bool, id strictyaml.Value, what string) bool {
-	text := id.Text()
-	if text == "" {
-		return false
-	}
-	if seen[text] {
-		id.Problemf("this %s stands twice", what)
-		return true
-	}
-	seen[text] = true
-	return false
 }

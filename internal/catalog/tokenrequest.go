@@ -7,73 +7,66 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authmaterial/broker/internal/strictyaml"
 	"github.com/authmaterial/broker/internal/token"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // reserved are the parameters of a token request that the broker itself sets.
 var reserved = []string{"grant_type", ClientIDField, ClientSecretField}
 
-func defineTokenRequest(method strictyaml.Value, defined *AuthMethod) *TokenRequest {
-	item := method.Key("token_request")
+func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenRequest {
+	item.Mapping("url", "body", "client_authentication", "parameters", "default_lifetime", "allow_private_addresses", "previous_token").
+		Requires("url", "body", "client_authentication")
 	for _, id := range []string{ClientIDField, ClientSecretField} {
-		if field := defined.Field(id); field == nil || !field.Required {
-			method.Key("fields").Problemf("a method with a token_request needs a required field %q", id)
+		if field := method.Field(id); field == nil || !field.Required {
+			fields.Problemf("a method with a token_request needs a required field %q", id)
 		}
 	}
-	checkTokenURL(item.Key("url"))
 	return &TokenRequest{
-		URL:                   item.Key("url").Text(),
-		Body:                  BodyFormat(item.Key("body").Text()),
-		ClientAuthentication:  ClientAuthentication(item.Key("client_authentication").Text()),
-		Parameters:            defineParameters(item.Key("parameters"), defined.Fields),
-		DefaultLifetime:       defineLifetime(item.Key("default_lifetime")),
-		AllowPrivateAddresses: item.Key("allow_private_addresses").Bool(),
-		EndsPrevious:          item.Key("previous_token").Text() == "ENDED",
+		URL:                   readTokenURL(item.Get("url")),
+		Body:                  BodyFormat(item.Get("body").OneOf(string(BodyJSON), string(BodyForm))),
+		ClientAuthentication:  ClientAuthentication(item.Get("client_authentication").OneOf(string(ClientInRequestBody), string(ClientInBasic))),
+		Parameters:            readParameters(item.Get("parameters"), method.Fields),
+		DefaultLifetime:       item.Get("default_lifetime").Duration(time.Second, token.MaxLifetime, time.Hour, "from 1s to 168h, such as 3600s or 15m"),
+		AllowPrivateAddresses: item.Get("allow_private_addresses").Bool(false),
+		EndsPrevious:          item.Get("previous_token").OneOf("KEPT", "ENDED") == "ENDED",
 	}
 }
 
-// defineParameters reads the extra parameters. They are over the fields alone: there
-// is no token yet.
-func defineParameters(list strictyaml.Value, fields []Field) []Placement {
-	environment := newEnvironment(fields, false)
-	if environment == nil {
-		return nil
+// readParameters reads the extra parameters. Their expressions use the fields only: there is
+// no token yet.
+func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
+	environment, err := newEnvironment(fields, false)
+	if err != nil {
+		return nil // a problem with the fields was reported
 	}
 	var parameters []Placement
-	for _, entry := range list.Entries() {
-		if slices.Contains(reserved, strings.ToLower(entry.Name)) {
-			entry.Key.Problemf("the broker sets the parameter %q itself", entry.Name)
+	entries, _ := mapping.Entries()
+	for i, entry := range entries {
+		name := entry.Name()
+		switch {
+		case i == 50:
+			mapping.Problemf("must have at most 50 keys")
+		case name == "":
+			entry.Key().Problemf("a parameter needs a name")
+		case slices.Contains(reserved, strings.ToLower(name)):
+			entry.Key().Problemf("the broker sets the parameter %q itself", name)
 		}
-		reportUnevaluatedText(entry.Key, entry.Name)
-		if entry.Name == "" {
-			entry.Key.Problemf("a parameter needs a name")
-		}
-		parameters = append(parameters, Placement{Name: entry.Name, Value: compile(entry.Value, environment)})
+		entry.Key().CheckUnevaluated(name)
+		parameters = append(parameters, Placement{Name: name, Value: compile(entry, 0, environment)})
 	}
 	return parameters
 }
 
-func defineLifetime(value strictyaml.Value) time.Duration {
-	if value.Text() == "" {
-		return defaultLifetime
+// readTokenURL reports a URL to which a client secret must not be sent.
+func readTokenURL(value yamlfile.Value) string {
+	text := value.Text(2000)
+	if text == "" {
+		return ""
 	}
-	lifetime, err := time.ParseDuration(value.Text())
-	if err != nil || lifetime < time.Second || lifetime > token.MaxLifetime {
-		value.Problemf("must be a duration from 1s to 168h, such as 3600s or 15m")
-		return defaultLifetime
-	}
-	return lifetime
-}
-
-// checkTokenURL reports a URL to which a client secret must not be sent.
-func checkTokenURL(value strictyaml.Value) {
-	if value.Text() == "" {
-		return
-	}
-	parsed, err := url.Parse(value.Text())
+	parsed, err := url.Parse(text)
 	switch {
-	case err != nil || parsed.Opaque != "" || !validHost(strings.ToLower(parsed.Host)) || parsed.Hostname() == "" || strings.Contains(value.Text(), " "):
+	case err != nil || parsed.Opaque != "" || parsed.Hostname() == "" || !validHost(strings.ToLower(parsed.Host)) || strings.Contains(text, " "):
 		value.Problemf("must be a URL such as https://api.example.com/oauth/token")
 	case parsed.User != nil || parsed.Fragment != "":
 		value.Problemf("must not have a user or a fragment: remove it")
@@ -82,6 +75,7 @@ func checkTokenURL(value strictyaml.Value) {
 	default:
 		value.Problemf("must begin with https://, or with http:// and a literal loopback address")
 	}
+	return text
 }
 
 func isLoopback(host string) bool {

@@ -1,38 +1,26 @@
 package config
 
-import (
-	"path/filepath"
+import "github.com/authmaterial/broker/internal/yamlfile"
 
-	"github.com/authmaterial/broker/internal/strictyaml"
-)
-
-// Audit says where records of decisions go.
+// Audit is where records of decisions go.
 type Audit struct {
-	// Enabled is false when the file has no such section: then there are no records.
+	// Enabled is false if the file has no such section. Then there are no records.
 	Enabled bool
 	// Path is the file; empty: standard output.
 	Path string
-	// BestEffort has calls go on whose record cannot be written.
+	// BestEffort lets calls succeed whose record cannot be written.
 	BestEffort bool
 }
 
-func parseAudit(value strictyaml.Value, folder string) Audit {
-	if !value.Exists() {
-		return Audit{}
+func (p *parser) readAudit(section yamlfile.Value) Audit {
+	section.Mapping("file", "stdout", "mode")
+	file, stdout := section.Get("file"), section.Get("stdout")
+	if section.Exists() && file.Exists() == stdout.Bool(false) {
+		section.Problemf("must have either 'file' or 'stdout: true'")
 	}
-	audit := Audit{Enabled: true, Path: value.Key("file").Text()}
-	if audit.Path != "" && !filepath.IsAbs(audit.Path) {
-		audit.Path = filepath.Join(folder, audit.Path)
+	return Audit{
+		Enabled:    section.Exists(),
+		Path:       p.resolvePath(file.Text(yamlfile.MaxText)),
+		BestEffort: section.Get("mode").OneOf("required", "best_effort") == "best_effort",
 	}
-	if value.Key("file").Exists() == value.Key("stdout").Bool() {
-		value.Problemf("must have either 'file' or 'stdout: true'")
-	}
-	switch mode := value.Key("mode"); mode.Text() {
-	case "required", "":
-	case "best_effort":
-		audit.BestEffort = true
-	default:
-		mode.Problemf("must be required or best_effort")
-	}
-	return audit
 }

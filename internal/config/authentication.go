@@ -2,93 +2,95 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/authentication"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Authentication says by what callers prove who they are, beside client certificates.
+// Authentication is how callers authenticate, beside client certificates.
 type Authentication struct {
-	// Demanded says that callers have to: the file has a section for it. Otherwise they do
-	// only where listen.tls.client_ca_file is set.
+	// Demanded reports whether the file has a section for it: then callers have to
+	// authenticate. Otherwise they have to only if listen.tls.client_ca_file is set.
 	Demanded bool
 	Issuers  []authentication.Issuer
 	Tokens   []authentication.StaticToken
-	// PeerUser reports whether the user of a process counts that calls over a Unix socket.
+	// PeerUser accepts the user of the calling process, over a Unix socket.
 	PeerUser bool
 }
 
-// Remote reports whether it serves callers on other machines.
+// Remote reports whether callers on other machines can authenticate so.
 func (a Authentication) Remote() bool { return len(a.Issuers)+len(a.Tokens) > 0 }
 
-func parseAuthentication(value strictyaml.Value, reader sourceReader) Authentication {
-	peerUser := value.Key("peer_user")
-	return Authentication{
-		Demanded: value.Exists(),
-		Issuers:  parseIssuers(value.Key("jwt"), reader),
-		Tokens:   parseTokens(value.Key("tokens")),
-		PeerUser: peerUser.Bool() || !peerUser.Exists(),
+func (p *parser) readAuthentication(section yamlfile.Value) Authentication {
+	section.Mapping("jwt", "tokens", "peer_user")
+	read := Authentication{
+		Demanded: section.Exists(),
+		Tokens:   readTokens(section.Get("tokens")),
+		PeerUser: section.Get("peer_user").Bool(true),
 	}
+	names := yamlfile.Unique{}
+	for _, item := range section.Get("jwt").List(0, 32) {
+		issuer := p.readIssuer(item)
+		names.Check(item.Get("name"), issuer.Name, "name")
+		read.Issuers = append(read.Issuers, issuer)
+	}
+	return read
 }
 
-func parseIssuers(list strictyaml.Value, reader sourceReader) []authentication.Issuer {
-	var issuers []authentication.Issuer
-	seen := map[string]bool{}
-	for _, item := range list.Items() {
-		issuer := parseIssuer(item, reader)
-		if issuer.Name != "" && seen[issuer.Name] {
-			item.Key("name").Problemf("this name stands twice")
-		}
-		seen[issuer.Name] = true
-		issuers = append(issuers, issuer)
-	}
-	return issuers
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
+
+// readName reads the name of an issuer or a token, which is part of callers' names.
+func readName(item yamlfile.Value) string {
+	return item.Get("name").Match(namePattern,
+		"must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
 }
 
-func parseIssuer(item strictyaml.Value, reader sourceReader) authentication.Issuer {
+func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
+	item.Mapping("name", "issuer", "audiences", "jwks_file", "jwks_url", "allow_private_addresses", "ca_file", "algorithms").
+		Requires("name", "issuer", "audiences")
+	file, location := item.Get("jwks_file"), item.Get("jwks_url")
 	issuer := authentication.Issuer{
-		Name:       item.Key("name").Text(),
-		Issuer:     item.Key("issuer").Text(),
-		Audiences:  texts(item.Key("audiences")),
-		Algorithms: texts(item.Key("algorithms")),
+		Name:         readName(item),
+		Issuer:       item.Get("issuer").Text(2048),
+		Keys:         p.readKeys(file),
+		URL:          location.Text(yamlfile.MaxText),
+		AllowPrivate: item.Get("allow_private_addresses").Bool(false),
+		RootCAs:      p.readPool(item.Get("ca_file")),
 	}
-	file, location, ca, private := item.Key("jwks_file"), item.Key("jwks_url"), item.Key("ca_file"), item.Key("allow_private_addresses")
-	issuer.AllowPrivate = private.Bool()
+	for _, audience := range item.Get("audiences").List(1, 100) {
+		issuer.Audiences = append(issuer.Audiences, audience.Text(2048))
+	}
+	if algorithms := item.Get("algorithms"); algorithms.Exists() {
+		for _, algorithm := range algorithms.List(1, 100) {
+			issuer.Algorithms = append(issuer.Algorithms, algorithm.OneOf(authentication.Algorithms()...))
+		}
+	}
 	switch {
 	case !file.Exists() && !location.Exists():
 		item.Problemf("needs jwks_file or jwks_url")
 	case file.Exists() && location.Exists():
-		item.KeyNode("jwks_url").Problemf("cannot stand beside jwks_file")
-	}
-	if file.Exists() {
-		issuer.Keys = parseKeys(file, reader)
-	}
-	if location.Exists() {
-		issuer.URL = parseKeyURL(location)
-	}
-	if private.Exists() && !location.Exists() {
-		item.KeyNode("allow_private_addresses").Problemf("needs jwks_url: it is for the server there")
-	}
-	if ca.Exists() {
-		issuer.RootCAs = reader.readPool(ca)
-		if !location.Exists() {
-			item.KeyNode("ca_file").Problemf("needs jwks_url: it is for the server there")
+		location.Key().Problemf("is not allowed together with jwks_file")
+	case !location.Exists():
+		for _, key := range []string{"allow_private_addresses", "ca_file"} {
+			item.Get(key).Key().Problemf("needs jwks_url: it is for the server there")
 		}
+	}
+	if err := authentication.CheckKeyURL(issuer.URL); issuer.URL != "" && err != nil {
+		location.Problemf("%s", err)
 	}
 	return issuer
 }
 
-// maxKeySet is the largest file with a JSON Web Key Set, in bytes.
-const maxKeySet = 1 << 20
-
-// parseKeys returns nil when a problem was reported.
-func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys {
-	text, ok := reader.readWhole(file, maxKeySet)
+// readKeys returns nil if there is no file, or if a problem was reported.
+func (p *parser) readKeys(file yamlfile.Value) *authentication.Keys {
+	const maxKeySet = 1 << 20 // bytes
+	content, ok := p.readPath(file, maxKeySet)
 	if !ok {
 		return nil
 	}
-	keys, err := authentication.ParseKeys([]byte(text))
+	keys, err := authentication.ParseKeys([]byte(content))
 	if err != nil {
 		file.Problemf("the file %s", err)
 		return nil
@@ -106,44 +108,22 @@ func parseKeys(file strictyaml.Value, reader sourceReader) *authentication.Keys 
 	return keys
 }
 
-func parseKeyURL(value strictyaml.Value) string {
-	text := value.Text()
-	if err := authentication.CheckKeyURL(text); text != "" && err != nil {
-		value.Problemf("%s", err)
-	}
-	return text
-}
-
-func parseTokens(list strictyaml.Value) []authentication.StaticToken {
+func readTokens(list yamlfile.Value) []authentication.StaticToken {
 	var tokens []authentication.StaticToken
-	seen := map[authentication.TokenHash]bool{}
-	for _, item := range list.Items() {
-		value := item.Key("sha256")
-		text := value.Text()
-		if strings.HasPrefix(text, authentication.TokenPrefix) {
-			value.Problemf("this is a token itself, and not its hash: it is a secret no longer. Make another with 'broker token new'")
-			continue
-		}
+	hashes := yamlfile.Unique{}
+	for _, item := range list.List(0, 1000) {
+		item.Mapping("name", "sha256").Requires("name", "sha256")
+		value := item.Get("sha256")
+		text := value.Text(yamlfile.MaxText)
 		hash, err := authentication.ParseTokenHash(text)
 		switch {
-		case text == "":
-			continue // the schema has reported it
-		case err != nil:
+		case strings.HasPrefix(text, authentication.TokenPrefix):
+			value.Problemf("this is the token itself, not its hash, so it is no longer a secret. Make another with 'broker token new'")
+		case text != "" && err != nil:
 			value.Problemf("%s", err)
-		case seen[hash]:
-			value.Problemf("this hash stands twice")
 		}
-		seen[hash] = true
-		tokens = append(tokens, authentication.StaticToken{Name: item.Key("name").Text(), Hash: hash})
+		hashes.Check(value, text, "hash")
+		tokens = append(tokens, authentication.StaticToken{Name: readName(item), Hash: hash})
 	}
 	return tokens
-}
-
-// texts returns the strings of a list.
-func texts(list strictyaml.Value) []string {
-	var all []string
-	for _, item := range list.Items() {
-		all = append(all, item.Text())
-	}
-	return all
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // keySet is a JSON Web Key Set; privateSet one that holds how to make tokens too.
@@ -104,7 +104,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 	const (
 		name     = "must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"
 		noHash   = "must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it"
-		aToken   = "this is a token itself, and not its hash: it is a secret no longer. Make another with 'broker token new'"
+		aToken   = "this is the token itself, not its hash, so it is no longer a secret. Make another with 'broker token new'"
 		noURL    = "must be an https URL, without a user and a fragment, of a DNS name or a plain IP address, and a port up to 65535 if any"
 		relative = "; a relative path is relative to $DIR"
 	)
@@ -122,12 +122,12 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"no such key":             {"{jwts: []}", `18: unknown key; did you mean "jwt"?`},
 		"a word as peer_user":     {"{peer_user: uid}", "29: must be true or false, and is a string"},
 		"no issuer":               {"{jwt: [{jwks_file: keys}]}", `24: the key "audiences" is missing` + "\n" + `24: the key "issuer" is missing` + "\n" + `24: the key "name" is missing`},
-		"no audience":             {"{jwt: [{name: a, issuer: i, audiences: [], jwks_file: keys}]}", "56: must have at least 1 item"},
+		"no audience":             {"{jwt: [{name: a, issuer: i, audiences: [], jwks_file: keys}]}", "56: must have 1 to 100 items, and has 0"},
 		"an empty audience":       {`{jwt: [{name: a, issuer: i, audiences: [""], jwks_file: keys}]}`, "57: must not be empty"},
 		"a colon in the name":     {`{jwt: [{name: "a:b", issuer: i, audiences: [b], jwks_file: keys}]}`, "31: " + name},
-		"the same name":           {"{jwt: [{name: a, issuer: i, audiences: [b], jwks_file: keys}, {name: a, issuer: j, audiences: [b], jwks_file: keys}]}", "86: this name stands twice"},
+		"the same name":           {"{jwt: [{name: a, issuer: i, audiences: [b], jwks_file: keys}, {name: a, issuer: j, audiences: [b], jwks_file: keys}]}", "86: duplicate name: it is already in line 1"},
 		"no keys":                 {"{jwt: [{name: a, issuer: i, audiences: [b]}]}", "24: needs jwks_file or jwks_url"},
-		"two places of keys":      {issuer(`jwks_file: keys, jwks_url: "https://a"`), "78: cannot stand beside jwks_file"},
+		"two places of keys":      {issuer(`jwks_file: keys, jwks_url: "https://a"`), "78: is not allowed together with jwks_file"},
 		"no such file":            {issuer("jwks_file: " + canary), "72: the file does not exist" + relative},
 		"a large file":            {issuer("jwks_file: huge"), "72: the file is larger than the limit of 1 MiB" + relative},
 		"no key set":              {issuer("jwks_file: good"), "72: the file is not a JSON Web Key Set of up to 1 MiB"},
@@ -149,7 +149,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"a key as CA":             {issuer(`jwks_url: "https://a", ca_file: mixed.pem`), "93: mixed.pem:9: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file"},
 		"none":                    {issuer("jwks_file: keys, algorithms: [none]"), `91: must be one of "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"`},
 		"HMAC":                    {issuer("jwks_file: keys, algorithms: [ES256, HS256]"), `98: must be one of "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"`},
-		"no algorithm":            {issuer("jwks_file: keys, algorithms: []"), "90: must have at least 1 item"},
+		"no algorithm":            {issuer("jwks_file: keys, algorithms: []"), "90: must have 1 to 100 items, and has 0"},
 		"no hash":                 {tokens("{name: a}"), `27: the key "sha256" is missing`},
 		"no name":                 {tokens(`{sha256: "` + hash + `"}`), `27: the key "name" is missing`},
 		"the token":               {tokens(`{name: a, sha256: ` + token.Reveal() + `}`), "45: " + aToken},
@@ -157,13 +157,13 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"a hash in capitals":      {tokens(`{name: a, sha256: "` + strings.Repeat("AB", 32) + `"}`), "45: " + noHash},
 		"a hash as a number":      {tokens(`{name: a, sha256: ` + strings.Repeat("12", 32) + `}`), "45: must be a string, and is a number: put it in quotes"},
 		"an empty hash":           {tokens(`{name: a, sha256: ""}`), "45: must not be empty"},
-		"the same hash":           {tokens(`{name: a, sha256: "` + hash + `"}, {name: b, sha256: "` + hash + `"}`), "132: this hash stands twice"},
+		"the same hash":           {tokens(`{name: a, sha256: "` + hash + `"}, {name: b, sha256: "` + hash + `"}`), "132: duplicate hash: it is already in line 1"},
 		"the token for the token": {tokens(`{name: a, token: ` + token.Reveal() + `}`), `27: the key "sha256" is missing` + "\n" + `37: unknown key; known here: "name", "sha256"`},
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := authenticationFolder(t)
 			_, err := parseAuthentication(dir, test.text)
-			var problems strictyaml.Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("the error is %v, want problems", err)
 			}

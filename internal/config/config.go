@@ -1,9 +1,8 @@
-// Package config reads the configuration file. It reports everything that is wrong
-// with it at once, each with its place.
+// Package config reads the configuration file. It reports everything that is wrong with the
+// file at once, each problem with its place.
 package config
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -14,10 +13,10 @@ import (
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/regularfile"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Config is what a file says.
+// Config is the content of a configuration file.
 type Config struct {
 	Listen      Listen
 	Limits      Limits
@@ -27,141 +26,165 @@ type Config struct {
 	ReplacedProviders []string
 	Authentication    Authentication
 	TokenCache        TokenCache
-	// Policy says which callers may do what.
+	// Policy decides which callers may do what.
 	Policy        *access.Policy
 	Audit         Audit
 	TokenRequests TokenRequests
-	// Warnings are what is allowed, and cannot have been meant.
-	Warnings strictyaml.Problems
+	// Warnings are about what is allowed and probably a mistake.
+	Warnings yamlfile.Problems
 }
 
-// Options say where values come from. The zero value is usable.
+// Options says where values come from. The zero value is usable.
 type Options struct {
 	// LookupEnv finds environment variables. Default: os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
-	// Reading is called with the path of each file that is about to be read. Default:
-	// nothing is.
+	// Reading is called with the path of each file that is about to be read. Default: none.
 	Reading func(path string)
 }
 
-func (o Options) withDefaults() Options {
-	if o.LookupEnv == nil {
-		o.LookupEnv = os.LookupEnv
-	}
-	if o.Reading == nil {
-		o.Reading = func(string) {}
-	}
-	return o
+// parser reads the sections of a file. It has read what is below, and reads what values refer
+// to: environment variables and other files.
+type parser struct {
+	document *yamlfile.Document
+	folder   string // relative paths are relative to it
+	options  Options
+	// unread makes it skip the values of credentials and report no problem with them.
+	unread bool
 }
 
-//go:embed config.schema.json
-var configSchema []byte
+// sections are the keys of a configuration file.
+var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests"}
 
-const schemaID = "https://authmaterial.invalid/schema/config.json"
+// Load reads the file at path. Relative paths in the file are relative to its folder. Variables
+// that name proxies are checked, too. The error is of type yamlfile.Problems, or says why the
+// file cannot be read.
+func Load(path string, options Options) (*Config, error) { return NewLoader(path).Load(options) }
 
-var schema = strictyaml.MustCompile(schemaID, map[string][]byte{
-	schemaID:         configSchema,
-	catalog.SchemaID: catalog.ProviderSchema(),
-})
-
-// Load reads the file at path. Relative paths in it are relative to its folder. The
-// variables that name proxies have to be understood too. The error is strictyaml.Problems, or says
-// why the file cannot be read.
-func Load(path string, options Options) (*Config, error) {
-	options = options.withDefaults()
-	options.Reading(path)
-	data, err := readConfiguration(path)
+// Load is like the function Load.
+func (l *Loader) Load(options Options) (*Config, error) {
+	if options.Reading != nil {
+		options.Reading(l.path)
+	}
+	data, err := readFile(l.path)
 	if err != nil {
 		return nil, err
 	}
-	config, err := Parse(path, data, options)
+	config, err := l.parse(data, options)
 	problems, warnings := checkEnvironment(options)
 	if err != nil || problems != nil {
-		var inFile strictyaml.Problems
-		if err != nil && !errors.As(err, &inFile) {
-			return nil, err
-		}
+		var inFile yamlfile.Problems
+		errors.As(err, &inFile)
 		return nil, append(problems, inFile...)
 	}
-	if everybodyWrites(path) {
-		warnings = append(warnings, strictyaml.Problem{File: path, Line: 1, Column: 1, Message: "the file " + writable})
+	if everybodyWrites(l.path) {
+		warnings = append(warnings, yamlfile.Problem{File: l.path, Place: yamlfile.Place{Line: 1, Column: 1}, Message: "the file " + writable})
 	}
 	config.Warnings = append(warnings, config.Warnings...)
 	return config, nil
 }
 
-// checkEnvironment returns what is wrong with variables that the file does not name.
-func checkEnvironment(options Options) (problems, warnings strictyaml.Problems) {
-	wrong, doubtful := egress.CheckProxies(options.LookupEnv)
-	for _, message := range wrong {
-		problems = append(problems, strictyaml.Problem{Message: message})
+// readFile returns the content of a configuration file.
+func readFile(path string) ([]byte, error) {
+	data, err := regularfile.Read(path, yamlfile.MaxSize)
+	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.Size() > yamlfile.MaxSize {
+		return nil, fmt.Errorf("%s: the configuration file has %d bytes, which is more than the limit of %d MiB",
+			path, info.Size(), yamlfile.MaxSize>>20)
 	}
-	for _, message := range doubtful {
-		warnings = append(warnings, strictyaml.Problem{Message: message})
-	}
-	return problems, warnings
-}
-
-// readConfiguration returns the content of a configuration file.
-func readConfiguration(path string) ([]byte, error) {
-	data, err := regularfile.Read(path, strictyaml.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("%s: the configuration file %w", path, err)
 	}
 	return data, nil
 }
 
-// unchecked are the keys below which `${` is not looked for: catalog.Define has looked through
-// providers, a secret may contain it, the next three are texts for people, and the others have
-// to be known names.
-var unchecked = []string{"providers", "value", "display_name", "description", "labels", "id", "provider", "auth_method", "allowed_hosts"}
+// checkEnvironment returns what is wrong with variables that the file does not name.
+func checkEnvironment(options Options) (problems, warnings yamlfile.Problems) {
+	wrong, doubtful := egress.CheckProxies(options.lookupEnv)
+	for _, message := range wrong {
+		problems = append(problems, yamlfile.Problem{Message: message})
+	}
+	for _, message := range doubtful {
+		warnings = append(warnings, yamlfile.Problem{Message: message})
+	}
+	return problems, warnings
+}
 
-// Parse reads a configuration from data; path is what problems and relative paths
-// refer to.
+func (o Options) lookupEnv(name string) (value string, found bool) {
+	if o.LookupEnv == nil {
+		return os.LookupEnv(name)
+	}
+	return o.LookupEnv(name)
+}
+
+// Parse reads a configuration from data. Problems and relative paths refer to path.
 func Parse(path string, data []byte, options Options) (*Config, error) {
-	options = options.withDefaults()
-	document := strictyaml.Parse(path, data, schema)
-	root := document.Root()
-	reader := sourceReader{folder: filepath.Dir(path), options: options}
-	catalog.ReportUnevaluated(root, unchecked...)
+	return NewLoader(path).parse(data, options)
+}
+
+func (l *Loader) parse(data []byte, options Options) (*Config, error) {
+	document, items := l.read(data)
+	p := &parser{document: document, folder: filepath.Dir(l.path), options: options}
+	root := document.Root().Mapping(sections...)
 	config := &Config{
-		Listen: parseListen(root.Key("listen"), root.Key("authentication"), reader),
-		Limits: parseLimits(root.Key("limits")),
+		Limits:         readLimits(root.Get("limits")),
+		Authentication: p.readAuthentication(root.Get("authentication")),
+		TokenRequests:  p.readTokenRequests(root.Get("token_requests")),
+		Audit:          p.readAudit(root.Get("audit")),
+		TokenCache:     p.readTokenCache(root.Get("token_cache")),
 	}
-	config.Catalog, config.ReplacedProviders = parseProviders(root.Key("providers"))
-	config.Credentials = credentials.NewSet(parseCredentials(root.Key("credentials"), config.Catalog, reader)...)
-	config.Authentication = parseAuthentication(root.Key("authentication"), reader)
-	config.Policy = parsePolicy(root.Key("grants"), callersOf(config), config.Catalog, config.Credentials)
-	if config.Policy.AllowsAll() {
-		config.Listen.checkSocket(root.Key("listen").Key("socket_mode"))
+	config.Listen = p.readListen(root.Get("listen"), root.Get("authentication"), config.Authentication.Remote())
+	config.Catalog, config.ReplacedProviders = readProviders(root.Get("providers"))
+	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
+	config.Policy = readPolicy(root.Get("grants"), l.path, config)
+	if config.Policy.AllowsAll() && config.Listen.OpenToUsers() {
+		root.Get("listen").Get("socket_mode").Problemf("every user of this machine could get the secrets: add 'grants' that name who may, " +
+			"such as uid:1000; or let only the broker's user connect, with \"0600\", or also its group, with \"0660\"")
 	}
-	config.TokenRequests = parseTokenRequests(root.Key("token_requests"), reader)
-	config.Audit = parseAudit(root.Key("audit"), reader.folder)
-	config.TokenCache = parseTokenCache(root.Key("token_cache"), reader)
 	if err := document.Err(); err != nil {
 		return nil, err
 	}
 	config.Warnings = document.Warnings()
+	l.remember(items)
 	return config, nil
 }
 
-// parseProviders returns the built-in providers with those of the file, and the IDs of
-// the ones that the file replaces.
-func parseProviders(list strictyaml.Value) (all *catalog.Catalog, replaced []string) {
+// LoadProviders returns the built-in providers and those of the file at path. It ignores the
+// rest of the file, which may have problems. The error is as Load's.
+func LoadProviders(path string) (*catalog.Catalog, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	document := yamlfile.Parse(path, data)
+	providers, _ := readProviders(document.Root().Requires().Get("providers"))
+	return providers, document.Err()
+}
+
+// LoadCredentials returns the credentials of the file at path, in their order and without
+// values. It reads no environment variable and no other file. The error is as Load's; beside
+// the credentials and providers, sections are not checked.
+func LoadCredentials(path string) ([]*credentials.Credential, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	document, items := NewLoader(path).read(data)
+	p := &parser{document: document, unread: true}
+	providers, _ := readProviders(document.Root().Mapping(sections...).Get("providers"))
+	listed := p.makeCredentials(items, providers)
+	return listed, document.Err()
+}
+
+// readProviders returns the built-in providers and those of the file, and the IDs of the
+// built-in ones that the file replaces.
+func readProviders(list yamlfile.Value) (all *catalog.Catalog, replaced []string) {
 	all = catalog.Builtin()
-	seen := map[string]bool{}
-	for _, item := range list.Items() {
+	ids := yamlfile.Unique{}
+	for _, item := range list.List(0, 10_000) {
 		provider := catalog.Define(item)
-		switch id := item.Key("id"); {
-		case provider.ID == "":
-			continue
-		case seen[provider.ID]:
-			id.Problemf("this ID stands twice")
-			continue
-		case all.Provider(provider.ID) != nil:
+		ids.Check(item.Get("id"), provider.ID, "ID")
+		if catalog.Builtin().Provider(provider.ID) != nil {
 			replaced = append(replaced, provider.ID)
 		}
-		seen[provider.ID] = true
 		all = all.With(provider)
 	}
 	return all, replaced

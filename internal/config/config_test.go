@@ -12,7 +12,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // canary stands where secrets do.
@@ -143,9 +143,9 @@ func TestMistakes(t *testing.T) {
 		"unknown method":     {"credentials:\n- {id: a, provider: sendpulse, auth_method: oauth, values: {}}", []string{`2:45: SendPulse has no auth method of this ID; there are: oauth2_client_credentials, api_key`}},
 		"missing field":      {"credentials:\n- {id: a, provider: sendpulse, auth_method: api_key, values: {}}", []string{`2:62: the required field "api_key" is missing: API key. The key as SendPulse showed it once, when it was created`}},
 		"unknown field":      {"credentials:\n- {id: a, provider: pulsedive, auth_method: api_key, values: {api_key: {value: k}, key: {value: k}}}", []string{`2:84: auth method "api_key" of Pulsedive has no such field; it has: api_key`}},
-		"same ID":            {pendo("{value: k}") + strings.TrimPrefix(pendo("{value: k}"), "credentials:\n"), []string{`3:8: this ID stands twice; the first is at 2:8`}},
+		"same ID":            {pendo("{value: k}") + strings.TrimPrefix(pendo("{value: k}"), "credentials:\n"), []string{`3:8: duplicate ID: it is already in line 2`}},
 		"bad ID":             {strings.Replace(pendo("{value: k}"), "id: a", "id: A", 1), []string{`2:8: must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end`}},
-		"wildcard host":      {strings.Replace(pendo("{value: k}"), "id: a", `id: a, allowed_hosts: ["*.pendo.io"]`, 1), []string{`2:27: must be one host name or IP address in lower case, optionally with a port: no scheme, no path, no wildcard`}},
+		"wildcard host":      {strings.Replace(pendo("{value: k}"), "id: a", `id: a, allowed_hosts: ["*.pendo.io"]`, 1), []string{`2:27: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard`}},
 		"everywhere":         {"listen: {grpc: \":50051\"}", []string{`1:16: ` + beyond}},
 		"all addresses":      {"listen: {grpc: 0.0.0.0:50051, http: \"[::]:1\"}", []string{`1:16: ` + beyond, `1:37: ` + beyond}},
 		"a host name":        {"listen: {grpc: \"broker.example.test:50051\"}", []string{`1:16: ` + beyond}},
@@ -160,7 +160,7 @@ func TestMistakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := folder(t)
 			_, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(test.text), config.Options{LookupEnv: environment})
-			var problems strictyaml.Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("the error is %v, want problems", err)
 			}
@@ -249,6 +249,30 @@ func TestSlipsDoNotShowTheSecret(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), canary) {
 			t.Errorf("%q: a problem shows the secret: %v", source, err)
+		}
+	}
+}
+
+// TestNoProblemQuotesAValue puts a secret wherever a scalar can be.
+func TestNoProblemQuotesAValue(t *testing.T) {
+	for _, text := range []string{
+		"SECRET", "- SECRET", "listen: SECRET", "listen: {grpc: [SECRET], http: {a: SECRET}, tls: SECRET, socket_mode: SECRET}",
+		"token_cache: {fleet_keys: SECRET, renewal_window: SECRET, redis: {url: SECRET, addresses: [SECRET], database: SECRET}}",
+		"limits: {connections: SECRET}", "audit: {mode: SECRET, stdout: SECRET}", "grants: [{callers: [SECRET], actions: [SECRET]}]",
+		"authentication: {jwt: [{name: SECRET!, jwks_url: SECRET, algorithms: [SECRET]}], tokens: [{sha256: SECRET}]}",
+		"credentials: SECRET", "credentials: [SECRET]", "nope: SECRET", "nope: {a: [SECRET]}", "SECRET: a",
+		"credentials: [{id: SECRET!, disabled: SECRET, provider: [SECRET], auth_method: SECRET}]",
+		"credentials: [{id: a, provider: SECRET, auth_method: SECRET, values: {}}, {id: b, provider: pendo, auth_method: SECRET, values: {}}]",
+		"credentials: [{allowed_hosts: [SECRET!, SECRET, SECRET, {a: SECRET}, SECRET]}]",
+		"credentials: [{labels: {Team: SECRET, a: {b: SECRET}, SECRET!: c}, display_name: {a: SECRET}}]",
+		"credentials: [{values: {a: SECRET, b: [SECRET], c: {value: SECRET, env: SECRET}, d: {value: {a: SECRET}}, e: {vlaue: SECRET}}}]",
+		"providers: [{id: SECRET!, documentation_url: SECRET, auth_methods: [{rejected_statuses: [SECRET, SECRET], token_request: {body: SECRET}}]}]",
+	} {
+		for _, form := range []string{canary, "'" + canary + "'", canary + " " + canary, "é" + canary, "7" + canary} {
+			_, err := parse(t, strings.ReplaceAll(text, "SECRET", form))
+			if err == nil || strings.Contains(err.Error(), canary) {
+				t.Errorf("%s: the problems are %v", text, err)
+			}
 		}
 	}
 }

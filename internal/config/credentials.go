@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -8,156 +9,169 @@ import (
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// LoadCredentials returns the credentials of the file at path, in their order there and without
-// their values. It reads no environment variable and no other file, so it works where secrets
-// are missing. The error is as Load's: for problems of form anywhere in the file, and for others
-// of its providers and credentials.
-func LoadCredentials(path string) ([]*credentials.Credential, error) {
-	data, err := readConfiguration(path)
-	if err != nil {
-		return nil, err
-	}
-	document := strictyaml.Parse(path, data, schema)
-	root := document.Root()
-	catalog.ReportUnevaluated(root, unchecked...)
-	providers, _ := parseProviders(root.Key("providers"))
-	listed := parseCredentials(root.Key("credentials"), providers, sourceReader{unread: true})
-	if err := document.Err(); err != nil {
-		return nil, err
-	}
-	return listed, nil
+// maxCredentials is the number of credentials that a file may have.
+const maxCredentials = 1_000_000
+
+// credentialItem is an item of the list of credentials. It depends on nothing but its text.
+type credentialItem struct {
+	line         int // of the beginning of its text, as its places count; 0: not known
+	id           text
+	displayName  string
+	description  string
+	labels       map[string]string
+	disabled     bool
+	provider     text
+	method       text
+	allowedHosts []string
+	values       map[string]source // nil: there is no such mapping
+	fields       []text            // the keys of values, in order
+	valuesAt     yamlfile.Place
 }
 
-func parseCredentials(list strictyaml.Value, providers *catalog.Catalog, reader sourceReader) []*credentials.Credential {
-	var all []*credentials.Credential
-	seen := map[string]strictyaml.Value{}
-	for _, item := range list.Items() {
-		id := item.Key("id")
-		if first, found := seen[id.Text()]; !found {
-			seen[id.Text()] = id
-		} else if id.Text() != "" {
-			id.Problemf("this ID stands twice; the first is at %s", first)
+// text is a string with its place.
+type text struct {
+	value string
+	at    yamlfile.Place
+}
+
+var (
+	idPattern    = regexp.MustCompile(credentials.IDPattern)
+	labelPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$`)
+)
+
+func readItem(item yamlfile.Value) *credentialItem {
+	item.Mapping("id", "display_name", "description", "labels", "disabled", "provider", "auth_method", "allowed_hosts", "values").
+		Requires("id", "provider", "auth_method", "values")
+	id, provider, method, values := item.Get("id"), item.Get("provider"), item.Get("auth_method"), item.Get("values")
+	read := &credentialItem{
+		id: text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, "+
+			"with a letter or digit at each end"), id.Place()},
+		displayName:  item.Get("display_name").FreeText(1, 200),
+		description:  item.Get("description").FreeText(0, 4000),
+		labels:       readLabels(item.Get("labels")),
+		disabled:     item.Get("disabled").Bool(false),
+		provider:     text{provider.FreeText(1, yamlfile.MaxText), provider.Place()},
+		method:       text{method.FreeText(1, yamlfile.MaxText), method.Place()},
+		allowedHosts: catalog.ReadHosts(item.Get("allowed_hosts"), 0),
+		valuesAt:     values.Place(),
+	}
+	if entries, ok := values.Entries(); ok {
+		read.values = make(map[string]source, len(entries))
+		for _, entry := range entries {
+			read.values[entry.Name()] = readSource(entry)
+			read.fields = append(read.fields, text{entry.Name(), entry.Key().Place()})
 		}
-		all = append(all, parseCredential(item, providers, reader))
+	}
+	return read
+}
+
+func readLabels(mapping yamlfile.Value) map[string]string {
+	labels := map[string]string{}
+	entries, _ := mapping.Entries()
+	for i, entry := range entries {
+		if i == 64 {
+			mapping.Problemf("must have at most 64 labels")
+		}
+		name := entry.Key().Match(labelPattern, "this key must be 1 to 63 lower-case letters, digits, dots, underscores, slashes and hyphens, "+
+			"with a letter or digit at each end")
+		labels[name] = entry.FreeText(0, 256)
+	}
+	return labels
+}
+
+func (p *parser) makeCredentials(items []placedItem, providers *catalog.Catalog) []*credentials.Credential {
+	all := make([]*credentials.Credential, 0, len(items))
+	lines := make(map[string]int, len(items))
+	for _, item := range items {
+		id := item.id.value
+		if line, repeated := lines[id]; repeated && id != "" {
+			p.document.Problemf(item.at(item.id.at), "duplicate ID: it is already in line %d", line)
+		} else {
+			lines[id] = item.at(item.id.at).Line
+		}
+		all = append(all, p.makeCredential(item, providers))
 	}
 	return all
 }
 
-func parseCredential(item strictyaml.Value, providers *catalog.Catalog, reader sourceReader) *credentials.Credential {
+func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *credentials.Credential {
 	credential := &credentials.Credential{
-		ID:          item.Key("id").Text(),
-		DisplayName: item.Key("display_name").Text(),
-		Description: item.Key("description").Text(),
-		Labels:      map[string]string{},
-		Disabled:    item.Key("disabled").Bool(),
-		Provider:    findProvider(item.Key("provider"), providers),
-		Values:      map[string]secret.Text{},
+		ID:          item.id.value,
+		DisplayName: item.displayName,
+		Description: item.description,
+		Labels:      item.labels,
+		Disabled:    item.disabled,
+		Provider:    providers.Provider(item.provider.value),
+		Values:      make(map[string]secret.Text, len(item.values)),
 	}
-	for _, label := range item.Key("labels").Entries() {
-		credential.Labels[label.Name] = label.Value.Text()
-	}
-	extraHosts := catalog.ReadHosts(item.Key("allowed_hosts"))
 	if credential.Provider == nil {
+		if id := item.provider.value; id != "" {
+			p.document.Problemf(item.at(item.provider.at), "no provider has this ID%s", among(id, providerIDs(providers)))
+		}
 		return credential
 	}
 	credential.AllowedHosts = slices.Clone(credential.Provider.AllowedHosts)
-	for _, host := range extraHosts {
+	for _, host := range item.allowedHosts {
 		if !slices.Contains(credential.AllowedHosts, host) {
 			credential.AllowedHosts = append(credential.AllowedHosts, host)
 		}
 	}
-	credential.Method = findMethod(item.Key("auth_method"), credential.Provider)
+	credential.Method = credential.Provider.AuthMethod(item.method.value)
 	if credential.Method == nil {
+		if id := item.method.value; id != "" {
+			p.document.Problemf(item.at(item.method.at), "%s has no auth method of this ID%s", credential.Provider.DisplayName,
+				among(id, ids(credential.Provider.AuthMethods, func(m *catalog.AuthMethod) string { return m.ID })))
+		}
 		return credential
 	}
-	complete := parseValues(item, credential, reader)
-	checkMaterial(item.Key("values"), credential, complete)
+	if item.values != nil {
+		p.setValues(credential, item)
+	}
 	return credential
 }
 
-func findProvider(value strictyaml.Value, providers *catalog.Catalog) *catalog.Provider {
-	id := value.Text()
-	if id == "" {
-		return nil // the schema has reported it
-	}
-	provider := providers.Provider(id)
-	if provider == nil {
-		value.Problemf("no provider has this ID%s", among(id, providerIDs(providers)))
-	}
-	return provider
-}
-
-func findMethod(value strictyaml.Value, provider *catalog.Provider) *catalog.AuthMethod {
-	id := value.Text()
-	if id == "" {
-		return nil // the schema has reported it
-	}
-	method := provider.AuthMethod(id)
-	if method == nil {
-		value.Problemf("%s has no auth method of this ID%s", provider.DisplayName,
-			among(id, ids(provider.AuthMethods, func(m *catalog.AuthMethod) string { return m.ID })))
-	}
-	return method
-}
-
-// parseValues reads the fields' values. It reports whether all were found.
-func parseValues(item strictyaml.Value, credential *credentials.Credential, reader sourceReader) bool {
-	values := item.Key("values")
-	complete := values.Exists()
-	for _, entry := range values.Entries() {
-		if credential.Method.Field(entry.Name) == nil {
-			entry.Key.Problemf("auth method %q of %s has no such field; it has: %s",
-				credential.Method.ID, credential.Provider.DisplayName,
-				strings.Join(ids(credential.Method.Fields, func(f catalog.Field) string { return f.ID }), ", "))
-			continue
-		}
-		value, ok := reader.read(entry.Value)
-		if !ok {
-			complete = false
-			continue
-		}
-		credential.Values[entry.Name] = value
-	}
-	for _, field := range credential.Method.Fields {
-		if field.Required && values.Exists() && !values.Key(field.ID).Exists() {
-			values.Problemf("the required field %q is missing: %s", field.ID, describe(field))
+// setValues sets the values of the fields and reports those that cannot be used. If a value is
+// missing, it reports nothing that could follow from that.
+func (p *parser) setValues(credential *credentials.Credential, item placedItem) {
+	method, complete := credential.Method, true
+	for _, field := range item.fields {
+		if method.Field(field.value) == nil {
+			p.document.Problemf(item.at(field.at), "auth method %q of %s has no such field; it has: %s", method.ID, credential.Provider.DisplayName,
+				strings.Join(ids(method.Fields, func(f catalog.Field) string { return f.ID }), ", "))
+		} else if value, ok := p.resolve(item.values[field.value], item.shift); ok {
+			credential.Values[field.value] = value
+		} else {
 			complete = false
 		}
 	}
-	return complete
-}
-
-// describe is a field's name and help in one line.
-func describe(field catalog.Field) string {
-	text := strings.TrimSpace(field.DisplayName + ". " + strings.Join(strings.Fields(field.Description), " "))
-	return strings.TrimSuffix(text, ".")
+	for _, field := range method.Fields {
+		if _, found := item.values[field.ID]; field.Required && !found {
+			help := field.DisplayName + ". " + strings.Join(strings.Fields(field.Description), " ")
+			p.document.Problemf(item.at(item.valuesAt), "the required field %q is missing: %s", field.ID, strings.TrimRight(help, ". "))
+			complete = false
+		}
+	}
+	for _, problem := range strategies.Check(credential) {
+		switch value, found := item.values[problem.Field]; {
+		case found:
+			p.document.Problemf(item.at(value.at), "%s", problem.Message)
+		case complete:
+			p.document.Problemf(item.at(item.valuesAt), "%s", problem.Message)
+		}
+	}
 }
 
 func providerIDs(providers *catalog.Catalog) []string {
 	return ids(providers.Providers(), func(p *catalog.Provider) string { return p.ID })
 }
 
-// ids are the IDs of some things.
 func ids[T any](all []T, id func(T) string) []string {
 	found := make([]string, len(all))
 	for i, one := range all {
 		found[i] = id(one)
 	}
 	return found
-}
-
-// checkMaterial reports values that cannot become material, each where it comes from.
-// Of an incomplete credential it reports nothing that could be due to what is missing.
-func checkMaterial(values strictyaml.Value, credential *credentials.Credential, complete bool) {
-	for _, problem := range strategies.Check(credential) {
-		switch {
-		case problem.Field != "":
-			values.Key(problem.Field).Problemf("%s", problem.Message)
-		case complete:
-			values.Problemf("%s", problem.Message)
-		}
-	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/simulated"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // FuzzParse shows that every text is a configuration whose credentials can be served,
@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 			return // it would read whatever file the fuzzer names
 		}
 		loaded, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(text), config.Options{LookupEnv: fleetEnvironment})
-		var problems strictyaml.Problems
+		var problems yamlfile.Problems
 		switch {
 		case errors.As(err, &problems):
 			for _, problem := range problems {

@@ -1,83 +1,91 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
-	"github.com/authmaterial/broker/internal/credentials"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// parsePolicy reads the grants. Without any key of that name, every caller may do
-// everything, unless callers are told apart: then nobody may do anything.
-func parsePolicy(list strictyaml.Value, who callers, providers *catalog.Catalog, all *credentials.Set) *access.Policy {
-	if !list.Exists() && !who.toldApart {
+// readPolicy reads the grants. If the file has no such key, every caller may do everything,
+// unless callers have to authenticate: then no caller may do anything.
+func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
+	known := knownCallers(config)
+	if !list.Exists() && !known.authenticated {
 		return access.AllowAll()
 	}
-	var ids []string
-	for credential := range all.All() {
+	var ids []string // sorted, as the set is
+	for credential := range config.Credentials.All() {
 		ids = append(ids, credential.ID)
 	}
-	slices.Sort(ids)
 	var grants []access.Grant
-	for _, item := range list.Items() {
-		grants = append(grants, parseGrant(item, who, providers, ids))
+	for _, item := range list.List(0, 10_000) {
+		grant := readGrant(item, known, config.Catalog, ids)
+		grant.Source = fmt.Sprintf("%s:%d", path, item.Place().Line)
+		grants = append(grants, grant)
 	}
 	return access.NewPolicy(grants...)
 }
 
-func parseGrant(item strictyaml.Value, who callers, providers *catalog.Catalog, ids []string) access.Grant {
-	grant := access.Grant{Source: lineOf(item)}
-	warnIfEmpty(item.Key("callers"), "callers")
-	for _, caller := range item.Key("callers").Items() {
-		who.report(caller)
-		grant.Callers = append(grant.Callers, access.Pattern(caller.Text()))
+func readGrant(item yamlfile.Value, known callers, providers *catalog.Catalog, ids []string) access.Grant {
+	item.Mapping("callers", "credentials", "providers", "actions").Requires("callers")
+	grant := access.Grant{Actions: []access.Action{access.Use}}
+	for _, value := range readPatterns(item, "callers") {
+		pattern := value.Text(maxPattern)
+		known.report(value, pattern)
+		grant.Callers = append(grant.Callers, access.Pattern(pattern))
 	}
-	warnIfEmpty(item.Key("credentials"), "credentials")
-	for _, id := range item.Key("credentials").Items() {
-		checkCredential(id, ids)
-		grant.Credentials = append(grant.Credentials, access.Pattern(id.Text()))
+	for _, value := range readPatterns(item, "credentials") {
+		pattern := access.Pattern(value.Text(maxPattern))
+		warnIfUnmatched(value, pattern, ids)
+		grant.Credentials = append(grant.Credentials, pattern)
 	}
-	for _, id := range item.Key("providers").Items() {
-		checkProvider(id, providers)
-		grant.Providers = append(grant.Providers, id.Text())
+	if list := item.Get("providers"); list.Exists() {
+		for _, value := range list.List(1, 1000) {
+			id := value.Text(yamlfile.MaxText)
+			if id != "" && providers.Provider(id) == nil {
+				value.Warnf("no provider has this ID%s", among(id, providerIDs(providers)))
+			}
+			grant.Providers = append(grant.Providers, id)
+		}
 	}
-	for _, action := range item.Key("actions").Items() {
-		grant.Actions = append(grant.Actions, parseAction(action))
+	if list := item.Get("actions"); list.Exists() {
+		grant.Actions = nil
+		for _, value := range list.List(1, 2) {
+			grant.Actions = append(grant.Actions, access.Action(value.OneOf(string(access.Use), string(access.Manage))))
+		}
 	}
-	if !item.Key("actions").Exists() {
-		grant.Actions = []access.Action{access.Use}
-	}
-	if !item.Key("credentials").Exists() && !item.Key("providers").Exists() {
+	if !item.Get("credentials").Exists() && !item.Get("providers").Exists() {
 		item.Problemf("the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'")
 	}
 	return grant
 }
 
-// lineOf is where a value stands, as FILE:LINE.
-func lineOf(value strictyaml.Value) string {
-	place := value.String()
-	return place[:strings.LastIndexByte(place, ':')]
-}
+const maxPattern = 1024
 
-// warnIfEmpty warns of a list without items: who takes the last one out has it taken away.
-func warnIfEmpty(list strictyaml.Value, of string) {
-	if list.Exists() && len(list.Items()) == 0 {
-		list.Warnf("the grant is of no use: it has no %s", of)
+// readPatterns returns a list of patterns. An empty one is allowed: it is what is left when the
+// last caller or credential is removed.
+func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
+	list := item.Get(key)
+	patterns := list.List(0, 1000)
+	if list.Exists() && len(patterns) == 0 {
+		list.Warnf("the grant has no effect: it has no %s", key)
 	}
+	return patterns
 }
 
-// checkCredential warns of a pattern that no ID matches: a misspelt one allows nothing. It is no
-// problem, so that the configuration stays usable after a credential was removed.
-func checkCredential(id strictyaml.Value, sorted []string) {
-	switch text := id.Text(); {
-	case text == "" || text == "*" || matchesAny(access.Pattern(text), sorted):
-	case access.Pattern(text).Exact():
-		id.Warnf("there is no credential of this ID; * stands for any characters")
+// warnIfUnmatched warns of a pattern that no ID matches, since a misspelt one allows nothing.
+// It is not a problem, so that the configuration stays valid when a credential is removed.
+func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []string) {
+	switch {
+	case pattern == "" || pattern == "*" || matchesAny(pattern, sorted):
+	case pattern.Exact():
+		value.Warnf("no credential has this ID; * stands for any characters")
 	default:
-		id.Warnf("no credential has an ID that matches this pattern")
+		value.Warnf("no credential has an ID that matches this pattern")
 	}
 }
 
@@ -94,19 +102,4 @@ func matchesAny(pattern access.Pattern, sorted []string) bool {
 		}
 	}
 	return false
-}
-
-// checkProvider is checkCredential for the ID of a provider.
-func checkProvider(id strictyaml.Value, providers *catalog.Catalog) {
-	if text := id.Text(); text != "" && providers.Provider(text) == nil {
-		id.Warnf("no provider has this ID%s", among(text, providerIDs(providers)))
-	}
-}
-
-func parseAction(action strictyaml.Value) access.Action {
-	allowed := access.Action(action.Text())
-	if allowed != access.Use && allowed != access.Manage && allowed != "" {
-		action.Problemf("an action is %s or %s", access.Use, access.Manage)
-	}
-	return allowed
 }

@@ -92,7 +92,7 @@ func TestPolicyByDefault(t *testing.T) {
 }
 
 func TestGrantMistakes(t *testing.T) {
-	const kinds = "this is no caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+	const kinds = "this is not a caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 	for grant, want := range map[string]string{
 		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
 		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,
@@ -101,14 +101,14 @@ func TestGrantMistakes(t *testing.T) {
 		`{callers: ["spiffe:/a"], credentials: [mail]}`:         "7:14: " + kinds,
 		`{callers: ["user:*"], credentials: [mail]}`:            "7:14: " + kinds,
 		`{callers: [localhost], credentials: [mail]}`:           "7:14: " + kinds,
-		`{callers: ["dns:"], credentials: [mail]}`:              "7:14: names no caller: something follows dns:, or *",
+		`{callers: ["dns:"], credentials: [mail]}`:              "7:14: names no caller: add a name or * after dns:",
 		`{callers: ["uid:root"], credentials: [mail]}`:          "7:14: a user is named by number: uid:1000",
 		`{callers: ["uid:01"], credentials: [mail]}`:            "7:14: a user is named by number: uid:1000",
 		`{callers: ["jwt:ci"], credentials: [mail]}`:            "7:14: names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject",
 		`{callers: ["*"], credentials: [mail, ""]}`:             "7:40: ",
 		`{callers: ["*"], providers: []}`:                       "7:31: ",
 		`{callers: ["*"], providers: [pendo], actions: []}`:     "7:49: ",
-		`{callers: ["*"], providers: [pendo], actions: [read]}`: "7:50: an action is use or manage",
+		`{callers: ["*"], providers: [pendo], actions: [read]}`: `7:50: must be one of "use", "manage"`,
 		`{callers: ["*"], providers: [pendo], action: [use]}`:   `7:40: unknown key; did you mean "actions"?`,
 		`a`:                                  "7:3: ",
 		`{callers: "*", providers: [pendo]}`: "7:13: ",
@@ -127,9 +127,9 @@ func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
 		socket = "listen: {grpc: \"unix:///run/broker.sock\"}\n"
-		users  = "nobody is named so: users count where listen.grpc is a Unix socket, and authentication.peer_user not false"
-		holder = "nobody is named so: there is no listen.tls.client_ca_file for client certificates"
-		local  = "nobody is local: callers have to prove who they are"
+		users  = "no caller has this name: users are accepted if listen.grpc is a Unix socket, and authentication.peer_user is not false"
+		holder = "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
+		local  = "no caller is local: callers have to authenticate"
 	)
 	for _, test := range []struct{ caller, more, warning string }{
 		{caller: "*"}, {caller: "*:root"}, {caller: "jwt:c*"}, {caller: "jwt:*:x"}, {caller: "token:m*"}, {caller: "local"},
@@ -169,13 +169,13 @@ func TestGrantsOfWhatIsGone(t *testing.T) {
 		{`{callers: ["token:a"], credentials: [mail]}`, "", "14: there is no token of this name in authentication.tokens: it has none"},
 		{`{callers: ["token:mialer"], credentials: [mail]}`, proofs, `14: there is no token of this name in authentication.tokens; did you mean "mailer"?`},
 		{`{callers: ["token:others"], credentials: [mail]}`, proofs, "14: there is no token of this name in authentication.tokens; there are: a, mailer"},
-		{`{callers: ["*"], credentials: [mial]}`, "", "34: there is no credential of this ID; * stands for any characters"},
+		{`{callers: ["*"], credentials: [mial]}`, "", "34: no credential has this ID; * stands for any characters"},
 		{`{callers: ["*"], credentials: ["mial*"]}`, "", "34: no credential has an ID that matches this pattern"},
 		{`{callers: ["*"], credentials: ["m*", "*d", "*a*", "o*f", mail, "*", "*z"]}`, "", "71: no credential has an ID that matches this pattern"},
 		{`{callers: ["*"], providers: [sendpluse]}`, "", `32: no provider has this ID; did you mean "sendpulse"?`},
 		{`{callers: ["*"], providers: ["*"]}`, "", "32: no provider has this ID; there are: " + all},
-		{`{callers: [], credentials: [mail]}`, "", "13: the grant is of no use: it has no callers"},
-		{`{callers: ["*"], credentials: []}`, "", "33: the grant is of no use: it has no credentials"},
+		{`{callers: [], credentials: [mail]}`, "", "13: the grant has no effect: it has no callers"},
+		{`{callers: ["*"], credentials: []}`, "", "33: the grant has no effect: it has no credentials"},
 	} {
 		got, err := parseGrants(t, "grants: [\n  "+test.grant+"]\n"+test.more)
 		if err != nil {

@@ -1,36 +1,49 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Listen says where the broker answers, and to whom.
+// Listen is where the broker listens, and for whom.
 type Listen struct {
 	GRPC Address
 	HTTP Address
 	// SocketMode is the file mode of Unix sockets.
 	SocketMode fs.FileMode
-	// TLS is that of TCP, at both addresses; nil: none.
+	// TLS is for TCP, at both addresses; nil: none.
 	TLS *ListenTLS
-	// Authenticated reports whether callers over TCP can prove who they are: by certificate,
-	// JSON Web Token or static token.
+	// Authenticated reports whether callers over TCP can authenticate: by certificate, JSON
+	// Web Token or static token.
 	Authenticated bool
 	// InsecureAllowRemote allows remote addresses without TLS or Authenticated.
 	InsecureAllowRemote bool
-	// Reflection reports whether gRPC reflection answers.
+	// Reflection enables gRPC reflection.
 	Reflection bool
 }
 
-// The bits of SocketMode that let others connect than the broker's user.
+// ListenTLS is the broker's certificate, and what is accepted of callers.
+type ListenTLS struct {
+	// Certificate has its Leaf.
+	Certificate tls.Certificate
+	// ClientCAs are the authorities of client certificates; nil: callers are not asked for one.
+	ClientCAs *x509.CertPool
+	// MinVersion is tls.VersionTLS13 or tls.VersionTLS12.
+	MinVersion uint16
+}
+
+// The bits of SocketMode that let others connect, not only the broker's user.
 const (
 	groupBits  = 0o070
 	othersBits = 0o007
@@ -42,31 +55,23 @@ func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.Socket
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.
 func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&othersBits != 0 }
 
-// checkSocket reports a mode that lets every user call, where no caller needs a grant.
-func (l Listen) checkSocket(mode strictyaml.Value) {
-	if l.OpenToUsers() {
-		mode.Problemf("would have every user of this machine get the secrets: add 'grants', which say who may have them, such as uid:1000; " +
-			"or let the broker's user alone connect, \"0600\", or its group too, \"0660\"")
-	}
-}
-
-// Same reports whether a server that listens as l needs no restart to listen as other. What
-// TLS has, and whether callers are authenticated, can change without one.
+// Same reports whether a server that listens as l needs no restart to listen as other. The
+// content of TLS, and whether callers are authenticated, can change without a restart.
 func (l Listen) Same(other Listen) bool {
 	withTLS := l.TLS != nil
 	l.TLS, l.Authenticated = other.TLS, other.Authenticated
 	return l == other && withTLS == (other.TLS != nil)
 }
 
-// Address is one that net.Listen takes.
+// Address is an address for net.Listen.
 type Address struct {
 	Network string // tcp or unix
 	Address string
-	// Remote reports whether it can be reached from other machines.
+	// Remote reports whether other machines can reach it.
 	Remote bool
 }
 
-// String is the form that gRPC clients take too.
+// String returns the address in the form for gRPC clients.
 func (a Address) String() string {
 	if a.Network == "unix" {
 		return "unix://" + a.Address
@@ -74,71 +79,58 @@ func (a Address) String() string {
 	return a.Address
 }
 
-// The defaults of Listen.
-const (
-	defaultGRPC       = "127.0.0.1:50051"
-	defaultHTTP       = "127.0.0.1:9464"
-	defaultSocketMode = 0o600
-)
+var socketMode = regexp.MustCompile(`^0[0-7]{3}$`)
 
-// maxSocketPath is the longest path of a Unix socket, in bytes. The system keeps one for a NUL.
-const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
-
-// parseListen reads where to listen. How callers are authenticated decides whether that
-// can be beyond this machine.
-func parseListen(value, authentication strictyaml.Value, reader sourceReader) Listen {
-	tls := value.Key("tls")
+// readListen reads where to listen. Other machines may reach that only if callers can
+// authenticate: by certificate, or by tokens.
+func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool) Listen {
+	section.Mapping("grpc", "http", "socket_mode", "tls", "insecure_allow_remote", "reflection")
+	mode := section.Get("socket_mode").Match(socketMode, "must be a file mode in quotes, such as \"0660\"")
 	listen := Listen{
-		GRPC:                parseAddress(value.Key("grpc"), defaultGRPC),
-		HTTP:                parseAddress(value.Key("http"), defaultHTTP),
-		SocketMode:          defaultSocketMode,
-		TLS:                 parseListenTLS(tls, reader),
-		InsecureAllowRemote: value.Key("insecure_allow_remote").Bool(),
-		Authenticated: tls.Key("client_ca_file").Exists() ||
-			len(authentication.Key("jwt").Items()) > 0 || len(authentication.Key("tokens").Items()) > 0,
+		GRPC:                readAddress(section.Get("grpc"), "127.0.0.1:50051"),
+		HTTP:                readAddress(section.Get("http"), "127.0.0.1:9464"),
+		SocketMode:          0o600,
+		TLS:                 p.readListenTLS(section.Get("tls")),
+		InsecureAllowRemote: section.Get("insecure_allow_remote").Bool(false),
+		Authenticated:       section.Get("tls").Get("client_ca_file").Exists() || tokens,
 	}
-	if mode, err := strconv.ParseUint(value.Key("socket_mode").Text(), 8, 9); err == nil {
-		listen.SocketMode = fs.FileMode(mode)
+	if bits, err := strconv.ParseUint(mode, 8, 9); err == nil {
+		listen.SocketMode = fs.FileMode(bits)
 	}
 	if listen.GRPC == listen.HTTP && !strings.HasSuffix(listen.GRPC.Address, ":0") {
-		value.Key("http").Problemf("must differ from listen.grpc: use another port")
+		section.Get("http").Problemf("must differ from listen.grpc: use another port")
 	}
-	listen.Reflection = !listen.GRPC.Remote
-	if reflection := value.Key("reflection"); reflection.Exists() {
-		listen.Reflection = reflection.Bool()
+	listen.Reflection = section.Get("reflection").Bool(!listen.GRPC.Remote)
+	if problem := listen.whyLocal(section.Get("tls").Exists()); problem != "" {
+		for key, address := range map[string]Address{"grpc": listen.GRPC, "http": listen.HTTP} {
+			if address.Remote {
+				section.Get(key).Problemf("%s", problem)
+			}
+		}
 	}
-	if problem := listen.whyLocal(tls.Exists()); problem != "" {
-		checkLocal(value.Key("grpc"), listen.GRPC, problem)
-		checkLocal(value.Key("http"), listen.HTTP, problem)
-	}
-	listen.warnOfUnused(value, authentication)
+	listen.warnOfUnused(section, authentication)
 	return listen
 }
 
 // warnOfUnused warns of keys that have no effect at these addresses.
-func (l Listen) warnOfUnused(value, authentication strictyaml.Value) {
-	sockets := []bool{l.GRPC.Network == "unix", l.HTTP.Network == "unix"}
-	if value.Key("socket_mode").Exists() && !slices.Contains(sockets, true) {
-		value.KeyNode("socket_mode").Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
+func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
+	networks := []string{l.GRPC.Network, l.HTTP.Network}
+	if !slices.Contains(networks, "unix") {
+		section.Get("socket_mode").Key().Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
 	}
-	if value.Key("tls").Exists() && !slices.Contains(sockets, false) {
-		value.KeyNode("tls").Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
+	if !slices.Contains(networks, "tcp") {
+		section.Get("tls").Key().Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
 	}
 	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
-		value.KeyNode("insecure_allow_remote").Warnf("has no effect: listen.grpc and listen.http are on this machine. Remove it, so that a change of an address is checked")
+		section.Get("insecure_allow_remote").Key().Warnf("has no effect: listen.grpc and listen.http are on this machine. " +
+			"Remove it, so that a change of an address is checked")
 	}
-	if authentication.Key("peer_user").Bool() && !sockets[0] {
-		authentication.KeyNode("peer_user").Warnf("has no effect: listen.grpc is not a Unix socket")
-	}
-}
-
-func checkLocal(value strictyaml.Value, address Address, problem string) {
-	if address.Remote {
-		value.Problemf("%s", problem)
+	if authentication.Get("peer_user").Bool(false) && l.GRPC.Network != "unix" {
+		authentication.Get("peer_user").Key().Warnf("has no effect: listen.grpc is not a Unix socket")
 	}
 }
 
-// whyLocal says why remote addresses are not allowed; empty: they are.
+// whyLocal returns why remote addresses are not allowed, or nothing if they are.
 func (l Listen) whyLocal(withTLS bool) string {
 	if l.InsecureAllowRemote {
 		return ""
@@ -159,9 +151,12 @@ func (l Listen) whyLocal(withTLS bool) string {
 		"'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets", lacks, add)
 }
 
-// parseAddress reads an address with a port, or `unix:///path`.
-func parseAddress(value strictyaml.Value, otherwise string) Address {
-	text := value.Text()
+// maxSocketPath is the longest path of a Unix socket, in bytes. The system needs one for a NUL.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// readAddress reads an address with a port, or `unix:///path`.
+func readAddress(value yamlfile.Value, otherwise string) Address {
+	text := value.Text(yamlfile.MaxText)
 	if text == "" {
 		return Address{Network: "tcp", Address: otherwise}
 	}
@@ -186,4 +181,30 @@ func parseAddress(value strictyaml.Value, otherwise string) Address {
 	}
 	ip, err := netip.ParseAddr(host)
 	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
+}
+
+// readListenTLS returns nil if there is no TLS, or if a problem was reported.
+func (p *parser) readListenTLS(section yamlfile.Value) *ListenTLS {
+	if !section.Exists() {
+		return nil
+	}
+	section.Mapping("certificate_file", "key_file", "client_ca_file", "min_version")
+	listen := &ListenTLS{MinVersion: tls.VersionTLS13, ClientCAs: p.readPool(section.Get("client_ca_file"))}
+	if section.Get("min_version").OneOf("1.2", "1.3") == "1.2" {
+		listen.MinVersion = tls.VersionTLS12
+	}
+	if !section.Get("certificate_file").Exists() && !section.Get("key_file").Exists() {
+		section.Problemf("must have certificate_file and key_file")
+	}
+	pairs := p.readKeyPair(section)
+	if pairs == nil {
+		return nil
+	}
+	listen.Certificate = pairs[0]
+	leaf := pairs[0].Leaf
+	forServers := slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny)
+	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 && !forServers {
+		section.Get("certificate_file").Problemf("the first certificate is not for servers: its extended key usage lacks serverAuth")
+	}
+	return listen
 }

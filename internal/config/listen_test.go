@@ -78,10 +78,10 @@ func TestListenTLSMistakes(t *testing.T) {
 		"{certificate_file: cert.pem, key_file: cert.pem}":                                   "1:54: cert.pem:1: expected a PRIVATE KEY, found CERTIFICATE: only the private key belongs in this file",
 		"{certificate_file: key.pem, key_file: key.pem}":                                     "1:34: key.pem:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file",
 		"{certificate_file: none.pem, key_file: key.pem}":                                    "1:34: the file does not exist; a relative path is relative to $DIR",
-		"{certificate_file: client.pem, key_file: client-key.pem}":                           "1:34: the first certificate is not one for servers: its extended key usage lacks serverAuth",
+		"{certificate_file: client.pem, key_file: client-key.pem}":                           "1:34: the first certificate is not for servers: its extended key usage lacks serverAuth",
 		"{certificate_file: cert.pem, key_file: key.pem, client_ca_file: empty.pem}":         "1:79: empty.pem: the file has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected",
 		"{certificate_file: cert.pem, key_file: key.pem, client_ca_file: secret.pem}":        "1:79: secret.pem: the file has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected",
-		`{certificate_file: cert.pem, key_file: key.pem, min_version: "1.1"}`:                `1:76: must be "1.2" or "1.3"`,
+		`{certificate_file: cert.pem, key_file: key.pem, min_version: "1.1"}`:                `1:76: must be one of "1.2", "1.3"`,
 		`{certificate_file: cert.pem, key_file: key.pem, min_version: 1.2}`:                  `1:76: must be a string, and is a number: put it in quotes`,
 		`{certificate_file: cert.pem, key_file: key.pem, cipher_suites: [RC4]}`:              `1:63: unknown key; known here: "certificate_file", "client_ca_file", "key_file", "min_version"`,
 		"{certificate_file: cert.pem, key_file: key.pem, insecure_skip_verify: true}":        `1:63: unknown key; known here: "certificate_file", "client_ca_file", "key_file", "min_version"`,
@@ -174,7 +174,7 @@ func TestSocketForEverybody(t *testing.T) {
 		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // metrics alone
 	} {
 		_, err := parseListen(t, folder, "listen: {"+test.listen+"}"+test.more)
-		if refused := err != nil && strings.Contains(err.Error(), "b.yaml:1:46: would have every user of this machine get the secrets: add 'grants'"); refused != test.refused || err != nil && !refused {
+		if refused := err != nil && strings.Contains(err.Error(), "b.yaml:1:46: every user of this machine could get the secrets: add 'grants'"); refused != test.refused || err != nil && !refused {
 			t.Errorf("%s%s: %v", test.listen, test.more, err)
 		}
 	}

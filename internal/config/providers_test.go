@@ -40,7 +40,7 @@ func TestLoadProviders(t *testing.T) {
 func TestLoadProvidersWithProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"providers: [" + strings.Replace(acme, "${api_key}", "${key}", 1) + "]\n": `broker.yaml:3:38: unknown field or function; `,
-		"providers:\n  - " + acme + "\n  - " + acme + "\n":                        `this ID stands twice`,
+		"providers:\n  - " + acme + "\n  - " + acme + "\n":                        `duplicate ID: it is already in line`,
 		"providers: {}\n": "must be a list",
 	} {
 		if _, err := loadProviders(t, text); err == nil || !strings.Contains(err.Error(), want) {

@@ -2,23 +2,29 @@ package config
 
 import (
 	"crypto/tls"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/authmaterial/broker/internal/secret"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Redis says how to reach one Redis server, a master by its Sentinels, or a Cluster.
+// Redis is how to reach one Redis server, a master through its Sentinels, or a Cluster.
 type Redis struct {
-	// Addresses are HOST:PORT of the server, the Sentinels, or nodes of the Cluster. At
-	// least one, none twice.
+	// Addresses are HOST:PORT of the server, the Sentinels, or nodes of the Cluster. There is
+	// at least one and no duplicate.
 	Addresses []string
-	// SentinelMaster is what Sentinels call the master; empty without Sentinels.
+	// SentinelMaster is the master's name for the Sentinels; empty without Sentinels.
 	SentinelMaster string
 	Cluster        bool
 	// Database is 0 to 1023, and 0 for a Cluster.
 	Database int
-	// Username is empty unless there is a Password; so with those for Sentinels.
+	// Username is empty unless there is a Password. The same is true for those of Sentinels.
 	Username, Password                 secret.Text
 	SentinelUsername, SentinelPassword secret.Text
 	// TLS is nil for none. Servers are verified.
@@ -30,66 +36,156 @@ func (r *Redis) same(other *Redis) bool {
 	if r == nil || other == nil {
 		return r == other
 	}
-	return slices.Equal(r.Addresses, other.Addresses) &&
-		r.SentinelMaster == other.SentinelMaster &&
-		r.Cluster == other.Cluster &&
-		r.Database == other.Database &&
-		r.Username.Equal(other.Username) &&
-		r.Password.Equal(other.Password) &&
-		r.SentinelUsername.Equal(other.SentinelUsername) &&
-		r.SentinelPassword.Equal(other.SentinelPassword) &&
+	return slices.Equal(r.Addresses, other.Addresses) && r.SentinelMaster == other.SentinelMaster &&
+		r.Cluster == other.Cluster && r.Database == other.Database &&
+		r.Username.Equal(other.Username) && r.Password.Equal(other.Password) &&
+		r.SentinelUsername.Equal(other.SentinelUsername) && r.SentinelPassword.Equal(other.SentinelPassword) &&
 		sameTLS(r.TLS, other.TLS)
 }
 
-func parseRedis(value strictyaml.Value, reader sourceReader) *Redis {
-	if !value.Exists() {
+const maxDatabase = 1023
+
+func (p *parser) readRedis(section yamlfile.Value) *Redis {
+	if !section.Exists() {
 		return nil
 	}
+	section.Mapping("url", "addresses", "sentinel_master", "cluster", "database", "username", "password",
+		"sentinel_username", "sentinel_password", "tls")
 	redis := &Redis{
-		SentinelMaster: value.Key("sentinel_master").Text(),
-		Cluster:        value.Key("cluster").Bool(),
-		TLS:            parseTLS(value.Key("tls"), reader),
+		Addresses:      readAddresses(section.Get("addresses")),
+		SentinelMaster: section.Get("sentinel_master").Text(256),
+		Cluster:        section.Get("cluster").Bool(false),
+		Database:       section.Get("database").Int(0, maxDatabase, 0),
+		TLS:            p.readRedisTLS(section.Get("tls")),
 	}
-	redis.Username, _ = reader.readSecret(value.Key("username"))
-	redis.Password, _ = reader.readSecret(value.Key("password"))
-	redis.SentinelUsername, _ = reader.readSecret(value.Key("sentinel_username"))
-	redis.SentinelPassword, _ = reader.readSecret(value.Key("sentinel_password"))
-	database := value.Key("database")
-	redis.Database, _ = database.Int()
-	redis.Addresses = parseAddresses(value.Key("addresses"))
-	if location := value.Key("url"); location.Exists() {
+	redis.Username, _ = p.readSecret(section.Get("username"))
+	redis.Password, _ = p.readSecret(section.Get("password"))
+	redis.SentinelUsername, _ = p.readSecret(section.Get("sentinel_username"))
+	redis.SentinelPassword, _ = p.readSecret(section.Get("sentinel_password"))
+	database := section.Get("database")
+	if location := section.Get("url"); location.Exists() {
+		redis.setURL(location, section.Get("tls"))
 		database = location
-		parseRedisURL(location, value.KeyNode("tls"), redis)
 	}
 	if redis.Cluster && redis.Database != 0 {
-		database.Problemf("a Cluster has the database 0 alone")
+		database.Problemf("a Cluster has only the database 0")
 	}
-	checkRedisKeys(value)
+	redis.checkKeys(section)
 	return redis
 }
 
-// checkRedisKeys reports keys that lack another, or cannot stand together.
-func checkRedisKeys(redis strictyaml.Value) {
-	has := func(name string) bool { return redis.Key(name).Exists() }
+// checkKeys reports keys that need another key, or exclude one.
+func (r *Redis) checkKeys(section yamlfile.Value) {
+	has := func(name string) bool { return section.Get(name).Exists() }
 	if !has("url") && !has("addresses") {
-		redis.Problemf("needs url or addresses")
+		section.Problemf("needs url or addresses")
 	}
 	for _, rule := range []struct {
 		key     string
 		broken  bool
 		problem string
 	}{
-		{"addresses", has("url"), "cannot stand beside url"},
-		{"database", has("url"), "cannot stand beside url, which ends with the database"},
-		{"sentinel_master", has("url"), "needs the addresses of the Sentinels, in place of url"},
-		{"cluster", has("sentinel_master") && redis.Key("cluster").Bool(), "cannot stand beside sentinel_master"},
+		{"addresses", has("url"), "is not allowed together with url"},
+		{"database", has("url"), "is not allowed together with url, which ends with the database"},
+		{"sentinel_master", has("url"), "needs the addresses of the Sentinels in place of url"},
+		{"cluster", has("sentinel_master") && r.Cluster, "is not allowed together with sentinel_master"},
 		{"username", !has("password"), "needs password"},
 		{"sentinel_username", !has("sentinel_password"), "needs sentinel_password"},
-		{"sentinel_username", !has("sentinel_master"), "needs sentinel_master: only Sentinels are told"},
-		{"sentinel_password", !has("sentinel_master"), "needs sentinel_master: only Sentinels are told"},
+		{"sentinel_username", !has("sentinel_master"), "needs sentinel_master: only Sentinels get it"},
+		{"sentinel_password", !has("sentinel_master"), "needs sentinel_master: only Sentinels get it"},
 	} {
-		if rule.broken && has(rule.key) {
-			redis.KeyNode(rule.key).Problemf("%s", rule.problem)
+		if rule.broken {
+			section.Get(rule.key).Key().Problemf("%s", rule.problem)
 		}
 	}
+}
+
+// setURL sets address, database and TLS.
+func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
+	text := value.Text(yamlfile.MaxText)
+	location, err := url.Parse(text)
+	if text == "" {
+		return
+	}
+	if strings.Contains(text, "@") {
+		value.Problemf("a user or a password is not allowed in the URL: use username and password")
+		return
+	}
+	address := ""
+	if err == nil {
+		port := location.Port()
+		if port == "" {
+			port = "6379"
+		}
+		address = net.JoinHostPort(location.Hostname(), port)
+	}
+	if !isAddress(address) || location.Scheme != "redis" && location.Scheme != "rediss" || strings.ContainsAny(text, "?#") {
+		value.Problemf("must be redis://HOST:PORT/DATABASE, or rediss:// for TLS; port and database can be left out")
+		return
+	}
+	r.Addresses = []string{address}
+	if name := strings.TrimPrefix(location.Path, "/"); name != "" {
+		number, err := strconv.ParseUint(name, 10, 16)
+		if err != nil || number > maxDatabase {
+			value.Problemf("the database must be a number from 0 to %d", maxDatabase)
+		}
+		r.Database = int(number)
+	}
+	switch {
+	case location.Scheme == "rediss" && r.TLS == nil:
+		r.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	case location.Scheme == "redis" && r.TLS != nil:
+		tlsSection.Key().Problemf("needs rediss:// in the URL")
+	}
+}
+
+// readRedisTLS returns nil if there is no TLS. No key turns off the verification of servers.
+func (p *parser) readRedisTLS(section yamlfile.Value) *tls.Config {
+	if !section.Exists() {
+		return nil
+	}
+	section.Mapping("ca_file", "certificate_file", "key_file", "server_name")
+	name := section.Get("server_name").Text(yamlfile.MaxText)
+	if name != "" && !isHost(name) {
+		section.Get("server_name").Problemf("must be a host name or an IP address, without a port")
+	}
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		RootCAs:      p.readPool(section.Get("ca_file")),
+		Certificates: p.readKeyPair(section),
+		ServerName:   name,
+	}
+}
+
+func readAddresses(list yamlfile.Value) []string {
+	if !list.Exists() {
+		return nil
+	}
+	var addresses []string
+	unique := yamlfile.Unique{}
+	for _, item := range list.List(1, 100) {
+		address := item.Text(yamlfile.MaxText)
+		if address != "" && !isAddress(address) {
+			item.Problemf("must be HOST:PORT, such as 10.0.0.1:6379 or [::1]:6379")
+		}
+		unique.Check(item, address, "address")
+		addresses = append(addresses, address)
+	}
+	return addresses
+}
+
+// hostName matches a name that is looked up: of DNS, or local.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
+
+// isHost reports whether text is a host name or an IP address.
+func isHost(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil || hostName.MatchString(text)
+}
+
+// isAddress reports whether text is a host and a port from 1 to 65535.
+func isAddress(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && portErr == nil && number > 0 && isHost(host)
 }

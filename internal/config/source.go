@@ -9,131 +9,174 @@ import (
 
 	"github.com/authmaterial/broker/internal/regularfile"
 	"github.com/authmaterial/broker/internal/secret"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // maxSecretFile is the largest file that a value is read from, in bytes.
 const maxSecretFile = 64 << 10
 
-// sourceReader reads the values that sources name: `{env: NAME}`, `{file: PATH}` or
-// `{value: TEXT}`.
-type sourceReader struct {
-	folder  string
-	options Options
-	// unread has read return no value, and report no problem.
-	unread bool
+// source is where a value comes from: `{env: NAME}`, `{file: PATH}` or `{value: TEXT}`.
+type source struct {
+	kind  string         // its key
+	given text           // what follows the key; empty: a problem was reported
+	at    yamlfile.Place // of the mapping
 }
 
-// read returns the value, or reports at the source why there is none. It warns of a value that
-// is probably not the one that was meant.
-func (r sourceReader) read(source strictyaml.Value) (value secret.Text, ok bool) {
-	entries := source.Entries()
-	if len(entries) != 1 {
-		return secret.Text{}, false // the schema has reported it
+// readSource reads a source of any kind.
+func readSource(value yamlfile.Value) source {
+	entry, ok := value.Only("must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}")
+	read := source{at: value.Place()}
+	if !ok {
+		return read
 	}
-	given := entries[0].Value
-	text, subject := given.Text(), "the value"
-	if text == "" {
-		return secret.Text{}, false // likewise
-	}
-	if r.unread {
-		return secret.Text{}, false
-	}
-	switch entries[0].Name {
-	case "env":
-		text, ok = r.readEnv(given)
-		subject = "the value of the environment variable" + shown(given.Text())
-	case "file":
-		text, ok = r.readFile(given)
-		subject = "the content of the file"
+	value.Mapping("env", "file", "value")
+	read.kind, read.given.at = entry.Name(), entry.Place()
+	switch read.kind {
+	case "env", "file":
+		read.given.value = entry.Text(yamlfile.MaxText)
 	case "value":
-		ok = true
+		read.given.value = entry.FreeText(1, maxSecretFile)
+	}
+	return read
+}
+
+// readSecret returns the value of a source that must not hold the secret itself.
+func (p *parser) readSecret(value yamlfile.Value) (found secret.Text, ok bool) {
+	entry, ok := value.Only("must be exactly one of {env: NAME} and {file: PATH}")
+	if ok && entry.Name() != "env" && entry.Name() != "file" {
+		entry.Key().Problemf("this key is not allowed here: use `env` or `file`")
+		return secret.Text{}, false
 	}
 	if !ok {
 		return secret.Text{}, false
 	}
-	if doubt := doubt(text); doubt != "" {
-		given.Warnf("%s %s", subject, doubt)
-	}
-	return secret.New(text), true
+	return p.resolve(readSource(value), 0)
 }
 
-// readSecret is read for a source that cannot hold the value itself.
-func (r sourceReader) readSecret(source strictyaml.Value) (value secret.Text, ok bool) {
-	if source.Key("value").Exists() {
-		return secret.Text{}, false // the schema has reported it
+// resolve returns the value that a source names, or reports why there is none. It warns of a
+// value that is probably a mistake. The places of the source are shift lines above its own.
+func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
+	if from.given.value == "" || p.unread {
+		return secret.Text{}, false
 	}
-	return r.read(source)
+	at := yamlfile.Place{Line: from.given.at.Line + shift, Column: from.given.at.Column}
+	value, subject := from.given.value, "the value"
+	switch from.kind {
+	case "env":
+		value = p.readEnv(from.given.value, at)
+		subject = "the value of the environment variable" + shown(from.given.value)
+	case "file":
+		content, ok := p.readFile(from.given.value, at, maxSecretFile)
+		value, subject = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r"), "the content of the file"
+		if ok && value == "" {
+			p.document.Problemf(at, "the file is empty%s", p.relativeTo(from.given.value))
+		}
+	}
+	if doubt := doubt(value); doubt != "" {
+		p.document.Warnf(at, "%s %s", subject, doubt)
+	}
+	return secret.New(value), value != ""
 }
 
-func (r sourceReader) readEnv(name strictyaml.Value) (value string, ok bool) {
-	value, found := r.options.LookupEnv(name.Text())
+// readEnv returns the value of an environment variable. It is empty if a problem was reported.
+func (p *parser) readEnv(name string, at yamlfile.Place) string {
+	value, found := p.options.lookupEnv(name)
 	switch {
 	case !found:
-		name.Problemf("the environment variable%s is not set", shown(name.Text()))
+		p.document.Problemf(at, "the environment variable%s is not set", shown(name))
 	case value == "":
-		name.Problemf("the environment variable%s is empty", shown(name.Text()))
+		p.document.Problemf(at, "the environment variable%s is empty", shown(name))
 	}
-	return value, value != ""
+	return value
 }
 
-// conventional is what environment variables are named like.
-var conventional = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
+var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown is the name of a variable in a sentence, if it looks like one: somebody may have
-// put the secret itself there.
+// shown returns the name of a variable for a message, unless it may be the secret itself, in
+// the wrong place.
 func shown(name string) string {
-	if conventional.MatchString(name) {
+	if variableName.MatchString(name) {
 		return " " + name
 	}
 	return ""
 }
 
-func (r sourceReader) readFile(given strictyaml.Value) (text string, ok bool) {
-	text, ok = r.readWhole(given, maxSecretFile)
-	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
-	if ok && text == "" {
-		given.Problemf("the file is empty%s", r.where(given.Text()))
+// readPath returns the content of the file at the path that the value is. It returns false if
+// there is no value, or if it reported why the file cannot be read.
+func (p *parser) readPath(value yamlfile.Value, limit int64) (string, bool) {
+	path := value.Text(yamlfile.MaxText)
+	if path == "" {
+		return "", false
 	}
-	return text, text != ""
+	return p.readFile(path, value.Place(), limit)
 }
 
-// readWhole returns the content of the file at a given path, up to limit bytes, or reports
-// why it cannot be read.
-func (r sourceReader) readWhole(given strictyaml.Value, limit int64) (string, bool) {
-	path := given.Text()
-	if path == "" {
-		return "", false // the schema has reported it
+func (p *parser) readFile(given string, at yamlfile.Place, limit int64) (string, bool) {
+	path := p.resolvePath(given)
+	if p.options.Reading != nil {
+		p.options.Reading(path)
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(r.folder, path)
-	}
-	r.options.Reading(path)
 	data, err := regularfile.Read(path, limit)
 	if err != nil {
-		given.Problemf("the file %s%s", err, r.where(given.Text()))
+		p.document.Problemf(at, "the file %s%s", err, p.relativeTo(given))
 		return "", false
 	}
 	if everybodyWrites(path) {
-		given.Warnf("the file %s", writable)
+		p.document.Warnf(at, "the file %s", writable)
 	}
 	return string(data), true
 }
 
-const writable = "can be written by every user of this machine, who can so decide what it says: chmod o-w"
+func (p *parser) resolvePath(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(p.folder, path)
+}
 
-// everybodyWrites reports whether every user may write to a file. That they may read one is no
-// news: Kubernetes mounts Secrets so, for the one user of a container.
+// relativeTo names the folder of a relative path. The path is not shown: it may be the secret
+// itself, in the wrong place.
+func (p *parser) relativeTo(path string) string {
+	if filepath.IsAbs(path) {
+		return ""
+	}
+	return "; a relative path is relative to " + p.folder
+}
+
+const writable = "can be changed by every user of this machine: chmod o-w"
+
+// everybodyWrites reports whether every user may write to a file. It is normal that every user
+// may read one: Kubernetes mounts Secrets so, for the one user of a container.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
 }
 
-// where says what a relative path is relative to. The path itself is not shown: somebody
-// may have put the secret there.
-func (r sourceReader) where(path string) string {
-	if filepath.IsAbs(path) {
-		return ""
+// placeholder matches what examples and templates have in place of a secret.
+var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
+	`\$\{[a-z_][^{}]*\}`, `\$\([a-z_][^()]*\)`, `\{\{.*\}\}`, // templates
+	`^\$[a-z_][a-z_0-9]+$`, `^%[a-z_][a-z_0-9]+%$`, // variables of a shell
+	`^<.*>$`,
+	`^replace[-_ ]?(with|me|this)`,
+	`^((insert|enter|paste|put|add)[-_ ]?)?your[-_ ]?.*(key|id|secret|token|password|name|email|here)$`,
+	`^(change[-_ ]?(me|it|this)|todo|fixme|tbd|placeholder|null|undefined)$`,
+	`^[x*.-]{3,}$`, `x{6}`,
+}, "|"))
+
+// doubt completes a sentence about a value that is probably a mistake. It is empty otherwise.
+func doubt(value string) string {
+	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // copied unnoticed from documents
+	switch {
+	case placeholder.MatchString(value):
+		return "looks like a placeholder or a template that was not filled in"
+	case strings.ContainsAny(value, "\r\n"):
+		return "has a line break"
+	case strings.TrimSpace(value) != value:
+		return "has a space at its beginning or end"
+	case len(value) > 1 && strings.IndexByte("\"'`", value[0]) >= 0 && value[0] == value[len(value)-1]:
+		return "has quotes around it, which are sent as part of it"
+	case strings.ContainsAny(value, invisible):
+		return "has an invisible character, such as a byte order mark or a no-break space"
 	}
-	return "; a relative path is relative to " + r.folder
+	return ""
 }

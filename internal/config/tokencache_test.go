@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/secret"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // The fleet keys of the environment below.
@@ -100,10 +100,10 @@ func TestTokenCacheReads(t *testing.T) {
 func TestTokenCacheMistakes(t *testing.T) {
 	const (
 		form    = "must be redis://HOST:PORT/DATABASE, or rediss:// for TLS; port and database can be left out"
-		noUser  = "a user or a password cannot stand in the URL: give them as username and password"
+		noUser  = "a user or a password is not allowed in the URL: use username and password"
 		address = "must be HOST:PORT, such as 10.0.0.1:6379 or [::1]:6379"
 		source  = "must be exactly one of {env: NAME} and {file: PATH}"
-		noValue = "this key cannot stand here: this secret comes from {env: NAME} or {file: PATH}"
+		noValue = "this key is not allowed here: use `env` or `file`"
 		window  = "must be a duration from 10s to 12h, such as 5m"
 		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
@@ -117,17 +117,17 @@ func TestTokenCacheMistakes(t *testing.T) {
 		want string // problems by COLUMN: what, parted by lines
 	}{
 		"no fleet keys":       {`{redis: {url: "redis://a"}}`, "15: token_cache.redis needs fleet_keys: make one with 'broker keygen' and give it to every replica"},
-		"empty fleet keys":    {`{fleet_keys: []}`, "27: must have at least 1 item"},
-		"many fleet keys":     {`{fleet_keys: [` + strings.Repeat("{env: FRESH_}, ", 10) + `{env: FRESH_}]}`, "27: must have at most 10 items, and has 11"},
+		"empty fleet keys":    {`{fleet_keys: []}`, "27: must have 1 to 10 items, and has 0"},
+		"many fleet keys":     {`{fleet_keys: [` + strings.Repeat("{env: FRESH_}, ", 10) + `{env: FRESH_}]}`, "27: must have 1 to 10 items, and has 11"},
 		"a key in the file":   {`{fleet_keys: [{value: ` + canary + `}]}`, "29: " + noValue},
 		"a bare key":          {`{fleet_keys: [` + canary + `]}`, "28: " + source},
 		"unset key":           {`{fleet_keys: [{env: UNSET}]}`, "34: the environment variable UNSET is not set"},
 		"a key of no base64":  {`{fleet_keys: [{env: SET}]}`, "28: the fleet key is not standard base64: make one with 'broker keygen'"},
 		"a short key":         {`{fleet_keys: [{env: KEY_1}, {env: SHORT}]}`, "42: the fleet key has 11 bytes, not 32: make one with 'broker keygen'"},
 		"a weak key":          {`{fleet_keys: [{env: ZEROS}]}`, "28: the fleet key is not random: make one with 'broker keygen'"},
-		"the same key":        {`{fleet_keys: [{env: KEY_2}, {env: KEY_1}, {file: fleet}]}`, "56: this fleet key stands twice: it is number 2 of the list, too"},
+		"the same key":        {`{fleet_keys: [{env: KEY_2}, {env: KEY_1}, {file: fleet}]}`, "56: duplicate fleet key: it is also number 2 of the list"},
 		"no place":            {redis("cluster: true"), "22: needs url or addresses"},
-		"two places":          {redis(`url: "redis://a", addresses: ["a:1"]`), "41: cannot stand beside url"},
+		"two places":          {redis(`url: "redis://a", addresses: ["a:1"]`), "41: is not allowed together with url"},
 		"a password":          {url("redis://:" + canary + "@a"), "28: " + noUser},
 		"a user":              {url("redis://" + canary + "@a/0"), "28: " + noUser},
 		"a broken password":   {url("redis://:%zz" + canary + "@a"), "28: " + noUser},
@@ -142,21 +142,21 @@ func TestTokenCacheMistakes(t *testing.T) {
 		"a large database":    {url("redis://a/1024"), "28: the database must be a number from 0 to 1023"},
 		"a named database":    {url("redis://a/" + canary), "28: the database must be a number from 0 to 1023"},
 		"a number as URL":     {redis("url: 1"), "28: must be a string, and is a number: put it in quotes"},
-		"the database twice":  {redis(`url: "redis://a/1", database: 1`), "43: cannot stand beside url, which ends with the database"},
-		"no addresses":        {redis(`addresses: []`), "34: must have at least 1 item"},
+		"the database twice":  {redis(`url: "redis://a/1", database: 1`), "43: is not allowed together with url, which ends with the database"},
+		"no addresses":        {redis(`addresses: []`), "34: must have 1 to 100 items, and has 0"},
 		"no port":             {redis(`addresses: ["a:1", "b"]`), "42: " + address},
 		"a URL as address":    {redis(`addresses: ["redis://` + canary + `"]`), "35: " + address},
-		"the same address":    {redis(`addresses: ["a:1", "a:1"]`), "42: this address stands twice"},
-		"a huge database":     {redis(`addresses: ["a:1"], database: 1024`), "53: must be at most 1023"},
-		"Cluster, database":   {redis(`addresses: ["a:1"], cluster: true, database: 1`), "68: a Cluster has the database 0 alone"},
-		"Cluster, URL":        {redis(`url: "redis://a/1", cluster: true`), "28: a Cluster has the database 0 alone"},
-		"Cluster, Sentinels":  {redis(`addresses: ["a:1"], sentinel_master: m, cluster: true`), "63: cannot stand beside sentinel_master"},
-		"Sentinels by URL":    {redis(`url: "redis://a", sentinel_master: m`), "41: needs the addresses of the Sentinels, in place of url"},
+		"the same address":    {redis(`addresses: ["a:1", "a:1"]`), "42: duplicate address: it is already in line 1"},
+		"a huge database":     {redis(`addresses: ["a:1"], database: 1024`), "53: must be a whole number from 0 to 1023"},
+		"Cluster, database":   {redis(`addresses: ["a:1"], cluster: true, database: 1`), "68: a Cluster has only the database 0"},
+		"Cluster, URL":        {redis(`url: "redis://a/1", cluster: true`), "28: a Cluster has only the database 0"},
+		"Cluster, Sentinels":  {redis(`addresses: ["a:1"], sentinel_master: m, cluster: true`), "63: is not allowed together with sentinel_master"},
+		"Sentinels by URL":    {redis(`url: "redis://a", sentinel_master: m`), "41: needs the addresses of the Sentinels in place of url"},
 		"a user alone":        {redis(`url: "redis://a", username: {env: SET}`), "41: needs password"},
 		"a password as text":  {redis(`url: "redis://a", password: {value: ` + canary + `}`), "52: " + noValue},
 		"a bare password":     {redis(`url: "redis://a", password: ` + canary), "51: " + source},
 		"two sources":         {redis(`url: "redis://a", password: {env: SET, file: good}`), "51: " + source},
-		"Sentinel secrets":    {redis(`url: "redis://a", sentinel_password: {env: SET}, sentinel_username: {env: SET}`), "41: needs sentinel_master: only Sentinels are told\n72: needs sentinel_master: only Sentinels are told"},
+		"Sentinel secrets":    {redis(`url: "redis://a", sentinel_password: {env: SET}, sentinel_username: {env: SET}`), "41: needs sentinel_master: only Sentinels get it\n72: needs sentinel_master: only Sentinels get it"},
 		"a Sentinel user":     {redis(`addresses: ["a:1"], sentinel_master: m, sentinel_username: {env: SET}`), "63: needs sentinel_password"},
 		"TLS, no TLS":         {redis(`url: "redis://a", tls: {}`), "41: needs rediss:// in the URL"},
 		"no verification":     {ofTLS("insecure: true"), `48: unknown key; known here: "ca_file", "certificate_file", "key_file", "server_name"`},
@@ -178,9 +178,9 @@ func TestTokenCacheMistakes(t *testing.T) {
 		"a long window":       {"{renewal_window: 13h}", "31: " + window},
 		"a word as window":    {"{renewal_window: " + canary + "}", "31: " + window},
 		"a number as window":  {"{renewal_window: 300}", "31: must be a string, and is a number: put it in quotes"},
-		"no renewals":         {"{forced_renewals: {limit: 0}}", "40: must be at least 1"},
-		"many renewals":       {"{forced_renewals: {limit: 101}}", "40: must be at most 100"},
-		"half a renewal":      {"{forced_renewals: {limit: 1.5}}", "40: must be a whole number"},
+		"no renewals":         {"{forced_renewals: {limit: 0}}", "40: must be a whole number from 1 to 100"},
+		"many renewals":       {"{forced_renewals: {limit: 101}}", "40: must be a whole number from 1 to 100"},
+		"half a renewal":      {"{forced_renewals: {limit: 1.5}}", "40: must be a whole number from 1 to 100"},
 		"a short interval":    {"{forced_renewals: {window: 59s}}", "41: must be a duration from 1m to 1h, such as 10m"},
 		"a long interval":     {"{forced_renewals: {window: 61m}}", "41: must be a duration from 1m to 1h, such as 10m"},
 		"everything is wrong": {`{redis: {url: "redis://` + canary + `@a", password: {value: x}, tls: {ca_file: none}}, renewal_window: 1s, fleet_keys: [{env: SET}]}`,
@@ -192,7 +192,7 @@ func TestTokenCacheMistakes(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := parseCache(dir, test.text)
-			var problems strictyaml.Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("the error is %v, want problems", err)
 			}

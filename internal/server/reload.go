@@ -5,7 +5,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/config"
-	"github.com/authmaterial/broker/internal/strictyaml"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // maxLoggedProblems is how many problems, and how many warnings, of a configuration are logged.
@@ -79,7 +79,7 @@ func (s *Server) loaded(before *config.Config) {
 // logProblems logs each problem of a configuration.
 func (s *Server) logProblems(err error) {
 	s.logger.Error("the configuration has problems: the previous configuration stays in use")
-	var problems strictyaml.Problems
+	var problems yamlfile.Problems
 	if !errors.As(err, &problems) {
 		s.logger.Error("configuration", "problem", err.Error())
 		return

@@ -1,0 +1,159 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/authmaterial/broker/internal/yamlfile"
+)
+
+// Loader loads one configuration file again and again. It parses only the credentials whose
+// text has changed since the last load without problems. It is not safe for concurrent use.
+type Loader struct {
+	path   string
+	known  map[digest]*credentialItem // of the last load
+	parsed int                        // items that were parsed, in all loads
+}
+
+type digest [sha256.Size]byte
+
+// NewLoader returns a Loader of the file at path.
+func NewLoader(path string) *Loader { return &Loader{path: path} }
+
+// placedItem is an item that is shift lines further down than its places say.
+type placedItem struct {
+	*credentialItem
+	shift  int
+	digest digest // of its text; zero: not known
+}
+
+// at returns where a place of the item is in the file.
+func (i placedItem) at(place yamlfile.Place) yamlfile.Place {
+	return yamlfile.Place{Line: place.Line + i.shift, Column: place.Column}
+}
+
+// read parses a file, and the credentials in it one by one if possible.
+func (l *Loader) read(data []byte) (*yamlfile.Document, []placedItem) {
+	if document, items, ok := l.readSplit(data); ok {
+		return document, items
+	}
+	return l.readWhole(data)
+}
+
+func (l *Loader) readWhole(data []byte) (*yamlfile.Document, []placedItem) {
+	document := yamlfile.Parse(l.path, data)
+	var items []placedItem
+	for _, item := range document.Root().Get("credentials").List(0, maxCredentials) {
+		items = append(items, placedItem{credentialItem: readItem(item)})
+	}
+	l.parsed += len(items)
+	return document, items
+}
+
+// readSplit parses the list of credentials apart from the rest of the file. It returns false
+// if the file is not what its parts seem to be, or if the list or the syntax has a problem.
+func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool) {
+	rest, key, texts := split(data)
+	if len(texts) == 0 {
+		return nil, nil, false
+	}
+	document := yamlfile.Parse(l.path, rest)
+	list := document.Root().Get("credentials")
+	if document.Err() != nil || !list.Empty() || list.Key().Place().Line != key {
+		return nil, nil, false
+	}
+	items, ok := l.readPieces(data, texts)
+	return document, items, ok
+}
+
+// itemText is the text of one item of the list of credentials: data[begin:end].
+type itemText struct{ begin, end, line int }
+
+// split finds the items of the list of credentials, if it is a block at the top level: their
+// lines, up to the next item or key. The key is the line of the list's key, and the rest is the
+// data with the lines of items emptied.
+func split(data []byte) (rest []byte, key int, items []itemText) {
+	const before, within, after = 0, 1, 2 // the list
+	state, indent, offset, number := before, -1, 0, 0
+	for line := range bytes.Lines(data) {
+		number++
+		content := bytes.TrimLeft(line, " ")
+		depth := len(line) - len(content)
+		text := bytes.TrimSpace(content)
+		isComment := len(text) == 0 || text[0] == '#'
+		isItem := len(text) > 0 && text[0] == '-' && (len(text) == 1 || text[1] == ' ' || text[1] == '\t')
+		switch {
+		case state == before && depth == 0 && string(text) == "credentials:":
+			state, key = within, number
+		case state != within || isComment && items == nil:
+		case isItem && (items == nil || depth == indent):
+			items, indent = append(items, itemText{begin: offset, line: number}), depth
+		case !isComment && depth <= indent || items == nil:
+			state = after
+		}
+		offset += len(line)
+		if state != within || items == nil {
+			rest = append(rest, line...)
+			continue
+		}
+		items[len(items)-1].end = offset
+		rest = append(rest, '\n')
+	}
+	return rest, key, items
+}
+
+// maxPiece is how many items are parsed at once.
+const maxPiece = 500
+
+// readPieces returns the items of these texts: known ones, and the others parsed in pieces, at
+// the same time. It returns false if a piece has a problem, or another number of items.
+func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) {
+	items := make([]placedItem, len(texts))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	first := 0 // of the unknown ones that precede
+	for i, text := range texts {
+		items[i].digest = sha256.Sum256(data[text.begin:text.end])
+		if known := l.known[items[i].digest]; known != nil {
+			items[i].credentialItem, items[i].shift = known, text.line-known.line
+		}
+		if next := i + 1; next == len(texts) || items[i].credentialItem != nil || next-first == maxPiece {
+			begin, end := first, next
+			if items[i].credentialItem != nil {
+				end = i
+			}
+			if first = next; begin < end {
+				group.Go(func() error { return readPiece(data, texts[begin:end], items[begin:end]) })
+				l.parsed += end - begin
+			}
+		}
+	}
+	return items, group.Wait() == nil
+}
+
+// readPiece parses the texts as one document, a list.
+func readPiece(data []byte, texts []itemText, items []placedItem) error {
+	document := yamlfile.Parse("", data[texts[0].begin:texts[len(texts)-1].end])
+	for i, value := range document.Root().List(len(texts), len(texts)) {
+		if i == len(items) {
+			break
+		}
+		items[i].credentialItem = readItem(value)
+		items[i].line = texts[i].line - texts[0].line + 1
+		items[i].shift = texts[0].line - 1
+	}
+	return document.Err()
+}
+
+// remember keeps the items for the next load.
+func (l *Loader) remember(items []placedItem) {
+	l.known = make(map[digest]*credentialItem, len(items))
+	for _, item := range items {
+		if item.line > 0 {
+			l.known[item.digest] = item.credentialItem
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"slices"
+
+	"github.com/authmaterial/broker/internal/pemfile"
+	"github.com/authmaterial/broker/internal/yamlfile"
+)
+
+// maxCertificates is the largest file of certificates, in bytes. The bundle of a system has a
+// quarter of that.
+const maxCertificates = 1 << 20
+
+// readKeyPair returns the certificate in certificate_file with the key in key_file, or nil if
+// there is none or a problem was reported.
+func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
+	certificateFile, keyFile := section.Get("certificate_file"), section.Get("key_file")
+	certificates := p.readCertificates(certificateFile)
+	key, ok := p.readPath(keyFile, maxSecretFile)
+	if certificateFile.Exists() != keyFile.Exists() {
+		certificateFile.Key().Problemf("needs key_file")
+		keyFile.Key().Problemf("needs certificate_file")
+		return nil
+	}
+	if len(certificates) == 0 || !ok {
+		return nil
+	}
+	pair, err := pemfile.KeyPair(certificates, keyFile.Text(yamlfile.MaxText), []byte(key))
+	if err != nil {
+		keyFile.Problemf("%s", err)
+		return nil
+	}
+	return []tls.Certificate{pair}
+}
+
+// readPool returns the authorities in a file. It is nil if the file is not given, and empty if
+// a problem was reported.
+func (p *parser) readPool(file yamlfile.Value) *x509.CertPool {
+	if !file.Exists() {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	for _, certificate := range p.readCertificates(file) {
+		pool.AddCert(certificate)
+	}
+	return pool
+}
+
+// readCertificates returns the certificates in a file, or nil if a problem was reported.
+func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
+	content, ok := p.readPath(file, maxCertificates)
+	if !ok {
+		return nil
+	}
+	certificates, err := pemfile.Certificates(file.Text(yamlfile.MaxText), []byte(content))
+	if err != nil {
+		file.Problemf("%s", err)
+	}
+	return certificates
+}
+
+// sameTLS reports whether both are the same settings. Certificates are compared, keys are not.
+func sameTLS(a, b *tls.Config) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ServerName == b.ServerName && a.RootCAs.Equal(b.RootCAs) &&
+		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b tls.Certificate) bool {
+			return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
+		})
+}

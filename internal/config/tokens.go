@@ -1,0 +1,104 @@
+package config
+
+import (
+	"crypto/x509"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/yamlfile"
+)
+
+// TokenCache is where tokens are stored, and when they are renewed. Its zero value stores them
+// in memory, with the defaults.
+type TokenCache struct {
+	// Redis is nil for memory. FleetKeys may be set all the same.
+	Redis *Redis
+	// FleetKeys is nil if the file has none.
+	FleetKeys *fleetkeys.Ring
+	// RenewalWindow is the longest time between the begin of a token's renewal and the token's
+	// margin. 10 s to 12 h, or 0: not set.
+	RenewalWindow time.Duration
+	// ForcedLimit is how many forced renewals a token may have within ForcedWindow. 1 to
+	// 100 in 1 min to 1 h; 0: not set.
+	ForcedLimit  int
+	ForcedWindow time.Duration
+}
+
+// Same reports whether both mean the same cache. Secrets and certificates are compared by
+// content, not by where they were read.
+func (c TokenCache) Same(other TokenCache) bool {
+	return c.Redis.same(other.Redis) && c.FleetKeys.Equal(other.FleetKeys) && c.RenewalWindow == other.RenewalWindow &&
+		c.ForcedLimit == other.ForcedLimit && c.ForcedWindow == other.ForcedWindow
+}
+
+func (p *parser) readTokenCache(section yamlfile.Value) TokenCache {
+	section.Mapping("redis", "fleet_keys", "renewal_window", "forced_renewals")
+	forced := section.Get("forced_renewals").Mapping("limit", "window")
+	if !section.Get("fleet_keys").Exists() {
+		section.Get("redis").Key().Problemf("token_cache.redis needs fleet_keys: make one with 'broker keygen' and give it to every replica")
+	}
+	return TokenCache{
+		Redis:         p.readRedis(section.Get("redis")),
+		FleetKeys:     p.readFleetKeys(section.Get("fleet_keys")),
+		RenewalWindow: section.Get("renewal_window").Duration(10*time.Second, 12*time.Hour, 0, "from 10s to 12h, such as 5m"),
+		ForcedLimit:   forced.Get("limit").Int(1, 100, 0),
+		ForcedWindow:  forced.Get("window").Duration(time.Minute, time.Hour, 0, "from 1m to 1h, such as 10m"),
+	}
+}
+
+// readFleetKeys returns nil if there are none, or a problem was reported.
+func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
+	var keys []fleetkeys.Key
+	for _, item := range list.List(1, 10) {
+		secret, ok := p.readSecret(item)
+		if !ok {
+			continue
+		}
+		key, err := fleetkeys.Parse(secret)
+		if err != nil {
+			item.Problemf("%s", err)
+			continue
+		}
+		for i, earlier := range keys {
+			if key.Equal(earlier) {
+				item.Problemf("duplicate fleet key: it is also number %d of the list", i+1)
+			}
+		}
+		keys = append(keys, key)
+	}
+	ring, err := fleetkeys.NewRing(keys...)
+	if err != nil {
+		return nil
+	}
+	return ring
+}
+
+// TokenRequests is how token requests reach the providers.
+type TokenRequests struct {
+	// RootCAs verify the providers' certificates; nil: those of the system.
+	RootCAs *x509.CertPool
+}
+
+// Same reports whether both are the same.
+func (r TokenRequests) Same(other TokenRequests) bool {
+	if r.RootCAs == nil || other.RootCAs == nil {
+		return r.RootCAs == other.RootCAs
+	}
+	return r.RootCAs.Equal(other.RootCAs)
+}
+
+// readTokenRequests adds the authorities of the file to those of the system.
+func (p *parser) readTokenRequests(section yamlfile.Value) TokenRequests {
+	file := section.Mapping("ca_file").Get("ca_file")
+	if !file.Exists() {
+		return TokenRequests{}
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // the machine has none
+	}
+	for _, certificate := range p.readCertificates(file) {
+		pool.AddCert(certificate)
+	}
+	return TokenRequests{RootCAs: pool}
+}

@@ -1,0 +1,157 @@
+// Package yamlfile reads YAML files strictly. It reports every problem of a file at once, each
+// with its place.
+//
+// A file can hold secrets, so no problem quotes a value. Keys are not quoted either: where a
+// space or a quote is missing, a secret becomes a key.
+//
+// A file is one document of YAML 1.2 in UTF-8, with the core schema: only true and false (also
+// True and TRUE) are booleans, and a date is a string. Anchors, aliases, merge keys, tags
+// (except !!str), keys that are not strings and duplicate keys are problems.
+package yamlfile
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// MaxSize is the largest file that is read, in bytes.
+const MaxSize = 64 << 20
+
+// Document is a file that was read, and what is wrong with it. It is not safe for concurrent
+// use.
+type Document struct {
+	file     string
+	source   []byte
+	lines    [][]byte            // of source; split at first use
+	root     *yaml.Node          // nil when the file could not be read
+	refused  map[*yaml.Node]bool // have a problem, from which others would only follow
+	problems Problems
+	warnings Problems
+}
+
+// Parse reads a YAML file of at most MaxSize bytes. The file's name is for problems only. What
+// is wrong is collected in the Document. An error of syntax ends the reading: then it is the
+// only problem, and the root is absent.
+func Parse(file string, data []byte) *Document {
+	source := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\uFEFF")), []byte("\r\n"), []byte("\n"))
+	d := &Document{file: file, source: source, refused: make(map[*yaml.Node]bool)}
+	if i := bytes.IndexFunc(source, forbidden); i >= 0 {
+		char, _ := utf8.DecodeRune(source[i:])
+		at := Place{1 + bytes.Count(source[:i], []byte("\n")), utf8.RuneCount(source[bytes.LastIndexByte(source[:i], '\n')+1:i]) + 1}
+		d.Problemf(at, "the character %U is not allowed: save the file as UTF-8 with LF or CR LF as line ends, "+
+			"or write the character as an escape in double quotes", char)
+		return d
+	}
+	if root := d.load(); root != nil {
+		d.check(root)
+		d.root = root
+	}
+	return d
+}
+
+// forbidden reports characters that editors do not show, or by which they count lines in
+// different ways. Bytes that are not UTF-8 arrive as U+FFFD.
+func forbidden(char rune) bool {
+	return char < ' ' && char != '\t' && char != '\n' || 0x7f <= char && char < 0xa0 ||
+		slices.Contains([]rune{'\u2028', '\u2029', '\uFEFF', utf8.RuneError, '\uFFFE', '\uFFFF'}, char)
+}
+
+// from returns the rest of the line at a place.
+func (d *Document) from(at Place) []byte {
+	if d.lines == nil {
+		d.lines = bytes.Split(d.source, []byte("\n"))
+	}
+	if at.Line > len(d.lines) {
+		return nil
+	}
+	rest := d.lines[at.Line-1]
+	for column := 1; column < at.Column && len(rest) > 0; column++ {
+		_, size := utf8.DecodeRune(rest)
+		rest = rest[size:]
+	}
+	return rest
+}
+
+// Root returns the value of the document. It is absent when the file could not be read.
+func (d *Document) Root() Value { return Value{document: d, node: d.root, absent: d.root == nil} }
+
+// String returns the name of the file: its content can be secret.
+func (d *Document) String() string { return d.file }
+
+// Err returns every problem so far as Problems, in the order of their places and each once, or
+// nil.
+func (d *Document) Err() error {
+	if len(d.problems) == 0 {
+		return nil
+	}
+	return d.problems.sorted()
+}
+
+// Warnings returns what Warnf reported, like Err.
+func (d *Document) Warnings() Problems { return d.warnings.sorted() }
+
+// Problemf reports a problem. The message is one line and quotes no value.
+func (d *Document) Problemf(at Place, format string, args ...any) {
+	d.problems = append(d.problems, Problem{d.file, at, fmt.Sprintf(format, args...)})
+}
+
+// Warnf reports something that is allowed and probably a mistake.
+func (d *Document) Warnf(at Place, format string, args ...any) {
+	d.warnings = append(d.warnings, Problem{d.file, at, fmt.Sprintf(format, args...)})
+}
+
+// refuse reports a node that cannot be used.
+func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
+	if !d.refused[node] {
+		d.Problemf(Place{node.Line, node.Column}, format, args...)
+	}
+	d.refused[node] = true
+}
+
+// check reports what is valid YAML and not allowed in a file.
+func (d *Document) check(node *yaml.Node) {
+	if node.Anchor != "" || node.Kind == yaml.AliasNode {
+		d.refuse(node, anchorRefused)
+	}
+	isText := node.Kind == yaml.ScalarNode && node.Tag == "!!str"
+	if node.Style&yaml.TaggedStyle != 0 && !isText || node.Tag == "!" {
+		d.refuse(node, tagRefused)
+	}
+	if node.Kind == yaml.MappingNode {
+		d.checkKeys(node)
+	}
+	for _, inner := range node.Content {
+		d.check(inner)
+	}
+}
+
+// checkKeys removes each entry of a mapping that has a problem with its key. If its name is
+// unknown, the mapping is refused: it is not known which keys the mapping lacks.
+func (d *Document) checkKeys(mapping *yaml.Node) {
+	first := make(map[string]int, len(mapping.Content)/2) // lines by key
+	kept := mapping.Content[:0]
+	for pair := range slices.Chunk(mapping.Content, 2) {
+		key := pair[0]
+		line, repeated := first[key.Value]
+		switch {
+		case key.Kind == yaml.AliasNode:
+			d.refuse(key, anchorRefused)
+			d.refused[mapping] = true
+		case key.Value == "<<" && key.Style == 0:
+			d.refuse(key, "merge keys (<<) are not allowed: write the entries out")
+			d.refused[mapping] = true
+		case kindOf(key) != isString:
+			d.refuse(key, "a key %s", mismatch(isString, kindOf(key)))
+		case repeated:
+			d.refuse(key, "duplicate key: it is already in line %d", line)
+		default:
+			first[key.Value] = key.Line
+			kept = append(kept, pair...)
+		}
+	}
+	mapping.Content = kept
+}
