@@ -194,7 +194,6 @@ FUZZ := \
 	cache/redisstore:FuzzReplyLimit \
 	config:FuzzParse \
 	config:FuzzSplit \
-	config:FuzzSplit \
 	credentials:FuzzValidID \
 	catalog:FuzzDefine \
 	expression:FuzzCompile \
