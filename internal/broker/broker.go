@@ -70,7 +70,7 @@ type Broker struct {
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while current or the grace of an account changes
+	mu      sync.Mutex    // held while current changes, or the grace of an account to another one
 	retry   chan struct{} // closed when changed secrets are tried again; guarded by mu
 
 	watching sync.Mutex // guards watches
@@ -156,7 +156,13 @@ func (b *Broker) retryRefused() {
 }
 
 // TokenChanged is called when the cache has a new token with this key.
-func (b *Broker) TokenChanged(key string) { b.mark(b.CredentialsOf(key)...) }
+func (b *Broker) TokenChanged(key string) {
+	g := b.current.Load()
+	for _, id := range g.byToken[key] {
+		g.accounts[id].grace.Store(nil)
+	}
+	b.mark(g.byToken[key]...)
+}
 
 // VersionsOf returns the versions under which callers may have got a token with this key.
 func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {

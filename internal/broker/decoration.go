@@ -45,6 +45,7 @@ type Decoration struct {
 	token     *token.Token  // in the material; nil: the material is static
 	rejection *rejection    // in LastRejectionTime; nil: none
 	refresh   time.Time     // RefreshTime by Options.Clock
+	expiry    time.Time     // ExpireTime by Options.Clock
 	reuse     time.Time     // until then, by Options.Clock, the Decoration answers other calls too
 	offset    time.Duration // from Options.Clock to the wall clock when the Decoration was made
 }
@@ -56,11 +57,15 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 		RejectedStatuses: a.credential.Method.RejectedStatuses,
 		token:            t, rejection: a.rejection.Load(),
 	}
+	var value secret.Text
+	if t != nil {
+		value, d.expiry = t.Value, t.ExpireTime()
+	}
 	if latest := a.latest.Load(); latest != nil && latest.token == t {
 		d.Material, d.Version = latest.Material, latest.Version
 	} else {
 		var err error
-		if d.Material, err = strategies.Place(a.credential, d.tokenValue()); err != nil {
+		if d.Material, err = strategies.Place(a.credential, value); err != nil {
 			return nil, fmt.Errorf("place the token: %w", err)
 		}
 		d.Version = version(b.options.VersionKeys[0], d.CredentialID, d.Material)
@@ -88,28 +93,13 @@ func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 // finish sets the wall-clock times of a decoration, and encodes it.
 func (b *Broker) finish(d *Decoration, now time.Time) {
 	d.offset = b.wall(now).Sub(now)
-	d.ExpireTime, d.RefreshTime = b.wall(d.expiry()), b.wall(d.refresh)
+	d.ExpireTime, d.RefreshTime = b.wall(d.expiry), b.wall(d.refresh)
 	if d.rejection != nil && d.rejection.version == d.Version {
 		d.LastRejectionTime = b.wall(d.rejection.at)
 	}
 	if b.options.Encode != nil {
 		d.Encoded = b.options.Encode(d)
 	}
-}
-
-// expiry returns the ExpireTime by Options.Clock.
-func (d *Decoration) expiry() time.Time {
-	if d.token == nil {
-		return time.Time{}
-	}
-	return d.token.ExpireTime()
-}
-
-func (d *Decoration) tokenValue() secret.Text {
-	if d.token == nil {
-		return secret.Text{}
-	}
-	return d.token.Value
 }
 
 // hasVersion reports whether any replica of the fleet may have made the decoration with this

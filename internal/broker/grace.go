@@ -36,11 +36,14 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
 	}
+	if _, ok := b.options.Tokens.Current(a.source); ok {
+		return false
+	}
 	now := b.options.Clock.Now()
 	next := &grace{policy: previous.Config.Policy, until: now.Add(gracePatience)}
 	if t, ok := b.options.Tokens.Current(old.source); ok {
 		d, err := b.decorate(old, t, now)
-		if err != nil || a.tokenKey == old.tokenKey { // the token of the same key is served
+		if err != nil {
 			return false
 		}
 		next.decoration = d
@@ -52,36 +55,33 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	} else {
 		return false
 	}
-	a.setGrace(next)
-	return a.grace.Load() != nil
+	return a.replaceGrace(nil, next)
 }
 
-// setGrace sets the grace decoration, limited to what the account's configuration allows. If there
-// is no host left, the account has none.
-func (a *account) setGrace(g *grace) {
-	limited := *g.decoration
+// replaceGrace replaces the grace decoration of an account by the next one, limited to what the
+// account's configuration allows, and reports whether it did. Without an allowed host there is none.
+func (a *account) replaceGrace(present, next *grace) bool {
+	limited := *next.decoration
 	limited.RejectedStatuses = a.credential.Method.RejectedStatuses
 	limited.AllowedHosts = nil
-	for _, host := range g.decoration.AllowedHosts {
+	for _, host := range next.decoration.AllowedHosts {
 		if slices.Contains(a.credential.AllowedHosts, host) {
 			limited.AllowedHosts = append(limited.AllowedHosts, host)
 		}
 	}
-	g.decoration = &limited
+	next.decoration = &limited
 	if limited.AllowedHosts == nil {
-		g = nil
+		a.grace.CompareAndSwap(present, nil)
+		return false
 	}
-	a.grace.Store(g)
+	return a.grace.CompareAndSwap(present, next)
 }
 
-// graceOf returns the grace of an account if it is to be served now, or nil.
+// graceOf returns the grace of an account if it is not over, or nil.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
 	if g == nil || !now.Before(g.decoration.token.LastEnd()) || !g.rejected && !now.Before(g.until) {
 		return nil
-	}
-	if _, ok := b.options.Tokens.Current(a.source); ok {
-		return nil // fetchFirstToken has not ended the grace yet
 	}
 	return g
 }
@@ -98,10 +98,10 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	return &d
 }
 
-// replaceGrace updates the credential's grace decoration after a report on account a replaced the
+// reportGrace updates the credential's grace decoration after a report on account a replaced the
 // reported version by d: a reload during the report may have made the reported version the grace
 // decoration of a new account.
-func (b *Broker) replaceGrace(a *account, reported string, d *Decoration) {
+func (b *Broker) reportGrace(a *account, reported string, d *Decoration) {
 	b.mu.Lock() // a reload that is running may be about to inherit the reported version
 	defer b.mu.Unlock()
 	present := b.current.Load().accounts[a.credential.ID]
@@ -114,12 +114,12 @@ func (b *Broker) replaceGrace(a *account, reported string, d *Decoration) {
 	}
 	next := *g
 	next.decoration = d
-	present.setGrace(&next)
+	present.replaceGrace(g, &next)
 	b.mark(a.credential.ID)
 }
 
 // fetchFirstToken requests the first token of an account that has a grace decoration, until there
-// is a token, the grace ends, or the account is replaced.
+// is a token, the grace is over, or the account is replaced.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)
@@ -154,20 +154,13 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 		return nil, false // calls that use the replaced account still get the grace decoration
 	}
 	if b.graceOf(a) == nil {
-		b.endGraceLocked(a)
+		b.endGrace(a)
 		return nil, false
 	}
 	return b.retry, true
 }
 
 func (b *Broker) endGrace(a *account) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.endGraceLocked(a)
-}
-
-// endGraceLocked is endGrace for a caller that holds b.mu.
-func (b *Broker) endGraceLocked(a *account) {
 	a.grace.Store(nil)
 	b.mark(a.credential.ID)
 }
@@ -182,9 +175,10 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	}
 	next := *g
 	next.rejected = true
-	a.grace.Store(&next)
-	b.options.Logger.LogAttrs(b.ctx, slog.LevelError, "the provider rejects the changed secret: the previous token is served until it ends",
-		slog.String("credential_id", a.credential.ID), slog.Time("end", b.wall(g.decoration.token.LastEnd())), slog.String("message", message))
+	if a.grace.CompareAndSwap(g, &next) {
+		b.options.Logger.LogAttrs(b.ctx, slog.LevelError, "the provider rejects the changed secret: the previous token is served until it ends",
+			slog.String("credential_id", a.credential.ID), slog.Time("end", b.wall(g.decoration.token.LastEnd())), slog.String("message", message))
+	}
 }
 
 // RefusedSecrets returns how many credentials are served by their previous token because the
@@ -192,9 +186,6 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 func (b *Broker) RefusedSecrets() int {
 	count := 0
 	for _, a := range b.current.Load().accounts {
-		if a.grace.Load() == nil {
-			continue
-		}
 		if g := b.graceOf(a); g != nil && g.rejected {
 			count++
 		}

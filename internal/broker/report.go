@@ -87,7 +87,7 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 		return err
 	})
 	if err == nil {
-		b.replaceGrace(a, version, d)
+		b.reportGrace(a, version, d)
 	}
 	return d, outcome, err
 }

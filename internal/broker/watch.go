@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,29 +42,16 @@ type slot struct {
 	id       string
 	queued   atomic.Bool     // it is in watch.queue
 	wait     *tokenWait      // nil: none
-	lastSent sentState       // zero: nothing was sent
+	lastSent string          // fingerprint of the state that was sent last; empty: none was
 	recheck  clockwork.Timer // marks the slot; nil: none
 }
 
-// tokenWait is a goroutine that waits for a token of an account. The fields below ended are set
-// before ended is closed.
+// tokenWait is a goroutine that waits for a token of an account.
 type tokenWait struct {
 	account *account
-	ended   chan struct{}
-
-	at         time.Time // zero: the call of Next that started the wait ended first
-	decoration *Decoration
-	err        error
-}
-
-// sentState is the part of a state whose change readers are told.
-type sentState struct {
-	version    string
-	expireTime time.Time
-	hosts      string
-	statuses   string
-	reason     fault.Reason
-	message    string
+	ended   chan struct{} // closed when the following is set
+	at      time.Time     // zero: the call of Next that started the wait ended first
+	result  Result
 }
 
 // Watch starts to follow the credentials with these IDs; duplicates count once. The function again
@@ -129,11 +115,10 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 		return Result{}, false, nil
 	}
 	s.scheduleRecheck(result)
-	state := stateOf(result)
+	first, state := s.lastSent == "", fingerprint(result)
 	if state == s.lastSent {
 		return Result{}, false, nil
 	}
-	first := s.lastSent == sentState{}
 	s.lastSent = state
 	// A caller can cause any number of first denials, so their records are limited. The reader
 	// gets the denial in any case. Later denials result from changes of the configuration.
@@ -189,7 +174,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		}
 		// While requests fail, the token may be one that is about to end: it is the state only now.
 		if now.Sub(s.wait.at) < minRecheck {
-			result.Decoration, result.Err, s.wait = s.wait.decoration, s.wait.err, nil
+			result, s.wait = s.wait.result, nil
 			return result, grant, true
 		}
 	}
@@ -210,9 +195,9 @@ func (w *Watch) admit(id string) (a *account, grant string, err error) {
 
 // await waits for a token in the background, and then marks the slot.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
-	wait := &tokenWait{account: a, ended: make(chan struct{})}
+	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
 	go func() {
-		wait.decoration, wait.err = w.broker.obtain(ctx, a)
+		wait.result.Decoration, wait.result.Err = w.broker.obtain(ctx, a)
 		if ctx.Err() == nil {
 			wait.at = w.broker.options.Clock.Now()
 		}
@@ -256,17 +241,14 @@ func (s *slot) stopRecheck() {
 	}
 }
 
-func stateOf(result Result) sentState {
-	if result.Err != nil {
-		known := fault.From(result.Err)
-		return sentState{reason: known.Reason, message: known.Message}
+// fingerprint identifies a state, as far as readers can distinguish it from others.
+func fingerprint(state Result) string {
+	if state.Err != nil {
+		known := fault.From(state.Err)
+		return string(known.Reason) + " " + known.Message
 	}
-	return sentState{
-		version:    result.Decoration.Version,
-		expireTime: result.Decoration.expiry(),
-		hosts:      strings.Join(result.Decoration.AllowedHosts, " "),
-		statuses:   fmt.Sprint(result.Decoration.RejectedStatuses),
-	}
+	d := state.Decoration
+	return fmt.Sprintln(d.Version, d.expiry.UnixNano(), d.AllowedHosts, d.RejectedStatuses)
 }
 
 // Watchers returns how many watches are open.
