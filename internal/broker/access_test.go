@@ -223,3 +223,23 @@ func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 		s.wantNothing(time.Second)
 	})
 }
+
+// TestUnidentifiedCallerNeedsBothGrants reloads while callers cannot be authenticated. The watch
+// goes on with what the grants before and after the reload allow.
+func TestUnidentifiedCallerNeedsBothGrants(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.restrict(grant("1", "mail"))
+		caller := broker.Caller{Caller: web.Caller, By: w.broker.Current()}
+		s := follower{w, w.broker.Watch(caller, func(context.Context, *broker.Generation) (access.Caller, error) {
+			return access.Caller{}, fault.New(fault.AuthenticationUnavailable, "unavailable")
+		}, []string{"mail", "board"})}
+		defer s.Close()
+		s.wantReasonWithin(time.Second, "board", fault.AccessDenied)
+		s.wantVersion("mail", w.getAs(web).Version)
+		w.restrict(grant("1", "mail", "board"))
+		s.wantNothing(time.Minute)
+		w.restrict(grant("1", "board"))
+		s.wantReason("mail", fault.AccessDenied)
+		s.wantNothing(time.Minute)
+	})
+}

@@ -181,3 +181,28 @@ func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 		})
 	}
 }
+
+// noDenials is a limit of denials that is always reached.
+type noDenials struct{}
+
+// Allow implements broker.Denials.
+func (noDenials) Allow(access.Caller) bool { return false }
+
+// TestDenialsOfAWatchBeyondTheLimit sends the first denial without a record, and records the denial
+// that a reload causes.
+func TestDenialsOfAWatchBeyondTheLimit(t *testing.T) {
+	r := new(recorder)
+	inWorld(t, func(w *world) {
+		w.restrict(grant("1", "board"))
+		s := follower{w, w.broker.Watch(web, nil, []string{"mail", "board"})}
+		defer s.Close()
+		s.wantReason("mail", fault.AccessDenied)
+		s.next(0)
+		r.take()
+		w.restrict()
+		s.wantReason("board", fault.AccessDenied)
+		if got := r.take(); len(got) != 1 || got[0].CredentialID != "board" || got[0].Outcome != "ACCESS_DENIED" {
+			t.Errorf("the records are %+v, want one of the second denial", got)
+		}
+	}, func(o *broker.Options) { o.Audit, o.Denials = r, noDenials{} })
+}

@@ -169,9 +169,7 @@ func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	var versions []string
 	g := b.current.Load()
 	for _, id := range g.byToken[tokenKey] {
-		if material, err := strategies.Place(g.accounts[id].credential, t.Value); err == nil {
-			versions = append(versions, b.versions(id, material)...)
-		}
+		versions = append(versions, b.versions(g.accounts[id], t)...)
 	}
 	return versions
 }

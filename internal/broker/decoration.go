@@ -3,7 +3,6 @@ package broker
 import (
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -57,15 +56,14 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 		RejectedStatuses: a.credential.Method.RejectedStatuses,
 		token:            t, rejection: a.rejection.Load(),
 	}
-	var value secret.Text
 	if t != nil {
-		value, d.expiry = t.Value, t.ExpireTime()
+		d.expiry = t.ExpireTime()
 	}
 	if latest := a.latest.Load(); latest != nil && latest.token == t {
 		d.Material, d.Version = latest.Material, latest.Version
 	} else {
 		var err error
-		if d.Material, err = strategies.Place(a.credential, value); err != nil {
+		if d.Material, err = place(a, t); err != nil {
 			return nil, fmt.Errorf("place the token: %w", err)
 		}
 		d.Version = version(b.options.VersionKeys[0], d.CredentialID, d.Material)
@@ -102,20 +100,27 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 	}
 }
 
-// hasVersion reports whether any replica of the fleet may have made the decoration with this
-// version.
-func (b *Broker) hasVersion(d *Decoration, reported string) bool {
-	return slices.Contains(b.versions(d.CredentialID, d.Material), reported)
-}
-
-// versions returns the versions that the replicas of the fleet may give this material: one for each
-// version key, this replica's first.
-func (b *Broker) versions(credentialID string, material strategies.Material) []string {
+// versions returns the versions that the replicas of the fleet may give the decoration with a token,
+// which is nil for static material: one for each version key, this replica's first.
+func (b *Broker) versions(a *account, t *token.Token) []string {
+	material, err := place(a, t)
+	if err != nil {
+		return nil
+	}
 	var versions []string
 	for _, key := range b.options.VersionKeys {
-		versions = append(versions, version(key, credentialID, material))
+		versions = append(versions, version(key, a.credential.ID, material))
 	}
 	return versions
+}
+
+// place returns the material of an account with a token, which is nil for static material.
+func place(a *account, t *token.Token) (strategies.Material, error) {
+	var value secret.Text
+	if t != nil {
+		value = t.Value
+	}
+	return strategies.Place(a.credential, value)
 }
 
 // version is an HMAC of the credential ID and the material.

@@ -19,19 +19,19 @@ const (
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// grace is the decoration that a credential had before its secret changed. It is served until the
-// new secret has produced a token: for gracePatience, or until its own token ends if the provider
-// rejects the new secret. The credential may be the account of another tenant now. So the
-// decoration is for hosts and callers that both the previous and the new configuration allow.
+// grace lets a credential whose secret changed serve the latest decoration of its previous account,
+// until the new secret has produced a token: for gracePatience, or until the previous token ends if
+// the provider rejects the new secret. The credential may be the account of another tenant now. So
+// the decoration is for hosts and callers that both the previous and the new configuration allow.
 type grace struct {
-	decoration *Decoration
-	policy     *access.Policy // of the previous configuration
-	until      time.Time
-	rejected   bool // the provider rejects the new secret
+	previous *account
+	policy   *access.Policy // of the previous configuration
+	until    time.Time
+	rejected bool // the provider rejects the new secret
 }
 
-// inherit sets the grace decoration of account a, which replaces old, and reports whether there is
-// one. Nothing is inherited from another provider. The caller holds b.mu.
+// inherit sets the grace of account a, which replaces old, and reports whether there is one. Nothing
+// is inherited from another provider. The caller holds b.mu.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -40,51 +40,48 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 		return false
 	}
 	now := b.options.Clock.Now()
-	next := &grace{policy: previous.Config.Policy, until: now.Add(gracePatience)}
+	next := &grace{previous: old, policy: previous.Config.Policy, until: now.Add(gracePatience)}
 	if t, ok := b.options.Tokens.Current(old.source); ok {
-		d, err := b.decorate(old, t, now)
-		if err != nil {
+		if _, err := b.decorate(old, t, now); err != nil {
 			return false
 		}
-		next.decoration = d
 	} else if g := b.graceOf(old); g != nil { // the previous secret has produced no token
-		next.decoration, next.policy = g.decoration, g.policy
+		next.previous, next.policy = g.previous, g.policy
 		if a.tokenKey == old.tokenKey {
 			next.until, next.rejected = g.until, g.rejected
 		}
 	} else {
 		return false
 	}
-	return a.replaceGrace(nil, next)
-}
-
-// replaceGrace replaces the grace decoration of an account by the next one, limited to what the
-// account's configuration allows, and reports whether it did. Without an allowed host there is none.
-func (a *account) replaceGrace(present, next *grace) bool {
-	limited := *next.decoration
-	limited.RejectedStatuses = a.credential.Method.RejectedStatuses
-	limited.AllowedHosts = nil
-	for _, host := range next.decoration.AllowedHosts {
-		if slices.Contains(a.credential.AllowedHosts, host) {
-			limited.AllowedHosts = append(limited.AllowedHosts, host)
-		}
-	}
-	next.decoration = &limited
-	if limited.AllowedHosts == nil {
-		a.grace.CompareAndSwap(present, nil)
+	if len(commonHosts(a, next.previous)) == 0 {
 		return false
 	}
-	return a.grace.CompareAndSwap(present, next)
+	a.grace.Store(next)
+	return true
+}
+
+// commonHosts returns the hosts to which the material of both accounts may be sent.
+func commonHosts(a, b *account) []string {
+	var hosts []string
+	for _, host := range b.credential.AllowedHosts {
+		if slices.Contains(a.credential.AllowedHosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
 }
 
 // graceOf returns the grace of an account if it is not over, or nil.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
-	if g == nil || !now.Before(g.decoration.token.LastEnd()) || !g.rejected && !now.Before(g.until) {
+	if g == nil || !now.Before(g.tokenEnd()) || !g.rejected && !now.Before(g.until) {
 		return nil
 	}
 	return g
 }
+
+// tokenEnd returns when the provider stops accepting the previous token.
+func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
 // graceDecoration returns the decoration to serve a caller while there is no token, or nil.
 func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
@@ -92,30 +89,11 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	if g == nil || !allows(g.policy, caller, a) {
 		return nil
 	}
-	d, now := *g.decoration, b.options.Clock.Now()
+	d, now := *g.previous.latest.Load(), b.options.Clock.Now()
+	d.AllowedHosts, d.RejectedStatuses = commonHosts(a, g.previous), a.credential.Method.RejectedStatuses
 	d.refresh = now.Add(graceRefresh)
 	b.finish(&d, now)
 	return &d
-}
-
-// reportGrace updates the credential's grace decoration after a report on account a replaced the
-// reported version by d: a reload during the report may have made the reported version the grace
-// decoration of a new account.
-func (b *Broker) reportGrace(a *account, reported string, d *Decoration) {
-	b.mu.Lock() // a reload that is running may be about to inherit the reported version
-	defer b.mu.Unlock()
-	present := b.current.Load().accounts[a.credential.ID]
-	if present == nil || present == a {
-		return
-	}
-	g := present.grace.Load()
-	if g == nil || !b.hasVersion(g.decoration, reported) {
-		return
-	}
-	next := *g
-	next.decoration = d
-	present.replaceGrace(g, &next)
-	b.mark(a.credential.ID)
 }
 
 // fetchFirstToken requests the first token of an account that has a grace decoration, until there
@@ -177,7 +155,7 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	next.rejected = true
 	if a.grace.CompareAndSwap(g, &next) {
 		b.options.Logger.LogAttrs(b.ctx, slog.LevelError, "the provider rejects the changed secret: the previous token is served until it ends",
-			slog.String("credential_id", a.credential.ID), slog.Time("end", b.wall(g.decoration.token.LastEnd())), slog.String("message", message))
+			slog.String("credential_id", a.credential.ID), slog.Time("end", b.wall(g.tokenEnd())), slog.String("message", message))
 	}
 }
 

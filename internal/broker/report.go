@@ -86,9 +86,8 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 		d, err = b.decorate(a, t, b.options.Clock.Now())
 		return err
 	})
-	if err == nil {
-		b.reportGrace(a, version, d)
-	}
+	// After a reload during the report, the new account may serve d as its grace decoration.
+	b.mark(a.credential.ID)
 	return d, outcome, err
 }
 
@@ -101,7 +100,7 @@ func (b *Broker) reportStatic(caller access.Caller, a *account, version string, 
 		return nil, "", err
 	}
 	report, outcome := StaticRejected, NotReplaceable
-	if !b.hasVersion(d, version) {
+	if !slices.Contains(b.versions(a, nil), version) {
 		report, outcome = StaticOutdated, AlreadyReplaced
 	}
 	if !rejected {
