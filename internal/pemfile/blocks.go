@@ -11,19 +11,22 @@ const (
 	dashes = "-----"
 	begin  = "-----BEGIN "
 	end    = "-----END "
+	// base64Characters includes the padding, whose place the decoder checks.
+	base64Characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
 
-// block is one decoded block of a file.
+// block is a block of a file.
 type block struct {
 	file       string
 	line       int // of BEGIN, from 1
 	kind       string
-	hasHeaders bool // lines `Name: value` between BEGIN and the base64, as of an encrypted key
-	bytes      []byte
+	hasHeaders bool     // lines `Name: value` after BEGIN, such as those of an encrypted key
+	body       []string // the lines between BEGIN and END
+	bytes      []byte   // decoded
 }
 
-// errorf returns an error about the block.
-func (b block) errorf(format string, args ...any) error {
+// errorf returns an error at the BEGIN line.
+func (b *block) errorf(format string, args ...any) error {
 	return errorAt(b.file, b.line, format, args...)
 }
 
@@ -31,71 +34,58 @@ func errorAt(file string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
 }
 
-// blocks returns all blocks of a file. Text outside them is allowed, such as what OpenSSL
-// prints about a certificate, unless it contains five dashes: then a block was damaged.
-func blocks(file string, data []byte) ([]block, error) {
-	text, err := decodeText(file, data)
-	if err != nil {
-		return nil, err
+// blocks returns all blocks of a file. It ignores lines outside them, such as what OpenSSL prints
+// about a certificate, but not lines with five dashes: they belong to a damaged block.
+func blocks(file string, data []byte) ([]*block, error) {
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, errorAt(file, 1, "the file is encoded as UTF-16: save it as UTF-8 or ASCII")
 	}
-	var found []block
-	var body []string
-	open := false
+	var found []*block
+	var open *block // nil: the line is outside all blocks
 	number := 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
 		number++
 		line = strings.TrimRight(line, " \t\r\n")
+		kind := marked(line, begin)
 		switch {
-		case !open && !strings.Contains(line, dashes):
-		case !open:
-			kind, ok := marker(line, begin)
-			if !ok {
-				return nil, outside(file, number, line)
-			}
-			found, body, open = append(found, block{file: file, line: number, kind: kind}), nil, true
 		case !strings.Contains(line, dashes):
-			body = append(body, line)
-		default:
-			current := &found[len(found)-1]
-			kind, ok := marker(line, end)
-			if !ok || kind != current.kind {
-				return nil, unclosed(*current, number, line)
+			if open != nil {
+				open.body = append(open.body, line)
 			}
-			if err := current.decode(body); err != nil {
+		case open == nil && kind != "":
+			open = &block{file: file, line: number, kind: kind}
+			found = append(found, open)
+		case open == nil:
+			return nil, outside(file, number, line)
+		case marked(line, end) != open.kind:
+			return nil, unclosed(open, number, line)
+		default:
+			if err := open.decode(); err != nil {
 				return nil, err
 			}
-			open = false
+			open = nil
 		}
 	}
-	if open {
-		return nil, found[len(found)-1].errorf("the block has no END line: the file is cut off; copy it again")
+	if open != nil {
+		return nil, open.errorf("the block has no END line: the file is cut off; copy it again")
 	}
 	return found, nil
 }
 
-// decodeText returns the text of a file without a byte order mark.
-func decodeText(file string, data []byte) (string, error) {
-	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return "", errorAt(file, 1, "the file is encoded as UTF-16: save it as UTF-8 or ASCII")
+// marked returns the kind of block in a BEGIN or END line. It is empty for any other line.
+func marked(line, prefix string) string {
+	kind, hasPrefix := strings.CutPrefix(line, prefix)
+	kind, hasSuffix := strings.CutSuffix(kind, dashes)
+	if !hasPrefix || !hasSuffix || strings.Contains(kind, dashes) {
+		return ""
 	}
-	return string(bytes.TrimPrefix(data, []byte("\ufeff"))), nil
+	return kind
 }
 
-// marker returns the kind of block that a BEGIN or END line names. It returns false for any
-// other line.
-func marker(line, prefix string) (kind string, ok bool) {
-	kind, ok = strings.CutPrefix(line, prefix)
-	if !ok {
-		return "", false
-	}
-	kind, ok = strings.CutSuffix(kind, dashes)
-	return kind, ok && kind != "" && !strings.Contains(kind, dashes)
-}
-
-// outside is the error of a line with dashes that is in no block.
+// outside returns the error of a line with dashes outside a block that is not a BEGIN line.
 func outside(file string, number int, line string) error {
-	switch _, closes := marker(line, end); {
-	case closes:
+	switch {
+	case marked(line, end) != "":
 		return errorAt(file, number, "an END line without its BEGIN line: part of the block is missing; copy it again")
 	case strings.Contains(line, begin):
 		return errorAt(file, number, "BEGIN must be alone on its line, from the first column to five dashes: add a line break, or remove what is around it, such as an invisible byte order mark")
@@ -104,10 +94,10 @@ func outside(file string, number int, line string) error {
 	}
 }
 
-// unclosed is the error of a line with dashes inside a block that is not the block's END.
-func unclosed(open block, number int, line string) error {
-	switch _, closes := marker(line, end); {
-	case closes:
+// unclosed returns the error of a line with dashes inside a block that is not the block's END line.
+func unclosed(open *block, number int, line string) error {
+	switch {
+	case marked(line, end) != "":
 		return open.errorf("the END line, line %d, is of another type than the BEGIN line: part of the file is missing; copy it again", number)
 	case strings.Contains(line, end) && strings.Contains(line, begin):
 		return errorAt(open.file, number, "the END line of a block and the BEGIN line of the next are on one line: add a line break between them")
@@ -118,30 +108,23 @@ func unclosed(open block, number int, line string) error {
 	}
 }
 
-// decode takes the lines between BEGIN and END.
-func (b *block) decode(lines []string) error {
-	first := 0
-	for first < len(lines) && strings.Contains(lines[first], ":") {
-		b.hasHeaders = true
-		first++
-	}
+// decode decodes the body.
+func (b *block) decode() error {
 	var text strings.Builder
-	for i, line := range lines[first:] {
-		if at := strings.IndexFunc(line, notBase64); at >= 0 {
-			return errorAt(b.file, b.line+1+first+i, "a character that is not base64: the block that begins in line %d is damaged; copy it again", b.line)
+	for i, line := range b.body {
+		switch {
+		case text.Len() == 0 && strings.Contains(line, ":"):
+			b.hasHeaders = true
+		case strings.Trim(line, base64Characters) != "":
+			return errorAt(b.file, b.line+1+i, "a character that is not base64: the block that begins in line %d is damaged; copy it again", b.line)
+		default:
+			text.WriteString(line)
 		}
-		text.WriteString(line)
 	}
-	decoded, err := base64.StdEncoding.Strict().DecodeString(text.String())
-	if err != nil || len(decoded) == 0 {
+	var err error
+	b.bytes, err = base64.StdEncoding.Strict().DecodeString(text.String())
+	if err != nil || len(b.bytes) == 0 {
 		return b.errorf("the base64 of the block is incomplete: characters or lines are missing; copy it again")
 	}
-	b.bytes = decoded
 	return nil
-}
-
-// notBase64 reports whether a character cannot be part of base64. "=" is one: the decoder
-// checks its place.
-func notBase64(r rune) bool {
-	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '+' && r != '/' && r != '='
 }

@@ -1,6 +1,6 @@
-// Package pemfile reads certificates and private keys from PEM files strictly: whatever is
-// not understood is an error with its line. crypto/x509 and crypto/tls leave out what they
-// do not understand, so that one damaged line makes a bundle of authorities shorter.
+// Package pemfile reads certificates and private keys from PEM files strictly: anything that it
+// does not understand is an error with a line number. crypto/x509 and crypto/tls skip such blocks,
+// so that one damaged line removes an authority from a bundle.
 package pemfile
 
 import (
@@ -8,15 +8,20 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 )
 
-const certificateType = "CERTIFICATE"
+// The kinds of blocks that errors name. The name of any other kind may be part of a secret.
+var (
+	keyKinds   = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} // not encrypted
+	otherKinds = []string{
+		"CERTIFICATE", "TRUSTED CERTIFICATE", "CERTIFICATE REQUEST", "X509 CRL", "PKCS7", "PUBLIC KEY",
+		"ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PARAMETERS", "DH PARAMETERS",
+	}
+)
 
-// keyTypes are the blocks with a private key that is not encrypted.
-var keyTypes = map[string]bool{"PRIVATE KEY": true, "RSA PRIVATE KEY": true, "EC PRIVATE KEY": true}
-
-// Certificates returns the certificates in data, at least one. The error begins with the
-// name of the file and the line, and contains nothing else of the file.
+// Certificates returns the certificates in data, at least one. An error begins with the name of
+// the file and the line, and quotes nothing else.
 func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -25,8 +30,8 @@ func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
 	for _, block := range found {
 		switch {
-		case block.kind != certificateType:
-			return nil, block.errorf("expected a CERTIFICATE, found %s: only certificates belong in this file", describe(block.kind))
+		case block.kind != "CERTIFICATE":
+			return nil, block.unexpected("expected a CERTIFICATE, found %s: only certificates belong in this file")
 		case block.hasHeaders:
 			return nil, block.errorf("the certificate has header lines after BEGIN: export it again without them")
 		}
@@ -56,8 +61,8 @@ func Pool(name string, data []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// KeyPair returns certificates with the private key in keyData, which belongs to the first
-// of them. The errors are as those of Certificates.
+// KeyPair returns certificates with the private key in keyData, which belongs to the first of
+// them. Its errors are like those of Certificates.
 func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (tls.Certificate, error) {
 	key, err := privateKey(keyName, keyData)
 	if err != nil {
@@ -65,7 +70,7 @@ func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (
 	}
 	var chain []byte
 	for _, certificate := range certificates {
-		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: certificateType, Bytes: certificate.Raw})...)
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})...)
 	}
 	pair, err := tls.X509KeyPair(chain, pem.EncodeToMemory(&pem.Block{Type: key.kind, Bytes: key.bytes}))
 	if err != nil {
@@ -74,39 +79,37 @@ func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (
 	return pair, nil
 }
 
-// privateKey returns the only private key in data. Parameters of an elliptic curve, which
-// OpenSSL writes in front of a key, are allowed: the key repeats them.
-func privateKey(name string, data []byte) (key block, err error) {
+// privateKey returns the only private key in data. It ignores the parameters of an elliptic curve
+// that OpenSSL writes before a key: the key repeats them.
+func privateKey(name string, data []byte) (key *block, err error) {
 	found, err := blocks(name, data)
 	if err != nil {
-		return block{}, err
+		return nil, err
 	}
 	for _, next := range found {
+		isKey := slices.Contains(keyKinds, next.kind)
 		switch {
 		case next.kind == "EC PARAMETERS":
-		case next.kind == "ENCRYPTED PRIVATE KEY", keyTypes[next.kind] && next.hasHeaders:
-			return block{}, next.errorf("the private key is encrypted with a password: decrypt it with 'openssl pkey'")
-		case !keyTypes[next.kind]:
-			return block{}, next.errorf("expected a PRIVATE KEY, found %s: only the private key belongs in this file", describe(next.kind))
-		case key.kind != "":
-			return block{}, next.errorf("a second private key: leave one in this file, that of the certificate")
+		case next.kind == "ENCRYPTED PRIVATE KEY", isKey && next.hasHeaders:
+			return nil, next.errorf("the private key is encrypted with a password: decrypt it with 'openssl pkey'")
+		case !isKey:
+			return nil, next.unexpected("expected a PRIVATE KEY, found %s: only the private key belongs in this file")
+		case key != nil:
+			return nil, next.errorf("a second private key: leave one in this file, that of the certificate")
 		default:
 			key = next
 		}
 	}
-	if key.kind == "" {
-		return block{}, fmt.Errorf("%s: the file has no private key in PEM: a line -----BEGIN PRIVATE KEY----- is expected", name)
+	if key == nil {
+		return nil, fmt.Errorf("%s: the file has no private key in PEM: a line -----BEGIN PRIVATE KEY----- is expected", name)
 	}
 	return key, nil
 }
 
-// describe returns the kind of a block if it is a well-known one. Any other may be part of
-// what somebody wants to keep secret.
-func describe(kind string) string {
-	switch kind {
-	case certificateType, "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "TRUSTED CERTIFICATE",
-		"CERTIFICATE REQUEST", "X509 CRL", "PUBLIC KEY", "PKCS7", "EC PARAMETERS", "DH PARAMETERS", "OPENSSH PRIVATE KEY":
-		return kind
+// unexpected returns an error with the kind of the block in place of %s.
+func (b *block) unexpected(format string) error {
+	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
+		return b.errorf(format, b.kind)
 	}
-	return "a block of another type"
+	return b.errorf(format, "a block of another type")
 }

@@ -1,15 +1,16 @@
-// Package reload does something again whenever the files that it was done from change.
+// Package reload loads something again whenever the files that it was loaded from change.
 package reload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -17,38 +18,37 @@ import (
 )
 
 const (
-	// settleTime is how long files must stay as they are before they are read: somebody
-	// may still be writing. settleTries bounds the wait.
+	// settleTime is how long files must stay unchanged before they are loaded: a program may
+	// still be writing. settleTries bounds the wait.
 	settleTime  = 50 * time.Millisecond
 	settleTries = 10
-	// pollInterval is how often files are looked at whose changes the system does not
-	// report, as on some network file systems.
+	// pollInterval is how often files are checked for changes that the system does not report,
+	// such as those on some network file systems.
 	pollInterval = 5 * time.Second
 )
 
-// Load reads the files, and says before each which one it is about to read.
+// Load loads something from files. It calls reading with the path of each file before it reads
+// the file.
 type Load func(reading func(path string)) error
 
-// Loop keeps something true to the files that it was loaded from: regular files,
-// symbolic links to them, and the directories of links that Kubernetes mounts.
+// Loop loads something again whenever its files change: regular files, symbolic links to them,
+// and files in volumes that Kubernetes mounts, whose directories are links.
 type Loop struct {
 	load    Load
 	logger  *slog.Logger
-	watcher *fsnotify.Watcher // nil: the system reports no changes, and the Loop polls
-	seen    stamps            // the files as they were before the last Load
-	warned  bool              // that some changes are found by polling alone
+	watcher *fsnotify.Watcher // nil: the Loop polls
+	seen    stamps            // of the files before the last Load
 }
 
-// New calls load for the first time, and returns load's error. A system that cannot report
-// changes of files is no error: the Loop polls the files. Close the Loop, or Run it.
+// New calls load for the first time, and returns its error. Where the system cannot report
+// changes of files, the Loop polls them. Call Run or Close afterwards.
 func New(load Load, logger *slog.Logger) (*Loop, error) {
 	l := &Loop{load: load, logger: logger}
 	var err error
 	if l.watcher, err = fsnotify.NewWatcher(); err != nil {
-		l.watcher = nil
-		l.warnOfPolling(err)
+		l.poll(err)
 	}
-	if err := l.again(); err != nil {
+	if err := l.reload(); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -63,13 +63,9 @@ func (l *Loop) Close() {
 	}
 }
 
-// warnOfPolling logs once why changes of files are not reported at once. Only an error of the
-// system itself is quoted.
-func (l *Loop) warnOfPolling(err error) {
-	if l.warned {
-		return
-	}
-	l.warned = true
+// poll gives up the watcher, and logs why. It quotes only an error of the system itself.
+func (l *Loop) poll(err error) {
+	l.Close()
 	cause := fmt.Sprintf("%T", err)
 	var system syscall.Errno
 	if errors.As(err, &system) {
@@ -79,93 +75,70 @@ func (l *Loop) warnOfPolling(err error) {
 		"interval", pollInterval, "error", cause, "hint", "raise fs.inotify.max_user_instances or fs.inotify.max_user_watches")
 }
 
-// reports returns the channels of the watcher, or nil ones without a watcher.
-func (l *Loop) reports() (<-chan fsnotify.Event, <-chan error) {
-	if l.watcher == nil {
-		return nil, nil
-	}
-	return l.watcher.Events, l.watcher.Errors
-}
-
-// Run calls load again when a file has changed and settled, and whenever something
-// comes from now, until ctx ends. What load's errors mean is load's affair: the files
-// of a Load that failed are watched too.
+// Run calls load when files have changed, and for each value from now, until ctx ends. It
+// ignores the errors of load; after an error it also watches the files of the load before.
 func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	defer l.Close()
-	poll := time.NewTicker(pollInterval)
-	defer poll.Stop()
-	events, failures := l.reports()
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
 	for {
-		// First what changed while it was read, or before the system watched it.
-		if l.settle(ctx) {
-			_ = l.again()
+		// The files may also have changed during the load, or before the system watched them.
+		if l.changed(ctx) {
+			_ = l.reload()
 			continue
 		}
+		watcher := cmp.Or(l.watcher, &fsnotify.Watcher{}) // one without events
 		select {
 		case <-ctx.Done():
 			return
 		case <-now:
-			_ = l.again()
-		case <-events:
-		case err := <-failures:
-			if !errors.Is(err, fsnotify.ErrEventOverflow) { // after which the files are compared, as always
-				l.warnOfPolling(err)
-				l.Close()
-				events, failures = nil, nil
+			_ = l.reload()
+		case err := <-watcher.Errors:
+			if !errors.Is(err, fsnotify.ErrEventOverflow) { // after lost events, the files are compared as always
+				l.poll(err)
 			}
-		case <-poll.C:
+		case <-watcher.Events:
+		case <-ticker.C:
 		}
 	}
 }
 
-// settle waits until the files stay as they are, and reports whether they differ from what
-// the last Load saw.
-func (l *Loop) settle(ctx context.Context) (changed bool) {
-	files := slices.Collect(maps.Keys(l.seen))
-	now := take(files)
-	if maps.Equal(now, l.seen) {
-		return false
-	}
+// changed reports whether the files differ from those of the last Load. It waits until they
+// settle, and reports false when ctx ends.
+func (l *Loop) changed(ctx context.Context) bool {
+	before := l.seen
 	for range settleTries {
-		timer := time.NewTimer(settleTime)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return false
-		}
-		later := take(files)
-		if maps.Equal(later, now) {
+		now := l.seen.again()
+		if maps.Equal(now, before) {
 			break
 		}
-		now = later
-	}
-	return true
-}
-
-// again calls load, and watches what that read.
-func (l *Loop) again() error {
-	before, read := take(slices.Collect(maps.Keys(l.seen))), stamps{}
-	err := l.load(func(path string) { read[path] = stampOf(path) })
-	if err != nil {
-		// A file that is broken may name fewer files than before: those count all the same.
-		for path, stamp := range before {
-			if _, found := read[path]; !found {
-				read[path] = stamp
-			}
+		before = now
+		select {
+		case <-time.After(settleTime):
+		case <-ctx.Done():
+			return false
 		}
 	}
+	return !maps.Equal(before, l.seen)
+}
+
+// reload calls load, and watches the files that it read.
+func (l *Loop) reload() error {
+	before, read := l.seen.again(), stamps{}
+	err := l.load(func(path string) { read[path] = stampOf(path) })
 	l.seen = read
-	l.watch()
+	if err != nil { // a broken file may name fewer files than before
+		maps.Copy(before, read)
+		l.seen = before
+	}
+	if l.watcher != nil {
+		l.watch()
+	}
 	return err
 }
 
-// watch has the system report changes in the directories of the files, and in those
-// that their links lead to. Polling finds the changes that it cannot report.
+// watch watches the directories of the files, and those that links lead to.
 func (l *Loop) watch() {
-	if l.watcher == nil {
-		return
-	}
 	wanted := map[string]bool{}
 	for path := range l.seen {
 		wanted[filepath.Dir(path)] = true
@@ -175,12 +148,37 @@ func (l *Loop) watch() {
 	}
 	for _, directory := range l.watcher.WatchList() {
 		if !wanted[directory] {
-			_ = l.watcher.Remove(directory) // it may be gone already
+			_ = l.watcher.Remove(directory) // it may not exist any more
 		}
 	}
 	for directory := range wanted {
 		if err := l.watcher.Add(directory); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.warnOfPolling(err)
+			l.poll(err)
+			return
 		}
 	}
+}
+
+// stamps are the states of files, by path. The state of a missing file is zero. It differs after
+// a file was written, replaced, renamed, or given other permissions.
+type stamps map[string]syscall.Stat_t
+
+// again returns the states of the same files now.
+func (s stamps) again() stamps {
+	now := stamps{}
+	for path := range s {
+		now[path] = stampOf(path)
+	}
+	return now
+}
+
+// stampOf returns the state of a file. It follows links.
+func stampOf(path string) syscall.Stat_t {
+	info, err := os.Stat(path)
+	if err != nil {
+		return syscall.Stat_t{}
+	}
+	stamp := *info.Sys().(*syscall.Stat_t)
+	stamp.Atim = syscall.Timespec{} // reading is no change
+	return stamp
 }
