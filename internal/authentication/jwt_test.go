@@ -210,7 +210,7 @@ func TestJWTEnds(t *testing.T) {
 
 func TestParseKeys(t *testing.T) {
 	const (
-		noSet   = "is not a JSON Web Key Set of up to 1 MiB"
+		noSet   = "is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 		noKey   = "holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519"
 		private = "holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there"
 	)

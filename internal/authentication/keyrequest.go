@@ -91,7 +91,7 @@ func maxAge(header http.Header) time.Duration {
 
 // fetchFailure returns why a request for keys failed, without quoting an answer or a URL.
 func fetchFailure(err error) string {
-	for _, known := range []error{errStatus, errNoKeySet, errManyKeys, errNoKey} {
+	for _, known := range []error{errStatus, errNoKeySet, errNoKey} {
 		if errors.Is(err, known) {
 			return "the answer " + known.Error()
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,8 +81,7 @@ func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token
 
 // The errors of ParseKeys.
 var (
-	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB")
-	errManyKeys = fmt.Errorf("holds more than %d keys: remove those that sign no tokens", maxKeys)
+	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
 	errNoKey    = errors.New("holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
 )
@@ -103,85 +101,59 @@ func ParseKeys(data []byte) (*Keys, error) {
 // sign, and reports whether there are any. The error is errNoKey if no key is left of a set that
 // is not empty.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	entries, err := splitKeySet(data)
-	if err != nil {
-		return nil, false, err
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	set, err := jwk.Parse(data, jwk.WithMaxKeys(maxKeys), jwk.WithStrictKeySetParsing(false))
+	if err != nil || !bytes.Contains(data, []byte(`"keys"`)) { // the parser also takes a single key
+		return nil, false, errNoKeySet
 	}
 	keys = &Keys{}
-	for i, data := range entries {
-		entry, err := jwk.ParseKey(data)
-		if err != nil {
-			keys.ignore(i, data)
-			continue
-		}
+	for i := range set.Len() {
+		entry, _ := set.Key(i)
 		usage, _ := entry.KeyUsage()
-		if private, err := jwk.IsPrivateKey(entry); err != nil || private {
+		made, verifies := newKey(entry)
+		switch {
+		case isPrivate(entry):
 			published = true
-			keys.ignore(i, data)
-		} else if usage == jwk.ForEncryption.String() {
-			continue // issuers publish such keys in the same set
-		} else if made, ok := newKey(entry); ok {
+			keys.ignore(i, entry)
+		case verifies:
 			keys.keys = append(keys.keys, made)
-		} else {
-			keys.ignore(i, data)
+		case usage != jwk.ForEncryption.String(): // issuers publish keys for encryption in the same set
+			keys.ignore(i, entry)
 		}
 	}
-	if keys.Empty() && len(entries) > 0 {
+	if keys.Empty() && set.Len() > 0 {
 		return nil, published, errNoKey
 	}
 	return keys, published, nil
 }
 
-// splitKeySet returns the entries of the list "keys" (RFC 7517, section 5), after a byte order
-// mark if there is one.
-func splitKeySet(data []byte) (entries []json.RawMessage, err error) {
-	var set struct {
-		Keys json.RawMessage `json:"keys"`
-	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if json.Unmarshal(data, &set) != nil || !bytes.HasPrefix(set.Keys, []byte("[")) {
-		return nil, errNoKeySet
-	}
-	decoder := json.NewDecoder(bytes.NewReader(set.Keys))
-	_, _ = decoder.Token() // the bracket
-	for decoder.More() {
-		var entry json.RawMessage
-		if len(entries) == maxKeys {
-			return nil, errManyKeys
-		}
-		if decoder.Decode(&entry) != nil {
-			return nil, errNoKeySet
-		}
-		entries = append(entries, entry)
-	}
-	return entries, nil
+// isPrivate reports whether everybody who can read a key could sign with it.
+func isPrivate(entry jwk.Key) bool {
+	private, err := jwk.IsPrivateKey(entry)
+	return (private || err != nil) && !jwk.IsUnsupportedKey(entry)
 }
 
 // ignore counts a key that is not used.
-func (k *Keys) ignore(index int, entry json.RawMessage) {
+func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignoredCount++
 	if len(k.ignored) == maxIgnored {
 		return
 	}
 	place := fmt.Sprintf("number %d", index+1)
-	var named struct {
-		ID string `json:"kid"`
-	}
-	if json.Unmarshal(entry, &named) == nil && named.ID != "" {
-		place += fmt.Sprintf(", kid %.*q", maxKeyID, named.ID)
+	if id, _ := entry.KeyID(); id != "" {
+		place += fmt.Sprintf(", kid %.*q", maxKeyID, id)
 	}
 	k.ignored = append(k.ignored, place)
 }
 
 // newKey returns false for a key that verifies no signature by one of Algorithms.
 func newKey(entry jwk.Key) (key, bool) {
-	if usage, ok := entry.KeyUsage(); ok && usage != "" && usage != jwk.ForSignature.String() {
-		return key{}, false
-	}
-	if operations, ok := entry.KeyOps(); ok && !slices.Contains(operations, jwk.KeyOpVerify) {
-		return key{}, false
-	}
 	var made key
+	usage, _ := entry.KeyUsage()
+	operations, limited := entry.KeyOps()
+	if usage != "" && usage != jwk.ForSignature.String() || limited && !slices.Contains(operations, jwk.KeyOpVerify) {
+		return key{}, false
+	}
 	if jwk.Export(entry, &made.public) != nil {
 		return key{}, false
 	}

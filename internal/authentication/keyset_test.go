@@ -69,7 +69,7 @@ func TestManyKeys(t *testing.T) {
 	if places, count := keys.Ignored(); len(places) != 10 || count != 999 || places[9] != "number 10" {
 		t.Errorf("of %d ignored keys these are named: %q", count, places)
 	}
-	const many = "holds more than 1000 keys: remove those that sign no tokens"
+	const many = "is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 	if _, err := authentication.ParseKeys(set(1001)); err == nil || err.Error() != many {
 		t.Error(err)
 	}
@@ -120,7 +120,7 @@ func TestAnswerWithoutAUsableKey(t *testing.T) {
 			r.clock.Advance(10 * time.Second)
 			r.wantUnavailable(keyES2) // asks for the keys again
 			r.wantGood(keyES)
-			cause := "the answer is not a JSON Web Key Set of up to 1 MiB"
+			cause := "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 			if name == "unusable keys" {
 				cause = "the answer holds no key that a token could be verified with"
 			}

@@ -311,10 +311,10 @@ func TestBadAnswers(t *testing.T) {
 	}{
 		"not found":  {http.NotFound, nil, "the answer has a status other than 200"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the answer has a status other than 200"},
-		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer is not a JSON Web Key Set of up to 1 MiB"},
+		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},
 		"too much": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(append(authtest.KeySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
-		}, nil, "the answer is not a JSON Web Key Set of up to 1 MiB"},
+		}, nil, "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},
 		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("a", 128<<10))
 			_, _ = w.Write(authtest.KeySet(keyES))

@@ -130,7 +130,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"two places of keys":      {issuer(`jwks_file: keys, jwks_url: "https://a"`), "78: is not allowed together with jwks_file"},
 		"no such file":            {issuer("jwks_file: " + canary), "72: the file does not exist" + relative},
 		"a large file":            {issuer("jwks_file: huge"), "72: the file is larger than the limit of 1 MiB" + relative},
-		"no key set":              {issuer("jwks_file: good"), "72: the file is not a JSON Web Key Set of up to 1 MiB"},
+		"no key set":              {issuer("jwks_file: good"), "72: the file is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},
 		"private keys":            {issuer("jwks_file: private"), "72: the file holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there"},
 		"http":                    {issuer(`jwks_url: "http://idp.example.test/"`), "71: " + noURL},
 		"a password":              {issuer(`jwks_url: "https://a:` + canary + `@b/"`), "71: " + noURL},

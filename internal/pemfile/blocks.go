@@ -55,10 +55,8 @@ func blocks(file string, data []byte) ([]*block, error) {
 		case open == nil && kind != "":
 			open = &block{file: file, line: number, kind: kind}
 			found = append(found, open)
-		case open == nil:
-			return nil, outside(file, number, line)
-		case marked(line, end) != open.kind:
-			return nil, unclosed(open, number, line)
+		case open == nil || marked(line, end) != open.kind:
+			return nil, misplaced(open, file, number, line)
 		default:
 			if err := open.decode(); err != nil {
 				return nil, err
@@ -82,29 +80,21 @@ func marked(line, prefix string) string {
 	return kind
 }
 
-// outside returns the error of a line with dashes outside a block that is not a BEGIN line.
-func outside(file string, number int, line string) error {
+// misplaced returns the error of a line with dashes that is neither the BEGIN line of a block nor the
+// END line of the open one.
+func misplaced(open *block, file string, number int, line string) error {
+	begins, ends := strings.Contains(line, begin), strings.Contains(line, end)
 	switch {
-	case marked(line, end) != "":
-		return errorAt(file, number, "an END line without its BEGIN line: part of the block is missing; copy it again")
-	case strings.Contains(line, begin):
+	case open != nil && begins && ends:
+		return errorAt(file, number, "the END line of a block and the BEGIN line of the next are on one line: add a line break between them")
+	case open != nil:
+		return open.errorf("line %d has five dashes and is not the END line of this block: part of the block is missing or damaged; copy it again", number)
+	case begins:
 		return errorAt(file, number, "BEGIN must be alone on its line, from the first column to five dashes: add a line break, or remove what is around it, such as an invisible byte order mark")
+	case ends:
+		return errorAt(file, number, "an END line without its BEGIN line: part of the block is missing; copy it again")
 	default:
 		return errorAt(file, number, "a line with five dashes that is not a BEGIN line: a block is damaged; copy it again, or remove this line")
-	}
-}
-
-// unclosed returns the error of a line with dashes inside a block that is not the block's END line.
-func unclosed(open *block, number int, line string) error {
-	switch {
-	case marked(line, end) != "":
-		return open.errorf("the END line, line %d, is of another type than the BEGIN line: part of the file is missing; copy it again", number)
-	case strings.Contains(line, end) && strings.Contains(line, begin):
-		return errorAt(open.file, number, "the END line of a block and the BEGIN line of the next are on one line: add a line break between them")
-	case strings.Contains(line, begin):
-		return open.errorf("the block has no END line before the next BEGIN, line %d: part of the file is missing; copy it again", number)
-	default:
-		return open.errorf("line %d has five dashes and is not the END line of the block: the block is damaged; copy it again", number)
 	}
 }
 
