@@ -56,7 +56,7 @@ type Admission struct {
 	reached     Observer
 	calls       atomic.Int64 // concurrent calls and watches of all callers
 	healthCalls atomic.Int64 // concurrent calls of the health service
-	perCaller   [Watch + 1]callerLimit
+	perCaller   [uses]useLimit
 
 	mu      sync.Mutex
 	callers map[string]*Caller // by name
@@ -65,13 +65,15 @@ type Admission struct {
 
 // New returns an Admission with the limits of a configuration, all of which must be positive.
 func New(limits config.Limits, reached Observer) *Admission {
-	perCaller := max(1, limits.ConcurrentCalls/callerPart)
+	calls := max(1, limits.ConcurrentCalls/callerPart)
 	return &Admission{
 		limits:  limits,
 		reached: reached,
-		perCaller: [...]callerLimit{
-			Call:  {perCaller, CallsPerCaller},
-			Watch: {min(limits.WatchesPerCaller, perCaller), WatchesPerCaller},
+		perCaller: [...]useLimit{
+			Call:       {int64(calls), CallsPerCaller},
+			Watch:      {int64(min(limits.WatchesPerCaller, calls)), WatchesPerCaller},
+			batch:      {batchesPerCaller, BatchesPerCaller},
+			connection: {int64(limits.ConnectionsPerCaller), ConnectionsPerCaller},
 		},
 		callers: map[string]*Caller{},
 		sweepAt: maxCallers,
@@ -84,18 +86,11 @@ func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listen
 	return newListener(inner, a.limits.Connections, trusted, a.reached)
 }
 
-const (
-	// httpPart is the part of the configured connections that an HTTP listener may have: few
-	// clients fetch metrics and health.
-	httpPart = 10
-	// minHTTP is the least number of connections of an HTTP listener.
-	minHTTP = 16
-)
-
-// HTTPListener returns a listener for HTTP. Its connections stay unproved; only their number is
+// HTTPListener returns a listener for HTTP, with a tenth of the configured connections, but at least
+// 16: few clients fetch metrics and health. Its connections stay unproved; only their number is
 // limited, because net/http limits their time and their bytes.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
-	limit := min(a.limits.Connections, max(minHTTP, a.limits.Connections/httpPart))
+	limit := min(a.limits.Connections, max(16, a.limits.Connections/10))
 	l := newListener(inner, limit, func() bool { return false }, a.reached)
 	l.onlyNumber = true
 	return l

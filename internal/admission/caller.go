@@ -9,42 +9,40 @@ import (
 	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
-// The limits of a caller that are not configured.
 const (
 	// callerPart is the part of all concurrent calls that one caller may have.
 	callerPart = 4
-	// batchesPerCaller is how many batches a caller may have at once. A batch counts until its
-	// answer has been sent.
+	// batchesPerCaller is how many batches a caller may have at once.
 	batchesPerCaller = 100
+	// maxCallers is how many callers are remembered before those that use nothing are forgotten. A
+	// caller that is forgotten may use its whole burst of calls again.
+	maxCallers = 10_000
 )
 
-// maxCallers is how many callers are remembered before those that use nothing are forgotten. A
-// caller that is forgotten may use its whole burst of calls again.
-const maxCallers = 10_000
-
-// Caller counts what one caller uses.
-type Caller struct {
-	name      string
-	admission *Admission
-	rate      *rate.Limiter // of its calls; nil: it has no limits of its own
-
-	uses                 [Watch + 1]atomic.Int64 // concurrent, by Use
-	connections, batches atomic.Int64
-}
-
-// Use is a kind of call, with a limit on how many a caller has at once.
+// Use is something that a caller has a limited number of at once.
 type Use int
 
 // The uses.
 const (
 	Call Use = iota
 	Watch
+	batch
+	connection
+	uses // the number of uses
 )
 
-// callerLimit is how many of one Use a caller may have at once.
-type callerLimit struct {
-	most  int
-	limit Limit
+// useLimit is how many of one Use a caller may have at once.
+type useLimit struct {
+	most int64
+	name Limit
+}
+
+// Caller counts what one caller uses.
+type Caller struct {
+	name      string
+	admission *Admission
+	rate      *rate.Limiter // of its calls; nil: it has no limits of its own
+	uses      [uses]atomic.Int64
 }
 
 // Caller returns the caller of that name.
@@ -69,7 +67,11 @@ func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 // forgetIdle forgets the callers that use nothing. The caller holds mu.
 func (a *Admission) forgetIdle() {
 	for name, c := range a.callers {
-		if c.connections.Load() == 0 && c.uses[Call].Load() == 0 && c.uses[Watch].Load() == 0 && c.batches.Load() == 0 {
+		idle := true
+		for use := range c.uses {
+			idle = idle && c.uses[use].Load() == 0
+		}
+		if idle {
 			delete(a.callers, name)
 		}
 	}
@@ -93,8 +95,8 @@ func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 		refusal = &Refusal{Limit: ConcurrentCalls}
 	case c.rate == nil:
 		return nil
-	case own > int64(a.perCaller[use].most):
-		refusal = &Refusal{Limit: a.perCaller[use].limit}
+	case own > a.perCaller[use].most:
+		refusal = &Refusal{Limit: a.perCaller[use].name}
 	default:
 		wait := ratelimit.Take(c.rate, credentials, now)
 		if wait == 0 {
@@ -115,22 +117,18 @@ func (c *Caller) End(use Use) {
 
 // BeginBatch reports whether the caller may have one more batch. If so, EndBatch must be called
 // when the answer has been sent.
-func (c *Caller) BeginBatch() bool { return c.take(&c.batches, batchesPerCaller, BatchesPerCaller) }
+func (c *Caller) BeginBatch() bool { return c.take(batch) }
 
 // EndBatch ends a batch.
-func (c *Caller) EndBatch() { c.batches.Add(-1) }
+func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
-// takeConnection counts one more connection, and reports whether the caller may have it.
-func (c *Caller) takeConnection() bool {
-	return c.take(&c.connections, c.admission.limits.ConnectionsPerCaller, ConnectionsPerCaller)
-}
-
-// take adds one to a count, up to a limit, and reports whether it did.
-func (c *Caller) take(count *atomic.Int64, limit int, name Limit) bool {
-	if count.Add(1) <= int64(limit) || c.rate == nil {
+// take counts one more use, and reports whether the caller may have it.
+func (c *Caller) take(use Use) bool {
+	limit := c.admission.perCaller[use]
+	if c.uses[use].Add(1) <= limit.most || c.rate == nil {
 		return true
 	}
-	count.Add(-1)
-	c.admission.reached(name, c.name)
+	c.uses[use].Add(-1)
+	c.admission.reached(limit.name, c.name)
 	return false
 }

@@ -6,13 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-// Limits on an unproved connection.
 const (
-	// unprovedTime is how long it stays open.
+	// unprovedTime is how long an unproved connection stays open.
 	unprovedTime = 10 * time.Second
 	// unprovedBytes is how many bytes it may send, those of TLS included. When it has sent them,
 	// the broker reads no more for proofDelay: one of the calls received so far may prove the
@@ -21,11 +19,8 @@ const (
 	proofDelay    = time.Second
 	// callBytes is what each call counts for in addition: a call without a message uses memory too.
 	callBytes = 2 << 10
-)
 
-// Limits on a connection that calls the health service.
-const (
-	// healthCalls is how many of these calls it may have at once.
+	// healthCalls is how many calls of the health service a connection may have at once.
 	healthCalls = 8
 	// healthBytes is how many bytes it may send in each healthPeriod while it is unproved.
 	healthBytes  = 1 << 20
@@ -94,7 +89,7 @@ func (c *Conn) Prove(caller *Caller) bool {
 	if c.closed || c.caller.Load() != nil {
 		return true
 	}
-	if !caller.takeConnection() {
+	if !caller.take(connection) {
 		return false
 	}
 	c.caller.Store(caller)
@@ -185,13 +180,4 @@ func (c *Conn) awaitProof() bool {
 func (c *Conn) Close() error {
 	c.listener.remove(c)
 	return c.Conn.Close()
-}
-
-// SyscallConn implements syscall.Conn.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	socket, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return socket.SyscallConn()
 }

@@ -138,7 +138,7 @@ func (l *listener) drop(c *Conn) {
 		c.expiry.Stop()
 	}
 	if caller := c.caller.Load(); caller != nil {
-		caller.connections.Add(-1)
+		caller.uses[connection].Add(-1)
 	}
 	if !c.proved.Load() {
 		close(c.settled)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/ratelimit"
@@ -22,7 +21,9 @@ const (
 )
 
 const (
-	// maxSources is how many sources are remembered.
+	// levels is the number of levels that are limited, and maxSources how many sources are
+	// remembered.
+	levels     = 3
 	maxSources = 1000
 	// suppressedInterval is how soon after a suppressed line the log has their number.
 	suppressedInterval = time.Minute
@@ -35,7 +36,7 @@ type lineLimiter struct {
 	counter prometheus.Counter
 
 	mu         sync.Mutex
-	all        map[slog.Level]*rate.Limiter
+	all        *ratelimit.Limiter[slog.Level]
 	sources    *ratelimit.Limiter[lineSource]
 	suppressed int         // since the last report
 	last       string      // the address of the client of the last suppressed line
@@ -53,7 +54,7 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 		logger: logger,
 		counter: m.counters("authmaterial_call_log_left_out_total",
 			"Lines about failed calls and handshakes that were suppressed, because there were too many.").WithLabelValues(),
-		all:     map[slog.Level]*rate.Limiter{},
+		all:     ratelimit.New[slog.Level](allLines, allBurst, levels),
 		sources: ratelimit.New[lineSource](sourceLines, sourceBurst, maxSources),
 	}
 }
@@ -63,10 +64,7 @@ func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if l.all[level] == nil {
-		l.all[level] = rate.NewLimiter(allLines, allBurst)
-	}
-	if l.sources.Take(lineSource{level, admission.SourceOf(client)}, 1, now) == 0 && l.all[level].AllowN(now, 1) {
+	if l.sources.Take(lineSource{level, admission.SourceOf(client)}, 1, now) == 0 && l.all.Take(level, 1, now) == 0 {
 		return true
 	}
 	l.counter.Inc()

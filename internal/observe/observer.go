@@ -13,11 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/time/rate"
 
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
 const (
@@ -50,7 +50,7 @@ type Observer struct {
 	credentials, lastLoadOK, lastLoad prometheus.Gauge
 	loads                             prometheus.Counter
 	limited                           *prometheus.CounterVec
-	limitLines                        map[admission.Limit]*rate.Sometimes
+	limitLines                        *ratelimit.Limiter[admission.Limit]
 	authentications                   *prometheus.CounterVec
 }
 
@@ -74,14 +74,13 @@ func New(options Options) *Observer {
 			"Configurations put into use: 1 for the one at the start, and 1 for each successful reload.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
 			"Connections, calls and watches that were refused or closed because of a limit; for denials, those without an audit record of their own.", "limit"),
-		limitLines: make(map[admission.Limit]*rate.Sometimes),
+		limitLines: ratelimit.New[admission.Limit](1/limitInterval.Seconds(), 1, len(admission.AllLimits)),
 		authentications: m.counters("authmaterial_authentications_total",
 			"Checks of the evidence that calls and TLS handshakes bring to identify their caller, by result: ok; refused; deferred, when the signing key is unknown and may be new; or unavailable, when the evidence could not be checked. The method none is for calls without evidence.",
 			"method", "result"),
 	}
 	for _, limit := range admission.AllLimits {
 		o.limited.WithLabelValues(string(limit))
-		o.limitLines[limit] = &rate.Sometimes{First: 1, Interval: limitInterval}
 	}
 	return o
 }
@@ -111,9 +110,9 @@ func (o *Observer) LoadFailed() { o.lastLoadOK.Set(0) }
 // LimitReached counts and logs that a limit was reached; caller is empty if it is unknown. It does
 // not wait for the log.
 func (o *Observer) LimitReached(limit admission.Limit, caller string) {
-	o.limitLines[limit].Do(func() {
+	if o.limitLines.Take(limit, 1, time.Now()) == 0 {
 		go o.Logger.Warn("a limit was reached; the metric authmaterial_limited_total counts how often", "limit", string(limit), "caller", caller)
-	})
+	}
 	o.limited.WithLabelValues(string(limit)).Inc()
 }
 

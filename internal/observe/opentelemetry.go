@@ -84,28 +84,25 @@ func (t *Traces) Stop() {
 
 // wanted reports whether the environment asks for traces.
 func wanted(logger *slog.Logger) bool {
-	switch disabled := firstSet("OTEL_SDK_DISABLED"); {
-	case strings.EqualFold(disabled, "true"):
+	disabled, exporters := firstSet("OTEL_SDK_DISABLED"), firstSet("OTEL_TRACES_EXPORTER")
+	if strings.EqualFold(disabled, "true") {
 		return false
-	case disabled != "" && !strings.EqualFold(disabled, "false"):
+	}
+	if disabled != "" && !isBool(disabled) {
 		logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", "OTEL_SDK_DISABLED", "problem", "it must be true or false")
 	}
-	exporters := firstSet("OTEL_TRACES_EXPORTER")
 	if exporters == "" {
 		return firstSet(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
 	}
-	var sends, others bool
+	sends := false
 	for name := range strings.SplitSeq(exporters, ",") {
 		switch strings.TrimSpace(name) {
 		case "otlp":
 			sends = true
 		case "none":
 		default:
-			others = true
+			logger.Warn("traces are not sent to an exporter that the environment names", "variable", "OTEL_TRACES_EXPORTER", "problem", "it must be otlp or none")
 		}
-	}
-	if others {
-		logger.Warn("traces are not sent to every exporter that the environment names", "variable", "OTEL_TRACES_EXPORTER", "problem", "it must be otlp or none")
 	}
 	return sends
 }

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -56,43 +56,8 @@ func checkVariables(logger *slog.Logger) bool {
 
 // overridden reports whether the variable for traces alone is set too.
 func (v variable) overridden() bool {
-	of, general := strings.CutPrefix(v.name, otlpPrefix)
-	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+of) != ""
-}
-
-// variables returns the variables that are checked.
-func variables() []variable {
-	all := []variable{
-		{name: "OTEL_TRACES_SAMPLER", must: "be a sampler that OpenTelemetry defines, such as parentbased_traceidratio", valid: isSampler},
-		{name: "OTEL_TRACES_SAMPLER_ARG", must: "be a ratio from 0 to 1", valid: isRatio},
-		{name: "OTEL_RESOURCE_ATTRIBUTES", must: "be key=value pairs with commas between them, percent-encoded", valid: isPairs},
-	}
-	for _, prefix := range []string{otlpPrefix, otlpTracesPrefix} {
-		all = append(all,
-			variable{prefix + "ENDPOINT", "be a URL such as http://collector:4318", isEndpoint, true},
-			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", oneOf("grpc", "http/protobuf"), true},
-			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
-			variable{prefix + "CLIENT_CERTIFICATE", "be the path of a file in PEM, with that of its key in " + prefix + "CLIENT_KEY", isKeyPairWith(prefix + "CLIENT_KEY"), true},
-			variable{prefix + "CLIENT_KEY", "have its certificate beside it, in " + prefix + "CLIENT_CERTIFICATE", isBeside(prefix + "CLIENT_CERTIFICATE"), true},
-			variable{prefix + "HEADERS", "be name=value pairs with commas between them, percent-encoded", isPairs, true},
-			variable{prefix + "INSECURE", "be true or false", inAnyCase(oneOf("true", "false")), true},
-			variable{prefix + "COMPRESSION", "be gzip or none", oneOf("gzip", "none"), false},
-			variable{prefix + "TIMEOUT", "be a number of milliseconds", isNumber(1, maxMilliseconds), false})
-	}
-	for _, name := range []string{"OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"} {
-		all = append(all, variable{name, "be a number of milliseconds", isNumber(1, maxMilliseconds), false})
-	}
-	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"} {
-		all = append(all, variable{name, "be a number from 1 to 100000", isNumber(1, maxSpans), false})
-	}
-	for _, name := range []string{
-		"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT",
-		"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT",
-		"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-	} {
-		all = append(all, variable{name, "be a number", isNumber(0, 1<<31-1), false})
-	}
-	return all
+	name, general := strings.CutPrefix(v.name, otlpPrefix)
+	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+name) != ""
 }
 
 const (
@@ -100,16 +65,52 @@ const (
 	maxMilliseconds = 3_600_000
 	// maxSpans limits the memory for spans that were not sent yet.
 	maxSpans = 100_000
+	// The largest files, in bytes.
+	maxCertificates = 1 << 20
+	maxKey          = 64 << 10
 )
 
-func oneOf(values ...string) func(string) bool {
-	return func(value string) bool { return slices.Contains(values, value) }
+// variables returns the variables that are checked.
+func variables() []variable {
+	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
+	all := []variable{
+		{"OTEL_TRACES_SAMPLER", "be a sampler that OpenTelemetry defines, such as parentbased_traceidratio", isSampler, false},
+		{"OTEL_TRACES_SAMPLER_ARG", "be a ratio from 0 to 1", isRatio, false},
+		{"OTEL_RESOURCE_ATTRIBUTES", "be key=value pairs with commas between them, percent-encoded", isPairs, false},
+		{"OTEL_BSP_SCHEDULE_DELAY", "be a number of milliseconds", milliseconds, false},
+		{"OTEL_BSP_EXPORT_TIMEOUT", "be a number of milliseconds", milliseconds, false},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "be a number from 1 to 100000", number, false},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "be a number from 1 to 100000", number, false},
+	}
+	for _, prefix := range []string{otlpPrefix, otlpTracesPrefix} {
+		certificate, key := prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY"
+		all = append(all,
+			variable{prefix + "ENDPOINT", "be a URL such as http://collector:4318", isEndpoint, true},
+			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", isProtocol, true},
+			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
+			variable{certificate, "be the path of a file in PEM, with that of its key in " + key, isKeyPairWith(key), true},
+			variable{key, "have its certificate beside it, in " + certificate, func(string) bool { return firstSet(certificate) != "" }, true},
+			variable{prefix + "HEADERS", "be name=value pairs with commas between them, percent-encoded", isPairs, true},
+			variable{prefix + "INSECURE", "be true or false", isBool, true},
+			variable{prefix + "COMPRESSION", "be gzip or none", isCompression, false},
+			variable{prefix + "TIMEOUT", "be a number of milliseconds", milliseconds, false})
+	}
+	for _, limit := range []string{
+		"ATTRIBUTE_VALUE_LENGTH", "ATTRIBUTE_COUNT", "SPAN_ATTRIBUTE_VALUE_LENGTH", "SPAN_ATTRIBUTE_COUNT",
+		"SPAN_EVENT_COUNT", "EVENT_ATTRIBUTE_COUNT", "SPAN_LINK_COUNT", "LINK_ATTRIBUTE_COUNT",
+	} {
+		all = append(all, variable{"OTEL_" + limit + "_LIMIT", "be a number", isNumber(0, 1<<31-1), false})
+	}
+	return all
 }
 
-// inAnyCase is for values that OpenTelemetry compares without regard to case.
-func inAnyCase(valid func(string) bool) func(string) bool {
-	return func(value string) bool { return valid(strings.ToLower(value)) }
-}
+// OpenTelemetry ignores the case of some values.
+var (
+	isSampler     = regexp.MustCompile(`(?i)^(parentbased_)?(always_on|always_off|traceidratio)$`).MatchString
+	isProtocol    = regexp.MustCompile(`^(grpc|http/protobuf)$`).MatchString
+	isBool        = regexp.MustCompile(`(?i)^(true|false)$`).MatchString
+	isCompression = regexp.MustCompile(`^(gzip|none)$`).MatchString
+)
 
 func isNumber(least, most int) func(string) bool {
 	return func(value string) bool {
@@ -123,9 +124,6 @@ func isRatio(value string) bool {
 	return err == nil && 0 <= ratio && ratio <= 1
 }
 
-var isSampler = inAnyCase(oneOf("always_on", "always_off", "traceidratio",
-	"parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"))
-
 // isEndpoint reports whether an exporter for the protocol in use can send there. For gRPC the
 // scheme is optional.
 func isEndpoint(value string) bool {
@@ -136,7 +134,7 @@ func isEndpoint(value string) bool {
 	return (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 }
 
-// protocol returns the name of the exporter's protocol; empty: the default.
+// protocol returns the name of the exporter's protocol, or an empty string for the default.
 func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 
 // isPairs reports whether a value is a list of pairs with commas between them.
@@ -150,45 +148,25 @@ func isPairs(value string) bool {
 	return true
 }
 
-// The largest files, in bytes.
-const (
-	maxCertificates = 1 << 20
-	maxKey          = 64 << 10
-)
-
 func isCertificateFile(path string) bool {
 	data, ok := readPEM(path, maxCertificates)
-	if !ok {
-		return false
-	}
 	_, err := pemfile.Pool(path, data)
-	return err == nil
+	return ok && err == nil
 }
 
-// isKeyPairWith is for the path of a certificate, whose key's path is in another variable.
+// isKeyPairWith is for the path of a certificate. The path of its key is in another variable.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
-		data, ok := readPEM(path, maxCertificates)
-		if !ok {
-			return false
-		}
-		certificates, err := pemfile.Certificates(path, data)
-		if err != nil {
-			return false
-		}
 		keyPath := firstSet(keyVariable)
-		key, ok := readPEM(keyPath, maxKey)
-		if !ok {
+		data, dataOK := readPEM(path, maxCertificates)
+		key, keyOK := readPEM(keyPath, maxKey)
+		certificates, err := pemfile.Certificates(path, data)
+		if !dataOK || !keyOK || err != nil {
 			return false
 		}
 		_, err = pemfile.KeyPair(certificates, keyPath, key)
 		return err == nil
 	}
-}
-
-// isBeside is for a variable that counts only where the other is set.
-func isBeside(other string) func(string) bool {
-	return func(string) bool { return firstSet(other) != "" }
 }
 
 // readPEM returns the content of a regular file of up to limit bytes. It returns false for a

@@ -38,7 +38,7 @@ func (o *Observer) Redis() *Redis {
 	return r
 }
 
-// Operated implements redisstore.Observer.
+// Operated counts an operation.
 func (r *Redis) Operated(operation, result string, took time.Duration) {
 	r.operations.WithLabelValues(operation, result).Inc()
 	if operation != "read" && result != "not_tried" && result != "overload" {
@@ -46,10 +46,10 @@ func (r *Redis) Operated(operation, result string, took time.Duration) {
 	}
 }
 
-// Unreadable implements redisstore.Observer.
+// Unreadable counts an entry that could not be read.
 func (r *Redis) Unreadable(cause string) { r.unreadable.WithLabelValues(cause).Inc() }
 
-// Degraded implements redisstore.Observer.
+// Degraded notes whether Redis is out of reach.
 func (r *Redis) Degraded(is bool) {
 	r.OutOfReach.Store(is)
 	r.degraded.Set(map[bool]float64{true: 1}[is])

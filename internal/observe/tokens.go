@@ -22,17 +22,17 @@ const overBudget = "over_budget"
 
 // The values of labels.
 var (
-	requestResults = [...]string{"ok", "refused", "rate_limited", "unavailable", overBudget}
-	tiers = [...]string{
+	requestResults = []string{"ok", "refused", "rate_limited", "unavailable", overBudget}
+	tiers          = []string{
 		cache.FromMemory: "memory", cache.FromFlight: "flight", cache.FromMargin: "margin",
 		cache.FromFailure: "failure", cache.FlightFailed: "flight_failed", cache.GaveUp: "gave_up",
 	}
-	renewals       = [...]string{cache.Early: "early", cache.Late: "late"}
-	forcedOutcomes = [...]string{
+	renewals       = []string{cache.Early: "early", cache.Late: "late"}
+	forcedOutcomes = []string{
 		cache.ForcedReplaced: "replaced", cache.ForcedLimited: "limited",
 		cache.ForcedSameToken: "same_token", cache.ForcedFailed: "failed",
 	}
-	staticReports = [...]string{
+	staticReports = []string{
 		broker.StaticRejected: "rejected", broker.StaticOutdated: "outdated", broker.StaticOtherStatus: "other_status",
 	}
 )
@@ -70,17 +70,22 @@ func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
 		provider, method := credential.Provider.ID, credential.Method.ID
 		if credential.Method.TokenRequest == nil {
-			for _, report := range staticReports {
-				m.staticReports.WithLabelValues(provider, method, report)
-			}
+			countersOf(m.staticReports, provider, method, staticReports)
 			continue
 		}
-		for _, result := range requestResults {
-			m.requests.WithLabelValues(provider, method, result)
-		}
+		countersOf(m.requests, provider, method, requestResults)
 		m.durations.WithLabelValues(provider, method)
 		m.observer(provider, method)
 	}
+}
+
+// countersOf returns the counters of a provider and an auth method, by the last label's values.
+func countersOf(all *prometheus.CounterVec, provider, method string, values []string) []prometheus.Counter {
+	counters := make([]prometheus.Counter, len(values))
+	for i, value := range values {
+		counters[i] = all.WithLabelValues(provider, method, value)
+	}
+	return counters
 }
 
 // StaticReported counts a report about static material.
@@ -106,6 +111,7 @@ func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
 	}
 }
 
+// requestResult returns the label for how a token request ended.
 func requestResult(event strategies.TokenRequestEvent) string {
 	if event.Err == nil {
 		return "ok"
@@ -148,48 +154,32 @@ func kindOf(source cache.Source) (provider, method string) {
 	return "unknown", "unknown"
 }
 
-// tokenObserver counts what happens to a token. A warm call costs it one atomic add.
+// tokenObserver counts and logs what happens to a token. It implements cache.Observer.
 type tokenObserver struct {
 	observer              *Observer
 	key, provider, method string
 
-	answers  [len(tiers)]prometheus.Counter
-	waits    prometheus.Observer
-	renewals [len(renewals)]prometheus.Counter
-	forced   [len(forcedOutcomes)]prometheus.Counter
+	answers, renewals, forced []prometheus.Counter // by cache.Tier, cache.Renewal and cache.Forced
+	waits                     prometheus.Observer
 }
 
 // observer returns the counters of a provider and an auth method.
 func (m *tokenMetrics) observer(provider, method string) *tokenObserver {
-	t := &tokenObserver{provider: provider, method: method, waits: m.waits.WithLabelValues(provider, method)}
-	for i, tier := range tiers {
-		t.answers[i] = m.answers.WithLabelValues(provider, method, tier)
+	return &tokenObserver{
+		provider: provider, method: method,
+		answers:  countersOf(m.answers, provider, method, tiers),
+		renewals: countersOf(m.renewals, provider, method, renewals),
+		forced:   countersOf(m.forced, provider, method, forcedOutcomes),
+		waits:    m.waits.WithLabelValues(provider, method),
 	}
-	for i, when := range renewals {
-		t.renewals[i] = m.renewals.WithLabelValues(provider, method, when)
-	}
-	for i, outcome := range forcedOutcomes {
-		t.forced[i] = m.forced.WithLabelValues(provider, method, outcome)
-	}
-	return t
 }
 
-// Warm implements cache.Observer.
-func (t *tokenObserver) Warm() cache.Counter { return t.answers[cache.FromMemory] }
-
-// Answered implements cache.Observer.
-func (t *tokenObserver) Answered(tier cache.Tier) { t.answers[tier].Inc() }
-
-// Waited implements cache.Observer.
-func (t *tokenObserver) Waited(wait time.Duration) { t.waits.Observe(wait.Seconds()) }
-
-// Renewed implements cache.Observer.
-func (t *tokenObserver) Renewed(when cache.Renewal) { t.renewals[when].Inc() }
-
-// Forced implements cache.Observer.
+func (t *tokenObserver) Warm() cache.Counter         { return t.answers[cache.FromMemory] }
+func (t *tokenObserver) Answered(tier cache.Tier)    { t.answers[tier].Inc() }
+func (t *tokenObserver) Waited(wait time.Duration)   { t.waits.Observe(wait.Seconds()) }
+func (t *tokenObserver) Renewed(when cache.Renewal)  { t.renewals[when].Inc() }
 func (t *tokenObserver) Forced(outcome cache.Forced) { t.forced[outcome].Inc() }
 
-// RenewalFailed implements cache.Observer.
 func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
 	known, o := fault.From(err), t.observer
 	logger := o.tokenLogger(t.key).With("reason", string(known.Reason), "message", known.Message, "token_ends", clock.Wall(o.Clock, end))

@@ -8,44 +8,19 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// exposure is what a configuration does not demand of callers.
-type exposure struct {
-	unproven  bool // no proof of who they are
-	ungranted bool // no grant
-}
-
-func exposureOf(c *config.Config) exposure {
-	return exposure{unproven: !demandsProof(c), ungranted: c.Policy.AllowsAll()}
-}
-
-// exceeds reports whether less is demanded than before.
-func (e exposure) exceeds(before exposure) bool {
-	return e.unproven && !before.unproven || e.ungranted && !before.ungranted
-}
-
 // LogWarnings logs what a configuration allows and is probably a mistake, and who gets secrets
 // without a proof. It logs what a Server with this configuration logs at its start, but all of it.
 func LogWarnings(logger *slog.Logger, c *config.Config) {
-	if c.Policy.DeniesAll() {
-		logDeniesAll(logger)
+	logWarnings(logger, c, nil, math.MaxInt)
+	logExposure(logger, c.Listen, c)
+}
+
+// logWarnings logs the warnings about a configuration that was put into use after another, which
+// is nil at the start. It logs most of the configuration's own, and the number of the others.
+func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
+	if c.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
+		logger.Warn("the configuration has no grants: every caller is denied everything")
 	}
-	logWarnings(logger, c, math.MaxInt)
-	logExposure(logger, c.Listen, exposureOf(c))
-}
-
-// WarnOfExposure logs who gets secrets without a proof. A reload logs it again if less is demanded
-// of callers than before.
-func (s *Server) WarnOfExposure() {
-	logExposure(s.logger, s.fixed.Listen, exposureOf(s.broker.Current().Config))
-}
-
-func logDeniesAll(logger *slog.Logger) {
-	logger.Warn("the configuration has no grants: every caller is denied everything")
-}
-
-// logWarnings logs the replaced providers and the warnings of a configuration: most of them, and
-// the number of the others.
-func logWarnings(logger *slog.Logger, c *config.Config, most int) {
 	for _, id := range c.ReplacedProviders {
 		logger.Warn("the configuration replaces a built-in provider", "provider", id)
 	}
@@ -58,24 +33,34 @@ func logWarnings(logger *slog.Logger, c *config.Config, most int) {
 	}
 }
 
+// demandsLess reports whether a configuration demands less of callers than the one before.
+func demandsLess(c, before *config.Config) bool {
+	return demandsProof(before) && !demandsProof(c) || !before.Policy.AllowsAll() && c.Policy.AllowsAll()
+}
+
+// WarnOfExposure logs who gets secrets without a proof. A reload logs it again if the configuration
+// demands less of callers than the one before.
+func (s *Server) WarnOfExposure() { logExposure(s.logger, s.fixed.Listen, s.broker.Current().Config) }
+
 // logExposure logs who gets secrets without a proof from a server that listens at these addresses.
-func logExposure(logger *slog.Logger, listen config.Listen, now exposure) {
+func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
+	proven := demandsProof(c)
 	address := slog.String("grpc", listen.GRPC.Address)
 	if listen.GRPC.Remote && listen.TLS == nil {
 		logger.Warn("INSECURE: the broker listens beyond this machine without TLS: secrets and the credentials of callers can be read on the network", address)
 	}
 	switch {
 	case listen.GRPC.Network == "unix":
-		if now.ungranted && listen.OpenToGroup() {
+		if c.Policy.AllowsAll() && listen.OpenToGroup() {
 			logger.Warn("callers need no grant: every user in the group of the Unix socket gets the secrets", address)
 		}
-	case !now.unproven:
+	case proven:
 	case listen.GRPC.Remote:
 		logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who can connect to it gets the secrets", address)
 	default:
 		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
 	}
-	if listen.HTTP.Remote && (listen.TLS == nil || now.unproven) {
+	if listen.HTTP.Remote && (listen.TLS == nil || !proven) {
 		logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", listen.HTTP.Address)
 	}
 }

@@ -16,28 +16,9 @@ import (
 )
 
 const (
-	// connectionTimeout limits the handshake of a connection. Stop waits for a connection that sends
-	// nothing for this long.
-	connectionTimeout = 5 * time.Second
-	// connectionAge is when clients are told to connect again, give or take a tenth, so that new
-	// replicas get their share of connections. Calls and watches on the old connection end by
-	// themselves; after rpc.MaxWatchAge it is closed, which ends watches that nobody reads.
-	connectionAge = 30 * time.Minute
-	// pingTime is after how much silence the server pings a connection, and pingTimeout how long
-	// the answer may take.
-	pingTime    = 30 * time.Second
-	pingTimeout = 10 * time.Second
-	// pingInterval is how often a client may ping the server.
-	pingInterval = 10 * time.Second
 	// window is how many bytes of a stream or a connection may be in transit: the least with
 	// which HTTP/2 can begin. It does not grow.
 	window = 64 << 10
-	// readBuffer is the buffer of a connection, in bytes. Requests have about a hundred.
-	readBuffer = 8 << 10
-	// streamWorkers is how many goroutines wait for calls, with stacks that have already grown. A
-	// call that finds all of them busy, such as with calls that wait for the audit, gets a goroutine
-	// of its own.
-	streamWorkers = 128
 	// headerExcess is how many bytes beyond header_bytes gRPC still reads, so that the broker can
 	// refuse the call alone. If gRPC does not read the headers of a call, it closes the connection.
 	headerExcess = 64 << 10
@@ -47,20 +28,27 @@ const (
 // servers that the broker is compared with.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ConnectionTimeout(connectionTimeout),
+		// Stop waits this long for the handshake of a connection that sends nothing.
+		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionAge:      connectionAge,
+			// Clients connect again at this age, give or take a tenth, so that new replicas get their
+			// share of connections. Calls on the old connection end by themselves; after the grace it
+			// is closed, which ends watches that nobody reads.
+			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
-			Time:                  pingTime,
-			Timeout:               pingTimeout,
+			// A silent connection is pinged.
+			Time:    30 * time.Second,
+			Timeout: 10 * time.Second,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingInterval, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(readBuffer),
+		grpc.ReadBufferSize(8 << 10), // requests have about a hundred bytes
 		// A pool would keep memory after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
-		grpc.NumStreamWorkers(streamWorkers),
+		// These goroutines wait for calls, with stacks that have already grown. A call that finds all
+		// of them busy, such as with calls that wait for the audit, gets a goroutine of its own.
+		grpc.NumStreamWorkers(128),
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -33,11 +34,14 @@ func (s *Server) newHandshakes(service *rpc.Service) handshakes {
 // ServerHandshake implements credentials.TransportCredentials. Over a Unix socket it fails if the
 // operating system names the users of connections, but not that of this one.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	p := &rpc.Peer{Address: raw.RemoteAddr().String(), Local: !isRemote(raw.LocalAddr())}
-	p.Conn, _ = raw.(*admission.Conn)
+	admitted, ok := raw.(*admission.Conn)
+	if !ok {
+		return nil, nil, errors.New("the connection does not come from the listener of package admission")
+	}
+	p := &rpc.Peer{Conn: admitted, Address: raw.RemoteAddr().String(), Local: !isRemote(raw.LocalAddr())}
 	conn := raw
 	if raw.LocalAddr().Network() == "unix" {
-		id, err := peerUserID(raw)
+		id, err := peerUserID(admitted.Conn)
 		if err != nil {
 			return nil, nil, fmt.Errorf("find the user at the other end of a socket: %w", err)
 		}

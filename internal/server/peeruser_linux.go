@@ -3,17 +3,16 @@ package server
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// peerUserID returns the user of the process that connected, as it was then. What is
-// wrapped around a connection has to be a syscall.Conn, too.
+// peerUserID returns the user of the process at the other end of a Unix socket, as it was when the
+// process connected.
 func peerUserID(connection net.Conn) (*uint32, error) {
-	socket, ok := connection.(syscall.Conn)
+	socket, ok := connection.(*net.UnixConn)
 	if !ok {
-		return nil, errors.New("the connection hides its socket")
+		return nil, errors.New("the connection is not a Unix socket")
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

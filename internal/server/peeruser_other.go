@@ -4,5 +4,5 @@ package server
 
 import "net"
 
-// peerUserID returns nil: of this system the broker does not know how it tells.
+// peerUserID returns nil, for an unknown user: the broker can ask only Linux.
 func peerUserID(net.Conn) (*uint32, error) { return nil, nil }

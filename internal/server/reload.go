@@ -65,11 +65,8 @@ func (s *Server) use(next *config.Config) error {
 // loaded logs and counts that a configuration is in use. The one before is nil at the start.
 func (s *Server) loaded(before *config.Config) {
 	now := s.broker.Current().Config
-	logWarnings(s.logger, now, maxLoggedProblems)
-	if now.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
-		logDeniesAll(s.logger)
-	}
-	if before != nil && exposureOf(now).exceeds(exposureOf(before)) {
+	logWarnings(s.logger, now, before, maxLoggedProblems)
+	if before != nil && demandsLess(now, before) {
 		s.WarnOfExposure()
 	}
 	s.noteCertificate(now, before)

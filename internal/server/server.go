@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -41,19 +42,6 @@ type Options struct {
 	Version string
 }
 
-func (o Options) withDefaults() Options {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Clock == nil {
-		o.Clock = clock.New()
-	}
-	if o.Version == "" {
-		o.Version = "dev"
-	}
-	return o
-}
-
 // Server is the broker with its listeners.
 type Server struct {
 	logger     *slog.Logger
@@ -83,7 +71,9 @@ type Server struct {
 
 // New puts a Server together. It does not listen yet.
 func New(options Options) (*Server, error) {
-	options = options.withDefaults()
+	options.Logger = cmp.Or(options.Logger, slog.Default())
+	options.Clock = cmp.Or[clockwork.Clock](options.Clock, clock.New())
+	options.Version = cmp.Or(options.Version, "dev")
 	c := options.Config
 	s := &Server{
 		logger: options.Logger,
