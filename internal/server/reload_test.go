@@ -595,7 +595,7 @@ func TestWarningsAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := h.log.lines(t, "configuration")
-	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["warning"]), "broker.yaml:14:21: nobody is named so") {
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["warning"]), "broker.yaml:14:21: no caller has this name") {
 		t.Errorf("the log says %v, want the warning", lines)
 	}
 }
