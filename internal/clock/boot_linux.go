@@ -7,13 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// sleepCheck is how often boot reads CLOCK_BOOTTIME. A machine takes longer than that to
-	// go to sleep and to wake up, and Go's clock counts this time.
-	sleepCheck = time.Millisecond
-	// sleepError is the accuracy to which boot measures how long the machine has slept.
-	sleepError = 100 * time.Microsecond
-)
+// sleepCheck is how often boot reads CLOCK_BOOTTIME. A machine takes longer than that to go to
+// sleep and to wake up, and Go's clock counts this time.
+const sleepCheck = time.Millisecond
 
 var (
 	// started is when the process started.
@@ -41,8 +37,9 @@ func boot() int64 {
 		return now // the process is not allowed to read it
 	}
 	now = int64(time.Since(started))
-	if found := shows.Nano() - now; found > ahead.Load()+int64(sleepError) {
-		ahead.Store(found)
+	// The distance is at least this. It only grows.
+	if known, found := ahead.Load(), shows.Nano()-now; found > known {
+		ahead.CompareAndSwap(known, found)
 	}
 	checked.Store(now)
 	return now + ahead.Load()

@@ -30,36 +30,37 @@ type tokenAnswer struct {
 	provider string // its display name
 	status   int
 	body     []byte
-	kind     bodyKind
-	code     string // of the error in the body, if it is a registered one
 	// fields are those of the body, by their exact names (RFC 6749, sections 5.1 and 5.2). Each
-	// is raw, so that an invalid one does not hide the others.
-	fields map[string]json.RawMessage
+	// is raw, so that an invalid one does not hide the others. Nil: the body is not an object.
+	fields   map[string]json.RawMessage
+	hasError bool
+	meaning  fault.Reason // of the error; "" if it is unknown
+	code     string       // of the error, if it is registered
 }
 
 func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	a := &tokenAnswer{provider: provider, status: status, body: body}
-	if len(body) > maxAnswerSize || json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &a.fields) != nil || a.fields == nil {
-		return a
+	if len(body) > maxAnswerSize || json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &a.fields) != nil {
+		a.fields = nil
 	}
-	var code string
 	switch raw := a.fields["error"]; string(raw) {
 	case "", "null", `""`, "false", "0", "[]", "{}":
-		a.kind = plainBody
 	default:
-		_ = json.Unmarshal(raw, &code) // any other type has no code, which is not registered
+		a.hasError = true
+		var code string
+		_ = json.Unmarshal(raw, &code) // an error of another type has no code
 		registered := false
-		if a.kind, registered = kindOf(code); registered {
+		if a.meaning, registered = meaningOf(code); registered {
 			a.code = code
 		}
 	}
 	return a
 }
 
-// token returns the token in the answer and its lifetime; 0: the answer has no lifetime that can
-// be read. The failure is what the answer means instead.
+// token returns the token in the answer and its lifetime, or 0 for a lifetime that is missing or
+// cannot be read. The failure is the reason why there is no token.
 func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
-	if a.status/100 != 2 || a.kind != plainBody {
+	if a.status/100 != 2 || a.fields == nil || a.hasError {
 		return "", 0, a.refusal()
 	}
 	if json.Unmarshal(a.fields["access_token"], &value) != nil || value == "" {
@@ -76,7 +77,7 @@ func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fa
 
 // refusal returns the meaning of an answer without a token.
 func (a *tokenAnswer) refusal() *fault.Error {
-	reason := reasonOf(a.status, a.kind)
+	reason := a.reason()
 	switch class := a.status / 100; {
 	case reason == fault.CredentialRejected:
 		return a.fail(reason, "refused the credential")
@@ -88,9 +89,9 @@ func (a *tokenAnswer) refusal() *fault.Error {
 		return a.unusable("more than 1 MiB")
 	case class == 2 && len(bytes.TrimSpace(a.body)) == 0:
 		return a.unusable("an empty body")
-	case class == 2 && a.kind == foreignBody:
+	case class == 2 && a.fields == nil:
 		return a.unusable("a body that is not a JSON object")
-	case class == 4 && a.code == "" && (a.kind == foreignBody || a.kind == plainBody):
+	case class == 4 && !a.hasError:
 		return a.unusable("neither a token nor an OAuth error")
 	default:
 		return a.fail(reason, "could not answer the token request")

@@ -1,6 +1,7 @@
 package strategies
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -155,23 +156,16 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (issued *token
 	if failure != nil {
 		return nil, response.StatusCode, failure.WithRetryDelay(retryAfter)
 	}
-	return s.newToken(value, lifetime, sentAt, receivedAt), response.StatusCode, nil
-}
-
-// newToken returns a token; lifetime 0: it is not known.
-func (s *TokenSource) newToken(value string, lifetime time.Duration, sentAt, receivedAt time.Time) *token.Token {
 	spec := s.credential.Method.TokenRequest
-	issued := &token.Token{
+	issued = &token.Token{
 		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, receivedAt.Sub(sentAt)),
-		Lifetime: lifetime, Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
+		Lifetime: cmp.Or(lifetime, spec.DefaultLifetime), Assumed: lifetime == 0,
+		Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
 	}
 	if issued.Delay > token.MaxDelay {
 		issued.Delay = 0 // the machine slept meanwhile: the answer may be as old as the request
 	}
-	if lifetime == 0 {
-		issued.Lifetime, issued.Assumed = spec.DefaultLifetime, true
-	}
-	return issued
+	return issued, response.StatusCode, nil
 }
 
 // readBody returns the whole body, or so much of it that it is known to be too large. A body that
