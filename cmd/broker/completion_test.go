@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// ownCredentials is a file whose secrets are missing.
+// ownCredentials is a configuration file whose secrets are missing.
 const ownCredentials = `
 credentials:
   - {id: mail, display_name: "Mail \e[2J", provider: sendpulse, auth_method: api_key, values: {api_key: {env: NOT_SET}}}
   - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
 `
 
-// completions asks as a shell does, and returns the words and what cobra adds.
+// completions asks for completions as a shell does, and returns the words and cobra's directive.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, ignored bytes.Buffer
@@ -24,7 +24,7 @@ func completions(t *testing.T, args ...string) string {
 }
 
 func TestCompletion(t *testing.T) {
-	t.Setenv(variable("address"), "127.0.0.1:1") // nobody is asked
+	t.Setenv(variable("address"), "127.0.0.1:1") // no broker is called
 	const noFiles, onlyThese = ":4", ":8"
 	path := ownFile(t, ownProviders)
 	broken := ownFile(t, "providers: 1\n")
@@ -60,9 +60,9 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionOfWhatTheEnvironmentNames completes the IDs of a file whose secrets are missing.
-func TestCompletionOfWhatTheEnvironmentNames(t *testing.T) {
-	t.Setenv(variable("address"), "127.0.0.1:1") // nobody is asked
+// TestCompletionFromTheEnvironment completes the IDs of the file that BROKER_CONFIG names.
+func TestCompletionFromTheEnvironment(t *testing.T) {
+	t.Setenv(variable("address"), "127.0.0.1:1") // no broker is called
 	t.Setenv(configVariable, ownFile(t, ownCredentials))
 	other := ownFile(t, "credentials: []\n")
 	for _, test := range []struct {
@@ -84,7 +84,7 @@ func TestCompletionOfWhatTheEnvironmentNames(t *testing.T) {
 func TestCompletionScripts(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		if script := succeed(t, "completion", shell); !strings.Contains(script, "__complete") {
-			t.Errorf("the script for %s does not ask the broker", shell)
+			t.Errorf("the script for %s does not run the broker", shell)
 		}
 	}
 }

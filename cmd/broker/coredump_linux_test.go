@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestNoCoreDumps looks at processes that may dump their memory when they start. Where this
-// one is root's, they are nobody's: those of root's look alike either way.
+// TestNoCoreDumps checks processes that start with core dumps allowed. If the test runs as root,
+// they run as nobody: for processes of root the check of wantNoCoreDump means nothing.
 func TestNoCoreDumps(t *testing.T) {
 	allowCoreDumps(t)
 	folder := publicFolder(t)
@@ -21,7 +21,7 @@ func TestNoCoreDumps(t *testing.T) {
 	write(t, filepath.Join(folder, "broker.yaml"), `listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`)
 	for name, test := range map[string]struct {
 		args []string
-		says string // on standard output or error
+		says string // the line that they print when ready
 	}{
 		"serve":       {[]string{"serve", "--config", "broker.yaml"}, "msg=serving "},
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},
@@ -43,7 +43,7 @@ func TestNoCoreDumps(t *testing.T) {
 			}
 			_, err = p.await(stream, regexp.MustCompile(test.says))
 			if err != nil && portTaken.MatchString(p.stderr.String()) {
-				t.Skip("something else has one of the demo's ports")
+				t.Skip("another process has one of the demo's ports")
 			}
 			if err != nil {
 				t.Fatalf("%v\n%s", err, p.stderr.String())
@@ -56,8 +56,8 @@ func TestNoCoreDumps(t *testing.T) {
 	}
 }
 
-// wantNoCoreDump wants the limit of core files to be 0, and the process to be undumpable:
-// then what lies open in /proc of it is root's.
+// wantNoCoreDump fails unless the limit of core files is 0, and the process is undumpable: then
+// root owns its files in /proc.
 func wantNoCoreDump(t *testing.T, pid int) {
 	t.Helper()
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
@@ -76,7 +76,8 @@ func wantNoCoreDump(t *testing.T, pid int) {
 	}
 }
 
-// allowCoreDumps has the processes that this one starts begin with the highest limit.
+// allowCoreDumps sets the limit of core files as high as possible for processes that this one
+// starts.
 func allowCoreDumps(t *testing.T) {
 	t.Helper()
 	var before syscall.Rlimit
@@ -88,7 +89,7 @@ func allowCoreDumps(t *testing.T) {
 		higher = syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20}
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &higher); err != nil {
-		t.Logf("the limit cannot be raised, and its half of the test says nothing: %v", err)
+		t.Logf("the limit cannot be raised, so the test only checks that the process is undumpable: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_CORE, &before) })
 }
@@ -107,7 +108,7 @@ func publicFolder(t *testing.T) string {
 	return folder
 }
 
-// copyProgram makes the broker be where every user can run and read it.
+// copyProgram copies this program to a path where every user can run and read it.
 func copyProgram(t *testing.T, path string) {
 	t.Helper()
 	self, err := os.Executable()

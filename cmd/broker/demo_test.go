@@ -13,28 +13,28 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// What the demo says when it has its ports, and when it has not.
+// The output of the demo when it has its ports, and when another process has one of them.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
 )
 
-// TestDemoStays runs the demo on its fixed ports. Where something else has one of them,
-// the demo must say so; otherwise it has them, and a second one must say so.
+// TestDemoStays runs the demo on its fixed ports, and then a second one, which must report that
+// the ports are taken. If another process has one of the ports, the first demo must report that.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
-	says, err := first.await(&first.stdout, demoServes)
+	printed, err := first.await(&first.stdout, demoServes)
 	if err != nil {
 		wantTaken(t, first)
-		t.Log("one of the ports is taken: the demo said so")
+		t.Log("one of the ports is taken, as the demo reports")
 		return
 	}
-	if says[1] != "127.0.0.1:50051" || says[2] != "http://127.0.0.1:9464/metrics" {
-		t.Fatalf("the demo says: %s", says[0])
+	if printed[1] != "127.0.0.1:50051" || printed[2] != "http://127.0.0.1:9464/metrics" {
+		t.Fatalf("the demo prints: %s", printed[0])
 	}
-	wantServing(t, says[1], says[2])
+	wantServing(t, printed[1], printed[2])
 	wantTaken(t, startDemo(t))
-	wantServing(t, says[1], says[2])
+	wantServing(t, printed[1], printed[2])
 	if err := first.command.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -53,16 +53,16 @@ func startDemo(t *testing.T) *process {
 	return p
 }
 
-// wantTaken wants the demo to end because one of its ports is taken.
+// wantTaken fails unless the demo ends because one of its ports is taken.
 func wantTaken(t *testing.T, p *process) {
 	t.Helper()
 	how, err := p.wait()
 	if how != "exit 1" || !portTaken.MatchString(p.stderr.String()) || p.stdout.String() != "" {
-		t.Fatalf("the end is %q (%v), want exit 1 and which port is taken\n%s%s", how, err, p.stdout.String(), p.stderr.String())
+		t.Fatalf("the end is %q (%v), want exit 1 and the port that is taken\n%s%s", how, err, p.stdout.String(), p.stderr.String())
 	}
 }
 
-// wantServing wants answers over gRPC and HTTP.
+// wantServing fails unless the demo answers over gRPC and HTTP.
 func wantServing(t *testing.T, address, metrics string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -71,7 +71,7 @@ func wantServing(t *testing.T, address, metrics string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close() //nolint:errcheck // nothing is lost
+	defer connection.Close() //nolint:errcheck // the response was read
 	_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
 		&authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// speaking listens until the test ends, and greets each connection with a text.
+// speaking listens until the test ends, and sends a text on each connection.
 func speaking(t *testing.T, text string) string {
 	t.Helper()
 	listener := newListener(t)
@@ -28,8 +28,8 @@ func speaking(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-// TestWrongAddresses calls addresses where no broker listens. The explanation says what is there, and holds
-// nothing of the inside of gRPC. The commands with a connection have it in common.
+// TestWrongAddresses calls addresses where no broker listens, with both commands. The explanation
+// names what is there, and quotes no internal error of gRPC.
 func TestWrongAddresses(t *testing.T) {
 	t.Setenv(variable("address"), "")
 	plain := httptest.NewServer(http.NotFoundHandler())
@@ -53,12 +53,12 @@ func TestWrongAddresses(t *testing.T) {
 		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `the server does not use TLS: .*\n  .* leave out --tls`},
 		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC: its reply is not HTTP/2\n  Use the port of listen\.grpc`},
 		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS: it replied with a TLS alert\n  Add --tls`},
-		"nobody":            {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or give its address`},
+		"no listener":       {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or give its address`},
 		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file or directory\n  Start one`},
 		"a file":            {[]string{"--address", "unix://" + file}, `nothing listens there: connection refused\n  Start one`},
 		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `the host name cannot be resolved: lookup broker\.\.invalid.*: no such host\n  Check --address`},
 	} {
-		wait := "1s" // health goes on trying where somebody may listen in a moment
+		wait := "1s" // health tries again while a broker may be starting
 		if strings.HasPrefix(one.want, "the server") {
 			wait = "10s"
 		}
@@ -78,8 +78,9 @@ func TestWrongAddresses(t *testing.T) {
 
 func hostOf(server *httptest.Server) string { return server.Listener.Addr().(*net.TCPAddr).String() }
 
-// TestArgumentsThatAreNone gives a file to commands that take it as a flag.
-func TestArgumentsThatAreNone(t *testing.T) {
+// TestUnexpectedArguments gives commands arguments that they do not take, such as a file in place
+// of --config.
+func TestUnexpectedArguments(t *testing.T) {
 	for line, want := range map[string]string{
 		"serve broker.yaml":              `"broker serve" takes no argument, but got "broker.yaml"; name the configuration file with --config FILE`,
 		"check broker.yaml":              `"broker check" takes no argument, but got "broker.yaml"; name the configuration file with --config FILE`,

@@ -25,7 +25,7 @@ func shell(t *testing.T, script, folder string) string {
 	return string(out)
 }
 
-// fakeCurl writes a program named curl, that keeps what it was given.
+// fakeCurl writes a program named curl that stores its arguments and its input in files.
 func fakeCurl(t *testing.T) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
@@ -42,14 +42,14 @@ url = "https://api.odd.test/x?a=%5B1-9%5D&b='$(id)&odd=a%22b%5Cn+%27%24HOME%27+%
 header = "X-Odd: a\"b\\n '$HOME' $(id) ` + "`id`" + ` %41 & c\\"
 `
 
-// TestGetCurlThroughAShell: what the shell hands to curl is the config as it was
-// written, and nothing that the list of processes would show.
+// TestGetCurlThroughAShell checks that the shell passes the configuration to curl unchanged, and
+// that the arguments, which the list of processes shows, contain no secret.
 func TestGetCurlThroughAShell(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	script := succeed(t, "get", "odd", "-o", "curl", "--url", "https://api.odd.test/x?a=%5B1-9%5D&odd=old&b='$(id)")
 	folder := fakeCurl(t)
 	if out := shell(t, script, folder); out != "" {
-		t.Errorf("the shell says %q", out)
+		t.Errorf("the shell prints %q", out)
 	}
 	arguments, err := os.ReadFile(filepath.Join(folder, "arguments"))
 	if err != nil || string(arguments) != "--config\n-\n" {
@@ -60,11 +60,11 @@ func TestGetCurlThroughAShell(t *testing.T) {
 		t.Errorf("the config is\n%s\n(%v), want\n%s", config, err, wantConfig)
 	}
 	if broker.secretIn(string(arguments)) {
-		t.Error("a secret is an argument")
+		t.Error("an argument contains a secret")
 	}
 }
 
-// TestGetCurlAnyCredential runs the command for each of the others.
+// TestGetCurlAnyCredential runs the command for credentials of the built-in providers.
 func TestGetCurlAnyCredential(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	for id, url := range map[string]string{
@@ -81,10 +81,10 @@ func TestGetCurlAnyCredential(t *testing.T) {
 	}
 }
 
-// TestGetCurlForReal lets curl itself read what was quoted, and follow no redirect.
+// TestGetCurlForReal checks that curl itself reads the quoted values, and follows no redirect.
 func TestGetCurlForReal(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("there is no curl")
+		t.Skip("curl is not installed")
 	}
 	var paths, headers, params []string
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -103,12 +103,12 @@ func TestGetCurlForReal(t *testing.T) {
 	t.Setenv("HOME", folder)
 	t.Setenv("CURL_HOME", folder)
 	shell(t, script, folder)
-	provider.Close() // and with it all that its handler does
+	provider.Close() // waits for the handler
 	if !slices.Equal(paths, []string{"/{a,b}"}) {
-		t.Errorf("curl asked for %q", paths)
+		t.Errorf("curl requested %q", paths)
 	}
 	if !slices.Equal(headers, []string{oddSecret}) || !slices.Equal(params, []string{oddSecret}) {
-		t.Error("the header or the parameter did not arrive as it is")
+		t.Error("the header or the parameter arrived changed")
 	}
 }
 
@@ -133,10 +133,10 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 	} {
 		stdout, stderr, code := invoke(t, "get", "odd", "-o", "curl", "--url", url)
 		if code != exitProblem || stdout != "" || !strings.HasPrefix(stderr, "the material must not be sent to this host: ") || !strings.Contains(stderr, "\n  "+advice) {
-			t.Errorf("%s: exit %d\n%s\nwant the advice %s", url, code, stderr, advice)
+			t.Errorf("%s: exit %d\n%s\nwant exit 1 and the advice %s", url, code, stderr, advice)
 		}
 		if broker.secretIn(stderr) {
-			t.Errorf("%s: the explanation holds a secret", url)
+			t.Errorf("%s: the explanation contains a secret", url)
 		}
 	}
 	startBroker(t, "tcp", "api.odd.test:8443")

@@ -7,11 +7,11 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestGetNotesARejectedKey reports a static key, whose table then has a note.
+// TestGetNotesARejectedKey checks that the table of a reported static key has a note.
 func TestGetNotesARejectedKey(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if table := succeed(t, "get", "pendo"); strings.Contains(table, "\nrejected  ") {
-		t.Errorf("a key that nobody reported has a note:\n%s", table)
+		t.Errorf("a key that was not reported has a note:\n%s", table)
 	}
 	response := new(authmaterialv1.GetAuthDecorationResponse)
 	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)

@@ -21,7 +21,7 @@ const host = "api.odd.test"
 // all are the credentials of startBroker.
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
-// versions are random.
+// versions finds versions, which are random.
 var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
 
 const wantTable = `credential    sendpulse-oauth
@@ -67,7 +67,7 @@ func TestGetTable(t *testing.T) {
 	}
 }
 
-func TestGetShowsSecretsOnDemandAlone(t *testing.T) {
+func TestGetMasksSecretsByDefault(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	for _, id := range all {
 		if broker.secretIn(succeed(t, "get", id)) {
@@ -98,14 +98,14 @@ func TestMaskedShowsNoPartOfAValue(t *testing.T) {
 	}
 }
 
-// TestGetJSON reads the JSON as what it says that it is.
+// TestGetJSON checks that the JSON is the response of the broker.
 func TestGetJSON(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	connection, err := grpc.NewClient("passthrough:///"+broker.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close() //nolint:errcheck // nothing is lost
+	defer connection.Close() //nolint:errcheck // the responses were read
 	service := authmaterialv1.NewBrokerServiceClient(connection)
 	for _, id := range all {
 		want, err := service.GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -115,7 +115,7 @@ func TestGetJSON(t *testing.T) {
 		got := new(authmaterialv1.GetAuthDecorationResponse)
 		readJSON(t, succeed(t, "get", id, "-o", "json"), got)
 		if !proto.Equal(got, want) {
-			t.Errorf("the JSON of %s is another response", id)
+			t.Errorf("the JSON of %s differs from the response", id)
 		}
 	}
 
@@ -135,15 +135,15 @@ func TestGetJSON(t *testing.T) {
 func readJSON(t *testing.T, text string, message proto.Message) {
 	t.Helper()
 	if err := protojson.Unmarshal([]byte(text), message); err != nil {
-		t.Fatal("this is not the message's JSON") // the error may quote it
+		t.Fatal("the text is not the JSON of the message") // the error may quote secrets
 	}
 }
 
-// TestGetJSONHasEmptyLists: scripts need not ask whether a list is there.
+// TestGetJSONHasEmptyLists checks that a list without entries is present: scripts rely on it.
 func TestGetJSONHasEmptyLists(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if text := succeed(t, "get", "pulsedive", "-o", "json"); !strings.Contains(text, `"headers": []`) || strings.Contains(text, "expireTime") {
-		t.Error("there is no empty list of headers, or a time of expiry")
+		t.Error("want an empty list of headers, and no time of expiry")
 	}
 }
 
@@ -166,7 +166,7 @@ func TestGetReportsARejection(t *testing.T) {
 	}
 }
 
-func TestGetPrintsWhatThereIs(t *testing.T) {
+func TestGetPrintsTheOtherCredentials(t *testing.T) {
 	startBroker(t, "tcp", host)
 	stdout, stderr, code := invoke(t, "get", "no-such-one", "pendo", "Bad ID", "odd")
 	const want = `no-such-one: CREDENTIAL_NOT_FOUND: there is no credential "no-such-one", or it is disabled
@@ -178,7 +178,7 @@ Bad ID: INVALID_REQUEST: the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,12
 		t.Errorf("exit %d\n%s\nwant 1\n%s", code, stderr, want)
 	}
 	if !strings.HasPrefix(stdout, "credential    pendo\n") || !strings.Contains(stdout, "\n\ncredential       odd\n") {
-		t.Errorf("the others are not printed:\n%s", stdout)
+		t.Errorf("the other credentials are not printed:\n%s", stdout)
 	}
 }
 
@@ -190,8 +190,8 @@ func TestGetExplainsRefusals(t *testing.T) {
 	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Use .*at most 100 in a call\. .*\n$`)
 }
 
-// TestGetPassesOnWhenToTryAgain lets the token request fail in a way that passes.
-func TestGetPassesOnWhenToTryAgain(t *testing.T) {
+// TestGetPrintsTheRetryDelay checks the advice after a token request that failed for a while.
+func TestGetPrintsTheRetryDelay(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.CloseConnection())
 	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: PROVIDER_UNAVAILABLE: .*\n  Try again in \d+s\.\n  If it lasts: .*\n$`)
@@ -209,14 +209,14 @@ func TestGetWithoutABroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", socket}, `^no connection to the broker on `+regexp.QuoteMeta(socket)+`: .*no such file`)
 }
 
-// TestGetGivesUp asks something that never answers.
+// TestGetGivesUp calls a server that never answers.
 func TestGetGivesUp(t *testing.T) {
 	listener := newListener(t)
 	wantProblem(t, []string{"get", "pendo", "--timeout", "1ms", "--address", listener.Addr().String()},
 		`^the broker on \S+ has not answered within 1ms\n`)
 }
 
-// TestGetFromAnotherServer asks a gRPC server that is no broker.
+// TestGetFromAnotherServer calls a gRPC server that is no broker.
 func TestGetFromAnotherServer(t *testing.T) {
 	listener := newListener(t)
 	other := grpc.NewServer()
@@ -236,7 +236,8 @@ func newListener(t *testing.T) net.Listener {
 	return listener
 }
 
-// wantProblem wants exit 1, nothing on standard output, and an explanation.
+// wantProblem fails unless a command exits with 1, prints nothing on standard output, and prints
+// an explanation that matches want.
 func wantProblem(t *testing.T, args []string, want string) {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -11,14 +11,14 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestHealthOfServersThatDoNotServe has servers that a broker is for a moment only, or
-// that are none.
+// TestHealthOfServersThatDoNotServe calls a broker that is stopping, and a server that is no
+// broker.
 func TestHealthOfServersThatDoNotServe(t *testing.T) {
 	for name, test := range map[string]struct {
 		register func(*grpc.Server)
 		want     string
 	}{
-		"a broker that stops": {
+		"a broker that is stopping": {
 			register: func(server *grpc.Server) {
 				stopping := health.NewServer()
 				stopping.Shutdown()
@@ -36,7 +36,7 @@ func TestHealthOfServersThatDoNotServe(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			code := run(t.Context(), []string{"health", "--address", address, "--timeout", patience.String()}, &stdout, &stderr)
 			if want := fmt.Sprintf(test.want, address); code != exitProblem || stderr.String() != want || stdout.Len() > 0 {
-				t.Errorf("health ends with %d, %q and %q on stderr; want %d and %q", code, stdout.String(), stderr.String(), exitProblem, want)
+				t.Errorf("health exits with %d, prints %q and on stderr %q; want %d and %q", code, stdout.String(), stderr.String(), exitProblem, want)
 			}
 		})
 	}
@@ -52,6 +52,6 @@ func serveGRPC(t *testing.T, register func(*grpc.Server)) (address string) {
 	server := grpc.NewServer()
 	register(server)
 	t.Cleanup(server.Stop)
-	go server.Serve(listener) //nolint:errcheck // the calls say whether it serves
+	go server.Serve(listener) //nolint:errcheck // the calls fail if it does not serve
 	return listener.Addr().String()
 }

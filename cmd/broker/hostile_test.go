@@ -10,11 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// mostAllocated is what an answer of a hostile broker may cost a command, in bytes.
+// mostAllocated bounds the memory that a command allocates for a hostile broker's response, in bytes.
 const mostAllocated = 16 << 20
 
-// TestGetFromAHostileBroker asks servers that announce more than they send, or send headers
-// without end.
+// TestGetFromAHostileBroker calls servers that announce more than they send, or send endless
+// headers.
 func TestGetFromAHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestGetFromAHostileBroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", address, "--timeout", "100ms"}, `has not answered within 100ms`)
 }
 
-// crowded answers with a decoration of a million headers.
+// crowded is a broker whose decoration has a million headers.
 type crowded struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	answer *authmaterialv1.GetAuthDecorationResponse
@@ -39,7 +39,7 @@ func (c crowded) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDecor
 	return c.answer, nil
 }
 
-// TestGetAMillionHeaders asks a broker for a decoration that is larger than any.
+// TestGetAMillionHeaders checks that a decoration beyond the limit is rejected at little cost.
 func TestGetAMillionHeaders(t *testing.T) {
 	decoration := &authmaterialv1.AuthDecoration{Headers: make([]*authmaterialv1.Header, 1_000_000)}
 	one := &authmaterialv1.Header{Name: "a"}
@@ -51,7 +51,7 @@ func TestGetAMillionHeaders(t *testing.T) {
 	authmaterialv1.RegisterBrokerServiceServer(server, crowded{answer: &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: decoration}})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	peertest.WantAllocated(t, mostAllocated, func() { // the server's message is a part of it
+	peertest.WantAllocated(t, mostAllocated, func() { // includes the server's message
 		wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String(), "--timeout", "1m"}, `larger than max`)
 	})
 }

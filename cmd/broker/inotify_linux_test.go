@@ -12,8 +12,8 @@ func init() {
 	programs["broker-without-watches"] = func() { refuse(unix.SYS_INOTIFY_ADD_WATCH, unix.ENOSPC); main() }
 }
 
-// refuse makes a system call fail in every thread of this process, as when a limit of the
-// user's is reached. Other processes keep their share of that limit.
+// refuse makes a system call fail in every thread of this process, as if the user had reached
+// a limit. Other processes are not affected.
 func refuse(call uint32, with syscall.Errno) {
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call

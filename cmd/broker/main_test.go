@@ -11,22 +11,22 @@ import (
 // TestMain lets scripts and tests run the program as `broker`, in a process of its own.
 func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
-		// The race detector keeps every process for a second at its end, unless told.
+		// By default the race detector delays the end of every process by a second.
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
 	testscript.Main(m, programs)
 }
 
-// programs are what scripts and tests run, by name.
+// programs are the programs that scripts and tests run, by name.
 var programs = map[string]func(){
 	"broker":              main,
 	"unprivileged-broker": func() { dropPrivileges(); main() },
 }
 
-// nobody is a user that owns nothing.
+// nobody is the ID of a user that owns no files.
 const nobody = 65534
 
-// dropPrivileges makes a process of root's one of nobody's, whom file modes concern.
+// dropPrivileges changes the user of a process from root, who can read every file, to nobody.
 func dropPrivileges() {
 	if os.Geteuid() != 0 {
 		return
@@ -36,12 +36,12 @@ func dropPrivileges() {
 	}
 }
 
-// TestScripts runs testdata/script. Beside testscript's own commands a script has those
-// of world.
+// TestScripts runs testdata/script. Scripts have the commands of scriptCommands besides
+// testscript's own.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
-		Setup:               newWorld,
+		Setup:               newScriptState,
 		Cmds:                scriptCommands,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

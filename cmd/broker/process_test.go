@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// patience bounds the wait for what does happen unless the program is broken.
+// patience bounds each wait for an event. Only a broken program reaches it.
 const patience = time.Minute
 
 // process is a program in the background.
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
-	ended          chan struct{} // closed when it has ended
+	ended          chan struct{} // closed when the process has ended
 }
 
-// startProcess starts a program, with a folder and an environment if they are not empty.
+// startProcess starts a program. An empty folder or environment is that of the test.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
 	command := exec.Command(name, args...) //nolint:noctx // the test ends it
 	command.Dir, command.Env = folder, environment
@@ -38,17 +38,17 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.command.Wait() // ProcessState says how it ended
+		_ = p.command.Wait() // ProcessState has the result
 	}()
 	return p, nil
 }
 
-// wait waits for the end, and says how it ended: `exit 0`, or `signal terminated`.
+// wait waits until the process has ended, and returns how: `exit 0`, or `signal terminated`.
 func (p *process) wait() (how string, err error) {
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		return "", errors.New("the process does not end")
+		return "", errors.New("the process has not ended")
 	}
 	if status, ok := p.command.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return "signal " + status.Signal().String(), nil
@@ -56,13 +56,13 @@ func (p *process) wait() (how string, err error) {
 	return fmt.Sprintf("exit %d", p.command.ProcessState.ExitCode()), nil
 }
 
-// kill ends the process without ado.
+// kill kills the process.
 func (p *process) kill() {
 	_ = p.command.Process.Kill()
 	<-p.ended
 }
 
-// await waits until a pattern matches the whole lines of one of the streams, and returns
+// await waits until a pattern matches the complete lines of one of the streams, and returns
 // the submatches.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -73,19 +73,19 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 			return match, nil
 		}
 		if ended {
-			return nil, fmt.Errorf("the process has ended and not said %q", pattern)
+			return nil, fmt.Errorf("the process has ended without printing %q", pattern)
 		}
 		select {
 		case <-changed:
 		case <-p.ended:
-			ended = true // all that it said is there by now
+			ended = true // its output is complete
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the process does not say %q", pattern)
+			return nil, fmt.Errorf("the process has not printed %q", pattern)
 		}
 	}
 }
 
-// transcript collects what a process writes. Its zero value is ready.
+// transcript collects the output of a process. Its zero value is ready.
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -103,7 +103,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 	return t.text.Write(p)
 }
 
-// state returns the lines that are whole, and what is closed when there is more.
+// state returns the complete lines, and a channel that is closed at the next write.
 func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +114,7 @@ func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	return text[:strings.LastIndexByte(text, '\n')+1], t.changed
 }
 
-// String returns all of it.
+// String returns the whole output.
 func (t *transcript) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// ownProviders is a file whose credentials lack their values, as that of an operator
-// does who is about to look them up.
+// ownProviders is a file whose credentials have no values yet: an operator is about to look
+// them up.
 const ownProviders = `
 credentials:
   - {id: acme, provider: acme_, auth_method: main, values: {key: {env: NOT_SET}}}
@@ -115,7 +115,7 @@ func TestProvider(t *testing.T) {
 // snippetsIn finds the lines for the configuration file.
 var snippetsIn = regexp.MustCompile(`(?m)^  For the configuration file.*\n((?:  [- ] .*\n)+)`)
 
-// TestSnippetsAreValid puts each where it says that it goes.
+// TestSnippetsAreValid loads a configuration made of the snippets.
 func TestSnippetsAreValid(t *testing.T) {
 	path := ownFile(t, ownProviders)
 	known, err := loadCatalog(path)
@@ -138,7 +138,7 @@ func TestSnippetsAreValid(t *testing.T) {
 	}
 }
 
-// TestProvidersJSON reads the JSON as definitions: YAML holds JSON.
+// TestProvidersJSON reads the JSON as definitions: JSON is YAML.
 func TestProvidersJSON(t *testing.T) {
 	path := ownFile(t, ownProviders)
 	known, err := loadCatalog(path)

@@ -11,13 +11,14 @@ import (
 	"testing"
 )
 
-// trusted has the broker's certificate checked.
+// trusted are the flags that check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// withClient shows a certificate that is granted pendo.
+// withClient adds a client certificate whose caller has a grant for pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
-// TestSecuredBroker asks a broker that demands TLS and a proof, with either proof and both.
+// TestSecuredBroker calls a broker that requires TLS and identified callers: with a certificate,
+// a token, and both.
 func TestSecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -26,7 +27,7 @@ func TestSecuredBroker(t *testing.T) {
 		withClient,
 		trusted + " --token-file token",
 		withClient + " --token-file token",
-		withClient + " --token-file other-token", // one good proof is enough
+		withClient + " --token-file other-token", // one that is valid is enough
 		"--tls " + withClient,
 		trusted + " --token-file token --tls-server-name localhost",
 		trusted + " --token-file token --address localhost:" + port,
@@ -40,12 +41,13 @@ func TestSecuredBroker(t *testing.T) {
 		}
 	}
 	if got := succeed(t, "health", "--address", address, "--tls-ca", "ca.pem"); got != "serving\n" {
-		t.Errorf("health without a proof: %s", got)
+		t.Errorf("health without a token or certificate: %s", got)
 	}
 }
 
-// TestProbesOfASecuredBroker has what docs/deploying.md gives to Kubernetes: a name that the
-// address is not, and HTTPS without a look at the certificate. No probe brings a proof.
+// TestProbesOfASecuredBroker makes the Kubernetes probes of docs/deploying.md: with a name that
+// differs from the address, and by HTTPS without checking the certificate. No probe identifies
+// itself.
 func TestProbesOfASecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("named"))
@@ -68,7 +70,7 @@ func TestProbesOfASecuredBroker(t *testing.T) {
 	}
 }
 
-// TestConnectionProblems has each end with exit 1 and what to do, by both commands.
+// TestConnectionProblems checks that both commands exit with 1 and print what to do.
 func TestConnectionProblems(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("broker"))
@@ -93,38 +95,38 @@ func TestConnectionProblems(t *testing.T) {
 			wantProblem(t, append([]string{"get", "pendo"}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 			timeout := patience.String()
 			if test.flags == "" {
-				timeout = "2s" // it may be starting
+				timeout = "2s" // the broker may be starting
 			}
 			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 		})
 	}
 }
 
-// TestProofsThatDoNotCount has callers that are not known, or may not have what they ask for.
-func TestProofsThatDoNotCount(t *testing.T) {
+// TestRejectedCallers has callers that are not identified, or have no grant for the credential.
+func TestRejectedCallers(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
 	asks, _ := s.serve("tls: {certificate_file: broker.pem, key_file: broker.key}")
 	plain, _ := s.serve("")
 	const unknown, denied = `^%s: CALLER_UNAUTHENTICATED: .*\n  `, `^pulsedive: ACCESS_DENIED: .*\n  .*broker check --explain CALLER ID`
 	for name, test := range map[string]struct{ address, id, flags, want string }{
-		"nothing":                        {address, "pendo", trusted, unknown + "Identify yourself with --token-file FILE, or"},
-		"nothing, and no TLS":            {plain, "pendo", "", unknown + "Identify yourself"},
-		"another token":                  {address, "pendo", trusted + " --token-file other-token", unknown + "The broker does not accept the token"},
-		"another token, and no TLS":      {plain, "pendo", "--token-file other-token", unknown + "The broker does not accept the token"},
-		"a certificate nobody asks for":  {asks, "pendo", withClient, unknown + "The broker does not accept the client certificate: .* asks for none"},
-		"a client of another authority":  {address, "pendo", trusted + " --tls-cert foreign.pem --tls-key foreign.key", unknown + "The broker does not accept the client certificate: .*listen\\.tls\\.client_ca_file"},
-		"an expired client":              {address, "pendo", trusted + " --tls-cert old.pem --tls-key old.key", unknown + "The broker does not accept the client certificate"},
-		"both, and neither is good":      {asks, "pendo", withClient + " --token-file other-token", unknown + "The broker accepts neither"},
-		"a certificate without a grant":  {address, "pulsedive", withClient, denied},
-		"a token without a grant":        {address, "pulsedive", trusted + " --token-file token", denied},
-		"another caller's certificate":   {address, "pulsedive", trusted + " --tls-cert nobody.pem --tls-key nobody.key", denied},
-		"a token on loopback, no grant":  {plain, "pulsedive", "--token-file token", denied},
-		"a token file that is not there": {address, "pendo", trusted + " --token-file none", `^the token for the broker: none does not exist\n$`},
-		"a token file of other content":  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem holds something else than one token alone\n$`},
-		"an authority that is not there": {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: none\.pem does not exist\n$`},
-		"an authority that is none":      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file\n$`},
-		"another's key":                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate with its key: nobody\.key:1: .*does not belong to the first certificate`},
+		"nothing":                   {address, "pendo", trusted, unknown + "Identify yourself with --token-file FILE, or"},
+		"nothing, and no TLS":       {plain, "pendo", "", unknown + "Identify yourself"},
+		"another token":             {address, "pendo", trusted + " --token-file other-token", unknown + "The broker does not accept the token"},
+		"another token, and no TLS": {plain, "pendo", "--token-file other-token", unknown + "The broker does not accept the token"},
+		"a certificate that the broker does not ask for": {asks, "pendo", withClient, unknown + "The broker does not accept the client certificate: .* asks for none"},
+		"a client of another authority":                  {address, "pendo", trusted + " --tls-cert foreign.pem --tls-key foreign.key", unknown + "The broker does not accept the client certificate: .*listen\\.tls\\.client_ca_file"},
+		"an expired client":                              {address, "pendo", trusted + " --tls-cert old.pem --tls-key old.key", unknown + "The broker does not accept the client certificate"},
+		"both, and neither is valid":                     {asks, "pendo", withClient + " --token-file other-token", unknown + "The broker accepts neither"},
+		"a certificate without a grant":                  {address, "pulsedive", withClient, denied},
+		"a token without a grant":                        {address, "pulsedive", trusted + " --token-file token", denied},
+		"another caller's certificate":                   {address, "pulsedive", trusted + " --tls-cert nobody.pem --tls-key nobody.key", denied},
+		"a token on loopback, no grant":                  {plain, "pulsedive", "--token-file token", denied},
+		"a token file that is not there":                 {address, "pendo", trusted + " --token-file none", `^the token for the broker: none does not exist\n$`},
+		"a token file of other content":                  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem holds something else than one token alone\n$`},
+		"an authority that is not there":                 {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: none\.pem does not exist\n$`},
+		"an authority that is none":                      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file\n$`},
+		"another's key":                                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate with its key: nobody\.key:1: .*does not belong to the first certificate`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"get", test.id, "--address", test.address}, strings.Fields(test.flags)...)
@@ -133,7 +135,7 @@ func TestProofsThatDoNotCount(t *testing.T) {
 	}
 }
 
-// TestConnectionFromTheEnvironment sets every variable, and overrides them.
+// TestConnectionFromTheEnvironment sets every variable, and overrides some with flags.
 func TestConnectionFromTheEnvironment(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -158,7 +160,7 @@ func TestConnectionFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestTokenFromStandardInput reads what `vault read -field=token …` would write.
+// TestTokenFromStandardInput reads the output of a command such as `vault read -field=token …`.
 func TestTokenFromStandardInput(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -178,11 +180,11 @@ func TestTokenFromStandardInput(t *testing.T) {
 	}
 }
 
-// TestSocketNeedsNoTLS: settings of the environment do not count there, and a token goes over
-// it.
+// TestSocketNeedsNoTLS checks that the TLS variables have no effect at a Unix socket, and that
+// a token is sent over it.
 func TestSocketNeedsNoTLS(t *testing.T) {
 	s := newSecured(t)
-	folder, err := os.MkdirTemp("", "get") // short, for the path of a socket
+	folder, err := os.MkdirTemp("", "get") // t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	if _, err := opened.Read(make([]byte, 4096)); err != nil { // waits until the broker reads
+	if _, err := opened.Read(make([]byte, 4096)); err != nil { // waits until the broker opens the file
 		t.Fatal(err)
 	}
 	if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {
@@ -40,7 +40,7 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 	}
 }
 
-// watchOpen returns a file that can be read once somebody has opened the one at path.
+// watchOpen returns a file that can be read once a process has opened the file at path.
 func watchOpen(t *testing.T, path string) *os.File {
 	t.Helper()
 	events, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)

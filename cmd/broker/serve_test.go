@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestEnvironmentOfAllProcesses sets variables as platforms do for every process. The broker
-// serves; a warning names each variable that it cannot use, and quotes no value.
+// TestEnvironmentOfAllProcesses sets variables that a platform may set for every process. The
+// broker serves; a warning names each variable that it cannot use, without the value.
 func TestEnvironmentOfAllProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "broker.yaml")
 	if err := os.WriteFile(path, []byte(`listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`), 0o600); err != nil {

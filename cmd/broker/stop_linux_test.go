@@ -20,10 +20,10 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestStopWhileTheAuditHangs ends a broker while calls without deadlines wait for a pipe that
-// nobody reads.
+// TestStopWhileTheAuditHangs stops a broker while calls without deadlines wait for an audit
+// pipe that no process reads.
 func TestStopWhileTheAuditHangs(t *testing.T) {
-	t.Parallel() // it waits for time to pass
+	t.Parallel() // the test waits for seconds
 	folder := t.TempDir()
 	pipe, _ := smallPipe(t, folder)
 	path := filepath.Join(folder, "broker.yaml")
@@ -48,13 +48,13 @@ func TestStopWhileTheAuditHangs(t *testing.T) {
 	}
 	how, err := p.wait()
 	if took := time.Since(began); err != nil || how != "exit 0" || took > 20*time.Second {
-		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 in the 10 seconds that calls have and a few more", how, err, took)
+		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 after at most 20 seconds: calls get 10", how, err, took)
 	}
 }
 
-// TestStopWhileTheLogHangs ends a broker whose log nobody reads.
+// TestStopWhileTheLogHangs stops a broker whose log is a pipe that no process reads.
 func TestStopWhileTheLogHangs(t *testing.T) {
-	t.Parallel() // it waits for time to pass
+	t.Parallel() // the test waits for seconds
 	folder := t.TempDir()
 	pipe, log := smallPipe(t, folder)
 	path := filepath.Join(folder, "broker.yaml")
@@ -79,7 +79,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	if err := log.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // single bytes leave no room for a line
+	for err == nil { // fills the pipe to the last byte
 		_, err = log.Write([]byte{'\n'})
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -95,7 +95,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	}
 }
 
-// smallPipe makes a named pipe of the smallest size, and holds it open for both ends.
+// smallPipe makes a named pipe of the smallest size, and keeps both its ends open.
 func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	t.Helper()
 	path = filepath.Join(folder, "pipe")
@@ -111,7 +111,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const smallest = 4096 // bytes, which is about twenty lines
+	const smallest = 4096 // bytes: about twenty lines
 	var failed error
 	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
 		t.Fatal(errors.Join(err, failed))
@@ -119,8 +119,8 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	return path, pipe
 }
 
-// fillAudit makes calls without deadlines, and returns when the first of them has failed for
-// want of its record. Others wait.
+// fillAudit makes calls without deadlines, and returns when the first has failed because its
+// audit record could not be written. The others still wait.
 func fillAudit(t *testing.T, address string) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -140,7 +140,7 @@ func fillAudit(t *testing.T, address string) {
 					break
 				}
 			}
-			// They go on hanging until the broker is gone.
+			// This call waits until the broker has ended.
 			_, _ = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(context.Background(),
 				&authmaterialv1.GetAuthDecorationRequest{CredentialId: "k"})
 		}()
@@ -148,6 +148,6 @@ func fillAudit(t *testing.T, address string) {
 	select {
 	case <-failed:
 	case <-time.After(patience):
-		t.Fatal("every call is answered, although nobody reads the audit")
+		t.Fatal("every call is answered, although no process reads the audit pipe")
 	}
 }

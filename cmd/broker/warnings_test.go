@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestCheckPrintsWhatServeLogs has configurations with warnings of every kind. Each warning is a
-// line of both programs.
+// TestCheckPrintsWhatServeLogs has configurations with warnings of every kind. check must print
+// the warnings that serve logs.
 func TestCheckPrintsWhatServeLogs(t *testing.T) {
 	const (
 		local  = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"
@@ -36,10 +36,10 @@ func TestCheckPrintsWhatServeLogs(t *testing.T) {
 		"a group":               {strings.Replace(socket, "}", ", socket_mode: '0660'}", 1), nil, 1},
 		"no grants":             {socket + token, nil, 1},
 		"grants for nothing":    {socket + token + "grants: [{callers: ['token:b'], credentials: [b], providers: [b]}, {callers: [], credentials: ['*']}]\n", nil, 4},
-		"nobody is local":       {socket + token + "grants: [{callers: [local], credentials: ['*']}]\n", nil, 1},
+		"no local caller":       {socket + token + "grants: [{callers: [local], credentials: ['*']}]\n", nil, 1},
 		"a placeholder":         {socket + fmt.Sprintf(key, "value: '${PENDO_KEY}'"), nil, 1},
 		"a variable":            {socket + fmt.Sprintf(key, "env: PENDO_KEY"), []string{"PENDO_KEY=replace-with-your-key"}, 1},
-		"a file for everybody":  {socket + fmt.Sprintf(key, "file: writable"), nil, 1},
+		"a writable file":       {socket + fmt.Sprintf(key, "file: writable"), nil, 1},
 		"keys that are ignored": {socket + "authentication: {jwt: [{name: i, issuer: i, audiences: [b], jwks_file: keys}]}\ngrants: [{callers: ['jwt:i:a'], credentials: ['a*']}]\n", nil, 2},
 		"another Pendo":         {socket + "providers: [{id: pendo, display_name: P, allowed_hosts: [a.test], auth_methods: [{id: a, display_name: A, fields: [{id: k, display_name: K, required: true}], headers: [{name: X-A, value: '${k}'}]}]}]\n", nil, 1},
 		"proxies":               {socket, []string{"HTTP_PROXY=http://a:b/c@d", "ALL_PROXY=x", "NO_PROXY=10.0.*"}, 3},
@@ -88,7 +88,7 @@ func checkWarnings(t *testing.T, folder string, environment []string) []string {
 	return all
 }
 
-// serveWarnings is checkWarnings for what serve logs until it is told to stop.
+// serveWarnings returns the warnings that serve logs, sorted and without details.
 func serveWarnings(t *testing.T, folder string, environment []string) []string {
 	t.Helper()
 	p, err := startProcess(folder, environment, "broker", "serve", "--config", "broker.yaml", "--log-format", "json")
@@ -103,7 +103,7 @@ func serveWarnings(t *testing.T, folder string, environment []string) []string {
 		t.Fatal(err)
 	}
 	if how, err := p.wait(); err != nil || how != "exit 0" {
-		t.Fatalf("the end is %q, %v", how, err)
+		t.Fatalf("the broker ended with %q, %v", how, err)
 	}
 	var all []string
 	for line := range strings.Lines(p.stderr.String()) {

@@ -15,17 +15,18 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// secured is a folder with certificates and tokens, and `broker serve` processes that demand
-// them. Of the credentials, callers may use pendo alone.
+// secured is a folder with certificates and tokens, and `broker serve` processes that require
+// them. Of the credentials, callers may only use pendo.
 type secured struct {
 	*testing.T
 	folder    string
 	authority *authtest.Authority
-	token     secret.Text // of the caller token:mailer
+	token     secret.Text // that of the caller token:mailer
 }
 
-// newSecured makes the folder, which is the current one. The files are in PEM, each key beside its certificate:
-// broker, named, expired, future (of brokers), client, nobody, foreign, old (of callers), ca and other-ca.
+// newSecured makes the folder, and changes to it. The files are in PEM, each NAME.pem with its
+// NAME.key: broker, named, expired and future are for brokers, client, nobody, foreign and old for
+// callers, and ca and other-ca are authorities.
 func newSecured(t *testing.T) secured {
 	t.Helper()
 	for _, flag := range connectionFlags {
@@ -76,11 +77,11 @@ grants:
   - {callers: ["token:mailer", "spiffe://test/mailer"], credentials: [pendo]}
 `
 
-// serve starts a broker with these settings in listen, until the test ends, and returns its
+// serve runs a broker with these settings in listen until the test ends, and returns its
 // addresses.
 func (s secured) serve(listen string) (grpc, http string) { return s.serveOn("127.0.0.1:0", listen) }
 
-// serveOn does at an address.
+// serveOn is serve at an address.
 func (s secured) serveOn(address, listen string) (grpc, http string) {
 	s.Helper()
 	file, err := os.CreateTemp(s.folder, "broker*.yaml")
@@ -103,7 +104,7 @@ func (s secured) serveOn(address, listen string) (grpc, http string) {
 	return match[1], match[2]
 }
 
-// listenTLS are settings with a certificate, which ask for client certificates.
+// listenTLS are settings for TLS with this certificate, which ask for client certificates.
 func listenTLS(certificate string) string {
 	return fmt.Sprintf("tls: {certificate_file: %[1]s.pem, key_file: %[1]s.key, client_ca_file: ca.pem}", certificate)
 }

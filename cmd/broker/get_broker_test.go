@@ -20,10 +20,10 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// oddSecret has what shells and curl's files take for something else.
+// oddSecret contains characters with a meaning for shells and in curl's configuration files.
 const oddSecret = `a"b\n '$HOME' $(id) ` + "`id`" + ` %41 & c\`
 
-// oddCredential sends oddSecret to servers of this machine.
+// oddCredential uses oddSecret in a header and in a parameter.
 const oddCredential = `
   - id: odd
     provider: odd
@@ -43,14 +43,14 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker that get can ask. Its clock stands still.
+// running is a broker that serves. Its clock does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
 }
 
-// startBroker serves the simulator's accounts and oddCredential, whose only host is
-// given, until the test ends. The environment names it.
+// startBroker serves the simulator's accounts and oddCredential, whose only allowed host is
+// host, until the test ends. BROKER_ADDRESS is set to its address.
 func startBroker(t *testing.T, network, host string) running {
 	t.Helper()
 	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
@@ -81,7 +81,7 @@ func startBroker(t *testing.T, network, host string) running {
 	return running{address: address, sim: sim}
 }
 
-// serveOn serves on a free address, and returns it as --address has it.
+// serveOn serves on a free address, and returns the address for --address.
 func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Helper()
 	address := config.Address{Network: network, Address: "127.0.0.1:0"}
@@ -102,7 +102,7 @@ func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Cleanup(func() {
 		broker.Stop(context.Background())
 		if err := <-served; err != nil {
-			t.Errorf("the server ended with %v", err)
+			t.Errorf("the server failed: %v", err)
 		}
 	})
 	if network == "tcp" {
@@ -111,7 +111,7 @@ func serveOn(t *testing.T, broker *server.Server, network string) string {
 	return address.String()
 }
 
-// secretIn reports whether a text holds a secret of the simulator's, or oddSecret.
+// secretIn reports whether a text contains a secret of the simulator, or oddSecret.
 func (r running) secretIn(text string) bool {
 	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
 }
@@ -124,7 +124,8 @@ func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), problems.String(), code
 }
 
-// succeed runs a command line that has to work, and say nothing on the side.
+// succeed runs a command line that must exit with 0 and print nothing on standard error. It
+// returns the standard output.
 func succeed(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -24,71 +24,71 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// scriptCommands are what a script has beside testscript's own. None can be negated.
+// scriptCommands are the commands of scripts besides testscript's own. None can be negated.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	// exits CODE PROGRAM ARGS... runs a program, which must end with that code.
-	"exits": scriptCommand(2, (*world).exits),
-	// start NAME PROGRAM ARGS... starts a program in the background. It has the
-	// environment that scripts begin with.
-	"start": scriptCommand(2, (*world).start),
+	// exits CODE PROGRAM ARGS... runs a program, which must exit with that code.
+	"exits": scriptCommand(2, (*scriptState).exits),
+	// start NAME PROGRAM ARGS... starts a program in the background, with the environment
+	// that the script began with.
+	"start": scriptCommand(2, (*scriptState).start),
 	// await NAME stdout|stderr REGEXP waits until a line matches. Named groups become
 	// variables.
-	"await": scriptCommand(3, (*world).await),
+	"await": scriptCommand(3, (*scriptState).await),
 	// signal NAME hup|int|term sends a signal.
-	"signal": scriptCommand(2, (*world).signal),
-	// ends NAME HOW waits for the end of a program: `exit 0`, `signal terminated`.
-	"ends": scriptCommand(3, (*world).ends),
-	// call NAME ADDRESS CREDENTIAL asks a broker, in the background.
-	"call": scriptCommand(3, (*world).call),
-	// answer NAME waits for the answer and prints it: `OK`, or code and reason.
-	"answer": scriptCommand(1, (*world).answer),
-	// get URL prints what an HTTP server answers.
-	"get": scriptCommand(1, (*world).get),
-	// provider hold|release|hang|refuse makes SendPulse behave; provider requests N
-	// waits for the N-th token request, and fails if there were more.
-	"provider": scriptCommand(1, (*world).provider),
-	// fill FILE NAME... replaces $NAME in a file, for these variables alone.
-	"fill": scriptCommand(2, (*world).fill),
+	"signal": scriptCommand(2, (*scriptState).signal),
+	// ends NAME HOW waits until a program has ended as expected: `exit 0`, `signal terminated`.
+	"ends": scriptCommand(3, (*scriptState).ends),
+	// call NAME ADDRESS CREDENTIAL asks a broker for a credential, in the background.
+	"call": scriptCommand(3, (*scriptState).call),
+	// answer NAME waits for the result of a call and prints it: `OK`, or code and reason.
+	"answer": scriptCommand(1, (*scriptState).answer),
+	// get URL prints the status and body that an HTTP server returns.
+	"get": scriptCommand(1, (*scriptState).get),
+	// provider hold|release|hang|refuse sets how SendPulse handles token requests;
+	// provider requests N waits for the N-th token request, and fails if there were more.
+	"provider": scriptCommand(1, (*scriptState).provider),
+	// fill FILE NAME... replaces $NAME in a file by the variable's value, for each NAME.
+	"fill": scriptCommand(2, (*scriptState).fill),
 	// large FILE BYTES makes a file.
-	"large": scriptCommand(2, (*world).large),
-	// mode FILE prints type and mode of a file as ls does.
-	"mode": scriptCommand(1, (*world).mode),
-	// listen PATH answers on a Unix socket until the script ends.
-	"listen": scriptCommand(1, (*world).listen),
-	// abandon PATH leaves a Unix socket behind on which nobody answers.
-	"abandon": scriptCommand(1, (*world).abandon),
+	"large": scriptCommand(2, (*scriptState).large),
+	// mode FILE prints the type and mode of a file as ls does.
+	"mode": scriptCommand(1, (*scriptState).mode),
+	// listen PATH listens on a Unix socket until the script ends.
+	"listen": scriptCommand(1, (*scriptState).listen),
+	// abandon PATH creates a Unix socket on which no process listens.
+	"abandon": scriptCommand(1, (*scriptState).abandon),
 }
 
-// scriptCommand makes a command of a method that takes a number of arguments at least.
-func scriptCommand(arguments int, run func(*world, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+// scriptCommand turns a method into a command with a least number of arguments.
+func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
 		if negated || len(args) < arguments {
-			ts.Fatalf("the command cannot be negated, and takes %d arguments", arguments)
+			ts.Fatalf("the command cannot be negated, and takes at least %d arguments", arguments)
 		}
-		run(ts.Value(worldKey{}).(*world), ts, args)
+		run(ts.Value(scriptStateKey{}).(*scriptState), ts, args)
 	}
 }
 
-// world is what one script deals with.
-type world struct {
+// scriptState is the state of one script.
+type scriptState struct {
 	sim         *simulator.Simulator
-	release     func() // what provider hold gave
+	release     func() // ends provider hold
 	environment []string
 	processes   map[string]*process
 	calls       map[string]chan error
 }
 
-type worldKey struct{}
+type scriptStateKey struct{}
 
-// newWorld makes the world of a script, and the variables that it begins with:
-// $TOKEN_URL is where SendPulse issues tokens to $SENDPULSE_CLIENT_ID with
-// $SENDPULSE_CLIENT_SECRET, and $SOCKETS a folder whose path is short.
-func newWorld(env *testscript.Env) error {
+// newScriptState makes the state of a script, and its first variables: $TOKEN_URL is the token
+// endpoint of SendPulse for $SENDPULSE_CLIENT_ID and $SENDPULSE_CLIENT_SECRET, and $SOCKETS is
+// a folder whose path is short enough for Unix sockets.
+func newScriptState(env *testscript.Env) error {
 	sim, err := simulator.New(simulator.InProcess())
 	if err != nil {
 		return err
 	}
-	// Token requests go to literal loopback addresses without TLS, too.
+	// Without TLS, token requests can go to literal loopback addresses.
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Host = "api.sendpulse.com"
 		sim.Handler().ServeHTTP(w, r)
@@ -101,7 +101,7 @@ func newWorld(env *testscript.Env) error {
 	}
 	env.Defer(func() { _ = os.RemoveAll(sockets) })
 
-	w := &world{sim: sim, release: func() {}, processes: map[string]*process{}, calls: map[string]chan error{}}
+	w := &scriptState{sim: sim, release: func() {}, processes: map[string]*process{}, calls: map[string]chan error{}}
 	env.Defer(w.killAll)
 	env.Setenv("GORACE", os.Getenv("GORACE"))
 	env.Setenv("SOCKETS", sockets)
@@ -109,17 +109,17 @@ func newWorld(env *testscript.Env) error {
 	env.Setenv("SENDPULSE_CLIENT_ID", sim.SendPulse.Client().ID)
 	env.Setenv("SENDPULSE_CLIENT_SECRET", sim.SendPulse.Client().Secret)
 	w.environment = slices.Clone(env.Vars)
-	env.Values[worldKey{}] = w
+	env.Values[scriptStateKey{}] = w
 	return nil
 }
 
-func (w *world) killAll() {
+func (w *scriptState) killAll() {
 	for _, p := range w.processes {
 		p.kill()
 	}
 }
 
-func (*world) exits(ts *testscript.TestScript, args []string) {
+func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	code, name := args[0], args[1]
 	err := ts.Exec(name, args[2:]...)
 	got := "0"
@@ -135,31 +135,31 @@ func (*world) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// print gives what the broker wrote to the commands stdout, stderr and cmp. It may not
-// write a secret.
-func (w *world) print(ts *testscript.TestScript, stdout, stderr string) {
+// print passes the output of the broker to the commands stdout, stderr and cmp. It fails if the
+// output contains a secret.
+func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
-		ts.Fatalf("the broker wrote a secret")
+		ts.Fatalf("the output contains a secret")
 	}
 	_, _ = io.WriteString(ts.Stdout(), stdout)
 	_, _ = io.WriteString(ts.Stderr(), stderr)
 }
 
-func (w *world) start(ts *testscript.TestScript, args []string) {
+func (w *scriptState) start(ts *testscript.TestScript, args []string) {
 	p, err := startProcess(ts.MkAbs("."), w.environment, args[1], args[2:]...)
 	ts.Check(err)
 	w.processes[args[0]] = p
 }
 
-func (w *world) process(ts *testscript.TestScript, name string) *process {
+func (w *scriptState) process(ts *testscript.TestScript, name string) *process {
 	p := w.processes[name]
 	if p == nil {
-		ts.Fatalf("nothing was started as %s", name)
+		ts.Fatalf("no program was started as %s", name)
 	}
 	return p
 }
 
-func (w *world) await(ts *testscript.TestScript, args []string) {
+func (w *scriptState) await(ts *testscript.TestScript, args []string) {
 	p := w.process(ts, args[0])
 	stream := &p.stderr
 	if args[1] == "stdout" {
@@ -180,20 +180,20 @@ func (w *world) await(ts *testscript.TestScript, args []string) {
 
 var scriptSignals = map[string]os.Signal{"hup": syscall.SIGHUP, "int": syscall.SIGINT, "term": syscall.SIGTERM}
 
-func (w *world) signal(ts *testscript.TestScript, args []string) {
+func (w *scriptState) signal(ts *testscript.TestScript, args []string) {
 	ts.Check(w.process(ts, args[0]).command.Process.Signal(scriptSignals[args[1]]))
 }
 
-func (w *world) ends(ts *testscript.TestScript, args []string) {
+func (w *scriptState) ends(ts *testscript.TestScript, args []string) {
 	p, want := w.process(ts, args[0]), strings.Join(args[1:], " ")
 	how, err := p.wait()
 	if err != nil || how != want {
-		ts.Fatalf("the end is %q (%v), want %q\n%s%s", how, err, want, p.stdout.String(), p.stderr.String())
+		ts.Fatalf("the program ended with %q (%v), want %q\n%s%s", how, err, want, p.stdout.String(), p.stderr.String())
 	}
 	w.print(ts, p.stdout.String(), p.stderr.String())
 }
 
-func (w *world) call(ts *testscript.TestScript, args []string) {
+func (w *scriptState) call(ts *testscript.TestScript, args []string) {
 	address, id := args[1], args[2]
 	if !strings.HasPrefix(address, "unix:") {
 		address = "passthrough:///" + address
@@ -205,17 +205,17 @@ func (w *world) call(ts *testscript.TestScript, args []string) {
 	w.calls[args[0]] = answer
 	go func() {
 		defer cancel()
-		defer connection.Close() //nolint:errcheck // nothing is lost
+		defer connection.Close() //nolint:errcheck // the response was read
 		_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
 			&authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 		answer <- err
 	}()
 }
 
-func (w *world) answer(ts *testscript.TestScript, args []string) {
+func (w *scriptState) answer(ts *testscript.TestScript, args []string) {
 	answer := w.calls[args[0]]
 	if answer == nil {
-		ts.Fatalf("there is no call %s", args[0])
+		ts.Fatalf("no call was started as %s", args[0])
 	}
 	got := status.Convert(<-answer)
 	text := got.Code().String()
@@ -227,7 +227,7 @@ func (w *world) answer(ts *testscript.TestScript, args []string) {
 	_, _ = fmt.Fprintln(ts.Stdout(), text)
 }
 
-func (w *world) get(ts *testscript.TestScript, args []string) {
+func (w *scriptState) get(ts *testscript.TestScript, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, args[0], nil)
@@ -240,7 +240,7 @@ func (w *world) get(ts *testscript.TestScript, args []string) {
 	w.print(ts, response.Status+"\n"+string(body), "")
 }
 
-func (w *world) provider(ts *testscript.TestScript, args []string) {
+func (w *scriptState) provider(ts *testscript.TestScript, args []string) {
 	switch args[0] {
 	case "hold":
 		w.release = w.sim.SendPulse.HoldTokenAnswers()
@@ -253,11 +253,11 @@ func (w *world) provider(ts *testscript.TestScript, args []string) {
 	case "requests":
 		w.awaitRequests(ts, args[1])
 	default:
-		ts.Fatalf("the provider cannot %s", args[0])
+		ts.Fatalf("provider has no command %s", args[0])
 	}
 }
 
-func (w *world) awaitRequests(ts *testscript.TestScript, number string) {
+func (w *scriptState) awaitRequests(ts *testscript.TestScript, number string) {
 	var n int
 	_, err := fmt.Sscan(number, &n)
 	ts.Check(err)
@@ -269,37 +269,37 @@ func (w *world) awaitRequests(ts *testscript.TestScript, number string) {
 	}
 }
 
-func (*world) fill(ts *testscript.TestScript, args []string) {
+func (*scriptState) fill(ts *testscript.TestScript, args []string) {
 	text := ts.ReadFile(args[0])
 	for _, name := range args[1:] {
 		if !strings.Contains(text, "$"+name) {
-			ts.Fatalf("the file has no $%s", name)
+			ts.Fatalf("the file does not contain $%s", name)
 		}
 		text = strings.ReplaceAll(text, "$"+name, ts.Getenv(name))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
-func (*world) large(ts *testscript.TestScript, args []string) {
+func (*scriptState) large(ts *testscript.TestScript, args []string) {
 	var size int
 	_, err := fmt.Sscan(args[1], &size)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("x", size)), 0o600))
 }
 
-func (*world) mode(ts *testscript.TestScript, args []string) {
+func (*scriptState) mode(ts *testscript.TestScript, args []string) {
 	info, err := os.Lstat(ts.MkAbs(args[0]))
 	ts.Check(err)
 	_, _ = fmt.Fprintln(ts.Stdout(), info.Mode())
 }
 
-func (*world) listen(ts *testscript.TestScript, args []string) {
+func (*scriptState) listen(ts *testscript.TestScript, args []string) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", args[0])
 	ts.Check(err)
 	ts.Defer(func() { _ = listener.Close() })
 }
 
-func (*world) abandon(ts *testscript.TestScript, args []string) {
+func (*scriptState) abandon(ts *testscript.TestScript, args []string) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", args[0])
 	ts.Check(err)
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)

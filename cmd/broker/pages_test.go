@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// step is a command of a page and what it prints.
+// step is a command of a page, and its output on the page.
 type step struct{ command, output string }
 
 // readSteps returns the steps of a page in docs. A line of a command that begins with `> `
@@ -36,7 +36,7 @@ func readSteps(t *testing.T, page string) []step {
 	return steps
 }
 
-// varying is what differs between two runs: versions, times and hashes.
+// varying finds what differs between two runs: versions, times and hashes.
 var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
 
 // shortFolder is a folder whose path is short enough for sockets.
@@ -63,7 +63,7 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	shell.Dir = folder
 	printed, err := shell.CombinedOutput()
 	if err != nil {
-		t.Fatalf("the shell ended with %v:\n%s", err, printed)
+		t.Fatalf("the shell failed: %v:\n%s", err, printed)
 	}
 	for i, got := range strings.Split(string(printed), mark+"\n")[:len(steps)] {
 		got = varying.ReplaceAllString(strings.TrimRight(got, "\n"), "…")
@@ -97,7 +97,7 @@ func TestTour(t *testing.T) {
 func TestSecuring(t *testing.T) {
 	version, err := exec.CommandContext(t.Context(), "openssl", "version").Output()
 	if err != nil || strings.HasPrefix(string(version), "OpenSSL 1") || !strings.HasPrefix(string(version), "OpenSSL ") {
-		t.Skip("there is no OpenSSL 3 or later")
+		t.Skip("OpenSSL 3 or later is not installed")
 	}
 	for _, flag := range connectionFlags {
 		t.Setenv(variable(flag), "")
@@ -110,7 +110,7 @@ func TestSecuring(t *testing.T) {
 	local := strings.NewReplacer("127.0.0.1:50051", grpc.Addr().String(), "127.0.0.1:9464", http.Addr().String(),
 		"localhost:50051", strings.Replace(grpc.Addr().String(), "127.0.0.1", "localhost", 1))
 	if grpc.Close() != nil || http.Close() != nil {
-		t.Fatal("the ports do not become free")
+		t.Fatal("the ports cannot be freed")
 	}
 	runSteps(t, shortFolder(t), steps, local)
 }
