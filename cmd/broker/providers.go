@@ -49,7 +49,7 @@ func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	case err != nil:
 		return err
 	case len(args) == 0 && asJSON:
-		return printJSON(out, newProvidersJSON(known))
+		return printJSON(out, map[string][]*catalog.Provider{"providers": known.Providers()})
 	case len(args) == 0:
 		return printProviders(out, known)
 	}
@@ -62,7 +62,7 @@ func showProviders(out *screen, path string, args []string, asJSON bool) error {
 		}
 		return fmt.Errorf("there is no provider %q; there are: %s", args[0], strings.Join(ids, ", "))
 	case asJSON:
-		return printJSON(out, newProviderJSON(provider))
+		return printJSON(out, provider)
 	}
 	printProvider(out, provider)
 	return nil
@@ -133,6 +133,12 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 		fmt.Fprintf(out, "  %s (%s): %s\n", out.bold(field.ID), kind, printable(field.DisplayName))
 		out.printWrapped("      ", field.Description)
 	}
+}
+
+// source is the value of a placement as the definition has it.
+func source(placement catalog.Placement) string {
+	text, _ := placement.Value.MarshalText() // it never fails
+	return string(text)
 }
 
 // printDescription prints a description and a blank line, if there is one.

@@ -42,6 +42,7 @@ providers:
           client_authentication: BASIC
           parameters: {audience: "${client_id}", scope: "read write"}
           default_lifetime: 15m
+          allow_private_addresses: true
           previous_token: ENDED
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 `

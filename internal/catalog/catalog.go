@@ -3,6 +3,8 @@
 package catalog
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -19,17 +21,17 @@ const (
 	ClientSecretField = "client_secret"
 )
 
-// Provider is a product whose API is called.
+// Provider is a product whose API is called. Its JSON is its definition.
 type Provider struct {
-	ID               string
-	DisplayName      string
-	Description      string
-	DocumentationURL string
+	ID               string `json:"id"`
+	DisplayName      string `json:"display_name"`
+	Description      string `json:"description,omitempty"`
+	DocumentationURL string `json:"documentation_url,omitempty"`
 	// AllowedHosts are the hosts to which alone the material may be sent: exact, in
 	// lower case, optionally with a port.
-	AllowedHosts []string
+	AllowedHosts []string `json:"allowed_hosts"`
 	// AuthMethods has at least one entry.
-	AuthMethods []*AuthMethod
+	AuthMethods []*AuthMethod `json:"auth_methods"`
 
 	definition string // all of the above as text
 }
@@ -49,19 +51,19 @@ func (p *Provider) AuthMethod(id string) *AuthMethod {
 
 // AuthMethod is one way in that a provider offers.
 type AuthMethod struct {
-	ID               string
-	DisplayName      string
-	Description      string
-	DocumentationURL string
+	ID               string `json:"id"`
+	DisplayName      string `json:"display_name"`
+	Description      string `json:"description,omitempty"`
+	DocumentationURL string `json:"documentation_url,omitempty"`
 	// RejectedStatuses are the HTTP statuses that mean that the material is rejected.
-	RejectedStatuses []int
+	RejectedStatuses []int `json:"rejected_statuses"`
 	// Fields has at least one entry.
-	Fields []Field
+	Fields []Field `json:"fields"`
 	// TokenRequest says how to obtain a token. Nil: the method places only fields.
-	TokenRequest *TokenRequest
+	TokenRequest *TokenRequest `json:"token_request,omitempty"`
 	// Headers and QueryParams are where the material goes; together at least one.
-	Headers     []Placement
-	QueryParams []Placement
+	Headers     []Placement `json:"headers,omitempty"`
+	QueryParams []Placement `json:"query_params,omitempty"`
 }
 
 // Field returns the field with this ID, or nil.
@@ -76,21 +78,21 @@ func (m *AuthMethod) Field(id string) *Field {
 
 // Field is a value that a credential gives.
 type Field struct {
-	ID          string
-	DisplayName string
+	ID          string `json:"id"`
+	DisplayName string `json:"display_name"`
 	// Description tells an operator where to find the value.
-	Description string
-	Required    bool
+	Description string `json:"description,omitempty"`
+	Required    bool   `json:"required"`
 	// Secret says that the value must not be shown.
-	Secret bool
+	Secret bool `json:"secret"`
 }
 
 // Placement puts a value into a request.
 type Placement struct {
 	// Name is the header's or the parameter's.
-	Name string
+	Name string `json:"name"`
 	// Value is over the method's fields and, for a token method, TokenVariable.
-	Value *expression.Template
+	Value *expression.Template `json:"value"`
 }
 
 // BodyFormat is how the parameters of a token request are written.
@@ -115,18 +117,40 @@ const (
 // (RFC 6749, section 4.4), in the form that the provider wants.
 type TokenRequest struct {
 	// URL is https, or http on a literal loopback address.
-	URL                  string
-	Body                 BodyFormat
-	ClientAuthentication ClientAuthentication
+	URL                  string               `json:"url"`
+	Body                 BodyFormat           `json:"body"`
+	ClientAuthentication ClientAuthentication `json:"client_authentication"`
 	// Parameters are extra ones for the body, over the method's fields.
-	Parameters []Placement
+	Parameters []Placement `json:"-"`
 	// DefaultLifetime holds when the answer has no usable expires_in. 1 s to 7 days.
-	DefaultLifetime time.Duration
+	DefaultLifetime time.Duration `json:"-"`
 	// AllowPrivateAddresses says that the URL's host may have an address that is not on
 	// the public internet.
-	AllowPrivateAddresses bool
+	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
 	// EndsPrevious says that a new token ends the one before.
-	EndsPrevious bool
+	EndsPrevious bool `json:"-"`
+}
+
+// MarshalJSON returns the definition. It leaves & as it is.
+func (r *TokenRequest) MarshalJSON() ([]byte, error) {
+	type sameForm TokenRequest
+	definition := struct {
+		*sameForm
+		Parameters      map[string]*expression.Template `json:"parameters,omitempty"`
+		DefaultLifetime string                          `json:"default_lifetime"`
+		PreviousToken   string                          `json:"previous_token"`
+	}{(*sameForm)(r), map[string]*expression.Template{}, r.DefaultLifetime.String(), "KEPT"}
+	for _, parameter := range r.Parameters {
+		definition.Parameters[parameter.Name] = parameter.Value
+	}
+	if r.EndsPrevious {
+		definition.PreviousToken = "ENDED"
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(definition)
+	return text.Bytes(), err
 }
 
 // Catalog is a set of providers. It is not changed once made.

@@ -121,7 +121,7 @@ func readStatuses(list yamlfile.Value) []int {
 	if !list.Exists() {
 		return []int{http.StatusUnauthorized}
 	}
-	var statuses []int
+	statuses := []int{}
 	unique := yamlfile.Unique{}
 	for _, item := range list.List(0, 20) {
 		status := item.Int(400, 599, 0)
