@@ -74,7 +74,7 @@ type Authenticator interface {
 var ErrNoEvidence = errors.New("there is no evidence of this kind")
 
 // errNobody is the answer to a call without evidence of any accepted kind.
-var errNobody = fault.New(fault.CallerUnauthenticated, "the call does not prove who makes it, in any of the ways that the broker accepts")
+var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
 // Counter counts events. Prometheus' counters implement it.
 type Counter interface{ Inc() }

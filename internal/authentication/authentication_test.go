@@ -36,7 +36,7 @@ func TestSet(t *testing.T) {
 		other       = answers{caller: "other"}
 		gone        = answers{err: context.Canceled}
 	)
-	const nobody = "the call does not prove who makes it, in any of the ways that the broker accepts"
+	const nobody = "no accepted token or client certificate was sent"
 	for name, test := range map[string]struct {
 		all    []answers
 		caller string

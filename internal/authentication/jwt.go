@@ -105,13 +105,13 @@ func parseToken(text string) (bearerToken, error) {
 	}
 	message, err := jws.ParseString(text, jws.WithCompact())
 	if err != nil || len(message.Signatures()) != 1 {
-		return bearerToken{}, refused("the bearer token is no signed JSON Web Token")
+		return bearerToken{}, refused("the bearer token is not a signed JSON Web Token")
 	}
 	var claims struct {
 		Issuer string `json:"iss"`
 	}
 	if json.Unmarshal(message.Payload(), &claims) != nil {
-		return bearerToken{}, refused("the bearer token is no signed JSON Web Token")
+		return bearerToken{}, refused("the bearer token is not a signed JSON Web Token")
 	}
 	token := bearerToken{text: text, issuer: claims.Issuer}
 	header := message.Signatures()[0].ProtectedHeaders()
@@ -170,7 +170,7 @@ func (i *Issuer) lacksKey(token bearerToken) bool {
 // signed the token, even if the error says that its claims are not accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
-		return verifiedToken{}, refused("the bearer token is signed by an algorithm that is not accepted")
+		return verifiedToken{}, refused("the bearer token is signed with an algorithm that is not accepted")
 	}
 	if i.lacksKey(token) {
 		err := i.remote.refresh(ctx, token.digest)
@@ -183,7 +183,7 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	}
 	keys := i.keys()
 	if !keys.has(token) {
-		return verifiedToken{}, refused("the bearer token is signed by a key that is not known")
+		return verifiedToken{}, refused("the bearer token is signed with an unknown key")
 	}
 	for _, candidate := range keys.find(token) {
 		claims, err := jwt.ParseString(token.text, jwt.WithKey(token.algorithm, candidate.public), jwt.WithValidate(false))
@@ -211,11 +211,11 @@ func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) 
 	case errors.Is(err, jwt.TokenNotYetValidError()), errors.Is(err, jwt.InvalidIssuedAtError()):
 		return access.Caller{}, refused("the bearer token is not valid yet")
 	case err != nil:
-		return access.Caller{}, refused("the bearer token lacks a claim, or has one that is not accepted")
+		return access.Caller{}, refused("the bearer token lacks a required claim, or has one that is not accepted")
 	case !slices.ContainsFunc(audiences, accepted):
 		return access.Caller{}, refused("the bearer token is for another audience")
 	case !isName(subject):
-		return access.Caller{}, refused("the bearer token has no subject that can be a caller's name")
+		return access.Caller{}, refused("the claim sub of the bearer token is missing, or cannot be a caller's name")
 	}
 	expires, _ := claims.Expiration()
 	return access.Caller{Name: "jwt:" + i.Name + ":" + subject, Method: MethodJWT, ExpireTime: expires.Add(leeway)}, nil

@@ -43,16 +43,16 @@ func TestJWT(t *testing.T) {
 
 func TestJWTRefused(t *testing.T) {
 	const (
-		noToken   = "the bearer token is no signed JSON Web Token"
-		algorithm = "the bearer token is signed by an algorithm that is not accepted"
-		noKey     = "the bearer token is signed by a key that is not known"
+		noToken   = "the bearer token is not a signed JSON Web Token"
+		algorithm = "the bearer token is signed with an algorithm that is not accepted"
+		noKey     = "the bearer token is signed with an unknown key"
 		signature = "the signature of the bearer token is wrong"
 		expired   = "the bearer token has expired"
 		early     = "the bearer token is not valid yet"
 		audience  = "the bearer token is for another audience"
 		noIssuer  = "the bearer token has an issuer that is not accepted"
-		claim     = "the bearer token lacks a claim, or has one that is not accepted"
-		subject   = "the bearer token has no subject that can be a caller's name"
+		claim     = "the bearer token lacks a required claim, or has one that is not accepted"
+		subject   = "the claim sub of the bearer token is missing, or cannot be a caller's name"
 	)
 	none := authtest.Unsigned("es")
 	good := mint(keyES, nil, nil)
@@ -165,7 +165,7 @@ func TestJWTOfSeveralIssuers(t *testing.T) {
 		}
 	}
 	_, err := jwt.Authenticate(t.Context(), bearer(mint(keyRS, nil, ofStrict)))
-	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by an algorithm that is not accepted")
+	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed with an algorithm that is not accepted")
 	_, err = jwt.Authenticate(t.Context(), bearer(mint(keyES, map[string]any{"kid": "es2"}, nil)))
 	wantRefused(t, err, fault.CallerUnauthenticated, "the signature of the bearer token is wrong")
 }
@@ -191,7 +191,7 @@ func TestJWTEnds(t *testing.T) {
 		}
 	}
 	use(fileIssuer("a", keyES2))
-	wantRefused(t, good(), fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
+	wantRefused(t, good(), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 	use(fileIssuer("a", keyES2, keyES))
 	if err := good(); err != nil {
 		t.Fatal(err)
@@ -211,8 +211,8 @@ func TestJWTEnds(t *testing.T) {
 func TestParseKeys(t *testing.T) {
 	const (
 		noSet   = "is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
-		noKey   = "holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519"
-		private = "holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there"
+		noKey   = "contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519"
+		private = "contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it"
 	)
 	small := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2047), big.NewInt(1))
 	unknown := authtest.Key{ID: "u", Public: map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}}

@@ -23,7 +23,7 @@ const (
 )
 
 // errKeyURL completes a sentence about a URL, and does not quote it.
-var errKeyURL = errors.New("must be an https URL, without a user and a fragment, of a DNS name or a plain IP address, and a port up to 65535 if any")
+var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
 // CheckKeyURL returns an error unless keys may be fetched from a URL. http is refused at loopback
 // addresses too.

@@ -82,8 +82,8 @@ func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token
 // The errors of ParseKeys.
 var (
 	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
-	errNoKey    = errors.New("holds no key that a token could be verified with: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
-	errNotPub   = errors.New("holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there")
+	errNoKey    = errors.New("contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
+	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
 // ParseKeys reads a JSON Web Key Set of the operator's. It leaves out keys that verify no

@@ -122,7 +122,7 @@ func TestAnswerWithoutAUsableKey(t *testing.T) {
 			r.wantGood(keyES)
 			cause := "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 			if name == "unusable keys" {
-				cause = "the answer holds no key that a token could be verified with"
+				cause = "the answer contains no key that can verify tokens"
 			}
 			if got := r.log.String(); strings.Count(got, "cannot be fetched") != 1 || !strings.Contains(got, cause) || strings.Contains(got, "canary") {
 				t.Errorf("the log is %q", got)

@@ -98,7 +98,7 @@ func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now tim
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return refused("the client certificate is not valid, or is not signed by an authority that counts")
+		return refused("the client certificate is not valid, or not signed by a trusted authority")
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	case len(leaf.DNSNames) > 0:
 		name := strings.ToLower(leaf.DNSNames[0])
 		if len(name) > maxDNSName || !dnsName.MatchString(name) {
-			return "", refused("the first DNS name of the client certificate is none")
+			return "", refused("the first DNS name of the client certificate is not valid")
 		}
 		return "dns:" + name, nil
 	}
@@ -131,7 +131,7 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	id, err := spiffeid.FromURI(leaf.URIs[0])
 	if err != nil || id.Path() == "" || len(id.String()) > maxName || leaf.IsCA || leaf.KeyUsage&signs != 0 {
-		return "", refused("the client certificate is no X.509-SVID of a workload")
+		return "", refused("the client certificate is not an X.509-SVID of a workload")
 	}
 	return id.String(), nil
 }
@@ -142,21 +142,21 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {
-		return "", refused("the client certificate names nobody")
+		return "", refused("the client certificate has no usable name: use a DNS name or a SPIFFE ID")
 	}
 	seen := map[string]bool{}
 	for _, set := range attributes {
 		if len(set) != 1 || seen[set[0].Type.String()] {
-			return "", refused("the subject of the client certificate has an attribute twice, or two in one: use a DNS name or a SPIFFE ID")
+			return "", refused("the subject of the client certificate repeats an attribute, or combines several in one part: use a DNS name or a SPIFFE ID")
 		}
 		seen[set[0].Type.String()] = true
 	}
 	subject := leaf.Subject.String()
 	switch {
 	case strings.Contains(subject, `\`):
-		return "", refused("the subject of the client certificate has a character that has to be escaped: use a DNS name or a SPIFFE ID")
+		return "", refused("the subject of the client certificate has a character that must be escaped: use a DNS name or a SPIFFE ID")
 	case !isName(subject):
-		return "", refused("the client certificate names nobody")
+		return "", refused("the client certificate has no usable name: use a DNS name or a SPIFFE ID")
 	}
 	return "subject:" + subject, nil
 }

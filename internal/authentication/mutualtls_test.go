@@ -39,11 +39,11 @@ func inOne(attributes ...pkix.AttributeTypeAndValue) []byte {
 func TestMutualTLSNames(t *testing.T) {
 	const (
 		manyURIs = "the client certificate has more than one URI"
-		noSVID   = "the client certificate is no X.509-SVID of a workload"
-		noDNS    = "the first DNS name of the client certificate is none"
-		nobody   = "the client certificate names nobody"
-		twice    = "the subject of the client certificate has an attribute twice, or two in one: use a DNS name or a SPIFFE ID"
-		escaped  = "the subject of the client certificate has a character that has to be escaped: use a DNS name or a SPIFFE ID"
+		noSVID   = "the client certificate is not an X.509-SVID of a workload"
+		noDNS    = "the first DNS name of the client certificate is not valid"
+		nobody   = "the client certificate has no usable name: use a DNS name or a SPIFFE ID"
+		twice    = "the subject of the client certificate repeats an attribute, or combines several in one part: use a DNS name or a SPIFFE ID"
+		escaped  = "the subject of the client certificate has a character that must be escaped: use a DNS name or a SPIFFE ID"
 	)
 	ca := authtest.NewAuthority("ca", now)
 	mutual := authentication.NewMutualTLS(authtest.Pool(ca), clockwork.NewFakeClockAt(now))
@@ -100,7 +100,7 @@ func TestMutualTLSNames(t *testing.T) {
 
 // TestMutualTLSRoots shows that a connection which outlives its authority is nobody's.
 func TestMutualTLSRoots(t *testing.T) {
-	const invalid = "the client certificate is not valid, or is not signed by an authority that counts"
+	const invalid = "the client certificate is not valid, or not signed by a trusted authority"
 	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
 	between := first.Between("between")
 	leaf := between.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf

@@ -39,7 +39,7 @@ var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the t
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
 // errThrottled is the answer to the caller then.
-var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
+var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
 
 // KeyOptions configure a KeyFetcher. All but MaxAge are required.
 type KeyOptions struct {

@@ -71,7 +71,7 @@ func (r remote) wantGood(k authtest.Key) {
 
 func (r remote) wantUnknown(k authtest.Key) {
 	r.Helper()
-	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
+	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
 // landed waits until no request is under way: a call joins one that has brought its keys,
@@ -89,7 +89,7 @@ func (r remote) landed() {
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
-	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again")
+	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
 	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrKeyRefreshThrottled) {
 		r.Errorf("%v, again in %v, want it in %v", err, got, delay)
 	}
@@ -172,8 +172,8 @@ func TestRotation(t *testing.T) {
 	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
 	for what, token := range map[string]string{
-		"the bearer token is signed by an algorithm that is not accepted": mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil),
-		"the bearer token has an issuer that is not accepted":             mint(keyUnknown, nil, authtest.Claims{"iss": "https://evil.test"}),
+		"the bearer token is signed with an algorithm that is not accepted": mint(keyES.BySecret("a"), map[string]any{"kid": "x"}, nil),
+		"the bearer token has an issuer that is not accepted":               mint(keyUnknown, nil, authtest.Claims{"iss": "https://evil.test"}),
 	} {
 		r.clock.Advance(10 * time.Second)
 		_, err := r.jwt.Authenticate(t.Context(), bearer(token))
@@ -380,7 +380,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	evidence := bearer(r.tokens[keyES.ID])
 	evidence.Proved = true
 	_, err := fresh.Authenticate(t.Context(), evidence)
-	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed by a key that is not known")
+	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
 // TestKeyURLs lists where no keys are fetched from, whoever asks.

@@ -78,11 +78,11 @@ func (s StaticTokens) Authenticate(_ context.Context, evidence Evidence) (access
 		return access.Caller{}, ErrNoEvidence
 	}
 	if len(text) < tokenLength {
-		return access.Caller{}, refused("the static token is too short to be one: `broker token new` makes one")
+		return access.Caller{}, refused("the static token is too short: create one with 'broker token new'")
 	}
 	name, ok := s[HashToken(evidence.Bearer)]
 	if !ok {
-		return access.Caller{}, refused("the static token is not known")
+		return access.Caller{}, refused("the static token is unknown")
 	}
 	return access.Caller{Name: name, Method: MethodToken, Address: evidence.Address}, nil
 }

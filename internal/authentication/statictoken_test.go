@@ -50,7 +50,7 @@ func TestTokenHash(t *testing.T) {
 	}
 }
 
-const tooShort = "the static token is too short to be one: `broker token new` makes one"
+const tooShort = "the static token is too short: create one with 'broker token new'"
 
 // TestShortTokens has a hash of what somebody made up.
 func TestShortTokens(t *testing.T) {
@@ -73,7 +73,7 @@ func TestStaticTokens(t *testing.T) {
 	}
 	for _, text := range []string{unknown.Reveal(), first.Reveal() + "a", "amb_" + authentication.HashToken(first).String()} {
 		_, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: secret.New(text)})
-		wantRefused(t, err, fault.CallerUnauthenticated, "the static token is not known")
+		wantRefused(t, err, fault.CallerUnauthenticated, "the static token is unknown")
 	}
 	for _, text := range []string{"amb_", first.Reveal()[:46]} {
 		_, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: secret.New(text)})

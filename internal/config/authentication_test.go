@@ -105,7 +105,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		name     = "must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"
 		noHash   = "must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it"
 		aToken   = "this is the token itself, not its hash, so it is no longer a secret. Make another with 'broker token new'"
-		noURL    = "must be an https URL, without a user and a fragment, of a DNS name or a plain IP address, and a port up to 65535 if any"
+		noURL    = "must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment"
 		relative = "; a relative path is relative to $DIR"
 	)
 	token := authentication.GenerateToken()
@@ -131,7 +131,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 		"no such file":            {issuer("jwks_file: " + canary), "72: the file does not exist" + relative},
 		"a large file":            {issuer("jwks_file: huge"), "72: the file is larger than the limit of 1 MiB" + relative},
 		"no key set":              {issuer("jwks_file: good"), "72: the file is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},
-		"private keys":            {issuer("jwks_file: private"), "72: the file holds a private or symmetric key: whoever reads it could make tokens. Only public keys belong there"},
+		"private keys":            {issuer("jwks_file: private"), "72: the file contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it"},
 		"http":                    {issuer(`jwks_url: "http://idp.example.test/"`), "71: " + noURL},
 		"a password":              {issuer(`jwks_url: "https://a:` + canary + `@b/"`), "71: " + noURL},
 		"a fragment":              {issuer(`jwks_url: "https://a/#` + canary + `"`), "71: " + noURL},

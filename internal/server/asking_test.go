@@ -35,7 +35,7 @@ var (
 	denied   = outcome{code: codes.PermissionDenied, reason: "ACCESS_DENIED", message: "the caller has no grant for this credential ID"}
 )
 
-const badAlgorithm = "the bearer token is signed by an algorithm that is not accepted"
+const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
 // of is the outcome as an action has it: the items of a batch and of a watch have their own.
 func (o outcome) of(action string) outcome {

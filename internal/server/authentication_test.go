@@ -32,13 +32,13 @@ import (
 
 // refusals are the answers to calls whose callers are not identified.
 const (
-	nobody      = "the call does not prove who makes it, in any of the ways that the broker accepts"
+	nobody      = "no accepted token or client certificate was sent"
 	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
-	badToken    = "the bearer token is no signed JSON Web Token"
-	unknown     = "the static token is not known"
-	notYet      = "the bearer token is signed by a key that was not there a moment ago: it is sought when the call is tried again"
-	noKey       = "the bearer token is signed by a key that is not known"
-	noAuthority = "the client certificate is not valid, or is not signed by an authority that counts"
+	badToken    = "the bearer token is not a signed JSON Web Token"
+	unknown     = "the static token is unknown"
+	notYet      = "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again"
+	noKey       = "the bearer token is signed with an unknown key"
+	noAuthority = "the client certificate is not valid, or not signed by a trusted authority"
 )
 
 // wantUnauthenticated wants a call to be refused with these words.
@@ -53,7 +53,10 @@ func TestWhoCalls(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
 	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
-	clock.Advance(10 * time.Second) // from here on keys that are not at hand are sought
+	if err := getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), w.dial(h)); err != nil { // waits for the first request
+		t.Fatal(err)
+	}
+	clock.Advance(10 * time.Second) // from here on unknown keys are fetched
 	spiffe := w.authority.IssueSPIFFE("spiffe://example.test/mailer")
 	twoURIs := w.fromCertificate(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")})
 	good, mailer := w.mint(w.key, nil), w.mailer.Reveal()
@@ -84,8 +87,8 @@ func TestWhoCalls(t *testing.T) {
 		"of another issuer":        {nil, []string{"Bearer " + claim("iss", "https://evil.test")}, "", "the bearer token has an issuer that is not accepted"},
 		"signed by an unknown":     {nil, []string{"Bearer " + w.mint(authtest.NewEC("other"), nil)}, "", noKey},
 		"signed by another":        {nil, []string{"Bearer " + w.mint(authtest.NewEC("first"), nil)}, "", "the signature of the bearer token is wrong"},
-		"signed by nobody":         {nil, []string{"Bearer " + none}, "", "the bearer token is signed by an algorithm that is not accepted"},
-		"signed by a known secret": {nil, []string{"Bearer " + w.mint(w.key.BySecret(string(authtest.KeySet(w.key))), nil)}, "", "the bearer token is signed by an algorithm that is not accepted"},
+		"signed by nobody":         {nil, []string{"Bearer " + none}, "", "the bearer token is signed with an algorithm that is not accepted"},
+		"signed by a known secret": {nil, []string{"Bearer " + w.mint(w.key.BySecret(string(authtest.KeySet(w.key))), nil)}, "", "the bearer token is signed with an algorithm that is not accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, w := h, w
