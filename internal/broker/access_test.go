@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// web is a caller of whom grants tell.
+// web is a caller that the grants of these tests name.
 var web = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}}
 
 // grant allows web to use some credentials.
@@ -26,14 +26,15 @@ func grant(source string, ids ...access.Pattern) access.Grant {
 // off is the disabled credential `off`.
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict takes `mail`, `board` and `off` into use, under these grants alone.
+// restrict reloads with the credentials `mail`, `board` and `off`, and only these grants. It waits
+// until everything is idle.
 func (w *world) restrict(grants ...access.Grant) {
 	w.Helper()
 	w.take(grants...)
 	synctest.Wait()
 }
 
-// take is restrict, which does not wait for what follows.
+// take is restrict without waiting.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {
@@ -41,7 +42,7 @@ func (w *world) take(grants ...access.Grant) {
 	}
 }
 
-// operations are the ways to ask for a credential.
+// operations are the calls that return a credential's decoration.
 var operations = map[string]func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error){
 	"get": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
 		return b.Get(ctx, web, id)
@@ -65,16 +66,16 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 	},
 }
 
-// TestDeniedCallerDoesNotLearnWhatThereIs asks for what there is, is disabled, and is not.
+// TestDeniedCallerDoesNotLearnWhatThereIs asks for existing, disabled and missing credentials.
 func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 	for name, ask := range operations {
 		for policy, grants := range map[string][]access.Grant{
-			"no grant":                nil,
-			"for another credential":  {grant("1", "other")},
-			"for another caller":      {{Callers: []access.Pattern{"spiffe://test/*"}, Credentials: []access.Pattern{"*"}, Providers: []string{"pendo", "sendpulse"}, Actions: []access.Action{access.Use}}},
-			"for another action":      {{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Manage}}},
-			"for another's provider":  {{Callers: []access.Pattern{"*"}, Providers: []string{"pulsedive"}, Actions: []access.Action{access.Use}}},
-			"for all, of no caller's": {{Callers: []access.Pattern{"uid:*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}},
+			"no grant":                    nil,
+			"for another credential":      {grant("1", "other")},
+			"for another caller":          {{Callers: []access.Pattern{"spiffe://test/*"}, Credentials: []access.Pattern{"*"}, Providers: []string{"pendo", "sendpulse"}, Actions: []access.Action{access.Use}}},
+			"for another action":          {{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Manage}}},
+			"for another's provider":      {{Callers: []access.Pattern{"*"}, Providers: []string{"pulsedive"}, Actions: []access.Action{access.Use}}},
+			"for callers of another kind": {{Callers: []access.Pattern{"uid:*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}},
 		} {
 			t.Run(name+" "+policy, func(t *testing.T) {
 				inWorld(t, func(w *world) {
@@ -105,7 +106,7 @@ func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestDeniedReportRenewsNothing has a token at hand that the caller knows the version of.
+// TestDeniedReportRenewsNothing reports a version that a denied caller knows.
 func TestDeniedReportRenewsNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		version := w.version()
@@ -130,7 +131,7 @@ func (w *world) getAs(caller broker.Caller) *broker.Decoration {
 	return decoration
 }
 
-// TestGrantedCaller is told what there is not, of what it may use.
+// TestGrantedCaller asks for credentials that exist, do not exist, or are not granted.
 func TestGrantedCaller(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail", "n*"), access.Grant{Callers: []access.Pattern{access.Pattern(web.Name)}, Providers: []string{"pendo"}, Actions: []access.Action{access.Use}})
@@ -145,7 +146,7 @@ func TestGrantedCaller(t *testing.T) {
 	})
 }
 
-// TestBatchIsDecidedItemByItem has one call with all sorts of IDs.
+// TestBatchIsDecidedItemByItem asks for allowed, denied and missing credentials in one call.
 func TestBatchIsDecidedItemByItem(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "board", "none"))
@@ -159,7 +160,7 @@ func TestBatchIsDecidedItemByItem(t *testing.T) {
 	})
 }
 
-// TestWatchFollowsGrants takes grants away and gives them back.
+// TestWatchFollowsGrants removes grants and adds them again during a watch.
 func TestWatchFollowsGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		both := grant("1", "mail", "board")
@@ -173,24 +174,24 @@ func TestWatchFollowsGrants(t *testing.T) {
 
 		w.restrict(grant("1", "board"))
 		s.wantReason("mail", fault.AccessDenied)
-		s.wantNothing(2 * time.Hour) // renewals of its token are not told either
+		s.wantNothing(2 * time.Hour) // renewals of its token are not sent either
 		w.restrict(grant("2", "board"), grant("3", "other"))
 		s.wantNothing(time.Minute)
 		w.restrict()
 		s.wantReason("board", fault.AccessDenied)
 		w.restrict(grant("1", "board"))
 		if result := s.next(0); result.CredentialID != "board" || result.Err != nil {
-			t.Errorf("the watch tells of %s (%v), want board", result.CredentialID, result.Err)
+			t.Errorf("the watch sends %s (%v), want board", result.CredentialID, result.Err)
 		}
 		w.restrict(both)
 		if result := s.next(time.Second); result.CredentialID != "mail" || result.Err != nil || result.Decoration.Version == version {
-			t.Errorf("the watch tells of %s (%v), want a later token of mail", result.CredentialID, result.Err)
+			t.Errorf("the watch sends %s (%v), want a later token of mail", result.CredentialID, result.Err)
 		}
 	})
 }
 
-// TestKeyWithdrawnBeforeAWatchBegins has a key withdrawn between the moment when the caller was
-// identified by it and that when the watch begins.
+// TestKeyWithdrawnBeforeAWatchBegins withdraws a key after it authenticated the caller, and before
+// the watch begins.
 func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
@@ -201,12 +202,13 @@ func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 		}, []string{"mail"})
 		defer watch.Close()
 		if _, err := watch.Next(w.Context()); fault.From(err).Reason != fault.CallerUnauthenticated {
-			t.Errorf("the watch tells %v, want that the caller is unknown", err)
+			t.Errorf("the error of the watch is %v, want CALLER_UNAUTHENTICATED", err)
 		}
 	})
 }
 
-// TestGrantTakenAwayWhileAWatchWaits ends with the denial, and not with the token.
+// TestGrantTakenAwayWhileAWatchWaits removes the grant while a watch waits for a token: the watch
+// sends the denial, and not the token.
 func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))

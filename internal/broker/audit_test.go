@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// recorder is a Log that keeps its records, and fails while it is to.
+// recorder is a Log that stores its records. While failing is set, writes fail.
 type recorder struct {
 	mu      sync.Mutex
 	records []audit.Record
@@ -32,7 +32,7 @@ func (r *recorder) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// take returns the records since the last time.
+// take returns the records since the last call of take.
 func (r *recorder) take() []audit.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +54,7 @@ func inAuditedWorld(t *testing.T, test func(w *world, r *recorder)) {
 	inWorld(t, func(w *world) { test(w, r) }, func(o *broker.Options) { o.Audit = r })
 }
 
-// TestRecords has every operation come to every outcome.
+// TestRecords checks the record of each operation with each outcome.
 func TestRecords(t *testing.T) {
 	fail := func(answer simulator.Failure) func(*world) {
 		return func(w *world) { w.sim.SendPulse.FailTokenRequests(answer) }
@@ -66,14 +66,14 @@ func TestRecords(t *testing.T) {
 			outcome string
 			grant   string
 		}{
-			"a token":                 {id: "mail", outcome: "OK", grant: "b.yaml:2"},
-			"a static credential":     {id: "board", outcome: "OK", grant: "b.yaml:2"},
-			"denied":                  {id: "other", outcome: "ACCESS_DENIED"},
-			"denied, and disabled":    {id: "off", outcome: "ACCESS_DENIED"},
-			"not found":               {id: "none", outcome: "CREDENTIAL_NOT_FOUND", grant: "b.yaml:2"},
-			"no ID":                   {id: "NO ID", outcome: "INVALID_REQUEST"},
-			"refused by the provider": {id: "mail", prepare: fail(simulator.OAuthError(http.StatusUnauthorized, "invalid_client")), outcome: "CREDENTIAL_REJECTED", grant: "b.yaml:2"},
-			"provider is down":        {id: "mail", prepare: fail(simulator.HTMLPage(http.StatusBadGateway)), outcome: "PROVIDER_UNAVAILABLE", grant: "b.yaml:2"},
+			"a token":                  {id: "mail", outcome: "OK", grant: "b.yaml:2"},
+			"a static credential":      {id: "board", outcome: "OK", grant: "b.yaml:2"},
+			"denied":                   {id: "other", outcome: "ACCESS_DENIED"},
+			"denied, and disabled":     {id: "off", outcome: "ACCESS_DENIED"},
+			"not found":                {id: "none", outcome: "CREDENTIAL_NOT_FOUND", grant: "b.yaml:2"},
+			"no ID":                    {id: "NO ID", outcome: "INVALID_REQUEST"},
+			"rejected by the provider": {id: "mail", prepare: fail(simulator.OAuthError(http.StatusUnauthorized, "invalid_client")), outcome: "CREDENTIAL_REJECTED", grant: "b.yaml:2"},
+			"provider is down":         {id: "mail", prepare: fail(simulator.HTMLPage(http.StatusBadGateway)), outcome: "PROVIDER_UNAVAILABLE", grant: "b.yaml:2"},
 		} {
 			t.Run(operation+" "+name, func(t *testing.T) {
 				inAuditedWorld(t, func(w *world, r *recorder) {
@@ -101,11 +101,12 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestRecordOfACallerThatHasGone is none of the provider's failure.
+// TestRecordOfACallerThatHasGone cancels calls that wait: their outcome is CALLER_GONE, and not a
+// failure of the provider.
 func TestRecordOfACallerThatHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		if operation == string(audit.Watch) {
-			continue // nothing was decided that its reader did not get
+			continue // it records only states that it sends
 		}
 		inAuditedWorld(t, func(w *world, r *recorder) {
 			w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
@@ -115,14 +116,14 @@ func TestRecordOfACallerThatHasGone(t *testing.T) {
 				t.Errorf("%s: there is no error", operation)
 			}
 			if got := r.take(); len(got) != 1 || got[0].Outcome != "CALLER_GONE" || got[0].Version != "" {
-				t.Errorf("%s: the records are %+v, want one of a caller that has gone", operation, got)
+				t.Errorf("%s: the records are %+v, want one with CALLER_GONE", operation, got)
 			}
 		})
 	}
 }
 
-// TestRecordOfADenialWhoseCallerHasGone is one of the denial: who asks with a deadline that has
-// passed is seen as well.
+// TestRecordOfADenialWhoseCallerHasGone cancels calls before they are denied: the outcome is the
+// denial. A caller cannot hide denied calls by a deadline that has passed.
 func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {
@@ -141,7 +142,7 @@ func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	}
 }
 
-// TestRecordOfEachItem is one for each ID of a batch, and of a watch for each state.
+// TestRecordOfEachItem wants a record for each ID of a batch, and for each state of a watch.
 func TestRecordOfEachItem(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {
 		w.restrict(grant("1", "mail"))
@@ -161,7 +162,7 @@ func TestRecordOfEachItem(t *testing.T) {
 	})
 }
 
-// TestNothingGoesOutWithoutItsRecord has the log fail for a while.
+// TestNothingGoesOutWithoutItsRecord makes the log fail for a while.
 func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {
@@ -169,13 +170,13 @@ func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 			for _, id := range []string{"mail", "board", "other"} {
 				r.fail(true)
 				if _, err := ask(w.Context(), w.broker, id); fault.From(err).Reason != fault.Internal {
-					t.Errorf("%s %s: the error is %v, want one of the broker's own", operation, id, err)
+					t.Errorf("%s %s: the error is %v, want INTERNAL", operation, id, err)
 				}
 				r.fail(false)
 				want := fault.AccessDenied
 				decoration, err := ask(w.Context(), w.broker, id)
 				if id == "other" && fault.From(err).Reason != want || id != "other" && (err != nil || decoration == nil) {
-					t.Errorf("%s %s: the error is %v once records are written again", operation, id, err)
+					t.Errorf("%s %s: the error is %v after the log works again", operation, id, err)
 				}
 			}
 		})

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// hanging is a token cache that never has an answer.
+// hanging is a token cache that never returns a token.
 type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
@@ -41,7 +41,7 @@ func (hanging) Replace(ctx context.Context, _ cache.Source, _ string) (*token.To
 	return nil, false, ctx.Err()
 }
 
-// newHanging returns a broker with one credential, `slow`, whose token never comes.
+// newHanging returns a broker with one credential, `slow`, whose token never arrives.
 func newHanging(t *testing.T) *broker.Broker {
 	t.Helper()
 	provider := catalog.Builtin().Provider("sendpulse")
@@ -65,12 +65,12 @@ func newHanging(t *testing.T) *broker.Broker {
 	return b
 }
 
-// load is a load of a configuration with these credentials and this policy.
+// load returns a Load with these credentials and this policy.
 func load(set *credentials.Set, policy *access.Policy) broker.Load {
 	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
 }
 
-// nobody is a caller of a broker that serves everybody.
+// nobody is the caller of a broker that does not authenticate callers.
 var nobody = broker.Caller{Caller: access.Caller{Name: "local", Method: "none"}}
 
 func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {
@@ -86,7 +86,7 @@ func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {
 			_, _, err := b.ReportRejection(ctx, nobody, "slow", "v", 401)
 			return err
 		},
-		"report of a status that is no rejection": func(ctx context.Context, b *broker.Broker) error {
+		"report of a status that does not mean rejection": func(ctx context.Context, b *broker.Broker) error {
 			_, _, err := b.ReportRejection(ctx, nobody, "slow", "v", 403)
 			return err
 		},

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// askedTokens counts what a token cache, and so perhaps Redis or a provider, is asked.
+// askedTokens counts the calls of a token cache, which may call Redis or a provider.
 type askedTokens struct {
 	broker.Tokens
 	asked atomic.Int64
@@ -38,15 +38,15 @@ func (a *askedTokens) Replace(ctx context.Context, source cache.Source, version 
 	return a.Tokens.Replace(ctx, source, version)
 }
 
-// TestDeniedCallsTouchNothing has denied callers ask for what there is, is disabled, and is
-// not. No token cache is asked, which would take another time; the records differ in the
-// ID alone.
+// TestDeniedCallsTouchNothing has denied callers ask for existing, disabled and missing
+// credentials. The token cache is not called, because that would take a different time for each. The
+// records differ only in the ID.
 func TestDeniedCallsTouchNothing(t *testing.T) {
 	tokens, r := new(askedTokens), new(recorder)
 	inWorld(t, func(w *world) {
-		w.version() // a token is at hand
+		w.version() // the cache has a token
 		if tokens.asked.Load() == 0 {
-			t.Fatal("the token cache is asked past its counter")
+			t.Fatal("the calls of the token cache are not counted")
 		}
 		w.restrict(grant("1", "others"))
 		r.take()
@@ -65,7 +65,7 @@ func TestDeniedCallsTouchNothing(t *testing.T) {
 			}
 		}
 		if asked := tokens.asked.Load(); asked != 0 {
-			t.Errorf("the token cache was asked %d times for denied callers", asked)
+			t.Errorf("denied callers caused %d calls of the token cache", asked)
 		}
 	}, func(o *broker.Options) {
 		tokens.Tokens = o.Tokens

@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// TestRecordOfAReport says what came of it, when it was answered.
+// TestRecordOfAReport checks that the record of an answered report has its outcome.
 func TestRecordOfAReport(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {
 		w.restrict(grant("1", "mail", "board"))
@@ -23,7 +23,7 @@ func TestRecordOfAReport(t *testing.T) {
 			{"of the same again", "mail", current, http.StatusUnauthorized, "OK", "ALREADY_REPLACED"},
 			{"of another status", "mail", current, http.StatusTeapot, "OK", "NOT_REPLACEABLE"},
 			{"of a static key", "board", static, http.StatusUnauthorized, "OK", "NOT_REPLACEABLE"},
-			{"that is denied", "other", current, http.StatusUnauthorized, "ACCESS_DENIED", ""},
+			{"by a denied caller", "other", current, http.StatusUnauthorized, "ACCESS_DENIED", ""},
 		} {
 			_, _, err := w.broker.ReportRejection(w.Context(), web, test.id, test.version, test.status)
 			got := r.take()
@@ -31,7 +31,7 @@ func TestRecordOfAReport(t *testing.T) {
 				t.Errorf("a report %s (%v): the records are %+v, want %s %s", test.name, err, got, test.outcome, test.report)
 			}
 		}
-		// Reports force renewals up to a limit; the one that is over it is no outcome.
+		// Reports beyond the limit of forced renewals fail, and have no outcome.
 		for range 10 {
 			version := w.getAs(web).Version
 			r.take()
@@ -43,15 +43,15 @@ func TestRecordOfAReport(t *testing.T) {
 				continue
 			}
 			if got := r.take(); len(got) != 1 || got[0].Outcome != "RATE_LIMITED" || got[0].Report != "" || got[0].Grant != "1" {
-				t.Errorf("a report over the limit: the records are %+v", got)
+				t.Errorf("a report beyond the limit: the records are %+v", got)
 			}
 			return
 		}
-		t.Error("no report is over the limit")
+		t.Error("no report is beyond the limit")
 	})
 }
 
-// staticVersion is the version of `board`.
+// staticVersion returns the version of `board`.
 func (w *world) staticVersion() string {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), web, "board")

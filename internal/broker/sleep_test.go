@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// inMachine runs a test in a bubble, with a broker on a machine whose clocks the test sets. Its
-// wall clock is two hours fast.
+// inMachine runs a test in a bubble, with a broker on a machine whose clocks the test sets. The wall
+// clock is two hours fast.
 func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	t.Helper()
 	inWorld(t, func(w *world) {
@@ -34,8 +34,8 @@ func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	})
 }
 
-// wantExpiry compares the times of a decoration with the wall clock of a machine: how long it
-// may be used, and when a caller is to ask again at the latest.
+// wantExpiry compares the expire time and the refresh time of a decoration with the wall clock of a
+// machine.
 func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	if d == nil {
@@ -46,12 +46,11 @@ func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest
 		w.Errorf("%s: expires in %v, want %v", from, left, want)
 	}
 	if left := d.RefreshTime.Sub(machine.WallTime()); left <= 0 || left > want {
-		w.Errorf("%s: to be asked for again in %v, want between 0 and %v", from, left, want)
+		w.Errorf("%s: the refresh time is in %v, want between 0 and %v", from, left, want)
 	}
 }
 
-// wantExpiryEverywhere does so with each kind of answer for `mail`, and with a watch that
-// begins now.
+// wantExpiryEverywhere calls wantExpiry with the result of each kind of call for `mail`.
 func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	got := w.get("mail")
@@ -59,18 +58,18 @@ func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Durat
 	w.wantExpiry("batch", w.broker.GetBatch(w.Context(), nobody, []string{"mail"})[0].Decoration, machine, want)
 	reported, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", "another", 401)
 	if err != nil || outcome != broker.AlreadyReplaced {
-		w.Errorf("the report is answered %v, %v", outcome, err)
+		w.Errorf("the outcome of the report is %v (%v)", outcome, err)
 	}
 	w.wantExpiry("report", reported, machine, want)
 	watch := w.watch("mail")
 	defer watch.Close()
 	w.wantExpiry("watch", watch.next(time.Second).Decoration, machine, want)
 	if still := w.get("mail"); still.Version != got.Version {
-		w.Error("the answers are of different tokens")
+		w.Error("the results contain different tokens")
 	}
 }
 
-// usable is how long a token may be used that was requested just now.
+// usable is how long a token may be used after it was requested.
 const usable = simulator.DefaultTokenLifetime - time.Minute
 
 func TestExpiryFollowsTheWallClock(t *testing.T) {
@@ -94,7 +93,7 @@ func TestStaticMaterialFollowsTheWallClock(t *testing.T) {
 		machine.Correct(-2 * time.Hour)
 		d := w.get("board")
 		if ahead := d.RefreshTime.Sub(machine.WallTime()); ahead != 5*time.Minute || !d.ExpireTime.IsZero() {
-			t.Errorf("to be asked for again in %v, want 5m; expires at %v, want never", ahead, d.ExpireTime)
+			t.Errorf("the refresh time is in %v, want 5m; it expires at %v, want never", ahead, d.ExpireTime)
 		}
 	})
 }
@@ -115,7 +114,7 @@ func TestAnswerAfterSleep(t *testing.T) {
 				machine.Correct(what.correction)
 				w.wantExpiryEverywhere(machine, usable)
 				if w.get("mail").Version == before.Version {
-					t.Error("the token is served that ended during the sleep")
+					t.Error("a token that ended during the sleep is served")
 				}
 				w.wantRequests(2)
 			})
@@ -128,12 +127,12 @@ func TestWatchAfterSleep(t *testing.T) {
 		watch := w.watch("mail")
 		defer watch.Close()
 		before := watch.next(time.Second).Decoration
-		watch.wantNothing(time.Second) // it waits for timers alone from here on
+		watch.wantNothing(time.Second) // from here on only timers wake it
 		machine.Sleep(2 * time.Hour)
 		after := watch.next(10 * time.Second).Decoration
 		w.wantExpiry("the state after the sleep", after, machine, usable)
 		if after != nil && after.Version == before.Version {
-			t.Error("the watch tells of the token that ended during the sleep")
+			t.Error("the watch sends a token that ended during the sleep")
 		}
 		watch.wantNothing(30 * time.Minute)
 		w.wantRequests(2)

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// TestWatchOfATokenInItsMargin has the provider fail from before the renewal of a token
-// until after its end.
+// TestWatchOfATokenInItsMargin has a provider that fails from before the renewal of a token until
+// after its end.
 func TestWatchOfATokenInItsMargin(t *testing.T) {
 	inWorld(t, func(w *world) {
 		token := w.version()
@@ -24,11 +24,11 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(simulator.DefaultTokenLifetime - 30*time.Second)
 
-		// One that begins now is told of the token too.
+		// A watch that begins now gets the token too.
 		late := w.watch("mail")
 		defer late.Close()
 		if result := late.next(2 * time.Second); result.Err != nil || result.Decoration.Version != token {
-			t.Errorf("the watch that begins tells of %v, want the token", result.Err)
+			t.Errorf("the watch that begins sends %v, want the token", result.Err)
 		}
 		late.wantNothing(10 * time.Second)
 		early.wantNothing(10 * time.Second)
@@ -37,15 +37,14 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 	})
 }
 
-// TestFailureThatIsOverIsNotTold has a reader come back after a failure, when there is
-// something newer to tell.
-func TestFailureThatIsOverIsNotTold(t *testing.T) {
+// TestFailureThatIsOverIsNotSent has a reader that is slow during a failure: it gets the newer state.
+func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
 		s := w.watch("mail", "board")
-		// Meanwhile somebody waits for a token of `mail`.
+		// Meanwhile the watch waits for a token of `mail`.
 		if result, err := s.Next(w.Context()); err != nil || result.CredentialID != "board" {
-			w.Fatalf("the watch tells of %s (%v), want board", result.CredentialID, err)
+			w.Fatalf("the watch sends %s (%v), want board", result.CredentialID, err)
 		}
 		synctest.Wait()
 		return s
@@ -72,14 +71,14 @@ func TestFailureThatIsOverIsNotTold(t *testing.T) {
 			defer s.Close()
 			w.pass(2 * time.Second)
 			if result := s.next(0); result.Err != nil {
-				t.Errorf("the watch tells of %v, want a token", result.Err)
+				t.Errorf("the watch sends %v, want a token", result.Err)
 			}
 		})
 	})
 }
 
-// TestWatchDoesNotWaitForWhatWasReplaced changes a secret for which the provider hangs.
-func TestWatchDoesNotWaitForWhatWasReplaced(t *testing.T) {
+// TestWatchDoesNotWaitForAReplacedSecret changes a secret while the provider does not answer.
+func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
 		s := w.watch("mail")
@@ -92,14 +91,14 @@ func TestWatchDoesNotWaitForWhatWasReplaced(t *testing.T) {
 		began := time.Now()
 		result, err := s.Next(w.Context())
 		if waited := time.Since(began); err != nil || result.Err != nil || waited != time.Second {
-			t.Errorf("after %v the watch tells of %v, want a token as soon as the secret has changed", waited, result.Err)
+			t.Errorf("after %v the watch sends %v, want a token as soon as the secret has changed", waited, result.Err)
 		}
 		s.wantNothing(time.Minute)
 	})
 }
 
-// TestWatchEndsThoughThereIsMoreToTell has a reader come back after its time.
-func TestWatchEndsThoughThereIsMoreToTell(t *testing.T) {
+// TestWatchEndsAlthoughStatesAreLeft calls Next with a context that has ended.
+func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.watch("board")
 		defer s.Close()

@@ -9,10 +9,10 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// tenant is a caller that comes later than web.
+// tenant is a caller that has no grant at first.
 var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
-// useFor takes a configuration of these credentials into use, for web alone or for all.
+// useFor reloads with these credentials, granted to the callers that match a pattern.
 func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	w.Helper()
 	all := access.Grant{Callers: []access.Pattern{callers}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
@@ -22,23 +22,23 @@ func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	synctest.Wait()
 }
 
-// TestFormerTokenIsForWhoCouldHaveIt has one reload change the account of a credential
-// and grant the credential to another caller as well.
-func TestFormerTokenIsForWhoCouldHaveIt(t *testing.T) {
+// TestPreviousTokenIsForPreviousCallers changes the account of a credential and grants it to another
+// caller in one reload.
+func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.useFor("spiffe://prod/web", mail(w.first))
-		former := w.getAs(web).Version
+		previous := w.getAs(web).Version
 		stream := w.broker.Watch(tenant, nil, []string{"mail"})
 		defer stream.Close()
 		if first, err := stream.Next(w.Context()); err != nil || fault.From(first.Err).Reason != fault.AccessDenied {
-			t.Fatalf("the watch tells of %v (%v), want that it is denied", first.Err, err)
+			t.Fatalf("the watch sends %v (%v), want ACCESS_DENIED", first.Err, err)
 		}
 		for _, secret := range []string{"wrong", "wrong again"} {
 			other := w.refused()
 			other.Secret = secret
 			w.useFor("*", mail(other))
-			if version := w.getAs(web).Version; version != former {
-				t.Error("who could have the former token gets another")
+			if version := w.getAs(web).Version; version != previous {
+				t.Error("a caller of the previous configuration gets another token")
 			}
 			if _, err := w.broker.Get(w.Context(), tenant, "mail"); fault.From(err).Reason != fault.CredentialRejected {
 				t.Errorf("get: the error is %v, want that of the new secret", err)
@@ -51,16 +51,15 @@ func TestFormerTokenIsForWhoCouldHaveIt(t *testing.T) {
 			}
 		}
 		if second, err := stream.Next(w.Context()); err != nil || fault.From(second.Err).Reason != fault.CredentialRejected {
-			t.Errorf("the watch tells of %v (%v), want the error of the new secret", second.Err, err)
+			t.Errorf("the watch sends %v (%v), want the error of the new secret", second.Err, err)
 		}
 	})
 }
 
-// TestFormerTokenIsForItsProvider has a credential move to another provider that answers
-// at the same host.
-func TestFormerTokenIsForItsProvider(t *testing.T) {
+// TestPreviousTokenIsForItsProvider moves a credential to another provider with the same host.
+func TestPreviousTokenIsForItsProvider(t *testing.T) {
 	inWorld(t, func(w *world) {
-		former := w.version()
+		previous := w.version()
 		moved := `{id: mail, provider: other, auth_method: main, values: {client_id: {value: a}, client_secret: {value: wrong}}}
 providers:
   - id: other
@@ -76,7 +75,7 @@ providers:
         headers: [{name: Authorization, value: "Bearer ${token}"}]`
 		w.use(moved)
 		decoration, err := w.broker.Get(w.Context(), nobody, "mail")
-		if err == nil && decoration.Version == former {
+		if err == nil && decoration.Version == previous {
 			t.Error("another provider's token is served")
 		}
 		w.checkReason(err, fault.CredentialRejected)

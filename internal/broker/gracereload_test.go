@@ -17,56 +17,56 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// withHosts adds allowed hosts to a credential of a configuration.
+// withHosts returns a credential of a configuration with more allowed hosts.
 func withHosts(credential string, hosts ...string) string {
 	return strings.Replace(credential, "provider:", "allowed_hosts: ["+strings.Join(hosts, ", ")+"], provider:", 1)
 }
 
-// TestChangeBesideTheSecret changes something else of a credential whose changed secret
-// has produced no token.
+// TestChangeBesideTheSecret changes a credential again, but for its secret, which was changed before
+// and has produced no token.
 func TestChangeBesideTheSecret(t *testing.T) {
-	t.Run("the secret is refused", func(t *testing.T) {
+	t.Run("the secret is rejected", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			former := w.version()
+			previous := w.version()
 			refused := mail(w.refused())
 			w.use(refused, board("first"))
 			w.pass(20 * time.Minute)
 			w.use(withHosts(refused, "mail.example.test"), board("first"))
 			w.pass(20 * time.Minute)
-			if w.version() != former {
+			if w.version() != previous {
 				t.Error("another token is served")
 			}
 			if n := w.broker.RefusedSecrets(); n != 1 {
-				t.Errorf("%d secrets are refused, want 1", n)
+				t.Errorf("%d secrets are rejected, want 1", n)
 			}
 			if n := w.log.Count(refusedLine); n != 1 {
-				t.Errorf("%d lines of the log tell of the refusal, want 1", n)
+				t.Errorf("%d log lines report the rejection, want 1", n)
 			}
 		})
 	})
 	t.Run("the provider hangs", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			former := w.version()
+			previous := w.version()
 			w.sim.SendPulse.FailTokenRequests(simulator.Hang())
 			changed := mail(w.rotated())
 			w.use(changed, board("first"))
 			w.pass(9 * time.Second)
 			w.use(withHosts(changed, "mail.example.test"), board("first"))
-			if w.version() != former {
-				t.Error("the former token is not served for 10 seconds")
+			if w.version() != previous {
+				t.Error("the previous token is not served for 10 seconds")
 			}
 			w.pass(time.Second)
 			w.wantReason("mail", fault.ProviderUnavailable)
 		})
 	})
-	t.Run("there is a token by then", func(t *testing.T) {
+	t.Run("there is a new token by then", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			former := w.version()
+			previous := w.version()
 			changed := mail(w.rotated())
 			w.use(changed, board("first"))
 			successor := w.version()
 			w.use(withHosts(changed, "mail.example.test"), board("first"))
-			if version := w.version(); version == former || version != successor {
+			if version := w.version(); version == previous || version != successor {
 				t.Error("the token of the changed secret is not served")
 			}
 			w.wantRequests(2)
@@ -74,38 +74,38 @@ func TestChangeBesideTheSecret(t *testing.T) {
 	})
 }
 
-// TestFormerTokenGoesToAllowedHostsAlone takes a host away together with the secret.
-func TestFormerTokenGoesToAllowedHostsAlone(t *testing.T) {
+// TestPreviousTokenGoesOnlyToAllowedHosts changes the hosts together with the secret.
+func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(withHosts(mail(w.first), "kept.example.test", "gone.example.test"), board("first"))
-		former := w.version()
+		previous := w.version()
 		w.use(withHosts(mail(w.refused()), "kept.example.test", "new.example.test"), board("first"))
 		served := w.get("mail")
-		if want := []string{"api.sendpulse.com", "kept.example.test"}; served.Version != former || !slices.Equal(served.AllowedHosts, want) {
-			t.Errorf("the former token may go to %v, want %v", served.AllowedHosts, want)
+		if want := []string{"api.sendpulse.com", "kept.example.test"}; served.Version != previous || !slices.Equal(served.AllowedHosts, want) {
+			t.Errorf("the previous token may be sent to %v, want %v", served.AllowedHosts, want)
 		}
 	})
 }
 
-// TestRefreshTimeOfTheFormerToken asks for it to its end.
-func TestRefreshTimeOfTheFormerToken(t *testing.T) {
+// TestRefreshTimeOfThePreviousToken checks the refresh time until the token ends.
+func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()
 		w.use(mail(w.refused()), board("first"))
 		for range simulator.DefaultTokenLifetime / time.Minute {
 			if left := time.Until(w.get("mail").RefreshTime); left != time.Second {
-				t.Fatalf("callers are told to ask again in %v, want a second", left)
+				t.Fatalf("the refresh time is in %v, want a second", left)
 			}
 			w.pass(time.Minute - time.Nanosecond)
 		}
 	})
 }
 
-// TestFormerTokenIsOverWhenAReportFindsAnother has a report bring the first token of the
-// changed secret, and that token come into its margin soon.
-func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
+// TestGraceEndsWhenAReportBringsAToken has a report request the first token of the changed secret. The
+// token then reaches its safety margin while the provider fails.
+func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	inWorld(t, func(w *world) {
-		former := w.version()
+		previous := w.version()
 		late := w.refused()
 		w.use(mail(late), board("first"))
 		w.sim.SendPulse.AddClient(late)
@@ -113,29 +113,29 @@ func TestFormerTokenIsOverWhenAReportFindsAnother(t *testing.T) {
 		if err := w.tokens.ForgetFailures(w.Context()); err != nil {
 			t.Fatal(err)
 		}
-		decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
+		decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusUnauthorized)
 		if err != nil || outcome != broker.AlreadyReplaced {
 			t.Fatalf("the outcome is %v (%v), want AlreadyReplaced", outcome, err)
 		}
 		if n := w.broker.RefusedSecrets(); n != 0 {
-			t.Errorf("%d secrets are refused, want none", n)
+			t.Errorf("%d secrets are rejected, want none", n)
 		}
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(19 * time.Second)
-		if version := w.get("mail").Version; version == former || version != decoration.Version {
+		if version := w.get("mail").Version; version == previous || version != decoration.Version {
 			t.Error("the reported token is served again")
 		}
 	})
 }
 
-// TestReportDuringAReload has the secret change while a report waits for the successor.
+// TestReportDuringAReload changes the secret while a report waits for the successor of the token.
 func TestReportDuringAReload(t *testing.T) {
 	inWorld(t, func(w *world) {
-		former, s, release := w.watchHeld()
+		previous, s, release := w.watchHeld()
 		defer s.Close()
 		answered := make(chan string, 1)
 		go func() {
-			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", former, http.StatusUnauthorized)
+			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusUnauthorized)
 			if err != nil || outcome != broker.Replaced {
 				t.Errorf("the outcome is %v (%v), want Replaced", outcome, err)
 				decoration = new(broker.Decoration)
@@ -146,21 +146,21 @@ func TestReportDuringAReload(t *testing.T) {
 		w.use(withHosts(mail(w.refused()), "new.example.test"), board("first"))
 		release()
 		successor := <-answered
-		for s.next(0).Decoration.Version != successor { // the hosts have changed, too
+		for s.next(0).Decoration.Version != successor { // the hosts have changed too
 		}
 		for range 2 {
 			if served := w.version(); served != successor {
-				t.Errorf("another token than the reported one's successor is served; the reported one: %v", served == former)
+				t.Errorf("the successor of the reported token is not served; the reported token is: %v", served == previous)
 			}
 			w.pass(20 * time.Minute)
 		}
 		if n := w.log.Count(refusedLine); n != 1 {
-			t.Errorf("%d lines of the log tell of the refusal, want 1", n)
+			t.Errorf("%d log lines report the rejection, want 1", n)
 		}
 	})
 }
 
-// failing is a token cache that does something after its first failure.
+// failing is a token cache that calls a function after its first failure.
 type failing struct {
 	*cache.Cache
 	then *sync.Once
@@ -176,8 +176,7 @@ func (f failing) Token(ctx context.Context, source cache.Source) (*token.Token, 
 	return t, err
 }
 
-// TestRetryRefusedBeforeTheWait has refused secrets tried again in the moment at which
-// one was refused.
+// TestRetryRefusedBeforeTheWait calls RetryRefused at the moment at which a secret is rejected.
 func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()
@@ -189,9 +188,9 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 			}
 			w.broker.RetryRefused()
 		}})
-		former := w.version()
+		previous := w.version()
 		w.use(mail(late), board("first"))
-		if w.version() == former {
+		if w.version() == previous {
 			t.Error("the accepted secret has produced no token")
 		}
 		w.wantRequests(3)

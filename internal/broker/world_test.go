@@ -1,0 +1,273 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/testing/logtest"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// refusedLine is the error in the log when a changed secret is rejected.
+const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
+
+// world is a broker with the real cache, a simulated provider and a log, all in one synctest bubble:
+// time passes only when everything waits.
+type world struct {
+	*testing.T
+	sim    *simulator.Simulator
+	tokens *cache.Cache
+	broker *broker.Broker
+	log    *logtest.Log
+	first  simulator.Client // the client that the broker begins with
+}
+
+// inWorld runs a test in a bubble. The broker has the credentials `mail`, which needs a token, and
+// `board`, which does not. A test may change the broker's options.
+func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := simulator.New(simulator.InProcess())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &world{T: t, sim: sim, log: new(logtest.Log), first: sim.SendPulse.Client()}
+		w.tokens = cache.New(cache.Options{
+			Clock:    clockwork.NewRealClock(), // the bubble's
+			Logger:   w.logger(),
+			Versions: func(key string, t *token.Token) []string { return w.broker.VersionsOf(key, t) },
+			Changed:  func(key string) { w.broker.TokenChanged(key) },
+		})
+		w.broker = w.newBroker(w.tokens, change...)
+		test(w)
+		w.broker.Close()
+		w.tokens.Close()
+		_ = sim.Close()
+	})
+}
+
+func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
+
+// newBroker returns a broker with the world's first configuration.
+func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options)) *broker.Broker {
+	w.Helper()
+	options := broker.Options{
+		Tokens:      tokens,
+		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
+		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
+		Clock:       clockwork.NewRealClock(), // the bubble's
+		Logger:      w.logger(),
+	}
+	for _, apply := range change {
+		apply(&options)
+	}
+	made, err := broker.New(load(w.parse(mail(w.first), board("first")).Credentials, access.AllowAll()), options)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return made
+}
+
+// mail returns the credential `mail` of a configuration.
+func mail(client simulator.Client) string {
+	return fmt.Sprintf(`{id: mail, provider: sendpulse, auth_method: oauth2_client_credentials,
+    values: {client_id: {value: %q}, client_secret: {value: %q}}}`, client.ID, client.Secret)
+}
+
+// board returns the credential `board` of a configuration.
+func board(key string) string {
+	return fmt.Sprintf(`{id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: %q}}}`, key)
+}
+
+func (w *world) parse(credentials ...string) *config.Config {
+	w.Helper()
+	text := "credentials: []\n"
+	if len(credentials) > 0 {
+		text = "credentials:\n  - " + strings.Join(credentials, "\n  - ") + "\n"
+	}
+	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return loaded
+}
+
+// use reloads with these credentials, granted to everybody, and waits until everything is idle.
+func (w *world) use(credentials ...string) {
+	w.Helper()
+	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.AllowAll())); err != nil {
+		w.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// rotated returns the client of `mail` with another secret, which the provider accepts too.
+func (w *world) rotated() simulator.Client {
+	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
+}
+
+// refused returns the client of `mail` with a secret that the provider rejects.
+func (w *world) refused() simulator.Client {
+	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
+}
+
+// pass lets time pass, and waits until everything is idle.
+func (*world) pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
+	synctest.Wait()
+}
+
+func (w *world) get(id string) *broker.Decoration {
+	w.Helper()
+	decoration, err := w.broker.Get(w.Context(), nobody, id)
+	if err != nil {
+		w.Fatalf("get %s: %v", id, err)
+	}
+	return decoration
+}
+
+// version returns the version of `mail`, which must be available without waiting.
+func (w *world) version() string {
+	w.Helper()
+	began := time.Now()
+	found := w.get("mail").Version
+	if waited := time.Since(began); waited != 0 {
+		w.Errorf("the caller waited %v", waited)
+	}
+	return found
+}
+
+// wantReason gets a credential, and checks the reason of the error.
+func (w *world) wantReason(id string, want fault.Reason) {
+	w.Helper()
+	_, err := w.broker.Get(w.Context(), nobody, id)
+	w.checkReason(err, want)
+}
+
+func (w *world) checkReason(err error, want fault.Reason) {
+	w.Helper()
+	if err == nil || fault.From(err).Reason != want {
+		w.Errorf("the error is %v (%v), want the reason %v", err, fault.From(err).Reason, want)
+	}
+}
+
+// wantRequests compares the number of token requests.
+func (w *world) wantRequests(want int) {
+	w.Helper()
+	if got := w.sim.SendPulse.TotalTokenRequests(); got != want {
+		w.Errorf("%d token requests, want %d", got, want)
+	}
+}
+
+// wantLive checks whether the provider accepts the material.
+func (w *world) wantLive(decoration *broker.Decoration, want bool) {
+	w.Helper()
+	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, header := range decoration.Material.Headers {
+		request.Header.Set(header.Name, header.Value.Reveal())
+	}
+	response, err := w.sim.RoundTripper().RoundTrip(request)
+	if err != nil {
+		w.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if live := response.StatusCode == http.StatusOK; live != want {
+		w.Errorf("the provider accepts the material: %v, want %v", live, want)
+	}
+}
+
+// follower watches credentials.
+type follower struct {
+	w *world
+	*broker.Watch
+}
+
+func (w *world) watch(ids ...string) follower {
+	return follower{w, w.broker.Watch(nobody, nil, ids)}
+}
+
+// watchHeld returns the version of mail's token and a watch that has sent it. From now on the provider
+// delays its answers until release is called.
+func (w *world) watchHeld() (previous string, s follower, release func()) {
+	w.Helper()
+	previous = w.version()
+	s = w.watch("mail")
+	s.wantVersion("mail", previous)
+	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
+}
+
+// next returns the next state, which must arrive within patience.
+func (f follower) next(patience time.Duration) broker.Result {
+	f.w.Helper()
+	ctx, cancel := context.WithTimeout(f.w.Context(), patience+time.Nanosecond)
+	defer cancel()
+	result, err := f.Next(ctx)
+	if err != nil {
+		f.w.Fatalf("the watch sends nothing within %v: %v", patience, err)
+	}
+	return result
+}
+
+// wantVersion checks that the next state is this version of an ID.
+func (f follower) wantVersion(id, version string) {
+	f.w.Helper()
+	if result := f.next(0); result.CredentialID != id || result.Err != nil || result.Decoration.Version != version {
+		f.w.Errorf("the watch sends %s (%v), want another version of %s", result.CredentialID, result.Err, id)
+	}
+}
+
+// wantReason checks that the next state is an error of an ID.
+func (f follower) wantReason(id string, want fault.Reason) {
+	f.w.Helper()
+	result := f.next(0)
+	if result.CredentialID != id {
+		f.w.Errorf("the watch sends %s, want %s", result.CredentialID, id)
+	}
+	f.w.checkReason(result.Err, want)
+}
+
+// wantNothing checks that the watch sends nothing for that long.
+func (f follower) wantNothing(d time.Duration) {
+	f.w.Helper()
+	ctx, cancel := context.WithTimeout(f.w.Context(), d)
+	defer cancel()
+	if result, err := f.Next(ctx); err == nil {
+		f.w.Errorf("the watch sends %s (%v), want nothing", result.CredentialID, result.Err)
+	}
+}
+
+// wantReasonWithin is wantReason for a state that must arrive within patience.
+func (f follower) wantReasonWithin(patience time.Duration, id string, want fault.Reason) {
+	f.w.Helper()
+	result := f.next(patience)
+	if result.CredentialID != id {
+		f.w.Errorf("the watch sends %s, want %s", result.CredentialID, id)
+	}
+	f.w.checkReason(result.Err, want)
+}
+
+func (w *world) wantReport(version string, want broker.Outcome, current string) {
+	w.Helper()
+	decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", version, http.StatusUnauthorized)
+	if err != nil || outcome != want || decoration.Version != current {
+		w.Errorf("the outcome is %v (%v), want %v and the current version", outcome, err, want)
+	}
+}
