@@ -7,7 +7,7 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// callerKinds are names of each kind, a pattern that matches, and one that nearly does.
+// callerKinds has a name of each kind of caller, a pattern that matches it, and one that nearly does.
 var callerKinds = []struct{ name, pattern, near string }{
 	{"spiffe://prod/ns/a/web", "spiffe://prod/ns/*/web", "spiffe://prod/ns/*/job"},
 	{"dns:web.prod.test", "dns:*.prod.test", "dns:*.test.prod"},
@@ -18,12 +18,12 @@ var callerKinds = []struct{ name, pattern, near string }{
 	{"local", "local", "loca"},
 }
 
-// objects are how a grant can name the credential `mail` of the provider `sendpulse`.
+// objects are the ways in which a grant can match the credential `mail` of the provider `sendpulse`.
 var objects = []struct {
 	name  string
 	grant access.Grant
-	// exists is whether it names a credential of which the provider is known; missing
-	// whether it names one of which it is not.
+	// exists is set if the grant matches the credential, and missing if it also matches when the
+	// credential does not exist and so has no provider.
 	exists, missing bool
 }{
 	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
@@ -47,8 +47,8 @@ var actions = []struct {
 	{nil, false, false},
 }
 
-// TestDecide decides every combination of caller, credential and action. A disabled
-// credential is one whose provider is known, like any other.
+// TestDecide decides every combination of caller, credential and action. Disabled credentials have a
+// provider like all others.
 func TestDecide(t *testing.T) {
 	for _, caller := range callerKinds {
 		for pattern, named := range map[string]bool{caller.name: true, caller.pattern: true, "*": true, caller.near: false, "": false} {
@@ -98,7 +98,7 @@ func TestPolicies(t *testing.T) {
 		object := access.Object{CredentialID: "mail", Provider: "sendpulse"}
 		named, nameless := test.policy.Decide("uid:1", access.Use, object), test.policy.Decide("", access.Use, object)
 		if named.Allowed != test.named || nameless.Allowed != test.nameless || (named.Grant != nil) != test.withAGrant || nameless.Grant != nil {
-			t.Errorf("%s: a caller gets %+v, one without a name %+v", name, named, nameless)
+			t.Errorf("%s: the decision for a caller is %+v, for a caller without a name %+v", name, named, nameless)
 		}
 		if got := test.policy.DeniesAll(); got != test.deniesAll {
 			t.Errorf("%s: it denies all: %v, want %v", name, got, test.deniesAll)

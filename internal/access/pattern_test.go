@@ -36,7 +36,7 @@ func TestPattern(t *testing.T) {
 		{"a*bc*c", "abcbc", true},
 		{"spiffe://prod/*", "spiffe://production/web", false},
 		{"spiffe://*/web", "spiffe://prod/ns/web", true},
-		{"a.b", "axb", false}, // no sign of a regular expression is one
+		{"a.b", "axb", false}, // only * is special
 		{"a?", "ab", false},
 		{"[a]", "a", false},
 		{`a\*`, `a*`, false},
@@ -53,7 +53,7 @@ func FuzzPattern(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		// To a regular expression, bytes that are no UTF-8 are all the same.
+		// Regular expressions treat all bytes that are not UTF-8 alike.
 		pattern, text = strings.ToValidUTF8(pattern, "?"), strings.ToValidUTF8(text, "!")
 		parts := strings.Split(pattern, "*")
 		for i, part := range parts {
@@ -64,7 +64,7 @@ func FuzzPattern(f *testing.F) {
 			t.Errorf("%q matches %q: %v, want %v", pattern, text, got, want)
 		}
 		if access.Pattern(pattern).Exact() && access.Pattern(pattern).Matches(text) != (pattern == text) {
-			t.Errorf("%q is exact, and not what it matches", pattern)
+			t.Errorf("%q is exact, and matches another text", pattern)
 		}
 	})
 }
@@ -82,7 +82,7 @@ func TestPatternOfSmallTexts(t *testing.T) {
 	}
 }
 
-// words are all texts of these letters up to a length.
+// words returns all texts of these letters up to a length.
 func words(letters string, length int) []string {
 	all, last := []string{""}, []string{""}
 	for range length {

@@ -7,10 +7,10 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestRefusalsTakeTheSameWork counts the comparisons of refusals, with many grants of many
-// callers, of whom some may use what others ask for. What is asked for, whether it exists or not,
-// does not change how many there are. Grants that do not name the caller are not compared with it.
-func TestRefusalsTakeTheSameWork(t *testing.T) {
+// TestDenialsTakeTheSameWork counts the comparisons of denials. There are many grants and callers,
+// and some callers may use what others may not. The number must not depend on the credential, nor on
+// whether it exists. Credentials are compared only with grants that match the caller.
+func TestDenialsTakeTheSameWork(t *testing.T) {
 	const grants, callers = 40, 25
 	var all []access.Grant
 	for g := range grants {

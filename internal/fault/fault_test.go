@@ -20,7 +20,7 @@ func TestWithRetryDelayLeavesTheOriginalAlone(t *testing.T) {
 func TestFrom(t *testing.T) {
 	known := fault.New(fault.RateLimited, "too many")
 	if got := fault.From(fmt.Errorf("somewhere: %w", known)); got != known {
-		t.Errorf("From() = %v, want what is wrapped", got)
+		t.Errorf("From() = %v, want the wrapped Error", got)
 	}
 	if got := fault.From(errors.New("canary")); got.Reason != fault.Internal || got.Message != "internal error" {
 		t.Errorf("From() of an unknown error = %v %q", got.Reason, got.Message)

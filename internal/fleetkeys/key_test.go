@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// numbered is the text of the key whose bytes are first, first+1, and so on.
+// numbered returns the text of the key with the bytes first, first+1, and so on.
 func numbered(first byte) string {
 	data := make([]byte, fleetkeys.Size)
 	for i := range data {
@@ -34,13 +34,13 @@ func TestGenerate(t *testing.T) {
 		t.Error("two keys are the same")
 	}
 	if len(first) != 44 || !parse(t, first).Equal(parse(t, strings.TrimSuffix(first, "="))) {
-		t.Errorf("a key has %d characters, or is another one without its padding", len(first))
+		t.Errorf("a key has %d characters, or differs from itself without padding", len(first))
 	}
 	if parse(t, first).Equal(parse(t, second)) {
-		t.Error("two keys count as the same")
+		t.Error("two different keys are equal")
 	}
 	if (fleetkeys.Key{}).Equal(parse(t, first)) || parse(t, first).Equal(fleetkeys.Key{}) || !(fleetkeys.Key{}).Equal(fleetkeys.Key{}) {
-		t.Error("no key is equal to a key, or not to no key")
+		t.Error("the zero key is equal to a key, or not to itself")
 	}
 }
 

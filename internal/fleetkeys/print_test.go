@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// holder is how keys usually stand: in fields of something that is printed.
+// holder has keys and rings in its fields, as values that are printed usually do.
 type holder struct {
 	Key  fleetkeys.Key
 	Ring *fleetkeys.Ring
@@ -22,8 +22,7 @@ type holder struct {
 	flat fleetkeys.Ring
 }
 
-// shapes are the forms in which the bytes of a secret can come out. Of its beginning they
-// need 8 bytes.
+// shapes returns the forms in which the first 8 bytes of a secret may be printed.
 func shapes(data []byte) []string {
 	start := data[:8]
 	numbers := strings.Trim(fmt.Sprintf("%d", start), "[]")
@@ -60,6 +59,6 @@ func TestNothingPrintsAKey(t *testing.T) {
 		}
 	}
 	if !strings.Contains(printed, "[REDACTED]") {
-		t.Error("nothing says that something was redacted")
+		t.Error("[REDACTED] is not printed")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// ring has the keys of these texts.
+// ring returns a ring with the keys of these texts.
 func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 	t.Helper()
 	var keys []fleetkeys.Key
@@ -37,7 +37,7 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made is all that a ring makes of a string, with versions in hexadecimal.
+// made returns all that a ring makes from a string, and its version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))
@@ -45,7 +45,7 @@ func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string)
 	return r.Names(of), r.Fingerprints(of), versions
 }
 
-// TestOrder shows that the first key's comes first, and that neighbours in a rotation
+// TestOrder checks that results are in the order of the keys, and that two rings during a rotation
 // have a name in common.
 func TestOrder(t *testing.T) {
 	oldNames, oldFingerprints, oldVersions := made(ring(t, numbered(1)), "token")
@@ -65,11 +65,11 @@ func TestOrder(t *testing.T) {
 	everything := slices.Concat(oldNames, newNames, oldFingerprints, newFingerprints, oldVersions, newVersions, ring(t, numbered(1)).Names("other"))
 	slices.Sort(everything)
 	if got := len(slices.Compact(everything)); got != 7 {
-		t.Errorf("of 7 digests of different things %d differ", got)
+		t.Errorf("of 7 digests of different inputs %d differ", got)
 	}
 }
 
-// TestFormat holds what a key makes, so that brokers of several versions share a fleet.
+// TestFormat pins the results for a key, so that different versions of the broker can share a fleet.
 func TestFormat(t *testing.T) {
 	one := ring(t, numbered(1))
 	names, fingerprints, versions := made(one, "token")
@@ -79,14 +79,14 @@ func TestFormat(t *testing.T) {
 		"f565ea411b85138cf8b73631379cffe28fe6483a53f7f629065727486241c1e9",
 	}
 	if diff := cmp.Diff(want, slices.Concat(names, fingerprints, versions)); diff != "" {
-		t.Errorf("the key 01 02 … makes (-want +got):\n%s", diff)
+		t.Errorf("the results of the key 01 02 … (-want +got):\n%s", diff)
 	}
 	sealed, err := hex.DecodeString("0185aa7f754bf0b097f5336084f2ee5e3b0473164e84c12e5f4bcf444fe8e329c8bb13abb3da")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if plain, err := one.Open("context", sealed); err != nil || string(plain) != "plain" {
-		t.Errorf("an entry that was sealed before opens as %q, %v", plain, err)
+		t.Errorf("an entry of an earlier version decrypts to %q, %v", plain, err)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestVersionKeysAreCopies(t *testing.T) {
 	_, _, before := made(one, "")
 	clear(one.VersionKeys()[0])
 	if _, _, after := made(one, ""); after[0] != before[0] {
-		t.Error("the ring changes with what it returned")
+		t.Error("a change of the returned keys changes the ring")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestRingEqual(t *testing.T) {
 		}
 	}
 	if none := (*fleetkeys.Ring)(nil); !none.Equal(nil) {
-		t.Error("no ring is not equal to no ring")
+		t.Error("nil is not equal to nil")
 	}
 	if fleetkeys.RandomRing().Equal(fleetkeys.RandomRing()) {
 		t.Error("two random rings are equal")

@@ -18,22 +18,22 @@ func TestSealAndOpen(t *testing.T) {
 		}{
 			"one key":                 {one, ring(t, numbered(1)), nil},
 			"another key":             {one, other, fleetkeys.ErrUnknownKey},
-			"the former key is first": {one, both, nil},
-			"the former key is last":  {one, turned, nil},
-			"not yet known":           {turned, one, fleetkeys.ErrUnknownKey},
-			"the first key seals":     {both, one, nil},
-			"the new key seals":       {turned, other, nil},
-			"neighbours":              {turned, both, nil},
-			"neighbours, turned":      {both, turned, nil},
+			"the old key is first": {one, both, nil},
+			"the old key is last":  {one, turned, nil},
+			"the new key is unknown":           {turned, one, fleetkeys.ErrUnknownKey},
+			"the first key encrypts":     {both, one, nil},
+			"the new key encrypts":       {turned, other, nil},
+			"two rings of a rotation":              {turned, both, nil},
+			"two rings of a rotation, exchanged":      {both, turned, nil},
 			"random keys":             {fleetkeys.RandomRing(), fleetkeys.RandomRing(), fleetkeys.ErrUnknownKey},
 		} {
 			sealed := test.seals.Seal("context", []byte(plain))
 			opened, err := test.opens.Open("context", sealed)
 			if !errors.Is(err, test.want) || test.want == nil && string(opened) != plain {
-				t.Errorf("%s: %q opens as %q, %v; want the error %v", name, plain, opened, err, test.want)
+				t.Errorf("%s: %q decrypts to %q, %v; want the error %v", name, plain, opened, err, test.want)
 			}
 			if len(sealed) != len(plain)+33 {
-				t.Errorf("%d bytes are sealed in %d", len(plain), len(sealed))
+				t.Errorf("%d bytes are encrypted to %d", len(plain), len(sealed))
 			}
 		}
 	}
@@ -43,10 +43,10 @@ func TestSealIsRandomAndHides(t *testing.T) {
 	one := ring(t, numbered(1))
 	first, second := one.Seal("context", []byte("the token")), one.Seal("context", []byte("the token"))
 	if bytes.Equal(first, second) {
-		t.Error("the same is sealed alike twice")
+		t.Error("two encryptions of the same text are equal")
 	}
 	if bytes.Contains(first, []byte("the token")) {
-		t.Error("the sealed entry shows what is in it")
+		t.Error("the encrypted entry contains the plain text")
 	}
 }
 
@@ -79,13 +79,13 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		refuses("a bit changed", "context", changed, want)
 	}
-	// The second key's entry under the ID of the first.
+	// An entry of the second key with the ID of the first.
 	foreign := ring(t, numbered(2)).Seal("context", []byte("the token"))
 	refuses("under another ID", "context", append(bytes.Clone(sealed[:5]), foreign[5:]...), fleetkeys.ErrDamaged)
 }
 
-// FuzzOpen shows that no bytes panic, that what opens was sealed by nobody else, and that
-// every text in every context survives.
+// FuzzOpen checks that no entry causes a panic, that only results of Seal decrypt, and that every text
+// in every context decrypts to itself.
 func FuzzOpen(f *testing.F) {
 	both, one := ring(f, numbered(1), numbered(2)), ring(f, numbered(2))
 	f.Add("context", []byte("plain"))
@@ -97,13 +97,13 @@ func FuzzOpen(f *testing.F) {
 		if plain, err := both.Open(context, data); err != nil && !errors.Is(errors.Join(known...), err) {
 			t.Errorf("the error is %v", err)
 		} else if err == nil && len(plain)+33 != len(data) {
-			t.Errorf("%d bytes open as %d", len(data), len(plain))
+			t.Errorf("%d bytes decrypt to %d", len(data), len(plain))
 		}
 		if plain, err := both.Open(context, one.Seal(context, data)); err != nil || !bytes.Equal(plain, data) {
-			t.Errorf("what was sealed opens as %d bytes, %v", len(plain), err)
+			t.Errorf("an encrypted entry decrypts to %d bytes, %v", len(plain), err)
 		}
 		if plain, err := both.Open(context+"x", one.Seal(context, data)); err == nil {
-			t.Errorf("what was sealed for another context opens as %d bytes", len(plain))
+			t.Errorf("an entry of another context decrypts to %d bytes", len(plain))
 		}
 	})
 }

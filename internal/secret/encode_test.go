@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// places are all the ways in which a secret stands somewhere.
+// places returns values that contain a secret in all possible ways.
 func places() map[string]any {
 	text := secret.New(canary)
 	return map[string]any{
@@ -43,7 +43,7 @@ func places() map[string]any {
 	}
 }
 
-// forms are the shapes in which the canary could come out.
+// forms returns the forms in which the canary may be printed.
 func forms() []string {
 	numbers := strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]")
 	return []string{
@@ -102,7 +102,7 @@ func TestTextIsRefusedByEveryEncoder(t *testing.T) {
 			"gob":  func(w io.Writer) error { return gob.NewEncoder(w).Encode(value) },
 		} {
 			var out bytes.Buffer
-			err := func() (err error) { // some panic instead
+			err := func() (err error) { // some encoders panic
 				defer func() {
 					if thrown := recover(); thrown != nil {
 						err = fmt.Errorf("panic: %v", thrown)
@@ -124,13 +124,13 @@ func TestTextIsRefusedByEveryEncoder(t *testing.T) {
 		"gob":    text.(gob.GobEncoder).GobEncode,
 	} {
 		if out, err := marshal(); err == nil || len(out) > 0 {
-			t.Errorf("as %s it is marshalled", name)
+			t.Errorf("it is marshalled as %s", name)
 		}
 	}
 }
 
-// TestTextIsRedactedByReflection has printers that follow pointers and ask for no method,
-// as go-cmp does with all that String makes equal.
+// TestTextIsRedactedByReflection uses printers that follow pointers and call no methods. go-cmp does
+// so with values whose String results are equal.
 func TestTextIsRedactedByReflection(t *testing.T) {
 	one, two := secret.New(canary), secret.New(canary+"2")
 	allow := cmp.Exporter(func(reflect.Type) bool { return true })
@@ -140,7 +140,7 @@ func TestTextIsRedactedByReflection(t *testing.T) {
 	} {
 		diff := cmp.Diff(pair[0], pair[1], allow)
 		if diff == "" {
-			t.Error("there is no difference")
+			t.Error("the values do not differ")
 		}
 		checkAbsent(t, "cmp.Diff", []byte(diff))
 	}
@@ -151,7 +151,7 @@ func TestTextIsRedactedByReflection(t *testing.T) {
 	}
 }
 
-// walk writes all that reflection reaches.
+// walk writes everything that reflection reaches.
 func walk(out *bytes.Buffer, value reflect.Value, depth int) {
 	if !value.IsValid() || depth > 20 {
 		return

@@ -15,7 +15,7 @@ import (
 
 const canary = "canary-6f1d"
 
-// holder is how a secret usually stands: in a field of something that is printed.
+// holder has secrets in its fields, as values that are printed usually do.
 type holder struct {
 	Public string
 	Key    secret.Text
@@ -59,7 +59,7 @@ func TestTextIsRedactedInLogs(t *testing.T) {
 		t.Errorf("the log shows the secret: %s", out.String())
 	}
 	if !strings.Contains(out.String(), "[REDACTED]") {
-		t.Errorf("the log does not say that something was redacted: %s", out.String())
+		t.Errorf("the log does not contain [REDACTED]: %s", out.String())
 	}
 }
 
@@ -74,14 +74,14 @@ func TestTextRefusesToBeMarshalled(t *testing.T) {
 
 func TestReveal(t *testing.T) {
 	if got := secret.New(canary).Reveal(); got != canary {
-		t.Errorf("Reveal() = %q, want what New was given", got)
+		t.Errorf("Reveal() = %q, want the argument of New", got)
 	}
 	var zero secret.Text
 	if zero.Reveal() != "" || zero != secret.New("") {
 		t.Error("the zero value is not the empty secret")
 	}
 	if !secret.New("a").Equal(secret.New("a")) || secret.New("a").Equal(secret.New("b")) {
-		t.Error("Equal does not compare what the secrets hold")
+		t.Error("Equal does not compare the strings")
 	}
 }
 
@@ -89,13 +89,13 @@ func TestDigest(t *testing.T) {
 	key := []byte("key")
 	first := secret.Digest(key, "a", "bc")
 	if !bytes.Equal(first, secret.Digest(key, "a", "bc")) || len(first) != 32 {
-		t.Error("the same parts have two digests, or one that is not 32 bytes")
+		t.Error("the same parts have different digests, or the digest is not 32 bytes long")
 	}
 	for _, other := range [][]byte{
 		secret.Digest(key, "ab", "c"), secret.Digest(key, "a", "bc", ""), secret.Digest(key, "abc"), secret.Digest([]byte("other"), "a", "bc"),
 	} {
 		if bytes.Equal(first, other) {
-			t.Error("other parts, or another key, have the same digest")
+			t.Error("different parts, or another key, give the same digest")
 		}
 	}
 }
