@@ -16,16 +16,16 @@ func TestSealAndOpen(t *testing.T) {
 			seals, opens *fleetkeys.Ring
 			want         error
 		}{
-			"one key":                 {one, ring(t, numbered(1)), nil},
-			"another key":             {one, other, fleetkeys.ErrUnknownKey},
-			"the old key is first": {one, both, nil},
-			"the old key is last":  {one, turned, nil},
-			"the new key is unknown":           {turned, one, fleetkeys.ErrUnknownKey},
-			"the first key encrypts":     {both, one, nil},
-			"the new key encrypts":       {turned, other, nil},
-			"two rings of a rotation":              {turned, both, nil},
-			"two rings of a rotation, exchanged":      {both, turned, nil},
-			"random keys":             {fleetkeys.RandomRing(), fleetkeys.RandomRing(), fleetkeys.ErrUnknownKey},
+			"one key":                            {one, ring(t, numbered(1)), nil},
+			"another key":                        {one, other, fleetkeys.ErrUnknownKey},
+			"the old key is first":               {one, both, nil},
+			"the old key is last":                {one, turned, nil},
+			"the new key is unknown":             {turned, one, fleetkeys.ErrUnknownKey},
+			"the first key encrypts":             {both, one, nil},
+			"the new key encrypts":               {turned, other, nil},
+			"two rings of a rotation":            {turned, both, nil},
+			"two rings of a rotation, exchanged": {both, turned, nil},
+			"random keys":                        {fleetkeys.RandomRing(), fleetkeys.RandomRing(), fleetkeys.ErrUnknownKey},
 		} {
 			sealed := test.seals.Seal("context", []byte(plain))
 			opened, err := test.opens.Open("context", sealed)
