@@ -12,58 +12,52 @@ import (
 )
 
 const (
-	// maxDenied is how many callers are remembered with their denials. One that is forgotten
-	// may have a burst of them again. It bounds too how many wait to be told of.
+	// maxDenied is the maximum number of callers whose denials are counted. A caller that is no
+	// longer counted may have a burst of records again. It is also the maximum number of summaries
+	// that wait to be written.
 	maxDenied = 10_000
-	// leftOutInterval is how long denials that were left out wait to be told of, while the log
-	// has room.
-	leftOutInterval = time.Minute
-	// Of tellAtOnce callers is told at once, and of the next after tellPause, so that the
-	// records of calls are not held up.
-	tellAtOnce = 500
-	tellPause  = time.Second
+	// summaryInterval is how long denials are counted before their summary is written.
+	summaryInterval = time.Minute
+	// At most summariesAtOnce are written at once, and the next ones after summaryPause, so that
+	// they do not hold up the records of calls.
+	summariesAtOnce = 500
+	summaryPause    = time.Second
 )
 
 // DenialOptions configure Denials. PerSecond and Burst are required.
 type DenialOptions struct {
-	// PerSecond is how many denials each caller has recorded in the long run, and Burst at
-	// once.
+	// PerSecond is the number of denials that each caller has recorded per second in the long run,
+	// and Burst the number at once.
 	PerSecond, Burst int
-	// Log takes a record of how many were left out. Nil: nobody does.
+	// Log takes the summaries. Nil: there are none.
 	Log DenialLog
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
-	// LeftOut is called with the name of the caller for each that is left out. Default:
-	// nothing is.
+	// LeftOut is called with the caller's name for each denial that has no record of its own.
+	// Nil: nothing is called.
 	LeftOut func(caller string)
 }
 
-// DenialLog takes records of denials that were left out. They belong to no call.
+// DenialLog takes summaries of denials. They belong to no call.
 type DenialLog interface {
 	Log
-	// Offer takes a record if there is room to spare, and reports whether it did. It does not
-	// wait.
+	// Offer takes a record if there is enough room for the records of calls too, and reports
+	// whether it did. It does not wait.
 	Offer(record Record) bool
 }
 
-// Denials bound how many denials of each caller are recorded one by one. Of the others there
-// is one record for each caller a minute, or as soon as the log has room for it. Close ends it.
+// Denials limits how many denials of each caller are recorded one by one. The other denials of a
+// caller are counted, and each minute one record has their number: their summary. When the log is
+// short of room, the summary waits, and counts on. Close ends it. It is safe for concurrent use.
 type Denials struct {
 	options DenialOptions
+	rates   *ratelimit.Limiter[string] // by the caller's name
 
-	rates *ratelimit.Limiter[string] // by name
-
-	mu      sync.Mutex
-	leftOut map[string]*denied // by name, those in untold
-	untold  []*denied          // the first first, maxDenied of them at most
-	telling clockwork.Timer    // nil: nothing waits to be told
-	closed  bool
-}
-
-// denied is a caller of whom denials were left out.
-type denied struct {
-	leftOut int           // and not told of yet
-	last    access.Caller // as it was when the last was left out
+	mu        sync.Mutex
+	summaries []*Record          // that wait to be written, oldest first; at most maxDenied
+	byCaller  map[string]*Record // the same, by the caller's name
+	scheduled bool               // a timer runs that calls writeSome
+	closed    bool
 }
 
 // NewDenials returns Denials.
@@ -71,104 +65,92 @@ func NewDenials(options DenialOptions) *Denials {
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
 	}
-	if options.LeftOut == nil {
-		options.LeftOut = func(string) {}
-	}
 	return &Denials{
-		options: options, leftOut: map[string]*denied{},
-		rates: ratelimit.New[string](float64(options.PerSecond), options.Burst, maxDenied),
+		options:  options,
+		rates:    ratelimit.New[string](float64(options.PerSecond), options.Burst, maxDenied),
+		byCaller: map[string]*Record{},
 	}
 }
 
 // Allow counts a denial of a caller, and reports whether it is to be recorded.
 func (d *Denials) Allow(caller access.Caller) bool {
-	if d.count(caller) {
-		return true
-	}
-	d.options.LeftOut(caller.Name)
-	return false
-}
-
-func (d *Denials) count(caller access.Caller) bool {
 	if d.rates.Take(caller.Name, 1, d.options.Clock.Now()) == 0 {
 		return true
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return false
+	if d.options.Log != nil {
+		d.addToSummary(caller)
 	}
-	known := d.leftOut[caller.Name]
-	if known == nil {
-		known = &denied{}
-		d.leftOut[caller.Name] = known
-		d.untold = append(d.untold, known)
-	}
-	known.leftOut++
-	known.last = caller
-	if len(d.untold) > maxDenied {
-		d.tell(1, d.write)
-	}
-	if d.telling == nil {
-		d.telling = d.options.Clock.AfterFunc(leftOutInterval, d.tellInTime)
+	if d.options.LeftOut != nil {
+		d.options.LeftOut(caller.Name)
 	}
 	return false
 }
 
-// Close tells of what was left out. Nothing is told of what is left out from then on.
+func (d *Denials) addToSummary(caller access.Caller) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	summary := d.byCaller[caller.Name]
+	if summary == nil {
+		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
+		d.byCaller[caller.Name] = summary
+		d.summaries = append(d.summaries, summary)
+	}
+	summary.Caller = caller // as it was at the last denial
+	summary.LeftOut++
+	if len(d.summaries) > maxDenied {
+		d.writeOldest()
+	}
+	if !d.scheduled {
+		d.scheduled = true
+		d.options.Clock.AfterFunc(summaryInterval, d.writeSome)
+	}
+}
+
+// writeSome writes summaries until the log is short of room.
+func (d *Denials) writeSome() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for range min(summariesAtOnce, len(d.summaries)) {
+		if !d.options.Log.Offer(*d.summaries[0]) {
+			break
+		}
+		d.removeOldest()
+	}
+	d.scheduled = len(d.summaries) > 0
+	if d.scheduled {
+		d.options.Clock.AfterFunc(summaryPause, d.writeSome)
+	}
+}
+
+// writeOldest writes a summary that can wait no longer. The log counts it if there is no room. The
+// caller holds mu.
+func (d *Denials) writeOldest() {
+	_ = d.options.Log.Write(noWait, *d.summaries[0])
+	d.removeOldest()
+}
+
+// removeOldest removes a summary that was written. The caller holds mu.
+func (d *Denials) removeOldest() {
+	delete(d.byCaller, d.summaries[0].Caller.Name)
+	d.summaries[0] = nil
+	d.summaries = d.summaries[1:]
+}
+
+// Close writes the summaries that wait. Denials after that are in no summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	if d.telling != nil {
-		d.telling.Stop()
-		d.telling = nil
-	}
-	d.tell(len(d.untold), d.write)
-}
-
-func (d *Denials) tellInTime() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.telling = nil
-	if d.closed {
-		return
-	}
-	d.tell(tellAtOnce, d.offer)
-	if len(d.untold) > 0 {
-		d.telling = d.options.Clock.AfterFunc(tellPause, d.tellInTime)
+	for len(d.summaries) > 0 {
+		d.writeOldest()
 	}
 }
 
-// tell is for who holds mu. It tells of so many callers at most, the first first, and of no
-// more once a record was not taken: that one counts on.
-func (d *Denials) tell(most int, take func(Record) bool) {
-	told := 0
-	for ; told < min(most, len(d.untold)); told++ {
-		one := d.untold[told]
-		if !take(Record{Caller: one.last, Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED", LeftOut: one.leftOut}) {
-			break
-		}
-		delete(d.leftOut, one.last.Name)
-	}
-	clear(d.untold[:told])
-	d.untold = d.untold[told:]
-}
-
-func (d *Denials) offer(record Record) bool {
-	return d.options.Log == nil || d.options.Log.Offer(record)
-}
-
-// write is for what cannot wait any longer. The log counts a record that it has no room for.
-func (d *Denials) write(record Record) bool {
-	if d.options.Log != nil {
-		_ = d.options.Log.Write(ended, record)
-	}
-	return true
-}
-
-// ended is a context that has ended.
-var ended = func() context.Context {
+// noWait is a context that has ended: Write does not wait.
+var noWait = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx

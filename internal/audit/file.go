@@ -6,18 +6,47 @@ import (
 	"syscall"
 )
 
-// openFile opens a file to add to. It reports whether the last line there is incomplete. A
-// named pipe that nobody reads is an error: it is not waited for.
-func openFile(path string) (file *os.File, torn bool, err error) {
-	file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, false, fmt.Errorf("open the audit file: %w", err)
+// Reopen makes the next record go to a file that is opened anew at Path: the previous one was renamed,
+// to be archived.
+func (w *Writer) Reopen() {
+	if w != nil {
+		w.reopening.Store(true)
 	}
-	return file, endsTorn(path), nil
 }
 
-// endsTorn reports whether a file's last line has no end. Of what is no file, or cannot be
-// read, it says no.
+// reopen does what Reopen asked for. If the file cannot be opened, the previous one stays in use, and
+// the next record tries again.
+func (w *Writer) reopen() {
+	if w.options.Path == "" {
+		return
+	}
+	w.reopening.Store(false)
+	err := w.open()
+	if err != nil {
+		w.reopening.Store(true)
+		if !w.stale {
+			w.options.Logger.Error("the audit file cannot be opened again: the previous file stays in use", "error", err)
+		}
+	}
+	w.stale = err != nil
+}
+
+// open opens the file at Path to append to, and closes the previous one. A named pipe that no process
+// reads is an error: open does not wait for a reader.
+func (w *Writer) open() error {
+	file, err := os.OpenFile(w.options.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the audit file: %w", err)
+	}
+	w.torn = endsTorn(w.options.Path)
+	if before := w.file.Swap(file); before != nil {
+		_ = before.Close()
+	}
+	return nil
+}
+
+// endsTorn reports whether the last line of a file is incomplete. It returns false for a path that is
+// not a regular file, or that cannot be read.
 func endsTorn(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {

@@ -101,7 +101,7 @@ func TestReopenThatFails(t *testing.T) {
 	s.Reopen()
 	s.mustWrite("a")
 	s.mustWrite("b")
-	s.wantLogged("the audit file cannot be opened again: the one before is used")
+	s.wantLogged("the audit file cannot be opened again: the previous file stays in use")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,16 @@
-// Package audit writes one line for each decision of the broker: who asked for what, and
-// what came of it. A line holds no secret.
+// Package audit writes one JSON line for each decision of the broker: who asked for which credential,
+// and with what outcome. A line contains no secret.
 package audit
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"strconv"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/authmaterial/broker/internal/access"
 )
@@ -18,35 +24,111 @@ const (
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
-	// LeftOut is none that was called: the record says how many denials have none.
+	// LeftOut is not a call: the record counts denials that have no record of their own.
 	LeftOut Operation = "left_out"
 )
 
 // Record is one decision.
 type Record struct {
-	// Time is when it was made, by the wall clock; zero: now.
+	// Time is when the decision was made, by the wall clock. Zero: now.
 	Time         time.Time
 	Caller       access.Caller
 	Operation    Operation
 	Action       access.Action
 	CredentialID string
-	// Grant is where the grant stands that allowed it; empty: none did, or none is needed.
+	// Grant is the position in the configuration of the grant that allowed the call. Empty: no
+	// grant did, or the call needs none.
 	Grant string
-	// Outcome is OK, or the reason of the error as callers see it.
+	// Outcome is OK, or the reason of the error that the caller gets.
 	Outcome string
-	// Report is what came of a report that was answered: ALREADY_REPLACED, REPLACED or
+	// Report is the result of a report that succeeded: ALREADY_REPLACED, REPLACED or
 	// NOT_REPLACEABLE.
 	Report string
-	// Version is that of the material that goes out; empty: none does.
+	// Version is the version of the material in the answer. Empty: the answer has no material.
 	Version string
-	// LeftOut is how many denials of the caller have no record, for the operation LeftOut
-	// alone.
+	// LeftOut is the number of the caller's denials that have no record. It is set for the
+	// operation LeftOut alone.
 	LeftOut int
 }
 
 // Log takes records.
 type Log interface {
-	// Write takes a record. After an error, what the record is about must not go out. When
-	// ctx has ended it does not wait.
+	// Write takes a record. If it fails, the caller must not send the answer that the record is
+	// about. It does not wait once ctx has ended.
 	Write(ctx context.Context, record Record) error
+}
+
+// maxIDSize is the maximum size of a credential ID in a line, in bytes as written: the size of the
+// longest valid ID. Callers can send any text as an ID, and must not fill the disk with it.
+const maxIDSize = 128
+
+// noLimit is the limit of text that is not cut.
+const noLimit = math.MaxInt
+
+// appendLine appends a record as one line of JSON. Every call has a line, so it is encoded without
+// reflection. Text from callers can neither end the line nor control a terminal.
+func appendLine(b []byte, record *Record, traceID string) []byte {
+	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)
+	b = appendString(append(b, `","caller":`...), record.Caller.Name, noLimit)
+	b = appendString(append(b, `,"method":`...), record.Caller.Method, noLimit)
+	b = appendOptional(b, `,"address":`, record.Caller.Address)
+	b = appendString(append(b, `,"operation":`...), string(record.Operation), noLimit)
+	b = appendString(append(b, `,"action":`...), string(record.Action), noLimit)
+	b = appendString(append(b, `,"credential_id":`...), record.CredentialID, maxIDSize)
+	b = appendString(append(b, `,"outcome":`...), record.Outcome, noLimit)
+	b = appendOptional(b, `,"report":`, record.Report)
+	b = appendOptional(b, `,"version":`, record.Version)
+	b = appendOptional(b, `,"grant":`, record.Grant)
+	b = appendOptional(b, `,"trace_id":`, traceID)
+	if record.LeftOut != 0 {
+		b = strconv.AppendInt(append(b, `,"left_out":`...), int64(record.LeftOut), 10)
+	}
+	return append(b, "}\n"...)
+}
+
+// appendOptional appends a field unless it is empty.
+func appendOptional(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return appendString(append(b, name...), value, noLimit)
+}
+
+// appendString appends a JSON string. If it would have more than limit bytes between its quotes, it
+// is cut after a whole character, and "…" follows.
+func appendString(b []byte, text string, limit int) []byte {
+	if len(text) > limit {
+		return appendEscaped(b, text, limit)
+	}
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return appendEscaped(b, text, limit)
+		}
+	}
+	return append(append(append(b, '"'), text...), '"')
+}
+
+// appendEscaped is appendString for text that has to be escaped or cut. Characters that are not
+// printable are escaped.
+func appendEscaped(b []byte, text string, limit int) []byte {
+	b = append(b, '"')
+	begin := len(b)
+	for _, r := range text {
+		before := len(b)
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case unicode.IsPrint(r):
+			b = utf8.AppendRune(b, r)
+		default:
+			for _, unit := range utf16.AppendRune(nil, r) {
+				b = fmt.Appendf(b, `\u%04x`, unit)
+			}
+		}
+		if len(b)-begin > limit {
+			b = append(b[:before], "…"...)
+			break
+		}
+	}
+	return append(b, '"')
 }

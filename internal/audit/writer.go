@@ -1,108 +1,151 @@
 package audit
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// queueSize is how many lines wait to be written. Beyond that some are dropped in best
-// effort, and calls wait otherwise.
-const queueSize = 8192
-
 const (
-	// maxPatience is how long a Write waits for its line at most.
+	// queueSize is the maximum number of lines that wait to be written. When the queue is full, best
+	// effort drops lines, and otherwise calls wait.
+	queueSize = 8192
+	// chunkSize is the number of bytes at which no more lines are added to one write.
+	chunkSize = 16 << 10
+	// flushInterval is how long best effort waits for more lines, so that many are written at once.
+	flushInterval = 5 * time.Millisecond
+	// maxPatience is the maximum time that a call waits for its line.
 	maxPatience = 5 * time.Second
-	// The last part of a call's deadline is kept for telling the caller why there is no
-	// answer: maxReserve, or a quarter of what is left where that is less.
+	// The last part of a call's deadline is reserved for the error that explains why there is no
+	// answer: maxReserve, or a quarter of the time that is left, if that is less.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
-	// flushInterval is how long lines wait in best effort, so that many are written at once.
-	flushInterval = 5 * time.Millisecond
+	// closePatience is the maximum time that Close waits for lines to be written.
+	closePatience = 2 * time.Second
 )
 
-// errLate is the end of a Write whose line was not written in its time.
+// errLate is the error of a call whose line was not written in time.
 var errLate = errors.New("the audit record is not written yet")
 
-// closePatience is how long Close waits for lines that nobody takes.
-const closePatience = 2 * time.Second
+// Counter counts events, as the counters of Prometheus do.
+type Counter interface{ Inc() }
 
-// Writer is a Log of JSON lines. One goroutine writes the lines of all calls that wait at that
-// moment at once, so that an output that hangs holds nobody else. Close ends it.
+// Options configure a Writer. Either Path or Output is required.
+type Options struct {
+	// Path is the file that lines are appended to. It is created with mode 0600.
+	Path string
+	// Output takes the lines if there is no Path.
+	Output io.Writer
+	// BestEffort makes Write return at once. Lines for which the queue has no room are dropped.
+	// Otherwise Write returns when its line is written.
+	BestEffort bool
+	// Clock is the time of lines. Default: the real one.
+	Clock clockwork.Clock
+	// Logger gets a message when lines begin to be lost, and when they are written again.
+	// Default: slog.Default.
+	Logger *slog.Logger
+	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: no line has one.
+	TraceID func(context.Context) string
+	// Written, Dropped and Failed count records. Dropped: the queue was full. Failed: the output
+	// did not take the whole line in time. Nil: nothing is counted.
+	Written, Dropped, Failed Counter
+}
+
+// Writer is a Log that writes JSON lines. One goroutine writes the lines of all calls that wait at
+// that moment at once, so an output that hangs blocks no other goroutine for long. Close ends it. It
+// is safe for concurrent use.
 type Writer struct {
-	options   Options
-	reopening atomic.Bool
-	file      atomic.Pointer[os.File] // nil: options.Output
-	wake      chan struct{}           // holds an element while there are lines to write
-	drained   chan struct{}           // closed when the last line was written
-	ended     chan struct{}           // closed by Close
+	options  Options
+	lines    sync.Pool // of *line
+	queue    chan *line
+	adding   sync.RWMutex // held for reading while lines are added to queue, for writing to close it
+	closed   atomic.Bool
+	ended    chan struct{} // closed when closed is set
+	drained  chan struct{} // closed when the goroutine has ended
+	failing  atomic.Bool   // the last chunk failed, or a call gave up since
+	dropping atomic.Bool   // lines were dropped since the queue was empty
+	writing  atomic.Int64  // the number of lines in chunk that are not written yet
 
-	mu      sync.Mutex    // guards what follows, and batches until they are done
-	next    *batch        // lines to be written
-	writing *batch        // that are being written; nil: none are
-	room    chan struct{} // closed when there is room in next again; nil: nobody waits for that
-	closed  bool
-	failing bool // the last line could not be written
-	// dropping says that lines were dropped since there were none to write.
-	dropping bool
+	file      atomic.Pointer[os.File] // nil: lines go to options.Output
+	reopening atomic.Bool             // the next chunk goes to a file that is opened anew
 
-	// What follows is that of the one goroutine.
-	torn bool // the last line is not whole
-	// stale says that the file should have been opened anew, and could not be.
-	stale bool
-}
-
-// batch is lines that are written at once.
-type batch struct {
+	// Only the goroutine uses these.
+	chunk []*line // the lines that are written at once, and their text
 	text  []byte
-	lines int
-	done  chan struct{} // closed when it is known what became of each line
-	wrote int           // bytes of text that the output has
-	err   error         // why it does not get the others
-	late  []int         // where lines end in text that count as failed already
+	torn  bool // the output's last line is incomplete
+	stale bool // the file could not be opened anew
 }
 
-// Open returns a Writer. It fails when the file cannot be written to.
+// line is one record on its way to the output.
+type line struct {
+	text   []byte
+	late   *time.Timer // fires when the call stops waiting
+	result chan error  // has room for the one result, so that the goroutine never waits for the call
+	// counted is set by whichever comes first: the goroutine that has written the line, or the call
+	// that stops waiting. It then counts the line.
+	counted atomic.Bool
+}
+
+// Open returns a Writer. It fails if the file cannot be opened for writing.
 func Open(options Options) (*Writer, error) {
+	options.Clock = cmp.Or(options.Clock, clockwork.NewRealClock())
+	options.Logger = cmp.Or(options.Logger, slog.Default())
 	w := &Writer{
-		options: options.withDefaults(), wake: make(chan struct{}, 1), drained: make(chan struct{}), ended: make(chan struct{}),
-		next: &batch{done: make(chan struct{})},
+		options: options,
+		queue:   make(chan *line, queueSize),
+		ended:   make(chan struct{}),
+		drained: make(chan struct{}),
 	}
+	w.lines.New = func() any { return &line{late: time.NewTimer(maxPatience), result: make(chan error, 1)} }
 	if options.Path != "" {
-		file, torn, err := openFile(options.Path)
-		if err != nil {
+		if err := w.open(); err != nil {
 			return nil, err
 		}
-		w.file.Store(file)
-		w.torn = torn
 	}
-	go w.drain()
+	go w.run()
 	return w, nil
 }
 
-// buffers are for lines that are put together, and timers for calls that wait for theirs.
-var (
-	buffers = sync.Pool{New: func() any { return new([]byte) }}
-	timers  = sync.Pool{New: func() any { return time.NewTimer(maxPatience) }}
-)
-
-// Write writes a record, or in best effort has it wait for its turn, and then does not
-// fail. It waits for 5 seconds at most, and ends shortly before the deadline of ctx. A line
-// that was not written by then counts as failed, and is written whole once that is possible:
-// the record of a call that came to nothing. When ctx has ended nobody gets an answer that
-// had to be held back, and Write does not wait. After Close no record is taken any more: it
-// fails, or is dropped.
+// Write writes a record. In best effort it puts the record into the queue or drops it, and does not
+// fail. Otherwise it waits until the line is written: for 5 seconds at most, and until shortly before
+// the deadline of ctx. A line that was not written by then counts as failed, and is still written
+// whole when the output takes it: it is the record of a call that got no material. When ctx has
+// ended, Write does not wait. After Close it fails, or drops the record.
 func (w *Writer) Write(ctx context.Context, record Record) error {
+	l := w.newLine(ctx, &record)
+	if !w.options.BestEffort {
+		return w.commit(ctx, l)
+	}
+	if !w.add(noWait, l) {
+		w.lines.Put(l)
+		increment(w.options.Dropped)
+		if !w.dropping.Swap(true) {
+			w.options.Logger.Error("audit records are dropped: they arrive faster than they can be written")
+		}
+	}
+	return nil
+}
+
+// Offer adds a record to the queue if at least half of the queue is free, and reports whether it did:
+// the rest is for the records of calls. It does not wait.
+func (w *Writer) Offer(record Record) bool {
+	return len(w.queue) <= queueSize/2 && w.add(noWait, w.newLine(noWait, &record))
+}
+
+// newLine returns the line of a record.
+func (w *Writer) newLine(ctx context.Context, record *Record) *line {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
 	}
@@ -110,354 +153,191 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	if w.options.TraceID != nil {
 		traceID = w.options.TraceID(ctx)
 	}
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	var err error
-	if *buffer, err = appendLine((*buffer)[:0], &record, traceID); err != nil {
-		return w.notEncoded(err)
-	}
-	if !w.options.BestEffort {
-		return w.commit(ctx, *buffer)
-	}
-	if _, _, full := w.add(*buffer, queueSize); full != nil {
-		w.drop()
-	}
-	return nil
+	l := w.lines.Get().(*line)
+	l.counted.Store(false)
+	l.text = appendLine(l.text[:0], record, traceID)
+	return l
 }
 
-// notEncoded is the end of a record for which there is no line: of a year beyond 9999.
-func (w *Writer) notEncoded(err error) error {
-	w.options.Failed.Inc()
-	return fmt.Errorf("encode an audit record: %w", err)
-}
-
-// drop notes that a line is dropped.
-func (w *Writer) drop() {
-	w.options.Dropped.Inc()
-	w.mu.Lock()
-	before := w.dropping
-	w.dropping = true
-	w.mu.Unlock()
-	if !before {
-		w.options.Logger.Error("audit records are dropped: they come faster than they can be written")
-	}
-}
-
-// Offer has a record wait for its turn while no more than half of the queue is taken up, and
-// reports whether it does: the rest is for the records of calls. It does not wait.
-func (w *Writer) Offer(record Record) (taken bool) {
-	record.Time = clock.WallNow(w.options.Clock)
-	encoded, err := appendLine(nil, &record, "")
-	if err != nil {
-		_ = w.notEncoded(err)
-		return true // it stays one
-	}
-	_, _, full := w.add(encoded, queueSize/2+1)
-	return full == nil
-}
-
-// add adds a line to the next batch, and returns where it ends there. Where the batch has as many lines
-// as it may, or the Writer is closed, it returns what is closed when there is room again.
-func (w *Writer) add(encoded []byte, most int) (in *batch, end int, full <-chan struct{}) {
-	w.mu.Lock()
-	in = w.next
-	if w.closed || in.lines >= most {
-		if w.room == nil {
-			w.room = make(chan struct{})
-		}
-		full = w.room
-		w.mu.Unlock()
-		return in, 0, full
-	}
-	in.text = append(in.text, encoded...)
-	in.lines++
-	first, end := in.lines == 1, len(in.text)
-	w.mu.Unlock()
-	if first {
-		w.wake <- struct{}{} // at once: the batch before had its own taken
-	}
-	return in, end, nil
-}
-
-// commit has a line written, and waits for that.
-func (w *Writer) commit(ctx context.Context, encoded []byte) error {
-	wait := maxPatience
+// commit waits until a line is written.
+func (w *Writer) commit(ctx context.Context, l *line) error {
+	patience := maxPatience
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
-		wait = min(wait, left-min(maxReserve, left/reserveFraction))
+		patience = min(patience, left-min(maxReserve, left/reserveFraction))
 	}
-	late := timers.Get().(*time.Timer)
-	late.Reset(wait)
-	defer timers.Put(late)
-	defer late.Stop()
-	in, end, full := w.add(encoded, queueSize)
-	for full != nil {
+	l.late.Reset(patience)
+	if w.add(ctx, l) {
 		select {
-		case <-full:
-			in, end, full = w.add(encoded, queueSize)
-			continue
-		case <-late.C:
+		case err := <-l.result:
+			l.late.Stop()
+			w.lines.Put(l)
+			return err
 		case <-ctx.Done():
-		case <-w.ended:
+			return errLate // no answer is sent, and the line is written later
+		case <-l.late.C:
 		}
-		w.options.Failed.Inc()
-		w.failed(errLate)
-		return errLate
 	}
-	select {
-	case <-in.done:
-		if end > in.wrote {
-			return in.err
-		}
-		return nil
-	case <-ctx.Done():
-		return errLate // nobody gets an answer, and the line is written
-	case <-late.C:
-		return w.giveUp(in, end)
+	if !l.counted.CompareAndSwap(false, true) {
+		return <-l.result
 	}
-}
-
-// giveUp ends the wait for a line, unless it is known by now what became of it: the output may hang with
-// the lines after it.
-func (w *Writer) giveUp(in *batch, end int) error {
-	w.mu.Lock()
-	written, err := end <= in.wrote, in.err
-	if !written && err == nil {
-		in.late = append(in.late, end)
-	}
-	w.mu.Unlock()
-	switch {
-	case written:
-		return nil
-	case err != nil:
-		return err
-	}
-	w.options.Failed.Inc()
-	w.failed(errLate)
+	increment(w.options.Failed)
+	w.logFailure(errLate)
 	return errLate
 }
 
-// drain writes batches until the Writer is closed. It waits a little before each, so that more lines
-// are written at once: callers that were answered may ask again.
-func (w *Writer) drain() {
+// add adds a line to the queue, and reports whether it did. While the queue is full it waits until
+// ctx ends, the line is late or the Writer is closed.
+func (w *Writer) add(ctx context.Context, l *line) bool {
+	w.adding.RLock()
+	defer w.adding.RUnlock()
+	if w.closed.Load() {
+		return false
+	}
+	select {
+	case w.queue <- l:
+		return true
+	default:
+	}
+	select {
+	case w.queue <- l:
+		return true
+	case <-l.late.C:
+	case <-ctx.Done():
+	case <-w.ended:
+	}
+	return false
+}
+
+// run writes the lines in the queue until the Writer is closed. It pauses before it empties the
+// queue, so that more lines are written at once: callers that got their answers may call again.
+func (w *Writer) run() {
 	defer close(w.drained)
-	pause := time.NewTimer(0)
-	<-pause.C
-	var text []byte // for the batch after the next
-	for ended := false; !ended; {
-		select {
-		case <-w.wake:
-		case <-w.ended:
-			ended = true // what came before is written
+	for first := range w.queue {
+		if len(w.text) < chunkSize { // otherwise lines waited while the chunk before was written
+			w.pause()
 		}
-		switch {
-		case !w.options.BestEffort:
-			runtime.Gosched()
-		case !ended:
-			pause.Reset(flushInterval)
-			select {
-			case <-pause.C:
-			case <-w.ended:
-			}
-		}
-		w.mu.Lock()
-		b := w.next
-		w.next, w.writing = &batch{text: text[:0], done: make(chan struct{})}, b
-		if w.room != nil {
-			close(w.room)
-			w.room = nil
-		}
-		w.mu.Unlock()
-		w.write(b)
-		text = b.text // which nobody needs any more
+		w.collect(first)
+		w.settle(w.write())
 	}
 }
 
-// chunkSize is how many bytes are written at once.
-const chunkSize = 16 << 10
+func (w *Writer) pause() {
+	if !w.options.BestEffort {
+		runtime.Gosched()
+		return
+	}
+	select {
+	case <-time.After(flushInterval):
+	case <-w.ended:
+	}
+}
 
-// write writes the lines of a batch, until one cannot be written.
-func (w *Writer) write(b *batch) {
-	if b.lines > 0 && w.reopening.Load() {
+// collect makes a chunk of the lines that wait.
+func (w *Writer) collect(first *line) {
+	w.chunk, w.text = append(w.chunk[:0], first), append(w.text[:0], first.text...)
+	defer func() { w.writing.Store(int64(len(w.chunk))) }()
+	for len(w.text) < chunkSize {
+		select {
+		case next, ok := <-w.queue:
+			if !ok {
+				return
+			}
+			w.chunk, w.text = append(w.chunk, next), append(w.text, next.text...)
+		default:
+			return
+		}
+	}
+}
+
+// write writes the chunk. It returns how many bytes the output took, and an error unless it took all.
+func (w *Writer) write() (n int, err error) {
+	if w.reopening.Load() {
 		w.reopen()
 	}
 	output := w.options.Output
 	if file := w.file.Load(); file != nil {
 		output = file
 	}
-	for b.err == nil && b.wrote < len(b.text) {
-		lines, n, err := b.text[b.wrote:], 0, error(nil)
-		if len(lines) > chunkSize {
-			lines = firstLines(lines)
+	if w.torn {
+		if n, err := output.Write([]byte{'\n'}); n == 0 {
+			return 0, cmp.Or(err, io.ErrShortWrite)
 		}
-		if w.torn {
-			err = w.endLine(output)
-		}
-		if err == nil {
-			if n, err = output.Write(lines); n < len(lines) {
-				err = notNil(err)
-			} else {
-				err = nil
-			}
-		}
-		if n > 0 {
-			w.torn = lines[n-1] != '\n'
-		}
-		w.settle(b, n, err)
+		w.torn = false
 	}
-	w.finish(b)
+	n, err = output.Write(w.text)
+	if n > 0 {
+		w.torn = w.text[n-1] != '\n'
+	}
+	if n == len(w.text) {
+		return n, nil
+	}
+	return n, cmp.Or(err, io.ErrShortWrite)
 }
 
-// firstLines returns the lines at the beginning of a text that chunkSize has room for, or the first.
-func firstLines(text []byte) []byte {
-	if end := bytes.LastIndexByte(text[:chunkSize], '\n'); end >= 0 {
-		return text[:end+1]
-	}
-	return text[:bytes.IndexByte(text, '\n')+1]
-}
-
-// endLine ends a line that was cut short before.
-func (w *Writer) endLine(output io.Writer) error {
-	if n, err := output.Write([]byte{'\n'}); n == 0 {
-		return notNil(err)
-	}
-	w.torn = false
-	return nil
-}
-
-// notNil returns the error of an output that has written too little.
-func notNil(err error) error {
-	if err == nil {
-		return io.ErrShortWrite
-	}
-	return err
-}
-
-// settle notes that the output has taken n more bytes of a batch, and why it takes no more. It counts
-// what became of the lines that end there, but for the late ones, which count already.
-func (w *Writer) settle(b *batch, n int, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	end, known := b.wrote, b.wrote+n
-	b.wrote, b.err = known, err
+// settle counts the lines of the chunk, of which the output took n bytes, and ends the waits for
+// them.
+func (w *Writer) settle(n int, err error) {
 	if err != nil {
-		known = len(b.text)
-	}
-	for {
-		length := bytes.IndexByte(b.text[end:known], '\n') + 1
-		if length == 0 {
-			return
-		}
-		switch end += length; {
-		case slices.Contains(b.late, end):
-		case end <= b.wrote:
-			w.options.Written.Inc()
-		default:
-			w.options.Failed.Inc()
-		}
-	}
-}
-
-// finish ends the waits for the lines of a batch.
-func (w *Writer) finish(b *batch) {
-	if b.err != nil {
-		w.failed(b.err)
-	}
-	w.mu.Lock()
-	w.writing = nil
-	mended := w.failing && b.err == nil && b.lines > 0
-	w.failing = w.failing && !mended
-	kept := w.dropping && w.next.lines == 0
-	w.dropping = w.dropping && !kept
-	w.mu.Unlock()
-	if mended {
+		w.logFailure(err)
+	} else if w.failing.CompareAndSwap(true, false) {
 		w.options.Logger.Info("audit records can be written again")
 	}
-	close(b.done)
-	if kept {
+	w.writing.Store(0)
+	for _, l := range w.chunk {
+		n -= len(l.text)
+		result, counter := err, w.options.Failed
+		if n >= 0 {
+			result, counter = nil, w.options.Written
+		}
+		if l.counted.CompareAndSwap(false, true) {
+			increment(counter)
+		}
+		if w.options.BestEffort { // no call waits
+			w.lines.Put(l)
+		} else {
+			l.result <- result
+		}
+	}
+	if len(w.queue) == 0 && w.dropping.CompareAndSwap(true, false) {
 		w.options.Logger.Info("audit records are written again")
 	}
 }
 
-// failed has the log tell of the first line that could not be written.
-func (w *Writer) failed(err error) {
-	w.mu.Lock()
-	before := w.failing
-	w.failing = true
-	w.mu.Unlock()
-	if !before {
+// logFailure logs the first of several failures.
+func (w *Writer) logFailure(err error) {
+	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)
 	}
 }
 
-// Reopen has the next record go to a file that is opened anew: the one before was
-// renamed, to be put away.
-func (w *Writer) Reopen() {
-	if w != nil {
-		w.reopening.Store(true)
+func increment(counter Counter) {
+	if counter != nil {
+		counter.Inc()
 	}
 }
 
-// reopen does what Reopen asked for. When the file cannot be opened the one before goes
-// on, and the next record tries again.
-func (w *Writer) reopen() {
-	before := w.file.Load()
-	if before == nil || !w.reopening.Swap(false) {
-		return
-	}
-	file, torn, err := openFile(w.options.Path)
-	if err != nil {
-		w.reopening.Store(true)
-		if !w.stale {
-			w.stale = true
-			w.options.Logger.Error("the audit file cannot be opened again: the one before is used", "error", err)
-		}
-		return
-	}
-	w.file.Store(file)
-	_ = before.Close()
-	w.torn, w.stale = torn, false
-}
+// waiting returns the number of lines that are not written.
+func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
 
-// Close writes what waits, for 2 seconds at most, and closes the file. It fails when
-// something is left. It may be called again, and then does nothing; Reopen and Close of a
-// nil Writer do nothing either.
+// Close writes the lines that wait, for 2 seconds at most, and closes the file. It fails if lines are
+// left. A second call does nothing. Close and Reopen of a nil Writer do nothing either.
 func (w *Writer) Close() error {
-	if w == nil || !w.end() {
+	if w == nil || w.closed.Swap(true) {
 		return nil
 	}
+	close(w.ended) // no call waits for room any more
+	w.adding.Lock()
+	close(w.queue)
+	w.adding.Unlock()
 	var left error
 	select {
 	case <-w.drained:
 	case <-w.options.Clock.After(closePatience):
 		left = fmt.Errorf("%d audit records are not written", w.waiting())
 	}
-	// A write that hangs does not keep the file open: it has no lock on it.
 	if file := w.file.Load(); file != nil {
-		return errors.Join(left, file.Close())
+		return errors.Join(left, file.Close()) // a write that hangs returns
 	}
 	return left
-}
-
-// end takes no more lines, and reports false if it was called before.
-func (w *Writer) end() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return false
-	}
-	w.closed = true
-	close(w.ended)
-	return true
-}
-
-// waiting returns how many lines are not written.
-func (w *Writer) waiting() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	count := w.next.lines
-	if w.writing != nil {
-		count += w.writing.lines
-	}
-	return count
 }

@@ -14,7 +14,7 @@ func FuzzAppendString(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		encoded := appendString(nil, text)
+		encoded := appendString(nil, text, noLimit)
 		var got string
 		if err := json.Unmarshal(encoded, &got); err != nil || got != strings.ToValidUTF8(text, "\ufffd") && strings.ToValidUTF8(got, "") != got {
 			t.Errorf("%q is %s, which is %q: %v", text, encoded, got, err)
