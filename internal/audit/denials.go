@@ -54,9 +54,8 @@ type Denials struct {
 	rates   *ratelimit.Limiter[string] // by the caller's name
 
 	mu        sync.Mutex
-	summaries []*Record          // that wait to be written, oldest first; at most maxDenied
-	byCaller  map[string]*Record // the same, by the caller's name
-	scheduled bool               // a timer runs that calls writeSome
+	summaries map[string]*Record // that wait to be written, by the caller's name; at most maxDenied
+	scheduled bool               // a timer runs that calls offerSome
 	closed    bool
 }
 
@@ -66,9 +65,9 @@ func NewDenials(options DenialOptions) *Denials {
 		options.Clock = clockwork.NewRealClock()
 	}
 	return &Denials{
-		options:  options,
-		rates:    ratelimit.New[string](float64(options.PerSecond), options.Burst, maxDenied),
-		byCaller: map[string]*Record{},
+		options:   options,
+		rates:     ratelimit.New[string](float64(options.PerSecond), options.Burst, maxDenied),
+		summaries: map[string]*Record{},
 	}
 }
 
@@ -92,51 +91,48 @@ func (d *Denials) addToSummary(caller access.Caller) {
 	if d.closed {
 		return
 	}
-	summary := d.byCaller[caller.Name]
+	summary := d.summaries[caller.Name]
 	if summary == nil {
+		if len(d.summaries) == maxDenied {
+			d.flush(1, d.write)
+		}
 		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
-		d.byCaller[caller.Name] = summary
-		d.summaries = append(d.summaries, summary)
+		d.summaries[caller.Name] = summary
 	}
 	summary.Caller = caller // as it was at the last denial
 	summary.LeftOut++
-	if len(d.summaries) > maxDenied {
-		d.writeOldest()
-	}
 	if !d.scheduled {
 		d.scheduled = true
-		d.options.Clock.AfterFunc(summaryInterval, d.writeSome)
+		d.options.Clock.AfterFunc(summaryInterval, d.offerSome)
 	}
 }
 
-// writeSome writes summaries until the log is short of room.
-func (d *Denials) writeSome() {
+// offerSome passes summaries to the log while it has room.
+func (d *Denials) offerSome() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for range min(summariesAtOnce, len(d.summaries)) {
-		if !d.options.Log.Offer(*d.summaries[0]) {
-			break
-		}
-		d.removeOldest()
-	}
+	d.flush(summariesAtOnce, d.options.Log.Offer)
 	d.scheduled = len(d.summaries) > 0
 	if d.scheduled {
-		d.options.Clock.AfterFunc(summaryPause, d.writeSome)
+		d.options.Clock.AfterFunc(summaryPause, d.offerSome)
 	}
 }
 
-// writeOldest writes a summary that can wait no longer. The log counts it if there is no room. The
-// caller holds mu.
-func (d *Denials) writeOldest() {
-	_ = d.options.Log.Write(noWait, *d.summaries[0])
-	d.removeOldest()
+// flush passes up to limit summaries to take, until it refuses one. The caller holds mu.
+func (d *Denials) flush(limit int, take func(Record) bool) {
+	for name, summary := range d.summaries {
+		if limit == 0 || !take(*summary) {
+			return
+		}
+		delete(d.summaries, name)
+		limit--
+	}
 }
 
-// removeOldest removes a summary that was written. The caller holds mu.
-func (d *Denials) removeOldest() {
-	delete(d.byCaller, d.summaries[0].Caller.Name)
-	d.summaries[0] = nil
-	d.summaries = d.summaries[1:]
+// write writes a summary that can wait no longer. The log counts it as lost if there is no room.
+func (d *Denials) write(summary Record) bool {
+	_ = d.options.Log.Write(noWait, summary)
+	return true
 }
 
 // Close writes the summaries that wait. Denials after that are in no summary.
@@ -144,9 +140,7 @@ func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	for len(d.summaries) > 0 {
-		d.writeOldest()
-	}
+	d.flush(len(d.summaries), d.write)
 }
 
 // noWait is a context that has ended: Write does not wait.

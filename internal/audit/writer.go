@@ -42,6 +42,12 @@ var errLate = errors.New("the audit record is not written yet")
 // Counter counts events, as the counters of Prometheus do.
 type Counter interface{ Inc() }
 
+// noCounter counts nothing.
+type noCounter struct{}
+
+// Inc implements Counter.
+func (noCounter) Inc() {}
+
 // Options configure a Writer. Either Path or Output is required.
 type Options struct {
 	// Path is the file that lines are appended to. It is created with mode 0600.
@@ -59,7 +65,7 @@ type Options struct {
 	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: no line has one.
 	TraceID func(context.Context) string
 	// Written, Dropped and Failed count records. Dropped: the queue was full. Failed: the output
-	// did not take the whole line in time. Nil: nothing is counted.
+	// did not take the whole line in time. Default: nothing is counted.
 	Written, Dropped, Failed Counter
 }
 
@@ -102,6 +108,9 @@ type line struct {
 func Open(options Options) (*Writer, error) {
 	options.Clock = cmp.Or(options.Clock, clockwork.NewRealClock())
 	options.Logger = cmp.Or(options.Logger, slog.Default())
+	for _, counter := range []*Counter{&options.Written, &options.Dropped, &options.Failed} {
+		*counter = cmp.Or(*counter, Counter(noCounter{}))
+	}
 	w := &Writer{
 		options: options,
 		queue:   make(chan *line, queueSize),
@@ -124,28 +133,6 @@ func Open(options Options) (*Writer, error) {
 // whole when the output takes it: it is the record of a call that got no material. When ctx has
 // ended, Write does not wait. After Close it fails, or drops the record.
 func (w *Writer) Write(ctx context.Context, record Record) error {
-	l := w.newLine(ctx, &record)
-	if !w.options.BestEffort {
-		return w.commit(ctx, l)
-	}
-	if !w.add(noWait, l) {
-		w.lines.Put(l)
-		increment(w.options.Dropped)
-		if !w.dropping.Swap(true) {
-			w.options.Logger.Error("audit records are dropped: they arrive faster than they can be written")
-		}
-	}
-	return nil
-}
-
-// Offer adds a record to the queue if at least half of the queue is free, and reports whether it did:
-// the rest is for the records of calls. It does not wait.
-func (w *Writer) Offer(record Record) bool {
-	return len(w.queue) <= queueSize/2 && w.add(noWait, w.newLine(noWait, &record))
-}
-
-// newLine returns the line of a record.
-func (w *Writer) newLine(ctx context.Context, record *Record) *line {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
 	}
@@ -155,8 +142,28 @@ func (w *Writer) newLine(ctx context.Context, record *Record) *line {
 	}
 	l := w.lines.Get().(*line)
 	l.counted.Store(false)
-	l.text = appendLine(l.text[:0], record, traceID)
-	return l
+	l.text = appendLine(l.text[:0], &record, traceID)
+	if !w.options.BestEffort {
+		return w.commit(ctx, l)
+	}
+	if !w.add(noWait, l) {
+		w.lines.Put(l)
+		w.options.Dropped.Inc()
+		if !w.dropping.Swap(true) {
+			w.options.Logger.Error("audit records are dropped: they arrive faster than they can be written")
+		}
+	}
+	return nil
+}
+
+// Offer writes a record if at least half of the queue is free, and reports whether it did: the rest is for
+// the records of calls. It does not wait.
+func (w *Writer) Offer(record Record) bool {
+	if w.closed.Load() || len(w.queue) > queueSize/2 {
+		return false
+	}
+	_ = w.Write(noWait, record) // the line is written later
+	return true
 }
 
 // commit waits until a line is written.
@@ -181,7 +188,7 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 	if !l.counted.CompareAndSwap(false, true) {
 		return <-l.result
 	}
-	increment(w.options.Failed)
+	w.options.Failed.Inc()
 	w.logFailure(errLate)
 	return errLate
 }
@@ -214,22 +221,18 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
-		if len(w.text) < chunkSize { // otherwise lines waited while the chunk before was written
-			w.pause()
+		switch {
+		case len(w.text) >= chunkSize: // more lines waited than the last chunk had room for
+		case !w.options.BestEffort:
+			runtime.Gosched()
+		default:
+			select {
+			case <-time.After(flushInterval):
+			case <-w.ended:
+			}
 		}
 		w.collect(first)
 		w.settle(w.write())
-	}
-}
-
-func (w *Writer) pause() {
-	if !w.options.BestEffort {
-		runtime.Gosched()
-		return
-	}
-	select {
-	case <-time.After(flushInterval):
-	case <-w.ended:
 	}
 }
 
@@ -291,7 +294,7 @@ func (w *Writer) settle(n int, err error) {
 			result, counter = nil, w.options.Written
 		}
 		if l.counted.CompareAndSwap(false, true) {
-			increment(counter)
+			counter.Inc()
 		}
 		if w.options.BestEffort { // no call waits
 			w.lines.Put(l)
@@ -308,12 +311,6 @@ func (w *Writer) settle(n int, err error) {
 func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)
-	}
-}
-
-func increment(counter Counter) {
-	if counter != nil {
-		counter.Inc()
 	}
 }
 

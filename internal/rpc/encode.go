@@ -1,6 +1,12 @@
 package rpc
 
 import (
+	"context"
+	"runtime"
+
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // registers the codec that ours extends
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -9,96 +15,101 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// Numbers of fields, as in the protos. TestEncodedAnswers compares what is encoded by them with
-// what the generated code reads.
+// Numbers of fields in the protos. TestEncodedAnswers checks them against the generated code.
 const (
-	getDecoration     = 1
-	reportDecoration  = 1
-	reportOutcome     = 2
-	batchResults      = 1
-	stateCredentialID = 1 // of an AuthDecorationResult, and of a WatchAuthDecorationsResponse
-	stateDecoration   = 2
-	stateError        = 3
+	reportDecoration protowire.Number = 1
+	reportOutcome    protowire.Number = 2
+	batchResults     protowire.Number = 1
+	itemID           protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
+	itemDecoration   protowire.Number = 2
+	itemError        protowire.Number = 3
 )
 
-// Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options. Here its secrets
-// leave the broker.
+// Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options. Secrets leave the broker
+// here.
 func Encode(decoration *broker.Decoration) []byte {
 	encoded, err := proto.Marshal(&authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)})
 	if err != nil {
-		panic("rpc: a decoration has text that is not UTF-8") // config and strategies refuse it
+		panic("rpc: a decoration contains text that is not UTF-8") // config and strategies refuse such text
 	}
 	return encoded
 }
 
-// decorationOf returns the encoded AuthDecoration in a response of Encode.
+// decorationOf returns the encoded AuthDecoration in a response from Encode.
 func decorationOf(response []byte) []byte {
 	_, _, tag := protowire.ConsumeTag(response)
 	decoration, _ := protowire.ConsumeBytes(response[tag:])
 	return decoration
 }
 
-// appendBytes appends a field of bytes, or of an encoded message.
-func appendBytes(b []byte, number protowire.Number, value []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), value)
+// appendMessage appends a field with an encoded message.
+func appendMessage(b []byte, number protowire.Number, message []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), message)
 }
 
-// sizeOfBytes returns the size of a field of so many bytes.
-func sizeOfBytes(number protowire.Number, size int) int {
-	return protowire.SizeTag(number) + protowire.SizeBytes(size)
+// sizeOfField returns the size of a field with so many bytes.
+func sizeOfField(number protowire.Number, bytes int) int {
+	return protowire.SizeTag(number) + protowire.SizeBytes(bytes)
 }
 
 // encodeReport encodes a ReportRejectionResponse.
-func encodeReport(decoration *broker.Decoration, outcome authmaterialv1.ReportRejectionResponse_Outcome) []byte {
-	encoded := appendBytes(nil, reportDecoration, decorationOf(decoration.Encoded))
+func encodeReport(decoration *broker.Decoration, outcome broker.Outcome) []byte {
+	value := authmaterialv1.ReportRejectionResponse_Outcome_value["OUTCOME_"+string(outcome)]
+	encoded := appendMessage(nil, reportDecoration, decorationOf(decoration.Encoded))
 	encoded = protowire.AppendTag(encoded, reportOutcome, protowire.VarintType)
-	return protowire.AppendVarint(encoded, uint64(outcome)) //nolint:gosec // enums here are not negative
+	return protowire.AppendVarint(encoded, uint64(value)) //nolint:gosec // the enum has no negative values
 }
 
-// state is what a batch or a watch has for one ID, in its encoded form.
-type state struct {
-	id         string
-	decoration []byte
-	err        []byte // nil: there is none
+// item is the material or the error of one ID of a batch or a watch.
+type item struct {
+	id      string
+	field   protowire.Number // itemDecoration or itemError
+	message []byte           // the encoded message in it
 }
 
-func (s state) size() int {
-	size := sizeOfBytes(stateCredentialID, len(s.id))
-	if s.err != nil {
-		return size + sizeOfBytes(stateError, len(s.err))
+// toItem encodes the result for one ID.
+func (s *Service) toItem(ctx context.Context, result broker.Result) item {
+	if result.Err == nil {
+		return item{Shorten(result.CredentialID), itemDecoration, decorationOf(result.Decoration.Encoded)}
 	}
-	return size + sizeOfBytes(stateDecoration, len(s.decoration))
+	encoded, err := proto.Marshal(s.toItemError(ctx, result.Err))
+	if err != nil {
+		panic("rpc: an error contains text that is not UTF-8") // the broker writes all messages itself
+	}
+	return item{Shorten(result.CredentialID), itemError, encoded}
+}
+
+// size returns the number of bytes that append appends.
+func (i item) size() int {
+	return sizeOfField(itemID, len(i.id)) + sizeOfField(i.field, len(i.message))
 }
 
 // append appends the fields of an AuthDecorationResult or of a WatchAuthDecorationsResponse.
-func (s state) append(b []byte) []byte {
-	b = protowire.AppendString(protowire.AppendTag(b, stateCredentialID, protowire.BytesType), s.id)
-	if s.err != nil {
-		return appendBytes(b, stateError, s.err)
-	}
-	return appendBytes(b, stateDecoration, s.decoration)
+func (i item) append(b []byte) []byte {
+	b = protowire.AppendString(protowire.AppendTag(b, itemID, protowire.BytesType), i.id)
+	return appendMessage(b, i.field, i.message)
 }
 
 // sizeOfBatch returns the size of a BatchGetAuthDecorationsResponse.
-func sizeOfBatch(results []state) int {
+func sizeOfBatch(items []item) int {
 	size := 0
-	for _, r := range results {
-		size += sizeOfBytes(batchResults, r.size())
+	for _, i := range items {
+		size += sizeOfField(batchResults, i.size())
 	}
 	return size
 }
 
 // appendBatch appends the fields of a BatchGetAuthDecorationsResponse.
-func appendBatch(b []byte, results []state) []byte {
-	for _, r := range results {
+func appendBatch(b []byte, items []item) []byte {
+	for _, i := range items {
 		b = protowire.AppendTag(b, batchResults, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(r.size())) //nolint:gosec // a size is not negative
-		b = r.append(b)
+		b = protowire.AppendVarint(b, uint64(i.size())) //nolint:gosec // a size is not negative
+		b = i.append(b)
 	}
 	return b
 }
 
-// toProto writes a decoration as a message.
+// toProto returns a decoration as a message.
 func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	material := decoration.Material
 	message := &authmaterialv1.AuthDecoration{
@@ -126,4 +137,54 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 		message.ExpireTime = timestamppb.New(decoration.ExpireTime)
 	}
 	return message
+}
+
+// answer is an encoded response, which is not changed. The answer of a batch is also the mem.BufferPool
+// to which gRPC returns the buffer: when the answer was sent, or when the call has ended.
+type answer struct {
+	bytes []byte
+	sent  func() // called when a batch was sent, or never will be; maybe twice. Nil: it is not a batch
+}
+
+// batchBuffers are for the answers of batches. gRPC's own pool has no sizes between 32 KiB and 1 MiB, and
+// gRPC does not return buffers that are smaller than the smallest one here.
+var batchBuffers = mem.NewTieredBufferPool(4<<10, 16<<10, 64<<10, 256<<10)
+
+// newBatchAnswer returns the answer of a batch. It calls sent at least once: gRPC does not return each
+// buffer whose connection or call has ended, so the garbage collector calls sent too.
+func newBatchAnswer(items []item, sent func()) *answer {
+	buffer := batchBuffers.Get(sizeOfBatch(items))
+	*buffer = appendBatch((*buffer)[:0], items)
+	made := &answer{bytes: *buffer, sent: sent}
+	runtime.AddCleanup(made, func(sent func()) { sent() }, sent)
+	return made
+}
+
+// Get implements mem.BufferPool. gRPC does not call it.
+func (*answer) Get(length int) *[]byte { return batchBuffers.Get(length) }
+
+// Put implements mem.BufferPool.
+func (a *answer) Put(buffer *[]byte) {
+	batchBuffers.Put(buffer)
+	a.sent()
+}
+
+// codec is gRPC's own codec, except that answers are encoded already.
+type codec struct{ encoding.CodecV2 }
+
+// NewCodec returns the codec of a server with a Service.
+func NewCodec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(value any) (mem.BufferSlice, error) {
+	encoded, ok := value.(*answer)
+	switch {
+	case !ok:
+		return c.CodecV2.Marshal(value)
+	case encoded.sent == nil:
+		return mem.BufferSlice{mem.SliceBuffer(encoded.bytes)}, nil
+	default:
+		buffer := encoded.bytes // not &encoded.bytes: the pool would keep the answer in memory
+		return mem.BufferSlice{mem.NewBuffer(&buffer, encoded)}, nil
+	}
 }

@@ -31,13 +31,13 @@ func TestEncodedAnswers(t *testing.T) {
 		decoration := decorationOfSize(size)
 		decoration.Encoded = Encode(decoration)
 		want := toProto(decoration)
-		item := &authmaterialv1.AuthDecorationError{Code: 5, Reason: authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND, Message: "none"}
-		refused, err := proto.Marshal(item)
+		denial := &authmaterialv1.AuthDecorationError{Code: 5, Reason: authmaterialv1.ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND, Message: "none"}
+		refused, err := proto.Marshal(denial)
 		if err != nil {
 			t.Fatal(err)
 		}
-		good, bad := state{id: "mail", decoration: decorationOf(decoration.Encoded)}, state{id: "é", err: refused}
-		if batch := []state{good, bad, good}; sizeOfBatch(batch) != len(appendBatch(nil, batch)) {
+		good, bad := item{"mail", itemDecoration, decorationOf(decoration.Encoded)}, item{"é", itemError, refused}
+		if batch := []item{good, bad, good}; sizeOfBatch(batch) != len(appendBatch(nil, batch)) {
 			t.Errorf("the size of a batch is %d, want that of its encoding: %d", sizeOfBatch(batch), len(appendBatch(nil, batch)))
 		}
 		for _, test := range []struct {
@@ -47,13 +47,13 @@ func TestEncodedAnswers(t *testing.T) {
 		}{
 			{decoration.Encoded, new(authmaterialv1.GetAuthDecorationResponse), &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: want}},
 			{
-				encodeReport(decoration, authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED), new(authmaterialv1.ReportRejectionResponse),
+				encodeReport(decoration, broker.Replaced), new(authmaterialv1.ReportRejectionResponse),
 				&authmaterialv1.ReportRejectionResponse{AuthDecoration: want, Outcome: authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED},
 			},
-			{appendBatch(nil, []state{good, bad, good}), new(authmaterialv1.BatchGetAuthDecorationsResponse), &authmaterialv1.BatchGetAuthDecorationsResponse{
+			{appendBatch(nil, []item{good, bad, good}), new(authmaterialv1.BatchGetAuthDecorationsResponse), &authmaterialv1.BatchGetAuthDecorationsResponse{
 				Results: []*authmaterialv1.AuthDecorationResult{
 					{CredentialId: "mail", Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: want}},
-					{CredentialId: "é", Result: &authmaterialv1.AuthDecorationResult_Error{Error: item}},
+					{CredentialId: "é", Result: &authmaterialv1.AuthDecorationResult_Error{Error: denial}},
 					{CredentialId: "mail", Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: want}},
 				},
 			}},
@@ -61,7 +61,7 @@ func TestEncodedAnswers(t *testing.T) {
 				CredentialId: "mail", State: &authmaterialv1.WatchAuthDecorationsResponse_AuthDecoration{AuthDecoration: want},
 			}},
 			{bad.append(nil), new(authmaterialv1.WatchAuthDecorationsResponse), &authmaterialv1.WatchAuthDecorationsResponse{
-				CredentialId: "é", State: &authmaterialv1.WatchAuthDecorationsResponse_Error{Error: item},
+				CredentialId: "é", State: &authmaterialv1.WatchAuthDecorationsResponse_Error{Error: denial},
 			}},
 		} {
 			if err := proto.Unmarshal(test.encoded, test.into); err != nil || !proto.Equal(test.into, test.want) {
@@ -79,7 +79,7 @@ func TestCodecNotesWhatWasSent(t *testing.T) {
 	of := NewCodec()
 	for _, size := range []int{0, 10, 100_000, 1_000_000} {
 		sent := 0
-		batch := []state{{id: "mail", decoration: make([]byte, size)}}
+		batch := []item{{"mail", itemDecoration, make([]byte, size)}}
 		encoded, err := of.Marshal(newBatchAnswer(batch, func() { sent++ }))
 		if err != nil || encoded.Len() != sizeOfBatch(batch) {
 			t.Fatalf("a batch with %d bytes is %d, %v", size, encoded.Len(), err)
@@ -114,7 +114,7 @@ func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
 
 // TestEveryMethodIsRegistered compares with what the proto has.
 func TestEveryMethodIsRegistered(t *testing.T) {
-	s := &Service{newMethod: func(name string, stream bool) *method { return &method{name: name, stream: stream} }}
+	s := &Service{options: Options{Metrics: func(string, bool) *MethodMetrics { return nil }}}
 	var got registrar
 	s.Register(&got)
 	want := authmaterialv1.BrokerService_ServiceDesc

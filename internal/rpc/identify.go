@@ -2,6 +2,11 @@ package rpc
 
 import (
 	"context"
+	"crypto/x509"
+	"sync/atomic"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/admission"
@@ -10,8 +15,53 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// identifyAnew finds out who makes a call with these values of the header authorization. Without any
-// the caller is remembered.
+// Peer is the client of a connection, as known since the handshake. Its pointer is a
+// credentials.AuthInfo.
+type Peer struct {
+	credentials.CommonAuthInfo
+	// Conn is the connection.
+	Conn *admission.Conn
+	// Certificates are the client's, leaf first, not verified. Empty: the client sent none.
+	Certificates []*x509.Certificate
+	// UserID is the user at the other end of a Unix socket. Nil: unknown, or not a Unix socket.
+	UserID *uint32
+	// Address is the address of the client.
+	Address string
+	// Local reports whether only this machine can connect to the listener.
+	Local bool
+
+	// caller makes the calls that bring no token. Nil: not identified yet.
+	caller atomic.Pointer[rememberedCaller]
+}
+
+// AuthType implements credentials.AuthInfo.
+func (*Peer) AuthType() string { return "broker" }
+
+// rememberedCaller is the caller of a connection, as identified by a Generation.
+type rememberedCaller struct {
+	access.Caller
+	generation uint64
+	limits     *admission.Caller
+	again      Counter // counts the calls whose caller was remembered
+}
+
+// EvidenceOf returns what a call and its connection bring to prove the caller's identity.
+func EvidenceOf(ctx context.Context) authentication.Evidence {
+	return peerOf(ctx).evidence(metadata.ValueFromIncomingContext(ctx, "authorization"))
+}
+
+// evidence returns the evidence of a call with these values of the header authorization.
+func (p *Peer) evidence(authorization []string) authentication.Evidence {
+	return authentication.Evidence{
+		Bearer:       authentication.ParseBearer(authorization),
+		Certificates: p.Certificates,
+		UserID:       p.UserID,
+		Address:      p.Address,
+	}
+}
+
+// identifyAnew identifies the caller of a call with these values of the header authorization. If there
+// are none, it remembers the caller for the connection.
 func (s *Service) identifyAnew(ctx context.Context, g *broker.Generation, p *Peer, authorization []string) (*rememberedCaller, error) {
 	caller, err := g.Callers.Identify(ctx, p.evidence(authorization))
 	if err != nil {
@@ -28,12 +78,12 @@ func (s *Service) identifyAnew(ctx context.Context, g *broker.Generation, p *Pee
 	return found, nil
 }
 
-// admit returns whose limits a caller's calls count for. The connection is the caller's from then
-// on, if it is nobody's yet.
+// admit returns the limits that a caller's calls count for, and assigns the connection to the caller
+// unless it is assigned already.
 func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*admission.Caller, error) {
 	limits := s.everybody
 	if caller.Method != authentication.MethodNone && !IsTrusted(g, p.Local) {
-		limits = s.admission.Caller(caller.Name)
+		limits = s.options.Admission.Caller(caller.Name)
 	}
 	if p.Conn != nil && !p.Conn.Prove(limits) {
 		return nil, fault.New(fault.RateLimited, "the caller has as many connections as it may: close others, or share them")
@@ -41,24 +91,25 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 	return limits, nil
 }
 
-// Prove makes a connection its caller's, where the handshake has proved who that is.
+// Prove assigns a connection to its caller, if the handshake has proved the caller's identity. Errors
+// are left to the calls of the connection, which get them too.
 func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {
 		return
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			_ = s.Recovered(ctx, cause) // so will its calls be
+			_ = s.Recovered(ctx, cause)
 		}
 	}()
-	g := s.broker.Current()
+	g := s.options.Broker.Current()
 	if caller, err := g.Callers.Recheck(ctx, p.evidence(nil)); err == nil {
-		_, _ = s.admit(p, g, caller) // its calls are told
+		_, _ = s.admit(p, g, caller)
 	}
 }
 
-// IsTrusted reports whether every client of a listener gets the secrets: only this machine can
-// connect to it, and a Generation demands neither proofs nor grants.
+// IsTrusted reports whether every client of a listener may use every credential: only this machine can
+// connect to the listener, and the Generation requires neither authentication nor grants.
 func IsTrusted(g *broker.Generation, local bool) bool {
 	return local && g.Config.Policy.AllowsAll()
 }

@@ -1,12 +1,12 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/access"
@@ -15,69 +15,54 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// MaxWatchAge is the age at which a watch has ended: it ends between half of this and
-// all of it, so that those which began together do not come back together.
+// MaxWatchAge is the maximum age of a watch. Each watch ends at a random time in the second half of it, so
+// that watches which began together do not return together.
 const MaxWatchAge = time.Hour
 
-var errTooOld = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
+var (
+	errTooOld          = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
+	errIdentityExpired = fault.New(fault.CallerUnauthenticated, "the caller's identity has expired: authenticate and watch again")
+)
 
-var errIdentityExpired = fault.New(fault.CallerUnauthenticated, "the caller's identity has expired: authenticate and watch again")
-
-// watch streams the states of several credentials.
+// watch answers WatchAuthDecorations.
 //
-// While a reader does not read, SendMsg waits, and the watch sees neither its maximum age nor
-// the server's end. To return without it would end nothing: a status waits behind what was
-// not read, and a handler cannot reset its stream. Such a watch ends with its connection,
-// whose age the server bounds too, and in the last period of a server that stops.
+// While the client does not read, SendMsg blocks, and the watch notices neither its maximum age nor that the
+// server stops. Returning would not end the stream: the status would wait behind the unread messages, and a
+// handler cannot reset its stream. Such a watch ends with its connection, whose age the server limits too,
+// and at the latest when the server stops.
 func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()
 	var request authmaterialv1.WatchAuthDecorationsRequest
-	who, _, err := c.receive(stream.RecvMsg, &request)
+	caller, err := c.receive(stream.RecvMsg, &request)
 	if err != nil {
 		return err
 	}
-	ids := request.GetCredentialIds()
-	if err := checkIDs(ids); err != nil {
+	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return err
 	}
-	evidence := EvidenceOf(stream.Context())
-	ctx, end := context.WithCancelCause(stream.Context())
+	ctx, end := context.WithCancelCause(c.ctx)
 	defer end(nil)
-	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and guards nothing
-	defer s.waiting.AfterFunc(age, func() { end(errTooOld) }).Stop()
-	if !who.ExpireTime.IsZero() {
-		left := who.ExpireTime.Sub(clock.WallNow(s.waiting))
-		defer s.waiting.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
+	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and protects nothing
+	defer s.options.Waiting.AfterFunc(age, func() { end(errTooOld) }).Stop()
+	if !caller.ExpireTime.IsZero() {
+		left := caller.ExpireTime.Sub(clock.WallNow(s.options.Waiting))
+		defer s.options.Waiting.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
 	}
-	watch := s.broker.Watch(who, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
+	evidence := EvidenceOf(ctx)
+	watch := s.options.Broker.Watch(caller, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
 		return by.Callers.Recheck(ctx, evidence)
-	}, ids)
+	}, request.GetCredentialIds())
 	defer watch.Close()
 	for {
 		result, err := watch.Next(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return err
+			return cmp.Or(context.Cause(ctx), err)
 		}
-		told := s.toState(ctx, result)
-		if err := stream.SendMsg(&answer{bytes: told.append(make([]byte, 0, told.size()))}); err != nil {
-			return err // the stream has ended: nobody reads another status
+		state := s.toItem(ctx, result)
+		if err := stream.SendMsg(&answer{bytes: state.append(make([]byte, 0, state.size()))}); err != nil {
+			return err // the stream has ended
 		}
-		m.metrics.Sent.Inc()
+		m.Sent.Inc()
 	}
-}
-
-// toState encodes what there is for one ID.
-func (s *Service) toState(ctx context.Context, result broker.Result) state {
-	if result.Err == nil {
-		return state{id: Shorten(result.CredentialID), decoration: decorationOf(result.Decoration.Encoded)}
-	}
-	encoded, err := proto.Marshal(s.toItem(ctx, result.Err))
-	if err != nil {
-		panic("rpc: an error has text that is not UTF-8") // messages are the broker's own
-	}
-	return state{id: Shorten(result.CredentialID), err: encoded}
 }

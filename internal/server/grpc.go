@@ -62,7 +62,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
 		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // a million at most
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
-		grpc.InTapHandle(rpc.HeaderLimit(limits.HeaderBytes)),
+		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
 		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // little more than a mebibyte at most
 		// GracefulStop also waits for calls of clients that have disconnected.
 		grpc.WaitForHandlers(true),

@@ -11,57 +11,60 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// errManyHealthCalls is the answer when there are too many calls of the health service.
+// errManyHealthCalls is the error of a call of the health service that exceeds its limit.
 var errManyHealthCalls = fault.New(fault.RateLimited, "the broker answers as many calls for its health as it may at once: try again")
 
-// Unary is an interceptor for the unary methods of other services than the broker's: health. After
-// it comes one that recovers.
+// Unary is the interceptor for unary methods of other services than the broker's: health.
 func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
-	c := s.begin(ctx, s.other(info.FullMethod, false))
+	c := s.begin(ctx, s.otherMethod(info.FullMethod, false))
 	defer func() { err = c.end(err, recover()) }()
-	c.method.metrics.Received.Inc()
+	c.method.Received.Inc()
 	if err := c.enterOther(); err != nil {
 		return nil, err
 	}
 	return handle(ctx, request)
 }
 
-// Stream is an interceptor for the streams of other services: health and reflection. After it comes
-// one that recovers.
+// Stream is the interceptor for streams of other services: health and reflection.
 func (s *Service) Stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	if strings.HasPrefix(info.FullMethod, "/"+authmaterialv1.BrokerService_ServiceDesc.ServiceName+"/") {
-		return handle(service, stream) // which does all of this itself
+	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) {
+		return handle(service, stream) // watch does all of this
 	}
-	c := s.begin(stream.Context(), s.other(info.FullMethod, true))
+	c := s.begin(stream.Context(), s.otherMethod(info.FullMethod, true))
 	defer func() { err = c.end(err, recover()) }()
 	if err := c.enterOther(); err != nil {
 		return err
 	}
-	return handle(service, countedStream{stream, c.method.metrics})
+	return handle(service, countedStream{stream, c.method})
 }
 
-// other returns a method of another service.
-func (s *Service) other(name string, stream bool) *method {
-	if known, ok := s.others.Load(name); ok {
-		return known.(*method)
+// isOf reports whether a method belongs to a service.
+func isOf(method string, service grpc.ServiceDesc) bool {
+	return strings.HasPrefix(method, "/"+service.ServiceName+"/")
+}
+
+// otherMethod returns a method of another service.
+func (s *Service) otherMethod(name string, stream bool) *method {
+	known, ok := s.others.Load(name)
+	if !ok {
+		known, _ = s.others.LoadOrStore(name, s.newMethod(name, stream))
 	}
-	known, _ := s.others.LoadOrStore(name, s.newMethod(name, stream))
 	return known.(*method)
 }
 
-// enterOther counts a call of another service. Who calls matters to all but the health service.
+// enterOther counts a call of another service, for its caller unless it is a call of the health service.
 func (c *call) enterOther() error {
-	s := c.service
-	if why, refused := c.ctx.Value(headersKey{}).(*fault.Error); refused {
-		return c.refuseHeaders(why)
+	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
+		c.excess = true
+		return err
 	}
-	if !strings.HasPrefix(c.method.name, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
-		_, _, err := c.identify(1)
+	if !isOf(c.method.name, grpc_health_v1.Health_ServiceDesc) {
+		_, err := c.identify(1)
 		return err
 	}
 	conn := peerOf(c.ctx).Conn
-	if !s.admission.BeginHealth(conn) {
-		c.ended.Excess = true
+	if !c.service.options.Admission.BeginHealth(conn) {
+		c.excess = true
 		return errManyHealthCalls
 	}
 	c.health = conn
@@ -71,14 +74,14 @@ func (c *call) enterOther() error {
 // countedStream counts the messages of a stream.
 type countedStream struct {
 	grpc.ServerStream
-	metrics *MethodMetrics
+	method *method
 }
 
 // RecvMsg implements grpc.ServerStream.
 func (s countedStream) RecvMsg(message any) error {
 	err := s.ServerStream.RecvMsg(message)
 	if err == nil {
-		s.metrics.Received.Inc()
+		s.method.Received.Inc()
 	}
 	return err
 }
@@ -87,7 +90,7 @@ func (s countedStream) RecvMsg(message any) error {
 func (s countedStream) SendMsg(message any) error {
 	err := s.ServerStream.SendMsg(message)
 	if err == nil {
-		s.metrics.Sent.Inc()
+		s.method.Sent.Inc()
 	}
 	return err
 }
