@@ -98,7 +98,8 @@ type Writer struct {
 type line struct {
 	text   []byte
 	late   *time.Timer // fires when the call stops waiting
-	result chan error  // has room for the one result, so that the goroutine never waits for the call
+	err    error       // of the write
+	result chan error  // gets err. It has room for the one result, so that the goroutine never waits for the call
 	// counted is set by whichever comes first: the goroutine that has written the line, or the call
 	// that stops waiting. It then counts the line.
 	counted atomic.Bool
@@ -142,6 +143,7 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	}
 	l := w.lines.Get().(*line)
 	l.counted.Store(false)
+	l.err = nil
 	l.text = appendLine(l.text[:0], &record, traceID)
 	if !w.options.BestEffort {
 		return w.commit(ctx, l)
@@ -287,19 +289,31 @@ func (w *Writer) settle(n int, err error) {
 		w.options.Logger.Info("audit records can be written again")
 	}
 	w.writing.Store(0)
+	written, failed := 0, 0
 	for _, l := range w.chunk {
 		n -= len(l.text)
-		result, counter := err, w.options.Failed
-		if n >= 0 {
-			result, counter = nil, w.options.Written
+		if n < 0 {
+			l.err = err
 		}
-		if l.counted.CompareAndSwap(false, true) {
-			counter.Inc()
+		switch {
+		case !l.counted.CompareAndSwap(false, true):
+		case n < 0:
+			failed++
+		default:
+			written++
 		}
+	}
+	for range written {
+		w.options.Written.Inc()
+	}
+	for range failed {
+		w.options.Failed.Inc()
+	}
+	for _, l := range w.chunk {
 		if w.options.BestEffort { // no call waits
 			w.lines.Put(l)
 		} else {
-			l.result <- result
+			l.result <- l.err
 		}
 	}
 	if len(w.queue) == 0 && w.dropping.CompareAndSwap(true, false) {
