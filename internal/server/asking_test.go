@@ -19,16 +19,16 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// outcome is what came of asking for one credential.
+// outcome is the result of asking for one credential.
 type outcome struct {
 	code    codes.Code
 	reason  string
 	message string
-	whole   bool   // it is that of the call, and not of one item of it
-	bytes   string // all that went over the wire of it, headers and trailers with it
+	whole   bool   // the whole call failed, not one item of it
+	bytes   string // all bytes of the call on the wire, headers and trailers included
 }
 
-// The outcomes of callers who are somebody.
+// The outcomes for authenticated callers.
 var (
 	allowed  = outcome{code: codes.OK}
 	notFound = outcome{code: codes.NotFound, reason: "CREDENTIAL_NOT_FOUND", message: `there is no credential "` + missing + `", or it is disabled`}
@@ -37,14 +37,14 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// of is the outcome as an action has it: the items of a batch and of a watch have their own.
+// of returns the outcome for an action: batches and watches report it in their items.
 func (o outcome) of(action string) outcome {
 	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
 	return o
 }
 
-// is compares all but the bytes. What a client says of a connection that there is not is its
-// own.
+// is compares everything but the bytes. If there is no connection, the message is the client's
+// own and does not count.
 func (o outcome) is(want outcome) bool {
 	if o.bytes = ""; want.code == codes.Unavailable {
 		o.message = ""
@@ -84,7 +84,7 @@ func encode(message proto.Message) string {
 	return fmt.Sprintf("%x %v", data, err)
 }
 
-// asker is somebody with a connection, and a value of authorization.
+// asker is a client with a connection and a value of the header authorization.
 type asker struct {
 	connection    *grpc.ClientConn
 	authorization string
@@ -104,7 +104,7 @@ func (a asker) in(t *testing.T) context.Context {
 	return with(ctx, a.authorization)
 }
 
-// watch begins to follow credentials.
+// watch begins to watch credentials.
 func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_WatchAuthDecorationsClient {
 	t.Helper()
 	stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
@@ -114,7 +114,7 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// actions are what callers can ask for.
+// actions are the calls that callers can make.
 var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	"get": func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD
@@ -147,7 +147,7 @@ var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	},
 }
 
-// socket returns a Unix socket of its own.
+// socket returns the address of a new Unix socket.
 func (w world) socket() net.Listener {
 	w.Helper()
 	return listen(w.T, unix(filepath.Join(socketFolder(w.T), "grpc")), 0o666)

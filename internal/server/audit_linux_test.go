@@ -20,14 +20,14 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// audited has a server write records to a file.
+// audited makes a server write audit records to a file.
 func audited(path string, bestEffort bool) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Config.Audit = config.Audit{Enabled: true, Path: path, BestEffort: bestEffort}
 	}
 }
 
-// records are what a file has, by credential ID and outcome.
+// records counts the records in a file, by credential ID and outcome.
 func records(t *testing.T, path string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -76,8 +76,8 @@ func TestAuditFile(t *testing.T) {
 	}
 }
 
-// TestAuditOnAFullDisk has calls fail for as long as it is full, or not at all in best
-// effort.
+// TestAuditOnAFullDisk checks that calls fail as long as the disk is full; with best effort, no
+// call fails.
 func TestAuditOnAFullDisk(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		folder := t.TempDir()
@@ -123,7 +123,7 @@ func TestAuditFileThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// TestStopTwiceWithAudit ends what the audit has once.
+// TestStopTwiceWithAudit checks that a second stop does not close the audit file again.
 func TestStopTwiceWithAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	h := serve(t, audited(path, true))
@@ -135,7 +135,7 @@ func TestStopTwiceWithAudit(t *testing.T) {
 	}
 }
 
-// TestReloadOfAudit says that it takes a restart.
+// TestReloadOfAudit checks that a change of the audit needs a restart.
 func TestReloadOfAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	h := serve(t, audited(path, false))
@@ -157,8 +157,8 @@ func TestReloadOfAudit(t *testing.T) {
 	}
 }
 
-// TestAuditThatHangs has a pipe that nobody reads. Calls fail in their time, every operation
-// and each item, and the server stops in its own.
+// TestAuditThatHangs writes the audit to a pipe that nobody reads. Every operation and each item
+// fails before its deadline, and the server stops in time.
 func TestAuditThatHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

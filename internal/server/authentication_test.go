@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// refusals are the answers to calls whose callers are not identified.
+// refusals are the errors for calls whose callers are not identified.
 const (
 	nobody      = "no accepted token or client certificate was sent"
 	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
@@ -41,14 +41,14 @@ const (
 	noAuthority = "the client certificate is not valid, or not signed by a trusted authority"
 )
 
-// wantUnauthenticated wants a call to be refused with these words.
+// wantUnauthenticated checks that a call is refused with this message.
 func (h harness) wantUnauthenticated(err error, message string) {
 	h.Helper()
 	h.wantError(err, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", message)
 }
 
-// TestWhoCalls shows every kind of proof to a server that takes all of them over TLS, in
-// calls and watches.
+// TestWhoCalls uses every authentication method, in calls and watches, with a server that
+// accepts all of them over TLS.
 func TestWhoCalls(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -65,7 +65,7 @@ func TestWhoCalls(t *testing.T) {
 	for name, test := range map[string]struct {
 		certificates  []tls.Certificate
 		authorization []string
-		caller        string // with its method
+		caller        string // the caller's name, and the authentication method
 		refusal       string
 	}{
 		"SPIFFE ID":                {[]tls.Certificate{spiffe}, nil, "spiffe://example.test/mailer mutual_tls", ""},
@@ -95,7 +95,7 @@ func TestWhoCalls(t *testing.T) {
 			h.T, w.T = t, t
 			connection := w.dial(h, test.certificates...)
 			ctx := with(t.Context(), test.authorization...)
-			for range 2 { // the second time much is known
+			for range 2 { // the second time the identity is known
 				err := getOver(ctx, connection)
 				if test.caller == "" {
 					h.wantUnauthenticated(err, test.refusal)
@@ -122,7 +122,8 @@ func TestWhoCalls(t *testing.T) {
 	}
 }
 
-// TestUncheckable has an issuer whose keys cannot be fetched: callers are to try again.
+// TestUncheckable has an issuer whose keys cannot be fetched: the error tells callers to try
+// again.
 func TestUncheckable(t *testing.T) {
 	w := newWorld(t)
 	w.keys.Fails()
@@ -153,7 +154,7 @@ func TestUncheckable(t *testing.T) {
 	}
 }
 
-// TestNobodyHasToProveAnything is a server without a word of security.
+// TestNobodyHasToProveAnything runs a server without any authentication.
 func TestNobodyHasToProveAnything(t *testing.T) {
 	w := newWorld(t)
 	overTCP := w.serve("\naudit: {file: audit.log}\n", listenTCP(t))
@@ -170,7 +171,8 @@ func TestNobodyHasToProveAnything(t *testing.T) {
 	w.wantCaller("uid:"+strconv.Itoa(os.Geteuid()), "peer_user")
 }
 
-// TestGrantsAlone have callers over TCP be local, whom a grant may name.
+// TestGrantsAlone checks that unauthenticated callers over TCP are `local`, which a grant may
+// name.
 func TestGrantsAlone(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("\ngrants: [{callers: [local], credentials: [key-of-board]}]\n", listenTCP(t))
@@ -182,7 +184,7 @@ func TestGrantsAlone(t *testing.T) {
 	h.wantError(err, codes.PermissionDenied, "ACCESS_DENIED", "")
 }
 
-// TestSocket has callers over a Unix socket: the system says who they are.
+// TestSocket identifies callers over a Unix socket by their user ID.
 func TestSocket(t *testing.T) {
 	w := newWorld(t)
 	own := "uid:" + strconv.Itoa(os.Geteuid())
@@ -205,7 +207,7 @@ func TestSocket(t *testing.T) {
 	without.wantUnauthenticated(getOver(t.Context(), w.dialWith(without, plain())), nobody)
 }
 
-// TestSocketOfAnotherUser has a thread of this process become another user, and connect.
+// TestSocketOfAnotherUser lets a thread of this process become another user, and connect.
 func TestSocketOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
 		t.Skip("only root can become another user")
@@ -224,7 +226,7 @@ func TestSocketOfAnotherUser(t *testing.T) {
 		}
 		result := make(chan dialled)
 		go func() {
-			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 			if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, other, other, other); errno != 0 {
 				result <- dialled{nil, errno}
 				return
@@ -241,7 +243,7 @@ func TestSocketOfAnotherUser(t *testing.T) {
 	w.wantCaller(fmt.Sprintf("uid:%d", other), "peer_user")
 }
 
-// TestOpenToAll shows what needs no proof: health, and that alone.
+// TestOpenToAll checks that only health checks need no authentication.
 func TestOpenToAll(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -272,8 +274,8 @@ func TestOpenToAll(t *testing.T) {
 	}
 }
 
-// TestTokenTakenAway takes a static token away and gives it back: calls follow at once, and
-// the watch of its caller ends, while that of another goes on.
+// TestTokenTakenAway removes a static token and adds it again. Calls follow at once. The watch
+// of its caller ends, and that of another caller continues.
 func TestTokenTakenAway(t *testing.T) {
 	w := newWorld(t)
 	second := authentication.GenerateToken()
@@ -308,13 +310,13 @@ func TestTokenTakenAway(t *testing.T) {
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
-	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // its grants are another's
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the grants of its name belong to another caller now
 	reload(tokens(staticToken("board", second)) + "# nothing else\n")
 	h.server.Stop(context.Background())
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestKeysTakenAway has an issuer withdraw the key of a token while it is in use.
+// TestKeysTakenAway lets an issuer withdraw the key of a token that is in use.
 func TestKeysTakenAway(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -326,8 +328,8 @@ func TestKeysTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := authtest.NewEC("second")
-	// The keys are younger than 10 s: the call does no more than wait until the request for
-	// them has ended. One that joins it later would learn of no other.
+	// The keys are younger than 10 s, so the call only waits for the end of the current key
+	// request. A later call would not learn of other keys.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
 		t.Fatal("a key counts that the issuer does not have")
 	}
@@ -344,8 +346,8 @@ func TestKeysTakenAway(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestAuthorityTakenAway replaces the authority of clients: connections of the old one are
-// nobody's from then on.
+// TestAuthorityTakenAway replaces the authority of client certificates: connections with
+// certificates of the old one are unauthenticated from then on.
 func TestAuthorityTakenAway(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -365,7 +367,7 @@ func TestAuthorityTakenAway(t *testing.T) {
 	}
 }
 
-// TestCertificatesAlone demands proof by the authority of clients, and by nothing else.
+// TestCertificatesAlone accepts only client certificates.
 func TestCertificatesAlone(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
@@ -376,8 +378,8 @@ func TestCertificatesAlone(t *testing.T) {
 	w.wantCaller("dns:a.test", "mutual_tls")
 }
 
-// TestWatchThatCannotBeChecked has an issuer whose keys are gone just when a reload has
-// watches looked at: its caller's goes on.
+// TestWatchThatCannotBeChecked has an issuer whose keys cannot be fetched when a reload makes
+// the server identify watchers again: its caller's watch continues.
 func TestWatchThatCannotBeChecked(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -387,7 +389,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := strings.Replace(w.all(), w.keys.URL, "https://127.0.0.1:1", 1)
-	for _, more := range []string{elsewhere, w.all()} { // what ends in the second round was looked at in the first
+	for _, more := range []string{elsewhere, w.all()} { // whatever ends in the second round was checked in the first
 		other := authentication.GenerateToken()
 		if err := w.reload(h, strings.Replace(more, "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)); err != nil {
 			t.Fatal(err)
@@ -405,7 +407,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestKeyFileEmptied has the operator take all keys out of an issuer's file.
+// TestKeyFileEmptied removes all keys from an issuer's file.
 func TestKeyFileEmptied(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "keys")
@@ -431,8 +433,8 @@ func TestKeyFileEmptied(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestStopEndsFetching stops a server while it requests an issuer's keys: the request ends at once,
-// not by its timeout of 5 seconds.
+// TestStopEndsFetching stops a server during a key request: the request ends at once, and not
+// after its timeout of 5 seconds.
 func TestStopEndsFetching(t *testing.T) {
 	w := newWorld(t)
 	arrived, ended := make(chan struct{}), make(chan struct{})
@@ -451,7 +453,7 @@ func TestStopEndsFetching(t *testing.T) {
 	}
 }
 
-// TestProofDemandedByReload has nobody prove anything at first.
+// TestProofDemandedByReload begins with a server that requires no authentication.
 func TestProofDemandedByReload(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -467,8 +469,8 @@ func TestProofDemandedByReload(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestReloadThatExposes has a broker that listens beyond this machine read a configuration
-// that would be safe on this machine alone: it serves the one before.
+// TestReloadThatExposes reloads a broker that other machines can reach with a configuration that
+// is safe only on this machine: the previous configuration stays in use.
 func TestReloadThatExposes(t *testing.T) {
 	w := newWorld(t)
 	remote := strings.Replace(w.listenTLS(), "{tls:", `{grpc: "0.0.0.0:0", tls:`, 1)
@@ -501,7 +503,7 @@ func TestReloadThatExposes(t *testing.T) {
 	}
 }
 
-// TestIdentityEnds has a token that ends while its caller watches.
+// TestIdentityEnds uses a token that expires while its caller watches.
 func TestIdentityEnds(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -515,7 +517,7 @@ func TestIdentityEnds(t *testing.T) {
 	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+token), w.dial(h)), "the bearer token has expired")
 }
 
-// TestAuthenticationMetrics counts what comes of evidence.
+// TestAuthenticationMetrics counts the results of authentication.
 func TestAuthenticationMetrics(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.authentication()+everybody, listenTCP(t))

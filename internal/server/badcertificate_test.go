@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// badCertificates prove nothing, for different reasons. All but the last name a caller who has
-// the grant.
+// badCertificates are certificates that are refused for different reasons. All but the last name
+// a caller with a grant.
 func (w world) badCertificates() map[string]tls.Certificate {
 	others := authtest.NewAuthority("others", time.Now())
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -40,9 +40,9 @@ func (w world) badCertificates() map[string]tls.Certificate {
 	}
 }
 
-// TestBadCertificateBesideAGoodToken has callers show a client certificate that is not valid, by
-// both versions of TLS. With a valid token they are the token's; without one they are nobody,
-// and the log has the reason.
+// TestBadCertificateBesideAGoodToken uses invalid client certificates, with both versions of
+// TLS. With a valid token, the token identifies the caller; without one, the caller is
+// unauthenticated and the log has the reason.
 func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	w := newWorld(t)
 	older := strings.Replace(w.listenTLS(), "key_file: broker.key", "key_file: broker.key, min_version: \"1.2\"", 1)
@@ -71,10 +71,10 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 					reason = "the client certificate has more than one URI"
 				}
 				before := len(h.calls())
-				for range 2 { // the second time the certificate is known to be bad
+				for range 2 { // the second time the certificate is known to be invalid
 					h.wantUnauthenticated(getOver(t.Context(), connection), reason)
 				}
-				h.eventually("the log has the reason", func() bool { // beside lines about watches that end
+				h.eventually("the log has the reason", func() bool { // there are also lines about watches that end
 					return slices.ContainsFunc(h.calls()[before:], func(l line) bool {
 						return l["message"] == reason && fmt.Sprint(l["tried"]) == "[mutual_tls]"
 					})
@@ -87,7 +87,8 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	}
 }
 
-// showing is a client that shows a certificate, whatever authorities the server names.
+// showing returns a client that always sends this certificate, whatever authorities the server
+// lists.
 func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
 	return &tls.Config{
 		RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: version, MaxVersion: version,
@@ -95,9 +96,9 @@ func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config 
 	}
 }
 
-// TestLargeUnsignedCertificates has clients show certificates that no authority of the broker's
-// has signed, and that take up much memory: the handshake fails, and the log has the reason. The
-// same certificates count when they are signed.
+// TestLargeUnsignedCertificates uses large certificates that no authority of the broker signed:
+// the handshake fails, and the log has the reason. The same certificates are accepted when they
+// are signed.
 func TestLargeUnsignedCertificates(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

@@ -27,12 +27,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// everybody grants everything to everybody who is somebody. Who that is stands in the
-// audit file.
+// everybody grants everything to every authenticated caller. The audit file shows who that is.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
-// world is what callers prove who they are with, and a folder for the configuration of a
-// broker that checks it.
+// world contains certificates, keys and tokens of callers, and a folder for the configuration of
+// a broker that checks them.
 type world struct {
 	*testing.T
 	folder    string
@@ -63,7 +62,7 @@ func (w world) write(name, text string) {
 	}
 }
 
-// all is a configuration that takes every kind of proof.
+// all returns a configuration that accepts every authentication method.
 func (w world) all() string { return w.listenTLS() + w.authentication() + everybody }
 
 func (world) listenTLS() string {
@@ -78,12 +77,12 @@ authentication:
 `
 }
 
-// staticToken is an item of authentication.tokens.
+// staticToken returns an item of authentication.tokens.
 func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// load reads a configuration with the credentials of every test and more.
+// load parses a configuration: the credentials of every test, and this text.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
@@ -109,7 +108,7 @@ func (w world) serve(more string, listener net.Listener, change ...func(*server.
 	return h
 }
 
-// reload has a server take another configuration.
+// reload makes a server use another configuration.
 func (w world) reload(h harness, more string) error {
 	w.Helper()
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
@@ -122,7 +121,7 @@ func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	}.With(claims))
 }
 
-// dial connects with a client certificate, whatever the server asks for, or with none.
+// dial connects with a client certificate, whatever the server asks for, or without one.
 func (w world) dial(h harness, certificates ...tls.Certificate) *grpc.ClientConn {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13}
@@ -146,7 +145,7 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 	return connection
 }
 
-// plain is no encryption.
+// plain means no encryption.
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
 // with returns the context of a call with these values of authorization.
@@ -163,7 +162,8 @@ func getOver(ctx context.Context, connection *grpc.ClientConn) error {
 	return err
 }
 
-// watchOver follows the board's key. The first state has come, or the watch has ended.
+// watchOver watches the board's key. When it returns, the first state has arrived or the watch
+// has ended.
 func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1.BrokerService_WatchAuthDecorationsClient, error) {
 	stream, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
 	if err == nil {
@@ -193,7 +193,7 @@ func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecoratio
 	}
 }
 
-// wantCaller wants the last line of the audit file to be about a caller.
+// wantCaller checks that the last line of the audit file names this caller.
 func (w world) wantCaller(name, method string) {
 	w.Helper()
 	data, err := os.ReadFile(filepath.Join(w.folder, "audit.log"))
@@ -210,7 +210,7 @@ func (w world) wantCaller(name, method string) {
 	}
 }
 
-// fromCertificate is what a client shows that has this in its certificate.
+// fromCertificate returns the certificate that a client with this identity sends.
 func (w world) fromCertificate(template x509.Certificate) tls.Certificate {
 	return w.authority.Issue(template)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestFailedProofsAreLogged tries every method. The lines say where from and how, and quote
-// nothing.
+// TestFailedProofsAreLogged fails to authenticate with every method. The log lines have the
+// address and the method, and quote nothing.
 func TestFailedProofsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -62,8 +62,8 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	}
 }
 
-// awaitLine returns the line of a message after so many others of it. A client may have its
-// answer before the server logs what it did.
+// awaitLine waits for the n-th line with a message. A client may receive its answer before the
+// server logs the call.
 func (h harness) awaitLine(message string, others int) map[string]any {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -78,8 +78,8 @@ func (h harness) awaitLine(message string, others int) map[string]any {
 	}
 }
 
-// TestFailedCallsDoNotFillTheLog has a client call in vain again and again. The log has the
-// first hundred calls, and once a minute how many it has not.
+// TestFailedCallsDoNotFillTheLog makes a client fail repeatedly. The log has lines for the first
+// hundred calls, and once a minute the number of suppressed lines.
 func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 	inScene(t, func(b *scene) {
 		fail := func(n int) {
@@ -116,7 +116,7 @@ func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 		wantLines(100)
 		b.pass(time.Second)
 		wantLines(100, 150)
-		fail(61) // one line a second came back
+		fail(61) // one line a second is allowed again
 		wantLines(160, 150)
 		b.server.Stop(b.Context())
 		wantLines(160, 150, 1)

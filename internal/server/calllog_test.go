@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// calls returns the lines about calls of the broker, each without its duration.
+// calls returns the log lines about calls, without their durations.
 func (h harness) calls() []line {
 	h.Helper()
 	var found []line
@@ -90,8 +90,8 @@ func TestFailedCallsAreLogged(t *testing.T) {
 	}
 }
 
-// TestDeniedCallersAreLogged has callers without a grant, who prove who they are in different
-// ways, ask for what exists and what does not.
+// TestDeniedCallersAreLogged lets callers without a grant, authenticated in different ways, ask
+// for existing and missing credentials.
 func TestDeniedCallersAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.authentication()+"\ngrants: [{callers: [\"token:another\"], credentials: [\"*\"]}]\n", listenTCP(t))
@@ -123,7 +123,7 @@ func getter(id string) func(context.Context, authmaterialv1.BrokerServiceClient)
 	}
 }
 
-// reporter reports each version that it gets, until that fails.
+// reporter reports each version that it receives, until a report fails.
 func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
 	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
 		for version := "none"; ; {
@@ -138,7 +138,7 @@ func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClien
 	}
 }
 
-// TestGoodCallsAreLoggedForDebuggingAlone makes good calls at two levels.
+// TestGoodCallsAreLoggedForDebuggingAlone makes successful calls at two log levels.
 func TestGoodCallsAreLoggedForDebuggingAlone(t *testing.T) {
 	goodCalls := func(h harness) {
 		for _, id := range []string{"token-of-mail", "key-of-board"} {
@@ -175,8 +175,8 @@ func TestGoodCallsAreLoggedForDebuggingAlone(t *testing.T) {
 	}
 }
 
-// TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone has one reach its maximum age,
-// and another the server's end.
+// TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone has one watch that reaches its
+// maximum age, and one that ends with the server.
 func TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone(t *testing.T) {
 	inScene(t, func(b *scene) {
 		watchToItsEnd := func() {
@@ -197,7 +197,7 @@ func TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone(t *testing.T) {
 	})
 }
 
-// TestTokenRequestsAreLogged has a token request that succeeds and one that fails.
+// TestTokenRequestsAreLogged has one token request that succeeds and one that fails.
 func TestTokenRequestsAreLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
@@ -230,8 +230,8 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 	h.wantNoSecret("the log", h.log.String())
 }
 
-// TestUnreadableLifetimeIsLogged has tokens whose expires_in cannot be read. There is one
-// warning for all of them, without a word of the answer.
+// TestUnreadableLifetimeIsLogged has token answers with an unreadable expires_in. One warning is
+// logged for all of them, and quotes nothing of the answer.
 func TestUnreadableLifetimeIsLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailTokenRequests(simulator.ExpiresIn("canary of an hour"))

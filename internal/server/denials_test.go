@@ -22,8 +22,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// deniedWorld is a server whose callers mailer and other may use the board alone, with few
-// denials.
+// deniedWorld is a server whose callers mailer and other may use only the board, with a low
+// limit of denials.
 type deniedWorld struct {
 	world
 	harness
@@ -91,7 +91,7 @@ func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	return reasons
 }
 
-// record is a line of the audit.
+// record is a line of the audit log.
 type record struct {
 	Caller    string `json:"caller"`
 	Method    string `json:"method"`
@@ -119,7 +119,7 @@ func (d deniedWorld) audit() (found []record) {
 	return found
 }
 
-// wantRecords wants the records' callers, operations, IDs and outcomes.
+// wantRecords checks the records' callers, operations, IDs and outcomes.
 func (d deniedWorld) wantRecords(want ...string) {
 	d.harness.Helper()
 	var got []string
@@ -131,8 +131,9 @@ func (d deniedWorld) wantRecords(want ...string) {
 	}
 }
 
-// TestDenialsOfACaller has one caller be denied more often than it may be. What is there and
-// what is not is refused alike; what it may use, and another caller, are not held up.
+// TestDenialsOfACaller makes one caller exceed its limit of denials. Existing and missing
+// credentials are refused alike. What the caller may use is not affected, and neither is another
+// caller.
 func TestDenialsOfACaller(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	for _, id := range []string{"token-of-mail", "none", "NO ID"} {
@@ -183,7 +184,7 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		t.Errorf("the batch has %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 3)
-	// A watch tells a state as it is: its denials alone are left out of the audit.
+	// A watch always sends the denial itself. Only the audit omits it.
 	got = d.watch("none", "key-of-board", "NO ID")
 	if want := "ACCESS_DENIED UNSPECIFIED INVALID_REQUEST"; strings.Join(got, " ") != want {
 		t.Errorf("the watch has %v, want %s", got, want)
@@ -193,8 +194,8 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		"mailer batch NO ID INVALID_REQUEST", "mailer batch key-of-board OK", "mailer watch key-of-board OK")
 }
 
-// TestRevocationIsAlwaysRecorded takes a grant away while a watch has it, when the caller has
-// no denials left.
+// TestRevocationIsAlwaysRecorded removes a grant that a watch uses, when the caller has no
+// denials left.
 func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
@@ -214,8 +215,8 @@ func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d.wantRecords("mailer watch key-of-board OK", "mailer batch none ACCESS_DENIED", "mailer watch key-of-board ACCESS_DENIED")
 }
 
-// TestLeftOutDenialsAreTold has the audit say of each caller how many of its denials have no
-// record: after a minute, and at the end.
+// TestLeftOutDenialsAreTold checks that the audit has the number of denials without a record for
+// each caller: after a minute, and at the end.
 func TestLeftOutDenialsAreTold(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	d.batch(slices.Repeat([]string{"none"}, 8)...)

@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// goingOut has three definitions that lead to one token server on this machine: by its
+// goingOut is three provider definitions that lead to one token server on this machine: by its
 // name with and without permission, and by its literal address.
 const goingOut = `
 token_requests: {ca_file: %q}
@@ -68,7 +68,7 @@ func newTokenProvider(t *testing.T) tokenProvider {
 	return p
 }
 
-// parse returns the configuration that trusts an authority.
+// parse returns a configuration that trusts an authority.
 func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
 	p.Helper()
 	roots := filepath.Join(p.folder, name)
@@ -85,7 +85,7 @@ func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.C
 	return loaded
 }
 
-// TestTokenRequestsLeaveByTheServersOwnTransport has the transport that serve has.
+// TestTokenRequestsLeaveByTheServersOwnTransport uses the transport of `broker serve`.
 func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
 	p := newTokenProvider(t)
 	loaded := p.parse("roots.pem", p.authority)
@@ -103,8 +103,8 @@ func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
 	}
 }
 
-// TestTokenRequestsAreReloaded changes whom providers' certificates are traced back to, while
-// tokens are requested.
+// TestTokenRequestsAreReloaded changes the authorities that providers' certificates must be
+// signed by, while tokens are requested.
 func TestTokenRequestsAreReloaded(t *testing.T) {
 	p := newTokenProvider(t)
 	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestReloadThatAsksLess warns each time that less is asked of callers.
+// TestReloadThatAsksLess checks that each reload that requires less of callers logs a warning.
 func TestReloadThatAsksLess(t *testing.T) {
 	w := newWorld(t)
 	proved := w.authentication() + everybody
@@ -25,14 +25,14 @@ func TestReloadThatAsksLess(t *testing.T) {
 	}
 }
 
-// TestReloadThatOpensASocket has every user connect, as long as there are grants.
+// TestReloadThatOpensASocket lets every user connect, which requires grants.
 func TestReloadThatOpensASocket(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")
 	socket := "\nlisten: {grpc: \"unix://" + path + "\", socket_mode: \"0666\"}\n"
 	h := w.serve(socket+everybody, listen(t, unix(path), 0o666))
 	for more, want := range map[string]string{
-		socket: "add 'grants'", // the file has a problem
+		socket: "add 'grants'", // the configuration has a problem
 		"":     "every user of this machine can connect to the broker's Unix socket",
 		strings.Replace(socket, "0666", "0600", 1): "every user of this machine can connect to the broker's Unix socket",
 	} {

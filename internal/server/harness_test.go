@@ -30,10 +30,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
-// brokerService is the name by which health and reflection know the broker.
+// brokerService is the name of the service in health checks and reflection.
 const brokerService = "authmaterial.v1.BrokerService"
 
-// configuration has IDs that occur nowhere else, so that they can be searched for.
+// configuration has IDs that occur nowhere else, so that tests can search for them.
 const configuration = `
 credentials:
   - id: token-of-mail
@@ -48,7 +48,7 @@ credentials:
     values: {api_key: {env: PENDO_API_KEY}}
 `
 
-// harness is a server on real sockets, the providers that it talks to, and its log.
+// harness is a server on real sockets, its simulated providers, and its log.
 type harness struct {
 	*testing.T
 	server *server.Server
@@ -56,13 +56,12 @@ type harness struct {
 	log    *journal
 	grpc   net.Listener
 	http   net.Listener
-	// stopped is closed once both listeners are no longer served.
+	// stopped is closed when the server no longer serves either listener.
 	stopped chan struct{}
 	conn    *grpc.ClientConn // to grpc
 }
 
-// newServer returns a server that does not listen yet. A test may change the options
-// that it gets.
+// newServer returns a server that does not listen yet. change may modify its options.
 func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	sim, err := simulator.New()
@@ -91,14 +90,14 @@ func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	return harness{T: t, server: made, sim: sim, log: log, stopped: make(chan struct{})}
 }
 
-// debugLog makes the log one of every call.
+// debugLog makes the server log every call.
 func debugLog(log *journal) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 }
 
-// serve starts a server on ports of its own, until the test ends.
+// serve runs a server on free ports until the test ends.
 func serve(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	h := newServer(t, change...)
@@ -139,10 +138,10 @@ func (h *harness) serveBoth() {
 	if h.conn == nil {
 		h.conn = connect(h.T, h.grpc.Addr())
 	}
-	h.wantHealth("") // it serves from now on
+	h.wantHealth("") // wait until it serves
 }
 
-// unix is the address of a Unix socket.
+// unix returns the address of a Unix socket.
 func unix(path string) config.Address { return config.Address{Network: "unix", Address: path} }
 
 // socketFolder returns a folder whose path is short enough for sockets.
@@ -196,8 +195,8 @@ func (h harness) get(id string) error {
 	return err
 }
 
-// getInBackground asks for a credential whose token has to be requested, and returns when
-// the provider has the request.
+// getInBackground asks for a credential whose token must be requested, and returns when the
+// provider has received the request.
 func (h harness) getInBackground(id string) (answer <-chan error) {
 	h.Helper()
 	before := h.sim.SendPulse.TotalTokenRequests()
@@ -209,7 +208,7 @@ func (h harness) getInBackground(id string) (answer <-chan error) {
 	return answered
 }
 
-// wantHealth wants a service to be SERVING, once the server serves.
+// wantHealth checks that the health of a service is SERVING.
 func (h harness) wantHealth(service string) {
 	h.Helper()
 	response, err := grpc_health_v1.NewHealthClient(h.conn).Check(h.Context(),
@@ -219,7 +218,7 @@ func (h harness) wantHealth(service string) {
 	}
 }
 
-// fetch returns what the HTTP server answers.
+// fetch returns the answer of the HTTP server.
 func (h harness) fetch(path string) (code int, contentType, body string) {
 	h.Helper()
 	var dialer net.Dialer
@@ -245,7 +244,7 @@ func (h harness) fetch(path string) (code int, contentType, body string) {
 	return response.StatusCode, response.Header.Get("Content-Type"), string(text)
 }
 
-// wantAnswer wants plain text of the HTTP server.
+// wantAnswer checks for a plain-text answer of the HTTP server.
 func (h harness) wantAnswer(path string, code int, body string) {
 	h.Helper()
 	gotCode, contentType, got := h.fetch(path)
@@ -254,8 +253,8 @@ func (h harness) wantAnswer(path string, code int, body string) {
 	}
 }
 
-// wantError compares an error with the contract: code, reason and, unless it is empty,
-// message. It carries no other details.
+// wantError checks an error's code, reason and, if not empty, message. The error must have no
+// other details.
 func (h harness) wantError(err error, code codes.Code, reason, message string) {
 	h.Helper()
 	got := status.Convert(err)
@@ -285,7 +284,7 @@ type journal struct{ logtest.Log }
 // line is one line of the log, without its time and duration.
 type line map[string]any
 
-// lines returns those with a message.
+// lines returns the lines with a message.
 func (j *journal) lines(t *testing.T, message string) []line {
 	t.Helper()
 	var found []line
@@ -307,7 +306,7 @@ func (j *journal) lines(t *testing.T, message string) []line {
 	return found
 }
 
-// restartsFor returns how many lines of the log ask for a restart because a setting changed.
+// restartsFor returns the number of log lines that ask for a restart because a setting changed.
 func (h harness) restartsFor(setting string) int {
 	h.Helper()
 	lines := h.log.lines(h.T, "a setting changed: restart to apply it")

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestHealthWatchEndsWithTheServer shows that a client which checks health does not
-// hold the end of the server up.
+// TestHealthWatchEndsWithTheServer checks that a client that watches health does not delay the
+// end of the server.
 func TestHealthWatchEndsWithTheServer(t *testing.T) {
 	h := serve(t)
 	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
@@ -30,8 +30,8 @@ func TestHealthWatchEndsWithTheServer(t *testing.T) {
 	h.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 }
 
-// TestHealthWatchOfAnUnknownServiceEndsWithTheServer has a client whose configuration
-// names a service that the server does not have.
+// TestHealthWatchOfAnUnknownServiceEndsWithTheServer has a client that watches a service that
+// the server does not have.
 func TestHealthWatchOfAnUnknownServiceEndsWithTheServer(t *testing.T) {
 	h := serve(t)
 	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "no.such.Service"})

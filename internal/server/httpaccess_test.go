@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// newServerOf returns a server of a configuration that does not listen yet.
+// newServerOf returns a server with a configuration, which does not listen yet.
 func newServerOf(w world, more string) harness {
 	w.Helper()
 	return newServer(w.T, func(o *server.Options) {
@@ -44,13 +44,13 @@ func listenEverywhere(t *testing.T) net.Listener {
 	return listen(t, config.Address{Network: "tcp", Address: "0.0.0.0:0", Remote: true}, 0)
 }
 
-// local is a listener's address on this machine.
+// local returns the loopback address of a listener.
 func local(listener net.Listener) string {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// ask makes a request of the HTTP server over TLS, or without if nothing is trusted.
+// ask makes a request to the HTTP server: over TLS, or without TLS if no authority is trusted.
 func (w world) ask(h harness, path string, trusted *authtest.Authority, authorization string, certificates ...tls.Certificate) (code int, header http.Header, body string) {
 	w.Helper()
 	scheme, transport := "http", &http.Transport{DisableKeepAlives: true}
@@ -87,7 +87,7 @@ func (w world) scrape(h harness, trusted *authtest.Authority) string {
 	return text
 }
 
-// TestMetricsBeyondThisMachine asks for all that HTTP answers, with several proofs.
+// TestMetricsBeyondThisMachine requests every HTTP path, with different kinds of authentication.
 func TestMetricsBeyondThisMachine(t *testing.T) {
 	w := newWorld(t)
 	const everywhere = `grpc: "0.0.0.0:0", http: "0.0.0.0:0", `
@@ -99,7 +99,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	stranger := authentication.GenerateToken()
 	foreign := authtest.NewAuthority("other", time.Now()).IssueSPIFFE("spiffe://example.test/x")
 
-	// Something is not well, which not everybody is to know.
+	// The configuration has a problem now, which only authenticated callers may see.
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
 		t.Fatal("a reload that fails has no error")
 	}
@@ -153,13 +153,14 @@ func reflect(ctx context.Context, connection *grpc.ClientConn) error {
 	if err != nil {
 		return err
 	}
-	// Where it fails, receiving says why.
+	// If it fails, Recv returns the reason.
 	_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
 	_, err = stream.Recv()
 	return err
 }
 
-// TestMetricsOfThisMachine needs no proof on a loopback address, whatever calls need.
+// TestMetricsOfThisMachine checks that metrics at a loopback address need no authentication,
+// whatever calls require.
 func TestMetricsOfThisMachine(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -172,7 +173,7 @@ func TestMetricsOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestWhatTheSwitchOpens has a broker listen beyond this machine although it is not safe.
+// TestWhatTheSwitchOpens runs a broker with insecure_allow_remote.
 func TestWhatTheSwitchOpens(t *testing.T) {
 	w := newWorld(t)
 	for more, code := range map[string]int{"": http.StatusOK, w.tokens(): http.StatusUnauthorized} {
@@ -188,7 +189,7 @@ func TestWhatTheSwitchOpens(t *testing.T) {
 	}
 }
 
-// TestWarningsOfExposure says at the start who gets the secrets.
+// TestWarningsOfExposure checks the warnings at the start about who can get the secrets.
 func TestWarningsOfExposure(t *testing.T) {
 	w := newWorld(t)
 	const (

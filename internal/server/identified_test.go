@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// swapped are two configurations in which the holders of two tokens change names, and the
-// grants with them: the first may always use the board's key, the second the other one.
+// swapped are two configurations in which the holders of two tokens exchange names, and with
+// them their grants: the first may always use the board's key, the second the other one.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
@@ -28,8 +28,8 @@ func swapped(first, second secret.Text) [2]string {
 	return both
 }
 
-// TestNamesChangeHands has callers ask while a reload gives their names to each other. Each
-// is judged by the grants that were written for it, at every moment.
+// TestNamesChangeHands makes calls while reloads exchange the callers' names. Each caller is
+// always judged by the grants that were written for it.
 func TestNamesChangeHands(t *testing.T) {
 	const reloads = 200
 	w := newWorld(t)
@@ -67,7 +67,7 @@ func TestNamesChangeHands(t *testing.T) {
 	asking.Wait()
 }
 
-// watchWhileNamesChange watches again and again. No state is any other than this.
+// watchWhileNamesChange watches repeatedly. Every state must be this one.
 func (h harness) watchWhileNamesChange(ctx context.Context, id string, want codes.Code) {
 	for ctx.Err() == nil {
 		stream, err := h.client().WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
@@ -81,8 +81,8 @@ func (h harness) watchWhileNamesChange(ctx context.Context, id string, want code
 	}
 }
 
-// TestMessageAfterAReload has a client begin a call, and send its message once its name is
-// somebody else's.
+// TestMessageAfterAReload begins a call, and sends its message after a reload has given the
+// client's name to another.
 func TestMessageAfterAReload(t *testing.T) {
 	w := newWorld(t)
 	first, second := authentication.GenerateToken(), authentication.GenerateToken()
@@ -119,7 +119,7 @@ func TestMessageAfterAReload(t *testing.T) {
 	h.wantUnauthenticated(finish(gone, "key-of-board"), unknown)
 }
 
-// eventually waits for something, 10 s at most.
+// eventually waits for a condition, 10 s at most.
 func (h harness) eventually(what string, is func() bool) {
 	h.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)

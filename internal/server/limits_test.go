@@ -23,13 +23,13 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// limited serves with limits, on TCP.
+// limited serves with limits, over TCP.
 func (w world) limited(limits string) harness {
 	w.Helper()
 	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
 }
 
-// wantLimited wants a limit to have been reached so many times, and no other.
+// wantLimited checks that a limit was reached n times, and no other limit was.
 func (h harness) wantLimited(limit string, times int) {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -62,8 +62,7 @@ func (h harness) wantLimited(limit string, times int) {
 	}
 }
 
-// wantRateLimited wants a call to be refused as the contract has it, and returns when to try
-// again.
+// wantRateLimited checks that a call was refused by the contract, and returns the retry delay.
 func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration {
 	t.Helper()
 	got := status.Convert(err)
@@ -81,7 +80,7 @@ func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration
 	return retry.GetRetryDelay().AsDuration()
 }
 
-// awaitStarted waits until so many calls of GetAuthDecoration were begun.
+// awaitStarted waits until n calls of GetAuthDecoration have begun.
 func (h harness) awaitStarted(n int) {
 	h.Helper()
 	want := fmt.Sprintf(`grpc_server_started_total{grpc_method="GetAuthDecoration",grpc_service=%q,`, brokerService)
@@ -122,7 +121,7 @@ func TestMessagesHaveASize(t *testing.T) {
 		t.Errorf("a large message of a watch: %v", err)
 	}
 	h.wantLimited("message_bytes", 2)
-	// One that only says that it is large is not waited for.
+	// The server does not wait for a message that announces a size over the limit.
 	raw := h.rawConnect(nil)
 	stream := raw.open("GetAuthDecoration")
 	raw.send(stream, nil, 1<<30)
@@ -142,8 +141,8 @@ func TestHeadersHaveASize(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestLargeHeadersBesideAWatch has calls with metadata of more than header_bytes, in one value and
-// in several. Each is refused by itself, and counted: a watch on the same connection goes on.
+// TestLargeHeadersBesideAWatch makes calls with metadata over header_bytes, in one value and in
+// several. Each call is refused and counted by itself; a watch on the same connection continues.
 func TestLargeHeadersBesideAWatch(t *testing.T) {
 	w := newWorld(t)
 	settings := func(granted string) string {
@@ -160,7 +159,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, headers := range []metadata.MD{
-		{"x": {strings.Repeat("~", 18<<10)}}, // no encoding makes less of these
+		{"x": {strings.Repeat("~", 18<<10)}}, // no encoding makes these shorter
 		{"x": slices.Repeat([]string{strings.Repeat("~", 1<<10)}, 18)},
 		{"x": {strings.Repeat("~", 60<<10)}},
 		{"authorization": {"Bearer " + strings.Repeat("~", 18<<10)}},
@@ -185,7 +184,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 	}
 }
 
-// TestHeadersHaveANumber has calls with headers that are small and many.
+// TestHeadersHaveANumber makes calls with many small headers.
 func TestHeadersHaveANumber(t *testing.T) {
 	h := newWorld(t).limited("header_bytes: 16384")
 	raw := h.rawConnect(nil)
@@ -195,8 +194,8 @@ func TestHeadersHaveANumber(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestMalformedMessages sends what is no message, and two where one is wanted. The log does not
-// call that an error of the broker.
+// TestMalformedMessages sends invalid messages, and two messages where one is expected. The log
+// does not call that an error of the broker.
 func TestMalformedMessages(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 100")
 	raw := h.rawConnect(nil)
@@ -256,7 +255,7 @@ func TestConnectionsOfAListener(t *testing.T) {
 	}
 }
 
-// tokens is a configuration that takes static tokens, of mailer and of other.
+// tokens is a configuration with static tokens of mailer and of other.
 func (w world) tokens(more ...string) string {
 	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody
 }
@@ -319,7 +318,7 @@ func TestCallsOfACaller(t *testing.T) {
 	if wait := wantRateLimited(t, batch(3), nil); wait != 200*time.Millisecond {
 		t.Errorf("two calls too many are to wait for %v", wait)
 	}
-	// What was refused did not count.
+	// Refused calls did not count.
 	if err := getOver(mailer, connection); err != nil {
 		t.Errorf("the hundredth call: %v", err)
 	}
@@ -346,7 +345,7 @@ func TestCallsOfACaller(t *testing.T) {
 	wantRateLimited(t, batch(1), nil)
 }
 
-// TestLocalCallersShareNoLimit has nobody be told apart.
+// TestLocalCallersShareNoLimit has callers that are not authenticated.
 func TestLocalCallersShareNoLimit(t *testing.T) {
 	h := newWorld(t).limited("calls_per_second: 1, call_burst: 100, watches_per_caller: 1")
 	for range 150 {

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// wantRefused wants Listen to fail with a message.
+// wantRefused checks that Listen fails with this message.
 func wantRefused(t *testing.T, address config.Address, want string) {
 	t.Helper()
 	listener, err := server.Listen(t.Context(), address, 0o600)

@@ -19,16 +19,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The credentials of the matrix. Those who have the grant may use the board's key, and
-// whatever begins with token-of.
+// The credentials of the matrix. Callers with the grant may use the board's key, and every ID
+// that begins with token-of.
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
 	off     = "key-of-nobody" // it is disabled
 )
 
-// matrixOf is a configuration in which these callers have the grant. Others have one for a
-// credential of theirs.
+// matrixOf returns a configuration in which these callers have the grant. Other callers have a
+// grant for their own credential.
 func (w world) matrixOf(callers ...string) string {
 	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
 		"grants:\n" +
@@ -36,24 +36,24 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// granted are the callers of the matrix who have the grant, one for each kind of proof.
+// granted are the callers of the matrix with the grant, one for each authentication method.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
 }
 
-// grantedOverSocket are those of them that a configuration without issuers and tokens can
-// name.
+// grantedOverSocket are those of them that a configuration without issuers and tokens can name.
 func grantedOverSocket() []string {
 	return slices.DeleteFunc(granted(), func(caller string) bool {
 		return strings.HasPrefix(caller, "jwt:") || strings.HasPrefix(caller, "token:")
 	})
 }
 
-// provers are the callers of the matrix, and the servers that they call.
+// provers contains the keys and certificates of the matrix' callers, and the servers that they
+// call.
 type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
-	tokens                                             [2]string // static: granted, other
+	tokens                                             [2]string // static tokens: with the grant, without
 }
 
 func newProvers(t *testing.T) provers {
@@ -66,7 +66,7 @@ func newProvers(t *testing.T) provers {
 	remote := w.matrixOf(granted()...) + w.listenTLS() + proofs
 	clock := clockwork.NewFakeClockAt(time.Now())
 	p.overTLS = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clock })
-	clock.Advance(10 * time.Second) // from here on keys that are not at hand are sought
+	clock.Advance(10 * time.Second) // from here on the server fetches unknown keys
 	p.later = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clockwork.NewFakeClockAt(time.Now().Add(2 * time.Hour)) })
 	p.overSocket = w.serve(w.matrixOf(grantedOverSocket()...)+"authentication: {}\n", p.socket())
 	p.ofOthers = w.serve(w.matrixOf("\"uid:4294967294\"")+"authentication: {}\n", p.socket())
@@ -74,34 +74,34 @@ func newProvers(t *testing.T) provers {
 	return p
 }
 
-// shows is somebody who calls with a client certificate.
+// shows returns a client with a client certificate.
 func (p provers) shows(h harness, certificate tls.Certificate) asker {
 	return asker{p.dial(h, certificate), ""}
 }
 
-// brings is somebody who calls with a bearer token, without a certificate.
+// brings returns a client with a bearer token, without a certificate.
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims is somebody who calls with a JWT of the one who has the grant, but for these claims.
+// claims returns a client with a JWT of the caller with the grant, with these claims changed.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// of is the process itself, over the socket of a server.
+// of returns a client that is this process, over the socket of a server.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
-// cell is what callers of one row ask for, and get of each action.
+// cell is the callers of one row, the credential that they ask for, and the expected outcome of
+// each action.
 type cell struct {
 	who  asker
 	id   string
 	want outcome
 }
 
-// rows are the matrix. Client certificates have no audience, no key ID and no algorithm of
-// their own; what stands for the first is their purpose, and for the second the key of an
-// authority with the right name. Static tokens have none of these, do not expire, and
-// are known or not. The user of a socket is a fact of the system: there is nothing that could
-// be wrong.
+// rows are the matrix. Client certificates have no audience, no key ID and no algorithm of their
+// own. Their purpose takes the place of the audience, and an authority with the right name but
+// another key that of the key ID. Static tokens have none of these, do not expire, and are known
+// or not. The user of a socket comes from the operating system and cannot be wrong.
 func (p provers) rows() map[string]cell {
 	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -160,7 +160,7 @@ func forServers(template *x509.Certificate) {
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 }
 
-// TestMatrix has every action asked for by callers with every kind of proof, good and bad.
+// TestMatrix makes every call with every authentication method, valid and invalid.
 func TestMatrix(t *testing.T) {
 	p := newProvers(t)
 	for row, cell := range p.rows() {
@@ -175,8 +175,8 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreAlike compares what callers are told of what there is, is disabled, and is
-// not: who has no grant, and who is nobody, gets the same bytes.
+// TestRefusalsAreAlike compares the answers for existing, disabled and missing credentials:
+// callers without a grant, and unauthenticated callers, receive the same bytes.
 func TestRefusalsAreAlike(t *testing.T) {
 	p := newProvers(t)
 	rows := p.rows()
@@ -201,8 +201,8 @@ func TestRefusalsAreAlike(t *testing.T) {
 	}
 }
 
-// TestGrantTakenAway takes the grant of callers with every kind of proof away while they
-// watch, and gives it back. Watches go on, and tell of it.
+// TestGrantTakenAway removes the grants of callers of every authentication method while they
+// watch, and adds them again. Watches continue, and send both changes.
 func TestGrantTakenAway(t *testing.T) {
 	for name, row := range map[string]string{
 		"mutual TLS": "mutual TLS: granted", "JWT": "JWT: granted",
@@ -221,7 +221,7 @@ func TestGrantTakenAway(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			take(all...) // a reload has other keys: from here on, grants alone change
+			take(all...) // a reload has other keys: from here on only grants change
 			who := p.rows()[row].who
 			stream := who.watch(t, there, missing)
 			p.wantStates(stream, map[string]outcome{there: allowed, missing: notFound})
@@ -260,7 +260,7 @@ func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorat
 	return got
 }
 
-// TestCertificateEnds has a client certificate that ends while its caller watches.
+// TestCertificateEnds uses a client certificate that expires while its caller watches.
 func TestCertificateEnds(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

@@ -19,7 +19,7 @@ func TestMetrics(t *testing.T) {
 		if code := status.Code(h.get("token-of-mail")); code != want {
 			t.Fatalf("the code is %v, want %v", code, want)
 		}
-		// The failure holds for a second, unless it is forgotten.
+		// The failure is remembered for a second, unless it is forgotten.
 		if err := h.server.ForgetFailures(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestMetrics(t *testing.T) {
 	h.wantNoSecret("/metrics", text)
 }
 
-// TestMetricsOfTokenRequests has one token request for each result.
+// TestMetricsOfTokenRequests makes one token request for each result.
 func TestMetricsOfTokenRequests(t *testing.T) {
 	for result, failure := range map[string]simulator.Failure{
 		"ok":           nil,

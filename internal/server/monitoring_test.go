@@ -25,22 +25,22 @@ const (
 	operationsFile = "../../docs/operations.md"
 )
 
-// query is a PromQL expression of a file, and the labels that texts beside it name.
+// query is a PromQL expression in a file, and the labels that its legend or description uses.
 type query struct {
 	where string
 	expr  string
 	named []string
 }
 
-// exported is what a broker exports that was used: its metrics, and each series as the
-// labels that Prometheus stores of it, those of the scrape too.
+// exported is what a broker in use exports: its metrics, and each series with all labels that
+// Prometheus stores, those of the scrape included.
 type exported struct {
 	families map[string]*dto.MetricFamily
 	series   []labels.Labels
 }
 
-// export scrapes a broker that was used, and for what they have beside it one with Redis, and
-// one that tells callers apart, with TLS and audit.
+// export scrapes a broker in use, and adds the metrics that only a broker with Redis, or one
+// with TLS, authentication and audit, exports.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string
@@ -76,8 +76,8 @@ func export(t *testing.T) exported {
 
 const authentications = "authmaterial_authentications_total"
 
-// TestEveryMetricIsExported looks in the code for metrics that export, and so the tests
-// of documents, dashboard and alerts, would not see.
+// TestEveryMetricIsExported searches the code for metrics that export does not return. The tests
+// of documents, dashboard and alerts would not notice them.
 func TestEveryMetricIsExported(t *testing.T) {
 	files, err := filepath.Glob("../observe/*.go")
 	if err != nil {
@@ -121,7 +121,7 @@ func (e *exported) add(name string, pairs []*dto.LabelPair, more ...string) {
 	e.series = append(e.series, set.Labels())
 }
 
-// problems says what a query asks for that is not exported.
+// problems returns the metrics and labels in a query that are not exported.
 func (e *exported) problems(q query) (found []string) {
 	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
 	if err != nil {
@@ -156,8 +156,8 @@ func (e *exported) problems(q query) (found []string) {
 	return found
 }
 
-// keptLabels returns the labels that an expression leaves of those of its series; nil:
-// all. Where it has two sides, the left one counts.
+// keptLabels returns the labels of an expression's result; nil: all labels of its series. Of a
+// binary expression the left side counts.
 func keptLabels(expression parser.Expr) []string {
 	switch e := expression.(type) {
 	case *parser.AggregateExpr:
@@ -174,15 +174,15 @@ func keptLabels(expression parser.Expr) []string {
 	return nil
 }
 
-// matches reports whether a series has what the matchers want. One that wants a label to
-// differ, or to hold anything, wants it to be there all the same.
+// matches reports whether a series satisfies the matchers. A matcher with != or a regular
+// expression also requires that the label exists.
 func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
 		return !series.Has(m.Name) || !m.Matches(series.Get(m.Name))
 	})
 }
 
-// labelsOf returns the labels that an expression groups and joins by.
+// labelsOf returns the labels by which an expression groups and joins.
 func labelsOf(expression parser.Expr) (names []string) {
 	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
@@ -198,7 +198,7 @@ func labelsOf(expression parser.Expr) (names []string) {
 	return names
 }
 
-// dashboardQueries returns the queries of the dashboard, wherever they stand in it.
+// dashboardQueries returns all queries of the dashboard.
 func dashboardQueries(t *testing.T) (found []query) {
 	t.Helper()
 	text, err := os.ReadFile(dashboardFile)
@@ -241,8 +241,8 @@ var (
 	grafanaNames = strings.NewReplacer("$__rate_interval", "5m", "$provider", ".*")
 )
 
-// dashboardQuery returns the query in an object of the dashboard, with what Grafana puts
-// in the place of variables.
+// dashboardQuery returns the query in an object of the dashboard, with variables replaced as
+// Grafana does.
 func dashboardQuery(object map[string]any) (query, bool) {
 	if expr, ok := object["expr"].(string); ok {
 		legend, _ := object["legendFormat"].(string)
@@ -315,7 +315,8 @@ func TestAlertsAskForWhatIsExported(t *testing.T) {
 	}
 }
 
-// TestAlertsNameTheLogAsItIs looks for what descriptions quote of the log, in the code.
+// TestAlertsNameTheLogAsItIs searches the code for the log messages that alert descriptions
+// quote.
 func TestAlertsNameTheLogAsItIs(t *testing.T) {
 	sources := ""
 	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
@@ -343,8 +344,8 @@ func TestAlertsNameTheLogAsItIs(t *testing.T) {
 	}
 }
 
-// TestOperationsListsTheMetrics compares the table of docs/operations.md with what is
-// exported of the broker's own and of gRPC.
+// TestOperationsListsTheMetrics compares the table in docs/operations.md with the exported
+// metrics of the broker and of gRPC.
 func TestOperationsListsTheMetrics(t *testing.T) {
 	text, err := os.ReadFile(operationsFile)
 	if err != nil {
@@ -368,7 +369,7 @@ func TestOperationsListsTheMetrics(t *testing.T) {
 	}
 }
 
-// tableRow is a metric's row in docs/operations.md.
+// tableRow returns a metric's row in docs/operations.md.
 func tableRow(family *dto.MetricFamily) string {
 	var names []string
 	for _, pair := range family.GetMetric()[0].GetLabel() {

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// inside is what a panic is about, and what nobody must learn.
+// inside is the value of a panic, which must not appear anywhere.
 const inside = "canary of a panic"
 
 // brokenClock is a clock that panics while it is broken.
@@ -43,7 +43,7 @@ func (b *brokenTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	return b.RoundTripper.RoundTrip(request)
 }
 
-// TestPanicInACall has a part of the broker panic while it makes an answer.
+// TestPanicInACall makes a part of the broker panic during a call.
 func TestPanicInACall(t *testing.T) {
 	clock := &brokenClock{Clock: clockwork.NewRealClock()}
 	h := serve(t, func(o *server.Options) { o.Clock = clock })
@@ -68,7 +68,7 @@ func TestPanicInACall(t *testing.T) {
 	}
 }
 
-// TestPanicInATokenRequest has one panic outside the goroutines of calls.
+// TestPanicInATokenRequest has a panic outside the goroutines of calls.
 func TestPanicInATokenRequest(t *testing.T) {
 	transport := new(brokenTransport)
 	h := serve(t, func(o *server.Options) {
@@ -88,7 +88,7 @@ func TestPanicInATokenRequest(t *testing.T) {
 	}
 }
 
-// wantPanicLogged wants a line that says where the panic was, and not what.
+// wantPanicLogged checks for a line with the place of the panic, but not its value.
 func (h harness) wantPanicLogged(message, where string) {
 	h.Helper()
 	lines := h.log.lines(h.T, message)

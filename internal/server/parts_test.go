@@ -19,7 +19,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestConcurrentCalls has watches take all calls that there may be.
+// TestConcurrentCalls lets watches use all concurrent calls.
 func TestConcurrentCalls(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 4")
 	ctx, end := context.WithCancel(t.Context())
@@ -33,12 +33,12 @@ func TestConcurrentCalls(t *testing.T) {
 	_, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"}, grpc.Trailer(&trailer))
 	wantRateLimited(t, err, trailer)
 	h.wantLimited("concurrent_calls", 1)
-	end() // what ends makes room
+	end() // a watch that ends frees a call
 	h.eventually("there is room", func() bool { return h.get("key-of-board") == nil })
 }
 
-// TestIdleConnectionsKeepNobodyOut has clients connect and prove nothing: the oldest make room for
-// others from the same address.
+// TestIdleConnectionsKeepNobodyOut opens unauthenticated connections: the oldest are closed for
+// new ones from the same address.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -56,7 +56,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// TestBytesWithoutAProof has a client send more than it may before it proves anything.
+// TestBytesWithoutAProof sends more than an unauthenticated connection may.
 func TestBytesWithoutAProof(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -68,8 +68,8 @@ func TestBytesWithoutAProof(t *testing.T) {
 	h.wantLimited("unproved_connections", 1)
 }
 
-// TestBurstOfFirstCalls has a new connection begin with many calls at once, some of which have
-// more metadata together than a connection may send without a proof.
+// TestBurstOfFirstCalls makes many calls at once on a new connection. Some have together more
+// metadata than an unauthenticated connection may send.
 func TestBurstOfFirstCalls(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -88,7 +88,7 @@ func TestBurstOfFirstCalls(t *testing.T) {
 	}
 }
 
-// TestHealthKeepsNobodyOut has a client watch the broker's health as often as it may.
+// TestHealthKeepsNobodyOut makes a client watch the broker's health as often as it may.
 func TestHealthKeepsNobodyOut(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 1, connections: 2")
 	watch := func() error {
@@ -110,14 +110,15 @@ func TestHealthKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// unread is a connection whose client asks for batches, and lets the server send no answer.
+// unread is a connection whose client asks for batches, and does not let the server send any
+// answer.
 type unread struct {
 	harness
 	*rawClient
 	ask func() (stream uint32)
 }
 
-// askForUnread asks for batches until one is refused, with more headers if there are any.
+// askForUnread asks for batches until one is refused, with additional headers.
 func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused event) {
 	t.Helper()
 	h := w.serve(w.tokens()+"limits: {streams_per_connection: 200, calls_per_second: 1000000}\n", listenTCP(t))
@@ -145,14 +146,14 @@ func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused e
 	return unread{h, raw, ask}, refused
 }
 
-// TestCompressedAnswersThatAreNotRead has a client ask for compression, of which gRPC would keep a
-// copy that nobody counts.
+// TestCompressedAnswersThatAreNotRead asks for compression. gRPC would keep a compressed copy
+// that the broker does not count.
 func TestCompressedAnswersThatAreNotRead(t *testing.T) {
 	askForUnread(t, newWorld(t), "grpc-encoding", "gzip")
 }
 
-// TestAnswersOfAConnectionThatEnds has a client leave without reading its answers, of which gRPC
-// forgets some.
+// TestAnswersOfAConnectionThatEnds closes a connection without reading its answers. gRPC drops
+// some of them without freeing them.
 func TestAnswersOfAConnectionThatEnds(t *testing.T) {
 	w := newWorld(t)
 	c, _ := askForUnread(t, w)
@@ -171,7 +172,7 @@ func TestAnswersOfAConnectionThatEnds(t *testing.T) {
 	})
 }
 
-// TestAnswersThatAreNotRead has a caller ask for batches, and let the server send no answer.
+// TestAnswersThatAreNotRead asks for batches, and does not let the server send any answer.
 func TestAnswersThatAreNotRead(t *testing.T) {
 	w := newWorld(t)
 	c, refused := askForUnread(t, w)
@@ -179,7 +180,7 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dialWith(h, plain())); err != nil {
 		t.Errorf("a call that is no batch: %v", err)
 	}
-	// What the client takes makes room.
+	// Each answer that the client reads allows another batch.
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 	_ = raw.framer.WriteWindowUpdate(0, 1<<30)
 	deadline := time.Now().Add(20 * time.Second)

@@ -17,7 +17,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// rawClient speaks HTTP/2 without keeping to what a server asks for.
+// rawClient is an HTTP/2 client that ignores the server's limits.
 type rawClient struct {
 	*testing.T
 	net.Conn
@@ -28,15 +28,15 @@ type rawClient struct {
 	events chan event
 }
 
-// event is what a server says: `answer` when it begins one, `status` and its code when a call
-// ends, `reset` and `goaway` with the error code, `closed` when the connection ends.
+// event is an action of the server: `answer` when an answer begins, `status` with its code when
+// a call ends, `reset` and `goaway` with the error code, `closed` when the connection ends.
 type event struct {
 	what   string
 	stream uint32
 	code   uint32
 }
 
-// rawConnect begins a connection, by TLS unless the settings are nil.
+// rawConnect opens a connection, with TLS unless the settings are nil.
 func (h harness) rawConnect(settings *tls.Config) *rawClient {
 	h.Helper()
 	var dialer net.Dialer
@@ -57,7 +57,7 @@ func (h harness) rawConnect(settings *tls.Config) *rawClient {
 	return c
 }
 
-// listen reports what the server says.
+// listen reports the server's actions.
 func (c *rawClient) listen() {
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -76,7 +76,7 @@ func (c *rawClient) listen() {
 	}
 }
 
-// ofHeaders tells the headers of an answer from those that end it.
+// ofHeaders distinguishes the headers that begin an answer from those that end it.
 func ofHeaders(f *http2.MetaHeadersFrame) event {
 	for _, field := range f.Fields {
 		if code, err := strconv.Atoi(field.Value); field.Name == "grpc-status" && err == nil {
@@ -86,7 +86,7 @@ func ofHeaders(f *http2.MetaHeadersFrame) event {
 	return event{what: "answer", stream: f.StreamID}
 }
 
-// open begins a call with more headers, and sends no message yet.
+// open begins a call with additional headers, and sends no message yet.
 func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	c.block.Reset()
 	fields := append([]string{":method", "POST", ":scheme", "http", ":path", "/authmaterial.v1.BrokerService/" + method,
@@ -108,13 +108,13 @@ func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	return c.last
 }
 
-// send sends a message that says it has a size, and ends the stream.
+// send sends a message with a declared size, and ends the stream.
 func (c *rawClient) send(stream uint32, message []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	_ = c.framer.WriteData(stream, true, append(prefix, message...))
 }
 
-// get asks for the board's key, whole.
+// get makes a complete call for the board's key.
 func (c *rawClient) get(headers ...string) (stream uint32) {
 	stream = c.open("GetAuthDecoration", headers...)
 	message, err := proto.Marshal(&authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -125,7 +125,7 @@ func (c *rawClient) get(headers ...string) (stream uint32) {
 	return stream
 }
 
-// next returns what the server says next.
+// next returns the server's next action.
 func (c *rawClient) next() event {
 	c.Helper()
 	select {
@@ -137,7 +137,7 @@ func (c *rawClient) next() event {
 	}
 }
 
-// end returns how a call ends, or the connection.
+// end returns how a call or the connection ends.
 func (c *rawClient) end(stream uint32) event {
 	c.Helper()
 	for {
@@ -147,7 +147,7 @@ func (c *rawClient) end(stream uint32) event {
 	}
 }
 
-// want waits for the end of a stream, or, where that is 0, for what ends the connection.
+// want waits for the end of a stream, or of the connection if the stream is 0.
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()
 	if e := c.end(stream); e.what != what || e.code != code {
@@ -155,7 +155,7 @@ func (c *rawClient) want(what string, stream uint32, code uint32) {
 	}
 }
 
-// wantStatus waits for the end of a call.
+// wantStatus waits for the end of a call, and checks its status.
 func (c *rawClient) wantStatus(stream uint32, code codes.Code) {
 	c.Helper()
 	c.want("status", stream, uint32(code))

@@ -28,15 +28,15 @@ import (
 )
 
 const (
-	// patience bounds the wait for what does happen unless the broker is broken.
+	// patience limits every wait for something that happens soon unless the broker is broken.
 	patience = time.Minute
-	// loadCallers are how many ask at the same time, and loadRate how many calls they
-	// make a second, all together.
+	// loadCallers is the number of concurrent callers, and loadRate the number of calls that
+	// they make in a second together.
 	loadCallers = 64
 	loadRate    = 500
 )
 
-// soak returns how much of something a test does: more where BROKER_SOAK is set.
+// soak returns the number of repetitions of a test: more if BROKER_SOAK is set.
 func soak(usual, long int) int {
 	if os.Getenv("BROKER_SOAK") != "" {
 		return long
@@ -44,25 +44,25 @@ func soak(usual, long int) int {
 	return usual
 }
 
-// subject is a credential that changes, and what its callers may be told.
+// subject is a credential that changes, and the answers that its callers may receive.
 type subject struct {
 	id      string
-	file    string           // where the key lies; "": in the configuration file itself
+	file    string           // file with the key; "": the key is in the configuration file
 	oauth   bool             // it needs a token
-	client  simulator.Client // of a token
+	client  simulator.Client // client of the token
 	current int              // the state that the files have, or are about to have
 
 	mu      sync.Mutex
-	applied int            // the state that has been taken into use for certain
-	absent  []bool         // by state
-	tokens  map[string]int // how new the tokens of versions are
-	newest  int            // the token that is served for certain
+	applied int            // the latest state that is certainly in use
+	absent  []bool         // whether the credential is absent, by state
+	tokens  map[string]int // order in which the tokens of versions were issued
+	newest  int            // the newest token that is certainly served
 }
 
-// key is the secret of a state.
+// key returns the secret of a state.
 func (s *subject) key(state int) string { return fmt.Sprintf("secret-of-%s-%d", s.id, state) }
 
-// change begins a new state, before the files have it.
+// change begins a new state, before the files are written.
 func (s *subject) change(absent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *subject) change(absent bool) {
 
 func (s *subject) gone() bool { return s.absent[s.current] }
 
-// yaml is the credential in the configuration file.
+// yaml returns the credential as it appears in the configuration file.
 func (s *subject) yaml() string {
 	switch {
 	case s.oauth:
@@ -85,7 +85,7 @@ func (s *subject) yaml() string {
 	}
 }
 
-// values are the fields' values in the current state, for comparison.
+// values returns the fields' values in the current state, for comparison.
 func (s *subject) values() string {
 	if s.oauth {
 		return s.client.ID + "\n" + s.client.Secret
@@ -93,7 +93,7 @@ func (s *subject) values() string {
 	return s.key(s.current)
 }
 
-// bounds are what a call may be answered with. They are taken before it.
+// bounds are the states and tokens that a call may return. They are determined before the call.
 type bounds struct{ applied, newest int }
 
 func (s *subject) bounds() bounds {
@@ -102,7 +102,7 @@ func (s *subject) bounds() bounds {
 	return bounds{s.applied, s.newest}
 }
 
-// complaint says what is wrong with an answer, in no secret's words; "": nothing.
+// complaint returns what is wrong with an answer, without secrets; "": nothing.
 func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration, code codes.Code, message string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks wants one of the states that a call met to be absent, or one to be present.
+// seeks returns a complaint unless the credential was absent, or present, in one of the states
+// during a call.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -138,19 +139,19 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// reloading is a server that follows files, and what they say.
+// reloading is a server that follows its files, and the contents of the files.
 type reloading struct {
 	harness
 	folder   string
 	subjects []*subject
-	loads    atomic.Int64      // good ones and others
-	loaded   chan loadedConfig // what came of each load
+	loads    atomic.Int64      // number of loads, failed ones included
+	loaded   chan loadedConfig // the result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
-	called   chan struct{} // gets an element for each call, while somebody wants it
+	called   chan struct{} // receives an element for each call, while a test waits
 }
 
-// loadedConfig is what came of a load: the values of each credential, or an error.
+// loadedConfig is the result of a load: the values of each credential, or an error.
 type loadedConfig struct {
 	values map[string]string
 	err    error
@@ -181,7 +182,7 @@ func newReloading(t *testing.T) *reloading {
 
 func (r *reloading) configPath() string { return filepath.Join(r.folder, "broker.yaml") }
 
-// yaml is the configuration file.
+// yaml returns the configuration file.
 func (r *reloading) yaml() string {
 	text := "credentials:\n"
 	for _, s := range r.subjects {
@@ -192,7 +193,7 @@ func (r *reloading) yaml() string {
 	return text
 }
 
-// follow starts the loop that `broker serve` has.
+// follow starts the reload loop of `broker serve`.
 func (r *reloading) follow() {
 	r.Helper()
 	loop, err := reload.New(r.load, slog.New(slog.DiscardHandler))
@@ -208,7 +209,7 @@ func (r *reloading) follow() {
 	r.Cleanup(func() { end(); <-ended })
 }
 
-// load is one load of the loop.
+// load is one load in the loop.
 func (r *reloading) load(reading func(string)) error {
 	came := loadedConfig{values: map[string]string{}}
 	came.err = r.server.Reload(func() (*config.Config, error) {
@@ -232,7 +233,7 @@ func (r *reloading) load(reading func(string)) error {
 	return came.err
 }
 
-// awaitLoad waits for a load that came out as wanted.
+// awaitLoad waits for a load with the wanted result.
 func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	r.Helper()
 	late := time.After(patience)
@@ -248,8 +249,8 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	}
 }
 
-// awaitApplied waits until what the files say is in use, and holds callers' answers to
-// that from now on.
+// awaitApplied waits until the contents of the files are in use. From then on callers must
+// receive them.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}
@@ -268,7 +269,7 @@ func (r *reloading) awaitApplied() {
 	}
 }
 
-// awaitBroken waits until a load failed, and some calls after that.
+// awaitBroken waits until a load has failed, and for some calls after that.
 func (r *reloading) awaitBroken() {
 	r.Helper()
 	r.awaitLoad("the broken state of the files", func(came loadedConfig) bool { return came.err != nil })
@@ -295,7 +296,7 @@ func (r *reloading) writeInPlace(path, text string) {
 	}
 }
 
-// rename replaces a file by another, in one step.
+// rename replaces a file by another atomically.
 func (r *reloading) rename(path, text string) {
 	r.Helper()
 	next := path + ".next"
@@ -305,7 +306,7 @@ func (r *reloading) rename(path, text string) {
 	}
 }
 
-// put writes the secret of a subject's state to where it lies.
+// put writes the secret of a subject's state to its file.
 func (r *reloading) put(s *subject, replace func(path, text string)) {
 	if s.file != "" {
 		replace(s.file, s.key(s.current)+"\n")
@@ -314,7 +315,7 @@ func (r *reloading) put(s *subject, replace func(path, text string)) {
 	r.rename(r.configPath(), r.yaml())
 }
 
-// call asks for one credential, or for all, and complains.
+// call asks for one credential, or for all, and returns complaints.
 func (r *reloading) call(broker authmaterialv1.BrokerServiceClient, random *rand.Rand, web *http.Client) {
 	if random.IntN(8) == 0 {
 		r.callBatch(broker)
@@ -351,7 +352,7 @@ func (r *reloading) callBatch(broker authmaterialv1.BrokerServiceClient) {
 	}
 }
 
-// userInfo says what is wrong when the provider does not accept a token; "": nothing.
+// userInfo returns a complaint if the provider does not accept a token; "": none.
 func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) string {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err == nil {
@@ -371,7 +372,7 @@ func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) strin
 	return ""
 }
 
-// startCallers has callers ask, over a few connections, until end is called.
+// startCallers starts callers, over a few connections, which call until end is called.
 func (r *reloading) startCallers() (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	limiter := rate.NewLimiter(loadRate, 1)
@@ -397,7 +398,7 @@ func (r *reloading) startCallers() (end func()) {
 	return func() { stop(); callers.Wait() }
 }
 
-// watchTokens collects the versions that the tokens have, one after another.
+// watchTokens records the versions of the tokens in their order.
 func (r *reloading) watchTokens() {
 	r.Helper()
 	for _, s := range r.subjects {
@@ -425,8 +426,7 @@ func (r *reloading) watchTokens() {
 	}
 }
 
-// awaitToken waits until a watch tells of a new token, and holds callers' answers to
-// that from now on.
+// awaitToken waits until a watch receives a new token. From then on callers must receive it.
 func (r *reloading) awaitToken(s *subject) {
 	r.Helper()
 	late := time.After(patience)
@@ -449,7 +449,7 @@ func (r *reloading) awaitToken(s *subject) {
 	}
 }
 
-// The changes. Each returns when what it changed is in use, or was found broken.
+// The changes. Each returns when the change is in use, or was refused.
 
 func (r *reloading) changeKey(random *rand.Rand) {
 	s := r.subjects[2+random.IntN(6)]
@@ -476,7 +476,7 @@ func (r *reloading) changeSeveral(*rand.Rand) {
 	r.awaitApplied()
 }
 
-// remove takes a credential away, and leaves the file of its secret behind.
+// remove removes a credential, and leaves the file of its secret.
 func (r *reloading) remove(random *rand.Rand) {
 	s := r.subjects[random.IntN(len(r.subjects))]
 	s.change(true)
@@ -502,7 +502,7 @@ func (r *reloading) breakConfiguration(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// breakFile takes the file of a secret away, or empties it, and brings it back changed.
+// breakFile removes the file of a secret, or empties it, and restores it with a new secret.
 func (r *reloading) breakFile(random *rand.Rand) {
 	s := r.subjects[5+random.IntN(3)]
 	if random.IntN(2) == 0 {
@@ -530,7 +530,7 @@ func (r *reloading) rotate(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// refuse changes the secret of a token to a wrong one, and then mends that.
+// refuse changes the secret of a token to a wrong one, and then corrects it.
 func (r *reloading) refuse(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -552,9 +552,9 @@ func (r *reloading) refuse(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// TestReloadsUnderLoad changes the files of a server over and over while callers ask.
-// No call fails that should have worked; and a call that begins after a change was
-// taken into use gets nothing older. The contract would allow a second for that.
+// TestReloadsUnderLoad changes the files of a server repeatedly during calls. No call fails
+// without a reason, and a call that begins after a change is in use receives nothing older. The
+// contract would allow a second for that.
 func TestReloadsUnderLoad(t *testing.T) {
 	r := newReloading(t)
 	r.grpc, r.http = listenTCP(t), listenTCP(t)
@@ -587,7 +587,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestWarningsAreLogged has a grant for a name that nobody can have.
+// TestWarningsAreLogged has a grant for a name that no caller can have.
 func TestWarningsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -600,7 +600,7 @@ func TestWarningsAreLogged(t *testing.T) {
 	}
 }
 
-// TestWarningOfNoGrants comes with each change to a configuration without any.
+// TestWarningOfNoGrants expects a warning at each change to a configuration without grants.
 func TestWarningOfNoGrants(t *testing.T) {
 	w := newWorld(t)
 	const granted, none = "authentication: {}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n", "authentication: {}\ngrants: []\n"

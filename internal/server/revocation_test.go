@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRevocation takes away what callers prove themselves with, and leaves the grants that
-// name it: the reload is taken, and warns of them.
+// TestRevocation removes tokens, issuers and authorities, and leaves the grants that name them:
+// the reload succeeds, with warnings.
 func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	const grants = "\ngrants: [{callers: [\"token:mailer\", \"jwt:idp:alice\", \"spiffe://example.test/*\"], credentials: [key-of-board]}]\n"
@@ -19,7 +19,7 @@ func TestRevocation(t *testing.T) {
 	withoutCAs := strings.Replace(w.listenTLS(), ", client_ca_file: clients.pem", "", 1)
 	for name, test := range map[string]struct {
 		after                   string
-		token, jwt, certificate bool // what is taken away
+		token, jwt, certificate bool // what is removed
 		refusal, warning        string
 	}{
 		"token":       {after: w.listenTLS() + withoutTokens, token: true, refusal: nobody, warning: "there is no token of this name in authentication.tokens: it has none"},

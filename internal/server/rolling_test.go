@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/health" // has clients check health
+	_ "google.golang.org/grpc/health" // enables health checks by clients
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -30,11 +30,11 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// balanced is the service config that clients of several brokers are told to use.
+// balanced is the service config for clients of several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// replicas are servers under names that stay, on ports that change: a port that nobody
-// listens on for a moment may go to another process.
+// replicas are servers with fixed names, on ports that change, because another process may take
+// a port that is free for a moment.
 type replicas struct {
 	*testing.T
 	sim   *simulator.Simulator
@@ -43,7 +43,7 @@ type replicas struct {
 	mu      sync.Mutex
 	running map[string]*replica
 	ports   map[string]string // names by address
-	served  map[string]int    // calls that a replica answered, since it was started
+	served  map[string]int    // number of calls that a replica answered since its start
 	changed chan struct{}     // closed when served changes
 }
 
@@ -74,7 +74,7 @@ func (r *replicas) start(name string) {
 	r.served[name] = 0
 }
 
-// stop ends a server as SIGTERM does, and waits for its end.
+// stop stops a server as SIGTERM does, and waits until it has ended.
 func (r *replicas) stop(name string) {
 	r.Helper()
 	r.mu.Lock()
@@ -86,7 +86,7 @@ func (r *replicas) stop(name string) {
 	}
 }
 
-// dial connects to the server that has a name now.
+// dial connects to the server that currently has a name.
 func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	r.mu.Lock()
 	running := r.running[name]
@@ -97,7 +97,7 @@ func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", running.listener.Addr().String())
 }
 
-// connect returns a connection to all, as a client behind a load balancer has it.
+// connect returns a connection to all servers, as a client behind a load balancer has.
 func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	r.Helper()
 	builder := manual.NewBuilderWithScheme("replicas")
@@ -109,7 +109,7 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	connection, err := grpc.NewClient("replicas:///broker", grpc.WithResolvers(builder),
 		grpc.WithContextDialer(r.dial), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(balanced),
-		// The wait between attempts to connect is no part of what is tested.
+		// This test does not test the wait between connection attempts.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}}))
 	if err != nil {
 		r.Fatal(err)
@@ -118,7 +118,7 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	return connection
 }
 
-// call makes one call, and notes who answered it.
+// call makes one call, and records which server answered.
 func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	var answered peer.Peer
 	_, err := broker.GetAuthDecoration(context.Background(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Peer(&answered))
@@ -153,7 +153,7 @@ func (r *replicas) awaitCalls(name string, n int) {
 	}
 }
 
-// watch follows the credentials until ctx ends, and comes back when told to.
+// watch watches the credentials until ctx ends, and reconnects when it is told to.
 func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
 	for ctx.Err() == nil {
 		stream, err := broker.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"token-of-mail", "key-of-board"}})
@@ -183,8 +183,8 @@ func reasonOf(s *status.Status) string {
 	return ""
 }
 
-// TestRollingRestart restarts two servers in turn, over and over, while clients call
-// both. No call fails.
+// TestRollingRestart restarts two servers in turn, repeatedly, while clients call both. No call
+// fails.
 func TestRollingRestart(t *testing.T) {
 	sim, err := simulator.New()
 	if err != nil {

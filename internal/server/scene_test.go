@@ -24,8 +24,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// scene is a server, the providers that it talks to, and its log, all in one synctest
-// bubble: time passes when everything waits.
+// scene is a server, its simulated providers, and its log, all in one synctest bubble, where
+// time passes when every goroutine waits.
 type scene struct {
 	*testing.T
 	sim    *simulator.Simulator
@@ -35,7 +35,7 @@ type scene struct {
 	http   *bufconn.Listener
 }
 
-// inScene runs a test with a server that answers.
+// inScene runs a test with a running server.
 func inScene(t *testing.T, test func(*scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -49,7 +49,7 @@ func inScene(t *testing.T, test func(*scene)) {
 			Logger:         slog.New(slog.NewJSONHandler(b.log, nil)),
 			TokenTransport: sim.RoundTripper(),
 			Version:        "test",
-			Clock:          clockwork.NewRealClock(), // the bubble's
+			Clock:          clockwork.NewRealClock(), // the bubble's clock
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,7 @@ func inScene(t *testing.T, test func(*scene)) {
 	})
 }
 
-// parse reads the configuration, and perhaps more of it, with these environment variables.
+// parse parses the configuration and additional text, with these environment variables.
 func (b *scene) parse(environment func(string) (string, bool), more ...string) *config.Config {
 	b.Helper()
 	text := configuration + strings.Join(more, "")
@@ -74,7 +74,7 @@ func (b *scene) parse(environment func(string) (string, bool), more ...string) *
 	return loaded
 }
 
-// serve lets the server answer until stop is called.
+// serve runs the server until stop is called.
 func (b *scene) serve() (stop func()) {
 	b.Helper()
 	listener := bufconn.Listen(1 << 20)
@@ -101,7 +101,7 @@ func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	return response.GetAuthDecoration(), err
 }
 
-// report says that a decoration was rejected.
+// report reports that a decoration was rejected.
 func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	b.Helper()
 	_, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -112,13 +112,13 @@ func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// pass lets time pass, and what is due then happen.
+// pass lets time pass, and waits until everything that is due has happened.
 func (*scene) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
 	synctest.Wait()
 }
 
-// scrape returns what /metrics answers.
+// scrape returns the contents of /metrics.
 func (b *scene) scrape() string {
 	b.Helper()
 	transport := &http.Transport{
@@ -141,7 +141,7 @@ func (b *scene) scrape() string {
 	return string(text)
 }
 
-// exercise has everything happen that metrics tell of.
+// exercise causes every event that metrics report.
 func (b *scene) exercise() {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestServes asks for all that a server answers, over both kinds of sockets.
+// TestServes calls everything that a server offers, over TCP and over Unix sockets.
 func TestServes(t *testing.T) {
 	for network, start := range map[string]func(*testing.T) harness{
 		"tcp":  func(t *testing.T) harness { return serve(t) },

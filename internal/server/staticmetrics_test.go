@@ -25,7 +25,7 @@ func (b *scene) board() *authmaterialv1.AuthDecoration {
 	return response.GetAuthDecoration()
 }
 
-// reportBoard reports a version of it with a status, and wants an outcome.
+// reportBoard reports a version of it with a status, and checks the outcome.
 func (b *scene) reportBoard(version string, status int32, want authmaterialv1.ReportRejectionResponse_Outcome) *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -40,7 +40,7 @@ func (b *scene) reportBoard(version string, status int32, want authmaterialv1.Re
 	return response.GetAuthDecoration()
 }
 
-// setBoard reloads with a value of its key, and perhaps more of the configuration.
+// setBoard reloads with a value of its key, and additional configuration.
 func (b *scene) setBoard(key string, more ...string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {
@@ -132,7 +132,7 @@ func TestNoteOfARejectionGoesWithTheValue(t *testing.T) {
 	})
 }
 
-// TestReportsOfTokensAreNoStaticReports has a token replaced.
+// TestReportsOfTokensAreNoStaticReports reports a token.
 func TestReportsOfTokensAreNoStaticReports(t *testing.T) {
 	inScene(t, func(b *scene) {
 		decoration, err := b.get()

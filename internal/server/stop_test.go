@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// stop begins to stop the server, and returns when health tells of it. What it returns
+// stop begins to stop the server, and returns when its health reports that. The returned channel
 // is closed when the server has stopped.
 func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	h.Helper()
@@ -29,11 +29,11 @@ func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	return done
 }
 
-// awaitStop waits until health tells that the server is stopping, because of begin.
+// awaitStop calls begin, and waits until health reports that the server is stopping.
 func (h harness) awaitStop(begin func()) {
 	h.Helper()
 	watching, end := context.WithCancel(h.Context())
-	defer end() // the server waits for those that watch, too
+	defer end() // the server waits for health watchers, too
 	var watches []grpc_health_v1.Health_WatchClient
 	for _, service := range []string{"", brokerService} {
 		watch, err := grpc_health_v1.NewHealthClient(h.conn).Watch(watching, &grpc_health_v1.HealthCheckRequest{Service: service})
@@ -57,8 +57,8 @@ func (h harness) wantNext(watch grpc_health_v1.Health_WatchClient, want grpc_hea
 	}
 }
 
-// wantClosed wants a listener to be closed. To dial would not tell: another process may
-// have the address by then.
+// wantClosed checks that a listener is closed. Dialling would not show it, because another
+// process may have the address by then.
 func (h harness) wantClosed(listener net.Listener) {
 	h.Helper()
 	if err := listener.(*net.TCPListener).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
@@ -72,7 +72,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	answer := h.getInBackground("token-of-mail")
 	stopped := h.stop(t.Context())
 
-	// The call is under way, and operators can see what happens.
+	// The call is in progress, and /metrics and /livez still answer.
 	h.wantAnswer("/readyz", http.StatusServiceUnavailable, "not serving\n")
 	h.wantAnswer("/livez", http.StatusOK, "ok\n")
 	select {
@@ -109,7 +109,7 @@ func TestStopEndsTokenRequests(t *testing.T) {
 	}
 }
 
-// TestStopTwice stops an idle server often, one after another and at once.
+// TestStopTwice stops an idle server repeatedly, in sequence and concurrently.
 func TestStopTwice(t *testing.T) {
 	h := serve(t)
 	var all sync.WaitGroup
@@ -150,7 +150,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			release := h.sim.SendPulse.HoldTokenAnswers()
 			answer := h.getInBackground("token-of-mail")
 			h.awaitStop(end)
-			// The end of Run's context is not that of the calls.
+			// The end of Run's context does not end the calls.
 			release()
 			if err := <-answer; err != nil {
 				t.Errorf("the call failed: %v", err)
@@ -166,7 +166,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestRunEndsWithAListener has one of two listeners fail.
+// TestRunEndsWithAListener lets one of two listeners fail.
 func TestRunEndsWithAListener(t *testing.T) {
 	for name, pick := range map[string]func(h harness) (fails, other net.Listener){
 		"grpc": func(h harness) (net.Listener, net.Listener) { return h.grpc, h.http },

@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// stopIn stops the server while a call waits for its token. It returns how long that
-// took, and how the call ended.
+// stopIn stops the server while a call waits for its token. It returns how long that took, and
+// how the call ended.
 func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	b.Helper()
 	answer := make(chan error, 1)
@@ -53,11 +53,11 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 	})
 }
 
-// hangingLog is a log that hangs when it is told of a call.
+// hangingLog is a log handler that hangs at records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // gets an element for each
-	hangs chan struct{} // until it is closed
+	told  chan struct{} // receives an element for each record
+	hangs chan struct{} // Handle hangs until it is closed
 }
 
 // Handle implements slog.Handler.
@@ -76,7 +76,7 @@ func TestStopLeavesCallsThatHang(t *testing.T) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
-	t.Cleanup(func() { close(log.hangs) }) // before the server's own, which waits for it
+	t.Cleanup(func() { close(log.hangs) }) // runs before the server's own clean-up, which waits for it
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())

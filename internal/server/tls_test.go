@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// handshake connects to a listener, and returns what was agreed on.
+// handshake connects to a listener, and returns the negotiated parameters.
 func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.ConnectionState, error) {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}
@@ -29,13 +29,14 @@ func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.Connec
 		return tls.ConnectionState{}, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost
-	// A ticket for another session comes after the handshake, if at all.
+	// A session ticket would come after the handshake.
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = conn.Read(make([]byte, 1))
 	return conn.(*tls.Conn).ConnectionState(), nil
 }
 
-// TestVersionsOfTLS offers each of the listeners a version, suites of TLS 1.2 and protocols.
+// TestVersionsOfTLS offers each listener different versions, cipher suites of TLS 1.2, and
+// protocols.
 func TestVersionsOfTLS(t *testing.T) {
 	w := newWorld(t)
 	newer := w.serve("\nlisten: {tls: {certificate_file: broker.pem, key_file: broker.key}}\n", listenTCP(t))
@@ -80,7 +81,7 @@ func TestVersionsOfTLS(t *testing.T) {
 	}
 }
 
-// TestSessionsAreNotResumed keeps what a client would resume a session with.
+// TestSessionsAreNotResumed checks that a client gets no session to resume.
 func TestSessionsAreNotResumed(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("\nlisten: {tls: {certificate_file: broker.pem, key_file: broker.key, min_version: \"1.2\"}}\n", listenTCP(t))
@@ -95,7 +96,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 	}
 }
 
-// served returns the serial number of the certificate that a listener shows.
+// served returns the serial number of a listener's certificate.
 func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 	w.Helper()
 	state, err := w.handshake(address, func(c *tls.Config) { c.RootCAs = authtest.Pool(trusted) })
@@ -106,7 +107,7 @@ func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 }
 
 // TestCertificatesAreReloaded changes the broker's certificate and the authority of clients
-// under open connections.
+// while connections are open.
 func TestCertificatesAreReloaded(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
@@ -119,7 +120,8 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	certificate := next.IssueLoopback()
 	after := certificate.Leaf.SerialNumber.String()
 
-	// One of the two files alone has a problem, and changes nothing.
+	// If only one of the two files changes, that is a problem, and the previous certificate
+	// stays in use.
 	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
 	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not belong to the first certificate") {
 		t.Errorf("a certificate without its key: %v", err)
@@ -167,7 +169,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 }
 
-// TestTLSStaysWhenItsSectionGoes reloads a configuration that takes a restart.
+// TestTLSStaysWhenItsSectionGoes reloads a configuration without tls, which needs a restart.
 func TestTLSStaysWhenItsSectionGoes(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.tokens(), listenTCP(t))
@@ -183,7 +185,7 @@ func TestTLSStaysWhenItsSectionGoes(t *testing.T) {
 	}
 }
 
-// TestExpiryOfAChain has an authority in between expire first, and long ago.
+// TestExpiryOfAChain has an intermediate certificate that expires first.
 func TestExpiryOfAChain(t *testing.T) {
 	w := newWorld(t)
 	between := authtest.NewAuthority("between", time.Now().Add(-24*time.Hour))
@@ -213,7 +215,7 @@ func TestSocketsHaveNoTLS(t *testing.T) {
 	w.wantCaller(fmt.Sprintf("uid:%d", os.Geteuid()), "peer_user")
 }
 
-// TestPlainTextOnATLSPort sends a call without encryption.
+// TestPlainTextOnATLSPort makes a call without encryption.
 func TestPlainTextOnATLSPort(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// TestFailedRenewalNamesTheCredentials has 13 credentials with one token, whose renewal
-// fails in the background.
+// TestFailedRenewalNamesTheCredentials has 13 credentials with one token, whose renewal fails in
+// the background.
 func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 	inScene(t, func(b *scene) {
 		var more strings.Builder

@@ -16,11 +16,10 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// mail is what metrics of the credential token-of-mail are labelled by.
+// mail are the metric labels of the credential token-of-mail.
 const mail = `auth_method="oauth2_client_credentials",provider="sendpulse"`
 
-// wantMetrics compares series, each written as /metrics does, without braces where there
-// are no labels.
+// wantMetrics checks series, written as in /metrics, without braces if there are no labels.
 func (b *scene) wantMetrics(want ...string) {
 	b.Helper()
 	text := b.scrape()
@@ -39,7 +38,7 @@ func (b *scene) wantMetrics(want ...string) {
 	}
 }
 
-// wantNoMetric wants a series not to be there.
+// wantNoMetric checks that a series does not exist.
 func (b *scene) wantNoMetric(name string) {
 	b.Helper()
 	if strings.Contains(b.scrape(), "\n"+name+" ") {
@@ -81,9 +80,9 @@ func TestMetricsOfTheLifeOfAToken(t *testing.T) {
 			`authmaterial_token_nearest_expiry_seconds{`+mail+`} 3540`,
 			`authmaterial_token_renewal_overdue_seconds{`+mail+`} 0`,
 		)
-		b.pass(56 * time.Minute) // it is renewed after 55 at the latest
+		b.pass(56 * time.Minute) // it is renewed after 55 minutes at the latest
 		b.wantMetrics(`authmaterial_token_renewals_total{` + mail + `,when="early"} 1`)
-		b.wantNoMetric(`authmaterial_token_nearest_expiry_seconds{` + mail + `}`) // nobody has the new one
+		b.wantNoMetric(`authmaterial_token_nearest_expiry_seconds{` + mail + `}`) // the new token is not in use yet
 
 		current, err := b.get()
 		if err != nil {
@@ -139,7 +138,7 @@ func TestMetricsOfAChangedSecret(t *testing.T) {
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 		b.reload("no-such-secret")
 		b.wantMetrics(`authmaterial_changed_secrets_refused 1`)
-		b.pass(time.Hour) // the former token has ended
+		b.pass(time.Hour) // the old token has ended
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 	})
 }
@@ -152,13 +151,13 @@ func TestMetricsOfAChangedSecretThatIsNotRefused(t *testing.T) {
 		b.sim.SendPulse.FailTokenRequests(simulator.ServiceUnavailable(""))
 		b.reload("another-secret")
 		if _, err := b.get(); err != nil {
-			b.Fatal(err) // the former token is served
+			b.Fatal(err) // the old token is served
 		}
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 	})
 }
 
-// TestMetricsOfTheTokenThatExpiresNext has two tokens of one kind, in both orders.
+// TestMetricsOfTheTokenThatExpiresNext has two tokens of one auth method, in both orders.
 func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	const another = `
   - id: another
@@ -199,7 +198,7 @@ func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	}
 }
 
-// reload takes another client secret into use, and lets what follows from that happen.
+// reload changes the client secret, and waits for the consequences.
 func (b *scene) reload(secret string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {
@@ -236,7 +235,7 @@ func TestMetricOfWatchers(t *testing.T) {
 	})
 }
 
-// TestMetricsKeepTheRulesOfPrometheus asks the linter of Prometheus.
+// TestMetricsKeepTheRulesOfPrometheus runs Prometheus' linter.
 func TestMetricsKeepTheRulesOfPrometheus(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()
@@ -250,7 +249,7 @@ func TestMetricsKeepTheRulesOfPrometheus(t *testing.T) {
 	})
 }
 
-// TestMetricsHoldNoIDAndNoSecret searches after a refusal too.
+// TestMetricsHoldNoIDAndNoSecret searches the metrics, also after a refusal.
 func TestMetricsHoldNoIDAndNoSecret(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()

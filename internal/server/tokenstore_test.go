@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// withRedis has a server keep tokens in a Redis.
+// withRedis makes a server store tokens in a Redis.
 func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	t.Helper()
 	text := "token_cache: {redis: {url: \"" + redis.URL() + "\"}, fleet_keys: [{env: KEY}]}\ncredentials: []\n"
@@ -47,14 +47,14 @@ func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 	}
 }
 
-// What /readyz answers.
+// The answers of /readyz.
 const (
 	ready         = "ok\n"
 	readyDegraded = "ok\ntoken cache: degraded; Redis is out of reach, and this replica obtains tokens for itself\n"
 )
 
-// scrapeWithRedis returns the metrics of a broker that stored a token in Redis, and lost
-// that then.
+// scrapeWithRedis returns the metrics of a broker that stored a token in Redis and then lost
+// Redis.
 func scrapeWithRedis(t *testing.T) string {
 	t.Helper()
 	redis := redistest.Start(t)
@@ -66,8 +66,8 @@ func scrapeWithRedis(t *testing.T) string {
 	return h.awaitAnswers(readyDegraded, "authmaterial_token_cache_degraded 1")
 }
 
-// TestRedisOutOfReach wants what operators are told while Redis is away, and nothing
-// else to change.
+// TestRedisOutOfReach checks what operators see while Redis is unreachable, and that nothing
+// else changes.
 func TestRedisOutOfReach(t *testing.T) {
 	redis := redistest.Start(t)
 	h := serve(t, withRedis(t, redis))

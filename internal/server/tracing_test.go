@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// spanCollector is a collector of OpenTelemetry that keeps what it gets.
+// spanCollector is an OpenTelemetry collector that records what it receives.
 type spanCollector struct {
 	collector.UnimplementedTraceServiceServer
 	address string
@@ -47,7 +47,7 @@ func (c *spanCollector) Export(_ context.Context, request *collector.ExportTrace
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// newCollector starts a collector, and has the environment name it.
+// newCollector starts a collector, and sets the environment variables for it.
 func newCollector(t *testing.T) *spanCollector {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -64,8 +64,8 @@ func newCollector(t *testing.T) *spanCollector {
 	return c
 }
 
-// spans returns the names of spans with those of that name, in the order of their
-// beginnings.
+// spans returns the names of spans with the spans of each name, in the order in which they
+// began.
 func (c *spanCollector) spans() map[string][]*otlp.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +85,8 @@ func (c *spanCollector) spans() map[string][]*otlp.Span {
 	return found
 }
 
-// text is all that was received, in both forms in which a secret could be found.
+// text returns everything that was received, both as Protobuf and as JSON, to search it for
+// secrets.
 func (c *spanCollector) text(t *testing.T) string {
 	t.Helper()
 	c.mu.Lock()
@@ -106,8 +107,8 @@ func (c *spanCollector) text(t *testing.T) string {
 	return all.String()
 }
 
-// traced starts a server that traces as the environment says. What done returns after
-// it has stopped is complete.
+// traced starts a server that traces as the environment says. done stops it, and returns all
+// spans.
 func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
 	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
@@ -135,8 +136,8 @@ const (
 	reportSpan = "authmaterial.v1.BrokerService/ReportRejection"
 )
 
-// TestTraces has a provider answer badly with all that it was sent, then well, and then a
-// token replaced.
+// TestTraces has a provider that first answers with an error that repeats the request, then with
+// a token, and then replaces the token.
 func TestTraces(t *testing.T) {
 	c := newCollector(t)
 	h, done := traced(t)
@@ -182,8 +183,8 @@ func TestTraces(t *testing.T) {
 	h.wantNoSecret("a trace", c.text(t))
 }
 
-// wantLink wants a token request to be a trace of its own, linked to the call that
-// started it.
+// wantLink checks that a token request is a trace of its own, linked to the call that started
+// it.
 func wantLink(t *testing.T, request, call *otlp.Span) {
 	t.Helper()
 	links := request.GetLinks()
@@ -195,8 +196,7 @@ func wantLink(t *testing.T, request, call *otlp.Span) {
 	}
 }
 
-// TestTracesAreOff names a collector, and has a variable that turns traces off.
-// TestRecordsNameTheTrace has an operator go from a line of the audit to the trace of its call.
+// TestRecordsNameTheTrace finds the trace of a call by its audit record.
 func TestRecordsNameTheTrace(t *testing.T) {
 	c := newCollector(t)
 	path := filepath.Join(t.TempDir(), "audit")
@@ -218,6 +218,7 @@ func TestRecordsNameTheTrace(t *testing.T) {
 	}
 }
 
+// TestTracesAreOff sets a collector, and a variable that turns tracing off.
 func TestTracesAreOff(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_SDK_DISABLED":           "true",

@@ -29,22 +29,23 @@ import (
 
 const (
 	watchConnections = 8
-	// stoppedWatchers are those of all that do not read.
+	// stoppedWatchers is the number of watchers that do not read.
 	stoppedWatchers = 100
-	// largeKey is the size of a key of which few fill the buffers of a stream, in bytes.
-	// gRPC takes a megabyte for a message of more than 32 KiB.
+	// largeKey is the size of a key, in bytes, of which a few fill the buffers of a stream. gRPC
+	// allocates a megabyte for a message of more than 32 KiB.
 	largeKey = 28 << 10
-	// fullAfter is how many changes of the large key fill them, unless some of these are
-	// told as one: gRPC keeps 64 KiB of a stream at each end.
+	// fullAfter is the number of changes of the large key that fill them, unless some are
+	// combined: gRPC buffers 64 KiB of a stream at each end.
 	fullAfter = 10
-	// maxGrowth is by how much a watcher that does not read may grow after that, in bytes:
-	// what gRPC keeps, and two states. A backlog of the changes that follow has 840 KiB.
+	// maxGrowth is how much a watcher that does not read may grow after that, in bytes: gRPC's
+	// buffers, and two states. A backlog of the following changes would have 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
-	// maxWatchAge is when a watch that is read has ended, and maxConnectionAge when the
-	// client of a connection is told to leave it, which it has maxWatchAge for.
+	// maxWatchAge is the age at which a watch ends, and maxConnectionAge the age at which the
+	// client is told to close its connection, for which it then has maxWatchAge.
 	maxWatchAge      = time.Hour
 	maxConnectionAge = 33 * time.Minute
-	// maxSize is how much a watcher may take in all, both ends of its stream, in bytes.
+	// maxSize is the memory that a watcher may use in total, both ends of its stream included,
+	// in bytes.
 	maxSize = 512 << 10
 )
 
@@ -56,7 +57,7 @@ type audience struct {
 	ended chan error
 
 	mu      sync.Mutex
-	reached map[string]int // how many were told of a version
+	reached map[string]int // number of watchers that received a version
 	changed chan struct{}  // closed when reached changes
 }
 
@@ -76,7 +77,7 @@ func (a *audience) follow(stream watchStream) {
 	}
 }
 
-// await waits until n watchers were told of a version.
+// await waits until n watchers have received a version.
 func (a *audience) await(version string, n int) {
 	a.Helper()
 	late := time.After(patience)
@@ -95,7 +96,7 @@ func (a *audience) await(version string, n int) {
 	}
 }
 
-// setKeys takes a configuration with these keys into use.
+// setKeys loads a configuration with these keys.
 func (h harness) setKeys(board, large string) {
 	h.Helper()
 	text := strings.Replace(configuration, "{env: PENDO_API_KEY}", "{value: "+board+"}", 1) +
@@ -108,7 +109,7 @@ func (h harness) setKeys(board, large string) {
 	}
 }
 
-// version returns the current one.
+// version returns the current version.
 func (h harness) version(id string) string {
 	h.Helper()
 	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -118,17 +119,17 @@ func (h harness) version(id string) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// heap is how much memory is in use, in bytes.
+// heap returns the memory in use, in bytes.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // what the first one found to be finalized
+	runtime.GC() // frees what the first one left to finalizers
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int(stats.HeapAlloc)
 }
 
-// connectNarrow is connect for a client that keeps to its 64 KiB of each stream, which
-// by default grow with what the whole connection carries.
+// connectNarrow is connect for a client with a fixed window of 64 KiB for each stream. By
+// default windows grow with the traffic of the connection.
 func connectNarrow(t *testing.T, address net.Addr) *grpc.ClientConn {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address.String(),
@@ -151,7 +152,7 @@ func watch(ctx context.Context, h harness, connection *grpc.ClientConn, ids ...s
 	return stream
 }
 
-// TestManyWatchers has 1,000 watch over few connections, of which some do not read.
+// TestManyWatchers has 1,000 watchers over few connections. Some of them do not read.
 func TestManyWatchers(t *testing.T) {
 	readers := soak(1000, 10000) - stoppedWatchers
 	h := serve(t, func(o *server.Options) {
@@ -177,7 +178,7 @@ func TestManyWatchers(t *testing.T) {
 	a.await(token, readers)
 	a.await(key, readers)
 
-	// What does not read does not grow.
+	// Watchers that do not read do not grow.
 	changeLarge := func(from, to int) {
 		for i := from; i < to; i++ {
 			h.setKeys("first", fmt.Sprintf("%d-%s", i, strings.Repeat("x", largeKey)))
@@ -198,7 +199,7 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher takes %d bytes, want %d at most", size, maxSize)
 	}
 
-	// The others are told of every kind of change.
+	// The others receive every kind of change.
 	response, err := h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: "token-of-mail", Version: token, HttpStatus: http.StatusUnauthorized,
 	})
@@ -209,7 +210,7 @@ func TestManyWatchers(t *testing.T) {
 	h.setKeys("last", strings.Repeat("y", largeKey))
 	a.await(h.version("key-of-board"), readers)
 
-	// One that reads again has what was on its way, and then the latest.
+	// A watcher that reads again receives what was buffered, and then the latest state.
 	messages := 1
 	for want := h.version("large"); ; messages++ {
 		state, err := stopped[0].Recv()
@@ -224,18 +225,18 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher that reads again gets %d states", messages)
 	}
 
-	// The end.
+	// The server stops.
 	ended := make(chan struct{})
 	go func() { h.server.Stop(context.Background()); close(ended) }()
 	for range readers {
 		h.wantError(<-a.ended, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	}
-	giveUp() // the server waits for those that do not read, for a while
+	giveUp() // the server waits a while for watchers that do not read
 	<-ended
 }
 
-// TestConnectionReachesItsMaximumAge has a day of calls pass in a bubble. Clients
-// connect again now and then, and no call fails.
+// TestConnectionReachesItsMaximumAge simulates a day of calls in a bubble. Clients reconnect now
+// and then, and no call fails.
 func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	inScene(t, func(b *scene) {
 		listener := bufconn.Listen(1 << 20)
@@ -266,8 +267,8 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	})
 }
 
-// TestWatchThatIsNotReadEndsWithItsConnection has a client that does not read, and so
-// does not learn that its watch has reached its maximum age.
+// TestWatchThatIsNotReadEndsWithItsConnection has a client that does not read, and so does not
+// notice that its watch has reached its maximum age.
 func TestWatchThatIsNotReadEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {
@@ -302,8 +303,8 @@ func TestWatchThatIsNotReadEndsWithItsConnection(t *testing.T) {
 	})
 }
 
-// TestWatchReachesItsMaximumAge has an hour pass in a bubble. The server is the real
-// one, over an in-memory connection.
+// TestWatchReachesItsMaximumAge simulates an hour in a bubble. The server is the real one, over
+// an in-memory connection.
 func TestWatchReachesItsMaximumAge(t *testing.T) {
 	const minAge, maxAge = 30 * time.Minute, time.Hour
 	synctest.Test(t, func(t *testing.T) {
