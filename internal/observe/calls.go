@@ -21,7 +21,7 @@ import (
 )
 
 // callMetrics are about calls, by method. Their names and labels are those of go-grpc-middleware's
-// metrics, for which dashboards exist: docs/adr/0020-the-lean-chain.md has the reason why they are
+// metrics, for which dashboards exist: docs/adr/0020-one-function-per-call.md has the reason why they are
 // our own.
 type callMetrics struct {
 	started, handled, received, sent *prometheus.CounterVec

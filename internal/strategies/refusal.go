@@ -8,7 +8,7 @@ import (
 
 // reason returns why the answer contains no token. Gateways, proxies and portals answer in the
 // endpoint's place, so an answer refuses the credential only if nobody but the endpoint can have
-// written it: docs/adr/0018-who-answered.md. The first case that applies counts.
+// written it: docs/adr/0018-refused-credentials.md. The first case that applies counts.
 func (a *tokenAnswer) reason() fault.Reason {
 	is := func(statuses ...int) bool { return slices.Contains(statuses, a.status) }
 	switch class := a.status / 100; {

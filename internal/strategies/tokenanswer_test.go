@@ -32,7 +32,7 @@ var (
 )
 
 // TestAnswerTable goes through all statuses and kinds of bodies, by the rules of
-// docs/adr/0018-who-answered.md.
+// docs/adr/0018-refused-credentials.md.
 func TestAnswerTable(t *testing.T) {
 	bodies := map[string][]string{
 		"foreign": foreign, "plain": plain, "refusing": refusing, "passing": passing,
