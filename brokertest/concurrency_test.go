@@ -110,7 +110,7 @@ func TestThousandReportsMakeOneTokenRequest(t *testing.T) {
 		}
 	}
 	if replaced == 0 {
-		t.Error("nobody was told that the version was replaced")
+		t.Error("no caller got the outcome REPLACED")
 	}
 	if n := h.Simulator.SendPulse.TotalTokenRequests(); n != 2 {
 		t.Errorf("%d token requests, want 2: the first and its successor", n)

@@ -141,7 +141,7 @@ func TestVersionFollowsTheMaterial(t *testing.T) {
 		t.Error("the version changed, and the material did not")
 	}
 	if h.get("two").GetVersion() == one {
-		t.Error("two credentials with the same key have the same version: it tells that the keys are equal")
+		t.Error("two credentials with the same key have the same version, which reveals that the keys are equal")
 	}
 	first := h.get("sendpulse-oauth").GetVersion()
 	response, err := h.report("sendpulse-oauth", first, 401)

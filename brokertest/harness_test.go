@@ -125,7 +125,7 @@ func detail[T any](s *status.Status) (found T) {
 func (h harness) wantNoSecret(where, text string) {
 	h.Helper()
 	if i := slices.IndexFunc(h.Simulator.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }); i >= 0 {
-		h.Errorf("%s holds a secret of the simulator's (number %d)", where, i)
+		h.Errorf("%s contains secret number %d of the simulator", where, i)
 	}
 }
 

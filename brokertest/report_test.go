@@ -71,7 +71,7 @@ func TestFailedReportWithdrawsNothing(t *testing.T) {
 		t.Errorf("%d token requests, want 2", n)
 	}
 	if h.get("sendpulse-oauth").GetVersion() != version {
-		t.Error("a failed report took the token away")
+		t.Error("the token is not served after a failed report")
 	}
 	h.Simulator.SendPulse.RestoreTokenRequests()
 	clock.Advance(2 * time.Second)
@@ -88,10 +88,10 @@ func TestForcedRenewalsAreLimited(t *testing.T) {
 	_, err := h.report("sendpulse-oauth", version, 401)
 	h.wantStatus(err, codes.ResourceExhausted, "RATE_LIMITED")
 	if wait := detail[*errdetails.RetryInfo](status.Convert(err)).GetRetryDelay().AsDuration(); wait != 10*time.Minute {
-		t.Errorf("the caller is told to wait %v, want 10m0s", wait)
+		t.Errorf("the retry delay is %v, want 10m0s", wait)
 	}
 	if h.get("sendpulse-oauth").GetVersion() != version {
-		t.Error("a limited report took the token away")
+		t.Error("the token is not served after a report beyond the limit")
 	}
 	clock.Advance(10 * time.Minute)
 	h.wantReport("sendpulse-oauth", version, 401, replaced)

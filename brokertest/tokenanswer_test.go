@@ -72,14 +72,14 @@ func TestTokenAnswersThatAreTokens(t *testing.T) {
 				t.Errorf("the token may be used for %v, want %v", left, test.lifetime-margin)
 			}
 			if h.Simulator.Leaks() != (simulator.Leaks{}) {
-				t.Errorf("the broker sent what it should not: %+v", h.Simulator.Leaks())
+				t.Errorf("the broker sent requests that it should not send: %+v", h.Simulator.Leaks())
 			}
 		})
 	}
 }
 
-// TestTokenAnswersThatAreNone lists answers without a token, and the error that a caller gets.
-func TestTokenAnswersThatAreNone(t *testing.T) {
+// TestAnswersWithoutAToken lists answers without a usable token, and the error that a caller gets.
+func TestAnswersWithoutAToken(t *testing.T) {
 	const rejected, unavailable, limited = "CREDENTIAL_REJECTED", "PROVIDER_UNAVAILABLE", "PROVIDER_RATE_LIMITED"
 	for name, test := range map[string]struct {
 		answer  simulator.Failure
@@ -161,10 +161,10 @@ func TestTokenAnswersThatAreNone(t *testing.T) {
 			retry, pushback := detail[*errdetails.RetryInfo](got), trailer.Get("grpc-retry-pushback-ms")
 			if test.retryIn == 0 {
 				if retry != nil || pushback != nil {
-					t.Error("the caller is told to try again, and a refused credential does not mend itself")
+					t.Error("the error of a rejected credential has a retry delay")
 				}
 			} else if wait := retry.GetRetryDelay().AsDuration(); wait < test.retryIn || wait > test.retryIn*5/4 || len(pushback) != 1 {
-				t.Errorf("the caller is told to wait %v (push-back %v), want %v and a quarter at most", wait, pushback, test.retryIn)
+				t.Errorf("the retry delay is %v (push-back %v), want %v plus at most a quarter", wait, pushback, test.retryIn)
 			} else if want := strconv.FormatInt((wait + time.Millisecond - 1).Milliseconds(), 10); pushback[0] != want {
 				t.Errorf("the push-back is %s ms, want %s", pushback[0], want)
 			}
@@ -179,7 +179,7 @@ func TestTokenAnswersThatAreNone(t *testing.T) {
 				t.Error("the log does not mention the failed request")
 			}
 			if h.Simulator.Leaks() != (simulator.Leaks{}) {
-				t.Errorf("the broker sent what it should not: %+v", h.Simulator.Leaks())
+				t.Errorf("the broker sent requests that it should not send: %+v", h.Simulator.Leaks())
 			}
 		})
 	}
@@ -192,7 +192,7 @@ func TestRetryAfterAsADate(t *testing.T) {
 	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
 	// HTTP dates have a resolution of a second.
 	if wait := detail[*errdetails.RetryInfo](got).GetRetryDelay().AsDuration(); wait < 118*time.Second || wait > 150*time.Second {
-		t.Errorf("the caller is told to wait %v, want about 2m0s", wait)
+		t.Errorf("the retry delay is %v, want about 2m0s", wait)
 	}
 }
 

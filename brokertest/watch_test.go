@@ -78,7 +78,7 @@ func TestWatchTellsTheCurrentStateOfEach(t *testing.T) {
 	}
 	for id, reason := range want {
 		if got, found := told[id]; !found || got != reason {
-			t.Errorf("%s: told %v with the reason %v, want %v", id, found, got, reason)
+			t.Errorf("%s: the state is found=%v with the reason %v, want %v", id, found, got, reason)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func TestWatchTellsOfReplacement(t *testing.T) {
 	first := s.wantVersion("sendpulse-oauth")
 	second := h.wantReport("sendpulse-oauth", first, 401, replaced)
 	if got := s.wantVersion("sendpulse-oauth"); got != second {
-		t.Error("the watch tells of another version than the report")
+		t.Error("the watch sends another version than the report")
 	}
 }
 
@@ -102,7 +102,7 @@ func TestWatchedTokenIsRenewed(t *testing.T) {
 		clock.Advance(55 * time.Minute)
 		version := s.wantVersion("sendpulse-oauth")
 		if slices.Contains(versions, version) {
-			t.Fatal("the watch tells of a version twice")
+			t.Fatal("the watch sends a version twice")
 		}
 		versions = append(versions, version)
 	}

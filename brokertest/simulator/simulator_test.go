@@ -43,7 +43,7 @@ func TestCertificatePEMIsTheAuthority(t *testing.T) {
 	sim, _ := start(t)
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(sim.CertificatePEM()) || !pool.Equal(sim.CAPool()) {
-		t.Error("CertificatePEM does not hold what CAPool trusts")
+		t.Error("CertificatePEM is not the certificate that CAPool trusts")
 	}
 }
 

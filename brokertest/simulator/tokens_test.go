@@ -156,7 +156,7 @@ func TestANewTokenKeepsOrEndsThePreviousOne(t *testing.T) {
 	sim.SendPulse.SetEndsPreviousToken(true)
 	third := obtain(t, client, sim.SendPulse.Client())
 	if accepted(first) || accepted(second) || !accepted(third) || !accepted(others) {
-		t.Error("not exactly the client's previous tokens were ended")
+		t.Error("the ended tokens are not exactly the previous ones of the client")
 	}
 }
 
@@ -170,7 +170,7 @@ func TestATokenIsItsClients(t *testing.T) {
 		t.Error("a token is not that of the client that obtained it")
 	}
 	if got := clientOf("none"); got != "" {
-		t.Errorf("what is no token is that of %q", got)
+		t.Errorf("a text that is not a token belongs to the client %q", got)
 	}
 	clock.Advance(simulator.DefaultTokenLifetime)
 	if got := clientOf(ones); got != "" {
@@ -213,10 +213,10 @@ func TestASecretIsRotated(t *testing.T) {
 	}
 	end()
 	if got := do(t, client, tokenRequest(former)).status; got != 401 {
-		t.Errorf("the former secret: status = %d, want 401", got)
+		t.Errorf("the old secret: status = %d, want 401", got)
 	}
 	if accepts(formers) || !accepts(rotateds) || !accepts(others) {
-		t.Error("not exactly the tokens of the former secret were ended")
+		t.Error("the ended tokens are not exactly those of the old secret")
 	}
 	obtain(t, client, rotated)
 }
@@ -248,7 +248,7 @@ func TestWhenATokenEnds(t *testing.T) {
 		t.Errorf("a revoked token ends at %v and expires at %v", got.EndTime, got.ExpireTime)
 	}
 	if _, ok := sim.SendPulse.TokenOf(get(userInfo, bearer("none"))); ok {
-		t.Error("what is no token is known")
+		t.Error("a text that is not a token is known")
 	}
 }
 
@@ -270,7 +270,7 @@ func TestHoldTokenAnswers(t *testing.T) {
 		release()
 		synctest.Wait()
 		if len(first) != 1 || len(second) != 0 {
-			t.Fatal("a release does not let out what it held, and that alone")
+			t.Fatal("a release does not send exactly the answers that it held")
 		}
 		third := begin(t, client, tokenRequest(sim.SendPulse.Client()))
 		synctest.Wait()
@@ -280,7 +280,7 @@ func TestHoldTokenAnswers(t *testing.T) {
 		releaseSecond()
 		synctest.Wait()
 		if len(second) != 1 || len(third) != 1 {
-			t.Fatal("the second release does not let out what it held")
+			t.Fatal("the second release does not send the answers that it held")
 		}
 		obtain(t, client, sim.SendPulse.Client()) // is no longer held
 	})
@@ -301,7 +301,7 @@ func TestWhatFollowsAnArrivalDoesNotChangeItsAnswer(t *testing.T) {
 		t.Errorf("status = %d, want 200 and a token", got.status)
 	}
 	if got := do(t, client, get(userInfo, bearer(token))).status; got != 401 {
-		t.Errorf("a token that was revoked under way: status = %d, want 401", got)
+		t.Errorf("a token that was revoked before its answer was sent: status = %d, want 401", got)
 	}
 }
 

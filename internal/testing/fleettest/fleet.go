@@ -132,7 +132,7 @@ func (f *Fleet) checkLogs() {
 	for _, b := range f.Brokers {
 		log := b.log.String()
 		if slices.ContainsFunc(append(secrets, f.key), func(secret string) bool { return strings.Contains(log, secret) }) {
-			f.t.Errorf("the log of %s holds a secret", b.Name)
+			f.t.Errorf("the log of %s contains a secret", b.Name)
 			continue
 		}
 		if f.t.Failed() {

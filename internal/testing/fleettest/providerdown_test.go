@@ -66,7 +66,7 @@ func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
 	case !ok || token.ClientID != a.Credential.Client.ID:
-		return errors.New("gets what is no token of its client")
+		return errors.New("gets a decoration without a token of its client")
 	case !token.EndTime.Add(answering).After(a.Began):
 		return errors.New("gets a token that has ended")
 	default:
@@ -160,6 +160,6 @@ func (d *downtime) recovered(t *testing.T) {
 	if got := d.fleet.Provider.TotalTokenRequests() - before; got > len(d.fleet.Credentials) {
 		t.Errorf("%d token requests since the provider is back, want %d at most", got, len(d.fleet.Credentials))
 	}
-	t.Logf("all brokers have all tokens %v after the provider is back; callers were told to wait for %v at most",
+	t.Logf("all brokers have all tokens %v after the provider is back; the longest retry delay for callers was %v",
 		took.Round(time.Millisecond), step.Round(time.Millisecond))
 }

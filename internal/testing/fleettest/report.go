@@ -72,9 +72,9 @@ func (f *Fleet) CheckReport(r Report) error {
 	case r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED && r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
 		return fmt.Errorf("has the outcome %v", r.Outcome)
 	case r.Decoration.GetVersion() == r.Version:
-		return errors.New("is told the reported version")
+		return errors.New("is answered with the reported version")
 	case !f.Provider.Accepts(r.Decoration, r.Credential.Client):
-		return errors.New("is told what the provider does not accept")
+		return errors.New("is answered with a token that the provider does not accept")
 	default:
 		return nil
 	}
@@ -115,10 +115,10 @@ func (w *Withdrawals) Check(a Answer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if at, ok := w.by[a.Broker][version]; ok && a.Began.After(at) {
-		return errors.New("gets what was reported to that broker before")
+		return errors.New("gets a version that was reported to that broker before")
 	}
 	if at, ok := w.first[version]; ok && a.Began.Sub(at) > newsLimit {
-		return fmt.Errorf("gets what was reported to another broker more than %v before", newsLimit)
+		return fmt.Errorf("gets a version that was reported to another broker more than %v before", newsLimit)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (r *rotation) check(a fleettest.Answer) error {
 		return err
 	}
 	if last := r.last.Load(); last != nil && a.Began.Sub(*last) > formerLimit && a.Decoration.GetVersion() == r.former[a.Credential.ID] {
-		return errors.New("gets the token of the former secret")
+		return errors.New("gets the token of the old secret")
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 				r.Errorf("a caller of %s %v", b.Name, err)
 			}
 			if answer.Decoration.GetVersion() == r.former[c.ID] {
-				return fmt.Errorf("it serves a former token of %s", c.ID)
+				return fmt.Errorf("it serves a token of the old secret of %s", c.ID)
 			}
 		}
 		return nil

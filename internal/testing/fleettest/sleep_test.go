@@ -104,7 +104,7 @@ func follow(ctx context.Context, t *testing.T, b *fleettest.Broker, credential f
 			t.Fatalf("the watch ends with %v", err)
 		}
 		if state.GetError() != nil {
-			t.Fatalf("the watch tells of the error %v", state.GetError().GetReason())
+			t.Fatalf("the watch sends the error %v", state.GetError().GetReason())
 		}
 		return state.GetAuthDecoration()
 	}

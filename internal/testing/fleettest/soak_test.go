@@ -204,7 +204,7 @@ func (s *soak) awaitWell() time.Duration {
 					return fmt.Errorf("%s has another token of %s than the first broker", b.Name, c.ID)
 				}
 				if s.watches[b].Version(c.ID) != answer.Decoration.GetVersion() {
-					return fmt.Errorf("%s has not sent its token of %s to who watches", b.Name, c.ID)
+					return fmt.Errorf("%s has not sent its token of %s to the watches", b.Name, c.ID)
 				}
 			}
 		}

@@ -65,7 +65,7 @@ func (l *ledger) check(a fleettest.Answer) error {
 	}
 	token, ok := l.fleet.Provider.Token(a.Decoration)
 	if !ok || token.ClientID != a.Credential.Client.ID {
-		return errors.New("gets what is no token of its client")
+		return errors.New("gets a decoration without a token of its client")
 	}
 	if err := errors.Join(l.checkLife(a, token, ended), l.checkWithdrawn(a, ended)); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (l *ledger) report(a fleettest.Answer) error {
 		return errors.New("cannot report: " + fleettest.Describe(report.Err))
 	}
 	if report.Decoration.GetVersion() == report.Version {
-		return errors.New("is told the version that it reports")
+		return errors.New("is answered with the version that it reports")
 	}
 	token, ok := l.fleet.Provider.Token(report.Decoration)
 	if !ok || !token.ExpireTime.Add(l.lastResort(token, began, report.Ended)).After(l.time.earliest(began, began)) {
@@ -165,7 +165,7 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	defer l.mu.Unlock()
 	for _, told := range l.told[a.Decoration.GetVersion()] {
 		if told.Broker == a.Broker && a.Began.After(told.Ended) && !l.down[a.Broker].touches(told.Ended, ended) {
-			return errors.New("gets what was reported to that broker before")
+			return errors.New("gets a version that was reported to that broker before")
 		}
 		since := told.Ended
 		for _, trouble := range []*spans{&l.redis, l.stopped[a.Broker]} {
@@ -176,7 +176,7 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 			}
 		}
 		if a.Began.Sub(since) > l.newsLimit(told.Ended, ended) && !l.rotating[a.Credential.ID].touches(told.Ended, ended) {
-			return errors.New("gets what was reported to another broker, and that had time to tell")
+			return errors.New("gets a version that was reported to another broker, which had time to publish the report")
 		}
 	}
 	return nil

@@ -163,7 +163,7 @@ func (s *soak) ageRedis(d time.Duration) {
 	client := s.server.Client()
 	quiet := 0
 	last := ""
-	s.fleet.Await("Redis has done what it was asked for", func() error {
+	s.fleet.Await("Redis has finished the command", func() error {
 		info, err := client.InfoMap(ctx, "commandstats").Result()
 		if err != nil {
 			return err

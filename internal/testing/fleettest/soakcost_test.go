@@ -66,7 +66,7 @@ func (c *cost) recovery() time.Duration {
 //
 // A broker renews a token after two thirds of its lifetime, and replaces one that was revoked or
 // reported, or that expired during a sleep. While the provider fails, the broker waits longer
-// after each request, but not after a sleep. That holds for the fleet as a whole; during a
+// after each request, but not after a sleep. This is true for the fleet as a whole; during a
 // secret rotation for each part of the fleet with the same secret; and while Redis fails for
 // each process. A killed broker may have made one request in vain; so may one whose lock expired
 // during a sleep. After a suspension, a broker's Redis operations time out, and it makes one

@@ -48,7 +48,7 @@ type kind struct {
 
 func (s *soak) kinds() []kind {
 	kinds := []kind{
-		// This kind comes first, because Redis cannot be told that time has passed while it is
+		// This kind comes first, because Redis' clock cannot be shifted while it is
 		// suspended.
 		{s.suspension, 4},
 		{s.correction, 4},
@@ -90,7 +90,7 @@ func (s *soak) redisFault(c *cost) []action {
 	case choice == 0:
 		return s.lasting("kill Redis", func() { s.redis.begin(); s.server.Kill() }, "start it empty", s.server.Restart)
 	case choice == 1 && c.suspensions == 0:
-		return s.lasting("stop Redis", func() { s.redis.begin(); s.server.Stop() }, "let it go on", s.server.Continue)
+		return s.lasting("stop Redis", func() { s.redis.begin(); s.server.Stop() }, "continue it", s.server.Continue)
 	default:
 		return []action{{s.moment(latestFault), "restart Redis empty", func() { s.redis.begin(); s.server.Restart() }}}
 	}
@@ -101,7 +101,7 @@ func (s *soak) brokerFault(c *cost) []action {
 	c.losses++
 	if s.random.IntN(2) == 0 {
 		return s.lasting("stop "+b.Name, func() { s.stopped[b].begin(); s.stops[b] = true; b.Stop() },
-			"let it go on", func() { s.stops[b] = false; b.Continue() })
+			"continue it", func() { s.stops[b] = false; b.Continue() })
 	}
 	c.processes++
 	return s.lasting("kill "+b.Name, func() { s.down[b].begin(); b.Kill() }, "start it", func() { b.Start(); s.down[b].end() })
@@ -182,11 +182,11 @@ func (s *soak) secretRotation(c *cost) []action {
 		client, end = s.fleet.Provider.RotateSecret(credential.Client.ID)
 	}}}
 	for _, b := range s.fleet.Brokers {
-		all = append(all, action{begin + s.moment(longestFault), "tell " + b.Name, func() {
+		all = append(all, action{begin + s.moment(longestFault), "give the new secret to " + b.Name, func() {
 			b.SetClient(credential.ID, client)
 		}})
 	}
-	c.finally = append(c.finally, action{what: "end the former secret", do: func() {
+	c.finally = append(c.finally, action{what: "end the old secret", do: func() {
 		for _, b := range s.fleet.Brokers {
 			now := time.Now()
 			b.SetClient(credential.ID, client) // again, because a broker that was starting may have read the old files

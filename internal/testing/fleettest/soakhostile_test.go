@@ -127,7 +127,7 @@ func (s *soak) hostileReplies(c *cost) []action {
 func (s *soak) foreignEvent(c *cost) []action {
 	return s.foreign(c, "write 32 MiB onto the stream of changes", func(ctx context.Context) error {
 		return s.server.Client().Do(ctx, "XADD", "authmaterial:1:changes", "*",
-			"kind", "token", "name", strings.Repeat("x", foreignSize), "by", "somebody else").Err()
+			"kind", "token", "name", strings.Repeat("x", foreignSize), "by", "another client").Err()
 	})
 }
 
@@ -177,7 +177,7 @@ func (s *soak) checkForeign() error {
 	}
 	used, err := strconv.Atoi(info["Memory"]["used_memory"])
 	if err == nil && used > foreignSize {
-		err = fmt.Errorf("Redis has %d MiB, and so has what somebody else wrote into it", used>>20)
+		err = fmt.Errorf("Redis has %d MiB, as much as the entries of another client", used>>20)
 	}
 	return err
 }

@@ -90,7 +90,7 @@ func (b *Broker) Degraded() (is bool, err error) {
 	}
 	value, ok := metrics["authmaterial_token_cache_degraded"]
 	if !ok {
-		return false, fmt.Errorf("%s has no metric that says whether it is degraded", b.Name)
+		return false, fmt.Errorf("%s has no metric for being degraded", b.Name)
 	}
 	detail, err := b.Ready()
 	if err != nil {

@@ -29,7 +29,7 @@ type Finding struct {
 
 // String returns the whole finding as text.
 func (f Finding) String() string {
-	return strings.TrimSuffix(fmt.Sprintf("%s holds %s: %s at byte %d, %s", f.Where, f.Secret, f.Form, f.Offset, f.View), ", ")
+	return strings.TrimSuffix(fmt.Sprintf("%s contains %s: %s at byte %d, %s", f.Where, f.Secret, f.Form, f.Offset, f.View), ", ")
 }
 
 const (
@@ -56,7 +56,7 @@ type Finder struct {
 // Add adds a secret to search for. It panics if the secret has less than 12 bytes.
 func (f *Finder) Add(name, secret string) {
 	if len(secret) < leastSize {
-		panic("leaktest: a secret is too short to be told from other text: " + name)
+		panic("leaktest: a secret is too short to be distinguished from other text: " + name)
 	}
 	for _, piece := range pieces(secret) {
 		f.addForms(name, piece)

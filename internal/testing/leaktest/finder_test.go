@@ -72,7 +72,7 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%s: not found", name)
 			continue
 		}
-		if said := found[0].String(); !strings.HasPrefix(said, "a text holds the key") || strings.Contains(said, secret[:24]) {
+		if said := found[0].String(); !strings.HasPrefix(said, "a text contains the key") || strings.Contains(said, secret[:24]) {
 			t.Errorf("%s: the finding is %q", name, said)
 		}
 	}
@@ -89,6 +89,6 @@ func TestSearchFindsNoOther(t *testing.T) {
 		}
 	}
 	if found := empty.Search("a text", []byte(secret)); len(found) > 0 {
-		t.Errorf("a finder that knows nothing finds %v", found)
+		t.Errorf("a finder without secrets finds %v", found)
 	}
 }

@@ -65,7 +65,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	}
 
 	if w.collectRedis(redis.Client()) == 0 {
-		w.Error("Redis holds nothing")
+		w.Error("Redis is empty")
 	}
 	admit(w, redis.Client(), w.canary("another password of Redis"))
 	for _, id := range []string{"json-later", "json-good"} {
@@ -90,7 +90,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
-		w.Errorf("calls do not fail that should: %v", good)
+		w.Errorf("these calls should fail: %v", good)
 	}
 	for _, id := range []string{"json-good", "basic-good", "static"} {
 		if err := c.get(id); err != nil {
@@ -105,7 +105,7 @@ func misbehaveTo(w *world, c caller, failing []string) {
 	}
 }
 
-// proveBadly calls with tokens that are malformed, expired, or of somebody else.
+// proveBadly calls with tokens that are malformed, expired, or of another issuer.
 func proveBadly(w *world, c caller) {
 	w.Helper()
 	mailer, jwt := w.tokens["mailer"], w.mint("of alice", w.key, nil)
@@ -193,7 +193,7 @@ func overSocket(w *world, failing []string) {
 	}
 	misbehaveTo(w, w.dial(p.name, "unix://"+w.path("grpc"), insecure.NewCredentials()), failing)
 	p.end(syscall.SIGQUIT) // makes Go print the stack of every goroutine
-	if !w.holds(p.name+": log", "goroutine ") {
+	if !w.contains(p.name+": log", "goroutine ") {
 		w.Error("SIGQUIT prints no goroutines")
 	}
 }

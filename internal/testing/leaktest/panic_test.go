@@ -70,12 +70,12 @@ func panics(w *world) {
 	c := w.dial("panics", "unix://"+address.Address, insecure.NewCredentials())
 	for _, id := range []string{"json-good", "basic-good"} {
 		if c.get(id) == nil {
-			w.Errorf("%s: a call does not fail whose token request panics", id)
+			w.Errorf("%s: a call whose token request panics does not fail", id)
 		}
 	}
 	broken.broken.Store(true)
 	if c.get("static") == nil {
-		w.Error("a call does not fail that panics")
+		w.Error("a call that panics does not fail")
 	}
 	broken.broken.Store(false)
 	made.Stop(context.Background())
@@ -84,8 +84,8 @@ func panics(w *world) {
 	}
 	w.collect("panics: log", log.Bytes())
 	for _, where := range []string{"panic in a call", "panic in a token request"} {
-		if !w.holds("panics: log", where) {
-			w.Errorf("the log does not tell of a %s", where)
+		if !w.contains("panics: log", where) {
+			w.Errorf("the log does not contain a %s", where)
 		}
 	}
 }

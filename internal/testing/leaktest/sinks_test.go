@@ -70,7 +70,7 @@ func (w *world) collectRedis(client *redis.Client) int {
 			value, err = client.XRange(w.Context(), key, "-", "+").Result()
 		case "none": // it has ended
 		default:
-			w.Fatalf("Redis holds a %s, which nobody searches", kind)
+			w.Fatalf("Redis contains a %s, which the test does not search", kind)
 		}
 		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it as it is
 			w.Fatal(err)

@@ -21,8 +21,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// world is a folder with configuration files in which every secret is known, and the broker's
-// output so far.
+// world is a folder with configuration files whose secrets are all known, and the output of the
+// broker so far.
 type world struct {
 	*testing.T
 	folder, binary string
@@ -131,8 +131,8 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// holds reports whether the output contains a text.
-func (w *world) holds(where, text string) bool {
+// contains reports whether the output contains a text.
+func (w *world) contains(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
@@ -145,7 +145,7 @@ func (w *world) search() (found []leaktest.Finding) {
 	for where, text := range w.texts {
 		if where == sent {
 			if len(w.finder.Search(where, text.Bytes())) < len(misbehaviours) {
-				w.Error("what the provider was sent lacks secrets: the search finds nothing that is there")
+				w.Error("the requests that the provider received lack secrets: the search does not work")
 			}
 			continue
 		}
@@ -187,8 +187,8 @@ func (w *world) wantSearched() {
 		"Redis: keys and values": "authmaterial:1", "Redis: commands": "authmaterial:1", "broker check": "slip.yaml:", "broker get": "CREDENTIAL_REJECTED",
 		"over TCP: process arguments": "tcp.yaml",
 	} {
-		if !w.holds(where, text) {
-			w.Errorf("%s was to be searched, and does not hold %q", where, text)
+		if !w.contains(where, text) {
+			w.Errorf("%s should contain %q", where, text)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // shifts are by how many nanoseconds the machine has slept, and the wall clock was corrected.
 type shifts struct{ sleep, wall atomic.Int64 }
 
-// init shifts the clocks by what is in the file that the environment names. Fleettest builds this
+// init shifts the clocks by the durations in the file that an environment variable names. Fleettest builds this
 // file into package clock of the brokers that it starts; the product does not contain it.
 func init() {
 	path := os.Getenv("AUTHMATERIAL_CLOCK_SHIFT")
