@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBootIsTheSystems compares a reading with those of the system before and after.
+// TestBootIsTheSystems compares a reading with readings of the system's clock before and after it.
 func TestBootIsTheSystems(t *testing.T) {
 	system := func() int64 {
 		var now unix.Timespec
@@ -25,7 +25,7 @@ func TestBootIsTheSystems(t *testing.T) {
 	}
 }
 
-// TestBootNoticesSleep takes away the record of how long the machine has slept.
+// TestBootNoticesSleep reduces the recorded distance to CLOCK_BOOTTIME, as if the machine had slept since.
 func TestBootNoticesSleep(t *testing.T) {
 	before := boot()
 	ahead.Add(-int64(1e12))

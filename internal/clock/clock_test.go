@@ -50,8 +50,7 @@ func TestClockAdvances(t *testing.T) {
 	}
 }
 
-// TestSmallCorrectionsAddUp sets the wall clock forward in steps that are too small to be
-// noticed one by one.
+// TestSmallCorrectionsAddUp sets the wall clock forward in steps that are each within the tolerance.
 func TestSmallCorrectionsAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -67,8 +66,8 @@ func TestSmallCorrectionsAddUp(t *testing.T) {
 	})
 }
 
-// TestCorrectionsBackAndForth sets the wall clock back and forward again: what comes after is
-// shorter by that, never longer.
+// TestCorrectionsBackAndForth sets the wall clock back, and forward again by less. The clock advances by
+// the second correction, so lifetimes get shorter, never longer.
 func TestCorrectionsBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -86,8 +85,8 @@ func TestCorrectionsBackAndForth(t *testing.T) {
 	})
 }
 
-// TestSleepBetweenTwoReadings has the machine sleep after the Clock has read one of its clocks:
-// that is no correction.
+// TestSleepBetweenTwoReadings has the machine sleep between the readings of its two clocks. The Clock
+// must not treat that as a correction.
 func TestSleepBetweenTwoReadings(t *testing.T) {
 	var slept, readings int64
 	boot := func() int64 { return slept }

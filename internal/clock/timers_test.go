@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/clock/clocktest"
 )
 
-// inBubble runs a test with a machine in a bubble of testing/synctest. elapsed returns how
-// much time has passed on Go's clock.
+// inBubble runs a test with a machine in a bubble of testing/synctest. elapsed returns the time since
+// the start by Go's clock.
 func inBubble(t *testing.T, test func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestTimerStopsAndStartsAgain(t *testing.T) {
 	})
 }
 
-// TestTimerThatFiredIsEmptied stops a timer whose time nobody has received.
+// TestTimerThatFiredIsEmptied resets a timer that has fired, and whose time was not received.
 func TestTimerThatFiredIsEmptied(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clocktest.Machine, c *clock.Clock, _ func() time.Duration) {
 		timer := c.NewTimer(time.Second)
@@ -101,7 +101,7 @@ func TestTimerThatFiredIsEmptied(t *testing.T) {
 	})
 }
 
-// TestManyTimersAreOverdueAtOnce has timers start others as they fire.
+// TestManyTimersAreOverdueAtOnce has timers that start other timers when they fire.
 func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 		const count = 1000

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// The addresses of each kind. Those that are refused are refused in every form.
+// Addresses that requests may not go to, in several forms, and addresses that they may go to.
 var (
 	refused = []string{
 		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.255.255", // RFC 1918
@@ -35,8 +35,8 @@ var (
 	}
 )
 
-// given asks for the URL. The context has ended, so that nothing is sent to the addresses
-// that requests may go to.
+// given sends a request with a cancelled context, so that nothing is sent to allowed addresses, and
+// returns its error.
 func given(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -52,7 +52,7 @@ func given(ctx context.Context, t *testing.T, transport http.RoundTripper, locat
 	return err
 }
 
-// locate writes the URL of an address.
+// locate returns the URL of an address.
 func locate(address string) string {
 	return (&url.URL{Scheme: "https", Host: netip.AddrPortFrom(netip.MustParseAddr(address), 443).String()}).String()
 }
@@ -77,14 +77,14 @@ func TestLiteralAddresses(t *testing.T) {
 	}
 }
 
-// TestResolvedAddresses shows that the address counts that is dialled, and that the names
-// of this machine are not its literal addresses.
+// TestResolvedAddresses checks that names which resolve to refused addresses are refused, and those of
+// this machine too, although its literal addresses are allowed.
 func TestResolvedAddresses(t *testing.T) {
 	names := newNames(t)
 	transport := egress.NewTransport(egress.Options{Proxy: noProxy, Resolver: names.resolver()})
 	for _, address := range append(refused, "127.0.0.1", "::1") {
 		ip := netip.MustParseAddr(address)
-		if ip.Zone() != "" || ip.Is4In6() { // neither stands in DNS, which has the IPv4 address then
+		if ip.Zone() != "" || ip.Is4In6() { // DNS has neither zones nor IPv4-mapped addresses
 			continue
 		}
 		names.set(ip)

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// TestHosts lists forms of hosts. What is none is not sent to, allowed or not, with a proxy
-// and without.
+// TestHosts has valid and invalid hosts. No request goes to an invalid one, even if private addresses
+// are allowed, with a proxy or without.
 func TestHosts(t *testing.T) {
 	for _, host := range []string{"a", "api.example.com", "API.Example.com", "a_b.test", "1.example", "3com", "127.0.0.1.test", "0xyz", "127.0.0.1", "::1", "8.8.8.8"} {
 		if !egress.IsHost(host) {
@@ -19,7 +19,7 @@ func TestHosts(t *testing.T) {
 	}
 	for _, host := range []string{"2130706433", "0x7f000001", "0X7F000001", "127.1", "127.0.1", "0177.0.0.1", "0x7f.0.0.1", "127.0.0.0x1", "127.0.0.0x", "1.2.3.4.5", "a.1", "256.0.0.1", "127.0.0.1.", "example.com.", "a..b", ".a", "127。0。0。1", "１２７.1", "ex ample"} {
 		if egress.IsHost(host) {
-			t.Errorf("%s is taken for a host", host)
+			t.Errorf("%s is accepted as a host", host)
 		}
 		for _, proxy := range []func(*http.Request) (*url.URL, error){noProxy, http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:1"})} {
 			transport := egress.NewTransport(egress.Options{Proxy: proxy})

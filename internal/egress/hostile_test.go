@@ -11,11 +11,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// mostAllocated is what an answer whose body nobody reads may cost, in bytes.
+// mostAllocated is how many bytes may be allocated for an answer whose body is not read.
 const mostAllocated = 4 << 20
 
-// TestAnswersOfAHostileProxy has a proxy answer a CONNECT with more than it announces. Only the
-// header of such an answer is read.
+// TestAnswersOfAHostileProxy has a proxy that sends too much in answer to CONNECT. Only the header of
+// such an answer is read.
 func TestAnswersOfAHostileProxy(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestAnswersOfAHostileProxy(t *testing.T) {
 	}
 }
 
-// TestAnswersOfAHostileServer has a server send headers that do not end, by HTTP/2.
+// TestAnswersOfAHostileServer has an HTTP/2 server that sends endless headers.
 func TestAnswersOfAHostileServer(t *testing.T) {
 	for name, answer := range map[string]peertest.HTTP2Answer{
 		"headers without end":         peertest.HTTP2Answers()["headers without end"],

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// names is a DNS server that has the same addresses for every name.
+// names is a DNS server that returns the same addresses for every name.
 type names struct {
 	conn net.PacketConn
 
@@ -38,21 +38,21 @@ func newNames(t *testing.T, addresses ...netip.Addr) *names {
 	return n
 }
 
-// resolver asks the server, whatever the machine is set up for.
+// resolver returns a resolver that uses this server, whatever the machine's settings.
 func (n *names) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", n.conn.LocalAddr().String())
 	}}
 }
 
-// set changes what the names mean from now on.
+// set changes the addresses of all names.
 func (n *names) set(addresses ...netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.addresses = addresses
 }
 
-// questions is how often the server was asked.
+// questions returns the number of questions so far.
 func (n *names) questions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,7 +77,7 @@ func (n *names) serve() {
 	}
 }
 
-// answer makes an answer of a question.
+// answer turns a question into its answer.
 func (n *names) answer(message *dnsmessage.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -19,14 +19,14 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// proxy is an HTTP proxy that connects to one address, whatever it is asked for.
+// proxy is an HTTP proxy that connects to the same address for every request.
 type proxy struct {
 	listener net.Listener
 	target   string
 	status   string
 
 	mu    sync.Mutex
-	hosts []string // that it was asked for
+	hosts []string // that requests named
 }
 
 func newProxy(t *testing.T, target, status string) *proxy {
@@ -89,8 +89,8 @@ func (p *proxy) serve(conn net.Conn) {
 	copying.Wait()
 }
 
-// TestProxy shows that a proxy at a private address is used, that it gets the host's name
-// and resolves it, and that it sees nothing of what is sent.
+// TestProxy checks that a proxy may have a private address, that it receives the host's name and
+// resolves it, and that TLS hides the request from it.
 func TestProxy(t *testing.T) {
 	server := newProvider(t, nil)
 	through := newProxy(t, server.Listener.Addr().String(), "200 OK")
@@ -100,10 +100,10 @@ func TestProxy(t *testing.T) {
 		t.Errorf("%q, %v", body, err)
 	}
 	if hosts := through.asked(); len(hosts) != 1 || !strings.HasPrefix(hosts[0], "example.com:") {
-		t.Errorf("the proxy was asked for %v", hosts)
+		t.Errorf("the proxy received requests for %v", hosts)
 	}
 	if names.questions() != 0 {
-		t.Error("the name was resolved here")
+		t.Error("the name was resolved by the broker")
 	}
 	transport = newTransport(t, egress.Options{Proxy: http.ProxyURL(through.url())})
 	if _, err := get(t.Context(), t, transport, server.location()); err == nil || !strings.Contains(err.Error(), "certificate") {
@@ -111,8 +111,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsGone shows that no request goes past the check because the proxy's
-// variables changed their mind.
+// TestProxyThatIsGone checks that a request for which a proxy was chosen never goes out directly.
 func TestProxyThatIsGone(t *testing.T) {
 	server := newProvider(t, nil)
 	asked := 0
@@ -130,7 +129,7 @@ func TestProxyThatIsGone(t *testing.T) {
 	}
 }
 
-// TestProxyVariables runs this test binary anew: net/http reads the variables once.
+// TestProxyVariables runs this test binary as a child process, because net/http reads the variables once.
 func TestProxyVariables(t *testing.T) {
 	server := newProvider(t, nil)
 	roots := filepath.Join(t.TempDir(), "roots.pem")
@@ -167,8 +166,8 @@ func TestProxyVariables(t *testing.T) {
 	}
 }
 
-// TestChild is what TestProxyVariables runs: a request by a transport with the defaults,
-// but for a resolver.
+// TestChild is the child process of TestProxyVariables. It sends a request with the default options,
+// except for the resolver.
 func TestChild(t *testing.T) {
 	location := os.Getenv("CHILD_URL")
 	if location == "" {

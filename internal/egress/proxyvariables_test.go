@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// lookup returns an environment of one variable.
+// lookup returns an environment with one variable.
 func lookup(name, value string) func(string) (string, bool) {
 	return func(asked string) (string, bool) {
 		if asked == name {
@@ -23,7 +23,7 @@ func lookup(name, value string) func(string) (string, bool) {
 	}
 }
 
-// TestProxyAddresses has values that net/http understands, and others.
+// TestProxyAddresses has values that net/http can parse, and others.
 func TestProxyAddresses(t *testing.T) {
 	names := []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 	for _, value := range []string{
@@ -50,7 +50,7 @@ func TestProxyAddresses(t *testing.T) {
 	} {
 		for _, name := range names {
 			reported, others := egress.CheckProxies(lookup(name, value))
-			if strings.EqualFold(name, "HTTP_PROXY") { // it is not used
+			if strings.EqualFold(name, "HTTP_PROXY") { // which requests do not use
 				reported, others = others, reported
 			}
 			if len(reported) != 1 || others != nil || !strings.HasPrefix(reported[0], "the environment variable "+name+" "+want) || strings.Contains(strings.ToLower(reported[0]), "canary") {
@@ -93,7 +93,7 @@ func TestProxyExceptions(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsNotUsed has a request that no proxy is for.
+// TestProxyThatIsNotUsed has a request for which no proxy is used.
 func TestProxyThatIsNotUsed(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://canary:a/b@proxy:3128")
 	answering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -105,8 +105,8 @@ func TestProxyThatIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsNone has a request that must not go out directly.
-func TestProxyThatIsNone(t *testing.T) {
+// TestProxyThatIsInvalid has an invalid HTTPS_PROXY: the request must not go out directly.
+func TestProxyThatIsInvalid(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://canary:a/b@proxy:3128")
 	names := newNames(t)
 	_, err := get(t.Context(), t, egress.NewTransport(egress.Options{Resolver: names.resolver()}), "https://example.com/")

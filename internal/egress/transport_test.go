@@ -19,12 +19,12 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// loopback is where the servers of these tests are, whatever their names.
+// loopback is the address of the servers of these tests, whatever their names.
 var loopback = netip.MustParseAddr("127.0.0.1")
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
 
-// get returns the body of the answer.
+// get sends a request, and returns the body of the answer.
 func get(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) (string, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, location, strings.NewReader("secret"))
@@ -40,10 +40,10 @@ func get(ctx context.Context, t *testing.T, transport http.RoundTripper, locatio
 	return string(body), err
 }
 
-// provider is an https server for the name example.com.
+// provider is an https server with a certificate for example.com.
 type provider struct {
 	*httptest.Server
-	connections atomic.Int64 // that were ever made
+	connections atomic.Int64 // made so far
 }
 
 func newProvider(t *testing.T, change func(*tls.Config)) *provider {
@@ -66,7 +66,7 @@ func newProvider(t *testing.T, change func(*tls.Config)) *provider {
 	return p
 }
 
-// location is its URL, under its name.
+// location returns the server's URL, with the name example.com.
 func (p *provider) location() string {
 	_, port, _ := net.SplitHostPort(p.Listener.Addr().String())
 	return "https://example.com:" + port + "/token"
@@ -87,7 +87,7 @@ func newTransport(t *testing.T, options egress.Options) *egress.Transport {
 	return transport
 }
 
-func TestPrivateAddressesTakePermission(t *testing.T) {
+func TestPrivateAddressesNeedPermission(t *testing.T) {
 	server := newProvider(t, nil)
 	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: newNames(t, loopback).resolver()})
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
@@ -107,9 +107,9 @@ func TestPrivateAddressesTakePermission(t *testing.T) {
 	if made := server.connections.Load(); made != 2 {
 		t.Errorf("two requests with permission made %d connections", made)
 	}
-	// A connection is for one request: none is left for those who could not have made it.
+	// A connection is used for one request, so none is left that a request without permission could use.
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("after others have connected: %v", err)
+		t.Errorf("after requests with permission: %v", err)
 	}
 }
 
@@ -126,18 +126,18 @@ func TestLiteralLoopbackNeedsNoPermission(t *testing.T) {
 	}
 }
 
-// TestRebinding shows that what a name meant before counts for nothing.
+// TestRebinding changes the address of a name after a look-up: only the address of the connection counts.
 func TestRebinding(t *testing.T) {
 	server := newProvider(t, nil)
 	names := newNames(t, netip.MustParseAddr("8.8.8.8"))
 	resolver := names.resolver()
 	if found, err := resolver.LookupNetIP(t.Context(), "ip4", "example.com"); err != nil || len(found) != 1 || found[0] != netip.MustParseAddr("8.8.8.8") {
-		t.Fatalf("the name means %v, %v", found, err)
+		t.Fatalf("the name resolves to %v, %v", found, err)
 	}
 	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: resolver})
 	names.set(loopback)
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("the name is bound to this machine now: %v", err)
+		t.Errorf("the name resolves to this machine now: %v", err)
 	}
 	if server.connections.Load() != 0 {
 		t.Error("a connection was made")

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// elsewhere is the credential of sendPulse, with another token request.
+// elsewhere returns the source of a credential with a changed token request.
 func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()
 	credential := sendPulse("id-"+canary, "secret-"+canary)
@@ -28,8 +28,8 @@ func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalo
 	return newTokens(t, credential, client)
 }
 
-// TestWhereTokenRequestsGo has real connections to a server on this machine, under the
-// name localhost, which is a private address and no literal one.
+// TestWhereTokenRequestsGo makes real connections to a server on this machine. The name localhost
+// resolves to a private address, and is not a literal address.
 func TestWhereTokenRequestsGo(t *testing.T) {
 	asked := 0
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -53,16 +53,16 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 		options  egress.Options
 		want     string // how the message ends; empty: a token
 	}{
-		"a private address":       {local, false, egress.Options{RootCAs: roots}, "and allow_private_addresses is not set"},
-		"a literal loopback":      {literal, false, egress.Options{RootCAs: roots}, ""},
-		"an allowed one":          {local, true, egress.Options{RootCAs: roots}, "the server's certificate is for another host"},
-		"a literal private one":   {"https://10.0.0.1/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "and allow_private_addresses is not set"},
-		"an unknown authority":    {literal, false, egress.Options{}, "the server's certificate is signed by an unknown authority"},
-		"a refused connection":    {"https://127.0.0.1:1/?key=" + canary, false, egress.Options{}, "the connection was refused"},
-		"a proxy that is away":    {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "the proxy that HTTPS_PROXY names cannot be reached"},
-		"a server that is no one": {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through(server.Listener.Addr().String())}, "the connection was cut off"},
-		"a number as host":        {"https://2130706433/?key=" + canary, true, egress.Options{}, "the host of the URL is neither a DNS name nor a plain IP address"},
-		"plain HTTP":              {"http://example.com/?key=" + canary, true, egress.Options{}, "the URL is not https"},
+		"a private address":            {local, false, egress.Options{RootCAs: roots}, "and allow_private_addresses is not set"},
+		"a literal loopback":           {literal, false, egress.Options{RootCAs: roots}, ""},
+		"an allowed address":           {local, true, egress.Options{RootCAs: roots}, "the server's certificate is for another host"},
+		"a literal private address":    {"https://10.0.0.1/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "and allow_private_addresses is not set"},
+		"an unknown authority":         {literal, false, egress.Options{}, "the server's certificate is signed by an unknown authority"},
+		"a refused connection":         {"https://127.0.0.1:1/?key=" + canary, false, egress.Options{}, "the connection was refused"},
+		"an unreachable proxy":         {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "the proxy that HTTPS_PROXY names cannot be reached"},
+		"a server that is not a proxy": {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through(server.Listener.Addr().String())}, "the connection was cut off"},
+		"a number as host":             {"https://2130706433/?key=" + canary, true, egress.Options{}, "the host of the URL is neither a DNS name nor a plain IP address"},
+		"plain HTTP":                   {"http://example.com/?key=" + canary, true, egress.Options{}, "the URL is not https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.options.Proxy == nil {
@@ -96,17 +96,17 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreNotFollowed shows that the secret stays with the host of the definition.
+// TestRedirectsAreNotFollowed checks that the secret is sent only to the host of the definition.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			t.Errorf("a %d was followed", status)
+			t.Errorf("a redirect with status %d was followed", status)
 		}))
 		server := httptest.NewServer(http.RedirectHandler(other.URL+"/"+canary, status))
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{})
 		_, err := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = server.URL }).RequestToken(t.Context())
 		if err == nil || strings.Contains(err.Error(), canary) {
-			t.Errorf("after a %d: %v", status, err)
+			t.Errorf("after status %d: %v", status, err)
 		}
 		server.Close()
 		other.Close()

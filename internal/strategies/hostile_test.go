@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestAnswersOfAHostileProvider has a token endpoint announce more than it sends, or send without
-// end. No answer is a token, and none costs more than a few times the largest one.
+// TestAnswersOfAHostileProvider has a token endpoint that announces more than it sends, or sends
+// without end. None of the answers is a token, and none allocates more than 8 MiB.
 func TestAnswersOfAHostileProvider(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -26,15 +26,15 @@ func TestAnswersOfAHostileProvider(t *testing.T) {
 			peertest.WantAllocated(t, 8<<20, func() {
 				_, err := tokens.RequestToken(t.Context())
 				if got := outcome(err); got != "PROVIDER_UNAVAILABLE" {
-					t.Errorf("it is %s", got)
+					t.Errorf("the outcome is %s", got)
 				}
 			})
 		})
 	}
 }
 
-// TestAnswersByteByByte has a token endpoint send a byte each second, so that something arrives
-// all the time. A request ends after ten seconds all the same.
+// TestAnswersByteByByte has a token endpoint that sends a byte each second. The request ends after
+// ten seconds, although data arrives all the time.
 func TestAnswersByteByByte(t *testing.T) {
 	for name, beginning := range map[string]string{
 		"a header": "HTTP/1.1 200 OK\r\nX: ",
@@ -56,14 +56,14 @@ func TestAnswersByteByByte(t *testing.T) {
 				began := time.Now()
 				_, err := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = "http://127.0.0.1" }).RequestToken(t.Context())
 				if got := outcome(err); got != "PROVIDER_UNAVAILABLE" || time.Since(began) != 10*time.Second {
-					t.Errorf("it is %s after %v, want PROVIDER_UNAVAILABLE after 10s", got, time.Since(began))
+					t.Errorf("the outcome is %s after %v, want PROVIDER_UNAVAILABLE after 10s", got, time.Since(began))
 				}
 			})
 		})
 	}
 }
 
-// drip answers a request with a beginning, and then a byte each second until the client leaves.
+// drip answers a request with a beginning, and then a byte each second until the client disconnects.
 func drip(conn net.Conn, beginning string) {
 	defer conn.Close() //nolint:errcheck // the client has closed it
 	request, err := http.ReadRequest(bufio.NewReader(conn))

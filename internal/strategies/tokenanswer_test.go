@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// The kinds of bodies, each by some of its kind.
+// The kinds of bodies, with examples of each.
 var (
 	foreign = []string{
 		"<!doctype html><h1>Forbidden</h1>", "Forbidden", "", " ", "null", "[]", `"invalid_client"`, `[{"error":"invalid_client"}]`,
@@ -31,7 +31,7 @@ var (
 	withToken = []string{`{"access_token":"t","expires_in":3600}`}
 )
 
-// TestAnswerTable goes through all statuses and kinds of bodies, by the rules of
+// TestAnswerTable checks all statuses with all kinds of bodies, by the rules of
 // docs/adr/0018-refused-credentials.md.
 func TestAnswerTable(t *testing.T) {
 	bodies := map[string][]string{
@@ -51,7 +51,7 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// expected is the table in the form of the decision record.
+// expected returns the outcome by the rules of the decision record.
 func expected(status int, kind string) string {
 	const refused, limited, unavailable = "CREDENTIAL_REJECTED", "PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE"
 	fromEndpoint := status/100 == 2 || status/100 == 4 || status/100 == 5
@@ -82,7 +82,7 @@ func outcome(err error) string {
 	return string(fault.From(err).Reason)
 }
 
-// endpoint gives the same answer to each token request.
+// endpoint sends the same answer to each token request.
 type endpoint struct {
 	status int
 	header http.Header
@@ -93,7 +93,7 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function that makes a token request, which gets that answer.
+// asking returns a function that makes a token request, which receives a given answer.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
 	at := &endpoint{}
@@ -101,7 +101,7 @@ func asking(t *testing.T) func(status int, header http.Header, body string) erro
 	tokens := newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{Clock: clock, Transport: at}))
 	return func(status int, header http.Header, body string) error {
 		*at = endpoint{status, header, body}
-		defer clock.Advance(time.Second) // so that the budget suffices
+		defer clock.Advance(time.Second) // the budget allows one request a second
 		_, err := tokens.RequestToken(t.Context())
 		return err
 	}
@@ -116,7 +116,7 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 			} {
 				err := ask(status, http.Header{"Retry-After": {retryAfter}}, body)
 				if err == nil {
-					t.Fatalf("status %d with %.60q is a token", status, body)
+					t.Fatalf("status %d with %.60q was accepted as a token", status, body)
 				}
 				if got := fault.From(err).RetryDelay; got != want {
 					t.Fatalf("status %d with %.60q and Retry-After %q: %v, want %v", status, body, retryAfter, got, want)
@@ -126,7 +126,7 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAsADate has providers whose clocks are right, and an hour late.
+// TestRetryAfterAsADate has a provider with a correct clock, and one whose clock is an hour slow.
 func TestRetryAfterAsADate(t *testing.T) {
 	ask := asking(t)
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -144,8 +144,8 @@ func TestRetryAfterAsADate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAfterACorrection has the wall clock set back: a date of the provider is compared
-// with what it shows, not with the clock for lifetimes, which does not follow.
+// TestRetryAfterAfterACorrection sets the wall clock back. A date of the provider is compared with the
+// wall clock, not with the clock for lifetimes, which does not follow corrections back.
 func TestRetryAfterAfterACorrection(t *testing.T) {
 	machine := clocktest.NewMachine()
 	counting := machine.Clock()
@@ -154,17 +154,17 @@ func TestRetryAfterAfterACorrection(t *testing.T) {
 	tokens := newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{Clock: counting, Transport: at}))
 	_, err := tokens.RequestToken(t.Context())
 	if err == nil {
-		t.Fatal("a page is a token")
+		t.Fatal("an HTML page was accepted as a token")
 	}
 	if got := fault.From(err).RetryDelay; got < 50*time.Second || got > time.Minute {
-		t.Errorf("retry in %v, want 1m, less what the test took", got)
+		t.Errorf("retry in %v, want 1m, minus the duration of the test", got)
 	}
 }
 
-// TestAnswerThatIsTooLarge has a body whose first mebibyte is a refusal.
+// TestAnswerThatIsTooLarge has a body that begins with a refusal and is larger than 1 MiB.
 func TestAnswerThatIsTooLarge(t *testing.T) {
 	if got := outcome(asking(t)(401, nil, `{"error":"invalid_client"}`+strings.Repeat(" ", 1<<20))); got != "PROVIDER_UNAVAILABLE" {
-		t.Errorf("it is %s", got)
+		t.Errorf("the outcome is %s", got)
 	}
 }
 
@@ -191,8 +191,8 @@ func (b broken) Read(p []byte) (int, error) {
 
 func (broken) Close() error { return nil }
 
-// TestAnswersWithoutAWholeBody has bodies that are cut off after an OAuth error: it counts
-// for nothing, and the status and Retry-After count on.
+// TestAnswersWithoutAWholeBody has bodies that are cut off after an OAuth error. The error is ignored;
+// the status and Retry-After still count.
 func TestAnswersWithoutAWholeBody(t *testing.T) {
 	for status, want := range map[int]string{
 		101: "PROVIDER_UNAVAILABLE", 200: "PROVIDER_UNAVAILABLE", 401: "PROVIDER_UNAVAILABLE", 429: "PROVIDER_RATE_LIMITED",
@@ -213,8 +213,9 @@ func TestAnswersWithoutAWholeBody(t *testing.T) {
 	}
 }
 
-// TestLifetimeThatCannotBeRead has tokens with lifetimes in forms that nobody reads. They
-// are good, live for the method's default, and are reported once until that changes.
+// TestLifetimeThatCannotBeRead has tokens with a valid, a missing or an unreadable lifetime. Without
+// one, the token has the method's default lifetime. The first such token is reported, and the first
+// after one with a valid lifetime.
 func TestLifetimeThatCannotBeRead(t *testing.T) {
 	expiresIn := ""
 	var events []strategies.TokenRequestEvent
@@ -243,7 +244,7 @@ func TestLifetimeThatCannotBeRead(t *testing.T) {
 			continue
 		}
 		if issued.Assumed != step.assumed || step.assumed != (issued.Lifetime == time.Hour) {
-			t.Errorf("expires_in %s: the token lives for %v (assumed: %v)", step.value, issued.Lifetime, issued.Assumed)
+			t.Errorf("expires_in %s: the token has a lifetime of %v (assumed: %v)", step.value, issued.Lifetime, issued.Assumed)
 		}
 		if got := events[len(events)-1].LifetimeAssumed; got != step.reported {
 			t.Errorf("expires_in %s: reported %v, want %v", step.value, got, step.reported)

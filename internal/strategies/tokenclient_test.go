@@ -26,7 +26,7 @@ import (
 
 const canary = "canary-51c7"
 
-// sendPulse is a credential for a token, with these values.
+// sendPulse returns a credential of a token method with these values.
 func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	provider := catalog.Builtin().Provider("sendpulse")
 	return &credentials.Credential{
@@ -37,12 +37,12 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// transport answers every request in process.
+// transport answers requests without a network.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answering is a transport with always the same answer.
+// answering returns a transport that always sends the same answer.
 func answering(status int, body []byte) transport {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
@@ -72,7 +72,7 @@ func TestTokenKeyFollowsAllThatATokenDependsOn(t *testing.T) {
 		}
 	}
 	if strings.Contains(first, "secret") {
-		t.Error("the key shows the secret")
+		t.Error("the key contains the secret")
 	}
 	if newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{})).TokenKey() != first {
 		t.Error("another replica has another key")
@@ -102,16 +102,16 @@ func TestTokenKeyFollowsTheRequest(t *testing.T) {
 		return []catalog.Placement{{Name: name, Value: template}}
 	}
 	for what, change := range map[string]func(*catalog.TokenRequest){
-		"nothing":         func(*catalog.TokenRequest) {},
-		"URL":             func(r *catalog.TokenRequest) { r.URL = "https://api.sendpulse.com/oauth/access_token/market" },
-		"body":            func(r *catalog.TokenRequest) { r.Body = catalog.BodyForm },
-		"authentication":  func(r *catalog.TokenRequest) { r.ClientAuthentication = catalog.ClientInBasic },
-		"a parameter":     func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "a") },
-		"its value":       func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "b") },
-		"its name":        func(r *catalog.TokenRequest) { r.Parameters = parameter("audience", "a") },
-		"ends the former": func(r *catalog.TokenRequest) { r.EndsPrevious = true },
-		"private ones":    func(r *catalog.TokenRequest) { r.AllowPrivateAddresses = true },
-		"lifetime":        func(r *catalog.TokenRequest) { r.DefaultLifetime = time.Minute },
+		"nothing":           func(*catalog.TokenRequest) {},
+		"URL":               func(r *catalog.TokenRequest) { r.URL = "https://api.sendpulse.com/oauth/access_token/market" },
+		"body":              func(r *catalog.TokenRequest) { r.Body = catalog.BodyForm },
+		"authentication":    func(r *catalog.TokenRequest) { r.ClientAuthentication = catalog.ClientInBasic },
+		"a parameter":       func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "a") },
+		"its value":         func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "b") },
+		"its name":          func(r *catalog.TokenRequest) { r.Parameters = parameter("audience", "a") },
+		"previous token":    func(r *catalog.TokenRequest) { r.EndsPrevious = true },
+		"private addresses": func(r *catalog.TokenRequest) { r.AllowPrivateAddresses = true },
+		"lifetime":          func(r *catalog.TokenRequest) { r.DefaultLifetime = time.Minute },
 	} {
 		made := key(change)
 		if other, found := seen[made]; found {
@@ -190,8 +190,8 @@ func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
 	}
 }
 
-// TestTokenThatArrivesLate has answers that take as long as their tokens live. Such a
-// token has expired by the time of the request, and not by the time of the answer.
+// TestTokenThatArrivesLate has answers that take as long as their tokens live. Counted from the
+// request, such a token has expired; counted from the answer, it has not.
 func TestTokenThatArrivesLate(t *testing.T) {
 	for lifetime, latency := range map[time.Duration]time.Duration{
 		10 * time.Second: 8 * time.Second,
@@ -217,8 +217,8 @@ func TestTokenThatArrivesLate(t *testing.T) {
 	}
 }
 
-// TestTokenAfterSleep has the machine sleep while an answer is on its way. The answer may be as old
-// as the request, so there is another request; its token does not live longer as the last resort.
+// TestTokenAfterSleep has the machine sleep while an answer is on its way. The answer may be as old as
+// the request, so a second request follows. The life of its token counts from that request.
 func TestTokenAfterSleep(t *testing.T) {
 	for name, sleeps := range map[string]int{"one sleep": 1, "asleep again": 2} {
 		clock := clockwork.NewFakeClock()
@@ -244,8 +244,8 @@ func TestTokenAfterSleep(t *testing.T) {
 	}
 }
 
-// FuzzTokenAnswer shows that every answer is a usable token or an error that quotes
-// nothing of it.
+// FuzzTokenAnswer checks that every answer is a usable token, or an error that quotes nothing of the
+// answer.
 func FuzzTokenAnswer(f *testing.F) {
 	for _, body := range []string{
 		`{"access_token":"t","expires_in":3600}`, `{"access_token":"t","expires_in":"1e3"}`, `{"error":"invalid_client"}`,
@@ -276,8 +276,8 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
-// checkUnquotedFailure expects a refusal only where the endpoint itself can have refused, and
-// nothing of the answer in the message.
+// checkUnquotedFailure checks that only an answer of the endpoint itself refuses the credential, and
+// that the message contains nothing of the answer.
 func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
 	t.Helper()
 	if len(failure.Message) > 200 {
@@ -288,7 +288,7 @@ func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.
 	case fault.CredentialRejected:
 		var object map[string]json.RawMessage
 		if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &object) != nil || object == nil {
-			t.Errorf("status %d with a body that is no JSON object refuses the credential", status)
+			t.Errorf("status %d with a body that is not a JSON object refuses the credential", status)
 		}
 		var code string
 		named := json.Unmarshal(object["error"], &code) == nil && strings.HasSuffix(failure.Message, ", "+code+")")
@@ -296,7 +296,7 @@ func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.
 			t.Errorf("status %d refuses the credential without a registered error: %s", status, failure.Message)
 		}
 		if slices.Contains([]string{"server_error", "temporarily_unavailable", "slow_down", "authorization_pending"}, code) {
-			t.Errorf("%s refuses the credential, and passes", code)
+			t.Errorf("%s refuses the credential, but is temporary", code)
 		}
 	default:
 		t.Errorf("the error is %v", failure)

@@ -1,4 +1,4 @@
-// Package clocktest has a machine whose clocks a test sets.
+// Package clocktest provides a machine whose clocks tests can set.
 package clocktest
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// Machine has a boot clock and a wall clock that advance with Go's clock, which is that of the
-// bubble in a test of testing/synctest.
+// Machine has a boot clock and a wall clock. Both advance with Go's clock, which in a test of
+// testing/synctest is the bubble's.
 type Machine struct {
 	started           time.Time
 	slept, correction atomic.Int64
@@ -18,13 +18,13 @@ type Machine struct {
 // NewMachine returns a machine that starts now.
 func NewMachine() *Machine { return &Machine{started: time.Now()} }
 
-// Sleep has the machine sleep for the time d: Go's clock and timers stand still.
+// Sleep lets the machine sleep for the time d. Go's clock and timers do not advance.
 func (m *Machine) Sleep(d time.Duration) { m.slept.Add(int64(d)) }
 
 // Correct moves the wall clock by d, which may be negative.
 func (m *Machine) Correct(d time.Duration) { m.correction.Add(int64(d)) }
 
-// WallTime returns what the wall clock shows.
+// WallTime returns the reading of the wall clock.
 func (m *Machine) WallTime() time.Time { return time.Unix(0, m.wall()) }
 
 // Clock returns a Clock of the machine.
