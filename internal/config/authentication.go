@@ -67,16 +67,12 @@ func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
 			issuer.Algorithms = append(issuer.Algorithms, algorithm.OneOf(authentication.Algorithms()...))
 		}
 	}
-	switch {
-	case !file.Exists() && !location.Exists():
+	if !file.Exists() && !location.Exists() {
 		item.Problemf("needs jwks_file or jwks_url")
-	case file.Exists() && location.Exists():
-		location.Key().Problemf("is not allowed together with jwks_file")
-	case !location.Exists():
-		for _, key := range []string{"allow_private_addresses", "ca_file"} {
-			item.Get(key).Key().Problemf("needs jwks_url: it is for the server there")
-		}
 	}
+	item.Excludes("jwks_url", "jwks_file")
+	item.Needs("allow_private_addresses", "jwks_url")
+	item.Needs("ca_file", "jwks_url")
 	if err := authentication.CheckKeyURL(issuer.URL); issuer.URL != "" && err != nil {
 		location.Problemf("%s", err)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -98,7 +99,7 @@ func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool)
 		listen.SocketMode = fs.FileMode(bits)
 	}
 	if listen.GRPC == listen.HTTP && !strings.HasSuffix(listen.GRPC.Address, ":0") {
-		section.Get("http").Problemf("must differ from listen.grpc: use another port")
+		cmp.Or(section.Get("http"), section).Problemf("must differ from listen.grpc: use another port")
 	}
 	listen.Reflection = section.Get("reflection").Bool(!listen.GRPC.Remote)
 	if problem := listen.whyLocal(section.Get("tls").Exists()); problem != "" {

@@ -70,34 +70,25 @@ func (p *parser) readRedis(section yamlfile.Value) *Redis {
 	if redis.Cluster && redis.Database != 0 {
 		database.Problemf("a Cluster has only the database 0")
 	}
-	redis.checkKeys(section)
+	checkRedisKeys(section)
 	return redis
 }
 
-// checkKeys reports keys that need another key, or exclude one.
-func (r *Redis) checkKeys(section yamlfile.Value) {
-	has := func(name string) bool { return section.Get(name).Exists() }
-	if !has("url") && !has("addresses") {
+// checkRedisKeys reports keys that need another key, or exclude one.
+func checkRedisKeys(section yamlfile.Value) {
+	if !section.Get("url").Exists() && !section.Get("addresses").Exists() {
 		section.Problemf("needs url or addresses")
 	}
-	for _, rule := range []struct {
-		key     string
-		broken  bool
-		problem string
-	}{
-		{"addresses", has("url"), "is not allowed together with url"},
-		{"database", has("url"), "is not allowed together with url, which ends with the database"},
-		{"sentinel_master", has("url"), "needs the addresses of the Sentinels in place of url"},
-		{"cluster", has("sentinel_master") && r.Cluster, "is not allowed together with sentinel_master"},
-		{"username", !has("password"), "needs password"},
-		{"sentinel_username", !has("sentinel_password"), "needs sentinel_password"},
-		{"sentinel_username", !has("sentinel_master"), "needs sentinel_master: only Sentinels get it"},
-		{"sentinel_password", !has("sentinel_master"), "needs sentinel_master: only Sentinels get it"},
-	} {
-		if rule.broken {
-			section.Get(rule.key).Key().Problemf("%s", rule.problem)
-		}
+	section.Excludes("addresses", "url")
+	section.Excludes("database", "url")
+	section.Needs("sentinel_master", "addresses")
+	if section.Get("cluster").Bool(false) {
+		section.Excludes("cluster", "sentinel_master")
 	}
+	section.Needs("username", "password")
+	section.Needs("sentinel_username", "sentinel_password")
+	section.Needs("sentinel_username", "sentinel_master")
+	section.Needs("sentinel_password", "sentinel_master")
 }
 
 // setURL sets address, database and TLS.

@@ -20,11 +20,8 @@ func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	certificateFile, keyFile := section.Get("certificate_file"), section.Get("key_file")
 	certificates := p.readCertificates(certificateFile)
 	key, ok := p.readPath(keyFile, maxSecretFile)
-	if certificateFile.Exists() != keyFile.Exists() {
-		certificateFile.Key().Problemf("needs key_file")
-		keyFile.Key().Problemf("needs certificate_file")
-		return nil
-	}
+	section.Needs("certificate_file", "key_file")
+	section.Needs("key_file", "certificate_file")
 	if len(certificates) == 0 || !ok {
 		return nil
 	}

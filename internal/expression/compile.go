@@ -5,40 +5,45 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 )
 
-// Problem is one thing wrong with a text.
+// Problem is one thing that is wrong with a text.
 type Problem struct {
-	// Offset is where in the text, in bytes from 0.
+	// Offset is the position in the text, in bytes from 0.
 	Offset int
-	// Message says what is wrong.
+	// Message says what is wrong. It quotes nothing of the text, which can hold a secret by
+	// mistake.
 	Message string
 }
 
-// Compile reads text. It returns every problem that it finds; the Template is nil
-// when there is one.
+// Compile reads text. It returns every problem that it finds; the Template is nil if there is
+// one.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
 	template := &Template{text: text}
 	var problems []Problem
-	for rest, offset := text, 0; rest != ""; {
-		literal, expression, size, closed := cut(rest)
+	for offset := 0; offset < len(text); {
+		literal, rest, found := strings.Cut(text[offset:], "${")
 		if literal != "" {
 			template.parts = append(template.parts, part{literal: literal})
 		}
-		if !closed {
-			problems = append(problems, Problem{offset + len(literal), "`${` without its `}`"})
+		if !found {
 			break
 		}
-		if size > len(literal) {
-			program, found := e.compile(template, expression)
-			start := offset + len(literal) + len("${")
-			for _, problem := range found {
-				problems = append(problems, Problem{start + problem.Offset, problem.Message})
-			}
-			template.parts = append(template.parts, part{program: program})
+		offset += len(literal)
+		end := endOfExpression(rest)
+		if end < 0 {
+			problems = append(problems, Problem{offset, "`${` without its `}`"})
+			break
 		}
-		rest, offset = rest[size:], offset+size
+		offset += len("${")
+		program, wrong := e.compile(template, rest[:end])
+		for _, problem := range wrong {
+			problems = append(problems, Problem{offset + problem.Offset, problem.Message})
+		}
+		template.parts = append(template.parts, part{program: program})
+		offset += end + len("}")
 	}
 	if problems != nil {
 		return nil, problems
@@ -46,17 +51,12 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 	return template, nil
 }
 
-// cut splits text into what stands before its first `${`, what stands between that
-// and its `}`, and the size of both with the marks. A brace inside a string of the
-// expression does not end it.
-func cut(text string) (literal, expression string, size int, closed bool) {
-	literal, rest, found := strings.Cut(text, "${")
-	if !found {
-		return literal, "", len(literal), true
-	}
+// endOfExpression returns the offset of the `}` that ends an expression, or -1. A brace in
+// quotes does not end it.
+func endOfExpression(text string) int {
 	var quote byte
-	for i := 0; i < len(rest); i++ {
-		switch c := rest[i]; {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
 		case quote != 0 && c == '\\':
 			i++
 		case quote != 0 && c == quote:
@@ -64,52 +64,51 @@ func cut(text string) (literal, expression string, size int, closed bool) {
 		case quote == 0 && (c == '\'' || c == '"'):
 			quote = c
 		case quote == 0 && c == '}':
-			return literal, rest[:i], len(literal) + len("${") + i + len("}"), true
+			return i
 		}
 	}
-	return literal, "", 0, false
+	return -1
 }
 
-// compile compiles one expression and notes in template which variables it uses.
+// compile compiles one expression and adds its variables to the template.
 func (e *Environment) compile(template *Template, expression string) (cel.Program, []Problem) {
 	if strings.TrimSpace(expression) == "" {
 		return nil, []Problem{{0, "`${}` holds no expression"}}
 	}
 	checked, issues := e.cel.Compile(expression)
-	if issues.Err() != nil {
-		return nil, e.problems(expression, issues)
+	var problems []Problem
+	for _, issue := range issues.Errors() {
+		problems = append(problems, Problem{byteOffset(expression, issue.Location), e.explain(issue.Message)})
 	}
-	if !checked.OutputType().IsExactType(cel.StringType) {
-		return nil, []Problem{{0, "the expression is not a string"}}
-	}
-	if problems := e.note(template, checked.NativeRep(), expression); problems != nil {
+	if problems != nil {
 		return nil, problems
 	}
 	program, err := e.cel.Program(checked)
-	if err != nil {
-		return nil, []Problem{{0, "the expression cannot be used"}}
+	if err != nil || !checked.OutputType().IsExactType(cel.StringType) {
+		return nil, []Problem{{0, "the expression is not a string"}}
 	}
-	return program, nil
+	return program, e.addVariables(template, checked.NativeRep(), expression)
 }
 
-// note adds the variables of an expression to what the template uses and needs.
-func (e *Environment) note(template *Template, checked *ast.AST, expression string) []Problem {
+// addVariables adds the variables of an expression to those that the template uses and needs.
+func (e *Environment) addVariables(template *Template, checked *ast.AST, expression string) []Problem {
 	var problems []Problem
 	defaulted := map[int64]bool{}
+	isOptional := func(expr ast.Expr) bool {
+		return expr.Kind() == ast.IdentKind && slices.Contains(e.variables, Variable{Name: expr.AsIdent(), Optional: true})
+	}
 	ast.PreOrderVisit(checked.Expr(), ast.NewExprVisitor(func(expr ast.Expr) {
-		switch expr.Kind() {
-		case ast.CallKind:
-			if call := expr.AsCall(); call.FunctionName() == orValue {
-				defaulted[call.Target().ID()] = true
-				if !e.isOptional(call.Target()) {
-					place := checked.SourceInfo().GetStartLocation(call.Target().ID())
-					problems = append(problems, Problem{byteOffset(expression, place.Line(), place.Column()),
-						"orValue() gives an optional field its default, and this is none"})
-				}
+		switch {
+		case expr.Kind() == ast.CallKind && expr.AsCall().FunctionName() == orValue:
+			target := expr.AsCall().Target()
+			defaulted[target.ID()] = true
+			if !isOptional(target) {
+				at := byteOffset(expression, checked.SourceInfo().GetStartLocation(target.ID()))
+				problems = append(problems, Problem{at, "orValue() is for optional fields, and this is not one"})
 			}
-		case ast.IdentKind:
+		case expr.Kind() == ast.IdentKind:
 			template.uses = appendOnce(template.uses, expr.AsIdent())
-			if e.isOptional(expr) && !defaulted[expr.ID()] {
+			if isOptional(expr) && !defaulted[expr.ID()] {
 				template.needs = appendOnce(template.needs, expr.AsIdent())
 			}
 		}
@@ -117,63 +116,27 @@ func (e *Environment) note(template *Template, checked *ast.AST, expression stri
 	return problems
 }
 
-// isOptional reports whether expr is a reference to an optional variable.
-func (e *Environment) isOptional(expr ast.Expr) bool {
-	return expr.Kind() == ast.IdentKind && slices.Contains(e.variables, Variable{Name: expr.AsIdent(), Optional: true})
-}
-
-// problems translates what CEL found.
-func (e *Environment) problems(expression string, issues *cel.Issues) []Problem {
-	var problems []Problem
-	for _, issue := range issues.Errors() {
-		problems = append(problems, Problem{
-			Offset:  byteOffset(expression, issue.Location.Line(), issue.Location.Column()),
-			Message: e.explain(issue.Message),
-		})
-	}
-	return problems
-}
-
-// explain puts CEL's message into the words of somebody who writes a definition. It quotes
-// nothing of the expression, in which a secret may stand by mistake.
+// explain returns CEL's message in the words of a definition.
 func (e *Environment) explain(message string) string {
+	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	switch {
 	case strings.HasPrefix(message, "undeclared reference to '"):
-		return "unknown field or function; there are: " + strings.Join(e.names(), ", ")
+		var names []string
+		for _, variable := range e.variables {
+			names = append(names, variable.Name)
+		}
+		return "unknown field or function; there are: " + strings.Join(append(names, "base64(text)", "field.orValue(text)"), ", ")
 	case strings.HasPrefix(message, "found no matching overload"):
-		return "only strings can be used here: fields, quoted text, `+`, base64(text) and field.orValue(text)"
+		return "only strings can be used here: " + allowed
 	default:
-		return "this is no expression: it consists of fields, quoted text, `+`, base64(text) and field.orValue(text)"
+		return "this is not an expression: use " + allowed
 	}
 }
 
-// names are all that an expression may refer to.
-func (e *Environment) names() []string {
-	var names []string
-	for _, variable := range e.variables {
-		names = append(names, variable.Name)
-	}
-	return append(names, "base64(text)", "field.orValue(text)")
-}
-
-// byteOffset turns CEL's place, a line from 1 and a column of characters from 0,
-// into an offset within the expression.
-func byteOffset(expression string, line, column int) int {
-	offset := 0
-	for ; line > 1; line-- {
-		end := strings.IndexByte(expression[offset:], '\n')
-		if end < 0 {
-			return offset
-		}
-		offset += end + 1
-	}
-	for i := range expression[offset:] {
-		if column == 0 {
-			return offset + i
-		}
-		column--
-	}
-	return len(expression)
+// byteOffset returns CEL's location as an offset within the expression.
+func byteOffset(expression string, at common.Location) int {
+	characters, _ := common.NewTextSource(expression).LocationOffset(at)
+	return min(len(string([]rune(expression)[:characters])), len(expression))
 }
 
 func appendOnce(names []string, name string) []string {

@@ -77,7 +77,7 @@ func (d *Document) from(at Place) []byte {
 }
 
 // Root returns the value of the document. It is absent when the file could not be read.
-func (d *Document) Root() Value { return Value{document: d, node: d.root, absent: d.root == nil} }
+func (d *Document) Root() Value { return Value{document: d, node: d.root} }
 
 // String returns the name of the file: its content can be secret.
 func (d *Document) String() string { return d.file }

@@ -3,6 +3,7 @@ package yamlfile
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"math"
 	"regexp"
 	"slices"
@@ -16,24 +17,23 @@ import (
 
 // Value is a value in a document. Its methods check the value and return it. A value that
 // breaks a rule is reported; the methods then return the zero value of their type, or the
-// default that they take. So they do for an absent value, which they do not report.
+// default that they take. The zero Value is an absent one: it has no problems.
 type Value struct {
 	document *Document
-	node     *yaml.Node // of an absent value: of the mapping that lacks it, or nil
+	node     *yaml.Node
 	key      *yaml.Node // of an entry of a mapping
-	absent   bool
 }
 
 // Exists reports whether the file has the value. It may be null.
-func (v Value) Exists() bool { return !v.absent }
+func (v Value) Exists() bool { return v.node != nil }
 
-// Empty reports whether the file has the value, and it is null.
-func (v Value) Empty() bool { return !v.absent && kindOf(v.node) == isNull }
+// Empty reports whether the value is null.
+func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
-// Place returns where the value begins; for an absent value, the mapping that lacks it.
+// Place returns where the value begins.
 func (v Value) Place() Place {
 	if v.node == nil {
-		return Place{1, 1}
+		return Place{}
 	}
 	return Place{v.node.Line, v.node.Column}
 }
@@ -52,9 +52,8 @@ func (v Value) Warnf(format string, args ...any) {
 	}
 }
 
-// Key returns the key of an entry, for problems with the key. For an absent value these are not
-// reported.
-func (v Value) Key() Value { return Value{document: v.document, node: v.key, absent: v.absent} }
+// Key returns the key of an entry, for problems with the key.
+func (v Value) Key() Value { return Value{document: v.document, node: v.key} }
 
 // Name returns the text of the key of an entry.
 func (v Value) Name() string { return v.key.Value }
@@ -66,16 +65,16 @@ func (v Value) Get(name string) Value {
 			return entry
 		}
 	}
-	return Value{document: v.document, node: v.node, absent: true}
+	return Value{}
 }
 
-func (v Value) entries() func(yield func(Value) bool) {
+func (v Value) entries() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		if v.absent || v.node.Kind != yaml.MappingNode {
+		if v.node == nil || v.node.Kind != yaml.MappingNode {
 			return
 		}
 		for i := 0; i < len(v.node.Content); i += 2 {
-			if !yield(Value{document: v.document, node: v.node.Content[i+1], key: v.node.Content[i]}) {
+			if !yield(Value{v.document, v.node.Content[i+1], v.node.Content[i]}) {
 				return
 			}
 		}
@@ -88,16 +87,15 @@ func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only returns the entry of a mapping that has exactly one entry. It reports anything else with
-// the message.
+// Only returns the entry of a mapping that has exactly one. It reports anything else with the
+// message.
 func (v Value) Only(message string) (entry Value, ok bool) {
-	if v.absent || v.document.refused[v.node] {
-		return v, false
-	}
 	entries := slices.Collect(v.entries())
-	if len(entries) != 1 {
+	if v.node != nil && len(entries) != 1 {
 		v.document.refuse(v.node, "%s", message)
-		return v, false
+	}
+	if v.node == nil || v.document.refused[v.node] {
+		return Value{}, false
 	}
 	return entries[0], true
 }
@@ -121,15 +119,29 @@ func (v Value) Mapping(known ...string) Value {
 	return v
 }
 
-// Requires reports each of these keys that a mapping lacks, and anything but a mapping. It returns the mapping.
-func (v Value) Requires(names ...string) Value {
-	mapping := v.is(isMapping)
-	for _, name := range names {
-		if mapping && !v.Get(name).Exists() {
-			v.Problemf("the key %q is missing", name)
+// Requires reports each of these keys that a mapping lacks. It returns the mapping.
+func (v Value) Requires(keys ...string) Value {
+	isMapping := v.is(isMapping)
+	for _, key := range keys {
+		if isMapping && !v.Get(key).Exists() {
+			v.Problemf("the key %q is missing", key)
 		}
 	}
 	return v
+}
+
+// Needs reports a key of a mapping that has no effect without another key.
+func (v Value) Needs(key, other string) {
+	if !v.Get(other).Exists() {
+		v.Get(key).Key().Problemf("needs %s", other)
+	}
+}
+
+// Excludes reports a key of a mapping that contradicts another key.
+func (v Value) Excludes(key, other string) {
+	if v.Get(other).Exists() {
+		v.Get(key).Key().Problemf("is not allowed together with %s", other)
+	}
 }
 
 // List returns the items of a list of least to most items.
@@ -257,7 +269,7 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 
 // is reports whether a value exists and is of a kind. It reports a value of another kind.
 func (v Value) is(want kind) bool {
-	if v.absent || v.document.refused[v.node] {
+	if v.node == nil || v.document.refused[v.node] {
 		return false
 	}
 	got := kindOf(v.node)

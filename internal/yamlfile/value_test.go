@@ -55,6 +55,8 @@ func TestAbsentValue(t *testing.T) {
 			t.Errorf("%q has a value", source)
 		}
 		absent.Mapping("a").Requires("a")
+		absent.Needs("a", "b")
+		absent.Excludes("a", "b")
 		if err := document.Err(); fmt.Sprint(err) != fmt.Sprint(before) || len(document.Warnings()) > 0 {
 			t.Errorf("%q: the problems are %v", source, err)
 		}
@@ -97,6 +99,8 @@ func TestRules(t *testing.T) {
 		"key, others":         {"{x: 1}", func(v yamlfile.Value) { v.Mapping("id", "client_secret") }, `1:5: unknown key; known here: "client_secret", "id"`},
 		"key, missing":        {"{b: 1}", func(v yamlfile.Value) { v.Mapping("a", "b").Requires("a", "b") }, `1:4: the key "a" is missing`},
 		"key, missing, alias": {"{*x : 1}", func(v yamlfile.Value) { v.Requires("a", "b") }, "1:5: " + anchorRefused},
+		"key, needed":         {"{b: 1}", func(v yamlfile.Value) { v.Needs("b", "c") }, "1:5: needs c"},
+		"key, excluded":       {"{b: 1, c: 2}", func(v yamlfile.Value) { v.Excludes("b", "c") }, "1:5: is not allowed together with c"},
 		"only, two":           {"{a: 1, b: 2}", func(v yamlfile.Value) { v.Only("must be one") }, "1:4: must be one"},
 		"only, text":          {"a", func(v yamlfile.Value) { v.Only("must be one") }, "1:4: must be one"},
 		"twice":               {"[a, a]", readUnique, "1:8: duplicate word: it is already in line 1"},
@@ -127,10 +131,10 @@ func TestProblems(t *testing.T) {
 	item.Get("b").Key().Problemf("key")
 	item.Get("b").Problemf("%d of %s", 2, "two")
 	item.Get("b").Warnf("doubtful")
-	checkProblems(t, document, "f:2:5: absent", "f:2:5: key", "f:2:8: 2 of two", "f:3:7: empty")
+	checkProblems(t, document, "f:2:5: key", "f:2:8: 2 of two", "f:3:7: empty")
 
 	var found yamlfile.Problems
-	if !errors.As(document.Err(), &found) || found[0] != (yamlfile.Problem{File: "f", Place: yamlfile.Place{Line: 2, Column: 5}, Message: "absent"}) {
+	if !errors.As(document.Err(), &found) || found[0] != (yamlfile.Problem{File: "f", Place: yamlfile.Place{Line: 2, Column: 5}, Message: "key"}) {
 		t.Errorf("Err() = %#v", document.Err())
 	}
 	if warnings := document.Warnings().Error(); warnings != "f:2:8: doubtful" {

@@ -1,0 +1,89 @@
+package expression
+
+import (
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+)
+
+// Bounds of one expression.
+const (
+	maxSize      = 4096      // characters
+	maxRecursion = 32        // levels of nesting
+	maxValue     = 128 << 10 // bytes of each intermediate value and of the result
+)
+
+// orValue is the function that gives an optional variable a default.
+const orValue = "orValue"
+
+// Environment is the variables that a text may use.
+type Environment struct {
+	cel       *cel.Env
+	variables []Variable
+}
+
+// NewEnvironment returns an environment with these variables. It fails if a name is not valid,
+// or a duplicate.
+func NewEnvironment(variables ...Variable) (*Environment, error) {
+	text := cel.StringType
+	options := []cel.EnvOption{
+		cel.ParserExpressionSizeLimit(maxSize),
+		cel.ParserRecursionLimit(maxRecursion),
+		cel.Function(operators.Add, cel.Overload(overloads.AddString, []*cel.Type{text, text}, text, cel.BinaryBinding(concatenate))),
+		cel.Function("base64", cel.Overload("base64_string", []*cel.Type{text}, text, cel.UnaryBinding(encodeBase64))),
+		cel.Function(orValue, cel.MemberOverload("string_or_value_string", []*cel.Type{text, text}, text, cel.BinaryBinding(firstNotEmpty))),
+	}
+	for i, variable := range variables {
+		repeats := func(earlier Variable) bool { return earlier.Name == variable.Name }
+		if !ValidName(variable.Name) || slices.ContainsFunc(variables[:i], repeats) {
+			return nil, fmt.Errorf("%q is not a valid name of a variable, or a duplicate", variable.Name)
+		}
+		options = append(options, cel.Variable(variable.Name, text))
+	}
+	env, err := cel.NewCustomEnv(options...)
+	return &Environment{cel: env, variables: slices.Clone(variables)}, err
+}
+
+// identifier also matches the reserved words of CEL.
+var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// ValidName reports whether a variable can have this name: an identifier that is not a
+// reserved word of CEL.
+func ValidName(name string) bool {
+	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))
+	if err != nil || !identifier.MatchString(name) {
+		return false
+	}
+	ast, issues := env.Compile(name)
+	return issues.Err() == nil && ast.NativeRep().Expr().Kind() != celast.LiteralKind
+}
+
+func concatenate(left, right ref.Val) ref.Val {
+	return bounded(left.(types.String) + right.(types.String))
+}
+
+func encodeBase64(text ref.Val) ref.Val {
+	return bounded(types.String(base64.StdEncoding.EncodeToString([]byte(text.(types.String)))))
+}
+
+func bounded(value types.String) ref.Val {
+	if len(value) > maxValue {
+		return types.NewErr("the value is too long")
+	}
+	return value
+}
+
+func firstNotEmpty(text, otherwise ref.Val) ref.Val {
+	if text.(types.String) == "" {
+		return otherwise
+	}
+	return text
+}
