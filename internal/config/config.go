@@ -70,17 +70,26 @@ func (l *Loader) Load(options Options) (*Config, error) {
 		return nil, err
 	}
 	config, err := l.parse(data, options)
-	problems, warnings := checkEnvironment(options)
-	if err != nil || problems != nil {
-		var inFile yamlfile.Problems
-		errors.As(err, &inFile)
-		return nil, append(problems, inFile...)
+	wrong, doubtful := egress.CheckProxies(options.lookupEnv)
+	if err != nil || len(wrong) > 0 {
+		var problems yamlfile.Problems
+		errors.As(err, &problems)
+		return nil, append(withoutPlace(wrong), problems...)
 	}
+	warnings := withoutPlace(doubtful)
 	if everybodyWrites(l.path) {
 		warnings = append(warnings, yamlfile.Problem{File: l.path, Place: yamlfile.Place{Line: 1, Column: 1}, Message: "the file " + writable})
 	}
 	config.Warnings = append(warnings, config.Warnings...)
 	return config, nil
+}
+
+// withoutPlace returns problems with the environment.
+func withoutPlace(messages []string) (problems yamlfile.Problems) {
+	for _, message := range messages {
+		problems = append(problems, yamlfile.Problem{Message: message})
+	}
+	return problems
 }
 
 // readFile returns the content of a configuration file.
@@ -94,18 +103,6 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: the configuration file %w", path, err)
 	}
 	return data, nil
-}
-
-// checkEnvironment returns what is wrong with variables that the file does not name.
-func checkEnvironment(options Options) (problems, warnings yamlfile.Problems) {
-	wrong, doubtful := egress.CheckProxies(options.lookupEnv)
-	for _, message := range wrong {
-		problems = append(problems, yamlfile.Problem{Message: message})
-	}
-	for _, message := range doubtful {
-		warnings = append(warnings, yamlfile.Problem{Message: message})
-	}
-	return problems, warnings
 }
 
 func (o Options) lookupEnv(name string) (value string, found bool) {

@@ -17,21 +17,18 @@ const maxCredentials = 1_000_000
 
 // credentialItem is an item of the list of credentials. It depends on nothing but its text.
 type credentialItem struct {
-	line         int // of the beginning of its text, as its places count; 0: not known
-	id           text
-	displayName  string
-	description  string
-	labels       map[string]string
-	disabled     bool
-	provider     text
-	method       text
-	allowedHosts []string
-	values       map[string]source // nil: there is no such mapping
-	fields       []text            // the keys of values, in order
-	valuesAt     yamlfile.Place
+	line                 int // in which its text begins, as its places count; 0: not known
+	id, provider, method text
+	displayName          string
+	description          string
+	labels               map[string]string
+	disabled             bool
+	allowedHosts         []string
+	values               []source
+	valuesAt             yamlfile.Place // zero: it has no values
 }
 
-// text is a string with its place.
+// text is a string with its place. It is empty if a problem was reported.
 type text struct {
 	value string
 	at    yamlfile.Place
@@ -56,14 +53,15 @@ func readItem(item yamlfile.Value) *credentialItem {
 		provider:     text{provider.FreeText(1, yamlfile.MaxText), provider.Place()},
 		method:       text{method.FreeText(1, yamlfile.MaxText), method.Place()},
 		allowedHosts: catalog.ReadHosts(item.Get("allowed_hosts"), 0),
-		valuesAt:     values.Place(),
 	}
-	if entries, ok := values.Entries(); ok {
-		read.values = make(map[string]source, len(entries))
-		for _, entry := range entries {
-			read.values[entry.Name()] = readSource(entry)
-			read.fields = append(read.fields, text{entry.Name(), entry.Key().Place()})
-		}
+	entries, ok := values.Entries()
+	for _, entry := range entries {
+		value := readSource(entry, "{env: NAME}, {file: PATH} and {value: TEXT}", "env", "file", "value")
+		value.field = text{entry.Name(), entry.Key().Place()}
+		read.values = append(read.values, value)
+	}
+	if ok {
+		read.valuesAt = values.Place()
 	}
 	return read
 }
@@ -127,7 +125,7 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 		}
 		return credential
 	}
-	if item.values != nil {
+	if item.valuesAt != (yamlfile.Place{}) {
 		p.setValues(credential, item)
 	}
 	return credential
@@ -137,28 +135,30 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 // missing, it reports nothing that could follow from that.
 func (p *parser) setValues(credential *credentials.Credential, item placedItem) {
 	method, complete := credential.Method, true
-	for _, field := range item.fields {
-		if method.Field(field.value) == nil {
-			p.document.Problemf(item.at(field.at), "auth method %q of %s has no such field; it has: %s", method.ID, credential.Provider.DisplayName,
+	places := make(map[string]yamlfile.Place, len(item.values))
+	for _, value := range item.values {
+		id := value.field.value
+		places[id] = value.at
+		if method.Field(id) == nil {
+			p.document.Problemf(item.at(value.field.at), "auth method %q of %s has no such field; it has: %s", method.ID, credential.Provider.DisplayName,
 				strings.Join(ids(method.Fields, func(f catalog.Field) string { return f.ID }), ", "))
-		} else if value, ok := p.resolve(item.values[field.value], item.shift); ok {
-			credential.Values[field.value] = value
+		} else if text, ok := p.resolve(value, item.shift); ok {
+			credential.Values[id] = text
 		} else {
 			complete = false
 		}
 	}
 	for _, field := range method.Fields {
-		if _, found := item.values[field.ID]; field.Required && !found {
+		if _, found := places[field.ID]; field.Required && !found {
 			help := field.DisplayName + ". " + strings.Join(strings.Fields(field.Description), " ")
 			p.document.Problemf(item.at(item.valuesAt), "the required field %q is missing: %s", field.ID, strings.TrimRight(help, ". "))
 			complete = false
 		}
 	}
 	for _, problem := range strategies.Check(credential) {
-		switch value, found := item.values[problem.Field]; {
-		case found:
-			p.document.Problemf(item.at(value.at), "%s", problem.Message)
-		case complete:
+		if at, found := places[problem.Field]; found {
+			p.document.Problemf(item.at(at), "%s", problem.Message)
+		} else if complete {
 			p.document.Problemf(item.at(item.valuesAt), "%s", problem.Message)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -44,17 +43,11 @@ type ListenTLS struct {
 	MinVersion uint16
 }
 
-// The bits of SocketMode that let others connect, not only the broker's user.
-const (
-	groupBits  = 0o070
-	othersBits = 0o007
-)
-
 // OpenToGroup reports whether the socket's group can call.
-func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.SocketMode&groupBits != 0 }
+func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o070 != 0 }
 
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.
-func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&othersBits != 0 }
+func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o007 != 0 }
 
 // Same reports whether a server that listens as l needs no restart to listen as other. The
 // content of TLS, and whether callers are authenticated, can change without a restart.
@@ -102,13 +95,7 @@ func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool)
 		cmp.Or(section.Get("http"), section).Problemf("must differ from listen.grpc: use another port")
 	}
 	listen.Reflection = section.Get("reflection").Bool(!listen.GRPC.Remote)
-	if problem := listen.whyLocal(section.Get("tls").Exists()); problem != "" {
-		for key, address := range map[string]Address{"grpc": listen.GRPC, "http": listen.HTTP} {
-			if address.Remote {
-				section.Get(key).Problemf("%s", problem)
-			}
-		}
-	}
+	listen.checkRemote(section)
 	listen.warnOfUnused(section, authentication)
 	return listen
 }
@@ -131,25 +118,23 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	}
 }
 
-// whyLocal returns why remote addresses are not allowed, or nothing if they are.
-func (l Listen) whyLocal(withTLS bool) string {
-	if l.InsecureAllowRemote {
-		return ""
+// checkRemote reports addresses that other machines can reach, without TLS or authentication.
+func (l Listen) checkRemote(section yamlfile.Value) {
+	var lacks, add []string
+	if !section.Get("tls").Exists() {
+		lacks, add = append(lacks, "TLS"), append(add, "listen.tls")
 	}
-	const callers = "listen.tls.client_ca_file, authentication.jwt or authentication.tokens"
-	var lacks, add string
-	switch {
-	case !withTLS && !l.Authenticated:
-		lacks, add = "TLS and authenticated callers", "listen.tls, and "+callers
-	case !withTLS:
-		lacks, add = "TLS", "listen.tls"
-	case !l.Authenticated:
-		lacks, add = "authenticated callers", callers
-	default:
-		return ""
+	if !l.Authenticated {
+		lacks = append(lacks, "authenticated callers")
+		add = append(add, "listen.tls.client_ca_file, authentication.jwt or authentication.tokens")
 	}
-	return fmt.Sprintf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. "+
-		"'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets", lacks, add)
+	for key, address := range map[string]Address{"grpc": l.GRPC, "http": l.HTTP} {
+		if address.Remote && lacks != nil && !l.InsecureAllowRemote {
+			section.Get(key).Problemf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, "+
+				"or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets",
+				strings.Join(lacks, " and "), strings.Join(add, ", and "))
+		}
+	}
 }
 
 // maxSocketPath is the longest path of a Unix socket, in bytes. The system needs one for a NUL.

@@ -100,12 +100,11 @@ func render(document *yamlfile.Document, items []placedItem) string {
 	for _, item := range items {
 		read := *item.credentialItem
 		fmt.Fprintln(&out, item.at(read.id.at), item.at(read.provider.at), item.at(read.method.at), item.at(read.valuesAt))
-		for _, field := range read.fields {
-			value := read.values[field.value]
-			fmt.Fprintln(&out, field.value, item.at(field.at), item.at(value.at), item.at(value.given.at), value.kind, value.given.value)
+		for _, value := range read.values {
+			fmt.Fprintln(&out, value.field.value, item.at(value.field.at), item.at(value.at), item.at(value.given.at), value.kind, value.given.value)
 		}
 		fmt.Fprintln(&out, read.id.value, read.displayName, read.description, read.labels, read.disabled,
-			read.provider.value, read.method.value, read.allowedHosts, read.values != nil)
+			read.provider.value, read.method.value, read.allowedHosts, read.valuesAt != yamlfile.Place{})
 	}
 	return out.String()
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/regularfile"
@@ -17,40 +18,34 @@ const maxSecretFile = 64 << 10
 
 // source is where a value comes from: `{env: NAME}`, `{file: PATH}` or `{value: TEXT}`.
 type source struct {
-	kind  string         // its key
-	given text           // what follows the key; empty: a problem was reported
+	field text           // for which field of a credential
+	kind  string         // the key: env, file or value
+	given text           // the value of that key; empty: a problem was reported
 	at    yamlfile.Place // of the mapping
 }
 
-// readSource reads a source of any kind.
-func readSource(value yamlfile.Value) source {
-	entry, ok := value.Only("must be exactly one of {env: NAME}, {file: PATH} and {value: TEXT}")
+// readSource reads a source of one of these kinds.
+func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	read := source{at: value.Place()}
+	entry, ok := value.Only("must be exactly one of " + form)
 	if !ok {
 		return read
 	}
-	value.Mapping("env", "file", "value")
+	value.Mapping(kinds...)
 	read.kind, read.given.at = entry.Name(), entry.Place()
-	switch read.kind {
-	case "env", "file":
-		read.given.value = entry.Text(yamlfile.MaxText)
-	case "value":
+	switch {
+	case !slices.Contains(kinds, read.kind): // was reported
+	case read.kind == "value":
 		read.given.value = entry.FreeText(1, maxSecretFile)
+	default:
+		read.given.value = entry.Text(yamlfile.MaxText)
 	}
 	return read
 }
 
 // readSecret returns the value of a source that must not hold the secret itself.
-func (p *parser) readSecret(value yamlfile.Value) (found secret.Text, ok bool) {
-	entry, ok := value.Only("must be exactly one of {env: NAME} and {file: PATH}")
-	if ok && entry.Name() != "env" && entry.Name() != "file" {
-		entry.Key().Problemf("this key is not allowed here: use `env` or `file`")
-		return secret.Text{}, false
-	}
-	if !ok {
-		return secret.Text{}, false
-	}
-	return p.resolve(readSource(value), 0)
+func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
+	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
 // resolve returns the value that a source names, or reports why there is none. It warns of a
@@ -60,7 +55,7 @@ func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 		return secret.Text{}, false
 	}
 	at := yamlfile.Place{Line: from.given.at.Line + shift, Column: from.given.at.Column}
-	value, subject := from.given.value, "the value"
+	value, subject := "", "the value"
 	switch from.kind {
 	case "env":
 		value = p.readEnv(from.given.value, at)
@@ -71,6 +66,8 @@ func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 		if ok && value == "" {
 			p.document.Problemf(at, "the file is empty%s", p.relativeTo(from.given.value))
 		}
+	case "value":
+		value = from.given.value
 	}
 	if doubt := doubt(value); doubt != "" {
 		p.document.Warnf(at, "%s %s", subject, doubt)

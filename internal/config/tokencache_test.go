@@ -103,7 +103,7 @@ func TestTokenCacheMistakes(t *testing.T) {
 		noUser  = "a user or a password is not allowed in the URL: use username and password"
 		address = "must be HOST:PORT, such as 10.0.0.1:6379 or [::1]:6379"
 		source  = "must be exactly one of {env: NAME} and {file: PATH}"
-		noValue = "this key is not allowed here: use `env` or `file`"
+		noValue = `unknown key; known here: "env", "file"`
 		window  = "must be a duration from 10s to 12h, such as 5m"
 		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
