@@ -4,9 +4,11 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authmaterial/broker/internal/expression"
@@ -161,22 +163,16 @@ type Catalog struct {
 // Provider returns the provider with this ID, or nil.
 func (c *Catalog) Provider(id string) *Provider { return c.providers[id] }
 
-// Providers are all of them, in the order of their IDs.
+// Providers returns all of them, sorted by ID.
 func (c *Catalog) Providers() []*Provider {
-	providers := make([]*Provider, 0, len(c.providers))
-	for _, id := range slices.Sorted(maps.Keys(c.providers)) {
-		providers = append(providers, c.providers[id])
-	}
-	return providers
+	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With returns a catalogue in which providers are added to those of c; one with the
-// ID of another replaces it.
-func (c *Catalog) With(providers ...*Provider) *Catalog {
-	all := make(map[string]*Provider, len(c.providers)+len(providers))
-	maps.Copy(all, c.providers)
-	for _, provider := range providers {
-		all[provider.ID] = provider
+// With returns a catalog with one more provider. It replaces one of the same ID.
+func (c *Catalog) With(provider *Provider) *Catalog {
+	all := map[string]*Provider{provider.ID: provider}
+	for id, other := range c.providers {
+		all[id] = cmp.Or(all[id], other)
 	}
 	return &Catalog{providers: all}
 }

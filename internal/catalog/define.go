@@ -59,9 +59,8 @@ func readID(item yamlfile.Value) string {
 
 func readLink(item yamlfile.Value) string {
 	link := item.Get("documentation_url")
-	text := link.Match(linkPattern, "must be a link that begins with https://")
-	link.CheckUnevaluated(text)
-	return text
+	_ = link.Text(yamlfile.MaxText) // reports `${`
+	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
 // ReadHosts reads a list of at least so many hosts.
@@ -112,8 +111,7 @@ func defineMethod(item yamlfile.Value) *AuthMethod {
 	}
 	method.Headers = definePlacements(item.Get("headers"), environment, checkHeaderName)
 	method.QueryParams = definePlacements(item.Get("query_params"), environment, checkParamName)
-	checkPlacements(item, method)
-	checkFieldsUsed(item.Get("fields"), method)
+	checkUses(item, method)
 	return method
 }
 
@@ -222,42 +220,34 @@ func checkParamName(value yamlfile.Value, name string) string {
 	return name
 }
 
-// checkPlacements reports a method that places nothing, or that requests a token for nothing.
-func checkPlacements(item yamlfile.Value, method *AuthMethod) {
+// checkUses reports a method that places nothing, and a token or a field that nothing uses. If
+// an expression is broken, it does not report fields: the expression may be meant to use them.
+func checkUses(item yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
 	if len(places) == 0 {
 		item.Problemf("the method places nothing: add headers or query_params")
 		return
 	}
-	usesToken := slices.ContainsFunc(places, func(p Placement) bool {
-		return slices.Contains(p.Value.Uses(), TokenVariable)
-	})
-	if method.TokenRequest != nil && !usesToken {
-		item.Get("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
-	}
-}
-
-// checkFieldsUsed reports each field that neither a placement nor the token request uses. It
-// reports nothing if an expression is broken: that one may be meant to use the field.
-func checkFieldsUsed(list yamlfile.Value, method *AuthMethod) {
-	places := slices.Concat(method.Headers, method.QueryParams)
-	if len(places) == 0 {
-		return
-	}
 	var used []string
-	if method.TokenRequest != nil {
-		used = []string{ClientIDField, ClientSecretField}
-		places = append(places, method.TokenRequest.Parameters...)
-	}
 	for _, place := range places {
-		if place.Value == broken {
-			return
-		}
 		used = append(used, place.Value.Uses()...)
 	}
-	for i, item := range list.List(1, 50) {
+	if request := method.TokenRequest; request != nil {
+		if !slices.Contains(used, TokenVariable) {
+			item.Get("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
+		}
+		used = append(used, ClientIDField, ClientSecretField)
+		for _, parameter := range request.Parameters {
+			places = append(places, parameter)
+			used = append(used, parameter.Value.Uses()...)
+		}
+	}
+	if slices.ContainsFunc(places, func(p Placement) bool { return p.Value == broken }) {
+		return
+	}
+	for i, field := range item.Get("fields").List(1, 50) {
 		if id := method.Fields[i].ID; id != "" && !slices.Contains(used, id) {
-			item.Get("id").Problemf("this field is never used: no header, query parameter or parameter of a token request " +
+			field.Get("id").Problemf("this field is never used: no header, query parameter or parameter of a token request " +
 				"has a ${ } with it. Use it or remove it")
 		}
 	}

@@ -42,17 +42,14 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	}
 	var parameters []Placement
 	entries, _ := mapping.Entries()
-	for i, entry := range entries {
-		name := entry.Name()
-		switch {
-		case i == 50:
-			mapping.Problemf("must have at most 50 keys")
-		case name == "":
-			entry.Key().Problemf("a parameter needs a name")
-		case slices.Contains(reserved, strings.ToLower(name)):
+	if len(entries) > 50 {
+		mapping.Problemf("must have at most 50 keys")
+	}
+	for _, entry := range entries {
+		name := entry.Key().Text(yamlfile.MaxText)
+		if slices.Contains(reserved, strings.ToLower(name)) {
 			entry.Key().Problemf("the broker sets the parameter %q itself", name)
 		}
-		entry.Key().CheckUnevaluated(name)
 		parameters = append(parameters, Placement{Name: name, Value: compile(entry, 0, environment)})
 	}
 	return parameters

@@ -2,14 +2,8 @@ package yamlfile
 
 import (
 	"bytes"
-	"fmt"
 	"iter"
-	"math"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -159,95 +153,6 @@ func (v Value) List(least, most int) []Value {
 	return items
 }
 
-// FreeText returns a string of at most so many characters; least is 0 or 1.
-func (v Value) FreeText(least, most int) string {
-	if !v.is(isString) {
-		return ""
-	}
-	switch count := utf8.RuneCountInString(v.node.Value); {
-	case count < least:
-		v.Problemf("must not be empty")
-	case count > most:
-		v.Problemf("must have at most %d characters, and has %d", most, count)
-	default:
-		return v.node.Value
-	}
-	return ""
-}
-
-// MaxText is the number of characters that a text may have where no smaller bound is known.
-const MaxText = 4096
-
-// Text returns a string of 1 to most characters. It reports a `${`, as nothing evaluates it.
-func (v Value) Text(most int) string {
-	text := v.FreeText(1, most)
-	v.CheckUnevaluated(text)
-	return text
-}
-
-// CheckUnevaluated reports a `${` in the text of a value.
-func (v Value) CheckUnevaluated(text string) {
-	if offset := strings.Index(text, "${"); offset >= 0 {
-		v.ProblemAtf(offset, "`${` is not evaluated here and would be used as it is written: write the text that is meant")
-	}
-}
-
-// Match returns a string that matches a pattern. The message says what it must be.
-func (v Value) Match(pattern *regexp.Regexp, message string) string {
-	if v.is(isString) && !pattern.MatchString(v.node.Value) {
-		v.document.refuse(v.node, "%s", message)
-	}
-	if !v.is(isString) {
-		return ""
-	}
-	return v.node.Value
-}
-
-// OneOf returns one of the allowed strings.
-func (v Value) OneOf(allowed ...string) string {
-	text := v.Text(MaxText)
-	if text == "" || slices.Contains(allowed, text) {
-		return text
-	}
-	v.Problemf("must be one of %s", quote(allowed))
-	return ""
-}
-
-// Bool returns a boolean.
-func (v Value) Bool(otherwise bool) bool {
-	if !v.is(isBoolean) {
-		return otherwise
-	}
-	return strings.EqualFold(v.node.Value, "true")
-}
-
-// Int returns a whole number from least to most. It may be written as 1.0 or 1e3.
-func (v Value) Int(least, most, otherwise int) int {
-	if !v.is(isNumber) {
-		return otherwise
-	}
-	number, err := strconv.ParseFloat(v.node.Value, 64)
-	if err != nil || number != math.Trunc(number) || number < float64(least) || number > float64(most) {
-		v.Problemf("must be a whole number from %d to %d", least, most)
-		return otherwise
-	}
-	return int(number)
-}
-
-// Duration returns a duration from least to most. The form names these bounds and an example.
-func (v Value) Duration(least, most, otherwise time.Duration, form string) time.Duration {
-	text := v.Text(MaxText)
-	if text == "" {
-		return otherwise
-	}
-	duration, err := time.ParseDuration(text)
-	if err != nil || duration < least || duration > most {
-		v.Problemf("must be a duration %s", form)
-		return otherwise
-	}
-	return duration
-}
-
 // ProblemAtf reports a problem at an offset, in bytes, into the text of the value. The place
 // is exact if the text is on one line and without escapes, near the line's beginning.
 // Otherwise it is where the value begins.
@@ -265,70 +170,6 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 		}
 	}
 	v.document.Problemf(at, format, args...)
-}
-
-// is reports whether a value exists and is of a kind. It reports a value of another kind.
-func (v Value) is(want kind) bool {
-	if v.node == nil || v.document.refused[v.node] {
-		return false
-	}
-	got := kindOf(v.node)
-	if got != want {
-		v.document.refuse(v.node, "%s", mismatch(want, got))
-	}
-	return got == want
-}
-
-// kind is what a value is, in the words of problems.
-type kind string
-
-const (
-	isNull    kind = "empty"
-	isBoolean kind = "true or false"
-	isNumber  kind = "a number"
-	isString  kind = "a string"
-	isList    kind = "a list"
-	isMapping kind = "a mapping"
-)
-
-// The scalars without quotes that are not strings in YAML 1.2's core schema.
-var (
-	nulls    = []string{"", "~", "null", "Null", "NULL"}
-	booleans = []string{"true", "True", "TRUE", "false", "False", "FALSE"}
-	numbers  = regexp.MustCompile(`^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+|` +
-		`[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)
-)
-
-func kindOf(node *yaml.Node) kind {
-	const plain = yaml.FlowStyle
-	switch {
-	case node.Kind == yaml.MappingNode:
-		return isMapping
-	case node.Kind == yaml.SequenceNode:
-		return isList
-	case node.Style&^plain != 0: // quoted, a block, or !!str
-		return isString
-	case slices.Contains(nulls, node.Value):
-		return isNull
-	case slices.Contains(booleans, node.Value):
-		return isBoolean
-	case strings.IndexByte("+-.0123456789", node.Value[0]) >= 0 && numbers.MatchString(node.Value):
-		return isNumber
-	}
-	return isString
-}
-
-// mismatch says of which kind a value must be, and of which it is.
-func mismatch(want, got kind) string {
-	message := fmt.Sprintf("must be %s, and is %s", want, got)
-	if want == isString && (got == isNumber || got == isBoolean) {
-		message += ": put it in quotes"
-	}
-	return message
-}
-
-func quote(names []string) string {
-	return `"` + strings.Join(names, `", "`) + `"`
 }
 
 // Unique holds the texts of which each may be in a file only once, with the line of each.
