@@ -23,16 +23,6 @@ terminal does not show.
 Problems with the form of the file, its providers and its credentials are reported as by
 'broker check', which checks the whole file.`
 
-func newCredentials() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "credentials",
-		Short: "Shows the credentials of a configuration file",
-		RunE:  needCommand,
-	}
-	command.AddCommand(newCredentialsList())
-	return command
-}
-
 func newCredentialsList() *cobra.Command {
 	var path string
 	var format *choice

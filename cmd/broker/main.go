@@ -60,8 +60,17 @@ for its next request.`,
 		RunE:          needCommand,
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newCredentials(), newDemo(), newKeygen(), newToken(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newDemo(), newKeygen(), newVersion(),
+		newGroup("credentials", "Shows the credentials of a configuration file", newCredentialsList()),
+		newGroup("token", "Makes static tokens for callers", newTokenNew()))
 	return root
+}
+
+// newGroup returns a command that does nothing but hold another command.
+func newGroup(use, short string, child *cobra.Command) *cobra.Command {
+	group := &cobra.Command{Use: use, Short: short, RunE: needCommand}
+	group.AddCommand(child)
+	return group
 }
 
 func newVersion() *cobra.Command {
@@ -90,7 +99,7 @@ func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []
 	}
 }
 
-// needCommand is the RunE of a command that does nothing but hold other commands.
+// needCommand is the RunE of commands that only hold other commands.
 func needCommand(command *cobra.Command, args []string) error {
 	var names []string
 	for _, child := range command.Commands() {

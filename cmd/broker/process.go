@@ -27,7 +27,7 @@ const (
 // needs no signals any more.
 func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := signal.NotifyContext(parent, syscall.SIGTERM, os.Interrupt)
-	keep := context.AfterFunc(ctx, func() {
+	unregister := context.AfterFunc(ctx, func() {
 		cancel()
 		time.AfterFunc(stopPeriod, func() {
 			time.AfterFunc(logPeriod, func() { os.Exit(exitProblem) })
@@ -37,7 +37,7 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 		logger.Info("stopping")
 	})
 	return ctx, func() {
-		keep()
+		unregister()
 		cancel()
 	}
 }

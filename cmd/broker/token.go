@@ -11,25 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-func newToken() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "token",
-		Short: "Makes static tokens for callers",
-		RunE:  needCommand,
-	}
-	command.AddCommand(newTokenNew())
-	return command
-}
-
 // callerName is the form of a name in authentication.tokens.
 var callerName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
-
-func checkCallerName(_ *cobra.Command, args []string) error {
-	if len(args) > 0 && !callerName.MatchString(args[0]) {
-		return errors.New("the name must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
-	}
-	return nil
-}
 
 func newTokenNew() *cobra.Command {
 	var file string
@@ -49,7 +32,12 @@ configuration has only the hash, so only the caller needs to store the token.
 
 To change a token, add the hash of a new one under the same name, give the caller the new
 token, and then remove the old hash: from then on the old token is rejected.`,
-		Args: cobra.MatchAll(cobra.MaximumNArgs(1), checkCallerName),
+		Args: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 && !callerName.MatchString(args[0]) {
+				return errors.New("the name must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
+			}
+			return cobra.MaximumNArgs(1)(command, args)
+		},
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			token := authentication.GenerateToken()
 			hash := authentication.HashToken(token)
