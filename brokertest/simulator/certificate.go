@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// Certificates hold from a little before they are made, for machines whose clocks
-// differ, to a year later.
+// Certificates are valid from an hour before they are made, as the clocks of machines differ,
+// until a year later.
 const (
 	certificateLead     = time.Hour
 	certificateLifetime = 365 * 24 * time.Hour
 )
 
 // certificate is the server's certificate and the authority that signed it. The
-// authority's key is not kept.
+// authority's key is discarded.
 type certificate struct {
 	authority *x509.Certificate
 	leaf      tls.Certificate
 }
 
-// newCertificate makes an authority and has it sign a certificate for hosts.
+// newCertificate makes an authority, and a certificate for hosts that it signs.
 func newCertificate(hosts []string) (*certificate, error) {
 	now := time.Now()
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -61,7 +61,7 @@ func newCertificate(hosts []string) (*certificate, error) {
 	}, nil
 }
 
-// certificateTemplate is what both certificates have in common.
+// certificateTemplate returns the fields that both certificates share.
 func certificateTemplate(name string, now time.Time) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(randomBytes(16)),
@@ -71,7 +71,7 @@ func certificateTemplate(name string, now time.Time) *x509.Certificate {
 	}
 }
 
-// nameHosts makes template one for hosts: DNS names and IP addresses.
+// nameHosts adds hosts, DNS names and IP addresses, to the template.
 func nameHosts(template *x509.Certificate, hosts []string) {
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
@@ -94,7 +94,7 @@ func (c *certificate) serverConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{c.leaf}, MinVersion: tls.VersionTLS12}
 }
 
-// CAPool returns a new pool with the simulator's authority alone.
+// CAPool returns a new pool that contains only the simulator's authority.
 func (s *Simulator) CAPool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.certificate.authority)

@@ -17,10 +17,11 @@
 //	client := &http.Client{Transport: sim.Transport()}
 //	// ... the third token request of client succeeds.
 //
-// Accounts are random, new for each simulator, and valid nowhere else. Their secrets help to find
-// leaks: [Simulator.Secrets] lists values that no log may contain, and [Simulator.Leaks] counts requests
-// that should not have been sent.
+// Accounts are random, new for each simulator, and valid nowhere else. To find leaks,
+// [Simulator.Secrets] lists values that no log may contain, and [Simulator.Leaks] counts requests that
+// should not have been sent.
 //
-// If a vendor's documentation does not say what happens, the doc comment says what the simulator does. A header or query parameter that authenticates counts only if it
-// occurs exactly once. All methods are safe for concurrent use.
+// If a vendor does not document a behaviour, the doc comment describes the simulator's. A header or
+// query parameter that authenticates counts only if it occurs exactly once. All methods are safe for
+// concurrent use.
 package simulator

@@ -14,7 +14,7 @@ import (
 // Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to their variants for
 // the next n requests. This package has three groups of them:
 //
-//   - no whole answer: [CloseConnection], [Hang], [CutAnswer], [StallAnswer], and for
+//   - no complete answer: [CloseConnection], [Hang], [CutAnswer], [StallAnswer], and for
 //     a connection that is refused, [Simulator.Disconnect];
 //   - an answer instead of the provider's: [AnswerWith], [HTMLPage], [EmptyBody],
 //     [NotJSON], [OAuthError], [ErrorInSuccess], [ServiceUnavailable],
@@ -32,8 +32,8 @@ func (f Failure) wrap(next http.Handler) http.Handler {
 	return f(next)
 }
 
-// ForClient limits a failure of a token endpoint to the requests of one client. The
-// others are answered as usual.
+// ForClient limits a failure of a token endpoint to the requests of one client. Other requests
+// are answered as usual.
 func ForClient(clientID string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {
 		failing := failure.wrap(next)
@@ -75,15 +75,15 @@ func StallAnswer() Failure {
 	})
 }
 
-// hang waits until the client is gone. The server notices that only once the body has
-// been read.
+// hang waits until the client has closed the connection. The server only notices that after the
+// body has been read.
 func hang(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
-// writeHalf announces the whole of a and sends half of its body.
+// writeHalf sends the header of the complete answer, and half of its body.
 func (a answer) writeHalf(w http.ResponseWriter) {
 	a.with("Content-Length", strconv.Itoa(len(a.body))).writeHeader(w)
 	_, _ = io.WriteString(w, a.body[:len(a.body)/2])
@@ -107,8 +107,8 @@ func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) 
 // failures are the failures set for an endpoint.
 type failures struct {
 	mu       sync.Mutex
-	queue    []Failure // one for each request to come
-	standing Failure   // for all after those; nil: none
+	queue    []Failure // one for each of the next requests
+	standing Failure   // for all requests after those; nil: none
 }
 
 func (f *failures) always(failure Failure) {

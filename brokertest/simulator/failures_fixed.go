@@ -59,15 +59,15 @@ func retryLater(status int, retryAfter string) answer {
 	return later
 }
 
-// Redirect answers with a 3xx status and the location [RedirectHost], which answers with something like
-// a token. [Leaks] counts requests that follow. After 307 and 308, clients that follow send the body
-// again.
+// Redirect answers with a 3xx status and the location [RedirectHost], which returns a token that no API
+// accepts. [Leaks] counts the requests that follow the redirect. After 307 and 308 these contain the
+// body again.
 func Redirect(status int) Failure {
 	location := "https://" + RedirectHost + "/oauth/token?" + redirectMark + "=1"
 	return always(answer{status: status}.with("Location", location))
 }
 
-// redirectTarget answers requests to RedirectHost.
+// redirectTarget handles requests to RedirectHost.
 func redirectTarget() http.Handler {
 	return jsonAnswer(http.StatusOK, fields{
 		"access_token": "token-from-where-a-redirect-led", "token_type": "Bearer", "expires_in": 3600,

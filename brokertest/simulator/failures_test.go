@@ -98,12 +98,12 @@ func TestFailuresThatChangeAField(t *testing.T) {
 		sim.SendPulse.FailTokenRequests(simulator.RemoveField(field))
 		body := object(t, do(t, client, tokenRequest(sim.SendPulse.Client())))
 		if _, present := body[field]; present || len(body) != 2 {
-			t.Errorf("RemoveField(%q) left it, or took more", field)
+			t.Errorf("RemoveField(%q) removed no field, or more than one", field)
 		}
 	}
 	wrong := simulator.Client{ID: "unknown"}
 	if got := do(t, client, tokenRequest(wrong)); got.status != 401 || object(t, got)["error"] != "invalid_client" {
-		t.Errorf("a changed field hides a refusal: status = %d", got.status)
+		t.Errorf("a changed field hides an error: status = %d", got.status)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestFailuresOfTheConnection(t *testing.T) {
 			sim.SendPulse.FailNextTokenRequests(1, simulator.CloseConnection())
 			sim.SendPulse.FailNextTokenRequests(1, simulator.CutAnswer())
 			if _, err := send(client, tokenRequest(sim.SendPulse.Client())); err == nil {
-				t.Error("CloseConnection: there was an answer")
+				t.Error("CloseConnection: the client got an answer")
 			}
 			got, err := send(client, tokenRequest(sim.SendPulse.Client()))
 			if err == nil || got.status != 200 || !strings.HasPrefix(got.body, `{"access_token":`) {
@@ -159,7 +159,7 @@ func TestHangLastsUntilTheClientGivesUp(t *testing.T) {
 			await(t, sim.SendPulse.TokenEndpoint, 1)
 			select {
 			case <-gone:
-				t.Error("it ended by itself")
+				t.Error("the request ended by itself")
 			default:
 			}
 			cancel()
@@ -205,7 +205,7 @@ func TestRedirectsAreCounted(t *testing.T) {
 		t.Errorf("status = %d, want 302", got)
 	}
 	if diff := cmp.Diff(simulator.Leaks{}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks of a client that stays (-want +got):\n%s", diff)
+		t.Errorf("leaks of a client that does not follow (-want +got):\n%s", diff)
 	}
 	client.CheckRedirect = nil // follow redirects
 	do(t, client, tokenRequest(account))
@@ -218,11 +218,11 @@ func TestRedirectsAreCounted(t *testing.T) {
 		t.Errorf("leaks after 307 (-want +got):\n%s", diff)
 	}
 	if token, _ := object(t, got)["access_token"].(string); do(t, client, get(userInfo, bearer(token))).status != 401 {
-		t.Error("the API accepts what the redirect led to")
+		t.Error("the API accepts the token of the redirect's target")
 	}
 }
 
-func TestSecretsInHTTPBasicAreFoundWhereARedirectLeads(t *testing.T) {
+func TestSecretsInHTTPBasicAreFoundAfterARedirect(t *testing.T) {
 	sim, client := start(t)
 	endpoint := sim.HandleTokens(examplePattern,
 		simulator.TokenRules{ClientAuthentication: simulator.Basic})

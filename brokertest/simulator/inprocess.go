@@ -49,7 +49,7 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 		r.Body = http.NoBody
 	}
 	if r.URL.Scheme != "https" {
-		return r, errors.New("simulator: it speaks https alone")
+		return r, errors.New("simulator: use an https URL")
 	}
 	if !t.simulator.reachable() {
 		return r, errRefused()
@@ -67,8 +67,8 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// exchange is the ResponseWriter of one in-process request. What the handler writes passes
-// through a pipe to the client.
+// exchange is the ResponseWriter of one in-process request. The handler writes the body to a
+// pipe that the client reads.
 type exchange struct {
 	header http.Header // the handler's
 	body   *io.PipeWriter
@@ -112,7 +112,7 @@ func (e *exchange) run(handler http.Handler, r *http.Request) {
 		switch cause := recover(); cause {
 		case nil:
 		case http.ErrAbortHandler:
-			// The client sees its own error if it is the client that gave up.
+			// A client that gave up gets the error of its context.
 			e.end(cmp.Or(r.Context().Err(), io.ErrUnexpectedEOF))
 		default:
 			panic(cause)
@@ -139,7 +139,7 @@ func (e *exchange) response(r *http.Request, body io.ReadCloser) *http.Response 
 	}
 }
 
-// cancelOnClose ends the request when the client has done with its response.
+// cancelOnClose ends the request when the client closes the response's body.
 type cancelOnClose struct {
 	*io.PipeReader
 	cancel context.CancelFunc

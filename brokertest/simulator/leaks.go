@@ -10,27 +10,24 @@ import (
 	"sync"
 )
 
-// Leaks counts requests that a careful client does not make. The zero value is what
-// a test wants to see.
+// Leaks counts requests that a careful client does not make. Tests expect the zero value.
 type Leaks struct {
-	// RedirectsFollowed is how many requests arrived where the simulator had
-	// redirected to.
+	// RedirectsFollowed is the number of requests to the target of a redirect.
 	RedirectsFollowed int
-	// SecretsRedirected is how many of these held a secret of the simulator's in the
-	// URL, a header or the body.
+	// SecretsRedirected is the number of those whose URL, header or body contained a secret
+	// of the simulator.
 	SecretsRedirected int
-	// CookiesReturned is how many requests brought back a cookie of [SetCookie].
+	// CookiesReturned is the number of requests with a cookie of [SetCookie].
 	CookiesReturned int
 }
 
-// redirectMark is a query parameter by which a request that follows a redirect is
-// known.
+// redirectMark is the query parameter of requests that follow a redirect.
 const redirectMark = "simulator-redirected"
 
-// maxBody is how much of a request's body is read.
+// maxBody bounds how much of a request's body is read, in bytes.
 const maxBody = 1 << 20
 
-// leakCounter looks at every request for what belongs into Leaks.
+// leakCounter counts the leaks in all requests.
 type leakCounter struct {
 	mu    sync.Mutex
 	leaks Leaks
@@ -60,13 +57,13 @@ func (c *leakCounter) inspect(r *http.Request, secrets *secrets) {
 	c.leaks.CookiesReturned += found.CookiesReturned
 }
 
-// secrets are all secrets that a simulator made or was given.
+// secrets are all secrets that a simulator made, or that a test gave it.
 type secrets struct {
 	mu     sync.Mutex
 	values []string
 }
 
-// keep remembers a secret and returns it.
+// keep stores a secret and returns it.
 func (s *secrets) keep(value string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +77,7 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.values)
 }
 
-// in reports whether r holds a secret, as it is or encoded for a URL or HTTP Basic.
+// in reports whether r contains a secret, in plain text or encoded for a URL or HTTP Basic.
 func (s *secrets) in(r *http.Request) bool {
 	var text strings.Builder
 	text.WriteString(r.RequestURI)
@@ -94,8 +91,8 @@ func (s *secrets) in(r *http.Request) bool {
 	})
 }
 
-// peekBody returns r's body, up to maxBody, and leaves r such that it can be read
-// again. A body that breaks off ends there.
+// peekBody returns r's body, up to maxBody, and makes it readable again. If reading fails, the
+// body is what was read before.
 func peekBody(r *http.Request) []byte {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	r.Body = io.NopCloser(bytes.NewReader(body))

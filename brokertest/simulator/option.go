@@ -16,8 +16,8 @@ type optionFunc func(*settings)
 func (f optionFunc) apply(s *settings) { f(s) }
 
 // WithClock sets the clock by which tokens expire. Default: the real clock, which is also
-// correct in a testing/synctest bubble. Certificates are valid by the time of the process,
-// whatever this clock shows.
+// correct in a testing/synctest bubble. Certificates do not depend on this
+// clock.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }

@@ -13,14 +13,14 @@ func pendoHosts() []string {
 }
 
 // Pendo is Pendo's API on its regional hosts, app.pendo.io, us1.app.pendo.io,
-// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io: one call,
+// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io. It has one call,
 //
 //	GET /api/v1/token/verify
 //
-// which answers 200 {"valid":true,"writeAccess":false} to a key of that region in the
-// header x-pendo-integration-key, and 403 with an empty body to all else: a key of
-// another region looks like a wrong one. That is what public clients of the API
-// report.
+// The answer is 200 {"valid":true,"writeAccess":false} for a key of that region in the
+// header x-pendo-integration-key, and 403 with an empty body for every other request, so
+// a key of another region looks like a wrong key. Public clients of the API report this
+// behaviour.
 type Pendo struct {
 	*API
 

@@ -215,7 +215,7 @@ func TestSpotDraftRedirectsWhereTheSlashIsMissing(t *testing.T) {
 		t.Errorf("status = %d, want 302", got)
 	}
 	if diff := cmp.Diff(simulator.Leaks{}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks of a client that stays (-want +got):\n%s", diff)
+		t.Errorf("leaks of a client that does not follow (-want +got):\n%s", diff)
 	}
 
 	client.CheckRedirect = nil // follow redirects

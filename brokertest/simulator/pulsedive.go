@@ -12,7 +12,7 @@ const (
 	taxiiContentType   = "application/taxii+json;version=2.1"
 )
 
-// Pulsedive is pulsedive.com: one call of the API,
+// Pulsedive is pulsedive.com. It has one call of the API,
 //
 //	GET /api/indicator.php?indicator=pulsedive.com&key=...
 //
@@ -20,9 +20,9 @@ const (
 //
 //	GET /taxii2/
 //
-// A call of the API without a key is anonymous and answered as well, as the vendor's
-// API documentation has it; [API.RecognisedRequests] tells the two apart. An unknown
-// key is 401 and an unknown indicator 404, both with {"error":...}.
+// A call of the API without a key is anonymous and succeeds too, as the vendor documents;
+// [API.RecognisedRequests] counts only calls with a key. The answer to an unknown key is 401,
+// to an unknown indicator 404, both with {"error":...}.
 type Pulsedive struct {
 	*API
 

@@ -7,18 +7,18 @@ import (
 
 const sendPulseHost = "api.sendpulse.com"
 
-// SendPulse is api.sendpulse.com: the token endpoint
+// SendPulse is api.sendpulse.com. It has the token endpoint
 //
 //	POST /oauth/access_token
 //
-// which takes JSON, as documented, or a form, as some of the official SDKs send it,
+// which accepts JSON, as documented, and a form, as some of the official SDKs send it,
 // and one call of the API,
 //
 //	GET /user/info
 //
-// which answers 200 to a token or a static API key, and 401
-// {"message":"Unauthorized!","error_code":401} to all else, as the vendor's API
-// documentation has it.
+// whose answer is 200 for a token or a static API key, and 401
+// {"message":"Unauthorized!","error_code":401} for every other request, as the vendor
+// documents.
 type SendPulse struct {
 	*TokenEndpoint
 	*API
@@ -53,7 +53,7 @@ func (p *SendPulse) Client() Client {
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
 // RotateClientSecret generates a new client, ID and secret, and returns it. The old one is
-// refused at once, as the vendor documents. What happens to its tokens is not documented: here
+// rejected at once, as the vendor documents. What happens to its tokens is not documented: here
 // they stay valid until RevokeTokens.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()

@@ -95,7 +95,7 @@ func (s *Simulator) listen(stop func()) error {
 		Handler:           s.Handler(),
 		TLSConfig:         s.certificate.serverConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
-		// It would log every client that closes its connection early, which tests do on purpose.
+		// The server would log every client that closes its connection early, as tests do.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -111,8 +111,8 @@ func (s *Simulator) listen(stop func()) error {
 	return nil
 }
 
-// Close stops the simulator: it closes every connection and ends every request that hangs or is
-// held. Further calls do nothing.
+// Close stops the simulator: it closes every connection and ends every request that hangs or
+// whose answer is held. Further calls do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
 // Handle adds a handler for a test's own API. The pattern is one of [http.ServeMux], with a

@@ -95,7 +95,7 @@ func TestDisconnect(t *testing.T) {
 			for range 2 {
 				_, err := send(client, request)
 				if err == nil {
-					t.Fatal("a request got through")
+					t.Fatal("a request reached the simulator")
 				}
 				if errors.Is(err, syscall.ECONNREFUSED) {
 					break
@@ -116,7 +116,7 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatHangs(t *testing.T) {
+func TestCloseEndsHangingRequests(t *testing.T) {
 	for name, client := range clients() {
 		t.Run(name, func(t *testing.T) {
 			sim, client := client(t)
@@ -195,7 +195,7 @@ func TestSecretsAreKnownAndDifferentForEachSimulator(t *testing.T) {
 	others := strings.Join(second.Secrets(), "\n")
 	for i, secret := range want {
 		if !strings.Contains(known, secret) {
-			t.Errorf("Secrets lacks number %d", i)
+			t.Errorf("Secrets does not contain number %d", i)
 		}
 		if strings.Contains(others, secret) {
 			t.Errorf("two simulators share secret number %d", i)

@@ -13,15 +13,15 @@ func spotDraftHosts() []string {
 
 // SpotDraft is SpotDraft's API on its regional hosts, api.in.spotdraft.com,
 // api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and
-// api.spotdraft.com: one call,
+// api.spotdraft.com. It has one call,
 //
 //	GET /api/v2.1/public/contract_types/
 //
-// with the headers client-id, client-secret and, optionally, user-email. It answers
-// 200 to the account, on every host; 401 to a missing client and, since no answer to
-// it is documented, to a wrong one; and 403 to a user-email that is not of an active
-// member. Without the slash at its end the path answers 302 to the one with it, and
-// [Leaks] counts the secrets that follow.
+// with the headers client-id, client-secret and, optionally, user-email. On every host the
+// answer is 200 for the account; 401 for a missing client, and for a wrong one, which the
+// vendor does not document; and 403 for a user-email that is not of an active member. The path
+// without the slash at its end redirects with 302 to the path with it, and [Leaks] counts
+// the secrets in requests that follow.
 type SpotDraft struct {
 	*API
 

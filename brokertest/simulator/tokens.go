@@ -72,7 +72,8 @@ func newTokenEndpoint(s *Simulator, rules TokenRules) *TokenEndpoint {
 }
 
 // AddClient adds a client and returns it, with random values for empty fields. If the ID exists,
-// the client gets the new secret, and the old secret is refused at once; its tokens stay valid.
+// the client gets the new secret, and the old secret is rejected at once; the client's tokens stay
+// valid.
 func (e *TokenEndpoint) AddClient(client Client) Client {
 	random := newClient()
 	client.ID = cmp.Or(client.ID, random.ID)
@@ -123,7 +124,7 @@ func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.endsPrevious = ends
 }
 
-// RevokeTokens revokes every token issued so far. Clients are not told, and can obtain new
+// RevokeTokens revokes every token issued so far. Clients are not notified, and can obtain new
 // tokens.
 func (e *TokenEndpoint) RevokeTokens() {
 	e.mu.Lock()

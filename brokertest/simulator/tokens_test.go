@@ -160,21 +160,21 @@ func TestANewTokenKeepsOrEndsThePreviousOne(t *testing.T) {
 	}
 }
 
-func TestATokenIsItsClients(t *testing.T) {
+func TestATokenBelongsToItsClient(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	sim, client := start(t, simulator.WithClock(clock))
 	one, other := sim.SendPulse.Client(), sim.SendPulse.AddClient(simulator.Client{})
 	clientOf := func(token string) string { return sim.SendPulse.ClientOf(get(userInfo, bearer(token))) }
 	ones, others := obtain(t, client, one), obtain(t, client, other)
 	if clientOf(ones) != one.ID || clientOf(others) != other.ID {
-		t.Error("a token is not that of the client that obtained it")
+		t.Error("a token does not belong to the client that obtained it")
 	}
 	if got := clientOf("none"); got != "" {
 		t.Errorf("a text that is not a token belongs to the client %q", got)
 	}
 	clock.Advance(simulator.DefaultTokenLifetime)
 	if got := clientOf(ones); got != "" {
-		t.Errorf("a token that has expired is that of %q", got)
+		t.Errorf("a token that has expired belongs to %q", got)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestASecretIsRotated(t *testing.T) {
 	former := sim.SendPulse.AddClient(simulator.Client{})
 	rotated, end := sim.SendPulse.RotateSecret(former.ID)
 	if rotated.ID != former.ID || rotated.Secret == former.Secret {
-		t.Fatal("the rotated secret is not another one of the same client")
+		t.Fatal("the rotated client must have the same ID and another secret")
 	}
 	accepts := func(token string) bool { return sim.SendPulse.Accepts(get(userInfo, bearer(token))) }
 	formers, rotateds := obtain(t, client, former), obtain(t, client, rotated)
@@ -229,7 +229,7 @@ func TestWhenATokenEnds(t *testing.T) {
 		t.Helper()
 		got, ok := sim.SendPulse.TokenOf(get(userInfo, bearer(token)))
 		if !ok {
-			t.Error("a token is forgotten")
+			t.Error("a token is unknown after its end")
 		}
 		return got
 	}
@@ -286,7 +286,7 @@ func TestHoldTokenAnswers(t *testing.T) {
 	})
 }
 
-func TestWhatFollowsAnArrivalDoesNotChangeItsAnswer(t *testing.T) {
+func TestLaterChangesDoNotAffectAnArrivedRequest(t *testing.T) {
 	sim, client := start(t)
 	release := sim.SendPulse.HoldTokenAnswers()
 	answers := begin(t, client, tokenRequest(sim.SendPulse.Client()))

@@ -28,7 +28,7 @@ func (s *Simulator) Transport() *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			if s.listener == nil {
-				return nil, errors.New("simulator: made with InProcess, it does not listen")
+				return nil, errors.New("simulator: it was made with InProcess and does not listen")
 			}
 			if !s.reachable() {
 				return nil, errRefused()

@@ -1,6 +1,6 @@
-// Package simulated is the broker's side of the simulator: a configuration for its
-// accounts, and the API call with which each provider shows that it accepts them. The
-// demo and the public test harness use it; serve does not.
+// Package simulated has a broker configuration for the simulator's accounts, and for each
+// credential an API call that succeeds only if the provider accepts it. The demo and the public
+// test harness use it; serve does not.
 package simulated
 
 import (
@@ -15,7 +15,8 @@ import (
 //go:embed broker.yaml
 var Config []byte
 
-// Environment finds the variables of Config: those of the simulator's accounts.
+// Environment returns a function that looks up the variables of Config: their values are those
+// of the simulator's accounts.
 func Environment(sim *simulator.Simulator) func(name string) (value string, found bool) {
 	spotDraft := sim.SpotDraft.Client()
 	variables := map[string]string{
@@ -34,13 +35,13 @@ func Environment(sim *simulator.Simulator) func(name string) (value string, foun
 	}
 }
 
-// Call is an API call that shows whether a provider accepts a credential.
+// Call is an API call that succeeds only if the provider accepts a credential.
 type Call struct {
 	// Credential is its ID in Config.
 	Credential string
 	// URL is the call's, for the method GET and without material.
 	URL string
-	// Recognised counts the calls that the provider took for the account's.
+	// Recognised returns how many calls the provider authenticated so far.
 	Recognised func() int
 }
 
