@@ -131,7 +131,7 @@ var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	},
 	"watch": func(t *testing.T, a asker, id string) outcome {
 		stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
-		if err != nil { // there is no connection
+		if err != nil { // the connection failed
 			return outcomeOf(err)
 		}
 		state, err := stream.Recv()

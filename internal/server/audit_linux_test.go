@@ -211,7 +211,7 @@ func TestAuditThatHangs(t *testing.T) {
 	}
 }
 
-// getWithin asks for the board's key with a deadline.
+// getWithin gets the board's key with a deadline.
 func (h harness) getWithin(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(h.Context(), limit)
 	defer cancel()

@@ -114,7 +114,7 @@ func (w world) reload(h harness, more string) error {
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
 }
 
-// mint returns a token of idp for alice, with some claims replaced.
+// mint returns a token of the issuer idp for alice, with some claims replaced.
 func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	return k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -148,7 +148,7 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 // plain means no encryption.
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// with returns the context of a call with these values of authorization.
+// with returns the context of a call with these values of the header authorization.
 func with(ctx context.Context, authorizations ...string) context.Context {
 	for _, value := range authorizations {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
@@ -156,7 +156,7 @@ func with(ctx context.Context, authorizations ...string) context.Context {
 	return ctx
 }
 
-// getOver asks for the board's key.
+// getOver gets the board's key.
 func getOver(ctx context.Context, connection *grpc.ClientConn) error {
 	_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
 	return err
@@ -172,7 +172,7 @@ func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1
 	return stream, err
 }
 
-// ending waits for the end of a watch.
+// ending waits until a watch has ended.
 func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecorationsClient) error {
 	t.Helper()
 	ended := make(chan error, 1)

@@ -28,8 +28,8 @@ type deniedWorld struct {
 	world
 	harness
 	clock  *clockwork.FakeClock
-	mailer context.Context //nolint:containedctx // it is that of one test
-	other  context.Context //nolint:containedctx // likewise
+	mailer context.Context //nolint:containedctx // of one test
+	other  context.Context //nolint:containedctx // of one test
 	client authmaterialv1.BrokerServiceClient
 }
 
@@ -102,7 +102,7 @@ type record struct {
 	LeftOut   int    `json:"left_out"`
 }
 
-// audit returns the records.
+// audit returns the records in the audit file.
 func (d deniedWorld) audit() (found []record) {
 	d.harness.Helper()
 	text, err := os.ReadFile(filepath.Join(d.folder, "audit.log"))
@@ -176,7 +176,7 @@ func TestDenialsOfACaller(t *testing.T) {
 		"mailer get key-of-board OK", "other get none ACCESS_DENIED", "mailer get none ACCESS_DENIED")
 }
 
-// TestDenialsOfABatchAndAWatch counts each of their IDs.
+// TestDenialsOfABatchAndAWatch: each ID of a batch and of a watch counts.
 func TestDenialsOfABatchAndAWatch(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	got := d.batch("none", "key-of-board", "token-of-mail", "NO ID", "none", "token-of-mail", "NO ID", "key-of-board")

@@ -45,7 +45,7 @@ const goingTo = `  - id: %[1]s
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 `
 
-// tokenProvider is a token server on this machine, and a folder for authorities.
+// tokenProvider is a token server on this machine, and a folder for certificates of authorities.
 type tokenProvider struct {
 	*testing.T
 	authority *authtest.Authority

@@ -106,7 +106,7 @@ func serve(t *testing.T, change ...func(*server.Options)) harness {
 	return h
 }
 
-// serveUnix is serve on Unix sockets.
+// serveUnix starts a server on Unix sockets, until the test ends.
 func serveUnix(t *testing.T) harness {
 	t.Helper()
 	h := newServer(t)
@@ -184,12 +184,12 @@ func connect(t *testing.T, address net.Addr) *grpc.ClientConn {
 	return connection
 }
 
-// client is a client of the broker.
+// client returns a client of the broker.
 func (h harness) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(h.conn)
 }
 
-// get asks for a credential.
+// get gets a credential.
 func (h harness) get(id string) error {
 	_, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 	return err
@@ -270,7 +270,7 @@ func (h harness) wantError(err error, code codes.Code, reason, message string) {
 	}
 }
 
-// wantNoSecret searches a text for secrets.
+// wantNoSecret checks that a text contains no secret.
 func (h harness) wantNoSecret(where, text string) {
 	h.Helper()
 	if slices.ContainsFunc(h.sim.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }) {

@@ -147,7 +147,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	}
 }
 
-// reflect asks for the list of services.
+// reflect requests the list of services.
 func reflect(ctx context.Context, connection *grpc.ClientConn) error {
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(ctx)
 	if err != nil {
