@@ -236,7 +236,7 @@ func TestPingsOfAClient(t *testing.T) {
 }
 
 func TestConnectionsOfAListener(t *testing.T) {
-	h := newWorld(t).limited("connections: 2") // one is the harness' own
+	h := newWorld(t).limited("connections: 2") // one connection is the harness's own
 	raw := h.rawConnect(nil)
 	raw.wantStatus(raw.get(), codes.OK)
 	refused := h.rawConnect(nil)

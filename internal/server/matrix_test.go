@@ -24,7 +24,7 @@ import (
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
-	off     = "key-of-nobody" // it is disabled
+	off     = "key-of-nobody" // disabled
 )
 
 // matrixOf returns a configuration in which these callers have the grant. Other callers have a

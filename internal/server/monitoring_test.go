@@ -58,7 +58,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // has every method
+	e.families[authentications] = secured[authentications] // this one has every method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {

@@ -24,7 +24,7 @@ type rawClient struct {
 	framer *http2.Framer
 	block  bytes.Buffer
 	header *hpack.Encoder
-	last   uint32 // the stream that was opened last
+	last   uint32 // the last stream that was opened
 	events chan event
 }
 

@@ -459,7 +459,7 @@ func (r *reloading) changeKey(random *rand.Rand) {
 		replace = r.writeInPlace
 	}
 	r.put(s, replace)
-	if s.file != "" { // it may have been absent from the configuration until now
+	if s.file != "" { // it may have been absent from the configuration before
 		r.rename(r.configPath(), r.yaml())
 	}
 	r.awaitApplied()
@@ -516,7 +516,7 @@ func (r *reloading) breakFile(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// rotate changes the secret of a token, at the provider first.
+// rotate changes the secret of a token: first at the provider, then in the file.
 func (r *reloading) rotate(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)

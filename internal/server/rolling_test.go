@@ -53,7 +53,7 @@ type replica struct {
 	ended    chan error
 }
 
-// start runs a server under a name, as `broker serve` does.
+// start runs a server under a name, like `broker serve`.
 func (r *replicas) start(name string) {
 	r.Helper()
 	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(r.sim)})
