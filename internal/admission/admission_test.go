@@ -16,17 +16,17 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// limits are large enough to be out of the way.
+// limits are too large to be reached.
 var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
 
-// address is one of a client.
+// address returns the address of a client.
 func address(text string) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))
 }
 
-// fakeListener accepts what a test connects.
+// fakeListener accepts the connections that a test makes.
 type fakeListener struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -44,7 +44,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 func (l *fakeListener) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
 func (*fakeListener) Addr() net.Addr { return address("127.0.0.1:1") }
 
-// fakeConn is the server's end of a pipe, from an address.
+// fakeConn is the server's end of a pipe, with the address of a client.
 type fakeConn struct {
 	net.Conn
 	from net.Addr
@@ -52,7 +52,7 @@ type fakeConn struct {
 
 func (c fakeConn) RemoteAddr() net.Addr { return c.from }
 
-// scene is a listener in a bubble.
+// scene is a listener in a synctest bubble.
 type scene struct {
 	*testing.T
 	admission *admission.Admission
@@ -60,7 +60,7 @@ type scene struct {
 	fake      *fakeListener
 	mu        sync.Mutex
 	reached   []admission.Limit
-	distrusts atomic.Bool // a listener that was trusted
+	distrusts atomic.Bool // the listener is no longer trusted
 }
 
 // inScene runs a test with a listener in a synctest bubble.
@@ -91,7 +91,7 @@ func (s *scene) wantReached(want ...admission.Limit) {
 	s.reached = nil
 }
 
-// connect opens a connection, and returns both ends. It is closed with the bubble.
+// connect opens a connection, and returns both ends. It is closed when the test ends.
 func (s *scene) connect(from string) (client net.Conn, server *admission.Conn) {
 	s.Helper()
 	client, inner := net.Pipe()
@@ -105,12 +105,12 @@ func (s *scene) connect(from string) (client net.Conn, server *admission.Conn) {
 	return client, accepted.(*admission.Conn)
 }
 
-// isOpen reports whether the client's end is open.
+// isOpen reports whether the client's end of a connection is open.
 func isOpen(client net.Conn) bool {
 	synctest.Wait()
 	_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := client.Read(make([]byte, 1))
-	return err != io.EOF //nolint:errorlint // net.Pipe returns it as it is
+	return err != io.EOF //nolint:errorlint // net.Pipe returns io.EOF itself
 }
 
 func TestUnprovedConnectionExpires(t *testing.T) {
@@ -143,7 +143,7 @@ func TestOldestUnprovedConnectionMakesRoom(t *testing.T) {
 			s.Error("of 65 connections of one address the first is not the one that is closed")
 		}
 		s.wantReached(admission.Unproved)
-		for i := range 136 { // with the 64 of that address these are 200
+		for i := range 136 { // together with the 64 of that address, these are 200
 			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 		if !isOpen(clients[1]) {
@@ -171,8 +171,8 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 	})
 }
 
-// TestTrustThatEnds has a listener demand proofs of a sudden: connections without one make room, and
-// those that bring one are their callers'.
+// TestTrustThatEnds: a trusted listener begins to demand proofs. Connections without a proof are
+// evicted for new ones; a connection with a proof belongs to its caller.
 func TestTrustThatEnds(t *testing.T) {
 	small := limits
 	small.Connections, small.ConnectionsPerCaller = 3, 1
@@ -196,7 +196,7 @@ func TestTrustThatEnds(t *testing.T) {
 	})
 }
 
-// TestBytesOfAnUnprovedConnection has clients send too much: without a proof, and with one that
+// TestBytesOfAnUnprovedConnection: a client sends too many bytes, without a proof or with one that
 // comes in time.
 func TestBytesOfAnUnprovedConnection(t *testing.T) {
 	for _, proves := range []bool{false, true} {
@@ -238,7 +238,7 @@ func TestConnectionsOfACaller(t *testing.T) {
 	})
 }
 
-// TestConnectionsOfAListener has callers take all places but one.
+// TestConnectionsOfAListener: callers use all connections but one.
 func TestConnectionsOfAListener(t *testing.T) {
 	small := limits
 	small.Connections = 3
@@ -287,8 +287,8 @@ func TestHealthIsAClassOfItsOwn(t *testing.T) {
 	})
 }
 
-// TestHealthOfOneConnection has a connection ask for health too often at once, and as often as it
-// likes one after the other.
+// TestHealthOfOneConnection makes too many concurrent health calls on a connection, and any number
+// of successive ones.
 func TestHealthOfOneConnection(t *testing.T) {
 	inScene(t, limits, false, func(s *scene) {
 		client, server := s.connect("192.0.2.1:1")
@@ -323,7 +323,7 @@ func TestHealthOfOneConnection(t *testing.T) {
 	})
 }
 
-// TestWatchesLeaveRoom has one caller watch as much as it may.
+// TestWatchesLeaveRoom: one caller opens as many watches as it may.
 func TestWatchesLeaveRoom(t *testing.T) {
 	small := limits
 	small.ConcurrentCalls, small.WatchesPerCaller = 8, 8

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileCollector has a collector answer with more than it announces. OpenTelemetry bounds
-// an answer by 4 MiB, net/http the headers by 10 MiB, and gRPC them by 16 MiB.
+// TestHostileCollector: a collector's answers are larger than they announce. OpenTelemetry reads at
+// most 4 MiB of an answer, net/http 10 MiB of headers, and gRPC 16 MiB.
 func TestHostileCollector(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run("HTTP "+name, func(t *testing.T) { wantStopped(t, "http/protobuf", peertest.Serve(t, answer)) })
@@ -19,7 +19,7 @@ func TestHostileCollector(t *testing.T) {
 	}
 }
 
-// wantStopped sends a span to a collector, and stops, within which there can be two attempts.
+// wantStopped sends a span to a collector and stops, which may take two attempts.
 func wantStopped(t *testing.T, protocol, address string) {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)

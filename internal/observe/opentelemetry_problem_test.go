@@ -13,8 +13,8 @@ import (
 
 const canary = "canary-8d20"
 
-// TestProblemsQuoteNothing has each place with a canary: the URL, the headers and the
-// collector's answer.
+// TestProblemsQuoteNothing puts a canary into the URL, the headers and the collector's answer. The
+// log must not have it.
 func TestProblemsQuoteNothing(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, canary, http.StatusBadRequest)
@@ -31,7 +31,7 @@ func TestProblemsQuoteNothing(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", test.endpoint)
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", test.headers)
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", test.protocol)
-			if test.protocol == "grpc" { // which tries until its time is up
+			if test.protocol == "grpc" { // gRPC tries again until its timeout
 				t.Setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")
 			}
 			var log bytes.Buffer

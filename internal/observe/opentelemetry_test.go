@@ -15,10 +15,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// endpoint is where nothing listens. An exporter connects when there is something to send.
+// endpoint is an address where nobody listens. An exporter connects only when it has spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets variables, and returns whether traces are sent and what the log has.
+// environment sets variables, and returns whether traces are sent and the content of the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
 	for variable, value := range variables {
@@ -78,8 +78,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestUnusableVariables sets one variable to what it cannot be. The start succeeds; the log has
-// the variable's name, and not its value. Traces are sent if the variable has a default.
+// TestUnusableVariables sets one variable to a value that is not valid. The broker starts; the log
+// has the variable's name, but not its value. Traces are sent if the variable has a default.
 func TestUnusableVariables(t *testing.T) {
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	folder := t.TempDir()
@@ -97,7 +97,7 @@ func TestUnusableVariables(t *testing.T) {
 		}
 	}
 	for variable, test := range map[string]struct {
-		values []string // beside the canary
+		values []string // in addition to the canary
 		sends  bool
 	}{
 		"OTEL_TRACES_EXPORTER":           {values: []string{"console", "zipkin"}},
@@ -120,7 +120,7 @@ func TestUnusableVariables(t *testing.T) {
 		otlp + "TIMEOUT":                 {values: []string{"10s", "-1", "99999999999999999999"}, sends: true},
 		"OTEL_BSP_SCHEDULE_DELAY":        {values: []string{"-1"}, sends: true},
 		"OTEL_BSP_EXPORT_TIMEOUT":        {sends: true},
-		"OTEL_BSP_MAX_QUEUE_SIZE":        {values: []string{"-1", "1000000000000"}, sends: true}, // a size of which a channel panics
+		"OTEL_BSP_MAX_QUEUE_SIZE":        {values: []string{"-1", "1000000000000"}, sends: true}, // for such sizes, making a channel panics
 		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": {values: []string{"-1"}, sends: true},
 		"OTEL_SPAN_EVENT_COUNT_LIMIT":    {sends: true},
 	} {
@@ -128,7 +128,7 @@ func TestUnusableVariables(t *testing.T) {
 			t.Run(variable+" "+value, func(t *testing.T) {
 				set := map[string]string{otlp + "TRACES_ENDPOINT": endpoint, variable: value}
 				if variable == otlp+"ENDPOINT" {
-					delete(set, otlp+"TRACES_ENDPOINT") // which would count instead
+					delete(set, otlp+"TRACES_ENDPOINT") // it would override the general one
 				}
 				sends, log := environment(t, set)
 				if sends != test.sends {

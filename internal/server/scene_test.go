@@ -95,7 +95,7 @@ func (b *scene) serve() (stop func()) {
 	}
 }
 
-// get asks for the credential that needs a token.
+// get gets the credential that needs a token.
 func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
 	return response.GetAuthDecoration(), err

@@ -91,7 +91,7 @@ func TestReflectionListsTheServices(t *testing.T) {
 	}
 }
 
-// TestReadyOnceGRPCIsServed starts HTTP first.
+// TestReadyOnceGRPCIsServed serves HTTP before gRPC.
 func TestReadyOnceGRPCIsServed(t *testing.T) {
 	h := newServer(t)
 	h.http = listenTCP(t)

@@ -123,7 +123,7 @@ func TestStopTwice(t *testing.T) {
 	h.wantClosed(h.http)
 }
 
-// TestStopBeforeServing stops a server that never served.
+// TestStopBeforeServing stops a server that does not serve yet.
 func TestStopBeforeServing(t *testing.T) {
 	h := newServer(t)
 	h.server.Stop(t.Context())

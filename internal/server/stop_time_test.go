@@ -69,7 +69,7 @@ func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
 	return l.Handler.Handle(ctx, record)
 }
 
-// TestStopLeavesCallsThatHang has a call that never ends.
+// TestStopLeavesCallsThatHang: the server stops although a call never ends.
 func TestStopLeavesCallsThatHang(t *testing.T) {
 	log := hangingLog{told: make(chan struct{}, 1), hangs: make(chan struct{})}
 	h := serve(t, func(o *server.Options) {

@@ -149,7 +149,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		t.Errorf("the metrics lack %s", want)
 	}
 
-	// From now on clients need a certificate of the new authority.
+	// From now on clients need a certificate that the new authority has signed.
 	w.write("clients.pem", string(next.PEM()))
 	if err := w.reload(h, w.listenTLS()+everybody); err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func TestExpiryOfAChain(t *testing.T) {
 	}
 }
 
-// TestSocketsHaveNoTLS serves at a Unix socket with a section for TLS.
+// TestSocketsHaveNoTLS serves a Unix socket although TLS is configured.
 func TestSocketsHaveNoTLS(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")

@@ -104,7 +104,7 @@ func TestMetricsOfAProviderThatFails(t *testing.T) {
 			`authmaterial_token_nearest_expiry_seconds{`+mail+`} 120`,
 			`authmaterial_token_renewal_overdue_seconds{`+mail+`} 120`,
 		)
-		b.pass(2*time.Minute + 30*time.Second) // in its margin
+		b.pass(2*time.Minute + 30*time.Second) // within the safety margin
 		if _, err := b.get(); err != nil {
 			b.Fatal(err)
 		}

@@ -24,7 +24,8 @@ func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	return func(o *server.Options) { o.Config.TokenCache = parsed.TokenCache }
 }
 
-// awaitAnswers fetches /readyz and /metrics until they are as wanted. /readyz never fails.
+// awaitAnswers fetches /readyz and /metrics until their answers are as wanted. /readyz must never
+// fail.
 func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 	h.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

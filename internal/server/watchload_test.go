@@ -51,7 +51,7 @@ const (
 
 type watchStream = grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 
-// audience is many watchers that read.
+// audience is a number of watchers that read.
 type audience struct {
 	harness
 	ended chan error
@@ -61,7 +61,7 @@ type audience struct {
 	changed chan struct{}  // closed when reached changes
 }
 
-// follow reads a stream to its end.
+// follow reads a stream until it ends.
 func (a *audience) follow(stream watchStream) {
 	for {
 		state, err := stream.Recv()
@@ -252,7 +252,7 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer connection.Close() //nolint:errcheck // nothing is lost
+		defer connection.Close() //nolint:errcheck // an error here does not matter
 		client := authmaterialv1.NewBrokerServiceClient(connection)
 		const day, pause = 24 * time.Hour, 5 * time.Minute
 		for range day / pause {
