@@ -196,3 +196,23 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 		w.wantRequests(3)
 	})
 }
+
+// unreplaced is a token cache that takes no reported version for that of its current token, as after
+// a reload that removed the credential.
+type unreplaced struct{ *cache.Cache }
+
+// Replace implements broker.Tokens.
+func (u unreplaced) Replace(_ context.Context, source cache.Source, _ string) (*token.Token, bool, error) {
+	t, _ := u.Current(source)
+	return t, false, nil
+}
+
+// TestReportIsNotAnsweredWithTheReportedVersion has a reload remove a credential during a report.
+func TestReportIsNotAnsweredWithTheReportedVersion(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.broker.Close()
+		w.broker = w.newBroker(unreplaced{w.tokens})
+		_, _, err := w.broker.ReportRejection(w.Context(), nobody, "mail", w.version(), http.StatusUnauthorized)
+		w.checkReason(err, fault.ProviderUnavailable)
+	})
+}

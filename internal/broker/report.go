@@ -7,6 +7,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 // Outcome is the result of a report: the name of a value of the proto enum Outcome, without its
@@ -72,6 +73,10 @@ func (b *Broker) ReportRejection(ctx context.Context, caller Caller, id, version
 	return d, outcome, nil
 }
 
+// errChanged is the error of a report when a reload has removed the versions that the cache compares.
+var errChanged = fault.New(fault.ProviderUnavailable,
+	"the credential's configuration changed during the report: report again").WithRetryDelay(time.Second)
+
 // replaceToken returns a decoration with a token whose version is not the reported one.
 func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (d *Decoration, outcome Outcome, err error) {
 	outcome = AlreadyReplaced
@@ -82,6 +87,9 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 		}
 		if replaced {
 			outcome = Replaced
+		}
+		if slices.Contains(b.versions(a, t), version) {
+			return errChanged
 		}
 		d, err = b.decorate(a, t, b.options.Clock.Now())
 		return err

@@ -44,22 +44,17 @@ func Parse(text secret.Text) (Key, error) {
 		encoding = base64.StdEncoding
 	}
 	data, err := encoding.Strict().DecodeString(text.Reveal())
+	distinct := map[byte]bool{}
+	for _, b := range data {
+		distinct[b] = true
+	}
 	switch {
 	case err != nil || strings.ContainsAny(text.Reveal(), "\r\n"): // the decoder ignores line breaks
 		return Key{}, errors.New("the fleet key is not standard base64: make one with 'broker keygen'")
 	case len(data) != Size:
 		return Key{}, fmt.Errorf("the fleet key has %d bytes, not %d: make one with 'broker keygen'", len(data), Size)
-	case distinct(data) < minDistinct:
+	case len(distinct) < minDistinct:
 		return Key{}, errors.New("the fleet key is not random: make one with 'broker keygen'")
 	}
 	return Key{secret.New(string(data))}, nil
-}
-
-// distinct returns how many different bytes there are.
-func distinct(data []byte) int {
-	seen := map[byte]bool{}
-	for _, b := range data {
-		seen[b] = true
-	}
-	return len(seen)
 }
