@@ -25,13 +25,13 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 		return text
 	}
 	warn := func(format string, parts ...any) { warnings = append(warnings, fmt.Sprintf(format, parts...)) }
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
-		if problem := checkProxy(value(name)); problem != "" {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		problem := checkProxy(value(name))
+		switch {
+		case problem == "":
+		case strings.EqualFold(name, "HTTPS_PROXY"):
 			problems = append(problems, fmt.Sprintf("the environment variable %s %s. Unset it if there is no proxy", name, problem))
-		}
-	}
-	for _, name := range []string{"HTTP_PROXY", "http_proxy"} {
-		if problem := checkProxy(value(name)); problem != "" {
+		default:
 			warn("the environment variable %s %s. Requests to providers do not use it", name, problem)
 		}
 	}
@@ -78,28 +78,22 @@ func checkProxy(value string) string {
 	return ""
 }
 
-// exceptsHost reports whether an entry of NO_PROXY can match a host. An empty entry between
-// two commas is harmless.
+// exceptsHost reports whether an entry of NO_PROXY can match a host. An empty entry between two
+// commas is harmless.
 func exceptsHost(entry string) bool {
-	if entry == "" || entry == "*" {
-		return true
-	}
 	if strings.Contains(entry, "/") {
 		_, _, err := net.ParseCIDR(entry)
 		return err == nil
 	}
-	host := entry
-	if before, port, err := net.SplitHostPort(entry); err == nil {
-		if port == "" || !IsPort(port) {
-			return false
-		}
-		host = before
-	}
-	if net.ParseIP(host) != nil {
-		return true
+	host, port, err := net.SplitHostPort(entry)
+	if err != nil {
+		host = entry
+	} else if port == "" || !IsPort(port) {
+		return false
 	}
 	host = strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
-	return host != "" && !strings.ContainsAny(host, "*[]: \t\r\n;$")
+	isHost := host != "" && !strings.ContainsAny(host, "*[]: \t\r\n;$")
+	return entry == "" || entry == "*" || isHost || net.ParseIP(host) != nil
 }
 
 // proxyFromEnvironment is http.ProxyFromEnvironment, but returns an error for a variable that
