@@ -1,12 +1,10 @@
 package authentication
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,10 +27,8 @@ var errKeyURL = errors.New("must be an https URL with a DNS name or an IP addres
 // addresses too.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") || !egress.IsHost(parsed.Hostname()) {
-		return errKeyURL
-	}
-	if port, err := strconv.ParseUint(cmp.Or(parsed.Port(), "443"), 10, 16); err != nil || port == 0 {
+	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
+		!egress.IsHost(parsed.Hostname()) || !egress.IsPort(parsed.Port()) {
 		return errKeyURL
 	}
 	return nil
