@@ -1,8 +1,3 @@
-// Package client helps Go services to reach the broker, and to use what it hands out. It
-// imports the generated stubs, gRPC and the standard library alone.
-//
-// Client.HTTPClient and Client.Transport keep rules 1 to 10 of docs/calling.md for their
-// users. With Apply, the user has to keep them.
 package client
 
 import (
@@ -18,25 +13,23 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// maxPlaces is the most headers and query parameters of a decoration. The work to put them on a
-// request grows with the square of their number.
+// maxPlaces is the maximum number of headers and query parameters of a decoration. The work of Apply grows
+// with its square.
 const maxPlaces = 1000
 
-// ErrHostNotAllowed is the error of a request to where the material must not be sent.
+// ErrHostNotAllowed is the error of a request to a URL to which the material must not be sent.
 var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 
-// Apply puts the decoration on the request. Each header and each query parameter
-// replaces what the request has under that name; the other parameters stay as they
-// are. On an error the request is unchanged.
+// Apply puts a decoration on a request. Each header and each query parameter replaces everything that the
+// request has under that name; the other parameters stay as they are. On an error the request is unchanged.
 //
-// It refuses a request to a host that is none of the decoration's allowed hosts, one whose
-// field Host differs from the host of its URL, and one without https, unless its host is a
-// literal loopback address. The error then is ErrHostNotAllowed. It does not look at
-// expire_time.
+// The error is ErrHostNotAllowed if the host is not one of the decoration's allowed hosts, if the request's
+// field Host differs from the host of its URL, or if the URL is not https. Plain http is accepted for a
+// literal loopback address. Apply ignores expire_time.
 //
-// Never send the request with an http.Client that follows redirects, http.DefaultClient
-// included: it sends custom headers such as X-Api-Key to every host that a redirect names.
-// Use Client.HTTPClient, or set CheckRedirect to return http.ErrUseLastResponse.
+// Never send the request with an http.Client that follows redirects, such as http.DefaultClient: it sends
+// custom headers such as X-Api-Key to every host that a redirect names. Use Client.HTTPClient, or set
+// CheckRedirect to return http.ErrUseLastResponse.
 func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
 	if request.URL == nil {
 		return errors.New("the request has no URL")
@@ -68,25 +61,21 @@ func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) err
 }
 
 func checkHost(target *url.URL, allowed []string) error {
-	host := strings.ToLower(target.Hostname())
-	port := target.Port()
-	switch {
-	case target.Scheme == "https" && port == "":
-		port = "443"
-	case target.Scheme == "http" && port == "":
-		port = "80"
+	host, port := strings.ToLower(target.Hostname()), target.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[target.Scheme]
 	}
 	if target.Scheme != "https" && (target.Scheme != "http" || !isLoopback(host)) {
 		return fmt.Errorf("%w: %s is not https", ErrHostNotAllowed, host)
 	}
-	fits := slices.ContainsFunc(allowed, func(entry string) bool { return sameHost(entry, host, port) })
-	if !fits {
+	if !slices.ContainsFunc(allowed, func(entry string) bool { return sameHost(entry, host, port) }) {
 		return fmt.Errorf("%w: %s port %s is none of %s", ErrHostNotAllowed, host, port, strings.Join(allowed, ", "))
 	}
 	return nil
 }
 
-// sameHost compares an entry of allowed_hosts, which without a port means port 443.
+// sameHost reports whether an entry of allowed_hosts allows a host and port. An entry without a port means
+// port 443.
 func sameHost(entry, host, port string) bool {
 	entryHost, entryPort, err := net.SplitHostPort(entry)
 	if err != nil {
@@ -100,8 +89,7 @@ func isLoopback(host string) bool {
 	return err == nil && address.IsLoopback()
 }
 
-// replaceParam sets one parameter of a raw query and leaves the others, their order and
-// their encoding as they are.
+// replaceParam sets one parameter of a raw query. The other parameters keep their order and their encoding.
 func replaceParam(rawQuery, name, value string) string {
 	pair := url.QueryEscape(name) + "=" + url.QueryEscape(value)
 	if rest := removeParam(rawQuery, name); rest != "" {

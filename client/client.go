@@ -1,9 +1,18 @@
+// Package client helps Go services to call the broker, and to put its material on HTTP requests. It imports
+// the generated stubs, gRPC, the standard library and, for files, two small packages of the broker.
+//
+// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md for their users. Users of
+// Apply must follow the rules themselves.
 package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,48 +20,48 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Bounds on calls of the broker whose request has no earlier deadline.
 const (
-	// getTimeout is longer than the broker takes to answer with a new token: 3 s until it is
-	// the request's turn, 2 s for Redis, and 10 s for a token request.
+	// getTimeout limits GetAuthDecoration. The broker needs less time for a new token: it waits up to 3 s
+	// for its turn and 2 s for Redis, and the token request takes up to 10 s.
 	getTimeout = 20 * time.Second
-	// reportTimeout is longer than the three token requests that a report waits for.
+	// reportTimeout limits ReportRejection, which waits for up to three token requests.
 	reportTimeout = 45 * time.Second
+	// maxDrain is the maximum size of a rejected response that is read, in bytes, so that its connection
+	// can be used again.
+	maxDrain = 4 << 10
 )
 
-// Client puts a broker's material on HTTP requests. It is safe for concurrent use.
+// Client puts the broker's material on HTTP requests. It is safe for concurrent use.
 type Client struct {
 	broker authmaterialv1.BrokerServiceClient
 }
 
-// New returns a Client of the broker that the connection leads to. The caller closes the
-// connection when no request needs it any more.
+// New returns a Client that calls the broker over a connection. The caller closes the connection when no
+// request needs it any more.
 func New(connection grpc.ClientConnInterface) *Client {
 	return &Client{broker: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// HTTPClient returns an http.Client that keeps the rules of Transport. It follows redirects
-// within the allowed hosts.
+// HTTPClient returns an http.Client that authenticates its requests as Transport does. It follows redirects
+// to the allowed hosts.
 func (c *Client) HTTPClient(credentialID string) *http.Client {
 	return &http.Client{Transport: c.Transport(credentialID, nil)}
 }
 
-// Transport returns an http.RoundTripper that authenticates each request with the material
-// of a credential, and sends it by base; nil means http.DefaultTransport. It keeps rules
-// 1 to 10 of docs/calling.md:
+// Transport returns an http.RoundTripper that puts the material of a credential on each request, and sends
+// the request through base. Nil means http.DefaultTransport. It follows rules 1 to 10 of docs/calling.md:
 //
-//   - It obtains a decoration for each request, and so for each redirect.
-//   - It refuses with ErrHostNotAllowed what Apply refuses: hosts that are not allowed, and
-//     requests without https. A redirect that leads there fails so too. Set CheckRedirect of
-//     the http.Client to return http.ErrUseLastResponse to get the redirect itself.
-//   - When the provider rejects the material, it reports that once, and sends the request
-//     once more if the broker has replaced the material and the body can be sent again: if
-//     there is none, or GetBody is set. Otherwise the provider's answer is the response.
+//   - It gets a decoration for each request, and so for each redirect.
+//   - It rejects what Apply rejects: requests to hosts that are not allowed, and requests without https. The
+//     error is ErrHostNotAllowed. A redirect to such a URL fails in the same way. To get the redirect itself,
+//     set CheckRedirect of the http.Client to return http.ErrUseLastResponse.
+//   - If the provider rejects the material, it reports that once. It sends the request once more if the
+//     broker has replaced the material and the body can be sent again: there is no body, or GetBody is set.
+//     Otherwise the provider's answer is the response.
 //
-// The caller's request is not changed. It is also the Request of the response. A query
-// parameter with material is removed from a Location header; the header is deleted if the
-// material is anywhere else in it, and http.Client then returns the redirect itself. So
-// neither holds a secret that a log could print.
+// The caller's request does not change, and is the Request of the response. Query parameters with material
+// are removed from a Location header. If the header still contains material, it is deleted, and http.Client
+// returns the redirect itself. So neither contains a secret that could be logged.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -60,18 +69,67 @@ func (c *Client) Transport(credentialID string, base http.RoundTripper) http.Rou
 	return &transport{broker: c.broker, credentialID: credentialID, base: base}
 }
 
-// get obtains a decoration.
+// transport is the result of Client.Transport.
+type transport struct {
+	broker       authmaterialv1.BrokerServiceClient
+	credentialID string
+	base         http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	decorated := request.Clone(request.Context())
+	decoration, err := t.get(request.Context())
+	if err == nil {
+		err = Apply(decorated, decoration)
+	}
+	if err != nil {
+		closeBody(request)
+		return nil, err
+	}
+	response, err := t.send(request, decorated, decoration)
+	if err != nil || !slices.Contains(decoration.GetRejectedStatuses(), int32(response.StatusCode)) { //nolint:gosec // net/http allows three digits
+		return response, err
+	}
+	successor := t.report(request.Context(), decoration, response.StatusCode)
+	if successor == nil {
+		return response, nil
+	}
+	again := repeat(request)
+	if again == nil {
+		return response, nil
+	}
+	if Apply(again, successor) != nil {
+		closeBody(again)
+		return response, nil
+	}
+	if response.ContentLength >= 0 && response.ContentLength <= maxDrain { // a body of unknown length may never end
+		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+	}
+	_ = response.Body.Close()
+	return t.send(request, again, successor)
+}
+
+// CloseIdleConnections implements the optional interface that http.Client.CloseIdleConnections looks for.
+func (t *transport) CloseIdleConnections() {
+	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		closer.CloseIdleConnections()
+	}
+}
+
+// get returns the current decoration.
 func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
 	response, err := t.broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: t.credentialID})
 	if err != nil {
-		return nil, fmt.Errorf("obtain the material of credential %q: %w", t.credentialID, err)
+		return nil, fmt.Errorf("get the material of credential %q: %w", t.credentialID, err)
 	}
 	return response.GetAuthDecoration(), nil
 }
 
-// report reports a rejection. It returns what to retry with, or nil not to retry.
+// report reports that the provider rejected a decoration. It returns the decoration to retry with, or nil:
+// after an error too, since the provider's answer tells the caller more.
 func (t *transport) report(ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int) *authmaterialv1.AuthDecoration {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
@@ -81,12 +139,52 @@ func (t *transport) report(ctx context.Context, rejected *authmaterialv1.AuthDec
 		HttpStatus:   int32(httpStatus), //nolint:gosec // one of rejected_statuses
 	})
 	if err != nil {
-		return nil // the provider's answer says more to the caller
+		return nil
 	}
 	switch response.GetOutcome() {
 	case authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED, authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED:
 		return response.GetAuthDecoration()
 	default:
 		return nil
+	}
+}
+
+// send sends a decorated copy of a request. It removes the material from the response, and the decorated URL
+// from the error of a base that wraps an http.Client.
+func (t *transport) send(original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration) (*http.Response, error) {
+	response, err := t.base.RoundTrip(decorated)
+	if err != nil {
+		for wrapped := (*url.Error)(nil); errors.As(err, &wrapped); {
+			err = wrapped.Err
+		}
+		return nil, err
+	}
+	response.Request = original
+	cleanLocation(response.Header, original.URL, decoration)
+	return response, nil
+}
+
+// repeat returns a copy of a request that was sent, with its body from the beginning. It returns nil if the
+// body cannot be sent again.
+func repeat(request *http.Request) *http.Request {
+	again := request.Clone(request.Context())
+	if request.Body == nil || request.Body == http.NoBody {
+		return again
+	}
+	if request.GetBody == nil {
+		return nil
+	}
+	body, err := request.GetBody()
+	if err != nil {
+		return nil
+	}
+	again.Body = body
+	return again
+}
+
+// closeBody closes the body of a request that is not sent, as http.RoundTripper requires.
+func closeBody(request *http.Request) {
+	if request.Body != nil {
+		_ = request.Body.Close()
 	}
 }

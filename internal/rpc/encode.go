@@ -17,12 +17,10 @@ import (
 
 // Numbers of fields in the protos. TestEncodedAnswers checks them against the generated code.
 const (
-	reportDecoration protowire.Number = 1
-	reportOutcome    protowire.Number = 2
-	batchResults     protowire.Number = 1
-	itemID           protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
-	itemDecoration   protowire.Number = 2
-	itemError        protowire.Number = 3
+	batchResults   protowire.Number = 1
+	itemID         protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
+	itemDecoration protowire.Number = 2
+	itemError      protowire.Number = 3
 )
 
 // Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options. Secrets leave the broker
@@ -50,14 +48,6 @@ func appendMessage(b []byte, number protowire.Number, message []byte) []byte {
 // sizeOfField returns the size of a field with so many bytes.
 func sizeOfField(number protowire.Number, bytes int) int {
 	return protowire.SizeTag(number) + protowire.SizeBytes(bytes)
-}
-
-// encodeReport encodes a ReportRejectionResponse.
-func encodeReport(decoration *broker.Decoration, outcome broker.Outcome) []byte {
-	value := authmaterialv1.ReportRejectionResponse_Outcome_value["OUTCOME_"+string(outcome)]
-	encoded := appendMessage(nil, reportDecoration, decorationOf(decoration.Encoded))
-	encoded = protowire.AppendTag(encoded, reportOutcome, protowire.VarintType)
-	return protowire.AppendVarint(encoded, uint64(value)) //nolint:gosec // the enum has no negative values
 }
 
 // item is the material or the error of one ID of a batch or a watch.

@@ -46,10 +46,6 @@ func TestEncodedAnswers(t *testing.T) {
 			want    proto.Message
 		}{
 			{decoration.Encoded, new(authmaterialv1.GetAuthDecorationResponse), &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: want}},
-			{
-				encodeReport(decoration, broker.Replaced), new(authmaterialv1.ReportRejectionResponse),
-				&authmaterialv1.ReportRejectionResponse{AuthDecoration: want, Outcome: authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED},
-			},
 			{appendBatch(nil, []item{good, bad, good}), new(authmaterialv1.BatchGetAuthDecorationsResponse), &authmaterialv1.BatchGetAuthDecorationsResponse{
 				Results: []*authmaterialv1.AuthDecorationResult{
 					{CredentialId: "mail", Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: want}},

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jonboulle/clockwork"
 	"golang.org/x/time/rate"
@@ -20,6 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/admission"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 // Options configure a Service. All are required.
@@ -49,6 +52,13 @@ type Service struct {
 	faults    rate.Sometimes            // limits log lines about internal errors
 	others    sync.Map                  // the *method of other services, by full name
 }
+
+// The bounds in the comments of the protos.
+const (
+	maxIDs         = 100
+	maxIDSize      = 128 // characters
+	maxVersionSize = 64
+)
 
 // faultBurst is the number of internal errors that are logged at once; then one a second is. Callers can
 // cause them, for example while audit records cannot be written.
@@ -82,8 +92,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// unary returns a unary method, whose calls are answered by respond.
-func unary[Request any](s *Service, name string, respond func(*call, broker.Caller, *Request) (*answer, error)) grpc.MethodDesc {
+// unary returns a unary method. respond returns the answer of a call: an *answer, or a message.
+func unary[Request any](s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error)) grpc.MethodDesc {
 	m := s.newMethod(name, false)
 	handle := func(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (response any, err error) {
 		one := struct { // in one allocation
@@ -101,7 +111,7 @@ func unary[Request any](s *Service, name string, respond func(*call, broker.Call
 }
 
 // get answers GetAuthDecoration.
-func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.GetAuthDecorationRequest) (*answer, error) {
+func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.GetAuthDecorationRequest) (any, error) {
 	decoration, err := s.options.Broker.Get(c.ctx, caller, request.GetCredentialId())
 	if err != nil {
 		return nil, err
@@ -111,7 +121,7 @@ func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.Get
 
 // batch answers BatchGetAuthDecorations. The answer counts as one of the caller's batches until gRPC
 // has sent it.
-func (s *Service) batch(c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest) (made *answer, err error) {
+func (s *Service) batch(c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest) (made any, err error) {
 	ids := request.GetCredentialIds()
 	if err := checkIDs(ids); err != nil {
 		return nil, err
@@ -138,7 +148,7 @@ func (s *Service) batch(c *call, caller broker.Caller, request *authmaterialv1.B
 }
 
 // report answers ReportRejection.
-func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.ReportRejectionRequest) (*answer, error) {
+func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.ReportRejectionRequest) (any, error) {
 	if err := checkReport(request); err != nil {
 		return nil, err
 	}
@@ -147,5 +157,60 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 	if err != nil {
 		return nil, err
 	}
-	return &answer{bytes: encodeReport(decoration, outcome)}, nil
+	value := authmaterialv1.ReportRejectionResponse_Outcome_value["OUTCOME_"+string(outcome)]
+	return &authmaterialv1.ReportRejectionResponse{
+		AuthDecoration: toProto(decoration),
+		Outcome:        authmaterialv1.ReportRejectionResponse_Outcome(value),
+	}, nil
+}
+
+// checkIDs checks the number of IDs in a batch or a watch. An invalid ID is an error of that ID alone.
+func checkIDs(ids []string) error {
+	if n := len(ids); n == 0 || n > maxIDs {
+		return invalid(fault.Violation{
+			Field:       "credential_ids",
+			Description: fmt.Sprintf("must hold 1 to %d IDs, and holds %d", maxIDs, n),
+		})
+	}
+	return nil
+}
+
+func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
+	var violations []fault.Violation
+	if version := request.GetVersion(); version == "" || len(version) > maxVersionSize || strings.ContainsFunc(version, invisible) {
+		violations = append(violations, fault.Violation{
+			Field:       "version",
+			Description: fmt.Sprintf("must be 1 to %d visible ASCII characters, as in the decoration", maxVersionSize),
+		})
+	}
+	if status := request.GetHttpStatus(); status < 100 || status > 599 {
+		violations = append(violations, fault.Violation{
+			Field:       "http_status",
+			Description: fmt.Sprintf("must be the HTTP status of the provider's answer, 100 to 599, and is %d", status),
+		})
+	}
+	if violations != nil {
+		return invalid(violations...)
+	}
+	return nil
+}
+
+// invisible reports whether a character is not visible ASCII.
+func invisible(r rune) bool { return r <= ' ' || r > '~' }
+
+// invalid returns the error of a malformed request.
+func invalid(violations ...fault.Violation) error {
+	var fields []string
+	for _, violation := range violations {
+		fields = append(fields, violation.Field+" "+violation.Description)
+	}
+	return &fault.Error{Reason: fault.InvalidRequest, Message: strings.Join(fields, "; "), Violations: violations}
+}
+
+// Shorten returns the first 128 characters of an ID: no valid ID is longer.
+func Shorten(id string) string {
+	if utf8.RuneCountInString(id) <= maxIDSize {
+		return id
+	}
+	return string([]rune(id)[:maxIDSize])
 }

@@ -1,0 +1,168 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/internal/pemfile"
+	"github.com/authmaterial/broker/internal/regularfile"
+)
+
+// Limits in bytes. They are the broker's own, except that of a token's file, which leaves room for white space.
+const (
+	maxCertificates = 1 << 20
+	maxKey          = 64 << 10
+	maxToken        = 8 << 10
+	maxTokenFile    = 64 << 10
+)
+
+// TLS configures connections to a broker that has listen.tls. The zero value trusts the authorities of the
+// system, and sends no certificate.
+type TLS struct {
+	// CAFile contains the authorities to trust, in PEM. Default: those of the system.
+	CAFile string
+	// CertificateFile contains the service's certificate, followed by the certificates between it and its
+	// authority. KeyFile contains its private key. Both are in PEM. Set both, or neither.
+	CertificateFile, KeyFile string
+	// ServerName is a name that the broker's certificate must contain. Default: the host of the address.
+	ServerName string
+}
+
+// Credentials returns credentials for grpc.WithTransportCredentials. It reads the files, and each new
+// connection reads them again: renewed files take effect with the next connection. If the broker asks for a
+// certificate, it gets the configured one, and refuses the connection unless it trusts that certificate.
+//
+// Each file must be a regular file, of at most 1 MiB for certificates and 64 KiB for the key. Anything in it
+// that is not understood is an error. The error names the file and the line, and contains nothing of the file.
+func (t TLS) Credentials() (credentials.TransportCredentials, error) {
+	if _, err := t.read(); err != nil {
+		return nil, err
+	}
+	return rereadTLS{credentials.NewTLS(&tls.Config{ServerName: t.ServerName}), t}, nil
+}
+
+// read returns the configuration of one connection.
+func (t TLS) read() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		text, err := readFile(t.CAFile, maxCertificates)
+		if err == nil {
+			config.RootCAs, err = pemfile.Pool(t.CAFile, text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the authorities to trust: %w", err)
+		}
+	}
+	if t.CertificateFile != "" || t.KeyFile != "" {
+		certificate, err := t.readKeyPair()
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate with its key: %w", err)
+		}
+		// Config.Certificates would not send a certificate of an authority that the broker does not name.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
+	}
+	return config, nil
+}
+
+func (t TLS) readKeyPair() (tls.Certificate, error) {
+	if t.CertificateFile == "" || t.KeyFile == "" {
+		return tls.Certificate{}, errors.New("CertificateFile and KeyFile need each other: one of them is empty")
+	}
+	text, err := readFile(t.CertificateFile, maxCertificates)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	certificates, err := pemfile.Certificates(t.CertificateFile, text)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	if text, err = readFile(t.KeyFile, maxKey); err != nil {
+		return tls.Certificate{}, err
+	}
+	return pemfile.KeyPair(certificates, t.KeyFile, text)
+}
+
+// readFile returns the content of a regular file of up to limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	text, err := regularfile.Read(path, limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	return text, nil
+}
+
+// rereadTLS reads its files for each handshake.
+type rereadTLS struct {
+	credentials.TransportCredentials
+	files TLS
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (r rereadTLS) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	config, err := r.files.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	return credentials.NewTLS(config).ClientHandshake(ctx, authority, raw)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (r rereadTLS) Clone() credentials.TransportCredentials {
+	return rereadTLS{r.TransportCredentials.Clone(), r.files}
+}
+
+// TokenFile returns credentials for grpc.WithPerRPCCredentials. They send the token in a file with each call,
+// as `authorization: Bearer TOKEN`. Each call reads the file, so a token that Kubernetes or another program
+// renews takes effect at once. White space at either end is removed. A call whose token cannot be read fails
+// with UNAUTHENTICATED. The path must lead to a regular file of at most 64 KiB, with a token of at most 8 KiB.
+//
+// The connection must be private: it has TLS, or leads to a Unix socket and has the credentials of
+// google.golang.org/grpc/credentials/local.
+func TokenFile(path string) credentials.PerRPCCredentials {
+	return token{path, func() (string, error) {
+		text, err := readFile(path, maxTokenFile)
+		return string(text), err
+	}}
+}
+
+// Token is TokenFile for a token from another source. Each call of the broker calls read, which must be safe
+// for concurrent use. Its error must not contain the token.
+func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
+
+type token struct {
+	name string // of the token, in errors
+	read func() (string, error)
+}
+
+// tokenCharacters are the characters of bearer tokens (RFC 6750).
+const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+
+// GetRequestMetadata implements credentials.PerRPCCredentials. Its errors do not contain the token.
+func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	text, err := t.read()
+	text = strings.TrimSpace(text)
+	switch {
+	case err != nil:
+	case text == "":
+		err = fmt.Errorf("%s is empty", t.name)
+	case len(text) > maxToken:
+		err = fmt.Errorf("%s is longer than %d bytes: that is no token", t.name, maxToken)
+	case strings.Trim(text, tokenCharacters) != "":
+		err = fmt.Errorf("%s holds something else than one token alone", t.name)
+	}
+	if err != nil {
+		return nil, status.Errorf(codes.Unauthenticated, "the token for the broker: %v", err)
+	}
+	return map[string]string{"authorization": "Bearer " + text}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (token) RequireTransportSecurity() bool { return true }
