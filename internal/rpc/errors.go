@@ -129,11 +129,6 @@ func (s *Service) Recovered(ctx context.Context, cause any) error {
 	return s.toStatus(ctx, fault.Opaque())
 }
 
-// Stopping returns the error of a stream that ends because the server stops.
-func (s *Service) Stopping(ctx context.Context) error {
-	return s.toStatus(ctx, fault.New(fault.ServerStopping, "the broker is stopping"))
-}
-
 // badRequest names the fields of a malformed request. An error without violations is about the
 // credential ID: package broker checks nothing else.
 func badRequest(known *fault.Error) *errdetails.BadRequest {

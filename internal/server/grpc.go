@@ -70,7 +70,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 		grpc.ChainStreamInterceptor(service.Stream, recovery.StreamServerInterceptor(recovered)),
 	)...)
 	service.Register(server)
-	grpc_health_v1.RegisterHealthServer(server, healthService{stopping: s.stopping, ended: service.Stopping})
+	grpc_health_v1.RegisterHealthServer(server, healthService{stopping: s.stopping})
 	if s.fixed.Listen.Reflection {
 		reflection.Register(server)
 	}

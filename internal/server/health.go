@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 // healthService is gRPC's health service. Unlike the one of package grpc/health, it ends its
@@ -15,7 +16,6 @@ import (
 type healthService struct {
 	grpc_health_v1.UnimplementedHealthServer
 	stopping context.Context
-	ended    func(context.Context) error // returns the error with which watches end
 }
 
 // response returns the health of a service, which is SERVICE_UNKNOWN if there is no such service.
@@ -64,5 +64,5 @@ func (h healthService) Watch(request *grpc_health_v1.HealthCheckRequest, stream 
 			return err
 		}
 	}
-	return h.ended(ctx)
+	return fault.New(fault.ServerStopping, "the broker is stopping") // package rpc makes a status of it
 }
