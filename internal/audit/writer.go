@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -98,8 +99,7 @@ type Writer struct {
 type line struct {
 	text   []byte
 	late   *time.Timer // fires when the call stops waiting
-	err    error       // of the write
-	result chan error  // gets err. It has room for the one result, so that the goroutine never waits for the call
+	result chan error  // has room for the one result, so that the goroutine never waits for the call
 	// counted is set by whichever comes first: the goroutine that has written the line, or the call
 	// that stops waiting. It then counts the line.
 	counted atomic.Bool
@@ -143,7 +143,6 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	}
 	l := w.lines.Get().(*line)
 	l.counted.Store(false)
-	l.err = nil
 	l.text = appendLine(l.text[:0], &record, traceID)
 	if !w.options.BestEffort {
 		return w.commit(ctx, l)
@@ -218,8 +217,8 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// run writes the lines in the queue until the Writer is closed. It pauses before it empties the
-// queue, so that more lines are written at once: callers that got their answers may call again.
+// run writes the lines in the queue until the Writer is closed. It pauses before it empties the queue, so
+// that more lines are written at once: callers that got their answers may call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
@@ -234,29 +233,40 @@ func (w *Writer) run() {
 			}
 		}
 		w.collect(first)
-		w.settle(w.write())
-	}
-}
-
-// collect makes a chunk of the lines that wait.
-func (w *Writer) collect(first *line) {
-	w.chunk, w.text = append(w.chunk[:0], first), append(w.text[:0], first.text...)
-	defer func() { w.writing.Store(int64(len(w.chunk))) }()
-	for len(w.text) < chunkSize {
-		select {
-		case next, ok := <-w.queue:
-			if !ok {
-				return
-			}
-			w.chunk, w.text = append(w.chunk, next), append(w.text, next.text...)
-		default:
-			return
+		written, err := w.write()
+		if err != nil {
+			w.logFailure(err)
+		} else if w.failing.CompareAndSwap(true, false) {
+			w.options.Logger.Info("audit records can be written again")
+		}
+		w.settle(w.chunk[:written], w.options.Written, nil)
+		w.settle(w.chunk[written:], w.options.Failed, err)
+		w.writing.Store(0)
+		if len(w.queue) == 0 && w.dropping.CompareAndSwap(true, false) {
+			w.options.Logger.Info("audit records are written again")
 		}
 	}
 }
 
-// write writes the chunk. It returns how many bytes the output took, and an error unless it took all.
-func (w *Writer) write() (n int, err error) {
+// collect makes a chunk of the lines that wait.
+func (w *Writer) collect(next *line) {
+	w.chunk, w.text = w.chunk[:0], w.text[:0]
+	for next != nil {
+		w.chunk, w.text = append(w.chunk, next), append(w.text, next.text...)
+		next = nil
+		if len(w.text) < chunkSize {
+			select {
+			case next = <-w.queue: // nil: the queue is closed
+			default:
+			}
+		}
+	}
+	w.writing.Store(int64(len(w.chunk)))
+}
+
+// write writes the chunk. It returns the number of lines that the output took whole, and an error unless it
+// took all.
+func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()
 	}
@@ -270,54 +280,33 @@ func (w *Writer) write() (n int, err error) {
 		}
 		w.torn = false
 	}
-	n, err = output.Write(w.text)
+	n, err := output.Write(w.text)
+	if n == len(w.text) {
+		return len(w.chunk), nil
+	}
 	if n > 0 {
 		w.torn = w.text[n-1] != '\n'
 	}
-	if n == len(w.text) {
-		return n, nil
-	}
-	return n, cmp.Or(err, io.ErrShortWrite)
+	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts the lines of the chunk, of which the output took n bytes, and ends the waits for
-// them.
-func (w *Writer) settle(n int, err error) {
-	if err != nil {
-		w.logFailure(err)
-	} else if w.failing.CompareAndSwap(true, false) {
-		w.options.Logger.Info("audit records can be written again")
-	}
-	w.writing.Store(0)
-	written, failed := 0, 0
-	for _, l := range w.chunk {
-		n -= len(l.text)
-		if n < 0 {
-			l.err = err
-		}
-		switch {
-		case !l.counted.CompareAndSwap(false, true):
-		case n < 0:
-			failed++
-		default:
-			written++
+// settle counts lines of the chunk, and ends the waits for them with err.
+func (w *Writer) settle(lines []*line, counter Counter, err error) {
+	count := 0
+	for _, l := range lines {
+		if l.counted.CompareAndSwap(false, true) {
+			count++
 		}
 	}
-	for range written {
-		w.options.Written.Inc()
+	for range count {
+		counter.Inc()
 	}
-	for range failed {
-		w.options.Failed.Inc()
-	}
-	for _, l := range w.chunk {
+	for _, l := range lines {
 		if w.options.BestEffort { // no call waits
 			w.lines.Put(l)
 		} else {
-			l.result <- l.err
+			l.result <- err
 		}
-	}
-	if len(w.queue) == 0 && w.dropping.CompareAndSwap(true, false) {
-		w.options.Logger.Info("audit records are written again")
 	}
 }
 
