@@ -22,21 +22,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Outcome is what came of a report.
+// Outcome is the result of a report.
 type ReportRejectionResponse_Outcome int32
 
 const (
 	// Not used.
 	ReportRejectionResponse_OUTCOME_UNSPECIFIED ReportRejectionResponse_Outcome = 0
-	// The reported version is not the fleet's current one; auth_decoration is. No
-	// renewal was forced. Retry the request with it.
+	// The reported version is not the current one of the fleet. The broker did not
+	// renew the material. Retry the request with auth_decoration, the current one.
 	ReportRejectionResponse_OUTCOME_ALREADY_REPLACED ReportRejectionResponse_Outcome = 1
-	// The reported version was the current one; auth_decoration is its successor.
-	// Retry the request with it.
+	// The reported version was the current one, and the broker has replaced it. Retry
+	// the request with auth_decoration, its successor.
 	ReportRejectionResponse_OUTCOME_REPLACED ReportRejectionResponse_Outcome = 2
 	// The material is static and the reported version is the current one, or the
-	// status does not mean rejection for this auth method (it is not one of
-	// rejected_statuses). Retrying is pointless; auth_decoration is the current one.
+	// status does not mean rejection for this auth method: it is not one of
+	// rejected_statuses. Retrying is pointless. auth_decoration is the current one.
 	ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE ReportRejectionResponse_Outcome = 3
 )
 
@@ -129,7 +129,7 @@ func (x *GetAuthDecorationRequest) GetCredentialId() string {
 	return ""
 }
 
-// GetAuthDecorationResponse holds one credential's material.
+// GetAuthDecorationResponse has the material of one credential.
 type GetAuthDecorationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The material.
@@ -178,7 +178,7 @@ func (x *GetAuthDecorationResponse) GetAuthDecoration() *AuthDecoration {
 // BatchGetAuthDecorationsRequest names several credentials.
 type BatchGetAuthDecorationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. 1 to 100 IDs. An ID may stand more than once.
+	// Required. 1 to 100 IDs. Duplicates are allowed.
 	CredentialIds []string `protobuf:"bytes,1,rep,name=credential_ids,json=credentialIds,proto3" json:"credential_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -224,7 +224,7 @@ func (x *BatchGetAuthDecorationsRequest) GetCredentialIds() []string {
 // BatchGetAuthDecorationsResponse has one result for each ID of the request.
 type BatchGetAuthDecorationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. As many as the request has IDs, and in the same order.
+	// Required. One result for each ID of the request, in the same order.
 	Results       []*AuthDecorationResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -267,10 +267,10 @@ func (x *BatchGetAuthDecorationsResponse) GetResults() []*AuthDecorationResult {
 	return nil
 }
 
-// AuthDecorationResult is what the broker has for one ID of a batch.
+// AuthDecorationResult is the result for one ID of a batch.
 type AuthDecorationResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The ID as the request has it, up to its first 128 characters.
+	// Required. The ID as in the request, cut after 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Required. Exactly one is set.
 	//
@@ -350,12 +350,12 @@ type isAuthDecorationResult_Result interface {
 }
 
 type AuthDecorationResult_AuthDecoration struct {
-	// The material.
+	// The current material.
 	AuthDecoration *AuthDecoration `protobuf:"bytes,2,opt,name=auth_decoration,json=authDecoration,proto3,oneof"`
 }
 
 type AuthDecorationResult_Error struct {
-	// Why there is none.
+	// The reason why there is no material.
 	Error *AuthDecorationError `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
 }
 
@@ -363,20 +363,20 @@ func (*AuthDecorationResult_AuthDecoration) isAuthDecorationResult_Result() {}
 
 func (*AuthDecorationResult_Error) isAuthDecorationResult_Result() {}
 
-// AuthDecorationError is why one ID of a batch or a watch has no material. It
-// holds what a failed call carries in its status and details.
+// AuthDecorationError is the reason why one ID of a batch or a watch has no
+// material. A failed call has the same in its status and details.
 type AuthDecorationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The gRPC code, a value of google.rpc.Code; never 0 (OK).
+	// Required. The gRPC code, a value of google.rpc.Code. Never 0 (OK).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// Required. Why. The proto's JSON, which grpcurl prints, has the enum's whole name,
-	// such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`; the google.rpc.ErrorInfo of a failed
-	// call has the same reason without the prefix, `CREDENTIAL_NOT_FOUND`.
+	// Required. The reason. In JSON, which grpcurl prints, it has the enum's full name,
+	// such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`. The google.rpc.ErrorInfo of a failed
+	// call has the same reason without the prefix: `CREDENTIAL_NOT_FOUND`.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
-	// Required. A sentence for people. It holds no secret.
+	// Required. A sentence for people. It contains no secret. Programs use reason.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// How long to wait before trying again. Absent: waiting does not help, or the
-	// broker cannot tell how long; see reason.
+	// Optional. How long to wait before a retry. Absent: a retry does not help, or the
+	// broker does not know how long; see reason.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -443,7 +443,7 @@ func (x *AuthDecorationError) GetRetryDelay() *durationpb.Duration {
 // WatchAuthDecorationsRequest names the credentials to watch.
 type WatchAuthDecorationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. 1 to 100 IDs. One that stands more than once is watched once.
+	// Required. 1 to 100 IDs. A duplicate ID is watched once.
 	CredentialIds []string `protobuf:"bytes,1,rep,name=credential_ids,json=credentialIds,proto3" json:"credential_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -487,10 +487,10 @@ func (x *WatchAuthDecorationsRequest) GetCredentialIds() []string {
 }
 
 // WatchAuthDecorationsResponse is the state of one watched credential: first the
-// current one of each, then each change.
+// current state of each, then each change.
 type WatchAuthDecorationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The ID that this state belongs to, up to its first 128 characters.
+	// Required. The ID that this state belongs to, cut after 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Required. Exactly one is set.
 	//
@@ -570,12 +570,12 @@ type isWatchAuthDecorationsResponse_State interface {
 }
 
 type WatchAuthDecorationsResponse_AuthDecoration struct {
-	// The material that is current from now on.
+	// The material to use from now on.
 	AuthDecoration *AuthDecoration `protobuf:"bytes,2,opt,name=auth_decoration,json=authDecoration,proto3,oneof"`
 }
 
 type WatchAuthDecorationsResponse_Error struct {
-	// Why there is none just now.
+	// The reason why there is no material at the moment.
 	Error *AuthDecorationError `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
 }
 
@@ -583,12 +583,12 @@ func (*WatchAuthDecorationsResponse_AuthDecoration) isWatchAuthDecorationsRespon
 
 func (*WatchAuthDecorationsResponse_Error) isWatchAuthDecorationsResponse_State() {}
 
-// ReportRejectionRequest says which material was rejected, and how.
+// ReportRejectionRequest names the material that was rejected.
 type ReportRejectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The credential's ID, 1 to 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. The version of the decoration that was rejected, 1 to 64 visible
+	// Required. The version of the decoration that was rejected: 1 to 64 visible
 	// ASCII characters.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Required. The HTTP status of the provider's answer, 100 to 599.
@@ -648,12 +648,12 @@ func (x *ReportRejectionRequest) GetHttpStatus() int32 {
 	return 0
 }
 
-// ReportRejectionResponse says what came of the report.
+// ReportRejectionResponse is the result of a report.
 type ReportRejectionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The current material.
 	AuthDecoration *AuthDecoration `protobuf:"bytes,1,opt,name=auth_decoration,json=authDecoration,proto3" json:"auth_decoration,omitempty"`
-	// Required. What came of the report.
+	// Required. The result of the report.
 	Outcome       ReportRejectionResponse_Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=authmaterial.v1.ReportRejectionResponse_Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -29,28 +29,29 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// BrokerService turns a credential ID into the headers and query parameters for
-// the next outgoing request to a provider's API.
+// BrokerService returns, for a credential ID, the headers and query parameters
+// for the next outgoing request to a provider's API.
 //
-// docs/calling.md has the rules for callers, in one list.
+// docs/calling.md has all the rules for callers.
 //
-// A credential ID is 1 to 128 characters of `a-z`, `0-9`, `.`, `_` and `-`; the first
+// A credential ID has 1 to 128 characters: `a-z`, `0-9`, `.`, `_` and `-`. The first
 // and the last one are a letter or a digit.
 //
-// Every error that the broker makes carries a google.rpc.ErrorInfo detail with
-// the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
-// gets gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No error holds a secret, a token
-// or a provider's answer.
+// Every error of the broker has a google.rpc.ErrorInfo detail with the domain
+// `authmaterial` and a reason from ErrorReason. (A call that the caller cancels, or
+// whose deadline passes, ends with gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No
+// error contains a secret, a token or a provider's answer.
 //
-// Each call may fail with CALLER_UNAUTHENTICATED, AUTHENTICATION_UNAVAILABLE and
-// RATE_LIMITED where the broker tells callers apart; and with ACCESS_DENIED for a
-// credential that no grant gives the caller: the call, or that item of it.
+// If the broker authenticates callers, each call can fail with CALLER_UNAUTHENTICATED,
+// AUTHENTICATION_UNAVAILABLE and RATE_LIMITED. A credential for which the caller has
+// no grant fails with ACCESS_DENIED: the call, or that ID of a batch or a watch.
 type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
-	// A warm call makes no network trip. A cold call for a token waits for one token
-	// request, at most 10 seconds, however many callers wait for the same; it answers
-	// PROVIDER_UNAVAILABLE shortly before the caller's deadline.
+	// If the broker has the material in memory, it answers at once. Otherwise the call
+	// waits for one token request, which all callers of the credential share and which
+	// takes up to 10 seconds. Shortly before the caller's deadline it fails with
+	// PROVIDER_UNAVAILABLE.
 	//
 	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
 	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
@@ -58,39 +59,42 @@ type BrokerServiceClient interface {
 	GetAuthDecoration(ctx context.Context, in *GetAuthDecorationRequest, opts ...grpc.CallOption) (*GetAuthDecorationResponse, error)
 	// BatchGetAuthDecorations returns the material of up to 100 credentials.
 	//
-	// One bad ID, a malformed one too, is that item's error and never fails the
-	// others. An item that is not ready shortly before the call's deadline (5 seconds
-	// for a call without one) has the error PROVIDER_UNAVAILABLE.
+	// An error of one ID, such as a malformed ID, does not affect the others. An ID
+	// whose material is not ready shortly before the call's deadline (5 seconds for a
+	// call without a deadline) has the error PROVIDER_UNAVAILABLE.
 	//
-	// Errors of the call as a whole: INVALID_REQUEST when there are no IDs or more
-	// than 100; INTERNAL.
+	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
+	// RATE_LIMITED; INTERNAL.
 	BatchGetAuthDecorations(ctx context.Context, in *BatchGetAuthDecorationsRequest, opts ...grpc.CallOption) (*BatchGetAuthDecorationsResponse, error)
 	// WatchAuthDecorations streams the current state of up to 100 credentials, and
-	// then every change of each.
+	// then each change.
 	//
-	// A slow reader gets the latest state, not a backlog. An ID that is unknown,
-	// removed or no longer granted is reported as that ID's error, and the stream
-	// goes on. The stream ends when the server stops, or after 30 to 60 minutes, so
-	// that new replicas get their share; the status then says to watch again.
+	// A slow reader gets the latest state of a credential, not a backlog. An ID that is
+	// unknown, removed or no longer granted has an error as its state, and the stream
+	// continues. The stream ends when the caller's identity expires, when the server
+	// stops, and after 30 to 60 minutes, so that new replicas get their share of
+	// watches. Its status then tells the caller to watch again.
 	//
-	// Errors of the call as a whole: INVALID_REQUEST when there are no IDs or more
-	// than 100; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
+	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
+	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
 	WatchAuthDecorations(ctx context.Context, in *WatchAuthDecorationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAuthDecorationsResponse], error)
-	// ReportRejection tells the broker that a provider rejected a version of the
-	// material, and returns what to use instead.
+	// ReportRejection reports that a provider rejected a version of the material, and
+	// returns the material to use instead.
 	//
 	// Call it once when a provider answers with one of rejected_statuses. Retry the
-	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and the
-	// body can be sent again; otherwise the provider's answer is the result. However many
-	// callers report a version, it is replaced once. A report joins a renewal that is
-	// under way. A renewal that fails is an error, and withdraws nothing: the version is
-	// served while it is valid.
+	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and
+	// the body can be sent again; otherwise the provider's answer is the result.
 	//
-	// It waits as GetAuthDecoration does; for at most three token requests where it
-	// joins one that was made for something else.
+	// The broker replaces a version once, however many callers report it. A report
+	// during a renewal waits for that renewal. If the renewal fails, the report fails,
+	// and the broker continues to return the reported version while it is valid.
 	//
-	// Errors: as GetAuthDecoration. RATE_LIMITED after 3 forced renewals of one token
-	// within 10 minutes; credentials of the same client share a token.
+	// A report waits as long as GetAuthDecoration. If a token request for another
+	// purpose is in progress, it waits for up to three token requests.
+	//
+	// Errors: those of GetAuthDecoration. RATE_LIMITED also after 3 forced renewals of
+	// one token within 10 minutes, both configurable. Credentials that make the same
+	// token request share a token.
 	ReportRejection(ctx context.Context, in *ReportRejectionRequest, opts ...grpc.CallOption) (*ReportRejectionResponse, error)
 }
 
@@ -155,28 +159,29 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 // All implementations must embed UnimplementedBrokerServiceServer
 // for forward compatibility.
 //
-// BrokerService turns a credential ID into the headers and query parameters for
-// the next outgoing request to a provider's API.
+// BrokerService returns, for a credential ID, the headers and query parameters
+// for the next outgoing request to a provider's API.
 //
-// docs/calling.md has the rules for callers, in one list.
+// docs/calling.md has all the rules for callers.
 //
-// A credential ID is 1 to 128 characters of `a-z`, `0-9`, `.`, `_` and `-`; the first
+// A credential ID has 1 to 128 characters: `a-z`, `0-9`, `.`, `_` and `-`. The first
 // and the last one are a letter or a digit.
 //
-// Every error that the broker makes carries a google.rpc.ErrorInfo detail with
-// the domain `authmaterial` and a reason from ErrorReason. (A caller that gives up
-// gets gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No error holds a secret, a token
-// or a provider's answer.
+// Every error of the broker has a google.rpc.ErrorInfo detail with the domain
+// `authmaterial` and a reason from ErrorReason. (A call that the caller cancels, or
+// whose deadline passes, ends with gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No
+// error contains a secret, a token or a provider's answer.
 //
-// Each call may fail with CALLER_UNAUTHENTICATED, AUTHENTICATION_UNAVAILABLE and
-// RATE_LIMITED where the broker tells callers apart; and with ACCESS_DENIED for a
-// credential that no grant gives the caller: the call, or that item of it.
+// If the broker authenticates callers, each call can fail with CALLER_UNAUTHENTICATED,
+// AUTHENTICATION_UNAVAILABLE and RATE_LIMITED. A credential for which the caller has
+// no grant fails with ACCESS_DENIED: the call, or that ID of a batch or a watch.
 type BrokerServiceServer interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
-	// A warm call makes no network trip. A cold call for a token waits for one token
-	// request, at most 10 seconds, however many callers wait for the same; it answers
-	// PROVIDER_UNAVAILABLE shortly before the caller's deadline.
+	// If the broker has the material in memory, it answers at once. Otherwise the call
+	// waits for one token request, which all callers of the credential share and which
+	// takes up to 10 seconds. Shortly before the caller's deadline it fails with
+	// PROVIDER_UNAVAILABLE.
 	//
 	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
 	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
@@ -184,39 +189,42 @@ type BrokerServiceServer interface {
 	GetAuthDecoration(context.Context, *GetAuthDecorationRequest) (*GetAuthDecorationResponse, error)
 	// BatchGetAuthDecorations returns the material of up to 100 credentials.
 	//
-	// One bad ID, a malformed one too, is that item's error and never fails the
-	// others. An item that is not ready shortly before the call's deadline (5 seconds
-	// for a call without one) has the error PROVIDER_UNAVAILABLE.
+	// An error of one ID, such as a malformed ID, does not affect the others. An ID
+	// whose material is not ready shortly before the call's deadline (5 seconds for a
+	// call without a deadline) has the error PROVIDER_UNAVAILABLE.
 	//
-	// Errors of the call as a whole: INVALID_REQUEST when there are no IDs or more
-	// than 100; INTERNAL.
+	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
+	// RATE_LIMITED; INTERNAL.
 	BatchGetAuthDecorations(context.Context, *BatchGetAuthDecorationsRequest) (*BatchGetAuthDecorationsResponse, error)
 	// WatchAuthDecorations streams the current state of up to 100 credentials, and
-	// then every change of each.
+	// then each change.
 	//
-	// A slow reader gets the latest state, not a backlog. An ID that is unknown,
-	// removed or no longer granted is reported as that ID's error, and the stream
-	// goes on. The stream ends when the server stops, or after 30 to 60 minutes, so
-	// that new replicas get their share; the status then says to watch again.
+	// A slow reader gets the latest state of a credential, not a backlog. An ID that is
+	// unknown, removed or no longer granted has an error as its state, and the stream
+	// continues. The stream ends when the caller's identity expires, when the server
+	// stops, and after 30 to 60 minutes, so that new replicas get their share of
+	// watches. Its status then tells the caller to watch again.
 	//
-	// Errors of the call as a whole: INVALID_REQUEST when there are no IDs or more
-	// than 100; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
+	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
+	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
 	WatchAuthDecorations(*WatchAuthDecorationsRequest, grpc.ServerStreamingServer[WatchAuthDecorationsResponse]) error
-	// ReportRejection tells the broker that a provider rejected a version of the
-	// material, and returns what to use instead.
+	// ReportRejection reports that a provider rejected a version of the material, and
+	// returns the material to use instead.
 	//
 	// Call it once when a provider answers with one of rejected_statuses. Retry the
-	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and the
-	// body can be sent again; otherwise the provider's answer is the result. However many
-	// callers report a version, it is replaced once. A report joins a renewal that is
-	// under way. A renewal that fails is an error, and withdraws nothing: the version is
-	// served while it is valid.
+	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and
+	// the body can be sent again; otherwise the provider's answer is the result.
 	//
-	// It waits as GetAuthDecoration does; for at most three token requests where it
-	// joins one that was made for something else.
+	// The broker replaces a version once, however many callers report it. A report
+	// during a renewal waits for that renewal. If the renewal fails, the report fails,
+	// and the broker continues to return the reported version while it is valid.
 	//
-	// Errors: as GetAuthDecoration. RATE_LIMITED after 3 forced renewals of one token
-	// within 10 minutes; credentials of the same client share a token.
+	// A report waits as long as GetAuthDecoration. If a token request for another
+	// purpose is in progress, it waits for up to three token requests.
+	//
+	// Errors: those of GetAuthDecoration. RATE_LIMITED also after 3 forced renewals of
+	// one token within 10 minutes, both configurable. Credentials that make the same
+	// token request share a token.
 	ReportRejection(context.Context, *ReportRejectionRequest) (*ReportRejectionResponse, error)
 	mustEmbedUnimplementedBrokerServiceServer()
 }

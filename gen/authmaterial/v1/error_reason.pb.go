@@ -21,60 +21,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ErrorReason is why a call, or one item of a batch or a watch, has no material.
+// ErrorReason is the reason why a call, or one ID of a batch or a watch, has no
+// material.
 //
-// It has two spellings. A failed call carries it in a google.rpc.ErrorInfo detail with
+// It has two spellings. A failed call has it in a google.rpc.ErrorInfo detail with
 // the domain `authmaterial`, as text without the prefix: `CREDENTIAL_NOT_FOUND`. An
-// item of a batch or a watch carries it as this enum, which JSON and most languages
-// print by its whole name: `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In a program, compare
-// the enum with the enum, and the text with the name without `ERROR_REASON_`.
+// ID of a batch or a watch has it as this enum, which JSON and most languages print
+// with its full name: `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In a program, compare
+// enum values with enum values, and text with the name without `ERROR_REASON_`.
 //
-// Each comment names the gRPC code that goes with it. New reasons may be added: treat
-// an unknown one by its code.
+// Each comment begins with the gRPC code of the reason. New reasons may be added:
+// handle an unknown reason by its code.
 type ErrorReason int32
 
 const (
 	// Not used.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// INVALID_ARGUMENT. The request is malformed. A google.rpc.BadRequest detail
-	// names at most 20 fields. Retrying is pointless.
+	// names up to 20 invalid fields. Retrying is pointless.
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
-	// NOT_FOUND. There is no such credential, or it is disabled.
+	// NOT_FOUND. The credential does not exist, or is disabled.
 	ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND ErrorReason = 2
-	// UNAUTHENTICATED. The call brings no proof of who makes it that the broker accepts:
-	// no client certificate, no bearer token in the metadata `authorization`, or one that
-	// has expired, is for another audience, or is unknown. A watch ends so when its proof does.
+	// UNAUTHENTICATED. The call has no accepted client certificate and no accepted
+	// bearer token in the metadata `authorization`: there is none, or it is unknown,
+	// has expired, or is for another audience. A watch ends with this reason when the
+	// caller's identity expires.
 	ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED ErrorReason = 3
-	// UNAVAILABLE. The caller's identity cannot be checked just now. A
-	// google.rpc.RetryInfo detail says when to try again.
+	// UNAVAILABLE. The broker cannot check the caller's identity at the moment. A
+	// google.rpc.RetryInfo detail states when to retry.
 	ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE ErrorReason = 4
-	// PERMISSION_DENIED. The caller has no grant for that ID. The answer is the
+	// PERMISSION_DENIED. The caller has no grant for this ID. The answer is the
 	// same whether the credential exists or not.
 	ErrorReason_ERROR_REASON_ACCESS_DENIED ErrorReason = 5
 	// FAILED_PRECONDITION. The provider refused the credential: its secret is
-	// wrong, revoked or not allowed. Somebody has to change the credential.
+	// wrong, revoked or not allowed. A person has to change the credential.
 	ErrorReason_ERROR_REASON_CREDENTIAL_REJECTED ErrorReason = 6
-	// UNAVAILABLE. The provider cannot be reached, failed, or gave an answer that
-	// cannot be used, and no valid token is left; or the answer did not come within
-	// the caller's deadline. RetryInfo and the trailer `grpc-retry-pushback-ms` say
-	// when to try again.
+	// UNAVAILABLE. No valid token is left, and the provider could not be reached,
+	// failed, or sent an unusable answer. Or the provider did not answer within the
+	// caller's deadline. A google.rpc.RetryInfo detail and the trailer
+	// `grpc-retry-pushback-ms` state when to retry.
 	ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE ErrorReason = 7
-	// UNAVAILABLE. The provider answered that there are too many token requests,
-	// and no valid token is left. RetryInfo and push-back as above.
+	// UNAVAILABLE. No valid token is left, and the provider answered that it gets too
+	// many token requests. RetryInfo and the trailer as for PROVIDER_UNAVAILABLE.
 	ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED ErrorReason = 8
-	// RESOURCE_EXHAUSTED. A limit of the broker's own: too many forced renewals of one
-	// token, or token requests for one client; too many calls, watches or denials of one
-	// caller; too many calls at once, of the health service too; or too many answers that
-	// wait to be read. RetryInfo and push-back as above. A message that is too large is
+	// RESOURCE_EXHAUSTED. A limit of the broker is reached: too many forced renewals
+	// of one token; too many token requests for one client; too many calls, watches,
+	// connections or denials of one caller; too many calls at once, of the health
+	// service too; or too many batch answers that the caller has not read. RetryInfo
+	// and the trailer as for PROVIDER_UNAVAILABLE. A message that is too large is
 	// RESOURCE_EXHAUSTED without a reason.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 9
-	// UNAVAILABLE. This server is stopping. Connect again, to another replica.
+	// UNAVAILABLE. This server is stopping. Connect to another replica.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 10
-	// INTERNAL. A fault of the broker, or its audit demands a record that cannot be
-	// written. The details are in its log, not here.
+	// INTERNAL. The broker has an internal error, or cannot write a required audit
+	// record. Its log has the details; the error has none.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 11
-	// UNAVAILABLE. The watch has reached its maximum age, which lets new replicas get
-	// their share. Watch again at once: the broker is well.
+	// UNAVAILABLE. The watch has reached its maximum age. Watch again at once: the
+	// broker is healthy, and new replicas get their share of watches.
 	ErrorReason_ERROR_REASON_WATCH_TOO_OLD ErrorReason = 12
 )
 
