@@ -1,5 +1,5 @@
-// Package catalog holds providers and their auth methods. They are data: YAML files,
-// four of them embedded here, others in the configuration file.
+// Package catalog has the providers and their auth methods. They are data: YAML files. Four are
+// embedded here, others are in the configuration file.
 package catalog
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/authmaterial/broker/internal/expression"
 )
 
-// TokenVariable is the name under which a token method's placements use the token.
+// TokenVariable is the name of the token in the placements of a token method.
 const TokenVariable = "token"
 
-// The fields by which a token method identifies itself to the provider.
+// The fields with which a token method authenticates to the provider.
 const (
 	ClientIDField     = "client_id"
 	ClientSecretField = "client_secret"
@@ -29,8 +29,8 @@ type Provider struct {
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// AllowedHosts are the hosts to which alone the material may be sent: exact, in
-	// lower case, optionally with a port.
+	// AllowedHosts are the only hosts to which the material may be sent: exact, in lower
+	// case, optionally with a port.
 	AllowedHosts []string `json:"allowed_hosts"`
 	// AuthMethods has at least one entry.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
@@ -51,19 +51,19 @@ func (p *Provider) AuthMethod(id string) *AuthMethod {
 	return nil
 }
 
-// AuthMethod is one way in that a provider offers.
+// AuthMethod is one way of authentication that a provider offers.
 type AuthMethod struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// RejectedStatuses are the HTTP statuses that mean that the material is rejected.
+	// RejectedStatuses are the HTTP statuses with which the provider rejects the material.
 	RejectedStatuses []int `json:"rejected_statuses"`
 	// Fields has at least one entry.
 	Fields []Field `json:"fields"`
-	// TokenRequest says how to obtain a token. Nil: the method places only fields.
+	// TokenRequest is how to obtain a token. Nil: the method places only fields.
 	TokenRequest *TokenRequest `json:"token_request,omitempty"`
-	// Headers and QueryParams are where the material goes; together at least one.
+	// Headers and QueryParams are where the material is placed; together at least one.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
 }
@@ -78,58 +78,58 @@ func (m *AuthMethod) Field(id string) *Field {
 	return nil
 }
 
-// Field is a value that a credential gives.
+// Field is a value that credentials have.
 type Field struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
-	// Description tells an operator where to find the value.
+	// Description is help for operators: where to find the value.
 	Description string `json:"description,omitempty"`
 	Required    bool   `json:"required"`
-	// Secret says that the value must not be shown.
+	// Secret fields have values that must not be shown.
 	Secret bool `json:"secret"`
 }
 
 // Placement puts a value into a request.
 type Placement struct {
-	// Name is the header's or the parameter's.
+	// Name is the name of the header or parameter.
 	Name string `json:"name"`
-	// Value is over the method's fields and, for a token method, TokenVariable.
+	// Value uses the method's fields and, for a token method, TokenVariable.
 	Value *expression.Template `json:"value"`
 }
 
-// BodyFormat is how the parameters of a token request are written.
+// BodyFormat is the format of a token request's body.
 type BodyFormat string
 
-// The formats.
+// The formats of a body.
 const (
 	BodyJSON BodyFormat = "JSON"
 	BodyForm BodyFormat = "FORM"
 )
 
-// ClientAuthentication is where a token request carries the client's ID and secret.
+// ClientAuthentication is where a token request has the client's ID and secret.
 type ClientAuthentication string
 
-// The places; RFC 6749, section 2.3.1, has both.
+// The places of RFC 6749, section 2.3.1.
 const (
 	ClientInRequestBody ClientAuthentication = "REQUEST_BODY"
 	ClientInBasic       ClientAuthentication = "BASIC"
 )
 
 // TokenRequest is how a method obtains a token: OAuth 2.0 client credentials
-// (RFC 6749, section 4.4), in the form that the provider wants.
+// (RFC 6749, section 4.4), in the provider's form.
 type TokenRequest struct {
 	// URL is https, or http on a literal loopback address.
 	URL                  string               `json:"url"`
 	Body                 BodyFormat           `json:"body"`
 	ClientAuthentication ClientAuthentication `json:"client_authentication"`
-	// Parameters are extra ones for the body, over the method's fields.
+	// Parameters are additional ones in the body. They use the method's fields.
 	Parameters []Placement `json:"-"`
-	// DefaultLifetime holds when the answer has no usable expires_in. 1 s to 7 days.
+	// DefaultLifetime is used if the answer has no usable expires_in. 1 s to 7 days.
 	DefaultLifetime time.Duration `json:"-"`
-	// AllowPrivateAddresses says that the URL's host may have an address that is not on
-	// the public internet.
+	// AllowPrivateAddresses allows addresses of the URL's host that are not on the public
+	// internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
-	// EndsPrevious says that a new token ends the one before.
+	// EndsPrevious means that the provider ends a token when it issues the next one.
 	EndsPrevious bool `json:"-"`
 }
 

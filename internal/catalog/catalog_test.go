@@ -30,7 +30,7 @@ func TestBuiltinProviders(t *testing.T) {
 	}
 }
 
-// TestBuiltinProvidersAreDocumented checks what an operator needs to fill the fields in.
+// TestBuiltinProvidersAreDocumented checks the help for operators.
 func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	for _, provider := range catalog.Builtin().Providers() {
 		if provider.DisplayName == "" || provider.Description == "" || provider.DocumentationURL == "" {
@@ -185,7 +185,7 @@ func FuzzDefine(f *testing.F) {
 			return
 		}
 		if provider.ID == "" || len(provider.AllowedHosts) == 0 || len(provider.AuthMethods) == 0 {
-			t.Error("a definition without problems lacks what is required")
+			t.Error("a definition without problems is incomplete")
 		}
 		for _, method := range provider.AuthMethods {
 			if len(method.Headers)+len(method.QueryParams) == 0 {

@@ -13,13 +13,13 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// keySet is a JSON Web Key Set; privateSet one that holds how to make tokens too.
+// keySet is a JSON Web Key Set of a public key, and privateSet one of a private key.
 const (
 	keySet     = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	privateSet = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}]}`
 )
 
-// authenticationFolder is tlsFolder with key sets.
+// authenticationFolder returns tlsFolder with files of key sets.
 func authenticationFolder(t *testing.T) string {
 	t.Helper()
 	dir := tlsFolder(t)
@@ -31,8 +31,8 @@ func authenticationFolder(t *testing.T) string {
 	return dir
 }
 
-// parseAuthentication parses a file in dir of which this is authentication, on one line
-// from column 17 on.
+// parseAuthentication parses a file in dir with this section 'authentication'. The section is on
+// one line and begins in column 17.
 func parseAuthentication(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("authentication: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -75,7 +75,7 @@ authentication:
 		t.Errorf("the tokens are %v", a.Tokens)
 	}
 	if slices.Sort(read); !slices.Equal(read, []string{"ab.pem", "keys"}) {
-		t.Errorf("read, and so watched, were %v", read)
+		t.Errorf("the files that were read are %v", read)
 	}
 }
 
@@ -110,12 +110,12 @@ func TestAuthenticationMistakes(t *testing.T) {
 	)
 	token := authentication.GenerateToken()
 	hash := authentication.HashToken(token).String()
-	// What stands behind `issuer: i, ` begins at column 45.
+	// The text begins in column 61.
 	issuer := func(text string) string { return "{jwt: [{name: a, issuer: i, audiences: [b], " + text + "}]}" }
 	tokens := func(text string) string { return "{tokens: [" + text + "]}" }
 	for what, test := range map[string]struct {
 		text string
-		want string // problems by COLUMN: what, parted by lines
+		want string // problems as COLUMN: what, one per line
 	}{
 		"nothing":                 {"", "16: must be a mapping, and is empty"},
 		"a list":                  {"[]", "17: must be a mapping, and is a list"},
@@ -178,7 +178,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 	}
 }
 
-// TestPrivateKeyServers shows where keys may be fetched, and by what.
+// TestPrivateKeyServers checks the key that allows key servers with private addresses.
 func TestPrivateKeyServers(t *testing.T) {
 	for text, private := range map[string]bool{
 		`jwks_url: "https://a"`:                                 false,
@@ -192,7 +192,8 @@ func TestPrivateKeyServers(t *testing.T) {
 	}
 }
 
-// TestAlgorithms shows that the schema and the code agree on what algorithms there are.
+// TestAlgorithms checks that all algorithms of the authenticator are allowed, and listed in the
+// problem with another one.
 func TestAlgorithms(t *testing.T) {
 	dir := authenticationFolder(t)
 	all := authentication.Algorithms()
@@ -203,13 +204,13 @@ func TestAlgorithms(t *testing.T) {
 	_, err := parseAuthentication(dir, strings.Replace(text, "RS256", "none", 1))
 	for _, algorithm := range all {
 		if err == nil || !strings.Contains(err.Error(), `"`+algorithm+`"`) {
-			t.Errorf("the schema does not name %s: %v", algorithm, err)
+			t.Errorf("the problem does not name %s: %v", algorithm, err)
 		}
 	}
 }
 
-// TestEmptyKeySet revokes all tokens of an issuer: that is meant, and not what a file should
-// stay like.
+// TestEmptyKeySet checks that an empty key set, which revokes all tokens of an issuer, is a
+// warning only.
 func TestEmptyKeySet(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "keys"), []byte(`{"keys": []}`), 0o600); err != nil {

@@ -15,17 +15,17 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// canary stands where secrets do.
+// canary is the secret of the tests.
 const canary = "canary-8d2e"
 
-// environment has the variables SET and EMPTY.
+// environment looks up the variables SET and EMPTY.
 func environment(name string) (string, bool) {
 	values := map[string]string{"SET": canary, "EMPTY": ""}
 	value, found := values[name]
 	return value, found
 }
 
-// folder has files for sources to name.
+// folder returns a folder with files for sources.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -74,16 +74,16 @@ credentials:
 	}
 	a := find(got, "a.b_c-1")
 	if a == nil || a.DisplayName != "A" || a.Description != "about it" || a.Labels["team"] != "growth" || a.Values["api_key"].Reveal() != canary {
-		t.Error("the first credential is not as the file has it")
+		t.Error("the first credential differs from the file")
 	}
 	if hosts := strings.Join(a.AllowedHosts, " "); hosts != "app.pendo.io us1.app.pendo.io app.eu.pendo.io app.jpn.pendo.io app.au.pendo.io app.pendo.test" {
 		t.Errorf("the allowed hosts are %s", hosts)
 	}
 	if find(got, "b").Values["api_key"].Reveal() != canary {
-		t.Error("the value of the environment is not there")
+		t.Error("the value is not that of the environment variable")
 	}
 	if !find(got, "c").Disabled || a.Disabled {
-		t.Error("disabled is not as the file has it")
+		t.Error("disabled differs from the file")
 	}
 	if got.Credentials.Len() != 3 {
 		t.Errorf("%d credentials, want 3", got.Credentials.Len())
@@ -110,7 +110,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// pendo is a credential on one line, with this source as its value.
+// pendo returns a credential on one line, with this source of its value.
 func pendo(source string) string {
 	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"
 }
@@ -184,7 +184,7 @@ credentials:
     auth_method: api_key
     values: {api_key: {env: UNSET}}
   - id: a
-    provider: nobody
+    provider: unknown
     auth_method: api_key
     values: {}
     id: b
@@ -224,17 +224,17 @@ providers:
 	}
 }
 
-// TestIDPattern shows that the schema and the code agree on what an ID is.
+// TestIDPattern checks that the file and calls allow the same IDs.
 func TestIDPattern(t *testing.T) {
 	for id, valid := range map[string]bool{"a": true, "a-b.c_1": true, "-a": false, "a-": false, "A": false, "": false} {
 		_, err := parse(t, strings.Replace(pendo("{value: k}"), "id: a", `id: "`+id+`"`, 1))
 		if (err == nil) != valid || credentials.ValidID(id) != valid {
-			t.Errorf("%q: the schema says %v, the code %v; want valid: %v", id, err, credentials.ValidID(id), valid)
+			t.Errorf("%q: the problems are %v, ValidID is %v; want valid: %v", id, err, credentials.ValidID(id), valid)
 		}
 	}
 }
 
-// TestSlipsDoNotShowTheSecret lists slips that put a secret where something else belongs.
+// TestSlipsDoNotShowTheSecret lists mistakes that put a secret in the wrong place.
 func TestSlipsDoNotShowTheSecret(t *testing.T) {
 	for _, source := range []string{
 		"{value:" + canary + "}", "{value: ab," + canary + "}", "{env: " + canary + "}", "{file: " + canary + "}",
@@ -248,12 +248,12 @@ func TestSlipsDoNotShowTheSecret(t *testing.T) {
 			continue
 		}
 		if strings.Contains(err.Error(), canary) {
-			t.Errorf("%q: a problem shows the secret: %v", source, err)
+			t.Errorf("%q: a problem quotes the secret: %v", source, err)
 		}
 	}
 }
 
-// TestNoProblemQuotesAValue puts a secret wherever a scalar can be.
+// TestNoProblemQuotesAValue replaces each scalar of a file by a secret.
 func TestNoProblemQuotesAValue(t *testing.T) {
 	for _, text := range []string{
 		"SECRET", "- SECRET", "listen: SECRET", "listen: {grpc: [SECRET], http: {a: SECRET}, tls: SECRET, socket_mode: SECRET}",

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// FuzzParse shows that every text is a configuration whose credentials can be served,
-// and whose Redis can be reached, or has problems with places.
+// FuzzParse checks that every text either is a complete configuration, or has problems with
+// places.
 func FuzzParse(f *testing.F) {
 	f.Add(string(simulated.Config))
 	f.Add(pendo("{value: k}"))
@@ -34,21 +34,21 @@ func FuzzParse(f *testing.F) {
 		case errors.As(err, &problems):
 			for _, problem := range problems {
 				if problem.Line < 1 || problem.Column < 1 || problem.Message == "" || strings.ContainsAny(problem.Message, "\n\r") {
-					t.Errorf("a problem has no place, or no one line: %+v", problem)
+					t.Errorf("a problem has no place, or is not one line: %+v", problem)
 				}
 			}
 		case err != nil:
-			t.Errorf("the error is no list of problems: %v", err)
+			t.Errorf("the error is not a list of problems: %v", err)
 		default:
 			if redis := loaded.TokenCache.Redis; redis != nil && (len(redis.Addresses) == 0 || loaded.TokenCache.FleetKeys == nil) {
 				t.Error("a Redis without problems has no address, or no fleet keys")
 			}
 			if !loaded.TokenCache.Same(loaded.TokenCache) {
-				t.Error("a token cache is not the same as itself")
+				t.Error("a token cache differs from itself")
 			}
 			for credential := range loaded.Credentials.All() {
 				if credential.ID == "" || credential.Provider == nil || credential.Method == nil || len(credential.AllowedHosts) == 0 {
-					t.Error("a credential without problems lacks what is required")
+					t.Error("a credential without problems is incomplete")
 				}
 			}
 		}

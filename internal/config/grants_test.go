@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// accounts are the credentials `mail`, `board` and, disabled, `off`, in 5 lines.
+// accounts are the credentials mail, board and off, which is disabled, in 5 lines.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -17,7 +17,7 @@ const accounts = `credentials:
 
 `
 
-// proofs are the issuer `ci` and the tokens `a` and `mailer`.
+// proofs are the issuer ci and the tokens a and mailer.
 const proofs = `authentication:
   jwt: [{name: ci, issuer: i, audiences: [b], jwks_url: "https://a"}]
   tokens:
@@ -67,7 +67,8 @@ func TestGrants(t *testing.T) {
 	}
 }
 
-// TestPolicyByDefault is open only where nobody is told apart and nothing is granted.
+// TestPolicyByDefault checks that everything is allowed only if callers need not authenticate and
+// the file has no grants.
 func TestPolicyByDefault(t *testing.T) {
 	const mutual = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
 	for text, open := range map[string]bool{
@@ -86,7 +87,7 @@ func TestPolicyByDefault(t *testing.T) {
 		}
 		allowed := got.Policy.Decide("uid:1", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}).Allowed
 		if allowed != open || got.Policy.DeniesAll() == open {
-			t.Errorf("%q: everybody is allowed everything: %v, want %v", text, allowed, open)
+			t.Errorf("%q: everything is allowed: %v, want %v", text, allowed, open)
 		}
 	}
 }
@@ -122,7 +123,7 @@ func TestGrantMistakes(t *testing.T) {
 	}
 }
 
-// TestGrantsOfNobody shows which names of callers cannot be, and by what they can.
+// TestGrantsOfNobody lists names that no caller can have, and configurations in which one can.
 func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
@@ -158,9 +159,9 @@ func TestGrantsOfNobody(t *testing.T) {
 	}
 }
 
-// TestGrantsOfWhatIsGone shows that a grant of something that there is not, or is no longer,
-// is a warning: a revocation takes effect whatever grants are left behind.
-func TestGrantsOfWhatIsGone(t *testing.T) {
+// TestGrantsOfUnknownThings checks that a grant that names an unknown thing is only a warning: a
+// credential or token can be removed before the grants for it.
+func TestGrantsOfUnknownThings(t *testing.T) {
 	const all = "pendo, pulsedive, sendpulse, spotdraft"
 	for _, test := range []struct{ grant, more, want string }{
 		{`{callers: ["jwt:ci:*"], credentials: [mail]}`, "", "14: there is no issuer of this name in authentication.jwt: it has none"},

@@ -15,7 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// listenFolder has the files of a certificate, ca.pem of its authority, and some that do not fit.
+// listenFolder returns a folder with the files of a certificate, ca.pem of its authority, and files
+// that do not belong to it.
 func listenFolder(t *testing.T) (folder string, certificate tls.Certificate) {
 	t.Helper()
 	folder = t.TempDir()
@@ -53,10 +54,10 @@ func TestListenTLS(t *testing.T) {
 	}
 	got := parsed.Listen.TLS
 	if !got.Certificate.Leaf.Equal(certificate.Leaf) || got.MinVersion != tls.VersionTLS13 {
-		t.Errorf("the certificate is another, or the version is %x", got.MinVersion)
+		t.Errorf("the certificate differs, or the version is %x", got.MinVersion)
 	}
 	if _, err := certificate.Leaf.Verify(x509.VerifyOptions{Roots: got.ClientCAs}); err != nil {
-		t.Errorf("the authority of clients is another: %v", err)
+		t.Errorf("the authority of clients differs: %v", err)
 	}
 	if slices.Sort(read); !slices.Equal(read, []string{"ca.pem", "cert.pem", "key.pem"}) {
 		t.Errorf("the files to watch are %v", read)
@@ -99,14 +100,14 @@ func TestListenTLSMistakes(t *testing.T) {
 	}
 }
 
-// The parts of a configuration by which a broker may listen beyond this machine.
+// The parts of a configuration that allow a broker to listen beyond this machine.
 const (
 	withCertificate = "certificate_file: cert.pem, key_file: key.pem"
 	withTokens      = "\nauthentication: {tokens: [{name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]}"
 	withPeerUser    = "\nauthentication: {peer_user: true}"
 )
 
-// TestRemoteAddresses says what it takes to listen beyond this machine, at both addresses.
+// TestRemoteAddresses checks what a configuration needs to listen beyond this machine.
 func TestRemoteAddresses(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const (
@@ -155,7 +156,7 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
-// TestSocketForEverybody says what it takes to have every user connect.
+// TestSocketForEverybody checks what a configuration needs to let every user connect.
 func TestSocketForEverybody(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const granted = "\ngrants: [{callers: [\"uid:1\"], credentials: [\"*\"]}]"
@@ -168,10 +169,10 @@ func TestSocketForEverybody(t *testing.T) {
 		{`grpc: "unix:///run/x", socket_mode: "0601"`, "", true},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, granted, false},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, "\ngrants: []", false},
-		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // nobody may do anything
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // no caller may do anything
 		{`grpc: "unix:///run/x", socket_mode: "0660"`, "", false},
 		{`grpc: "unix:///run/x"`, "", false},
-		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // metrics alone
+		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // only metrics
 	} {
 		_, err := parseListen(t, folder, "listen: {"+test.listen+"}"+test.more)
 		if refused := err != nil && strings.Contains(err.Error(), "b.yaml:1:46: every user of this machine could get the secrets: add 'grants'"); refused != test.refused || err != nil && !refused {
@@ -180,7 +181,7 @@ func TestSocketForEverybody(t *testing.T) {
 	}
 }
 
-// TestKeysWithoutEffect has keys that count at other addresses only.
+// TestKeysWithoutEffect lists keys that have an effect only at other addresses.
 func TestKeysWithoutEffect(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const socket, sockets = `grpc: "unix:///run/x"`, `grpc: "unix:///run/x", http: "unix:///run/y"`
@@ -228,8 +229,8 @@ func TestReflectionBeyondThisMachine(t *testing.T) {
 	}
 }
 
-// TestWhatOfListenTakesARestart compares configurations with another.
-func TestWhatOfListenTakesARestart(t *testing.T) {
+// TestChangesOfListen checks which changes need a restart.
+func TestChangesOfListen(t *testing.T) {
 	folder, _ := listenFolder(t)
 	load := func(text string) config.Listen {
 		t.Helper()

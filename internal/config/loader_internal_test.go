@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// list returns a configuration of credentials, in which the one at changed has another value.
+// list returns a configuration of credentials. The credential at changed has another value.
 func list(count, changed int) string {
 	var text strings.Builder
 	text.WriteString("listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n# the accounts\ncredentials:\n")
@@ -69,7 +69,7 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 	}
 }
 
-// TestValuesAreReadAtEachLoad changes what an unchanged item refers to.
+// TestValuesAreReadAtEachLoad changes the file that an unchanged item refers to.
 func TestValuesAreReadAtEachLoad(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "b.yaml")
@@ -109,8 +109,8 @@ func render(document *yamlfile.Document, items []placedItem) string {
 	return out.String()
 }
 
-// FuzzSplit shows that a file means the same whether it is split or parsed as a whole, also
-// when its items are known already.
+// FuzzSplit checks that a file means the same whether it is split or parsed as a whole, also when
+// its items are already known.
 func FuzzSplit(f *testing.F) {
 	f.Add(list(3, 1))
 	f.Add("# a\ncredentials:\n- id: a\n  values: {}\n\n# b\n- {id: b}\n-\n  id: c\nlisten: {}\n")

@@ -16,7 +16,7 @@ const acme = `{id: acme, display_name: Acme, documentation_url: "https://acme.te
   {id: api_key, display_name: Key, fields: [{id: api_key, display_name: Key, required: true, secret: true, description: d}],
    headers: [{name: x-key, value: "${api_key}"}]}]}`
 
-// loadProviders loads those of a file with this text.
+// loadProviders loads the providers of a file with this text.
 func loadProviders(t *testing.T, text string) (*catalog.Catalog, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "broker.yaml")
@@ -26,14 +26,14 @@ func loadProviders(t *testing.T, text string) (*catalog.Catalog, error) {
 	return config.LoadProviders(path)
 }
 
-// TestLoadProviders has the rest of a file be one of which nothing can be used.
+// TestLoadProviders checks that problems in the rest of a file do not matter.
 func TestLoadProviders(t *testing.T) {
 	found, err := loadProviders(t, "providers: ["+acme+"]\ncredentials: [{id: no id, values: {api_key: {env: NOWHERE}}}]\nno_such_key: 1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if found.Provider("acme") == nil || len(found.Providers()) != len(catalog.Builtin().Providers())+1 {
-		t.Error("there are not the built-in providers and that of the file")
+		t.Error("the providers are not the built-in ones and that of the file")
 	}
 }
 
@@ -48,6 +48,6 @@ func TestLoadProvidersWithProblems(t *testing.T) {
 		}
 	}
 	if _, err := config.LoadProviders("nowhere.yaml"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the error is %v, want one of a file that is not there", err)
+		t.Errorf("the error is %v, want that the file does not exist", err)
 	}
 }

@@ -37,8 +37,8 @@ func certificate(t *testing.T) (encoded, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: data})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// tlsFolder is folder with two certificates, a.pem and b.pem, and their keys; ab.pem
-// has both, mixed.pem a certificate and a key, and trusted.pem OpenSSL's other form.
+// tlsFolder returns folder with two certificates, a.pem and b.pem, and their keys; ab.pem has both
+// certificates, mixed.pem a certificate and a key, and trusted.pem OpenSSL's other form.
 func tlsFolder(t *testing.T) string {
 	t.Helper()
 	dir := folder(t)
@@ -86,15 +86,15 @@ func TestRedisSecretsAndCertificates(t *testing.T) {
 	redis := goodCache(t, dir, `{fleet_keys: [{file: fleet}], redis: {addresses: ["a:1"], sentinel_master: m, tls: {ca_file: ab.pem, certificate_file: a.pem, key_file: a.key},
   username: {env: KEY_1}, password: {file: good}, sentinel_username: {env: KEY_2}, sentinel_password: {env: SET}}}`).Redis
 	if redis.Username.Reveal() != keyOne || redis.Password.Reveal() != canary || redis.SentinelUsername.Reveal() != keyTwo || redis.SentinelPassword.Reveal() != canary {
-		t.Error("the users and passwords are not those of the sources")
+		t.Error("the users and passwords differ from the sources")
 	}
 	pool := x509.NewCertPool()
 	text, err := os.ReadFile(filepath.Join(dir, "ab.pem"))
 	if err != nil || !pool.AppendCertsFromPEM(text) || !redis.TLS.RootCAs.Equal(pool) {
-		t.Errorf("the authorities are not those of the file: %v", err)
+		t.Errorf("the authorities differ from the file: %v", err)
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
 	if err != nil || len(redis.TLS.Certificates) != 1 || !slices.Equal(redis.TLS.Certificates[0].Certificate[0], pair.Certificate[0]) {
-		t.Errorf("the client's certificate is not that of the file: %v", err)
+		t.Errorf("the client's certificate differs from the file: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// find returns the schema that a reference in a schema file means, and the name of its file.
+// find follows references. It returns the schema and the name of its file.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
 	if !ok {
@@ -68,8 +68,8 @@ func (p place) problemsAt(value string) []string {
 	return found
 }
 
-// TestSchemaAndCodeAgree walks through the JSON Schema for editors, and shows for each of its
-// rules that the code has the same rule: the same keys, kinds and bounds.
+// TestSchemaAndCodeAgree walks through the JSON Schema for editors and checks for each of its rules
+// that the code has the same one: the same keys, kinds and bounds.
 func TestSchemaAndCodeAgree(t *testing.T) {
 	checker := schemaChecker{t, loadSchemas(t), 0}
 	checker.check("config.schema.json", checker.all["config.schema.json"], "HERE")

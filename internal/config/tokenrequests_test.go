@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// parseRequests parses a file in dir of which this is token_requests, from column 17 on.
+// parseRequests parses a file in dir with this section 'token_requests', which begins in column 17.
 func parseRequests(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_requests: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -44,21 +44,21 @@ func TestTokenRequests(t *testing.T) {
 	}
 	none, one, both := roots("{}"), roots("{ca_file: a.pem}"), roots("{ca_file: ab.pem}")
 	if none.RootCAs != nil {
-		t.Error("without ca_file the system's are not left alone")
+		t.Error("without ca_file, the authorities are not the system's")
 	}
 	a, b := filepath.Join(dir, "a.pem"), filepath.Join(dir, "b.pem")
 	if !trusts(t, one.RootCAs, a) || trusts(t, one.RootCAs, b) || !trusts(t, both.RootCAs, a) || !trusts(t, both.RootCAs, b) {
-		t.Error("those of the file are not those that are trusted")
+		t.Error("the trusted authorities differ from the file")
 	}
 	if !none.Same(roots("{}")) || !one.Same(roots("{ca_file: a.pem}")) || one.Same(both) || one.Same(none) || none.Same(one) {
 		t.Error("Same does not compare the certificates")
 	}
 }
 
-// TestTokenRequestsAddToTheSystem has a certificate of the test's own as the system's.
+// TestTokenRequestsAddToTheSystem uses a certificate of its own as the only one of the system.
 func TestTokenRequestsAddToTheSystem(t *testing.T) {
 	dir := tlsFolder(t)
-	if os.Getenv("SSL_CERT_FILE") == "" { // read once in a process, and before by nobody
+	if os.Getenv("SSL_CERT_FILE") == "" { // the process reads it only once
 		t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "b.pem"))
 	}
 	system, err := x509.SystemCertPool()
@@ -75,7 +75,7 @@ func TestTokenRequestsAddToTheSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !got.TokenRequests.RootCAs.Equal(added) {
-		t.Error("the pool is not the system's and the file's")
+		t.Error("the pool is not the system's with the file's")
 	}
 }
 
@@ -94,7 +94,7 @@ func TestTokenRequestsMistakes(t *testing.T) {
 	}
 }
 
-// TestNothingPrintsARedis shows that no verb prints a password or a private key.
+// TestNothingPrintsARedis checks that no verb prints a password or a private key.
 func TestNothingPrintsARedis(t *testing.T) {
 	got, err := parseCache(tlsFolder(t), `{redis: {url: "rediss://a", username: {env: SET}, password: {env: SET}, tls: {certificate_file: a.pem, key_file: a.key}}, fleet_keys: [{env: KEY_1}]}`)
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// TestFilesThatEverybodyWrites has one mode after the other for a configuration, and for a file
-// that it names.
+// TestFilesThatEverybodyWrites tries modes of a configuration and of a file that it names.
 func TestFilesThatEverybodyWrites(t *testing.T) {
 	folder := t.TempDir()
 	main, key := filepath.Join(folder, "broker.yaml"), filepath.Join(folder, "key")
@@ -42,7 +41,7 @@ func TestFilesThatEverybodyWrites(t *testing.T) {
 		}
 		want := test.warned
 		if runtime.GOOS == "windows" {
-			want = nil // modes say nothing there
+			want = nil // modes mean nothing there
 		}
 		if len(got.Warnings) != len(want) {
 			t.Fatalf("%v and %v: the warnings are %v, want %q", test.main, test.key, got.Warnings, want)

@@ -124,7 +124,7 @@ func TestNewEnvironmentRefusesNames(t *testing.T) {
 	}
 	twice := expression.Variable{Name: "user"}
 	if _, err := expression.NewEnvironment(twice, twice); err == nil {
-		t.Error("a name that stands twice was accepted")
+		t.Error("a duplicate name was accepted")
 	}
 }
 
@@ -140,7 +140,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		for _, problem := range problems {
 			if problem.Offset < 0 || problem.Offset > len(text) || problem.Message == "" {
-				t.Errorf("problem %+v does not lie in the text", problem)
+				t.Errorf("problem %+v is outside the text", problem)
 			}
 		}
 		if template == nil {
@@ -148,7 +148,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		got, ok, err := template.Evaluate(map[string]string{"user": "u", "password": "p", "email": "e", "region": "r"})
 		if err != nil || !ok {
-			t.Errorf("a text that compiled, with every value, is not evaluated: %v, %v", ok, err)
+			t.Errorf("a compiled text with every value cannot be evaluated: %v, %v", ok, err)
 		}
 		if !strings.Contains(text, "${") && got != text {
 			t.Errorf("a text without expressions became %q", got)

@@ -12,16 +12,16 @@ const (
 	digits = "70615243"
 )
 
-// TestNoProblemQuotesAScalar puts secrets wherever a scalar can stand, in documents
-// that are broken in every way, and finds them in no problem.
+// TestNoProblemQuotesAScalar replaces scalars of documents with problems by secrets. No problem
+// quotes one.
 func TestNoProblemQuotesAScalar(t *testing.T) {
 	broken := []string{
-		// What is YAML, and not allowed.
+		// YAML that is not allowed.
 		"a: &SECRET b", "a: *SECRET", "a: &SECRET\nb: *SECRET", "a: !SECRET b", "a: !SECRET!b c", "a: !<SECRET> b", "a: ! SECRET",
 		"a: !!int SECRET", "a: !!null SECRET", "a: !!SECRET b", "<<: SECRET", "<<: *SECRET", "? [SECRET]\n: a", "? {a: SECRET}\n: b",
 		"a: SECRET\na: SECRET", "a: SECRET\n---\nb: SECRET", "a: SECRET\x00", "a: SECRET\xff",
 		"a: SECRET\rb: SECRET\r", "a: \x1bSECRET",
-		// What is not YAML.
+		// Text that is not YAML.
 		"a: 'SECRET", "a: \"SECRET", "a: \"\\SECRET\"", "a: \"SECRET\\q\"", "a: 'SECRET' SECRET", "a: [SECRET", "a: {SECRET: SECRET", "a: }SECRET",
 		"a: @SECRET", "a: `SECRET`", "a: %SECRET", "a: b: SECRET: SECRET", "a: SECRET\n b: SECRET", "a:\n\tSECRET", "a: |SECRET", "a: SECRET\nSECRET\nb: c",
 		"%SECRET", "%YAML SECRET", "%TAG SECRET SECRET", "a: SECRET\n... SECRET", "a: 'b'#SECRET", "- SECRET\nb: SECRET", "a: - SECRET", "a: ? SECRET",

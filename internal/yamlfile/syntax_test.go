@@ -19,7 +19,7 @@ const (
 	character     = " is not allowed: save the file as UTF-8 with LF or CR LF as line ends, or write the character as an escape in double quotes"
 )
 
-// checkProblems compares the problems of a document in the file f with those wanted.
+// checkProblems compares the problems of a document with those wanted.
 func checkProblems(t *testing.T, document *yamlfile.Document, want ...string) {
 	t.Helper()
 	var got []string
@@ -41,7 +41,7 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// TestBytes has files that are refused before they are read as YAML.
+// TestBytes lists characters that a file must not have.
 func TestBytes(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"latin 1", "a: é\nb: \xe9\n", "f:2:4: the character U+FFFD" + character},
@@ -77,7 +77,7 @@ func TestLineEndsAndByteOrderMark(t *testing.T) {
 	checkProblems(t, document, "f:1:1: one", "f:3:6: two")
 }
 
-// TestSyntax has what the parser cannot read: one problem each.
+// TestSyntax lists texts that are not YAML. Each has one problem.
 func TestSyntax(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"tab that indents", "a:\n\tb: 1\n", "2:1: a tab is not allowed here: indent with spaces"},
@@ -122,7 +122,7 @@ func TestSyntax(t *testing.T) {
 	}
 }
 
-// TestStructure has what is YAML and refused all the same.
+// TestStructure lists YAML that is not allowed, and some that is.
 func TestStructure(t *testing.T) {
 	tests := []struct {
 		name, source string
@@ -150,7 +150,7 @@ func TestStructure(t *testing.T) {
 		{"other tags", "a: !x b\nb: !!binary Yg==\nc: !!timestamp 2020-01-01\nd: ! e\n!x f: g\nh: !!x {}\n", []string{
 			"f:1:4: " + tagRefused, "f:2:4: " + tagRefused, "f:3:4: " + tagRefused,
 			"f:4:4: " + tagRefused, "f:5:1: " + tagRefused, "f:6:4: " + tagRefused}},
-		{"keys that are no strings", "1: a\ntrue: b\n~: c\n? [d]\n: e\n{{f}}: g\n2020-01-01: h\n", []string{
+		{"keys that are not strings", "1: a\ntrue: b\n~: c\n? [d]\n: e\n{{f}}: g\n2020-01-01: h\n", []string{
 			"f:1:1: a key must be a string, and is a number: put it in quotes",
 			"f:2:1: a key must be a string, and is true or false: put it in quotes",
 			"f:3:1: a key must be a string, and is empty",

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// read reads the value of a document in all ways, and returns the non-zero results.
+// read reads the value of a document in several ways, and returns the results that are not zero.
 func read(source string) string {
 	got := []string{parse(source).Root().FreeText(0, 100)}
 	if parse(source).Root().Bool(false) {
@@ -23,7 +23,7 @@ func read(source string) string {
 	return strings.Join(got, "|")
 }
 
-// TestScalars has scalars by YAML 1.2's core schema.
+// TestScalars reads scalars by the core schema of YAML 1.2.
 func TestScalars(t *testing.T) {
 	for source, want := range map[string]string{
 		"word": "word", "'1'": "1", `"\0\n"`: "\x00\n", "|\n a\n b\n": "a\nb\n", ">\n a\n b\n": "a b\n", "''": "",
@@ -39,7 +39,7 @@ func TestScalars(t *testing.T) {
 	}
 }
 
-// TestAbsentValue shows that an absent value has no problem, and every default.
+// TestAbsentValue checks that an absent value has no problems and gets the defaults.
 func TestAbsentValue(t *testing.T) {
 	for _, source := range []string{"a: 1\n", "'", "a: [x"} {
 		document := parse(source)
@@ -63,7 +63,7 @@ func TestAbsentValue(t *testing.T) {
 	}
 }
 
-// TestRules has the message for each rule that a value breaks.
+// TestRules breaks each rule, and checks the message.
 func TestRules(t *testing.T) {
 	isB := regexp.MustCompile("^b+$")
 	for name, test := range map[string]struct {
@@ -142,7 +142,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestProblemThatFollows shows that a value of the wrong kind gets no further problem.
+// TestProblemThatFollows checks that a value of the wrong kind gets no further problem.
 func TestProblemThatFollows(t *testing.T) {
 	document := parse("a: 1\nb: {}\nc: x\n")
 	for _, name := range []string{"a", "b"} {
@@ -208,7 +208,7 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// FuzzParse shows that no input makes the package panic, and that every problem has a place.
+// FuzzParse checks that no input makes the package panic, and that every problem has a place.
 func FuzzParse(f *testing.F) {
 	for _, source := range []string{
 		"", "# a\n", "---\n...\n", "\uFEFFa: b\r\n", "a: [1, 0x2, .5, ~, true, 2020-01-01]\n", "a: &x {b: *x}\n<<: *x\n", "a: !!int '1'\nb: !x y\n",

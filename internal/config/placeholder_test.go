@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// warningsOf returns the warnings of a credential whose key comes from each kind of source.
+// warningsOf returns the warnings about a value, one for each kind of source.
 func warningsOf(t *testing.T, value string) []string {
 	t.Helper()
 	folder := t.TempDir()
@@ -34,7 +34,7 @@ func warningsOf(t *testing.T, value string) []string {
 	return all
 }
 
-// anyKey has a provider whose key can be any text.
+// anyKey is a provider whose key can be any text.
 const anyKey = `providers:
 - id: acme
   display_name: Acme
@@ -46,7 +46,7 @@ const anyKey = `providers:
     headers: [{name: X-Key, value: "${base64(key)}"}]
 `
 
-// TestDoubtfulValues has values that were probably not meant, of every source.
+// TestDoubtfulValues lists values that are probably mistakes.
 func TestDoubtfulValues(t *testing.T) {
 	const template, lines, space, quotes, invisible = "looks like a placeholder", "has a line break", "has a space", "has quotes", "has an invisible character"
 	for value, want := range map[string]string{
@@ -60,7 +60,7 @@ func TestDoubtfulValues(t *testing.T) {
 	} {
 		warnings := warningsOf(t, value)
 		if len(warnings) != 3 {
-			t.Errorf("%q: the warnings are %q, want one of each source", value, warnings)
+			t.Errorf("%q: the warnings are %q, want one for each source", value, warnings)
 			continue
 		}
 		for i, begin := range []string{"b.yaml:1:77: the value of the environment variable KEY ", "b.yaml:1:78: the content of the file ", "b.yaml:1:79: the value "} {
@@ -74,7 +74,7 @@ func TestDoubtfulValues(t *testing.T) {
 	}
 }
 
-// TestKeysAreNotDoubtful has keys such as providers give out.
+// TestKeysAreNotDoubtful lists keys such as providers issue.
 func TestKeysAreNotDoubtful(t *testing.T) {
 	keys := []string{
 		"k", "secret", "AKIAIOSFODNN7EXAMPLE", "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqygy", "correct horse battery staple", "p$$w0rd", "a${b", "{a}", "$5", "x", "xx",

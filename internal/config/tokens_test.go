@@ -19,8 +19,8 @@ import (
 // The fleet keys of the environment below.
 var keyOne, keyTwo = fleetkeys.Generate(), fleetkeys.Generate()
 
-// fleetEnvironment has what environment has, and fleet keys: those above, and another one
-// for each look at FRESH_.
+// fleetEnvironment looks up the variables of environment, the fleet keys above, and a new fleet
+// key for each look-up of FRESH_.
 func fleetEnvironment(name string) (string, bool) {
 	values := map[string]string{
 		"KEY_1": keyOne, "KEY_2": keyTwo,
@@ -36,8 +36,8 @@ func fleetEnvironment(name string) (string, bool) {
 	return environment(name)
 }
 
-// parseCache parses a file in dir of which this is token_cache, on one line from column
-// 14 on.
+// parseCache parses a file in dir with this section 'token_cache'. The section is on one line and
+// begins in column 14.
 func parseCache(dir, tokenCache string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_cache: "+tokenCache+"\n"), config.Options{LookupEnv: fleetEnvironment})
 }
@@ -67,7 +67,7 @@ func TestTokenCache(t *testing.T) {
 	dir := tlsFolder(t)
 	got := goodCache(t, dir, `{fleet_keys: [{env: KEY_1}, {env: KEY_2}], renewal_window: 2h30m, forced_renewals: {limit: 100, window: 1h}}`)
 	if got.Redis != nil || got.RenewalWindow != 150*time.Minute || got.ForcedLimit != 100 || got.ForcedWindow != time.Hour {
-		t.Error("the token cache is not as the file has it")
+		t.Error("the token cache differs from the file")
 	}
 	one, err := fleetkeys.Parse(secret.New(keyOne))
 	if err != nil {
@@ -78,14 +78,14 @@ func TestTokenCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names := got.FleetKeys.Names("a"); len(names) != 2 || names[0] != first.Names("a")[0] {
-		t.Error("the fleet keys are not those of the file in their order")
+		t.Error("the fleet keys, or their order, differ from the file")
 	}
 	for _, bounds := range []string{"{renewal_window: 10s}", "{renewal_window: 12h}", "{forced_renewals: {limit: 1, window: 1m}}"} {
 		goodCache(t, dir, bounds)
 	}
 }
 
-// TestTokenCacheReads shows that every file is watched.
+// TestTokenCacheReads checks that every file is reported as read.
 func TestTokenCacheReads(t *testing.T) {
 	dir := tlsFolder(t)
 	var read []string
@@ -107,14 +107,14 @@ func TestTokenCacheMistakes(t *testing.T) {
 		window  = "must be a duration from 10s to 12h, such as 5m"
 		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
-	// What stands behind `redis: {` begins at column 23.
+	// The text begins in column 23.
 	redis := func(text string) string { return "{redis: {" + text + "}, fleet_keys: [{env: KEY_1}]}" }
 	url := func(text string) string { return redis(`url: "` + text + `"`) }
-	// What stands behind `tls: {` begins at column 47.
+	// The text begins in column 48.
 	ofTLS := func(text string) string { return redis(`url: "rediss://a", tls: {` + text + "}") }
 	for name, test := range map[string]struct {
 		text string
-		want string // problems by COLUMN: what, parted by lines
+		want string // problems as COLUMN: what, one per line
 	}{
 		"no fleet keys":       {`{redis: {url: "redis://a"}}`, "15: token_cache.redis needs fleet_keys: make one with 'broker keygen' and give it to every replica"},
 		"empty fleet keys":    {`{fleet_keys: []}`, "27: must have 1 to 10 items, and has 0"},
@@ -219,7 +219,7 @@ func TestSame(t *testing.T) {
 	}
 	base := goodCache(t, dir, full())
 	if !base.Same(goodCache(t, dir, full("{env: KEY_1}", "{file: fleet}", "password: {env: SET}", "password: {file: good}", "10m", "600s"))) {
-		t.Error("the same from other sources is not the same")
+		t.Error("the same values from other sources are not the same cache")
 	}
 	for _, other := range []string{
 		"{}", "{" + keys + "}",
@@ -233,7 +233,7 @@ func TestSame(t *testing.T) {
 		strings.NewReplacer("sentinel_master: m, database: 1", "cluster: true", "sentinel_username: {env: SET}, sentinel_password: {env: SET},", "").Replace(full()),
 	} {
 		if changed := goodCache(t, dir, other); base.Same(changed) || changed.Same(base) {
-			t.Errorf("another cache is the same: %s", other)
+			t.Errorf("a different cache is the same: %s", other)
 		}
 	}
 	plain := goodCache(t, dir, "{"+keys+`, redis: {addresses: ["a:1"]}}`)
