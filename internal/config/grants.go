@@ -6,15 +6,16 @@ import (
 	"strings"
 
 	"github.com/authmaterial/broker/internal/access"
-	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
+
+// maxPattern is the longest pattern, in characters.
+const maxPattern = 1024
 
 // readPolicy reads the grants. If the file has no such key, every caller may do everything,
 // unless callers have to authenticate: then no caller may do anything.
 func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
-	known := knownCallers(config)
-	if !list.Exists() && !known.authenticated {
+	if !list.Exists() && !config.mustAuthenticate() {
 		return access.AllowAll()
 	}
 	var ids []string // sorted, as the set is
@@ -23,19 +24,25 @@ func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy
 	}
 	var grants []access.Grant
 	for _, item := range list.List(0, 10_000) {
-		grant := readGrant(item, known, config.Catalog, ids)
+		grant := readGrant(item, config, ids)
 		grant.Source = fmt.Sprintf("%s:%d", path, item.Place().Line)
 		grants = append(grants, grant)
 	}
 	return access.NewPolicy(grants...)
 }
 
-func readGrant(item yamlfile.Value, known callers, providers *catalog.Catalog, ids []string) access.Grant {
+func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	item.Mapping("callers", "credentials", "providers", "actions").Requires("callers")
 	grant := access.Grant{Actions: []access.Action{access.Use}}
 	for _, value := range readPatterns(item, "callers") {
 		pattern := value.Text(maxPattern)
-		known.report(value, pattern)
+		problem, warning := config.CheckCaller(pattern)
+		if problem != "" {
+			value.Problemf("%s", problem)
+		}
+		if warning != "" {
+			value.Warnf("%s", warning)
+		}
 		grant.Callers = append(grant.Callers, access.Pattern(pattern))
 	}
 	for _, value := range readPatterns(item, "credentials") {
@@ -46,8 +53,8 @@ func readGrant(item yamlfile.Value, known callers, providers *catalog.Catalog, i
 	if list := item.Get("providers"); list.Exists() {
 		for _, value := range list.List(1, 1000) {
 			id := value.Text(yamlfile.MaxText)
-			if id != "" && providers.Provider(id) == nil {
-				value.Warnf("no provider has this ID%s", among(id, providerIDs(providers)))
+			if id != "" && config.Catalog.Provider(id) == nil {
+				value.Warnf("no provider has this ID%s", among(id, providerIDs(config.Catalog)))
 			}
 			grant.Providers = append(grant.Providers, id)
 		}
@@ -64,15 +71,12 @@ func readGrant(item yamlfile.Value, known callers, providers *catalog.Catalog, i
 	return grant
 }
 
-const maxPattern = 1024
-
-// readPatterns returns a list of patterns. An empty one is allowed: it is what is left when the
+// readPatterns returns the items of a list of patterns. The list may be empty, as it is when the
 // last caller or credential is removed.
 func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
-	list := item.Get(key)
-	patterns := list.List(0, 1000)
-	if list.Exists() && len(patterns) == 0 {
-		list.Warnf("the grant has no effect: it has no %s", key)
+	patterns := item.Get(key).List(0, 1000)
+	if len(patterns) == 0 {
+		item.Get(key).Warnf("the grant has no effect: it has no %s", key)
 	}
 	return patterns
 }
