@@ -42,8 +42,8 @@ type Options struct {
 	Reading func(path string)
 }
 
-// parser reads the sections of a file. It has read what is below, and reads what values refer
-// to: environment variables and other files.
+// parser reads the sections of a file, and what their values refer to: environment variables and
+// other files.
 type parser struct {
 	document *yamlfile.Document
 	folder   string // relative paths are relative to it

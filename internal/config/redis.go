@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
 	"net/netip"
@@ -94,7 +95,6 @@ func checkRedisKeys(section yamlfile.Value) {
 // setURL sets address, database and TLS.
 func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 	text := value.Text(yamlfile.MaxText)
-	location, err := url.Parse(text)
 	if text == "" {
 		return
 	}
@@ -102,14 +102,11 @@ func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 		value.Problemf("a user or a password is not allowed in the URL: use username and password")
 		return
 	}
-	address := ""
-	if err == nil {
-		port := location.Port()
-		if port == "" {
-			port = "6379"
-		}
-		address = net.JoinHostPort(location.Hostname(), port)
+	location, err := url.Parse(text)
+	if err != nil {
+		location = &url.URL{}
 	}
+	address := net.JoinHostPort(location.Hostname(), cmp.Or(location.Port(), "6379"))
 	if !isAddress(address) || location.Scheme != "redis" && location.Scheme != "rediss" || strings.ContainsAny(text, "?#") {
 		value.Problemf("must be redis://HOST:PORT/DATABASE, or rediss:// for TLS; port and database can be left out")
 		return
