@@ -79,13 +79,12 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 		}
 		broker, err = server.New(server.Options{Config: loaded, Logger: logger, Traces: traces, Version: version})
 		return err
-	}, logger)
+	})
 	if err != nil {
 		return err
 	}
 	grpcListener, httpListener, err := listen(ctx, broker.Listen())
 	if err != nil {
-		loop.Close()
 		return adviseListen(err)
 	}
 	ctx, stop := untilSignal(ctx, logger)

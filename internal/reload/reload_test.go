@@ -3,21 +3,16 @@ package reload_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"github.com/authmaterial/broker/internal/reload"
 )
 
-// patience bounds the wait for what does happen unless the loop is broken. Files that
-// the system does not report are looked at every 5 seconds.
+// patience bounds the wait for what does happen unless the loop is broken.
 const patience = time.Minute
 
 // fixture is a loop over a main file, which names others: each of its lines is the path
@@ -43,7 +38,7 @@ func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	for _, apply := range change {
 		apply(f)
 	}
-	loop, err := reload.New(f.load, slog.New(slog.DiscardHandler))
+	loop, err := reload.New(f.load)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,28 +302,13 @@ func TestForcedLoad(t *testing.T) {
 	}
 }
 
-// TestOtherFilesCauseNoLoad changes another file of the folder. The loop takes what it is
-// told of files and what it is told by force in any order: after so many of the latter,
-// it has seen the former.
+// TestOtherFilesCauseNoLoad changes another file of the folder before each forced load.
 func TestOtherFilesCauseNoLoad(t *testing.T) {
 	f := newFixture(t)
-	watcher, err := fsnotify.NewWatcher()
-	f.must(err)
-	defer watcher.Close() //nolint:errcheck // nothing is lost
-	f.must(watcher.Add(f.folder))
-	forced := 0
-	for range 30 {
+	const forced = 30
+	for range forced {
 		f.write(filepath.Join(f.folder, "other"), "text")
-		f.must(os.Remove(filepath.Join(f.folder, "other")))
-		for event := range watcher.Events { // the system has told of it
-			if event.Has(fsnotify.Remove) {
-				break
-			}
-		}
-		for range 3 {
-			f.now <- struct{}{}
-			forced++
-		}
+		f.now <- struct{}{}
 	}
 	f.end()
 	if got := len(f.loads); got != forced {
@@ -337,41 +317,8 @@ func TestOtherFilesCauseNoLoad(t *testing.T) {
 }
 
 func TestFirstLoadFails(t *testing.T) {
-	before := watchers()
 	want := errors.New("broken")
-	if _, err := reload.New(func(func(string)) error { return want }, slog.New(slog.DiscardHandler)); !errors.Is(err, want) {
+	if _, err := reload.New(func(func(string)) error { return want }); !errors.Is(err, want) {
 		t.Errorf("the error is %v", err)
-	}
-	wantWatchers(t, before)
-}
-
-func TestLoopEnds(t *testing.T) {
-	before := watchers()
-	f := newFixture(t)
-	f.write(f.main, "two")
-	f.await("two")
-	f.end()
-	wantWatchers(t, before)
-
-	loop, err := reload.New(func(reading func(string)) error { reading(f.main); return nil }, slog.New(slog.DiscardHandler))
-	f.must(err)
-	loop.Close()
-	wantWatchers(t, before)
-}
-
-// watchers is how many goroutines watch files.
-func watchers() int {
-	stacks := make([]byte, 1<<20)
-	text := string(stacks[:runtime.Stack(stacks, true)])
-	return strings.Count(text, "created by github.com/fsnotify/") + strings.Count(text, "reload.(*Loop).Run(")
-}
-
-// wantWatchers wants as many as before, as soon as those that end have ended.
-func wantWatchers(t *testing.T, want int) {
-	t.Helper()
-	for late := time.Now().Add(patience); watchers() > want; runtime.Gosched() {
-		if time.Now().After(late) {
-			t.Fatalf("%d goroutines watch files, want %d", watchers(), want)
-		}
 	}
 }

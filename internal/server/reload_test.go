@@ -3,7 +3,6 @@ package server_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -196,7 +195,7 @@ func (r *reloading) yaml() string {
 // follow starts the reload loop of `broker serve`.
 func (r *reloading) follow() {
 	r.Helper()
-	loop, err := reload.New(r.load, slog.New(slog.DiscardHandler))
+	loop, err := reload.New(r.load)
 	if err != nil {
 		r.Fatalf("the first load: %v", err)
 	}
