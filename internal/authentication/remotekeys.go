@@ -21,24 +21,24 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time from one request for keys to the next one that a token
-	// causes, and from a request that failed to its repetition.
+	// fetchPause is the shortest time from the start of a request for keys to a request for the
+	// sake of a token. It is also the time until a failed request is repeated.
 	fetchPause = 10 * time.Second
-	// maxStale is how long keys stay in use that cannot be fetched again.
+	// maxStale is how long keys are used while they cannot be fetched again.
 	maxStale = 24 * time.Hour
 	// minMaxAge and defaultMaxAge bound how long keys are used before they are fetched again.
 	minMaxAge     = time.Minute
 	defaultMaxAge = 5 * time.Minute
 )
 
-// errUnfetched is the answer to a token whose key is missing while keys cannot be fetched.
+// errUnfetched is the answer to a call whose token has a missing key, while keys cannot be fetched.
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
 // ErrKeyRefreshThrottled is the error for a token whose key is missing and may be a new one: the
 // issuer's keys were fetched before the token came, and too recently to fetch them again.
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
-// errThrottled is the answer to the caller then.
+// errThrottled is the answer to a call with such a token.
 var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
 
 // KeyOptions configure a KeyFetcher. All but MaxAge are required.
@@ -118,25 +118,25 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 // Close stops all fetching.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
-// remoteKeys are the keys at a URL. They are fetched when they are too old by their answer's
-// headers, and when a token is signed with a key that is not among them. One request is under
-// way at a time; whoever needs keys meanwhile waits for it.
+// remoteKeys are the keys at a URL. They are fetched again when they reach the age that the headers
+// of their answer allow, and when a token is signed with a missing key. There is one request at a
+// time: all tokens with missing keys wait for it.
 type remoteKeys struct {
 	KeyOptions
-	issuer  Issuer // the first that has them
+	issuer  Issuer // the first one with this URL
 	client  *http.Client
 	context context.Context //nolint:containedctx // it ends with close, and the requests with it
 	cancel  context.CancelFunc
 
 	fetched atomic.Pointer[fetchedKeys] // nil: none yet
-	failed  bool                        // whether the last request failed; for the one under way
+	failed  bool                        // whether the last request failed; only the current one uses this
 
 	mu       sync.Mutex
-	last     *keyRequest // that under way, or the last one
+	last     *keyRequest // the current request, or else the last one
 	underWay bool
 	next     clockwork.Timer // starts the next request
-	// waiting are tokens whose keys were missing, with the number of the last request that was
-	// started before the token came first.
+	// waiting are tokens with missing keys. The value is the number of the last request that was
+	// started before the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
@@ -151,8 +151,8 @@ type fetchedKeys struct {
 type keyRequest struct {
 	number uint64
 	begun  time.Time
-	done   chan struct{} // closed at the request's end
-	err    error         // is set before that
+	done   chan struct{} // closed when the request has ended
+	err    error         // set before done is closed
 }
 
 func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
@@ -182,10 +182,9 @@ func (r *remoteKeys) keys() *Keys {
 	return fetched.keys
 }
 
-// refresh fetches the keys for a token whose key is missing. On success a request that was
-// started after the token came first has brought keys: if the token's key is still missing, it
-// does not exist. The error is ErrKeyRefreshThrottled with errThrottled, errUnfetched, or that
-// of ctx.
+// refresh fetches the keys for a token with a missing key. On success, the keys are from a request
+// that was started after the token was first seen: if the key is still missing, it does not exist.
+// The error is ErrKeyRefreshThrottled with errThrottled, errUnfetched, or that of ctx.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
