@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// answers is an authenticator with one answer.
+// answers is an authenticator that always gives the same answer.
 type answers struct {
 	caller string
 	err    error
@@ -21,12 +21,12 @@ func (a answers) Authenticate(context.Context, authentication.Evidence) (access.
 	return access.Caller{Name: a.caller}, a.err
 }
 
-// counter counts for tests.
+// counter implements authentication.Counter.
 type counter struct{ n int }
 
 func (c *counter) Inc() { c.n++ }
 
-// TestSet has several methods tried in order. Each outcome is counted, but not by Recheck.
+// TestSet tries several methods in order. Identify counts each outcome; Recheck counts nothing.
 func TestSet(t *testing.T) {
 	var (
 		none        = answers{err: authentication.ErrNoEvidence}
@@ -51,7 +51,7 @@ func TestSet(t *testing.T) {
 		"wrong beats none":             {all(none, wrong, none), "", "wrong", [5]int{1: 1}},
 		"unavailable beats wrong":      {all(wrong, unavailable), "", "unavailable", [5]int{1: 1, 3: 1}},
 		"unavailable beats wrong, too": {all(unavailable, wrong, none), "", "unavailable", [5]int{1: 1, 3: 1}},
-		"the caller has gone":          {all(wrong, gone), "", context.Canceled.Error(), [5]int{1: 1, 3: 1}},
+		"the call is cancelled":        {all(wrong, gone), "", context.Canceled.Error(), [5]int{1: 1, 3: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var counters [5]counter
@@ -88,12 +88,12 @@ func TestPeerUser(t *testing.T) {
 		}
 	}
 	if caller, err := (authentication.PeerUser{}).Authenticate(t.Context(), authentication.Evidence{}); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("no user is %+v (%v)", caller, err)
+		t.Errorf("without a user, the caller is %+v (%v)", caller, err)
 	}
 }
 
-// wantRefused wants an error of this reason that has words, and a retry delay only where
-// the reason passes.
+// wantRefused checks the reason and the message of an error, and that it has a retry delay only if
+// the reason is temporary. An empty message means any.
 func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 	t.Helper()
 	var known *fault.Error
@@ -101,6 +101,6 @@ func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 		t.Fatalf("the error is %v, want a fault", err)
 	}
 	if known.Reason != reason || message != "" && known.Message != message || (known.RetryDelay > 0) != (reason == fault.AuthenticationUnavailable) {
-		t.Errorf("the error is %s %q, again in %v; want %s %q", known.Reason, known.Message, known.RetryDelay, reason, message)
+		t.Errorf("the error is %s %q with the retry delay %v; want %s %q", known.Reason, known.Message, known.RetryDelay, reason, message)
 	}
 }

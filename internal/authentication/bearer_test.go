@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// malformed is what ParseBearer makes of what can be no token.
+// malformed is what ParseBearer returns for anything that is not a token.
 const malformed = " "
 
 func TestParseBearer(t *testing.T) {
@@ -38,13 +38,13 @@ func TestParseBearer(t *testing.T) {
 		{[]string{"Basic a", "Bearer a"}, malformed},
 	} {
 		if got := authentication.ParseBearer(test.values).Reveal(); got != test.want {
-			t.Errorf("%.40q is %.40q, want %.40q", test.values, got, test.want)
+			t.Errorf("the token of %.40q is %.40q, want %.40q", test.values, got, test.want)
 		}
 	}
 }
 
-// FuzzBearer shows that whatever a header holds, its token is empty, malformed, or a part of
-// it that has no spaces; that nothing prints it; and that authenticators survive it.
+// FuzzBearer checks that the token of any header is empty, malformed, or a part of the header
+// without spaces; that the token is never printed; and that no authenticator panics or accepts it.
 func FuzzBearer(f *testing.F) {
 	jwt, tokens := newJWT(f, fileIssuer("a", keyES)), authentication.NewStaticTokens()
 	for _, seed := range []string{"Bearer a", "bearer  a", "Basic a", "Bearer " + mint(keyES, nil, nil), "Bearer " + authentication.GenerateToken().Reveal()} {
@@ -53,17 +53,17 @@ func FuzzBearer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		bearer := authentication.ParseBearer([]string{value})
 		if text := bearer.Reveal(); text != "" && text != malformed && (!strings.Contains(value, text) || strings.ContainsAny(text, " \t\r\n,") || len(text) > 8<<10) {
-			t.Errorf("%q is the token %q", value, text)
+			t.Errorf("the token of %q is %q", value, text)
 		}
 		if printed := fmt.Sprint(bearer); printed != "[REDACTED]" {
-			t.Errorf("it prints as %q", printed)
+			t.Errorf("the token is printed as %q", printed)
 		}
 		evidence := authentication.Evidence{Bearer: bearer}
 		if caller, err := tokens.Authenticate(t.Context(), evidence); err == nil {
-			t.Errorf("%q is %s", value, caller.Name)
+			t.Errorf("the caller of %q is %s", value, caller.Name)
 		}
 		if caller, err := jwt.Authenticate(t.Context(), evidence); err == nil && caller.Name != "jwt:a:alice" {
-			t.Errorf("%q is %s", value, caller.Name)
+			t.Errorf("the caller of %q is %s", value, caller.Name)
 		}
 	})
 }

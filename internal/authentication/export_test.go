@@ -1,4 +1,4 @@
 package authentication
 
-// CertificateName returns the name of a caller by a certificate that need not be signed.
+// CertificateName returns the caller's name in a certificate, without verifying the certificate.
 var CertificateName = certificateName

@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestGatewaysAnswersAreNotTheIssuers has somebody else answer in the place of an issuer
-// whose keys are at hand: with its own pages and objects, and with the keys of a stranger
-// under any status but 200. No key is revoked, and none is added.
+// TestGatewaysAnswersAreNotTheIssuers has a gateway answer in place of an issuer whose keys were
+// fetched before: with its own pages and JSON objects, and with other keys under any status but 200.
+// No key is withdrawn or added.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {
 		status int
@@ -31,7 +31,7 @@ func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	}
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	r.landed()
+	r.awaitRequest()
 	for _, a := range answers {
 		t.Run(fmt.Sprintf("%d %.30s", a.status, a.body), func(t *testing.T) {
 			r := r

@@ -10,7 +10,8 @@ import (
 )
 
 // TestAnswersOfAHostileKeyServer has an issuer's server announce more than it sends, or send
-// without end. No answer is a key set, and none costs more than a few times the largest one.
+// without end. No answer counts as a key set, and none allocates more than a few times the largest
+// key set.
 func TestAnswersOfAHostileKeyServer(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {

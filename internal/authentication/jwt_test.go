@@ -83,10 +83,10 @@ func TestJWTRefused(t *testing.T) {
 		"other claims":         {parts[0] + "." + strings.Split(claims("sub", "root"), ".")[1] + "." + parts[2], signature},
 		"critical header":      {mint(keyES, map[string]any{"crit": []string{"x"}, "x": 1}, nil), signature},
 		"expired 30 s ago":     {claims("exp", now.Unix()-30), expired},
-		"without end":          {claims("exp", nil), claim},
-		"ends at 0":            {claims("exp", 0), expired},
-		"end in words":         {claims("exp", "tomorrow"), signature},
-		"not before 31 s":      {claims("nbf", now.Unix()+31), early},
+		"no expiry":            {claims("exp", nil), claim},
+		"expires at 0":         {claims("exp", 0), expired},
+		"expiry in words":      {claims("exp", "tomorrow"), signature},
+		"valid in 31 s":        {claims("nbf", now.Unix()+31), early},
 		"issued in 31 s":       {claims("iat", now.Unix()+31), early},
 		"another audience":     {claims("aud", "nobody"), audience},
 		"no audience":          {claims("aud", nil), audience},
@@ -125,7 +125,7 @@ func TestJWTWithoutIssuers(t *testing.T) {
 	}
 }
 
-// TestJWTOfKubernetes has a token as the API server makes them for pods.
+// TestJWTOfKubernetes verifies a token like those that the Kubernetes API server issues to pods.
 func TestJWTOfKubernetes(t *testing.T) {
 	issuer := fileIssuer("cluster", keyRS.With(map[string]any{"use": "sig", "alg": "RS256"}))
 	issuer.Issuer, issuer.Audiences = "https://kubernetes.default.svc.cluster.local", []string{"authmaterial-broker"}
@@ -148,8 +148,8 @@ func TestJWTOfKubernetes(t *testing.T) {
 	}
 }
 
-// TestJWTOfSeveralIssuers has two clusters with the same claim "iss", and a third issuer
-// that may use one algorithm alone.
+// TestJWTOfSeveralIssuers has two clusters with the same claim "iss", and a third issuer that is
+// restricted to one algorithm.
 func TestJWTOfSeveralIssuers(t *testing.T) {
 	strict := fileIssuer("strict", keyRS, keyEd)
 	strict.Issuer, strict.Algorithms = "https://strict.test", []string{"EdDSA"}
@@ -170,8 +170,8 @@ func TestJWTOfSeveralIssuers(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the signature of the bearer token is wrong")
 }
 
-// TestJWTEnds shows that a token which was verified ends all the same, by the broker's
-// clock, and that one whose issuer or key is taken away is refused from then on.
+// TestJWTEnds checks that a remembered token expires by the broker's clock, and that a token is
+// refused as soon as its issuer or its key is removed.
 func TestJWTEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock})
@@ -248,8 +248,8 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzJWT shows that no text but a token of the issuer's is a caller. Texts that differ
-// only in padding, or in bits that base64 does not use, are the same token.
+// FuzzJWT checks that only the issuer's tokens identify a caller. Texts that differ only in padding,
+// or in bits that base64 does not use, are the same token.
 func FuzzJWT(f *testing.F) {
 	jwt := newJWT(f, fileIssuer("a", keyRS, keyES, keyEd))
 	good := map[string]bool{}
@@ -266,14 +266,14 @@ func FuzzJWT(f *testing.F) {
 		caller, err := jwt.Authenticate(t.Context(), bearer(token))
 		switch {
 		case err == nil && (caller.Name != "jwt:a:alice" || !good[canonical(token)]):
-			t.Errorf("%q is %s", token, caller.Name)
+			t.Errorf("the caller of %q is %s", token, caller.Name)
 		case err != nil && token != "" && !strings.HasPrefix(token, "amb_"):
 			wantRefused(t, err, fault.CallerUnauthenticated, "")
 		}
 	})
 }
 
-// canonical returns the text that stands for all of the same token.
+// canonical returns the token without padding, and with unused bits of base64 set to zero.
 func canonical(token string) string {
 	parts := strings.Split(token, ".")
 	for i, part := range parts {

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// besides are entries of a key set that verify no signature, with what names them among those
-// that are ignored; empty: nothing has to.
+// besides are entries of a key set that verify no signature, each with its place in the list of
+// ignored keys. An empty place means that the entry is not in that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
@@ -28,12 +28,13 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns the set of one key, after another entry and a byte order mark.
+// beside returns a key set that has an entry and then a key, after a byte order mark.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }
 
-// TestBadKeyBesideAGoodOne has the good key count, in a file and at a URL. The bad one is named.
+// TestBadKeyBesideAGoodOne accepts tokens of the good key, in a file and at a URL. The bad key is
+// reported with its place.
 func TestBadKeyBesideAGoodOne(t *testing.T) {
 	for name, test := range besides {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +44,7 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 			}
 			places, count := keys.Ignored()
 			if got := strings.Join(places, "; "); got != test.place || count != len(places) {
-				t.Errorf("what is ignored is %q (%d), want %q", got, count, test.place)
+				t.Errorf("the ignored keys are %q (%d), want %q", got, count, test.place)
 			}
 			issuer := fileIssuer("main")
 			issuer.Keys = keys
@@ -59,7 +60,7 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 	}
 }
 
-// TestManyKeys names the first ten of many ignored keys, and refuses a set of more than 1,000.
+// TestManyKeys reports the first 10 of many ignored keys, and refuses a set of more than 1,000 keys.
 func TestManyKeys(t *testing.T) {
 	set := func(n int) []byte { return beside(strings.TrimSuffix(strings.Repeat("{},", n-1), ","), keyES) }
 	keys, err := authentication.ParseKeys(set(1000))
@@ -67,7 +68,7 @@ func TestManyKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	if places, count := keys.Ignored(); len(places) != 10 || count != 999 || places[9] != "number 10" {
-		t.Errorf("of %d ignored keys these are named: %q", count, places)
+		t.Errorf("of %d ignored keys, these are reported: %q", count, places)
 	}
 	const many = "is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 	if _, err := authentication.ParseKeys(set(1001)); err == nil || err.Error() != many {
@@ -82,7 +83,7 @@ func TestManyKeys(t *testing.T) {
 	}
 }
 
-// wantIgnored wants one line to tell of ignored keys, or none.
+// wantIgnored checks whether the log has a line about ignored keys.
 func wantIgnored(t *testing.T, r remote, want bool) {
 	t.Helper()
 	got := r.log.String()
@@ -92,7 +93,7 @@ func wantIgnored(t *testing.T, r remote, want bool) {
 	}
 }
 
-// TestTwoKeysOfOneID has two keys share a key ID: tokens of both count.
+// TestTwoKeysOfOneID has two keys with the same key ID: tokens of both are accepted.
 func TestTwoKeysOfOneID(t *testing.T) {
 	twin := authtest.NewEC(keyES.ID)
 	jwt := newJWT(t, fileIssuer("main", keyES, twin))
@@ -103,8 +104,8 @@ func TestTwoKeysOfOneID(t *testing.T) {
 	}
 }
 
-// TestAnswerWithoutAUsableKey keeps the keys of the answer before, and says why. Only a set
-// that is empty withdraws them: TestRevokedKey.
+// TestAnswerWithoutAUsableKey keeps the keys of the previous answer, and logs why. Only an empty set
+// withdraws them: see TestRevokedKey.
 func TestAnswerWithoutAUsableKey(t *testing.T) {
 	for name, answer := range map[string]string{
 		"unusable keys": `{"keys":[{"kty":"AKP","kid":"canary"}]}`,
@@ -115,7 +116,7 @@ func TestAnswerWithoutAUsableKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRemote(t, nil, keyES)
 			r.wantGood(keyES)
-			r.landed()
+			r.awaitRequest()
 			r.server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) })
 			r.clock.Advance(10 * time.Second)
 			r.wantUnavailable(keyES2) // asks for the keys again

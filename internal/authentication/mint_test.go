@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// now is the time of tests without a network.
+// now is the start time of tests with a fake clock.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var (
@@ -22,15 +22,15 @@ var (
 	keyUnknown = authtest.NewEC("unknown")
 )
 
-// mint returns a token of issuer.test for alice at the broker, for an hour from now.
-// Members and claims replace those; a nil one removes it.
+// mint returns a token for alice from issuer.test, valid for an hour. Members replace those of its
+// header, and claims its claims; nil removes one.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
 	return k.Mint(members, authtest.Claims{
 		"iss": "https://issuer.test", "aud": "broker", "sub": "alice", "exp": now.Add(time.Hour).Unix(),
 	}.With(claims))
 }
 
-// fileIssuer is issuer.test with these keys in a file.
+// fileIssuer returns the issuer issuer.test with these keys in a file.
 func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	parsed, err := authentication.ParseKeys(authtest.KeySet(keys...))
 	if err != nil {
@@ -41,7 +41,7 @@ func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	}
 }
 
-// jwt authenticates by the issuers that a test uses.
+// jwt authenticates by the issuers that a test set last.
 type jwt struct {
 	*authentication.KeyFetcher
 	*authentication.Issuers
@@ -66,7 +66,7 @@ func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...auth
 	return j
 }
 
-// use takes these issuers in place of those before.
+// use replaces the issuers.
 func (j *jwt) use(t testing.TB, issuers ...authentication.Issuer) {
 	t.Helper()
 	prepared, err := j.Prepare(issuers)

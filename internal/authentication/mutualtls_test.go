@@ -27,7 +27,7 @@ func organization(value string) pkix.AttributeTypeAndValue {
 	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: value}
 }
 
-// inOne encodes a subject of one relative name that has several attributes.
+// inOne encodes a subject with one relative distinguished name that has several attributes.
 func inOne(attributes ...pkix.AttributeTypeAndValue) []byte {
 	encoded, err := asn1.Marshal(pkix.RDNSequence{attributes})
 	if err != nil {
@@ -83,7 +83,7 @@ func TestMutualTLSNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			leaf := ca.Issue(test.template).Leaf
-			for range 2 { // the second time it is known
+			for range 2 {
 				caller, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf, ca.Certificate}, Address: "10.0.0.1:1"})
 				if test.want == "" {
 					wantRefused(t, err, fault.CallerUnauthenticated, test.message)
@@ -98,7 +98,7 @@ func TestMutualTLSNames(t *testing.T) {
 	}
 }
 
-// TestMutualTLSRoots shows that a connection which outlives its authority is nobody's.
+// TestMutualTLSRoots checks that a connection is refused once its authority is no longer trusted.
 func TestMutualTLSRoots(t *testing.T) {
 	const invalid = "the client certificate is not valid, or not signed by a trusted authority"
 	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
@@ -130,7 +130,7 @@ func TestMutualTLSRoots(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, invalid)
 }
 
-// TestMutualTLSEnds shows that a certificate ends while its connection goes on.
+// TestMutualTLSEnds has a certificate expire while its connection stays open.
 func TestMutualTLSEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	ca := authtest.NewAuthority("ca", now)
@@ -145,13 +145,13 @@ func TestMutualTLSEnds(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
 }
 
-// TestMutualTLSRemembersRefusals has a chain refused with the same error, not verified again, for
-// ten seconds: one that is not trusted, and one that is but names nobody.
+// TestMutualTLSRemembersRefusals checks that a refused chain is not verified again for 10 seconds: an
+// untrusted chain, and a trusted one without a usable name.
 func TestMutualTLSRemembersRefusals(t *testing.T) {
 	ca, other := authtest.NewAuthority("ca", now), authtest.NewAuthority("other", now)
 	for name, leaf := range map[string]*x509.Certificate{
-		"not trusted":  other.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf,
-		"names nobody": ca.Issue(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}).Leaf,
+		"not trusted":    other.Issue(x509.Certificate{DNSNames: []string{"a.test"}}).Leaf,
+		"no usable name": ca.Issue(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")}).Leaf,
 	} {
 		clock := clockwork.NewFakeClockAt(now)
 		mutual := authentication.NewMutualTLS(authtest.Pool(ca), clock)
@@ -160,23 +160,23 @@ func TestMutualTLSRemembersRefusals(t *testing.T) {
 		if first == nil {
 			t.Errorf("%s: not refused", name)
 		}
-		if _, again := mutual.Authenticate(t.Context(), evidence); again != first { //nolint:errorlint // the very same error
+		if _, again := mutual.Authenticate(t.Context(), evidence); again != first { //nolint:errorlint // the same pointer
 			t.Errorf("%s: the refusal is not remembered", name)
 		}
 		clock.Advance(10 * time.Second)
-		if _, later := mutual.Authenticate(t.Context(), evidence); later == nil || later == first { //nolint:errorlint // likewise
+		if _, later := mutual.Authenticate(t.Context(), evidence); later == nil || later == first { //nolint:errorlint // another pointer
 			t.Errorf("%s: after ten seconds the answer is %v", name, later)
 		}
 	}
 }
 
-// FuzzCertificateName shows that what a certificate holds becomes a name of its kind, of one
-// line and bounded, or none. A SPIFFE ID never becomes a name of another kind.
+// FuzzCertificateName checks that the name in a certificate has the right kind, one line, and a
+// bounded length. A SPIFFE ID never becomes a name of another kind.
 func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe://example.test/a", "a.test", "mailer")
 	f.Add("https://example.test", "", "")
 	f.Add("SPIFFE://example.test/%61", "*.a.test", "a,O=b+C=d\\")
-	f.Add("SPIFFE://0/0#", "0", "0") // no URL keeps an empty fragment
+	f.Add("SPIFFE://0/0#", "0", "0") // package url drops an empty fragment
 	f.Add("spiffe:/a", "a\x00.test", "spiffe://example.test/a")
 	f.Fuzz(func(t *testing.T, uri, dns, subject string) {
 		leaf := &x509.Certificate{NotAfter: now.Add(time.Hour), Subject: pkix.Name{CommonName: subject}}
@@ -197,11 +197,11 @@ func FuzzCertificateName(f *testing.F) {
 		switch {
 		case spiffe != (kind == "spiffe"), kind == "dns" && dns == "", kind == "subject" && dns != "",
 			kind != "spiffe" && kind != "dns" && kind != "subject":
-			t.Errorf("%q, %q, %q is %q", uri, dns, subject, called)
+			t.Errorf("the name of %q, %q, %q is %q", uri, dns, subject, called)
 		case name == "" || len(name) > 2048 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
 			t.Errorf("the name is %q", called)
 		case kind == "spiffe" && called != leaf.URIs[0].String():
-			t.Errorf("%q is %q", uri, called)
+			t.Errorf("the name of %q is %q", uri, called)
 		}
 	})
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// remoteIssuer is issuer.test with its keys at a server.
+// remoteIssuer returns the issuer issuer.test with its keys at a server.
 func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	return authentication.Issuer{
 		Name: "main", Issuer: "https://issuer.test", Audiences: []string{"broker"},
@@ -28,14 +28,14 @@ func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	}
 }
 
-// remote is a JWT whose issuer has its keys at a server.
+// remote authenticates by an issuer whose keys are at a server.
 type remote struct {
 	*testing.T
 	server *authtest.KeyServer
 	clock  *clockwork.FakeClock
 	jwt    *jwt
 	log    *log
-	tokens map[string]string // that ask uses, by key ID
+	tokens map[string]string // for ask, by key ID
 }
 
 func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.KeyOptions), keys ...authtest.Key) remote {
@@ -53,7 +53,7 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that this key signed, the same each time.
+// ask authenticates with a token that this key signed, each time the same token.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -74,9 +74,9 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// landed waits until no request is under way: a call joins one that has brought its keys,
-// and has not ended.
-func (r remote) landed() {
+// awaitRequest waits until the current request for keys has ended: its keys are in use shortly
+// before.
+func (r remote) awaitRequest() {
 	r.Helper()
 	switch err := r.ask(keyUnknown); fault.From(err).Reason { // the keys are younger than 10 s
 	case fault.CallerUnauthenticated, fault.AuthenticationUnavailable:
@@ -85,13 +85,13 @@ func (r remote) landed() {
 	}
 }
 
-// wantThrottled wants a token to be told to come again.
+// wantThrottled checks that a token is refused for now, with a retry delay.
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
 	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
 	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrKeyRefreshThrottled) {
-		r.Errorf("%v, again in %v, want it in %v", err, got, delay)
+		r.Errorf("%v, with the retry delay %v, want %v", err, got, delay)
 	}
 }
 
@@ -107,7 +107,7 @@ func (r remote) wantRequests(n int64) {
 	}
 }
 
-// log is a log that is written while it is read.
+// log is a log that can be read while it is written.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -125,32 +125,32 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// eventually waits until something is so.
-func eventually(t *testing.T, what string, so func() bool) {
+// eventually waits until a condition is true.
+func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(time.Minute)
-	for !so() {
+	for !condition() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("%s: not within a minute", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
 
-// TestRotation has an issuer take a new key into use: one request finds it. Tokens of
-// unknown keys cost one each 10 s at most, however many there are.
+// TestRotation has an issuer use a new key: one request finds it. Tokens with unknown keys cause at
+// most one request every 10 seconds.
 func TestRotation(t *testing.T) {
 	r := newRemote(t, nil, keyES)
-	eventually(t, "the keys are fetched before anybody calls", func() bool { return r.server.Requests() == 1 })
+	eventually(t, "the keys are fetched before the first call", func() bool { return r.server.Requests() == 1 })
 	for range 3 {
 		r.wantGood(keyES)
 	}
 	r.wantRequests(1)
 	r.server.Has(keyES, keyES2)
-	r.landed()
+	r.awaitRequest()
 	r.clock.Advance(4 * time.Second)
 	r.wantThrottled(keyES2, 6*time.Second)
 	r.clock.Advance(6 * time.Second)
@@ -167,7 +167,7 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.clock.Advance(4 * time.Second)
-	r.wantUnknown(keyUnknown) // its key was sought
+	r.wantUnknown(keyUnknown) // its key was requested, and does not exist
 	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
 	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
@@ -185,13 +185,13 @@ func TestRotation(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRotationDuringARequest has a stranger's token cause a request, and the issuer take a new
-// key into use after that came to it. Tokens of the new key that come while the request is
-// under way are told to come again: it brings the keys of before.
+// TestRotationDuringARequest has a token with an unknown key cause a request, and the issuer use a
+// new key after that request arrived. Tokens with the new key that arrive during the request are
+// refused for now, because the answer has the previous keys.
 func TestRotationDuringARequest(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	r.landed()
+	r.awaitRequest()
 	arrived, release := make(chan struct{}), make(chan struct{})
 	r.server.Does(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
@@ -203,9 +203,9 @@ func TestRotationDuringARequest(t *testing.T) {
 	callers.Go(func() { r.wantUnknown(keyUnknown) })
 	<-arrived
 	r.server.Has(keyES, keyES2)
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	if _, err := r.jwt.Authenticate(gone, bearer(r.tokens[keyES2.ID])); !errors.Is(err, context.Canceled) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.jwt.Authenticate(cancelled, bearer(r.tokens[keyES2.ID])); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v: the token does not wait for the request", err)
 	}
 	callers.Go(func() { r.wantThrottled(keyES2, 10*time.Second) })
@@ -218,8 +218,8 @@ func TestRotationDuringARequest(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRevokedKey has an issuer withdraw a key: tokens that were verified with it are refused
-// once the keys were fetched again, in the background.
+// TestRevokedKey has an issuer withdraw a key: its tokens are refused once the keys were fetched
+// again in the background.
 func TestRevokedKey(t *testing.T) {
 	var changes atomic.Int64
 	has := func(keys ...authtest.Key) http.HandlerFunc {
@@ -246,13 +246,13 @@ func TestRevokedKey(t *testing.T) {
 	r.server.Has() // all of them
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
-	eventually(t, "the last change is told", func() bool { return changes.Load() >= 3 }) // the keys are at hand before
+	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // the keys are in use before
 	if got := changes.Load(); got != 3 {
 		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
 	}
 }
 
-// TestOutOfReach has keys that cannot be fetched from the beginning.
+// TestOutOfReach has an issuer whose keys cannot be fetched from the start.
 func TestOutOfReach(t *testing.T) {
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Fails()
@@ -268,7 +268,7 @@ func TestOutOfReach(t *testing.T) {
 	r.clock.Advance(4 * time.Second)
 	var known *fault.Error
 	if err := r.ask(keyES); !errors.As(err, &known) || known.RetryDelay != 6*time.Second {
-		t.Errorf("the error is %v, to try again in %v; want 6 s", err, known.RetryDelay)
+		t.Errorf("the error is %v with the retry delay %v, want 6s", err, known.RetryDelay)
 	}
 	r.clock.Advance(6 * time.Second)
 	r.wantGood(keyES)
@@ -279,11 +279,11 @@ func TestOutOfReach(t *testing.T) {
 	}
 }
 
-// TestHeldKeys has keys that can be fetched no more: they count for a day.
-func TestHeldKeys(t *testing.T) {
+// TestStaleKeys has keys that can no longer be fetched: they are used for a day.
+func TestStaleKeys(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	r.landed()
+	r.awaitRequest()
 	r.server.Fails()
 	r.clock.Advance(10 * time.Second)
 	r.wantUnavailable(keyES2) // it may be a new one
@@ -297,11 +297,11 @@ func TestHeldKeys(t *testing.T) {
 	r.wantGood(keyES)
 }
 
-// byName has an issuer's keys at localhost.
+// byName changes the host of an issuer's keys to localhost.
 func byName(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }
 
-// TestBadAnswers lists what is no answer of the issuer's. Nothing of it is used, and the
-// log says what is wrong without a word of it.
+// TestBadAnswers lists failed requests for keys, and answers without keys. They are not used, and the
+// log reports the cause without quoting them.
 func TestBadAnswers(t *testing.T) {
 	elsewhere := authtest.NewKeyServer(t, keyES)
 	for name, test := range map[string]struct {
@@ -352,23 +352,24 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// TestPublishedPrivateKey shows that a key which everybody can sign with is none.
+// TestPublishedPrivateKey checks that a key with which everybody can sign is not used.
 func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
 	r.wantGood(keyES)
-	r.landed()
+	r.awaitRequest()
 	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyES2)
 }
 
-// TestWithdrawnWithinThePause has an issuer withdraw a key just after a stranger had the keys
-// fetched. What was good before, here or elsewhere, is refused at once: it is not new.
+// TestWithdrawnWithinThePause has an issuer withdraw a key just after a token with an unknown key
+// caused a request. Tokens that were accepted before, by this KeyFetcher or by another one, are
+// refused at once: their key is not a new one.
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
 	fresh := newJWTWith(t, authentication.KeyOptions{Clock: r.clock})
-	r.landed()
+	r.awaitRequest()
 	r.server.Has(keyES2)
 	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyUnknown)
@@ -383,7 +384,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// TestKeyURLs lists where no keys are fetched from, whoever asks.
+// TestKeyURLs lists URLs from which no keys are fetched.
 func TestKeyURLs(t *testing.T) {
 	jwt := newJWT(t)
 	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/", "https://b.test:99999/", "https://b.test:0/"} {
@@ -394,41 +395,41 @@ func TestKeyURLs(t *testing.T) {
 	}
 }
 
-// TestHungServer has a server that does not answer: callers leave when they like, and
-// those with a key at hand do not wait.
+// TestHungServer has a server that does not answer: a cancelled call returns at once, and tokens with
+// known keys do not wait.
 func TestHungServer(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
-	r.landed()
+	r.awaitRequest()
 	hung := make(chan struct{})
 	r.server.Does(func(_ http.ResponseWriter, request *http.Request) {
 		close(hung)
 		<-request.Context().Done()
 	})
 	r.clock.Advance(10 * time.Second)
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan error, 1)
 	go func() {
 		_, err := r.jwt.Authenticate(ctx, bearer(mint(keyES2, nil, nil)))
-		left <- err
+		returned <- err
 	}()
 	<-hung
 	r.wantGood(keyES)
-	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) {
+	cancel()
+	if err := <-returned; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want that of the caller", err)
 	}
-	r.jwt.Close() // ends the request, which is no trouble to tell of
+	r.jwt.Close() // ends the request, which is not logged
 	r.server.Close()
-	eventually(t, "what fetched keys has ended", func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	if got := r.log.String(); got != "" {
 		t.Errorf("the log is\n%s", got)
 	}
 }
 
-// TestServersWithOneIssuer has two key servers for the same claim "iss". One that is out of
-// reach counts where the other does not know the key, whichever is asked first.
+// TestServersWithOneIssuer has two key servers for the same claim "iss". If one has no such key and
+// the other cannot be reached, the token cannot be checked, in any order of the two.
 func TestServersWithOneIssuer(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
@@ -451,8 +452,8 @@ func TestServersWithOneIssuer(t *testing.T) {
 	}
 }
 
-// TestUseKeepsKeys shows that a reload fetches nothing anew where nothing changed, and that
-// what is no longer used ends.
+// TestUseKeepsKeys checks that a reload fetches only keys whose URL or rules changed, and ends the
+// fetching of keys that are no longer needed.
 func TestUseKeepsKeys(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
@@ -475,17 +476,17 @@ func TestUseKeepsKeys(t *testing.T) {
 	}
 	fresh.Close()
 	r.wantRequests(2)          // one for both issuers
-	issuer.AllowPrivate = true // what is fetched otherwise is fetched anew
+	issuer.AllowPrivate = true // other rules: the keys are fetched again
 	r.jwt.use(t, issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
-	issuer.RootCAs = nil // other roots are another server
+	issuer.RootCAs = nil // other authorities: likewise
 	r.jwt.use(t, issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")
 	r.jwt.Close()
 	r.server.Close()
-	eventually(t, "what fetched keys has ended", func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }

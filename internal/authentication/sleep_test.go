@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestKeysAreFetchedAfterSleep has nobody call after the wake, and the first request fails. It
-// takes as long as a Clock takes to notice two sleeps.
+// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, without a call,
+// and again after a failed request. It takes as long as a Clock takes to notice two sleeps.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
 	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.KeyOptions) {
@@ -32,7 +32,7 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	awaitRequests(t, r.server, 3)
 }
 
-// awaitRequests waits until there were n requests for keys.
+// awaitRequests waits until the server has received n requests.
 func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 	t.Helper()
 	late := time.After(30 * time.Second)
@@ -40,13 +40,13 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-late:
-			t.Fatalf("after 30s there were %d requests for keys, want %d", server.Requests(), n)
+			t.Fatalf("after 30s the server has received %d requests, want %d", server.Requests(), n)
 		}
 	}
 }
 
 // TestIdentitiesEndByTheWallClock corrects the wall clock while a token and a certificate are
-// remembered: their issuers said by that clock when they end.
+// remembered: their expiry times refer to the wall clock.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()
@@ -60,10 +60,10 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	want := func(good bool) {
 		t.Helper()
 		if _, err := jwt.Authenticate(t.Context(), bearer(token)); (err == nil) != good {
-			t.Errorf("the token is answered %v, want that it is good: %v", err, good)
+			t.Errorf("the error of the token is %v; want it accepted: %v", err, good)
 		}
 		if _, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf}}); (err == nil) != good {
-			t.Errorf("the certificate is answered %v, want that it is good: %v", err, good)
+			t.Errorf("the error of the certificate is %v; want it accepted: %v", err, good)
 		}
 	}
 	want(true)

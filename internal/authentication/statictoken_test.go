@@ -24,11 +24,11 @@ func TestGenerateToken(t *testing.T) {
 			t.Fatalf("%q is not amb_ with 32 bytes in base64url", token)
 		}
 		if seen[token] {
-			t.Fatal("a token was made twice")
+			t.Fatal("two tokens are equal")
 		}
 		seen[token] = true
 		if bearer := authentication.ParseBearer([]string{"Bearer " + token}); bearer.Reveal() != token {
-			t.Errorf("%q is no bearer token", token)
+			t.Errorf("%q is not a bearer token", token)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func TestTokenHash(t *testing.T) {
 
 const tooShort = "the static token is too short: create one with 'broker token new'"
 
-// TestShortTokens has a hash of what somebody made up.
+// TestShortTokens has the hash of a token that is too short.
 func TestShortTokens(t *testing.T) {
 	made := secret.New(authentication.GenerateToken().Reveal()[:46])
 	tokens := authentication.NewStaticTokens(authentication.StaticToken{Name: "short", Hash: authentication.HashToken(made)})

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// bundle returns three certificates, each as its lines of PEM.
+// bundle returns three certificates in PEM.
 func bundle() [3]string {
 	var all [3]string
 	for i, name := range []string{"one", "two", "three"} {
@@ -23,10 +23,10 @@ func bundle() [3]string {
 	return all
 }
 
-// lines returns how many lines a text has.
+// lines returns the number of lines of a text.
 func lines(text string) int { return strings.Count(text, "\n") }
 
-// wantError checks the beginning of an error, and that it quotes nothing of the blocks.
+// wantError checks the beginning of an error, and that the error does not quote the file.
 func wantError(t *testing.T, err error, prefix, file string) {
 	t.Helper()
 	if err == nil || !strings.HasPrefix(err.Error(), prefix) {
@@ -70,7 +70,7 @@ func oneLine(text string) string {
 
 func TestBadBundles(t *testing.T) {
 	all := bundle()
-	second := lines(all[0]) + 1 // where the second begins
+	second := lines(all[0]) + 1 // the line where the second one begins
 	third := second + lines(all[1])
 	at := func(line int, rest string) string { return "ca.pem:" + strconv.Itoa(line) + ": " + rest }
 	damaged := func(change func(string) string) string { return all[0] + change(all[1]) + all[2] }
@@ -79,44 +79,44 @@ func TestBadBundles(t *testing.T) {
 	}
 	block, _ := pem.Decode([]byte(all[1]))
 	for name, test := range map[string]struct{ text, want string }{
-		"newline between two lacks": {strings.TrimSuffix(all[0], "\n") + all[1] + all[2], at(second-1, "the END line of a block and the BEGIN line of the next")},
-		"a byte order mark inside":  {all[0] + "\ufeff" + all[1] + all[2], at(second, "BEGIN must be alone on its line")},
-		"UTF-16":                    {"\xff\xfe-\x00-\x00", at(1, "the file is encoded as UTF-16")},
-		"a character of no base64":  {damaged(replace("\nMII", "\nM*I")), at(second+1, "a character that is not base64: the block that begins in line "+strconv.Itoa(second))},
-		"a character of two bytes":  {damaged(replace("\nMII", "\nMIé")), at(second+1, "a character that is not base64")},
-		"another character":         {damaged(replace("\nMII", "\nNII")), at(second, "the block decodes, but is not a valid X.509 certificate")},
-		"a character lacks":         {damaged(replace("\nMII", "\nMI")), at(second, "the base64 of the block is incomplete")},
-		"a line lacks":              {damaged(dropLine(2)), at(second, "")},
-		"BEGIN lacks":               {damaged(dropLine(0)), at(third-2, "an END line without its BEGIN line")},
-		"END lacks":                 {damaged(dropLine(lines(all[1]) - 1)), at(second, "line "+strconv.Itoa(third-1)+" has five dashes and is not the END line")},
-		"END of another type":       {damaged(replace("END CERTIFICATE", "END X509 CRL")), at(second, "line "+strconv.Itoa(third-1)+" has five dashes and is not the END line")},
-		"END with a dash less":      {damaged(replace("-----END CERTIFICATE-----", "-----END CERTIFICATE----")), at(second, "line "+strconv.Itoa(third-1)+" has five dashes and is not the END line")},
-		"END with few dashes":       {damaged(replace("-----END CERTIFICATE-----", "----END CERTIFICATE----")), at(second, "line "+strconv.Itoa(third)+" has five dashes and is not the END line")},
-		"BEGIN with a dash less":    {damaged(replace("CERTIFICATE-----\n", "CERTIFICATE----\n")), at(second, "BEGIN must be alone on its line")},
-		"BEGIN misspelt":            {damaged(replace("-----BEGIN", "-----BEGN")), at(second, "a line with five dashes that is not a BEGIN line")},
-		"BEGIN with few dashes":     {damaged(replace("-----BEGIN CERTIFICATE-----", "----BEGIN CERTIFICATE----")), at(third-1, "an END line without its BEGIN line")},
-		"BEGIN indented":            {damaged(func(text string) string { return "  " + text }), at(second, "BEGIN must be alone on its line")},
-		"END indented":              {damaged(replace("-----END", "  -----END")), at(second, "line "+strconv.Itoa(third-1)+" has five dashes")},
-		"lower case":                {damaged(strings.ToLower), at(second, "a line with five dashes that is not a BEGIN line")},
-		"one line of all":           {strings.ReplaceAll(all[0], "\n", "\r"), at(1, "BEGIN must be alone on its line")},
-		"cut off in a line":         {all[0] + all[1] + all[2][:len(all[2])/2], at(third, "the block has no END line: the file is cut off")},
-		"cut off after BEGIN":       {all[0] + "-----BEGIN CERTIFICATE-----\n", at(second, "the block has no END line: the file is cut off")},
-		"cut off in BEGIN":          {all[0] + "-----BEGIN CERTIF", at(second, "BEGIN must be alone on its line")},
-		"no base64":                 {all[0] + "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", at(second, "the base64 of the block is incomplete")},
-		"data after the base64":     {damaged(replace("\n-----END", "\nQUJD\n-----END")), at(second, "")},
-		"data after the DER":        {all[0] + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: append(bytes.Clone(block.Bytes), 0)})), at(second, "the block decodes, but is not a valid X.509 certificate")},
-		"headers":                   {all[0] + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"A": "b"}, Bytes: block.Bytes})), at(second, "the certificate has header lines")},
-		"OpenSSL's trusted":         {all[0] + string(pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: block.Bytes})), at(second, "expected a CERTIFICATE, found TRUSTED CERTIFICATE")},
-		"a type of no name":         {"-----BEGIN -----\nQUJD\n-----END -----\n", at(1, "BEGIN must be alone on its line")},
-		"an unknown type":           {"-----BEGIN canary-----\nQUJD\n-----END canary-----\n", at(1, "expected a CERTIFICATE, found a block of another type")},
-		"nothing":                   {"", "ca.pem: the file has no certificate in PEM"},
-		"text alone":                {"canary\n", "ca.pem: the file has no certificate in PEM"},
-		"DER":                       {string(block.Bytes), "ca.pem: the file has no certificate in PEM"},
+		"no newline between two":   {strings.TrimSuffix(all[0], "\n") + all[1] + all[2], at(second-1, "the END line of a block and the BEGIN line of the next")},
+		"a byte order mark inside": {all[0] + "\ufeff" + all[1] + all[2], at(second, "BEGIN must be alone on its line")},
+		"UTF-16":                   {"\xff\xfe-\x00-\x00", at(1, "the file is encoded as UTF-16")},
+		"not a base64 character":   {damaged(replace("\nMII", "\nM*I")), at(second+1, "a character that is not base64: the block that begins in line "+strconv.Itoa(second))},
+		"a character of two bytes": {damaged(replace("\nMII", "\nMIé")), at(second+1, "a character that is not base64")},
+		"another character":        {damaged(replace("\nMII", "\nNII")), at(second, "the block decodes, but is not a valid X.509 certificate")},
+		"a character is missing":   {damaged(replace("\nMII", "\nMI")), at(second, "the base64 of the block is incomplete")},
+		"a line is missing":        {damaged(dropLine(2)), at(second, "")},
+		"BEGIN is missing":         {damaged(dropLine(0)), at(third-2, "an END line without its BEGIN line")},
+		"END is missing":           {damaged(dropLine(lines(all[1]) - 1)), at(second, "line "+strconv.Itoa(third-1)+" has five dashes and is not the END line")},
+		"END of another type":      {damaged(replace("END CERTIFICATE", "END X509 CRL")), at(second, "line "+strconv.Itoa(third-1)+" has five dashes and is not the END line")},
+		"END with a dash less":     {damaged(replace("-----END CERTIFICATE-----", "-----END CERTIFICATE----")), at(second, "line "+strconv.Itoa(third-1)+" has five dashes and is not the END line")},
+		"END with few dashes":      {damaged(replace("-----END CERTIFICATE-----", "----END CERTIFICATE----")), at(second, "line "+strconv.Itoa(third)+" has five dashes and is not the END line")},
+		"BEGIN with a dash less":   {damaged(replace("CERTIFICATE-----\n", "CERTIFICATE----\n")), at(second, "BEGIN must be alone on its line")},
+		"BEGIN misspelt":           {damaged(replace("-----BEGIN", "-----BEGN")), at(second, "a line with five dashes that is not a BEGIN line")},
+		"BEGIN with few dashes":    {damaged(replace("-----BEGIN CERTIFICATE-----", "----BEGIN CERTIFICATE----")), at(third-1, "an END line without its BEGIN line")},
+		"BEGIN indented":           {damaged(func(text string) string { return "  " + text }), at(second, "BEGIN must be alone on its line")},
+		"END indented":             {damaged(replace("-----END", "  -----END")), at(second, "line "+strconv.Itoa(third-1)+" has five dashes")},
+		"lower case":               {damaged(strings.ToLower), at(second, "a line with five dashes that is not a BEGIN line")},
+		"one line of all":          {strings.ReplaceAll(all[0], "\n", "\r"), at(1, "BEGIN must be alone on its line")},
+		"cut off in a line":        {all[0] + all[1] + all[2][:len(all[2])/2], at(third, "the block has no END line: the file is cut off")},
+		"cut off after BEGIN":      {all[0] + "-----BEGIN CERTIFICATE-----\n", at(second, "the block has no END line: the file is cut off")},
+		"cut off in BEGIN":         {all[0] + "-----BEGIN CERTIF", at(second, "BEGIN must be alone on its line")},
+		"no base64":                {all[0] + "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", at(second, "the base64 of the block is incomplete")},
+		"data after the base64":    {damaged(replace("\n-----END", "\nQUJD\n-----END")), at(second, "")},
+		"data after the DER":       {all[0] + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: append(bytes.Clone(block.Bytes), 0)})), at(second, "the block decodes, but is not a valid X.509 certificate")},
+		"headers":                  {all[0] + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"A": "b"}, Bytes: block.Bytes})), at(second, "the certificate has header lines")},
+		"OpenSSL's trusted":        {all[0] + string(pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: block.Bytes})), at(second, "expected a CERTIFICATE, found TRUSTED CERTIFICATE")},
+		"a type without a name":    {"-----BEGIN -----\nQUJD\n-----END -----\n", at(1, "BEGIN must be alone on its line")},
+		"an unknown type":          {"-----BEGIN canary-----\nQUJD\n-----END canary-----\n", at(1, "expected a CERTIFICATE, found a block of another type")},
+		"nothing":                  {"", "ca.pem: the file has no certificate in PEM"},
+		"text alone":               {"canary\n", "ca.pem: the file has no certificate in PEM"},
+		"DER":                      {string(block.Bytes), "ca.pem: the file has no certificate in PEM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			certificates, err := pemfile.Certificates("ca.pem", []byte(test.text))
 			if certificates != nil {
-				t.Errorf("%d certificates besides an error", len(certificates))
+				t.Errorf("%d certificates are returned with an error", len(certificates))
 			}
 			wantError(t, err, test.want, test.text)
 		})
@@ -159,13 +159,13 @@ func TestKeys(t *testing.T) {
 	} {
 		pair, err := pemfile.KeyPair(certificates, "my.key", []byte(test.text))
 		if pair.PrivateKey != nil {
-			t.Errorf("%s: there is a key besides an error", name)
+			t.Errorf("%s: a key is returned with an error", name)
 		}
 		wantError(t, err, test.want, test.text)
 	}
 }
 
-// FuzzPEM compares with encoding/pem: a file that is accepted has every block that there is.
+// FuzzPEM compares with encoding/pem: no block of an accepted file is left out.
 func FuzzPEM(f *testing.F) {
 	all := bundle()
 	f.Add([]byte(all[0] + all[1]))
@@ -188,7 +188,7 @@ func FuzzPEM(f *testing.F) {
 		for i, certificate := range certificates {
 			var block *pem.Block
 			if block, rest = pem.Decode(rest); block == nil || !bytes.Equal(block.Bytes, certificate.Raw) {
-				t.Fatalf("certificate %d is another one to encoding/pem", i+1)
+				t.Fatalf("certificate %d differs from that of encoding/pem", i+1)
 			}
 		}
 	})

@@ -6,7 +6,7 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// TestSizeOfNoMeaning has files whose size is 0 until they are read, like one that grows.
+// TestSizeOfNoMeaning reads files of /proc, whose size is reported as 0.
 func TestSizeOfNoMeaning(t *testing.T) {
 	if got, err := regularfile.Read("/proc/self/stat", limit); err != nil || len(got) == 0 {
 		t.Errorf("%d bytes, %v", len(got), err)

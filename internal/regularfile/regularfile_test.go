@@ -17,7 +17,7 @@ import (
 
 const limit = 1 << 10
 
-// folder has a file of each kind.
+// folder returns a folder with a file of each kind.
 func folder(t *testing.T) string {
 	t.Helper()
 	where, err := os.MkdirTemp("", "files") // short, for the path of a socket
@@ -36,7 +36,7 @@ func folder(t *testing.T) string {
 		os.WriteFile(in("full"), make([]byte, limit), 0o600),
 		os.WriteFile(in("large"), make([]byte, limit+1), 0o600),
 		os.WriteFile(in("huge"), nil, 0o600),
-		os.Truncate(in("huge"), 1<<40), // without blocks on the disk
+		os.Truncate(in("huge"), 1<<40), // sparse
 		syscall.Mkfifo(in("fifo"), 0o600),
 		os.Symlink("fifo", in("to fifo")),
 		os.Symlink("loop", in("loop")),
@@ -84,7 +84,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadAll has readers that never end, and one that fails.
+// TestReadAll reads from a reader without an end, and from one that fails.
 func TestReadAll(t *testing.T) {
 	endless := &counter{}
 	if _, err := regularfile.ReadAll(endless, limit); err == nil || endless.read > limit+1 {
@@ -99,7 +99,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// counter is a reader without an end.
+// counter is a reader without an end, which counts what is read.
 type counter struct{ read int64 }
 
 func (c *counter) Read(into []byte) (int, error) {

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/reload"
 )
 
-// patience bounds the wait for what does happen unless the loop is broken.
+// patience bounds the wait for a load.
 const patience = time.Minute
 
 // fixture is a loop over a main file, which names others: each of its lines is the path
@@ -21,15 +21,15 @@ type fixture struct {
 	*testing.T
 	folder string
 	main   string
-	loads  chan string     // what each load read: the files' contents, or the error
-	during func(load int)  // called in a load, when the files were read
-	now    chan<- struct{} // has the loop load at once
-	end    func()          // ends the loop, and waits for that
+	loads  chan string     // the contents of the files or the error, for each load
+	during func(load int)  // called in each load, after the files were read
+	now    chan<- struct{} // forces a load
+	end    func()          // ends the loop, and waits until it has ended
 	count  int             // loads so far
-	taken  int             // of which the test knows
+	taken  int             // loads that the test has received
 }
 
-// newFixture writes the main file, and starts a loop. The loop's first load is taken.
+// newFixture writes the main file, starts a loop, and receives its first load.
 func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	t.Helper()
 	f := &fixture{T: t, folder: t.TempDir(), loads: make(chan string, 1000), during: func(int) {}}
@@ -67,7 +67,7 @@ func (f *fixture) load(reading func(string)) error {
 	return err
 }
 
-// read returns the main file and what it names, one after another.
+// read returns the contents of the main file and of the files that it names.
 func (f *fixture) read(reading func(string)) (string, error) {
 	reading(f.main)
 	text, err := os.ReadFile(f.main)
@@ -93,7 +93,7 @@ func (f *fixture) read(reading func(string)) (string, error) {
 	return all, nil
 }
 
-// await waits for a load that read this.
+// await waits for a load with this result.
 func (f *fixture) await(want string) {
 	f.Helper()
 	late := time.After(patience)
@@ -105,7 +105,7 @@ func (f *fixture) await(want string) {
 				return
 			}
 		case <-late:
-			f.Fatalf("nothing loads %q", want)
+			f.Fatalf("no load has the result %q", want)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func TestFileReplacedByRename(t *testing.T) {
 	}
 }
 
-// TestLinkedFolderIsSwapped does to a mounted secret what Kubernetes does.
+// TestLinkedFolderIsSwapped updates a mounted secret as Kubernetes does.
 func TestLinkedFolderIsSwapped(t *testing.T) {
 	f := newFixture(t)
 	mount := filepath.Join(f.folder, "mount")
@@ -195,8 +195,7 @@ func TestMissingFileOfAnother(t *testing.T) {
 	f.await(" changed")
 }
 
-// TestMissingFolder has a file whose folder comes later: nothing tells of it, and it is
-// looked for all the same.
+// TestMissingFolder names a file whose folder is created later.
 func TestMissingFolder(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "secrets", "key")
@@ -207,7 +206,7 @@ func TestMissingFolder(t *testing.T) {
 	f.await(" secret")
 }
 
-// TestFailedLoadKeepsWatchingAll breaks the main file, so that it names no other.
+// TestFailedLoadKeepsWatchingAll breaks the main file, so that it no longer names the other file.
 func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")
@@ -217,11 +216,11 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 
 	f.write(f.main, "broken")
 	f.await("error: broken")
-	f.write(secret, "changed") // an old file, which the broken one does not name
+	f.write(secret, "changed") // the broken main file does not name it
 	f.await("error: broken")
 
 	other := filepath.Join(f.folder, "other")
-	f.write(f.main, other+"\nbroken") // a new one that is missing
+	f.write(f.main, other+"\nbroken") // a new file that is missing
 	f.await("error: no other")
 	f.write(other, "there")
 	f.await("error: broken")
@@ -229,8 +228,7 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f.await(" there")
 }
 
-// TestFailedLoadIsNotRepeated changes a file that the last load knew, and the failed one
-// does not name.
+// TestFailedLoadIsNotRepeated changes a file that only the last successful load named.
 func TestFailedLoadIsNotRepeated(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")
@@ -242,9 +240,9 @@ func TestFailedLoadIsNotRepeated(t *testing.T) {
 	f.write(secret, "changed")
 	f.await("error: broken")
 	select {
-	case f.now <- struct{}{}: // the loop waits for something to happen
+	case f.now <- struct{}{}: // the loop waits for a change
 	case <-time.After(patience):
-		t.Error("the failed load is repeated again and again")
+		t.Error("the failed load is repeated without a change")
 	}
 }
 
@@ -262,7 +260,7 @@ func TestHalfWrittenFile(t *testing.T) {
 	f.await("better\n")
 }
 
-// TestChangeDuringALoad changes files when they were read, in each load.
+// TestChangeDuringALoad changes the main file during each load, after it was read.
 func TestChangeDuringALoad(t *testing.T) {
 	const changes = 5
 	f := newFixture(t, func(f *fixture) {
@@ -275,7 +273,7 @@ func TestChangeDuringALoad(t *testing.T) {
 	f.await(strings.Repeat("x", changes))
 }
 
-// TestChangeOfANewFileDuringALoad changes a file that was not watched before.
+// TestChangeOfANewFileDuringALoad changes a file during the first load that names it.
 func TestChangeOfANewFileDuringALoad(t *testing.T) {
 	var secret string
 	f := newFixture(t, func(f *fixture) {
