@@ -30,7 +30,8 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 		switch {
 		case problem == "":
 		case strings.EqualFold(name, "HTTPS_PROXY"):
-			problems = append(problems, fmt.Sprintf("the environment variable %s %s. Unset it if there is no proxy", name, problem))
+			problems = append(problems,
+				fmt.Sprintf("the environment variable %s %s. Unset it if there is no proxy", name, problem))
 		default:
 			warn("the environment variable %s %s. Requests to providers do not use it", name, problem)
 		}
@@ -51,8 +52,8 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
 		upper, lower := value(name), value(strings.ToLower(name))
 		if upper != "" && lower != "" && upper != lower {
-			warn("the environment variables %s and %s differ, and only one of them is used: set one, or both to the same",
-				name, strings.ToLower(name))
+			warn("the environment variables %s and %s differ, and only one of them is used: "+
+				"set one, or both to the same", name, strings.ToLower(name))
 		}
 	}
 	return problems, warnings
@@ -71,7 +72,8 @@ func checkProxy(value string) string {
 	switch {
 	case err != nil, proxy.Hostname() == "", !IsPort(proxy.Port()), proxy.Path != "" && proxy.Path != "/",
 		proxy.RawQuery != "", proxy.Fragment != "":
-		return "is not the address of a proxy: write http://HOST:PORT, and percent-encode special characters of a user name or password"
+		return "is not the address of a proxy: write http://HOST:PORT, " +
+			"and percent-encode special characters of a user name or password"
 	case !slices.Contains(proxySchemes, proxy.Scheme):
 		return "has a scheme that is not supported: use one of " + strings.Join(proxySchemes, ", ")
 	}

@@ -26,7 +26,8 @@ const (
 // The errors of a request that was not sent. They quote no address.
 var (
 	// ErrAddressRefused is the error for a host at an address that is not public.
-	ErrAddressRefused = errors.New("the host has a private, local or special address, and allow_private_addresses is not set")
+	ErrAddressRefused = errors.New(
+		"the host has a private, local or special address, and allow_private_addresses is not set")
 	// ErrNotHTTPS is the error for a URL that is not https, and whose host is not a literal
 	// loopback address.
 	ErrNotHTTPS = errors.New("the URL is not https")

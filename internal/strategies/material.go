@@ -35,12 +35,17 @@ type ValueProblem struct {
 // Error returns the field and the message.
 func (p ValueProblem) Error() string { return strings.TrimPrefix(p.Field+": "+p.Message, ": ") }
 
+func problem(field, format string, parts ...any) ValueProblem {
+	return ValueProblem{Field: field, Message: fmt.Sprintf(format, parts...)}
+}
+
 // Check returns what prevents a credential from becoming material. It needs no network: a letter
 // takes the place of a token.
 func Check(credential *credentials.Credential) []ValueProblem {
 	material, problems := place(credential, secret.New("t"))
 	if problems == nil && len(material.Headers)+len(material.QueryParams) == 0 {
-		problems = []ValueProblem{{"", "these values result in no header and no query parameter: set one of the optional fields"}}
+		problems = append(problems, problem("",
+			"these values result in no header and no query parameter: set one of the optional fields"))
 	}
 	if credential.Method.TokenRequest == nil {
 		return problems
@@ -48,7 +53,7 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	// RFC 6749, appendix A: the client's ID and secret are visible ASCII and spaces.
 	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
 		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
-			problems = append(problems, ValueProblem{field, fmt.Sprintf("the value has %s, which a token request cannot carry", found)})
+			problems = append(problems, problem(field, "the value has %s, which a token request cannot carry", found))
 		}
 	}
 	return problems
@@ -93,7 +98,7 @@ func evaluate(
 		found := invalid(value)
 		switch {
 		case err != nil:
-			problems = append(problems, ValueProblem{"", fmt.Sprintf("%q cannot be computed from these values", p.Name)})
+			problems = append(problems, problem("", "%q cannot be computed from these values", p.Name))
 		case !set:
 		case found != "":
 			problems = append(problems, blame(p, values, found)...)
@@ -109,11 +114,11 @@ func evaluate(
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
 		if inField := invalidHeaderValue(values[field]); inField != "" {
-			problems = append(problems, ValueProblem{field, fmt.Sprintf("the value has %s, which %q cannot carry", inField, p.Name)})
+			problems = append(problems, problem(field, "the value has %s, which %q cannot carry", inField, p.Name))
 		}
 	}
 	if problems == nil {
-		problems = []ValueProblem{{"", fmt.Sprintf("the value of %q would have %s, which it cannot carry", p.Name, found)}}
+		problems = append(problems, problem("", "the value of %q would have %s, which it cannot carry", p.Name, found))
 	}
 	return problems
 }

@@ -108,7 +108,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	provider, method := s.Kind()
 	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
 	if wait := s.client.budget.Take(s.budgetKey, 1, sentAt); wait > 0 {
-		event.Err = fault.New(fault.RateLimited, "too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
+		event.Err = fault.New(fault.RateLimited,
+			"too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
 		options.Observe(event)
 		return nil, event.Err
 	}
@@ -133,8 +134,9 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send does the HTTP part. The status is 0 when no answer came.
-func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (issued *token.Token, status int, failure *fault.Error) {
+// send makes one HTTP request. It returns a token or a failure, and the status of the answer, 0
+// without an answer.
+func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := s.newRequest(ctx)
@@ -157,7 +159,7 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (issued *token
 		return nil, response.StatusCode, failure.WithRetryDelay(retryAfter)
 	}
 	spec := s.credential.Method.TokenRequest
-	issued = &token.Token{
+	issued := &token.Token{
 		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, receivedAt.Sub(sentAt)),
 		Lifetime: cmp.Or(lifetime, spec.DefaultLifetime), Assumed: lifetime == 0,
 		Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
@@ -183,5 +185,6 @@ func readBody(response *http.Response) ([]byte, error) {
 
 // unreachable returns the failure of a request without an answer.
 func (s *TokenSource) unreachable(err error) *fault.Error {
-	return fault.New(fault.ProviderUnavailable, s.credential.Provider.DisplayName+" cannot be reached: "+egress.Cause(err))
+	message := s.credential.Provider.DisplayName + " cannot be reached: " + egress.Cause(err)
+	return fault.New(fault.ProviderUnavailable, message)
 }

@@ -30,14 +30,14 @@ type TokenSource struct {
 // NewTokenSource returns the source of a credential that Check accepts and whose method has a
 // TokenRequest.
 func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*TokenSource, error) {
-	values := variables(credential, secret.Text{})
-	parameters, problems := evaluate(credential.Method.TokenRequest.Parameters, values, func(string) string { return "" })
+	request, values := credential.Method.TokenRequest, variables(credential, secret.Text{})
+	parameters, problems := evaluate(request.Parameters, values, func(string) string { return "" })
 	if problems != nil {
 		return nil, problems[0]
 	}
 	s := &TokenSource{credential: credential, client: client, parameters: parameters}
 	s.key = s.digest()
-	s.budgetKey = string(secret.Digest(nil, credential.Method.TokenRequest.URL, s.value(catalog.ClientIDField)))
+	s.budgetKey = string(secret.Digest(nil, request.URL, s.value(catalog.ClientIDField)))
 	return s, nil
 }
 
