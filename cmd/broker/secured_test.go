@@ -9,6 +9,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 // trusted are the flags that check the broker's certificate.
@@ -99,6 +104,30 @@ func TestConnectionProblems(t *testing.T) {
 			}
 			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 		})
+	}
+}
+
+// TestServersThatRequireCertificates calls gRPC servers that end the handshake of a client without
+// a valid certificate, which brokers do not.
+func TestServersThatRequireCertificates(t *testing.T) {
+	s := newSecured(t)
+	for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
+		listener := newListener(t)
+		server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+			MaxVersion: number, Certificates: []tls.Certificate{s.authority.IssueLoopback()},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authtest.Pool(s.authority),
+		})))
+		go server.Serve(listener) //nolint:errcheck // the calls fail if it does not serve
+		t.Cleanup(server.Stop)
+		for flags, want := range map[string]string{
+			trusted: `the server (requires a client certificate: certificate required\n  Give one|ended the TLS handshake: handshake failure\n)`,
+			trusted + " --tls-cert foreign.pem --tls-key foreign.key": `the server rejects the client certificate: .*\n  Give one, with --tls-cert and --tls-key, that is valid`,
+			trusted + " --tls-cert old.pem --tls-key old.key":         `the server rejects the client certificate: .*\n  Give one`,
+			withClient: `the server on \S+ is no broker`,
+		} {
+			args := append([]string{"get", "pendo", "--address", listener.Addr().String()}, strings.Fields(flags)...)
+			t.Run(version+" "+flags, func(t *testing.T) { wantProblem(t, args, want) })
+		}
 	}
 }
 
