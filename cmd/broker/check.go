@@ -39,7 +39,7 @@ credential; otherwise 1.`,
 			}
 			return noArgs(command, args)
 		},
-		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
 			if !explain || len(given) != 1 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
@@ -122,7 +122,7 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	e := loaded.Policy.Explain(caller, access.Use, object)
 	switch {
 	case !e.Allowed && loaded.Policy.DeniesAll():
-		return fmt.Errorf("%s may not use %s\n  the configuration has no grants: no caller may use anything%s", caller, id, note)
+		return fmt.Errorf("%s may not use %s\n  the configuration has no grants: nothing is allowed%s", caller, id, note)
 	case !e.Allowed:
 		return fmt.Errorf("%s may not use %s%s%s%s", caller, id,
 			grantsThatName("the caller", e.ByCaller), grantsThatName("the credential", e.ByCredential), note)

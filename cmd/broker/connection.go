@@ -61,12 +61,12 @@ type connection struct {
 // addFlags adds the flags to a command.
 func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	flags := command.Flags()
-	flags.StringVar(&c.address, "address", "127.0.0.1:50051", "the broker's `ADDRESS`: a host with a port, or unix:///path")
+	flags.StringVar(&c.address, "address", "127.0.0.1:50051", "the broker's `ADDRESS`: HOST:PORT, or unix:///PATH")
 	flags.BoolVar(&c.tls, "tls", false, "encrypt the connection, and check the broker's certificate")
-	flags.StringVar(&c.files.CAFile, "tls-ca", "", "the `FILE` with the authorities to trust, in PEM, in place of the system's")
+	flags.StringVar(&c.files.CAFile, "tls-ca", "", "the `FILE` with authorities to trust, in PEM (default: the system's)")
 	flags.StringVar(&c.files.CertificateFile, "tls-cert", "", "the `FILE` with the client certificate, in PEM")
 	flags.StringVar(&c.files.KeyFile, "tls-key", "", "the `FILE` with its private key, in PEM")
-	flags.StringVar(&c.files.ServerName, "tls-server-name", "", "the `NAME` to expect in the broker's certificate, if it is not the host of the address")
+	flags.StringVar(&c.files.ServerName, "tls-server-name", "", "the `NAME` in its certificate (default: the host)")
 	flags.StringVar(&c.tokenFile, "token-file", "", "the `FILE` with the bearer token to send; - is standard input")
 	for _, name := range connectionFlags {
 		flags.Lookup(name).Usage += " (environment: " + variable(name) + ")"
@@ -148,7 +148,7 @@ func (c *connection) checkAddress() error {
 	}
 	ip, err := netip.ParseAddr(host)
 	if !c.tls && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return errors.New("must be a loopback address, because the connection is not encrypted; encrypt it with --tls, or with --tls-ca FILE to trust your own authority")
+		return errors.New("must be a loopback address, because the connection is not encrypted; use --tls or --tls-ca FILE")
 	}
 	return nil
 }

@@ -57,7 +57,8 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	if err != nil {
 		return err
 	}
-	broker, err := server.New(server.Options{Config: loaded, Logger: logger, TokenTransport: sim.Transport(), Version: version})
+	transport := sim.Transport()
+	broker, err := server.New(server.Options{Config: loaded, Logger: logger, TokenTransport: transport, Version: version})
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,8 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	go func() { served <- broker.Run(ctx, grpcListener, httpListener) }()
 	shown := showAll(ctx, stdout, grpcListener.Addr().String(), sim)
 	if shown == nil && stay {
-		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", grpcListener.Addr(), httpListener.Addr())
+		grpc, http := grpcListener.Addr(), httpListener.Addr()
+		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", grpc, http)
 		<-ctx.Done()
 	}
 	stop()
@@ -90,16 +92,18 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 		return err
 	}
 	defer connection.Close() //nolint:errcheck // the responses were read
+	providers := sim.Transport()
 	var table [][]string
 	for _, call := range simulated.Calls(sim) {
-		rows, err := demonstrate(ctx, connection, sim, call)
+		rows, err := demonstrate(ctx, connection, providers, call)
 		if err != nil {
 			return fmt.Errorf("%s: %w", call.Credential, err)
 		}
 		table = append(table, rows...)
 	}
 	fmt.Fprint(out, "The broker and four simulated providers, all in this process.\n\n")
-	err = newScreen(out).printTable([]string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}, table)
+	head := []string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}
+	err = newScreen(out).printTable(head, table)
 	fmt.Fprint(out, tryIt)
 	return err
 }
@@ -119,10 +123,13 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 // demonstrate asks the broker for one credential, calls the provider as a service would, and
 // returns the rows for both.
-func demonstrate(ctx context.Context, connection *grpc.ClientConn, sim *simulator.Simulator, call simulated.Call) ([][]string, error) {
+func demonstrate(
+	ctx context.Context, broker *grpc.ClientConn, providers http.RoundTripper, call simulated.Call,
+) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
-	decorated, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: call.Credential})
+	asked := &authmaterialv1.GetAuthDecorationRequest{CredentialId: call.Credential}
+	decorated, err := authmaterialv1.NewBrokerServiceClient(broker).GetAuthDecoration(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +138,7 @@ func demonstrate(ctx context.Context, connection *grpc.ClientConn, sim *simulato
 		return nil, err
 	}
 	before := call.Recognised()
-	response, err := client.New(connection).Transport(call.Credential, sim.Transport()).RoundTrip(request)
+	response, err := client.New(broker).Transport(call.Credential, providers).RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}

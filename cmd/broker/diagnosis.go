@@ -47,19 +47,21 @@ func (c *connection) diagnose(err error) (again bool, explained error) {
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		cause = next
 	}
-	text := strings.TrimPrefix(strings.TrimPrefix(cause.Error(), "x509: "), "tls: ")
+	reason := printable(strings.TrimPrefix(strings.TrimPrefix(cause.Error(), "x509: "), "tls: "))
 	for _, known := range diagnoses {
 		if known.matches(err) {
-			return known.again, fmt.Errorf("no connection to the broker on %s: %s: %s\n  %s", c.address, known.what, printable(text), known.advice)
+			reason = fmt.Sprintf("%s: %s\n  %s", known.what, reason, known.advice)
+			return known.again, fmt.Errorf("no connection to the broker on %s: %s", c.address, reason)
 		}
 	}
-	return true, fmt.Errorf("no connection to the broker on %s: %s", c.address, printable(text))
+	return true, fmt.Errorf("no connection to the broker on %s: %s", c.address, reason)
 }
 
 // Advice that several diagnoses share.
 const (
-	howToStart  = "Start one with 'broker serve', or give its address with --address or BROKER_ADDRESS."
-	useGRPCPort = "Use the port of listen.grpc: this one may be that of listen.http, or of another program."
+	howToStart   = "Start one with 'broker serve', or give its address with --address or BROKER_ADDRESS."
+	checkNetwork = "Check --address or BROKER_ADDRESS, and the network of this machine."
+	useGRPCPort  = "Use the port of listen.grpc: this one may be that of listen.http, or of another program."
 )
 
 // diagnoses are the known errors of connections. The first that matches counts.
@@ -71,23 +73,24 @@ var diagnoses = []struct {
 	{is(syscall.ECONNREFUSED), "nothing listens there", howToStart, true},
 	{is(syscall.ENOENT), "the socket does not exist", howToStart, true},
 	{is(syscall.EACCES), "this user may not connect to the socket",
-		"Run the command as the broker's user, or let listen.socket_mode in the broker's configuration admit this user.", true},
-	{is(syscall.ENETUNREACH, syscall.EHOSTUNREACH), "this machine does not reach the host", "Check the address, and the network of this machine.", true},
-	{isType[*net.DNSError], "the host name cannot be resolved", "Check --address or BROKER_ADDRESS, and that this machine reaches its name server.", true},
+		"Run the command as the broker's user, or let the broker's listen.socket_mode admit this user.", true},
+	{is(syscall.ENETUNREACH, syscall.EHOSTUNREACH), "this machine does not reach the host", checkNetwork, true},
+	{isType[*net.DNSError], "the host name cannot be resolved", checkNetwork, true},
 	{is(errClosed), "the server did not reply",
-		"If the broker has listen.tls, add --tls, or --tls-ca FILE to trust your own authority. If not, leave them out, and check that the port is that of listen.grpc.", true},
+		"If the broker has listen.tls, add --tls or --tls-ca FILE. If not, check that it is the port of listen.grpc.", true},
 
 	{isType[tls.RecordHeaderError], "the server does not use TLS",
-		"If the broker has no listen.tls, leave out --tls and the flags that begin with it. Check that the port is that of listen.grpc.", false},
+		"If the broker has no listen.tls, leave out --tls and --tls-...; check that it is the port of listen.grpc.", false},
 	{isType[x509.UnknownAuthorityError], "the broker's certificate is not trusted",
 		"Name the file with the certificate of its authority, with --tls-ca FILE or BROKER_TLS_CA.", false},
 	{isType[x509.HostnameError], "the broker's certificate is for another name",
 		"Use an address that the certificate has, or give one of its names with --tls-server-name NAME.", false},
 	{isType[x509.CertificateInvalidError], "the broker's certificate is not valid",
-		"Give the broker a new certificate, which it reads without a restart. If the certificate has expired or is not yet valid, check the clock of this machine.", false},
-	{isAlert("certificate required"), "the server requires a client certificate", "Give one with --tls-cert FILE and --tls-key FILE.", false},
+		"Give the broker a new certificate, which it reads without a restart; or check the clock of this machine.", false},
+	{isAlert("certificate required"), "the server requires a client certificate",
+		"Give one with --tls-cert FILE and --tls-key FILE.", false},
 	{isAlert("certificate"), "the server rejects the client certificate",
-		"Give one, with --tls-cert and --tls-key, that is valid now and that an authority in the broker's listen.tls.client_ca_file has signed.", false},
+		"Give one that is valid now and signed by an authority in the broker's listen.tls.client_ca_file.", false},
 	{isAlert("application protocol"), "the server uses TLS, but not gRPC", useGRPCPort, false},
 	{isAlert(""), "the server ended the TLS handshake", "The broker's log has the reason at level debug.", false},
 

@@ -33,7 +33,8 @@ func (c *choice) Type() string { return strings.Join(c.allowed, "|") }
 // addChoice adds a flag that takes a choice. Shells complete its words.
 func addChoice(command *cobra.Command, value *choice, name, shorthand, usage string) {
 	command.Flags().VarP(value, name, shorthand, usage)
-	must(command.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(value.allowed, cobra.ShellCompDirectiveNoFileComp)))
+	words := cobra.FixedCompletions(value.allowed, cobra.ShellCompDirectiveNoFileComp)
+	must(command.RegisterFlagCompletionFunc(name, words))
 }
 
 // addOutputFlag adds the flag for the form in which a command prints. The first is the default.

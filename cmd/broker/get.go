@@ -59,7 +59,7 @@ func newGet() *cobra.Command {
 		Short:   "Asks a running broker for the material of credentials",
 		Long:    getHelp,
 		Example: getExamples,
-		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
 			return completeCredentials("", given, begun), cobra.ShellCompDirectiveNoFileComp
 		},
 		Args: func(_ *cobra.Command, ids []string) error {
@@ -71,7 +71,7 @@ func newGet() *cobra.Command {
 		PreRunE: f.check,
 		RunE: explained(func(command *cobra.Command, ids []string) error {
 			return f.connect(command, func(ctx context.Context, conn *grpc.ClientConn) error {
-				return f.get(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids, command.OutOrStdout())
+				return f.get(ctx, conn, ids, command.OutOrStdout())
 			})
 		}),
 	}
@@ -80,7 +80,7 @@ func newGet() *cobra.Command {
 	flags := command.Flags()
 	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
 	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
-	flags.StringVar(&f.version, "report-rejection", "", "report that the provider rejected this `VERSION`, and get its replacement")
+	flags.StringVar(&f.version, "report-rejection", "", "report a rejection of this `VERSION`, and get its replacement")
 	flags.Int32Var(&f.httpStatus, "http-status", 0, "the `STATUS` with which the provider rejected it")
 	command.MarkFlagsRequiredTogether("report-rejection", "http-status")
 	return command
@@ -115,8 +115,8 @@ type answer struct {
 }
 
 // get prints the material, and returns why some IDs have none.
-func (f *getFlags) get(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string, out io.Writer) error {
-	made, err := f.ask(ctx, broker, ids)
+func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
+	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
 	if err != nil {
 		return f.explainFailure(ctx, ids, err)
 	}
@@ -125,7 +125,8 @@ func (f *getFlags) get(ctx context.Context, broker authmaterialv1.BrokerServiceC
 		if result.GetAuthDecoration() == nil {
 			refused := result.GetError()
 			reason := strings.TrimPrefix(refused.GetReason().String(), "ERROR_REASON_")
-			failed = append(failed, refusal(result.GetCredentialId(), reason, refused.GetMessage(), refused.GetRetryDelay().AsDuration(), whatToDo[reason]))
+			delay := refused.GetRetryDelay().AsDuration()
+			failed = append(failed, refusal(result.GetCredentialId(), reason, refused.GetMessage(), delay, whatToDo[reason]))
 		}
 	}
 	switch f.format.value {
@@ -151,8 +152,9 @@ func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceC
 		response, err := broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: ids[0]})
 		return answer{response, oneResult(ids[0], response.GetAuthDecoration()), ""}, err
 	default:
-		response, err := broker.BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids},
-			grpc.MaxCallRecvMsgSize(min(maxResponse, len(ids)*maxDecoration)))
+		request := &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids}
+		size := grpc.MaxCallRecvMsgSize(min(maxResponse, len(ids)*maxDecoration))
+		response, err := broker.BatchGetAuthDecorations(ctx, request, size)
 		return answer{response, response.GetResults(), ""}, err
 	}
 }

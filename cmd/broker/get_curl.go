@@ -75,9 +75,9 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 	case strings.HasSuffix(host, "."):
 		advice = "Leave out the dot at the end of the host."
 	case target.Scheme == "http" && slices.Contains(allowed, host):
-		advice = "The host is only allowed at port 443: begin --url with https://, or add the host with its port to " + field + "."
+		advice = "The host is only allowed at port 443: use https://, or add the host with its port to " + field + "."
 	case slices.Contains(allowed, host):
-		advice = "The host is only allowed at port 443. If this port is the provider's too: add the host with the port to " + field + "."
+		advice = "The host is only allowed at port 443. If this port is right too, add the host with it to " + field + "."
 	case slices.ContainsFunc(allowed, func(entry string) bool { return strings.HasPrefix(entry, host+":") }):
 		advice = "The host is only allowed at another port: use that port in --url."
 	}

@@ -127,7 +127,7 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 		"HTTP://API.odd.test/":         https,
 		"ftp://api.odd.test/":          https,
 		"https://api.odd.test./":       "Leave out the dot at the end of the host.",
-		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If this port is the provider's too: add the host with the port",
+		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If this port is right too, add the host with it",
 		"https://API.odd.test:8443/":   "The host is only allowed at port 443. If this port",
 		"https://x.api.odd.test:8443/": name,
 	} {
@@ -142,5 +142,5 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 	startBroker(t, "tcp", "api.odd.test:8443")
 	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "https://api.odd.test/"}, `\n  The host is only allowed at another port`)
 	startBroker(t, "tcp", "127.0.0.1")
-	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "http://127.0.0.1/"}, `\n  The host is only allowed at port 443: begin --url with https://, or`)
+	wantProblem(t, []string{"get", "odd", "-o", "curl", "--url", "http://127.0.0.1/"}, `\n  The host is only allowed at port 443: use https://, or`)
 }

@@ -12,14 +12,14 @@ import (
 
 // whatToDo is advice for the operator who sees the reason of an error.
 var whatToDo = map[string]string{ //nolint:gosec // reasons and advice hold no credentials
-	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call. An ID has lower-case letters, digits, '.', '_' and '-'.",
+	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log has what it needs to identify callers.",
-	"ACCESS_DENIED":              "Let the broker's configuration grant you this ID; 'broker check --explain CALLER ID' prints who may use it, and why you may not.",
-	"CREDENTIAL_REJECTED":        "Give the credential values that the provider accepts; 'broker providers' prints where to find them. SIGHUP makes the broker try again at once.",
-	"PROVIDER_UNAVAILABLE":       "If it lasts: check the provider's status page, and that the broker's machine reaches the provider.",
+	"ACCESS_DENIED":              "Add a grant to the broker's configuration; 'broker check --explain CALLER ID' helps.",
+	"CREDENTIAL_REJECTED":        "Correct its values: 'broker providers' prints where they are. SIGHUP retries at once.",
+	"PROVIDER_UNAVAILABLE":       "If it lasts: check the provider's status page, and the broker's network.",
 	"PROVIDER_RATE_LIMITED":      "If it lasts: find out what else requests tokens for this client.",
-	"RATE_LIMITED":               "If it lasts: find out which service keeps reporting material that is not rejected.",
+	"RATE_LIMITED":               "If it lasts: find the service that keeps reporting good material as rejected.",
 	"SERVER_STOPPING":            "Try again when the broker has been started.",
 	"INTERNAL":                   "The broker's log has the details.",
 }
@@ -75,11 +75,11 @@ func (f *getFlags) howToIdentify() string {
 	certificate, token := f.files.CertificateFile != "", f.tokenFile != ""
 	switch {
 	case token && certificate:
-		return "The broker accepts neither the token nor the client certificate: check 'authentication' and listen.tls.client_ca_file in its configuration."
+		return "The broker accepts neither: check 'authentication' and listen.tls.client_ca_file in its configuration."
 	case token:
-		return "The broker does not accept the token: check 'authentication' in its configuration, and whether the token has expired."
+		return "The broker does not accept the token: check whether it has expired, and the broker's 'authentication'."
 	case certificate:
-		return "The broker does not accept the client certificate: check listen.tls.client_ca_file in its configuration, without which it asks for none."
+		return "The broker does not accept the client certificate: check its listen.tls.client_ca_file."
 	case f.isSocket():
 		return "Identify yourself with --token-file FILE, or enable authentication.peer_user in the broker's configuration."
 	}

@@ -79,7 +79,8 @@ func newVersion() *cobra.Command {
 		Short: "Prints the version",
 		Args:  noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(command.OutOrStdout(), "broker %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			platform := runtime.GOOS + "/" + runtime.GOARCH
+			_, err := fmt.Fprintln(command.OutOrStdout(), "broker", version, runtime.Version(), platform)
 			return err
 		}),
 	}

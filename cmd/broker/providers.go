@@ -30,7 +30,7 @@ func newProviders() *cobra.Command {
   broker providers sendpulse
   broker providers acme --config broker.yaml`,
 		Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 			return completeProviders(path, args, begun), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: explained(func(command *cobra.Command, args []string) error {
@@ -166,7 +166,8 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 			fields += "      # " + line + "  # optional\n"
 		}
 	}
-	return fmt.Sprintf("  - id: %s\n    provider: %s\n    auth_method: %s\n    %s\n%s", id, provider.ID, method.ID, values, fields)
+	return fmt.Sprintf("  - id: %s\n    provider: %s\n    auth_method: %s\n    %s\n%s",
+		id, provider.ID, method.ID, values, fields)
 }
 
 // completeProviders returns the IDs that start with begun, for the only argument. A file with

@@ -120,9 +120,9 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 // adviseListen adds to an error of listen how to fix it.
 func adviseListen(err error) error {
 	for cause, advice := range map[error]string{
-		syscall.EADDRINUSE:    "Stop the process that listens there, perhaps another broker, or change the address under 'listen'.",
-		syscall.EADDRNOTAVAIL: "This machine does not have the address: change it under 'listen'.",
-		syscall.EACCES:        "The broker's user may not listen there: use a port from 1024 on, or a folder that this user may write to.",
+		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change 'listen'.",
+		syscall.EADDRNOTAVAIL: "This machine does not have the address: change 'listen'.",
+		syscall.EACCES:        "This user may not listen there: use a port from 1024 on, or a folder of this user.",
 		syscall.EROFS:         "The folder is on a read-only file system: name another under 'listen'.",
 		syscall.ENOENT:        "The folder does not exist: create it, or name another under 'listen'.",
 	} {
@@ -136,13 +136,13 @@ func adviseListen(err error) error {
 // onHangup reopens the audit file and retries rejected credentials at each hangup, and then
 // passes the hangup on, for the configuration to be read again. It goes on until the process
 // ends.
-func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, logger *slog.Logger) <-chan struct{} {
+func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, log *slog.Logger) <-chan struct{} {
 	passed := make(chan struct{})
 	go func() {
 		for range hangups {
 			broker.ReopenAudit()
 			if err := broker.ForgetFailures(ctx); err != nil {
-				logger.Error("rejected credentials are not retried: the token cache failed", "type", fmt.Sprintf("%T", err))
+				log.Error("rejected credentials are not retried: the token cache failed", "type", fmt.Sprintf("%T", err))
 			}
 			passed <- struct{}{}
 		}

@@ -34,7 +34,8 @@ To change a token, add the hash of a new one under the same name, give the calle
 token, and then remove the old hash: from then on the old token is rejected.`,
 		Args: func(command *cobra.Command, args []string) error {
 			if len(args) > 0 && !callerName.MatchString(args[0]) {
-				return errors.New("the name must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
+				return errors.New("the name must be 1 to 64 lower-case letters, digits, '.', '_' and '-', " +
+					"with a letter or digit at each end")
 			}
 			return cobra.MaximumNArgs(1)(command, args)
 		},
