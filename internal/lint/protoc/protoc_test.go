@@ -1,5 +1,5 @@
-// Package protoc has no code: its test compiles the published protos with the tools that
-// users of other languages have.
+// Package protoc is a test alone: it compiles the published protos with the tools that users of other
+// languages have.
 package protoc
 
 import (
@@ -13,9 +13,9 @@ import (
 
 const howToInstall = "as root on Debian: apt-get install protobuf-compiler libprotobuf-dev protobuf-compiler-grpc protobuf-compiler-grpc-java-plugin"
 
-// TestOldTools compiles with the protoc on PATH, and with gRPC's plugins for it. On
-// Debian 12 that is release 3.21: it knows no option debug_redact, and its plugins for
-// C++, Ruby and PHP abort at a dollar sign in a comment.
+// TestOldTools compiles with the protoc on PATH, and with gRPC's plugins for it. On Debian 12 that is
+// release 3.21, which does not know the option debug_redact, and whose plugins for C++, Ruby and PHP
+// abort at a dollar sign in a comment.
 func TestOldTools(t *testing.T) {
 	protoc := find(t, "protoc")
 	for language, count := range map[string]int{
@@ -32,15 +32,15 @@ func TestOldTools(t *testing.T) {
 	}
 }
 
-// compile runs protoc with a flag that lacks the folder for the output, and wants some files
-// there.
+// compile runs protoc with an output flag, to which it appends a folder. It checks that the folder
+// has at least some files afterwards.
 func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("there are no protos: %v", err)
+		t.Fatalf("no protos were found: %v", err)
 	}
-	for _, file := range files { // so that go test knows what the result depends on
+	for _, file := range files { // so that go test caches the result by the content of the protos
 		if _, err := os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {
 		return err
 	})
 	if err != nil || made < atLeast {
-		t.Errorf("%d files were made, want at least %d: %v", made, atLeast, err)
+		t.Errorf("%d files were generated, want at least %d: %v", made, atLeast, err)
 	}
 }
 

@@ -14,19 +14,19 @@ import (
 	_ "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// secretFields are the fields of authmaterial.v1 that hold a secret. In the proto, the
-// comment of each ends with the word "Secret.".
+// secretFields are the fields of authmaterial.v1 that contain a secret. In the proto, the comment of
+// each ends with the word "Secret.".
 var secretFields = []protoreflect.FullName{
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
 }
 
-// TestSecretFields finds a field with a secret that was added, renamed or removed, and a
-// list or a comment that did not follow.
+// TestSecretFields compares the list above with the comments in the proto, and with the fields that
+// exist.
 func TestSecretFields(t *testing.T) {
 	for _, name := range secretFields {
 		if _, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err != nil {
-			t.Errorf("%s: %v: name the field that has its secret now", name, err)
+			t.Errorf("%s: %v: put the field that has this secret now into secretFields", name, err)
 		}
 	}
 	if marked := markedFields(t); !slices.Equal(marked, secretFields) {
@@ -34,8 +34,8 @@ func TestSecretFields(t *testing.T) {
 	}
 }
 
-// TestTheProtoHasNoNewOptions keeps the files readable for protoc 3.21 and for ghz, which
-// know of no option debug_redact.
+// TestTheProtoHasNoNewOptions keeps the files readable for protoc 3.21 and for ghz, which do not know
+// the option debug_redact.
 func TestTheProtoHasNoNewOptions(t *testing.T) {
 	for path, text := range protoFiles(t) {
 		if regexp.MustCompile(`debug_redact|features\.|edition`).MatchString(text) {
@@ -50,7 +50,7 @@ var (
 	secretLine  = regexp.MustCompile(`^  //(?: .*)? ?Secret\.$`)
 )
 
-// markedFields are the fields that the proto's comments mark as secret, sorted.
+// markedFields returns the fields that the proto's comments mark as secret, sorted.
 func markedFields(t *testing.T) []protoreflect.FullName {
 	t.Helper()
 	var marked []protoreflect.FullName
@@ -71,12 +71,12 @@ func markedFields(t *testing.T) []protoreflect.FullName {
 	return marked
 }
 
-// protoFiles are the texts of the published files, by path.
+// protoFiles returns the published protos, by path.
 func protoFiles(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("there are no protos: %v", err)
+		t.Fatalf("no protos were found: %v", err)
 	}
 	texts := map[string]string{}
 	for _, path := range paths {

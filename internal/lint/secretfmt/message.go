@@ -14,8 +14,8 @@ const (
 	protoPath = "google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// messageIn names the first message that a value of type t can hold: itself, or in
-// what a printer reaches from it. It returns "" if there is none.
+// messageIn returns the name of the first message that printing a value of type t can print: the value
+// itself, or one that it contains or points to. It is empty if there is none.
 func messageIn(t types.Type) string {
 	if named, ok := types.Unalias(t).(*types.Named); ok && isProtoMessage(named) {
 		return "a proto.Message"
@@ -23,8 +23,7 @@ func messageIn(t types.Type) string {
 	return search(t, new(typeutil.Map))
 }
 
-// search does the work of messageIn. It asks about each type once, so that it ends
-// for types that refer to themselves.
+// search implements messageIn. It visits each type once, so that it ends for recursive types.
 func search(t types.Type, seen *typeutil.Map) string {
 	if t == nil || seen.Set(t, true) != nil {
 		return ""
@@ -60,8 +59,8 @@ func search(t types.Type, seen *typeutil.Map) string {
 	return ""
 }
 
-// messageName names t if it is a message, a pointer to one, or a oneof of one. It
-// returns "" otherwise.
+// messageName returns the name of t if t is a message, a pointer to one, or the interface of a oneof.
+// It is empty otherwise.
 func messageName(t types.Type) string {
 	t = types.Unalias(t)
 	if pointer, ok := t.(*types.Pointer); ok {
@@ -77,7 +76,7 @@ func messageName(t types.Type) string {
 	return named.Obj().Pkg().Name() + "." + named.Obj().Name()
 }
 
-// isGeneratedMessage tells messages from the enums, clients and servers beside them.
+// isGeneratedMessage reports whether named is a message, and not an enum, a client or a server.
 func isGeneratedMessage(named *types.Named) bool {
 	if _, ok := named.Underlying().(*types.Struct); !ok {
 		return false
@@ -86,15 +85,14 @@ func isGeneratedMessage(named *types.Named) bool {
 	return method != nil
 }
 
-// isOneof reports whether named is the interface of a oneof. The generated code makes
-// it of one method, which has the interface's own name.
+// isOneof reports whether named is the interface of a oneof. In generated code it has one method, with
+// the interface's own name.
 func isOneof(named *types.Named) bool {
 	methods, ok := named.Underlying().(*types.Interface)
 	return ok && methods.NumMethods() == 1 && methods.Method(0).Name() == named.Obj().Name()
 }
 
-// isProtoMessage reports whether named is the interface proto.Message, which may hold
-// any message.
+// isProtoMessage reports whether named is the interface proto.Message, which can contain any message.
 func isProtoMessage(named *types.Named) bool {
 	object := named.Obj()
 	return object.Pkg() != nil && object.Pkg().Path() == protoPath && object.Name() == "ProtoMessage"

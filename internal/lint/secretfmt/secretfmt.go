@@ -1,15 +1,14 @@
 // Package secretfmt is a lint rule: no message of authmaterial.v1 is formatted.
 //
-// These messages hold secrets, and Go's String method and %v print them. So the rule
-// reports every place where such a message, or a value that can hold one, is given to
-// a function that makes text of it. There is no escape, whatever the verb: name the
-// field that is meant, or compare by proto.Equal.
+// These messages contain secrets, which Go's String method and %v print. The rule reports every place
+// where such a message, or a value that can contain one, is passed to a function that formats it. There
+// are no exceptions, whatever the verb: format a single field, or compare by proto.Equal.
 //
-// It covers every message of the package, and needs no list of those with secrets.
-// Which fields hold one is said by their comments, and TestSecretFields checks them.
+// The rule covers every message of the package. The comments of the proto's fields mark those with
+// secrets, and TestSecretFields checks the comments.
 //
-// It judges by the type that an argument has where it is passed. A message that was
-// stored in a variable of type any before is out of its sight.
+// The rule looks at the type of an argument where it is passed. It cannot see a message that was
+// stored in a variable of type any before.
 package secretfmt
 
 import (
@@ -29,14 +28,14 @@ import (
 var Analyzer = &analysis.Analyzer{
 	Name: "secretfmt",
 	Doc: "report messages of authmaterial.v1 that are formatted or logged\n\n" +
-		"They hold secrets, and Go's String method and %v print them.",
+		"They contain secrets, which Go's String method and %v print.",
 	Requires: []*analysis.Analyzer{inspect.Analyzer, printf.Analyzer},
 	Run:      run,
 }
 
-// formatters are functions and methods that make text of their arguments, by package
-// and name. No names means all that the package has. The printf analyzer knows those
-// of fmt, log and testing, and finds what forwards its arguments to one of them.
+// formatters are functions and methods that format their arguments, by package and name. No names
+// means all functions of the package. The printf analyzer knows those of fmt, log and testing, and
+// finds functions that forward their arguments to one of them.
 var formatters = map[string][]string{
 	"errors":                       nil,
 	"log/slog":                     nil,
@@ -58,7 +57,7 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// checkCall reports the arguments of a formatting function that can hold a message.
+// checkCall reports the arguments of a formatting function that can contain a message.
 func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	callee := typeutil.Callee(pass.TypesInfo, call)
 	if callee == nil || !isFormatting(pass, callee) {
@@ -74,7 +73,7 @@ func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	}
 }
 
-// checkString reports the String method of a message, called or as a value.
+// checkString reports a call of a message's String method, and its use as a value.
 func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	method, ok := pass.TypesInfo.Uses[selector.Sel].(*types.Func)
 	if !ok || method.Name() != "String" || method.Signature().Recv() == nil {
@@ -85,8 +84,8 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	}
 }
 
-// isFormatting reports whether a function makes text of its arguments. The builtin
-// panic does: a program that it ends prints the argument by its String method.
+// isFormatting reports whether a function formats its arguments. The builtin panic does: when it ends
+// the program, it prints the argument by its String method.
 func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	if builtin, ok := callee.(*types.Builtin); ok {
 		return builtin.Name() == "panic"
@@ -102,9 +101,8 @@ func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
 }
 
-// parts are the expressions that decide what arg holds. They are more than arg
-// itself where a conversion or a literal hides a type behind an interface:
-// any(m), []any{m}.
+// parts returns the expressions whose types decide what arg can contain. They are more than arg itself
+// where a conversion or a literal hides a type behind an interface: any(m), []any{m}.
 func parts(info *types.Info, arg ast.Expr) []ast.Expr {
 	switch arg := ast.Unparen(arg).(type) {
 	case *ast.CallExpr:

@@ -4,8 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	// testdata imports these. Here they keep the modules in go.mod and downloaded:
-	// the test loads testdata without a network.
+	// testdata imports these packages. The imports here keep their modules in go.mod, so that they are
+	// downloaded: the test loads testdata without a network.
 	_ "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/go/analysis/analysistest"
 	_ "google.golang.org/grpc/status"
@@ -16,8 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/lint/secretfmt"
 )
 
-// The findings are made of the real generated messages, so that the test also
-// notices when the generator writes them in another way.
+// TestAnalyzer uses the generated messages, so that it also fails when the generated code changes.
 func TestAnalyzer(t *testing.T) {
 	module, err := filepath.Abs("../../..")
 	if err != nil {

@@ -1,9 +1,8 @@
-// Package secretreveal is a lint rule: few packages reveal secrets.
+// Package secretreveal is a lint rule: only the listed packages reveal secrets.
 //
-// It reports each use of secret.Text's method Reveal, called or as a value, and each use
-// of an interface's method that a Text would have, outside the packages that the rule
-// lists. Tests, and packages of test parts, whose name ends in "test", may reveal what
-// they made up.
+// In other packages it reports each call of secret.Text's method Reveal, its use as a value, and each
+// use of an interface method Reveal, which a Text may implement. Tests, and test packages, whose name
+// ends in "test", may reveal their own secrets.
 package secretreveal
 
 import (
@@ -19,7 +18,7 @@ import (
 // Analyzer is the rule.
 var Analyzer = &analysis.Analyzer{
 	Name:     "secretreveal",
-	Doc:      "report secrets that are revealed by a package that has no business with them",
+	Doc:      "report secrets that are revealed by a package that is not listed",
 	Requires: []*analysis.Analyzer{inspect.Analyzer},
 	Run:      run,
 }
@@ -30,16 +29,16 @@ const (
 	method   = "Reveal"
 )
 
-// allowed are the packages that may reveal, each with what for.
+// allowed are the packages that may reveal secrets, each with the reason.
 var allowed = map[string]string{
 	module + "cmd/broker":                "prints a new static token",
-	module + "internal/authentication":   "checks what callers prove themselves with",
-	module + "internal/broker":           "makes the version, an HMAC over the material",
-	module + "internal/cache/redisstore": "seals tokens, and logs on to Redis",
+	module + "internal/authentication":   "verifies bearer tokens of callers",
+	module + "internal/broker":           "computes the version, an HMAC over the material",
+	module + "internal/cache/redisstore": "encrypts tokens, and authenticates to Redis",
 	module + "internal/fleetkeys":        "derives keys from a fleet key",
-	module + "internal/rpc":              "answers the caller",
+	module + "internal/rpc":              "returns the material to the caller",
 	module + "internal/secret":           "compares and hashes",
-	module + "internal/strategies":       "makes material, and asks providers for tokens",
+	module + "internal/strategies":       "computes material, and requests tokens from providers",
 }
 
 func run(pass *analysis.Pass) (any, error) {
@@ -60,8 +59,8 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// reveals reports whether a function is the method of a Text, or of an interface that a Text
-// may stand behind.
+// reveals reports whether a function is the method Reveal of a Text, or of an interface that a Text may
+// implement.
 func reveals(function *types.Func) bool {
 	receiver := function.Signature().Recv()
 	if receiver == nil || function.Name() != method {

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/lint/secretreveal"
 )
 
-// The findings are made with the real type, so that the test also notices when its method
-// has another name. The rest of the module is what the rule is for.
+// TestAnalyzer uses the real type, so that it also fails when the method is renamed. It also checks two
+// packages that may reveal secrets.
 func TestAnalyzer(t *testing.T) {
 	module, err := filepath.Abs("../../..")
 	if err != nil {

@@ -21,11 +21,11 @@ type Authority struct {
 	now         time.Time
 }
 
-// NewAuthority returns an authority whose certificates are good from an hour before a time
-// to an hour after it.
+// NewAuthority returns an authority whose certificates are valid from an hour before now to an hour
+// after it.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
-// Between returns an authority that a vouches for.
+// Between returns an intermediate authority, whose certificate a signs.
 func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
 
 func newAuthority(name string, by *Authority, now time.Time) *Authority {
@@ -41,7 +41,8 @@ func newAuthority(name string, by *Authority, now time.Time) *Authority {
 
 func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
-// sign makes a certificate of a template. What the template says of time and use stands.
+// sign returns a certificate made from a template. Without a validity period or extended key usage in
+// the template, it sets the usual ones.
 func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509.Certificate {
 	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
 	if template.NotAfter.IsZero() {
@@ -57,24 +58,24 @@ func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509
 	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, &template, parent, &key.PublicKey, a.key))))
 }
 
-// Issue returns a certificate as the template has it, with its key, and with a's own.
+// Issue returns a certificate made from a template, with its key, followed by a's own certificate.
 func (a *Authority) Issue(template x509.Certificate) tls.Certificate {
 	key := newKey()
 	leaf := a.sign(key, template)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.Certificate.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// IssueLoopback returns that of a server on this machine.
+// IssueLoopback returns the certificate of a server on this machine.
 func (a *Authority) IssueLoopback() tls.Certificate {
 	return a.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}})
 }
 
-// IssueSPIFFE returns that of a workload.
+// IssueSPIFFE returns the certificate of a workload with a SPIFFE ID.
 func (a *Authority) IssueSPIFFE(id string) tls.Certificate {
 	return a.Issue(x509.Certificate{URIs: URIs(id)})
 }
 
-// URIs returns URIs of a template.
+// URIs parses URIs for a template.
 func URIs(texts ...string) []*url.URL {
 	var all []*url.URL
 	for _, text := range texts {
@@ -83,7 +84,7 @@ func URIs(texts ...string) []*url.URL {
 	return all
 }
 
-// Pool returns the authorities as ones that are trusted.
+// Pool returns a pool with the certificates of these authorities.
 func Pool(authorities ...*Authority) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, a := range authorities {
@@ -92,10 +93,10 @@ func Pool(authorities ...*Authority) *x509.CertPool {
 	return pool
 }
 
-// PEM returns the authority's certificate as a file has it.
+// PEM returns the authority's certificate in PEM.
 func (a *Authority) PEM() []byte { return encode("CERTIFICATE", a.Certificate.Raw) }
 
-// CertificatePEM returns a chain of certificates as a file has it.
+// CertificatePEM returns a chain of certificates in PEM.
 func CertificatePEM(certificate tls.Certificate) []byte {
 	var text []byte
 	for _, data := range certificate.Certificate {
@@ -104,7 +105,7 @@ func CertificatePEM(certificate tls.Certificate) []byte {
 	return text
 }
 
-// KeyPEM returns the key of a certificate as a file has it.
+// KeyPEM returns the private key of a certificate in PEM.
 func KeyPEM(certificate tls.Certificate) []byte {
 	return encode("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)))
 }

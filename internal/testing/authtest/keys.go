@@ -1,6 +1,6 @@
-// Package authtest has what callers prove who they are with, for tests: keys and the JSON Web
-// Tokens that they sign, servers with key sets, certificates and their authorities. Tokens
-// are written here from RFC 7515 and 7518, without the library that the broker uses.
+// Package authtest makes evidence of callers' identities for tests: keys and the JSON Web Tokens that
+// they sign, servers with key sets, certificates and their authorities. It implements RFC 7515 and
+// 7518 itself, without the library that the broker uses.
 package authtest
 
 import (
@@ -22,7 +22,7 @@ import (
 type Key struct {
 	ID        string
 	Algorithm string
-	// Public is the key as in a JSON Web Key Set, without the ID.
+	// Public is the public key as in a JSON Web Key Set, without the key ID.
 	Public map[string]any
 
 	sign func(input []byte) []byte
@@ -61,12 +61,12 @@ func NewEd(id string) Key {
 		func(input []byte) []byte { return ed25519.Sign(private, input) }}, err)
 }
 
-// Unsigned returns a key that signs nothing, by the algorithm none.
+// Unsigned returns a key with the algorithm none, whose tokens have an empty signature.
 func Unsigned(id string) Key {
 	return Key{ID: id, Algorithm: "none", sign: func([]byte) []byte { return nil }}
 }
 
-// BySecret returns the key as one that signs by HMAC, with a secret that everybody knows.
+// BySecret returns a copy of the key that signs with HMAC, by a secret that everybody knows.
 func (k Key) BySecret(secret string) Key {
 	k.Algorithm = "HS256"
 	k.sign = func(input []byte) []byte {
@@ -77,7 +77,7 @@ func (k Key) BySecret(secret string) Key {
 	return k
 }
 
-// With returns the key with more members in a key set.
+// With returns a copy of the key with more members in a key set. A nil member removes one.
 func (k Key) With(members map[string]any) Key {
 	k.Public = changed(k.Public, members)
 	return k
@@ -92,29 +92,29 @@ func KeySet(keys ...Key) []byte {
 	return must(json.Marshal(map[string]any{"keys": set}))
 }
 
-// Claims are those of a token.
+// Claims are the claims of a token.
 type Claims map[string]any
 
-// With returns the claims with some replaced. Nil removes one.
+// With returns a copy of the claims with some replaced. A nil claim removes one.
 func (c Claims) With(others Claims) Claims { return changed(c, others) }
 
-// Mint returns a token. Its header has the key's algorithm and ID, but for what members
-// replace; nil removes one.
+// Mint returns a token. Its header has the key's algorithm and ID; members replace these or add to
+// them, and a nil member removes one.
 func (k Key) Mint(members map[string]any, claims Claims) string {
 	header := changed(map[string]any{"alg": k.Algorithm, "kid": k.ID}, members)
 	return k.Assemble(must(json.Marshal(header)), must(json.Marshal(claims)))
 }
 
-// Assemble returns a token of any header and payload.
+// Assemble signs any header and payload.
 func (k Key) Assemble(header, payload []byte) string {
 	input := Encode(header) + "." + Encode(payload)
 	return input + "." + Encode(k.sign([]byte(input)))
 }
 
-// Encode returns base64url without padding.
+// Encode encodes data in base64url without padding.
 func Encode(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// changed returns a map with others in it. What is nil is left out.
+// changed returns a copy of a map with the entries of others. It leaves out nil values.
 func changed[M ~map[string]any](from M, others map[string]any) M {
 	made := maps.Clone(from)
 	maps.Copy(made, others)
@@ -122,7 +122,7 @@ func changed[M ~map[string]any](from M, others map[string]any) M {
 	return made
 }
 
-// must returns the value. Nothing here fails but for a mistake in a test.
+// must returns the value. An error means a mistake in a test.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// KeyServer is an https server with the keys of an issuer, at every path.
+// KeyServer is an https server that returns the keys of an issuer at every path.
 type KeyServer struct {
 	*httptest.Server
 	requests atomic.Int64
 	answer   atomic.Pointer[http.HandlerFunc]
 }
 
-// NewKeyServer returns a server with these keys, until the test ends.
+// NewKeyServer starts a server with these keys. It stops when the test ends.
 func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	t.Helper()
 	s := &KeyServer{}
@@ -32,30 +32,30 @@ func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	return s
 }
 
-// Requests is how many there were.
+// Requests returns the number of requests so far.
 func (s *KeyServer) Requests() int64 { return s.requests.Load() }
 
-// Does has the server answer like that from now on.
+// Does sets the answer to the next requests.
 func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
-// Has has it answer with these keys.
+// Has sets the keys in the answer to the next requests.
 func (s *KeyServer) Has(keys ...Key) {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
 }
 
-// Fails has it answer that it cannot, and more, which holds the word canary.
+// Fails sets an error as the answer to the next requests. Its body contains the word canary.
 func (s *KeyServer) Fails() {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
 }
 
-// Roots vouch for the server.
+// Roots returns the authorities that the server's certificate is signed by.
 func (s *KeyServer) Roots() *x509.CertPool {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	return roots
 }
 
-// RootsPEM is Roots as a file has them.
+// RootsPEM returns Roots in PEM.
 func (s *KeyServer) RootsPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }

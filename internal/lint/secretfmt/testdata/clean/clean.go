@@ -1,4 +1,4 @@
-// Package clean holds what looks like a finding and is none.
+// Package clean contains code that resembles findings, which the rule must not report.
 package clean
 
 import (
@@ -18,7 +18,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Fields that are no messages.
+// Fields that are not messages.
 func fields(t *testing.T, m *authmaterialv1.AuthDecoration) {
 	fmt.Println(m.GetVersion(), len(m.GetHeaders()), m == nil)
 	t.Errorf("%s expires %v", m.GetCredentialId(), m.GetExpireTime().AsTime())
@@ -32,7 +32,7 @@ func enums(r *authmaterialv1.ReportRejectionResponse, err *authmaterialv1.AuthDe
 	return r.GetOutcome().String()
 }
 
-// What the package has beside messages.
+// Other types of the package.
 func services(client authmaterialv1.BrokerServiceClient, desc grpc.ServiceDesc) {
 	fmt.Println(client, desc, authmaterialv1.UnimplementedBrokerServiceServer{})
 }
@@ -43,7 +43,7 @@ func others(info *errdetails.ErrorInfo, at *timestamppb.Timestamp) string {
 	return protojson.Format(info)
 }
 
-// Functions that make no text.
+// Functions that do not format.
 func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	_ = protojson.Unmarshal([]byte("{}"), a)
 	_, _ = proto.Marshal(a)
@@ -52,14 +52,14 @@ func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
 }
 
-// Methods that are named as those of a testing.T, and are of another type.
+// Methods of another type with the same names as those of testing.T.
 type journal struct{}
 
 func (journal) Log(*authmaterialv1.AuthDecoration) {}
 
 func journals(j journal, m *authmaterialv1.AuthDecoration) { j.Log(m) }
 
-// Values that no printer can look into.
+// Values whose contents are not printed.
 type opaque struct {
 	fetch   func() *authmaterialv1.AuthDecoration
 	changes chan *authmaterialv1.AuthDecoration

@@ -1,4 +1,4 @@
-// Package findings holds one of everything that the rule reports.
+// Package findings contains an example of everything that the rule reports.
 package findings
 
 import (
@@ -102,7 +102,7 @@ func wrappers(m *authmaterialv1.AuthDecoration) error {
 	return status.Errorf(codes.Internal, "for %v", m) // want `status.Errorf is given`
 }
 
-// Types that hold a message.
+// Types that contain a message.
 
 type record struct {
 	name string

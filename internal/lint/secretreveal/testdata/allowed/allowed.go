@@ -1,4 +1,4 @@
-// Package allowedtest has the name of a package of test parts.
+// Package allowedtest has the name of a test package.
 package allowedtest
 
 import "github.com/authmaterial/broker/internal/secret"

@@ -1,4 +1,4 @@
-// Package findings reveals secrets in each way that the rule knows.
+// Package findings reveals secrets in every way that the rule reports.
 package findings
 
 import "github.com/authmaterial/broker/internal/secret"
