@@ -5,16 +5,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/clock"
 )
@@ -33,42 +29,10 @@ const (
 	// answer: maxReserve, or a quarter of the time that is left, if that is less.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
-	// closePatience is the maximum time that Close waits for lines to be written.
-	closePatience = 2 * time.Second
 )
 
 // errLate is the error of a call whose line was not written in time.
 var errLate = errors.New("the audit record is not written yet")
-
-// Counter counts events, as the counters of Prometheus do.
-type Counter interface{ Inc() }
-
-// noCounter counts nothing.
-type noCounter struct{}
-
-// Inc implements Counter.
-func (noCounter) Inc() {}
-
-// Options configure a Writer. Either Path or Output is required.
-type Options struct {
-	// Path is the file that lines are appended to. It is created with mode 0600.
-	Path string
-	// Output takes the lines if there is no Path.
-	Output io.Writer
-	// BestEffort makes Write return at once. Lines for which the queue has no room are dropped.
-	// Otherwise Write returns when its line is written.
-	BestEffort bool
-	// Clock is the time of lines. Default: the real one.
-	Clock clockwork.Clock
-	// Logger gets a message when lines begin to be lost, and when they are written again.
-	// Default: slog.Default.
-	Logger *slog.Logger
-	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: no line has one.
-	TraceID func(context.Context) string
-	// Written, Dropped and Failed count records. Dropped: the queue was full. Failed: the output
-	// did not take the whole line in time. Default: nothing is counted.
-	Written, Dropped, Failed Counter
-}
 
 // Writer is a Log that writes JSON lines. One goroutine writes the lines of all calls that wait at
 // that moment at once, so an output that hangs blocks no other goroutine for long. Close ends it. It
@@ -103,29 +67,6 @@ type line struct {
 	// counted is set by whichever comes first: the goroutine that has written the line, or the call
 	// that stops waiting. It then counts the line.
 	counted atomic.Bool
-}
-
-// Open returns a Writer. It fails if the file cannot be opened for writing.
-func Open(options Options) (*Writer, error) {
-	options.Clock = cmp.Or(options.Clock, clockwork.NewRealClock())
-	options.Logger = cmp.Or(options.Logger, slog.Default())
-	for _, counter := range []*Counter{&options.Written, &options.Dropped, &options.Failed} {
-		*counter = cmp.Or(*counter, Counter(noCounter{}))
-	}
-	w := &Writer{
-		options: options,
-		queue:   make(chan *line, queueSize),
-		ended:   make(chan struct{}),
-		drained: make(chan struct{}),
-	}
-	w.lines.New = func() any { return &line{late: time.NewTimer(maxPatience), result: make(chan error, 1)} }
-	if options.Path != "" {
-		if err := w.open(); err != nil {
-			return nil, err
-		}
-	}
-	go w.run()
-	return w, nil
 }
 
 // Write writes a record. In best effort it puts the record into the queue or drops it, and does not
@@ -315,29 +256,4 @@ func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)
 	}
-}
-
-// waiting returns the number of lines that are not written.
-func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
-
-// Close writes the lines that wait, for 2 seconds at most, and closes the file. It fails if lines are
-// left. A second call does nothing. Close and Reopen of a nil Writer do nothing either.
-func (w *Writer) Close() error {
-	if w == nil || w.closed.Swap(true) {
-		return nil
-	}
-	close(w.ended) // no call waits for room any more
-	w.adding.Lock()
-	close(w.queue)
-	w.adding.Unlock()
-	var left error
-	select {
-	case <-w.drained:
-	case <-w.options.Clock.After(closePatience):
-		left = fmt.Errorf("%d audit records are not written", w.waiting())
-	}
-	if file := w.file.Load(); file != nil {
-		return errors.Join(left, file.Close()) // a write that hangs returns
-	}
-	return left
 }

@@ -201,13 +201,12 @@ type headersKey struct{}
 // refused here, and its timer would run as long as the client chose. It also counts the calls of
 // connections whose caller is not known yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
-	refuse := func(message, description string) error {
-		violation := fault.Violation{Field: "headers", Description: description}
-		return &fault.Error{Reason: fault.InvalidRequest, Message: message, Violations: []fault.Violation{violation}}
+	errHeaders := &fault.Error{
+		Reason:  fault.InvalidRequest,
+		Message: "the headers of the call are too large",
+		Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf(
+			"at most %d headers with %d bytes are allowed; each header counts 32 bytes more than its name and value", maxHeaders, limit)}},
 	}
-	errMany := refuse("the call has too many headers", fmt.Sprintf("%d is the most", maxHeaders))
-	errLarge := refuse("the headers of the call are too large",
-		fmt.Sprintf("%d bytes in all are the most; each header counts 32 more than its name and value", limit))
 	return func(ctx context.Context, call *tap.Info) (context.Context, error) {
 		if p := peerOf(ctx); p.caller.Load() == nil && p.Conn != nil {
 			p.Conn.Called()
@@ -219,14 +218,10 @@ func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 				size += int(hpack.HeaderField{Name: name, Value: value}.Size())
 			}
 		}
-		err := errLarge
-		switch {
-		case headers > maxHeaders:
-			err = errMany
-		case size <= limit:
+		if headers <= maxHeaders && size <= limit {
 			return ctx, nil
 		}
 		s.options.Reached(admission.HeaderBytes)
-		return context.WithValue(ctx, headersKey{}, err), nil
+		return context.WithValue(ctx, headersKey{}, errHeaders), nil
 	}
 }
