@@ -18,7 +18,7 @@ func newDecoration() *authmaterialv1.AuthDecoration {
 	}
 }
 
-func TestApplyRefusesAnotherHostField(t *testing.T) {
+func TestApplyRejectsAnotherHostField(t *testing.T) {
 	request := newRequest(t, "https://api.example.test/")
 	request.Host = "evil.test"
 	if err := client.Apply(request, newDecoration()); !errors.Is(err, client.ErrHostNotAllowed) || len(request.Header) > 0 {
@@ -26,7 +26,7 @@ func TestApplyRefusesAnotherHostField(t *testing.T) {
 	}
 	request.Host = "API.example.test"
 	if err := client.Apply(request, newDecoration()); err != nil {
-		t.Errorf("the same host in other letters: %v", err)
+		t.Errorf("the same host in upper case: %v", err)
 	}
 	if err := client.Apply(&http.Request{}, newDecoration()); err == nil {
 		t.Error("a request without a URL was accepted")
@@ -54,11 +54,11 @@ func TestApplyReplacesHeadersAndParameters(t *testing.T) {
 		t.Errorf("the query is %q, want %q", request.URL.RawQuery, want)
 	}
 	if len(request.Header) != 2 || request.Header.Get("x-api-key") != "k 1" || request.Header.Get("Accept") != "text/plain" {
-		t.Error("the headers are not: the decoration's, once, and the others")
+		t.Error("the request does not have each header of the decoration once, and the other headers")
 	}
 }
 
-func TestApplyToARequestWithNothing(t *testing.T) {
+func TestApplyToAnEmptyRequest(t *testing.T) {
 	request := newRequest(t, "https://api.example.test")
 	request.Header = nil
 	if err := client.Apply(request, newDecoration()); err != nil {
@@ -69,7 +69,7 @@ func TestApplyToARequestWithNothing(t *testing.T) {
 	}
 }
 
-func TestApplySendsToAllowedHostsAlone(t *testing.T) {
+func TestApplyAcceptsOnlyAllowedHosts(t *testing.T) {
 	for url, allowed := range map[string]bool{
 		"https://api.example.test/":           true,
 		"https://API.Example.test/":           true,
@@ -93,7 +93,7 @@ func TestApplySendsToAllowedHostsAlone(t *testing.T) {
 			t.Errorf("%s: %v, want allowed: %v", url, err, allowed)
 		}
 		if !allowed && (len(request.Header) > 0 || strings.Contains(request.URL.RawQuery, "key")) {
-			t.Errorf("%s is refused, and the request holds material", url)
+			t.Errorf("%s is rejected, but the request has material", url)
 		}
 	}
 }

@@ -28,7 +28,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// place is a server, and the files by which to reach it.
+// place is a server, and the files of its client.
 type place struct {
 	*testing.T
 	address   string
@@ -38,13 +38,13 @@ type place struct {
 	token     string // a file
 }
 
-// proof is what a call brought.
+// proof is the evidence that a call had.
 type proof struct {
 	authorization []string
 	serial        string // of the client certificate
 }
 
-// answers is a server that remembers what calls brought.
+// answers is a server that passes on the evidence of its calls.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof
@@ -61,7 +61,7 @@ func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest
 	return &grpc_health_v1.HealthCheckResponse{}, nil
 }
 
-// newPlace serves until the test ends. Without TLS it is at a Unix socket.
+// newPlace returns a server that serves until the test ends: on TCP with TLS, or on a Unix socket.
 func newPlace(t *testing.T, withTLS bool) place {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "client") // short, for the path of a socket
@@ -89,7 +89,7 @@ func newPlace(t *testing.T, withTLS bool) place {
 	}
 	server := grpc.NewServer(grpc.Creds(transport))
 	grpc_health_v1.RegisterHealthServer(server, answers{seen: p.seen})
-	go server.Serve(listener) //nolint:errcheck // the calls say whether it serves
+	go server.Serve(listener) //nolint:errcheck // the calls fail if it does not serve
 	t.Cleanup(server.Stop)
 	p.write(p.files.CAFile, p.authority.PEM())
 	p.renew(p.authority)
@@ -138,7 +138,7 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want makes a call that arrives with one token.
+// want makes a call, and checks that it had this token. It returns the evidence of the call.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()
 	if err := call(p.T, connection); err != nil {
@@ -146,19 +146,19 @@ func (p place) want(connection *grpc.ClientConn, token string) proof {
 	}
 	brought := <-p.seen
 	if len(brought.authorization) != 1 || brought.authorization[0] != "Bearer "+token {
-		p.Errorf("the call brings %q, want one token %q", brought.authorization, token)
+		p.Errorf("the call has the tokens %q, want one token %q", brought.authorization, token)
 	}
 	return brought
 }
 
-// TestRenewedFiles renews a token under an open connection, and a certificate between two.
+// TestRenewedFiles renews the token while a connection is open, and the certificate between connections.
 func TestRenewedFiles(t *testing.T) {
 	p := newPlace(t, true)
 	first := p.renew(p.authority)
 	p.write(p.token, []byte("first\n"))
 	connection := p.connect()
 	if brought := p.want(connection, "first"); brought.serial != first {
-		t.Error("the call brings another certificate")
+		t.Error("the call has another certificate")
 	}
 	p.write(p.token, []byte(" second=\r\n"))
 	second := p.renew(p.authority)
@@ -171,21 +171,22 @@ func TestRenewedFiles(t *testing.T) {
 	}
 	third := p.renew(p.authority) // after the files were read once
 	if brought := p.want(p.dial(transport.Clone()), "second="); brought.serial != third || second == third {
-		t.Error("a new connection does not bring the renewed certificate")
+		t.Error("a new connection does not have the renewed certificate")
 	}
 }
 
-// TestCertificateIsShown by whomever it was signed: it must not stay away in silence.
-func TestCertificateIsShown(t *testing.T) {
+// TestCertificateIsSent has a certificate of an authority that the server does not trust. It must be sent,
+// and refused, instead of being left out.
+func TestCertificateIsSent(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
 	p.renew(authtest.NewAuthority("another", time.Now()))
 	if err := call(t, p.connect()); status.Code(err) != codes.Unavailable {
-		t.Errorf("the error is %v, want that of a connection that is refused", err)
+		t.Errorf("the error is %v, want Unavailable: the server refuses the connection", err)
 	}
 }
 
-func TestNameOfTheServer(t *testing.T) {
+func TestServerName(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
 	p.files.ServerName = "broker.test"
@@ -196,13 +197,13 @@ func TestNameOfTheServer(t *testing.T) {
 	p.want(p.connect(), "t")
 }
 
-// TestTokenStaysWhereItIs has connections that somebody could read along.
-func TestTokenStaysWhereItIs(t *testing.T) {
+// TestTokenNeedsAPrivateConnection has connections on which a token could be read.
+func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	p := newPlace(t, false)
 	p.write(p.token, []byte("t"))
 	p.want(p.dial(local.NewCredentials()), "t")
 	if _, err := grpc.NewClient(p.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(client.TokenFile(p.token))); err == nil {
-		t.Error("a connection in the clear takes a token")
+		t.Error("a connection without TLS accepts a token")
 	}
 	tcp := newPlace(t, true)
 	tcp.write(tcp.token, []byte("t"))
@@ -211,8 +212,8 @@ func TestTokenStaysWhereItIs(t *testing.T) {
 	}
 }
 
-// TestTokensThatAreNone has calls that fail without a request.
-func TestTokensThatAreNone(t *testing.T) {
+// TestInvalidTokens has calls that fail before they are sent.
+func TestInvalidTokens(t *testing.T) {
 	p := newPlace(t, true)
 	connection := p.connect()
 	for content, want := range map[string]string{
@@ -240,8 +241,8 @@ func TestTokensThatAreNone(t *testing.T) {
 	p.want(connection, strings.Repeat("c", 8<<10))
 }
 
-// TestFilesThatAreNone has what is found before there is a connection.
-func TestFilesThatAreNone(t *testing.T) {
+// TestInvalidFiles has files that Credentials rejects.
+func TestInvalidFiles(t *testing.T) {
 	p := newPlace(t, true)
 	good := p.files
 	folder := t.TempDir()

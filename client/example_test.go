@@ -9,9 +9,8 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// A service on Kubernetes calls a broker that demands TLS, and proves who it is by the
-// projected token of its service account. The kubelet renews the token, which is read for
-// each call.
+// A service on Kubernetes calls a broker that requires TLS. It authenticates with the projected token of its
+// service account. The kubelet renews the file with the token, and each call reads it.
 func ExampleTokenFile() {
 	connect := func() (*grpc.ClientConn, error) {
 		transport, err := client.TLS{CAFile: "/etc/broker/ca.pem"}.Credentials()
@@ -25,8 +24,8 @@ func ExampleTokenFile() {
 	_ = connect
 }
 
-// A service calls Pendo. Every request of the http.Client carries the material of one
-// credential, and redirects lead nowhere but to the credential's hosts.
+// A service calls Pendo. Every request of the http.Client has the material of one credential, and redirects
+// to hosts that the credential does not allow fail.
 func ExampleClient_HTTPClient() {
 	callPendo := func(ctx context.Context, connection *grpc.ClientConn) error {
 		pendo := client.New(connection).HTTPClient("pendo") // for all requests with this credential
@@ -43,7 +42,7 @@ func ExampleClient_HTTPClient() {
 	_ = callPendo
 }
 
-// A service with a client certificate, which another program renews from time to time.
+// A service authenticates with a client certificate, which another program renews.
 func ExampleTLS() {
 	connect := func() (*grpc.ClientConn, error) {
 		transport, err := client.TLS{

@@ -14,8 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileBroker has a broker announce more than it sends, or send headers without end. The
-// bounds are those that gRPC has by default: 4 MiB of a message and 16 MiB of headers.
+// TestHostileBroker has a broker that announces more than it sends, and one that sends headers without end.
+// The limits are gRPC's defaults: 4 MiB for a message and 16 MiB for headers.
 func TestHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestHostileBroker(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer connection.Close() //nolint:errcheck // nothing is lost
-			// gRPC reads headers beyond its bound until the call ends, and keeps none of them.
+			// gRPC reads headers beyond its limit until the call ends, but does not store them.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			peertest.WantAllocated(t, 192<<20, func() {
@@ -32,15 +32,14 @@ func TestHostileBroker(t *testing.T) {
 				response, err := client.New(connection).HTTPClient("pendo").Do(request)
 				if err == nil {
 					_ = response.Body.Close()
-					t.Error("there was an answer")
+					t.Error("the call succeeded")
 				}
 			})
 		})
 	}
 }
 
-// TestCrowdedDecorations has decorations with more headers or parameters than any needs: none is
-// put on a request.
+// TestCrowdedDecorations has decorations with too many headers or parameters. Apply rejects them.
 func TestCrowdedDecorations(t *testing.T) {
 	headers, params := newDecoration(), newDecoration()
 	for range 1_000_000 {

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestDocumentsShowTheExample compares what the documents show of Client with the example,
-// which is compiled.
+// TestDocumentsShowTheExample checks that the code in the documents is that of the example, which is compiled.
 func TestDocumentsShowTheExample(t *testing.T) {
 	example, err := os.ReadFile("example_test.go")
 	if err != nil {
@@ -26,7 +25,7 @@ func TestDocumentsShowTheExample(t *testing.T) {
 	}
 }
 
-// unindented removes what differs by where lines stand.
+// unindented removes the indentation of lines.
 func unindented(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

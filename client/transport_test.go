@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// materialOn returns where a request carries the key of acme.
+// materialOn returns the places where a request has the key of acme.
 func materialOn(r *http.Request) (places []string) {
 	if r.Header.Get("Authorization") == "Bearer "+acmeSecret {
 		places = append(places, "bearer")
@@ -32,8 +32,8 @@ func materialOn(r *http.Request) (places []string) {
 	return places
 }
 
-// redirect answers /start with a redirect to where the header To says; with the header Echo
-// it repeats the query there. Everything else it answers with 200.
+// redirect answers /start with a redirect to the URL in the header To. With the header Echo, the Location also
+// has the query of the request. It answers all other requests with 200.
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/start" {
 		return
@@ -75,17 +75,17 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 						t.Errorf("the error is %v, want none or ErrHostNotAllowed; allowed: %v", err, redirected.allowed)
 					}
 					if err != nil && strings.Contains(err.Error(), "canary") {
-						t.Error("the error holds the key")
+						t.Error("the error contains the key")
 					}
 					if len(h.strange) > 0 {
-						t.Errorf("%v was asked", h.strange)
+						t.Errorf("other hosts got requests: %v", h.strange)
 					}
 					if want := map[bool]int{true: 2, false: 1}[redirected.allowed]; len(h.provider) != want {
 						t.Errorf("the provider got %d requests, want %d", len(h.provider), want)
 					}
 					for _, r := range h.provider {
 						if on := materialOn(r); len(on) != 1 || on[0] != method {
-							t.Errorf("%s carries the key in %v, want %s", r.URL.Path, on, method)
+							t.Errorf("the request for %s has the key in %v, want %s", r.URL.Path, on, method)
 						}
 					}
 				})
@@ -94,8 +94,8 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 	}
 }
 
-// TestTransportChecksEachRedirectForMaterial has a provider that writes the key into the
-// Location header. Where the key cannot be removed from it, the header is.
+// TestTransportChecksEachRedirectForMaterial has a provider that puts the key into the Location header. If the
+// key cannot be removed from the header, the header is deleted.
 func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 	once := url.QueryEscape(acmeSecret)
 	for name, to := range map[string]string{
@@ -133,8 +133,8 @@ func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 	}
 }
 
-// TestTransportKeepsRedirectsWithValuesOfTheURL has values that are no secret: the caller's
-// URL has them too.
+// TestTransportKeepsRedirectsWithValuesOfTheURL has a Location with values that are no secret, because the
+// caller's own URL has them too.
 func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/end" {
@@ -151,7 +151,7 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// wrapping is a base that wraps an http.Client, and the error of it.
+// wrapping is a base that wraps an http.Client and its errors.
 type wrapping struct{ *http.Client }
 
 // RoundTrip implements http.RoundTripper.
@@ -173,11 +173,11 @@ func TestTransportUnwrapsErrorsWithTheURL(t *testing.T) {
 		_ = response.Body.Close()
 	}
 	if !errors.Is(err, broken) || strings.Contains(err.Error(), "canary") {
-		t.Errorf("the error is %v, want that of the connection, without the key", err)
+		t.Errorf("the error is %v, want the error of the connection, without the key", err)
 	}
 }
 
-// TestTransportRetriesPastAStalledBody has a provider that never ends its rejection.
+// TestTransportRetriesPastAStalledBody has a provider whose rejection has a body that never ends.
 func TestTransportRetriesPastAStalledBody(t *testing.T) {
 	rejected := false
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
@@ -201,7 +201,7 @@ func TestTransportRetriesPastAStalledBody(t *testing.T) {
 	}
 }
 
-func TestTransportLeavesTheRequestAsItIs(t *testing.T) {
+func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 	h := newHosts(t, func(http.ResponseWriter, *http.Request) {})
 	request := newRequest(t, "https://api.example.test/?key=mine")
 	request.Header.Set("Authorization", "mine")
@@ -212,7 +212,7 @@ func TestTransportLeavesTheRequestAsItIs(t *testing.T) {
 		}
 		_ = response.Body.Close()
 		if response.Request != request {
-			t.Error("the response has another request than the caller's")
+			t.Error("the request of the response is not the caller's")
 		}
 	}
 	if request.URL.RawQuery != "key=mine" || len(request.Header) != 1 || request.Header.Get("Authorization") != "mine" {
@@ -223,7 +223,7 @@ func TestTransportLeavesTheRequestAsItIs(t *testing.T) {
 	}
 }
 
-// closing notes that a body was closed.
+// closing is a body that records that it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -232,16 +232,16 @@ type closing struct {
 // Close implements io.Closer.
 func (c *closing) Close() error { c.closed = true; return nil }
 
-func TestTransportRefuses(t *testing.T) {
+func TestTransportRejects(t *testing.T) {
 	h := newHosts(t, func(http.ResponseWriter, *http.Request) {})
 	for name, one := range map[string]struct {
 		credential, url string
 		is              error
 		code            codes.Code
 	}{
-		"another host":     {"header", "https://other.example.test/", client.ErrHostNotAllowed, codes.Unknown},
-		"no https":         {"header", "http://api.example.test/", client.ErrHostNotAllowed, codes.Unknown},
-		"an ID without it": {"no-such-one", "https://api.example.test/", nil, codes.NotFound},
+		"another host":  {"header", "https://other.example.test/", client.ErrHostNotAllowed, codes.Unknown},
+		"no https":      {"header", "http://api.example.test/", client.ErrHostNotAllowed, codes.Unknown},
+		"an unknown ID": {"no-such-one", "https://api.example.test/", nil, codes.NotFound},
 	} {
 		body := &closing{Reader: strings.NewReader("text")}
 		request := newRequest(t, one.url)

@@ -18,10 +18,10 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// acmeSecret is the key of the credentials of acme. In a query it has to be encoded.
+// acmeSecret is the key of the credentials of acme. It has characters that a query must encode.
 const acmeSecret = "canary&+key"
 
-// acme takes its key in one place by each method.
+// acme is a provider with one auth method for each place of its key.
 const acme = `
 id: acme
 display_name: Acme
@@ -41,7 +41,7 @@ auth_methods:
     query_params: [{name: key, value: "${key}"}]
 `
 
-// tokenCredential needs a token of the simulated SendPulse.
+// tokenCredential is a credential with a token of the simulated SendPulse.
 const tokenCredential = `
 credentials:
   - id: token
@@ -51,8 +51,8 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts are a real broker, the provider at https://api.example.test, and the servers at
-// every other host, port and scheme.
+// hosts are a real broker, the provider at https://api.example.test, and servers that answer at every other
+// host, port and scheme.
 type hosts struct {
 	*testing.T
 	broker *calls
@@ -60,9 +60,9 @@ type hosts struct {
 	base   *http.Transport
 
 	mu       sync.Mutex
-	provider []*http.Request // what arrived, with bodies that were read
+	provider []*http.Request // its requests, whose bodies were read
 	bodies   []string
-	strange  []string // URLs that arrived anywhere else
+	strange  []string // URLs of requests to other hosts
 }
 
 // calls counts the calls of the broker by method.
@@ -80,7 +80,7 @@ func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
-// newHosts has the provider answer by a function.
+// newHosts returns hosts whose provider answers with a function.
 func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Helper()
 	options := []brokertest.Option{brokertest.WithProvider(acme), brokertest.WithConfig(tokenCredential)}
@@ -97,7 +97,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Cleanup(func() { provider.Close(); other.Close(); plain.Close() })
 	h.base = provider.Client().Transport.(*http.Transport).Clone()
 	h.base.TLSClientConfig.RootCAs.AddCert(other.Certificate())
-	h.base.TLSClientConfig.ServerName = "example.com" // as the servers' certificates have it
+	h.base.TLSClientConfig.ServerName = "example.com" // the name in the servers' certificates
 	h.base.TLSClientConfig.MinVersion = tls.VersionTLS12
 	h.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		to := other
@@ -112,7 +112,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep remembers a request before it is answered.
+// keep stores each request before it is answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -133,7 +133,7 @@ func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// http is a client for a credential that reaches these servers.
+// http returns a client with a credential that connects to these servers.
 func (h *hosts) http(credential string) *http.Client {
 	return &http.Client{Transport: h.client.Transport(credential, h.base)}
 }

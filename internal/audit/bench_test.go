@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// BenchmarkWrite has so many callers wait for their lines.
+// BenchmarkWrite measures Write in the mode required, by the number of concurrent callers.
 func BenchmarkWrite(b *testing.B) {
 	record := audit.Record{
 		Caller:    access.Caller{Name: "spiffe://bench.test/load/0", Method: "mutual_tls", Address: "127.0.0.1:41234"},

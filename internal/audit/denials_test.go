@@ -14,12 +14,12 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// tally is a DenialLog that adds up what was left out.
+// tally is a DenialLog that adds up the denials in summaries.
 type tally struct {
 	mu      sync.Mutex
 	records int
 	leftOut int
-	full    bool // there is no room to spare
+	full    bool // Offer refuses records
 }
 
 func (l *tally) Offer(record audit.Record) bool {
@@ -37,8 +37,8 @@ func (l *tally) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// TestDenialsOfManyCallers has more callers than are remembered, all at once. Nothing that is
-// left out is lost, and what waits to be told of is bounded.
+// TestDenialsOfManyCallers denies more callers than Denials counts. The summaries include each denial without
+// a record, and their number is bounded.
 func TestDenialsOfManyCallers(t *testing.T) {
 	const callers, each, workers = 10_050, 4, 8
 	log := new(tally)
@@ -59,24 +59,25 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 	asking.Wait()
 	if log.records < callers-10_000 {
-		t.Errorf("%d records before the end: 10,000 may wait, and %d callers have some", log.records, callers)
+		t.Errorf("%d summaries before Close: 10,000 may wait, and %d callers have one", log.records, callers)
 	}
 	d.Close()
 	if want := callers * (each - 1); log.leftOut != want || leftOut.leftOut != want {
-		t.Errorf("the audit tells of %d denials, and %d were counted; want %d", log.leftOut, leftOut.leftOut, want)
+		t.Errorf("the summaries have %d denials, and %d were counted; want %d", log.leftOut, leftOut.leftOut, want)
 	}
-	told := log.records
+	before := log.records
 	d.Close()
 	for range each {
 		d.Allow(access.Caller{Name: "late"})
 	}
-	if log.records != told {
-		t.Errorf("%d records after the end", log.records-told)
+	if log.records != before {
+		t.Errorf("%d records after Close", log.records-before)
 	}
 }
 
-// inDenials runs a test with Denials of one a second, and what they tell of.
-func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantTold func(after time.Duration, records, leftOut int))) {
+// inDenials runs a test with Denials that allow one record per second. wantWritten advances the clock, and
+// compares the summaries since the beginning.
+func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten func(after time.Duration, records, leftOut int))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, clock := new(tally), clockwork.NewFakeClock()
@@ -84,59 +85,59 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantTold fu
 		test(d, log, func(after time.Duration, records, leftOut int) {
 			t.Helper()
 			clock.Advance(after)
-			synctest.Wait() // for what the clock has started
+			synctest.Wait() // until timers of the clock have run
 			if log.records != records || log.leftOut != leftOut {
-				t.Errorf("%d records tell of %d denials, want %d of %d", log.records, log.leftOut, records, leftOut)
+				t.Errorf("%d summaries have %d denials, want %d with %d", log.records, log.leftOut, records, leftOut)
 			}
 		})
 	})
 }
 
-// deny has a caller denied so often at one time: the first is recorded.
+// deny denies a caller several times at once: only the first denial is recorded.
 func deny(d *audit.Denials, caller, times int) {
 	for range times {
 		d.Allow(access.Caller{Name: strconv.Itoa(caller)})
 	}
 }
 
-// TestLeftOutDenialsAreToldInParts has more callers than are told of at once.
-func TestLeftOutDenialsAreToldInParts(t *testing.T) {
-	inDenials(t, func(d *audit.Denials, _ *tally, wantTold func(time.Duration, int, int)) {
+// TestSummariesAreWrittenInParts has more summaries than are written at once.
+func TestSummariesAreWrittenInParts(t *testing.T) {
+	inDenials(t, func(d *audit.Denials, _ *tally, wantWritten func(time.Duration, int, int)) {
 		for caller := range 1200 {
 			deny(d, caller, 3)
 		}
-		wantTold(59*time.Second, 0, 0)
-		wantTold(time.Second, 500, 1000)
-		wantTold(time.Second, 1000, 2000)
-		wantTold(time.Second, 1200, 2400)
-		wantTold(time.Hour, 1200, 2400)
+		wantWritten(59*time.Second, 0, 0)
+		wantWritten(time.Second, 500, 1000)
+		wantWritten(time.Second, 1000, 2000)
+		wantWritten(time.Second, 1200, 2400)
+		wantWritten(time.Hour, 1200, 2400)
 		deny(d, 0, 2)
-		wantTold(59*time.Second, 1200, 2400)
-		wantTold(time.Second, 1201, 2401)
+		wantWritten(59*time.Second, 1200, 2400)
+		wantWritten(time.Second, 1201, 2401)
 	})
 }
 
-// TestLeftOutDenialsOfAFullLog has a log without room to spare. Nothing is forgotten.
-func TestLeftOutDenialsOfAFullLog(t *testing.T) {
-	inDenials(t, func(d *audit.Denials, log *tally, wantTold func(time.Duration, int, int)) {
+// TestSummariesWaitForAFullLog has a log that is short of room. No summary is lost.
+func TestSummariesWaitForAFullLog(t *testing.T) {
+	inDenials(t, func(d *audit.Denials, log *tally, wantWritten func(time.Duration, int, int)) {
 		log.full = true
 		deny(d, 1, 4)
 		deny(d, 2, 2)
-		wantTold(time.Minute, 0, 0)
-		wantTold(time.Minute, 0, 0)
+		wantWritten(time.Minute, 0, 0)
+		wantWritten(time.Minute, 0, 0)
 		deny(d, 1, 3)
 		log.full = false
-		wantTold(time.Second, 2, 3+1+2)
+		wantWritten(time.Second, 2, 3+1+2)
 		log.full = true
 		deny(d, 1, 2)
-		wantTold(time.Minute, 2, 6)
+		wantWritten(time.Minute, 2, 6)
 		d.Close()
-		wantTold(0, 3, 7)
+		wantWritten(0, 3, 7)
 	})
 }
 
-// TestOfferLeavesRoom has an output that hangs. The records of denials take up half of the
-// queue, and those of calls have the rest.
+// TestOfferLeavesRoom has an output that hangs. Offered records take up at most half of the queue; the rest
+// is for the records of calls.
 func TestOfferLeavesRoom(t *testing.T) {
 	var once sync.Once
 	hangs, release := make(chan struct{}), make(chan struct{})
@@ -155,23 +156,23 @@ func TestOfferLeavesRoom(t *testing.T) {
 		s.mustWrite("b")
 	}
 	if s.Offer(audit.Record{}) {
-		t.Error("a record of denials is taken where there is no room to spare")
+		t.Error("Offer took a record although more than half of the queue was full")
 	}
 	close(release)
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	if s.Offer(audit.Record{}) {
-		t.Error("a record is taken after the end")
+		t.Error("Offer took a record after Close")
 	}
 	s.wantResults(1+offered+4000, 0, 0)
 	if offered < 4000 || offered > 4192 {
-		t.Errorf("%d records of denials wait, want half of 8192", offered)
+		t.Errorf("%d offered records wait, want half of 8192", offered)
 	}
 }
 
-// TestLeftOutRecord is one line, of an interval, that is written without a call.
-func TestLeftOutRecord(t *testing.T) {
+// TestSummary has three denials without a record: after a minute, one line has their number.
+func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})
 	d := audit.NewDenials(audit.DenialOptions{PerSecond: 1, Burst: 2, Log: s, Clock: clock})

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// TestFullDisk has the file be one that is always full, until it is another.
+// TestFullDisk writes to a device that is always full, and then to a file.
 func TestFullDisk(t *testing.T) {
 	folder := t.TempDir()
 	path, good := filepath.Join(folder, "audit.jsonl"), filepath.Join(folder, "good")
@@ -44,7 +44,7 @@ func TestFullDisk(t *testing.T) {
 	s.wantResults(1, 0, 3)
 }
 
-// TestRotationUnderLoad renames the file time and again while records are written.
+// TestRotationUnderLoad repeatedly renames the file while records are written.
 func TestRotationUnderLoad(t *testing.T) {
 	const writers, each, rotations = 8, 12, 40 // each writes so many in each rotation
 	for _, bestEffort := range []bool{false, true} {
@@ -64,8 +64,8 @@ func TestRotationUnderLoad(t *testing.T) {
 						}
 					})
 				}
-				// The first may have been on its way to the file before. The second has opened
-				// the one that is renamed.
+				// The first record may still go to the previous file. The second has created the
+				// file that is renamed here.
 				await(t, "two records written", func() bool { return int(s.results.written.Load()) >= before+2 })
 				files = append(files, fmt.Sprintf("%s.%d", path, i))
 				if err := os.Rename(path, files[i+1]); err != nil {
@@ -79,7 +79,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			var all []string
 			for _, file := range files {
-				if _, err := os.Stat(file); err == nil { // the last may not have been opened
+				if _, err := os.Stat(file); err == nil { // the last one may not exist
 					all = append(all, ids(t, read(t, file))...)
 				}
 			}
@@ -91,7 +91,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 }
 
-// TestReopenThatFails has a folder stand in the file's place for a while.
+// TestReopenThatFails has a folder at the path of the file for a while.
 func TestReopenThatFails(t *testing.T) {
 	path := auditFile(t)
 	s := open(t, audit.Options{Path: path})
@@ -127,7 +127,7 @@ func TestPipeThatNobodyOpens(t *testing.T) {
 	}
 }
 
-// TestPipeThatNobodyReads has more records than the queue and the pipe have room for.
+// TestPipeThatNobodyReads writes more records than the queue and the pipe have room for.
 func TestPipeThatNobodyReads(t *testing.T) {
 	const records = 20000
 	path := pipe(t)
@@ -150,7 +150,7 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	}
 	s.wantLogged("audit records are dropped")
 
-	// Somebody reads again: what waits is written, and nothing is dropped any more.
+	// When the pipe is read again, the lines that wait are written, and no more lines are dropped.
 	lines := bufio.NewScanner(reader)
 	for range records - dropped {
 		if !lines.Scan() {
@@ -158,11 +158,11 @@ func TestPipeThatNobodyReads(t *testing.T) {
 		}
 		ids(t, lines.Text()+"\n")
 	}
-	await(t, "told that records are written again", func() bool { return s.log.count("audit records are written again") == 1 })
+	await(t, "the log message that records are written again", func() bool { return s.log.count("audit records are written again") == 1 })
 	s.wantResults(records-dropped, dropped, 0)
 }
 
-// TestCloseDoesNotWaitForAPipe closes while a line cannot be written.
+// TestCloseDoesNotWaitForAPipe closes a Writer whose output hangs.
 func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := pipe(t)
@@ -180,32 +180,32 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 			}
 			ended <- err
 		}()
-		// Looks are counted, and not time: a process that does not run writes nothing either.
-		full, looks := 0, 0
+		// It counts observations instead of time: a process that does not run writes nothing either.
+		full, observations := 0, 0
 		await(t, "the pipe full", func() bool {
 			if n := int(s.results.written.Load()); n != full {
-				full, looks = n, 0
+				full, observations = n, 0
 			}
-			looks++
-			return full > 100 && looks > 100
+			observations++
+			return full > 100 && observations > 100
 		})
 		err = s.Close()
 		if err == nil || !strings.HasSuffix(err.Error(), "audit records are not written") {
-			t.Errorf("best effort %v: closing gets %v, want what is left", bestEffort, err)
+			t.Errorf("best effort %v: Close returns %v, want the number of lines that are left", bestEffort, err)
 		}
 		select {
 		case err := <-ended:
 			if bestEffort != (err == nil) {
-				t.Errorf("best effort %v: the writer ended with %v", bestEffort, err)
+				t.Errorf("best effort %v: the last Write returned %v", bestEffort, err)
 			}
 		case <-time.After(patience):
-			t.Fatal("a call waits for a file that is closed")
+			t.Fatal("a call still waits after Close")
 		}
 	}
 }
 
-// TestCallsOfAPipeThatNobodyReads end by their deadlines, and by that of the Writer. What
-// they wait for is written whole once somebody reads, and no goroutine is left meanwhile.
+// TestCallsOfAPipeThatNobodyReads checks that calls stop waiting before their deadlines, and after the
+// Writer's own limit. They leave no goroutines, and their lines are written whole when the pipe is read.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50
 	path := pipe(t)
@@ -220,7 +220,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 		defer cancel()
 		err := s.Write(ctx, audit.Record{CredentialID: "a"})
 		if err != nil && ctx.Err() != nil {
-			t.Errorf("the call has ended before it is told: %v", ctx.Err())
+			t.Errorf("Write returned after the end of the call: %v", ctx.Err())
 		}
 		return err
 	}
@@ -233,7 +233,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	for range callers {
 		calling.Go(func() {
 			if within(time.Second) == nil {
-				t.Error("a line counts as written that is not")
+				t.Error("Write succeeded without writing the line")
 			}
 		})
 	}
@@ -248,7 +248,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	if _ = s.Write(ended, audit.Record{CredentialID: "gone"}); time.Since(began) > time.Second {
 		t.Errorf("a call that has ended waited %v", time.Since(began))
 	}
-	// The timer of the last may just be ending it.
+	// The last call may still be ending.
 	await(t, "the calls without goroutines", func() bool { return runtime.NumGoroutine() <= before })
 	s.wantResults(written, 0, callers+2)
 	s.wantLogged("audit records cannot be written")
@@ -260,7 +260,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 		}
 		ids(t, lines.Text()+"\n")
 	}
-	await(t, "told that records are written again", func() bool { return s.log.count("audit records can be written again") == 1 })
+	await(t, "the log message that records are written again", func() bool { return s.log.count("audit records can be written again") == 1 })
 	await(t, "the last line counted", func() bool { return int(s.results.written.Load()) == written+1 })
 	s.mustWrite("b")
 	s.wantResults(written+2, 0, callers+2)

@@ -32,7 +32,7 @@ func (j *journal) Write(line []byte) (int, error) {
 	return j.text.Write(line)
 }
 
-// count is how many lines hold a text.
+// count returns the number of lines that contain a text.
 func (j *journal) count(text string) (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -49,10 +49,10 @@ type count struct{ atomic.Int64 }
 
 func (c *count) Inc() { c.Add(1) }
 
-// results count what became of records.
+// results are the counters of a Writer.
 type results struct{ written, dropped, failed count }
 
-// subject is a Writer with what it tells of itself.
+// subject is a Writer with its log and its counters.
 type subject struct {
 	*testing.T
 	*audit.Writer
@@ -80,7 +80,7 @@ func open(t *testing.T, options audit.Options) subject {
 	return s
 }
 
-// write writes a record about an ID.
+// write writes a record with a credential ID.
 func (s subject) write(id string) error {
 	return s.Write(context.Background(), audit.Record{
 		Caller:    access.Caller{Name: "uid:1", Method: "peer_user"},
@@ -103,15 +103,15 @@ func (s subject) wantResults(written, dropped, failed int) {
 	}
 }
 
-// wantLogged wants one line of the log to hold a text.
+// wantLogged checks that exactly one line of the log contains a text.
 func (s subject) wantLogged(text string) {
 	s.Helper()
 	if got := s.log.count(text); got != 1 {
-		s.Errorf("%d lines of the log hold %q, want 1", got, text)
+		s.Errorf("%d lines of the log contain %q, want 1", got, text)
 	}
 }
 
-// ids are the credential IDs of a text's lines, each of which is one JSON object.
+// ids returns the credential IDs in the lines of a text. Each line must be one JSON object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
@@ -120,7 +120,7 @@ func ids(t *testing.T, text string) []string {
 			ID *string `json:"credential_id"`
 		}
 		if err := json.Unmarshal([]byte(line), &object); err != nil || object.ID == nil || !strings.HasSuffix(line, "\n") {
-			t.Fatalf("%q is no whole record: %v", line, err)
+			t.Fatalf("%q is not a whole record: %v", line, err)
 		}
 		found = append(found, *object.ID)
 	}
@@ -138,10 +138,10 @@ func read(t *testing.T, path string) string {
 
 func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
 
-// patience bounds the wait for what does happen unless the Writer is broken.
+// patience is the maximum wait for an event. Only a broken Writer exceeds it.
 const patience = time.Minute
 
-// await waits for something that happens in the background.
+// await waits until a condition is true.
 func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -151,7 +151,7 @@ func await(t *testing.T, what string, happened func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("in %v: not %s", patience, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// halfway is an output that takes the first lines of each batch, and hangs with those after them.
+// halfway is an output that takes the first chunk of lines after begin, and hangs with the next ones until
+// release.
 type halfway struct {
 	begin, release chan struct{}
 	writes         atomic.Int32
@@ -23,7 +24,7 @@ func (o *halfway) Write(text []byte) (int, error) {
 	switch o.writes.Add(1) {
 	case 1:
 		<-o.begin
-	case 2: // the first lines of the second batch
+	case 2: // the first of the chunks that waited
 	default:
 		<-o.release
 	}
@@ -31,7 +32,8 @@ func (o *halfway) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// TestOutputThatHangsHalfway has the calls go on whose lines were written, while those after them hang.
+// TestOutputThatHangsHalfway checks that calls whose lines were written succeed while the output hangs with
+// the lines of others.
 func TestOutputThatHangsHalfway(t *testing.T) {
 	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
 	w, err := Open(Options{Output: output, Logger: slog.New(slog.DiscardHandler)})
@@ -67,9 +69,9 @@ func TestOutputThatHangsHalfway(t *testing.T) {
 		runtime.Gosched()
 	}
 	close(output.begin)
-	ended.Wait() // it does not while the output hangs, if a call waits for the lines after its own
+	ended.Wait() // each call must end although the output hangs
 	if taken := output.taken.Load(); taken < 2 || written.Load() != taken || late.Load() != 1+calls-taken {
-		t.Errorf("of %d calls %d go on and %d are late, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
+		t.Errorf("of %d calls %d succeeded and %d were late, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
 	}
 	close(output.release)
 	if err := w.Close(); err != nil {

@@ -51,8 +51,8 @@ func TestLine(t *testing.T) {
 	s.wantResults(2, 0, 0)
 }
 
-// TestWhatCallersChooseBreaksNoLine has names and IDs that would end a line, or a string.
-func TestWhatCallersChooseBreaksNoLine(t *testing.T) {
+// TestHostileText has names and IDs that would end a line or a string if they were not escaped.
+func TestHostileText(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output})
 	hostile := []string{"a\nb", "a\r\nb", `a","outcome":"OK`, "a\x00\x1b[2J\x7f", "a\u2028b\u0085", "\u009b2J\u202e\U000e0001", "a\\", `{"a":1}`, "</script>", "é☃𝄞", "a\xff"}
@@ -85,7 +85,7 @@ func TestWhatCallersChooseBreaksNoLine(t *testing.T) {
 		}
 	}
 	if !strings.Contains(output.String(), `"</script>"`) {
-		t.Error("signs of HTML are escaped: the lines are longer for it")
+		t.Error("characters of HTML are escaped, which makes lines longer")
 	}
 }
 
@@ -103,7 +103,7 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 }
 
-// TestHostileIDIsCut has IDs that get longer when they are written.
+// TestHostileIDIsCut has IDs that are longer in a line than in the request.
 func TestHostileIDIsCut(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output, Clock: clockwork.NewFakeClockAt(noon)})
@@ -138,8 +138,8 @@ func TestFileIsAddedTo(t *testing.T) {
 	}
 }
 
-// TestLineThatWasCutShortIsEnded begins with a file whose writer ended in a line.
-func TestLineThatWasCutShortIsEnded(t *testing.T) {
+// TestTornLineIsEnded begins with a file whose last line may be incomplete.
+func TestTornLineIsEnded(t *testing.T) {
 	for before, want := range map[string]string{`{"caller":`: `{"caller":` + "\n", "{}\n": "{}\n", "": ""} {
 		path := auditFile(t)
 		if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
@@ -166,7 +166,7 @@ func TestFileThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// shortWriter takes so many bytes and no more, until it is given more.
+// shortWriter is an output that takes room bytes, and then fails.
 type shortWriter struct {
 	bytes.Buffer
 	room int
@@ -184,7 +184,7 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestShortWrites cuts a line after every number of bytes, and the one after it too.
+// TestShortWrites fails two writes after each number of bytes.
 func TestShortWrites(t *testing.T) {
 	var whole bytes.Buffer
 	measured := open(t, audit.Options{Output: &whole, Clock: clockwork.NewFakeClockAt(noon)})
@@ -207,7 +207,7 @@ func TestShortWrites(t *testing.T) {
 				t.Errorf("%d and %d bytes: there is an empty line", first, second)
 			}
 			lines := strings.SplitAfter(text, "\n")
-			lines = lines[:len(lines)-1] // what is after the last end: nothing
+			lines = lines[:len(lines)-1] // an empty string
 			if got := ids(t, strings.Join(lines[len(lines)-2:], "")); got[0] != "c" || got[1] != "d" {
 				t.Errorf("%d and %d bytes: the last records are of %v", first, second, got)
 			}
@@ -226,7 +226,7 @@ func TestShortWrites(t *testing.T) {
 func TestShortWriteWithoutAnError(t *testing.T) {
 	s := open(t, audit.Options{Output: writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })})
 	if err := s.write("a"); err == nil {
-		t.Error("a line that was not written whole is none that failed")
+		t.Error("Write succeeded without writing the whole line")
 	}
 }
 
@@ -242,7 +242,7 @@ func TestCloseOfNothing(t *testing.T) {
 	}
 }
 
-// TestCloseTwice writes after that too: a call that outlives the server's end does.
+// TestCloseTwice also writes after Close, as a call does that outlives the server.
 func TestCloseTwice(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := auditFile(t)
@@ -254,7 +254,7 @@ func TestCloseTwice(t *testing.T) {
 			}
 		}
 		if err := s.write("b"); (err == nil) != bestEffort {
-			t.Errorf("best effort %v: a record after the end gets %v", bestEffort, err)
+			t.Errorf("best effort %v: Write after Close returns %v", bestEffort, err)
 		}
 		if got := strings.Join(ids(t, read(t, path)), " "); got != "a" {
 			t.Errorf("the records are of %s, want a", got)

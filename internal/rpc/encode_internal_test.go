@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// decorationOfSize is a decoration with a key of so many bytes.
+// decorationOfSize returns a decoration with a key of so many bytes.
 func decorationOfSize(size int) *broker.Decoration {
 	return &broker.Decoration{
 		CredentialID: "mail", Version: "v1", AllowedHosts: []string{"api.example.test"}, RejectedStatuses: []int{401, 403},
@@ -25,7 +25,7 @@ func decorationOfSize(size int) *broker.Decoration {
 	}
 }
 
-// TestEncodedAnswers has the generated code read what is encoded by field numbers.
+// TestEncodedAnswers decodes hand-encoded answers with the generated code.
 func TestEncodedAnswers(t *testing.T) {
 	for _, size := range []int{0, 1, 200, 5000} {
 		decoration := decorationOfSize(size)
@@ -38,7 +38,7 @@ func TestEncodedAnswers(t *testing.T) {
 		}
 		good, bad := item{"mail", itemDecoration, decorationOf(decoration.Encoded)}, item{"é", itemError, refused}
 		if batch := []item{good, bad, good}; sizeOfBatch(batch) != len(appendBatch(nil, batch)) {
-			t.Errorf("the size of a batch is %d, want that of its encoding: %d", sizeOfBatch(batch), len(appendBatch(nil, batch)))
+			t.Errorf("sizeOfBatch returns %d, but the encoded batch has %d bytes", sizeOfBatch(batch), len(appendBatch(nil, batch)))
 		}
 		for _, test := range []struct {
 			encoded []byte
@@ -61,33 +61,33 @@ func TestEncodedAnswers(t *testing.T) {
 			}},
 		} {
 			if err := proto.Unmarshal(test.encoded, test.into); err != nil || !proto.Equal(test.into, test.want) {
-				t.Errorf("a key of %d bytes: what is encoded is not what it is to be: %v", size, err)
+				t.Errorf("a key of %d bytes: the answer is decoded as another message: %v", size, err)
 			}
 		}
 		if len(good.append(nil)) != good.size() || len(bad.append(nil)) != bad.size() {
-			t.Error("a size is not what is encoded")
+			t.Error("size does not return the size of the encoded item")
 		}
 	}
 }
 
-// TestCodecNotesWhatWasSent has answers freed as gRPC does, once they were sent.
-func TestCodecNotesWhatWasSent(t *testing.T) {
+// TestBatchIsSentOnce frees answers as gRPC does after sending them.
+func TestBatchIsSentOnce(t *testing.T) {
 	of := NewCodec()
 	for _, size := range []int{0, 10, 100_000, 1_000_000} {
 		sent := 0
 		batch := []item{{"mail", itemDecoration, make([]byte, size)}}
 		encoded, err := of.Marshal(newBatchAnswer(batch, func() { sent++ }))
 		if err != nil || encoded.Len() != sizeOfBatch(batch) {
-			t.Fatalf("a batch with %d bytes is %d, %v", size, encoded.Len(), err)
+			t.Fatalf("the item of %d bytes makes a batch of %d bytes: %v", size, encoded.Len(), err)
 		}
 		encoded.Ref()
 		encoded.Free()
 		if sent != 0 {
-			t.Errorf("a batch with %d bytes counts as sent while somebody has them", size)
+			t.Errorf("a batch with %d bytes counts as sent while its buffer is in use", size)
 		}
 		encoded.Free()
 		if sent != 1 {
-			t.Errorf("a batch with %d bytes counts as sent %d times", size, sent)
+			t.Errorf("a batch with %d bytes counts as sent %d times, want once", size, sent)
 		}
 	}
 	message := timestamppb.New(time.Unix(5, 0))
@@ -97,18 +97,18 @@ func TestCodecNotesWhatWasSent(t *testing.T) {
 	}
 	want, err := encoding.GetCodecV2("proto").Marshal(message)
 	if err != nil || string(encoded.Materialize()) != string(want.Materialize()) {
-		t.Errorf("another message is encoded otherwise: %v", err)
+		t.Errorf("an ordinary message is not encoded as by gRPC: %v", err)
 	}
 }
 
-// registrar keeps what is registered.
+// registrar is a grpc.ServiceRegistrar that stores the description of the service.
 type registrar struct{ description *grpc.ServiceDesc }
 
 func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
 	r.description = description
 }
 
-// TestEveryMethodIsRegistered compares with what the proto has.
+// TestEveryMethodIsRegistered compares the registered methods with those of the proto.
 func TestEveryMethodIsRegistered(t *testing.T) {
 	s := &Service{options: Options{Metrics: func(string, bool) *MethodMetrics { return nil }}}
 	var got registrar
