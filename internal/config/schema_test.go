@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -169,14 +168,5 @@ func (c *schemaChecker) checkKeys(file string, schema map[string]any, at place) 
 	}
 	for name, property := range properties {
 		c.check(file, property.(map[string]any), under(name))
-	}
-}
-
-// TestSchemaNames checks what editors need: that the schemas refer to each other by file name.
-func TestSchemaNames(t *testing.T) {
-	for name, schema := range loadSchemas(t) {
-		if id, _ := schema["$id"].(string); path.Base(id) != name {
-			t.Errorf("the ID of %s is %s", name, id)
-		}
 	}
 }
