@@ -111,7 +111,7 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 		}
 		return credential
 	}
-	credential.AllowedHosts = slices.Clone(credential.Provider.AllowedHosts)
+	credential.AllowedHosts = slices.Clip(credential.Provider.AllowedHosts)
 	for _, host := range item.allowedHosts {
 		if !slices.Contains(credential.AllowedHosts, host) {
 			credential.AllowedHosts = append(credential.AllowedHosts, host)
@@ -135,10 +135,8 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 // missing, it reports nothing that could follow from that.
 func (p *parser) setValues(credential *credentials.Credential, item placedItem) {
 	method, complete := credential.Method, true
-	places := make(map[string]yamlfile.Place, len(item.values))
 	for _, value := range item.values {
 		id := value.field.value
-		places[id] = value.at
 		if method.Field(id) == nil {
 			p.document.Problemf(item.at(value.field.at), "auth method %q of %s has no such field; it has: %s", method.ID, credential.Provider.DisplayName,
 				strings.Join(ids(method.Fields, func(f catalog.Field) string { return f.ID }), ", "))
@@ -149,19 +147,27 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 		}
 	}
 	for _, field := range method.Fields {
-		if _, found := places[field.ID]; field.Required && !found {
+		if _, found := item.placeOf(field.ID); field.Required && !found {
 			help := field.DisplayName + ". " + strings.Join(strings.Fields(field.Description), " ")
 			p.document.Problemf(item.at(item.valuesAt), "the required field %q is missing: %s", field.ID, strings.TrimRight(help, ". "))
 			complete = false
 		}
 	}
 	for _, problem := range strategies.Check(credential) {
-		if at, found := places[problem.Field]; found {
+		if at, found := item.placeOf(problem.Field); found || complete {
 			p.document.Problemf(item.at(at), "%s", problem.Message)
-		} else if complete {
-			p.document.Problemf(item.at(item.valuesAt), "%s", problem.Message)
 		}
 	}
+}
+
+// placeOf returns the place of a field's source, or that of all values and false.
+func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
+	for _, value := range i.values {
+		if value.field.value == field {
+			return value.at, true
+		}
+	}
+	return i.valuesAt, false
 }
 
 func providerIDs(providers *catalog.Catalog) []string {
