@@ -15,7 +15,7 @@ import (
 )
 
 // secretFields are the fields of authmaterial.v1 that contain a secret. In the proto, the comment of
-// each ends with the word "Secret.".
+// each has the sentence "Secret.".
 var secretFields = []protoreflect.FullName{
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
@@ -47,7 +47,7 @@ func TestTheProtoHasNoNewOptions(t *testing.T) {
 var (
 	messageLine = regexp.MustCompile(`^message (\w+) \{$`)
 	fieldLine   = regexp.MustCompile(`^  (?:repeated )?[\w.]+ (\w+) = \d+;$`)
-	secretLine  = regexp.MustCompile(`^  //(?: .*)? ?Secret\.$`)
+	secretLine  = regexp.MustCompile(`^  // (?:.* )?Secret\.(?: |$)`)
 )
 
 // markedFields returns the fields that the proto's comments mark as secret, sorted.
@@ -64,7 +64,8 @@ func markedFields(t *testing.T) []protoreflect.FullName {
 			if found := fieldLine.FindStringSubmatch(line); found != nil && secret {
 				marked = append(marked, protoreflect.FullName("authmaterial.v1."+message+"."+found[1]))
 			}
-			secret = secretLine.MatchString(line)
+			isComment := strings.HasPrefix(line, "  //")
+			secret = secretLine.MatchString(line) || secret && isComment
 		}
 	}
 	slices.Sort(marked)
