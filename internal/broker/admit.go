@@ -7,16 +7,15 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// decisionSlots is how many decisions a Generation remembers. A caller and an ID have one slot
-// between them, whether or not the credential exists, and share it with others by chance: the
-// latest decision stays.
+// decisionSlots is how many decisions a Generation remembers. Each pair of caller and ID has one slot,
+// whether or not the credential exists. Pairs with the same slot replace each other's decision.
 const decisionSlots = 1 << 14
 
 // errDenied is the same for credentials that exist and for those that do not.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
-// ErrManyDenials is the error of denials and invalid IDs beyond the limit of Options.Denials. They
-// have no record, and are alike whether or not the credential exists.
+// ErrManyDenials replaces the errors of denials and invalid IDs beyond the limit of Options.Denials.
+// Such calls are not recorded. It is the same for credentials that exist and for those that do not.
 var ErrManyDenials = fault.New(fault.RateLimited,
 	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 

@@ -70,7 +70,7 @@ type Broker struct {
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while current changes, or the grace of an account to another one
+	mu      sync.Mutex    // held while current or the grace of an account is replaced
 	retry   chan struct{} // closed when changed secrets are tried again; guarded by mu
 
 	watching sync.Mutex // guards watches
@@ -130,8 +130,8 @@ func (b *Broker) Use(load Load) error {
 	return nil
 }
 
-// ProofsChanged makes the broker identify the callers of connections and of open watches again: a
-// key that authenticated them may no longer be accepted.
+// ProofsChanged makes a new Generation, so that the callers of connections and of open watches are
+// authenticated again: a key that authenticated them may no longer be accepted.
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -30,9 +30,9 @@ var errNotRecorded = fault.New(fault.Internal, "the audit record could not be wr
 // Caller is an authenticated caller.
 type Caller struct {
 	access.Caller
-	// By is the Generation that identified the caller; nil: the current one.
+	// By is the Generation that authenticated the caller; nil: the current one.
 	By *Generation
-	// Now is when the caller was identified, by Options.Clock; zero: unknown.
+	// Now is when the caller was authenticated, by Options.Clock; zero: unknown.
 	Now time.Time
 }
 

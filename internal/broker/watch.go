@@ -21,7 +21,7 @@ const minRecheck = time.Second
 // errStopping is the error of watches when the Broker closes.
 var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 
-// errNoLongerAccepted is the error of a watch whose caller cannot be identified again.
+// errNoLongerAccepted is the error of a watch whose caller fails to authenticate again.
 var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 	"the caller's token or certificate is no longer accepted: authenticate and watch again")
 
@@ -29,9 +29,9 @@ var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 // how slow its reader is. One goroutine calls Next and then Close.
 type Watch struct {
 	broker *Broker
-	caller Caller // By is the Generation that last identified the caller; nil: the current one
-	again  func(context.Context, *Generation) (access.Caller, error)
-	by     *Generation      // that last tried to identify the caller
+	caller Caller // By is the Generation that last authenticated the caller; nil: the current one
+	verify func(context.Context, *Generation) (access.Caller, error)
+	by     *Generation      // the last one with which verify was called
 	slots  map[string]*slot // by ID
 	queue  chan *slot       // those whose state may have changed, each once
 }
@@ -50,14 +50,14 @@ type slot struct {
 type tokenWait struct {
 	account *account
 	ended   chan struct{} // closed when the following is set
-	at      time.Time     // zero: the call of Next that started the wait ended first
+	at      time.Time     // when it ended; zero: its context was cancelled
 	result  Result
 }
 
-// Watch starts to follow the credentials with these IDs; duplicates count once. The function again
-// identifies the caller again by another Generation; nil: the caller is not identified again.
-func (b *Broker) Watch(caller Caller, again func(context.Context, *Generation) (access.Caller, error), ids []string) *Watch {
-	w := &Watch{broker: b, caller: caller, again: again, slots: map[string]*slot{}, queue: make(chan *slot, len(ids))}
+// Watch starts to follow the credentials with these IDs; duplicates count once. For each new
+// Generation, verify authenticates the caller again. Nil: the caller is not authenticated again.
+func (b *Broker) Watch(caller Caller, verify func(context.Context, *Generation) (access.Caller, error), ids []string) *Watch {
+	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}, queue: make(chan *slot, len(ids))}
 	w.by, _ = b.basis(&caller)
 	for _, id := range ids {
 		if w.slots[id] == nil {
@@ -83,7 +83,7 @@ func (w *Watch) Close() {
 
 // Next returns the next state that the reader does not know: first the current state of each ID,
 // then each change. The error is that of ctx, or a *fault.Error when the watch ends: the Broker
-// closes, the caller is no longer identified, or a state cannot be recorded.
+// closes, the caller is no longer authenticated, or a state cannot be recorded.
 func (w *Watch) Next(ctx context.Context) (Result, error) {
 	for {
 		if w.broker.ctx.Err() != nil {
@@ -107,7 +107,7 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 // update returns the state of an ID, if it is known and differs from what was sent last, and
 // records it.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
-	if err := w.identify(ctx); err != nil {
+	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
 	}
 	result, grant, known := w.state(ctx, s)
@@ -132,15 +132,15 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	return result, true, nil
 }
 
-// identify identifies the caller again after a change. While that is impossible for the moment, the
-// watch goes on, with what the grants of both Generations allow.
-func (w *Watch) identify(ctx context.Context) error {
+// authenticate authenticates the caller again if there is a new Generation. If the check is not
+// possible at the moment, the watch continues with what the grants of both Generations allow.
+func (w *Watch) authenticate(ctx context.Context) error {
 	current := w.broker.current.Load()
-	if w.again == nil || w.by == current {
+	if w.verify == nil || w.by == current {
 		return nil
 	}
 	w.by = current
-	caller, err := w.again(ctx, current)
+	caller, err := w.verify(ctx, current)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
@@ -152,8 +152,8 @@ func (w *Watch) identify(ctx context.Context) error {
 	return nil
 }
 
-// state returns the state of an ID and the grant for it. It is not known while a token is waited
-// for.
+// state returns the state of an ID and the grant for it. It is not known while the slot waits for a
+// token.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
 	a, grant, err := w.admit(s.id)
@@ -182,8 +182,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 	return result, grant, false
 }
 
-// admit is admit of the current Generation. The grants of the Generation that identified the caller
-// have to allow the use too: another caller may have the name by now.
+// admit calls admit of the current Generation. The grants of the Generation that authenticated the
+// caller must allow the use too, because the name may belong to another caller now.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
 	a, grant, err = current.admit(w.caller.Name, id)
@@ -241,7 +241,7 @@ func (s *slot) stopRecheck() {
 	}
 }
 
-// fingerprint identifies a state, as far as readers can distinguish it from others.
+// fingerprint returns a text that is different for states that readers can distinguish.
 func fingerprint(state Result) string {
 	if state.Err != nil {
 		known := fault.From(state.Err)
