@@ -89,7 +89,8 @@ func (g *Generation) admit(caller, id string) (a *account, grant string, err err
 		return nil, "", errDenied
 	}
 	if a = g.accounts[id]; a == nil || a.credential.Disabled {
-		return nil, made.grant, fault.New(fault.CredentialNotFound, fmt.Sprintf("there is no credential %q, or it is disabled", id))
+		missing := fmt.Sprintf("there is no credential %q, or it is disabled", id)
+		return nil, made.grant, fault.New(fault.CredentialNotFound, missing)
 	}
 	return a, made.grant, nil
 }
@@ -122,7 +123,8 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			b.options.Logger.Error("panic while waiting for a token", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+			b.options.Logger.Error("panic while waiting for a token",
+				"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 			d, err = nil, fault.Opaque()
 		}
 	}()

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"log/slog"
 	"slices"
 	"time"
 
@@ -154,8 +153,8 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	next := *g
 	next.rejected = true
 	if a.grace.CompareAndSwap(g, &next) {
-		b.options.Logger.LogAttrs(b.ctx, slog.LevelError, "the provider rejects the changed secret: the previous token is served until it ends",
-			slog.String("credential_id", a.credential.ID), slog.Time("end", b.wall(g.tokenEnd())), slog.String("message", message))
+		b.options.Logger.Error("the provider rejects the changed secret: the previous token is served until it ends",
+			"credential_id", a.credential.ID, "end", b.wall(g.tokenEnd()), "message", message)
 	}
 }
 

@@ -43,7 +43,9 @@ type rejection struct {
 
 // ReportRejection reports that a provider answered a request with this version of the material
 // with this HTTP status. It returns the current decoration. Its errors are those of Get.
-func (b *Broker) ReportRejection(ctx context.Context, caller Caller, id, version string, status int) (*Decoration, Outcome, error) {
+func (b *Broker) ReportRejection(
+	ctx context.Context, caller Caller, id, version string, status int,
+) (*Decoration, Outcome, error) {
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Report, CredentialID: id}
 	var d *Decoration
@@ -78,9 +80,10 @@ var errChanged = fault.New(fault.ProviderUnavailable,
 	"the credential's configuration changed during the report: report again").WithRetryDelay(time.Second)
 
 // replaceToken returns a decoration with a token whose version is not the reported one.
-func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (d *Decoration, outcome Outcome, err error) {
-	outcome = AlreadyReplaced
-	err = inTime(ctx, func(ctx context.Context) error {
+func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (*Decoration, Outcome, error) {
+	var d *Decoration
+	outcome := AlreadyReplaced
+	err := inTime(ctx, func(ctx context.Context) error {
 		t, replaced, err := b.options.Tokens.Replace(ctx, a.source, version)
 		if err != nil {
 			return err
@@ -101,7 +104,9 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 
 // reportStatic counts a report about static material. It remembers a rejection of the current
 // version, and logs each version once. Another version was replaced in the configuration.
-func (b *Broker) reportStatic(caller access.Caller, a *account, version string, status int, rejected bool) (*Decoration, Outcome, error) {
+func (b *Broker) reportStatic(
+	caller access.Caller, a *account, version string, status int, rejected bool,
+) (*Decoration, Outcome, error) {
 	now := b.options.Clock.Now()
 	d, err := b.decorate(a, nil, now)
 	if err != nil {

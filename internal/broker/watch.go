@@ -25,12 +25,15 @@ var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 	"the caller's token or certificate is no longer accepted: authenticate and watch again")
 
+// Verify authenticates the caller of a watch again, by another Generation.
+type Verify func(context.Context, *Generation) (access.Caller, error)
+
 // Watch follows some credentials. It stores states and no backlog, so its size does not depend on
 // how slow its reader is. One goroutine calls Next and then Close.
 type Watch struct {
 	broker *Broker
 	caller Caller // By is the Generation that last authenticated the caller; nil: the current one
-	verify func(context.Context, *Generation) (access.Caller, error)
+	verify Verify
 	by     *Generation      // the last one with which verify was called
 	slots  map[string]*slot // by ID
 	queue  chan *slot       // those whose state may have changed, each once
@@ -56,8 +59,9 @@ type tokenWait struct {
 
 // Watch starts to follow the credentials with these IDs; duplicates count once. For each new
 // Generation, verify authenticates the caller again. Nil: the caller is not authenticated again.
-func (b *Broker) Watch(caller Caller, verify func(context.Context, *Generation) (access.Caller, error), ids []string) *Watch {
-	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}, queue: make(chan *slot, len(ids))}
+func (b *Broker) Watch(caller Caller, verify Verify, ids []string) *Watch {
+	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}}
+	w.queue = make(chan *slot, len(ids))
 	w.by, _ = b.basis(&caller)
 	for _, id := range ids {
 		if w.slots[id] == nil {
@@ -144,10 +148,10 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && fault.From(err).Reason == fault.CallerUnauthenticated, err == nil && caller.Name != w.caller.Name:
-		return errNoLongerAccepted
-	case err == nil:
+	case err == nil && caller.Name == w.caller.Name:
 		w.caller.By = current
+	case err == nil, fault.From(err).Reason == fault.CallerUnauthenticated:
+		return errNoLongerAccepted
 	}
 	return nil
 }

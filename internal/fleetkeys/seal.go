@@ -29,7 +29,8 @@ const (
 func (r *Ring) Seal(context string, plain []byte) []byte {
 	key := r.keys()[0]
 	header := append([]byte{format}, key.id...)
-	return key.sealing.Seal(header, nil, plain, additionalData(header, context)) //nolint:gosec // it makes the nonce itself
+	data := additionalData(header, context)
+	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // it makes the nonce itself
 }
 
 // Open decrypts a result of Seal, by any replica that has a fleet key in common with this
