@@ -13,22 +13,32 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Listen opens an address of the configuration. A Unix socket gets the file mode; one
-// that a broker left behind without stopping is replaced.
+// Listen opens an address of the configuration. A Unix socket gets the file mode. The socket of a
+// broker that has ended without removing it is replaced.
 func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
-	if address.Network == "unix" {
-		return listenUnix(ctx, address.Address, mode)
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
+	listener, err := listen(ctx, address, mode)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, cause(err))
 	}
-	// The name localhost leads where this machine's files say.
-	if !address.Remote && isRemote(listener.Addr()) {
-		_ = listener.Close()
-		return nil, fmt.Errorf("listen on %s: that is %s, which is no loopback address", address, listener.Addr())
-	}
 	return listener, nil
+}
+
+func listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
+	if address.Network == "unix" {
+		if err := removeStale(ctx, address.Address); err != nil {
+			return nil, err
+		}
+		// With chmod in place of the mask, others could connect for a moment.
+		before := syscall.Umask(int(0o777 &^ mode.Perm()))
+		defer syscall.Umask(before)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
+	// This machine's files determine the addresses of the name localhost.
+	if err == nil && !address.Remote && isRemote(listener.Addr()) {
+		_ = listener.Close()
+		return nil, fmt.Errorf("not a loopback address: %s", listener.Addr())
+	}
+	return listener, err
 }
 
 // isRemote reports whether other machines can reach an address.
@@ -37,48 +47,34 @@ func isRemote(address net.Addr) bool {
 	return ok && !local.IP.IsLoopback()
 }
 
-func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
-	if err := removeStale(ctx, path); err != nil {
-		return nil, err
-	}
-	// The mask, not a chmod afterwards: there is no moment at which others can connect.
-	before := syscall.Umask(int(0o777 &^ mode.Perm()))
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	syscall.Umask(before)
-	if err != nil {
-		return nil, fmt.Errorf("listen on unix://%s: %w", path, cause(err))
-	}
-	return listener, nil
-}
-
-// removeStale removes a socket on which nobody answers.
+// removeStale removes a socket on which nobody listens.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("listen on unix://%s: %w", path, cause(err))
+		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("listen on unix://%s: there is a file of that name that is no socket: remove it, or listen elsewhere", path)
+		return errors.New("the file exists and is not a socket: remove it, or change the address under 'listen'")
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "unix", path)
 	if err == nil {
 		_ = connection.Close()
-		return fmt.Errorf("listen on unix://%s: another process answers there", path)
+		return errors.New("another process listens there")
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("listen on unix://%s: %w", path, cause(err))
+		return err
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("listen on unix://%s: what a broker left there cannot be removed: %w", path, cause(err))
+		return fmt.Errorf("the socket of a broker that has ended cannot be removed: %w", cause(err))
 	}
 	return nil
 }
 
-// cause is an error without the address, which the sentence around it has.
+// cause returns an error without the address, which the error of Listen has already.
 func cause(err error) error {
 	var network *net.OpError
 	if errors.As(err, &network) {

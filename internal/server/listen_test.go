@@ -36,7 +36,7 @@ func TestListenOnLoopbackAlone(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"0.0.0.0:0", ":0"} {
-		wantRefused(t, config.Address{Network: "tcp", Address: address}, "listen on "+address+": that is ")
+		wantRefused(t, config.Address{Network: "tcp", Address: address}, "listen on "+address+": not a loopback address: ")
 	}
 }
 
@@ -95,9 +95,9 @@ func TestWhatIsInASocketsPlaceStays(t *testing.T) {
 	if err := os.Symlink(answered, link); err != nil {
 		t.Fatal(err)
 	}
-	const otherKind = ": there is a file of that name that is no socket"
+	const otherKind = ": the file exists and is not a socket"
 	for path, want := range map[string]string{
-		answered:                      ": another process answers there",
+		answered:                      ": another process listens there",
 		file:                          otherKind,
 		link:                          otherKind,
 		folder:                        otherKind,
