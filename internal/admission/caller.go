@@ -54,7 +54,8 @@ func (a *Admission) Caller(name string) *Caller {
 		if len(a.callers) >= a.sweepAt {
 			a.forgetIdle()
 		}
-		c = &Caller{name: name, admission: a, rate: rate.NewLimiter(rate.Limit(a.limits.CallsPerSecond), a.limits.CallBurst)}
+		calls := rate.NewLimiter(rate.Limit(a.limits.CallsPerSecond), a.limits.CallBurst)
+		c = &Caller{name: name, admission: a, rate: calls}
 		a.callers[name] = c
 	}
 	return c

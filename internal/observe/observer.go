@@ -58,7 +58,8 @@ type Observer struct {
 func New(options Options) *Observer {
 	m := metrics{prometheus.NewRegistry()}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.gauges("authmaterial_build_info", "Always 1; the label has the broker's version.", "version").WithLabelValues(options.Version).Set(1)
+	build := m.gauges("authmaterial_build_info", "Always 1; the label has the broker's version.", "version")
+	build.WithLabelValues(options.Version).Set(1)
 	o := &Observer{
 		Options:     options,
 		metrics:     m,
@@ -119,7 +120,9 @@ func (o *Observer) LimitReached(limit admission.Limit, caller string) {
 // Authentications returns the counters of an authentication method.
 func (o *Observer) Authentications(method string) authentication.Counts {
 	of := func(result string) prometheus.Counter { return o.authentications.WithLabelValues(method, result) }
-	return authentication.Counts{OK: of("ok"), Refused: o.Refused(method), Deferred: of("deferred"), Unavailable: of("unavailable")}
+	return authentication.Counts{
+		OK: of("ok"), Refused: o.Refused(method), Deferred: of("deferred"), Unavailable: of("unavailable"),
+	}
 }
 
 // Refused returns the counter of evidence of an authentication method that was refused.

@@ -45,8 +45,9 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 		logger.Warn("traces are not sent: OpenTelemetry does not accept the variables OTEL_EXPORTER_OTLP_*", "type", fmt.Sprintf("%T", err))
 		return nil
 	}
+	name, release := attribute.String("service.name", "authmaterial-broker"), attribute.String("service.version", version)
 	described, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", "authmaterial-broker"), attribute.String("service.version", version)),
+		resource.WithAttributes(name, release),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
 	if err != nil { // described has the other attributes

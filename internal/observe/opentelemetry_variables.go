@@ -89,7 +89,7 @@ func variables() []variable {
 			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", isProtocol, true},
 			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
 			variable{certificate, "be the path of a file in PEM, with that of its key in " + key, isKeyPairWith(key), true},
-			variable{key, "have its certificate beside it, in " + certificate, func(string) bool { return firstSet(certificate) != "" }, true},
+			variable{key, "have its certificate beside it, in " + certificate, isBeside(certificate), true},
 			variable{prefix + "HEADERS", "be name=value pairs with commas between them, percent-encoded", isPairs, true},
 			variable{prefix + "INSECURE", "be true or false", isBool, true},
 			variable{prefix + "COMPRESSION", "be gzip or none", isCompression, false},
@@ -167,6 +167,11 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 		_, err = pemfile.KeyPair(certificates, keyPath, key)
 		return err == nil
 	}
+}
+
+// isBeside is for a variable that has an effect only if the other is set.
+func isBeside(other string) func(string) bool {
+	return func(string) bool { return firstSet(other) != "" }
 }
 
 // readPEM returns the content of a regular file of up to limit bytes. It returns false for a

@@ -20,9 +20,12 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
 		"How long ago the renewal of a token in use should have begun. 0 if none is overdue; absent while no token is in use.", kind, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
+		gauge := func(of *prometheus.Desc, value time.Duration, k tokenKind) {
+			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value.Seconds(), k.provider, k.method)
+		}
 		for k, d := range deadlinesOf(tokens, o.Clock.Now()) {
-			found <- prometheus.MustNewConstMetric(expiry, prometheus.GaugeValue, d.expiry.Seconds(), k.provider, k.method)
-			found <- prometheus.MustNewConstMetric(overdue, prometheus.GaugeValue, d.overdue.Seconds(), k.provider, k.method)
+			gauge(expiry, d.expiry, k)
+			gauge(overdue, d.overdue, k)
 		}
 	}))
 }

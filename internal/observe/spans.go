@@ -51,18 +51,19 @@ func (t *Traces) Flight(flight, call context.Context) context.Context {
 // TokenRequest begins the span of a token request, and returns the function that ends it. The span
 // begins a trace of its own, because a token request can outlive the call that started its flight;
 // it is linked to the span of that call. Nothing of the trace is sent to the provider.
-func (t *Traces) TokenRequest(ctx context.Context, provider, authMethod string) (context.Context, func(strategies.TokenRequestEvent)) {
+func (t *Traces) TokenRequest(
+	ctx context.Context, provider, authMethod string,
+) (context.Context, func(strategies.TokenRequestEvent)) {
 	if t == nil {
 		return ctx, func(strategies.TokenRequestEvent) {}
 	}
-	options := []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attribute.String("authmaterial.provider", provider), attribute.String("authmaterial.auth_method", authMethod)),
-	}
+	var links []trace.Link
 	if call, ok := ctx.Value(callKey{}).(trace.SpanContext); ok && call.IsValid() {
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: call}))
+		links = []trace.Link{{SpanContext: call}}
 	}
-	ctx, span := t.provider.Tracer("github.com/authmaterial/broker").Start(ctx, "token request", options...)
+	ctx, span := t.provider.Tracer("github.com/authmaterial/broker").Start(ctx, "token request",
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(links...), trace.WithAttributes(
+			attribute.String("authmaterial.provider", provider), attribute.String("authmaterial.auth_method", authMethod)))
 	return ctx, func(event strategies.TokenRequestEvent) {
 		span.SetAttributes(attribute.String("authmaterial.result", requestResult(event)))
 		if event.Status != 0 {

@@ -182,7 +182,8 @@ func (t *tokenObserver) Forced(outcome cache.Forced) { t.forced[outcome].Inc() }
 
 func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
 	known, o := fault.From(err), t.observer
-	logger := o.tokenLogger(t.key).With("reason", string(known.Reason), "message", known.Message, "token_ends", clock.Wall(o.Clock, end))
+	logger := o.tokenLogger(t.key).With("reason", string(known.Reason), "message", known.Message,
+		"token_ends", clock.Wall(o.Clock, end))
 	if next.Before(end) {
 		logger = logger.With("next_attempt", clock.Wall(o.Clock, next))
 	}

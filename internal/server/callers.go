@@ -16,7 +16,8 @@ func (s *Server) newCallers(c *config.Config) (*authentication.Set, error) {
 	}
 	var methods []authentication.Method
 	add := func(name string, by authentication.Authenticator) {
-		methods = append(methods, authentication.Method{Name: name, Authenticator: by, Counts: s.observer.Authentications(name)})
+		counts := s.observer.Authentications(name)
+		methods = append(methods, authentication.Method{Name: name, Authenticator: by, Counts: counts})
 	}
 	// The proof that a call brings has precedence over the proof that its connection brings.
 	add(authentication.MethodJWT, issuers)

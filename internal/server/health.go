@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/health/grpc_health_v1"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -14,42 +14,42 @@ import (
 // healthService is gRPC's health service. Unlike the one of package grpc/health, it ends its
 // watches when the server stops: clients keep them open, and Stop waits for all calls.
 type healthService struct {
-	grpc_health_v1.UnimplementedHealthServer
+	healthpb.UnimplementedHealthServer
 	stopping context.Context
 }
 
 // response returns the health of a service, which is SERVICE_UNKNOWN if there is no such service.
-func (h healthService) response(service string) *grpc_health_v1.HealthCheckResponse {
-	state := grpc_health_v1.HealthCheckResponse_SERVING
+func (h healthService) response(service string) *healthpb.HealthCheckResponse {
+	state := healthpb.HealthCheckResponse_SERVING
 	switch {
 	case service != "" && service != authmaterialv1.BrokerService_ServiceDesc.ServiceName:
-		state = grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN
+		state = healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	case h.stopping.Err() != nil:
-		state = grpc_health_v1.HealthCheckResponse_NOT_SERVING
+		state = healthpb.HealthCheckResponse_NOT_SERVING
 	}
-	return &grpc_health_v1.HealthCheckResponse{Status: state}
+	return &healthpb.HealthCheckResponse{Status: state}
 }
 
 // Check returns the health of a service.
-func (h healthService) Check(_ context.Context, request *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+func (h healthService) Check(_ context.Context, request *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	response := h.response(request.GetService())
-	if response.GetStatus() == grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN {
+	if response.GetStatus() == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, status.Error(codes.NotFound, "unknown service")
 	}
 	return response, nil
 }
 
 // List returns the health of all services.
-func (h healthService) List(context.Context, *grpc_health_v1.HealthListRequest) (*grpc_health_v1.HealthListResponse, error) {
-	all := map[string]*grpc_health_v1.HealthCheckResponse{}
+func (h healthService) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+	all := map[string]*healthpb.HealthCheckResponse{}
 	for _, service := range []string{"", authmaterialv1.BrokerService_ServiceDesc.ServiceName} {
 		all[service] = h.response(service)
 	}
-	return &grpc_health_v1.HealthListResponse{Statuses: all}, nil
+	return &healthpb.HealthListResponse{Statuses: all}, nil
 }
 
 // Watch streams the health of a service until the server stops.
-func (h healthService) Watch(request *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
+func (h healthService) Watch(request *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
 	ctx, first := stream.Context(), h.response(request.GetService())
 	if err := stream.Send(first); err != nil {
 		return err

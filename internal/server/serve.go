@@ -73,9 +73,9 @@ func (s *Server) ServeHTTP(listener net.Listener) error {
 // isTrusted reports whether the connections of a gRPC listener need no proof, because every client
 // that can connect gets the secrets.
 func (s *Server) isTrusted(listener net.Listener) bool {
-	current := s.broker.Current()
-	local := !isRemote(listener.Addr())
-	return rpc.IsTrusted(current, local) || local && listener.Addr().Network() != "unix" && !demandsProof(current.Config)
+	current, address := s.broker.Current(), listener.Addr()
+	local := !isRemote(address)
+	return rpc.IsTrusted(current, local) || local && address.Network() != "unix" && !demandsProof(current.Config)
 }
 
 // Stop ends the server in two phases. First health reports NOT_SERVING, watches end, and other

@@ -113,16 +113,16 @@ const (
 // the broker keeps them in memory while the connection is open.
 func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
-		bytes, parts := 0, 0
-		for _, c := range state.PeerCertificates {
+		chain, bytes, parts := state.PeerCertificates, 0, 0
+		for _, c := range chain {
 			bytes += len(c.Raw)
 			parts += countParts(c)
 		}
-		if bytes <= maxUnsignedBytes && parts <= maxUnsignedParts && len(state.PeerCertificates) <= maxUnsignedCertificates {
+		if bytes <= maxUnsignedBytes && parts <= maxUnsignedParts && len(chain) <= maxUnsignedCertificates {
 			return nil
 		}
-		if err := authentication.VerifyCertificates(state.PeerCertificates, authorities, time.Now()); err != nil {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		if err := authentication.VerifyCertificates(chain, authorities, time.Now()); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
 		}
 		return nil
 	}
