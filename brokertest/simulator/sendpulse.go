@@ -53,8 +53,8 @@ func (p *SendPulse) Client() Client {
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
 // RotateClientSecret generates a new client, ID and secret, and returns it. The old one is
-// rejected at once, as the vendor documents. What happens to its tokens is not documented: here
-// they stay valid until RevokeTokens.
+// rejected at once, as the vendor documents. Its tokens stay valid until RevokeTokens: the vendor
+// does not document what happens to them.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

@@ -47,7 +47,7 @@ trust your own. Each of the flags --tls-... turns TLS on. The broker identifies 
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
 address or a Unix socket. A flag overrides its environment variable.`
 
-// connection is the connection of a command to a broker: its flags, and what they lead to.
+// connection is how a command connects to a broker: its flags, and the transport that they select.
 type connection struct {
 	address   string // a host with a port, or unix:///path
 	tls       bool
@@ -118,7 +118,7 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 		return fmt.Errorf("--tls=false and %s exclude each other", given)
 	case c.isSocket() && given != "":
 		return fmt.Errorf("brokers do not use TLS at a Unix socket: leave %s out", given)
-	case off || c.isSocket(): // whatever the environment has
+	case off || c.isSocket(): // the TLS settings of the environment have no effect
 		c.tls, c.files = false, client.TLS{}
 	case (c.files.CertificateFile == "") != (c.files.KeyFile == ""):
 		return errors.New("--tls-cert and --tls-key need each other")

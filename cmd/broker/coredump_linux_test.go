@@ -21,7 +21,7 @@ func TestNoCoreDumps(t *testing.T) {
 	write(t, filepath.Join(folder, "broker.yaml"), `listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`)
 	for name, test := range map[string]struct {
 		args []string
-		says string // the line that they print when ready
+		line string // printed when the process is ready
 	}{
 		"serve":       {[]string{"serve", "--config", "broker.yaml"}, "msg=serving "},
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},
@@ -41,7 +41,7 @@ func TestNoCoreDumps(t *testing.T) {
 			if name != "serve" {
 				stream = &p.stdout
 			}
-			_, err = p.await(stream, regexp.MustCompile(test.says))
+			_, err = p.await(stream, regexp.MustCompile(test.line))
 			if err != nil && portTaken.MatchString(p.stderr.String()) {
 				t.Skip("another process has one of the demo's ports")
 			}

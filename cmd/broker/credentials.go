@@ -68,31 +68,18 @@ func printCredentials(out *screen, listed []*credentials.Credential) error {
 	return out.printTable([]string{"ID", "PROVIDER", "AUTH METHOD", "DISPLAY NAME", "LABELS", "DISABLED"}, table)
 }
 
-// The JSON of credentials, with the keys of the configuration file and without values.
+// credentialJSON has the keys of the configuration file.
 type credentialJSON struct {
-	ID           string            `json:"id"`
-	Provider     string            `json:"provider"`
-	AuthMethod   string            `json:"auth_method"`
-	DisplayName  string            `json:"display_name"`
-	Description  string            `json:"description"`
-	Labels       map[string]string `json:"labels"`
-	Disabled     bool              `json:"disabled"`
-	AllowedHosts []string          `json:"allowed_hosts"`
+	ID         string `json:"id"` // here, it is printed first
+	Provider   string `json:"provider"`
+	AuthMethod string `json:"auth_method"`
+	*credentials.Credential
 }
 
 func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentialJSON {
 	made := []credentialJSON{}
 	for _, credential := range listed {
-		made = append(made, credentialJSON{
-			ID:           credential.ID,
-			Provider:     credential.Provider.ID,
-			AuthMethod:   credential.Method.ID,
-			DisplayName:  credential.DisplayName,
-			Description:  credential.Description,
-			Labels:       credential.Labels,
-			Disabled:     credential.Disabled,
-			AllowedHosts: append([]string{}, credential.AllowedHosts...),
-		})
+		made = append(made, credentialJSON{credential.ID, credential.Provider.ID, credential.Method.ID, credential})
 	}
 	return map[string][]credentialJSON{"credentials": made}
 }

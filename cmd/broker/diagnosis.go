@@ -35,7 +35,7 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 		return false, fmt.Errorf("the broker on %s has not answered within %s\n  %s", c.address, c.timeout,
 			"Allow more time with --timeout, and check that the port is that of listen.grpc.")
 	case codes.Unimplemented:
-		return false, fmt.Errorf("the server on %s is no broker, or an older version: %s", c.address, message)
+		return false, fmt.Errorf("the server on %s is not a broker, or is an older version: %s", c.address, message)
 	default:
 		return false, fmt.Errorf("the call to %s failed: %s: %s", c.address, code, message)
 	}
@@ -129,8 +129,8 @@ var (
 // greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
 const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
-// tryAgain connects once more to find out why there is no connection: gRPC's errors are text
-// alone. It returns nil if a gRPC server answers, or nothing does in time.
+// tryAgain connects once more to find out why there is no connection: gRPC reports the cause only
+// as text. It returns nil if a gRPC server answers, or if no server answers in time.
 func (c *connection) tryAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

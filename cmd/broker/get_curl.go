@@ -31,9 +31,8 @@ func checkURL(text string) error {
 
 // printCurl prints a command that makes a call with the material. The material is not an
 // argument of curl: every user of a machine can read the arguments of every process. curl
-// reads it from a heredoc whose delimiter is quoted, so the shell changes nothing in it. Only
-// the syntax of curl's configuration files is left to take care of: curlQuote does. None of
-// their lines can be the delimiter.
+// reads it from a heredoc whose delimiter is quoted, so the shell changes nothing in it.
+// curlQuote escapes values for curl's configuration files. No line can be the delimiter.
 //
 // `-H @-` would be shorter, but the URL, with material in query parameters, would be an argument.
 func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target string) error {

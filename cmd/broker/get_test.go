@@ -222,7 +222,7 @@ func TestGetFromAnotherServer(t *testing.T) {
 	other := grpc.NewServer()
 	go func() { _ = other.Serve(listener) }()
 	t.Cleanup(other.Stop)
-	wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String()}, `^the server on \S+ is no broker`)
+	wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String()}, `^the server on \S+ is not a broker`)
 }
 
 // newListener listens on a free port until the test ends.

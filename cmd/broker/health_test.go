@@ -28,7 +28,7 @@ func TestHealthOfServersThatDoNotServe(t *testing.T) {
 		},
 		"another server": {
 			register: func(*grpc.Server) {},
-			want:     "the server on %s is no broker, or an older version: unknown service grpc.health.v1.Health\n",
+			want:     "the server on %s is not a broker, or is an older version: unknown service grpc.health.v1.Health\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

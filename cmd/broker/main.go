@@ -66,7 +66,7 @@ for its next request.`,
 	return root
 }
 
-// newGroup returns a command that does nothing but hold another command.
+// newGroup returns a command that only contains another command.
 func newGroup(use, short string, child *cobra.Command) *cobra.Command {
 	group := &cobra.Command{Use: use, Short: short, RunE: needCommand}
 	group.AddCommand(child)
@@ -100,7 +100,7 @@ func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []
 	}
 }
 
-// needCommand is the RunE of commands that only hold other commands.
+// needCommand is the RunE of commands that only contain other commands. Its error lists them.
 func needCommand(command *cobra.Command, args []string) error {
 	var names []string
 	for _, child := range command.Commands() {

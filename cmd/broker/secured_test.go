@@ -123,7 +123,7 @@ func TestServersThatRequireCertificates(t *testing.T) {
 			trusted: `the server (requires a client certificate: certificate required\n  Give one|ended the TLS handshake: handshake failure\n)`,
 			trusted + " --tls-cert foreign.pem --tls-key foreign.key": `the server rejects the client certificate: .*\n  Give one that is valid now`,
 			trusted + " --tls-cert old.pem --tls-key old.key":         `the server rejects the client certificate: .*\n  Give one`,
-			withClient: `the server on \S+ is no broker`,
+			withClient: `the server on \S+ is not a broker`,
 		} {
 			args := append([]string{"get", "pendo", "--address", listener.Addr().String()}, strings.Fields(flags)...)
 			t.Run(version+" "+flags, func(t *testing.T) { wantProblem(t, args, want) })

@@ -32,20 +32,21 @@ func ValidID(id string) bool {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Credential is one account at a provider. It is not changed once made.
+// Credential is one account at a provider. It is not changed once made. Its JSON has the
+// keys of the configuration file, except the provider, the method and the values.
 type Credential struct {
-	ID          string
-	DisplayName string
-	Description string
-	Labels      map[string]string
+	ID          string            `json:"id"`
+	DisplayName string            `json:"display_name"`
+	Description string            `json:"description"`
+	Labels      map[string]string `json:"labels"`
 	// Disabled credentials are not found by callers.
-	Disabled bool
-	Provider *catalog.Provider
-	Method   *catalog.AuthMethod
+	Disabled bool                `json:"disabled"`
+	Provider *catalog.Provider   `json:"-"`
+	Method   *catalog.AuthMethod `json:"-"`
 	// AllowedHosts are the provider's and the credential's own, each once.
-	AllowedHosts []string
+	AllowedHosts []string `json:"allowed_hosts"`
 	// Values are the fields' values. A field that is not set is absent.
-	Values map[string]secret.Text
+	Values map[string]secret.Text `json:"-"`
 }
 
 // SameMaterial reports whether both are decorated alike: what is for people may differ.
