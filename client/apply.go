@@ -38,7 +38,7 @@ func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) err
 		return err
 	}
 	if request.Host != "" && !strings.EqualFold(request.Host, request.URL.Host) {
-		return fmt.Errorf("%w: the request's Host is not that of its URL", ErrHostNotAllowed)
+		return fmt.Errorf("%w: the request's Host differs from the host of its URL", ErrHostNotAllowed)
 	}
 	if len(decoration.GetHeaders())+len(decoration.GetQueryParams()) > maxPlaces {
 		return fmt.Errorf("the decoration has more than %d headers and query parameters: it is not from a broker", maxPlaces)
@@ -66,10 +66,10 @@ func checkHost(target *url.URL, allowed []string) error {
 		port = map[string]string{"https": "443", "http": "80"}[target.Scheme]
 	}
 	if target.Scheme != "https" && (target.Scheme != "http" || !isLoopback(host)) {
-		return fmt.Errorf("%w: %s is not https", ErrHostNotAllowed, host)
+		return fmt.Errorf("%w: the URL of %s is not https", ErrHostNotAllowed, host)
 	}
 	if !slices.ContainsFunc(allowed, func(entry string) bool { return sameHost(entry, host, port) }) {
-		return fmt.Errorf("%w: %s port %s is none of %s", ErrHostNotAllowed, host, port, strings.Join(allowed, ", "))
+		return fmt.Errorf("%w: %s port %s is not one of %s", ErrHostNotAllowed, host, port, strings.Join(allowed, ", "))
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (t TLS) read() (*tls.Config, error) {
 
 func (t TLS) readKeyPair() (tls.Certificate, error) {
 	if t.CertificateFile == "" || t.KeyFile == "" {
-		return tls.Certificate{}, errors.New("CertificateFile and KeyFile need each other: one of them is empty")
+		return tls.Certificate{}, errors.New("set both CertificateFile and KeyFile, or neither: one of them is empty")
 	}
 	text, err := readFile(t.CertificateFile, maxCertificates)
 	if err != nil {
@@ -154,9 +154,9 @@ func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string
 	case text == "":
 		err = fmt.Errorf("%s is empty", t.name)
 	case len(text) > maxToken:
-		err = fmt.Errorf("%s is longer than %d bytes: that is no token", t.name, maxToken)
+		err = fmt.Errorf("%s is longer than %d bytes, the limit for a token", t.name, maxToken)
 	case strings.Trim(text, tokenCharacters) != "":
-		err = fmt.Errorf("%s holds something else than one token alone", t.name)
+		err = fmt.Errorf("%s has characters that no token has", t.name)
 	}
 	if err != nil {
 		return nil, status.Errorf(codes.Unauthenticated, "the token for the broker: %v", err)

@@ -219,9 +219,9 @@ func TestInvalidTokens(t *testing.T) {
 	for content, want := range map[string]string{
 		"":                           "token is empty",
 		" \n":                        "token is empty",
-		"canary canary":              "holds something else than one token alone",
-		"canary\ncanary":             "holds something else than one token alone",
-		"canary\u00e9":               "holds something else than one token alone",
+		"canary canary":              "has characters that no token has",
+		"canary\ncanary":             "has characters that no token has",
+		"canary\u00e9":               "has characters that no token has",
 		strings.Repeat("c", 8<<10+1): "longer than 8192 bytes",
 		strings.Repeat("c", 100<<10): "is larger than the limit of 64 KiB",
 	} {
@@ -260,7 +260,7 @@ func TestInvalidFiles(t *testing.T) {
 		huge + " is larger than the limit of 64 KiB":             {CertificateFile: good.CertificateFile, KeyFile: huge},
 		"does not exist":                            {CAFile: p.token},
 		"only certificates":                         {CAFile: good.KeyFile},
-		"need each other":                           {CertificateFile: good.CertificateFile},
+		"set both CertificateFile and KeyFile":      {CertificateFile: good.CertificateFile},
 		"is not a regular file":                     {CertificateFile: good.CertificateFile, KeyFile: os.DevNull},
 		"expected a CERTIFICATE, found PRIVATE KEY": {CertificateFile: good.KeyFile, KeyFile: good.KeyFile},
 	} {

@@ -163,11 +163,11 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 
 // refusals are the messages about the limits that calls reach.
 var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limits are about connections
-	admission.ConcurrentCalls:  "the broker answers as many calls as it may at once: try again",
-	admission.CallsPerCaller:   "the caller makes as many calls at once as it may: wait for others to end",
-	admission.CallsPerSecond:   "the caller makes more calls than it may: wait",
-	admission.WatchesPerCaller: "the caller has as many watches as it may: end others, or ask for more credentials in one",
-	admission.BatchesPerCaller: "the caller has as many batches at once as it may: read their answers",
+	admission.ConcurrentCalls:  "the broker has reached its limit of concurrent calls: try again",
+	admission.CallsPerCaller:   "the caller has reached its limit of concurrent calls: wait until others end",
+	admission.CallsPerSecond:   "the caller has reached its limit of calls per second: wait",
+	admission.WatchesPerCaller: "the caller has reached its limit of watches: end others, or watch more credentials in each",
+	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read their answers",
 }
 
 // refuse returns the error of a call that a limit refuses.

@@ -86,7 +86,7 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 		limits = s.options.Admission.Caller(caller.Name)
 	}
 	if p.Conn != nil && !p.Conn.Prove(limits) {
-		return nil, fault.New(fault.RateLimited, "the caller has as many connections as it may: close others, or share them")
+		return nil, fault.New(fault.RateLimited, "the caller has reached its limit of connections: close others, or share them")
 	}
 	return limits, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // errManyHealthCalls is the error of a call of the health service that exceeds its limit.
-var errManyHealthCalls = fault.New(fault.RateLimited, "the broker answers as many calls for its health as it may at once: try again")
+var errManyHealthCalls = fault.New(fault.RateLimited, "the broker has reached its limit of concurrent health calls: try again")
 
 // Unary is the interceptor for unary methods of other services than the broker's: health.
 func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {

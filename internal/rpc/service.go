@@ -27,9 +27,9 @@ import (
 
 // Options configure a Service. All are required.
 type Options struct {
-	// Broker answers. Its Generations have Callers, and its Decorations are encoded by Encode.
+	// Broker answers the calls. Its Generations have Callers, and its Decorations are encoded by Encode.
 	Broker *broker.Broker
-	// Admission limits callers.
+	// Admission limits calls and connections.
 	Admission *admission.Admission
 	// Clock is the time by which identities expire, and Waiting the time by which watches end.
 	Clock, Waiting clockwork.Clock
@@ -169,7 +169,7 @@ func checkIDs(ids []string) error {
 	if n := len(ids); n == 0 || n > maxIDs {
 		return invalid(fault.Violation{
 			Field:       "credential_ids",
-			Description: fmt.Sprintf("must hold 1 to %d IDs, and holds %d", maxIDs, n),
+			Description: fmt.Sprintf("must have 1 to %d IDs, and has %d", maxIDs, n),
 		})
 	}
 	return nil

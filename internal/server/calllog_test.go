@@ -56,7 +56,7 @@ func TestFailedCallsAreLogged(t *testing.T) {
 			return err
 		}, line{
 			"level": "INFO", "method": "/authmaterial.v1.BrokerService/BatchGetAuthDecorations", "code": "InvalidArgument",
-			"reason": "INVALID_REQUEST", "message": "credential_ids must hold 1 to 100 IDs, and holds 0",
+			"reason": "INVALID_REQUEST", "message": "credential_ids must have 1 to 100 IDs, and has 0",
 		}},
 		"refused": {simulator.OAuthError(http.StatusUnauthorized, "invalid_client"), getter("token-of-mail"), line{
 			"level": "WARN", "method": getMethod, "code": "FailedPrecondition", "reason": "CREDENTIAL_REJECTED",
