@@ -31,8 +31,8 @@ type Clock struct {
 
 // offsets are what to add to a reading of the boot clock. They are not changed once made.
 type offsets struct {
-	clock int64 // results in the Clock's time
-	wall  int64 // results in the wall clock's reading
+	clock int64 // for the Clock's time
+	wall  int64 // for the wall clock's reading
 }
 
 // bootReading and wallReading are the clocks of New. Brokers that fleettest builds shift them.

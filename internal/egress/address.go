@@ -7,8 +7,9 @@ import (
 	"strconv"
 )
 
-// special are the address ranges of no provider, beside those that package netip knows: IANA's
-// special-purpose registries for IPv4 and IPv6, and public addresses that clouds use internally.
+// special are address ranges that no provider can have, in addition to those that package netip
+// recognises. They are from IANA's special-purpose registries for IPv4 and IPv6, and public
+// addresses that clouds use internally.
 var special = []string{
 	"0.0.0.0/8",        // this network
 	"100.64.0.0/10",    // behind a carrier's NAT

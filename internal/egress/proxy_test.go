@@ -26,7 +26,7 @@ type proxy struct {
 	status   string
 
 	mu    sync.Mutex
-	hosts []string // that requests named
+	hosts []string // the hosts that requests named
 }
 
 func newProxy(t *testing.T, target, status string) *proxy {

@@ -1,6 +1,6 @@
 // Package egress sends the broker's own requests: those for tokens, and those for the keys of
-// token issuers. They go to addresses on the public internet alone, unless the configuration
-// allows more. It imports nothing of ours.
+// token issuers. It sends them only to addresses on the public internet, unless the configuration
+// allows others.
 package egress
 
 import (

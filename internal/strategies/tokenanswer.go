@@ -24,8 +24,7 @@ const (
 	minLifetime = time.Millisecond
 )
 
-// tokenAnswer is an answer to a token request. The body is read as JSON, whatever its content
-// type is.
+// tokenAnswer is an answer to a token request. The body is read as JSON, whatever the Content-Type.
 type tokenAnswer struct {
 	provider string // its display name
 	status   int
@@ -134,7 +133,7 @@ func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 // decimal is a number in the form that JSON and most other formats have.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseLifetime reads expires_in: a number of seconds, or a string that holds one. The result is
+// parseLifetime reads expires_in: a number of seconds, or a string that contains one. The result is
 // at most token.MaxLifetime; negative if the number is; 0 if the field is missing, null, 0 or
 // anything else: an invalid lifetime does not make a good token unusable.
 func parseLifetime(raw json.RawMessage) time.Duration {

@@ -22,10 +22,10 @@ const (
 	maxAnswerSize  = 1 << 20 // bytes, after decompression
 
 	// The budget of token requests for one URL and client ID: a burst, and then one a second.
-	// Providers block accounts that ask too often, and few tokens live for less than minutes.
+	// Providers block accounts that ask too often, and most tokens live for minutes or longer.
 	budgetBurst     = 20
 	budgetPerSecond = 1
-	maxBudgets      = 100_000 // that are remembered
+	maxBudgets      = 100_000 // remembered at once
 )
 
 // TokenRequestEvent is the outcome of one token request, for logs and metrics.
