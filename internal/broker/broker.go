@@ -70,7 +70,7 @@ type Broker struct {
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while current or the grace of an account is replaced
+	mu      sync.Mutex    // held while current is replaced
 	retry   chan struct{} // closed when changed secrets are tried again; guarded by mu
 
 	watching sync.Mutex // guards watches

@@ -105,8 +105,8 @@ func (b *Broker) fetchFirstToken(a *account) {
 		}
 		_, err := b.options.Tokens.Token(b.ctx, a.source)
 		if err == nil {
-			b.endGrace(a)
-			return
+			a.grace.Store(nil)
+			continue
 		}
 		failure := fault.From(err)
 		if failure.Reason == fault.CredentialRejected {
@@ -131,28 +131,22 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 		return nil, false // calls that use the replaced account still get the grace decoration
 	}
 	if b.graceOf(a) == nil {
-		b.endGrace(a)
+		a.grace.Store(nil)
+		b.mark(a.credential.ID)
 		return nil, false
 	}
 	return b.retry, true
 }
 
-func (b *Broker) endGrace(a *account) {
-	a.grace.Store(nil)
-	b.mark(a.credential.ID)
-}
-
 // noteRejectedSecret prolongs a grace until its token ends, and logs that once.
 func (b *Broker) noteRejectedSecret(a *account, message string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	g := a.grace.Load()
 	if g == nil || g.rejected {
 		return
 	}
 	next := *g
 	next.rejected = true
-	if a.grace.CompareAndSwap(g, &next) {
+	if a.grace.CompareAndSwap(g, &next) { // otherwise TokenChanged has ended the grace
 		b.options.Logger.Error("the provider rejects the changed secret: the previous token is served until it ends",
 			"credential_id", a.credential.ID, "end", b.wall(g.tokenEnd()), "message", message)
 	}
