@@ -33,7 +33,7 @@ type Issuer struct {
 	Algorithms []string
 	// Keys are the keys of a file. Nil: they are fetched from URL.
 	Keys *Keys
-	// URL is an https URL of a JSON Web Key Set. RootCAs are the authorities that may sign the
+	// URL is that of a JSON Web Key Set. It satisfies CheckKeyURL. RootCAs are the authorities that may sign the
 	// server's certificate; nil: the system's.
 	URL     string
 	RootCAs *x509.CertPool

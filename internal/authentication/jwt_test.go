@@ -175,10 +175,7 @@ func TestJWTOfSeveralIssuers(t *testing.T) {
 func TestJWTEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock})
-	use := func(issuers ...authentication.Issuer) {
-		t.Helper()
-		jwt.use(t, issuers...)
-	}
+	use := jwt.use
 	token := mint(keyES, nil, nil)
 	good := func() error {
 		_, err := jwt.Authenticate(t.Context(), bearer(token))

@@ -48,6 +48,9 @@ var errStatus = errors.New("has a status other than 200")
 
 // get requests the keys. The body has maxKeySet bytes at most.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
+	if err := CheckKeyURL(r.issuer.URL); err != nil {
+		return nil, nil, err
+	}
 	ctx := r.context
 	if r.issuer.AllowPrivate {
 		ctx = egress.AllowPrivate(ctx)

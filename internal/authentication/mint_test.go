@@ -62,17 +62,12 @@ func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...auth
 	}
 	j := &jwt{KeyFetcher: authentication.NewKeyFetcher(options)}
 	t.Cleanup(j.Close)
-	j.use(t, issuers...)
+	j.use(issuers...)
 	return j
 }
 
 // use replaces the issuers.
-func (j *jwt) use(t testing.TB, issuers ...authentication.Issuer) {
-	t.Helper()
-	prepared, err := j.Prepare(issuers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j.Issuers = prepared
-	j.Use(prepared)
+func (j *jwt) use(issuers ...authentication.Issuer) {
+	j.Issuers = j.Prepare(issuers)
+	j.Use(j.Issuers)
 }

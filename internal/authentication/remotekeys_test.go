@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -374,7 +375,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	r.clock.Advance(10 * time.Second)
 	r.wantUnknown(keyUnknown)
 	r.wantUnknown(keyES)
-	fresh.use(t, remoteIssuer(r.server))
+	fresh.use(remoteIssuer(r.server))
 	if _, err := fresh.Authenticate(t.Context(), bearer(r.tokens[keyES2.ID])); err != nil {
 		t.Fatal(err)
 	}
@@ -386,12 +387,20 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 
 // TestKeyURLs lists URLs from which no keys are fetched.
 func TestKeyURLs(t *testing.T) {
-	jwt := newJWT(t)
 	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/", "https://b.test:99999/", "https://b.test:0/"} {
-		_, err := jwt.Prepare([]authentication.Issuer{{Name: "main", Issuer: "i", URL: location}})
-		if err == nil || strings.Contains(err.Error(), "canary") {
+		if err := authentication.CheckKeyURL(location); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: the error is %v", location, err)
 		}
+	}
+	var requested atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requested.Store(true) }))
+	defer server.Close()
+	r := newRemote(t, func(_ *authtest.KeyServer, issuer *authentication.Issuer, _ *authentication.KeyOptions) {
+		issuer.URL = server.URL
+	})
+	r.wantUnavailable(keyES)
+	if requested.Load() {
+		t.Error("keys are requested by http")
 	}
 }
 
@@ -463,7 +472,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	second := issuer
 	second.Name, second.Issuer = "second", "https://second.test"
 	for range 3 {
-		r.jwt.use(t, second, issuer)
+		r.jwt.use(second, issuer)
 		caller, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"})))
 		if err != nil || caller.Name != "jwt:renamed:alice" {
 			t.Errorf("the caller is %q (%v)", caller.Name, err)
@@ -477,13 +486,13 @@ func TestUseKeepsKeys(t *testing.T) {
 	fresh.Close()
 	r.wantRequests(2)          // one for both issuers
 	issuer.AllowPrivate = true // other rules: the keys are fetched again
-	r.jwt.use(t, issuer)
+	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
 	issuer.RootCAs = nil // other authorities: likewise
-	r.jwt.use(t, issuer)
+	r.jwt.use(issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")
 	r.jwt.Close()

@@ -9,11 +9,8 @@ import (
 
 // newCallers returns the authenticators of a configuration. Then s.keys.Use must be called with the
 // issuers that are in use.
-func (s *Server) newCallers(c *config.Config) (*authentication.Set, error) {
-	issuers, err := s.keys.Prepare(c.Authentication.Issuers)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) newCallers(c *config.Config) *authentication.Set {
+	issuers := s.keys.Prepare(c.Authentication.Issuers)
 	var methods []authentication.Method
 	add := func(name string, by authentication.Authenticator) {
 		counts := s.observer.Authentications(name)
@@ -31,7 +28,7 @@ func (s *Server) newCallers(c *config.Config) (*authentication.Set, error) {
 	if !demandsProof(c) {
 		add(authentication.MethodNone, authentication.Local{})
 	}
-	return authentication.NewSet(issuers, s.observer.Refused(authentication.MethodNone), methods...), nil
+	return authentication.NewSet(issuers, s.observer.Refused(authentication.MethodNone), methods...)
 }
 
 // demandsProof reports whether callers must prove who they are.

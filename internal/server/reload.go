@@ -53,11 +53,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 // use puts a configuration into use, with its authenticators. Calls get all of it, or all of the
 // previous one. After an error, the previous one stays in use.
 func (s *Server) use(next *config.Config) error {
-	callers, err := s.newCallers(next)
-	if err != nil {
-		return err
-	}
-	err = s.broker.Use(broker.Load{Config: next, Callers: callers})
+	err := s.broker.Use(broker.Load{Config: next, Callers: s.newCallers(next)})
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	return err
 }

@@ -156,10 +156,6 @@ func (s *Server) openAudit(traces *observe.Traces) error {
 
 // newBroker returns what answers calls, with its first configuration.
 func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broker, error) {
-	callers, err := s.newCallers(options.Config)
-	if err != nil {
-		return nil, err
-	}
 	brokerOptions := broker.Options{
 		Denials:     s.denials,
 		Tokens:      s.tokens,
@@ -174,7 +170,7 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 	if s.audit != nil {
 		brokerOptions.Audit = s.audit
 	}
-	return broker.New(broker.Load{Config: options.Config, Callers: callers}, brokerOptions)
+	return broker.New(broker.Load{Config: options.Config, Callers: s.newCallers(options.Config)}, brokerOptions)
 }
 
 // newService returns the service that answers calls.
