@@ -95,10 +95,8 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	switch curl := f.format.value == "curl"; {
 	case curl != (f.url != ""):
 		return errors.New("-o curl and --url URL need each other")
-	case curl && len(ids) > 1:
-		return errors.New("-o curl takes one ID")
-	case reports && len(ids) > 1:
-		return errors.New("--report-rejection takes one ID")
+	case (curl || reports) && len(ids) > 1:
+		return errors.New("-o curl and --report-rejection take one ID")
 	case reports && f.version == "":
 		return errors.New("--report-rejection needs the version that was rejected")
 	case curl:

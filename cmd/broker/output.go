@@ -17,12 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The widths to which text for people is wrapped.
-const (
-	minimumWidth = 40
-	defaultWidth = 80
-	maximumWidth = 100 // longer lines are hard to read
-)
+// textWidth is the width to which text for people is wrapped.
+const textWidth = 80
 
 // screen is the output of a command: a terminal, or anything else.
 type screen struct {
@@ -30,22 +26,14 @@ type screen struct {
 
 	terminal bool
 	styled   bool // it shows bold text
-	width    int
 }
 
 // newScreen finds out whether out is a terminal.
 func newScreen(out io.Writer) *screen {
-	s := &screen{Writer: out, width: defaultWidth}
 	file, ok := out.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return s
-	}
-	s.terminal = true
-	s.styled = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-		s.width = min(max(width, minimumWidth), maximumWidth)
-	}
-	return s
+	terminal := ok && term.IsTerminal(int(file.Fd()))
+	styled := terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return &screen{out, terminal, styled}
 }
 
 // bold makes text bold on a terminal.
@@ -99,13 +87,13 @@ func (s *screen) printTable(head []string, rows [][]string) error {
 	return err
 }
 
-// printWrapped prints paragraphs, which are separated by blank lines, wrapped to the width.
+// printWrapped prints paragraphs, which are separated by blank lines, wrapped to textWidth.
 func (s *screen) printWrapped(indent, text string) {
 	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if i > 0 {
 			fmt.Fprintln(s)
 		}
-		for _, line := range wrap(paragraph, s.width-len(indent)) {
+		for _, line := range wrap(paragraph, textWidth-len(indent)) {
 			fmt.Fprintf(s, "%s%s\n", indent, line)
 		}
 	}

@@ -181,10 +181,10 @@ func TestProvidersProblems(t *testing.T) {
 func TestProvidersFitTheWidth(t *testing.T) {
 	for _, provider := range catalog.Builtin().Providers() {
 		var text strings.Builder
-		printProvider(&screen{Writer: &text, width: minimumWidth}, provider)
+		printProvider(newScreen(&text), provider)
 		for line := range strings.Lines(text.String()) {
 			prose := strings.HasPrefix(line, "      ") && !strings.Contains(line, "{env:")
-			if prose && len(line) > minimumWidth+1 {
+			if prose && len(line) > textWidth+1 {
 				t.Errorf("%s: a line is too long: %s", provider.ID, line)
 			}
 		}
