@@ -109,8 +109,8 @@ func defineMethod(item yamlfile.Value) *AuthMethod {
 	if request.Exists() {
 		method.TokenRequest = defineTokenRequest(request, item.Get("fields"), method)
 	}
-	method.Headers = definePlacements(item.Get("headers"), environment, checkHeaderName)
-	method.QueryParams = definePlacements(item.Get("query_params"), environment, checkParamName)
+	method.Headers = definePlacements(item.Get("headers"), environment, true)
+	method.QueryParams = definePlacements(item.Get("query_params"), environment, false)
 	checkUses(item, method)
 	return method
 }
@@ -166,20 +166,32 @@ func newEnvironment(fields []Field, withToken bool) (*expression.Environment, er
 	return expression.NewEnvironment(variables...)
 }
 
-// definePlacements reads headers or query parameters. Check reports a name that is not
-// allowed, and returns the form in which names are compared.
-func definePlacements(list yamlfile.Value, environment *expression.Environment, check func(yamlfile.Value, string) string) []Placement {
-	if !list.Exists() {
-		return nil
-	}
+// undecorated are the headers that frame a message or name its receiver.
+var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
+
+// definePlacements reads headers or query parameters.
+func definePlacements(list yamlfile.Value, environment *expression.Environment, areHeaders bool) []Placement {
 	var placements []Placement
 	names := yamlfile.Unique{}
+	isControl := func(char rune) bool { return char < ' ' || char == 0x7f }
 	for _, item := range list.List(1, 50) {
 		item.Mapping("name", "value").Requires("name", "value")
-		name := item.Get("name").Text(maxLine)
-		names.Check(item.Get("name"), check(item.Get("name"), name), "name")
-		value := compile(item.Get("value"), 1, environment)
-		placements = append(placements, Placement{Name: name, Value: value})
+		value := item.Get("name")
+		name := value.Text(maxLine)
+		folded := name
+		if areHeaders {
+			folded = strings.ToLower(name)
+		}
+		switch {
+		case areHeaders && name != "" && !httpguts.ValidHeaderFieldName(name):
+			value.Problemf("this is not a name of an HTTP header: use letters, digits and hyphens")
+		case areHeaders && slices.Contains(undecorated, folded):
+			value.Problemf("the header %s cannot be set: HTTP itself needs it", name)
+		case !areHeaders && strings.ContainsFunc(name, isControl):
+			value.Problemf("the name of a query parameter must not have control characters")
+		}
+		names.Check(value, folded, "name")
+		placements = append(placements, Placement{Name: name, Value: compile(item.Get("value"), 1, environment)})
 	}
 	return placements
 }
@@ -197,27 +209,6 @@ func compile(value yamlfile.Value, least int, environment *expression.Environmen
 		return broken
 	}
 	return template
-}
-
-// undecorated are the headers that frame a message or name its receiver.
-var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
-
-func checkHeaderName(value yamlfile.Value, name string) string {
-	folded := strings.ToLower(name)
-	switch {
-	case name != "" && !httpguts.ValidHeaderFieldName(name):
-		value.Problemf("this is not a name of an HTTP header: use letters, digits and hyphens")
-	case slices.Contains(undecorated, folded):
-		value.Problemf("the header %s cannot be set: HTTP itself needs it", name)
-	}
-	return folded
-}
-
-func checkParamName(value yamlfile.Value, name string) string {
-	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		value.Problemf("the name of a query parameter must not have control characters")
-	}
-	return name
 }
 
 // checkUses reports a method that places nothing, and a token or a field that nothing uses. If

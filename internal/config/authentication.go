@@ -62,10 +62,8 @@ func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
 	for _, audience := range item.Get("audiences").List(1, 100) {
 		issuer.Audiences = append(issuer.Audiences, audience.Text(2048))
 	}
-	if algorithms := item.Get("algorithms"); algorithms.Exists() {
-		for _, algorithm := range algorithms.List(1, 100) {
-			issuer.Algorithms = append(issuer.Algorithms, algorithm.OneOf(authentication.Algorithms()...))
-		}
+	for _, algorithm := range item.Get("algorithms").List(1, 100) {
+		issuer.Algorithms = append(issuer.Algorithms, algorithm.OneOf(authentication.Algorithms()...))
 	}
 	if !file.Exists() && !location.Exists() {
 		item.Problemf("needs jwks_file or jwks_url")

@@ -33,7 +33,7 @@ func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy
 
 func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	item.Mapping("callers", "credentials", "providers", "actions").Requires("callers")
-	grant := access.Grant{Actions: []access.Action{access.Use}}
+	var grant access.Grant
 	for _, value := range readPatterns(item, "callers") {
 		pattern := value.Text(maxPattern)
 		problem, warning := config.CheckCaller(pattern)
@@ -50,20 +50,18 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 		warnIfUnmatched(value, pattern, ids)
 		grant.Credentials = append(grant.Credentials, pattern)
 	}
-	if list := item.Get("providers"); list.Exists() {
-		for _, value := range list.List(1, 1000) {
-			id := value.Text(yamlfile.MaxText)
-			if id != "" && config.Catalog.Provider(id) == nil {
-				value.Warnf("no provider has this ID%s", among(id, providerIDs(config.Catalog)))
-			}
-			grant.Providers = append(grant.Providers, id)
+	for _, value := range item.Get("providers").List(1, 1000) {
+		id := value.Text(yamlfile.MaxText)
+		if id != "" && config.Catalog.Provider(id) == nil {
+			value.Warnf("no provider has this ID%s", among(id, providerIDs(config.Catalog)))
 		}
+		grant.Providers = append(grant.Providers, id)
 	}
-	if list := item.Get("actions"); list.Exists() {
-		grant.Actions = nil
-		for _, value := range list.List(1, 2) {
-			grant.Actions = append(grant.Actions, access.Action(value.OneOf(string(access.Use), string(access.Manage))))
-		}
+	for _, value := range item.Get("actions").List(1, 2) {
+		grant.Actions = append(grant.Actions, access.Action(value.OneOf(string(access.Use), string(access.Manage))))
+	}
+	if !item.Get("actions").Exists() {
+		grant.Actions = []access.Action{access.Use}
 	}
 	if !item.Get("credentials").Exists() && !item.Get("providers").Exists() {
 		item.Problemf("the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'")

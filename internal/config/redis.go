@@ -146,9 +146,6 @@ func (p *parser) readRedisTLS(section yamlfile.Value) *tls.Config {
 }
 
 func readAddresses(list yamlfile.Value) []string {
-	if !list.Exists() {
-		return nil
-	}
 	var addresses []string
 	unique := yamlfile.Unique{}
 	for _, item := range list.List(1, 100) {

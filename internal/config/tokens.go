@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"slices"
 	"time"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
@@ -59,10 +60,8 @@ func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 			item.Problemf("%s", err)
 			continue
 		}
-		for i, earlier := range keys {
-			if key.Equal(earlier) {
-				item.Problemf("duplicate fleet key: it is also number %d of the list", i+1)
-			}
+		if earlier := slices.IndexFunc(keys, key.Equal); earlier >= 0 {
+			item.Problemf("duplicate fleet key: it is also number %d of the list", earlier+1)
 		}
 		keys = append(keys, key)
 	}
@@ -81,9 +80,6 @@ type TokenRequests struct {
 
 // Same reports whether both are the same.
 func (r TokenRequests) Same(other TokenRequests) bool {
-	if r.RootCAs == nil || other.RootCAs == nil {
-		return r.RootCAs == other.RootCAs
-	}
 	return r.RootCAs.Equal(other.RootCAs)
 }
 
