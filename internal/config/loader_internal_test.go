@@ -116,7 +116,11 @@ func FuzzSplit(f *testing.F) {
 	f.Add("# a\ncredentials:\n- id: a\n  values: {}\n\n# b\n- {id: b}\n-\n  id: c\nlisten: {}\n")
 	f.Add("credentials:\n- id: \"a\n- b\"\n- |\n  - x\n")
 	f.Add("a: |\n x\ncredentials:\n- b\nc: 'd\ncredentials:\n- e'\n")
-	f.Add("credentials: ~\nb: \"x\ncredentials:\n- a\n\"\n")
+	const item = "- {id: a, provider: p, auth_method: m, values: {}, description: x}\n"
+	f.Add("credentials: ~\nb: \"x\ncredentials:\n" + item + "\"\n")
+	f.Add("credentials:\n  " + item + " x: y\n")
+	f.Add("credentials:\n" + strings.Replace(item, "x}", "\"x\n- y\"}", 1))
+	f.Add("credentials:\n" + item + item + "credentials:\n" + item)
 	f.Add("credentials:\n  - id: a\n - id: b\n")
 	f.Add("credentials:\n  - id: a\n  id: b\n")
 	f.Add("credentials:\n  - {id: a,\n  - b: c}\n")
