@@ -53,7 +53,7 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	return &lineLimiter{
 		logger: logger,
 		counter: m.counters("authmaterial_call_log_left_out_total",
-			"Lines about failed calls and handshakes that were suppressed, because there were too many.").WithLabelValues(),
+			"Lines about failed calls and handshakes that the log suppressed.").WithLabelValues(),
 		all:     ratelimit.New[slog.Level](allLines, allBurst, levels),
 		sources: ratelimit.New[lineSource](sourceLines, sourceBurst, maxSources),
 	}

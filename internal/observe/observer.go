@@ -72,13 +72,15 @@ func New(options Options) *Observer {
 		lastLoad: m.gauge("authmaterial_config_last_load_timestamp_seconds",
 			"When the configuration in use was loaded, in Unix time."),
 		loads: m.counters("authmaterial_config_loads_total",
-			"Configurations put into use: 1 for the one at the start, and 1 for each successful reload.").WithLabelValues(),
+			"Configurations put into use: 1 at the start, and 1 for each successful reload.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
-			"Connections, calls and watches that were refused or closed because of a limit; for denials, those without an audit record of their own.", "limit"),
+			"Connections, calls and watches that were refused or closed because of a limit; "+
+				"for denials, those without an audit record of their own.", "limit"),
 		limitLines: ratelimit.New[admission.Limit](1/limitInterval.Seconds(), 1, len(admission.AllLimits)),
 		authentications: m.counters("authmaterial_authentications_total",
-			"Checks of the evidence that calls and TLS handshakes bring to identify their caller, by result: ok; refused; deferred, when the signing key is unknown and may be new; or unavailable, when the evidence could not be checked. The method none is for calls without evidence.",
-			"method", "result"),
+			"Authentications of calls and TLS handshakes by result: ok; refused; deferred, when the signing key is "+
+				"unknown and may be new; or unavailable, when nothing could be checked. "+
+				"The method none is for calls without a token or certificate.", "method", "result"),
 	}
 	for _, limit := range admission.AllLimits {
 		o.limited.WithLabelValues(string(limit))
@@ -112,7 +114,8 @@ func (o *Observer) LoadFailed() { o.lastLoadOK.Set(0) }
 // not wait for the log.
 func (o *Observer) LimitReached(limit admission.Limit, caller string) {
 	if o.limitLines.Take(limit, 1, time.Now()) == 0 {
-		go o.Logger.Warn("a limit was reached; the metric authmaterial_limited_total counts how often", "limit", string(limit), "caller", caller)
+		go o.Logger.Warn("a limit was reached; the metric authmaterial_limited_total counts how often",
+			"limit", string(limit), "caller", caller)
 	}
 	o.limited.WithLabelValues(string(limit)).Inc()
 }
@@ -133,13 +136,14 @@ func (o *Observer) Refused(method string) prometheus.Counter {
 // CertificateExpiry returns a gauge for when the certificate of the listeners expires.
 func (o *Observer) CertificateExpiry() prometheus.Gauge {
 	return o.metrics.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
-		"When the broker's own certificate expires, or an intermediate one that expires earlier, in Unix time. Absent without TLS.")
+		"When the broker's certificate expires, or an earlier intermediate one, in Unix time. Absent without TLS.")
 }
 
 // AuditRecords returns the counter of audit records, by the label result.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
-		"Audit records by result: written; dropped, because the queue was full; or failed, also if a record was not written before its call ended.", "result")
+		"Audit records by result: written; dropped, because the queue was full; "+
+			"or failed, also if a record was not written before its call ended.", "result")
 }
 
 // metrics is a registry that metrics are made for.
@@ -159,7 +163,8 @@ func (m metrics) gauges(name, help string, labels ...string) *prometheus.GaugeVe
 
 // gaugeFunc makes a gauge whose value is computed for each scrape.
 func (m metrics) gaugeFunc(name, help string, value func() int) {
-	promauto.With(m).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	scraped := func() float64 { return float64(value()) }
+	promauto.With(m).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, scraped)
 }
 
 func (m metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {

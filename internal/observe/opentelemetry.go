@@ -42,12 +42,13 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	}
 	exporter, err := newExporter(ctx)
 	if err != nil {
-		logger.Warn("traces are not sent: OpenTelemetry does not accept the variables OTEL_EXPORTER_OTLP_*", "type", fmt.Sprintf("%T", err))
+		logger.Warn("traces are not sent: OpenTelemetry does not accept the variables OTEL_EXPORTER_OTLP_*",
+			"type", fmt.Sprintf("%T", err))
 		return nil
 	}
-	name, release := attribute.String("service.name", "authmaterial-broker"), attribute.String("service.version", version)
 	described, err := resource.New(ctx,
-		resource.WithAttributes(name, release),
+		resource.WithAttributes(attribute.String("service.name", "authmaterial-broker")),
+		resource.WithAttributes(attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
 	if err != nil { // described has the other attributes
@@ -90,7 +91,7 @@ func wanted(logger *slog.Logger) bool {
 		return false
 	}
 	if disabled != "" && !isBool(disabled) {
-		logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", "OTEL_SDK_DISABLED", "problem", "it must be true or false")
+		variable{name: "OTEL_SDK_DISABLED", must: "be true or false"}.logIgnored(logger)
 	}
 	if exporters == "" {
 		return firstSet(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
@@ -102,7 +103,8 @@ func wanted(logger *slog.Logger) bool {
 			sends = true
 		case "none":
 		default:
-			logger.Warn("traces are not sent to an exporter that the environment names", "variable", "OTEL_TRACES_EXPORTER", "problem", "it must be otlp or none")
+			logger.Warn("traces are not sent to an exporter that the environment names",
+				"variable", "OTEL_TRACES_EXPORTER", "problem", "it must be otlp or none")
 		}
 	}
 	return sends

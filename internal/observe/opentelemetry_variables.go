@@ -45,13 +45,18 @@ func checkVariables(logger *slog.Logger) bool {
 		case v.valid(value):
 		case v.needed:
 			all = false
-			logger.Warn("traces are not sent because of an environment variable", "variable", v.name, "problem", "it must "+v.must)
+			logger.Warn("traces are not sent because of an environment variable",
+				"variable", v.name, "problem", "it must "+v.must)
 		default:
 			_ = os.Unsetenv(v.name)
-			logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
+			v.logIgnored(logger)
 		}
 	}
 	return all
+}
+
+func (v variable) logIgnored(logger *slog.Logger) {
+	logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
 }
 
 // overridden reports whether the variable for traces alone is set too.
@@ -74,9 +79,9 @@ const (
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
-		{"OTEL_TRACES_SAMPLER", "be a sampler that OpenTelemetry defines, such as parentbased_traceidratio", isSampler, false},
+		{"OTEL_TRACES_SAMPLER", "be a sampler of OpenTelemetry, such as parentbased_traceidratio", isSampler, false},
 		{"OTEL_TRACES_SAMPLER_ARG", "be a ratio from 0 to 1", isRatio, false},
-		{"OTEL_RESOURCE_ATTRIBUTES", "be key=value pairs with commas between them, percent-encoded", isPairs, false},
+		{"OTEL_RESOURCE_ATTRIBUTES", "be key=value pairs, percent-encoded, separated by commas", isPairs, false},
 		{"OTEL_BSP_SCHEDULE_DELAY", "be a number of milliseconds", milliseconds, false},
 		{"OTEL_BSP_EXPORT_TIMEOUT", "be a number of milliseconds", milliseconds, false},
 		{"OTEL_BSP_MAX_QUEUE_SIZE", "be a number from 1 to 100000", number, false},
@@ -88,9 +93,9 @@ func variables() []variable {
 			variable{prefix + "ENDPOINT", "be a URL such as http://collector:4318", isEndpoint, true},
 			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", isProtocol, true},
 			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
-			variable{certificate, "be the path of a file in PEM, with that of its key in " + key, isKeyPairWith(key), true},
+			variable{certificate, "be the path of a PEM file, with its key's in " + key, isKeyPairWith(key), true},
 			variable{key, "have its certificate beside it, in " + certificate, isBeside(certificate), true},
-			variable{prefix + "HEADERS", "be name=value pairs with commas between them, percent-encoded", isPairs, true},
+			variable{prefix + "HEADERS", "be name=value pairs, percent-encoded, separated by commas", isPairs, true},
 			variable{prefix + "INSECURE", "be true or false", isBool, true},
 			variable{prefix + "COMPRESSION", "be gzip or none", isCompression, false},
 			variable{prefix + "TIMEOUT", "be a number of milliseconds", milliseconds, false})

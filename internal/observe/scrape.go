@@ -13,12 +13,14 @@ import (
 func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	o.metrics.gaugeFunc("authmaterial_watchers", "Open watches of credentials.", b.Watchers)
 	o.metrics.gaugeFunc("authmaterial_changed_secrets_refused",
-		"Credentials that are served by their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
+		"Credentials with their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
 	kind := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
-		"How long the token in use that expires next may still be used. Negative within its safety margin; absent while no token is in use.", kind, nil)
+		"How long the token in use that expires next may still be used. Negative within its safety margin; "+
+			"absent while no token is in use.", kind, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
-		"How long ago the renewal of a token in use should have begun. 0 if none is overdue; absent while no token is in use.", kind, nil)
+		"How long ago the renewal of a token in use should have begun. 0 if none is overdue; "+
+			"absent while no token is in use.", kind, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
 		gauge := func(of *prometheus.Desc, value time.Duration, k tokenKind) {
 			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value.Seconds(), k.provider, k.method)

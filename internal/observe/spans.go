@@ -63,7 +63,8 @@ func (t *Traces) TokenRequest(
 	}
 	ctx, span := t.provider.Tracer("github.com/authmaterial/broker").Start(ctx, "token request",
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(links...), trace.WithAttributes(
-			attribute.String("authmaterial.provider", provider), attribute.String("authmaterial.auth_method", authMethod)))
+			attribute.String("authmaterial.provider", provider),
+			attribute.String("authmaterial.auth_method", authMethod)))
 	return ctx, func(event strategies.TokenRequestEvent) {
 		span.SetAttributes(attribute.String("authmaterial.result", requestResult(event)))
 		if event.Status != 0 {

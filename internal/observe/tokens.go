@@ -52,15 +52,17 @@ func newTokenMetrics(m metrics) tokenMetrics {
 	}
 	return tokenMetrics{
 		requests: counters("authmaterial_token_requests_total", "Token requests by result.", "result"),
-		answers:  counters("authmaterial_token_cache_answers_total", "Answers of the token cache by where they came from.", "tier"),
+		answers:  counters("authmaterial_token_cache_answers_total", "Answers of the token cache by source.", "tier"),
 		renewals: counters("authmaterial_token_renewals_total",
-			"Renewals of tokens in use: early, in the background before they expired; or late, after a call found one expired.", "when"),
-		forced: counters("authmaterial_token_forced_renewals_total", "Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
+			"Renewals of tokens in use: early, in the background; or late, after a call found one expired.", "when"),
+		forced: counters("authmaterial_token_forced_renewals_total",
+			"Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
 		staticReports: counters("authmaterial_static_reports_total",
-			"Reports of callers about static material: rejected, for the current version; outdated, for an earlier one; or other_status, with a status that does not mean rejection.", "report"),
-		durations: histograms("authmaterial_token_request_duration_seconds", "How long token requests took.",
+			"Reports about static material: rejected, for the current version; outdated, for an earlier one; "+
+				"or other_status, with a status that does not mean rejection.", "report"),
+		durations: histograms("authmaterial_token_request_duration_seconds", "Duration of token requests.",
 			.05, .1, .25, .5, 1, 2.5, 5, 10),
-		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token that was not in memory.",
+		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token.",
 			.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 15),
 	}
 }

@@ -47,7 +47,7 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	proven := demandsProof(c)
 	address := slog.String("grpc", listen.GRPC.Address)
 	if listen.GRPC.Remote && listen.TLS == nil {
-		logger.Warn("INSECURE: the broker listens beyond this machine without TLS: secrets and the credentials of callers can be read on the network", address)
+		logger.Warn("INSECURE: without TLS, secrets and callers' credentials can be read on the network", address)
 	}
 	switch {
 	case listen.GRPC.Network == "unix":
@@ -56,19 +56,23 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 		}
 	case proven:
 	case listen.GRPC.Remote:
-		logger.Warn("INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who can connect to it gets the secrets", address)
+		logger.Warn("INSECURE: callers are not authenticated: everybody on the network gets the secrets", address)
 	default:
-		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
+		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; " +
+			"a Unix socket limits them to one user")
 	}
 	if listen.HTTP.Remote && (listen.TLS == nil || !proven) {
-		logger.Warn("INSECURE: metrics can be read beyond this machine without TLS or by everybody", "http", listen.HTTP.Address)
+		logger.Warn("INSECURE: metrics can be read on the network without TLS or by everybody",
+			"http", listen.HTTP.Address)
 	}
 }
 
 // The problems of configurations that are safe only after 'listen' has changed, by a restart.
 var (
-	errExposed     = errors.New("the broker listens beyond this machine, and this configuration authenticates no caller: restart the broker to apply it")
-	errOpenToUsers = errors.New("every user of this machine can connect to the broker's Unix socket, and this configuration has no grants: restart the broker to apply it")
+	errExposed = errors.New("other machines can connect to the broker, and this configuration authenticates " +
+		"no caller: restart the broker to apply it")
+	errOpenToUsers = errors.New("every user of this machine can connect to the Unix socket, and this configuration " +
+		"has no grants: restart the broker to apply it")
 )
 
 // checkExposure returns an error if a configuration would give secrets to everybody who can connect

@@ -31,7 +31,9 @@ func (h healthService) response(service string) *healthpb.HealthCheckResponse {
 }
 
 // Check returns the health of a service.
-func (h healthService) Check(_ context.Context, request *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+func (h healthService) Check(
+	_ context.Context, request *healthpb.HealthCheckRequest,
+) (*healthpb.HealthCheckResponse, error) {
 	response := h.response(request.GetService())
 	if response.GetStatus() == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, status.Error(codes.NotFound, "unknown service")

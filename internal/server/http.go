@@ -45,10 +45,10 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	detail := []string{"ok"}
 	if s.stale.Load() {
-		detail = append(detail, "configuration: the last one read has problems, which the log lists; the previous one stays in use")
+		detail = append(detail, "configuration: it has problems, which the log lists; the previous one stays in use")
 	}
 	if s.redis != nil && s.redis.OutOfReach.Load() {
-		detail = append(detail, "token cache: degraded; Redis is out of reach, and this replica obtains tokens for itself")
+		detail = append(detail, "token cache: degraded: Redis is out of reach; this replica obtains tokens for itself")
 	}
 	// A probe without evidence is not counted as a failed authentication.
 	if len(detail) > 1 && s.httpRemote.Load() && (!bringsEvidence(r) || s.identify(r) != nil) {

@@ -194,9 +194,9 @@ func TestWarningsOfExposure(t *testing.T) {
 	w := newWorld(t)
 	const (
 		local     = "callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user"
-		plainText = "INSECURE: the broker listens beyond this machine without TLS: secrets and the credentials of callers can be read on the network"
-		anybody   = "INSECURE: callers are not authenticated, and the broker listens beyond this machine: everybody who can connect to it gets the secrets"
-		metrics   = "INSECURE: metrics can be read beyond this machine without TLS or by everybody"
+		plainText = "INSECURE: without TLS, secrets and callers' credentials can be read on the network"
+		anybody   = "INSECURE: callers are not authenticated: everybody on the network gets the secrets"
+		metrics   = "INSECURE: metrics can be read on the network without TLS or by everybody"
 		group     = "callers need no grant: every user in the group of the Unix socket gets the secrets"
 	)
 	for name, test := range map[string]struct {

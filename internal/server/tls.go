@@ -130,10 +130,10 @@ func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) err
 
 // countParts returns the number of names, extensions and entries of extensions of a certificate.
 func countParts(c *x509.Certificate) int {
-	return len(c.Subject.Names) + len(c.Issuer.Names) + len(c.Extensions) +
+	return len(c.Subject.Names) + len(c.Issuer.Names) + len(c.Extensions) + len(c.PolicyMappings) +
 		len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs) +
-		len(c.ExtKeyUsage) + len(c.UnknownExtKeyUsage) + len(c.Policies) + len(c.PolicyMappings) +
+		len(c.ExtKeyUsage) + len(c.UnknownExtKeyUsage) + len(c.Policies) + len(c.PermittedEmailAddresses) +
 		len(c.OCSPServer) + len(c.IssuingCertificateURL) + len(c.CRLDistributionPoints) +
 		len(c.PermittedDNSDomains) + len(c.ExcludedDNSDomains) + len(c.PermittedIPRanges) + len(c.ExcludedIPRanges) +
-		len(c.PermittedEmailAddresses) + len(c.ExcludedEmailAddresses) + len(c.PermittedURIDomains) + len(c.ExcludedURIDomains)
+		len(c.ExcludedEmailAddresses) + len(c.PermittedURIDomains) + len(c.ExcludedURIDomains)
 }

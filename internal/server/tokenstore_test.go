@@ -51,7 +51,7 @@ func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 // The answers of /readyz.
 const (
 	ready         = "ok\n"
-	readyDegraded = "ok\ntoken cache: degraded; Redis is out of reach, and this replica obtains tokens for itself\n"
+	readyDegraded = "ok\ntoken cache: degraded: Redis is out of reach; this replica obtains tokens for itself\n"
 )
 
 // scrapeWithRedis returns the metrics of a broker that stored a token in Redis and then lost
