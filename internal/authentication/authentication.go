@@ -63,10 +63,10 @@ func (e Evidence) Methods() []string {
 
 // Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the caller. The error is ErrNoEvidence when the call has no evidence
-	// of this kind, the error of ctx, or a *fault.Error: CallerUnauthenticated for evidence that
-	// is not accepted, AuthenticationUnavailable when it cannot be checked just now. No error
-	// quotes evidence.
+	// Authenticate returns the Name and ExpireTime of the caller; Set adds the rest. The error is
+	// ErrNoEvidence when the call has no evidence of this kind, the error of ctx, or a
+	// *fault.Error: CallerUnauthenticated for evidence that is not accepted,
+	// AuthenticationUnavailable when it cannot be checked just now. No error quotes evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
@@ -142,6 +142,7 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 			method.Counts.count(err)
 		}
 		if err == nil {
+			caller.Method, caller.Address = method.Name, evidence.Address
 			return caller, nil
 		}
 		if rank(err) > rank(found) {

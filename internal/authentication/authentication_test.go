@@ -58,17 +58,21 @@ func TestSet(t *testing.T) {
 			counts := authentication.Counts{OK: &counters[0], Refused: &counters[1], Deferred: &counters[2], Unavailable: &counters[3]}
 			var methods []authentication.Method
 			for _, a := range test.all {
-				methods = append(methods, authentication.Method{Authenticator: a, Counts: counts})
+				methods = append(methods, authentication.Method{Name: "method of " + a.caller, Authenticator: a, Counts: counts})
 			}
 			set := authentication.NewSet(nil, &counters[4], methods...)
 			want := func(caller access.Caller, err error) {
 				t.Helper()
+				if err == nil && (caller.Method != "method of "+test.caller || caller.Address != "address") {
+					t.Errorf("the method is %q, the address %q", caller.Method, caller.Address)
+				}
 				if caller.Name != test.caller || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 					t.Errorf("the caller is %q (%v), want %q (%s)", caller.Name, err, test.caller, test.err)
 				}
 			}
-			want(set.Identify(t.Context(), authentication.Evidence{}))
-			want(set.Recheck(t.Context(), authentication.Evidence{}))
+			evidence := authentication.Evidence{Address: "address"}
+			want(set.Identify(t.Context(), evidence))
+			want(set.Recheck(t.Context(), evidence))
 			for i, c := range counters {
 				if c.n != test.counts[i] {
 					t.Errorf("counter %d is %d, want %d", i, c.n, test.counts[i])
@@ -82,8 +86,8 @@ func all(methods ...answers) []answers { return methods }
 
 func TestPeerUser(t *testing.T) {
 	for id, want := range map[uint32]string{0: "uid:0", 1000: "uid:1000", 1<<32 - 1: "uid:4294967295"} {
-		caller, err := authentication.PeerUser{}.Authenticate(t.Context(), authentication.Evidence{UserID: &id, Address: "unix"})
-		if err != nil || caller != (access.Caller{Name: want, Method: "peer_user", Address: "unix"}) {
+		caller, err := authentication.PeerUser{}.Authenticate(t.Context(), authentication.Evidence{UserID: &id})
+		if err != nil || caller != (access.Caller{Name: want}) {
 			t.Errorf("the caller is %+v (%v), want %s", caller, err, want)
 		}
 	}

@@ -60,9 +60,9 @@ type tokenDigest [sha256.Size]byte
 
 // verifiedToken is the outcome of a token's verification.
 type verifiedToken struct {
-	caller access.Caller // without the address
-	issuer *Issuer       // whose key signed the token; nil: none of the issuers' keys
-	keys   *Keys         // that the token was verified with
+	caller access.Caller
+	issuer *Issuer // whose key signed the token; nil: none of the issuers' keys
+	keys   *Keys   // that the token was verified with
 }
 
 // Authenticate implements Authenticator.
@@ -74,19 +74,18 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 	digest := tokenDigest(sha256.Sum256([]byte(text)))
 	now := clock.WallNow(s.clock)
 	known, found := s.verified.Get(digest)
-	if !found || known.keys != known.issuer.keys() || !now.Before(known.caller.ExpireTime) {
-		token, err := parseToken(text)
-		if err != nil {
-			return access.Caller{}, err
-		}
-		token.digest, token.proved = digest, found || evidence.Proved
-		if known, err = s.verify(ctx, token, now); err != nil {
-			return access.Caller{}, err
-		}
+	if found && known.keys == known.issuer.keys() && now.Before(known.caller.ExpireTime) {
+		return known.caller, nil
+	}
+	token, err := parseToken(text)
+	if err != nil {
+		return access.Caller{}, err
+	}
+	token.digest, token.proved = digest, found || evidence.Proved
+	if known, err = s.verify(ctx, token, now); err == nil {
 		s.verified.Add(digest, known)
 	}
-	known.caller.Address = evidence.Address
-	return known.caller, nil
+	return known.caller, err
 }
 
 // bearerToken is a token that was parsed. Nothing in it is verified.
@@ -218,5 +217,5 @@ func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) 
 		return access.Caller{}, refused("the claim sub of the bearer token is missing, or cannot be a caller's name")
 	}
 	expires, _ := claims.Expiration()
-	return access.Caller{Name: "jwt:" + i.Name + ":" + subject, Method: MethodJWT, ExpireTime: expires.Add(leeway)}, nil
+	return access.Caller{Name: "jwt:" + i.Name + ":" + subject, ExpireTime: expires.Add(leeway)}, nil
 }

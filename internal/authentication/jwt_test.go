@@ -19,7 +19,7 @@ import (
 )
 
 func bearer(token string) authentication.Evidence {
-	return authentication.Evidence{Bearer: secret.New(token), Address: "10.0.0.1:1"}
+	return authentication.Evidence{Bearer: secret.New(token)}
 }
 
 func TestJWT(t *testing.T) {
@@ -34,7 +34,7 @@ func TestJWT(t *testing.T) {
 		"valid since 29 s from":    mint(keyES, nil, map[string]any{"nbf": now.Unix() + 29, "iat": now.Unix() + 29}),
 	} {
 		caller, err := jwt.Authenticate(t.Context(), bearer(token))
-		want := access.Caller{Name: "jwt:main:alice", Method: "jwt", Address: "10.0.0.1:1", ExpireTime: now.Add(time.Hour + 30*time.Second).Local()}
+		want := access.Caller{Name: "jwt:main:alice", ExpireTime: now.Add(time.Hour + 30*time.Second).Local()}
 		if caller.ExpireTime = caller.ExpireTime.Local(); err != nil || caller != want {
 			t.Errorf("%s: the caller is %+v (%v), want %+v", name, caller, err, want)
 		}

@@ -16,14 +16,13 @@ func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Calle
 	if evidence.UserID == nil {
 		return access.Caller{}, ErrNoEvidence
 	}
-	name := "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)
-	return access.Caller{Name: name, Method: MethodPeerUser, Address: evidence.Address}, nil
+	return access.Caller{Name: "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)}, nil
 }
 
 // Local identifies every caller as `local`. It is the last method where callers need no proof.
 type Local struct{}
 
 // Authenticate implements Authenticator.
-func (Local) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
-	return access.Caller{Name: "local", Method: MethodNone, Address: evidence.Address}, nil
+func (Local) Authenticate(context.Context, Evidence) (access.Caller, error) {
+	return access.Caller{Name: "local"}, nil
 }

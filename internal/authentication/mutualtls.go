@@ -32,9 +32,9 @@ type MutualTLS struct {
 
 // verifiedChain is the outcome of the verification of a chain.
 type verifiedChain struct {
-	caller access.Caller // without the address
-	err    error         // nil: the chain proves that caller
-	until  time.Time     // when a refusal is forgotten
+	caller access.Caller
+	err    error     // nil: the chain proves that caller
+	until  time.Time // when a refusal is forgotten
 }
 
 // refusedFor is how long a chain is refused without being verified again: a client can call as
@@ -58,27 +58,22 @@ func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.C
 		chain = m.verify(evidence.Certificates)
 		m.known.Add(connection, chain)
 	}
-	switch {
-	case chain.err != nil:
-		return access.Caller{}, chain.err
-	case !clock.WallNow(m.clock).Before(chain.caller.ExpireTime):
+	if chain.err == nil && !clock.WallNow(m.clock).Before(chain.caller.ExpireTime) {
 		return access.Caller{}, refused("the client certificate has expired")
 	}
-	chain.caller.Address = evidence.Address
-	return chain.caller, nil
+	return chain.caller, chain.err
 }
 
 func (m *MutualTLS) verify(chain []*x509.Certificate) verifiedChain {
-	name := ""
 	err := VerifyCertificates(chain, m.roots, clock.WallNow(m.clock))
+	name := ""
 	if err == nil {
 		name, err = certificateName(chain[0])
 	}
-	return verifiedChain{
-		caller: access.Caller{Name: name, Method: MethodMutualTLS, ExpireTime: chain[0].NotAfter},
-		err:    err,
-		until:  m.clock.Now().Add(refusedFor),
+	if err != nil {
+		return verifiedChain{err: err, until: m.clock.Now().Add(refusedFor)}
 	}
+	return verifiedChain{caller: access.Caller{Name: name, ExpireTime: chain[0].NotAfter}}
 }
 
 // VerifyCertificates returns an error, which quotes nothing, unless one of the roots has signed

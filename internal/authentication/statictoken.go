@@ -84,5 +84,5 @@ func (s StaticTokens) Authenticate(_ context.Context, evidence Evidence) (access
 	if !ok {
 		return access.Caller{}, refused("the static token is unknown")
 	}
-	return access.Caller{Name: name, Method: MethodToken, Address: evidence.Address}, nil
+	return access.Caller{Name: name}, nil
 }
