@@ -481,7 +481,7 @@ func TestReloadThatExposes(t *testing.T) {
 		"grants":       everybody,
 		"this machine": "\nlisten: {grpc: \"127.0.0.1:0\"}\n",
 	} {
-		if err := w.reload(h, more); err == nil || !strings.Contains(err.Error(), "listens beyond this machine") {
+		if err := w.reload(h, more); err == nil || !strings.Contains(err.Error(), "other machines can connect to the broker") {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 		h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)

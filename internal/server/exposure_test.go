@@ -33,8 +33,8 @@ func TestReloadThatOpensASocket(t *testing.T) {
 	h := w.serve(socket+everybody, listen(t, unix(path), 0o666))
 	for more, want := range map[string]string{
 		socket: "add 'grants'", // the configuration has a problem
-		"":     "every user of this machine can connect to the broker's Unix socket",
-		strings.Replace(socket, "0666", "0600", 1): "every user of this machine can connect to the broker's Unix socket",
+		"":     "every user of this machine can connect to the Unix socket",
+		strings.Replace(socket, "0666", "0600", 1): "every user of this machine can connect to the Unix socket",
 	} {
 		if err := w.reload(h, more); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error of %q is %v", more, err)
