@@ -69,8 +69,8 @@ func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	case "value":
 		value = from.given.value
 	}
-	if doubt := doubt(value); doubt != "" {
-		p.document.Warnf(at, "%s %s", subject, doubt)
+	if mistake := likelyMistake(value); mistake != "" {
+		p.document.Warnf(at, "%s %s", subject, mistake)
 	}
 	return secret.New(value), value != ""
 }
@@ -160,8 +160,8 @@ var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 	`^[x*.-]{3,}$`, `x{6}`,
 }, "|"))
 
-// doubt completes a sentence about a value that is probably a mistake. It is empty otherwise.
-func doubt(value string) string {
+// likelyMistake completes a sentence about a value that is probably a mistake. It is empty otherwise.
+func likelyMistake(value string) string {
 	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // copied unnoticed from documents
 	switch {
 	case placeholder.MatchString(value):

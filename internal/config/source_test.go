@@ -46,8 +46,8 @@ const anyKey = `providers:
     headers: [{name: X-Key, value: "${base64(key)}"}]
 `
 
-// TestDoubtfulValues lists values that are probably mistakes.
-func TestDoubtfulValues(t *testing.T) {
+// TestLikelyMistakes lists values that are probably mistakes.
+func TestLikelyMistakes(t *testing.T) {
 	const template, lines, space, quotes, invisible = "looks like a placeholder", "has a line break", "has a space", "has quotes", "has an invisible character"
 	for value, want := range map[string]string{
 		"${PENDO_API_KEY}": template, "key-${ENV:-dev}": template, "$(cat key)": template, "{{ .Values.key }}": template, "$PENDO_API_KEY": template, "%PENDO_KEY%": template,
@@ -74,8 +74,8 @@ func TestDoubtfulValues(t *testing.T) {
 	}
 }
 
-// TestKeysAreNotDoubtful lists keys such as providers issue.
-func TestKeysAreNotDoubtful(t *testing.T) {
+// TestKeysAreNoMistakes lists keys such as providers issue.
+func TestKeysAreNoMistakes(t *testing.T) {
 	keys := []string{
 		"k", "secret", "AKIAIOSFODNN7EXAMPLE", "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqygy", "correct horse battery staple", "p$$w0rd", "a${b", "{a}", "$5", "x", "xx",
 		"mail@example.com", "it's", `say "when"`, "yourself", "todo-list-4711", "100%", "sk_test_4eC39HqLyjWDarjtT1zdp7dc", "Ünïcode",
