@@ -178,6 +178,9 @@ func readProviders(list yamlfile.Value) (all *catalog.Catalog, replaced []string
 	ids := yamlfile.Unique{}
 	for _, item := range list.List(0, 10_000) {
 		provider := catalog.Define(item)
+		if provider.ID == "" {
+			continue // a problem was reported
+		}
 		ids.Check(item.Get("id"), provider.ID, "ID")
 		if catalog.Builtin().Provider(provider.ID) != nil {
 			replaced = append(replaced, provider.ID)
