@@ -14,7 +14,7 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
 	t.Cleanup(store.Close)
-	here := newPlace(keys.Names("3f")[0])
+	here := newKeySet(keys.Names("3f")[0])
 	now := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	const left = 30 * time.Minute
 	for text, want := range map[string]time.Duration{
@@ -24,7 +24,7 @@ func TestTokensOfOtherVersions(t *testing.T) {
 		`{"value":"a","lifetime":3600000000000,"delay":9223372036854775807}`:          10 * time.Second,
 		`{"value":"a","lifetime":3600000000000,"delay":8000000000,"of a later":true}`: 8 * time.Second,
 	} {
-		got, err := store.openToken(here, keys.Seal(here.token, []byte(text)), now, left)
+		got, err := store.openToken(here, string(keys.Seal(here.token, []byte(text))), now, left)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -34,12 +34,12 @@ func TestTokensOfOtherVersions(t *testing.T) {
 		}
 	}
 	tooLong := []byte(`{"value":"a","lifetime":604801000000000}`)
-	if _, err := store.openToken(here, keys.Seal(here.token, tooLong), now, left); err == nil {
+	if _, err := store.openToken(here, string(keys.Seal(here.token, tooLong)), now, left); err == nil {
 		t.Error("a token for more than 7 days is opened")
 	}
 	// What is written is what an earlier version takes for a token that was requested when
 	// its answer came: it can be served no longer than by this one.
-	late, err := store.openToken(here, keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`)), now, time.Hour)
+	late, err := store.openToken(here, string(keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`))), now, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

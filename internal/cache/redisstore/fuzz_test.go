@@ -26,7 +26,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(seed, int64(1)<<62, int64(9))
 	}
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
-	here := newPlace(keys.Names("3f")[0])
+	here := newKeySet(keys.Names("3f")[0])
 	f.Fuzz(func(t *testing.T, text string, left, changed int64) {
 		for _, raw := range []string{text, damaged(string(keys.Seal(here.token, []byte(text))), changed)} {
 			if opened, _ := store.readToken(here, raw, left, now); opened != nil {
@@ -77,7 +77,7 @@ func TestLastMoment(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys, Observer: complaining{t}})
 	t.Cleanup(store.Close)
-	here := newPlace(keys.Names("3f")[0])
+	here := newKeySet(keys.Names("3f")[0])
 	sealed := string(keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000}`)))
 	token, seen := store.readToken(here, sealed, int64(0), time.Now())
 	if token != nil || seen != sealed {

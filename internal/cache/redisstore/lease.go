@@ -2,103 +2,141 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"time"
-
-	"github.com/bsm/redislock"
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The lock of a lease. A holder that dies is followed by another after its life.
+// The lock of a lease. When its owner dies, another replica gets it after lockLife.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second
 )
 
-// What is remembered of a key beside its token.
+// Bounds on what Redis keeps of a token beside it.
 const (
-	maxRejected = 8   // rejected tokens
-	maxForced   = 100 // forced renewals
+	maxRejected = 8   // fingerprints of rejected tokens
+	maxForced   = 100 // times of forced renewals
 	forcedLife  = time.Hour
 )
 
-// lockAll locks the places of a token, in an order that is the same in every replica, or
-// none of them. It fails with ErrNotObtained when another has one.
-func (s *Store) lockAll(ctx context.Context, places []place, owner string) ([]*redislock.Lock, error) {
-	var locks []*redislock.Lock
-	for _, at := range inLockOrder(places) {
-		lock, err := s.lock(ctx, at, owner)
+var (
+	// errReply is returned when a script's reply has an unknown form.
+	errReply = errors.New("a script's reply has an unknown form")
+	// errLocked is returned when another replica has the lock.
+	errLocked = errors.New("another replica has the lock")
+)
+
+// found is what a replica read of a token in Redis.
+type found struct {
+	record cache.Record
+	sealed string // the token's entry in the primary key set, readable or not; empty: none
+	// redisTime is Redis' clock in milliseconds. It was read before readAt, by the replica's clock.
+	redisTime int64
+	readAt    time.Time
+	took      time.Duration // how long reading the token took
+}
+
+// look reads the key sets of a token, and returns the newest of what they have. With an owner, it
+// also locks all of them, or none: then it fails with errLocked. A token that only another fleet key
+// leads to is copied to the primary key set.
+func (s *Store) look(ctx context.Context, t *tokenKeys, owner string) (all found, err error) {
+	var primary *token.Token
+	for i, set := range t.all {
+		there, err := s.lookAt(ctx, set, owner)
 		if err != nil {
-			s.unlock(locks)
-			return nil, err
+			s.unlock(t.all[:i], owner)
+			return found{}, err
 		}
-		locks = append(locks, lock)
+		if set == t.primary {
+			primary = there.record.Token
+			all.sealed, all.redisTime, all.readAt = there.sealed, there.redisTime, there.readAt
+		}
+		if token, now := there.record.Token, all.record.Token; now == nil || token != nil && token.Newer(now, 0) {
+			all.record.Token, all.took = token, there.took
+		}
+		if failure, now := there.record.Failure, all.record.Failure; now == nil || failure != nil && failure.Until.After(now.Until) {
+			all.record.Failure = failure
+		}
 	}
-	return locks, nil
-}
-
-// lock tries to lock one place. Each try has an owner of its own: what frees the locks of
-// an earlier one may come late.
-func (s *Store) lock(ctx context.Context, at place, owner string) (lock *redislock.Lock, err error) {
-	err = s.do(ctx, "lock", func(ctx context.Context) (err error) {
-		lock, err = s.locker.Obtain(ctx, at.lock, lockLife, &redislock.Options{Token: owner})
-		return err
-	})
-	switch {
-	case isWrongType(err):
-		return nil, redislock.ErrNotObtained // the next look removes what is there
-	case err != nil && !errors.Is(err, redislock.ErrNotObtained):
-		s.freeing.Go(func() { s.disown(at, owner) })
+	newest := all.record.Token
+	if newest == nil {
+		return all, nil
 	}
-	return lock, err
+	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
+		here := all
+		_, _ = s.commit(ctx, t.primary, &here, owner, newest, false) // another replica that has the lock stores a token itself
+	}
+	newest.RequestedWithin = all.took
+	return all, nil
 }
 
-// disown ends a lock that the owner may have without knowing it: the answer was lost. It
-// takes the lock, unless another has it, for as short as there is.
-func (s *Store) disown(at place, owner string) {
-	_ = s.do(context.Background(), "unlock", func(ctx context.Context) error {
-		_, err := s.locker.Obtain(ctx, at.lock, time.Millisecond, &redislock.Options{Token: owner})
-		return err
-	})
+// lookAt reads one key set, and locks it if there is an owner.
+func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, error) {
+	operation := "look"
+	if owner != "" {
+		operation = "lock"
+	}
+	began := s.clock.Now() // before the question: what is left counts from the reply
+	reply, err := s.run(ctx, operation, lookScript, []string{set.token, set.failure, set.lock}, maxEntry, owner, lockLife.Milliseconds())
+	if err != nil {
+		s.unlock([]keySet{set}, owner) // the reply may have been lost
+		return found{}, err
+	}
+	answer, err := reply.Slice()
+	if err != nil || len(answer) != 6 {
+		return found{}, errReply
+	}
+	if owner != "" && answer[5] == nil {
+		return found{}, errLocked
+	}
+	var here found
+	here.record.Token, here.sealed = s.readToken(set, answer[0], answer[1], began)
+	here.record.Failure = s.readFailure(set, answer[2], answer[3], began)
+	here.redisTime, _ = answer[4].(int64)
+	here.readAt = s.clock.Now()
+	here.took = here.readAt.Sub(began)
+	return here, nil
 }
 
-// unlock frees locks, without waiting for it.
-func (s *Store) unlock(locks []*redislock.Lock) {
-	for _, lock := range locks {
-		s.freeing.Go(func() {
-			_ = s.do(context.Background(), "unlock", func(ctx context.Context) error {
-				if err := lock.Release(ctx); !errors.Is(err, redislock.ErrLockNotHeld) {
-					return err
-				}
-				return nil
-			})
-		})
+// unlock releases the locks that are the owner's, without waiting for that.
+func (s *Store) unlock(sets []keySet, owner string) {
+	if owner == "" {
+		return
+	}
+	for _, set := range sets {
+		s.unlocking.Go(func() { _, _ = s.run(context.Background(), "unlock", renewScript, []string{set.lock}, owner, 0) })
 	}
 }
 
-// lease is the lock of a token's places, which is renewed until Release.
+// lease is the lock of a token's key sets, which is renewed until Release.
 type lease struct {
 	store  *Store
-	places []place
-	locks  []*redislock.Lock
-	found  found
+	keys   *tokenKeys
 	owner  string
-	// patience is the flight's.
-	patience *patience
-	stop     context.CancelFunc
+	found  found
+	budget *timeBudget // the refresh's
+	stop   context.CancelFunc
 }
 
-func (s *Store) newLease(places []place, locks []*redislock.Lock) *lease {
-	ctx, stop := context.WithCancel(context.Background())
-	l := &lease{store: s, places: places, locks: locks, owner: locks[0].Token(), stop: stop}
-	go l.renew(ctx)
-	return l
+// newLease locks a token. It fails with errLocked when another replica has a lock.
+func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
+	owner := rand.Text() // another one each time: the unlocking of an earlier attempt may be late
+	here, err := s.look(ctx, t, owner)
+	if err != nil {
+		return nil, err
+	}
+	renewing, stop := context.WithCancel(context.Background())
+	l := &lease{store: s, keys: t, owner: owner, found: here, budget: budgetOf(ctx), stop: stop}
+	go l.renew(renewing)
+	return l, nil
 }
 
-// renew keeps the locks until ctx ends. That one was lost is for Commit to find.
+// renew keeps the locks until ctx ends. Commit finds out when one was lost.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()
@@ -108,63 +146,129 @@ func (l *lease) renew(ctx context.Context) {
 			return
 		case <-ticker.Chan():
 		}
-		for _, lock := range l.locks {
-			_ = l.store.do(ctx, "renew", func(ctx context.Context) error { return lock.Refresh(ctx, lockLife, nil) })
+		for _, set := range l.keys.all {
+			_, _ = l.store.run(ctx, "renew", renewScript, []string{set.lock}, l.owner, lockLife.Milliseconds())
 		}
 	}
 }
 
-// Commit stores the token, and tells the fleet.
+// Commit stores the token, and publishes the change.
 func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
-	refused := ""
-	if rejected && l.found.record.Token != nil {
-		refused = l.store.keys.Fingerprints(l.found.record.Token.Value.Reveal())[0]
-	}
-	at := l.places[0]
-	return l.store.commit(l.patience.of(ctx), at, commitment{
-		owner: l.owner, found: &l.found, fresh: fresh, sealed: l.store.sealToken(at, fresh), refused: refused,
-	})
+	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
 }
 
-// Fail stores the failure, unless another has the lock by now, or has stored a token.
+// commit stores a token if the lock is the owner's or free, and the entry is still the one that was
+// found. It returns the token that is then stored, and updates what was found.
+func (s *Store) commit(ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool) (*token.Token, error) {
+	now := s.clock.Now()
+	if fresh.LastEnd().Sub(now) < time.Millisecond {
+		return fresh, nil // it ended meanwhile, and is not stored
+	}
+	sealed := string(s.sealToken(set, fresh))
+	change := event{kind: eventToken, name: set.name}
+	answer, err := s.runCommit(ctx, set, *here, owner, fresh, sealed, rejected)
+	if err != nil {
+		s.outbox.Store(change, nil) // the token may have been stored
+		return nil, err
+	}
+	before := here.record.Token
+	switch answer[0] {
+	case "STORED":
+		here.sealed = sealed
+		_ = s.publish(ctx, change)
+		return fresh, nil
+	case "LATE":
+		return fresh, nil
+	case "LOST":
+		return nil, cache.ErrLeaseLost
+	case "REJECTED", "CHANGED":
+	default:
+		return nil, errReply
+	}
+	stored, sealed := s.readToken(set, answer[1], answer[2], now)
+	switch {
+	case sealed == here.sealed:
+		return before, nil // rejected: the entry is still the one that was found
+	case answer[0] == "REJECTED":
+		return stored, nil
+	case stored == nil:
+		return nil, cache.ErrLeaseLost
+	case stored.Value.Equal(fresh.Value):
+		here.sealed = sealed // an earlier attempt stored it, and its reply was lost
+		_ = s.publish(ctx, change)
+		return fresh, nil
+	case before != nil && stored.Value.Equal(before.Value):
+		here.sealed = sealed // Redis lost it, and another replica has put it back
+		return s.commit(ctx, set, here, owner, fresh, rejected)
+	}
+	stored.RequestedWithin = s.clock.Since(now)
+	return stored, nil
+}
+
+// runCommit runs the script that stores a token, which is also there encrypted, and returns its reply.
+func (s *Store) runCommit(ctx context.Context, set keySet, here found, owner string, fresh *token.Token, sealed string, rejected bool) ([]any, error) {
+	now, former := s.clock.Now(), "" // the fingerprint of the token that was found and rejected
+	if rejected && here.record.Token != nil {
+		former = s.keys.Fingerprints(here.record.Token.Value.Reveal())[0]
+	}
+	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // or a little earlier
+	arguments := []any{
+		owner, here.sealed, sealed, fresh.LastEnd().Sub(now).Milliseconds(), redisNow, former,
+		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(), maxEntry,
+	}
+	for _, fingerprint := range s.keys.Fingerprints(fresh.Value.Reveal()) {
+		arguments = append(arguments, fingerprint)
+	}
+	reply, err := s.run(ctx, "commit", commitScript, []string{set.token, set.failure, set.lock, set.rejected, set.forced}, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := reply.Slice()
+	if err != nil || len(answer) != 3 {
+		return nil, errReply
+	}
+	return answer, nil
+}
+
+// Fail stores the failure, unless another replica has the lock by now, or has stored a token.
 func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
-	at := l.places[0]
-	sealed, life := l.store.sealFailure(at, failure, l.store.clock.Now())
-	stored := false
-	err := l.store.do(l.patience.of(ctx), "fail", func(ctx context.Context) (err error) {
-		stored, err = failScript.Run(ctx, l.store.client, []string{at.failure, at.lock, at.token},
-			l.owner, sealed, life.Milliseconds(), l.found.seen, maxEntry).Bool()
+	set := l.keys.primary
+	sealed, life := l.store.sealFailure(set, failure, l.store.clock.Now())
+	reply, err := l.store.run(l.budget.of(ctx), "fail", failScript, []string{set.failure, set.lock, set.token},
+		l.owner, sealed, life.Milliseconds(), l.found.sealed, maxEntry)
+	if err != nil {
 		return err
-	})
-	if err == nil && !stored {
-		return cache.ErrLeaseLost
 	}
-	return err
+	if stored, err := reply.Bool(); err != nil || !stored {
+		return errors.Join(err, cache.ErrLeaseLost)
+	}
+	return nil
 }
 
-// ForcedWait asks Redis, by its clock, and counts what lies in any of the places: while a
-// fleet key is rotated, replicas write to different ones.
+// ForcedWait counts the renewals by Redis' clock, in all key sets: while a fleet key is replaced,
+// replicas write to different ones.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
-	var all []int64 // how many milliseconds ago each was
-	for _, at := range l.places {
-		err := l.store.do(l.patience.of(ctx), "forced_wait", func(ctx context.Context) error {
-			ages, err := forcedWaitScript.Run(ctx, l.store.client, []string{at.forced}, maxForced).Int64Slice()
-			all = append(all, ages...)
-			return err
-		})
+	var ages []int64 // in milliseconds
+	for _, set := range l.keys.all {
+		reply, err := l.store.run(l.budget.of(ctx), "forced_wait", forcedWaitScript, []string{set.forced}, maxForced)
 		if err != nil {
 			return 0, err
 		}
+		some, err := reply.Int64Slice()
+		if err != nil {
+			return 0, err
+		}
+		ages = append(ages, some...)
 	}
-	if len(all) < limit {
+	if len(ages) < limit {
 		return 0, nil
 	}
-	slices.Sort(all)
-	return max(0, window-time.Duration(all[limit-1])*time.Millisecond), nil
+	slices.Sort(ages)
+	return max(0, window-time.Duration(ages[limit-1])*time.Millisecond), nil
 }
 
 // Release ends the lease.
 func (l *lease) Release() {
 	l.stop()
-	l.store.unlock(l.locks)
+	l.store.unlock(l.keys.all, l.owner)
 }

@@ -29,17 +29,13 @@ var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malf
 
 // dialer returns a function that connects, and bounds the replies on the connection.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: refreshTimeout}
+	dial := plain.DialContext
+	if config != nil {
+		dial = (&tls.Dialer{NetDialer: plain, Config: config}).DialContext
+	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		plain := &net.Dialer{Timeout: flightTimeout}
-		if config != nil {
-			encrypted := &tls.Dialer{NetDialer: plain, Config: config}
-			conn, err := encrypted.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return &limitedConn{Conn: conn}, nil
-		}
-		conn, err := plain.DialContext(ctx, network, address)
+		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

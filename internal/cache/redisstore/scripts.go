@@ -1,30 +1,34 @@
 package redisstore
 
 import (
-	_ "embed"
+	"embed"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// The scripts. Each one's head says what it takes, does and returns.
-var (
-	//go:embed lua/look.lua
-	lookSource string
-	//go:embed lua/commit.lua
-	commitSource string
-	//go:embed lua/fail.lua
-	failSource string
-	//go:embed lua/forcedwait.lua
-	forcedWaitSource string
-	//go:embed lua/publish.lua
-	publishSource string
-	//go:embed lua/probe.lua
-	probeSource string
+//go:embed lua
+var sources embed.FS
 
-	lookScript       = redis.NewScript(lookSource)
-	commitScript     = redis.NewScript(commitSource)
-	failScript       = redis.NewScript(failSource)
-	forcedWaitScript = redis.NewScript(forcedWaitSource)
-	publishScript    = redis.NewScript(publishSource)
-	probeScript      = redis.NewScript(probeSource)
+// The scripts. The beginning of each file documents its keys, arguments and reply.
+var (
+	lookScript       = newScript("entry", "look")
+	commitScript     = newScript("entry", "commit")
+	failScript       = newScript("entry", "fail")
+	forcedWaitScript = newScript("entry", "forcedwait")
+	renewScript      = newScript("renew")
+	publishScript    = newScript("publish")
+	probeScript      = newScript("probe")
 )
+
+// newScript returns the script that consists of these files.
+func newScript(names ...string) *redis.Script {
+	var source string
+	for _, name := range names {
+		text, err := sources.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // the file is missing from the repository
+		}
+		source += string(text)
+	}
+	return redis.NewScript(source)
+}

@@ -54,9 +54,9 @@ func hang(ctx context.Context) error {
 }
 
 // starve is one during which the process gets no CPU time: nothing counts its running time.
-func (s *schedule) starve(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (m *runMeter) starve(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return hang(ctx)
 }
 
@@ -82,7 +82,7 @@ func TestStarvedOperation(t *testing.T) {
 	tries := 0
 	err := s.do(t.Context(), "commit", func(ctx context.Context) error {
 		if tries++; tries < 3 {
-			return s.schedule.starve(ctx)
+			return s.meter.starve(ctx)
 		}
 		return nil
 	})
@@ -96,14 +96,14 @@ func TestStarvedOperation(t *testing.T) {
 func TestStarvedFlight(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
-	flight := &patience{limit: flightTimeout}
+	flight := &timeBudget{limit: refreshTimeout}
 	for range 3 {
-		if err := s.do(flight.of(t.Context()), "look", s.schedule.starve); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.do(flight.of(t.Context()), "look", s.meter.starve); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("an operation ends with %v", err)
 		}
 	}
-	if got := flight.timeout(); got != leastTimeout {
-		t.Errorf("the next operation has %v, want %v", got, leastTimeout)
+	if got := flight.timeout(); got != minTimeout {
+		t.Errorf("the next operation has %v, want %v", got, minTimeout)
 	}
 	if got := seen.take(); !slices.Equal(got, []string{"starved", "starved", "timeout", "timeout", "timeout"}) {
 		t.Errorf("the results are %q", got)
@@ -137,14 +137,14 @@ func TestTimeoutsAtOnce(t *testing.T) {
 func TestPatienceIsTheFlights(t *testing.T) {
 	t.Parallel()
 	s, _ := offline(t)
-	flight := &patience{limit: flightTimeout}
-	if got := flight.timeout(); got != flightTimeout {
-		t.Errorf("the first one has %v, want %v", got, flightTimeout)
+	flight := &timeBudget{limit: refreshTimeout}
+	if got := flight.timeout(); got != refreshTimeout {
+		t.Errorf("the first one has %v, want %v", got, refreshTimeout)
 	}
 	for range 2 {
 		_ = s.do(flight.of(t.Context()), "look", hang)
-		if got := flight.timeout(); got != leastTimeout {
-			t.Errorf("the next one has %v, want %v", got, leastTimeout)
+		if got := flight.timeout(); got != minTimeout {
+			t.Errorf("the next one has %v, want %v", got, minTimeout)
 		}
 	}
 }
@@ -152,7 +152,7 @@ func TestPatienceIsTheFlights(t *testing.T) {
 // TestScheduleCountsWhatRan measures a time of which half is without CPU time.
 func TestScheduleCountsWhatRan(t *testing.T) {
 	t.Parallel()
-	var s schedule
+	var s runMeter
 	outer := s.watch()
 	inner := s.watch()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -175,7 +175,7 @@ func TestScheduleCountsWhatRan(t *testing.T) {
 // TestStarvedQueue has the process get no CPU time while something waits for its turn.
 func TestStarvedQueue(t *testing.T) {
 	t.Parallel()
-	var s schedule
+	var s runMeter
 	clock := clockwork.NewFakeClock()
 	q := newQueue(clock, &s, 1)
 	leave, err := q.enter(t.Context())
@@ -202,7 +202,7 @@ func TestStarvedQueue(t *testing.T) {
 	await()
 	s.mu.Lock()
 	_ = hang(starved)
-	clock.Advance(longestTurn)
+	clock.Advance(maxQueueWait)
 	s.mu.Unlock()
 	await()
 	leave()

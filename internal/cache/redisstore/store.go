@@ -1,12 +1,11 @@
-// Package redisstore is the cache.Store of a fleet: tokens lie in Redis, sealed, and one
-// replica at a time makes token requests for each.
-//
-// It fails when Redis does, soon and without trying again. cache.Fallback is what stands
-// in front of it.
+// Package redisstore is the cache.Store of a fleet: tokens are encrypted in Redis, and one replica at a
+// time makes token requests for each. While Redis cannot be reached, its methods fail soon, and the
+// Cache goes on without it.
 package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bsm/redislock"
 	"github.com/jonboulle/clockwork"
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
@@ -25,118 +23,97 @@ import (
 
 // Options configure a Store. Server and Keys are required.
 type Options struct {
-	// Server says where Redis is.
+	// Server is where Redis is.
 	Server Server
 	// Keys are the fleet's.
 	Keys *fleetkeys.Ring
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
-	// Logger gets a line when Redis gets out of reach, and when it is back. Default:
-	// slog.Default.
+	// Logger gets a line when Redis cannot be reached any more, and when it can be reached again.
+	// Default: slog.Default.
 	Logger *slog.Logger
-	// Observer is told what becomes of operations. Default: nobody is.
+	// Observer counts operations. Default: none does.
 	Observer Observer
-}
-
-func (o Options) withDefaults() Options {
-	if o.Clock == nil {
-		o.Clock = clockwork.NewRealClock()
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Observer == nil {
-		o.Observer = unobserved{}
-	}
-	return o
 }
 
 // Store keeps tokens in Redis. Close ends it.
 type Store struct {
 	client   redis.UniversalClient
-	locker   *redislock.Client
 	keys     *fleetkeys.Ring
 	clock    clockwork.Clock
 	logger   *slog.Logger
 	observer Observer
-	schedule schedule
-	queues   queues
-	breaker  *gobreaker.CircuitBreaker[struct{}]
-	troubled atomic.Bool // an operation failed since the stream's place was found
-	// lastFailure is the last one's word.
-	lastFailure atomic.Value
-	places      *places
-	waiters     waiters
-	untold      events // which could not be published
-	id          string // this replica's, in the stream
-	// What goes on in the background.
-	freeing   sync.WaitGroup
-	closing   sync.Mutex
-	closed    bool
-	following sync.WaitGroup // grows while closing is held and closed is false
+	id       string // this replica's, in events
+	tokens   *tokenIndex
+
+	// operations and locking are queues for Redis, so that time limits measure Redis and not how much
+	// there is to do. locking is for looking at a token and locking it. It lets half as many in: the
+	// other half at least is for replicas that have a lock and are about to release it.
+	operations, locking *queue
+	meter               runMeter
+	breaker             *gobreaker.CircuitBreaker[struct{}]
+	lastFailure         atomic.Value // the word for it
+
+	// needsResync reports that an operation failed, so that events may have been missed; overloaded
+	// that one was not tried.
+	needsResync, overloaded atomic.Bool
+	outbox                  sync.Map // of each event that could not be published
+	unlocking               sync.WaitGroup
 }
 
 // New returns a Store. It does not wait for Redis.
 func New(options Options) *Store {
-	options = options.withDefaults()
-	client := newClient(options.Server)
+	if options.Clock == nil {
+		options.Clock = clockwork.NewRealClock()
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	if options.Observer == nil {
+		options.Observer = unobserved{}
+	}
 	s := &Store{
-		client:   client,
-		locker:   redislock.New(client),
+		client:   newClient(options.Server),
 		keys:     options.Keys,
 		clock:    options.Clock,
 		logger:   options.Logger,
 		observer: options.Observer,
-		places:   newPlaces(options.Keys),
-		id:       randomID(),
+		id:       rand.Text(),
+		tokens:   newTokenIndex(options.Keys),
 	}
-	s.queues = newQueues(options.Clock, &s.schedule)
+	s.operations, s.locking = newQueue(s.clock, &s.meter, maxOperations()), newQueue(s.clock, &s.meter, maxOperations()/2)
 	s.breaker = s.newBreaker()
 	return s
 }
 
-// Close ends the connections, once the leases that were released are free. The context
-// of Follow must have ended.
+// Close ends the connections, after the locks of released leases were released. The context of
+// Follow must have ended.
 func (s *Store) Close() {
-	s.freeing.Wait()
-	s.closing.Lock()
-	s.closed = true
-	s.closing.Unlock()
+	s.unlocking.Wait()
 	_ = s.client.Close()
-	s.following.Wait()
 }
 
-// beginToFollow counts one that follows, unless the Store is closed.
-func (s *Store) beginToFollow() bool {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if !s.closed {
-		s.following.Add(1)
-	}
-	return !s.closed
-}
-
-// Load returns what is known of key.
+// Load returns the record of key.
 func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
-	found, err := s.look(ctx, s.places.of(key))
-	return found.record, err
+	here, err := s.look(ctx, s.tokens.of(key), "")
+	return here.record, err
 }
 
-// How often a Store that waits for a lease looks again: soon at first, then less often.
-// News of the token has it look at once.
+// How often a Store that waits for a lease looks again: soon at first, then less often. With news of
+// the token it looks at once.
 const (
 	firstPoll = 10 * time.Millisecond
 	lastPoll  = 160 * time.Millisecond
 )
 
-// Lock waits for the lease of key, or until enough is known of it.
+// Lock waits for the lease of key, or until enough returns true.
 func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
-	places, patience := s.places.of(key), &patience{limit: flightTimeout}
-	ctx = patience.of(ctx)
+	t, budget := s.tokens.of(key), &timeBudget{limit: refreshTimeout}
+	ctx = budget.of(ctx)
 	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
-		news := s.waiters.wait(key)
-		record, lease, err := s.tryLock(ctx, places, enough)
-		if !errors.Is(err, redislock.ErrNotObtained) {
+		news := s.tokens.news(t)
+		record, lease, err := s.tryLock(ctx, t, enough)
+		if !errors.Is(err, errLocked) {
 			return record, lease, err
 		}
 		select {
@@ -148,57 +125,44 @@ func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) 
 	}
 }
 
-// tryLock is Lock where nobody else has the lease. Otherwise it fails with ErrNotObtained.
-func (s *Store) tryLock(ctx context.Context, places []place, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
-	leave, err := s.await(ctx, s.queues.locking, "lock")
+// tryLock is Lock without the waiting. It fails with errLocked when another replica has the lease.
+func (s *Store) tryLock(ctx context.Context, t *tokenKeys, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+	leave, err := s.enter(ctx, s.locking, "lock")
 	if err != nil {
 		return cache.Record{}, nil, err
 	}
 	defer leave()
-	found, err := s.look(ctx, places)
-	if err != nil || enough(found.record) {
-		return found.record, nil, err
+	here, err := s.look(ctx, t, "")
+	if err != nil || enough(here.record) {
+		return here.record, nil, err
 	}
-	locks, err := s.lockAll(ctx, places, randomID())
+	l, err := s.newLease(ctx, t)
 	if err != nil {
 		return cache.Record{}, nil, err
 	}
-	record, lease, err := s.lookAgain(ctx, places, locks, enough)
-	if lease == nil {
-		return record, nil, err
+	if enough(l.found.record) {
+		l.Release()
+		return l.found.record, nil, nil
 	}
-	lease.patience = patienceOf(ctx)
-	return record, lease, err
+	return l.found.record, l, nil
 }
 
-// lookAgain makes locks a lease, unless what was stored meanwhile is enough.
-func (s *Store) lookAgain(ctx context.Context, places []place, locks []*redislock.Lock, enough func(cache.Record) bool) (cache.Record, *lease, error) {
-	lease := s.newLease(places, locks)
-	found, err := s.look(ctx, places)
-	if err != nil || enough(found.record) {
-		lease.Release()
-		return found.record, nil, err
-	}
-	lease.found = found
-	return found.record, lease, nil
-}
-
-// ForgetFailures removes the failure of every key that this replica knows, and has the
-// others do the same.
+// ForgetFailures removes the failure of every key that this replica knows, and has the others do the
+// same.
 func (s *Store) ForgetFailures(ctx context.Context) error {
 	if err := s.removeFailures(ctx); err != nil {
-		s.untold.add(event{kind: eventForgotten}) // and removes them, when Redis is back
+		s.outbox.Store(event{kind: eventForgotten}, nil) // Follow removes them when Redis is back
 		return err
 	}
 	return s.publish(ctx, event{kind: eventForgotten})
 }
 
 func (s *Store) removeFailures(ctx context.Context) error {
-	for some := range slices.Chunk(s.places.all(), batchSize) {
+	for some := range slices.Chunk(s.tokens.failures(), batchSize) {
 		err := s.do(ctx, "forget", func(ctx context.Context) error {
 			_, err := s.client.Pipelined(ctx, func(all redis.Pipeliner) error {
-				for _, place := range some {
-					all.Del(ctx, place.failure)
+				for _, key := range some {
+					all.Del(ctx, key)
 				}
 				return nil
 			})
@@ -211,9 +175,5 @@ func (s *Store) removeFailures(ctx context.Context) error {
 	return nil
 }
 
-// Retain forgets which keys were asked for, but those that keep approves of. What lies in
-// Redis ends by itself.
-func (s *Store) Retain(keep func(key string) bool) {
-	s.places.retain(keep)
-	s.waiters.wakeAll() // and with that forgets whom nobody waits for
-}
+// Retain forgets the keys for which keep returns false. Their entries in Redis expire.
+func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

@@ -3,12 +3,8 @@ package redisstore
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
-	"maps"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,16 +12,16 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// The stream on which replicas tell each other what they changed.
+// The stream of events, on which replicas publish what they changed.
 const (
 	streamKey  = prefix + "changes"
 	probeKey   = prefix + "probe"
 	streamSize = 10_000 // events, about
 	batchSize  = 1_000  // events that are read at once, or keys that are removed
-	// blockTime is how long a read waits for events: the longest that trouble stays
-	// unnoticed which another operation had.
+	// blockTime is how long a read waits for events. A failure of another operation is noticed after
+	// this time at the latest.
 	blockTime = 500 * time.Millisecond
-	// probePause is how long to wait after trouble before the next try.
+	// probePause is how long to wait after a failure before the next attempt.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
 	streamLife = 24 * time.Hour // after the last event
@@ -33,174 +29,166 @@ const (
 
 // Kinds of events.
 const (
-	eventToken     = "token"     // there is another token at a name
+	eventToken     = "token"     // there is another token in a key set
 	eventForgotten = "forgotten" // failures were removed
-	eventEmptied   = "emptied"   // the events before it were removed, read or not
+	eventEmptied   = "emptied"   // the events before it were removed, whether they had been read or not
 )
 
-// event is what one replica tells the others.
+// event is a change that one replica publishes to the others.
 type event struct {
 	kind string
-	name string // of a place, for eventToken
+	name string // of a key set, for eventToken
 }
 
-// publish tells the other replicas of an event. Where that fails, Follow does it later.
+// publish tells the other replicas of an event. When that fails, Follow publishes it later.
 func (s *Store) publish(ctx context.Context, e event) error {
-	err := s.do(ctx, "publish", func(ctx context.Context) error {
-		return s.addEvent(ctx, e, "~", streamSize)
-	})
+	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
 	if err != nil {
-		s.untold.add(e)
+		s.outbox.Store(e, nil)
 	}
 	return err
 }
 
-// addEvent adds an event to the stream, and has it keep so many: exactly ("=") or about ("~").
+// addEvent adds an event to the stream, which keeps so many events: exactly ("=") or about ("~").
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
 	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, streamLife.Milliseconds(), e.kind, e.name, s.id).Err()
 }
 
-// publishUntold tells of the events that could not be told of when they happened.
-func (s *Store) publishUntold(ctx context.Context) {
-	for _, e := range s.untold.take() {
+// publishOutbox publishes the events that could not be published when they happened.
+func (s *Store) publishOutbox(ctx context.Context) {
+	var unsent []event
+	s.outbox.Range(func(e, _ any) bool {
+		s.outbox.Delete(e)
+		unsent = append(unsent, e.(event))
+		return true
+	})
+	for _, e := range unsent {
 		if e.kind == eventForgotten {
-			_ = s.removeFailures(ctx) // those that lay there all the time
+			_ = s.removeFailures(ctx) // which were in Redis all the time
 		}
 		_ = s.publish(ctx, e)
 	}
 }
 
-// Follow reads the stream until ctx ends, and finds its place again after trouble. It is
-// also what notices that Redis is back: it tries again and again.
+// Follow reads the stream until ctx ends, and finds its position again after a failure. It also
+// notices that Redis can be reached again, because it does not stop trying.
 func (s *Store) Follow(ctx context.Context, news cache.News) {
-	if !s.beginToFollow() {
-		return
-	}
-	defer s.following.Done()
 	for position, lost := "", true; ctx.Err() == nil; {
-		if s.queues.settled() {
-			s.troubled.Store(true) // what had no turn was done without Redis
+		if s.overloaded.Load() && s.operations.hasSlots() && s.locking.hasSlots() {
+			s.overloaded.Store(false)
+			s.needsResync.Store(true) // operations that were not tried were done without Redis
 		}
-		if s.troubled.Swap(false) || lost {
-			place, err := s.findPlace(ctx, position)
+		if s.needsResync.Swap(false) || lost {
+			found, err := s.findPosition(ctx, position)
 			if err != nil {
 				lost = true
 				s.pause(ctx)
 				continue
 			}
-			position, lost = place, false
-			s.waiters.wakeAll()
+			position, lost = found, false
+			s.tokens.wakeAll()
 			news.Missed()
 		}
-		s.publishUntold(ctx)
+		s.publishOutbox(ctx)
 		events, err := s.read(ctx, position)
 		if err != nil {
 			s.pause(ctx)
 			continue
 		}
-		if len(events) == batchSize {
-			position, lost = "", true // there may be more than the stream holds
-		}
 		for _, e := range events {
-			if len(events) < batchSize {
-				position = e.ID
-			}
-			s.tell(ctx, e, news)
+			position = e.ID
+			s.receive(ctx, e, news)
+		}
+		if len(events) == batchSize {
+			position, lost = "", true // there may be more events than the stream keeps
 		}
 	}
 }
 
-// findPlace returns the place from which to read on: the position, or the place after the last
-// event if that comes before, or if the position is empty. It also checks that Redis runs
-// scripts that write: one that does not, such as a replica, is of no use.
-func (s *Store) findPlace(ctx context.Context, position string) (place string, err error) {
+// findPosition returns the position from which to read on. It also checks that Redis runs scripts
+// that write: a server that does not, such as a replica, cannot be used.
+func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
 			return err
 		}
-		last, err := s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
+		position, err = s.positionAfter(ctx, before)
 		switch {
 		case isWrongType(err):
-			err = s.client.Del(ctx, streamKey).Err() // somebody else wrote it
+			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // the broker did not write it
 		case errors.Is(err, errReplyLimit):
 			if err = s.emptyStream(ctx); err == nil {
-				last, err = s.client.XRevRangeN(ctx, streamKey, "+", "-", 1).Result()
+				position, err = s.positionAfter(ctx, before)
 			}
-		}
-		place = "0-0"
-		if len(last) > 0 {
-			place = last[0].ID
-		}
-		if position != "" && isBefore(position, place) {
-			place = position // what is between them may be an event that nobody can read
 		}
 		return err
 	})
-	return place, err
+	return position, err
 }
 
-// isBefore reports whether one ID of the stream comes before another. An ID is two numbers with a
-// hyphen between them.
-func isBefore(one, other string) bool {
-	compare := func(a, b string) int {
-		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
-		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+// positionAfter returns the position before if the stream has that event or later ones: one of them
+// may be too large, and reading it removes it. Otherwise it is that of the last event.
+func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
+	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
+		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()
+		switch {
+		case err != nil:
+			return "", err
+		case len(last) > 0 && from == before:
+			return before, nil
+		case len(last) > 0:
+			return last[0].ID, nil
+		}
 	}
-	time, number, _ := strings.Cut(one, "-")
-	otherTime, otherNumber, _ := strings.Cut(other, "-")
-	return cmp.Or(compare(time, otherTime), compare(number, otherNumber)) < 0
+	return "0-0", nil
 }
 
-// read waits for events after a position; none come in time: no error.
+// read waits for events after a position. It returns none, and no error, when none arrive in time.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
-	err = s.doWithin(ctx, "read", &patience{limit: blockTime + backgroundTimeout}, func(ctx context.Context) error {
+	err = s.doWithin(ctx, "read", &timeBudget{limit: blockTime + backgroundTimeout}, func(ctx context.Context) error {
 		streams, err := s.client.XRead(ctx, &redis.XReadArgs{
 			Streams: []string{streamKey, position}, Count: batchSize, Block: blockTime,
 		}).Result()
 		for _, stream := range streams {
 			events = stream.Messages
 		}
-		if err == redis.Nil { //nolint:errorlint // wrapped, it is of Sentinels that know no such master
+		if err == redis.Nil { //nolint:errorlint // when wrapped, it is of Sentinels that know no such master
 			return nil
 		}
 		return err
 	})
 	switch {
 	case errors.Is(err, errReplyLimit):
-		s.troubled.Store(true)
+		s.needsResync.Store(true)
 		return nil, s.do(ctx, "publish", s.emptyStream)
 	case isWrongType(err):
-		s.troubled.Store(true) // findPlace removes it
-		s.pause(ctx)
-		return nil, nil
-	default:
-		return events, err
+		s.needsResync.Store(true) // findPosition removes it
 	}
+	return events, err
 }
 
-// emptyStream removes all events, because somebody else wrote one that is too large to read.
-// The event that it adds tells other replicas that they may have missed some.
+// emptyStream removes all events, because one is too large to read, which no broker wrote. The event
+// that it adds tells the other replicas that they may have missed some.
 func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
-// tell passes an event on, unless it is this replica's own.
-func (s *Store) tell(ctx context.Context, message redis.XMessage, news cache.News) {
+// receive handles an event, unless it is this replica's own.
+func (s *Store) receive(ctx context.Context, message redis.XMessage, news cache.News) {
 	text := func(field string) string { value, _ := message.Values[field].(string); return value }
 	if text("by") == s.id {
 		return
 	}
 	switch text("kind") {
 	case eventToken:
-		if key, ok := s.places.key(text("name")); ok {
-			s.waiters.wake(key)
+		if key, ok := s.tokens.wake(text("name")); ok {
 			news.Changed(key)
 		}
 	case eventForgotten:
 		_ = s.removeFailures(ctx)
 		news.Forgotten()
 	case eventEmptied:
-		s.troubled.Store(true)
+		s.needsResync.Store(true)
 	}
 }
 
@@ -210,29 +198,3 @@ func (s *Store) pause(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
-
-// events are events to tell of, each once. The zero value is ready.
-type events struct {
-	mu  sync.Mutex
-	all map[event]bool
-}
-
-func (e *events) add(another event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.all == nil {
-		e.all = map[event]bool{}
-	}
-	e.all[another] = true
-}
-
-// take returns the events, and forgets them.
-func (e *events) take() []event {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	taken := slices.Collect(maps.Keys(e.all))
-	e.all = nil
-	return taken
-}
-
-func randomID() string { return rand.Text() }

@@ -1,25 +1,15 @@
--- Stores a token, if the lock is its owner's or free, the token that is there is the one
--- that the owner saw or gone, and the new one was not rejected before.
+-- Stores a token, if the lock is its owner's or free, the entry is the one that the owner found or
+-- gone, and the token was not rejected before.
 -- KEYS: token, failure, lock, rejected, forced.
--- ARGV: the lock's owner; the token that the owner saw, or ''; the new one; its life in
--- milliseconds, and from which time on; the fingerprint of the rejected one, or ''; how many
--- rejected ones and how many forced renewals to keep; for how many milliseconds each; the
--- most bytes of an entry; the fingerprints of the new one.
--- Returns CHANGED with the token that is there and its life, LATE, LOST, REJECTED with the
--- like, or STORED.
+-- ARGV: the lock's owner; the entry that the owner found, or ''; the new one; its life in milliseconds,
+-- and the time from which that counts; the fingerprint of the token that was found, if it was
+-- rejected, or ''; how many rejected tokens and how many forced renewals to keep; the life of each of
+-- these lists in milliseconds; the most bytes of an entry; the fingerprints of the new token.
+-- Returns STORED, LATE, LOST, REJECTED or CHANGED; the entry from before, and what it has left.
 local token, failure, lock, rejected, forced = unpack(KEYS)
-local owner, seen, fresh, life, from, refused = unpack(ARGV, 1, 6)
+local owner, found, fresh, life, from, former = unpack(ARGV, 1, 6)
 local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 7, 10)
-local most = tonumber(ARGV[11])
-
-local function string_at(key)
-  local kind = redis.call('TYPE', key).ok
-  if kind == 'none' then
-    return false
-  end
-  local value = kind == 'string' and redis.call('GETRANGE', key, 0, most) or ''
-  return #value <= most and value or ''
-end
+local most = ARGV[11]
 
 local function is_listed(key, value)
   for _, listed in ipairs(redis.call('LRANGE', key, 0, keepRejected - 1)) do
@@ -44,37 +34,41 @@ for _, key in ipairs({rejected, forced}) do
   end
 end
 
-local current = string_at(token)
+local current = entry_at(token, most)
+
+local function answer(outcome)
+  return {outcome, current, redis.call('PTTL', token)}
+end
+
 for i = 12, #ARGV do
-  if ARGV[i] == refused then -- the provider issued the same one again
-    return {'REJECTED', current, redis.call('PTTL', token)}
+  if ARGV[i] == former then -- the provider issued the same one again
+    return answer('REJECTED')
   end
 end
-if refused ~= '' and not is_listed(rejected, refused) then
-  push(rejected, refused, keepRejected, lifeRejected)
+if former ~= '' and not is_listed(rejected, former) then
+  push(rejected, former, keepRejected, lifeRejected)
 end
-if current and current ~= seen then
-  return {'CHANGED', current, redis.call('PTTL', token)}
+if current and current ~= found then
+  return answer('CHANGED')
 end
-local holder = string_at(lock)
+local holder = entry_at(lock, most)
 if holder and holder ~= owner then
-  return {'LOST'}
+  return answer('LOST')
 end
 for i = 12, #ARGV do
   if is_listed(rejected, ARGV[i]) then
-    return {'REJECTED', current, redis.call('PTTL', token)}
+    return answer('REJECTED')
   end
 end
 -- A server that was stopped runs this when it goes on.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = now_milliseconds()
 life = life - math.max(0, now - from)
 if life < 1 then
-  return {'LATE'}
+  return answer('LATE')
 end
-if refused ~= '' then
+if former ~= '' then
   push(forced, now, keepForced, lifeForced)
 end
 redis.call('SET', token, fresh, 'PX', life)
 redis.call('DEL', failure)
-return {'STORED'}
+return answer('STORED')

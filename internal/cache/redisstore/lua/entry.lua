@@ -1,0 +1,16 @@
+-- Precedes the scripts that read entries. Returns the string at a key, or false when there is no key.
+-- Another type, or more than most bytes, counts as an empty entry: the next write replaces it.
+local function entry_at(key, most)
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'none' then
+    return false
+  end
+  local value = kind == 'string' and redis.call('GETRANGE', key, 0, most) or ''
+  return #value <= tonumber(most) and value or ''
+end
+
+-- Returns the time in milliseconds.
+local function now_milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
