@@ -1,9 +1,9 @@
 // Package cache keeps tokens, and makes one token request for however many callers.
 //
 // A Cache manages the life of a token: requests that callers share, early renewal, backing off, and
-// the replacement of rejected tokens. A Store keeps the tokens that replicas share: Memory for one
-// process, redisstore for a fleet. The Cache has a copy in memory, so a warm call does not read the
-// Store. While the Store fails, each replica requests tokens for itself.
+// the replacement of rejected tokens. The replicas of a fleet share a Store. The Cache has a copy in
+// memory, so a warm call does not read the Store. Without a Store, and while it fails, each replica
+// requests tokens for itself.
 package cache
 
 import (
@@ -49,7 +49,7 @@ type Source interface {
 
 // Options configure a Cache. The zero value is usable.
 type Options struct {
-	// Store keeps the tokens. Default: a Memory.
+	// Store shares the tokens with other replicas. Default: no replica shares them.
 	Store Store
 	// Clock is the time. Default: the real one.
 	Clock clockwork.Clock
@@ -84,7 +84,7 @@ func (o Options) withDefaults() Options {
 		o.Clock = clockwork.NewRealClock()
 	}
 	if o.Store == nil {
-		o.Store = NewMemory(o.Clock)
+		o.Store = noStore{}
 	}
 	o.ForcedLimit = cmp.Or(o.ForcedLimit, defaultForcedLimit)
 	o.ForcedWindow = cmp.Or(o.ForcedWindow, defaultForcedWindow)
@@ -114,8 +114,6 @@ func (o Options) withDefaults() Options {
 type Cache struct {
 	options Options
 	entries sync.Map // of token key to *entry
-	// alone is the Store of this process while options.Store fails. It is emptied when that is back.
-	alone atomic.Pointer[Memory]
 	// epoch grows whenever news of the Store may have been missed. A token that was read in an
 	// earlier epoch is looked up before it is served again.
 	epoch atomic.Uint64
@@ -141,7 +139,6 @@ func New(options Options) *Cache {
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
-	c.alone.Store(NewMemory(c.options.Clock))
 	return c
 }
 
@@ -153,7 +150,7 @@ func (c *Cache) Close() {
 	c.closing.Unlock()
 	c.stop()
 	c.running.Wait()
-	c.eachEntry((*entry).drop)
+	c.eachEntry((*entry).stopRenewals)
 }
 
 // begin counts something that Close waits for, until done is called. It reports false when the Cache
@@ -240,16 +237,19 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain drops the entries of the keys for which keep returns false, and ends their renewals.
+// Retain ends the renewals of the keys for which keep returns false, and drops their entries; without a
+// Store, once their tokens have ended: the token of a secret that is configured again is used again.
 func (c *Cache) Retain(keep func(key string) bool) {
-	c.entries.Range(func(key, value any) bool {
-		if !keep(key.(string)) {
-			c.entries.Delete(key)
-			value.(*entry).drop()
+	_, alone := c.options.Store.(noStore)
+	c.eachEntry(func(e *entry) {
+		if keep(e.key) {
+			return
 		}
-		return true
+		e.stopRenewals()
+		if !alone || !e.snapshot.Load().isValid(c.options.Clock.Now()) {
+			c.entries.Delete(e.key)
+		}
 	})
-	c.alone.Load().Retain(keep)
 	if store, ok := c.options.Store.(retainer); ok {
 		store.Retain(keep)
 	}
@@ -316,7 +316,6 @@ func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 
 // ForgetFailures lets every key be tried again at once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
-	_ = c.alone.Load().ForgetFailures(ctx)
 	err := c.options.Store.ForgetFailures(ctx)
 	c.eachEntry((*entry).forgetFailure)
 	return err

@@ -91,7 +91,7 @@ func (s *countingStore) Lock(ctx context.Context, key string, enough func(cache.
 
 func TestWarmCallAsksNoStore(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
-		store := &countingStore{Store: cache.NewMemory(clockwork.NewRealClock())}
+		store := &countingStore{Store: newMemory(clockwork.NewRealClock())}
 		w.fleet = append(w.fleet, cache.New(cache.Options{Store: store}))
 		w.want("token-1")
 		cold := store.trips.Load()

@@ -37,21 +37,21 @@ type entry struct {
 	observer  Observer
 	warm      Counter // of calls that need not wait
 	refreshes singleflight.Group
-	lookUps   singleflight.Group
+	shared    singleflight.Group // look-ups that callers share, and republishing
 
 	// snapshot is never nil. It is replaced while mu is locked.
 	snapshot atomic.Pointer[snapshot]
 
-	mu           sync.Mutex // guards what follows
-	dropped      bool
-	timer        clockwork.Timer // of the next renewal; nil: none was scheduled
-	resyncing    bool
-	republishing *token.Token // that is being put into the Store; nil: none
+	mu        sync.Mutex      // guards what follows
+	timer     clockwork.Timer // of the next renewal; nil: none was scheduled
+	resyncing bool
 	// rejected are versions of tokens that were replaced after a report. pending are reported
 	// versions that were not the current token's: their tokens may still arrive, from a replica
 	// that cannot reach the Store. A token whose version was pushed out of the lists is replaced
 	// when it is reported again.
 	rejected, pending []string
+	// forced are the times of the last renewals that were forced without the Store.
+	forced []time.Time
 }
 
 // snapshot is the state of an entry at one moment. It is immutable.
@@ -181,9 +181,11 @@ func appendNew(list []string, version string, limit int) []string {
 	if slices.Contains(list, version) {
 		return list
 	}
-	list = append(list, version)
-	return list[max(0, len(list)-limit):]
+	return lastOf(append(list, version), limit)
 }
+
+// lastOf returns the last elements, limit at most.
+func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
 // wait returns a token when there is one. It is for callers that find none, or one in its safety
 // margin.

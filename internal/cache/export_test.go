@@ -1,8 +1,7 @@
 package cache
 
-// Len returns how many keys there are.
-func (m *Memory) Len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.cells)
+// Len returns how many keys a Cache knows.
+func Len(c *Cache) (count int) {
+	c.eachEntry(func(*entry) { count++ })
+	return count
 }

@@ -2,9 +2,11 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -48,7 +50,6 @@ func (c *Cache) changed(key string) {
 // missed compares every token with the Store's: before it is served again, and in the background
 // for those who watch it, and because the Store may lack it.
 func (c *Cache) missed() {
-	c.alone.Store(NewMemory(c.options.Clock))
 	epoch := c.epoch.Add(1)
 	c.start(func() {
 		var lookUps errgroup.Group
@@ -83,14 +84,10 @@ func (e *entry) catchUp(ctx context.Context) {
 		if !e.isOutOfDate() {
 			return
 		}
-		lookedUp := e.lookUps.DoChan(e.key, func() (any, error) {
-			if done, ok := e.cache.begin(); ok {
-				defer done()
-				if e.isOutOfDate() {
-					e.lookUp(e.cache.ctx)
-				}
+		lookedUp := e.share("look up", func() {
+			if e.isOutOfDate() {
+				e.lookUp(e.cache.ctx)
 			}
-			return nil, nil
 		})
 		select {
 		case <-lookedUp:
@@ -98,6 +95,17 @@ func (e *entry) catchUp(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// share runs f in the background, unless that of the same name is running.
+func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) {
+	return e.shared.DoChan(name, func() (any, error) {
+		if done, ok := e.cache.begin(); ok {
+			defer done()
+			f()
+		}
+		return nil, nil
+	})
 }
 
 // resync looks the token up in the background, once more if that has begun. The caller holds e.mu.
@@ -131,7 +139,7 @@ func (e *entry) lookUp(ctx context.Context) {
 	e.update(func(s *snapshot) { s.epoch = max(s.epoch, seen.cacheEpoch) })
 	e.mu.Unlock()
 	if lacks {
-		e.republish(seen.token)
+		e.share(fmt.Sprintf("republish %p", seen.token), func() { e.republish(seen.token) })
 	}
 }
 
@@ -150,28 +158,8 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 }
 
 // republish puts the current token t into the Store, which lost it or never had it: the Store was
-// out of reach, or was emptied. It ends when t has expired or is not current any more.
+// out of reach, or was emptied. It waits for the lease until t has expired or is not current any more.
 func (e *entry) republish(t *token.Token) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.republishing == t {
-		return
-	}
-	started := e.cache.start(func() {
-		e.commitAgain(t)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.republishing == t {
-			e.republishing = nil
-		}
-	})
-	if started {
-		e.republishing = t
-	}
-}
-
-// commitAgain does what republish says. Other replicas may hold the lease for long.
-func (e *entry) commitAgain(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
 		lacks := e.compareStored(record.Token, seen)

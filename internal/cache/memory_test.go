@@ -2,51 +2,38 @@ package cache_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/testing/cachetest"
-	"github.com/authmaterial/broker/internal/token"
 )
 
 func TestMemory(t *testing.T) {
 	cachetest.TestStore(t, func(*testing.T) cachetest.Harness {
 		clock := clockwork.NewFakeClock()
-		return cachetest.Harness{Store: cache.NewMemory(clock), Clock: clock, Advance: clock.Advance}
+		return cachetest.Harness{Store: newMemory(clock), Clock: clock, Advance: clock.Advance}
 	})
 }
 
-func TestMemoryDropsWhatHasEnded(t *testing.T) {
-	clock := clockwork.NewFakeClock()
-	store := cache.NewMemory(clock)
-	for _, key := range []string{"wanted", "not wanted"} {
-		_, lease, err := store.Lock(t.Context(), key, func(cache.Record) bool { return false })
-		if err != nil {
-			t.Fatal(err)
+// TestRetainedUntilItsEnd has a key that is not configured any more, and then is again: its token is
+// used, and is not renewed in between.
+func TestRetainedUntilItsEnd(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		nothing := func(string) bool { return false }
+		c := w.fleet[0]
+		w.want("token-1")
+		c.Retain(nothing)
+		w.pass(renewal + 1)
+		w.wantRequests(1)
+		w.want("token-1")
+		w.wantRequests(2) // it is renewed because it is used again
+		c.Retain(nothing)
+		w.pass(renewal + end)
+		c.Retain(nothing)
+		if n := cache.Len(c); n != 0 {
+			w.Errorf("%d keys are left", n)
 		}
-		issued := &token.Token{Value: newValue(key), RequestedAt: clock.Now(), Lifetime: time.Hour}
-		if _, err := lease.Commit(t.Context(), issued, false); err != nil {
-			t.Fatal(err)
-		}
-		lease.Release()
-	}
-	wanted := func(key string) bool { return key == "wanted" }
-	has := func(key string) bool {
-		record, err := store.Load(t.Context(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return record.Token != nil
-	}
-	store.Retain(wanted)
-	if !has("wanted") || !has("not wanted") {
-		t.Error("a token that is valid was dropped")
-	}
-	clock.Advance(time.Hour)
-	store.Retain(wanted)
-	if n := store.Len(); n != 1 {
-		t.Errorf("%d keys are left, want 1", n)
-	}
+		w.wantRequests(2)
+	})
 }

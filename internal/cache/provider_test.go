@@ -109,7 +109,10 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, provider: newProvider()}
-		store := cache.NewMemory(clockwork.NewRealClock())
+		var store cache.Store // one replica has none
+		if replicas > 1 {
+			store = newMemory(clockwork.NewRealClock())
+		}
 		for range replicas {
 			c := cache.New(cache.Options{
 				Store:    store,

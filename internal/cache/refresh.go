@@ -141,8 +141,7 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease as Store.Lock does; while the Store fails, that of this process. It compares
-// each record that is read with the current token, before it calls enough. The last record was read
+// lock takes the lease as Store.Lock does; while the Store fails, an aloneLease. It compares each record that is read with the current token, before it calls enough. The last record was read
 // after the stamp.
 func (e *entry) lock(ctx context.Context, enough func(Record) bool) (record Record, lease Lease, seen stamp, err error) {
 	began := e.stamp()
@@ -157,11 +156,10 @@ func (e *entry) lock(ctx context.Context, enough func(Record) bool) (record Reco
 		return record, lease, seen, err
 	}
 	// The Store may be back by now, and does not have what this refresh brings.
-	record, lease, err = e.cache.alone.Load().Lock(ctx, e.key, func(record Record) bool {
-		e.compareStored(record.Token, began)
-		return enough(record)
-	})
-	return record, lease, began, err
+	if enough(Record{}) {
+		return Record{}, nil, began, nil
+	}
+	return Record{}, aloneLease{e}, began, nil
 }
 
 // backoff returns the failure during which no request may be made, or nil: the stored one, or that

@@ -29,7 +29,7 @@ func (e *entry) noteServed() {
 
 // schedule has t renewed at a time. The caller holds e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
-	if e.snapshot.Load().token != t || e.dropped {
+	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
 		return
 	}
 	clock := e.cache.options.Clock
@@ -80,10 +80,10 @@ func (e *entry) forgetFailure() {
 	}
 }
 
-// drop ends the renewals for good.
-func (e *entry) drop() {
+// stopRenewals ends the renewals until the token is served again.
+func (e *entry) stopRenewals() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.dropped = true
+	e.update(func(s *snapshot) { s.served = false })
 	e.stopTimer()
 }

@@ -41,7 +41,7 @@ func TestRenewalThatIsDueBeforeTheFlightEnds(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = 0 })
 		w.fleet = append(w.fleet, cache.New(cache.Options{
-			Store:  &lingeringStore{cache.NewMemory(clockwork.NewRealClock()), renewal + time.Minute},
+			Store:  &lingeringStore{newMemory(clockwork.NewRealClock()), renewal + time.Minute},
 			Random: func() float64 { return 0 },
 			Logger: slog.New(slog.DiscardHandler),
 		}))

@@ -167,7 +167,7 @@ func (s *stallingStore) Load(ctx context.Context, key string) (cache.Record, err
 
 func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
-		shared := cache.NewMemory(clockwork.NewRealClock())
+		shared := newMemory(clockwork.NewRealClock())
 		slow := &stallingStore{Store: shared, stall: make(chan struct{})}
 		first := cache.New(cache.Options{Store: shared, Versions: versionsOf})
 		second := cache.New(cache.Options{Store: slow, Versions: versionsOf})

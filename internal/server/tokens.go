@@ -19,7 +19,7 @@ func (s *Server) newStore(keys *fleetkeys.Ring) cache.Store {
 	redis := s.fixed.TokenCache.Redis
 	if redis == nil {
 		s.closeStore = func() {}
-		return cache.NewMemory(s.clock)
+		return nil
 	}
 	s.redis = s.observer.Redis()
 	shared := redisstore.New(redisstore.Options{

@@ -1,4 +1,4 @@
-package cache
+package cache_test
 
 import (
 	"context"
@@ -8,38 +8,40 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on what a Memory keeps of one key beside the token and the failure.
+// Bounds on what a memory keeps of one key beside the token and the failure.
 const (
 	maxRejectedTokens = 8
 	maxForced         = 100 // times of forced renewals
 )
 
-// Memory is a Store for one process.
-type Memory struct {
+// memory is a Store in memory, which several Caches may share. It does not tell one Cache what another
+// changed.
+type memory struct {
 	clock clockwork.Clock
 
 	mu    sync.Mutex // guards the cells, but for their locks
 	cells map[string]*memoryCell
 }
 
-// memoryCell is what a Memory keeps of one key.
+// memoryCell is what a memory keeps of one key.
 type memoryCell struct {
 	lock     chan struct{} // has one element while the cell is leased
-	record   Record
+	record   cache.Record
 	rejected []*token.Token
 	forced   []time.Time
 }
 
-// NewMemory returns an empty Store.
-func NewMemory(clock clockwork.Clock) *Memory {
-	return &Memory{clock: clock, cells: map[string]*memoryCell{}}
+// newMemory returns an empty Store.
+func newMemory(clock clockwork.Clock) *memory {
+	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
 // cell returns the cell of a key, without a token that has ended. The caller holds m.mu.
-func (m *Memory) cell(key string) *memoryCell {
+func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
 	if cell == nil {
 		cell = &memoryCell{lock: make(chan struct{}, 1)}
@@ -52,14 +54,14 @@ func (m *Memory) cell(key string) *memoryCell {
 }
 
 // Load returns the record of key. It does not fail.
-func (m *Memory) Load(_ context.Context, key string) (Record, error) {
+func (m *memory) Load(_ context.Context, key string) (cache.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cell(key).record, nil
 }
 
 // Lock waits until no other caller has the lease of key.
-func (m *Memory) Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error) {
+func (m *memory) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	m.mu.Lock()
 	cell := m.cell(key)
 	record := cell.record
@@ -70,7 +72,7 @@ func (m *Memory) Lock(ctx context.Context, key string, enough func(Record) bool)
 	select {
 	case cell.lock <- struct{}{}:
 	case <-ctx.Done():
-		return Record{}, nil, ctx.Err()
+		return cache.Record{}, nil, ctx.Err()
 	}
 	record, _ = m.Load(ctx, key)
 	lease := &memoryLease{memory: m, cell: cell, seen: record.Token}
@@ -82,7 +84,7 @@ func (m *Memory) Lock(ctx context.Context, key string, enough func(Record) bool)
 }
 
 // ForgetFailures removes the failure of every key. It does not fail.
-func (m *Memory) ForgetFailures(context.Context) error {
+func (m *memory) ForgetFailures(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, cell := range m.cells {
@@ -91,21 +93,9 @@ func (m *Memory) ForgetFailures(context.Context) error {
 	return nil
 }
 
-// Retain drops the keys for which keep returns false, once their tokens have ended: the token of a
-// secret that is configured again is found again.
-func (m *Memory) Retain(keep func(key string) bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key, cell := range m.cells {
-		if !keep(key) && len(cell.lock) == 0 && m.cell(key).record.Token == nil {
-			delete(m.cells, key)
-		}
-	}
-}
-
 // memoryLease is the lease of a cell.
 type memoryLease struct {
-	memory *Memory
+	memory *memory
 	cell   *memoryCell
 	seen   *token.Token // when the lease began; nil: none
 }
@@ -127,7 +117,7 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 	if rejected {
 		l.cell.forced = lastOf(append(l.cell.forced, l.memory.clock.Now()), maxForced)
 	}
-	l.cell.record = Record{Token: fresh}
+	l.cell.record = cache.Record{Token: fresh}
 	return fresh, nil
 }
 
@@ -135,7 +125,7 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 func lastOf[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }
 
 // Fail stores the failure.
-func (l *memoryLease) Fail(_ context.Context, failure *Failure) error {
+func (l *memoryLease) Fail(_ context.Context, failure *cache.Failure) error {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
 	l.cell.record.Failure = failure
