@@ -90,7 +90,10 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 		return err
 	}
 	defer leave()
-	return s.doWithin(ctx, operation, budgetOf(ctx), run)
+	if budgetOf(ctx) == nil {
+		ctx = (&timeBudget{limit: backgroundTimeout}).of(ctx)
+	}
+	return s.doWithin(ctx, operation, run)
 }
 
 // enter waits for a slot in a queue, until leave is called.
@@ -106,26 +109,24 @@ func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave fu
 	return nil, s.finish(ctx, operation, began, err)
 }
 
-// doWithin is do without the queue. An operation that timed out because the process got no CPU time is
-// tried again.
-func (s *Store) doWithin(ctx context.Context, operation string, budget *timeBudget, run func(context.Context) error) error {
+// doWithin is do without the queue. ctx has a time budget. An operation that timed out because the
+// process got no CPU time is tried again.
+func (s *Store) doWithin(ctx context.Context, operation string, run func(context.Context) error) error {
 	for {
-		if err := s.try(ctx, operation, budget, run); !errors.Is(err, errStarved) {
+		if err := s.try(ctx, operation, run); !errors.Is(err, errStarved) {
 			return err
 		}
 	}
 }
 
 // try is one attempt of doWithin.
-func (s *Store) try(ctx context.Context, operation string, budget *timeBudget, run func(context.Context) error) error {
-	began, limit := s.clock.Now(), budget.timeout()
+func (s *Store) try(ctx context.Context, operation string, run func(context.Context) error) error {
+	began, budget := s.clock.Now(), budgetOf(ctx)
 	var result error // of the operation itself
 	_, err := s.breaker.Execute(func() (struct{}, error) {
-		limited, cancel := context.WithTimeout(ctx, limit)
+		limited, cancel := context.WithTimeout(ctx, budget.timeout())
 		defer cancel()
-		watch := s.meter.watch()
-		result = run(limited)
-		excused := budget.spend(watch.stop())
+		starved := budget.measure(func() { result = run(limited) })
 		timedOut := describe(result) == "timeout"
 		switch {
 		case !isFailure(result):
@@ -134,7 +135,7 @@ func (s *Store) try(ctx context.Context, operation string, budget *timeBudget, r
 			}
 		case ctx.Err() != nil || timedOut && sameDeadline(ctx, limited):
 			return struct{}{}, errGaveUp
-		case timedOut && excused:
+		case timedOut && starved && !budget.isUsedUp():
 			return struct{}{}, errStarved
 		default:
 			s.needsResync.Store(true)

@@ -27,13 +27,14 @@ var errOverload = errors.New("too many operations at once")
 
 // queue lets a limited number in at once, in the order in which they came.
 type queue struct {
-	clock clockwork.Clock
-	meter *runMeter
-	slots *semaphore.Weighted
+	clock   clockwork.Clock
+	slots   *semaphore.Weighted
+	measure func(run func()) (starved bool)
 }
 
-func newQueue(clock clockwork.Clock, meter *runMeter, slots int) *queue {
-	return &queue{clock: clock, meter: meter, slots: semaphore.NewWeighted(int64(slots))}
+func newQueue(clock clockwork.Clock, slots int) *queue {
+	measure := func(run func()) bool { return new(timeBudget).measure(run) }
+	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
 // enter waits for a slot, until leave is called. It fails with errOverload when there is none in time,
@@ -62,10 +63,8 @@ func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer q.clock.AfterFunc(maxQueueWait, cancel).Stop()
-	watch := q.meter.watch()
-	acquired = q.slots.Acquire(limited, 1) == nil
-	ran, took := watch.stop()
-	return acquired, ran < took/2
+	starved = q.measure(func() { acquired = q.slots.Acquire(limited, 1) == nil })
+	return acquired, starved
 }
 
 // hasSlots reports whether there are free slots.

@@ -54,9 +54,10 @@ func hang(ctx context.Context) error {
 }
 
 // starve is one during which the process gets no CPU time: nothing counts its running time.
-func (m *runMeter) starve(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func starve(ctx context.Context) error {
+	b := budgetOf(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return hang(ctx)
 }
 
@@ -82,7 +83,7 @@ func TestStarvedOperation(t *testing.T) {
 	tries := 0
 	err := s.do(t.Context(), "commit", func(ctx context.Context) error {
 		if tries++; tries < 3 {
-			return s.meter.starve(ctx)
+			return starve(ctx)
 		}
 		return nil
 	})
@@ -98,7 +99,7 @@ func TestStarvedFlight(t *testing.T) {
 	s, seen := offline(t)
 	flight := &timeBudget{limit: refreshTimeout}
 	for range 3 {
-		if err := s.do(flight.of(t.Context()), "look", s.meter.starve); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.do(flight.of(t.Context()), "look", starve); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("an operation ends with %v", err)
 		}
 	}
@@ -149,35 +150,35 @@ func TestPatienceIsTheFlights(t *testing.T) {
 	}
 }
 
-// TestScheduleCountsWhatRan measures a time of which half is without CPU time.
-func TestScheduleCountsWhatRan(t *testing.T) {
+// TestTimeBudgetCountsWhatRan measures a time of which half is without CPU time.
+func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	t.Parallel()
-	var s runMeter
-	outer := s.watch()
-	inner := s.watch()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_ = hang(ctx)
-	if ran, took := inner.stop(); ran < took/2 || took < 300*time.Millisecond {
-		t.Errorf("of %v it ran %v", took, ran)
+	var b timeBudget
+	during := func(limit time.Duration, run func(context.Context) error) func() {
+		return func() {
+			ctx, cancel := context.WithTimeout(b.of(t.Context()), limit)
+			defer cancel()
+			_ = run(ctx)
+		}
 	}
-	ctx, cancel = context.WithTimeout(t.Context(), 700*time.Millisecond)
-	defer cancel()
-	_ = s.starve(ctx)
-	if ran, took := outer.stop(); ran >= took/2 || took < time.Second {
-		t.Errorf("of %v it ran %v", took, ran)
+	if starved := b.measure(during(300*time.Millisecond, hang)); starved || b.took < 300*time.Millisecond {
+		t.Errorf("of %v it ran %v", b.took, b.ran)
 	}
-	if s.watches != 0 || s.timer.Stop() {
-		t.Error("it counts while nobody watches")
+	if starved := b.measure(during(700*time.Millisecond, starve)); !starved || b.ran >= b.took/2 || b.took < time.Second {
+		t.Errorf("of %v it ran %v", b.took, b.ran)
 	}
 }
 
 // TestStarvedQueue has the process get no CPU time while something waits for its turn.
 func TestStarvedQueue(t *testing.T) {
 	t.Parallel()
-	var s runMeter
 	clock := clockwork.NewFakeClock()
-	q := newQueue(clock, &s, 1)
+	q := newQueue(clock, 1)
+	var waits atomic.Int32
+	q.measure = func(run func()) bool {
+		run()
+		return waits.Add(1) == 1 // the first wait is without CPU time
+	}
 	leave, err := q.enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -197,13 +198,8 @@ func TestStarvedQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	starved, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
 	await()
-	s.mu.Lock()
-	_ = hang(starved)
 	clock.Advance(maxQueueWait)
-	s.mu.Unlock()
 	await()
 	leave()
 	if err := <-done; err != nil || !turn.Load() {

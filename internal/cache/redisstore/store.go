@@ -50,7 +50,6 @@ type Store struct {
 	// there is to do. locking is for looking at a token and locking it. It lets half as many in: the
 	// other half at least is for replicas that have a lock and are about to release it.
 	operations, locking *queue
-	meter               runMeter
 	breaker             *gobreaker.CircuitBreaker[struct{}]
 	lastFailure         atomic.Value // the word for it
 
@@ -81,7 +80,7 @@ func New(options Options) *Store {
 		id:       rand.Text(),
 		tokens:   newTokenIndex(options.Keys),
 	}
-	s.operations, s.locking = newQueue(s.clock, &s.meter, maxOperations()), newQueue(s.clock, &s.meter, maxOperations()/2)
+	s.operations, s.locking = newQueue(s.clock, maxOperations()), newQueue(s.clock, maxOperations()/2)
 	s.breaker = s.newBreaker()
 	return s
 }

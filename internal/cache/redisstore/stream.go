@@ -145,7 +145,8 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 
 // read waits for events after a position. It returns none, and no error, when none arrive in time.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
-	err = s.doWithin(ctx, "read", &timeBudget{limit: blockTime + backgroundTimeout}, func(ctx context.Context) error {
+	budget := &timeBudget{limit: blockTime + backgroundTimeout}
+	err = s.doWithin(budget.of(ctx), "read", func(ctx context.Context) error {
 		streams, err := s.client.XRead(ctx, &redis.XReadArgs{
 			Streams: []string{streamKey, position}, Count: batchSize, Block: blockTime,
 		}).Result()

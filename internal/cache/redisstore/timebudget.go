@@ -18,6 +18,8 @@ const (
 	// starvedTimeout is the longest time for them while the process gets no CPU time. The refresh then
 	// still has time for its token request.
 	starvedTimeout = 5 * time.Second
+	// beat is the interval at which running time is counted.
+	beat = 20 * time.Millisecond
 )
 
 // timeBudget is how long a refresh waits for Redis, all its operations together. It counts only time
@@ -25,9 +27,10 @@ const (
 type timeBudget struct {
 	limit time.Duration
 
-	mu   sync.Mutex
-	ran  time.Duration // how long the process ran during the operations
-	took time.Duration // how long the operations took
+	mu      sync.Mutex
+	ran     time.Duration // how long the process ran during the operations
+	took    time.Duration // how long the operations took
+	counted time.Time     // until when that is counted
 }
 
 type budgetKey struct{}
@@ -37,12 +40,10 @@ func (b *timeBudget) of(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }
 
-// budgetOf returns the budget of a context's refresh, or that of one operation outside a refresh.
+// budgetOf returns the budget of a context's refresh; nil: it is not that of a refresh.
 func budgetOf(ctx context.Context) *timeBudget {
-	if b, ok := ctx.Value(budgetKey{}).(*timeBudget); ok {
-		return b
-	}
-	return &timeBudget{limit: backgroundTimeout}
+	b, _ := ctx.Value(budgetKey{}).(*timeBudget)
+	return b
 }
 
 // timeout returns how long the next operation may take.
@@ -52,12 +53,51 @@ func (b *timeBudget) timeout() time.Duration {
 	return max(min(b.limit-b.ran, starvedTimeout-b.took), minTimeout)
 }
 
-// spend counts an operation. It reports whether a timeout of it does not count against Redis: the
-// process did not run for most of the time, and the refresh has time for another attempt.
-func (b *timeBudget) spend(ran, took time.Duration) (excused bool) {
+// isUsedUp reports whether there is no time for another attempt of an operation.
+func (b *timeBudget) isUsedUp() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ran += ran
-	b.took += took
-	return ran < took/2 && b.took < starvedTimeout
+	return b.took >= starvedTimeout
+}
+
+// measure counts the time that run takes. It reports whether the process got no CPU time for most of
+// that.
+func (b *timeBudget) measure(run func()) (starved bool) {
+	ran, took := b.count(0)
+	ended := make(chan struct{})
+	var counting sync.WaitGroup
+	counting.Go(func() {
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				b.count(beat)
+			case <-ended:
+				return
+			}
+		}
+	})
+	run()
+	close(ended)
+	counting.Wait()
+	ranNow, tookNow := b.count(beat)
+	return ranNow-ran < (tookNow-took)/2
+}
+
+// now is the time by Go's clock, whatever the clock of the Store: CPU time does not depend on it.
+var now = time.Now //nolint:forbidigo // see above
+
+// count adds the time since the last count, of which the process ran for one beat at most: while it gets
+// no CPU time, the ticker is late. A beat of zero starts a measurement.
+func (b *timeBudget) count(beat time.Duration) (ran, took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	until := now()
+	if beat > 0 {
+		b.ran += min(until.Sub(b.counted), beat)
+		b.took += until.Sub(b.counted)
+	}
+	b.counted = until
+	return b.ran, b.took
 }
