@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // TestTokensOfOtherVersions opens entries without a delay, as earlier versions wrote them,
@@ -17,6 +18,10 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	here := newKeySet(keys.Names("3f")[0])
 	now := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	const left = 30 * time.Minute
+	open := func(text string, left time.Duration) *token.Token {
+		opened, _ := store.readToken(here, string(keys.Seal(here.token, []byte(text))), left.Milliseconds(), now)
+		return opened
+	}
 	for text, want := range map[string]time.Duration{
 		`{"value":"a","lifetime":3600000000000}`:                                      0,
 		`{"value":"a","lifetime":3600000000000,"delay":8000000000}`:                   8 * time.Second,
@@ -24,24 +29,23 @@ func TestTokensOfOtherVersions(t *testing.T) {
 		`{"value":"a","lifetime":3600000000000,"delay":9223372036854775807}`:          10 * time.Second,
 		`{"value":"a","lifetime":3600000000000,"delay":8000000000,"of a later":true}`: 8 * time.Second,
 	} {
-		got, err := store.openToken(here, string(keys.Seal(here.token, []byte(text))), now, left)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
+		got := open(text, left)
+		if got == nil {
+			t.Errorf("%s is not opened", text)
 			continue
 		}
 		if got.Delay != want || got.LastEnd() != now.Add(left) {
 			t.Errorf("%s: a delay of %v, and the token ends in %v; want %v and %v", text, got.Delay, got.LastEnd().Sub(now), want, left)
 		}
 	}
-	tooLong := []byte(`{"value":"a","lifetime":604801000000000}`)
-	if _, err := store.openToken(here, string(keys.Seal(here.token, tooLong)), now, left); err == nil {
+	if open(`{"value":"a","lifetime":604801000000000}`, left) != nil {
 		t.Error("a token for more than 7 days is opened")
 	}
 	// What is written is what an earlier version takes for a token that was requested when
 	// its answer came: it can be served no longer than by this one.
-	late, err := store.openToken(here, string(keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`))), now, time.Hour)
-	if err != nil {
-		t.Fatal(err)
+	late := open(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`, time.Hour)
+	if late == nil {
+		t.Fatal("a token is not opened whose answer came late")
 	}
 	plain, err := keys.Open(here.token, store.sealToken(here, late))
 	if err != nil {

@@ -32,8 +32,8 @@ const (
 	errNoEnd = unreadable("no_end")
 )
 
-// errExpires is returned for an entry that has less than a millisecond left.
-var errExpires = errors.New("the entry expires just now")
+// errAbsent is returned where there is no entry, or none in a millisecond.
+var errAbsent = errors.New("there is no entry")
 
 // storedToken is the JSON of a token. Its LastEnd is not in it: that is when the Redis key expires.
 // Versions of the broker without Delay take the expiry for the token's End.
@@ -70,24 +70,28 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	})
 }
 
-// openToken decrypts the token in an entry that was read at a time, and had so long left then.
-func (s *Store) openToken(set keySet, sealed string, readAt time.Time, left time.Duration) (*token.Token, error) {
+// readToken returns the token in the reply of a script, whose entry had so long left at a time, and the
+// entry. A token that cannot be read is none.
+func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
-	if err := s.open(set.token, sealed, left, &stored); err != nil {
-		return nil, err
-	}
+	sealed, life, err := s.open(set.token, entry, left, &stored)
 	switch {
-	case left > stored.Lifetime, stored.Lifetime > token.MaxLifetime:
-		return nil, errNoEnd // it was changed, or Redis' clock was set back
+	case err != nil:
+	case life > stored.Lifetime, stored.Lifetime > token.MaxLifetime:
+		err = errNoEnd // it was changed, or Redis' clock was set back
 	case stored.Value == "":
-		return nil, errDamaged
+		err = errDamaged
+	}
+	if err != nil {
+		s.observeUnreadable(err)
+		return nil, sealed
 	}
 	delay := min(max(0, stored.Delay), token.MaxDelay)
 	return &token.Token{
 		Value:       secret.New(stored.Value),
-		RequestedAt: readAt.Add(left - stored.Lifetime - delay), Delay: delay, Lifetime: stored.Lifetime,
+		RequestedAt: readAt.Add(life - stored.Lifetime - delay), Delay: delay, Lifetime: stored.Lifetime,
 		Assumed: stored.Assumed, EndsPrevious: stored.EndsPrevious, Window: stored.Window,
-	}, nil
+	}, sealed
 }
 
 // sealFailure encrypts a failure for Redis. It also returns after how long the entry expires.
@@ -99,25 +103,28 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 	}), life
 }
 
-// openFailure decrypts the failure in an entry that was read at a time, and had so long left then.
-func (s *Store) openFailure(set keySet, sealed string, readAt time.Time, left time.Duration) (*cache.Failure, error) {
+// readFailure returns the failure in the reply of a script, likewise.
+func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
-	if err := s.open(set.failure, sealed, left, &stored); err != nil {
-		return nil, err
-	}
+	_, life, err := s.open(set.failure, entry, left, &stored)
 	reason := fault.Reason(strings.ToUpper(stored.Reason))
 	switch {
-	case left > stored.Life:
-		return nil, errNoEnd
+	case err != nil:
+	case life > stored.Life:
+		err = errNoEnd
 	case !slices.Contains(storedReasons, reason):
-		return nil, errFormat
+		err = errFormat
 	}
-	until := readAt.Add(left - failureMemory)
+	if err != nil {
+		s.observeUnreadable(err)
+		return nil
+	}
+	until := readAt.Add(life - failureMemory)
 	return &cache.Failure{
 		Fault: fault.New(reason, stored.Message),
 		Until: until, RenewalUntil: until.Add(min(max(0, stored.RenewalWait), failureMemory)),
 		Count: stored.Count, Refusal: stored.Refusal,
-	}, nil
+	}
 }
 
 func (s *Store) seal(key string, stored any) []byte {
@@ -128,55 +135,33 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-func (s *Store) open(key, sealed string, left time.Duration, stored any) error {
+// open decrypts an entry of a script's reply, which has so many milliseconds left.
+func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
+	sealed, ok := entry.(string)
+	count, _ := left.(int64)
+	life = time.Duration(count) * time.Millisecond
 	switch {
-	case left < 0:
-		return errNoEnd
-	case left == 0:
-		return errExpires
+	case !ok:
+		return "", 0, errAbsent
+	case life < 0:
+		return sealed, life, errNoEnd
+	case life == 0:
+		return sealed, life, errAbsent // it expires just now
 	}
 	plain, err := s.keys.Open(key, []byte(sealed))
 	switch {
 	case errors.Is(err, fleetkeys.ErrUnknownFormat):
-		return errFormat
+		err = errFormat
 	case errors.Is(err, fleetkeys.ErrUnknownKey):
-		return errUnknownKey
+		err = errUnknownKey
 	case err != nil || json.Unmarshal(plain, stored) != nil:
-		return errDamaged
+		err = errDamaged
 	}
-	return nil
-}
-
-// readToken returns the token in the reply of a script, and its encrypted form. An entry that cannot
-// be read is no token.
-func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
-	sealed, ok := entry.(string)
-	if !ok {
-		return nil, ""
-	}
-	t, err := s.openToken(set, sealed, readAt, milliseconds(left))
-	s.observeUnreadable(err)
-	return t, sealed
-}
-
-// readFailure returns the failure in the reply of a script. An entry that cannot be read is none.
-func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
-	sealed, ok := entry.(string)
-	if !ok {
-		return nil
-	}
-	failure, err := s.openFailure(set, sealed, readAt, milliseconds(left))
-	s.observeUnreadable(err)
-	return failure
+	return sealed, life, err
 }
 
 func (s *Store) observeUnreadable(err error) {
 	if reason, ok := err.(unreadable); ok { //nolint:errorlint // it is not wrapped
 		s.observer.Unreadable(string(reason))
 	}
-}
-
-func milliseconds(count any) time.Duration {
-	n, _ := count.(int64)
-	return time.Duration(n) * time.Millisecond
 }

@@ -1,8 +1,8 @@
 package redisstore
 
 import (
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
@@ -42,34 +42,31 @@ type tokenKeys struct {
 	changed chan struct{}
 }
 
-// tokenIndex has the keys of the tokens that this replica was asked for.
+// tokenIndex has the keys of the tokens that this replica was asked for, by the name of each key set.
 type tokenIndex struct {
 	ring *fleetkeys.Ring
 
 	mu     sync.Mutex
-	byKey  map[string]*tokenKeys
-	byName map[string]*tokenKeys // by the name of each key set
+	byName map[string]*tokenKeys
 }
 
 func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
-	return &tokenIndex{ring: ring, byKey: map[string]*tokenKeys{}, byName: map[string]*tokenKeys{}}
+	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
 // of returns the keys of a token, and adds them to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
+	names := x.ring.Names(key)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if known := x.byKey[key]; known != nil {
+	if known := x.byName[names[0]]; known != nil {
 		return known
 	}
-	t := &tokenKeys{key: key, changed: make(chan struct{})}
-	for _, name := range x.ring.Names(key) {
+	t := &tokenKeys{key: key, primary: newKeySet(names[0]), changed: make(chan struct{})}
+	for _, name := range slices.Sorted(slices.Values(names)) {
 		t.all = append(t.all, newKeySet(name))
 		x.byName[name] = t
 	}
-	t.primary = t.all[0]
-	slices.SortFunc(t.all, func(a, b keySet) int { return strings.Compare(a.name, b.name) })
-	x.byKey[key] = t
 	return t
 }
 
@@ -96,7 +93,7 @@ func (x *tokenIndex) wake(name string) (key string, ok bool) {
 func (x *tokenIndex) wakeAll() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, t := range x.byKey {
+	for _, t := range x.byName {
 		t.wake()
 	}
 }
@@ -111,10 +108,8 @@ func (t *tokenKeys) wake() {
 func (x *tokenIndex) failures() (keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, t := range x.byKey {
-		for _, set := range t.all {
-			keys = append(keys, set.failure)
-		}
+	for name := range x.byName {
+		keys = append(keys, newKeySet(name).failure)
 	}
 	return keys
 }
@@ -123,14 +118,5 @@ func (x *tokenIndex) failures() (keys []string) {
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for key, t := range x.byKey {
-		if keep(key) {
-			continue
-		}
-		t.wake()
-		delete(x.byKey, key)
-		for _, set := range t.all {
-			delete(x.byName, set.name)
-		}
-	}
+	maps.DeleteFunc(x.byName, func(_ string, t *tokenKeys) bool { return !keep(t.key) })
 }

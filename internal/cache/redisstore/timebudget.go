@@ -27,10 +27,11 @@ const (
 type timeBudget struct {
 	limit time.Duration
 
-	mu      sync.Mutex
-	ran     time.Duration // how long the process ran during the operations
-	took    time.Duration // how long the operations took
-	counted time.Time     // until when that is counted
+	mu        sync.Mutex
+	ran       time.Duration // how long the process ran during the operations
+	took      time.Duration // how long the operations took
+	counted   time.Time     // until when that is counted
+	measuring bool
 }
 
 type budgetKey struct{}
@@ -63,41 +64,47 @@ func (b *timeBudget) isUsedUp() bool {
 // measure counts the time that run takes. It reports whether the process got no CPU time for most of
 // that.
 func (b *timeBudget) measure(run func()) (starved bool) {
-	ran, took := b.count(0)
+	b.mu.Lock()
+	ran, took := b.ran, b.took
+	b.counted, b.measuring = now(), true
+	b.mu.Unlock()
 	ended := make(chan struct{})
-	var counting sync.WaitGroup
-	counting.Go(func() {
-		ticker := time.NewTicker(beat)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				b.count(beat)
-			case <-ended:
-				return
-			}
-		}
-	})
+	go b.countBeats(ended)
 	run()
 	close(ended)
-	counting.Wait()
-	ranNow, tookNow := b.count(beat)
-	return ranNow-ran < (tookNow-took)/2
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.count()
+	b.measuring = false
+	return b.ran-ran < (b.took-took)/2
+}
+
+// countBeats counts the time at each beat, until the measurement has ended.
+func (b *timeBudget) countBeats(ended <-chan struct{}) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			b.mu.Lock()
+			if b.measuring {
+				b.count()
+			}
+			b.mu.Unlock()
+		case <-ended:
+			return
+		}
+	}
+}
+
+// count adds the time since the last count. The process ran for one beat of it at most: while it gets no
+// CPU time, the ticker is late. The caller holds b.mu.
+func (b *timeBudget) count() {
+	passed := now().Sub(b.counted)
+	b.ran += min(passed, beat)
+	b.took += passed
+	b.counted = b.counted.Add(passed)
 }
 
 // now is the time by Go's clock, whatever the clock of the Store: CPU time does not depend on it.
 var now = time.Now //nolint:forbidigo // see above
-
-// count adds the time since the last count, of which the process ran for one beat at most: while it gets
-// no CPU time, the ticker is late. A beat of zero starts a measurement.
-func (b *timeBudget) count(beat time.Duration) (ran, took time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	until := now()
-	if beat > 0 {
-		b.ran += min(until.Sub(b.counted), beat)
-		b.took += until.Sub(b.counted)
-	}
-	b.counted = until
-	return b.ran, b.took
-}
