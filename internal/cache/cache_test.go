@@ -40,7 +40,7 @@ func TestColdFleetMakesOneRequest(t *testing.T) {
 	})
 }
 
-func TestFlightSurvivesItsLeader(t *testing.T) {
+func TestRefreshGoesOnWithoutItsFirstCaller(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		leader, giveUp := context.WithCancel(w.Context())
 		left := make(chan error)
@@ -68,7 +68,7 @@ func TestCallersHonourTheirOwnDeadline(t *testing.T) {
 			w.Errorf("after %v: %v, want context.DeadlineExceeded after 1s", w.elapsed(), err)
 		}
 		w.pass(4 * time.Second)
-		w.want("token-1") // the flight went on
+		w.want("token-1") // the refresh went on
 		w.wantRequests(1)
 	})
 }
@@ -104,7 +104,7 @@ func TestWarmCallAsksNoStore(t *testing.T) {
 	})
 }
 
-func TestRenewalIsEarlyAndNobodyWaits(t *testing.T) {
+func TestRenewalIsEarlyAndNoCallerWaits(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
 		w.pass(renewal - 201*time.Millisecond)
@@ -121,7 +121,7 @@ func TestRenewalIsEarlyAndNobodyWaits(t *testing.T) {
 	})
 }
 
-func TestRenewalByOneAdoptionByAll(t *testing.T) {
+func TestOneReplicaRenewsForAll(t *testing.T) {
 	inBubble(t, 8, func(w *world) {
 		for round := range 3 {
 			want := []string{"token-1", "token-2", "token-3"}[round]
@@ -136,7 +136,7 @@ func TestRenewalByOneAdoptionByAll(t *testing.T) {
 	})
 }
 
-func TestTokenThatNobodyWantsIsNotRenewed(t *testing.T) {
+func TestUnusedTokenIsNotRenewed(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
 		w.pass(renewal)   // served since it was fetched: renewed
@@ -198,13 +198,13 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		if got, err := w.get(); err == nil {
 			w.Errorf("after %v the ended token is served: %q", w.elapsed(), got)
 		}
-		// One request at the start of the window, then backing off to one a minute, and in
-		// the margin to one in 8 s.
+		// One request at the start of the window, then the back-off grows to one request a minute,
+		// and in the margin to one in 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
 		w.provider.set(working)
-		w.pass(10 * time.Second) // one backoff step
+		w.pass(10 * time.Second) // the longest back-off
 		if _, err := w.get(); err != nil {
 			w.Errorf("the provider is back: %v", err)
 		}
@@ -272,7 +272,7 @@ func TestForgetFailures(t *testing.T) {
 	})
 }
 
-func TestPassingTroubleBacksOff(t *testing.T) {
+func TestTemporaryFailureBacksOff(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(failing(unavailable))
 		w.provider.set(func(p *provider) { p.latency = 0 })
@@ -281,13 +281,13 @@ func TestPassingTroubleBacksOff(t *testing.T) {
 			w.wantRequests(n + 1)
 			w.pass(wait * time.Second)
 		}
-		// What the provider asks for counts where it is more.
+		// A longer delay that the provider asks for is used instead.
 		w.provider.set(failing(fault.New(fault.ProviderRateLimited, "slow down").WithRetryDelay(90 * time.Second)))
 		w.wantError(fault.ProviderRateLimited, 90*time.Second)
 		w.pass(90*time.Second - time.Millisecond)
 		w.wantError(fault.ProviderRateLimited, time.Millisecond)
 		w.wantRequests(9)
-		// The broker's own budget says itself when to ask again, and counts for nothing.
+		// The broker's own rate limit sets the delay, and does not count as a failure.
 		w.pass(time.Millisecond)
 		w.provider.set(failing(fault.New(fault.RateLimited, "too many").WithRetryDelay(time.Second)))
 		w.wantError(fault.RateLimited, time.Second)
@@ -296,7 +296,7 @@ func TestPassingTroubleBacksOff(t *testing.T) {
 	})
 }
 
-func TestFailureOfOneReplicaHoldsForAll(t *testing.T) {
+func TestFailureOfOneReplicaIsShared(t *testing.T) {
 	inBubble(t, 2, func(w *world) {
 		w.provider.set(failing(unavailable))
 		w.wantError(fault.ProviderUnavailable, time.Second)
@@ -306,7 +306,7 @@ func TestFailureOfOneReplicaHoldsForAll(t *testing.T) {
 	})
 }
 
-func TestHangingRequestIsGivenUp(t *testing.T) {
+func TestHangingRequestTimesOut(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = time.Hour })
 		w.wantError(fault.ProviderUnavailable, time.Second)
@@ -319,7 +319,7 @@ func TestHangingRequestIsGivenUp(t *testing.T) {
 	})
 }
 
-// panicking is a Source with a fault of ours in it.
+// panicking is a Source whose first request panics.
 type panicking struct{ *provider }
 
 func (p panicking) RequestToken(ctx context.Context) (*token.Token, error) {
@@ -330,7 +330,7 @@ func (p panicking) RequestToken(ctx context.Context) (*token.Token, error) {
 	return p.provider.RequestToken(ctx)
 }
 
-func TestPanicIsOneFlightsError(t *testing.T) {
+func TestPanicFailsOneRefresh(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		source := panicking{w.provider}
 		_, err := w.fleet[0].Token(w.Context(), source)
@@ -344,7 +344,7 @@ func TestPanicIsOneFlightsError(t *testing.T) {
 	})
 }
 
-func TestCloseEndsFlights(t *testing.T) {
+func TestCloseEndsRefreshes(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = 5 * time.Second })
 		time.AfterFunc(time.Second, w.fleet[0].Close)
@@ -355,13 +355,13 @@ func TestCloseEndsFlights(t *testing.T) {
 	})
 }
 
-// otherSource is the token of another credential at the same provider, which answers at once.
+// otherSource is the token of another credential. Its provider answers at once.
 type otherSource struct{ *provider }
 
 func (otherSource) TokenKey() string { return "4a" }
 
-// TestReadersWhileAnothersRequestHangs has the token request of one credential hang. Who
-// wants the token of another neither waits nor fails: a cold call, a warm one, a report.
+// TestReadersWhileAnothersRequestHangs: while the token request of one credential hangs, calls and reports
+// for another credential neither wait nor fail.
 func TestReadersWhileAnothersRequestHangs(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = time.Hour })

@@ -13,7 +13,7 @@ import (
 // troubles are the ways in which a shared Store fails.
 var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "answers lost": deaf}
 
-// moments are when a shared Store fails in the course of a token request.
+// moments are the steps of a token request at which a shared Store begins to fail.
 var moments = map[string]func(f *fleet, trouble linkState){
 	"before it is asked": (*fleet).all,
 	"at the lock":        func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
@@ -24,7 +24,7 @@ var moments = map[string]func(f *fleet, trouble linkState){
 	"at the limit of renewals": func(f *fleet, trouble linkState) { f.failAt(tripForcedWait, trouble) },
 }
 
-// failAt has the Store fail for all from the first such trip on.
+// failAt makes the Store fail for all replicas from the first such trip on.
 func (f *fleet) failAt(trip string, trouble linkState) {
 	var failed atomic.Bool
 	for _, l := range f.links {
@@ -49,13 +49,13 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// recover has the Store work again, and checks that the fleet then agrees on a token
-// without asking for another. It returns that.
+// recover repairs the Store, and checks that the fleet then agrees on a token without another token
+// request. It returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()
 	f.all(connected)
-	f.pass(leaseLife + time.Second) // a lease may be left of one who was cut off
+	f.pass(leaseLife + time.Second) // a replica that was disconnected may have left a lease
 	value := f.shared.stored(f.provider.TokenKey())
 	f.wantEverywhere(value)
 	f.wantRequests(requests)
@@ -129,7 +129,7 @@ func TestReportsWithoutTheSharedStore(t *testing.T) {
 }
 
 func TestNewestTokenSurvivesTheOutage(t *testing.T) {
-	// Where a new token ends the one before, only the newest is worth anything.
+	// When a new token ends the one before it, the provider accepts only the newest.
 	eachTrouble(t, func(f *fleet, begin func()) {
 		f.provider.set(func(p *provider) { p.ends = true })
 		f.wantEverywhere("token-1")
@@ -138,7 +138,7 @@ func TestNewestTokenSurvivesTheOutage(t *testing.T) {
 			if _, _, err := f.reportTo(f.fleet[i], "token-1"); err != nil {
 				f.Error(err)
 			}
-			f.pass(300 * time.Millisecond) // how long after each other can be told apart
+			f.pass(300 * time.Millisecond) // more than the error of the times of requests
 		}
 		if got := f.recover(); got != f.provider.newest {
 			f.Errorf("the fleet agrees on %q, and the provider accepts %q alone", got, f.provider.newest)
@@ -201,11 +201,11 @@ func TestFailureOfAnEarlierOutageIsForgotten(t *testing.T) {
 		f.pass(time.Millisecond)
 		f.wantAt("token-2", 0)
 		f.all(refusing)
-		f.wantReportAt(0, "token-2", "token-3") // the refusal would hold for 30 s
+		f.wantReportAt(0, "token-2", "token-3") // the refusal would last for 30 s
 	})
 }
 
-func TestTokenInItsMarginEndsNoFailure(t *testing.T) {
+func TestTokenInItsMarginDoesNotEndAFailure(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		f.all(refusing)
 		f.provider.set(failing(unavailable))
@@ -219,11 +219,11 @@ func TestTokenInItsMarginEndsNoFailure(t *testing.T) {
 	})
 }
 
-func TestFailureOfARequestThatWasGivenUpIsStored(t *testing.T) {
+func TestTimedOutRequestIsStoredAsAFailure(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		time.AfterFunc(time.Second, func() {
-			_, err := f.at(1) // waits for the other's lease
+			_, err := f.at(1) // waits for the lease of replica 0
 			f.checkReason(err, fault.ProviderUnavailable)
 		})
 		_, err := f.at(0)
@@ -233,13 +233,13 @@ func TestFailureOfARequestThatWasGivenUpIsStored(t *testing.T) {
 	})
 }
 
-func TestOneReplicaCutOff(t *testing.T) {
+func TestOneReplicaDisconnected(t *testing.T) {
 	inFleet(t, 4, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.links[0].become(refusing)
 		f.wantReportAt(1, "token-1", "token-2")
 		f.pass(time.Second)
-		f.wantAt("token-1", 0) // nobody can tell it
+		f.wantAt("token-1", 0) // it receives no news
 		f.wantAt("token-2", 1, 2, 3)
 		f.wantReportAt(0, "token-1", "token-3")
 		if got := f.recover(); got != "token-3" {
@@ -248,7 +248,7 @@ func TestOneReplicaCutOff(t *testing.T) {
 	})
 }
 
-func TestFlightThatBeganAloneEndsInTheFleet(t *testing.T) {
+func TestTokenRequestedDuringAnOutageIsStored(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = 3 * time.Second })
 		f.links[0].become(refusing)
@@ -261,7 +261,7 @@ func TestFlightThatBeganAloneEndsInTheFleet(t *testing.T) {
 	})
 }
 
-func TestClocksThatReadALittleWrongDoNotQuarrel(t *testing.T) {
+func TestSmallReadingErrorsDoNotReplaceTokensInTurn(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.all(refusing)
 		together(2, func(i int) {
@@ -269,7 +269,7 @@ func TestClocksThatReadALittleWrongDoNotQuarrel(t *testing.T) {
 				f.Error(err)
 			}
 		})
-		for _, l := range f.links { // each takes its own token for the newer one
+		for _, l := range f.links { // each replica considers its own token the newer one
 			l.set(func(l *link) { l.misread = -5 * time.Millisecond })
 		}
 		f.recover()

@@ -39,11 +39,11 @@ func TestFleetRenewsOnce(t *testing.T) {
 					f.wantEverywhere("token-1")
 					for f.provider.count() < 6 {
 						f.pass(lifetime / 100)
-						f.within(0, func() { // nobody waits for a renewal
+						f.within(0, func() { // no caller waits for a renewal
 							together(8, func(i int) { f.wantValid(i) })
 						})
 					}
-					// None was made that was no renewal.
+					// Each of them was a renewal.
 					first := (&token.Token{Lifetime: lifetime}).RenewTime(0).Sub(time.Time{})
 					if f.elapsed() < 5*first {
 						f.Errorf("six token requests in %v", f.elapsed())
@@ -76,7 +76,7 @@ func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 			f.pass(time.Second)
 		}
 		f.provider.set(working)
-		f.pass(75 * time.Second) // the longest wait for another try
+		f.pass(75 * time.Second) // the longest back-off
 		for i := range f.fleet {
 			f.within(0, func() { f.wantValid(i) })
 		}
@@ -113,7 +113,7 @@ func TestProviderDownUntilAfterTheEnd(t *testing.T) {
 			}
 			f.pass(time.Second)
 		}
-		// One replica alone makes about 19 until the end, and one in 8 to 10 s after it.
+		// One replica alone makes about 19 requests until the end, and then one in 8 to 10 s.
 		if n := f.provider.count(); n > 22+76 {
 			f.Errorf("the fleet made %d requests", n)
 		}
@@ -148,7 +148,7 @@ func TestReportJoinsTheRenewalOfAnotherReplica(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.pass(renewal - f.elapsed() + 100*time.Millisecond)
-		f.wantRequests(2) // that of replica 0 is under way
+		f.wantRequests(2) // the renewal of replica 0 is under way
 		together(8*10, func(i int) { f.wantReportAt(i%8, "token-1", "token-2") })
 		f.wantRequests(2)
 	})
@@ -183,7 +183,7 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 						f.provider.set(func(p *provider) { p.newest = "" })
 					}
 				}
-				// One for each token that was revoked, and for each that reached its margin.
+				// One request for each token that was revoked, and for each that reached its margin.
 				if n := f.provider.count(); n > 1+revoked+4 {
 					f.Errorf("%d token requests in 20 minutes of tokens of 5, %d of which were revoked", n, revoked)
 				}
@@ -195,8 +195,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 	}
 }
 
-// useToken makes a request with a token, which reaches the provider a little later, and
-// with the successor once if the provider does not take it.
+// useToken sends a request with a token, which the provider checks a little later. If the provider
+// rejects the token, useToken reports it, and checks its successor.
 func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	f.Helper()
 	value, err := f.at(i)
@@ -247,7 +247,7 @@ func TestColdReplicaGetsATokenInItsMargin(t *testing.T) {
 		f.provider.set(failing(unavailable))
 		f.pass(expiry + time.Second - f.elapsed())
 		f.wantAt("token-1", 1) // makes a request that fails
-		f.wantAt("token-1", 2) // is told of that
+		f.wantAt("token-1", 2) // finds the stored failure
 		f.pass(end - f.elapsed())
 		_, err := f.at(1)
 		f.checkReason(err, fault.ProviderUnavailable)
@@ -272,7 +272,7 @@ func TestExtendedLifeIsAdopted(t *testing.T) {
 			p.answer = func(int) (string, error) { return "same", nil }
 		})
 		f.wantEverywhere("same")
-		f.pass(renewal - f.elapsed() + time.Second) // replica 0 was first
+		f.pass(renewal - f.elapsed() + time.Second) // replica 0 renews first
 		f.wantRequests(2)
 		if left := time.Until(f.held(1).End()); left < 59*time.Minute {
 			f.Errorf("in replica 1 the token has %v left", left)
@@ -288,6 +288,6 @@ func TestTokenThatIsFoundWhileAnotherHangs(t *testing.T) {
 		time.AfterFunc(2*time.Second, func() {
 			f.restore(&token.Token{Value: newValue("old"), RequestedAt: time.Now().Add(-expiry), Lifetime: time.Hour})
 		})
-		f.wantAt("old", 1) // with the error of its flight
+		f.wantAt("old", 1) // although its refresh failed
 	})
 }

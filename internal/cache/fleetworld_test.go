@@ -14,18 +14,17 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fleet is a world whose replicas share a Store on a network. Each goes on alone while
-// it cannot reach that.
+// fleet is a world whose replicas share a Store on a network.
 type fleet struct {
 	*world
 	shared  *sharedStore
 	links   []*link
-	changed []*atomic.Int64 // how often watchers of each replica were told
-	// beforeMatching runs before a reported version is first compared with a token; nil: nothing does.
+	changed []*atomic.Int64 // how often each replica's Options.Changed was called
+	// beforeMatching runs once, before a reported version is compared with a token; nil: nothing runs.
 	beforeMatching atomic.Pointer[func()]
 }
 
-// inFleet runs a test in a bubble, with so many replicas. News takes 1 ms.
+// inFleet runs a test in a bubble, with a fleet of this size. News arrives after 1 ms.
 func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -34,7 +33,7 @@ func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 		for range replicas {
 			f.join()
 		}
-		synctest.Wait() // all follow
+		synctest.Wait() // until all replicas follow the Store
 		test(f)
 	})
 }
@@ -83,7 +82,7 @@ func (f *fleet) wantEverywhere(value string) {
 	}
 }
 
-// wantStored compares what lies in the Store.
+// wantStored compares the token in the Store.
 func (f *fleet) wantStored(value string) {
 	f.Helper()
 	if got := f.shared.stored(f.provider.TokenKey()); got != value {
@@ -99,8 +98,8 @@ func (f *fleet) wantReportAt(i int, value, want string) {
 	}
 }
 
-// wantReads compares how often a replica has read the Store since the last call. It has
-// not written.
+// wantReads checks how often a replica has read the Store since the last call, and that it has not
+// written.
 func (f *fleet) wantReads(i, want int) {
 	f.Helper()
 	synctest.Wait()
@@ -109,7 +108,7 @@ func (f *fleet) wantReads(i, want int) {
 	}
 }
 
-// forgetTrips has wantReads count from now.
+// forgetTrips makes wantReads count from now on.
 func (f *fleet) forgetTrips() {
 	for _, l := range f.links {
 		l.reads.Store(0)
@@ -117,7 +116,7 @@ func (f *fleet) forgetTrips() {
 	}
 }
 
-// versions is versionsOf, and runs beforeMatching once before that.
+// versions runs beforeMatching, if it is set, and then versionsOf.
 func (f *fleet) versions(key string, t *token.Token) []string {
 	if before := f.beforeMatching.Swap(nil); before != nil {
 		(*before)()
@@ -135,7 +134,7 @@ func (f *fleet) within(limit time.Duration, do func()) {
 	}
 }
 
-// caller is a context for those who do not wait for long.
+// caller returns a context that ends soon.
 func (f *fleet) caller(patience time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.Context(), patience)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-func TestChangedTokenIsAdopted(t *testing.T) {
+func TestChangedTokenIsRead(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.shared.set(func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond })
 		f.wantAt("token-1", 0, 1)
@@ -25,7 +25,7 @@ func TestChangedTokenIsAdopted(t *testing.T) {
 		f.wantReads(1, 1)
 		f.within(0, func() { f.wantAt("token-2", 1) })
 		f.wantReads(1, 0)
-		f.wantReads(2, 0) // it has nothing that could change
+		f.wantReads(2, 0) // it has no entry for the key
 		f.wantRequests(2)
 	})
 }
@@ -48,7 +48,7 @@ func TestChangedTokenEndsAFailure(t *testing.T) {
 	})
 }
 
-// refusedEverywhere asks each replica, and is told that the provider refuses.
+// refusedEverywhere asks each replica, and checks that the provider's refusal is returned.
 func (f *fleet) refusedEverywhere() {
 	f.Helper()
 	for i := range f.fleet {
@@ -76,7 +76,7 @@ func TestForgetFailuresReachesTheFleet(t *testing.T) {
 	})
 }
 
-// unheard has replicas not hear of what is done.
+// unheard runs do while no news is delivered.
 func (f *fleet) unheard(do func()) {
 	f.shared.set(func(s *sharedStore) { s.newsLost = true })
 	do()
@@ -87,7 +87,7 @@ func TestMissedNewsIsLookedUpBeforeTheTokenIsServed(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.unheard(func() { f.wantReportAt(0, "token-1", "token-2") })
-		f.wantAt("token-1", 1) // nobody told it
+		f.wantAt("token-1", 1) // it received no news
 		f.links[1].set(func(l *link) { l.latency = 10 * time.Millisecond })
 		f.forgetTrips()
 		f.links[1].miss()
@@ -103,7 +103,7 @@ func TestMissedNewsIsLookedUpBeforeTheTokenIsServed(t *testing.T) {
 	})
 }
 
-func TestMissedNewsIsLookedUpForThoseWhoWatch(t *testing.T) {
+func TestMissedNewsIsLookedUpForWatchers(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.unheard(func() { f.wantReportAt(0, "token-1", "token-2") })
@@ -151,7 +151,7 @@ func TestMissedNewsOfATokenWhileThereIsOnlyAFailure(t *testing.T) {
 	})
 }
 
-func TestReporterThatGivesUpLeavesTheLookUpToOthers(t *testing.T) {
+func TestCancelledReportDoesNotEndTheLookUp(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.unheard(func() { f.wantReportAt(0, "token-1", "token-2") })
@@ -164,7 +164,7 @@ func TestReporterThatGivesUpLeavesTheLookUpToOthers(t *testing.T) {
 	})
 }
 
-func TestCallerInAHurryGetsTheTokenAtHand(t *testing.T) {
+func TestCallerWithAShortDeadlineGetsTheCurrentToken(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.links[1].become(hanging)
@@ -192,7 +192,7 @@ func TestNewsMissedWhileALookUpIsUnderWay(t *testing.T) {
 	})
 }
 
-func TestNewsOfATokenThatAFlightHasRead(t *testing.T) {
+func TestNewsDuringARefresh(t *testing.T) {
 	for name, lost := range map[string]bool{"heard": false, "missed": true} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(f *fleet) {
@@ -206,7 +206,7 @@ func TestNewsOfATokenThatAFlightHasRead(t *testing.T) {
 						f.links[1].miss()
 					}
 				})
-				f.wantAt("token-1", 1) // what it read, before it was replaced
+				f.wantAt("token-1", 1) // the token that it read before the token was replaced
 				f.pass(100 * time.Millisecond)
 				f.wantAt("token-2", 1)
 			})
@@ -229,7 +229,7 @@ func TestMuchNewsOfATokenMakesFewLookUps(t *testing.T) {
 	})
 }
 
-// keyed is a provider's token of another key.
+// keyed is a Source with another key.
 type keyed struct {
 	*provider
 	key string

@@ -9,10 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// slowRead has replica 1 begin a look-up whose answer takes 200 ms, and then be quick
-// again.
+// slowRead makes replica 1 begin a look-up that takes 200 ms. Its later trips are fast again.
 func (f *fleet) slowRead() {
-	f.pass(10 * time.Millisecond) // all has been heard
+	f.pass(10 * time.Millisecond) // until all news has arrived
 	f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
 	f.links[1].miss()
 	f.pass(10 * time.Millisecond)
@@ -26,10 +25,10 @@ func TestChangeWhileALookUpIsUnderWay(t *testing.T) {
 		f.slowRead() // of token-1
 		f.wantReportAt(0, "token-1", "token-2")
 		f.pass(10 * time.Millisecond)
-		f.wantAt("token-2", 1) // at once, and not with the slow answer
+		f.wantAt("token-2", 1) // at once, without waiting for the slow look-up
 		told := f.changed[1].Load()
 		f.pass(time.Second)
-		f.wantAt("token-2", 1) // which does not bring token-1 back, for no moment
+		f.wantAt("token-2", 1) // the slow look-up does not bring token-1 back
 		if f.changed[1].Load() != told {
 			f.Error("the slow answer changed the token")
 		}
@@ -62,7 +61,7 @@ func TestNewerTokenThatComesDuringTheCommit(t *testing.T) {
 			f.shared.endLeases()
 			f.wantReportAt(1, "token-2", "token-3")
 		})
-		f.wantReportAt(0, "token-1", "token-3") // stored token-2, and hears of it late
+		f.wantReportAt(0, "token-1", "token-3") // it stores token-2, and the reply is late
 		f.wantAt("token-3", 0)
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// issuer is a provider that keeps books.
+// issuer is a provider that records the tokens it issued.
 type issuer struct {
 	key      string
 	lifetime time.Duration
@@ -21,10 +21,10 @@ type issuer struct {
 	latency time.Duration
 	failure *fault.Error // nil: it works
 	issued  map[string]*issue
-	newest  *issue // that a replica got
-	last    string // that was issued, whether anybody got it or not
-	// failedAt is when the last request failed, and fineFrom since when they are answered
-	// soon; zero: they are not.
+	newest  *issue // that a replica received
+	last    string // that was issued, even if no replica received it
+	// failedAt is when the last request failed. Since fineFrom, requests are answered soon; zero: they
+	// are not.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
@@ -38,7 +38,7 @@ type failedRequest struct {
 	held string // by the replica
 }
 
-// issue is a token that was issued.
+// issue is an issued token.
 type issue struct {
 	*token.Token
 	value   string
@@ -56,7 +56,7 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes the issuer's latency. It issues in the middle of that.
+// RequestToken takes as long as the issuer's latency. The token is issued in the middle of it.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()
@@ -84,7 +84,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// wait lets time pass, and reports whether that was before ctx ended.
+// wait waits for a time, and reports whether ctx did not end first.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):

@@ -7,9 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// slowHolder has replica 0 hold the lease for a request that takes five seconds, during
-// which another may take the lease over. Its callers' answer is awaited by the function
-// that it returns.
+// slowHolder makes replica 0 take the lease for a request of five seconds, and ends the lease after one
+// second, so that another replica can take it. The returned function waits for replica 0's answer.
 func (f *fleet) slowHolder() (answer func() (string, error)) {
 	f.provider.set(func(p *provider) { p.latency = 5 * time.Second })
 	type result struct {
@@ -30,7 +29,7 @@ func (f *fleet) slowHolder() (answer func() (string, error)) {
 	}
 }
 
-func TestSlowHolderOverwritesNoNewerToken(t *testing.T) {
+func TestSlowRequestDoesNotOverwriteANewerToken(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		answer := f.slowHolder()
 		f.wantAt("token-2", 1, 2)
@@ -43,11 +42,11 @@ func TestSlowHolderOverwritesNoNewerToken(t *testing.T) {
 	})
 }
 
-func TestSlowHolderWaitsForItsSuccessor(t *testing.T) {
+func TestSlowRequestWaitsForTheOtherReplica(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		answer := f.slowHolder()
 		f.pass(3900 * time.Millisecond)
-		f.wantAt("token-2", 1) // its request is under way when the slow one ends
+		f.wantAt("token-2", 1) // its request is under way when the slow request ends
 		if got, err := answer(); err != nil || got != "token-2" {
 			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
 		}
@@ -56,7 +55,7 @@ func TestSlowHolderWaitsForItsSuccessor(t *testing.T) {
 	})
 }
 
-func TestSlowHolderBringsNoRejectedTokenBack(t *testing.T) {
+func TestSlowRequestDoesNotStoreARejectedToken(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) {
 			p.answer = func(n int) (string, error) { return []string{"A", "A", "B"}[n-1], nil }
@@ -73,14 +72,14 @@ func TestSlowHolderBringsNoRejectedTokenBack(t *testing.T) {
 	})
 }
 
-func TestSlowHolderThatFailedDoesNotAskAgainAtOnce(t *testing.T) {
+func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(failing(unavailable))
 		answer := f.slowHolder()
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
 		go func() { _, _ = f.at(1) }()
-		f.pass(4100 * time.Millisecond) // the slow one has failed, and waits for the other
-		go f.fleet[1].Close()           // which brings nothing
+		f.pass(4100 * time.Millisecond) // the slow request has failed, and replica 0 waits for replica 1
+		go f.fleet[1].Close()           // which gets no token
 		_, err := answer()
 		f.checkFault(err, fault.ProviderUnavailable, 900*time.Millisecond)
 		f.wantRequests(2)
@@ -90,8 +89,8 @@ func TestSlowHolderThatFailedDoesNotAskAgainAtOnce(t *testing.T) {
 	})
 }
 
-// TestHungHolderDoesNotAskAgainAtOnce has a request take all the time of its flight, and
-// another replica hold the lease when that is up.
+// TestHungHolderDoesNotAskAgainAtOnce: a request takes all the time of its refresh, and another replica has
+// the lease when that time is over.
 func TestHungHolderDoesNotAskAgainAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
@@ -100,15 +99,15 @@ func TestHungHolderDoesNotAskAgainAtOnce(t *testing.T) {
 		f.shared.endLeases()
 		go func() { _, _ = f.at(1) }()
 		f.pass(1100 * time.Millisecond)
-		f.fleet[1].Close() // it brings nothing
+		f.fleet[1].Close() // it gets no token
 		_, err := f.at(0)
 		f.checkFault(err, fault.ProviderUnavailable, 900*time.Millisecond)
 		f.wantRequests(2)
 	})
 }
 
-// TestStoredFailureShortensNoOther has replica 0 fail alone, and then find a failure in the
-// Store that ends sooner than its own.
+// TestStoredFailureShortensNoOther: replica 0 fails while it is disconnected, and then finds a failure in
+// the Store that ends sooner than its own.
 func TestStoredFailureShortensNoOther(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
@@ -124,12 +123,12 @@ func TestStoredFailureShortensNoOther(t *testing.T) {
 		f.links[0].become(connected)
 		report(0) // finds the other failure
 		f.pass(50 * time.Millisecond)
-		report(0) // when that is over
+		report(0) // after the end of that failure
 		f.wantRequests(3)
 	})
 }
 
-func TestHolderThatDiesIsFollowed(t *testing.T) {
+func TestLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		go func() { _, _ = f.at(0) }()

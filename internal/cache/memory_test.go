@@ -16,8 +16,8 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// TestRetainedUntilItsEnd has a key that is not configured any more, and then is again: its token is
-// used, and is not renewed in between.
+// TestRetainedUntilItsEnd: a key is removed from the configuration and added again. Its token is used again,
+// and is not renewed in between.
 func TestRetainedUntilItsEnd(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		nothing := func(string) bool { return false }

@@ -20,24 +20,24 @@ import (
 
 const (
 	modelReplicas = 4
-	// settling is how long after the last trouble a fleet may still disagree: a flight may
-	// have begun alone, and the lease of one who was cut off has to end.
+	// settling is how long after the last trouble replicas may still use different tokens: a refresh may
+	// have begun during the trouble, and the lease of a disconnected replica has to end.
 	settling = 20 * time.Second
 )
 
-// model is a fleet to which anything happens, and what is known of it.
+// model is a fleet with random events, and the record of what happened.
 type model struct {
 	*testing.T
-	random  *rand.Rand // for the goroutine that runs the model alone
+	random  *rand.Rand // used only by the goroutine that runs the model
 	shared  *sharedStore
 	issuers []*issuer
 
 	mu       sync.Mutex
 	replicas []*modelReplica
-	calmFrom time.Time // when the last trouble ended; zero: it has not
+	calmFrom time.Time // when the last trouble ended; zero: it goes on
 	served   []modelServed
-	answered []modelReport        // that may ban a token
-	banned   map[string]time.Time // tokens that no replica may serve any more, and since when
+	answered []modelReport        // whose tokens may become banned
+	banned   map[string]time.Time // since when no replica may serve a token
 	events   int                  // calls that began, and reports that were answered
 	reports  map[string]bool      // tokens that were reported
 	history  []string
@@ -45,29 +45,28 @@ type model struct {
 	calls    sync.WaitGroup
 }
 
-// modelReplica is a replica and what its callers know.
+// modelReplica is a replica, and what its callers know.
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
-	reported map[string]int       // what model.events was when the report of a token was answered
-	seen     map[string]modelHeld // what was at hand when somebody looked, by key
+	reported map[string]int       // the value of model.events when the report of a token was answered
+	seen     map[string]modelHeld // the current token that was seen last, by key
 }
 
-// modelHeld is a token at hand, and since when it is known to be there.
+// modelHeld is a replica's current token, and when it was first seen.
 type modelHeld struct {
 	value string
 	since time.Time
 }
 
-// modelServed is a token that some caller has.
+// modelServed is a token that a caller got.
 type modelServed struct {
 	issuer *issuer
 	value  string
 }
 
-// TestModel has anything happen to a fleet, and checks what must hold whatever happens.
-// BROKER_SEED repeats a run, as far as the order of what happens at the same moment
-// allows; BROKER_SOAK has more of them.
+// TestModel runs a fleet with random events, and checks what must always be true. BROKER_SEED repeats a run,
+// except for the order of events at the same moment; BROKER_SOAK makes 200 runs.
 func TestModel(t *testing.T) {
 	runs, steps := 10, 3000
 	if os.Getenv("BROKER_SOAK") != "" {
@@ -128,13 +127,13 @@ func (m *model) between(least, most int) time.Duration {
 	return time.Duration(least+m.random.IntN(most-least)) * time.Second
 }
 
-// start replaces a replica by one that knows nothing.
+// start replaces a replica by one with an empty Cache.
 func (m *model) start(i int) {
 	r := m.replicas[i]
 	if r.cache != nil {
 		r.cache.Close()
 	}
-	for _, provider := range m.issuers { // before m.mu is locked, as an issuer locks m.mu under its own
+	for _, provider := range m.issuers { // before m.mu is locked, because an issuer locks m.mu while its own is locked
 		provider.set(func(p *issuer) { delete(p.failedBy, i) })
 	}
 	jitter := m.random.Float64()
@@ -149,7 +148,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// note keeps what happened, for a report of what went wrong.
+// note records an event for the log of a failure.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -157,7 +156,7 @@ func (m *model) note(format string, arguments ...any) {
 	m.history = m.history[max(0, len(m.history)-60):]
 }
 
-// fail reports what went wrong, and ends the run.
+// fail logs the last events, and ends the run.
 func (m *model) fail(format string, arguments ...any) {
 	m.note("WRONG: "+format, arguments...)
 	m.mu.Lock()
@@ -171,21 +170,21 @@ func (m *model) fail(format string, arguments ...any) {
 	}
 }
 
-// hasFailed reports whether something went wrong.
+// hasFailed reports whether fail was called.
 func (m *model) hasFailed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.failed
 }
 
-// settledAt reports whether all was well for long enough before a time, and is.
+// settledAt reports whether there has been no trouble since long before a time.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// calm mends everything, and lets callers call. It returns how many steps that took.
+// calm ends all trouble, and then makes calls. It returns the number of steps.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)
@@ -197,7 +196,7 @@ func (m *model) calm() int {
 			l.misread = -time.Duration(m.random.IntN(100)) * time.Millisecond
 		}
 	})
-	// What was lost with the news is looked up.
+	// Replicas look up what they missed.
 	for _, r := range m.replicas {
 		r.link.tell(func(news cache.News) { news.Missed() })
 	}
@@ -213,7 +212,7 @@ func (m *model) calm() int {
 	return steps
 }
 
-// storm has things go wrong.
+// storm makes calls and causes trouble. It returns the number of steps.
 func (m *model) storm() int {
 	m.mu.Lock()
 	m.calmFrom = time.Time{}
@@ -226,7 +225,7 @@ func (m *model) storm() int {
 	return steps
 }
 
-// step lets some time pass, and something happen.
+// step lets some time pass, and causes one event.
 func (m *model) step(stormy bool) {
 	if m.hasFailed() {
 		return
@@ -258,7 +257,7 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// disturb makes something of the Store go wrong.
+// disturb causes trouble with the Store.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {
@@ -308,7 +307,7 @@ func (m *model) disturbIssuer(i *issuer) {
 	})
 }
 
-// get is a caller who wants a token.
+// get asks a replica for a token, and checks the answer.
 func (m *model) get(i *issuer, replica int) {
 	c := m.look(replica)
 	t, err := c.cache.Token(context.Background(), i.at(replica))
@@ -324,8 +323,8 @@ func (m *model) get(i *issuer, replica int) {
 	m.served = m.served[max(0, len(m.served)-10):]
 }
 
-// report has a caller report a token that somebody got lately, if the provider does not
-// take it; now and then also if it does.
+// report reports a token that a caller got lately, if the provider rejects it; now and then also if the
+// provider accepts it.
 func (m *model) report() {
 	m.mu.Lock()
 	count := len(m.served)
@@ -334,7 +333,7 @@ func (m *model) report() {
 		return
 	}
 	served := m.served[m.random.IntN(count)]
-	m.mu.Unlock() // the issuer takes this lock under its own
+	m.mu.Unlock() // the issuer locks it while its own is locked
 	replica := m.random.IntN(len(m.replicas))
 	if m.random.IntN(10) == 0 || !served.issuer.accepts(served.value) {
 		m.calls.Go(func() { m.reportTo(replica, served) })

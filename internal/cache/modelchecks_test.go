@@ -11,26 +11,26 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fine is for how long a provider has to answer soon until nothing is left of the time
-// before: the longest backoff, and a flight that began with it.
+// fine is how long a provider has to answer soon until earlier failures have no effect any more: the
+// longest back-off, and a refresh that began at its end.
 const fine = 75*time.Second + 15*time.Second
 
-// modelCall is a call, and what was so when it began.
+// modelCall is a call, and the state of the model when it began.
 type modelCall struct {
 	cache  *cache.Cache
 	began  time.Time
-	order  int               // what model.events was when it began
+	order  int               // the value of model.events when it began
 	held   map[string]string // by key, at the replica
 	stored map[string]string // by key
 }
 
-// modelReport is a report that was answered.
+// modelReport is an answered report.
 type modelReport struct {
 	value string
 	at    time.Time
 }
 
-// look begins a call to a replica.
+// look records the state of the model at the beginning of a call.
 func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,7 +50,7 @@ func heldValue(c *cache.Cache, source cache.Source) string {
 	return ""
 }
 
-// held returns what a replica has at hand.
+// held returns the value of a replica's current token.
 func (m *model) held(i *issuer, replica int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,8 +72,8 @@ func (m *model) hasReported(replica int, value string, before int) bool {
 	return ok && at < before
 }
 
-// checkServed checks an answer: no token that has ended, none whose report was answered
-// by this replica before, and none that was banned from all.
+// checkServed checks an answer: the token has not ended, this replica has not answered a report of it before,
+// and it is not banned from all replicas.
 func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
 	value := t.Value.Reveal()
 	if made := i.find(value); !time.Now().Before(made.End()) {
@@ -108,7 +108,7 @@ func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Tok
 	m.answered = append(m.answered, modelReport{s.value, time.Now()})
 }
 
-// settleBans bans tokens a second after their report was answered, if all was well.
+// settleBans bans tokens a second after their report was answered, if there was no trouble.
 func (m *model) settleBans() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,7 +123,7 @@ func (m *model) settleBans() {
 
 // checkDuration bounds how long a call takes.
 func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
-	limit := 17 * time.Second // a flight, and the Store's limits before and after it
+	limit := 17 * time.Second // a refresh, and the Store's time limits before and after it
 	switch {
 	case t != nil && t.Value.Reveal() == c.held[i.key] && time.Now().Before(t.ExpireTime()):
 		limit = time.Second
@@ -135,7 +135,7 @@ func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Toke
 	}
 }
 
-// isFine reports whether the provider has answered soon for long.
+// isFine reports whether the provider has answered soon for long enough.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -162,9 +162,9 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	}
 }
 
-// checkRequest checks that a token request is due: the replica has no token, or one that
-// is to be renewed or was reported, and its last request did not fail just now. Once all
-// is well that holds for the whole fleet. The caller holds i.mu.
+// checkRequest checks that a token request is due: the replica has no token, or its token is to be renewed or
+// was reported, and its last request did not fail just now. When there is no trouble, this is checked for
+// the whole fleet. The caller holds i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
 	if failed, ok := i.failedBy[replica]; ok && failed.held == m.held(i, replica) && time.Since(failed.at) < time.Second {
@@ -177,7 +177,7 @@ func (m *model) checkRequest(i *issuer, replica int) {
 	held, ok := m.replicas[replica].cache.Current(i.at(replica))
 	seen := m.replicas[replica].seen[i.key]
 	m.mu.Unlock()
-	// A token may have come while the request was about to be made.
+	// A token may have arrived while the request was about to be made.
 	if ok && held.Value.Reveal() == seen.value && time.Since(seen.since) > time.Second {
 		m.checkDue(held, replica)
 	}
@@ -186,7 +186,7 @@ func (m *model) checkRequest(i *issuer, replica int) {
 	}
 }
 
-// lookAtHeld notes what every replica has at hand.
+// lookAtHeld records the current token of each replica.
 func (m *model) lookAtHeld() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -209,7 +209,7 @@ func (m *model) checkDue(t *token.Token, replica int) {
 	}
 }
 
-// checkAgreement checks that all replicas serve the same, which is what the Store has.
+// checkAgreement checks that all replicas serve the token that is in the Store.
 func (m *model) checkAgreement() {
 	m.calls.Wait()
 	for _, i := range m.issuers {
@@ -229,7 +229,7 @@ func (m *model) checkAgreement() {
 	}
 }
 
-// valuesOf returns what each replica serves, and what the Store has.
+// valuesOf returns the token that each replica serves, and the one in the Store.
 func (m *model) valuesOf(i *issuer) (values []string) {
 	for n, r := range m.replicas {
 		t, err := r.cache.Token(context.Background(), i.at(n))

@@ -8,12 +8,12 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// held returns the token that a replica has at hand.
+// held returns a replica's current token.
 func (f *fleet) held(i int) *token.Token {
 	f.Helper()
 	t, ok := f.fleet[i].Current(f.provider)
 	if !ok {
-		f.Fatalf("replica %d has no token at hand", i)
+		f.Fatalf("replica %d has no current token", i)
 	}
 	return t
 }
@@ -23,7 +23,7 @@ func (f *fleet) restore(t *token.Token) {
 	f.shared.set(func(s *sharedStore) { s.cell(f.provider.TokenKey()).token = t })
 }
 
-// wantCommits compares what was stored, in order.
+// wantCommits compares the tokens that were stored, in order.
 func (f *fleet) wantCommits(want ...string) {
 	f.Helper()
 	f.pass(time.Millisecond)
@@ -32,7 +32,7 @@ func (f *fleet) wantCommits(want ...string) {
 	}
 }
 
-func TestOlderTokenReplacesNoNewerOne(t *testing.T) {
+func TestOlderTokenDoesNotReplaceANewerOne(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantAt("token-1", 0)
 		old := f.held(0)
@@ -41,7 +41,7 @@ func TestOlderTokenReplacesNoNewerOne(t *testing.T) {
 		f.wantAt("token-2", 1)
 		f.restore(old)
 		f.links[1].miss()
-		f.wantAt("token-2", 1) // which does not know that the other was reported
+		f.wantAt("token-2", 1) // it does not know that token-1 was reported
 		f.pass(time.Millisecond)
 		f.wantStored("token-2")
 		f.wantAt("token-2", 0)
@@ -50,7 +50,7 @@ func TestOlderTokenReplacesNoNewerOne(t *testing.T) {
 	})
 }
 
-func TestRenewalAdoptsNoOlderToken(t *testing.T) {
+func TestRenewalDoesNotUseAnOlderToken(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		old := f.held(0)
@@ -59,7 +59,7 @@ func TestRenewalAdoptsNoOlderToken(t *testing.T) {
 		f.pass(time.Millisecond)
 		f.wantAt("token-2", 0)
 		f.restore(old)
-		f.pass(renewal + time.Second) // replica 0 is first, and knows of no report
+		f.pass(renewal + time.Second) // replica 0 renews first, and knows of no report
 		f.wantAt("token-3", 0, 1)
 		f.wantRequests(3)
 	})
@@ -71,7 +71,7 @@ func TestEmptiedStoreGetsItsTokenBack(t *testing.T) {
 		f.shared.empty()
 		f.pass(findingPlace)
 		f.wantStored("token-1")
-		f.wantAt("token-1", 7) // it has none at hand
+		f.wantAt("token-1", 7) // it had none before
 		f.wantCommits("token-1", "token-1")
 		f.wantRequests(1)
 	})
@@ -109,14 +109,14 @@ func TestTokenIsPutBackAfterALongRequestOfAnother(t *testing.T) {
 	})
 }
 
-func TestReportedTokenIsNotAdoptedBack(t *testing.T) {
+func TestReportedTokenIsNotUsedAgain(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		reported := *f.held(0)
 		f.pass(time.Second)
 		f.wantReportAt(0, "token-1", "token-2")
 		f.pass(time.Millisecond)
-		// Somebody has it as one that was requested later.
+		// The Store has it with a later time of its request.
 		reported.RequestedAt = reported.RequestedAt.Add(time.Minute)
 		f.restore(&reported)
 		f.links[0].miss()
@@ -133,7 +133,7 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		f.wantAt("token-1", 1, 2)
 		f.links[0].become(refusing)
 		f.pass(time.Second)
-		f.wantAt("token-2", 0) // newer, and the others do not know it
+		f.wantAt("token-2", 0) // newer, and unknown to the other replicas
 		newer := f.held(0)
 		f.wantReportAt(1, "token-2", "token-1")
 		f.links[0].become(connected)
@@ -147,7 +147,7 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		f.shared.set((*sharedStore).forget)
 		f.restore(newer)
 		f.links[0].miss()
-		f.wantAt("token-1", 0) // it remembers that the other was not taken
+		f.wantAt("token-1", 0) // it remembers that the other token was rejected
 		f.wantRequests(2)
 	})
 }
@@ -168,7 +168,7 @@ func TestTokensThatAreAllReported(t *testing.T) {
 	})
 }
 
-func TestManyReportsOfOneTokenPushOutNoOther(t *testing.T) {
+func TestManyReportsOfOneTokenDoNotEvictOthers(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		f.provider.set(func(p *provider) {
 			p.answer = func(n int) (string, error) { return []string{"A", "B", "C", "A", "D"}[n-1], nil }
@@ -176,15 +176,15 @@ func TestManyReportsOfOneTokenPushOutNoOther(t *testing.T) {
 		f.wantAt("A", 0)
 		f.wantReportAt(0, "A", "B")
 		together(1000, func(int) { f.wantReportAt(0, "B", "C") })
-		f.shared.empty() // it remembers no rejected token
+		f.shared.empty() // the Store forgets the rejected tokens
 		f.pass(renewal - f.elapsed())
-		f.pass(3 * time.Second) // A is issued again, and another is asked for
+		f.pass(3 * time.Second) // A is issued again, and another token is requested
 		f.wantAt("D", 0)
 		f.wantCommits("A", "B", "C", "C", "D")
 	})
 }
 
-func TestRejectedTokenThatStandsIsNotAdopted(t *testing.T) {
+func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) {
 			p.answer = func(n int) (string, error) { return []string{"A", "B", "C", "A", "D"}[n-1], nil }
@@ -196,8 +196,7 @@ func TestRejectedTokenThatStandsIsNotAdopted(t *testing.T) {
 		reported := f.held(0)
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
-		// Replica 0 renews C, and is issued A: the Store, which knows that it was rejected,
-		// lets B stand.
+		// Replica 0 renews C, and the provider issues A: the Store, which has it as rejected, keeps B.
 		f.pass(renewal + 500*time.Millisecond)
 		f.wantAt("C", 0)
 		f.pass(2 * time.Second)
@@ -205,8 +204,8 @@ func TestRejectedTokenThatStandsIsNotAdopted(t *testing.T) {
 	})
 }
 
-// TestRejectedTokenThatIsPutBackDuringARequest has the Store emptied before the request for a
-// successor, and another replica put the rejected token back during the request.
+// TestRejectedTokenThatIsPutBackDuringARequest: the Store is emptied before the request for a successor, and
+// another replica puts the rejected token back during the request.
 func TestRejectedTokenThatIsPutBackDuringARequest(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")

@@ -42,7 +42,7 @@ func (t *tally) Waited(duration time.Duration) {
 	t.waits = append(t.waits, duration)
 }
 
-// take returns what was counted, and begins anew.
+// take returns the counts, and resets them.
 func (t *tally) take() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +55,7 @@ func tier(t cache.Tier) string       { return fmt.Sprintf("tier %d", t) }
 func renewed(r cache.Renewal) string { return fmt.Sprintf("renewal %d", r) }
 func forcedTo(f cache.Forced) string { return fmt.Sprintf("forced %d", f) }
 
-// wantSeen compares what was counted since the last time.
+// wantSeen compares the counts since the last call.
 func (w *world) wantSeen(t *tally, want map[string]int) {
 	w.Helper()
 	w.pass(0)
@@ -85,12 +85,12 @@ func TestObserverOfAnswers(t *testing.T) {
 		w.want("token-1")
 		w.wantSeen(seen, map[string]int{tier(cache.FromMemory): 1})
 		w.provider.set(failing(unavailable))
-		w.pass(expiry) // its renewals failed
+		w.pass(expiry) // its renewals fail
 		w.want("token-1")
 		w.wantSeen(seen, map[string]int{tier(cache.FromMargin): 1, renewed(cache.Late): 1})
 		w.pass(end - expiry)
 		_, _ = w.get()
-		w.pass(2 * time.Minute) // the failure holds no more
+		w.pass(2 * time.Minute) // the failure has ended
 		_, _ = w.get()
 		w.wantSeen(seen, map[string]int{tier(cache.FromFailure): 1, tier(cache.FlightFailed): 1})
 		w.pass(2 * time.Minute)
@@ -117,7 +117,7 @@ func TestObserverOfRenewals(t *testing.T) {
 		w.want("token-1")
 		w.pass(renewal + time.Second)
 		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1, renewed(cache.Early): 1})
-		w.pass(expiry) // nobody wanted the second
+		w.pass(expiry) // no caller used the second
 		w.want("token-3")
 		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
 	})
@@ -171,7 +171,7 @@ func TestServedTokens(t *testing.T) {
 		}
 		w.pass(renewal + time.Second)
 		if got := served(); got != nil {
-			w.Errorf("%q is served, and nobody got it", got)
+			w.Errorf("%q is served, and no caller got it", got)
 		}
 		w.want("token-2")
 		w.provider.set(failing(fault.New(fault.ProviderUnavailable, "the provider is down")))
@@ -182,7 +182,7 @@ func TestServedTokens(t *testing.T) {
 	})
 }
 
-// warmTally notes answers from memory.
+// warmTally counts answers from memory.
 type warmTally struct{ *tally }
 
 func (t warmTally) Inc() { t.Answered(cache.FromMemory) }

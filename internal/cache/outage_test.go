@@ -9,11 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// backWithin is how soon after an outage of the provider callers have a token.
+// backWithin is how soon after an outage of the provider callers get a token.
 const backWithin = 10 * time.Second
 
-// TestCallersAreServedSoonAfterAnOutage has outages of many lengths, from before the first
-// token and from before a renewal. In each replica a caller asks again when it was told to.
+// TestCallersAreServedSoonAfterAnOutage tries outages of many lengths that begin before the first token, or
+// before a renewal. In each replica a caller retries after the delay in the error.
 func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	for _, cold := range []bool{true, false} {
 		for length := 7 * time.Second; length < 3*time.Hour; length = length*9/5 + 77*time.Millisecond {
@@ -50,9 +50,8 @@ func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	}
 }
 
-// TestNoRequestsForATokenThatNobodyWants has an outage in which nobody calls after the
-// first call has failed.
-func TestNoRequestsForATokenThatNobodyWants(t *testing.T) {
+// TestNoRequestsWithoutCalls: during an outage there are no calls after the first one, which failed.
+func TestNoRequestsWithoutCalls(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(failing(unavailable))
 		_, err := f.at(0)
@@ -67,7 +66,7 @@ func TestNoRequestsForATokenThatNobodyWants(t *testing.T) {
 	})
 }
 
-// TestRetryAfterIsNotCutShort has a provider that asks for more time than a backoff has.
+// TestRetryAfterIsNotCutShort: a provider asks for more time than the longest back-off.
 func TestRetryAfterIsNotCutShort(t *testing.T) {
 	for _, reason := range []fault.Reason{fault.ProviderUnavailable, fault.ProviderRateLimited, fault.CredentialRejected} {
 		inBubble(t, 1, func(w *world) {
@@ -85,8 +84,8 @@ func TestRetryAfterIsNotCutShort(t *testing.T) {
 	}
 }
 
-// TestCalmRenewalsBackOffFurther has a renewal that fails for hours before the token
-// expires: no caller waits for one, so the provider gets one request a minute.
+// TestCalmRenewalsBackOffFurther: renewals fail for hours before the token expires. No caller waits for one,
+// so the provider gets one request a minute.
 func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -100,9 +99,8 @@ func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	})
 }
 
-// TestFailedReportDoesNotHoldUpTheNext has a renewal that a caller waits for, while others
-// have a good token.
-func TestFailedReportDoesNotHoldUpTheNext(t *testing.T) {
+// TestFailedReportDoesNotDelayTheNext: a caller waits for a forced renewal, while others have a good token.
+func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
 		w.provider.set(failing(unavailable))
@@ -119,8 +117,8 @@ func TestFailedReportDoesNotHoldUpTheNext(t *testing.T) {
 	})
 }
 
-// TestReportsDoNotWaitForRenewals has a replica report a token while another's renewals of it
-// fail less and less often: the report waits as briefly as any caller.
+// TestReportsDoNotWaitForRenewals: a token is reported to one replica while the renewals of another fail at
+// growing intervals. The report waits no longer than any call.
 func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -140,7 +138,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// late is a provider whose answers take so long, with tokens that live for so long.
+// late makes a provider's answers take this long, with tokens of this lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {
 		p.latency = latency
@@ -158,9 +156,8 @@ func down(p *provider) {
 	failing(unavailable)(p)
 }
 
-// TestLastResortCountsFromTheAnswer has tokens of 10 seconds whose answers take 8, and a
-// provider that is down after the first. The token is served for 10 seconds from the
-// answer, in each replica, and no longer.
+// TestLastResortCountsFromTheAnswer: an answer takes 8 seconds, and brings a token of 10 seconds; then the
+// provider is down. Each replica serves the token for 10 seconds from the answer, and no longer.
 func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(8*time.Second, 10*time.Second))
@@ -180,8 +177,8 @@ func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	})
 }
 
-// TestTokenThatArrivesInItsMargin has answers that take longer than tokens live. Callers
-// get each token for as long as it lives from its answer, and the requests back off.
+// TestTokenThatArrivesInItsMargin: answers take longer than tokens live. Callers get each token for its
+// lifetime from the answer on, and the requests back off.
 func TestTokenThatArrivesInItsMargin(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(6*time.Second, 5*time.Second))

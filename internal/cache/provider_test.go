@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// provider is a Source whose answers a test sets. It lives in a bubble of
-// testing/synctest, where time passes only while everybody waits.
+// provider is a Source whose answers a test sets, in a bubble of testing/synctest, where time passes only
+// while all goroutines wait.
 type provider struct {
 	mu       sync.Mutex
 	requests int
@@ -28,7 +28,7 @@ type provider struct {
 	ends     bool
 	answer   func(n int) (string, error) // nil: a new token each time
 	issue    func() *token.Token         // nil: as answer says
-	newest   string                      // what was issued last
+	newest   string                      // the token that was issued last
 }
 
 func newValue(text string) secret.Text { return secret.New(text) }
@@ -74,7 +74,7 @@ func (p *provider) set(change func(*provider)) {
 	change(p)
 }
 
-// count is how many requests there were.
+// count returns the number of requests.
 func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,20 +96,20 @@ type world struct {
 	fleet    []*cache.Cache
 }
 
-// accepts reports whether the provider takes a token: where a new one ends the one before,
-// the newest alone.
+// accepts reports whether the provider accepts a token. If a new token ends the one before it, the provider
+// accepts only the newest.
 func (p *provider) accepts(value string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.ends || value == p.newest
 }
 
-// inBubble runs a test in a bubble, with so many replicas.
+// inBubble runs a test in a bubble, with this many replicas.
 func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, provider: newProvider()}
-		var store cache.Store // one replica has none
+		var store cache.Store // one replica shares it with none
 		if replicas > 1 {
 			store = newMemory(clockwork.NewRealClock())
 		}
@@ -141,7 +141,7 @@ func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
 	return t.Value.Reveal(), nil
 }
 
-// report tells the first replica that a token was rejected.
+// report reports to the first replica that a token was rejected.
 func (w *world) report(value string) (current string, replaced bool, err error) {
 	return w.reportTo(w.fleet[0], value)
 }
@@ -162,7 +162,7 @@ func (w *world) want(value string) {
 	}
 }
 
-// wantError gets no token, and compares why.
+// wantError checks that there is no token, and compares the error.
 func (w *world) wantError(reason fault.Reason, retryDelay time.Duration) {
 	w.Helper()
 	got, err := w.get()
@@ -185,7 +185,7 @@ func (w *world) checkFault(err error, reason fault.Reason, retryDelay time.Durat
 	}
 }
 
-// checkReason compares why there was no answer.
+// checkReason compares the reason of an error.
 func (w *world) checkReason(err error, reason fault.Reason) {
 	w.Helper()
 	if err == nil || fault.From(err).Reason != reason {
@@ -193,7 +193,7 @@ func (w *world) checkReason(err error, reason fault.Reason) {
 	}
 }
 
-// wantRequests compares how many requests there were.
+// wantRequests compares the number of requests.
 func (w *world) wantRequests(want int) {
 	w.Helper()
 	synctest.Wait()
@@ -202,13 +202,13 @@ func (w *world) wantRequests(want int) {
 	}
 }
 
-// pass lets time pass in the bubble, and waits until all that follows from it is done.
+// pass lets time pass in the bubble, and waits until its effects are over.
 func (w *world) pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// elapsed is the time since the bubble began.
+// elapsed returns the time since the bubble began.
 func (*world) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }

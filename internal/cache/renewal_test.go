@@ -11,10 +11,10 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// lingeringStore keeps each flight from its end for a while after its token came to hand.
+// lingeringStore delays the end of each refresh after its token was stored.
 type lingeringStore struct {
 	cache.Store
-	release time.Duration // how long that takes
+	release time.Duration // how long the delay is
 }
 
 func (s *lingeringStore) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
@@ -35,9 +35,9 @@ func (l *lingeringLease) Release() {
 	l.Lease.Release()
 }
 
-// TestRenewalThatIsDueBeforeTheFlightEnds has a token served, and due, while the flight
-// that brought it has not ended: its renewal joins that flight.
-func TestRenewalThatIsDueBeforeTheFlightEnds(t *testing.T) {
+// TestRenewalThatIsDueBeforeTheRefreshEnds: a token is served, and is to be renewed, while the refresh that
+// fetched it has not ended. The renewal joins that refresh.
+func TestRenewalThatIsDueBeforeTheRefreshEnds(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = 0 })
 		w.fleet = append(w.fleet, cache.New(cache.Options{
@@ -45,12 +45,12 @@ func TestRenewalThatIsDueBeforeTheFlightEnds(t *testing.T) {
 			Random: func() float64 { return 0 },
 			Logger: slog.New(slog.DiscardHandler),
 		}))
-		go func() { _, _ = w.get() }() // begins the flight
+		go func() { _, _ = w.get() }() // starts the refresh
 		w.pass(0)
 		w.want("token-1")
 		w.wantRequests(1)
 		w.pass(renewal)
-		w.wantRequests(1) // the flight is not over
+		w.wantRequests(1) // the refresh has not ended
 		w.pass(time.Minute)
 		w.wantRequests(2)
 		w.want("token-2")

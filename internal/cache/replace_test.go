@@ -92,7 +92,7 @@ func TestReportThatJoinsAFetchOfTheSameTokenForcesAnother(t *testing.T) {
 	})
 }
 
-func TestFailedReportWithdrawsNothing(t *testing.T) {
+func TestFailedReportKeepsTheToken(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
 		w.provider.set(failing(unavailable))
@@ -150,7 +150,7 @@ func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
 	})
 }
 
-// stallingStore lets one Load read, and keeps what it read until it is told.
+// stallingStore delays the result of the first Load until stall is closed.
 type stallingStore struct {
 	cache.Store
 	stall chan struct{}
@@ -178,7 +178,7 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 			}
 		}
 		late := make(chan string)
-		go func() { // reads token-1, and comes back late
+		go func() { // reads token-1, and returns late
 			got, _, err := w.reportTo(second, "never-seen")
 			if err != nil {
 				w.Error(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// sameUntilItsEnd makes the provider issue one token until that ends, with the time it
-// has left, as some do; in its last second with no time at all.
+// sameUntilItsEnd makes the provider issue the same token until its end, with the remaining lifetime, as some
+// providers do; in the last second without a lifetime.
 func sameUntilItsEnd(p *provider) {
 	began := time.Now()
 	p.issue = func() *token.Token {
@@ -38,7 +38,7 @@ func TestProviderThatIssuesATokenUntilItEnds(t *testing.T) {
 			}
 			w.pass(500 * time.Millisecond)
 		}
-		// In each hour one that brings a new token, and about a dozen that do not.
+		// In each hour one request brings a new token, and about a dozen do not.
 		if n := w.provider.count(); n > 3*20 {
 			w.Errorf("%d token requests in three hours", n)
 		}
@@ -87,7 +87,7 @@ func TestReportedTokenDoesNotComeBackThroughARenewalThatItJoined(t *testing.T) {
 		w.want("A")
 		w.pass(renewal - 100*time.Millisecond) // the renewal is under way
 		w.wantReport("A", "B", true)
-		w.pass(renewal + time.Second) // the next one brings A: it is asked again
+		w.pass(renewal + time.Second) // the renewal brings A, so another request follows
 		w.pass(2 * time.Second)
 		w.want("C")
 	})

@@ -9,8 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// sharedLease is a replica's lease of a key. It is renewed while the link is connected,
-// and ends by itself otherwise.
+// sharedLease is a replica's lease of a key. It is renewed while the link is connected, and otherwise expires.
 type sharedLease struct {
 	link *link
 	key  string
@@ -18,11 +17,11 @@ type sharedLease struct {
 	stop chan struct{}
 }
 
-// cell returns what is known of the lease's key. The caller holds the Store's mu.
+// cell returns the cell of the lease's key. The caller holds the Store's mu.
 func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
 
-// take makes the lease that of its key, or returns what is closed when it may be tried
-// again. The caller holds the Store's mu.
+// take takes the lease, or returns a channel that is closed when another attempt may succeed. The caller
+// holds the Store's mu.
 func (l *sharedLease) take() (changed chan struct{}) {
 	cell := l.cell()
 	if cell.holder != nil {
@@ -32,7 +31,7 @@ func (l *sharedLease) take() (changed chan struct{}) {
 	return nil
 }
 
-// begin looks again, and goes on unless what is there is enough.
+// begin reads the record under the lease, and releases the lease if the record is enough.
 func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	l.stop = make(chan struct{})
 	go l.renew()
@@ -99,7 +98,7 @@ func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token
 	return fresh, nil
 }
 
-// reject notes that a token is not to come back.
+// reject remembers that a token must not be stored again.
 func (c *sharedCell) reject(value secret.Text) {
 	if !c.isRejected(value) {
 		c.rejected = append(c.rejected, value)
@@ -139,7 +138,7 @@ func (l *sharedLease) ForcedWait(ctx context.Context, limit int, window time.Dur
 	return wait, err
 }
 
-// Release implements cache.Lease. One who cannot be reached holds it to its end.
+// Release implements cache.Lease. A disconnected replica keeps the lease until it expires.
 func (l *sharedLease) Release() {
 	close(l.stop)
 	s := l.link.store

@@ -23,26 +23,25 @@ const (
 	leaseLife      = 3 * time.Second
 	leaseRenewal   = time.Second
 	pollInterval   = 100 * time.Millisecond
-	// findingPlace is how long a replica that is connected again takes to say that it
-	// may have missed news.
+	// findingPlace is how long a replica that is connected again takes to report missed news.
 	findingPlace = 100 * time.Millisecond
 )
 
-// sharedStore is what the replicas of a fleet share: a Store on a network, each replica
-// on a link of its own. It is in memory, and has the faults that a test wants.
+// sharedStore is the Store of a fleet on a simulated network. Each replica has its own link, and tests cause
+// faults.
 type sharedStore struct {
 	clock clockwork.Clock
 
 	mu    sync.Mutex
 	cells map[string]*sharedCell
 	links []*link
-	// newsDelay is how long news takes to reach the others; newsLost: for ever.
+	// newsDelay is how long news takes to reach the others; with newsLost it never arrives.
 	newsDelay time.Duration
 	newsLost  bool
 	commits   []string // the tokens that were stored
 }
 
-// sharedCell is what is known of one key.
+// sharedCell is the state of one key.
 type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
@@ -50,14 +49,14 @@ type sharedCell struct {
 	holds    time.Time    // until when
 	rejected []secret.Text
 	forced   []time.Time
-	changed  chan struct{} // closed when another may hold the lease, or enough may be known
+	changed  chan struct{} // closed when waiting replicas should read the cell again
 }
 
 func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// cell returns what is known of key, less what has ended. The caller holds s.mu.
+// cell returns the cell of key, without a token or a lease that has ended. The caller holds s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
 	if cell == nil {
@@ -76,7 +75,7 @@ func (s *sharedStore) cell(key string) *sharedCell {
 
 func (c *sharedCell) record() cache.Record { return cache.Record{Token: c.token, Failure: c.failure} }
 
-// wake has everybody look again who waits for the cell.
+// wake makes waiting replicas read the cell again.
 func (c *sharedCell) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -86,7 +85,7 @@ func (c *sharedCell) isRejected(value secret.Text) bool {
 	return slices.ContainsFunc(c.rejected, value.Equal)
 }
 
-// stored returns the token that lies in the Store, or "".
+// stored returns the value of the token in the Store, or "".
 func (s *sharedStore) stored(key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +102,7 @@ func (s *sharedStore) set(change func(*sharedStore)) {
 	change(s)
 }
 
-// empty is a restart without a memory: all is forgotten, and all links are cut for a
-// moment.
+// empty restarts the Store without its data. All links are interrupted for a moment.
 func (s *sharedStore) empty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,10 +112,10 @@ func (s *sharedStore) empty() {
 	}
 }
 
-// forget removes what is known of every key. The caller holds s.mu.
+// forget removes all cells. The caller holds s.mu.
 func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
 
-// endLeases ends every lease, as if its life were over.
+// endLeases makes every lease expire.
 func (s *sharedStore) endLeases() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +125,7 @@ func (s *sharedStore) endLeases() {
 	}
 }
 
-// publish tells the other replicas some news. The caller holds s.mu.
+// publish sends news to the other replicas. The caller holds s.mu.
 func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	if s.newsLost {
 		return
@@ -149,7 +147,7 @@ const (
 	tripForget     = "forget"
 )
 
-// linkState is what becomes of the trips over a link.
+// linkState is how trips over a link end.
 type linkState int
 
 // The states.
@@ -157,24 +155,24 @@ const (
 	connected linkState = iota
 	refusing            // they fail at once
 	hanging             // they fail after 250 ms
-	deaf                // likewise, but the Store does what it is asked
+	deaf                // likewise, but the Store executes them
 )
 
-// link is a replica's way to a sharedStore, and its cache.Store.
+// link is a replica's connection to a sharedStore, and its cache.Store.
 type link struct {
 	store         *sharedStore
-	reads, writes atomic.Int64 // trips that began
+	reads, writes atomic.Int64 // number of trips that began
 	underWay      atomic.Int64
 
 	// The Store's mu guards these.
 	state   linkState
 	latency time.Duration // of answers
-	misread time.Duration // by how much a token seems to have been requested later
+	misread time.Duration // the error of a token's RequestedAt
 	follow  []*cache.News // of the replica; two for a moment while it restarts
 	before  func(trip string)
 }
 
-// connect returns another replica's link.
+// connect returns a link for another replica.
 func (s *sharedStore) connect() *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,20 +199,20 @@ func (l *link) set(change func(*link)) {
 	change(l)
 }
 
-// findPlace says that news may have been missed, when that is known. The caller holds
-// the Store's mu.
+// findPlace reports missed news, after the time that a replica needs to notice. The caller holds the Store's
+// mu.
 func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }
 
-// miss says at once that news may have been missed, whatever the state.
+// miss reports missed news at once, whatever the state.
 func (l *link) miss() {
 	for _, news := range l.followers() {
 		news.Missed()
 	}
 }
 
-// tell passes news on to a replica that can be reached.
+// tell sends news to the replica if it is connected.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
 	state := l.state
@@ -233,7 +231,7 @@ func (l *link) followers() []*cache.News {
 	return slices.Clone(l.follow)
 }
 
-// Follow implements what a Cache looks for in a Store that others change too.
+// Follow sends news to the Cache until ctx ends.
 func (l *link) Follow(ctx context.Context, news cache.News) {
 	l.set(func(l *link) { l.follow = append(l.follow, &news) })
 	<-ctx.Done()
@@ -244,7 +242,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// do makes a trip. The function work runs while the Store's mu is held.
+// do makes a trip. The function work runs while the Store's mu is locked.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// whileAway is what happens to a machine's clocks at once.
+// whileAway are sudden changes of a machine's clocks.
 var whileAway = []struct {
 	name              string
 	sleep, correction time.Duration
@@ -24,8 +24,8 @@ var whileAway = []struct {
 	{"sleep, and set forward", time.Hour, time.Hour},
 }
 
-// inSleepingFleet runs a test for each of whileAway, with so many replicas on one machine that
-// share a Store there. Tokens live for an hour.
+// inSleepingFleet runs a test for each of whileAway, with a fleet of this size on one machine, which share a
+// Store there. Tokens live for an hour.
 func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func())) {
 	t.Helper()
 	for _, what := range whileAway {
@@ -34,7 +34,7 @@ func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func()
 				machine := clocktest.NewMachine()
 				clock := machine.Clock()
 				f := &fleet{world: w, shared: newSharedStore(clock)}
-				w.provider.issue = func() *token.Token { // the provider holds its lock
+				w.provider.issue = func() *token.Token { // called with the provider's lock
 					return &token.Token{Value: newValue(fmt.Sprintf("token-%d", w.provider.requests)), RequestedAt: clock.Now(), Lifetime: time.Hour}
 				}
 				for range replicas {
@@ -61,10 +61,10 @@ func TestTokenThatEndedDuringSleepIsNotServed(t *testing.T) {
 		away()
 		for _, c := range f.fleet {
 			if _, ok := c.Warm(f.provider); ok {
-				t.Error("the token is at hand that ended during the sleep")
+				t.Error("a token that ended during the sleep is warm")
 			}
 			if _, ok := c.Current(f.provider); ok {
-				t.Error("the token counts as valid that ended during the sleep")
+				t.Error("a token that ended during the sleep is current")
 			}
 		}
 		together(100, func(i int) { f.wantAt("token-2", i%2) })
@@ -72,15 +72,14 @@ func TestTokenThatEndedDuringSleepIsNotServed(t *testing.T) {
 	})
 }
 
-// TestTokenThatEndedDuringSleepIsNotShared has the Store lose what it had, so that replicas
-// put into it what they hold.
+// TestTokenThatEndedDuringSleepIsNotShared: the Store loses its data, so replicas put their tokens back.
 func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 	inSleepingFleet(t, 2, func(f *fleet, away func()) {
 		f.wantEverywhere("token-1")
 		f.shared.empty()
 		f.pass(time.Second)
 		f.wantStored("token-1")              // as long as it has not ended
-		f.provider.set(failing(unavailable)) // the replicas go on holding what they have
+		f.provider.set(failing(unavailable)) // the replicas keep their tokens
 		away()
 		f.shared.set(func(s *sharedStore) { s.commits = nil })
 		f.shared.empty()
@@ -94,7 +93,7 @@ func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 	})
 }
 
-// TestRenewalThatWasDueDuringSleep has nobody ask after the wake.
+// TestRenewalThatWasDueDuringSleep: there are no calls after the machine wakes up.
 func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		f.wantEverywhere("token-1")
@@ -107,8 +106,8 @@ func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 	})
 }
 
-// TestSleepDuringTheRequest has the machine sleep while the answer is on its way. The provider
-// of the test does not look at the clock, as package strategies does.
+// TestSleepDuringTheRequest: the machine sleeps during a token request. Unlike package strategies, the test's
+// provider does not check the clock.
 func TestSleepDuringTheRequest(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		time.AfterFunc(100*time.Millisecond, away)
@@ -119,7 +118,7 @@ func TestSleepDuringTheRequest(t *testing.T) {
 	})
 }
 
-// TestTokenOfABrokerWhoseClockIsSetBack serves a token for as long as it lives, and no longer.
+// TestTokenOfABrokerWhoseClockIsSetBack: a token is served for as long as it lives, and no longer.
 func TestTokenOfABrokerWhoseClockIsSetBack(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		machine := clocktest.NewMachine()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// reportUnseen has replica 1 told that token-3 was rejected, which replica 0 alone has and
-// cannot share yet. token-1 was rejected before.
+// reportUnseen reports token-3 to replica 1. Only replica 0 has that token, and cannot share it yet. token-1
+// was reported before.
 func (f *fleet) reportUnseen() {
 	f.wantEverywhere("token-1")
 	f.links[0].become(refusing)
@@ -18,7 +18,7 @@ func (f *fleet) reportUnseen() {
 	f.wantReportAt(1, "token-3", "token-2")
 }
 
-func TestReportOfAnUnseenTokenIsNotPushedOut(t *testing.T) {
+func TestReportOfAnUnseenTokenIsNotEvicted(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.reportUnseen()
 		together(1000, func(int) { f.wantReportAt(1, "token-1", "token-2") })
@@ -34,8 +34,8 @@ func TestReportOfAnUnseenTokenIsNotPushedOut(t *testing.T) {
 	})
 }
 
-// A caller that reports whatever comes to its mind makes room for one more report, no
-// more: the token is replaced when it is reported again.
+// A flood of reports of unknown versions evicts the earlier reports: the reported token comes into use, and
+// is replaced when it is reported again.
 func TestFloodOfReportsOfUnseenTokens(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.reportUnseen()
