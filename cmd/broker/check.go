@@ -67,13 +67,14 @@ credential; otherwise 1.`,
 }
 
 // warningLines is a slog.Handler that prints each warning on one line for people: its message
-// and its attributes. An attribute named warning replaces the message.
+// and its attributes. An attribute named warning replaces the message. The loggers of warnings
+// have neither attributes nor groups.
 type warningLines struct{ out io.Writer }
 
-// Enabled reports whether a record is a warning.
+func (w warningLines) WithAttrs([]slog.Attr) slog.Handler             { return w }
+func (w warningLines) WithGroup(string) slog.Handler                  { return w }
 func (warningLines) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
 
-// Handle prints a line.
 func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 	text, details := record.Message, []string(nil)
 	record.Attrs(func(attr slog.Attr) bool {
@@ -91,12 +92,6 @@ func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 	return err
 }
 
-// WithAttrs returns w: the loggers of warnings have no attributes.
-func (w warningLines) WithAttrs([]slog.Attr) slog.Handler { return w }
-
-// WithGroup returns w: the loggers of warnings have no groups.
-func (w warningLines) WithGroup(string) slog.Handler { return w }
-
 // explainAccess prints why a caller may use a credential. If the caller may not, or if no caller
 // can have this name, the reason is the error. A name that no caller can have is not printed: it
 // may be a token that was pasted.
@@ -105,15 +100,13 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	if problem != "" {
 		return errors.New("CALLER: " + problem)
 	}
-	object := access.Object{CredentialID: id}
-	note := "\n  there is no credential with this ID"
+	object, note := access.Object{CredentialID: id}, "\n  there is no credential with this ID"
 	for credential := range loaded.Credentials.All() {
-		if credential.ID != id {
-			continue
-		}
-		object.Provider, note = credential.Provider.ID, ""
-		if credential.Disabled {
-			note = "\n  the credential is disabled: no caller gets it"
+		switch {
+		case credential.ID == id && credential.Disabled:
+			object.Provider, note = credential.Provider.ID, "\n  the credential is disabled: no caller gets it"
+		case credential.ID == id:
+			object.Provider, note = credential.Provider.ID, ""
 		}
 	}
 	if warning != "" {

@@ -14,7 +14,7 @@ type choice struct {
 	allowed []string
 }
 
-// Set implements pflag.Value.
+// Set implements pflag.Value, as String and Type do.
 func (c *choice) Set(text string) error {
 	text = strings.ToLower(text)
 	if !slices.Contains(c.allowed, text) {
@@ -24,11 +24,8 @@ func (c *choice) Set(text string) error {
 	return nil
 }
 
-// String implements pflag.Value.
 func (c *choice) String() string { return c.value }
-
-// Type implements pflag.Value: help shows it in the value's place.
-func (c *choice) Type() string { return strings.Join(c.allowed, "|") }
+func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
 
 // addChoice adds a flag that takes a choice. Shells complete its words.
 func addChoice(command *cobra.Command, value *choice, name, shorthand, usage string) {
