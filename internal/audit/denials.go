@@ -38,7 +38,7 @@ type DenialOptions struct {
 	LeftOut func(caller string)
 }
 
-// DenialLog takes summaries of denials. They belong to no call.
+// DenialLog takes summaries of denials. A summary belongs to no call.
 type DenialLog interface {
 	Log
 	// Offer takes a record if there is enough room for the records of calls too, and reports
@@ -48,7 +48,7 @@ type DenialLog interface {
 
 // Denials limits how many denials of each caller are recorded one by one. The other denials of a
 // caller are counted, and each minute one record has their number: their summary. When the log is
-// short of room, the summary waits, and counts on. Close ends it. It is safe for concurrent use.
+// short of room, summaries wait, and include further denials. Close ends it. It is safe for concurrent use.
 type Denials struct {
 	options DenialOptions
 	rates   *ratelimit.Limiter[string] // by the caller's name
@@ -135,7 +135,7 @@ func (d *Denials) write(summary Record) bool {
 	return true
 }
 
-// Close writes the summaries that wait. Denials after that are in no summary.
+// Close writes the summaries that wait. Later denials are in no summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -108,7 +108,7 @@ func (w *Writer) Offer(record Record) bool {
 	return true
 }
 
-// commit waits until a line is written.
+// commit adds a line to the queue, and waits until it is written.
 func (w *Writer) commit(ctx context.Context, l *line) error {
 	patience := maxPatience
 	if deadline, ok := ctx.Deadline(); ok {
@@ -231,7 +231,7 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts lines of the chunk, and ends the waits for them with err.
+// settle counts lines of the chunk, and returns err to the calls that wait for them.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0
 	for _, l := range lines {
@@ -251,7 +251,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	}
 }
 
-// logFailure logs the first of several failures.
+// logFailure logs a failure, unless the one before was a failure too.
 func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)

@@ -52,7 +52,7 @@ type method struct {
 	*MethodMetrics
 	name   string
 	stream bool
-	use    admission.Use // that its calls count as
+	use    admission.Use // what its calls count as, for limits
 }
 
 func (s *Service) newMethod(name string, stream bool) *method {
@@ -70,7 +70,7 @@ type call struct {
 	method  *method
 	began   time.Time
 	limits  *admission.Caller // counts the call; nil: not yet
-	health  *admission.Conn   // counts a call of the health service; nil: it is none
+	health  *admission.Conn   // counts a call of the health service; nil: it is another call
 
 	// For Ended.
 	caller, credentialID string
@@ -134,9 +134,9 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 	return c.identify(credentials)
 }
 
-// identify identifies the caller by the current Generation, and counts the call, which is about so many
-// credentials. The caller of a connection is identified once for each Generation, unless its calls
-// bring tokens.
+// identify identifies the caller by the current Generation, and counts the call. credentials is the number of
+// credentials that the call names. The caller of a connection is identified once for each Generation, unless
+// its calls have tokens.
 func (c *call) identify(credentials int) (broker.Caller, error) {
 	s := c.service
 	g, p, now := s.options.Broker.Current(), peerOf(c.ctx), s.options.Clock.Now()

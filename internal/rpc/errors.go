@@ -29,15 +29,15 @@ const (
 	maxViolations = 20
 	// pushback is the trailer that tells gRPC clients when to retry, in milliseconds.
 	pushback = "grpc-retry-pushback-ms"
-	// defaultRetryDelay is the retry delay of an error that passes, but has no delay of its own.
+	// defaultRetryDelay is the retry delay of a temporary error without a delay of its own.
 	defaultRetryDelay = time.Second
 )
 
-// wireErrors maps the reasons to gRPC codes, as the comments of the proto enum ErrorReason state. Errors
-// that pass have a retry delay.
+// wireErrors maps the reasons to gRPC codes, as the comments of the proto enum ErrorReason state. Temporary
+// errors have a retry delay.
 var wireErrors = map[fault.Reason]struct {
-	code   codes.Code
-	passes bool
+	code      codes.Code
+	temporary bool
 }{
 	fault.InvalidRequest:            {codes.InvalidArgument, false},
 	fault.CredentialNotFound:        {codes.NotFound, false},
@@ -59,7 +59,7 @@ func (s *Service) toStatus(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	if isContextError(err) { // the caller has gone
+	if isContextError(err) { // the caller no longer waits
 		return status.FromContextError(err).Err()
 	}
 	known, code := s.known(ctx, err)
@@ -101,8 +101,8 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// known returns the fault in err's chain, with a retry delay only if the error passes, and its code. It
-// logs the type of any other error, but not the text, which could contain anything.
+// known returns the fault in err's chain, with a retry delay only if it is temporary, and its code. Of
+// any other error it logs the type, but not the text, which could contain anything.
 func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Code) {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
@@ -115,7 +115,7 @@ func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Cod
 		})
 	}
 	wire := wireErrors[known.Reason]
-	if wire.passes {
+	if wire.temporary {
 		return known.WithRetryDelay(cmp.Or(known.RetryDelay, defaultRetryDelay)), wire.code
 	}
 	return known.WithRetryDelay(0), wire.code

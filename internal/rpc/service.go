@@ -92,7 +92,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// unary returns a unary method. respond returns the answer of a call: an *answer, or a message.
+// unary returns a unary method, whose handler does all that is common to calls. respond returns the answer of
+// a call: an *answer, or a message.
 func unary[Request any](s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error)) grpc.MethodDesc {
 	m := s.newMethod(name, false)
 	handle := func(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (response any, err error) {
