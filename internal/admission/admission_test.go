@@ -132,7 +132,7 @@ func TestUnprovedConnectionExpires(t *testing.T) {
 	})
 }
 
-func TestOldestUnprovedConnectionMakesRoom(t *testing.T) {
+func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 	inScene(t, limits, false, func(s *scene) {
 		var clients []net.Conn
 		for range 65 {
@@ -171,9 +171,9 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 	})
 }
 
-// TestTrustThatEnds: a trusted listener begins to demand proofs. Connections without a proof are
+// TestListenerStopsTrusting: a trusted listener begins to demand proofs. Connections without a proof are
 // evicted for new ones; a connection with a proof belongs to its caller.
-func TestTrustThatEnds(t *testing.T) {
+func TestListenerStopsTrusting(t *testing.T) {
 	small := limits
 	small.Connections, small.ConnectionsPerCaller = 3, 1
 	inScene(t, small, true, func(s *scene) {
@@ -266,7 +266,7 @@ func TestConnectionsOfAListener(t *testing.T) {
 	})
 }
 
-func TestHealthIsAClassOfItsOwn(t *testing.T) {
+func TestHealthConnections(t *testing.T) {
 	inScene(t, limits, false, func(s *scene) {
 		var clients []net.Conn
 		for range 17 {
@@ -323,8 +323,8 @@ func TestHealthOfOneConnection(t *testing.T) {
 	})
 }
 
-// TestWatchesLeaveRoom: one caller opens as many watches as it may.
-func TestWatchesLeaveRoom(t *testing.T) {
+// TestWatchLimitIsAPartOfAllCalls: one caller opens as many watches as it may.
+func TestWatchLimitIsAPartOfAllCalls(t *testing.T) {
 	small := limits
 	small.ConcurrentCalls, small.WatchesPerCaller = 8, 8
 	a := admission.New(small, func(admission.Limit, string) {})

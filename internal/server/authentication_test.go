@@ -47,9 +47,9 @@ func (h harness) wantUnauthenticated(err error, message string) {
 	h.wantError(err, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", message)
 }
 
-// TestWhoCalls uses every authentication method, in calls and watches, with a server that
+// TestAuthenticationMethods uses every authentication method, in calls and watches, with a server that
 // accepts all of them over TLS.
-func TestWhoCalls(t *testing.T) {
+func TestAuthenticationMethods(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
 	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
@@ -122,9 +122,9 @@ func TestWhoCalls(t *testing.T) {
 	}
 }
 
-// TestUncheckable has an issuer whose keys cannot be fetched: the error tells callers to try
+// TestUnavailableKeys has an issuer whose keys cannot be fetched: the error tells callers to try
 // again.
-func TestUncheckable(t *testing.T) {
+func TestUnavailableKeys(t *testing.T) {
 	w := newWorld(t)
 	w.keys.Fails()
 	h := w.serve(w.all(), listenTCP(t))
@@ -154,8 +154,8 @@ func TestUncheckable(t *testing.T) {
 	}
 }
 
-// TestNobodyHasToProveAnything runs a server without any authentication.
-func TestNobodyHasToProveAnything(t *testing.T) {
+// TestNoAuthentication runs a server without any authentication.
+func TestNoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	overTCP := w.serve("\naudit: {file: audit.log}\n", listenTCP(t))
 	for _, authorization := range []string{"", "Bearer " + w.mailer.Reveal(), "Bearer a.b.c"} {
@@ -171,9 +171,9 @@ func TestNobodyHasToProveAnything(t *testing.T) {
 	w.wantCaller("uid:"+strconv.Itoa(os.Geteuid()), "peer_user")
 }
 
-// TestGrantsAlone checks that unauthenticated callers over TCP are `local`, which a grant may
+// TestGrantsWithoutAuthentication checks that unauthenticated callers over TCP are `local`, which a grant may
 // name.
-func TestGrantsAlone(t *testing.T) {
+func TestGrantsWithoutAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("\ngrants: [{callers: [local], credentials: [key-of-board]}]\n", listenTCP(t))
 	connection := w.dialWith(h, plain())
@@ -184,8 +184,8 @@ func TestGrantsAlone(t *testing.T) {
 	h.wantError(err, codes.PermissionDenied, "ACCESS_DENIED", "")
 }
 
-// TestSocket identifies callers over a Unix socket by their user ID.
-func TestSocket(t *testing.T) {
+// TestUserOfASocket identifies callers over a Unix socket by their user ID.
+func TestUserOfASocket(t *testing.T) {
 	w := newWorld(t)
 	own := "uid:" + strconv.Itoa(os.Geteuid())
 	socket := func() net.Listener { return listen(t, unix(filepath.Join(socketFolder(t), "grpc")), 0o666) }
@@ -243,8 +243,8 @@ func TestSocketOfAnotherUser(t *testing.T) {
 	w.wantCaller(fmt.Sprintf("uid:%d", other), "peer_user")
 }
 
-// TestOpenToAll checks that only health checks need no authentication.
-func TestOpenToAll(t *testing.T) {
+// TestHealthNeedsNoAuthentication checks that only health checks need no authentication.
+func TestHealthNeedsNoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
 	connection := w.dial(h)
@@ -274,9 +274,9 @@ func TestOpenToAll(t *testing.T) {
 	}
 }
 
-// TestTokenTakenAway removes a static token and adds it again. Calls follow at once. The watch
+// TestRemovedToken removes a static token and adds it again. Calls follow at once. The watch
 // of its caller ends, and that of another caller continues.
-func TestTokenTakenAway(t *testing.T) {
+func TestRemovedToken(t *testing.T) {
 	w := newWorld(t)
 	second := authentication.GenerateToken()
 	tokens := func(items ...string) string {
@@ -316,8 +316,8 @@ func TestTokenTakenAway(t *testing.T) {
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestKeysTakenAway lets an issuer withdraw the key of a token that is in use.
-func TestKeysTakenAway(t *testing.T) {
+// TestWithdrawnKeys lets an issuer withdraw the key of a token that is in use.
+func TestWithdrawnKeys(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
 	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
@@ -346,9 +346,9 @@ func TestKeysTakenAway(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestAuthorityTakenAway replaces the authority of client certificates: connections with
+// TestReplacedClientAuthority replaces the authority of client certificates: connections with
 // certificates of the old one are unauthenticated from then on.
-func TestAuthorityTakenAway(t *testing.T) {
+func TestReplacedClientAuthority(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
 	connection := w.dial(h, w.authority.IssueSPIFFE("spiffe://example.test/mailer"))
@@ -367,8 +367,8 @@ func TestAuthorityTakenAway(t *testing.T) {
 	}
 }
 
-// TestCertificatesAlone accepts only client certificates.
-func TestCertificatesAlone(t *testing.T) {
+// TestClientCertificatesOnly accepts only client certificates.
+func TestClientCertificatesOnly(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
 	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dial(h)), nobody)
@@ -407,8 +407,8 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestKeyFileEmptied removes all keys from an issuer's file.
-func TestKeyFileEmptied(t *testing.T) {
+// TestEmptyKeyFile removes all keys from an issuer's file.
+func TestEmptyKeyFile(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "keys")
 	write := func(keys ...authtest.Key) {
@@ -453,8 +453,8 @@ func TestStopEndsFetching(t *testing.T) {
 	}
 }
 
-// TestProofDemandedByReload begins with a server that requires no authentication.
-func TestProofDemandedByReload(t *testing.T) {
+// TestReloadDemandsAuthentication begins with a server that requires no authentication.
+func TestReloadDemandsAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
 	connection := w.dialWith(h, plain())
@@ -469,9 +469,9 @@ func TestProofDemandedByReload(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestReloadThatExposes reloads a broker that other machines can reach with a configuration that
+// TestReloadThatExposesSecrets reloads a broker that other machines can reach with a configuration that
 // is safe only on this machine: the previous configuration stays in use.
-func TestReloadThatExposes(t *testing.T) {
+func TestReloadThatExposesSecrets(t *testing.T) {
 	w := newWorld(t)
 	remote := strings.Replace(w.listenTLS(), "{tls:", `{grpc: "0.0.0.0:0", tls:`, 1)
 	h := w.serve(remote+w.authentication()+everybody, listenTCP(t))
@@ -503,8 +503,8 @@ func TestReloadThatExposes(t *testing.T) {
 	}
 }
 
-// TestIdentityEnds uses a token that expires while its caller watches.
-func TestIdentityEnds(t *testing.T) {
+// TestIdentityExpires uses a token that expires while its caller watches.
+func TestIdentityExpires(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
 	const leeway = 30

@@ -138,8 +138,8 @@ func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClien
 	}
 }
 
-// TestGoodCallsAreLoggedForDebuggingAlone makes successful calls at two log levels.
-func TestGoodCallsAreLoggedForDebuggingAlone(t *testing.T) {
+// TestSuccessfulCallsAreLoggedAtDebugLevel makes successful calls at two log levels.
+func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	goodCalls := func(h harness) {
 		for _, id := range []string{"token-of-mail", "key-of-board"} {
 			if err := h.get(id); err != nil {
@@ -175,9 +175,9 @@ func TestGoodCallsAreLoggedForDebuggingAlone(t *testing.T) {
 	}
 }
 
-// TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone has one watch that reaches its
+// TestEndedWatchesAreLoggedAtDebugLevel has one watch that reaches its
 // maximum age, and one that ends with the server.
-func TestWatchesThatEndByThemselvesAreLoggedForDebuggingAlone(t *testing.T) {
+func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	inScene(t, func(b *scene) {
 		watchToItsEnd := func() {
 			stream, err := b.client.WatchAuthDecorations(b.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})

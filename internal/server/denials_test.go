@@ -215,9 +215,9 @@ func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d.wantRecords("mailer watch key-of-board OK", "mailer batch none ACCESS_DENIED", "mailer watch key-of-board ACCESS_DENIED")
 }
 
-// TestLeftOutDenialsAreTold checks that the audit has the number of denials without a record for
+// TestSuppressedDenialsAreRecorded checks that the audit has the number of denials without a record for
 // each caller: after a minute, and at the end.
-func TestLeftOutDenialsAreTold(t *testing.T) {
+func TestSuppressedDenialsAreRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	d.batch(slices.Repeat([]string{"none"}, 8)...)
 	for range 4 {

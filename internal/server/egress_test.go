@@ -85,8 +85,8 @@ func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.C
 	return loaded
 }
 
-// TestTokenRequestsLeaveByTheServersOwnTransport uses the transport of `broker serve`.
-func TestTokenRequestsLeaveByTheServersOwnTransport(t *testing.T) {
+// TestDefaultTokenTransport uses the transport of `broker serve`.
+func TestDefaultTokenTransport(t *testing.T) {
 	p := newTokenProvider(t)
 	loaded := p.parse("roots.pem", p.authority)
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = loaded, nil })

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestReloadThatAsksLess checks that each reload that requires less of callers logs a warning.
-func TestReloadThatAsksLess(t *testing.T) {
+// TestReloadThatDemandsLess checks that each reload that requires less of callers logs a warning.
+func TestReloadThatDemandsLess(t *testing.T) {
 	w := newWorld(t)
 	proved := w.authentication() + everybody
 	h := w.serve(proved, listenTCP(t))

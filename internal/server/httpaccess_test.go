@@ -173,8 +173,8 @@ func TestMetricsOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestWhatTheSwitchOpens runs a broker with insecure_allow_remote.
-func TestWhatTheSwitchOpens(t *testing.T) {
+// TestInsecureAllowRemote runs a broker with insecure_allow_remote.
+func TestInsecureAllowRemote(t *testing.T) {
 	w := newWorld(t)
 	for more, code := range map[string]int{"": http.StatusOK, w.tokens(): http.StatusUnauthorized} {
 		h := newServerOf(w, "\nlisten: {grpc: \"0.0.0.0:0\", http: \"0.0.0.0:0\", insecure_allow_remote: true, reflection: true}\n"+more)

@@ -28,9 +28,9 @@ func swapped(first, second secret.Text) [2]string {
 	return both
 }
 
-// TestNamesChangeHands makes calls while reloads exchange the callers' names. Each caller is
+// TestCallersExchangeNames makes calls while reloads exchange the callers' names. Each caller is
 // always judged by the grants that were written for it.
-func TestNamesChangeHands(t *testing.T) {
+func TestCallersExchangeNames(t *testing.T) {
 	const reloads = 200
 	w := newWorld(t)
 	first, second := authentication.GenerateToken(), authentication.GenerateToken()

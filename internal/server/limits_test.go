@@ -99,7 +99,7 @@ func (h harness) awaitStarted(n int) {
 	}
 }
 
-func TestMessagesHaveASize(t *testing.T) {
+func TestMessageSizeLimit(t *testing.T) {
 	h := newWorld(t).limited("message_bytes: 16384")
 	var ids []string
 	for i := range 100 {
@@ -132,7 +132,7 @@ func TestMessagesHaveASize(t *testing.T) {
 	}
 }
 
-func TestHeadersHaveASize(t *testing.T) {
+func TestHeaderSizeLimit(t *testing.T) {
 	h := newWorld(t).limited("header_bytes: 8192")
 	raw := h.rawConnect(nil)
 	raw.wantStatus(raw.get("x", strings.Repeat("x", 7<<10)), codes.OK)
@@ -184,8 +184,8 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 	}
 }
 
-// TestHeadersHaveANumber makes calls with many small headers.
-func TestHeadersHaveANumber(t *testing.T) {
+// TestHeaderCountLimit makes calls with many small headers.
+func TestHeaderCountLimit(t *testing.T) {
 	h := newWorld(t).limited("header_bytes: 16384")
 	raw := h.rawConnect(nil)
 	raw.wantStatus(raw.get(slices.Repeat([]string{"x", ""}, 60)...), codes.OK)

@@ -64,7 +64,7 @@ func TestModeOfASocket(t *testing.T) {
 	}
 }
 
-func TestSocketLeftBehindIsReplaced(t *testing.T) {
+func TestStaleSocketIsReplaced(t *testing.T) {
 	path := filepath.Join(socketFolder(t), "socket")
 	old := listen(t, unix(path), 0o600)
 	old.(*net.UnixListener).SetUnlinkOnClose(false)
@@ -83,7 +83,7 @@ func TestSocketLeftBehindIsReplaced(t *testing.T) {
 	_ = connection.Close()
 }
 
-func TestWhatIsInASocketsPlaceStays(t *testing.T) {
+func TestOtherFilesAreNotReplaced(t *testing.T) {
 	folder := socketFolder(t)
 	answered := filepath.Join(folder, "answered")
 	listen(t, unix(answered), 0o600)

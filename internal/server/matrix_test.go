@@ -175,9 +175,9 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreAlike compares the answers for existing, disabled and missing credentials:
+// TestRefusalsRevealNothing compares the answers for existing, disabled and missing credentials:
 // callers without a grant, and unauthenticated callers, receive the same bytes.
-func TestRefusalsAreAlike(t *testing.T) {
+func TestRefusalsRevealNothing(t *testing.T) {
 	p := newProvers(t)
 	rows := p.rows()
 	for name, ask := range actions {
@@ -201,9 +201,9 @@ func TestRefusalsAreAlike(t *testing.T) {
 	}
 }
 
-// TestGrantTakenAway removes the grants of callers of every authentication method while they
+// TestRevokedGrant removes the grants of callers of every authentication method while they
 // watch, and adds them again. Watches continue, and send both changes.
-func TestGrantTakenAway(t *testing.T) {
+func TestRevokedGrant(t *testing.T) {
 	for name, row := range map[string]string{
 		"mutual TLS": "mutual TLS: granted", "JWT": "JWT: granted",
 		"static token": "static token: granted", "Unix socket": "Unix socket: granted",
@@ -260,8 +260,8 @@ func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorat
 	return got
 }
 
-// TestCertificateEnds uses a client certificate that expires while its caller watches.
-func TestCertificateEnds(t *testing.T) {
+// TestClientCertificateExpires uses a client certificate that expires while its caller watches.
+func TestClientCertificateExpires(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
 	connection := w.dial(h, w.fromCertificate(x509.Certificate{

@@ -286,7 +286,7 @@ func alerts(t *testing.T) (found []alert) {
 	return found
 }
 
-func TestDashboardAsksForWhatIsExported(t *testing.T) {
+func TestDashboardQueriesExportedMetrics(t *testing.T) {
 	e, queries := export(t), dashboardQueries(t)
 	if len(queries) < 20 {
 		t.Errorf("the dashboard has %d queries", len(queries))
@@ -298,7 +298,7 @@ func TestDashboardAsksForWhatIsExported(t *testing.T) {
 	}
 }
 
-func TestAlertsAskForWhatIsExported(t *testing.T) {
+func TestAlertsQueryExportedMetrics(t *testing.T) {
 	e, rules := export(t), alerts(t)
 	if len(rules) < 6 {
 		t.Errorf("there are %d alerts", len(rules))
@@ -315,9 +315,9 @@ func TestAlertsAskForWhatIsExported(t *testing.T) {
 	}
 }
 
-// TestAlertsNameTheLogAsItIs searches the code for the log messages that alert descriptions
+// TestAlertsQuoteExistingLogLines searches the code for the log messages that alert descriptions
 // quote.
-func TestAlertsNameTheLogAsItIs(t *testing.T) {
+func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	sources := ""
 	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
 		files, err := filepath.Glob("../" + folder + "/*.go")

@@ -37,9 +37,9 @@ func TestConcurrentCalls(t *testing.T) {
 	h.eventually("there is room", func() bool { return h.get("key-of-board") == nil })
 }
 
-// TestIdleConnectionsKeepNobodyOut opens unauthenticated connections: the oldest are closed for
+// TestIdleConnectionsAreEvicted opens unauthenticated connections: the oldest are closed for
 // new ones from the same address.
-func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+func TestIdleConnectionsAreEvicted(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
 	var idle []*rawClient
@@ -56,8 +56,8 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// TestBytesWithoutAProof sends more than an unauthenticated connection may.
-func TestBytesWithoutAProof(t *testing.T) {
+// TestBytesOfAnUnprovedClient sends more than an unauthenticated connection may.
+func TestBytesOfAnUnprovedClient(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
 	raw := h.rawConnect(nil)
@@ -88,8 +88,8 @@ func TestBurstOfFirstCalls(t *testing.T) {
 	}
 }
 
-// TestHealthKeepsNobodyOut makes a client watch the broker's health as often as it may.
-func TestHealthKeepsNobodyOut(t *testing.T) {
+// TestHealthWatchesAreLimited makes a client watch the broker's health as often as it may.
+func TestHealthWatchesAreLimited(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 1, connections: 2")
 	watch := func() error {
 		stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
@@ -146,15 +146,15 @@ func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused e
 	return unread{h, raw, ask}, refused
 }
 
-// TestCompressedAnswersThatAreNotRead asks for compression. gRPC would keep a compressed copy
+// TestUnreadCompressedAnswers asks for compression. gRPC would keep a compressed copy
 // that the broker does not count.
-func TestCompressedAnswersThatAreNotRead(t *testing.T) {
+func TestUnreadCompressedAnswers(t *testing.T) {
 	askForUnread(t, newWorld(t), "grpc-encoding", "gzip")
 }
 
-// TestAnswersOfAConnectionThatEnds closes a connection without reading its answers. gRPC drops
+// TestUnreadAnswersOfAClosedConnection closes a connection without reading its answers. gRPC drops
 // some of them without freeing them.
-func TestAnswersOfAConnectionThatEnds(t *testing.T) {
+func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	w := newWorld(t)
 	c, _ := askForUnread(t, w)
 	_ = c.Close()
@@ -172,8 +172,8 @@ func TestAnswersOfAConnectionThatEnds(t *testing.T) {
 	})
 }
 
-// TestAnswersThatAreNotRead asks for batches, and does not let the server send any answer.
-func TestAnswersThatAreNotRead(t *testing.T) {
+// TestUnreadAnswers asks for batches, and does not let the server send any answer.
+func TestUnreadAnswers(t *testing.T) {
 	w := newWorld(t)
 	c, refused := askForUnread(t, w)
 	h, raw, ask := c.harness, c.rawClient, c.ask

@@ -41,7 +41,7 @@ func TestServes(t *testing.T) {
 	}
 }
 
-func TestHealthOfWhatIsNotServed(t *testing.T) {
+func TestHealthOfUnknownServices(t *testing.T) {
 	h := serve(t)
 	_, err := grpc_health_v1.NewHealthClient(h.conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "other.v1.Service"})
 	if status.Code(err) != codes.NotFound {

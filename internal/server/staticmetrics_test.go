@@ -105,7 +105,7 @@ func TestRejectedStaticKeyIsVisible(t *testing.T) {
 	})
 }
 
-func TestNoteOfARejectionGoesWithTheValue(t *testing.T) {
+func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 	inScene(t, func(b *scene) {
 		first := b.board()
 		b.reportBoard(first.GetVersion(), 403, notReplaceable)
@@ -132,8 +132,8 @@ func TestNoteOfARejectionGoesWithTheValue(t *testing.T) {
 	})
 }
 
-// TestReportsOfTokensAreNoStaticReports reports a token.
-func TestReportsOfTokensAreNoStaticReports(t *testing.T) {
+// TestTokenReportsAreNotStaticReports reports a token.
+func TestTokenReportsAreNotStaticReports(t *testing.T) {
 	inScene(t, func(b *scene) {
 		decoration, err := b.get()
 		if err != nil {

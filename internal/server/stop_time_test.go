@@ -29,7 +29,7 @@ func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	return time.Since(began), <-answer
 }
 
-func TestStopTakesAsLongAsTheCallsUnderWay(t *testing.T) {
+func TestStopWaitsForCalls(t *testing.T) {
 	const held = 9 * time.Second
 	inScene(t, func(b *scene) {
 		time.AfterFunc(held, b.sim.SendPulse.HoldTokenAnswers())

@@ -169,8 +169,8 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 }
 
-// TestTLSStaysWhenItsSectionGoes reloads a configuration without tls, which needs a restart.
-func TestTLSStaysWhenItsSectionGoes(t *testing.T) {
+// TestRemovingTLSNeedsARestart reloads a configuration without tls, which needs a restart.
+func TestRemovingTLSNeedsARestart(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.tokens(), listenTCP(t))
 	before := w.served(h.grpc.Addr(), w.authority)

@@ -46,7 +46,7 @@ func (b *scene) wantNoMetric(name string) {
 	}
 }
 
-func TestMetricsOfTokensBegin(t *testing.T) {
+func TestInitialTokenMetrics(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.wantMetrics(
 			`authmaterial_token_requests_total{`+mail+`,result="refused"} 0`,
@@ -235,8 +235,8 @@ func TestMetricOfWatchers(t *testing.T) {
 	})
 }
 
-// TestMetricsKeepTheRulesOfPrometheus runs Prometheus' linter.
-func TestMetricsKeepTheRulesOfPrometheus(t *testing.T) {
+// TestPrometheusLint runs Prometheus' linter.
+func TestPrometheusLint(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()
 		problems, err := promlint.New(strings.NewReader(b.scrape())).Lint()
@@ -249,8 +249,8 @@ func TestMetricsKeepTheRulesOfPrometheus(t *testing.T) {
 	})
 }
 
-// TestMetricsHoldNoIDAndNoSecret searches the metrics, also after a refusal.
-func TestMetricsHoldNoIDAndNoSecret(t *testing.T) {
+// TestMetricsContainNoIDAndNoSecret searches the metrics, also after a refusal.
+func TestMetricsContainNoIDAndNoSecret(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()
 		b.reload("no-such-secret")

@@ -196,8 +196,8 @@ func wantLink(t *testing.T, request, call *otlp.Span) {
 	}
 }
 
-// TestRecordsNameTheTrace finds the trace of a call by its audit record.
-func TestRecordsNameTheTrace(t *testing.T) {
+// TestAuditRecordsHaveTraceIDs finds the trace of a call by its audit record.
+func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	c := newCollector(t)
 	path := filepath.Join(t.TempDir(), "audit")
 	h, done := traced(t, func(o *server.Options) { o.Config.Audit = config.Audit{Enabled: true, Path: path} })

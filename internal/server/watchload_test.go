@@ -267,9 +267,9 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	})
 }
 
-// TestWatchThatIsNotReadEndsWithItsConnection has a client that does not read, and so does not
+// TestUnreadWatchEndsWithItsConnection has a client that does not read, and so does not
 // notice that its watch has reached its maximum age.
-func TestWatchThatIsNotReadEndsWithItsConnection(t *testing.T) {
+func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {
 			b.Helper()
