@@ -131,9 +131,9 @@ func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, er
 	return s.identify(ctx, evidence, false)
 }
 
-// identify returns the caller of the first method that accepts its evidence: wrong evidence of
-// one kind does not spoil that of another. If no method does, its error is that of a method
-// that cannot check its evidence, else that of one that refuses it.
+// identify returns the caller of the first method that accepts its evidence: wrong evidence of one
+// kind does not affect the other methods. If no method accepts, the error is from a method that could
+// not check its evidence, or else from one that refused it.
 func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
 	for _, method := range s.methods {
@@ -185,7 +185,7 @@ func rank(err error) int {
 // refused returns the error for evidence that is not accepted.
 func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
 
-// maxName is the longest name of a caller without its kind, in bytes: that of a SPIFFE ID.
+// maxName is the longest name of a caller without its kind, in bytes. It is that of SPIFFE IDs.
 const maxName = 2048
 
 // isName reports whether text can be the name of a caller: it is not blank, and every character
@@ -195,8 +195,8 @@ func isName(text string) bool {
 	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)
 }
 
-// maxRemembered bounds each cache of this package, in entries. The answer for an entry that was
-// evicted is worked out again.
+// maxRemembered bounds each cache of this package, in entries. An evicted entry is computed again at
+// its next use.
 const maxRemembered = 4096
 
 func newCache[K comparable, V any]() *lru.Cache[K, V] {

@@ -27,20 +27,21 @@ type Issuer struct {
 	// Issuer is the claim "iss" of its tokens. Several issuers may have the same one, such as
 	// the clusters of a fleet: their keys tell them apart.
 	Issuer string
-	// Audiences are the accepted ones, at least one: the claim "aud" contains one of them.
+	// Audiences are the accepted audiences, at least one. The claim "aud" must contain one of them.
 	Audiences []string
-	// Algorithms are the accepted ones, from Algorithms. Empty: all of them.
+	// Algorithms are the accepted signature algorithms. Empty: all that the function Algorithms
+	// returns.
 	Algorithms []string
 	// Keys are the keys of a file. Nil: they are fetched from URL.
 	Keys *Keys
-	// URL is that of a JSON Web Key Set. It satisfies CheckKeyURL. RootCAs are the authorities that may sign the
-	// server's certificate; nil: the system's.
+	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the authorities
+	// that may sign the server's certificate; nil: the system's.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate allows private, local and special addresses for the host of URL.
 	AllowPrivate bool
 
-	remote *remoteKeys // those of URL; KeyFetcher.Prepare sets it
+	remote *remoteKeys // the keys at URL; KeyFetcher.Prepare sets it
 }
 
 // leeway is how far the clocks of an issuer and the broker may differ.
@@ -194,7 +195,7 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	return verifiedToken{}, refused("the signature of the bearer token is wrong")
 }
 
-// caller returns the caller that claims with a good signature name.
+// caller checks claims whose signature was verified, and returns the caller that they identify.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),

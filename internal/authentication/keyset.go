@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// maxKeys is the largest number of keys in a set, with those that are not used.
+	// maxKeys is the largest number of keys in a set, including unused ones.
 	maxKeys = 1000
-	// maxIgnored is how many ignored keys are named.
+	// maxIgnored is how many ignored keys are reported with their places.
 	maxIgnored = 10
 	// maxKeyID is how much of a key ID is shown, in bytes.
 	maxKeyID = 128
@@ -86,7 +86,7 @@ var (
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys reads a JSON Web Key Set of the operator's. It leaves out keys that verify no
+// ParseKeys parses the JSON Web Key Set of a file. It leaves out keys that verify no
 // signature; at least one must be left, unless the set is empty, which refuses every token. An
 // error completes a sentence about the file, and quotes nothing.
 func ParseKeys(data []byte) (*Keys, error) {
@@ -97,7 +97,7 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, err
 }
 
-// parseKeys reads a key set. It leaves out private and symmetric keys, with which anybody could
+// parseKeys parses a key set. It leaves out private and symmetric keys, with which anybody could
 // sign, and reports whether there are any. The error is errNoKey if no key is left of a set that
 // is not empty.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
@@ -146,7 +146,7 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// newKey returns false for a key that verifies no signature by one of Algorithms.
+// newKey returns false for a key that cannot verify signatures by any of Algorithms.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()

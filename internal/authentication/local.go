@@ -19,7 +19,8 @@ func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Calle
 	return access.Caller{Name: "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)}, nil
 }
 
-// Local identifies every caller as `local`. It is the last method where callers need no proof.
+// Local identifies every caller as `local`. It is the last method of a configuration that requires no
+// authentication.
 type Local struct{}
 
 // Authenticate implements Authenticator.

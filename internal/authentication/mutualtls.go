@@ -24,16 +24,15 @@ import (
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// known are the chains that were verified, by the first element of Evidence.Certificates:
-	// one for each connection. The cache keeps no certificate in memory, since anybody can send
-	// any.
+	// known has the outcome for each connection, by a pointer to the first of its certificates. The
+	// pointer is weak: anybody can send certificates, and they must not stay in memory.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
 // verifiedChain is the outcome of the verification of a chain.
 type verifiedChain struct {
 	caller access.Caller
-	err    error     // nil: the chain proves that caller
+	err    error     // nil: the chain identifies the caller
 	until  time.Time // when a refusal is forgotten
 }
 
@@ -115,13 +114,13 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	return subjectName(leaf)
 }
 
-// dnsName matches a DNS name of a certificate in lower case, a wildcard too.
+// dnsName matches a DNS name of a certificate in lower case, including wildcards.
 var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
 
 // maxDNSName is the longest DNS name, in bytes.
 const maxDNSName = 253
 
-// spiffeName returns the SPIFFE ID of an X.509-SVID, and an error for that of an authority.
+// spiffeName returns the SPIFFE ID of an X.509-SVID. It refuses certificates of authorities.
 func spiffeName(leaf *x509.Certificate) (string, error) {
 	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	id, err := spiffeid.FromURI(leaf.URIs[0])
@@ -131,7 +130,7 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	return id.String(), nil
 }
 
-// subjectName returns the name of a subject. It refuses subjects that could be read as another
+// subjectName returns the name of a subject. It refuses subjects that could be taken for another
 // one: pkix.Name keeps only the last of a repeated attribute, and a pattern such as
 // subject:*,O=Acme does not know escapes.
 func subjectName(leaf *x509.Certificate) (string, error) {

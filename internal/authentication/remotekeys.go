@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time from the start of a request for keys to a request for the
-	// sake of a token. It is also the time until a failed request is repeated.
+	// fetchPause is the shortest time from the start of one request for keys to the next, where a
+	// token causes the next one. A failed request is repeated after the same time.
 	fetchPause = 10 * time.Second
 	// maxStale is how long keys are used while they cannot be fetched again.
 	maxStale = 24 * time.Hour
@@ -54,7 +54,7 @@ type KeyOptions struct {
 	MaxAge time.Duration
 }
 
-// KeyFetcher keeps the keys of issuers up to date whose key sets are at a URL. Close ends it.
+// KeyFetcher keeps the keys of issuers that have a URL up to date. Close ends it.
 type KeyFetcher struct {
 	options KeyOptions
 	mu      sync.Mutex
@@ -67,9 +67,9 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 	return &KeyFetcher{options: options}
 }
 
-// Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers
-// with the same URL, RootCAs and AllowPrivate share their keys, also with those in use. Call Use
-// afterwards, with these Issuers or with those in use.
+// Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers with the
+// same URL, RootCAs and AllowPrivate share their keys, and keep those that are in use already. Call Use
+// afterwards, with the returned Issuers or with the previous ones.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -135,7 +135,7 @@ type remoteKeys struct {
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
-// fetchedKeys are the keys of the last answer that had any.
+// fetchedKeys are the keys of the last usable answer.
 type fetchedKeys struct {
 	keys   *Keys
 	digest [sha256.Size]byte // of the answer

@@ -6,8 +6,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// TestSizeOfNoMeaning reads files of /proc, whose size is reported as 0.
-func TestSizeOfNoMeaning(t *testing.T) {
+// TestUnknownSize reads files of /proc, whose size is reported as 0.
+func TestUnknownSize(t *testing.T) {
 	if got, err := regularfile.Read("/proc/self/stat", limit); err != nil || len(got) == 0 {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}

@@ -1,5 +1,5 @@
-// Package regularfile reads small files whose paths an operator chose. A path of a device, a FIFO
-// or a huge file costs neither memory nor time.
+// Package regularfile reads small files whose paths an operator chose. Devices, FIFOs and huge files
+// are errors, and take neither time nor memory.
 package regularfile
 
 import (
