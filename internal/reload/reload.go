@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -60,7 +59,7 @@ func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {
 		now := l.seen.again()
-		if maps.Equal(now, before) {
+		if now.equal(before) {
 			break
 		}
 		before = now
@@ -70,7 +69,7 @@ func (l *Loop) changed(ctx context.Context) bool {
 			return false
 		}
 	}
-	return !maps.Equal(before, l.seen)
+	return !before.equal(l.seen)
 }
 
 // reload calls load, and remembers the files that it read.
@@ -85,9 +84,8 @@ func (l *Loop) reload() error {
 	return err
 }
 
-// stamps are the states of files, by path. The state of a missing file is zero. It differs after
-// a file was written, replaced, renamed, or given other permissions.
-type stamps map[string]syscall.Stat_t
+// stamps are the states of files, by path. The state of a missing file is nil.
+type stamps map[string]os.FileInfo
 
 // again returns the states of the same files now.
 func (s stamps) again() stamps {
@@ -98,13 +96,23 @@ func (s stamps) again() stamps {
 	return now
 }
 
+// equal reports whether the files are the same and have not changed: they were not written,
+// replaced, removed, or given other permissions or, on Linux, another owner.
+func (s stamps) equal(other stamps) bool {
+	return maps.EqualFunc(s, other, func(a, b os.FileInfo) bool {
+		if a == nil || b == nil {
+			return a == b
+		}
+		return os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() &&
+			a.ModTime().Equal(b.ModTime()) && changeTime(a) == changeTime(b)
+	})
+}
+
 // stampOf returns the state of a file. It follows links.
-func stampOf(path string) syscall.Stat_t {
+func stampOf(path string) os.FileInfo {
 	info, err := os.Stat(path)
 	if err != nil {
-		return syscall.Stat_t{}
+		return nil
 	}
-	stamp := *info.Sys().(*syscall.Stat_t)
-	stamp.Atim = syscall.Timespec{} // reading is no change
-	return stamp
+	return info
 }
