@@ -19,7 +19,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // flushTimeout limits how long Stop waits for the collector.
@@ -62,14 +61,6 @@ func Check(logger *slog.Logger) {
 	if wanted(logger) {
 		checkVariables(logger)
 	}
-}
-
-// Provider returns the provider of spans, or nil if none are sent.
-func (t *Traces) Provider() trace.TracerProvider {
-	if t == nil {
-		return nil
-	}
-	return t.provider
 }
 
 // Stop sends the spans that were not sent yet, for 5 seconds at most.

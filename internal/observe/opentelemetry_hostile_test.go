@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/observe"
+	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
@@ -27,8 +28,8 @@ func wantStopped(t *testing.T, protocol, address string) {
 	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
 	peertest.WantAllocated(t, 320<<20, func() {
 		traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
-		_, span := traces.Provider().Tracer("test").Start(t.Context(), "a span")
-		span.End()
+		_, end := traces.TokenRequest(t.Context(), "a provider", "a method")
+		end(strategies.TokenRequestEvent{})
 		traces.Stop()
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/observe"
+	"github.com/authmaterial/broker/internal/strategies"
 )
 
 const canary = "canary-8d20"
@@ -36,11 +37,9 @@ func TestProblemsQuoteNothing(t *testing.T) {
 			}
 			var log bytes.Buffer
 			traces := observe.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&log, nil)))
-			if provider := traces.Provider(); provider != nil {
-				_, span := provider.Tracer("test").Start(t.Context(), "span")
-				span.End()
-				traces.Stop()
-			}
+			_, end := traces.TokenRequest(t.Context(), "a provider", "a method")
+			end(strategies.TokenRequestEvent{})
+			traces.Stop()
 			if !strings.Contains(log.String(), test.want) {
 				t.Errorf("the log lacks %q", test.want)
 			}

@@ -27,7 +27,7 @@ func environment(t *testing.T, variables map[string]string) (sends bool, log str
 	var text bytes.Buffer
 	traces := observe.Start(t.Context(), "test", slog.New(slog.NewTextHandler(&text, nil)))
 	defer traces.Stop()
-	return traces.Provider() != nil, text.String()
+	return traces != nil, text.String()
 }
 
 func TestStart(t *testing.T) {
