@@ -94,7 +94,7 @@ func New(options Options) (*Server, error) {
 	if keys == nil {
 		keys = fleetkeys.RandomRing() // this process is the whole fleet
 	}
-	s.tokens = s.newCache(s.newStore(keys), options.Traces)
+	s.tokens = s.newCache(keys, options.Traces)
 	s.keys = authentication.NewKeyFetcher(authentication.KeyOptions{Clock: s.clock, Logger: s.logger, Changed: func() {
 		if s.serving.Load() { // otherwise there are no watches
 			s.broker.ProofsChanged()

@@ -14,25 +14,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// newStore returns the store of tokens: in Redis if the configuration has it, otherwise in memory.
-func (s *Server) newStore(keys *fleetkeys.Ring) cache.Store {
-	redis := s.fixed.TokenCache.Redis
-	if redis == nil {
-		s.closeStore = func() {}
-		return nil
-	}
-	s.redis = s.observer.Redis()
-	shared := redisstore.New(redisstore.Options{
-		Server: redisstore.Server(*redis), Keys: keys, Clock: s.clock, Logger: s.logger, Observer: s.redis,
-	})
-	s.closeStore = shared.Close
-	return shared
-}
-
-// newCache returns the cache of tokens. It does not use s.broker before Follow.
-func (s *Server) newCache(store cache.Store, traces *observe.Traces) *cache.Cache {
-	return cache.Prepare(cache.Options{
-		Store:        store,
+// newCache returns the cache of tokens: in memory and, if the configuration has it, in Redis. The
+// cache does not use s.broker before Follow.
+func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
+	options := cache.Options{
 		Clock:        s.clock,
 		ForcedLimit:  s.fixed.TokenCache.ForcedLimit,
 		ForcedWindow: s.fixed.TokenCache.ForcedWindow,
@@ -42,7 +27,16 @@ func (s *Server) newCache(store cache.Store, traces *observe.Traces) *cache.Cach
 		Forgotten:    func() { s.broker.RetryRefused() },
 		Observe:      s.observer.Token,
 		Begin:        traces.Flight,
-	})
+	}
+	s.closeStore = func() {}
+	if redis := s.fixed.TokenCache.Redis; redis != nil {
+		s.redis = s.observer.Redis()
+		store := redisstore.New(redisstore.Options{
+			Server: redisstore.Server(*redis), Keys: keys, Clock: s.clock, Logger: s.logger, Observer: s.redis,
+		})
+		options.Store, s.closeStore = store, store.Close
+	}
+	return cache.Prepare(options)
 }
 
 // newTokenClient returns the client that makes token requests.
