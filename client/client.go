@@ -84,7 +84,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		err = Apply(decorated, decoration)
 	}
 	if err != nil {
-		closeBody(request)
+		if request.Body != nil { // http.RoundTripper requires it to be closed
+			_ = request.Body.Close()
+		}
 		return nil, err
 	}
 	response, err := t.send(request, decorated, decoration)
@@ -92,15 +94,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	successor := t.report(request.Context(), decoration, response.StatusCode)
-	if successor == nil {
-		return response, nil
-	}
-	again := repeat(request)
+	again := repeat(request, successor)
 	if again == nil {
-		return response, nil
-	}
-	if Apply(again, successor) != nil {
-		closeBody(again)
 		return response, nil
 	}
 	if response.ContentLength >= 0 && response.ContentLength <= maxDrain { // a body of unknown length may never end
@@ -164,10 +159,13 @@ func (t *transport) send(original, decorated *http.Request, decoration *authmate
 	return response, nil
 }
 
-// repeat returns a copy of a request that was sent, with its body from the beginning. It returns nil if the
-// body cannot be sent again.
-func repeat(request *http.Request) *http.Request {
+// repeat returns a copy of a request that was sent, with another decoration and its body from the beginning. It
+// returns nil if there is no decoration, if Apply rejects it, or if the body cannot be sent again.
+func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
+	if successor == nil || Apply(again, successor) != nil {
+		return nil
+	}
 	if request.Body == nil || request.Body == http.NoBody {
 		return again
 	}
@@ -180,11 +178,4 @@ func repeat(request *http.Request) *http.Request {
 	}
 	again.Body = body
 	return again
-}
-
-// closeBody closes the body of a request that is not sent, as http.RoundTripper requires.
-func closeBody(request *http.Request) {
-	if request.Body != nil {
-		_ = request.Body.Close()
-	}
 }
