@@ -151,15 +151,15 @@ func demonstrate(
 	if expiry := decoration.GetExpireTime(); expiry != nil {
 		expiresIn = time.Until(expiry.AsTime()).Round(time.Second).String()
 	}
-	rows := [][]string{}
+	var added [][]string
 	for _, header := range decoration.GetHeaders() {
-		rows = append(rows, []string{"", "header " + header.GetName() + ": " + shortened(header.GetValue()), "", ""})
+		added = append(added, []string{"", "header " + header.GetName() + ": " + shortened(header.GetValue()), "", ""})
 	}
 	for _, param := range decoration.GetQueryParams() {
-		rows = append(rows, []string{"", "query parameter " + param.GetName() + "=" + shortened(param.GetValue()), "", ""})
+		added = append(added, []string{"", "query parameter " + param.GetName() + "=" + shortened(param.GetValue()), "", ""})
 	}
-	rows[0][0], rows[0][2], rows[0][3] = call.Credential, expiresIn, response.Status+": accepted"
-	return rows, nil
+	added[0][0], added[0][2], added[0][3] = call.Credential, expiresIn, response.Status+": accepted"
+	return added, nil
 }
 
 // shortened returns the scheme and the first six characters of a value.

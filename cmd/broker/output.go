@@ -20,7 +20,7 @@ import (
 // textWidth is the width to which text for people is wrapped.
 const textWidth = 80
 
-// screen is the output of a command: a terminal, or anything else.
+// screen is the output of a command: a terminal, a pipe or a file.
 type screen struct {
 	io.Writer
 
@@ -68,11 +68,11 @@ func (s *screen) printRows(indent string, list rows) {
 }
 
 // printTable prints rows below a head, in aligned columns.
-func (s *screen) printTable(head []string, rows [][]string) error {
+func (s *screen) printTable(head []string, body [][]string) error {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, strings.Join(head, "\t"))
-	for _, row := range rows {
+	for _, row := range body {
 		var cells []string
 		for _, cell := range row {
 			cells = append(cells, printable(cell))
