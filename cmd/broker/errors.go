@@ -25,8 +25,8 @@ var whatToDo = map[string]string{ //nolint:gosec // reasons and advice hold no c
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log has what it needs to identify callers.",
-	"ACCESS_DENIED":              "Add a grant to the broker's configuration; 'broker check --explain CALLER ID' helps.",
-	"CREDENTIAL_REJECTED":        "Correct its values: 'broker providers' prints where they are. SIGHUP retries at once.",
+	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
+	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. SIGHUP retries at once.",
 	"PROVIDER_UNAVAILABLE":       "If it lasts: check the provider's status page, and the broker's network.",
 	"PROVIDER_RATE_LIMITED":      "If it lasts: find out what else requests tokens for this client.",
 	"RATE_LIMITED":               "If it lasts: find the service that keeps reporting good material as rejected.",
@@ -81,7 +81,7 @@ func (f *getFlags) howToIdentify() string {
 	certificate, token := f.files.CertificateFile != "", f.tokenFile != ""
 	switch {
 	case token && certificate:
-		return "The broker accepts neither: check 'authentication' and listen.tls.client_ca_file in its configuration."
+		return "The broker accepts neither the token nor the certificate: check its 'authentication' and 'listen.tls'."
 	case token:
 		return "The broker does not accept the token: check whether it has expired, and the broker's 'authentication'."
 	case certificate:
