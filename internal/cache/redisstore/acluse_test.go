@@ -19,11 +19,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// aclPatience bounds one use of a Store. A client of a Sentinel sends one of its commands
-// every 3 seconds.
+// aclPatience bounds one use of a Store. A client of a Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
-// troubles is an Observer that ends a context with the first operation that fails.
+// troubles is an Observer that ends a context when an operation fails.
 type troubles struct{ end context.CancelCauseFunc }
 
 func (t troubles) Operated(operation, result string, _ time.Duration) {
@@ -34,8 +33,7 @@ func (t troubles) Operated(operation, result string, _ time.Duration) {
 func (troubles) Unreadable(string) {}
 func (troubles) Degraded(bool)     {}
 
-// openPair opens the Stores of two replicas. The context ends with the first failure of
-// one of them.
+// openPair opens the Stores of two replicas. The context ends when an operation of either fails.
 func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one, other *redisstore.Store, closePair func()) {
 	t.Helper()
 	limited, cancel := context.WithTimeout(t.Context(), aclPatience)
@@ -51,8 +49,8 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 	}
 }
 
-// useEverything has two replicas do all that Stores do; with an admin, then once more
-// where that one put something else into each place. It returns the first failure.
+// useEverything uses every operation of two replicas' Stores. With an admin it does so twice, the second time
+// after the admin replaced every key by one of another type. It returns the first failure.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)
@@ -67,7 +65,7 @@ func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) 
 	return err
 }
 
-// use has one replica store tokens and failures, of which another hears.
+// use makes one replica store tokens and failures while another follows.
 func use(ctx context.Context, one, other *redisstore.Store) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -96,7 +94,7 @@ func use(ctx context.Context, one, other *redisstore.Store) error {
 		adopted <- err
 	}()
 	await(looks)
-	await(looks) // once more, because there is no lease for it
+	await(looks) // twice, because it does not get the lease
 	_, err = lease.Commit(ctx, shortToken("first"), false)
 	await(changed)
 	err = errors.Join(err, <-adopted)
@@ -118,7 +116,7 @@ func shortToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Minute}
 }
 
-// spoil puts something that no broker writes under each key that there is.
+// spoil replaces every key by one of a type that no broker writes.
 func spoil(ctx context.Context, admin *redis.Client) error {
 	keys, err := admin.Keys(ctx, "*").Result()
 	for _, key := range keys {
@@ -127,13 +125,13 @@ func spoil(ctx context.Context, admin *redis.Client) error {
 	return err
 }
 
-// useSentinels reads through Sentinels, and returns once one of them was asked for all
-// that it is asked for, or has denied something.
+// useSentinels reads through Sentinels. It returns when one of them has received every command that a client
+// sends, or has denied one.
 func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)
 	defer closePair()
-	_, _ = one.Load(ctx, "a") // what fails ends the context
+	_, _ = one.Load(ctx, "a") // a failure ends the context
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {

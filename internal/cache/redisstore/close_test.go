@@ -14,9 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestCloseEndsEverything has Stores do all that they do, on servers that are well and
-// ones that are not, and looks for what goes on after Close. It is not parallel: others'
-// goroutines look the same.
+// TestCloseEndsEverything uses Stores on working and on failing servers, and looks for goroutines that are left
+// after Close. It is not parallel, because goroutines of other tests look the same.
 func TestCloseEndsEverything(t *testing.T) {
 	well, gone, hung := redistest.Start(t), redistest.Start(t), redistest.Start(t)
 	gone.Kill()
@@ -72,7 +71,7 @@ func ofRedis() (found []string) {
 	return found
 }
 
-// TestCloseBesideFollow has Stores close while somebody begins to follow them.
+// TestCloseBesideFollow closes Stores while Follow begins.
 func TestCloseBesideFollow(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -20,7 +20,7 @@ func wantNoTrouble(t *testing.T, seen *observed) {
 	}
 }
 
-// TestSlowRedisIsUsed has a server that is slow, and still within the limit.
+// TestSlowRedisIsUsed: a server is slow, but within the time limit.
 func TestSlowRedisIsUsed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -34,8 +34,8 @@ func TestSlowRedisIsUsed(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// TestConnectionCutMidReply cuts a connection after each byte of an answer in turn. What
-// is read is then right, or an error, and the next operation is well.
+// TestConnectionCutMidReply cuts a connection after each byte of a reply in turn. The result is correct or an
+// error, and the next operation succeeds.
 func TestConnectionCutMidReply(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -49,7 +49,7 @@ func TestConnectionCutMidReply(t *testing.T) {
 	for bytes := 0; ; bytes++ {
 		proxy.CutMidReply(bytes)
 		record, err := store.Load(t.Context(), key)
-		if err == nil { // the answer is no longer than that
+		if err == nil { // the reply was complete
 			if value(record.Token) != "first" || record.Failure == nil {
 				t.Errorf("after %d bytes: %q, %+v", bytes, value(record.Token), record.Failure)
 			}
@@ -74,7 +74,7 @@ func TestConnectionCutMidReply(t *testing.T) {
 	}
 }
 
-// TestCallsWhileConnectionsAreCut has calls for tokens, and each answer of Redis is cut.
+// TestCallsWhileConnectionsAreCut makes calls for tokens while replies of Redis are cut.
 func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -96,7 +96,7 @@ func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	}
 }
 
-// TestFiveFailures has five operations fail; the next one is not tried.
+// TestFiveFailures: five operations fail, and the next one is not tried.
 func TestFiveFailures(t *testing.T) {
 	t.Parallel()
 	server, seen := redistest.Start(t), &observed{}
@@ -116,8 +116,7 @@ func TestFiveFailures(t *testing.T) {
 	}
 }
 
-// TestTroubleWithoutCalls has a server hang that nobody asks for anything. It is found out,
-// and so is its end.
+// TestTroubleWithoutCalls: a server hangs while there are no calls. The Store notices that, and its end.
 func TestTroubleWithoutCalls(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -135,7 +134,7 @@ func TestTroubleWithoutCalls(t *testing.T) {
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
 }
 
-// TestForgottenScripts has a server that forgets its scripts before each operation.
+// TestForgottenScripts: a server forgets its scripts before each operation.
 func TestForgottenScripts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -164,8 +163,8 @@ func TestForgottenScripts(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// TestKilledConnections has a server close all connections. That no news was missed
-// meanwhile is not certain; nothing else comes of it.
+// TestKilledConnections: a server closes all connections. News may have been missed, and no operation fails
+// except the read of the stream.
 func TestKilledConnections(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -189,8 +188,7 @@ func TestKilledConnections(t *testing.T) {
 	}
 }
 
-// TestEmptiedRedis has a server restart, with an empty memory, and so soon that nobody
-// finds it out of reach.
+// TestEmptiedRedis: a server restarts without data, so fast that the breaker stays closed.
 func TestEmptiedRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

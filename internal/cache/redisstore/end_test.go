@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestEntryThatOutlivesItsToken has an entry live for longer than a token can that was
-// issued just now: because somebody changed that, or because Redis' clock was put back.
+// TestEntryThatOutlivesItsToken: an entry lives longer than a token that was issued just now, because its
+// expiry was changed, or Redis' clock was set back.
 func TestEntryThatOutlivesItsToken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -32,14 +32,13 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 	}
 }
 
-// TestFailureThatOutlivesItsTime has the same done to a failure: no request would be made
-// for as long as that.
+// TestFailureThatOutlivesItsTime: the same for a failure, during which no request would be made.
 func TestFailureThatOutlivesItsTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	seen := &observed{}
 	store := open(t, server, fleetkeys.RandomRing(), withObserver(seen))
-	fail(t, store) // it lies there for 31 minutes
+	fail(t, store) // its entry lives for 31 minutes
 	if err := server.Client().PExpire(t.Context(), keyOf(t, server.Client(), "failure"), 24*time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// FuzzOpen opens what lies in Redis: as it is, and as something that a broker sealed. It
-// is a token with a life that can be, or none.
+// FuzzOpen reads entries: as they are, and encrypted by a broker. The result is a token with a possible life,
+// or none.
 func FuzzOpen(f *testing.F) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
@@ -30,11 +30,11 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, left, changed int64) {
 		for _, raw := range []string{text, damaged(string(keys.Seal(here.token, []byte(text))), changed)} {
 			if opened, _ := store.readToken(here, raw, left, now); opened != nil {
-				t.Fatalf("what nobody sealed is a token: %q", raw)
+				t.Fatalf("an entry that no broker encrypted is a token: %q", raw)
 			}
 		}
 		if failure := store.readFailure(here, text, left, now); failure != nil {
-			t.Fatal("what nobody sealed is a failure")
+			t.Fatal("an entry that no broker encrypted is a failure")
 		}
 		opened, seen := store.readToken(here, string(keys.Seal(here.token, []byte(text))), left, now)
 		if seen == "" {
@@ -71,8 +71,8 @@ func damaged(sealed string, bit int64) string {
 	return string(bytes)
 }
 
-// TestLastMoment has an entry in the last millisecond of its life. It is not there, and
-// nothing is wrong with it.
+// TestLastMoment reads an entry in the last millisecond of its life. It counts as absent, and not as
+// unreadable.
 func TestLastMoment(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys, Observer: complaining{t}})
@@ -88,7 +88,7 @@ func TestLastMoment(t *testing.T) {
 	}
 }
 
-// complaining is an Observer that wants nothing to be unreadable.
+// complaining is an Observer that fails the test for unreadable entries.
 type complaining struct{ *testing.T }
 
 func (complaining) Operated(string, string, time.Duration) {}

@@ -25,13 +25,13 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// longest bounds the wait for what does happen unless the Store is broken.
+// longest bounds waits for events that happen unless the Store is broken.
 const longest = 20 * time.Second
 
-// key is the token's in most tests.
+// key is the token's key in most tests.
 const key = "3f"
 
-// at is the one server at an address.
+// at returns the Server of one address.
 func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }
 
 // open returns a Store on a server, of a replica with these keys.
@@ -62,7 +62,7 @@ func withObserver(observer redisstore.Observer) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Observer = observer }
 }
 
-// replica is a Store, what its Observer and its Logger were told, and its news.
+// replica is a Store with a recording Observer, Logger and News.
 type replica struct {
 	*redisstore.Store
 	observed
@@ -82,7 +82,7 @@ func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change 
 	return r
 }
 
-// Follow passes the news on, and keeps count of what was missed.
+// Follow counts missed news, and passes all news on.
 func (r *replica) Follow(ctx context.Context, news cache.News) {
 	missed := news.Missed
 	news.Missed = func() {
@@ -92,7 +92,7 @@ func (r *replica) Follow(ctx context.Context, news cache.News) {
 	r.Store.Follow(ctx, news)
 }
 
-// observed is an Observer that remembers. The zero value is ready.
+// observed is an Observer that records. The zero value is ready.
 type observed struct {
 	mu         sync.Mutex
 	operations map[string]int // by "operation result"
@@ -121,7 +121,7 @@ func (o *observed) Degraded(is bool) {
 	o.changes = append(o.changes, is)
 }
 
-// count is how many operations there were that match: "lock", "lock ok" or " timeout".
+// count returns the number of operations that match: "lock", "lock ok" or " timeout".
 func (o *observed) count(match string) (count int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -133,21 +133,21 @@ func (o *observed) count(match string) (count int) {
 	return count
 }
 
-// counts is how many operations there were by how they ended.
+// counts returns the number of operations by operation and result.
 func (o *observed) counts() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.operations)
 }
 
-// degraded is what Degraded was told.
+// degraded returns the arguments of Degraded.
 func (o *observed) degraded() []bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.changes)
 }
 
-// takeUnreadable returns what Unreadable was told since the last time.
+// takeUnreadable returns the arguments of Unreadable since the last call.
 func (o *observed) takeUnreadable() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,7 +156,7 @@ func (o *observed) takeUnreadable() []string {
 	return taken
 }
 
-// news is what a Store told of others. The zero value is ready.
+// news records a Store's news. The zero value is ready.
 type news struct {
 	mu        sync.Mutex
 	changed   []string
@@ -164,11 +164,11 @@ type news struct {
 	missed    atomic.Int32
 }
 
-// follow hears a Store's news until the end of the test. It returns once there are some.
+// follow records a Store's news until the end of the test. It returns when the Store follows the stream.
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop) // before the Store is closed, which waits for the end
+	t.Cleanup(stop) // before the Store is closed
 	go store.Follow(ctx, cache.News{
 		Changed: func(key string) {
 			n.mu.Lock()
@@ -181,14 +181,14 @@ func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
 }
 
-// heard returns the keys that changed so far.
+// heard returns the keys of the news so far.
 func (n *news) heard() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.changed)
 }
 
-// eventually waits until something holds.
+// eventually waits until holds returns true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -198,7 +198,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("after %v it does not hold that %s", longest, what)
+			t.Fatalf("after %v this is still not true: %s", longest, what)
 		}
 	}
 }
@@ -215,13 +215,13 @@ func newTokenAt(value string, now time.Time) *token.Token {
 	return fresh
 }
 
-// never is for locking whatever is known.
+// never is for locking whatever the record is.
 func never(cache.Record) bool { return false }
 
 // hasToken is for waiting until there is a token.
 func hasToken(record cache.Record) bool { return record.Token != nil }
 
-// value is that of a token; "" is that of none.
+// value returns the value of a token, and "" for nil.
 func value(t *token.Token) string {
 	if t == nil {
 		return ""
@@ -239,8 +239,8 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// commit stores a token under a lease of its own. It is the one that stands then, where
-// want does not name another.
+// commit stores a token under a lease of its own, and checks that Commit returns it, or the token that want
+// names.
 func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
 	_, lease := lock(t, store)
@@ -248,7 +248,7 @@ func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, 
 	wantCommit(t, lease, fresh, rejected, append(want, value(fresh))[0])
 }
 
-// fail stores a failure that holds for a minute.
+// fail stores a failure that lasts for a minute.
 func fail(t *testing.T, store cache.Store) {
 	t.Helper()
 	failUntil(t, store, time.Now().Add(time.Minute))
@@ -271,7 +271,7 @@ func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	}
 }
 
-// wantCommit commits, and compares the token that stands then.
+// wantCommit commits a token, and compares the one that Commit returns.
 func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	standing, err := lease.Commit(t.Context(), fresh, rejected)
@@ -279,7 +279,7 @@ func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bo
 		t.Fatal(err)
 	}
 	if got := value(standing); got != want {
-		t.Errorf("after Commit(%q) the token that stands is %q, want %q", value(fresh), got, want)
+		t.Errorf("Commit(%q) returns the token %q, want %q", value(fresh), got, want)
 	}
 }
 
@@ -325,7 +325,7 @@ func (c *aheadClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.
 
 func (c *aheadClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// letTimePass makes every key of a server as old as it will be after the time d.
+// letTimePass makes every key of a server older by a time.
 const letTimePass = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -341,7 +341,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   end
 end`
 
-// age lets time pass for what a server keeps.
+// age makes all keys of a server older.
 func age(t *testing.T, client *redis.Client, d time.Duration) {
 	t.Helper()
 	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && !errors.Is(err, redis.Nil) {

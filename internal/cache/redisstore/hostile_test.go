@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// announcer is a server that answers whatever it is sent with one reply.
+// announcer starts a server that sends the same reply to every command.
 func announcer(t *testing.T, reply string) (address string) {
 	t.Helper()
 	var config net.ListenConfig
@@ -46,8 +46,8 @@ func announcer(t *testing.T, reply string) (address string) {
 	return listener.Addr().String()
 }
 
-// TestRepliesThatAnnounceTooMuch has a server, a Sentinel and a node of a Cluster announce
-// more than they send. No operation may allocate what is announced, and each must fail.
+// TestRepliesThatAnnounceTooMuch: a server, a Sentinel and a node of a Cluster announce more than they send. No
+// operation allocates what is announced, and each fails.
 func TestRepliesThatAnnounceTooMuch(t *testing.T) {
 	const most = 64 << 20 // bytes, of allocations in all
 	for name, reply := range map[string]string{
@@ -74,7 +74,7 @@ func TestRepliesThatAnnounceTooMuch(t *testing.T) {
 				runtime.ReadMemStats(&before)
 				for range 3 {
 					if _, err := store.Load(t.Context(), key); err == nil {
-						t.Error("the reply is taken for a good one")
+						t.Error("the reply is accepted")
 					}
 				}
 				runtime.ReadMemStats(&after)
@@ -113,8 +113,8 @@ func TestOversizedEntries(t *testing.T) {
 	}
 }
 
-// TestOversizedEvents puts an entry into the stream that no replica can read, while one
-// follows, and before another starts.
+// TestOversizedEvents puts an event into the stream that is too large to read, while one replica follows, and
+// before another starts.
 func TestOversizedEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -148,8 +148,8 @@ func TestOversizedEvents(t *testing.T) {
 	}
 }
 
-// TestOversizedEventInAnOutage puts an entry into the stream that no replica can read, and another
-// after it, while the replica that follows does not reach Redis.
+// TestOversizedEventInAnOutage puts an event into the stream that is too large to read, and a small one after
+// it, while the replica cannot reach Redis.
 func TestOversizedEventInAnOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A holder that was paused comes back with a failure, when another has brought a token.
+// A replica is paused during its request. When it stores its failure, another replica has stored a token.
 func TestLateFailureDoesNotCount(t *testing.T) {
 	server := redistest.Start(t)
 	keys := fleetkeys.RandomRing()
@@ -26,7 +26,7 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	defer late.Release()
 	client := server.Client()
 	for _, key := range client.Keys(t.Context(), "*:lock").Val() {
-		client.Del(t.Context(), key) // its life is over
+		client.Del(t.Context(), key) // it has expired
 	}
 	_, lease, err := quick.Lock(t.Context(), "3f", never)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 }
 
-// A token that has ended by the time of its commit is not stored. The failure that follows is.
+// A token that has ended before its commit is not stored. The failure that follows is stored.
 func TestFailureAfterATokenThatEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

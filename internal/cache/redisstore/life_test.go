@@ -23,7 +23,7 @@ var longestLife = map[string]time.Duration{
 	"probe":    time.Minute,
 }
 
-// TestNothingStays has every kind of key in Redis, and each ends by itself.
+// TestNothingStays checks that every kind of Redis key expires.
 func TestNothingStays(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -48,8 +48,8 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// TestClockOfAnotherReplica has replicas whose clocks differ by hours: what is left of a
-// token or a failure is the same to each, whoever stored it.
+// TestClockOfAnotherReplica: the clocks of replicas differ by hours. Both read the same remaining life of a
+// token or a failure, whichever replica stored it.
 func TestClockOfAnotherReplica(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -69,7 +69,7 @@ func TestClockOfAnotherReplica(t *testing.T) {
 	}
 }
 
-// wantLeft compares what is left of the token and the failure, by the Store's clock.
+// wantLeft compares the remaining life of the token and the failure, by the Store's clock.
 func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure time.Duration) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -87,8 +87,8 @@ func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure
 	within("failure", record.Failure.Until.Sub(now), ofFailure)
 }
 
-// TestLateCommit has a server that stops before it stores a token, and goes on later: the
-// token has no longer left than it really has.
+// TestLateCommit: a server is suspended before it stores a token, and resumed later. The stored token does not
+// live longer than the real one.
 func TestLateCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

@@ -19,18 +19,18 @@ import (
 
 const (
 	lockLife = 3 * time.Second
-	// mostTakeover bounds the wait for the lock of one that died.
+	// mostTakeover bounds the wait for the lock of a dead replica.
 	mostTakeover = 4 * time.Second
 )
 
-// pair is two replicas on one server, of which the first can be cut off.
+// pair is two replicas on one server. The first one can be disconnected.
 type pair struct {
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
 	cut    *redisstore.Store
 	other  *redisstore.Store
 	keys   *fleetkeys.Ring
-	seen   *observed // by the first
+	seen   *observed // by the first replica
 }
 
 func newPair(t *testing.T, change ...func(*redisstore.Options)) *pair {
@@ -86,14 +86,14 @@ func TestHolderRenewsItsLock(t *testing.T) {
 	eventually(t, "the lock is free", func() bool { return left() < 0 })
 }
 
-// TestSlowHolder has a replica that lost its lock to another, and does not know.
+// TestSlowHolder: a replica has lost its lock to another, and does not know it.
 func TestSlowHolder(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		meanwhile func(*testing.T, *pair) // what the other does with the lock
-		fresh     string                  // what the slow one commits
+		meanwhile func(*testing.T, *pair) // what the other replica does with the lock
+		fresh     string                  // what the slow replica commits
 		forced    bool
-		want      string // the token that stands; "": the lease is lost
+		want      string // the token that Commit returns; "": the lease is lost
 	}{
 		"the other is at it": {
 			meanwhile: func(t *testing.T, p *pair) {
@@ -145,7 +145,7 @@ func TestSlowHolder(t *testing.T) {
 			age(t, p.server.Client(), lockLife)
 			test.meanwhile(t, p)
 			p.proxy.Pass()
-			// What was held back may take the limits of an operation or two.
+			// Delayed operations may time out first.
 			var standing string
 			var err error
 			eventually(t, "the slow one is answered", func() bool {
@@ -164,8 +164,7 @@ func TestSlowHolder(t *testing.T) {
 	}
 }
 
-// TestRejectedTokenStaysAway has a slow replica whose own token was rejected meanwhile,
-// and nothing took its place.
+// TestRejectedTokenStaysAway: the token of a slow replica was rejected meanwhile, and there is no other token.
 func TestRejectedTokenStaysAway(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -227,7 +226,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 			t.Errorf("with %s, Lock took %v", name, took)
 		}
 	}
-	// Which is seen first, the caller's deadline or the connection's, is chance.
+	// Either the caller's deadline or the connection's may end first.
 	p.proxy.Blackhole()
 	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
@@ -241,14 +240,14 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 	}
 }
 
-// TestLockWithoutAnswer has a lock that Redis gave, and nobody got.
+// TestLockWithoutAnswer: Redis gives a lock, and the reply is lost.
 func TestLockWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	commit(t, p.other, newToken("first"), false) // so that the server has the scripts
 	eventually(t, "the lock is free", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
 	_, _, err := p.cut.Lock(t.Context(), key, func(cache.Record) bool {
-		p.proxy.Delay(time.Minute) // from here on
+		p.proxy.Delay(time.Minute) // from now on
 		return false
 	})
 	if err == nil || p.seen.count("lock timeout") != 1 {
@@ -258,14 +257,14 @@ func TestLockWithoutAnswer(t *testing.T) {
 	if left <= 0 || left > lockLife {
 		t.Fatalf("the lock that nobody has lives %v", left)
 	}
-	// For this long nobody renews it.
+	// The lock is not renewed.
 	age(t, p.server.Client(), left)
 	_, lease := lock(t, p.other)
 	lease.Release()
 }
 
-// TestNewsWakesWaiters has a waiter whose clock stands still, so that it never looks of
-// its own accord.
+// TestNewsWakesWaiters: a replica waits for a lock, and its clock does not advance, so that it does not look
+// again without news.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -293,8 +292,7 @@ func TestNewsWakesWaiters(t *testing.T) {
 	}
 }
 
-// TestStuckLock has a lock that never ends, which no broker made, and two replicas that
-// remove it.
+// TestStuckLock: two replicas remove a lock that does not expire, which no broker made.
 func TestStuckLock(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -327,7 +325,7 @@ func TestStuckLock(t *testing.T) {
 	}
 }
 
-// scriptCalls is how many scripts a server ran.
+// scriptCalls returns how many scripts a server ran.
 func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	t.Helper()
 	_, after, _ := strings.Cut(client.Info(t.Context(), "commandstats").Val(), "cmdstat_evalsha:calls=")
@@ -339,8 +337,8 @@ func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	return calls
 }
 
-// TestLockWhoseAnswerIsLost cuts the connection before the answer to who takes the lock. The
-// others do not wait for the life of the lock that nobody knows of, 3 seconds.
+// TestLockWhoseAnswerIsLost cuts the connection before the reply to a lock. Other replicas do not wait until
+// the lock expires after 3 seconds.
 func TestLockWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

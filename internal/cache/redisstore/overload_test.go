@@ -31,17 +31,16 @@ func (s *countedSource) RequestToken(context.Context) (*token.Token, error) {
 	return newToken("token of " + s.key), nil
 }
 
-// patientClock is the real clock, on which nothing has to wait for its turn for too long:
-// how fast the machine is does not matter then.
+// patientClock is the real clock with longer waits in queues, so that the speed of the machine does not matter.
 type patientClock struct{ clockwork.Clock }
 
 func (c patientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(100*d, f)
 }
 
-// TestManyColdKeys has a replica asked for 5,000 tokens at once that it does not have. Redis
-// is well: each token is requested once, and Redis counts as well. It runs by itself, and one
-// try of five will do: where the machine stands still for 250 ms, Redis is taken for dead.
+// TestManyColdKeys asks a replica for 5,000 tokens at once that it does not have. Redis works: each token is
+// requested once, and no operation fails. The test is not parallel, and one of five attempts has to succeed,
+// because the machine may stand still.
 func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // it takes all of the machine
 	server := redistest.Start(t)
 	for range 5 {
@@ -54,7 +53,7 @@ func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // it takes all of t
 	t.Error("no try went well")
 }
 
-// askForMany asks a new replica for so many tokens at once. It says what went wrong, or "".
+// askForMany asks a new replica for this many tokens at once. It returns a description of what failed, or "".
 func askForMany(t *testing.T, server *redistest.Server, keys int) (problem string) {
 	t.Helper()
 	c := newCaller(t, at(server.Addr()), withClock(patientClock{clockwork.NewRealClock()}))
@@ -63,7 +62,7 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	for i := range sources {
 		s := &countedSource{key: strconv.Itoa(i)}
 		sources[i] = s
-		runtime.Gosched() // the processors are not what is short here
+		runtime.Gosched() // CPU time is not what the test is about
 		calls.Go(func() {
 			if got, err := c.cache.Token(t.Context(), s); err != nil || value(got) != "token of "+s.key {
 				t.Errorf("the token of %s: %q, %v", s.key, value(got), err)
@@ -84,15 +83,15 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	return ""
 }
 
-// impatientClock is the real clock, on which nothing waits long for its turn.
+// impatientClock is the real clock with short waits in queues.
 type impatientClock struct{ clockwork.Clock }
 
 func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(d/100, f)
 }
 
-// TestOverload has a replica asked for more tokens than a slow Redis takes in time. The
-// calls are answered, with one token request each, and Redis has the tokens when that is over.
+// TestOverload asks a replica for more tokens than a slow Redis can store in time. The calls are answered, with
+// one token request each, and Redis has the tokens afterwards.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const keys = 600
@@ -117,7 +116,7 @@ func TestOverload(t *testing.T) {
 	eventually(t, "Redis has every token", func() bool { return len(keysOf(t, server.Client(), "token")) == keys })
 }
 
-// A caller that gives up waits for no turn.
+// A cancelled call does not wait in the queue.
 func TestGivingUpInTheQueue(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

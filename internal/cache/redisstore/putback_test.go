@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// A replica requests a token while Redis loses its memory, and another puts the former
-// token back: sealed anew, it is still the one that the first has seen.
+// Redis loses its data during a token request, and another replica puts the former token back. It is encrypted
+// differently, and still counts as the token that was found before the request.
 func TestTokenIsPutBackDuringARequest(t *testing.T) {
 	t.Parallel()
 	for name, rejected := range map[string]bool{"renewal": false, "report": true} {

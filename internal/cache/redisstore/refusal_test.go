@@ -12,14 +12,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// states is an Observer that is told whether Redis is in reach.
+// states is an Observer that sends the arguments of Degraded.
 type states chan bool
 
 func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// during calls again and again for a time, and returns the change in it, if there is one.
+// during repeats call for a time, until there is a change, which it returns.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
@@ -36,8 +36,8 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
-// callStore returns the states of a Store that follows until the test ends, and what has
-// it look and lock.
+// callStore opens a Store that follows until the test ends. It returns its states, and a function that takes
+// and releases a lease.
 func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	t.Helper()
 	states := make(states, 100)
@@ -58,8 +58,8 @@ func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	}
 }
 
-// TestReadsDoNotHideRefusedWrites has a server that answers reads and refuses writes. It
-// is out of reach, and stays so while calls go on that read first.
+// TestReadsDoNotHideRefusedWrites: a server answers reads and refuses writes. It counts as out of reach, also
+// while calls go on, which read first.
 func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	for name, commands := range map[string]struct{ refuse, mend []any }{
 		"out of memory": {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
@@ -79,7 +79,7 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
 				t.Fatalf("degraded: %v, %v, want that it is", is, changed)
 			}
-			// Redis is tried again each second.
+			// Each second an operation is tried.
 			if is, changed := states.during(2500*time.Millisecond, call); changed {
 				t.Fatalf("degraded is %v while writes are refused", is)
 			}
@@ -91,8 +91,8 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	}
 }
 
-// TestSentinelsThatKnowNoSuchMaster wants a wrong name to be trouble: their answer is
-// nothing, like that of a key that is not there.
+// TestSentinelsThatKnowNoSuchMaster: a wrong master name counts as a failure, although Sentinels reply nil, as
+// for a key that does not exist.
 func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)

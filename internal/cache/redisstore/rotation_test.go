@@ -32,7 +32,7 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test with each two phases that run at the same time, both ways.
+// neighbours runs a test with each pair of phases that run at the same time, in both orders.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)
@@ -86,7 +86,7 @@ func TestRotationSharesNews(t *testing.T) {
 	})
 }
 
-// TestRotationSharesTheLimit has two neighbours force a renewal each: both count two.
+// TestRotationSharesTheLimit: two neighbours force one renewal each, and both count two.
 func TestRotationSharesTheLimit(t *testing.T) {
 	t.Parallel()
 	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
@@ -106,9 +106,8 @@ func TestRotationSharesTheLimit(t *testing.T) {
 	})
 }
 
-// TestRotation has a fleet of three restart three times, one replica after the other. A
-// token is requested once; where it is reported after each restart, what replaces it once
-// more.
+// TestRotation restarts a fleet of three replicas three times, one replica after the other. There is one token
+// request, and one more for each report.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	for name, reports := range map[string]bool{"one token": false, "reports": true} {
@@ -164,7 +163,7 @@ func rotate(t *testing.T, reports bool) {
 			if !reports {
 				continue
 			}
-			// One that was restarted, or not yet, has the token replaced.
+			// A replica with the new keys, or one with the old keys, has the token replaced.
 			rejected := account.value(want)
 			reporter := fleet[(i+phase)%len(fleet)]
 			_, replaced, err := reporter.Replace(t.Context(), account, rejected)

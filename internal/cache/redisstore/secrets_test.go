@@ -22,7 +22,7 @@ const (
 	canaryToken = "canary-token-value-which-is-long"
 )
 
-// TestNoSecretInRedis looks for secrets in all that Redis holds, was sent and answered.
+// TestNoSecretInRedis looks for secrets in the keys, commands and replies of Redis.
 func TestNoSecretInRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -47,7 +47,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		}
 		lease.Release()
 	}
-	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // which copies it
+	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // which copies the token
 		t.Fatal(err)
 	}
 
@@ -104,7 +104,7 @@ func formOf(text, secret string) string {
 	return ""
 }
 
-// monitor has a server report all commands, until the end of the test.
+// monitor records all commands of a server until the end of the test.
 func monitor(t *testing.T, address string) *logtest.Log {
 	t.Helper()
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

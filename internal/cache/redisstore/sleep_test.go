@@ -27,8 +27,8 @@ func (c *sleepingClock) Now() time.Time {
 
 func (c *sleepingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// TestSleepBetweenQuestionAndAnswer has a machine sleep after each of the readings that it takes
-// while it reads a token: what Redis says was left counts from before the sleep.
+// TestSleepBetweenQuestionAndAnswer: a machine sleeps after each reading of its clock while it reads a token. The
+// remaining life in the reply counts from before the sleep.
 func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -53,8 +53,7 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	}
 }
 
-// TestEndedTokenIsNotStored has a machine sleep between the request for a token and the moment at
-// which it is stored.
+// TestEndedTokenIsNotStored: a machine sleeps between the request for a token and its commit.
 func TestEndedTokenIsNotStored(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

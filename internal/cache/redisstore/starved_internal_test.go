@@ -38,7 +38,7 @@ func (r *results) take() []string {
 	return all
 }
 
-// offline returns a Store whose operations are the test's own.
+// offline returns a Store without a server. Tests supply its operations.
 func offline(t *testing.T) (*Store, *results) {
 	t.Helper()
 	seen := &results{}
@@ -47,13 +47,13 @@ func offline(t *testing.T) (*Store, *results) {
 	return s, seen
 }
 
-// hang is an operation without a reply.
+// hang is an operation that gets no reply.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// starve is one during which the process gets no CPU time: nothing counts its running time.
+// starve is an operation during which the process gets no CPU time: its running time is not counted.
 func starve(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.mu.Lock()
@@ -61,7 +61,7 @@ func starve(ctx context.Context) error {
 	return hang(ctx)
 }
 
-// TestSilentRedis has Redis say nothing: that counts against it at once.
+// TestSilentRedis: Redis does not reply, which counts as a failure at once.
 func TestSilentRedis(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -76,7 +76,7 @@ func TestSilentRedis(t *testing.T) {
 	}
 }
 
-// TestStarvedOperation has the process get no CPU time at first.
+// TestStarvedOperation: the process gets no CPU time during the first attempts.
 func TestStarvedOperation(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -92,9 +92,9 @@ func TestStarvedOperation(t *testing.T) {
 	}
 }
 
-// TestStarvedFlight has it get none for so long that the flight goes on without Redis, while
-// that still has the time for it.
-func TestStarvedFlight(t *testing.T) {
+// TestStarvedRefresh: the process gets no CPU time for so long that the refresh goes on without Redis, while it
+// still has time for its token request.
+func TestStarvedRefresh(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
 	flight := &timeBudget{limit: refreshTimeout}
@@ -114,7 +114,7 @@ func TestStarvedFlight(t *testing.T) {
 	}
 }
 
-// TestTimeoutsAtOnce has the system report a timeout before any time has passed.
+// TestTimeoutsAtOnce: the system reports a timeout before any time has passed.
 func TestTimeoutsAtOnce(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -134,8 +134,8 @@ func TestTimeoutsAtOnce(t *testing.T) {
 	}
 }
 
-// TestPatienceIsTheFlights has the operations of one flight wait for a silent Redis.
-func TestPatienceIsTheFlights(t *testing.T) {
+// TestTimeBudgetIsShared: the operations of one refresh share their time budget while Redis does not reply.
+func TestTimeBudgetIsShared(t *testing.T) {
 	t.Parallel()
 	s, _ := offline(t)
 	flight := &timeBudget{limit: refreshTimeout}
@@ -150,7 +150,7 @@ func TestPatienceIsTheFlights(t *testing.T) {
 	}
 }
 
-// TestTimeBudgetCountsWhatRan measures a time of which half is without CPU time.
+// TestTimeBudgetCountsWhatRan measures a time during half of which the process gets no CPU time.
 func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	t.Parallel()
 	var b timeBudget
@@ -169,7 +169,7 @@ func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	}
 }
 
-// TestStarvedQueue has the process get no CPU time while something waits for its turn.
+// TestStarvedQueue: the process gets no CPU time while an operation waits in the queue.
 func TestStarvedQueue(t *testing.T) {
 	t.Parallel()
 	clock := clockwork.NewFakeClock()
@@ -203,6 +203,6 @@ func TestStarvedQueue(t *testing.T) {
 	await()
 	leave()
 	if err := <-done; err != nil || !turn.Load() {
-		t.Errorf("it has no turn: %v", err)
+		t.Errorf("it was not let in: %v", err)
 	}
 }

@@ -63,7 +63,7 @@ func TestStoreOnCluster(t *testing.T) {
 	conform(t, redisstore.Server{Addresses: cluster.Addrs(), Cluster: true}, clients...)
 }
 
-// conform runs the suite on a Redis, with the clients of the servers that have its keys.
+// conform runs the suite on a Redis. The clients are those of the servers that have its keys.
 func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	t.Helper()
 	cachetest.TestStore(t, func(t *testing.T) cachetest.Harness {
@@ -81,7 +81,7 @@ func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	})
 }
 
-// trusting returns what verifies the certificates of an authority.
+// trusting returns a configuration that trusts the authority in a file.
 func trusting(t *testing.T, file string) *tls.Config {
 	t.Helper()
 	authority, err := os.ReadFile(file)

@@ -14,8 +14,7 @@ import (
 
 const (
 	changesKey = "authmaterial:1:changes"
-	// mostEvents is how many events the stream may hold: Redis removes whole nodes of it,
-	// which have a hundred events.
+	// mostEvents is how many events the stream may have: Redis removes whole nodes of a hundred events.
 	mostEvents = 10_100
 )
 
@@ -23,7 +22,7 @@ func TestNewsOfAToken(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
-	ignorant := start(t, at(server.Addr()), keys)                   // nobody asked it for the key
+	ignorant := start(t, at(server.Addr()), keys)                   // it was not asked for the key
 	stranger := start(t, at(server.Addr()), fleetkeys.RandomRing()) // of another fleet
 	wantToken(t, one, "")
 	wantToken(t, other, "")
@@ -51,7 +50,7 @@ func TestForgottenFailures(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
-	fail(t, other) // of a key that the one does not know
+	fail(t, other) // of a key that the other replica does not know
 	if err := one.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +94,8 @@ func TestStreamIsCapped(t *testing.T) {
 	}
 }
 
-// TestLostPlace has so many events at once that some may have been removed before they
-// were read.
-func TestLostPlace(t *testing.T) {
+// TestLostPosition adds so many events at once that some may have been removed before they were read.
+func TestLostPosition(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	r := start(t, at(server.Addr()), keys)
@@ -108,7 +106,7 @@ func TestLostPlace(t *testing.T) {
 	eventually(t, "it hears of what comes then", func() bool { return slices.Contains(r.heard(), key) })
 }
 
-// TestUnknownEvents has events on the stream that no broker of this version writes.
+// TestUnknownEvents adds events that no broker of this version writes.
 func TestUnknownEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -123,8 +121,8 @@ func TestUnknownEvents(t *testing.T) {
 	eventually(t, "it hears of what it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
 }
 
-// TestNewsAfterAnUnansweredCommit has a commit that Redis did, and whose answer did not
-// come. The others hear of it all the same.
+// TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. The other replicas receive the
+// event all the same.
 func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -146,11 +144,11 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestNewsAfterACommitThatWasTriedAgain has the reply to a commit lost. The next attempt finds
-// its own token, and tells of it.
+// TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The next attempt finds its own token,
+// and publishes the event.
 func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	t.Parallel()
-	p := newPair(t) // nobody follows for the one that is cut
+	p := newPair(t) // the disconnected replica does not follow
 	other := start(t, at(p.server.Addr()), p.keys)
 	commit(t, other, newToken("zeroth"), false)
 	_, lease := lock(t, p.cut)
@@ -169,7 +167,7 @@ func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestEmptiedStream has another replica remove what this one may not have read.
+// TestEmptiedStream: another replica removes events that this one may not have read.
 func TestEmptiedStream(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -181,7 +179,7 @@ func TestEmptiedStream(t *testing.T) {
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
 }
 
-// addEvents puts events of no meaning on the stream, all at once.
+// addEvents adds meaningless events to the stream, all at once.
 func addEvents(t *testing.T, client *redis.Client, count int) {
 	t.Helper()
 	_, err := client.TxPipelined(t.Context(), func(all redis.Pipeliner) error {

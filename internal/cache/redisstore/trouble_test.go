@@ -20,23 +20,23 @@ import (
 )
 
 const (
-	// mostOperation bounds what a flight waits for Redis, which is 2 s, on a busy machine.
+	// mostOperation bounds the time that a refresh waits for Redis, 2 s, on a busy machine.
 	mostOperation = 3 * time.Second
-	// mostRecovery bounds the time from the end of trouble to the end of its effects.
+	// mostRecovery bounds the time from the end of a fault to the end of its effects.
 	mostRecovery = 10 * time.Second
 )
 
-// redisTrouble is something that goes wrong with Redis.
+// redisTrouble is a fault of Redis.
 type redisTrouble struct {
 	arguments []string // of the server
 	password  string   // of the Store
 	proxied   bool     // the Store reaches the server through the proxy
 	begin     func(*victim)
 	end       func(*victim)
-	failure   string // the word for what operations fail with
+	failure   string // the result of operations that fail
 }
 
-// victim is a server that gets into trouble.
+// victim is a server with a fault.
 type victim struct {
 	*testing.T
 	server *redistest.Server
@@ -60,7 +60,7 @@ func (v *victim) do(commands ...string) {
 var redisTroubles = map[string]redisTrouble{
 	"refused": {
 		begin:   func(v *victim) { v.server.Kill() },
-		end:     func(v *victim) { v.server.Restart() }, // with an empty memory
+		end:     func(v *victim) { v.server.Restart() }, // without data
 		failure: "connection",
 	},
 	"hung": {
@@ -135,7 +135,7 @@ func TestTrouble(t *testing.T) {
 			}
 			opened := r.count("probe")
 			fastFailures := r.count("look not_tried")
-			for i := 0; r.count("probe") < opened+30; i++ { // three of them, or more, are no fast failures
+			for i := 0; r.count("probe") < opened+30; i++ { // at least three of them were tried
 				r.goOn("while the breaker is open", i)
 			}
 			if r.count("look not_tried") == fastFailures {
@@ -197,10 +197,10 @@ func (s source) RequestToken(context.Context) (*token.Token, error) {
 	return newToken(s.value(s.requests.Add(1))), nil
 }
 
-// value is that of the token which the n-th request brings.
+// value returns the value of the token that the n-th request brings.
 func (s source) value(n int32) string { return fmt.Sprintf("token %d of %s", n, s.key) }
 
-// call asks the Cache for the token of an account. It must get it, and in time.
+// call asks the Cache for the token of an account, and checks that it gets the token in time.
 func (c *caller) call(when string, account int) {
 	c.Helper()
 	s := source{key: fmt.Sprint(when, account), requests: &c.requests}
@@ -214,8 +214,8 @@ func (c *caller) call(when string, account int) {
 	}
 }
 
-// goOn makes one call of each kind: for a token that is known, for one that is not, as
-// long as there are not too many, and on the Store.
+// goOn makes one call of each kind: for a token that the Cache has, for one of a hundred others, and on the
+// Store.
 func (c *caller) goOn(when string, i int) {
 	c.Helper()
 	c.operate()
@@ -224,7 +224,7 @@ func (c *caller) goOn(when string, i int) {
 	<-c.pause.C
 }
 
-// operate has the Store do what a cold call has it do. It may fail, but in time.
+// operate calls the Store as a cold call does. It may fail, but in time.
 func (c *caller) operate() {
 	c.Helper()
 	began := time.Now()
@@ -258,7 +258,7 @@ func (c *caller) wantLines(patterns ...string) {
 	}
 }
 
-// wantRecovered checks that all is well again.
+// wantRecovered checks that everything works again.
 func (c *caller) wantRecovered(server *redistest.Server) {
 	c.Helper()
 	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// entries are the Redis keys of one token, which has a failure, too.
+// entries are the Redis keys of a token and its failure.
 type entries struct {
 	*testing.T
 	*redis.Client
@@ -30,7 +30,7 @@ func (e entries) get(name string) string {
 	return got
 }
 
-// set stores something under a key, with the life that the broker would give it.
+// set stores a value under a key that expires as one of the broker's.
 func (e entries) set(name, value string) { e.put(name, value, 10*time.Minute) }
 
 func (e entries) put(name, value string, life time.Duration) {
@@ -40,7 +40,7 @@ func (e entries) put(name, value string, life time.Duration) {
 	}
 }
 
-// otherType stores a hash under a key, with a life or, where that is zero, without.
+// otherType stores a hash under a key. With a life of zero it does not expire.
 func (e entries) otherType(name string, life time.Duration) {
 	e.Helper()
 	e.Del(e.Context(), name)
@@ -53,7 +53,7 @@ func (e entries) otherType(name string, life time.Duration) {
 	}
 }
 
-// TestUnreadableEntries spoils the token or the failure of a key in every way.
+// TestUnreadableEntries makes the token or the failure of a key unreadable in every way.
 func TestUnreadableEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -134,8 +134,8 @@ func TestUnreadableEntries(t *testing.T) {
 	}
 }
 
-// TestFailureOfUnknownReason reads a failure that a later version wrote, with a reason that
-// this one does not know: there is none, and a token may be requested.
+// TestFailureOfUnknownReason reads a failure of a later version, with a reason that this version does not know.
+// It counts as none, and a token may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -161,8 +161,8 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	lease.Release()
 }
 
-// TestOtherTypes has something else under each key that the broker uses. It works, and
-// what it needs it puts right.
+// TestOtherTypes replaces each key of the broker by one of another type. The broker works, and replaces it
+// again.
 func TestOtherTypes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -209,8 +209,8 @@ func TestOtherTypes(t *testing.T) {
 	}
 }
 
-// TestGarbageInLists has elements that are no times in the list of forced renewals, and
-// no fingerprints in that of rejected tokens.
+// TestGarbageInLists adds elements that are not times to the list of forced renewals, and elements that are not
+// fingerprints to the list of rejected tokens.
 func TestGarbageInLists(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -224,7 +224,7 @@ func TestGarbageInLists(t *testing.T) {
 		}
 	}
 	_, lease := lock(t, store)
-	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // 1e400 is to come
+	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // 1e400 counts as a time in the future
 		if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || wait != want {
 			t.Errorf("ForcedWait(%d) = %v, %v; want %v", limit, wait, err, want)
 		}

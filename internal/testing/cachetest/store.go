@@ -1,4 +1,4 @@
-// Package cachetest holds the suite that every cache.Store passes.
+// Package cachetest is the suite that every cache.Store passes.
 package cachetest
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Harness is a Store under test and the time that it lives in.
+// Harness is a Store under test, and its time.
 type Harness struct {
 	Store cache.Store
 	Clock clockwork.Clock
-	// Advance lets time pass, for Clock and Store alike.
+	// Advance lets time pass for Clock and Store.
 	Advance func(time.Duration)
 }
 
@@ -156,7 +156,7 @@ func enoughWithoutLease(t *testing.T, h Harness) {
 func leasesIndependently(t *testing.T, h Harness) {
 	_, one := h.lock(t, "one")
 	defer one.Release()
-	_, two := h.lock(t, "two") // would wait for ever
+	_, two := h.lock(t, "two") // would wait forever
 	defer two.Release()
 }
 
@@ -257,13 +257,13 @@ func limitsForced(t *testing.T, h Harness) {
 	}
 	h.commit(t, h.newToken("first"), false, "first") // not forced
 	h.commit(t, h.newToken("second"), true, "second")
-	h.commit(t, h.newToken("second"), true, "second") // brings no other token
-	h.commit(t, h.newToken("first"), true, "second")  // brings one that was rejected before
+	h.commit(t, h.newToken("second"), true, "second") // the same token is issued again
+	h.commit(t, h.newToken("first"), true, "second")  // a token that was rejected before is issued
 	wantWait(0)
 	h.Advance(4 * time.Second)
 	h.commit(t, h.newToken("third"), true, "third")
 	wantWait(6 * time.Second)
-	wantWait(6 * time.Second) // asking counts for nothing
+	wantWait(6 * time.Second) // asking does not count as a renewal
 	h.Advance(6 * time.Second)
 	wantWait(0)
 	h.commit(t, h.newToken("fourth"), true, "fourth")
@@ -274,7 +274,7 @@ func (h Harness) newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
 }
 
-// never is for locking whatever is known.
+// never is for locking whatever the record is.
 func never(cache.Record) bool { return false }
 
 func (h Harness) lock(t *testing.T, key string) (cache.Record, cache.Lease) {
@@ -295,7 +295,7 @@ func (h Harness) load(t *testing.T) cache.Record {
 	return record
 }
 
-// commit stores a token under a lease and checks which one stands.
+// commit stores a token under a lease, and checks which token Commit returns.
 func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	_, lease := h.lock(t, key)
@@ -305,7 +305,7 @@ func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want st
 		t.Fatal(err)
 	}
 	if standing == nil || standing.Value.Reveal() != want {
-		t.Errorf("after Commit(%q) the token that stands is not %q", fresh.Value.Reveal(), want)
+		t.Errorf("Commit(%q) does not return %q", fresh.Value.Reveal(), want)
 	}
 }
 
