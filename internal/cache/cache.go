@@ -279,7 +279,9 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 // stays in use.
 //
 // The error is a *fault.Error, or that of ctx.
-func (c *Cache) Replace(ctx context.Context, source Source, version string) (current *token.Token, replaced bool, err error) {
+func (c *Cache) Replace(
+	ctx context.Context, source Source, version string,
+) (current *token.Token, replaced bool, err error) {
 	e := c.entry(source)
 	if current, err = e.compared(ctx); err != nil {
 		return nil, false, err

@@ -133,13 +133,6 @@ func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.cache.options.Changed(e.key)
 }
 
-// setFailure stores the failure of a token request. The Store was read after the stamp.
-func (e *entry) setFailure(failure *Failure, seen stamp) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.update(func(s *snapshot) { s.failure, s.epoch = failure, max(s.epoch, seen.cacheEpoch) })
-}
-
 // hasVersion reports whether callers may have got t under this version.
 func (e *entry) hasVersion(t *token.Token, version string) bool {
 	return slices.Contains(e.cache.options.Versions(e.key, t), version)
@@ -192,7 +185,7 @@ func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
 	began := e.cache.options.Clock.Now()
-	if s := e.snapshot.Load(); s.failure.holds(began, false) {
+	if s := e.snapshot.Load(); s.failure.prevents(began, false) {
 		if s.isValid(began) {
 			e.observer.Answered(FromMargin)
 			return e.serve(s), nil
@@ -202,7 +195,7 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	}
 	t, tier, err := e.await(ctx)
 	e.observer.Waited(e.cache.options.Clock.Since(began))
-	if tier == FlightFailed && ctx.Err() != nil {
+	if tier == RefreshFailed && ctx.Err() != nil {
 		tier = GaveUp
 	}
 	e.observer.Answered(tier)
@@ -232,10 +225,10 @@ func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	}
 	switch {
 	case err == nil:
-		return t, FromFlight, nil
+		return t, FromRefresh, nil
 	case s.isValid(e.cache.options.Clock.Now()):
 		return e.serve(s), FromMargin, nil
 	default:
-		return nil, FlightFailed, err
+		return nil, RefreshFailed, err
 	}
 }

@@ -2,70 +2,67 @@ package cache
 
 import "time"
 
-// Observer is told what becomes of one token, so that it can be counted. A warm call
-// passes through it: its methods must not wait, and not call the Cache.
+// Observer counts what happens to one token. Warm calls use it too: its methods must not wait, and not
+// call the Cache.
 type Observer interface {
-	// Warm returns what counts the calls that are answered from memory.
+	// Warm returns the counter of calls that are answered from memory.
 	Warm() Counter
-	// Answered says where the answer to another call came from.
+	// Answered is called for each other call.
 	Answered(tier Tier)
-	// Waited says how long a call waited for a flight, whatever came of that.
+	// Waited is called with the time that a call waited for a refresh, whether that succeeded or not.
 	Waited(wait time.Duration)
-	// Renewed says that the successor of a token that was served came, or was missed.
+	// Renewed is called when a token that was served has a successor, or a call finds it expired.
 	Renewed(when Renewal)
-	// RenewalFailed reports that a renewal in the background failed, when the next attempt
-	// is due, and when the token at hand ends. There is no attempt after that end.
+	// RenewalFailed is called when a renewal in the background failed, with the times of the next attempt
+	// and of the end of the token. There is no attempt after that end.
 	RenewalFailed(err error, next, end time.Time)
-	// Forced says what came of a flight that was to replace a rejected token.
+	// Forced is called with the result of a refresh that was to replace a rejected token.
 	Forced(outcome Forced)
 }
 
-// Counter counts events. It is that of Prometheus.
+// Counter counts events, as those of Prometheus do.
 type Counter interface{ Inc() }
 
-// Tier is where the answer to a call came from.
+// Tier is the source of the answer to a call.
 type Tier int
 
 // The tiers.
 const (
-	FromMemory   Tier = iota // the token at hand
-	FromFlight               // a flight that brought a token
-	FromMargin               // the token at hand, in its safety margin, while requests fail
-	FromFailure              // an earlier failure, while no request may be made
-	FlightFailed             // a flight that brought none
-	GaveUp                   // nowhere: the caller's time was up first
+	FromMemory    Tier = iota // the current token
+	FromRefresh               // a refresh that brought a token
+	FromMargin                // the current token, in its safety margin, while requests fail
+	FromFailure               // an earlier failure, while no request may be made
+	RefreshFailed             // a refresh that brought no token
+	GaveUp                    // none: the call was cancelled, or its deadline passed
 )
 
-// Renewal is when the successor of a token that was served came.
+// Renewal is when a token that was served is renewed.
 type Renewal int
 
 // The renewals.
 const (
-	// Early is in the background, before the token expired.
-	Early Renewal = iota
-	// Late is after a call found the token expired.
-	Late
+	Early Renewal = iota // in the background, before the token expired
+	Late                 // after a call found the token expired
 )
 
-// Forced is what came of a forced renewal.
+// Forced is the result of a forced renewal.
 type Forced int
 
-// The outcomes.
+// The results.
 const (
 	ForcedReplaced  Forced = iota // there is another token
 	ForcedLimited                 // there were too many renewals or requests lately
-	ForcedSameToken               // the provider issued none that it has not rejected
+	ForcedSameToken               // the provider issued only rejected tokens
 	ForcedFailed                  // the request failed, or may not be made yet
 )
 
 // unobserved is the Observer of a Cache that has none.
 type unobserved struct{}
 
-func (unobserved) Warm() Counter        { return unobserved{} }
-func (unobserved) Inc()                 {}
-func (unobserved) Answered(Tier)        {}
-func (unobserved) Waited(time.Duration) {}
-func (unobserved) Renewed(Renewal)      {}
-func (unobserved) Forced(Forced)        {}
-
+func (unobserved) Warm() Counter                             { return unobserved{} }
+func (unobserved) Inc()                                      {}
+func (unobserved) Answered(Tier)                             {}
+func (unobserved) Waited(time.Duration)                      {}
+func (unobserved) Renewed(Renewal)                           {}
+func (unobserved) Forced(Forced)                             {}
 func (unobserved) RenewalFailed(error, time.Time, time.Time) {}

@@ -81,7 +81,7 @@ func observed(t *testing.T, test func(*world, *tally)) {
 func TestObserverOfAnswers(t *testing.T) {
 	observed(t, func(w *world, seen *tally) {
 		w.want("token-1")
-		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
+		w.wantSeen(seen, map[string]int{tier(cache.FromRefresh): 1})
 		w.want("token-1")
 		w.wantSeen(seen, map[string]int{tier(cache.FromMemory): 1})
 		w.provider.set(failing(unavailable))
@@ -92,7 +92,7 @@ func TestObserverOfAnswers(t *testing.T) {
 		_, _ = w.get()
 		w.pass(2 * time.Minute) // the failure has ended
 		_, _ = w.get()
-		w.wantSeen(seen, map[string]int{tier(cache.FromFailure): 1, tier(cache.FlightFailed): 1})
+		w.wantSeen(seen, map[string]int{tier(cache.FromFailure): 1, tier(cache.RefreshFailed): 1})
 		w.pass(2 * time.Minute)
 		w.provider.set(working)
 		brief, cancel := context.WithTimeout(w.Context(), time.Millisecond)
@@ -116,10 +116,10 @@ func TestObserverOfRenewals(t *testing.T) {
 	observed(t, func(w *world, seen *tally) {
 		w.want("token-1")
 		w.pass(renewal + time.Second)
-		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1, renewed(cache.Early): 1})
+		w.wantSeen(seen, map[string]int{tier(cache.FromRefresh): 1, renewed(cache.Early): 1})
 		w.pass(expiry) // no caller used the second
 		w.want("token-3")
-		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
+		w.wantSeen(seen, map[string]int{tier(cache.FromRefresh): 1})
 	})
 }
 
@@ -129,7 +129,7 @@ func TestRenewalAtTheMarginIsNotEarly(t *testing.T) {
 		w.want("token-1")
 		w.pass(expiry)
 		w.wantRequests(2)
-		w.wantSeen(seen, map[string]int{tier(cache.FromFlight): 1})
+		w.wantSeen(seen, map[string]int{tier(cache.FromRefresh): 1})
 	})
 }
 
@@ -148,7 +148,7 @@ func TestObserverOfForcedRenewals(t *testing.T) {
 			_, _, _ = w.report(value)
 		}
 		w.wantSeen(seen, map[string]int{
-			tier(cache.FromFlight):          1,
+			tier(cache.FromRefresh):         1,
 			forcedTo(cache.ForcedReplaced):  3,
 			forcedTo(cache.ForcedSameToken): 1,
 			forcedTo(cache.ForcedFailed):    1,

@@ -30,7 +30,8 @@ var (
 	errStopping  = fault.New(fault.ServerStopping, "the broker is stopping")
 	errEnded     = fault.New(fault.ProviderUnavailable, "the token ended before it could be served")
 	errSameToken = fault.New(fault.ProviderUnavailable, "the provider issued the same token again")
-	errLateToken = fault.New(fault.ProviderUnavailable, "the provider's answer took so long that its token was about to expire")
+	errLateToken = fault.New(fault.ProviderUnavailable,
+		"the provider's answer took so long that its token was about to expire")
 )
 
 // isDone reports whether the token of s is what the refresh is for.
@@ -50,7 +51,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 		defer func() {
 			// A panic here would end the process, and with it the calls of every other credential.
 			if cause := recover(); cause != nil {
-				e.cache.options.Logger.Error("panic in a token request", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+				e.cache.options.Logger.Error("panic in a token request",
+					"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 				err = fault.Opaque()
 				failure := nextFailure(e.snapshot.Load().failure, fault.From(err), e.cache.options.Clock.Now(), time.Time{}, 0)
 				e.setFailure(failure, stamp{})
@@ -116,7 +118,7 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	})
 	now := e.cache.options.Clock.Now()
 	switch {
-	case err != nil && e.cache.ctx.Err() == nil && r.failed.holds(now, r.renewal):
+	case err != nil && e.cache.ctx.Err() == nil && r.failed.prevents(now, r.renewal):
 		e.setFailure(r.failed, seen) // no replica brought a token in time
 		return nil, r.failed.err(now)
 	case err != nil:
@@ -128,7 +130,7 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 		return nil, backoff.err(now)
 	}
 	defer lease.Release()
-	if r.failed.holds(now, r.renewal) {
+	if r.failed.prevents(now, r.renewal) {
 		return nil, e.storeFailure(ctx, lease, r.failed, seen) // the other replica brought no token
 	}
 	if r.forced {
@@ -141,9 +143,11 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease as Store.Lock does; while the Store fails, an aloneLease. It compares each record that is read with the current token, before it calls enough. The last record was read
-// after the stamp.
-func (e *entry) lock(ctx context.Context, enough func(Record) bool) (record Record, lease Lease, seen stamp, err error) {
+// lock takes the lease as Store.Lock does; while the Store fails, an aloneLease. It compares each record
+// that is read with the current token, before it calls enough. The last record was read after the stamp.
+func (e *entry) lock(
+	ctx context.Context, enough func(Record) bool,
+) (record Record, lease Lease, seen stamp, err error) {
 	began := e.stamp()
 	seen = began
 	record, lease, err = e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
@@ -162,27 +166,15 @@ func (e *entry) lock(ctx context.Context, enough func(Record) bool) (record Reco
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// backoff returns the failure during which no request may be made, or nil: the stored one, or that
-// of this replica, which could not be stored. It is the one that ends later.
-func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
-	now, own := e.cache.options.Clock.Now(), e.snapshot.Load().failure
-	switch {
-	case own.holds(now, renewal) && (stored == nil || stored.until(renewal).Before(own.until(renewal))):
-		return own
-	case stored.holds(now, renewal):
-		return stored
-	default:
-		return nil
-	}
-}
-
 // request makes the token request and stores its result. The Store was read after the stamp.
-func (e *entry) request(ctx context.Context, r *refresh, record Record, lease Lease, seen stamp) (*token.Token, error) {
+func (e *entry) request(
+	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
+) (*token.Token, error) {
 	fail := func(err error, latest time.Time) error {
 		if e.cache.ctx.Err() != nil {
 			return e.explain(err)
 		}
-		r.failed = e.nextFailure(record.Failure, err, latest)
+		r.failed = e.newFailure(record.Failure, err, latest)
 		return e.storeFailure(ctx, lease, r.failed, seen)
 	}
 	fresh, err := e.source.RequestToken(ctx)
@@ -203,7 +195,7 @@ func (e *entry) request(ctx context.Context, r *refresh, record Record, lease Le
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
-		// The waiting callers get the token as the last resort. Others do so until the next attempt.
+		// Callers get the token while it is valid, until the next attempt brings another.
 		_ = fail(errLateToken, time.Time{})
 	}
 	return current, nil
@@ -225,7 +217,10 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 // isRefused reports whether a Commit of t did not store it because it was rejected before: what is
 // stored is still what the lease's record had.
 func isRefused(t, stored *token.Token, record Record) bool {
-	return stored == nil || !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
+	if stored == nil {
+		return true
+	}
+	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
 // settle decides between a token that was requested and the one that the Store has after its Commit:
@@ -240,34 +235,6 @@ func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	}
 	e.choose(t, seen)
 	return e.snapshot.Load().token
-}
-
-// nextFailure returns the failure of a request, which follows that of the Store, or else of this
-// replica: a Store that was emptied does not shorten the wait. Backing off ends at the time latest
-// at the latest, if that is in the future.
-func (e *entry) nextFailure(previous *Failure, err error, latest time.Time) *Failure {
-	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
-	if previous == nil {
-		previous = s.failure
-	}
-	failure := nextFailure(previous, fault.From(err), now, s.expireTime, e.cache.options.Random())
-	if latest.After(now) && latest.Before(failure.RenewalUntil) {
-		failure.RenewalUntil = latest
-		if latest.Before(failure.Until) {
-			failure.Until = latest
-		}
-	}
-	return failure
-}
-
-// storeFailure stores a failure, and returns its error for callers; or ErrLeaseLost when another
-// replica has had the right to make requests meanwhile, and may bring a token.
-func (e *entry) storeFailure(ctx context.Context, lease Lease, failure *Failure, seen stamp) error {
-	if err := lease.Fail(context.WithoutCancel(ctx), failure); errors.Is(err, ErrLeaseLost) {
-		return err
-	}
-	e.setFailure(failure, seen)
-	return failure.err(e.cache.options.Clock.Now())
 }
 
 // explain returns the error for those who wait for a refresh that ended with err.

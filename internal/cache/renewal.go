@@ -15,7 +15,7 @@ func (e *entry) serve(s *snapshot) *token.Token {
 	return s.token
 }
 
-// noteServed has the current token be renewed in time.
+// noteServed schedules the renewal of the current token.
 func (e *entry) noteServed() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -27,7 +27,7 @@ func (e *entry) noteServed() {
 	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
-// schedule has t renewed at a time. The caller holds e.mu.
+// schedule schedules the renewal of t. The caller holds e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
 		return
@@ -57,7 +57,7 @@ func (e *entry) renew(t *token.Token) {
 		return
 	}
 	next := now.Add(firstBackoff)
-	if failure := e.snapshot.Load().failure; failure.holds(now, true) {
+	if failure := e.snapshot.Load().failure; failure.prevents(now, true) {
 		next = failure.RenewalUntil
 	}
 	e.observer.RenewalFailed(result.Err, next, t.LastEnd())

@@ -24,8 +24,8 @@ const overBudget = "over_budget"
 var (
 	requestResults = []string{"ok", "refused", "rate_limited", "unavailable", overBudget}
 	tiers          = []string{
-		cache.FromMemory: "memory", cache.FromFlight: "flight", cache.FromMargin: "margin",
-		cache.FromFailure: "failure", cache.FlightFailed: "flight_failed", cache.GaveUp: "gave_up",
+		cache.FromMemory: "memory", cache.FromRefresh: "flight", cache.FromMargin: "margin",
+		cache.FromFailure: "failure", cache.RefreshFailed: "flight_failed", cache.GaveUp: "gave_up",
 	}
 	renewals       = []string{cache.Early: "early", cache.Late: "late"}
 	forcedOutcomes = []string{

@@ -1,6 +1,5 @@
-// Package token is the arithmetic of a token's life: when it ends, when it must no
-// longer be handed out, and when to fetch its successor. It does no I/O and asks
-// no clock.
+// Package token computes the times in a token's life: when it ends, when it must no longer be used, and
+// when to fetch its successor. It does no I/O and reads no clock.
 package token
 
 import (
@@ -11,53 +10,48 @@ import (
 
 // Bounds of a token's life.
 const (
-	// MaxLifetime is the longest life that a token is believed to have. A provider
-	// that names more is taken to mean this much.
+	// MaxLifetime is the longest lifetime of a token. A longer one that a provider names is cut to it.
 	MaxLifetime = 7 * 24 * time.Hour
-	// MaxDelay is the longest Delay: a token request takes no longer.
+	// MaxDelay is the longest Delay, because a token request takes no longer.
 	MaxDelay = 10 * time.Second
 
-	// A token is not handed out in the last part of its life, so that the request
-	// it was fetched for arrives while it is valid: maxMargin, or a tenth of the
-	// lifetime where that is less.
+	// A token is not used in its margin, the last part of its life, so that a request with it arrives
+	// while the token is valid. The margin is maxMargin, or a tenth of the lifetime if that is less.
 	maxMargin      = time.Minute
 	marginFraction = 10
 
-	// Renewal starts this long before the margin: maxWindow, or a sixth of the
-	// lifetime where that is less.
+	// Renewal starts in the window before the margin: maxWindow, or a sixth of the lifetime if that is
+	// less.
 	maxWindow      = 5 * time.Minute
 	windowFraction = 6
-	// widestFraction bounds a window that was asked for.
+	// widestFraction bounds a configured window: half the lifetime.
 	widestFraction = 2
 
-	// The first jitterFraction-th of the window is where renewals start, so that
-	// tokens fetched together are not renewed together.
+	// Renewals start in the first fifth of the window, at random, so that tokens that were fetched
+	// together are not renewed together.
 	jitterFraction = 5
 )
 
-// Token is what a provider issued. It is not changed once made.
+// Token is a token that a provider issued. It is immutable.
 type Token struct {
 	// Value is the token itself: visible ASCII and spaces.
 	Value secret.Text
-	// RequestedAt is when the request for it was sent. Its life counts from here,
-	// so that the time which the answer took is never counted twice.
+	// RequestedAt is when the request for it was sent. Its lifetime counts from here.
 	RequestedAt time.Time
-	// RequestedWithin is the uncertainty of RequestedAt: the request was sent up to so much
-	// later. It is as long as the Store took to answer.
+	// RequestedWithin is the error of RequestedAt: the request may have been sent later, by this much at
+	// most. It is the time that reading the token in a store took.
 	RequestedWithin time.Duration
-	// Delay is how long the answer took to come. The provider issued the token at some
-	// moment of that time.
+	// Delay is how long the answer took. The provider issued the token at some moment of that time.
 	Delay time.Duration
-	// Lifetime is how long the provider says that it lives, at most MaxLifetime.
+	// Lifetime is the lifetime that the provider named, at most MaxLifetime.
 	Lifetime time.Duration
-	// Assumed reports that the provider named no lifetime that can be read, and that
-	// Lifetime is a default.
+	// Assumed reports that the provider named no readable lifetime, and Lifetime is a default.
 	Assumed bool
-	// Window is how long before its margin renewal may begin, and at most half the
-	// lifetime; zero: five minutes, and at most a sixth.
+	// Window is how long before the margin renewal may begin, at most half the lifetime; zero: five
+	// minutes, at most a sixth of the lifetime.
 	Window time.Duration
-	// EndsPrevious says that this provider ends a token when it issues the next
-	// one. There is no early renewal then.
+	// EndsPrevious reports that the provider ends a token when it issues the next one. Such tokens are
+	// not renewed early.
 	EndsPrevious bool
 }
 
@@ -78,24 +72,22 @@ func (t *Token) Newer(other *Token, within time.Duration) bool {
 // from the request.
 func (t *Token) End() time.Time { return t.RequestedAt.Add(t.Lifetime) }
 
-// LastEnd is when the provider stops accepting the token at the latest: its lifetime
-// counted from the answer. Until then the token is the last resort while requests fail.
+// LastEnd is when the provider stops accepting the token at the latest: its lifetime counted from the
+// answer. Until then the token may be used while requests fail.
 func (t *Token) LastEnd() time.Time { return t.End().Add(t.Delay) }
 
-// ExpireTime is when the token must no longer be used: its end, less the margin.
+// ExpireTime is when the token must no longer be used: its end minus the margin.
 func (t *Token) ExpireTime() time.Time { return t.End().Add(-t.margin()) }
 
-// RenewTime is when to fetch the successor. The jitter, from 0 to 1, moves it
-// within the first part of the window. A token whose successor ends it is renewed
-// at its ExpireTime, as late as can be.
+// RenewTime is when to fetch the successor. The jitter, from 0 to 1, moves it within the first part of the
+// window. A token that its successor ends is renewed at its ExpireTime.
 func (t *Token) RenewTime(jitter float64) time.Time {
 	start := t.ExpireTime().Add(-t.window())
 	return start.Add(time.Duration(jitter * float64(t.window()/jitterFraction)))
 }
 
-// RefreshTime is when a caller that keeps a copy should ask again: later than every
-// RenewTime, so that it then gets the successor. For a token whose successor ends it,
-// that is after its ExpireTime.
+// RefreshTime is when a caller that keeps a copy should ask again: later than every RenewTime, so that it
+// then gets the successor. For a token that its successor ends, that is after its ExpireTime.
 func (t *Token) RefreshTime() time.Time {
 	if t.EndsPrevious {
 		return t.ExpireTime().Add(t.margin() / 4)
@@ -103,7 +95,7 @@ func (t *Token) RefreshTime() time.Time {
 	return t.ExpireTime().Add(-t.window() / 2)
 }
 
-// margin is how long before its end the token is no longer handed out.
+// margin is how long before its end the token is no longer used.
 func (t *Token) margin() time.Duration {
 	return min(maxMargin, t.Lifetime/marginFraction)
 }

@@ -17,13 +17,6 @@ const (
 	lockRenewal = time.Second
 )
 
-// Bounds on what Redis keeps of a token beside it.
-const (
-	maxRejected = 8   // fingerprints of rejected tokens
-	maxForced   = 100 // times of forced renewals
-	forcedLife  = time.Hour
-)
-
 var (
 	// errReply is returned when a script's reply has an unknown form.
 	errReply = errors.New("a script's reply has an unknown form")
@@ -44,22 +37,23 @@ type found struct {
 // look reads the key sets of a token, and returns the newest of what they have. With an owner, it
 // also locks all of them, or none: then it fails with errLocked. A token that only another fleet key
 // leads to is copied to the primary key set.
-func (s *Store) look(ctx context.Context, t *tokenKeys, owner string) (all found, err error) {
+func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
-	for i, set := range t.all {
+	for i, set := range keys.all {
 		there, err := s.lookAt(ctx, set, owner)
 		if err != nil {
-			s.unlock(t.all[:i], owner)
+			s.unlock(keys.all[:i], owner)
 			return found{}, err
 		}
-		if set == t.primary {
+		if set == keys.primary {
 			primary = there.record.Token
 			all.sealed, all.redisTime, all.readAt = there.sealed, there.redisTime, there.readAt
 		}
-		if token, now := there.record.Token, all.record.Token; now == nil || token != nil && token.Newer(now, 0) {
-			all.record.Token, all.took = token, there.took
+		t, failure := there.record.Token, there.record.Failure
+		if best := all.record.Token; best == nil || t != nil && t.Newer(best, 0) {
+			all.record.Token, all.took = t, there.took
 		}
-		if failure, now := there.record.Failure, all.record.Failure; now == nil || failure != nil && failure.Until.After(now.Until) {
+		if best := all.record.Failure; best == nil || failure != nil && failure.Until.After(best.Until) {
 			all.record.Failure = failure
 		}
 	}
@@ -69,7 +63,8 @@ func (s *Store) look(ctx context.Context, t *tokenKeys, owner string) (all found
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		_, _ = s.commit(ctx, t.primary, &here, owner, newest, false) // another replica that has the lock stores a token itself
+		// It fails when another replica has the lock, which then stores a token itself.
+		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
 	newest.RequestedWithin = all.took
 	return all, nil
@@ -82,7 +77,8 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 		operation = "lock"
 	}
 	began := s.clock.Now() // before the question: what is left counts from the reply
-	reply, err := s.run(ctx, operation, lookScript, []string{set.token, set.failure, set.lock}, maxEntry, owner, lockLife.Milliseconds())
+	reply, err := s.run(ctx, operation, lookScript, []string{set.token, set.failure, set.lock},
+		maxEntry, owner, lockLife.Milliseconds())
 	if err != nil {
 		s.unlock([]keySet{set}, owner) // the reply may have been lost
 		return found{}, err
@@ -109,7 +105,9 @@ func (s *Store) unlock(sets []keySet, owner string) {
 		return
 	}
 	for _, set := range sets {
-		s.unlocking.Go(func() { _, _ = s.run(context.Background(), "unlock", renewScript, []string{set.lock}, owner, 0) })
+		s.unlocking.Go(func() {
+			_, _ = s.run(context.Background(), "unlock", renewScript, []string{set.lock}, owner, 0)
+		})
 	}
 }
 
@@ -150,84 +148,6 @@ func (l *lease) renew(ctx context.Context) {
 			_, _ = l.store.run(ctx, "renew", renewScript, []string{set.lock}, l.owner, lockLife.Milliseconds())
 		}
 	}
-}
-
-// Commit stores the token, and publishes the change.
-func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
-	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
-}
-
-// commit stores a token if the lock is the owner's or free, and the entry is still the one that was
-// found. It returns the token that is then stored, and updates what was found.
-func (s *Store) commit(ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool) (*token.Token, error) {
-	now := s.clock.Now()
-	if fresh.LastEnd().Sub(now) < time.Millisecond {
-		return fresh, nil // it ended meanwhile, and is not stored
-	}
-	sealed := string(s.sealToken(set, fresh))
-	change := event{kind: eventToken, name: set.name}
-	answer, err := s.runCommit(ctx, set, *here, owner, fresh, sealed, rejected)
-	if err != nil {
-		s.outbox.Store(change, nil) // the token may have been stored
-		return nil, err
-	}
-	before := here.record.Token
-	switch answer[0] {
-	case "STORED":
-		here.sealed = sealed
-		_ = s.publish(ctx, change)
-		return fresh, nil
-	case "LATE":
-		return fresh, nil
-	case "LOST":
-		return nil, cache.ErrLeaseLost
-	case "REJECTED", "CHANGED":
-	default:
-		return nil, errReply
-	}
-	stored, sealed := s.readToken(set, answer[1], answer[2], now)
-	switch {
-	case sealed == here.sealed:
-		return before, nil // rejected: the entry is still the one that was found
-	case answer[0] == "REJECTED":
-		return stored, nil
-	case stored == nil:
-		return nil, cache.ErrLeaseLost
-	case stored.Value.Equal(fresh.Value):
-		here.sealed = sealed // an earlier attempt stored it, and its reply was lost
-		_ = s.publish(ctx, change)
-		return fresh, nil
-	case before != nil && stored.Value.Equal(before.Value):
-		here.sealed = sealed // Redis lost it, and another replica has put it back
-		return s.commit(ctx, set, here, owner, fresh, rejected)
-	}
-	stored.RequestedWithin = s.clock.Since(now)
-	return stored, nil
-}
-
-// runCommit runs the script that stores a token, which is also there encrypted, and returns its reply.
-func (s *Store) runCommit(ctx context.Context, set keySet, here found, owner string, fresh *token.Token, sealed string, rejected bool) ([]any, error) {
-	now, former := s.clock.Now(), "" // the fingerprint of the token that was found and rejected
-	if rejected && here.record.Token != nil {
-		former = s.keys.Fingerprints(here.record.Token.Value.Reveal())[0]
-	}
-	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // or a little earlier
-	arguments := []any{
-		owner, here.sealed, sealed, fresh.LastEnd().Sub(now).Milliseconds(), redisNow, former,
-		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(), maxEntry,
-	}
-	for _, fingerprint := range s.keys.Fingerprints(fresh.Value.Reveal()) {
-		arguments = append(arguments, fingerprint)
-	}
-	reply, err := s.run(ctx, "commit", commitScript, []string{set.token, set.failure, set.lock, set.rejected, set.forced}, arguments...)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := reply.Slice()
-	if err != nil || len(answer) != 3 {
-		return nil, errReply
-	}
-	return answer, nil
 }
 
 // Fail stores the failure, unless another replica has the lock by now, or has stored a token.

@@ -74,7 +74,9 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 }
 
 // run runs a script as an operation, and returns its reply.
-func (s *Store) run(ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any) (reply *redis.Cmd, err error) {
+func (s *Store) run(
+	ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any,
+) (reply *redis.Cmd, err error) {
 	err = s.do(ctx, operation, func(ctx context.Context) error {
 		reply = script.Run(ctx, s.client, keys, arguments...)
 		return reply.Err()

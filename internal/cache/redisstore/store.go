@@ -106,7 +106,9 @@ const (
 )
 
 // Lock waits for the lease of key, or until enough returns true.
-func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+func (s *Store) Lock(
+	ctx context.Context, key string, enough func(cache.Record) bool,
+) (cache.Record, cache.Lease, error) {
 	t, budget := s.tokens.of(key), &timeBudget{limit: refreshTimeout}
 	ctx = budget.of(ctx)
 	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
@@ -125,7 +127,9 @@ func (s *Store) Lock(ctx context.Context, key string, enough func(cache.Record) 
 }
 
 // tryLock is Lock without the waiting. It fails with errLocked when another replica has the lease.
-func (s *Store) tryLock(ctx context.Context, t *tokenKeys, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
+func (s *Store) tryLock(
+	ctx context.Context, t *tokenKeys, enough func(cache.Record) bool,
+) (cache.Record, cache.Lease, error) {
 	leave, err := s.enter(ctx, s.locking, "lock")
 	if err != nil {
 		return cache.Record{}, nil, err

@@ -51,7 +51,8 @@ func (s *Store) publish(ctx context.Context, e event) error {
 
 // addEvent adds an event to the stream, which keeps so many events: exactly ("=") or about ("~").
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
-	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, streamLife.Milliseconds(), e.kind, e.name, s.id).Err()
+	life := streamLife.Milliseconds()
+	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, life, e.kind, e.name, s.id).Err()
 }
 
 // publishOutbox publishes the events that could not be published when they happened.

@@ -1,0 +1,99 @@
+package redisstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// Bounds on what Redis keeps of a token beside it.
+const (
+	maxRejected = 8   // fingerprints of rejected tokens
+	maxForced   = 100 // times of forced renewals
+	forcedLife  = time.Hour
+)
+
+// Commit stores the token, and publishes the change.
+func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
+	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
+}
+
+// commit stores a token if the lock is the owner's or free, and the entry is still the one that was
+// found. It returns the token that is then stored, and updates what was found.
+func (s *Store) commit(
+	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,
+) (*token.Token, error) {
+	now := s.clock.Now()
+	if fresh.LastEnd().Sub(now) < time.Millisecond {
+		return fresh, nil // it ended meanwhile, and is not stored
+	}
+	sealed := string(s.sealToken(set, fresh))
+	change := event{kind: eventToken, name: set.name}
+	answer, err := s.runCommit(ctx, set, *here, owner, fresh, sealed, rejected)
+	if err != nil {
+		s.outbox.Store(change, nil) // the token may have been stored
+		return nil, err
+	}
+	before := here.record.Token
+	switch answer[0] {
+	case "STORED":
+		here.sealed = sealed
+		_ = s.publish(ctx, change)
+		return fresh, nil
+	case "LATE":
+		return fresh, nil
+	case "LOST":
+		return nil, cache.ErrLeaseLost
+	case "REJECTED", "CHANGED":
+	default:
+		return nil, errReply
+	}
+	stored, sealed := s.readToken(set, answer[1], answer[2], now)
+	switch {
+	case sealed == here.sealed:
+		return before, nil // rejected: the entry is still the one that was found
+	case answer[0] == "REJECTED":
+		return stored, nil
+	case stored == nil:
+		return nil, cache.ErrLeaseLost
+	case stored.Value.Equal(fresh.Value):
+		here.sealed = sealed // an earlier attempt stored it, and its reply was lost
+		_ = s.publish(ctx, change)
+		return fresh, nil
+	case before != nil && stored.Value.Equal(before.Value):
+		here.sealed = sealed // Redis lost it, and another replica has put it back
+		return s.commit(ctx, set, here, owner, fresh, rejected)
+	}
+	stored.RequestedWithin = s.clock.Since(now)
+	return stored, nil
+}
+
+// runCommit runs the script that stores a token, and returns its reply. sealed is the encrypted token.
+func (s *Store) runCommit(
+	ctx context.Context, set keySet, here found, owner string, fresh *token.Token, sealed string, rejected bool,
+) ([]any, error) {
+	now, former := s.clock.Now(), "" // the fingerprint of the token that was found and rejected
+	if rejected && here.record.Token != nil {
+		former = s.keys.Fingerprints(here.record.Token.Value.Reveal())[0]
+	}
+	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // or a little earlier
+	arguments := []any{
+		owner, here.sealed, sealed, fresh.LastEnd().Sub(now).Milliseconds(), redisNow, former,
+		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(), maxEntry,
+	}
+	for _, fingerprint := range s.keys.Fingerprints(fresh.Value.Reveal()) {
+		arguments = append(arguments, fingerprint)
+	}
+	keys := []string{set.token, set.failure, set.lock, set.rejected, set.forced}
+	reply, err := s.run(ctx, "commit", commitScript, keys, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := reply.Slice()
+	if err != nil || len(answer) != 3 {
+		return nil, errReply
+	}
+	return answer, nil
+}
