@@ -32,6 +32,7 @@ type fixture struct {
 // newFixture writes the main file, starts a loop, and receives its first load.
 func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	t.Helper()
+	t.Parallel() // each test waits for the loop several times
 	f := &fixture{T: t, folder: t.TempDir(), loads: make(chan string, 1000), during: func(int) {}}
 	f.main = filepath.Join(f.folder, "main")
 	f.write(f.main, "one")
