@@ -6,6 +6,7 @@ package observe
 import (
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -52,6 +53,7 @@ type Observer struct {
 	limited                           *prometheus.CounterVec
 	limitLines                        *ratelimit.Limiter[admission.Limit]
 	authentications                   *prometheus.CounterVec
+	certificateExpiry                 func() prometheus.Gauge // makes the gauge at its first call
 }
 
 // New returns an Observer.
@@ -81,6 +83,10 @@ func New(options Options) *Observer {
 			"Authentications of calls and TLS handshakes by result: ok; refused; deferred, when the signing key is "+
 				"unknown and may be new; or unavailable, when nothing could be checked. "+
 				"The method none is for calls without a token or certificate.", "method", "result"),
+		certificateExpiry: sync.OnceValue(func() prometheus.Gauge {
+			return m.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
+				"When the broker's certificate expires, or an earlier intermediate one, in Unix time. Absent without TLS.")
+		}),
 	}
 	for _, limit := range admission.AllLimits {
 		o.limited.WithLabelValues(string(limit))
@@ -133,10 +139,9 @@ func (o *Observer) Refused(method string) prometheus.Counter {
 	return o.authentications.WithLabelValues(method, "refused")
 }
 
-// CertificateExpiry returns a gauge for when the certificate of the listeners expires.
-func (o *Observer) CertificateExpiry() prometheus.Gauge {
-	return o.metrics.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
-		"When the broker's certificate expires, or an earlier intermediate one, in Unix time. Absent without TLS.")
+// CertificateLoaded notes when the certificate of the listeners expires.
+func (o *Observer) CertificateLoaded(expires time.Time) {
+	o.certificateExpiry().Set(float64(expires.Unix()))
 }
 
 // AuditRecords returns the counter of audit records, by the label result.

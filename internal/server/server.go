@@ -58,15 +58,14 @@ type Server struct {
 	grpc       *grpc.Server
 	http       *http.Server
 
-	fixed             config.Config                     // only the settings that a reload does not change
-	certificateExpiry interface{ Set(seconds float64) } // nil: there is no TLS
-	httpRemote        atomic.Bool                       // other machines can reach the HTTP listener
-	stale             atomic.Bool                       // the last reload failed
-	serving           atomic.Bool
-	stopping          context.Context // ended when Stop begins
-	beginStop         context.CancelFunc
-	stopped           context.Context // ended when Stop has ended
-	endStop           context.CancelFunc
+	fixed      config.Config // only the settings that a reload does not change
+	httpRemote atomic.Bool   // other machines can reach the HTTP listener
+	stale      atomic.Bool   // the last reload failed
+	serving    atomic.Bool
+	stopping   context.Context // ended when Stop begins
+	beginStop  context.CancelFunc
+	stopped    context.Context // ended when Stop has ended
+	endStop    context.CancelFunc
 }
 
 // New puts a Server together. It does not listen yet.
@@ -111,9 +110,6 @@ func New(options Options) (*Server, error) {
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
-	if s.hasTLS() {
-		s.certificateExpiry = s.observer.CertificateExpiry()
-	}
 	s.grpc = s.newGRPC(s.newService(), options.Traces)
 	s.http = s.newHTTP()
 	s.loaded(nil)

@@ -39,7 +39,7 @@ func (s *Server) noteCertificate(now, before *config.Config) {
 	}
 	certificate := now.Listen.TLS.Certificate
 	expires := expiry(certificate)
-	s.certificateExpiry.Set(float64(expires.Unix()))
+	s.observer.CertificateLoaded(expires)
 	if before == nil || !certificate.Leaf.Equal(before.Listen.TLS.Certificate.Leaf) {
 		s.logger.Info("TLS certificate loaded", "expires", expires)
 	}
