@@ -11,9 +11,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// errManyHealthCalls is the error of a call of the health service that exceeds its limit.
-var errManyHealthCalls = fault.New(fault.RateLimited, "the broker has reached its limit of concurrent health calls: try again")
-
 // Unary is the interceptor for unary methods of other services than the broker's: health.
 func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
 	c := s.begin(ctx, s.otherMethod(info.FullMethod, false))
@@ -65,7 +62,7 @@ func (c *call) enterOther() error {
 	conn := peerOf(c.ctx).Conn
 	if !c.service.options.Admission.BeginHealth(conn) {
 		c.excess = true
-		return errManyHealthCalls
+		return fault.New(fault.RateLimited, "the broker has reached its limit of concurrent health calls: try again")
 	}
 	c.health = conn
 	return nil
