@@ -1,6 +1,7 @@
 package authentication
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -34,24 +35,16 @@ func CheckKeyURL(text string) error {
 	return nil
 }
 
-// newKeyClient returns an HTTP client by the rules of token requests. It follows no redirect: an
-// answer from elsewhere is not the issuer's.
-func newKeyClient(issuer Issuer) *http.Client {
-	return &http.Client{
-		Timeout:       fetchTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
-	}
-}
-
 var errStatus = errors.New("has a status other than 200")
 
-// get requests the keys. The body has maxKeySet bytes at most.
+// get requests the keys. The body has maxKeySet bytes at most. It follows no redirect: an answer from
+// elsewhere is not the issuer's.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err := CheckKeyURL(r.issuer.URL); err != nil {
 		return nil, nil, err
 	}
-	ctx := r.context
+	ctx, cancel := context.WithTimeout(r.context, fetchTimeout)
+	defer cancel()
 	if r.issuer.AllowPrivate {
 		ctx = egress.AllowPrivate(ctx)
 	}
@@ -59,7 +52,7 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	answer, err := r.client.Do(request)
+	answer, err := r.transport.RoundTrip(request)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -118,10 +119,10 @@ func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 // time: all tokens with missing keys wait for it.
 type remoteKeys struct {
 	KeyOptions
-	issuer  Issuer // the first one with this URL
-	client  *http.Client
-	context context.Context //nolint:containedctx // it ends with close, and the requests with it
-	cancel  context.CancelFunc
+	issuer    Issuer            // the first one with this URL
+	transport http.RoundTripper // by the rules of token requests
+	context   context.Context   //nolint:containedctx // it ends with close, and the requests with it
+	cancel    context.CancelFunc
 
 	fetched atomic.Pointer[fetchedKeys] // nil: none yet
 	failed  bool                        // whether the last request failed; only the current one uses this
@@ -152,8 +153,11 @@ type keyRequest struct {
 
 func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 	r := &remoteKeys{
-		KeyOptions: options, issuer: issuer, client: newKeyClient(issuer),
-		last: &keyRequest{}, waiting: newCache[tokenDigest, uint64](),
+		KeyOptions: options,
+		issuer:     issuer,
+		transport:  egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
+		last:       &keyRequest{},
+		waiting:    newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
 	r.next = clock.ForWaiting(r.Clock).AfterFunc(options.MaxAge, func() { r.request(0) })
