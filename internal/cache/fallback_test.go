@@ -15,8 +15,8 @@ var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "an
 
 // moments are the steps of a token request at which a shared Store begins to fail.
 var moments = map[string]func(f *fleet, trouble linkState){
-	"before it is asked": (*fleet).all,
-	"at the lock":        func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
+	"before the first trip": (*fleet).all,
+	"at the lock":           func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
 	"while the request is made": func(f *fleet, trouble linkState) {
 		time.AfterFunc(100*time.Millisecond, func() { f.all(trouble) })
 	},

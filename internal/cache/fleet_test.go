@@ -12,9 +12,9 @@ import (
 
 // news is how changes reach the rest of the fleet.
 var news = map[string]func(*sharedStore){
-	"at once":   func(s *sharedStore) { s.newsDelay = 0 },
-	"late":      func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
-	"not heard": func(s *sharedStore) { s.newsLost = true },
+	"at once": func(s *sharedStore) { s.newsDelay = 0 },
+	"late":    func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
+	"lost":    func(s *sharedStore) { s.newsLost = true },
 }
 
 func TestColdFleetOverANetwork(t *testing.T) {

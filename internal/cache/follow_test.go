@@ -20,7 +20,7 @@ func TestChangedTokenIsRead(t *testing.T) {
 		f.wantAt("token-1", 1)
 		f.pass(time.Millisecond)
 		if now := f.changed[1].Load(); now != told+1 {
-			f.Errorf("watchers of the replica were told %d times, want once", now-told)
+			f.Errorf("Options.Changed was called %d times, want once", now-told)
 		}
 		f.wantReads(1, 1)
 		f.within(0, func() { f.wantAt("token-2", 1) })
@@ -111,7 +111,7 @@ func TestMissedNewsIsLookedUpForWatchers(t *testing.T) {
 		f.links[1].miss()
 		f.pass(0)
 		if now := f.changed[1].Load(); now != told+1 {
-			f.Errorf("watchers of the replica were told %d times, want once", now-told)
+			f.Errorf("Options.Changed was called %d times, want once", now-told)
 		}
 	})
 }
@@ -193,7 +193,7 @@ func TestNewsMissedWhileALookUpIsUnderWay(t *testing.T) {
 }
 
 func TestNewsDuringARefresh(t *testing.T) {
-	for name, lost := range map[string]bool{"heard": false, "missed": true} {
+	for name, lost := range map[string]bool{"received": false, "missed": true} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, 2, func(f *fleet) {
 				f.provider.set(func(p *provider) { p.latency = 10 * time.Millisecond })

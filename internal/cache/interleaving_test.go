@@ -80,7 +80,7 @@ func TestTokenThatComesWhileItIsReported(t *testing.T) {
 		f.beforeMatching.Store(&arrives)
 		current, _, err := f.fleet[0].Replace(f.Context(), f.provider, "newer")
 		if err != nil || current.Value.Reveal() != "token-2" {
-			f.Errorf("the report is answered %v; want another token than the one at hand", err)
+			f.Errorf("the report is answered %v; want another token than the current one", err)
 		}
 		f.wantAt("token-2", 0)
 	})

@@ -148,7 +148,7 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 		return // the replica is restarted
 	}
 	if held := heldValue(c.cache, i.at(replica)); held != "" && held == c.held[i.key] {
-		m.fail("a call of replica %d for %s fails (%v), which has %s at hand", replica, i.key, err, held)
+		m.fail("a call of replica %d for %s fails (%v), whose current token is %s", replica, i.key, err, held)
 	}
 	stored := m.shared.stored(i.key)
 	if stored != "" && stored == c.stored[i.key] && m.settledAt(c.began) && !m.hasReported(replica, stored, math.MaxInt) {

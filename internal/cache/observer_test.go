@@ -60,7 +60,7 @@ func (w *world) wantSeen(t *tally, want map[string]int) {
 	w.Helper()
 	w.pass(0)
 	if diff := cmp.Diff(want, t.take()); diff != "" {
-		w.Errorf("after %v the observer was told (-want +got):\n%s", w.elapsed(), diff)
+		w.Errorf("after %v the observer received (-want +got):\n%s", w.elapsed(), diff)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestNoRequestsWithoutCalls(t *testing.T) {
 		f.pass(24 * time.Hour)
 		f.wantRequests(before)
 		if _, err := f.at(1); fault.From(err).RetryDelay > backWithin {
-			f.Errorf("the first caller after a day is told to wait %v", fault.From(err).RetryDelay)
+			f.Errorf("the retry delay of the first call after a day is %v", fault.From(err).RetryDelay)
 		}
 		f.wantRequests(before + 1)
 	})
@@ -109,7 +109,7 @@ func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 			w.checkReason(err, fault.ProviderUnavailable)
 			wait := fault.From(err).RetryDelay
 			if wait > backWithin {
-				w.Errorf("the reporter is told to wait %v", wait)
+				w.Errorf("the retry delay of the report is %v", wait)
 			}
 			w.pass(wait)
 		}

@@ -59,7 +59,7 @@ func TestManyReportsMakeOneRequest(t *testing.T) {
 		})
 		w.wantRequests(2)
 		if replaced.Load() == 0 {
-			w.Error("nobody was told that the token was replaced")
+			w.Error("no report returned that the token was replaced")
 		}
 		// No replica that answered serves the reported token again.
 		for _, c := range w.fleet {

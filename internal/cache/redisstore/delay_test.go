@@ -45,7 +45,7 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	// token no longer than this version.
 	late := open(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`, time.Hour)
 	if late == nil {
-		t.Fatal("a token is not opened whose answer came late")
+		t.Fatal("a token with a delay is not readable")
 	}
 	plain, err := keys.Open(here.token, store.sealToken(here, late))
 	if err != nil {

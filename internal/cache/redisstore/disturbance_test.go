@@ -16,7 +16,7 @@ func wantNoTrouble(t *testing.T, seen *observed) {
 		t.Errorf("%d operations failed: %v", failures, seen.operations)
 	}
 	if got := seen.degraded(); got != nil {
-		t.Errorf("Degraded was told %v", got)
+		t.Errorf("Degraded was called with %v", got)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestConnectionCutMidReply(t *testing.T) {
 	store := openAt(t, at(proxy.Addr()), keys, withObserver(seen))
 	commit(t, open(t, server, keys), newToken("first"), false)
 	fail(t, open(t, server, keys))
-	eventually(t, "the lock is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	eventually(t, "the lock is released", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
 	wantToken(t, store, "first")
 	for bytes := 0; ; bytes++ {
 		proxy.CutMidReply(bytes)
@@ -61,16 +61,16 @@ func TestConnectionCutMidReply(t *testing.T) {
 		_, lease := lock(t, store)
 		unlocked := seen.count("unlock")
 		lease.Release()
-		eventually(t, "the lock is free", func() bool { return seen.count("unlock") > unlocked })
+		eventually(t, "the lock is released", func() bool { return seen.count("unlock") > unlocked })
 	}
 	if got := seen.count("look connection"); got < 200 {
 		t.Errorf("%d looks were cut, want one for each byte of an answer", got)
 	}
 	if got := seen.takeUnreadable(); got != nil {
-		t.Errorf("the Observer was told %q", got)
+		t.Errorf("Unreadable was called with %q", got)
 	}
 	if got := seen.degraded(); got != nil {
-		t.Errorf("Degraded was told %v", got)
+		t.Errorf("Degraded was called with %v", got)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestFiveFailures(t *testing.T) {
 	server.Kill()
 	for n := range 7 {
 		if got := seen.degraded(); (n >= 5) != slices.Equal(got, []bool{true}) {
-			t.Errorf("after %d failures Degraded was told %v", n, got)
+			t.Errorf("after %d failures Degraded was called with %v", n, got)
 		}
 		if _, err := store.Load(t.Context(), key); err == nil {
 			t.Fatal("Load does not fail")
@@ -157,7 +157,7 @@ func TestForgottenScripts(t *testing.T) {
 	failUnder(t, lease, time.Now().Add(time.Minute))
 	forget()
 	lease.Release()
-	eventually(t, "the lock is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	eventually(t, "the lock is released", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
 	forget()
 	wantToken(t, r, "first")
 	wantNoTrouble(t, &r.observed)
@@ -172,7 +172,7 @@ func TestKilledConnections(t *testing.T) {
 	commit(t, r, newToken("first"), false)
 	for range 3 {
 		missed := r.missed.Load()
-		eventually(t, "the lock is free", func() bool { return r.count("unlock ok") == r.count("commit ok") })
+		eventually(t, "the lock is released", func() bool { return r.count("unlock ok") == r.count("commit ok") })
 		if err := server.Client().ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestKilledConnections(t *testing.T) {
 		t.Errorf("%d operations failed: %v", failures, r.operations)
 	}
 	if got := r.degraded(); got != nil {
-		t.Errorf("Degraded was told %v", got)
+		t.Errorf("Degraded was called with %v", got)
 	}
 }
 

@@ -54,7 +54,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		if failure := store.readFailure(here, string(keys.Seal(here.failure, []byte(text))), left, now); failure != nil {
 			if failure.RenewalUntil.Sub(now) > time.Duration(left)*time.Millisecond || failure.RenewalUntil.Before(failure.Until) {
-				t.Errorf("%s is a failure that holds for longer than the entry", text)
+				t.Errorf("%s is a failure that lasts longer than its entry", text)
 			}
 			again, _ := store.sealFailure(here, failure, now)
 			if got := store.readFailure(here, string(again), left, now); got == nil || got.Fault.Reason != failure.Fault.Reason || got.Count != failure.Count {

@@ -103,7 +103,7 @@ func TestOversizedEntries(t *testing.T) {
 		t.Errorf("Load returns %+v, %v, want nothing", record, err)
 	}
 	if got := seen.takeUnreadable(); !slices.Equal(got, []string{"damaged", "damaged"}) {
-		t.Errorf("the Observer was told %q", got)
+		t.Errorf("Unreadable was called with %q", got)
 	}
 	fail(t, store)
 	commit(t, store, newToken("second"), false)
@@ -142,7 +142,7 @@ func TestOversizedEvents(t *testing.T) {
 	wantToken(t, other, "")
 	third := open(t, server, keys)
 	commit(t, third, newToken("first"), false)
-	eventually(t, "the other hears of the token", func() bool { return slices.Contains(other.heard(), key) })
+	eventually(t, "the other replica receives the event", func() bool { return slices.Contains(other.heard(), key) })
 	if degraded := slices.Concat(one.degraded(), other.degraded()); len(degraded) != 0 {
 		t.Errorf("Redis was taken to be out of reach: %v", degraded)
 	}

@@ -83,7 +83,7 @@ func TestHolderRenewsItsLock(t *testing.T) {
 		eventually(t, "the lock is renewed", func() bool { return left() > 2*time.Second })
 	}
 	lease.Release()
-	eventually(t, "the lock is free", func() bool { return left() < 0 })
+	eventually(t, "the lock is released", func() bool { return left() < 0 })
 }
 
 // TestSlowHolder: a replica has lost its lock to another, and does not know it.
@@ -120,7 +120,7 @@ func TestSlowHolder(t *testing.T) {
 			fresh: "late",
 			want:  "newer",
 		},
-		"the token that it saw was rejected, and comes again": {
+		"the token that it found was rejected, and is issued again": {
 			meanwhile: func(t *testing.T, p *pair) { commit(t, p.other, newToken("newer"), true) },
 			fresh:     "first",
 			want:      "newer",
@@ -129,7 +129,7 @@ func TestSlowHolder(t *testing.T) {
 			meanwhile: func(t *testing.T, p *pair) {
 				_, lease := lock(t, p.other)
 				lease.Release()
-				eventually(t, "the lock is free", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
+				eventually(t, "the lock is released", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
 			},
 			fresh: "late",
 			want:  "late",
@@ -245,7 +245,7 @@ func TestLockWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	commit(t, p.other, newToken("first"), false) // so that the server has the scripts
-	eventually(t, "the lock is free", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
+	eventually(t, "the lock is released", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
 	_, _, err := p.cut.Lock(t.Context(), key, func(cache.Record) bool {
 		p.proxy.Delay(time.Minute) // from now on
 		return false
@@ -255,7 +255,7 @@ func TestLockWithoutAnswer(t *testing.T) {
 	}
 	left := p.server.Client().PTTL(t.Context(), keyOf(t, p.server.Client(), "lock")).Val()
 	if left <= 0 || left > lockLife {
-		t.Fatalf("the lock that nobody has lives %v", left)
+		t.Fatalf("the unused lock expires in %v", left)
 	}
 	// The lock is not renewed.
 	age(t, p.server.Client(), left)
@@ -288,7 +288,7 @@ func TestNewsWakesWaiters(t *testing.T) {
 			t.Errorf("the waiter got the token %q", value(record.Token))
 		}
 	case <-time.After(longest):
-		t.Fatal("the waiter does not wake")
+		t.Fatal("the waiting replica does not return")
 	}
 }
 
@@ -300,8 +300,8 @@ func TestStuckLock(t *testing.T) {
 	client := p.server.Client()
 	name := keyOf(t, client, "lock")
 	lease.Release()
-	eventually(t, "the lock is free", func() bool { return len(keysOf(t, client, "lock")) == 0 })
-	if err := client.Set(t.Context(), name, "nobody", 0).Err(); err != nil {
+	eventually(t, "the lock is released", func() bool { return len(keysOf(t, client, "lock")) == 0 })
+	if err := client.Set(t.Context(), name, "an owner", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.cut.Load(t.Context(), "another"); err != nil { // so that there is a connection
@@ -346,7 +346,7 @@ func TestLockWhoseAnswerIsLost(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store, other := openAt(t, at(proxy.Addr()), keys), open(t, server, keys)
 	commit(t, other, newToken("first"), false) // Redis has the scripts then
-	eventually(t, "the lock is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+	eventually(t, "the lock is released", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
 	wantToken(t, store, "first")
 	began := time.Now()
 	_, lease, err := store.Lock(t.Context(), key, func(cache.Record) bool {

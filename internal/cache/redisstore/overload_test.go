@@ -78,7 +78,7 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	}
 	degraded, failures := c.degraded(), c.count("")-c.count(" ok")-c.count(" timeout")
 	if repeated > 0 || degraded != nil || failures > 0 {
-		return fmt.Sprintf("%d tokens were not requested once, Degraded was told %v, the operations: %v", repeated, degraded, c.counts())
+		return fmt.Sprintf("%d tokens were not requested once, Degraded was called with %v, the operations: %v", repeated, degraded, c.counts())
 	}
 	return ""
 }

@@ -59,7 +59,7 @@ func TestRotationSharesLocks(t *testing.T) {
 		lease.Release()
 		_, lease = lock(t, store)
 		lease.Release()
-		eventually(t, "all is free", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
+		eventually(t, "all locks are released", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
 	})
 }
 
@@ -69,7 +69,7 @@ func TestRotationSharesNews(t *testing.T) {
 		writer, reader := start(t, at(server.Addr()), one), start(t, at(server.Addr()), other)
 		wantToken(t, reader, "")
 		commit(t, writer, newTokenAt("first", time.Now().Add(-time.Minute)), false)
-		eventually(t, "the neighbour hears of a token", func() bool { return slices.Contains(reader.heard(), key) })
+		eventually(t, "the neighbour receives the event", func() bool { return slices.Contains(reader.heard(), key) })
 		wantToken(t, reader, "first")
 		commit(t, writer, newToken("second"), true)
 		wantToken(t, reader, "second")

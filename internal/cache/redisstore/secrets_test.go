@@ -66,7 +66,7 @@ func TestNoSecretInRedis(t *testing.T) {
 	const kinds = "token failure rejected forced changes probe"
 	for kind := range strings.FieldsSeq(kinds) {
 		if !strings.Contains(held.String(), ":"+kind+"\n") {
-			t.Errorf("Redis holds nothing of the kind %q", kind)
+			t.Errorf("Redis has no key of the kind %q", kind)
 		}
 	}
 	if err := client.Echo(t.Context(), "the last command").Err(); err != nil {

@@ -29,15 +29,15 @@ func TestNewsOfAToken(t *testing.T) {
 	wantToken(t, stranger, "")
 
 	commit(t, one, newToken("first"), false)
-	eventually(t, "the other hears of the token", func() bool { return slices.Equal(other.heard(), []string{key}) })
+	eventually(t, "the other replica receives the event", func() bool { return slices.Equal(other.heard(), []string{key}) })
 	wantToken(t, other, "first")
 	commit(t, other, newToken("second"), true)
-	eventually(t, "the one hears of its successor", func() bool { return slices.Equal(one.heard(), []string{key}) })
+	eventually(t, "the first replica receives the event of the successor", func() bool { return slices.Equal(one.heard(), []string{key}) })
 	if got := other.heard(); len(got) != 1 {
-		t.Errorf("a replica heard %q, its own news too", got)
+		t.Errorf("a replica received %q, including its own event", got)
 	}
 	if got := append(ignorant.heard(), stranger.heard()...); len(got) != 0 {
-		t.Errorf("those who do not know the key heard %q", got)
+		t.Errorf("replicas that do not know the key received %q", got)
 	}
 	for _, r := range []*replica{one, other, ignorant, stranger} {
 		if got := r.missed.Load(); got != 1 {
@@ -59,7 +59,7 @@ func TestForgottenFailures(t *testing.T) {
 		t.Errorf("the failure is still known: %+v, %v", record.Failure, err)
 	}
 	if one.forgotten.Load() != 0 {
-		t.Error("a replica was told what it did itself")
+		t.Error("a replica received its own event")
 	}
 }
 
@@ -90,7 +90,7 @@ func TestStreamIsCapped(t *testing.T) {
 	addEvents(t, server.Client(), 12_000)
 	commit(t, open(t, server, keys), newToken("first"), false)
 	if got := server.Client().XLen(t.Context(), changesKey).Val(); got > mostEvents {
-		t.Errorf("the stream holds %d events, want %d at most", got, mostEvents)
+		t.Errorf("the stream has %d events, want %d at most", got, mostEvents)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestLostPosition(t *testing.T) {
 	addEvents(t, server.Client(), 5_000)
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
 	commit(t, open(t, server, keys), newToken("first"), false)
-	eventually(t, "it hears of what comes then", func() bool { return slices.Contains(r.heard(), key) })
+	eventually(t, "it receives later events", func() bool { return slices.Contains(r.heard(), key) })
 }
 
 // TestUnknownEvents adds events that no broker of this version writes.
@@ -118,7 +118,7 @@ func TestUnknownEvents(t *testing.T) {
 		}
 	}
 	commit(t, open(t, server, keys), newToken("first"), false)
-	eventually(t, "it hears of what it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
+	eventually(t, "it receives the event that it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
 }
 
 // TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. The other replicas receive the
@@ -141,7 +141,7 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 		return err == nil && value(record.Token) == "first"
 	})
 	p.proxy.Pass()
-	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
+	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
 // TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The next attempt finds its own token,
@@ -161,10 +161,10 @@ func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	p.proxy.Pass()
 	wantToken(t, other, "first")
 	if got := other.heard(); len(got) != 0 {
-		t.Fatalf("the other heard of %q", got)
+		t.Fatalf("the other replica received %q", got)
 	}
 	wantCommit(t, lease, fresh, false, "first")
-	eventually(t, "the other hears of it", func() bool { return len(other.heard()) > 0 })
+	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
 // TestEmptiedStream: another replica removes events that this one may not have read.

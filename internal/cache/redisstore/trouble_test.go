@@ -142,7 +142,7 @@ func TestTrouble(t *testing.T) {
 				t.Error("no operation failed at once")
 			}
 			if got := r.degraded(); !slices.Equal(got, []bool{true}) {
-				t.Fatalf("in trouble, Degraded was told %v", got)
+				t.Fatalf("during the fault, Degraded was called with %v", got)
 			}
 			r.wantLines(outOfReach + trouble.failure + `$`)
 			missed := r.missed.Load()
@@ -262,7 +262,7 @@ func (c *caller) wantLines(patterns ...string) {
 func (c *caller) wantRecovered(server *redistest.Server) {
 	c.Helper()
 	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {
-		c.Errorf("after all, Degraded was told %v", got)
+		c.Errorf("at the end, Degraded was called with %v", got)
 	}
 	c.wantLines(outOfReach, isBack)
 	eventually(c.T, "the token from before the trouble is in Redis", func() bool {
@@ -278,6 +278,6 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 		c.Errorf("%d token requests for accounts whose tokens are known", more)
 	}
 	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {
-		c.Error("Redis holds nothing")
+		c.Error("Redis has no keys")
 	}
 }

@@ -110,7 +110,7 @@ func TestUnreadableEntries(t *testing.T) {
 					t.Errorf("there is a failure: %v, want %v", got, want)
 				}
 				if got := seen.takeUnreadable(); !slices.Equal(got, []string{test.cause}) {
-					t.Errorf("the Observer was told %q, want %q", got, test.cause)
+					t.Errorf("Unreadable was called with %q, want %q", got, test.cause)
 				}
 
 				if kind == "failure" {
@@ -124,7 +124,7 @@ func TestUnreadableEntries(t *testing.T) {
 				seen.takeUnreadable()
 				wantToken(t, store, "second")
 				if got := seen.takeUnreadable(); got != nil {
-					t.Errorf("after the next commit the Observer was told %q", got)
+					t.Errorf("after the next commit Unreadable was called with %q", got)
 				}
 				if failures := seen.count("") - seen.count(" ok"); failures != 0 {
 					t.Errorf("%d operations failed: %v", failures, seen.operations)
@@ -150,7 +150,7 @@ func TestFailureOfUnknownReason(t *testing.T) {
 			t.Errorf("with the reason %q the failure is %+v, %v; want one: %v", reason, record.Failure, err, want)
 		}
 		if got := seen.takeUnreadable(); !want != slices.Equal(got, []string{"format"}) {
-			t.Errorf("with the reason %q the Observer was told %q", reason, got)
+			t.Errorf("with the reason %q Unreadable was called with %q", reason, got)
 		}
 	}
 	e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"quota_used_up","life":3600000000000,"count":1}`))))
@@ -176,7 +176,7 @@ func TestOtherTypes(t *testing.T) {
 				keys := fleetkeys.RandomRing()
 				r := start(t, at(server.Addr()), keys)
 				commit(t, r, newToken("first"), false)
-				eventually(t, "the lock is free", func() bool { return len(keysOf(t, client, "lock")) == 0 })
+				eventually(t, "the lock is released", func() bool { return len(keysOf(t, client, "lock")) == 0 })
 				e := entries{T: t, Client: client}
 				name := strings.TrimSuffix(keyOf(t, client, "token"), "token") + kind
 				if kind == "changes" || kind == "probe" {
@@ -202,7 +202,7 @@ func TestOtherTypes(t *testing.T) {
 					return len(r.heard()) > heard
 				})
 				if got := r.degraded(); got != nil {
-					t.Errorf("Degraded was told %v", got)
+					t.Errorf("Degraded was called with %v", got)
 				}
 			})
 		}

@@ -37,7 +37,7 @@ func TestStore(t *testing.T, open func(*testing.T) Harness) {
 		"shows a lease what was committed":         showsLease,
 		"keeps a failure beside the token":         keepsFailure,
 		"keeps a failure after a commit":           keepsFailureOfCommitted,
-		"forgets failures when told to":            forgetsFailures,
+		"forgets failures":                         forgetsFailures,
 		"refuses the rejected token":               refusesRejected,
 		"refuses a token that was rejected before": refusesRejectedLater,
 		"limits forced renewals":                   limitsForced,
@@ -58,7 +58,7 @@ func keepsToken(t *testing.T, h Harness) {
 	h.commit(t, h.newToken("first"), false, "first")
 	got := h.load(t).Token
 	if got == nil || got.Lifetime != time.Hour || !got.EndsPrevious {
-		t.Fatalf("the token came back as %+v", got)
+		t.Fatalf("the token is read as %+v", got)
 	}
 	if left := got.End().Sub(h.Clock.Now()); left > time.Hour || left < time.Hour-time.Second {
 		t.Errorf("the token has %v left, want its lifetime of 1h", left)
@@ -75,7 +75,7 @@ func keepsLateToken(t *testing.T, h Harness) {
 	h.commit(t, late, false, "late")
 	got := h.load(t).Token
 	if got == nil || got.Lifetime != time.Hour || got.Delay != 8*time.Second {
-		t.Fatalf("the token came back as %+v", got)
+		t.Fatalf("the token is read as %+v", got)
 	}
 	if off := got.RequestedAt.Sub(late.RequestedAt).Abs(); off > time.Second {
 		t.Errorf("the time of the token's request is off by %v", off)
@@ -185,7 +185,7 @@ func keepsFailure(t *testing.T, h Harness) {
 	h.wantToken(t, "first")
 	got := h.load(t).Failure
 	if got == nil || got.Count != want.Count || got.Refusal != want.Refusal || got.Fault.Reason != want.Fault.Reason || got.Fault.Message != want.Fault.Message {
-		t.Fatalf("the failure came back as %+v, want %+v", got, want)
+		t.Fatalf("the failure is read as %+v, want %+v", got, want)
 	}
 	if off := got.Until.Sub(want.Until).Abs(); off > time.Second {
 		t.Errorf("the failure's Until is off by %v", off)
