@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,6 +178,37 @@ func TestEmptiedStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
+}
+
+// TestStreamThatStartsAgain removes the stream, and adds events with smaller IDs, as a Redis whose clock was set
+// back does. After a failure the replica reads on from the last event.
+func TestStreamThatStartsAgain(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client()
+	r := start(t, at(server.Addr()), fleetkeys.RandomRing())
+	commit(t, r, newToken("first"), false)
+	_, name, _ := strings.Cut(keyOf(t, client, "token"), "{")
+	name, _, _ = strings.Cut(name, "}")
+	add := func(id string) {
+		t.Helper()
+		event := []string{"kind", "token", "name", name, "by", "another"}
+		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: changesKey, ID: id, Values: event}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.Del(t.Context(), changesKey).Err(); err != nil {
+		t.Fatal(err)
+	}
+	add("1-1")
+	missed := r.missed.Load()
+	eventually(t, "news count as missed", func() bool {
+		_ = client.ClientKillByFilter(t.Context(), "TYPE", "normal").Err()
+		return r.missed.Load() > missed
+	})
+	heard := len(r.heard())
+	add("1-2")
+	eventually(t, "it receives the event", func() bool { return len(r.heard()) > heard })
 }
 
 // addEvents adds meaningless events to the stream, all at once.
