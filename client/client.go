@@ -116,7 +116,8 @@ func (t *transport) CloseIdleConnections() {
 func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
-	response, err := t.broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: t.credentialID})
+	request := &authmaterialv1.GetAuthDecorationRequest{CredentialId: t.credentialID}
+	response, err := t.broker.GetAuthDecoration(ctx, request)
 	if err != nil {
 		return nil, fmt.Errorf("get the material of credential %q: %w", t.credentialID, err)
 	}
@@ -125,7 +126,9 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 
 // report reports that the provider rejected a decoration. It returns the decoration to retry with, or nil:
 // after an error too, since the provider's answer tells the caller more.
-func (t *transport) report(ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int) *authmaterialv1.AuthDecoration {
+func (t *transport) report(
+	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
+) *authmaterialv1.AuthDecoration {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	response, err := t.broker.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
@@ -137,7 +140,8 @@ func (t *transport) report(ctx context.Context, rejected *authmaterialv1.AuthDec
 		return nil
 	}
 	switch response.GetOutcome() {
-	case authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED, authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED:
+	case authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED,
+		authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED:
 		return response.GetAuthDecoration()
 	default:
 		return nil
@@ -146,7 +150,9 @@ func (t *transport) report(ctx context.Context, rejected *authmaterialv1.AuthDec
 
 // send sends a decorated copy of a request. It removes the material from the response, and the decorated URL
 // from the error of a base that wraps an http.Client.
-func (t *transport) send(original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration) (*http.Response, error) {
+func (t *transport) send(
+	original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration,
+) (*http.Response, error) {
 	response, err := t.base.RoundTrip(decorated)
 	if err != nil {
 		for wrapped := (*url.Error)(nil); errors.As(err, &wrapped); {

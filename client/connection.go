@@ -106,7 +106,9 @@ type rereadTLS struct {
 }
 
 // ClientHandshake implements credentials.TransportCredentials.
-func (r rereadTLS) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (r rereadTLS) ClientHandshake(
+	ctx context.Context, authority string, raw net.Conn,
+) (net.Conn, credentials.AuthInfo, error) {
 	config, err := r.files.read()
 	if err != nil {
 		return nil, nil, err

@@ -166,7 +166,7 @@ var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limi
 	admission.ConcurrentCalls:  "the broker has reached its limit of concurrent calls: try again",
 	admission.CallsPerCaller:   "the caller has reached its limit of concurrent calls: wait until others end",
 	admission.CallsPerSecond:   "the caller has reached its limit of calls per second: wait",
-	admission.WatchesPerCaller: "the caller has reached its limit of watches: end others, or watch more credentials in each",
+	admission.WatchesPerCaller: "the caller has reached its limit of watches: end others, or watch more IDs in each",
 	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read their answers",
 }
 
@@ -205,7 +205,8 @@ func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 		Reason:  fault.InvalidRequest,
 		Message: "the headers of the call are too large",
 		Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf(
-			"at most %d headers with %d bytes are allowed; each header counts 32 bytes more than its name and value", maxHeaders, limit)}},
+			"at most %d headers with %d bytes are allowed; each header counts 32 bytes more than its name and value",
+			maxHeaders, limit)}},
 	}
 	return func(ctx context.Context, call *tap.Info) (context.Context, error) {
 		if p := peerOf(ctx); p.caller.Load() == nil && p.Conn != nil {

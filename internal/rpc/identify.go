@@ -62,7 +62,9 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 
 // identifyAnew identifies the caller of a call with these values of the header authorization. If there
 // are none, it remembers the caller for the connection.
-func (s *Service) identifyAnew(ctx context.Context, g *broker.Generation, p *Peer, authorization []string) (*rememberedCaller, error) {
+func (s *Service) identifyAnew(
+	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
+) (*rememberedCaller, error) {
 	caller, err := g.Callers.Identify(ctx, p.evidence(authorization))
 	if err != nil {
 		return nil, err
@@ -86,7 +88,8 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 		limits = s.options.Admission.Caller(caller.Name)
 	}
 	if p.Conn != nil && !p.Conn.Prove(limits) {
-		return nil, fault.New(fault.RateLimited, "the caller has reached its limit of connections: close others, or share them")
+		return nil, fault.New(fault.RateLimited,
+			"the caller has reached its limit of connections: close others, or share them")
 	}
 	return limits, nil
 }

@@ -12,7 +12,9 @@ import (
 )
 
 // Unary is the interceptor for unary methods of other services than the broker's: health.
-func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
+func (s *Service) Unary(
+	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (response any, err error) {
 	c := s.begin(ctx, s.otherMethod(info.FullMethod, false))
 	defer func() { err = c.end(err, recover()) }()
 	c.method.Received.Inc()
@@ -23,7 +25,9 @@ func (s *Service) Unary(ctx context.Context, request any, info *grpc.UnaryServer
 }
 
 // Stream is the interceptor for streams of other services: health and reflection.
-func (s *Service) Stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+func (s *Service) Stream(
+	service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
+) (err error) {
 	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) {
 		return handle(service, stream) // watch does all of this
 	}

@@ -94,9 +94,13 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 
 // unary returns a unary method, whose handler does all that is common to calls. respond returns the answer of
 // a call: an *answer, or a message.
-func unary[Request any](s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error)) grpc.MethodDesc {
+func unary[Request any](
+	s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error),
+) grpc.MethodDesc {
 	m := s.newMethod(name, false)
-	handle := func(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (response any, err error) {
+	handle := func(
+		_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor,
+	) (response any, err error) {
 		one := struct { // in one allocation
 			call
 			request Request
@@ -122,7 +126,9 @@ func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.Get
 
 // batch answers BatchGetAuthDecorations. The answer counts as one of the caller's batches until gRPC
 // has sent it.
-func (s *Service) batch(c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest) (made any, err error) {
+func (s *Service) batch(
+	c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest,
+) (made any, err error) {
 	ids := request.GetCredentialIds()
 	if err := checkIDs(ids); err != nil {
 		return nil, err
@@ -178,7 +184,8 @@ func checkIDs(ids []string) error {
 
 func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 	var violations []fault.Violation
-	if version := request.GetVersion(); version == "" || len(version) > maxVersionSize || strings.ContainsFunc(version, invisible) {
+	version := request.GetVersion()
+	if version == "" || len(version) > maxVersionSize || strings.ContainsFunc(version, invisible) {
 		violations = append(violations, fault.Violation{
 			Field:       "version",
 			Description: fmt.Sprintf("must be 1 to %d visible ASCII characters, as in the decoration", maxVersionSize),

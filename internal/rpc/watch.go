@@ -21,7 +21,8 @@ const MaxWatchAge = time.Hour
 
 var (
 	errTooOld          = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
-	errIdentityExpired = fault.New(fault.CallerUnauthenticated, "the caller's identity has expired: authenticate and watch again")
+	errIdentityExpired = fault.New(fault.CallerUnauthenticated,
+		"the caller's identity has expired: authenticate and watch again")
 )
 
 // watch answers WatchAuthDecorations.
