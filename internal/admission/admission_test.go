@@ -118,7 +118,7 @@ func TestUnprovedConnectionExpires(t *testing.T) {
 		silent, _ := s.connect("192.0.2.1:1")
 		proved, server := s.connect("192.0.2.1:2")
 		if !server.Prove(s.admission.Caller("a")) {
-			s.Error("a caller may not have one connection")
+			s.Error("a caller's first connection is refused")
 		}
 		<-time.After(10*time.Second - 10*time.Millisecond)
 		if !isOpen(silent) {
@@ -181,16 +181,16 @@ func TestListenerStopsTrusting(t *testing.T) {
 		proved, server := s.connect("127.0.0.1:2")
 		_, another := s.connect("127.0.0.1:3")
 		if !another.Prove(s.admission.Everybody()) {
-			s.Error("everybody may not have a connection")
+			s.Error("a connection of everybody is refused")
 		}
 		s.distrusts.Store(true)
 		if !server.Prove(s.admission.Caller("a")) || another.Prove(s.admission.Caller("a")) {
-			s.Error("a caller may have none, or more than one")
+			s.Error("a caller's first connection is refused, or its second is allowed")
 		}
 		s.wantReached(admission.ConnectionsPerCaller)
 		s.connect("127.0.0.1:4")
 		if isOpen(idle) || !isOpen(proved) {
-			s.Error("the connection that proved nothing does not make room")
+			s.Error("the connection without a proof is not evicted")
 		}
 		s.wantReached(admission.Connections)
 	})
@@ -233,7 +233,7 @@ func TestConnectionsOfACaller(t *testing.T) {
 		_ = servers[0].Close()
 		_ = servers[0].Close()
 		if !servers[2].Prove(s.admission.Caller("a")) || !servers[2].Prove(caller) {
-			s.Error("a closed connection counts")
+			s.Error("a connection counts after its end")
 		}
 	})
 }
@@ -250,17 +250,17 @@ func TestConnectionsOfAListener(t *testing.T) {
 		first, _ := s.connect("192.0.2.2:1")
 		second, server := s.connect("192.0.2.3:1")
 		if isOpen(first) || !isOpen(second) {
-			s.Error("the unproved connection does not make room for the next")
+			s.Error("the unproved connection is not evicted")
 		}
 		s.wantReached(admission.Connections)
 		server.Prove(s.admission.Caller("b"))
 		client, inner := net.Pipe()
 		go func() { s.fake.accepted <- fakeConn{inner, address("192.0.2.4:1")}; _ = s.fake.Close() }()
 		if _, err := s.listener.Accept(); err == nil {
-			s.Error("there is a place for one more")
+			s.Error("one more connection is accepted")
 		}
 		if isOpen(client) {
-			s.Error("a connection without a place is open")
+			s.Error("a refused connection is open")
 		}
 		s.wantReached(admission.Connections)
 	})
@@ -272,7 +272,7 @@ func TestHealthConnections(t *testing.T) {
 		for range 17 {
 			client, server := s.connect("192.0.2.1:1")
 			if !s.admission.BeginHealth(server) {
-				s.Error("a connection may not ask for health")
+				s.Error("a health call is refused")
 			}
 			clients = append(clients, client)
 		}
@@ -282,7 +282,7 @@ func TestHealthConnections(t *testing.T) {
 		s.wantReached(admission.Health)
 		<-time.After(time.Hour)
 		if !isOpen(clients[1]) {
-			s.Error("a connection that asks for health is closed after an hour")
+			s.Error("a connection that calls the health service is closed after an hour")
 		}
 	})
 }
@@ -295,15 +295,15 @@ func TestHealthOfOneConnection(t *testing.T) {
 		_, other := s.connect("192.0.2.1:2")
 		for range 8 {
 			if !s.admission.BeginHealth(server) {
-				s.Error("a connection may not ask 8 times at once")
+				s.Error("fewer than 8 concurrent health calls are allowed")
 			}
 		}
 		if s.admission.BeginHealth(server) {
-			s.Error("a connection may ask 9 times at once")
+			s.Error("9 concurrent health calls are allowed")
 		}
 		s.wantReached(admission.Health)
 		if !s.admission.BeginHealth(other) {
-			s.Error("another connection may not ask")
+			s.Error("a call on another connection is refused")
 		}
 		for range 8 {
 			s.admission.EndHealth(server)
@@ -315,7 +315,7 @@ func TestHealthOfOneConnection(t *testing.T) {
 			}
 			server.Called()
 			if !s.admission.BeginHealth(server) {
-				s.Fatal("it may not ask again")
+				s.Fatal("another call is refused")
 			}
 			s.admission.EndHealth(server)
 		}
@@ -334,7 +334,7 @@ func TestWatchLimitIsAPartOfAllCalls(t *testing.T) {
 		}
 	}
 	if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal == nil || refusal.Limit != admission.WatchesPerCaller {
-		t.Errorf("more than a quarter is answered with %+v", refusal)
+		t.Errorf("more than a quarter: the answer is %+v", refusal)
 	}
 }
 
@@ -371,14 +371,14 @@ func TestCallsOfACaller(t *testing.T) {
 	want(everybody.Begin(admission.Call, 1, now), admission.ConcurrentCalls)
 	for range 100 {
 		if !one.BeginBatch() {
-			t.Error("a caller may not have 100 batches")
+			t.Error("fewer than 100 batches are allowed")
 		}
 	}
 	if one.BeginBatch() {
-		t.Error("a caller may have more than 100 batches")
+		t.Error("more than 100 batches are allowed")
 	}
 	one.EndBatch()
 	if !one.BeginBatch() {
-		t.Error("a batch that has ended counts")
+		t.Error("a batch counts after its end")
 	}
 }

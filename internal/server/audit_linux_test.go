@@ -93,17 +93,17 @@ func TestAuditOnAFullDisk(t *testing.T) {
 				h.wantError(err, codes.Internal, "INTERNAL", "the audit record could not be written")
 			}
 		}
-		h.eventually("the log tells of the failure", func() bool { return len(h.log.lines(t, "audit records cannot be written")) > 0 })
+		h.eventually("the log reports the failure", func() bool { return len(h.log.lines(t, "audit records cannot be written")) > 0 })
 		if err := errors.Join(os.Remove(path), os.Symlink(good, path)); err != nil {
 			t.Fatal(err)
 		}
 		h.server.ReopenAudit()
 		if err := h.get("key-of-board"); err != nil {
-			t.Errorf("best effort %v: a call fails that can be recorded: %v", bestEffort, err)
+			t.Errorf("best effort %v: a call fails although its record can be written: %v", bestEffort, err)
 		}
 		h.server.Stop(t.Context())
 		if failures := h.log.lines(t, "audit records cannot be written"); len(failures) != 1 {
-			t.Errorf("best effort %v: the log tells %d times of the failure", bestEffort, len(failures))
+			t.Errorf("best effort %v: the log has %d lines about the failure", bestEffort, len(failures))
 		}
 		if got := records(t, good); len(got) == 0 || got[len(got)-1] != "get key-of-board OK" {
 			t.Errorf("best effort %v: the records are %v", bestEffort, got)

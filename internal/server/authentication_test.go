@@ -118,7 +118,7 @@ func TestAuthenticationMethods(t *testing.T) {
 	other := authtest.NewAuthority("other", time.Now())
 	h.wantUnauthenticated(getOver(t.Context(), w.dial(h, other.IssueSPIFFE("spiffe://example.test/mailer"))), noAuthority)
 	if log := h.log.String(); strings.Contains(log, good) || strings.Contains(log, mailer) || strings.Contains(log, "eyJ") {
-		t.Error("the log holds a token")
+		t.Error("the log contains a token")
 	}
 }
 
@@ -150,7 +150,7 @@ func TestUnavailableKeys(t *testing.T) {
 		t.Errorf("a static token: %v", err)
 	}
 	if got := h.log.String(); strings.Contains(got, w.keys.URL) || strings.Contains(got, "canary") {
-		t.Errorf("the log tells too much:\n%s", got)
+		t.Errorf("the log has more than it may:\n%s", got)
 	}
 }
 
@@ -306,7 +306,7 @@ func TestRemovedToken(t *testing.T) {
 	h.wantUnauthenticated(ending(t, ofMailer), noLonger)
 	reload(both)
 	if err := getOver(asMailer, connection); err != nil {
-		t.Errorf("given back: %v", err)
+		t.Errorf("after the token was restored: %v", err)
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
@@ -331,7 +331,7 @@ func TestWithdrawnKeys(t *testing.T) {
 	// The keys are younger than 10 s, so the call only waits for the end of the current key
 	// request. A later call would not learn of other keys.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
-		t.Fatal("a key counts that the issuer does not have")
+		t.Fatal("a key is accepted that the issuer does not have")
 	}
 	again := getOver(with(t.Context(), "Bearer "+w.mint(next, authtest.Claims{"sub": "another"})), connection)
 	if said := status.Convert(again); said.Code() != codes.Unavailable || said.Message() != notYet || len(said.Details()) != 2 {
@@ -449,7 +449,7 @@ func TestStopEndsFetching(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(4 * time.Second):
-		t.Error("a stopped server goes on requesting keys")
+		t.Error("a stopped server still requests keys")
 	}
 }
 
@@ -494,12 +494,12 @@ func TestReloadThatExposesSecrets(t *testing.T) {
 	}
 	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
 	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to apply it") {
-		t.Errorf("the switch was not set at the start, and is now: %v", err)
+		t.Errorf("insecure_allow_remote was not set at the start, and is set now: %v", err)
 	}
 	h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)
 	careless := w.serve(allowed+everybody, listenTCP(t))
 	if err := w.reload(careless, everybody); err == nil {
-		t.Error("without the switch it is served as with the switch")
+		t.Error("without insecure_allow_remote the answer is the same")
 	}
 }
 
@@ -539,6 +539,6 @@ func TestAuthenticationMetrics(t *testing.T) {
 		}
 	}
 	if strings.Contains(got, `method="none",result="ok"`) {
-		t.Error("there is a series for callers who prove nothing, where they have to")
+		t.Error("there is a series for unauthenticated callers, although authentication is required")
 	}
 }

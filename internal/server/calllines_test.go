@@ -41,7 +41,7 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	} {
 		before := len(h.log.lines(t, test.line))
 		if err := getOver(with(t.Context(), test.authorization...), w.dial(h, test.certificates...)); err == nil {
-			t.Fatalf("%s is a proof", test.name)
+			t.Fatalf("%s is accepted", test.name)
 		}
 		got := h.awaitLine(test.line, before)
 		if address, _ := got["address"].(string); !strings.HasPrefix(address, "127.0.0.1:") {
@@ -104,13 +104,13 @@ func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 				}
 			}
 			if !slices.Equal(left, told) {
-				b.Errorf("the log says that %v lines were left out, want %v", left, told)
+				b.Errorf("the log reports %v suppressed lines, want %v", left, told)
 			}
 		}
 		fail(250)
 		wantLines(100)
 		if !strings.Contains(b.scrape(), "\nauthmaterial_call_log_left_out_total 150\n") {
-			b.Error("the metrics do not count what was left out")
+			b.Error("the metrics do not count the suppressed lines")
 		}
 		b.pass(59 * time.Second)
 		wantLines(100)

@@ -145,25 +145,25 @@ func TestDenialsOfACaller(t *testing.T) {
 	for _, id := range []string{"token-of-mail", "none", "NO ID"} {
 		trailer, err := d.ask(d.mailer, id)
 		if wait := wantRateLimited(t, err, trailer); wait != time.Second {
-			t.Errorf("%s: the caller is to wait for %v", id, wait)
+			t.Errorf("%s: the retry delay is %v", id, wait)
 		}
 		got := status.Convert(err)
 		if first == nil {
 			first = got
 		}
 		if !proto.Equal(got.Proto(), first.Proto()) {
-			t.Errorf("%s is refused in another way than what there is", id)
+			t.Errorf("%s is refused in another way than an existing credential", id)
 		}
 		wantRateLimited(t, d.report(id), nil)
 	}
 	d.wantLimited("denials_per_second", 6)
 	for _, line := range d.log.lines(t, "call") {
 		if line["reason"] == "RATE_LIMITED" {
-			t.Errorf("the log has %v: the metric and the audit tell of it", line)
+			t.Errorf("the log has %v, but only the metric and the audit may report that", line)
 		}
 	}
 	if _, err := d.ask(d.mailer, "key-of-board"); err != nil {
-		t.Errorf("what the caller may use: %v", err)
+		t.Errorf("the granted credential: %v", err)
 	}
 	if _, err := d.ask(d.other, "none"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("another caller: %v", err)
@@ -210,7 +210,7 @@ func TestRevocationIsAlwaysRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	if state, err := stream.Recv(); err != nil || state.GetError().GetReason() != authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED {
-		t.Errorf("the watch tells of %v (%v)", state.GetError().GetReason(), err)
+		t.Errorf("the watch reports %v (%v)", state.GetError().GetReason(), err)
 	}
 	d.wantRecords("mailer watch key-of-board OK", "mailer batch none ACCESS_DENIED", "mailer watch key-of-board ACCESS_DENIED")
 }
@@ -241,7 +241,7 @@ func TestSuppressedDenialsAreRecorded(t *testing.T) {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("the audit tells of %v, want %v", got, want)
+				t.Fatalf("the audit has the summaries %v, want %v", got, want)
 			}
 			<-time.After(10 * time.Millisecond)
 		}

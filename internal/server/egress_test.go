@@ -124,12 +124,12 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	}
 	reload(good, nil)
 	if err := h.get("literal"); err != nil {
-		t.Errorf("once the authority is trusted: %v", err)
+		t.Errorf("when the authority is trusted: %v", err)
 	}
 	reload(nil, errors.New("a problem"))
 	reload(bad, nil)
 	if err := h.get("permitted"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
-		t.Errorf("once it is trusted no longer: %v", err)
+		t.Errorf("when the authority is not trusted any more: %v", err)
 	}
 	if log := h.log.String(); strings.Contains(log, "restart to apply") {
 		t.Errorf("the log asks for a restart:\n%s", log)

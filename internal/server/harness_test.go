@@ -274,7 +274,7 @@ func (h harness) wantError(err error, code codes.Code, reason, message string) {
 func (h harness) wantNoSecret(where, text string) {
 	h.Helper()
 	if slices.ContainsFunc(h.sim.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }) {
-		h.Errorf("%s holds a secret", where)
+		h.Errorf("%s contains a secret", where)
 	}
 }
 
@@ -291,7 +291,7 @@ func (j *journal) lines(t *testing.T, message string) []line {
 	for text := range strings.Lines(j.String()) {
 		var l line
 		if err := json.Unmarshal([]byte(text), &l); err != nil {
-			t.Fatalf("a line of the log is no JSON: %v", err)
+			t.Fatalf("a line of the log is not JSON: %v", err)
 		}
 		if l["msg"] != message {
 			continue

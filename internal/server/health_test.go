@@ -41,7 +41,7 @@ func TestHealthWatchOfAnUnknownServiceEndsWithTheServer(t *testing.T) {
 	h.wantNext(stream, grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN)
 	h.server.Stop(t.Context())
 	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 0 {
-		t.Error("the watch holds the end of the server up")
+		t.Error("the watch delays the server's stop")
 	}
 	_, err = stream.Recv()
 	h.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")

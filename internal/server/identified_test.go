@@ -74,7 +74,7 @@ func (h harness) watchWhileNamesChange(ctx context.Context, id string, want code
 		for err == nil {
 			var state *authmaterialv1.WatchAuthDecorationsResponse
 			if state, err = stream.Recv(); err == nil && want != codes.OK && state.GetError().GetCode() != int32(want) {
-				h.Errorf("%s: a watch tells of %v, want %v", id, codes.Code(state.GetError().GetCode()), want)
+				h.Errorf("%s: a watch reports %v, want %v", id, codes.Code(state.GetError().GetCode()), want)
 				return
 			}
 		}
@@ -129,7 +129,7 @@ func (h harness) eventually(what string, is func() bool) {
 		select {
 		case <-ticker.C:
 		case <-late:
-			h.Fatalf("in vain: %s", what)
+			h.Fatalf("not within 10 s: %s", what)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration
 		t.Errorf("the details are %s, %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
 	}
 	if trailer != nil && len(trailer.Get("grpc-retry-pushback-ms")) != 1 {
-		t.Error("there is no push-back")
+		t.Error("the retry push-back is missing")
 	}
 	return retry.GetRetryDelay().AsDuration()
 }
@@ -128,7 +128,7 @@ func TestMessageSizeLimit(t *testing.T) {
 	raw.wantStatus(stream, codes.ResourceExhausted)
 	h.wantLimited("message_bytes", 3)
 	if lines := h.log.lines(t, "call"); len(lines) != 0 {
-		t.Errorf("the log tells of what was refused: %v", lines)
+		t.Errorf("the log has lines about refused calls: %v", lines)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	if state, err := watch.Recv(); err != nil || state.GetError().GetReason() != authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED {
-		t.Errorf("the watch ends, or has another state: %v", err)
+		t.Errorf("the watch has ended, or reports another state: %v", err)
 	}
 	if got := opened.Load(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
@@ -209,7 +209,7 @@ func TestMalformedMessages(t *testing.T) {
 	}
 	raw.wantStatus(raw.get(), codes.OK)
 	if lines := h.log.lines(t, "call"); len(lines) != 0 {
-		t.Errorf("the log tells of what was malformed: %v", lines)
+		t.Errorf("the log has lines about malformed messages: %v", lines)
 	}
 }
 
@@ -250,7 +250,7 @@ func TestConnectionsOfAListener(t *testing.T) {
 		if e := again.end(stream); e == (event{"status", stream, uint32(codes.OK)}) {
 			break
 		} else if time.Now().After(deadline) {
-			t.Fatalf("after one was closed the server says %+v", e)
+			t.Fatalf("after one was closed the server sends %+v", e)
 		}
 	}
 }
@@ -276,14 +276,14 @@ func TestWatchesOfACaller(t *testing.T) {
 		}
 	}
 	if wait := wantRateLimited(t, begin(mailer), nil); wait != time.Minute {
-		t.Errorf("the caller is to wait for %v", wait)
+		t.Errorf("the retry delay is %v", wait)
 	}
 	h.wantLimited("watches_per_caller", 1)
 	if err := begin(with(t.Context(), "Bearer "+other.Reveal())); err != nil {
 		t.Errorf("another caller: %v", err)
 	}
 	if err := getOver(mailer, w.dialWith(h, plain())); err != nil {
-		t.Errorf("a call that is no watch: %v", err)
+		t.Errorf("another call: %v", err)
 	}
 	end()
 	deadline := time.Now().Add(20 * time.Second)
@@ -316,14 +316,14 @@ func TestCallsOfACaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	if wait := wantRateLimited(t, batch(3), nil); wait != 200*time.Millisecond {
-		t.Errorf("two calls too many are to wait for %v", wait)
+		t.Errorf("two calls too many: the retry delay is %v", wait)
 	}
 	// Refused calls did not count.
 	if err := getOver(mailer, connection); err != nil {
 		t.Errorf("the hundredth call: %v", err)
 	}
 	if wait := wantRateLimited(t, getOver(mailer, connection), nil); wait != 100*time.Millisecond {
-		t.Errorf("the call is to wait for %v", wait)
+		t.Errorf("the retry delay is %v", wait)
 	}
 	_, err := watchOver(mailer, connection)
 	wantRateLimited(t, err, nil)
@@ -332,7 +332,7 @@ func TestCallsOfACaller(t *testing.T) {
 		t.Errorf("another caller: %v", err)
 	}
 	if lines := h.log.lines(t, "call"); len(lines) != 0 {
-		t.Errorf("the log tells of what was refused: %v", lines)
+		t.Errorf("the log has lines about refused calls: %v", lines)
 	}
 	clock.Advance(100 * time.Millisecond)
 	if err := getOver(mailer, connection); err != nil {

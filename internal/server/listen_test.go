@@ -72,13 +72,13 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(path); err != nil {
-		t.Fatal("nothing was left behind")
+		t.Fatal("there is no stale socket")
 	}
 	listen(t, unix(path), 0o600)
 	var dialer net.Dialer
 	connection, err := dialer.DialContext(t.Context(), "unix", path)
 	if err != nil {
-		t.Fatalf("nobody answers on the new socket: %v", err)
+		t.Fatalf("the new socket does not answer: %v", err)
 	}
 	_ = connection.Close()
 }
@@ -107,7 +107,7 @@ func TestOtherFilesAreNotReplaced(t *testing.T) {
 		before, _ := os.Lstat(path)
 		wantRefused(t, unix(path), "listen on unix://"+path+want)
 		if after, _ := os.Lstat(path); before != nil && (after == nil || !os.SameFile(before, after)) {
-			t.Errorf("%s is not what it was", filepath.Base(path))
+			t.Errorf("%s has changed", filepath.Base(path))
 		}
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" {

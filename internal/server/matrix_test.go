@@ -228,7 +228,7 @@ func TestRevokedGrant(t *testing.T) {
 			take("\"spiffe://example.test/nobody\"")
 			states := p.wantStates(stream, map[string]outcome{there: denied, missing: denied})
 			if states[there].bytes != states[missing].bytes {
-				t.Error("the watch tells what there is from what there is not")
+				t.Error("the watch reveals which credentials exist")
 			}
 			for action, ask := range actions {
 				if got, want := ask(t, who, there), denied.of(action); !got.is(want) {

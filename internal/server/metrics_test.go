@@ -49,11 +49,11 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if !strings.Contains(text, "\ngo_goroutines ") {
-		t.Error("/metrics lacks those of Go")
+		t.Error("/metrics lacks the metrics of Go")
 	}
 	for _, id := range []string{"token-of-mail", "key-of-board", "no-such-one"} {
 		if strings.Contains(text, id) {
-			t.Errorf("/metrics holds the credential ID %s", id)
+			t.Errorf("/metrics contains the credential ID %s", id)
 		}
 	}
 	h.wantNoSecret("/metrics", text)

@@ -365,7 +365,7 @@ func TestOperationsListsTheMetrics(t *testing.T) {
 		}
 	}
 	if !slices.Equal(documented, wanted) {
-		t.Errorf("the table of metrics is to be\n%s", strings.Join(wanted, "\n"))
+		t.Errorf("the table of metrics must be\n%s", strings.Join(wanted, "\n"))
 	}
 }
 

@@ -100,6 +100,6 @@ func (h harness) wantPanicLogged(message, where string) {
 		h.Errorf("the line has the level %v and the type %v, and its stack may lack %s", lines[0]["level"], lines[0]["type"], where)
 	}
 	if strings.Contains(h.log.String(), inside) {
-		h.Error("the log holds the value of the panic")
+		h.Error("the log contains the value of the panic")
 	}
 }

@@ -34,7 +34,7 @@ func TestConcurrentCalls(t *testing.T) {
 	wantRateLimited(t, err, trailer)
 	h.wantLimited("concurrent_calls", 1)
 	end() // a watch that ends frees a call
-	h.eventually("there is room", func() bool { return h.get("key-of-board") == nil })
+	h.eventually("another call is allowed", func() bool { return h.get("key-of-board") == nil })
 }
 
 // TestIdleConnectionsAreEvicted opens unauthenticated connections: the oldest are closed for
@@ -51,7 +51,7 @@ func TestIdleConnectionsAreEvicted(t *testing.T) {
 	mailer := with(t.Context(), "Bearer "+w.mailer.Reveal())
 	for range 20 {
 		if err := getOver(mailer, w.dialWith(h, plain())); err != nil {
-			t.Errorf("a caller who proves who it is: %v", err)
+			t.Errorf("an authenticated caller: %v", err)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused e
 		refused = raw.next()
 	}
 	if refused.what != "status" || refused.code != uint32(codes.ResourceExhausted) {
-		t.Fatalf("the server says %+v", refused)
+		t.Fatalf("the server sends %+v", refused)
 	}
 	h.wantLimited("batches_per_caller", 1)
 	return unread{h, raw, ask}, refused
@@ -178,7 +178,7 @@ func TestUnreadAnswers(t *testing.T) {
 	c, refused := askForUnread(t, w)
 	h, raw, ask := c.harness, c.rawClient, c.ask
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dialWith(h, plain())); err != nil {
-		t.Errorf("a call that is no batch: %v", err)
+		t.Errorf("another call: %v", err)
 	}
 	// Each answer that the client reads allows another batch.
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
@@ -186,7 +186,7 @@ func TestUnreadAnswers(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for ended := refused; ended.code != uint32(codes.OK); {
 		if ended.what != "status" || time.Now().After(deadline) {
-			t.Fatalf("after all was read the server says %+v", ended)
+			t.Fatalf("after all was read the server sends %+v", ended)
 		}
 		ended = raw.end(ask())
 	}

@@ -132,7 +132,7 @@ func (c *rawClient) next() event {
 	case e := <-c.events:
 		return e
 	case <-time.After(20 * time.Second):
-		c.Fatal("the server says nothing more")
+		c.Fatal("the server sends nothing more")
 		return event{}
 	}
 }
@@ -151,7 +151,7 @@ func (c *rawClient) end(stream uint32) event {
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()
 	if e := c.end(stream); e.what != what || e.code != code {
-		c.Fatalf("the server says %+v, want %s %d", e, what, code)
+		c.Fatalf("the server sends %+v, want %s %d", e, what, code)
 	}
 }
 

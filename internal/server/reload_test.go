@@ -576,12 +576,12 @@ func TestReloadsUnderLoad(t *testing.T) {
 	t.Logf("%d loads, %d calls, %d token requests", r.loads.Load(), r.calls.Load(), r.sim.SendPulse.TotalTokenRequests())
 	_, _, metrics := r.fetch("/metrics")
 	if !strings.Contains(metrics, "\nauthmaterial_config_last_reload_successful 1\n") || !strings.Contains(metrics, "\nauthmaterial_credentials 8\n") {
-		t.Error("the metrics do not tell of 8 credentials, loaded well")
+		t.Error("the metrics do not report a successful load of 8 credentials")
 	}
 	for where, text := range map[string]string{"the log": r.log.String(), "/metrics": metrics} {
 		r.wantNoSecret(where, text)
 		if strings.Contains(text, "secret-of-") {
-			t.Errorf("%s holds a secret", where)
+			t.Errorf("%s contains a secret", where)
 		}
 	}
 }

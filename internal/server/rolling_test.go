@@ -160,7 +160,7 @@ func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServic
 		for err == nil {
 			var state *authmaterialv1.WatchAuthDecorationsResponse
 			if state, err = stream.Recv(); err == nil && state.GetAuthDecoration() == nil {
-				r.Errorf("a watch tells of an error: %v", state.GetError().GetReason())
+				r.Errorf("a watch reports an error: %v", state.GetError().GetReason())
 			}
 		}
 		if ctx.Err() != nil {

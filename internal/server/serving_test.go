@@ -87,7 +87,7 @@ func TestReflectionListsTheServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err == nil {
-		t.Error("the stream goes on after its end")
+		t.Error("the stream continues after its end")
 	}
 }
 

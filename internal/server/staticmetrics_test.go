@@ -72,7 +72,7 @@ func TestRejectedStaticKeyIsVisible(t *testing.T) {
 		first := b.board()
 		b.reportBoard(first.GetVersion(), 500, notReplaceable)
 		if first.GetLastRejectionTime() != nil || b.board().GetLastRejectionTime() != nil {
-			t.Error("a status that is no rejection counts as one")
+			t.Error("a status that does not mean rejection counts as one")
 		}
 		for range 3 {
 			b.pass(time.Minute)
@@ -111,11 +111,11 @@ func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 		b.reportBoard(first.GetVersion(), 403, notReplaceable)
 		b.setBoard("key-after-the-first")
 		if b.board().GetLastRejectionTime() != nil {
-			t.Error("a changed value has the note of the former one")
+			t.Error("a changed value has the rejection time of the previous one")
 		}
 		b.reportBoard(first.GetVersion(), 403, alreadyReplaced)
 		if b.board().GetLastRejectionTime() != nil {
-			t.Error("a report about the former value is noted of the present one")
+			t.Error("a report about the previous value counts for the current one")
 		}
 		b.wantMetrics(
 			`authmaterial_static_reports_total{`+board+`,report="rejected"} 1`,
@@ -124,7 +124,7 @@ func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 		b.reportBoard(b.board().GetVersion(), 403, notReplaceable)
 		b.setBoard("key-after-the-first", "    allowed_hosts: [more.example.test]\n")
 		if now := b.board(); len(now.GetAllowedHosts()) < 2 || now.GetLastRejectionTime() == nil {
-			t.Error("a change of something else removes the note")
+			t.Error("another change removes the rejection time")
 		}
 		if lines := b.log.lines(t, rejectionLine); len(lines) != 2 {
 			t.Errorf("the log has %d lines, want one for each version", len(lines))
@@ -141,7 +141,7 @@ func TestTokenReportsAreNotStaticReports(t *testing.T) {
 		}
 		b.report(decoration)
 		if decoration, err = b.get(); err != nil || decoration.GetLastRejectionTime() != nil {
-			t.Errorf("a token has the note of a static key, or the error %v", err)
+			t.Errorf("a token has the rejection time of a static key, or the error %v", err)
 		}
 		b.wantNoMetric(`authmaterial_static_reports_total{` + mail + `,report="rejected"}`)
 	})

@@ -90,7 +90,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	h.wantClosed(h.grpc)
 	h.wantClosed(h.http)
 	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 0 {
-		t.Errorf("%d lines say that calls were ended", n)
+		t.Errorf("%d lines report cancelled token requests", n)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestStopEndsTokenRequests(t *testing.T) {
 	<-stopped
 	<-h.stopped
 	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 1 {
-		t.Errorf("%d lines say that calls were ended, want 1", n)
+		t.Errorf("%d lines report cancelled token requests, want 1", n)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestRunEndsWithAListener(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := <-ended; err == nil {
-				t.Error("Run does not say that a listener failed")
+				t.Error("Run returns no error although a listener failed")
 			}
 			h.wantClosed(other)
 		})

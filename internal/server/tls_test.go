@@ -141,7 +141,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		}
 	}
 	if err := getOver(t.Context(), open); err != nil {
-		t.Errorf("a connection of before: %v", err)
+		t.Errorf("a connection from before the change: %v", err)
 	}
 	w.wantCaller("spiffe://example.test/mailer", "mutual_tls")
 	want := fmt.Sprintf("\nauthmaterial_tls_certificate_expiry_timestamp_seconds %v\n", float64(certificate.Leaf.NotAfter.Unix()))
@@ -157,7 +157,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	renewed := w
 	renewed.authority = next
 	if err := getOver(t.Context(), renewed.dial(h, client)); err == nil {
-		t.Error("a new connection by the former authority is answered")
+		t.Error("a new connection with a certificate of the previous authority is accepted")
 	}
 	h.wantUnauthenticated(getOver(t.Context(), open), noAuthority)
 	if err := getOver(t.Context(), renewed.dial(h, next.IssueSPIFFE("spiffe://example.test/mailer"))); err != nil {
@@ -165,7 +165,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 	loaded := h.log.lines(t, "TLS certificate loaded")
 	if len(loaded) != 2 {
-		t.Errorf("the log tells of %d certificates, want 2", len(loaded))
+		t.Errorf("the log has %d lines about certificates, want 2", len(loaded))
 	}
 }
 
@@ -178,10 +178,10 @@ func TestRemovingTLSNeedsARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if w.served(h.grpc.Addr(), w.authority) != before {
-		t.Error("there is another certificate")
+		t.Error("the certificate has changed")
 	}
 	if h.restartsFor("listen") != 1 {
-		t.Error("nobody is told to restart the broker")
+		t.Error("the log does not ask for a restart")
 	}
 }
 
@@ -198,7 +198,7 @@ func TestExpiryOfAChain(t *testing.T) {
 		t.Errorf("the metrics lack %s", want)
 	}
 	if len(h.log.lines(t, "the TLS certificate has expired: clients do not accept it")) != 1 {
-		t.Error("the log does not tell that a certificate has expired")
+		t.Error("the log does not report the expired certificate")
 	}
 }
 

@@ -256,11 +256,11 @@ func TestMetricsContainNoIDAndNoSecret(t *testing.T) {
 		b.reload("no-such-secret")
 		text := b.scrape()
 		if slices.ContainsFunc(b.sim.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }) {
-			b.Error("/metrics holds a secret")
+			b.Error("/metrics contains a secret")
 		}
 		for _, id := range []string{"token-of-mail", "key-of-board"} {
 			if strings.Contains(text, id) {
-				b.Errorf("/metrics holds the credential ID %s", id)
+				b.Errorf("/metrics contains the credential ID %s", id)
 			}
 		}
 	})

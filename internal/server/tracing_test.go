@@ -178,7 +178,7 @@ func TestTraces(t *testing.T) {
 		}
 	}
 	if spans["grpc.health.v1.Health/Check"] != nil {
-		t.Error("questions for health are traced")
+		t.Error("health calls are traced")
 	}
 	h.wantNoSecret("a trace", c.text(t))
 }

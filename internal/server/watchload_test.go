@@ -91,7 +91,7 @@ func (a *audience) await(version string, n int) {
 		select {
 		case <-changed:
 		case <-late:
-			a.Fatalf("%d of %d watchers were told of a change", reached, n)
+			a.Fatalf("%d of %d watchers received a change", reached, n)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher that does not read grows by %d bytes, want %d at most", growth, maxGrowth)
 	}
 	if size > maxSize {
-		t.Errorf("a watcher takes %d bytes, want %d at most", size, maxSize)
+		t.Errorf("a watcher uses %d bytes, want %d at most", size, maxSize)
 	}
 
 	// The others receive every kind of change.
