@@ -70,22 +70,22 @@ func newTokenMetrics(m metrics) tokenMetrics {
 // create creates the series of every kind of credential in a configuration.
 func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
-		provider, method := credential.Provider.ID, credential.Method.ID
+		k := kind{credential.Provider.ID, credential.Method.ID}
 		if credential.Method.TokenRequest == nil {
-			countersOf(m.staticReports, provider, method, staticReports)
+			countersOf(m.staticReports, k, staticReports)
 			continue
 		}
-		countersOf(m.requests, provider, method, requestResults)
-		m.durations.WithLabelValues(provider, method)
-		m.observer(provider, method)
+		countersOf(m.requests, k, requestResults)
+		m.durations.WithLabelValues(k.provider, k.method)
+		m.observer(k)
 	}
 }
 
-// countersOf returns the counters of a provider and an auth method, by the last label's values.
-func countersOf(all *prometheus.CounterVec, provider, method string, values []string) []prometheus.Counter {
+// countersOf returns the counters of a kind of credential, by the last label's values.
+func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheus.Counter {
 	counters := make([]prometheus.Counter, len(values))
 	for i, value := range values {
-		counters[i] = all.WithLabelValues(provider, method, value)
+		counters[i] = all.WithLabelValues(k.provider, k.method, value)
 	}
 	return counters
 }
@@ -148,31 +148,36 @@ func (o *Observer) Token(source cache.Source) cache.Observer {
 	return t
 }
 
-// kindOf returns the provider and the auth method of a source.
-func kindOf(source cache.Source) (provider, method string) {
+// kind is a kind of credential: what metrics are labelled by.
+type kind struct{ provider, method string }
+
+// kindOf returns the kind of the credentials of a source.
+func kindOf(source cache.Source) kind {
+	k := kind{"unknown", "unknown"}
 	if known, ok := source.(*strategies.TokenSource); ok {
-		return known.Kind()
+		k.provider, k.method = known.Kind()
 	}
-	return "unknown", "unknown"
+	return k
 }
 
 // tokenObserver counts and logs what happens to a token. It implements cache.Observer.
 type tokenObserver struct {
-	observer              *Observer
-	key, provider, method string
+	kind
+	observer *Observer
+	key      string
 
 	answers, renewals, forced []prometheus.Counter // by cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 
-// observer returns the counters of a provider and an auth method.
-func (m *tokenMetrics) observer(provider, method string) *tokenObserver {
+// observer returns the counters of a kind of credential.
+func (m *tokenMetrics) observer(k kind) *tokenObserver {
 	return &tokenObserver{
-		provider: provider, method: method,
-		answers:  countersOf(m.answers, provider, method, tiers),
-		renewals: countersOf(m.renewals, provider, method, renewals),
-		forced:   countersOf(m.forced, provider, method, forcedOutcomes),
-		waits:    m.waits.WithLabelValues(provider, method),
+		kind:     k,
+		answers:  countersOf(m.answers, k, tiers),
+		renewals: countersOf(m.renewals, k, renewals),
+		forced:   countersOf(m.forced, k, forcedOutcomes),
+		waits:    m.waits.WithLabelValues(k.provider, k.method),
 	}
 }
 
@@ -197,15 +202,15 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	o.metrics.gaugeFunc("authmaterial_watchers", "Open watches of credentials.", b.Watchers)
 	o.metrics.gaugeFunc("authmaterial_changed_secrets_refused",
 		"Credentials with their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
-	kind := []string{"provider", "auth_method"}
+	labels := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
 		"How long the token in use that expires next may still be used. Negative within its safety margin; "+
-			"absent while no token is in use.", kind, nil)
+			"absent while no token is in use.", labels, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
 		"How long ago the renewal of a token in use should have begun. 0 if none is overdue; "+
-			"absent while no token is in use.", kind, nil)
+			"absent while no token is in use.", labels, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
-		gauge := func(of *prometheus.Desc, value time.Duration, k tokenKind) {
+		gauge := func(of *prometheus.Desc, value time.Duration, k kind) {
 			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value.Seconds(), k.provider, k.method)
 		}
 		for k, d := range deadlinesOf(tokens, o.Clock.Now()) {
@@ -215,18 +220,14 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	}))
 }
 
-// tokenKind is a kind of credential, by which tokens are labelled.
-type tokenKind struct{ provider, method string }
-
 // deadlines are the time until the next expiry, and how long the longest overdue renewal is overdue.
 type deadlines struct{ expiry, overdue time.Duration }
 
 // deadlinesOf returns the deadlines of the tokens in use.
-func deadlinesOf(tokens *cache.Cache, now time.Time) map[tokenKind]deadlines {
-	found := map[tokenKind]deadlines{}
+func deadlinesOf(tokens *cache.Cache, now time.Time) map[kind]deadlines {
+	found := map[kind]deadlines{}
 	for source, token := range tokens.Served() {
-		var k tokenKind
-		k.provider, k.method = kindOf(source)
+		k := kindOf(source)
 		d, known := found[k]
 		if left := token.ExpireTime().Sub(now); !known || left < d.expiry {
 			d.expiry = left
