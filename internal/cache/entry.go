@@ -35,9 +35,9 @@ type entry struct {
 	key       string
 	source    Source
 	observer  Observer
-	warm      Counter // of calls that need not wait
-	refreshes singleflight.Group
-	shared    singleflight.Group // look-ups that callers share, and republishing
+	warm      Counter            // of calls that do not wait
+	refreshes singleflight.Group // at most one at a time
+	shared    singleflight.Group // look-ups and republishing, by name
 
 	// snapshot is never nil. It is replaced while mu is locked.
 	snapshot atomic.Pointer[snapshot]
@@ -47,8 +47,8 @@ type entry struct {
 	resyncing bool
 	// rejected are versions of tokens that were replaced after a report. pending are reported
 	// versions that were not the current token's: their tokens may still arrive, from a replica
-	// that cannot reach the Store. A token whose version was pushed out of the lists is replaced
-	// when it is reported again.
+	// that cannot reach the Store. A token whose version was evicted from the lists is replaced when it
+	// is reported again.
 	rejected, pending []string
 	// forced are the times of the last renewals that were forced without the Store.
 	forced []time.Time
@@ -96,9 +96,9 @@ func (e *entry) update(change func(*snapshot)) {
 	e.snapshot.Store(&next)
 }
 
-// choose makes t the current token, unless the current one is to stay: one of the same value that
-// lives as long, one that is newer, or, in doubt, one that arrived after the stamp was taken. The
-// caller holds e.mu, and has read t in the Store, or requested it, after the stamp was taken.
+// choose makes t the current token, unless the current one stays: because it is newer; because it has the
+// same value and lives as long; or because it arrived after the stamp, and t is not certainly newer. The
+// caller holds e.mu, and has read t in the Store, or requested it, after the stamp.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -109,7 +109,7 @@ func (e *entry) choose(t *token.Token, seen stamp) {
 		}
 	case current != seen.token:
 		if !newer(t, current) {
-			e.resync() // what is in the Store now decides
+			e.resync() // the token that is in the Store now decides
 			return
 		}
 	case newer(current, t):
@@ -127,7 +127,7 @@ func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.update(func(s *snapshot) {
 		s.token, s.expireTime, s.epoch, s.served, s.late = t, t.ExpireTime(), seen.cacheEpoch, false, false
 		if s.isFresh(e.cache.options.Clock.Now()) {
-			s.failure = nil // a token in its margin does not end the backing off
+			s.failure = nil // a token in its margin does not end the back-off
 		}
 	})
 	e.cache.options.Changed(e.key)

@@ -1,15 +1,6 @@
 package cache
 
-import (
-	"context"
-	"fmt"
-	"time"
-
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
-
-	"github.com/authmaterial/broker/internal/token"
-)
+import "golang.org/x/sync/errgroup"
 
 // maxLookUps is how many tokens are looked up at once after news was missed.
 const maxLookUps = 8
@@ -20,7 +11,7 @@ func (c *Cache) Follow() {
 	if !ok {
 		return
 	}
-	// Close does not wait for it: a read that waits for news may not be cut short.
+	// Close does not wait for its end, because a read that waits for news may go on for a while.
 	go store.Follow(c.ctx, News{
 		Changed: c.changed,
 		Forgotten: func() {
@@ -47,8 +38,8 @@ func (c *Cache) changed(key string) {
 	}
 }
 
-// missed compares every token with the Store's: before it is served again, and in the background
-// for those who watch it, and because the Store may lack it.
+// missed compares every token with the Store's: before it is served again, and also in the background,
+// because callers may watch it, and the Store may lack it.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {
@@ -69,135 +60,4 @@ func (c *Cache) eachEntry(do func(*entry)) {
 		do(value.(*entry))
 		return true
 	})
-}
-
-// isOutOfDate reports whether news of the token may have been missed since the Store was read.
-func (e *entry) isOutOfDate() bool {
-	s := e.snapshot.Load()
-	return s.isKnown() && s.epoch != e.cache.epoch.Load()
-}
-
-// catchUp looks the token up while it is out of date, until ctx ends. It joins the look-up that is
-// under way, which may have begun before the news was missed.
-func (e *entry) catchUp(ctx context.Context) {
-	for range maxJoins {
-		if !e.isOutOfDate() {
-			return
-		}
-		lookedUp := e.share("look up", func() {
-			if e.isOutOfDate() {
-				e.lookUp(e.cache.ctx)
-			}
-		})
-		select {
-		case <-lookedUp:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// share runs f in the background, unless that of the same name is running.
-func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) {
-	return e.shared.DoChan(name, func() (any, error) {
-		if done, ok := e.cache.begin(); ok {
-			defer done()
-			f()
-		}
-		return nil, nil
-	})
-}
-
-// resync looks the token up in the background, once more if that has begun. The caller holds e.mu.
-func (e *entry) resync() {
-	e.update(func(s *snapshot) { s.news++ })
-	if e.resyncing {
-		return
-	}
-	e.resyncing = e.cache.start(func() {
-		for again := true; again; {
-			seen := e.stamp()
-			e.lookUp(e.cache.ctx)
-			e.mu.Lock()
-			again = e.snapshot.Load().news != seen.news
-			e.resyncing = again
-			e.mu.Unlock()
-		}
-	})
-}
-
-// lookUp reads the Store, and compares the current token with the one there. A Store that fails
-// counts as read: it sends News.Missed when it is back.
-func (e *entry) lookUp(ctx context.Context) {
-	seen := e.stamp()
-	record, err := e.cache.options.Store.Load(ctx, e.key)
-	if err != nil && ctx.Err() != nil {
-		return // the Store did not fail
-	}
-	lacks := err == nil && e.compareStored(record.Token, seen)
-	e.mu.Lock()
-	e.update(func(s *snapshot) { s.epoch = max(s.epoch, seen.cacheEpoch) })
-	e.mu.Unlock()
-	if lacks {
-		e.share(fmt.Sprintf("republish %p", seen.token), func() { e.republish(seen.token) })
-	}
-}
-
-// compareStored decides between the current token and the one in the Store, or nil, which was read
-// after the stamp. It reports whether the Store should have the current one: that is newer, or the
-// stored one was reported.
-func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	usable := stored != nil && !e.isRejected(stored)
-	if usable {
-		e.choose(stored, seen)
-	}
-	s := e.snapshot.Load()
-	return s.token == seen.token && s.isFresh(e.cache.options.Clock.Now()) && (!usable || newer(s.token, stored))
-}
-
-// republish puts the current token t into the Store, which lost it or never had it: the Store was
-// out of reach, or was emptied. It waits for the lease until t has expired or is not current any more.
-func (e *entry) republish(t *token.Token) {
-	ctx, seen := e.cache.ctx, e.stamp()
-	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
-		lacks := e.compareStored(record.Token, seen)
-		seen = e.stamp()
-		return !lacks || seen.token != t
-	})
-	if err != nil || lease == nil {
-		return
-	}
-	defer lease.Release()
-	e.mu.Lock()
-	rejected := record.Token != nil && e.isRejected(record.Token)
-	e.mu.Unlock()
-	stored, err := lease.Commit(ctx, t, rejected)
-	if err != nil || stored != nil && stored.Value.Equal(t.Value) {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if isRefused(t, stored, record) {
-		e.withdraw(t, stored, seen)
-	} else {
-		e.resync()
-	}
-}
-
-// withdraw forgets the token t, which was reported to another replica, in favour of the stored one,
-// which may be nil. The caller holds e.mu.
-func (e *entry) withdraw(t, stored *token.Token, seen stamp) {
-	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
-		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
-	}
-	switch {
-	case e.snapshot.Load().token != t:
-	case stored != nil && !e.isRejected(stored):
-		e.setToken(stored, seen)
-	default:
-		e.stopTimer()
-		e.update(func(s *snapshot) { s.token, s.expireTime = nil, time.Time{} })
-	}
 }
