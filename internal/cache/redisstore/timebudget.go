@@ -27,11 +27,11 @@ const (
 type timeBudget struct {
 	limit time.Duration
 
-	mu        sync.Mutex
-	ran       time.Duration // how long the process ran during the operations
-	took      time.Duration // how long the operations took
-	counted   time.Time     // until when that is counted
-	measuring bool
+	mu      sync.Mutex
+	ran     time.Duration // how long the process ran during the operations
+	took    time.Duration // how long the operations took
+	counted time.Time     // until when that is counted
+	timer   *time.Timer   // of the next beat; nil: nothing is measured
 }
 
 type budgetKey struct{}
@@ -66,39 +66,30 @@ func (b *timeBudget) isUsedUp() bool {
 func (b *timeBudget) measure(run func()) (starved bool) {
 	b.mu.Lock()
 	ran, took := b.ran, b.took
-	b.counted, b.measuring = now(), true
+	b.counted = now()
+	b.timer = time.AfterFunc(beat, b.countBeat)
 	b.mu.Unlock()
-	ended := make(chan struct{})
-	go b.countBeats(ended)
 	run()
-	close(ended)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.timer.Stop()
+	b.timer = nil
 	b.count()
-	b.measuring = false
 	return b.ran-ran < (b.took-took)/2
 }
 
-// countBeats counts the time at each beat, until the measurement has ended.
-func (b *timeBudget) countBeats(ended <-chan struct{}) {
-	ticker := time.NewTicker(beat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			b.mu.Lock()
-			if b.measuring {
-				b.count()
-			}
-			b.mu.Unlock()
-		case <-ended:
-			return
-		}
+// countBeat counts the time at each beat of a measurement.
+func (b *timeBudget) countBeat() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timer != nil {
+		b.count()
+		b.timer.Reset(beat)
 	}
 }
 
 // count adds the time since the last count. The process ran for one beat of it at most: while it gets no
-// CPU time, the ticker is late. The caller holds b.mu.
+// CPU time, the timer is late. The caller holds b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
 	b.ran += min(passed, beat)
