@@ -23,11 +23,11 @@ import (
 
 // Bounds on waiting.
 const (
-	// flightTimeout bounds one refresh: waiting for the lease and one token request.
-	flightTimeout = 15 * time.Second
-	// marginPatience is how long a caller waits for the successor of a token that is in its safety
+	// refreshTimeout bounds one refresh: waiting for the lease and one token request.
+	refreshTimeout = 15 * time.Second
+	// marginWait is how long a caller waits for the successor of a token that is in its safety
 	// margin, before it gets that token.
-	marginPatience = time.Second
+	marginWait = time.Second
 	// maxJoins is how many refreshes or look-ups one call waits for.
 	maxJoins = 3
 )

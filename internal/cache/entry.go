@@ -215,7 +215,7 @@ func (e *entry) noteLate() {
 // await waits for a token request; while there is a token in its safety margin, not for long.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})
-	brief, cancel := context.WithTimeout(ctx, marginPatience)
+	brief, cancel := context.WithTimeout(ctx, marginWait)
 	defer cancel()
 	t, err := e.join(brief, result)
 	s := e.snapshot.Load() // its token may have been found in the Store meanwhile

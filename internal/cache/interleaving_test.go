@@ -70,7 +70,7 @@ func TestTokenThatComesWhileItIsReported(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		f.wantAt("token-1", 0)
 		f.pass(time.Second)
-		newer := *f.held(0)
+		newer := *f.current(0)
 		newer.Value, newer.RequestedAt = newValue("newer"), time.Now()
 		arrives := func() {
 			f.restore(&newer)

@@ -28,14 +28,14 @@ type issuer struct {
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
-	begin    func(i *issuer, replica int)        // called with mu held
-	held     func(i *issuer, replica int) string // likewise
+	begin    func(i *issuer, replica int)        // called with mu locked
+	current  func(i *issuer, replica int) string // likewise
 }
 
 // failedRequest is the last request of a replica, if that failed.
 type failedRequest struct {
-	at   time.Time
-	held string // by the replica
+	at      time.Time
+	current string // by the replica
 }
 
 // issue is an issued token.
@@ -74,7 +74,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.failedAt = time.Now()
-		s.failedBy[s.replica] = failedRequest{s.failedAt, s.held(s.issuer, s.replica)}
+		s.failedBy[s.replica] = failedRequest{s.failedAt, s.current(s.issuer, s.replica)}
 		return nil, err
 	}
 	made.gotAt = time.Now()

@@ -7,9 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// slowHolder makes replica 0 take the lease for a request of five seconds, and ends the lease after one
+// slowRequest makes replica 0 take the lease for a request of five seconds, and ends the lease after one
 // second, so that another replica can take it. The returned function waits for replica 0's answer.
-func (f *fleet) slowHolder() (answer func() (string, error)) {
+func (f *fleet) slowRequest() (answer func() (string, error)) {
 	f.provider.set(func(p *provider) { p.latency = 5 * time.Second })
 	type result struct {
 		value string
@@ -31,10 +31,10 @@ func (f *fleet) slowHolder() (answer func() (string, error)) {
 
 func TestSlowRequestDoesNotOverwriteANewerToken(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
-		answer := f.slowHolder()
+		answer := f.slowRequest()
 		f.wantAt("token-2", 1, 2)
 		if got, err := answer(); err != nil || got != "token-2" {
-			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
+			f.Errorf("callers of the slow replica get %q, %v; want the successor", got, err)
 		}
 		f.wantEverywhere("token-2")
 		f.wantCommits("token-2")
@@ -44,11 +44,11 @@ func TestSlowRequestDoesNotOverwriteANewerToken(t *testing.T) {
 
 func TestSlowRequestWaitsForTheOtherReplica(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
-		answer := f.slowHolder()
+		answer := f.slowRequest()
 		f.pass(3900 * time.Millisecond)
 		f.wantAt("token-2", 1) // its request is under way when the slow request ends
 		if got, err := answer(); err != nil || got != "token-2" {
-			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
+			f.Errorf("callers of the slow replica get %q, %v; want the successor", got, err)
 		}
 		f.wantCommits("token-2")
 		f.wantRequests(2)
@@ -60,11 +60,11 @@ func TestSlowRequestDoesNotStoreARejectedToken(t *testing.T) {
 		f.provider.set(func(p *provider) {
 			p.answer = func(n int) (string, error) { return []string{"A", "A", "B"}[n-1], nil }
 		})
-		answer := f.slowHolder()
+		answer := f.slowRequest()
 		f.wantAt("A", 1)
 		f.wantReportAt(1, "A", "B")
 		if got, err := answer(); err != nil || got != "B" {
-			f.Errorf("callers of the slow holder get %q, %v; want the successor", got, err)
+			f.Errorf("callers of the slow replica get %q, %v; want the successor", got, err)
 		}
 		f.wantEverywhere("B")
 		f.wantCommits("A", "B")
@@ -75,7 +75,7 @@ func TestSlowRequestDoesNotStoreARejectedToken(t *testing.T) {
 func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(failing(unavailable))
-		answer := f.slowHolder()
+		answer := f.slowRequest()
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
 		go func() { _, _ = f.at(1) }()
 		f.pass(4100 * time.Millisecond) // the slow request has failed, and replica 0 waits for replica 1
@@ -89,9 +89,9 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// TestHungHolderDoesNotAskAgainAtOnce: a request takes all the time of its refresh, and another replica has
+// TestHungRequestIsNotRepeatedAtOnce: a request takes all the time of its refresh, and another replica has
 // the lease when that time is over.
-func TestHungHolderDoesNotAskAgainAtOnce(t *testing.T) {
+func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
 		go func() { _, _ = f.at(0) }()

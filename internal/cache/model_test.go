@@ -49,12 +49,12 @@ type model struct {
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
-	reported map[string]int       // the value of model.events when the report of a token was answered
-	seen     map[string]modelHeld // the current token that was seen last, by key
+	reported map[string]int          // the value of model.events when the report of a token was answered
+	seen     map[string]modelCurrent // the current token that was seen last, by key
 }
 
-// modelHeld is a replica's current token, and when it was first seen.
-type modelHeld struct {
+// modelCurrent is a replica's current token, and when it was first seen.
+type modelCurrent struct {
 	value string
 	since time.Time
 }
@@ -100,7 +100,7 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	for i, lifetime := range []time.Duration{m.between(10, 60), m.between(60, 600), m.between(60, 600)} {
 		m.issuers = append(m.issuers, &issuer{
 			key: fmt.Sprintf("key%d", i), lifetime: lifetime, ends: i == 2,
-			issued: map[string]*issue{}, failedBy: map[int]failedRequest{}, fineFrom: time.Now(), begin: m.checkRequest, held: m.held,
+			issued: map[string]*issue{}, failedBy: map[int]failedRequest{}, fineFrom: time.Now(), begin: m.checkRequest, current: m.current,
 		})
 	}
 	for i := range modelReplicas {
@@ -139,7 +139,7 @@ func (m *model) start(i int) {
 	jitter := m.random.Float64()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.reported, r.seen = map[string]int{}, map[string]modelHeld{}
+	r.reported, r.seen = map[string]int{}, map[string]modelCurrent{}
 	r.cache = cache.New(cache.Options{
 		Store:    r.link,
 		Random:   func() float64 { return jitter },
@@ -233,7 +233,7 @@ func (m *model) step(stormy bool) {
 	pauses := []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 10 * time.Second, 45 * time.Second}
 	<-time.After(time.Duration(m.random.Float64() * float64(pauses[m.random.IntN(len(pauses))])))
 	m.settleBans()
-	m.lookAtHeld()
+	m.noteCurrent()
 	issuer := m.issuers[m.random.IntN(len(m.issuers))]
 	replica := m.random.IntN(len(m.replicas))
 	switch n := m.random.IntN(20); {

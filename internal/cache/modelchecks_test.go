@@ -17,11 +17,11 @@ const fine = 75*time.Second + 15*time.Second
 
 // modelCall is a call, and the state of the model when it began.
 type modelCall struct {
-	cache  *cache.Cache
-	began  time.Time
-	order  int               // the value of model.events when it began
-	held   map[string]string // by key, at the replica
-	stored map[string]string // by key
+	cache   *cache.Cache
+	began   time.Time
+	order   int               // the value of model.events when it began
+	current map[string]string // by key, at the replica
+	stored  map[string]string // by key
 }
 
 // modelReport is an answered report.
@@ -35,26 +35,26 @@ func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events++
-	c := modelCall{cache: m.replicas[replica].cache, began: time.Now(), order: m.events, held: map[string]string{}, stored: map[string]string{}}
+	c := modelCall{cache: m.replicas[replica].cache, began: time.Now(), order: m.events, current: map[string]string{}, stored: map[string]string{}}
 	for _, i := range m.issuers {
-		c.held[i.key] = heldValue(c.cache, i.at(replica))
+		c.current[i.key] = currentValue(c.cache, i.at(replica))
 		c.stored[i.key] = m.shared.stored(i.key)
 	}
 	return c
 }
 
-func heldValue(c *cache.Cache, source cache.Source) string {
+func currentValue(c *cache.Cache, source cache.Source) string {
 	if t, ok := c.Current(source); ok {
 		return t.Value.Reveal()
 	}
 	return ""
 }
 
-// held returns the value of a replica's current token.
-func (m *model) held(i *issuer, replica int) string {
+// current returns the value of a replica's current token.
+func (m *model) current(i *issuer, replica int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return heldValue(m.replicas[replica].cache, i.at(replica))
+	return currentValue(m.replicas[replica].cache, i.at(replica))
 }
 
 // isCurrent reports whether the replica that was called has not been restarted since.
@@ -125,7 +125,7 @@ func (m *model) settleBans() {
 func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
 	limit := 17 * time.Second // a refresh, and the Store's time limits before and after it
 	switch {
-	case t != nil && t.Value.Reveal() == c.held[i.key] && time.Now().Before(t.ExpireTime()):
+	case t != nil && t.Value.Reveal() == c.current[i.key] && time.Now().Before(t.ExpireTime()):
 		limit = time.Second
 	case i.isFine():
 		limit = 6 * time.Second // a lease that was left behind, and a request
@@ -147,8 +147,8 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	if fault.From(err).Reason == fault.ServerStopping {
 		return // the replica is restarted
 	}
-	if held := heldValue(c.cache, i.at(replica)); held != "" && held == c.held[i.key] {
-		m.fail("a call of replica %d for %s fails (%v), whose current token is %s", replica, i.key, err, held)
+	if current := currentValue(c.cache, i.at(replica)); current != "" && current == c.current[i.key] {
+		m.fail("a call of replica %d for %s fails (%v), whose current token is %s", replica, i.key, err, current)
 	}
 	stored := m.shared.stored(i.key)
 	if stored != "" && stored == c.stored[i.key] && m.settledAt(c.began) && !m.hasReported(replica, stored, math.MaxInt) {
@@ -167,33 +167,33 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 // the whole fleet. The caller holds i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
-	if failed, ok := i.failedBy[replica]; ok && failed.held == m.held(i, replica) && time.Since(failed.at) < time.Second {
+	if failed, ok := i.failedBy[replica]; ok && failed.current == m.current(i, replica) && time.Since(failed.at) < time.Second {
 		m.fail("a request of replica %d for %s follows one that failed after %v", replica, i.key, time.Since(failed.at))
 	}
 	if m.settledAt(i.failedAt) && time.Since(i.failedAt) < time.Second {
 		m.fail("a request of the fleet for %s follows one that failed after %v", i.key, time.Since(i.failedAt))
 	}
 	m.mu.Lock()
-	held, ok := m.replicas[replica].cache.Current(i.at(replica))
+	current, ok := m.replicas[replica].cache.Current(i.at(replica))
 	seen := m.replicas[replica].seen[i.key]
 	m.mu.Unlock()
 	// A token may have arrived while the request was about to be made.
-	if ok && held.Value.Reveal() == seen.value && time.Since(seen.since) > time.Second {
-		m.checkDue(held, replica)
+	if ok && current.Value.Reveal() == seen.value && time.Since(seen.since) > time.Second {
+		m.checkDue(current, replica)
 	}
 	if i.newest != nil && m.settledAt(i.newest.gotAt) {
 		m.checkDue(i.newest.Token, replica)
 	}
 }
 
-// lookAtHeld records the current token of each replica.
-func (m *model) lookAtHeld() {
+// noteCurrent records the current token of each replica.
+func (m *model) noteCurrent() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for n, r := range m.replicas {
 		for _, i := range m.issuers {
-			if value := heldValue(r.cache, i.at(n)); value != r.seen[i.key].value {
-				r.seen[i.key] = modelHeld{value, time.Now()}
+			if value := currentValue(r.cache, i.at(n)); value != r.seen[i.key].value {
+				r.seen[i.key] = modelCurrent{value, time.Now()}
 			}
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// held returns a replica's current token.
-func (f *fleet) held(i int) *token.Token {
+// current returns a replica's current token.
+func (f *fleet) current(i int) *token.Token {
 	f.Helper()
 	t, ok := f.fleet[i].Current(f.provider)
 	if !ok {
@@ -35,7 +35,7 @@ func (f *fleet) wantCommits(want ...string) {
 func TestOlderTokenDoesNotReplaceANewerOne(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantAt("token-1", 0)
-		old := f.held(0)
+		old := f.current(0)
 		f.pass(time.Second)
 		f.wantReportAt(0, "token-1", "token-2")
 		f.wantAt("token-2", 1)
@@ -53,7 +53,7 @@ func TestOlderTokenDoesNotReplaceANewerOne(t *testing.T) {
 func TestRenewalDoesNotUseAnOlderToken(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
-		old := f.held(0)
+		old := f.current(0)
 		f.pass(time.Second)
 		f.wantReportAt(1, "token-1", "token-2")
 		f.pass(time.Millisecond)
@@ -112,7 +112,7 @@ func TestTokenIsPutBackAfterALongRequestOfAnother(t *testing.T) {
 func TestReportedTokenIsNotUsedAgain(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
-		reported := *f.held(0)
+		reported := *f.current(0)
 		f.pass(time.Second)
 		f.wantReportAt(0, "token-1", "token-2")
 		f.pass(time.Millisecond)
@@ -134,7 +134,7 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		f.links[0].become(refusing)
 		f.pass(time.Second)
 		f.wantAt("token-2", 0) // newer, and unknown to the other replicas
-		newer := f.held(0)
+		newer := f.current(0)
 		f.wantReportAt(1, "token-2", "token-1")
 		f.links[0].become(connected)
 		f.pass(findingPlace)
@@ -193,7 +193,7 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 		f.wantReportAt(1, "A", "B")
 		f.pass(time.Millisecond)
 		f.wantAt("B", 0)
-		reported := f.held(0)
+		reported := f.current(0)
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
 		// Replica 0 renews C, and the provider issues A: the Store, which has it as rejected, keeps B.
@@ -209,7 +209,7 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 func TestRejectedTokenThatIsPutBackDuringARequest(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
-		rejected := f.held(1)
+		rejected := f.current(1)
 		f.pass(time.Second)
 		f.links[0].set(func(l *link) {
 			l.before = func(trip string) {

@@ -58,7 +58,7 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 				e.setFailure(failure, stamp{})
 			}
 		}()
-		limited, cancel := context.WithTimeout(e.cache.options.Begin(e.cache.ctx, ctx), flightTimeout)
+		limited, cancel := context.WithTimeout(e.cache.options.Begin(e.cache.ctx, ctx), refreshTimeout)
 		defer cancel()
 		t, err := e.attempt(limited, &r)
 		for errors.Is(err, ErrLeaseLost) {

@@ -100,7 +100,7 @@ func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 		away()
 		f.pass(10 * time.Second)
 		f.wantRequests(2)
-		if held, ok := f.fleet[0].Current(f.provider); !ok || held.Value.Reveal() != "token-2" {
+		if current, ok := f.fleet[0].Current(f.provider); !ok || current.Value.Reveal() != "token-2" {
 			t.Error("the token is not renewed 10s after the machine woke up")
 		}
 	})
