@@ -26,8 +26,8 @@ const (
 	mostRecovery = 10 * time.Second
 )
 
-// redisTrouble is a fault of Redis.
-type redisTrouble struct {
+// redisFault is a fault of Redis.
+type redisFault struct {
 	arguments []string // of the server
 	password  string   // of the Store
 	proxied   bool     // the Store reaches the server through the proxy
@@ -57,7 +57,7 @@ func (v *victim) do(commands ...string) {
 	}
 }
 
-var redisTroubles = map[string]redisTrouble{
+var redisFaults = map[string]redisFault{
 	"refused": {
 		begin:   func(v *victim) { v.server.Kill() },
 		end:     func(v *victim) { v.server.Restart() }, // without data
@@ -115,21 +115,21 @@ var redisTroubles = map[string]redisTrouble{
 	},
 }
 
-func TestTrouble(t *testing.T) {
-	for name, trouble := range redisTroubles {
+func TestRedisFaults(t *testing.T) {
+	for name, fault := range redisFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := redistest.Start(t, trouble.arguments...)
+			server := redistest.Start(t, fault.arguments...)
 			v := &victim{T: t, server: server, proxy: redistest.Proxy(t, server.Addr())}
 			address := at(server.Addr())
-			if trouble.proxied {
+			if fault.proxied {
 				address = at(v.proxy.Addr())
 			}
-			address.Password = secret.New(trouble.password)
+			address.Password = secret.New(fault.password)
 			r := newCaller(t, address)
 			r.call("before", 1)
 
-			trouble.begin(v)
+			fault.begin(v)
 			for i := 0; len(r.degraded()) == 0; i++ {
 				r.goOn("while the breaker is closed", i)
 			}
@@ -144,10 +144,10 @@ func TestTrouble(t *testing.T) {
 			if got := r.degraded(); !slices.Equal(got, []bool{true}) {
 				t.Fatalf("during the fault, Degraded was called with %v", got)
 			}
-			r.wantLines(outOfReach + trouble.failure + `$`)
+			r.wantLines(outOfReach + fault.failure + `$`)
 			missed := r.missed.Load()
 
-			trouble.end(v)
+			fault.end(v)
 			ended := time.Now()
 			for i := 0; len(r.degraded()) < 2; i++ {
 				r.goOn("after", i)
@@ -265,7 +265,7 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 		c.Errorf("at the end, Degraded was called with %v", got)
 	}
 	c.wantLines(outOfReach, isBack)
-	eventually(c.T, "the token from before the trouble is in Redis", func() bool {
+	eventually(c.T, "the token from before the fault is in Redis", func() bool {
 		c.call("before", 1)
 		record, err := c.Load(c.Context(), "before1")
 		return err == nil && strings.HasSuffix(value(record.Token), "of before1")

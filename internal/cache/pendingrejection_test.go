@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// reportUnseen reports token-3 to replica 1. Only replica 0 has that token, and cannot share it yet. token-1
+// reportPending reports token-3 to replica 1. Only replica 0 has that token, and cannot share it yet. token-1
 // was reported before.
-func (f *fleet) reportUnseen() {
+func (f *fleet) reportPending() {
 	f.wantEverywhere("token-1")
 	f.links[0].become(refusing)
 	f.pass(time.Second)
@@ -18,9 +18,9 @@ func (f *fleet) reportUnseen() {
 	f.wantReportAt(1, "token-3", "token-2")
 }
 
-func TestReportOfAnUnseenTokenIsNotEvicted(t *testing.T) {
+func TestPendingRejectionIsNotEvicted(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
-		f.reportUnseen()
+		f.reportPending()
 		together(1000, func(int) { f.wantReportAt(1, "token-1", "token-2") })
 		for i := range 50 {
 			f.wantReportAt(1, fmt.Sprintf("made-up-%d", i), "token-2")
@@ -36,9 +36,9 @@ func TestReportOfAnUnseenTokenIsNotEvicted(t *testing.T) {
 
 // A flood of reports of unknown versions evicts the earlier reports: the reported token comes into use, and
 // is replaced when it is reported again.
-func TestFloodOfReportsOfUnseenTokens(t *testing.T) {
+func TestFloodOfReportsOfUnknownVersions(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
-		f.reportUnseen()
+		f.reportPending()
 		for i := range 1000 {
 			f.wantReportAt(1, fmt.Sprintf("made-up-%d", i), "token-2")
 		}
