@@ -382,3 +382,36 @@ func TestCallsOfACaller(t *testing.T) {
 		t.Error("a batch counts after its end")
 	}
 }
+
+// TestIdleCallersAreForgotten makes so many callers that those which use nothing are forgotten.
+func TestIdleCallersAreForgotten(t *testing.T) {
+	a := admission.New(limits, func(admission.Limit, string) {})
+	busy, idle := a.Caller("busy"), a.Caller("idle")
+	if refusal := busy.Begin(admission.Call, 1, time.Now()); refusal != nil {
+		t.Fatal(refusal)
+	}
+	for i := range 10_000 {
+		a.Caller(fmt.Sprint(i))
+	}
+	if a.Caller("busy") != busy {
+		t.Error("a caller is forgotten during its call")
+	}
+	if a.Caller("idle") == idle {
+		t.Error("a caller that uses nothing is remembered")
+	}
+}
+
+// TestCallsOfAnUnprovedConnection makes calls without a message until the connection has no budget.
+func TestCallsOfAnUnprovedConnection(t *testing.T) {
+	inScene(t, limits, false, func(s *scene) {
+		client, server := s.connect("192.0.2.1:1")
+		for range 32 {
+			server.Called()
+		}
+		go func() { _, _ = client.Write([]byte{0}) }()
+		if _, err := server.Read(make([]byte, 1)); err == nil {
+			t.Error("after 32 calls the connection may send more")
+		}
+		s.wantReached(admission.Unproved)
+	})
+}
