@@ -68,8 +68,9 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 }
 
 // maxAge returns how long an answer may be used by its headers. 0: they do not say.
-func maxAge(header http.Header) time.Duration {
-	const longest = 24 * 60 * 60 // seconds
+func maxAge(header http.Header) (age time.Duration) {
+	defer func() { _ = recover() }() // the parser panics at an empty value, as in "max-age="
+	const longest = 24 * 60 * 60     // seconds
 	if directives, err := httpcc.ParseResponse(header.Get("Cache-Control")); err == nil {
 		if seconds, ok := directives.MaxAge(); ok {
 			return time.Duration(min(seconds, longest)) * time.Second

@@ -20,6 +20,8 @@ func TestMaxAge(t *testing.T) {
 			"max-age":        {http.Header{"Cache-Control": {"public, max-age=120, must-revalidate"}}, 2 * time.Minute},
 			"no max-age":     {http.Header{"Cache-Control": {"no-store"}}, 0},
 			"a huge max-age": {http.Header{"Cache-Control": {"max-age=18446744073709551615"}}, 24 * time.Hour},
+			"an empty value": {http.Header{"Cache-Control": {"public, max-age="}}, 0},
+			"an empty field": {http.Header{"Cache-Control": {"no-cache="}}, 0},
 			"not a number":   {http.Header{"Cache-Control": {"max-age=soon"}}, 0},
 			"expires":        {http.Header{"Expires": {later}}, 3 * time.Minute},
 			"both":           {http.Header{"Cache-Control": {"max-age=60"}, "Expires": {later}}, time.Minute},

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -101,9 +102,17 @@ func ParseKeys(data []byte) (*Keys, error) {
 // sign, and reports whether there are any. The error is errNoKey if no key is left of a set that
 // is not empty.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	set, err := jwk.Parse(data, jwk.WithMaxKeys(maxKeys), jwk.WithStrictKeySetParsing(false))
-	if err != nil || !bytes.Contains(data, []byte(`"keys"`)) { // the parser also takes a single key
+	// The library also accepts a single key, and joins several arrays of keys.
+	var list struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	err = json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &list)
+	if err != nil || list.Keys == nil || len(list.Keys) > maxKeys {
+		return nil, false, errNoKeySet
+	}
+	data, _ = json.Marshal(list) // it was JSON before
+	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
+	if err != nil {
 		return nil, false, errNoKeySet
 	}
 	keys = &Keys{}

@@ -74,6 +74,13 @@ func TestManyKeys(t *testing.T) {
 	if _, err := authentication.ParseKeys(set(1001)); err == nil || err.Error() != many {
 		t.Error(err)
 	}
+	two := []byte(strings.TrimSuffix(strings.TrimPrefix(string(set(900)), "\ufeff"), "}"))
+	two = append(append(two, ','), two[1:]...) // two members "keys", of which the last one counts
+	if keys, err := authentication.ParseKeys(append(two, '}')); err != nil {
+		t.Error(err)
+	} else if _, count := keys.Ignored(); count != 899 {
+		t.Errorf("of two arrays of 900 keys, %d keys are ignored, want 899 of the last one", count)
+	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set(1001)) })
 	})

@@ -22,9 +22,10 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time from the start of one request for keys to the next, where a
-	// token causes the next one. A failed request is repeated after the same time.
-	fetchPause = 10 * time.Second
+	// fetchPause is the shortest time between two requests for keys that tokens cause. It is also the
+	// time until a failed request is repeated, which doubles up to maxFetchPause.
+	fetchPause    = 10 * time.Second
+	maxFetchPause = time.Minute
 	// maxStale is how long keys are used while they cannot be fetched again.
 	maxStale = 24 * time.Hour
 	// minMaxAge and defaultMaxAge bound how long keys are used before they are fetched again.
@@ -126,10 +127,12 @@ type remoteKeys struct {
 
 	fetched atomic.Pointer[fetchedKeys] // nil: none yet
 	failed  bool                        // whether the last request failed; only the current one uses this
+	retryIn time.Duration               // time until a failed request is repeated, likewise
 
 	mu       sync.Mutex
 	last     *keyRequest // the current request, or else the last one
 	underWay bool
+	asked    time.Time       // when a token last caused a request
 	next     clockwork.Timer // starts the next request
 	// waiting are tokens with missing keys. The value is the number of the last request that was
 	// started before the token was first seen.
@@ -146,7 +149,6 @@ type fetchedKeys struct {
 // keyRequest is one request for keys.
 type keyRequest struct {
 	number uint64
-	begun  time.Time
 	done   chan struct{} // closed when the request has ended
 	err    error         // set before done is closed
 }
@@ -157,11 +159,13 @@ func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 		issuer:     issuer,
 		transport:  egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
 		last:       &keyRequest{},
+		retryIn:    fetchPause,
+		asked:      options.Clock.Now(), // the first request serves the first tokens
 		waiting:    newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
-	r.next = clock.ForWaiting(r.Clock).AfterFunc(options.MaxAge, func() { r.request(0) })
-	r.request(0)
+	r.next = clock.ForWaiting(r.Clock).AfterFunc(options.MaxAge, func() { r.request(false) })
+	r.request(false)
 	return r
 }
 
@@ -191,43 +195,48 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	if first, known, _ := r.waiting.PeekOrAdd(token, before); known {
 		before = first
 	}
-	request := r.request(fetchPause)
+	request, pause := r.request(true)
 	select {
 	case <-request.done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	pause := max(0, fetchPause-r.Clock.Since(request.begun))
 	switch {
 	case request.err != nil:
-		return errUnfetched.WithRetryDelay(pause)
+		return errUnfetched.WithRetryDelay(max(pause, time.Second))
 	case request.number <= before:
-		return fmt.Errorf("%w (%w)", errThrottled.WithRetryDelay(pause), ErrKeyRefreshThrottled)
+		return fmt.Errorf("%w (%w)", errThrottled.WithRetryDelay(max(pause, time.Second)), ErrKeyRefreshThrottled)
 	}
 	return nil
 }
 
-// request starts a request, unless one is under way or was started less than pause ago. It
-// returns the last request.
-func (r *remoteKeys) request(pause time.Duration) *keyRequest {
+// request starts a request, unless one is under way, or a token causes it and another has caused one
+// less than fetchPause ago. It returns the last request, and the time until a token can cause the
+// next one.
+func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.Clock.Now()
-	if !r.underWay && now.Sub(r.last.begun) >= pause && r.context.Err() == nil {
-		r.last = &keyRequest{number: r.last.number + 1, begun: now, done: make(chan struct{})}
+	throttled := forToken && now.Sub(r.asked) < fetchPause
+	if !r.underWay && !throttled && r.context.Err() == nil {
+		if forToken {
+			r.asked = now
+		}
+		r.last = &keyRequest{number: r.last.number + 1, done: make(chan struct{})}
 		r.underWay = true
-		go r.run(r.last)
+		go r.run(r.last, now)
 	}
-	return r.last
+	return r.last, max(0, fetchPause-now.Sub(r.asked))
 }
 
-// run makes a request, and schedules the next one.
-func (r *remoteKeys) run(request *keyRequest) {
-	wait := fetchPause
-	body, header, err := r.get()
-	if err == nil {
-		wait = max(maxAge(header), minMaxAge)
-		err = r.take(body, request.begun)
+// run makes a request that begins now, and schedules the next one.
+func (r *remoteKeys) run(request *keyRequest, now time.Time) {
+	wait, err := r.fetch(now)
+	if err != nil {
+		wait = r.retryIn
+		r.retryIn = min(2*wait, maxFetchPause)
+	} else {
+		r.retryIn = fetchPause
 	}
 	r.report(err)
 	r.mu.Lock()
@@ -239,14 +248,23 @@ func (r *remoteKeys) run(request *keyRequest) {
 	}
 }
 
-// take uses the keys of an answer. After an error the previous keys stay in use. A parser that
-// panics at a hostile answer does not end the process.
-func (r *remoteKeys) take(answer []byte, begun time.Time) (err error) {
+// fetch requests the keys, and uses those of the answer. It returns for how long, by the headers of
+// the answer. A parser that panics at a hostile answer does not end the process.
+func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errNoKeySet
 		}
 	}()
+	body, header, err := r.get()
+	if err != nil {
+		return 0, err
+	}
+	return max(maxAge(header), minMaxAge), r.take(body, now)
+}
+
+// take uses the keys of an answer. After an error the previous keys stay in use.
+func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {
 		r.fetched.Store(&fetchedKeys{before.keys, digest, begun})

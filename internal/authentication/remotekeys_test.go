@@ -313,6 +313,9 @@ func TestBadAnswers(t *testing.T) {
 		"not found":  {http.NotFound, nil, "the answer has a status other than 200"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, nil, "the answer has a status other than 200"},
 		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>canary")) }, nil, "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},
+		"one key": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"kty":"OKP","crv":"Ed25519","kid":"\"keys\"","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`))
+		}, nil, "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},
 		"too much": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(append(authtest.KeySet(keyES), bytes.Repeat([]byte(" "), 1<<20)...))
 		}, nil, "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"},

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// pollInterval is how often the files are checked, unless that would take more than a
-	// twentieth of the time.
+	// pollInterval is the pause between two checks of the files. It is 20 times as long as the last
+	// check took, if that is longer, but at most maxInterval.
 	pollInterval = 500 * time.Millisecond
+	maxInterval  = 5 * time.Second
 	// settleTime is how long files must stay unchanged before they are loaded: a program may
 	// still be writing. settleTries bounds the wait.
 	settleTime  = 50 * time.Millisecond
@@ -48,7 +49,7 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 		case <-ctx.Done():
 		case <-now:
 			_ = l.reload()
-		case <-time.After(max(pollInterval, 20*time.Since(began))):
+		case <-time.After(min(max(pollInterval, 20*time.Since(began)), maxInterval)):
 		}
 	}
 }
