@@ -155,11 +155,14 @@ func (c *connection) checkAddress() error {
 
 func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix://") }
 
-// connect calls ask with a connection and a context that ends with the timeout and sends the
-// token. The first call makes the connection. The files are read now, and the command's input
-// if the token is there.
+// diagnosisTime is the part of the timeout that is left to find out why a call failed.
+func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
+
+// connect calls ask with a connection and a context that sends the token, and that ends a little
+// before the timeout. The first call makes the connection. The files are read now, and the
+// command's input if the token is there.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
-	ctx, cancel := context.WithTimeout(command.Context(), c.timeout)
+	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
 	c.transport = local.NewCredentials() // rejects other machines
 	var err error

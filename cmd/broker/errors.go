@@ -205,7 +205,7 @@ const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\
 // tryAgain connects once more to find out why there is no connection: gRPC reports the cause only
 // as text. It returns nil if a gRPC server answers, or if no server answers in time.
 func (c *connection) tryAgain(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.diagnosisTime())
 	defer cancel()
 	err := c.greet(ctx)
 	switch timeout, ok := errors.AsType[net.Error](err); {

@@ -161,13 +161,12 @@ func (w *Watch) authenticate(ctx context.Context) error {
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
 	a, grant, err := w.admit(s.id)
-	if err != nil {
-		result.Err = err
-		return result, grant, true
-	}
 	now := w.broker.options.Clock.Now()
-	result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
+	if result.Err = err; err == nil {
+		result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
+	}
 	if result.Decoration != nil || result.Err != nil {
+		s.wait = nil // its result is not the state any more
 		return result, grant, true
 	}
 	if s.wait != nil && s.wait.account == a {

@@ -57,7 +57,7 @@ func (l *Loader) readWhole(data []byte) (*yamlfile.Document, []placedItem) {
 // if the file is not what its parts seem to be, or if the list or the syntax has a problem.
 func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool) {
 	rest, key, texts := split(data)
-	if len(texts) == 0 {
+	if len(texts) == 0 || len(texts) > maxCredentials {
 		return nil, nil, false
 	}
 	document := yamlfile.Parse(l.path, rest)

@@ -135,8 +135,12 @@ func (e *Environment) explain(message string) string {
 
 // byteOffset returns CEL's location as an offset within the expression.
 func byteOffset(expression string, at common.Location) int {
-	characters, _ := common.NewTextSource(expression).LocationOffset(at)
-	return min(len(string([]rune(expression)[:characters])), len(expression))
+	characters, found := common.NewTextSource(expression).LocationOffset(at)
+	text := []rune(expression)
+	if !found || int(characters) > len(text) {
+		return 0 // an error of the whole expression, such as one that is too long
+	}
+	return min(len(string(text[:characters])), len(expression))
 }
 
 func appendOnce(names []string, name string) []string {

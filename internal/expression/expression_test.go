@@ -65,6 +65,7 @@ func TestEvaluate(t *testing.T) {
 
 func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
 	const names = "user, password, email, region, base64(text), field.orValue(text)"
+	const notExpression = "this is not an expression: use fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	const onlyStrings = "only strings can be used here: fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	for _, test := range []struct {
 		text string
@@ -86,6 +87,9 @@ func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
 		{"${user + 1}", []expression.Problem{{7, onlyStrings}}},
 		{"${user.orValue('x')}", []expression.Problem{{2, "orValue() is for optional fields, and this is not one"}}},
 		{"${size(user)}", []expression.Problem{{6, `unknown field or function; there are: ` + names}}},
+		{"a${" + strings.Repeat("(", 40) + "user" + strings.Repeat(")", 40) + "}", []expression.Problem{{3, notExpression}}},
+		{"a${" + strings.Repeat("[", 40) + "}", []expression.Problem{{3, notExpression}}},
+		{"a${" + strings.Repeat("user + ", 1000) + "user}", []expression.Problem{{3, notExpression}}},
 		{"${user canary}", []expression.Problem{{7, "this is not an expression: use fields, quoted text, `+`, base64(text) and field.orValue(text)"}}},
 		{"${user == 'a' ? user : password}", nil},
 		{"${[user].map(x, x)}", nil},
@@ -129,7 +133,7 @@ func TestNewEnvironmentRefusesNames(t *testing.T) {
 }
 
 func FuzzCompile(f *testing.F) {
-	for _, seed := range []string{"Bearer ${user}", "${base64(user + ':' + password)}", "${region.orValue('}')}", "${", "${'", "a${b}c${d"} {
+	for _, seed := range []string{"Bearer ${user}", "${base64(user + ':' + password)}", "${region.orValue('}')}", "${", "${'", "a${b}c${d", "${((((((((((((((((((((((((((((((((((((user))))))))))))))))))))))))))))))))))))}"} {
 		f.Add(seed)
 	}
 	env := newEnvironment(f)

@@ -39,8 +39,7 @@ type Document struct {
 func Parse(file string, data []byte) *Document {
 	source := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\uFEFF")), []byte("\r\n"), []byte("\n"))
 	d := &Document{file: file, source: source, refused: make(map[*yaml.Node]bool)}
-	if i := bytes.IndexFunc(source, forbidden); i >= 0 {
-		char, _ := utf8.DecodeRune(source[i:])
+	if i, char := firstForbidden(source); i >= 0 {
 		at := Place{1 + bytes.Count(source[:i], []byte("\n")), utf8.RuneCount(source[bytes.LastIndexByte(source[:i], '\n')+1:i]) + 1}
 		d.Problemf(at, "the character %U is not allowed: save the file as UTF-8 with LF or CR LF as line ends, "+
 			"or write the character as an escape in double quotes", char)
@@ -53,11 +52,19 @@ func Parse(file string, data []byte) *Document {
 	return d
 }
 
-// forbidden reports characters that editors do not show, or by which they count lines in
-// different ways. Bytes that are not UTF-8 arrive as U+FFFD.
-func forbidden(char rune) bool {
-	return char < ' ' && char != '\t' && char != '\n' || 0x7f <= char && char < 0xa0 ||
-		slices.Contains([]rune{'\u2028', '\u2029', '\uFEFF', utf8.RuneError, '\uFFFE', '\uFFFF'}, char)
+// firstForbidden returns the first byte that is not UTF-8, as U+FFFD, or the first character that
+// editors do not show, or by which they count lines in different ways. Without one the index is -1.
+func firstForbidden(source []byte) (index int, char rune) {
+	for i, size := 0, 0; i < len(source); i += size {
+		char, size = utf8.DecodeRune(source[i:])
+		switch {
+		case ' ' <= char && char < 0x7f, char == '\t', char == '\n':
+		case char < 0xa0, char == utf8.RuneError && size == 1,
+			slices.Contains([]rune{'\u2028', '\u2029', '\uFEFF', '\uFFFE', '\uFFFF'}, char):
+			return i, char
+		}
+	}
+	return -1, 0
 }
 
 // from returns the rest of the line at a place.

@@ -70,12 +70,15 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// Int returns a whole number from least to most. It may be written as 1.0 or 1e3.
+// Int returns a whole number from least to most. It may be written as 1.0, 1e3, 0o17 or 0xff.
 func (v Value) Int(least, most, otherwise int) int {
 	if !v.is(isNumber) {
 		return otherwise
 	}
 	number, err := strconv.ParseFloat(v.node.Value, 64)
+	if whole, failed := strconv.ParseInt(v.node.Value, 0, 64); failed == nil && strings.ContainsAny(v.node.Value, "xo") {
+		number, err = float64(whole), nil
+	}
 	if err != nil || number != math.Trunc(number) || number < float64(least) || number > float64(most) {
 		v.Problemf("must be a whole number from %d to %d", least, most)
 		return otherwise
