@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // TestWatchOfATokenInItsMargin has a provider that fails from before the renewal of a token until
@@ -107,5 +111,58 @@ func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 		if _, err := s.Next(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("the error is %v, want context.Canceled", err)
 		}
+	})
+}
+
+// losingTokens is a cache that has lost its token, and whose requests hang.
+type losingTokens struct {
+	broker.Tokens
+	lost  atomic.Bool
+	asked atomic.Int32
+}
+
+func (l *losingTokens) WarmAt(key string, now time.Time) (*token.Token, bool) {
+	if l.lost.Load() {
+		return nil, false
+	}
+	return l.Tokens.WarmAt(key, now)
+}
+
+func (l *losingTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
+	if l.lost.Load() {
+		l.asked.Add(1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return l.Tokens.Token(ctx, source)
+}
+
+// TestWatchAsksAgainForATokenThatWasWithdrawn loses a token within a second after the watch waited
+// for it: the watch waits for the next one.
+func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
+	losing := &losingTokens{}
+	inWorld(t, func(w *world) {
+		ctx, stop := context.WithCancel(w.Context())
+		watch := w.broker.Watch(nobody, nil, []string{"mail"})
+		defer watch.Close()
+		if state, err := watch.Next(ctx); err != nil || state.Err != nil {
+			w.Fatal(err, state.Err)
+		}
+		losing.lost.Store(true)
+		w.broker.ProofsChanged() // the watch computes its states again
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = watch.Next(ctx)
+		}()
+		synctest.Wait()
+		if got := losing.asked.Load(); got != 1 {
+			w.Errorf("the watch asked for the next token %d times, want once", got)
+		}
+		stop()
+		<-ended
+	}, func(options *broker.Options) {
+		losing.Tokens = options.Tokens
+		options.Tokens = losing
 	})
 }
