@@ -1,0 +1,27 @@
+package redisstore
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// TestLockAgain: the first attempt to lock a token timed out while the process got no CPU time, and Redis has
+// given the lock. The second attempt gets it, and another owner does not.
+func TestLockAgain(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := New(Options{Server: Server{Addresses: []string{server.Addr()}}, Keys: fleetkeys.RandomRing()})
+	t.Cleanup(s.Close)
+	keys := s.tokens.of("3f")
+	for range 2 {
+		if _, err := s.look(t.Context(), keys, "one"); err != nil {
+			t.Errorf("the owner does not get the lock: %v", err)
+		}
+	}
+	if _, err := s.look(t.Context(), keys, "other"); !errors.Is(err, errLocked) {
+		t.Errorf("for another owner the error is %v, want errLocked", err)
+	}
+}
