@@ -1,6 +1,6 @@
 // Package authentication identifies callers: by a bearer token, by a client certificate, or by
-// the user at the other end of a Unix socket. It depends neither on gRPC nor on HTTP: Evidence
-// is all that it reads of a call.
+// the user at the other end of a Unix socket. The package depends neither on gRPC nor on HTTP:
+// an Evidence has everything that it needs to know about a call.
 package authentication
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The methods of authentication, as in access.Caller.
+// The names of the authentication methods, for the field Method of access.Caller.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -27,23 +27,25 @@ const (
 	MethodNone      = "none"
 )
 
-// Evidence is what a call and its connection carry. The zero value proves nothing.
+// Evidence is the data of a call and of its connection that can identify the caller. The zero
+// value identifies nobody.
 type Evidence struct {
-	// Certificates are the client's, leaf first. They are not verified: the TLS handshake has
-	// only shown that the client has the private key of the leaf.
+	// Certificates are the client's certificates, leaf first. They are not verified: the TLS
+	// handshake has only shown that the client has the private key of the leaf.
 	Certificates []*x509.Certificate
 	// Bearer is the token of the call, as ParseBearer returns it.
 	Bearer secret.Text
-	// Proved reports whether this evidence identified a caller before. If it no longer does,
-	// its key was withdrawn: the key cannot be a new one.
+	// Proved reports whether this evidence identified a caller before. If a token with Proved
+	// set has an unknown key, that key was withdrawn: it cannot be a new key.
 	Proved bool
 	// UserID is the user of the process at the other end of a Unix socket; nil: unknown.
 	UserID *uint32
-	// Address is where the call comes from; empty: unknown.
+	// Address is the network address of the caller; empty: unknown.
 	Address string
 }
 
-// Methods returns the methods for which there is evidence. It quotes none of the evidence.
+// Methods returns the names of the authentication methods for which there is evidence. It quotes
+// none of the evidence.
 func (e Evidence) Methods() []string {
 	methods := []string{}
 	switch bearer := e.Bearer.Reveal(); {
@@ -63,10 +65,11 @@ func (e Evidence) Methods() []string {
 
 // Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the Name and ExpireTime of the caller; Set adds the rest. The error is
-	// ErrNoEvidence when the call has no evidence of this kind, the error of ctx, or a
-	// *fault.Error: CallerUnauthenticated for evidence that is not accepted,
-	// AuthenticationUnavailable when it cannot be checked just now. No error quotes evidence.
+	// Authenticate returns the Name and ExpireTime of the caller; Set sets the other fields. The
+	// error is ErrNoEvidence when the call has no evidence of this kind, the error of ctx, or a
+	// *fault.Error. The reason of the *fault.Error is CallerUnauthenticated for evidence that is
+	// not accepted, and AuthenticationUnavailable when the evidence cannot be checked at the
+	// moment. No error quotes evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
@@ -76,12 +79,12 @@ var ErrNoEvidence = errors.New("there is no evidence of this kind")
 // errNobody is the answer to a call without evidence of any accepted kind.
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
-// Counter counts events. Prometheus' counters implement it.
+// Counter counts events. The counters of the Prometheus library implement it.
 type Counter interface{ Inc() }
 
-// Counts count the outcomes of one method: the evidence was accepted, refused, refused for now
-// because the issuer's keys were fetched a moment ago (ErrKeyRefreshThrottled), or could not be
-// checked.
+// Counts are the counters for the outcomes of one authentication method: the evidence was
+// accepted (OK), refused (Refused), refused for now because the issuer's keys were fetched a
+// moment ago (Deferred, see ErrKeyRefreshThrottled), or could not be checked (Unavailable).
 type Counts struct{ OK, Refused, Deferred, Unavailable Counter }
 
 func (c Counts) count(err error) {
@@ -105,11 +108,12 @@ type Method struct {
 	Counts        Counts
 }
 
-// Set is the methods of one configuration. It is immutable.
+// Set is the list of authentication methods of one configuration. It is immutable.
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are those of the JSON Web Tokens that the Set accepts, for KeyFetcher.Use.
+	// Issuers are the issuers of the JSON Web Tokens that the Set accepts. They are passed to
+	// KeyFetcher.Use.
 	Issuers *Issuers
 }
 
@@ -119,21 +123,23 @@ func NewSet(issuers *Issuers, nobody Counter, methods ...Method) *Set {
 	return &Set{methods: methods, nobody: nobody, Issuers: issuers}
 }
 
-// Identify returns the caller, and counts the outcomes. The error is a *fault.Error, or that of
-// ctx.
+// Identify returns the caller, and counts the outcomes. The error is a *fault.Error, or the
+// error of ctx.
 func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	return s.identify(ctx, evidence, true)
 }
 
-// Recheck is Identify for evidence that identified a caller before. It counts nothing.
+// Recheck does the same as Identify, for evidence that identified a caller before. It counts
+// nothing.
 func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	evidence.Proved = true
 	return s.identify(ctx, evidence, false)
 }
 
-// identify returns the caller of the first method that accepts its evidence: wrong evidence of one
-// kind does not affect the other methods. If no method accepts, the error is from a method that could
-// not check its evidence, or else from one that refused it.
+// identify returns the caller of the first method that accepts its evidence: wrong evidence for
+// one method does not affect the other methods. If no method accepts its evidence, the error of
+// a method that could not check its evidence takes precedence over the error of a method that
+// refused it.
 func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
 	for _, method := range s.methods {
@@ -158,8 +164,8 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 	return access.Caller{}, errNobody
 }
 
-// OK returns the counter of calls that a method identifies. It is for calls of a connection that
-// was identified before.
+// OK returns the counter of calls that a method identifies. The caller of OK increments it for a
+// call on a connection whose caller was identified before.
 func (s *Set) OK(method string) Counter {
 	for _, known := range s.methods {
 		if known.Name == method {
@@ -169,7 +175,7 @@ func (s *Set) OK(method string) Counter {
 	return s.nobody // there is no such method
 }
 
-// rank orders errors by how much each says about a call.
+// rank orders authentication errors: an error that tells the caller more has a higher rank.
 func rank(err error) int {
 	var known *fault.Error
 	switch {
@@ -185,7 +191,8 @@ func rank(err error) int {
 // refused returns the error for evidence that is not accepted.
 func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
 
-// maxName is the longest name of a caller without its kind, in bytes. It is that of SPIFFE IDs.
+// maxName is the longest name of a caller without its kind, in bytes. SPIFFE IDs have the same
+// limit.
 const maxName = 2048
 
 // isName reports whether text can be the name of a caller: it is not blank, and every character
@@ -195,14 +202,14 @@ func isName(text string) bool {
 	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)
 }
 
-// maxRemembered bounds each cache of this package, in entries. An evicted entry is computed again at
-// its next use.
+// maxRemembered is the largest number of entries in each cache of this package. An evicted entry
+// is computed again at its next use.
 const maxRemembered = 4096
 
 func newCache[K comparable, V any]() *lru.Cache[K, V] {
 	cache, err := lru.New[K, V](maxRemembered)
 	if err != nil {
-		panic(err) // only for a size that is not positive
+		panic(err) // the cache library refuses only a size that is not positive
 	}
 	return cache
 }

@@ -26,7 +26,8 @@ type counter struct{ n int }
 
 func (c *counter) Inc() { c.n++ }
 
-// TestSet tries several methods in order. Identify counts each outcome; Recheck counts nothing.
+// TestSet tries several authentication methods in order. It checks that Identify counts each
+// outcome, and that Recheck counts nothing.
 func TestSet(t *testing.T) {
 	var (
 		none        = answers{err: authentication.ErrNoEvidence}
@@ -41,7 +42,7 @@ func TestSet(t *testing.T) {
 		all    []answers
 		caller string
 		err    string
-		counts [5]int // ok, refused, deferred, unavailable, nobody
+		counts [5]int // in the order OK, Refused, Deferred, Unavailable, nobody
 	}{
 		"no method":                    {nil, "", nobody, [5]int{4: 1}},
 		"no evidence":                  {all(none, none), "", nobody, [5]int{4: 1}},
@@ -96,8 +97,9 @@ func TestPeerUser(t *testing.T) {
 	}
 }
 
-// wantRefused checks the reason and the message of an error, and that it has a retry delay only if
-// the reason is temporary. An empty message means any.
+// wantRefused checks the reason and the message of an error. It also checks that the error has a
+// retry delay only if the reason is temporary. If the argument message is empty, any message is
+// accepted.
 func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 	t.Helper()
 	var known *fault.Error

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// maxBearer is the longest bearer token, in bytes. Those of Kubernetes have 1 to 2 KiB.
+	// maxBearer is the longest bearer token, in bytes. Tokens of Kubernetes have 1 to 2 KiB.
 	maxBearer = 8 << 10
-	// bearerCharacters are those of a bearer token (RFC 6750, b64token).
+	// bearerCharacters are the characters that a bearer token may contain (RFC 6750, b64token).
 	bearerCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 )
 
-// malformed stands for any text that is not a bearer token. No authenticator accepts it.
+// malformed replaces any text that is not a bearer token. No authenticator accepts it.
 var malformed = secret.New(" ")
 
-// ParseBearer returns the token of a call with these values of the header `authorization`:
-// `Bearer TOKEN`, the scheme in any case. The token is empty without a value, and for another
-// scheme. For a malformed token, and for two values, ParseBearer returns a text that no
-// authenticator accepts.
+// ParseBearer returns the bearer token of a call whose headers `authorization` have these
+// values. A value has the form `Bearer TOKEN`; the case of `Bearer` does not matter. Without a
+// value, or for a scheme other than Bearer, the returned token is empty. For a malformed token,
+// and for two or more values, ParseBearer returns a text that no authenticator accepts.
 func ParseBearer(values []string) secret.Text {
 	if len(values) == 0 {
 		return secret.Text{}

@@ -43,8 +43,9 @@ func TestParseBearer(t *testing.T) {
 	}
 }
 
-// FuzzBearer checks that the token of any header is empty, malformed, or a part of the header
-// without spaces; that the token is never printed; and that no authenticator panics or accepts it.
+// FuzzBearer checks that the parsed token of any header is empty, malformed, or a part of the
+// header without spaces. It also checks that the token is never printed, and that no
+// authenticator panics or accepts the token.
 func FuzzBearer(f *testing.F) {
 	jwt, tokens := newJWT(f, fileIssuer("a", keyES)), authentication.NewStaticTokens()
 	for _, seed := range []string{"Bearer a", "bearer  a", "Basic a", "Bearer " + mint(keyES, nil, nil), "Bearer " + authentication.GenerateToken().Reveal()} {

@@ -3,5 +3,5 @@ package authentication
 // CertificateName returns the caller's name in a certificate, without verifying the certificate.
 var CertificateName = certificateName
 
-// MaxAge returns how long an answer with keys may be used by its headers.
+// MaxAge returns how long the keys in an answer may be used, according to the answer's headers.
 var MaxAge = maxAge

@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestGatewaysAnswersAreNotTheIssuers has a gateway answer in place of an issuer whose keys were
-// fetched before: with its own pages and JSON objects, and with other keys under any status but 200.
-// No key is withdrawn or added.
+// TestGatewaysAnswersAreNotTheIssuers fetches an issuer's keys, and then replaces the issuer's
+// answers by a gateway's: pages and JSON objects of the gateway, and other keys under any status
+// but 200. The test checks that no key is withdrawn or added.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {
 		status int

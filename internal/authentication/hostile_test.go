@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestAnswersOfAHostileKeyServer has an issuer's server announce more than it sends, or send
-// without end. No answer counts as a key set, and none allocates more than a few times the largest
-// key set.
+// TestAnswersOfAHostileKeyServer fetches keys from a server that announces a longer answer than
+// it sends, or that sends data without end. No answer is accepted as a key set, and no answer
+// allocates more memory than a few times the size of the largest key set.
 func TestAnswersOfAHostileKeyServer(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -23,7 +23,7 @@ func TestAnswersOfAHostileKeyServer(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						defer conn.Close() //nolint:errcheck // the client may have closed it
+						defer conn.Close() //nolint:errcheck // an error is expected: the client may have closed the connection
 						answer(conn)
 					})
 				}, keyES)

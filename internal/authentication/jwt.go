@@ -20,38 +20,42 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// Issuer makes JSON Web Tokens for callers.
+// Issuer is an issuer of JSON Web Tokens that identify callers.
 type Issuer struct {
-	// Name is the middle part of callers' names, `jwt:NAME:SUBJECT`. It has no colon.
+	// Name is the middle part of the callers' names, which are `jwt:NAME:SUBJECT`. It contains
+	// no colon.
 	Name string
-	// Issuer is the claim "iss" of its tokens. Several issuers may have the same one, such as
-	// the clusters of a fleet: their keys tell them apart.
+	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of
+	// a fleet, may have the same claim: their keys distinguish them.
 	Issuer string
-	// Audiences are the accepted audiences, at least one. The claim "aud" must contain one of them.
+	// Audiences are the accepted audiences. There is at least one. The claim "aud" must contain
+	// one of them.
 	Audiences []string
-	// Algorithms are the accepted signature algorithms. Empty: all that the function Algorithms
-	// returns.
+	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms
+	// that the function Algorithms returns are accepted.
 	Algorithms []string
-	// Keys are the keys of a file. Nil: they are fetched from URL.
+	// Keys are the issuer's keys, read from a file. Nil: the keys are fetched from URL.
 	Keys *Keys
-	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the authorities
-	// that may sign the server's certificate; nil: the system's.
+	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the
+	// certificate authorities that may sign the server's certificate; nil: the authorities that
+	// the system trusts.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate allows private, local and special addresses for the host of URL.
 	AllowPrivate bool
 
-	remote *remoteKeys // the keys at URL; KeyFetcher.Prepare sets it
+	remote *remoteKeys // the keys that are fetched from URL; set by KeyFetcher.Prepare
 }
 
 // leeway is how far the clocks of an issuer and the broker may differ.
 const leeway = 30 * time.Second
 
-// Issuers identifies callers by the JSON Web Tokens of these issuers: `jwt:ISSUER:SUBJECT`. A
-// token is verified once, and again when its issuer's keys change. KeyFetcher.Prepare makes it.
+// Issuers is an Authenticator that accepts the JSON Web Tokens of these issuers, and names the
+// callers `jwt:ISSUER:SUBJECT`. A token is verified once, and again when its issuer's keys
+// change. KeyFetcher.Prepare returns an Issuers.
 type Issuers struct {
 	clock    clockwork.Clock
-	byClaim  map[string][]*Issuer // by the claim "iss"
+	byClaim  map[string][]*Issuer // issuers by their claim "iss"
 	fetching []*remoteKeys
 	verified *lru.Cache[tokenDigest, verifiedToken]
 }
@@ -62,8 +66,8 @@ type tokenDigest [sha256.Size]byte
 // verifiedToken is the outcome of a token's verification.
 type verifiedToken struct {
 	caller access.Caller
-	issuer *Issuer // whose key signed the token; nil: none of the issuers' keys
-	keys   *Keys   // that the token was verified with
+	issuer *Issuer // the issuer whose key signed the token; nil: no issuer has that key
+	keys   *Keys   // the keys that the token was verified with
 }
 
 // Authenticate implements Authenticator.
@@ -89,11 +93,11 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 	return known.caller, err
 }
 
-// bearerToken is a token that was parsed. Nothing in it is verified.
+// bearerToken is a token that was parsed but not verified.
 type bearerToken struct {
 	text      string
 	digest    tokenDigest
-	proved    bool // it was accepted before: if its key is missing now, the key was withdrawn
+	proved    bool // the token was accepted before: if its key is missing now, the key was withdrawn
 	algorithm jwa.SignatureAlgorithm
 	keyID     string // may be empty
 	issuer    string // the claim "iss"
@@ -121,7 +125,7 @@ func parseToken(text string) (bearerToken, error) {
 }
 
 // verify returns the caller of a token. It first tries the issuers that have the token's key, so
-// that no other issuer's keys are fetched in vain.
+// that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
 	for _, candidate := range s.byClaim[token.issuer] {
@@ -144,7 +148,7 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// keys returns the current keys; nil: there are none.
+// keys returns the issuer's current keys; nil: the issuer has no keys yet, or they are too old.
 func (i *Issuer) keys() *Keys {
 	if i.remote != nil {
 		return i.remote.keys()
@@ -152,7 +156,7 @@ func (i *Issuer) keys() *Keys {
 	return i.Keys
 }
 
-// accepts reports whether tokens may be signed with an algorithm.
+// accepts reports whether the issuer's tokens may be signed with an algorithm.
 func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	accepted := i.Algorithms
 	if len(accepted) == 0 {
@@ -161,13 +165,14 @@ func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	return slices.Contains(accepted, algorithm.String())
 }
 
-// lacksKey reports whether the keys have to be fetched to verify a token.
+// lacksKey reports whether the issuer's keys must be fetched to verify a token.
 func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
-// verify returns the caller of a token. The outcome has an issuer if one of the issuer's keys
-// signed the token, even if the error says that its claims are not accepted.
+// verify returns the caller of a token. The returned verifiedToken has an issuer if one of the
+// issuer's keys signed the token, even if the error says that the token's claims are not
+// accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
 		return verifiedToken{}, refused("the bearer token is signed with an algorithm that is not accepted")
@@ -195,7 +200,8 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	return verifiedToken{}, refused("the signature of the bearer token is wrong")
 }
 
-// caller checks claims whose signature was verified, and returns the caller that they identify.
+// caller checks the claims of a token whose signature was verified, and returns the caller that
+// the claims identify.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),

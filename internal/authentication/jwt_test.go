@@ -148,8 +148,8 @@ func TestJWTOfKubernetes(t *testing.T) {
 	}
 }
 
-// TestJWTOfSeveralIssuers has two clusters with the same claim "iss", and a third issuer that is
-// restricted to one algorithm.
+// TestJWTOfSeveralIssuers checks tokens of two clusters with the same claim "iss", and of a
+// third issuer that accepts only one algorithm.
 func TestJWTOfSeveralIssuers(t *testing.T) {
 	strict := fileIssuer("strict", keyRS, keyEd)
 	strict.Issuer, strict.Algorithms = "https://strict.test", []string{"EdDSA"}
@@ -245,8 +245,8 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzJWT checks that only the issuer's tokens identify a caller. Texts that differ only in padding,
-// or in bits that base64 does not use, are the same token.
+// FuzzJWT checks that only the issuer's tokens identify a caller. The test treats two texts as
+// the same token if they differ only in padding, or in bits that base64 does not use.
 func FuzzJWT(f *testing.F) {
 	jwt := newJWT(f, fileIssuer("a", keyRS, keyES, keyEd))
 	good := map[string]bool{}

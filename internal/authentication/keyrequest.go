@@ -15,17 +15,18 @@ import (
 )
 
 const (
-	// fetchTimeout bounds one request for keys.
+	// fetchTimeout is the longest duration of one request for keys.
 	fetchTimeout = 5 * time.Second
 	// maxKeySet is the largest key set, in bytes.
 	maxKeySet = 1 << 20
 )
 
-// errKeyURL completes a sentence about a URL, and does not quote it.
+// errKeyURL is worded to follow a noun, as in "url must be an https URL". It does not quote the
+// URL.
 var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
-// CheckKeyURL returns an error unless keys may be fetched from a URL. http is refused at loopback
-// addresses too.
+// CheckKeyURL returns an error unless keys may be fetched from a URL. It refuses URLs of the
+// scheme http, even at loopback addresses.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
@@ -37,8 +38,8 @@ func CheckKeyURL(text string) error {
 
 var errStatus = errors.New("has a status other than 200")
 
-// get requests the keys. The body has maxKeySet bytes at most. It follows no redirect: an answer from
-// elsewhere is not the issuer's.
+// get sends the request for the keys. The returned body has at most maxKeySet bytes. get follows
+// no redirect: an answer from another URL is not the issuer's answer.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err := CheckKeyURL(r.issuer.URL); err != nil {
 		return nil, nil, err
@@ -67,9 +68,10 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	return body, answer.Header, err
 }
 
-// maxAge returns how long an answer may be used by its headers. 0: they do not say.
+// maxAge returns how long the keys in an answer may be used, according to the answer's headers.
+// It returns 0 if the headers set no age.
 func maxAge(header http.Header) (age time.Duration) {
-	defer func() { _ = recover() }() // the parser panics at an empty value, as in "max-age="
+	defer func() { _ = recover() }() // the header parser panics at an empty value, as in "max-age="
 	const longest = 24 * 60 * 60     // seconds
 	if directives, err := httpcc.ParseResponse(header.Get("Cache-Control")); err == nil {
 		if seconds, ok := directives.MaxAge(); ok {

@@ -16,14 +16,14 @@ import (
 const (
 	// maxKeys is the largest number of keys in a set, including unused ones.
 	maxKeys = 1000
-	// maxIgnored is how many ignored keys are reported with their places.
+	// maxIgnored is the largest number of ignored keys whose places in the set are reported.
 	maxIgnored = 10
-	// maxKeyID is how much of a key ID is shown, in bytes.
+	// maxKeyID is the largest number of bytes of a key ID that are shown.
 	maxKeyID = 128
 )
 
-// signatures are the signature algorithms, each with its type of key. There is no symmetric one,
-// and not "none".
+// signatures are the supported signature algorithms, each with its type of key. The list has no
+// symmetric algorithm, and not the algorithm "none".
 var signatures = []struct{ algorithm, key string }{
 	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
 	{"PS256", "RSA"}, {"PS384", "RSA"}, {"PS512", "RSA"},
@@ -43,7 +43,7 @@ func Algorithms() []string {
 // Keys are the public keys of an issuer. They are immutable.
 type Keys struct {
 	keys         []key
-	ignored      []string // places of the first maxIgnored
+	ignored      []string // places of the first maxIgnored ignored keys
 	ignoredCount int
 }
 
@@ -51,19 +51,19 @@ type Keys struct {
 type key struct {
 	id         string // may be empty
 	algorithms []string
-	public     any // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	public     any // an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// Ignored returns the number of keys that are not used although they are not for encryption: they
-// are malformed, private, or of an unsupported type. The places are those of the first 10 in the
-// set, with their key IDs.
+// Ignored returns the number of keys that are not used because they are malformed, private, or
+// of an unsupported type. Keys for encryption are not counted. The returned places are the
+// positions of the first 10 ignored keys in the set, with their key IDs.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty reports whether there are no keys, so that every token is refused.
+// Empty reports whether the set has no keys. An empty set refuses every token.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
-// find returns the keys that may have signed a token. For a token without a key ID there must be
-// exactly one.
+// find returns the keys that may have signed a token. For a token without a key ID, the set must
+// have exactly one suitable key.
 func (k *Keys) find(token bearerToken) []key {
 	var found []key
 	for _, candidate := range k.keys {
@@ -77,19 +77,20 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// has reports whether there is a key that may have signed a token. Nil has none.
+// has reports whether the set has a key that may have signed a token. A nil set has none.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
-// The errors of ParseKeys.
+// The errors that ParseKeys returns.
 var (
 	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
 	errNoKey    = errors.New("contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys parses the JSON Web Key Set of a file. It leaves out keys that verify no
-// signature; at least one must be left, unless the set is empty, which refuses every token. An
-// error completes a sentence about the file, and quotes nothing.
+// ParseKeys parses the JSON Web Key Set of a file. It leaves out keys that cannot verify a
+// signature. At least one key must remain, unless the set in the file is empty: an empty set
+// refuses every token. The text of an error is worded to follow the name of the file, and quotes
+// nothing of its contents.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	if published {
@@ -98,11 +99,12 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, err
 }
 
-// parseKeys parses a key set. It leaves out private and symmetric keys, with which anybody could
-// sign, and reports whether there are any. The error is errNoKey if no key is left of a set that
-// is not empty.
+// parseKeys parses a key set. It leaves out private and symmetric keys, because anybody who
+// reads one could sign tokens with it; published reports whether the set has such keys. The
+// error is errNoKey if a set that is not empty has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	// The library also accepts a single key, and joins several arrays of keys.
+	// The library also accepts a single key, and joins several arrays of keys. This type accepts
+	// neither.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -110,7 +112,7 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	if err != nil || list.Keys == nil || len(list.Keys) > maxKeys {
 		return nil, false, errNoKeySet
 	}
-	data, _ = json.Marshal(list) // it was JSON before
+	data, _ = json.Marshal(list) // no error is possible: the list was parsed from JSON
 	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, false, errNoKeySet
@@ -142,7 +144,7 @@ func isPrivate(entry jwk.Key) bool {
 	return (private || err != nil) && !jwk.IsUnsupportedKey(entry)
 }
 
-// ignore counts a key that is not used.
+// ignore counts a key that is not used, and records its place in the set.
 func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignoredCount++
 	if len(k.ignored) == maxIgnored {
@@ -155,7 +157,7 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// newKey returns false for a key that cannot verify signatures by any of Algorithms.
+// newKey returns false for a key that cannot verify signatures by any algorithm in Algorithms.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()
@@ -169,7 +171,7 @@ func newKey(entry jwk.Key) (key, bool) {
 	made.id, _ = entry.KeyID()
 	var kind string
 	switch public := made.public.(type) {
-	case *rsa.PublicKey: // of 2048 bits or more: the parser refuses others
+	case *rsa.PublicKey: // the key has 2048 bits or more: the parser refuses shorter keys
 		kind = "RSA"
 	case *ecdsa.PublicKey:
 		kind = public.Curve.Params().Name

@@ -28,13 +28,14 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns a key set that has an entry and then a key, after a byte order mark.
+// beside returns a key set after a byte order mark. The set consists of an entry, and of a key
+// after it.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }
 
-// TestBadKeyBesideAGoodOne accepts tokens of the good key, in a file and at a URL. The bad key is
-// reported with its place.
+// TestBadKeyBesideAGoodOne checks key sets that have a bad key and a good key, in a file and at
+// a URL. Tokens of the good key are accepted. The bad key is reported with its place in the set.
 func TestBadKeyBesideAGoodOne(t *testing.T) {
 	for name, test := range besides {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +61,8 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 	}
 }
 
-// TestManyKeys reports the first 10 of many ignored keys, and refuses a set of more than 1,000 keys.
+// TestManyKeys checks that only the first 10 of many ignored keys are reported, and that a set
+// of more than 1,000 keys is refused.
 func TestManyKeys(t *testing.T) {
 	set := func(n int) []byte { return beside(strings.TrimSuffix(strings.Repeat("{},", n-1), ","), keyES) }
 	keys, err := authentication.ParseKeys(set(1000))
@@ -75,7 +77,7 @@ func TestManyKeys(t *testing.T) {
 		t.Error(err)
 	}
 	two := []byte(strings.TrimSuffix(strings.TrimPrefix(string(set(900)), "\ufeff"), "}"))
-	two = append(append(two, ','), two[1:]...) // two members "keys", of which the last one counts
+	two = append(append(two, ','), two[1:]...) // an object with two members "keys": only the last one is used
 	if keys, err := authentication.ParseKeys(append(two, '}')); err != nil {
 		t.Error(err)
 	} else if _, count := keys.Ignored(); count != 899 {
@@ -100,7 +102,7 @@ func wantIgnored(t *testing.T, r remote, want bool) {
 	}
 }
 
-// TestTwoKeysOfOneID has two keys with the same key ID: tokens of both are accepted.
+// TestTwoKeysOfOneID checks that the tokens of two keys with the same key ID are accepted.
 func TestTwoKeysOfOneID(t *testing.T) {
 	twin := authtest.NewEC(keyES.ID)
 	jwt := newJWT(t, fileIssuer("main", keyES, twin))
@@ -111,8 +113,9 @@ func TestTwoKeysOfOneID(t *testing.T) {
 	}
 }
 
-// TestAnswerWithoutAUsableKey keeps the keys of the previous answer, and logs why. Only an empty set
-// withdraws them: see TestRevokedKey.
+// TestAnswerWithoutAUsableKey checks that the keys of the previous answer stay in use after an
+// answer without a usable key, and that the log reports why. Only an empty set withdraws the
+// previous keys: see TestRevokedKey.
 func TestAnswerWithoutAUsableKey(t *testing.T) {
 	for name, answer := range map[string]string{
 		"unusable keys": `{"keys":[{"kty":"AKP","kid":"canary"}]}`,
@@ -126,7 +129,7 @@ func TestAnswerWithoutAUsableKey(t *testing.T) {
 			r.awaitRequest()
 			r.server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) })
 			r.clock.Advance(10 * time.Second)
-			r.wantUnavailable(keyES2) // asks for the keys again
+			r.wantUnavailable(keyES2) // the missing key makes the broker request the keys again
 			r.wantGood(keyES)
 			cause := "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 			if name == "unusable keys" {

@@ -22,15 +22,16 @@ var (
 	keyUnknown = authtest.NewEC("unknown")
 )
 
-// mint returns a token for alice from issuer.test, valid for an hour. Members replace those of its
-// header, and claims its claims; nil removes one.
+// mint returns a token for alice from issuer.test, valid for an hour. The argument members
+// replaces members of the token's header, and the argument claims replaces its claims. The value
+// nil removes a member or a claim.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
 	return k.Mint(members, authtest.Claims{
 		"iss": "https://issuer.test", "aud": "broker", "sub": "alice", "exp": now.Add(time.Hour).Unix(),
 	}.With(claims))
 }
 
-// fileIssuer returns the issuer issuer.test with these keys in a file.
+// fileIssuer returns the issuer issuer.test, whose keys are in a file.
 func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	parsed, err := authentication.ParseKeys(authtest.KeySet(keys...))
 	if err != nil {
@@ -41,7 +42,7 @@ func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	}
 }
 
-// jwt authenticates by the issuers that a test set last.
+// jwt authenticates tokens of the issuers that a test last passed to the method use.
 type jwt struct {
 	*authentication.KeyFetcher
 	*authentication.Issuers

@@ -18,30 +18,32 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// MutualTLS identifies callers by their client certificates: `spiffe://DOMAIN/PATH` by a
-// SPIFFE ID, else `dns:NAME` by the first DNS name, else `subject:NAME`. The chain of a
-// connection is verified once, however many calls it makes.
+// MutualTLS identifies callers by their client certificates. The name of a caller is
+// `spiffe://DOMAIN/PATH` for a certificate with a SPIFFE ID, else `dns:NAME` with the first DNS
+// name, else `subject:NAME`. The certificate chain of a connection is verified once for all
+// calls of the connection.
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// known has the outcome for each connection, by a pointer to the first of its certificates. The
-	// pointer is weak: anybody can send certificates, and they must not stay in memory.
+	// known maps each connection to the outcome of its verification. A pointer to the first
+	// certificate of the connection is the key. The pointer is weak, so that certificates do not
+	// stay in memory after the connection has ended: anybody can send certificates.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
-// verifiedChain is the outcome of the verification of a chain.
+// verifiedChain is the outcome of verifying a certificate chain.
 type verifiedChain struct {
 	caller access.Caller
 	err    error     // nil: the chain identifies the caller
-	until  time.Time // when a refusal is forgotten
+	until  time.Time // the time when a refusal is forgotten
 }
 
-// refusedFor is how long a chain is refused without being verified again: a client can call as
+// refusedFor is how long a refused chain is not verified again, because a client can call as
 // often as it likes.
 const refusedFor = 10 * time.Second
 
-// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. Nil
-// roots have signed none.
+// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. If
+// roots is nil, no certificate is accepted.
 func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
 	return &MutualTLS{roots: roots, clock: clock, known: newCache[weak.Pointer[*x509.Certificate], verifiedChain]()}
 }
@@ -75,11 +77,12 @@ func (m *MutualTLS) verify(chain []*x509.Certificate) verifiedChain {
 	return verifiedChain{caller: access.Caller{Name: name, ExpireTime: chain[0].NotAfter}}
 }
 
-// VerifyCertificates returns an error, which quotes nothing, unless one of the roots has signed
-// the first certificate of a chain for a client. Nil roots have signed none.
+// VerifyCertificates returns an error unless one of the roots has signed the first certificate
+// of a chain, for use by a client. If roots is nil, no certificate is accepted. The error quotes
+// nothing of the certificates.
 func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	if roots == nil {
-		roots = x509.NewCertPool() // to package x509, nil means the system's roots
+		roots = x509.NewCertPool() // in package x509, nil means the roots that the system trusts
 	}
 	intermediates := x509.NewCertPool()
 	for _, certificate := range chain[1:] {
@@ -114,13 +117,14 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	return subjectName(leaf)
 }
 
-// dnsName matches a DNS name of a certificate in lower case, including wildcards.
+// dnsName matches a certificate's DNS name in lower case, which may start with a wildcard.
 var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
 
 // maxDNSName is the longest DNS name, in bytes.
 const maxDNSName = 253
 
-// spiffeName returns the SPIFFE ID of an X.509-SVID. It refuses certificates of authorities.
+// spiffeName returns the SPIFFE ID of an X.509-SVID. It refuses the certificate of a certificate
+// authority.
 func spiffeName(leaf *x509.Certificate) (string, error) {
 	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	id, err := spiffeid.FromURI(leaf.URIs[0])
@@ -130,9 +134,10 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	return id.String(), nil
 }
 
-// subjectName returns the name of a subject. It refuses subjects that could be taken for another
-// one: pkix.Name keeps only the last of a repeated attribute, and a pattern such as
-// subject:*,O=Acme does not know escapes.
+// subjectName returns the text of a certificate's subject. It refuses a subject whose text could
+// be confused with the text of another subject. The reasons are that pkix.Name keeps only the
+// last value of a repeated attribute, and that a pattern such as subject:*,O=Acme does not
+// recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {

@@ -27,7 +27,7 @@ func organization(value string) pkix.AttributeTypeAndValue {
 	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: value}
 }
 
-// inOne encodes a subject with one relative distinguished name that has several attributes.
+// inOne encodes a subject whose attributes are all in one relative distinguished name.
 func inOne(attributes ...pkix.AttributeTypeAndValue) []byte {
 	encoded, err := asn1.Marshal(pkix.RDNSequence{attributes})
 	if err != nil {
@@ -130,7 +130,8 @@ func TestMutualTLSRoots(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, invalid)
 }
 
-// TestMutualTLSEnds has a certificate expire while its connection stays open.
+// TestMutualTLSEnds checks that a caller is refused when the client certificate expires while
+// its connection stays open.
 func TestMutualTLSEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	ca := authtest.NewAuthority("ca", now)
@@ -145,8 +146,8 @@ func TestMutualTLSEnds(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
 }
 
-// TestMutualTLSRemembersRefusals checks that a refused chain is not verified again for 10 seconds: an
-// untrusted chain, and a trusted one without a usable name.
+// TestMutualTLSRemembersRefusals checks that a refused chain is not verified again for 10
+// seconds. The refused chains are an untrusted one, and a trusted one without a usable name.
 func TestMutualTLSRemembersRefusals(t *testing.T) {
 	ca, other := authtest.NewAuthority("ca", now), authtest.NewAuthority("other", now)
 	for name, leaf := range map[string]*x509.Certificate{
@@ -170,13 +171,14 @@ func TestMutualTLSRemembersRefusals(t *testing.T) {
 	}
 }
 
-// FuzzCertificateName checks that the name in a certificate has the right kind, one line, and a
-// bounded length. A SPIFFE ID never becomes a name of another kind.
+// FuzzCertificateName checks that the caller's name in a certificate has the right kind, is a
+// single line, and has a bounded length. A certificate with a SPIFFE ID never gets a name of
+// another kind.
 func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe://example.test/a", "a.test", "mailer")
 	f.Add("https://example.test", "", "")
 	f.Add("SPIFFE://example.test/%61", "*.a.test", "a,O=b+C=d\\")
-	f.Add("SPIFFE://0/0#", "0", "0") // package url drops an empty fragment
+	f.Add("SPIFFE://0/0#", "0", "0") // package net/url drops an empty fragment
 	f.Add("spiffe:/a", "a\x00.test", "spiffe://example.test/a")
 	f.Fuzz(func(t *testing.T, uri, dns, subject string) {
 		leaf := &x509.Certificate{NotAfter: now.Add(time.Hour), Subject: pkix.Name{CommonName: subject}}

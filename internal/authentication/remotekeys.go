@@ -22,45 +22,49 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time between two requests for keys that tokens cause. It is also the
-	// time until a failed request is repeated, which doubles up to maxFetchPause.
+	// fetchPause is the shortest time between two requests for keys that are caused by tokens
+	// with unknown keys. It is also the time until a failed request is repeated. After each
+	// further failure, that time doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
-	// maxStale is how long keys are used while they cannot be fetched again.
+	// maxStale is how long the last fetched keys are used while requests for keys fail.
 	maxStale = 24 * time.Hour
-	// minMaxAge and defaultMaxAge bound how long keys are used before they are fetched again.
+	// minMaxAge and defaultMaxAge are the shortest and the default time until fetched keys are
+	// fetched again.
 	minMaxAge     = time.Minute
 	defaultMaxAge = 5 * time.Minute
 )
 
-// errUnfetched is the answer to a call whose token has a missing key, while keys cannot be fetched.
+// errUnfetched is the error for a call whose token is signed with a missing key, while keys
+// cannot be fetched.
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
-// ErrKeyRefreshThrottled is the error for a token whose key is missing and may be a new one: the
-// issuer's keys were fetched before the token came, and too recently to fetch them again.
+// ErrKeyRefreshThrottled is the error for a token whose key is missing and may be new. The
+// issuer's keys were fetched before the token arrived, and too recently to be fetched again.
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
-// errThrottled is the answer to a call with such a token.
+// errThrottled is the error that a caller receives in the case of ErrKeyRefreshThrottled.
 var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
 
-// KeyOptions configure a KeyFetcher. All but MaxAge are required.
+// KeyOptions configure a KeyFetcher. All fields except MaxAge are required.
 type KeyOptions struct {
 	Clock clockwork.Clock
-	// Logger gets a warning when keys cannot be fetched, and when some are not used.
+	// Logger receives a warning when keys cannot be fetched, and when some of the fetched keys
+	// are not used.
 	Logger *slog.Logger
-	// Changed is called when the keys of an issuer have changed: a token that was accepted may
-	// no longer be. It must not block.
+	// Changed is called when the keys of an issuer have changed, because a token that was
+	// accepted before may now be refused. Changed must not block.
 	Changed func()
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
-	// minutes. The headers of an answer can make it less, down to a minute.
+	// minutes. The headers of an answer can shorten it, to a minute at least.
 	MaxAge time.Duration
 }
 
-// KeyFetcher keeps the keys of issuers that have a URL up to date. Close ends it.
+// KeyFetcher keeps the keys of issuers that have a URL up to date, until Close is called.
 type KeyFetcher struct {
 	options KeyOptions
 	mu      sync.Mutex
-	remote  []*remoteKeys // of the Issuers in use, and of those that are prepared
+	remote  []*remoteKeys // keys of the Issuers in use and of the Issuers that Prepare returned
 }
 
 // NewKeyFetcher returns a KeyFetcher that fetches nothing yet.
@@ -69,9 +73,10 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 	return &KeyFetcher{options: options}
 }
 
-// Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers with the
-// same URL, RootCAs and AllowPrivate share their keys, and keep those that are in use already. Call Use
-// afterwards, with the returned Issuers or with the previous ones.
+// Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers
+// with the same URL, RootCAs and AllowPrivate share their keys. Keys that are already in use for
+// them stay in use. After Prepare, call Use with the returned Issuers, or with the previous
+// Issuers.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -99,7 +104,7 @@ func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	return made
 }
 
-// Use stops the fetching of keys that these issuers do not need.
+// Use stops fetching the keys that these issuers do not need.
 func (f *KeyFetcher) Use(issuers *Issuers) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,45 +117,45 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 	})
 }
 
-// Close stops all fetching.
+// Close stops fetching keys.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
-// remoteKeys are the keys at a URL. They are fetched again when they reach the age that the headers
-// of their answer allow, and when a token is signed with a missing key. There is one request at a
-// time: all tokens with missing keys wait for it.
+// remoteKeys are the keys at a URL. They are fetched again when they reach the age that the
+// headers of the last answer allow, and when a token is signed with a missing key. At most one
+// request for them runs at a time: all tokens with missing keys wait for that request.
 type remoteKeys struct {
 	KeyOptions
-	issuer    Issuer            // the first one with this URL
-	transport http.RoundTripper // by the rules of token requests
+	issuer    Issuer            // the first issuer that has this URL
+	transport http.RoundTripper // applies the rules for token requests, such as which addresses are allowed
 	context   context.Context   //nolint:containedctx // it ends with close, and the requests with it
 	cancel    context.CancelFunc
 
-	fetched atomic.Pointer[fetchedKeys] // nil: none yet
-	failed  bool                        // whether the last request failed; only the current one uses this
-	retryIn time.Duration               // time until a failed request is repeated, likewise
+	fetched atomic.Pointer[fetchedKeys] // nil: no keys were fetched yet
+	failed  bool                        // whether the last request failed; only the running request uses this field
+	retryIn time.Duration               // time until a failed request is repeated; only the running request uses this field
 
 	mu       sync.Mutex
-	last     *keyRequest // the current request, or else the last one
+	last     *keyRequest // the running request, or else the last completed one
 	underWay bool
-	asked    time.Time       // when a token last caused a request
-	next     clockwork.Timer // starts the next request
-	// waiting are tokens with missing keys. The value is the number of the last request that was
-	// started before the token was first seen.
+	asked    time.Time       // when a token last caused a request for keys
+	next     clockwork.Timer // starts the next scheduled request for keys
+	// waiting maps each token with a missing key to a request number: the number of the last
+	// request that had been started when the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
-// fetchedKeys are the keys of the last usable answer.
+// fetchedKeys are the keys of the last answer that was usable.
 type fetchedKeys struct {
 	keys   *Keys
-	digest [sha256.Size]byte // of the answer
-	at     time.Time         // when they were requested
+	digest [sha256.Size]byte // the SHA-256 of the answer
+	at     time.Time         // the time when the keys were requested
 }
 
 // keyRequest is one request for keys.
 type keyRequest struct {
 	number uint64
 	done   chan struct{} // closed when the request has ended
-	err    error         // set before done is closed
+	err    error         // the outcome of the request, set before done is closed
 }
 
 func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
@@ -160,7 +165,7 @@ func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 		transport:  egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
 		last:       &keyRequest{},
 		retryIn:    fetchPause,
-		asked:      options.Clock.Now(), // the first request serves the first tokens
+		asked:      options.Clock.Now(), // the first request for keys also counts as caused by the first tokens
 		waiting:    newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
@@ -176,7 +181,7 @@ func (r *remoteKeys) close() {
 	r.next.Stop()
 }
 
-// keys returns the current keys. Nil: there are none, or they are older than maxStale.
+// keys returns the current keys. Nil: no keys were fetched, or the keys are older than maxStale.
 func (r *remoteKeys) keys() *Keys {
 	fetched := r.fetched.Load()
 	if fetched == nil || r.Clock.Since(fetched.at) > maxStale {
@@ -185,9 +190,10 @@ func (r *remoteKeys) keys() *Keys {
 	return fetched.keys
 }
 
-// refresh fetches the keys for a token with a missing key. On success, the keys are from a request
-// that was started after the token was first seen: if the key is still missing, it does not exist.
-// The error is ErrKeyRefreshThrottled with errThrottled, errUnfetched, or that of ctx.
+// refresh fetches the keys for a token with a missing key. After success, the current keys are
+// from a request that was started after the token was first seen: if the key is still missing,
+// it does not exist. The error is errThrottled wrapped with ErrKeyRefreshThrottled,
+// errUnfetched, or the error of ctx.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -210,9 +216,9 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request, unless one is under way, or a token causes it and another has caused one
-// less than fetchPause ago. It returns the last request, and the time until a token can cause the
-// next one.
+// request starts a request for keys, unless a request is running. For a token, it also starts
+// none if another token caused a request less than fetchPause ago. It returns the last request,
+// and the time until a token can cause the next request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,7 +235,7 @@ func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Durati
 	return r.last, max(0, fetchPause-now.Sub(r.asked))
 }
 
-// run makes a request that begins now, and schedules the next one.
+// run executes a request that starts now, and schedules the next request.
 func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	wait, err := r.fetch(now)
 	if err != nil {
@@ -248,8 +254,9 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch requests the keys, and uses those of the answer. It returns for how long, by the headers of
-// the answer. A parser that panics at a hostile answer does not end the process.
+// fetch requests the keys, and puts the keys of the answer to use. It returns how long these
+// keys may be used, according to the answer's headers. If the parser panics at a hostile answer,
+// fetch returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {
@@ -263,7 +270,8 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// take uses the keys of an answer. After an error the previous keys stay in use.
+// take replaces the current keys by the keys of an answer. If it returns an error, the previous
+// keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {
@@ -283,12 +291,12 @@ func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	return nil
 }
 
-// report logs when keys can no longer be fetched, and when they can again.
+// report logs the first failure to fetch the keys, and the first success after a failure.
 func (r *remoteKeys) report(err error) {
 	failed := r.failed
 	r.failed = err != nil
 	switch {
-	case r.context.Err() != nil: // close ended the request
+	case r.context.Err() != nil: // close cancelled the request
 	case err != nil && !failed:
 		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.issuer.Name, "cause", fetchFailure(err))
 	case err == nil && failed:

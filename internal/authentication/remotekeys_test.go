@@ -21,7 +21,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// remoteIssuer returns the issuer issuer.test with its keys at a server.
+// remoteIssuer returns the issuer issuer.test, whose keys are fetched from a server.
 func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	return authentication.Issuer{
 		Name: "main", Issuer: "https://issuer.test", Audiences: []string{"broker"},
@@ -29,14 +29,14 @@ func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	}
 }
 
-// remote authenticates by an issuer whose keys are at a server.
+// remote authenticates tokens of an issuer whose keys are fetched from a server.
 type remote struct {
 	*testing.T
 	server *authtest.KeyServer
 	clock  *clockwork.FakeClock
 	jwt    *jwt
 	log    *log
-	tokens map[string]string // for ask, by key ID
+	tokens map[string]string // the tokens that the method ask uses, by key ID
 }
 
 func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.KeyOptions), keys ...authtest.Key) remote {
@@ -54,7 +54,8 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that this key signed, each time the same token.
+// ask authenticates with a token that this key signed. It uses the same token for each call with
+// the same key.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -75,18 +76,18 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// awaitRequest waits until the current request for keys has ended: its keys are in use shortly
-// before.
+// awaitRequest waits until the running request for keys has ended. The fetched keys are in use
+// shortly before the request ends.
 func (r remote) awaitRequest() {
 	r.Helper()
-	switch err := r.ask(keyUnknown); fault.From(err).Reason { // the keys are younger than 10 s
+	switch err := r.ask(keyUnknown); fault.From(err).Reason { // the keys are less than 10 s old
 	case fault.CallerUnauthenticated, fault.AuthenticationUnavailable:
 	default:
 		r.Fatal(err)
 	}
 }
 
-// wantThrottled checks that a token is refused for now, with a retry delay.
+// wantThrottled checks that the token of a key is refused for now, with this retry delay.
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
@@ -141,8 +142,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestRotation has an issuer use a new key: one request finds it. Tokens with unknown keys cause at
-// most one request every 10 seconds.
+// TestRotation checks that one request for keys finds the new key of an issuer, and that tokens
+// with unknown keys cause at most one request every 10 seconds.
 func TestRotation(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	eventually(t, "the keys are fetched before the first call", func() bool { return r.server.Requests() == 1 })
@@ -168,7 +169,7 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.clock.Advance(4 * time.Second)
-	r.wantUnknown(keyUnknown) // its key was requested, and does not exist
+	r.wantUnknown(keyUnknown) // the keys were requested for this token, and they do not include its key
 	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
 	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
@@ -186,9 +187,9 @@ func TestRotation(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRotationDuringARequest has a token with an unknown key cause a request, and the issuer use a
-// new key after that request arrived. Tokens with the new key that arrive during the request are
-// refused for now, because the answer has the previous keys.
+// TestRotationDuringARequest adds a key to an issuer's keys while a request for keys runs, which
+// a token with an unknown key caused. The answer has the previous keys. Therefore tokens with
+// the new key that arrive during the request are refused for now.
 func TestRotationDuringARequest(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -219,8 +220,8 @@ func TestRotationDuringARequest(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRevokedKey has an issuer withdraw a key: its tokens are refused once the keys were fetched
-// again in the background.
+// TestRevokedKey checks that the tokens of a withdrawn key are refused after the issuer's keys
+// were fetched again in the background.
 func TestRevokedKey(t *testing.T) {
 	var changes atomic.Int64
 	has := func(keys ...authtest.Key) http.HandlerFunc {
@@ -231,7 +232,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.KeyOptions) {
 		server.Does(has(keyES, keyES2))
-		options.MaxAge = time.Second // whatever the answer's headers say
+		options.MaxAge = time.Second // the headers of an answer cannot lengthen it
 		options.Changed = func() { changes.Add(1) }
 	})
 	r.wantGood(keyES)
@@ -241,19 +242,19 @@ func TestRevokedKey(t *testing.T) {
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.Has(keyES2) // without a header
+	r.server.Has(keyES2) // these answers have no Cache-Control header
 	before := r.server.Requests()
 	eventually(t, "the answer without a header is fetched", func() bool { return r.server.Requests() > before })
-	r.server.Has() // all of them
+	r.server.Has() // withdraws all keys
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
-	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // the keys are in use before
+	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // new keys are in use before their change is reported
 	if got := changes.Load(); got != 3 {
 		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
 	}
 }
 
-// TestOutOfReach has an issuer whose keys cannot be fetched from the start.
+// TestOutOfReach checks the answers to tokens of an issuer whose keys could never be fetched.
 func TestOutOfReach(t *testing.T) {
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Fails()
@@ -280,14 +281,14 @@ func TestOutOfReach(t *testing.T) {
 	}
 }
 
-// TestStaleKeys has keys that can no longer be fetched: they are used for a day.
+// TestStaleKeys checks that keys are used for a day while they cannot be fetched again.
 func TestStaleKeys(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
 	r.awaitRequest()
 	r.server.Fails()
 	r.clock.Advance(10 * time.Second)
-	r.wantUnavailable(keyES2) // it may be a new one
+	r.wantUnavailable(keyES2) // the missing key may be a new one
 	r.wantGood(keyES)
 	r.clock.Advance(24*time.Hour - 10*time.Second)
 	r.wantGood(keyES)
@@ -298,11 +299,11 @@ func TestStaleKeys(t *testing.T) {
 	r.wantGood(keyES)
 }
 
-// byName changes the host of an issuer's keys to localhost.
+// byName changes the host in an issuer's key URL to localhost.
 func byName(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }
 
-// TestBadAnswers lists failed requests for keys, and answers without keys. They are not used, and the
-// log reports the cause without quoting them.
+// TestBadAnswers checks failed requests for keys, and answers without keys. Such answers are not
+// used, and the log reports the cause without quoting the answer.
 func TestBadAnswers(t *testing.T) {
 	elsewhere := authtest.NewKeyServer(t, keyES)
 	for name, test := range map[string]struct {
@@ -356,7 +357,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// TestPublishedPrivateKey checks that a key with which everybody can sign is not used.
+// TestPublishedPrivateKey checks that a published private key is not used, because everybody can
+// sign tokens with it.
 func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
@@ -366,9 +368,9 @@ func TestPublishedPrivateKey(t *testing.T) {
 	r.wantUnknown(keyES2)
 }
 
-// TestWithdrawnWithinThePause has an issuer withdraw a key just after a token with an unknown key
-// caused a request. Tokens that were accepted before, by this KeyFetcher or by another one, are
-// refused at once: their key is not a new one.
+// TestWithdrawnWithinThePause withdraws a key just after a token with an unknown key caused a
+// request. Tokens of the withdrawn key that any KeyFetcher accepted before are refused at once:
+// their key cannot be a new one.
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -407,8 +409,8 @@ func TestKeyURLs(t *testing.T) {
 	}
 }
 
-// TestHungServer has a server that does not answer: a cancelled call returns at once, and tokens with
-// known keys do not wait.
+// TestHungServer fetches keys from a server that never answers. A cancelled call returns at
+// once, and tokens with known keys do not wait.
 func TestHungServer(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
@@ -432,7 +434,7 @@ func TestHungServer(t *testing.T) {
 	if err := <-returned; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want that of the caller", err)
 	}
-	r.jwt.Close() // ends the request, which is not logged
+	r.jwt.Close() // Close cancels the request, and the cancelled request is not logged
 	r.server.Close()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	if got := r.log.String(); got != "" {
@@ -440,8 +442,9 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
-// TestServersWithOneIssuer has two key servers for the same claim "iss". If one has no such key and
-// the other cannot be reached, the token cannot be checked, in any order of the two.
+// TestServersWithOneIssuer checks a token whose claim "iss" belongs to two key servers. One
+// server does not have the token's key, and the other cannot be reached. The answer is that the
+// token cannot be checked, whichever server is listed first.
 func TestServersWithOneIssuer(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
@@ -464,8 +467,8 @@ func TestServersWithOneIssuer(t *testing.T) {
 	}
 }
 
-// TestUseKeepsKeys checks that a reload fetches only keys whose URL or rules changed, and ends the
-// fetching of keys that are no longer needed.
+// TestUseKeepsKeys checks that a reload fetches only keys whose URL or rules changed, and stops
+// fetching keys that are no longer needed.
 func TestUseKeepsKeys(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
@@ -487,14 +490,14 @@ func TestUseKeepsKeys(t *testing.T) {
 		t.Error(err)
 	}
 	fresh.Close()
-	r.wantRequests(2)          // one for both issuers
-	issuer.AllowPrivate = true // other rules: the keys are fetched again
+	r.wantRequests(2)          // one request serves both issuers
+	issuer.AllowPrivate = true // the rules have changed: the keys are fetched again
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
-	issuer.RootCAs = nil // other authorities: likewise
+	issuer.RootCAs = nil // the trusted authorities have changed: the keys are fetched again
 	r.jwt.use(issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")

@@ -11,8 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, without a call,
-// and again after a failed request. It takes as long as a Clock takes to notice two sleeps.
+// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, even
+// without a call, and again after a failed request. The test waits until a Clock has noticed two
+// sleeps.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
 	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.KeyOptions) {
@@ -20,7 +21,7 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	}, keyES)
 	awaitRequests(t, r.server, 1)
 	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": machine.WallTime().Add(time.Hour).Unix()})
-	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // waits for the keys
+	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // Authenticate waits until the keys are fetched
 		t.Fatal(err)
 	}
 	r.server.Fails()
@@ -28,7 +29,7 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	awaitRequests(t, r.server, 2)
 	eventually(t, "the failure is logged", func() bool { return strings.Contains(r.log.String(), "cannot be fetched") })
 	r.server.Has(keyES)
-	machine.Sleep(15 * time.Second) // longer than the pause after a failure
+	machine.Sleep(15 * time.Second) // longer than the time until a failed request is repeated
 	awaitRequests(t, r.server, 3)
 }
 
@@ -46,7 +47,7 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 }
 
 // TestIdentitiesEndByTheWallClock corrects the wall clock while a token and a certificate are
-// remembered: their expiry times refer to the wall clock.
+// remembered. Their expiry times refer to the wall clock.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()
@@ -54,7 +55,7 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	authority := authtest.NewAuthority("ca", machine.WallTime())
 	leaf := authority.IssueSPIFFE("spiffe://example.test/mailer").Leaf
 	end := leaf.NotAfter
-	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // less the leeway
+	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // minus the allowed clock difference, leeway
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock}, fileIssuer("main", keyES))
 	mutual := authentication.NewMutualTLS(authtest.Pool(authority), clock)
 	want := func(good bool) {

@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	// TokenPrefix is how every static token begins, so that scanners find leaked ones.
+	// TokenPrefix is the prefix of every static token, so that secret scanners find leaked
+	// tokens.
 	TokenPrefix = "amb_"
-	// tokenBytes is how many random bytes follow, in base64url without padding.
+	// tokenBytes is the number of random bytes in a static token. They follow the prefix, in
+	// base64url without padding.
 	tokenBytes = 32
 )
 
@@ -26,12 +28,12 @@ var tokenLength = len(TokenPrefix) + base64.RawURLEncoding.EncodedLen(tokenBytes
 // GenerateToken returns a new static token.
 func GenerateToken() secret.Text {
 	random := make([]byte, tokenBytes)
-	_, _ = rand.Read(random) // it never fails
+	_, _ = rand.Read(random) // rand.Read never fails
 	return secret.New(TokenPrefix + base64.RawURLEncoding.EncodeToString(random))
 }
 
-// TokenHash is the SHA-256 of a static token. It reveals nothing of the token, which has 256
-// random bits.
+// TokenHash is the SHA-256 of a static token. The hash reveals nothing about the token, which
+// has 256 random bits.
 type TokenHash [sha256.Size]byte
 
 // HashToken returns the hash of a static token.
@@ -42,7 +44,7 @@ func (h TokenHash) String() string { return hex.EncodeToString(h[:]) }
 
 var errNoHash = errors.New("must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it")
 
-// ParseTokenHash reads what String writes. The error does not quote the text.
+// ParseTokenHash parses a hash that String wrote. The error does not quote the text.
 func ParseTokenHash(text string) (TokenHash, error) {
 	digits, err := hex.DecodeString(text)
 	if err != nil || len(digits) != sha256.Size || text != strings.ToLower(text) {
@@ -53,13 +55,13 @@ func ParseTokenHash(text string) (TokenHash, error) {
 
 // StaticToken is a token that the configuration lists for a caller.
 type StaticToken struct {
-	// Name is the caller's, without its kind.
+	// Name is the name of the caller, without its kind.
 	Name string
 	Hash TokenHash
 }
 
-// StaticTokens identifies callers by static tokens: `token:NAME`.
-type StaticTokens map[TokenHash]string // names of callers
+// StaticTokens identifies callers by static tokens. The name of a caller is `token:NAME`.
+type StaticTokens map[TokenHash]string // names of callers by the hashes of their tokens
 
 // NewStaticTokens returns an authenticator for these tokens.
 func NewStaticTokens(tokens ...StaticToken) StaticTokens {
@@ -70,8 +72,9 @@ func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 	return names
 }
 
-// Authenticate implements Authenticator. How long the lookup takes depends on the hash of what
-// the caller sent, which the caller cannot steer, so it reveals nothing of the known tokens.
+// Authenticate implements Authenticator. The duration of the lookup depends only on the hash of
+// the token that the caller sent. The caller cannot choose that hash, so the duration reveals
+// nothing about the known tokens.
 func (s StaticTokens) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	text := evidence.Bearer.Reveal()
 	if len(s) == 0 || !strings.HasPrefix(text, TokenPrefix) {
