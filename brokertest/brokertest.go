@@ -1,5 +1,5 @@
-// Package brokertest runs the real broker in a Go test, with simulated providers: for
-// tests of services that call the broker.
+// Package brokertest is for tests of services that call the broker. It runs the real broker in a
+// Go test, with simulated providers.
 //
 //	func TestMyService(t *testing.T) {
 //		b := brokertest.New(t)
@@ -9,10 +9,10 @@
 //		…
 //	}
 //
-// The server is the one that `broker serve` runs, reached over an in-memory connection, or
-// with WithTLS over a loopback address.
-// Package simulator plays the providers: the broker and HTTPClient call the real host names over real
-// TLS, and reach the simulator. Nothing leaves this machine.
+// The broker is the server that `broker serve` runs. Tests connect to it in memory, or over a
+// loopback address if they use WithTLS. Package simulator simulates the providers: the broker
+// and HTTPClient use the providers' real host names and real TLS, but connect to the simulator.
+// Nothing leaves this machine.
 package brokertest
 
 import (
@@ -37,7 +37,8 @@ import (
 // bufferSize is the buffer size of the in-memory connection, in bytes.
 const bufferSize = 1 << 20
 
-// Broker is a running broker with its simulated providers. Both stop at the end of the test.
+// Broker is a running broker with its simulated providers. The broker and the providers stop at
+// the end of the test.
 type Broker struct {
 	// Simulator contains the providers: their accounts, counters and failures.
 	Simulator *simulator.Simulator
@@ -83,7 +84,7 @@ func New(t testing.TB, options ...Option) *Broker {
 	return &Broker{Simulator: sim, connection: connect(t, broker, chosen.secured), secured: chosen.secured}
 }
 
-// connect serves until the test ends: over an in-memory connection, or with TLS.
+// connect runs the server until the test ends, over an in-memory connection or with TLS.
 func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.ClientConn {
 	t.Helper()
 	memory := bufconn.Listen(bufferSize)
@@ -122,7 +123,7 @@ func (b *Broker) Client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connection)
 }
 
-// HTTPClient returns a client whose requests all arrive at the simulated providers, whatever
-// host they name. It follows no redirects, because a client that sends material must not follow
-// them unchecked.
+// HTTPClient returns an HTTP client that sends all requests to the simulated providers, whatever
+// host a request names. The client follows no redirects, because a client that sends auth
+// material must check the target of a redirect first.
 func (b *Broker) HTTPClient() *http.Client { return b.Simulator.HTTPClient() }

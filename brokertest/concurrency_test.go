@@ -15,7 +15,7 @@ import (
 
 const many = 1000
 
-// together makes n calls concurrently and waits for all of them.
+// together makes n calls to the broker concurrently and waits until all have ended.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {
@@ -29,7 +29,7 @@ func TestThousandFirstCallersMakeOneTokenRequest(t *testing.T) {
 	release := h.Simulator.SendPulse.HoldTokenAnswers()
 	var arrived atomic.Int64
 	go func() {
-		// The provider answers when all callers, or nearly all, are waiting.
+		// The provider answers only when (nearly) all callers are waiting for the token.
 		_ = h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 1)
 		for arrived.Load() < many {
 			select {
@@ -73,7 +73,7 @@ func TestCancelledLeaderCostsTheOthersNothing(t *testing.T) {
 	}
 	giveUp()
 	if code := status.Code(<-left); code != codes.Canceled {
-		t.Errorf("the leader's code is %v, want Canceled", code)
+		t.Errorf("the status code of the cancelled call is %v, want Canceled", code)
 	}
 	release()
 	answered.Wait()
@@ -91,7 +91,7 @@ func TestThousandReportsMakeOneTokenRequest(t *testing.T) {
 	together(many, func(i int) {
 		response, err := h.report("sendpulse-oauth", rejected, 401)
 		if err != nil {
-			t.Errorf("the report failed: %v", err)
+			t.Errorf("the rejection report failed: %v", err)
 			return
 		}
 		outcomes[i], versions[i] = response.GetOutcome(), response.GetAuthDecoration().GetVersion()
@@ -103,19 +103,19 @@ func TestThousandReportsMakeOneTokenRequest(t *testing.T) {
 			replaced++
 		case authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
 		default:
-			t.Errorf("an outcome is %v", outcomes[i])
+			t.Errorf("the outcome of a rejection report is %v", outcomes[i])
 		}
 		if versions[i] == rejected || versions[i] != versions[0] {
-			t.Fatal("a report is answered with the rejected version, or two with different ones")
+			t.Fatal("rejection reports were answered with the rejected version, or with different versions")
 		}
 	}
 	if replaced == 0 {
-		t.Error("no caller got the outcome REPLACED")
+		t.Error("no rejection report had the outcome REPLACED")
 	}
 	if n := h.Simulator.SendPulse.TotalTokenRequests(); n != 2 {
-		t.Errorf("%d token requests, want 2: the first and its successor", n)
+		t.Errorf("%d token requests, want 2: one for the first token and one for its successor", n)
 	}
 	if status := h.call("https://api.sendpulse.com/user/info", h.get("sendpulse-oauth")); status != 200 {
-		t.Errorf("the provider answers %d to the successor", status)
+		t.Errorf("the provider answers %d to a request with the new token", status)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// load returns the configuration.
+// load returns the broker's loaded configuration.
 func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	text, err := s.compose()
 	if err != nil {
@@ -27,7 +27,8 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	})
 }
 
-// compose adds the credentials, providers and TLS settings of the options to the text.
+// compose adds the credentials, providers and TLS settings of the options to the text of the
+// configuration file.
 func (s *settings) compose() ([]byte, error) {
 	if len(s.credentials) == 0 && len(s.providers) == 0 && s.secured == nil {
 		return s.config, nil
@@ -44,7 +45,7 @@ func (s *settings) compose() ([]byte, error) {
 	for _, definition := range s.providers {
 		var provider map[string]any
 		if err := yaml.Load([]byte(definition), &provider); err != nil {
-			return nil, fmt.Errorf("a provider's definition: %w", err)
+			return nil, fmt.Errorf("parse a provider definition: %w", err)
 		}
 		providers = append(providers, provider)
 	}

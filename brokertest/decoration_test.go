@@ -36,7 +36,7 @@ var methods = []struct {
 		id:  "sendpulse-oauth",
 		url: "https://api.sendpulse.com/user/info",
 		want: func(sim *simulator.Simulator) *decoration {
-			// The simulator issued the token last.
+			// The token in the decoration is the one that the simulator issued last.
 			secrets := sim.Secrets()
 			return &decoration{
 				Headers:          []*authmaterialv1.Header{header("Authorization", "Bearer "+secrets[len(secrets)-1])},
@@ -121,11 +121,11 @@ func TestEachMethodsDecorationIsWholeAndAccepted(t *testing.T) {
 			}
 			h.wantDecoration(got, want)
 			if len(got.GetVersion()) < 16 || len(got.GetVersion()) > 64 {
-				t.Errorf("the version has %d characters", len(got.GetVersion()))
+				t.Errorf("the decoration's version has %d characters", len(got.GetVersion()))
 			}
 			before := method.recognised(h.Simulator)
 			if status := h.call(method.url, got); status != http.StatusOK || method.recognised(h.Simulator) != before+1 {
-				t.Errorf("the provider answers %d and does not take the call for the account's", status)
+				t.Errorf("the provider answers %d and does not recognise the account of the call", status)
 			}
 		})
 	}
@@ -138,7 +138,7 @@ func TestVersionFollowsTheMaterial(t *testing.T) {
 	))
 	one := h.get("one").GetVersion()
 	if again := h.get("one").GetVersion(); again != one {
-		t.Error("the version changed, and the material did not")
+		t.Error("the version changed although the material did not")
 	}
 	if h.get("two").GetVersion() == one {
 		t.Error("two credentials with the same key have the same version, which reveals that the keys are equal")
@@ -149,7 +149,7 @@ func TestVersionFollowsTheMaterial(t *testing.T) {
 		t.Fatal(err)
 	}
 	if response.GetAuthDecoration().GetVersion() == first {
-		t.Error("the token changed, and the version did not")
+		t.Error("the token changed but its version did not")
 	}
 }
 
@@ -180,7 +180,7 @@ credentials:
   - {id: b, provider: sendpulse, auth_method: oauth2_client_credentials, values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}}
 `))
 	if h.get("a").GetHeaders()[0].GetValue() != h.get("b").GetHeaders()[0].GetValue() {
-		t.Error("two credentials of one client have different tokens")
+		t.Error("two credentials with the same client got different tokens")
 	}
 	if n := h.Simulator.SendPulse.TotalTokenRequests(); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
@@ -191,17 +191,17 @@ func TestTokenIsRenewedByTheInjectedClock(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	h := newHarness(t, brokertest.WithClock(clock))
 	first := h.get("sendpulse-oauth")
-	clock.Advance(55 * time.Minute) // the renewal begins between 54 and 55 minutes
+	clock.Advance(55 * time.Minute) // the broker starts the renewal when the token is 54 to 55 minutes old
 	if err := h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	clock.Advance(5 * time.Minute) // the first token ends
+	clock.Advance(5 * time.Minute) // the first token expires
 	second := h.get("sendpulse-oauth")
 	if second.GetVersion() == first.GetVersion() || !strings.HasPrefix(second.GetHeaders()[0].GetValue(), "Bearer ") {
 		t.Error("the token was not renewed")
 	}
 	if status := h.call("https://api.sendpulse.com/user/info", second); status != http.StatusOK {
-		t.Errorf("the provider answers %d to the renewed token", status)
+		t.Errorf("the provider answers %d to a request with the renewed token", status)
 	}
 	if n := h.Simulator.SendPulse.TotalTokenRequests(); n != 2 {
 		t.Errorf("%d token requests, want 2", n)

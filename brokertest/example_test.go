@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// A service under test asks the broker and calls the provider. When the provider rejects the
-// token, the service reports that and retries once.
+// The service under test gets a token from the broker and calls the provider. When the provider
+// rejects the token, the service reports the rejection to the broker and retries once.
 func ExampleNew() {
 	t := newExampleT() // in your test, its *testing.T
 	defer t.end()
@@ -78,7 +78,7 @@ func (t *exampleT) Cleanup(f func())          { t.cleanups = append(t.cleanups, 
 func (t *exampleT) Fatal(args ...any)         { panic(fmt.Sprint(args...)) }
 func (t *exampleT) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
-// end does what the end of a test does.
+// end runs the cleanup functions, as the end of a test does.
 func (t *exampleT) end() {
 	for i := len(t.cleanups) - 1; i >= 0; i-- {
 		t.cleanups[i]()

@@ -21,7 +21,7 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// harness is a broker with the calls that the tests make.
+// harness is a running broker with helper methods for calls to it.
 type harness struct {
 	*testing.T
 	*brokertest.Broker
@@ -42,7 +42,7 @@ func (h harness) get(id string) *authmaterialv1.AuthDecoration {
 	return response.GetAuthDecoration()
 }
 
-// getError returns the error for a credential, and the trailer.
+// getError asks for a credential's decoration, and returns the error and the gRPC trailer.
 func (h harness) getError(id string) (*status.Status, metadata.MD) {
 	h.Helper()
 	var trailer metadata.MD
@@ -53,15 +53,15 @@ func (h harness) getError(id string) (*status.Status, metadata.MD) {
 	return status.Convert(err), trailer
 }
 
-// report reports that a version was rejected with a status.
+// report reports to the broker that the provider rejected a version with an HTTP status.
 func (h harness) report(id, version string, httpStatus int32) (*authmaterialv1.ReportRejectionResponse, error) {
 	return h.Client().ReportRejection(h.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: id, Version: version, HttpStatus: httpStatus,
 	})
 }
 
-// wantDecoration compares two decorations, and prints only the names of different fields,
-// because the values are secrets.
+// wantDecoration compares two decorations. It prints only the names of the fields that differ,
+// because their values are secrets.
 func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 	h.Helper()
 	if proto.Equal(got, want) {
@@ -78,7 +78,7 @@ func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 
 func sameField(a, b protoreflect.Value) bool { return a.Equal(b) }
 
-// call calls a provider's API with a decoration, and returns the status.
+// call calls a provider's API with a decoration, and returns the HTTP status.
 func (h harness) call(url string, decoration *authmaterialv1.AuthDecoration) int {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), 10*time.Second)
@@ -98,12 +98,12 @@ func (h harness) call(url string, decoration *authmaterialv1.AuthDecoration) int
 	return response.StatusCode
 }
 
-// wantError checks an error's code and reason, and for temporary errors RetryInfo and the
-// push-back trailer.
+// wantError checks an error's code and reason. For temporary errors it also checks RetryInfo and
+// the retry push-back trailer.
 func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	h.Helper()
 	if got.Code() != code {
-		h.Errorf("the code is %v (%s), want %v", got.Code(), got.Message(), code)
+		h.Errorf("the status code is %v (%s), want %v", got.Code(), got.Message(), code)
 	}
 	info := detail[*errdetails.ErrorInfo](got)
 	if info.GetDomain() != "authmaterial" || info.GetReason() != reason {
@@ -111,7 +111,7 @@ func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	}
 }
 
-// detail returns the status detail of a type, or nil.
+// detail returns the error's status detail of the given type, or nil.
 func detail[T any](s *status.Status) (found T) {
 	for _, d := range s.Details() {
 		if typed, ok := d.(T); ok {
@@ -129,7 +129,7 @@ func (h harness) wantNoSecret(where, text string) {
 	}
 }
 
-// getWithin calls with a deadline.
+// getWithin asks for a credential's decoration with a deadline.
 func (h harness) getWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -137,7 +137,7 @@ func (h harness) getWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// reportWithin reports a version that was never issued, with a deadline.
+// reportWithin reports, with a deadline, a version that the broker never issued.
 func (h harness) reportWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -145,7 +145,7 @@ func (h harness) reportWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// wantStatus is wantError for an error that a client received.
+// wantStatus does the same as wantError, for an error that a client received.
 func (h harness) wantStatus(err error, code codes.Code, reason string) {
 	h.Helper()
 	h.wantError(status.Convert(err), code, reason)

@@ -39,27 +39,27 @@ func WithConfig(yaml string) Option {
 
 // Credential is an additional credential.
 type Credential struct {
-	// ID is the name that callers use. Required.
+	// ID is the credential's ID, which callers use to ask for it. Required.
 	ID string
 	// Provider and AuthMethod are IDs of a built-in provider or of one from WithProvider.
 	// Required.
 	Provider   string
 	AuthMethod string
-	// Values are the values of the fields, by field ID.
+	// Values are the values of the auth method's fields, by field ID.
 	Values map[string]string
-	// AllowedHosts are hosts in addition to the provider's own.
+	// AllowedHosts are hosts that may receive the credential, in addition to the provider's own.
 	AllowedHosts []string
-	// Disabled credentials are not found by callers.
+	// Disabled: callers get the same error as for a credential that does not exist.
 	Disabled bool
 }
 
-// WithCredentials adds credentials to the configuration. It may be used repeatedly.
+// WithCredentials adds credentials to the configuration. The option may be used repeatedly.
 func WithCredentials(credentials ...Credential) Option {
 	return optionFunc(func(s *settings) { s.credentials = append(s.credentials, credentials...) })
 }
 
 // WithProvider adds a provider definition, in YAML as in the configuration file, without the
-// leading hyphen. It may be used repeatedly.
+// leading hyphen. The option may be used repeatedly.
 func WithProvider(definition string) Option {
 	return optionFunc(func(s *settings) { s.providers = append(s.providers, definition) })
 }
@@ -69,20 +69,21 @@ func WithEnv(name, value string) Option {
 	return optionFunc(func(s *settings) { s.environment[name] = value })
 }
 
-// WithClock sets the clock that determines the lifetime of tokens, in the broker and at the
-// simulated providers, for example clockwork.NewFakeClock(). Default: the real clock. Deadlines
-// of calls always use the real clock.
+// WithClock sets the clock by which the broker and the simulated providers compute the lifetime
+// of tokens, for example clockwork.NewFakeClock(). Default: the real clock. Deadlines of calls
+// always use the real clock.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }
 
-// WithLogger sets the broker's logger. Default: the test's output, from level warn.
+// WithLogger sets the broker's logger. Default: log lines of level warn and above go to the
+// test's output.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(s *settings) { s.logger = logger })
 }
 
-// WithHosts adds host names that lead to the simulator, for providers that a test defines. The
-// host api.example.test always does.
+// WithHosts adds host names for which the broker and HTTPClient connect to the simulator, for
+// providers that a test defines. The host api.example.test needs no option.
 func WithHosts(hosts ...string) Option {
 	return optionFunc(func(s *settings) { s.hosts = append(s.hosts, hosts...) })
 }

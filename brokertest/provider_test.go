@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// TestProvidersFromYAMLAlone defines providers without Go code, and checks each by a call that
-// the provider accepts.
+// TestProvidersFromYAMLAlone defines providers in YAML, without Go code, and checks that each
+// provider accepts a call with the broker's decoration.
 func TestProvidersFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		method  string // the auth method without its id, display_name and fields
@@ -113,10 +113,11 @@ func definition(method, fields string) string {
 		{id: main, display_name: Main, fields: [` + strings.Join(list, ", ") + `], ` + method + `}]}`
 }
 
-// TestClientCredentialsFromYAMLAlone defines token methods without Go code.
+// TestClientCredentialsFromYAMLAlone defines auth methods that request tokens, in YAML, without
+// Go code.
 func TestClientCredentialsFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		request string // the rest of token_request
+		request string // the other settings in the section token_request
 		rules   simulator.TokenRules
 	}{
 		"JSON": {
@@ -180,10 +181,10 @@ providers:
 `))
 	got := h.get("mine")
 	if got.GetHeaders()[0].GetName() != "X-New" || got.GetAllowedHosts()[0] != "api.example.test" || len(got.GetRejectedStatuses()) != 0 {
-		t.Error("the definition of the configuration does not count")
+		t.Error("the definition in the configuration file is ignored")
 	}
 	if !strings.Contains(log.String(), `"the configuration replaces a built-in provider" provider=pendo`) {
-		t.Errorf("the log does not mention it: %s", log)
+		t.Errorf("the log does not mention that the definition is overridden: %s", log)
 	}
 }
 
@@ -200,16 +201,16 @@ func TestPreviousTokenThatIsEnded(t *testing.T) {
 	first := h.get("mine")
 	second := h.wantReport("mine", first.GetVersion(), 401, replaced)
 	if status := h.call("https://api.example.test/things", first); status != http.StatusUnauthorized {
-		t.Fatalf("the simulator answers %d to a token that it ended", status)
+		t.Fatalf("the simulator answers %d to a request with a token that it revoked", status)
 	}
 	// A caller that still has the first token reports it, gets the second, and retries once.
 	if version := h.wantReport("mine", first.GetVersion(), 401, alreadyReplaced); version != second {
-		t.Error("the answer to an old report is not the current version")
+		t.Error("the answer to a report of an old version is not the current version")
 	}
 	if status := h.call("https://api.example.test/things", h.get("mine")); status != http.StatusOK {
 		t.Errorf("the provider answers %d", status)
 	}
 	if refresh, expire := h.get("mine").GetRefreshTime().AsTime(), h.get("mine").GetExpireTime().AsTime(); !refresh.After(expire) {
-		t.Error("a caller would ask again before the broker renews by itself")
+		t.Error("the refresh time tells callers to ask before the broker renews the token")
 	}
 }

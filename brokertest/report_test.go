@@ -20,7 +20,8 @@ const (
 	notReplaceable  = authmaterialv1.ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE
 )
 
-// wantReport reports a version and checks the outcome. It returns the version in the answer.
+// wantReport reports a rejected version to the broker and checks the outcome. It returns the
+// version in the broker's answer.
 func (h harness) wantReport(id, version string, httpStatus int32, want authmaterialv1.ReportRejectionResponse_Outcome) string {
 	h.Helper()
 	response, err := h.report(id, version, httpStatus)
@@ -28,7 +29,7 @@ func (h harness) wantReport(id, version string, httpStatus int32, want authmater
 		h.Fatalf("ReportRejection(%q): %v", id, err)
 	}
 	if response.GetOutcome() != want {
-		h.Errorf("the outcome is %v, want %v", response.GetOutcome(), want)
+		h.Errorf("the outcome of the report is %v, want %v", response.GetOutcome(), want)
 	}
 	return response.GetAuthDecoration().GetVersion()
 }
@@ -38,14 +39,14 @@ func TestReportOutcomes(t *testing.T) {
 	first := h.get("sendpulse-oauth").GetVersion()
 
 	if version := h.wantReport("sendpulse-oauth", first, 403, notReplaceable); version != first {
-		t.Error("a status that does not mean rejection changed the material")
+		t.Error("a report with a status that does not mean rejection changed the material")
 	}
 	second := h.wantReport("sendpulse-oauth", first, 401, replaced)
 	if second == first {
 		t.Error("the reported version is served again")
 	}
 	if version := h.wantReport("sendpulse-oauth", first, 401, alreadyReplaced); version != second {
-		t.Error("the answer to an old report is not the current version")
+		t.Error("the answer to a report of an old version is not the current version")
 	}
 	h.wantReport("sendpulse-oauth", "no-version-of-ours", 401, alreadyReplaced)
 	if n := h.Simulator.SendPulse.TotalTokenRequests(); n != 2 {
@@ -63,7 +64,7 @@ func TestFailedReportWithdrawsNothing(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	version := h.get("sendpulse-oauth").GetVersion()
 	h.Simulator.SendPulse.FailTokenRequests(simulator.HTMLPage(502))
-	for range 2 { // the second report is answered with the stored error
+	for range 2 { // the broker answers the second report with the stored error
 		_, err := h.report("sendpulse-oauth", version, 401)
 		h.wantStatus(err, codes.Unavailable, "PROVIDER_UNAVAILABLE")
 	}
@@ -91,7 +92,7 @@ func TestForcedRenewalsAreLimited(t *testing.T) {
 		t.Errorf("the retry delay is %v, want 10m0s", wait)
 	}
 	if h.get("sendpulse-oauth").GetVersion() != version {
-		t.Error("the token is not served after a report beyond the limit")
+		t.Error("after a report beyond the limit of forced renewals the token is no longer served")
 	}
 	clock.Advance(10 * time.Minute)
 	h.wantReport("sendpulse-oauth", version, 401, replaced)
@@ -103,13 +104,13 @@ func TestTokenThatIsEndedEarly(t *testing.T) {
 	dead := h.get("sendpulse-oauth")
 	h.Simulator.SendPulse.RevokeTokens()
 	if status := h.call(url, dead); status != 401 {
-		t.Fatalf("the simulator answers %d to a revoked token", status)
+		t.Fatalf("the simulator answers %d to a request with a revoked token", status)
 	}
 	response, err := h.report("sendpulse-oauth", dead.GetVersion(), 401)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if status := h.call(url, response.GetAuthDecoration()); status != 200 {
-		t.Errorf("one report and one retry: the provider answers %d", status)
+		t.Errorf("after one report and one retry the provider still answers %d", status)
 	}
 }

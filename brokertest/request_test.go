@@ -40,7 +40,7 @@ func TestMalformedAndUnknownIDs(t *testing.T) {
 			h.wantError(got, codes.InvalidArgument, reason)
 			violations := detail[*errdetails.BadRequest](got).GetFieldViolations()
 			if len(violations) != 1 || violations[0].GetField() != "credential_id" || violations[0].GetDescription() == "" {
-				t.Errorf("the violations are %v", violations)
+				t.Errorf("the field violations are %v", violations)
 			}
 		})
 	}
@@ -80,7 +80,7 @@ func TestMalformedReports(t *testing.T) {
 				fields = append(fields, violation.GetField())
 			}
 			if strings.Join(fields, " ") != strings.Join(test.fields, " ") {
-				t.Errorf("the violations are of %v, want %v", fields, test.fields)
+				t.Errorf("the field violations name %v, want %v", fields, test.fields)
 			}
 		})
 	}
@@ -108,13 +108,13 @@ func TestBatchAnswersEachIDInOrder(t *testing.T) {
 	}
 	for i, result := range results {
 		if want := string([]rune(ids[i])[:min(len([]rune(ids[i])), 128)]); result.GetCredentialId() != want {
-			t.Errorf("result %d is that of %.20q, want %.20q", i, result.GetCredentialId(), want)
+			t.Errorf("batch result %d belongs to credential %.20q, want %.20q", i, result.GetCredentialId(), want)
 		}
 		if want := reasons[ids[i]]; result.GetError().GetReason() != want {
-			t.Errorf("result %d has the reason %v, want %v", i, result.GetError().GetReason(), want)
+			t.Errorf("batch result %d has the error reason %v, want %v", i, result.GetError().GetReason(), want)
 		}
 		if reasons[ids[i]] == 0 && result.GetAuthDecoration().GetCredentialId() != ids[i] {
-			t.Errorf("result %d has not the decoration of %q", i, ids[i])
+			t.Errorf("batch result %d does not contain the decoration of %q", i, ids[i])
 		}
 	}
 	if code := results[1].GetError().GetCode(); code != int32(codes.NotFound) {
@@ -133,7 +133,7 @@ func TestBatchBounds(t *testing.T) {
 		if n == 0 || n > 100 {
 			h.wantStatus(err, codes.InvalidArgument, "INVALID_REQUEST")
 		} else if err != nil || len(results) != n {
-			t.Errorf("%d IDs: %d results, %v", n, len(results), err)
+			t.Errorf("a batch of %d IDs returned %d results and the error %v", n, len(results), err)
 		}
 	}
 }
@@ -149,9 +149,9 @@ func TestBatchDoesNotWaitForTheSlowest(t *testing.T) {
 	}
 	slow := results[0].GetError()
 	if slow.GetReason() != authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE || slow.GetRetryDelay() == nil {
-		t.Errorf("the slow item has the reason %v", slow.GetReason())
+		t.Errorf("the item of the slow provider has the error reason %v", slow.GetReason())
 	}
 	if results[1].GetAuthDecoration() == nil {
-		t.Error("the other item has no decoration")
+		t.Error("the item of the fast provider has no decoration")
 	}
 }

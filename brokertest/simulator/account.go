@@ -14,8 +14,8 @@ type Client struct {
 // newClient returns a random client.
 func newClient() Client { return Client{ID: randomHex(16), Secret: randomHex(16)} }
 
-// only returns the single value of a header or query parameter, or "" if there is none or more than
-// one.
+// only returns the value of a header or query parameter that occurs exactly once, and otherwise
+// "".
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""

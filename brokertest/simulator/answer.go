@@ -14,14 +14,14 @@ type answer struct {
 	body   string
 }
 
-// fields is a JSON object.
+// fields are the fields of a JSON object.
 type fields map[string]any
 
 // jsonAnswer returns an answer whose body is a JSON object.
 func jsonAnswer(status int, body fields) answer {
 	text, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // the simulator's own values can be marshalled
+		panic(err) // cannot fail: the simulator's own values can be marshalled
 	}
 	return textAnswer(status, "application/json", string(text))
 }
@@ -30,7 +30,7 @@ func textAnswer(status int, contentType, body string) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
 }
 
-// with returns a copy with one more header.
+// with returns a copy of the answer with one more header.
 func (a answer) with(name, value string) answer {
 	header := make(http.Header, len(a.header)+1)
 	maps.Copy(header, a.header)
@@ -39,7 +39,7 @@ func (a answer) with(name, value string) answer {
 	return a
 }
 
-// ServeHTTP sends the answer to any request.
+// ServeHTTP sends this answer, whatever the request is.
 func (a answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.writeHeader(w)
 	_, _ = w.Write([]byte(a.body))

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// API is a provider's API, apart from its token endpoint. It counts its requests and can be made to
-// fail.
+// API is a provider's API, apart from its token endpoint. An API counts its requests, and tests
+// can make requests fail.
 type API struct {
 	arrived    atomic.Int64
 	recognised atomic.Int64
@@ -16,23 +16,23 @@ type API struct {
 // APIRequests returns the number of requests received, failed ones included.
 func (a *API) APIRequests() int { return int(a.arrived.Load()) }
 
-// RecognisedRequests returns the number of requests that were authenticated as an account, neither
-// refused nor anonymous.
+// RecognisedRequests returns the number of requests that the API authenticated as one of its
+// accounts. Refused and anonymous requests do not count.
 func (a *API) RecognisedRequests() int { return int(a.recognised.Load()) }
 
-// FailAPIRequests makes every request fail from now on, until RestoreAPIRequests or another failure
-// replaces it.
+// FailAPIRequests makes every API request from now on fail, until RestoreAPIRequests is called
+// or another failure is set.
 func (a *API) FailAPIRequests(failure Failure) { a.failures.always(failure) }
 
-// FailNextAPIRequests makes the next n requests fail, after those of earlier calls, and before
-// FailAPIRequests applies.
+// FailNextAPIRequests makes the next n API requests fail. Further calls of it apply to the
+// requests after these; the failure of FailAPIRequests applies after all of them.
 func (a *API) FailNextAPIRequests(n int, failure Failure) { a.failures.next(n, failure) }
 
 // RestoreAPIRequests ends all failures of the API.
 func (a *API) RestoreAPIRequests() { a.failures.clear() }
 
-// handler serves requests with the answers of decide, which also reports whether the request was
-// authenticated.
+// handler returns an HTTP handler that answers as decide says. decide also reports whether the
+// request was authenticated.
 func (a *API) handler(decide func(*http.Request) (answer, bool)) http.Handler {
 	genuine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		decision, recognised := decide(r)

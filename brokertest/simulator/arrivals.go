@@ -8,7 +8,7 @@ import (
 )
 
 // TokenRequests returns the number of token requests received from a client, failed and refused
-// ones included. Requests without a client count for the client "".
+// ones included. Requests without a client ID are counted for the client "".
 func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
 
 // TotalTokenRequests returns the number of token requests received from all clients.
@@ -18,11 +18,12 @@ func (e *TokenEndpoint) TotalTokenRequests() int {
 }
 
 // AwaitTokenRequests waits until n token requests in total have arrived since the simulator was
-// created. If ctx ends before, it returns an error that wraps ctx's.
+// created. If ctx ends before these requests have arrived, it returns an error that wraps the
+// error of ctx.
 //
-// The outcome of a request is decided when it arrives: unless a failure is set, its token has
-// been issued, even if the answer is held. Failures and holds that are set later do not affect
-// it, but [TokenEndpoint.RevokeTokens] revokes its token.
+// The outcome of a token request is decided when the request arrives: unless a failure is set,
+// the token is then issued, even if the answer is held back. Failures and holds that are set
+// later do not affect that request, but [TokenEndpoint.RevokeTokens] revokes its token.
 func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	for {
 		total, changed := e.arrivals.state()
@@ -37,33 +38,34 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	}
 }
 
-// HoldTokenAnswers holds the answers to all token requests that arrive from now on, failures
-// included, until release is called. A client that gives up before gets no answer. Each request
-// is subject to the latest hold at its arrival.
+// HoldTokenAnswers holds back the answers to all token requests that arrive from now on,
+// failures included, until release is called. A client that closes its connection before that
+// gets no answer. If there are several holds, a request is held by the latest hold before its
+// arrival.
 func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
-// FailTokenRequests makes every token request fail from now on, until RestoreTokenRequests or
-// another failure replaces it.
+// FailTokenRequests makes every token request from now on fail, until RestoreTokenRequests is
+// called or another failure is set.
 func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
 
-// FailNextTokenRequests makes the next n token requests fail, after those of earlier calls, and
-// before FailTokenRequests applies.
+// FailNextTokenRequests makes the next n token requests fail. Further calls of it apply to the
+// requests after these; the failure of FailTokenRequests applies after all of them.
 func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
 
 // RestoreTokenRequests ends all failures of the endpoint.
 func (e *TokenEndpoint) RestoreTokenRequests() { e.failures.clear() }
 
-// arrivals counts requests, and holds their answers. Its zero value is ready.
+// arrivals counts requests, and holds back their answers. Its zero value is ready.
 type arrivals struct {
 	mu      sync.Mutex
 	clients map[string]int
 	total   int
-	changed chan struct{} // closed at the next arrival
-	held    chan struct{} // closed on release; nil: nothing is held
+	changed chan struct{} // closed when the next request arrives
+	held    chan struct{} // closed when held answers may be sent; nil: no answers are held
 }
 
-// add counts a request. If it returns a channel, the answer may be sent when that is closed; if
-// it returns nil, at once.
+// add counts a request. If add returns a channel, the answer may be sent when the channel is
+// closed; if it returns nil, the answer may be sent at once.
 func (a *arrivals) add(clientID string) (released <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,7 +87,8 @@ func (a *arrivals) of(clientID string) int {
 	return a.clients[clientID]
 }
 
-// state returns the number of received requests, and a channel that is closed at the next one.
+// state returns the number of received requests, and a channel that is closed when the next
+// request arrives.
 func (a *arrivals) state() (total int, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -115,11 +118,11 @@ type heldWriter struct {
 	http.ResponseWriter
 
 	released <-chan struct{} // nil: not held
-	gone     <-chan struct{} // closed when the client has given up
+	gone     <-chan struct{} // closed when the client has closed its connection
 }
 
-// wait returns when the answer may be sent. It aborts the handler of a client that has gone,
-// because a client that is closing its connection could still read an answer.
+// wait returns when the answer may be sent. If the client has closed its connection, wait aborts
+// the handler, because a client that is closing its connection could still read an answer.
 func (w *heldWriter) wait() {
 	if w.released == nil {
 		return
@@ -141,5 +144,5 @@ func (w *heldWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap lets http.ResponseController flush.
+// Unwrap is used by http.ResponseController, which flushes the wrapped writer.
 func (w *heldWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Certificates are valid from an hour before they are made, as the clocks of machines differ,
-// until a year later.
+// Certificates are valid from an hour before their creation, because the clocks of machines
+// differ, until a year after it.
 const (
 	certificateLead     = time.Hour
 	certificateLifetime = 365 * 24 * time.Hour
@@ -27,7 +27,8 @@ type certificate struct {
 	leaf      tls.Certificate
 }
 
-// newCertificate makes an authority, and a certificate for hosts that it signs.
+// newCertificate creates a certificate authority, and a server certificate for hosts, which the
+// authority signs.
 func newCertificate(hosts []string) (*certificate, error) {
 	now := time.Now()
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -61,7 +62,8 @@ func newCertificate(hosts []string) (*certificate, error) {
 	}, nil
 }
 
-// certificateTemplate returns the fields that both certificates share.
+// certificateTemplate returns the fields that the authority's and the server's certificate
+// share.
 func certificateTemplate(name string, now time.Time) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(randomBytes(16)),

@@ -2,10 +2,10 @@
 // SpotDraft do, and like OAuth 2.0 providers that a test defines. It answers as the vendors document,
 // and fails on demand as providers do.
 //
-// Requests need no change: clients of a [Simulator] call the real hosts, such as api.sendpulse.com, and
-// reach the simulator. [Simulator.Transport] connects over real TLS. [Simulator.RoundTripper] calls the
-// server in process, for tests in a testing/synctest bubble. Other programs trust
-// [Simulator.CertificatePEM] and connect to [Simulator.Addr].
+// Clients use the providers' real host names, such as api.sendpulse.com, but connect to the
+// [Simulator], so the tested code needs no change. [Simulator.Transport] connects over real TLS.
+// [Simulator.RoundTripper] calls the server in process, for tests in a testing/synctest bubble.
+// Other programs trust [Simulator.CertificatePEM] and connect to [Simulator.Addr].
 //
 //	sim, err := simulator.New()
 //	if err != nil {
@@ -17,11 +17,11 @@
 //	client := &http.Client{Transport: sim.Transport()}
 //	// ... the third token request of client succeeds.
 //
-// Accounts are random, new for each simulator, and valid nowhere else. To find leaks,
-// [Simulator.Secrets] lists values that no log may contain, and [Simulator.Leaks] counts requests that
-// should not have been sent.
+// Each simulator creates random accounts, which are valid only at that simulator. To find leaks,
+// [Simulator.Secrets] lists values that no log may contain, and [Simulator.Leaks] counts
+// requests that should not have been sent.
 //
-// If a vendor does not document a behaviour, the doc comment describes the simulator's. A header or
-// query parameter that authenticates counts only if it occurs exactly once. All methods are safe for
-// concurrent use.
+// If a vendor does not document a behaviour, the doc comment describes how the simulator
+// behaves. A header or query parameter with a secret authenticates a request only if it occurs
+// exactly once. All methods are safe for concurrent use.
 package simulator

@@ -8,11 +8,12 @@ import (
 	"sync"
 )
 
-// Failure makes a provider's answers wrong or unusual: it wraps next, which answers as the healthy
-// provider does. It may call next once, or not at all. Both can read the request's body.
+// Failure makes a provider's answers wrong or unusual. It wraps next, the handler that answers
+// as the healthy provider does. A Failure may call next once, or not at all. The Failure and
+// next can both read the request's body.
 //
-// Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to their variants for
-// the next n requests. This package has three groups of them:
+// Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to their
+// variants for the next n requests. This package has three groups of failures:
 //
 //   - no complete answer: [CloseConnection], [Hang], [CutAnswer], [StallAnswer], and for
 //     a connection that is refused, [Simulator.Disconnect];
@@ -24,7 +25,7 @@ import (
 //     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie], [RetryAfter].
 type Failure func(next http.Handler) http.Handler
 
-// wrap returns next with the failure; nil changes nothing.
+// wrap returns the handler next with the failure applied to it; a nil failure changes nothing.
 func (f Failure) wrap(next http.Handler) http.Handler {
 	if f == nil {
 		return next
@@ -53,8 +54,8 @@ func CloseConnection() Failure {
 	return instead(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
-// Hang gives no answer and keeps the connection open until the client gives up or the
-// simulator is closed.
+// Hang sends no answer and keeps the connection open until the client closes it or the simulator
+// is closed.
 func Hang() Failure { return instead(func(_ http.ResponseWriter, r *http.Request) { hang(r) }) }
 
 // CutAnswer sends the header and half the body of the provider's answer, and closes
@@ -66,8 +67,8 @@ func CutAnswer() Failure {
 	})
 }
 
-// StallAnswer sends the header and half the body of the provider's answer, and then
-// nothing until the client gives up or the simulator is closed.
+// StallAnswer sends the header and half the body of the provider's answer, and then nothing
+// until the client closes the connection or the simulator is closed.
 func StallAnswer() Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		genuine.writeHalf(w)
@@ -75,27 +76,28 @@ func StallAnswer() Failure {
 	})
 }
 
-// hang waits until the client has closed the connection. The server only notices that after the
-// body has been read.
+// hang waits until the client has closed the connection. The server notices a closed connection
+// only after it has read the request's body.
 func hang(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
-// writeHalf sends the header of the complete answer, and half of its body.
+// writeHalf sends the answer's header, with the length of the complete body, and half of the
+// body.
 func (a answer) writeHalf(w http.ResponseWriter) {
 	a.with("Content-Length", strconv.Itoa(len(a.body))).writeHeader(w)
 	_, _ = io.WriteString(w, a.body[:len(a.body)/2])
 	_ = http.NewResponseController(w).Flush()
 }
 
-// instead is a failure that does not call the provider.
+// instead returns a failure that answers without calling the provider.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }
 
-// changed is a failure that sends the provider's answer in its own way.
+// changed returns a failure that changes how the provider's answer is sent.
 func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -107,8 +109,8 @@ func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) 
 // failures are the failures set for an endpoint.
 type failures struct {
 	mu       sync.Mutex
-	queue    []Failure // one for each of the next requests
-	standing Failure   // for all requests after those; nil: none
+	queue    []Failure // failures of the next requests, one for each request
+	standing Failure   // failure of all requests after these; nil: none
 }
 
 func (f *failures) always(failure Failure) {
@@ -129,7 +131,7 @@ func (f *failures) clear() {
 	f.queue, f.standing = nil, nil
 }
 
-// take returns the failure of the request that has just arrived, or nil.
+// take returns the failure for the request that has just arrived, or nil.
 func (f *failures) take() Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()

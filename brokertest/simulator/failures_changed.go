@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// cookieName is the cookie of SetCookie.
+// cookieName is the name of the cookie that SetCookie sends.
 const cookieName = "simulator-session"
 
-// hugeBytes is the length that HugeBody adds to an answer.
+// hugeBytes is the number of bytes that HugeBody adds to an answer.
 const hugeBytes = 2 << 20
 
-// ChangeField sets a field of the provider's JSON object. nil becomes null. A
-// [json.RawMessage] is sent unchanged, for numbers that Go cannot represent. Answers other than 200 are
-// not changed. ChangeField panics if value has no JSON form.
+// ChangeField sets a field of the provider's JSON object. nil becomes null. A [json.RawMessage]
+// is sent unchanged; use it for numbers that Go cannot represent. Answers with a status other
+// than 200 are not changed. ChangeField panics if value has no JSON form.
 func ChangeField(name string, value any) Failure {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -29,14 +29,14 @@ func RemoveField(name string) Failure {
 	return changedObject(func(object map[string]json.RawMessage) { delete(object, name) })
 }
 
-// ExpiresIn sets the lifetime in a token answer, in any form: a string, a float, null, or a negative or
-// absurd value. The token's real lifetime does not change.
-// For an answer without one: RemoveField("expires_in").
+// ExpiresIn sets the lifetime in a token answer, in any form: a string, a float, null, or a
+// negative or absurd value. The token's real lifetime does not change. For an answer without a
+// lifetime: RemoveField("expires_in").
 func ExpiresIn(value any) Failure { return ChangeField("expires_in", value) }
 
-// AccessToken replaces the token in a token answer: by null, "", a number, or a string that cannot be a
-// header. No API accepts it. For an answer without one:
-// RemoveField("access_token").
+// AccessToken replaces the token in a token answer, for example by null, "", a number, or a
+// string that is not allowed in a header. No API accepts the replacement. For an answer without
+// a lifetime: RemoveField("access_token").
 func AccessToken(value any) Failure { return ChangeField("access_token", value) }
 
 // ContentType sends the provider's answer with another content type. JSON as text/plain is still a
@@ -71,8 +71,8 @@ func RetryAfter(value string, failure Failure) Failure {
 	}
 }
 
-// SetCookie sends a cookie with the provider's answer. [Leaks] counts the requests
-// that return it.
+// SetCookie adds a cookie to the provider's answer. [Leaks] counts the requests that send the
+// cookie back.
 func SetCookie() Failure {
 	cookie := http.Cookie{
 		Name: cookieName, Value: randomHex(8), Path: "/",
@@ -86,13 +86,13 @@ func SetCookie() Failure {
 	}
 }
 
-// changedObject is a failure that edits the JSON object of a good answer.
+// changedObject returns a failure that edits the JSON object in a successful answer.
 func changedObject(edit func(object map[string]json.RawMessage)) Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		object := make(map[string]json.RawMessage)
 		if genuine.status == http.StatusOK && json.Unmarshal([]byte(genuine.body), &object) == nil {
 			edit(object)
-			text, _ := json.Marshal(object) // all parts are JSON
+			text, _ := json.Marshal(object) // cannot fail: all parts of the object are valid JSON
 			genuine.body = string(text)
 		}
 		genuine.ServeHTTP(w, r)

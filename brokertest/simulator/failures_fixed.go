@@ -28,8 +28,8 @@ func EmptyBody() Failure { return always(answer{status: http.StatusOK}) }
 // NotJSON answers 200 with plain text that is declared as JSON.
 func NotJSON() Failure { return AnswerWith(http.StatusOK, "application/json", "access granted") }
 
-// OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2): usually a code such
-// as invalid_client with status 400 or 401. Some providers send it with 200, and
+// OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2): usually a code such as
+// invalid_client with status 400 or 401. Some providers send an error body with status 200, and
 // others with 403, 408 or 5xx.
 func OAuthError(status int, code string) Failure {
 	return always(oauthError(status, code, "Simulated."))
@@ -59,24 +59,24 @@ func retryLater(status int, retryAfter string) answer {
 	return later
 }
 
-// Redirect answers with a 3xx status and the location [RedirectHost], which returns a token that no API
-// accepts. [Leaks] counts the requests that follow the redirect. After 307 and 308 these contain the
-// body again.
+// Redirect answers with a 3xx status and a location at [RedirectHost], a host that answers every
+// request with a token that no API accepts. [Leaks] counts the requests that follow the
+// redirect. After status 307 or 308 a client that follows sends the request's body again.
 func Redirect(status int) Failure {
 	location := "https://" + RedirectHost + "/oauth/token?" + redirectMark + "=1"
 	return always(answer{status: status}.with("Location", location))
 }
 
-// redirectTarget handles requests to RedirectHost.
+// redirectTarget is the HTTP handler of RedirectHost.
 func redirectTarget() http.Handler {
 	return jsonAnswer(http.StatusOK, fields{
 		"access_token": "token-from-where-a-redirect-led", "token_type": "Bearer", "expires_in": 3600,
 	})
 }
 
-// EchoRequest answers 400 with an OAuth error body that repeats the request: its
-// Authorization header, that header's user and password, and the body, including the client secret. It
-// shows whether a client writes the bodies of errors into its log.
+// EchoRequest answers 400 with an OAuth error body that repeats the request: its Authorization
+// header, that header's user and password, and the body, including the client secret. With
+// EchoRequest a test can find out whether a client logs the bodies of error answers.
 func EchoRequest() Failure {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
@@ -88,7 +88,7 @@ func EchoRequest() Failure {
 
 func always(fixed answer) Failure { return instead(fixed.ServeHTTP) }
 
-// oauthError is an error answer of RFC 6749 §5.2.
+// oauthError returns an error answer as RFC 6749 §5.2 defines it.
 func oauthError(status int, code, description string) answer {
 	return jsonAnswer(status, fields{"error": code, "error_description": description})
 }

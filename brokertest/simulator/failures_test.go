@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// Each failure, as a client sees it, over TLS and in process.
+// The test checks what a client receives for each failure, over TLS and in process.
 func TestFailuresThatAnswer(t *testing.T) {
 	const date = "Sat, 01 Jan 2000 00:02:00 GMT"
 	tests := map[string]struct {
@@ -48,7 +48,7 @@ func TestFailuresThatAnswer(t *testing.T) {
 				sim.SendPulse.FailTokenRequests(test.failure)
 				got := do(t, client, tokenRequest(sim.SendPulse.Client()))
 				if got.status != test.status || !strings.Contains(got.body, test.body) {
-					t.Errorf("%d with %d bytes, want %d with %s", got.status, len(got.body), test.status, test.body)
+					t.Errorf("got status %d and a body of %d bytes, want status %d and the body %s", got.status, len(got.body), test.status, test.body)
 				}
 				headerName, value, _ := strings.Cut(test.header, ": ")
 				if way == "over TLS" && got.header.Get(headerName) != value {
@@ -98,12 +98,12 @@ func TestFailuresThatChangeAField(t *testing.T) {
 		sim.SendPulse.FailTokenRequests(simulator.RemoveField(field))
 		body := object(t, do(t, client, tokenRequest(sim.SendPulse.Client())))
 		if _, present := body[field]; present || len(body) != 2 {
-			t.Errorf("RemoveField(%q) removed no field, or more than one", field)
+			t.Errorf("RemoveField(%q) did not remove exactly one field", field)
 		}
 	}
 	wrong := simulator.Client{ID: "unknown"}
 	if got := do(t, client, tokenRequest(wrong)); got.status != 401 || object(t, got)["error"] != "invalid_client" {
-		t.Errorf("a changed field hides an error: status = %d", got.status)
+		t.Errorf("ChangeField turned an error answer into status %d", got.status)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestBodiesThatAreTooShortOrTooLong(t *testing.T) {
 	sim.SendPulse.FailTokenRequests(simulator.HugeBody())
 	got = do(t, client, tokenRequest(sim.SendPulse.Client()))
 	if len(got.body) < 1<<20 || object(t, got)["expires_in"] != 3600.0 {
-		t.Errorf("HugeBody: %d bytes, want over 1 MiB with a good answer in them", len(got.body))
+		t.Errorf("HugeBody: got %d bytes, want more than 1 MiB with a valid answer in them", len(got.body))
 	}
 }
 
@@ -132,7 +132,7 @@ func TestFailuresOfTheConnection(t *testing.T) {
 			}
 			got, err := send(client, tokenRequest(sim.SendPulse.Client()))
 			if err == nil || got.status != 200 || !strings.HasPrefix(got.body, `{"access_token":`) {
-				t.Errorf("CutAnswer: error = %v, status = %d, want an error in the body of a 200", err, got.status)
+				t.Errorf("CutAnswer: error = %v, status = %d, want status 200 and an error while reading the body", err, got.status)
 			}
 			obtain(t, client, sim.SendPulse.Client())
 		})
@@ -159,12 +159,12 @@ func TestHangLastsUntilTheClientGivesUp(t *testing.T) {
 			await(t, sim.SendPulse.TokenEndpoint, 1)
 			select {
 			case <-gone:
-				t.Error("the request ended by itself")
+				t.Error("the request ended before its context did")
 			default:
 			}
 			cancel()
 			if err := <-failed; !errors.Is(err, context.Canceled) {
-				t.Errorf("error = %v, want that of the client's context", err)
+				t.Errorf("error = %v, want the error of the client's context", err)
 			}
 			<-gone
 		})
@@ -187,11 +187,11 @@ func TestStallAnswerBegins(t *testing.T) {
 				t.Errorf("status = %d, want 200", got.StatusCode)
 			}
 			if _, err := io.ReadFull(got.Body, make([]byte, got.ContentLength/2)); err != nil {
-				t.Errorf("half the body: %v", err)
+				t.Errorf("reading the first half of the body failed: %v", err)
 			}
 			cancel()
 			if _, err := io.ReadAll(got.Body); !errors.Is(err, context.Canceled) {
-				t.Errorf("the rest: error = %v, want that of the client's context", err)
+				t.Errorf("reading the second half of the body: error = %v, want the error of the client's context", err)
 			}
 		})
 	}
@@ -205,7 +205,7 @@ func TestRedirectsAreCounted(t *testing.T) {
 		t.Errorf("status = %d, want 302", got)
 	}
 	if diff := cmp.Diff(simulator.Leaks{}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks of a client that does not follow (-want +got):\n%s", diff)
+		t.Errorf("leaks of a client that follows no redirects (-want +got):\n%s", diff)
 	}
 	client.CheckRedirect = nil // follow redirects
 	do(t, client, tokenRequest(account))
@@ -213,12 +213,12 @@ func TestRedirectsAreCounted(t *testing.T) {
 		t.Errorf("leaks after 302 (-want +got):\n%s", diff)
 	}
 	sim.SendPulse.FailTokenRequests(simulator.Redirect(http.StatusTemporaryRedirect))
-	got := do(t, client, tokenRequest(account)) // sends the body again
+	got := do(t, client, tokenRequest(account)) // status 307: the client sends the request's body again
 	if diff := cmp.Diff(simulator.Leaks{RedirectsFollowed: 2, SecretsRedirected: 1}, sim.Leaks()); diff != "" {
 		t.Errorf("leaks after 307 (-want +got):\n%s", diff)
 	}
 	if token, _ := object(t, got)["access_token"].(string); do(t, client, get(userInfo, bearer(token))).status != 401 {
-		t.Error("the API accepts the token of the redirect's target")
+		t.Error("the API accepts the token that the redirect's target issued")
 	}
 }
 
@@ -246,13 +246,13 @@ func TestCookiesAreCounted(t *testing.T) {
 	obtain(t, client, sim.SendPulse.Client())
 	obtain(t, client, sim.SendPulse.Client())
 	if got := sim.Leaks().CookiesReturned; got != 0 {
-		t.Errorf("%d cookies came back from a client without a jar", got)
+		t.Errorf("a client without a cookie jar sent %d cookies back", got)
 	}
 	client.Jar, _ = cookiejar.New(nil)
 	obtain(t, client, sim.SendPulse.Client())
 	obtain(t, client, sim.SendPulse.Client())
 	if got := sim.Leaks().CookiesReturned; got != 1 {
-		t.Errorf("%d cookies came back from a client with a jar, want 1", got)
+		t.Errorf("a client with a cookie jar sent %d cookies back, want 1", got)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestEchoRequestRepeatsTheSecret(t *testing.T) {
 	account := sim.SendPulse.Client()
 	sim.SendPulse.FailTokenRequests(simulator.EchoRequest())
 	if got := do(t, client, tokenRequest(account)); got.status != 400 || !strings.Contains(got.body, account.Secret) {
-		t.Errorf("status = %d, want 400 with the secret in it", got.status)
+		t.Errorf("status = %d, want 400 with the secret in the body", got.status)
 	}
 }
 
@@ -285,7 +285,7 @@ func TestAFailureOfOneClientLeavesOthersAlone(t *testing.T) {
 	healthy := sim.SendPulse.AddClient(simulator.Client{})
 	sim.SendPulse.FailTokenRequests(simulator.ForClient(sim.SendPulse.Client().ID, simulator.HTMLPage(500)))
 	if got := do(t, client, tokenRequest(sim.SendPulse.Client())).status; got != 500 {
-		t.Errorf("the failing client: status = %d, want 500", got)
+		t.Errorf("the client with the failure: status = %d, want 500", got)
 	}
 	obtain(t, client, healthy)
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// start returns a running simulator and a client of it that follows no redirects.
+// start returns a running simulator and an HTTP client that connects to it and follows no
+// redirects.
 func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *http.Client) {
 	t.Helper()
 	sim, err := simulator.New(options...)
@@ -28,7 +29,8 @@ func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *ht
 	return sim, &http.Client{Transport: transport, CheckRedirect: keepRedirect}
 }
 
-// startInProcess is like start, without a network.
+// startInProcess does the same as start, but the client calls the simulator in process, without
+// a network.
 func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 	t.Helper()
 	sim, _ := start(t, simulator.InProcess())
@@ -37,7 +39,8 @@ func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// clients are the two ways to reach a simulator, which must behave alike.
+// clients are the two kinds of clients of a simulator, over TLS and in process; both must get
+// the same answers.
 func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
 	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
 		"over TLS":   func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },
@@ -49,7 +52,7 @@ const (
 	userInfo     = "https://api.sendpulse.com/user/info"
 	sendPulseURL = "https://api.sendpulse.com/oauth/access_token"
 
-	// A token endpoint that the test defines.
+	// The paths of a token endpoint that the test defines.
 	examplePattern = "POST api.example.test/oauth/token"
 	exampleTokens  = "https://api.example.test/oauth/token"
 )
@@ -124,7 +127,7 @@ func header(namesAndValues ...string) http.Header {
 
 func bearer(token string) http.Header { return header("Authorization", "Bearer "+token) }
 
-// tokenRequest returns SendPulse's token request, as documented.
+// tokenRequest returns a token request as SendPulse documents it.
 func tokenRequest(client simulator.Client) *http.Request {
 	return postJSON(sendPulseURL, map[string]any{
 		"grant_type": "client_credentials", "client_id": client.ID, "client_secret": client.Secret,
@@ -151,7 +154,7 @@ func object(t *testing.T, r response) map[string]any {
 	return decoded
 }
 
-// expect compares a response with a status and a JSON object.
+// expect fails the test unless the response has this status and this JSON object.
 func expect(t *testing.T, got response, status int, body map[string]any) {
 	t.Helper()
 	if got.status != status {
@@ -171,7 +174,7 @@ func await(t *testing.T, endpoint *simulator.TokenEndpoint, n int) {
 	}
 }
 
-// begin sends a request and returns a channel for its answer.
+// begin sends a request in the background and returns a channel that receives the answer.
 func begin(t *testing.T, client *http.Client, r *http.Request) <-chan response {
 	answers := make(chan response, 1)
 	go func() {
