@@ -49,7 +49,7 @@ type Credential struct {
 	Values map[string]string
 	// AllowedHosts are hosts that may receive the credential, in addition to the provider's own.
 	AllowedHosts []string
-	// Disabled: callers get the same error as for a credential that does not exist.
+	// Disabled makes callers get the same error as for a credential that does not exist.
 	Disabled bool
 }
 

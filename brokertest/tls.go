@@ -14,25 +14,25 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// connCaller is the caller's name on Conn of a broker with TLS.
+// connCaller is the caller's SPIFFE ID for calls over Conn, if the broker uses TLS.
 const connCaller = "spiffe://brokertest/conn"
 
-// WithTLS makes the broker require TLS, at Address, and authenticate its callers: by
-// certificates from ClientCertificate, and by the section `authentication` of WithConfig.
-// Callers may then use only what `grants` of WithConfig allow. Conn uses a certificate for
-// spiffe://brokertest/conn.
+// WithTLS makes the broker listen at Address with TLS and authenticate its callers: by
+// certificates from ClientCertificate, and as the section `authentication` of WithConfig says.
+// Callers may then use only what `grants` of WithConfig allow. Conn authenticates with a
+// certificate for spiffe://brokertest/conn.
 //
-// Certificates are valid for an hour, by the real clock and by WithClock's.
+// Certificates are valid for an hour, both by the real clock and by the clock of WithClock.
 func WithTLS() Option { return optionFunc(func(s *settings) { s.tls = true }) }
 
-// secured is the additional state of a broker with TLS.
+// secured is the additional state of a Broker with TLS.
 type secured struct {
 	folder    string
 	authority *authtest.Authority
 	address   string
 }
 
-// newSecured writes the files of a broker with TLS.
+// newSecured writes the certificate and key files of a broker with TLS.
 func newSecured(t testing.TB) *secured {
 	t.Helper()
 	s := &secured{folder: t.TempDir(), authority: authtest.NewAuthority("brokertest", time.Now())}
@@ -52,7 +52,7 @@ func (s *secured) listen() map[string]any {
 	}}
 }
 
-// issue writes a certificate and its key, and returns the paths.
+// issue writes a certificate and its key to files, and returns their paths.
 func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile string) {
 	t.Helper()
 	folder, err := os.MkdirTemp(s.folder, "client")
@@ -66,7 +66,7 @@ func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile
 	return certificateFile, keyFile
 }
 
-// open listens, and returns the credentials for Conn.
+// open opens the broker's listener, and returns the TLS credentials for Conn.
 func (s *secured) open(t testing.TB) (net.Listener, credentials.TransportCredentials) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -90,8 +90,8 @@ func write(t testing.TB, path string, content []byte) {
 	}
 }
 
-// Address returns the address of a broker with TLS: a loopback address with a port. It is empty
-// without WithTLS.
+// Address returns the address of a broker with TLS: a loopback address with a port. The address
+// is empty without WithTLS.
 func (b *Broker) Address() string {
 	if b.secured == nil {
 		return ""
@@ -99,7 +99,8 @@ func (b *Broker) Address() string {
 	return b.secured.address
 }
 
-// CAFile returns the path of the authority's certificate in PEM. It is empty without WithTLS.
+// CAFile returns the path of the PEM file with the certificate of the authority that signs the
+// broker's certificate. The address is empty without WithTLS.
 func (b *Broker) CAFile() string {
 	if b.secured == nil {
 		return ""

@@ -27,7 +27,8 @@ grants:
   - {callers: ["spiffe://brokertest/conn"], credentials: [pulsedive]}
 `
 
-// TestServiceWithTLS connects as a service with a certificate, with a token, and with neither.
+// TestServiceWithTLS calls the broker as a service with a certificate, with a token, and without
+// either.
 func TestServiceWithTLS(t *testing.T) {
 	const token = "amb_a-token-of-this-test-alone-that-is-as-long-as-256-bits"
 	tokenFile := filepath.Join(t.TempDir(), "token")
@@ -60,14 +61,14 @@ func TestServiceWithTLS(t *testing.T) {
 			defer connection.Close() //nolint:errcheck // nothing is lost
 			_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "pendo"})
 			if status.Code(err) != test.want {
-				t.Errorf("the call ends with %v, want %v", err, test.want)
+				t.Errorf("the call returned %v, want %v", err, test.want)
 			}
 		})
 	}
 	for id, want := range map[string]codes.Code{"pulsedive": codes.OK, "pendo": codes.PermissionDenied} {
 		_, err := b.Client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 		if status.Code(err) != want {
-			t.Errorf("over Conn %s ends with %v, want %v", id, err, want)
+			t.Errorf("over Conn, a call for %s returned %v, want %v", id, err, want)
 		}
 	}
 }
@@ -75,6 +76,6 @@ func TestServiceWithTLS(t *testing.T) {
 func TestWithoutTLS(t *testing.T) {
 	b := brokertest.New(t)
 	if b.Address() != "" || b.CAFile() != "" {
-		t.Error("a broker in memory has an address")
+		t.Error("a broker without TLS has an address")
 	}
 }

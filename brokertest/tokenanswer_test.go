@@ -18,14 +18,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
-// logged returns an option that collects the broker's log.
+// logged returns an option that collects the broker's log, and the collected log.
 func logged() (brokertest.Option, *logtest.Log) {
 	log := new(logtest.Log)
 	return brokertest.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))), log
 }
 
-// TestTokenAnswersThatAreTokens lists unusual answers that contain a token, and the lifetime
-// that the broker assumes.
+// TestTokenAnswersThatAreTokens lists unusual provider answers that contain a usable token, and
+// the lifetime that the broker assumes for it.
 func TestTokenAnswersThatAreTokens(t *testing.T) {
 	const hour = time.Hour
 	for name, test := range map[string]struct {
@@ -78,14 +78,15 @@ func TestTokenAnswersThatAreTokens(t *testing.T) {
 	}
 }
 
-// TestAnswersWithoutAToken lists answers without a usable token, and the error that a caller gets.
+// TestAnswersWithoutAToken lists provider answers without a usable token, and the error that a
+// caller of the broker gets.
 func TestAnswersWithoutAToken(t *testing.T) {
 	const rejected, unavailable, limited = "CREDENTIAL_REJECTED", "PROVIDER_UNAVAILABLE", "PROVIDER_RATE_LIMITED"
 	for name, test := range map[string]struct {
 		answer  simulator.Failure
 		reason  string
 		message string
-		retryIn time.Duration // the least delay; jitter adds up to a quarter
+		retryIn time.Duration // the shortest retry delay; jitter adds up to a quarter of it
 	}{
 		"401 invalid_client":             {simulator.OAuthError(401, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 401, invalid_client)", 0},
 		"400 invalid_scope":              {simulator.OAuthError(400, "invalid_scope"), rejected, "SendPulse refused the credential (HTTP 400, invalid_scope)", 0},
@@ -156,7 +157,7 @@ func TestAnswersWithoutAToken(t *testing.T) {
 			}
 			h.wantError(got, code, test.reason)
 			if test.message != "" && got.Message() != test.message {
-				t.Errorf("the message is %q, want %q", got.Message(), test.message)
+				t.Errorf("the error's message is %q, want %q", got.Message(), test.message)
 			}
 			retry, pushback := detail[*errdetails.RetryInfo](got), trailer.Get("grpc-retry-pushback-ms")
 			if test.retryIn == 0 {
@@ -164,15 +165,15 @@ func TestAnswersWithoutAToken(t *testing.T) {
 					t.Error("the error of a rejected credential has a retry delay")
 				}
 			} else if wait := retry.GetRetryDelay().AsDuration(); wait < test.retryIn || wait > test.retryIn*5/4 || len(pushback) != 1 {
-				t.Errorf("the retry delay is %v (push-back %v), want %v plus at most a quarter", wait, pushback, test.retryIn)
+				t.Errorf("the retry delay is %v (retry push-back %v), want %v plus at most a quarter", wait, pushback, test.retryIn)
 			} else if want := strconv.FormatInt((wait + time.Millisecond - 1).Milliseconds(), 10); pushback[0] != want {
-				t.Errorf("the push-back is %s ms, want %s", pushback[0], want)
+				t.Errorf("the retry push-back is %s ms, want %s", pushback[0], want)
 			}
 			h.wantNoSecret("the error", got.String())
 			h.wantNoSecret("the log", log.String())
 			for _, word := range []string{"sesame", "invalid_auth", "<html", "client_secret"} {
 				if strings.Contains(got.String()+log.String(), word) {
-					t.Errorf("the provider's body is in the error or the log: %q", word)
+					t.Errorf("the error or the log contains the provider's answer: %q", word)
 				}
 			}
 			if !strings.Contains(log.String(), "no token issued") {
@@ -190,7 +191,7 @@ func TestRetryAfterAsADate(t *testing.T) {
 	h.Simulator.SendPulse.FailNextTokenRequests(1, simulator.ServiceUnavailable(time.Now().Add(2*time.Minute).UTC().Format(http.TimeFormat)))
 	got, _ := h.getError("sendpulse-oauth")
 	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
-	// HTTP dates have a resolution of a second.
+	// The test allows a second of difference, because HTTP dates have a resolution of a second.
 	if wait := detail[*errdetails.RetryInfo](got).GetRetryDelay().AsDuration(); wait < 118*time.Second || wait > 150*time.Second {
 		t.Errorf("the retry delay is %v, want about 2m0s", wait)
 	}
@@ -203,7 +204,7 @@ func TestUnreachableProvider(t *testing.T) {
 	got, _ := h.getError("sendpulse-oauth")
 	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
 	if want := "SendPulse cannot be reached: the connection was refused"; got.Message() != want {
-		t.Errorf("the message is %q, want %q", got.Message(), want)
+		t.Errorf("the error's message is %q, want %q", got.Message(), want)
 	}
 	h.wantNoSecret("the log", log.String())
 	reconnect()
@@ -224,13 +225,14 @@ func TestHangingProviderAnswersBeforeTheDeadline(t *testing.T) {
 }
 
 func TestClientSecretMayHoldAnyVisibleCharacter(t *testing.T) {
-	// The provider accepts what RFC 6749 allows: visible ASCII and spaces.
+	// The provider accepts client IDs and secrets with all characters that RFC 6749 allows:
+	// visible ASCII and spaces.
 	h := newHarness(t, brokertest.WithCredentials(brokertest.Credential{
 		ID: "odd", Provider: "sendpulse", AuthMethod: "oauth2_client_credentials",
 		Values: map[string]string{"client_id": "an id", "client_secret": `p&=+%"\ {}`},
 	}))
 	h.Simulator.SendPulse.AddClient(simulator.Client{ID: "an id", Secret: `p&=+%"\ {}`})
 	if status := h.call("https://api.sendpulse.com/user/info", h.get("odd")); status != http.StatusOK {
-		t.Errorf("the provider answers %d", status)
+		t.Errorf("the provider answers %d to a request with the token", status)
 	}
 }

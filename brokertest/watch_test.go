@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// watch starts to watch.
+// watch starts to watch credentials.
 func (h harness) watch(ids ...string) stream {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
@@ -32,7 +32,7 @@ type stream struct {
 	grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 }
 
-// next returns the next state.
+// next waits for the next state that the watch sends, and returns it.
 func (s stream) next() *authmaterialv1.WatchAuthDecorationsResponse {
 	s.h.Helper()
 	state, err := s.Recv()
@@ -42,21 +42,22 @@ func (s stream) next() *authmaterialv1.WatchAuthDecorationsResponse {
 	return state
 }
 
-// wantVersion checks that the next state is of this ID, and returns its version.
+// wantVersion checks that the next state is a decoration of the credential with this ID, and
+// returns its version.
 func (s stream) wantVersion(id string) string {
 	s.h.Helper()
 	state := s.next()
 	if state.GetCredentialId() != id || state.GetAuthDecoration() == nil {
-		s.h.Fatalf("the next state is that of %s (%v), want a decoration of %s", state.GetCredentialId(), state.GetError().GetReason(), id)
+		s.h.Fatalf("the next state belongs to %s (%v), want a decoration of %s", state.GetCredentialId(), state.GetError().GetReason(), id)
 	}
 	return state.GetAuthDecoration().GetVersion()
 }
 
-// wantReason checks that the next state is this error.
+// wantReason checks that the next state is an error of this credential with this reason.
 func (s stream) wantReason(id string, reason authmaterialv1.ErrorReason) {
 	s.h.Helper()
 	if state := s.next(); state.GetCredentialId() != id || state.GetError().GetReason() != reason {
-		s.h.Fatalf("the next state is that of %s (%v), want %v of %s", state.GetCredentialId(), state.GetError().GetReason(), reason, id)
+		s.h.Fatalf("the next state belongs to %s (%v), want the error %v of %s", state.GetCredentialId(), state.GetError().GetReason(), reason, id)
 	}
 }
 
@@ -78,7 +79,7 @@ func TestWatchTellsTheCurrentStateOfEach(t *testing.T) {
 	}
 	for id, reason := range want {
 		if got, found := told[id]; !found || got != reason {
-			t.Errorf("%s: the state is found=%v with the reason %v, want %v", id, found, got, reason)
+			t.Errorf("%s: got a state: %v, with the error reason %v, want %v", id, found, got, reason)
 		}
 	}
 }
@@ -89,7 +90,7 @@ func TestWatchTellsOfReplacement(t *testing.T) {
 	first := s.wantVersion("sendpulse-oauth")
 	second := h.wantReport("sendpulse-oauth", first, 401, replaced)
 	if got := s.wantVersion("sendpulse-oauth"); got != second {
-		t.Error("the watch sends another version than the report")
+		t.Error("the watch sent another version than the answer to the report")
 	}
 }
 
@@ -98,11 +99,11 @@ func TestWatchedTokenIsRenewed(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	s := h.watch("sendpulse-oauth")
 	versions := []string{s.wantVersion("sendpulse-oauth")}
-	for range 3 { // only the watch uses the token
+	for range 3 { // no caller but the watch uses the token
 		clock.Advance(55 * time.Minute)
 		version := s.wantVersion("sendpulse-oauth")
 		if slices.Contains(versions, version) {
-			t.Fatal("the watch sends a version twice")
+			t.Fatal("the watch sent the same version twice")
 		}
 		versions = append(versions, version)
 	}

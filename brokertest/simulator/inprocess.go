@@ -13,8 +13,8 @@ import (
 )
 
 // RoundTripper returns a transport that calls the simulator in process, without network and TLS.
-// Each request runs in a goroutine that ends with the answer, so responses must be read to their
-// end or closed, as usual. It refuses http URLs, as [Simulator.Transport] does.
+// Each request runs in a goroutine, which ends when the client has read the response to its end
+// or closed it, as clients must. The transport refuses http URLs, as [Simulator.Transport] does.
 func (s *Simulator) RoundTripper() http.RoundTripper { return inProcess{s} }
 
 type inProcess struct{ simulator *Simulator }
@@ -42,8 +42,8 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return sent.response(r, cancelOnClose{reader, cancel}), nil
 }
 
-// receive converts a client's request into the form that a server receives. Its body is never
-// nil.
+// receive converts a client's request into the form that a server receives. The body of the
+// converted request is never nil.
 func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	if r.Body == nil {
 		r.Body = http.NoBody
@@ -75,7 +75,7 @@ type exchange struct {
 
 	once    sync.Once
 	started chan struct{} // closed when the fields below are set
-	err     error         // there is no response
+	err     error         // the handler sent no response
 	status  int
 	sent    http.Header
 }
@@ -94,16 +94,16 @@ func (e *exchange) Write(p []byte) (int, error) {
 	return e.body.Write(p)
 }
 
-// Flush sends the header. The body is never buffered.
+// Flush sends the header. The body needs no flushing, because it is never buffered.
 func (e *exchange) Flush() { e.WriteHeader(http.StatusOK) }
 
-// end ends the response with err; if the response has not begun, there will be none.
+// end ends the response with err. If the response has not begun, the client receives only err.
 func (e *exchange) end(err error) {
 	e.once.Do(func() {
 		e.err = err
 		close(e.started)
 	})
-	_ = e.body.CloseWithError(err) // the first error stays
+	_ = e.body.CloseWithError(err) // the first error is kept
 }
 
 // run calls the handler as a server would: if the handler aborts, the connection is closed.
@@ -112,7 +112,7 @@ func (e *exchange) run(handler http.Handler, r *http.Request) {
 		switch cause := recover(); cause {
 		case nil:
 		case http.ErrAbortHandler:
-			// A client that gave up gets the error of its context.
+			// If the client cancelled the request, it gets the error of its context.
 			e.end(cmp.Or(r.Context().Err(), io.ErrUnexpectedEOF))
 		default:
 			panic(cause)
@@ -139,7 +139,7 @@ func (e *exchange) response(r *http.Request, body io.ReadCloser) *http.Response 
 	}
 }
 
-// cancelOnClose ends the request when the client closes the response's body.
+// cancelOnClose is a response body that ends the request when the client closes it.
 type cancelOnClose struct {
 	*io.PipeReader
 	cancel context.CancelFunc

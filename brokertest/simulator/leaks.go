@@ -10,21 +10,22 @@ import (
 	"sync"
 )
 
-// Leaks counts requests that a careful client does not make. Tests expect the zero value.
+// Leaks counts requests that a careful client does not send. Tests usually check that all counts
+// are zero.
 type Leaks struct {
 	// RedirectsFollowed is the number of requests to the target of a redirect.
 	RedirectsFollowed int
-	// SecretsRedirected is the number of those whose URL, header or body contained a secret
-	// of the simulator.
+	// SecretsRedirected is the number of requests to the target of a redirect whose URL, header
+	// or body contained a secret of the simulator.
 	SecretsRedirected int
-	// CookiesReturned is the number of requests with a cookie of [SetCookie].
+	// CookiesReturned is the number of requests with the cookie that [SetCookie] sends.
 	CookiesReturned int
 }
 
 // redirectMark is the query parameter of requests that follow a redirect.
 const redirectMark = "simulator-redirected"
 
-// maxBody bounds how much of a request's body is read, in bytes.
+// maxBody is the largest number of bytes that is read from a request's body.
 const maxBody = 1 << 20
 
 // leakCounter counts the leaks in all requests.
@@ -63,7 +64,7 @@ type secrets struct {
 	values []string
 }
 
-// keep stores a secret and returns it.
+// keep adds a secret to the list and returns it.
 func (s *secrets) keep(value string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,8 +92,8 @@ func (s *secrets) in(r *http.Request) bool {
 	})
 }
 
-// peekBody returns r's body, up to maxBody, and makes it readable again. If reading fails, the
-// body is what was read before.
+// peekBody returns the first maxBody bytes of r's body, and makes the body readable again. If
+// reading fails, peekBody returns the bytes that were read before the error.
 func peekBody(r *http.Request) []byte {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	r.Body = io.NopCloser(bytes.NewReader(body))

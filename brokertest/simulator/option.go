@@ -23,14 +23,15 @@ func WithClock(clock clockwork.Clock) Option {
 }
 
 // WithHosts adds host names or IP addresses, without ports, to the server's certificate, for
-// providers that a test defines, in addition to [ExampleHost]. It may be used repeatedly.
+// providers that a test defines, in addition to [ExampleHost]. The option may be used
+// repeatedly.
 func WithHosts(hosts ...string) Option {
 	return optionFunc(func(s *settings) { s.hosts = append(s.hosts, hosts...) })
 }
 
 // InProcess creates a simulator that does not listen: it can be reached only by
-// [Simulator.RoundTripper] and [Simulator.Handler]. It runs no goroutine between requests, so it
-// may be created inside a testing/synctest bubble.
+// [Simulator.RoundTripper] and [Simulator.Handler]. Such a simulator runs no goroutine between
+// requests, so it may be created inside a testing/synctest bubble.
 func InProcess() Option {
 	return optionFunc(func(s *settings) { s.inProcess = true })
 }

@@ -5,22 +5,22 @@ import (
 	"sync"
 )
 
-// pendoDefaultHost is the region of the key that every simulator has.
+// pendoDefaultHost is the host of the region in which every simulator has an integration key.
 const pendoDefaultHost = "app.pendo.io"
 
 func pendoHosts() []string {
 	return []string{pendoDefaultHost, "us1.app.pendo.io", "app.eu.pendo.io", "app.jpn.pendo.io", "app.au.pendo.io"}
 }
 
-// Pendo is Pendo's API on its regional hosts, app.pendo.io, us1.app.pendo.io,
-// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io. It has one call,
+// Pendo is Pendo's API on its regional hosts, app.pendo.io, us1.app.pendo.io, app.eu.pendo.io,
+// app.jpn.pendo.io and app.au.pendo.io. It serves one API call,
 //
 //	GET /api/v1/token/verify
 //
-// The answer is 200 {"valid":true,"writeAccess":false} for a key of that region in the
-// header x-pendo-integration-key, and 403 with an empty body for every other request, so
-// a key of another region looks like a wrong key. Public clients of the API report this
-// behaviour.
+// If the header x-pendo-integration-key contains a key of the host's region, the answer is 200
+// {"valid":true,"writeAccess":false}. Every other request is answered 403 with an empty body, so
+// a key of another region looks like a wrong key. Authors of public client libraries report that
+// Pendo behaves like this.
 type Pendo struct {
 	*API
 
@@ -57,7 +57,7 @@ func (p *Pendo) AddKey(host string) string {
 	return key
 }
 
-// addHost starts serving a region.
+// addHost starts serving the API on the host of a region.
 func (p *Pendo) addHost(host string) {
 	p.hosts[host] = make(map[string]bool)
 	p.mux.Handle("GET "+host+"/api/v1/token/verify", p.handler(func(r *http.Request) (answer, bool) {

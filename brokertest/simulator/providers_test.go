@@ -55,11 +55,11 @@ func TestSendPulseRotation(t *testing.T) {
 		"message":           "Client authentication failed",
 	})
 	if renewed == old || renewed != sim.SendPulse.Client() {
-		t.Error("the account's client is not the new one")
+		t.Error("after the rotation, Client does not return the new client")
 	}
 	obtain(t, client, renewed)
 	if got := do(t, client, get(userInfo, bearer(token))).status; got != 200 {
-		t.Errorf("a token of the old pair: status = %d, want 200", got)
+		t.Errorf("a token of the old client: status = %d, want 200", got)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestSendPulseErrors(t *testing.T) {
 	for _, want := range []int{403, 429, 200} {
 		got := do(t, client, request)
 		if got.status != want || got.header.Get("Retry-After") != "" {
-			t.Errorf("status = %d, Retry-After = %q, want %d and none", got.status, got.header.Get("Retry-After"), want)
+			t.Errorf("status = %d, Retry-After = %q, want status %d and no Retry-After", got.status, got.header.Get("Retry-After"), want)
 		}
 		if code := object(t, got)["error_code"]; want != 200 && code != float64(want) {
 			t.Errorf("error_code = %v, want %d", code, want)
@@ -105,7 +105,7 @@ func TestPulsedive(t *testing.T) {
 				t.Errorf("status = %d, want %d", got.status, test.want)
 			}
 			if _, failed := object(t, got)["error"]; failed != (test.want != 200) {
-				t.Errorf("has an error = %t at status %d", failed, got.status)
+				t.Errorf("body with an error: %t, at status %d", failed, got.status)
 			}
 			if recognised := sim.Pulsedive.RecognisedRequests() - before; recognised != test.recognised {
 				t.Errorf("recognised = %d, want %d", recognised, test.recognised)
@@ -127,7 +127,7 @@ func TestPulsediveRateLimit(t *testing.T) {
 	}
 	sim.Pulsedive.RestoreAPIRequests()
 	if got := do(t, client, request).status; got != 200 {
-		t.Errorf("restored: status = %d, want 200", got)
+		t.Errorf("after RestoreAPIRequests: status = %d, want 200", got)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestPulsediveTAXII(t *testing.T) {
 			}
 			request.Header.Add("Authorization", request.Header.Get("Authorization"))
 			if got := do(t, client, request).status; got != 401 {
-				t.Errorf("sent twice: status = %d, want 401", got)
+				t.Errorf("a key that was sent twice: status = %d, want 401", got)
 			}
 		})
 	}
@@ -169,13 +169,13 @@ func TestPendoKeysBelongToARegion(t *testing.T) {
 			if host == keyHost {
 				expect(t, got, 200, map[string]any{"valid": true, "writeAccess": false})
 			} else if got.status != 403 || got.body != "" {
-				t.Errorf("%s's key at %s: %d with %d bytes, want 403 and none", keyHost, host, got.status, len(got.body))
+				t.Errorf("key of %s at %s: status %d with %d bytes, want 403 and an empty body", keyHost, host, got.status, len(got.body))
 			}
 		}
 	}
 	got := do(t, client, get("https://app.pendo.io/api/v1/token/verify", nil))
 	if got.status != 403 || got.body != "" {
-		t.Errorf("no key: %d with %d bytes, want 403 and none", got.status, len(got.body))
+		t.Errorf("no key: status %d with %d bytes, want 403 and an empty body", got.status, len(got.body))
 	}
 }
 
@@ -215,14 +215,14 @@ func TestSpotDraftRedirectsWhereTheSlashIsMissing(t *testing.T) {
 		t.Errorf("status = %d, want 302", got)
 	}
 	if diff := cmp.Diff(simulator.Leaks{}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks of a client that does not follow (-want +got):\n%s", diff)
+		t.Errorf("leaks of a client that follows no redirects (-want +got):\n%s", diff)
 	}
 
 	client.CheckRedirect = nil // follow redirects
 	if got := do(t, client, request).status; got != http.StatusOK {
-		t.Errorf("followed: status = %d, want 200", got)
+		t.Errorf("after the redirect: status = %d, want 200", got)
 	}
 	if diff := cmp.Diff(simulator.Leaks{RedirectsFollowed: 1, SecretsRedirected: 1}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks of a client that follows (-want +got):\n%s", diff)
+		t.Errorf("leaks of a client that follows redirects (-want +got):\n%s", diff)
 	}
 }

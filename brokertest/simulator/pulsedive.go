@@ -12,17 +12,17 @@ const (
 	taxiiContentType   = "application/taxii+json;version=2.1"
 )
 
-// Pulsedive is pulsedive.com. It has one call of the API,
+// Pulsedive is pulsedive.com. It serves one API call,
 //
 //	GET /api/indicator.php?indicator=pulsedive.com&key=...
 //
-// and the discovery of its TAXII server, with the user taxii2 and the key as password,
+// and the discovery request of its TAXII server, with the user taxii2 and the key as password,
 //
 //	GET /taxii2/
 //
-// A call of the API without a key is anonymous and succeeds too, as the vendor documents;
-// [API.RecognisedRequests] counts only calls with a key. The answer to an unknown key is 401,
-// to an unknown indicator 404, both with {"error":...}.
+// An API call without a key is anonymous and also succeeds, as the vendor documents, but
+// [API.RecognisedRequests] does not count it. An unknown key is answered 401 and an unknown
+// indicator 404, both with the body {"error":...}.
 type Pulsedive struct {
 	*API
 

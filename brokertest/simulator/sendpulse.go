@@ -7,18 +7,17 @@ import (
 
 const sendPulseHost = "api.sendpulse.com"
 
-// SendPulse is api.sendpulse.com. It has the token endpoint
+// SendPulse is api.sendpulse.com. It serves the token endpoint
 //
 //	POST /oauth/access_token
 //
-// which accepts JSON, as documented, and a form, as some of the official SDKs send it,
-// and one call of the API,
+// which accepts JSON, as documented, and forms, which some of the official SDKs send; and one
+// API call,
 //
 //	GET /user/info
 //
-// whose answer is 200 for a token or a static API key, and 401
-// {"message":"Unauthorized!","error_code":401} for every other request, as the vendor
-// documents.
+// which is answered 200 for a valid token or static API key, and 401
+// {"message":"Unauthorized!","error_code":401} otherwise, as the vendor documents.
 type SendPulse struct {
 	*TokenEndpoint
 	*API
@@ -42,7 +41,7 @@ func newSendPulse(s *Simulator) *SendPulse {
 	return p
 }
 
-// Client returns the account's client.
+// Client returns the client ID and secret of the account.
 func (p *SendPulse) Client() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -52,9 +51,9 @@ func (p *SendPulse) Client() Client {
 // APIKey returns the account's static API key, which does not expire.
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
-// RotateClientSecret generates a new client, ID and secret, and returns it. The old one is
-// rejected at once, as the vendor documents. Its tokens stay valid until RevokeTokens: the vendor
-// does not document what happens to them.
+// RotateClientSecret replaces the account's client ID and secret by new ones, and returns these.
+// The old client is rejected at once, as the vendor documents. The old client's tokens stay
+// valid until RevokeTokens is called: the vendor does not document what happens to them.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -70,14 +69,16 @@ func (p *SendPulse) userInfo(r *http.Request) (answer, bool) {
 	return jsonAnswer(http.StatusOK, fields{"id": 1, "email": "owner@example.test"}), true
 }
 
-// SendPulseForbidden answers 403, as SendPulse does if a plan, a role or an IP address is not
-// allowed. The text is not documented.
+// SendPulseForbidden answers 403, as SendPulse does if the account's plan, the user's role or
+// the client's IP address does not allow a request. The vendor does not document the text of
+// this answer.
 func SendPulseForbidden() Failure {
 	return always(sendPulseError(http.StatusForbidden, "Access denied"))
 }
 
-// SendPulseRateLimited answers 429, as SendPulse does after 10 requests in a second, without
-// Retry-After, because none is documented. The text is not documented either.
+// SendPulseRateLimited answers 429, as SendPulse does after 10 requests in a second. The answer
+// has no Retry-After header, because the vendor documents none. The vendor does not document the
+// text of this answer.
 func SendPulseRateLimited() Failure {
 	return always(sendPulseError(http.StatusTooManyRequests, "Too many requests"))
 }

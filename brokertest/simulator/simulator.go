@@ -18,14 +18,14 @@ const (
 	// ExampleHost is a host on which nothing is served until a test adds a handler.
 	ExampleHost = "api.example.test"
 
-	// RedirectHost is the target of [Redirect]. It answers every request with a token that no
-	// API accepts.
+	// RedirectHost is the target of [Redirect]. The simulator answers every request to
+	// RedirectHost with a token that no API accepts.
 	RedirectHost = "elsewhere.example.test"
 )
 
 // Simulator is a running server. Create one with [New].
 type Simulator struct {
-	// The four providers, each with its own account.
+	// The four simulated providers, each with its own account.
 	SendPulse *SendPulse
 	Pulsedive *Pulsedive
 	Pendo     *Pendo
@@ -44,8 +44,9 @@ type Simulator struct {
 	close        func() error
 }
 
-// New starts a simulator on a free port of the loopback interface. It fails if it cannot listen
-// there or cannot create its certificates. The caller must close it.
+// New starts a simulator on a free port of the loopback interface. New fails if the simulator
+// cannot listen on such a port or cannot create its certificates. The caller must close the
+// simulator.
 func New(options ...Option) (*Simulator, error) {
 	chosen := settings{clock: clockwork.NewRealClock()}
 	for _, option := range options {
@@ -53,7 +54,7 @@ func New(options ...Option) (*Simulator, error) {
 	}
 	certificate, err := newCertificate(slices.Concat(simulatedHosts(), chosen.hosts))
 	if err != nil {
-		return nil, fmt.Errorf("simulator: making its certificate: %w", err)
+		return nil, fmt.Errorf("simulator: create the certificates: %w", err)
 	}
 	s := &Simulator{clock: chosen.clock, mux: http.NewServeMux(), certificate: certificate}
 	stopped, stop := context.WithCancel(context.Background())
@@ -83,7 +84,7 @@ func simulatedHosts() []string {
 	)
 }
 
-// listen starts the server. Afterwards Close calls stop first.
+// listen starts the server. listen also makes Close call stop before everything else.
 func (s *Simulator) listen(stop func()) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(s.stopped, "tcp", "127.0.0.1:0")
@@ -95,7 +96,8 @@ func (s *Simulator) listen(stop func()) error {
 		Handler:           s.Handler(),
 		TLSConfig:         s.certificate.serverConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
-		// The server would log every client that closes its connection early, as tests do.
+		// Logging is off, because the server would log every client that closes its connection
+		// early, as tests do.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -112,18 +114,20 @@ func (s *Simulator) listen(stop func()) error {
 }
 
 // Close stops the simulator: it closes every connection and ends every request that hangs or
-// whose answer is held. Further calls do nothing.
+// whose answer is held. Further calls of Close do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
-// Handle adds a handler for a test's own API. The pattern is one of [http.ServeMux], with a
-// host: "GET api.example.test/v1/things". A host other than [ExampleHost] also needs
-// [WithHosts]. Handle panics if the pattern is malformed or conflicts with an existing one. The
-// simulator logs nothing; if a handler panics, the client sees a closed connection.
+// Handle adds an HTTP handler to the simulator, for an API that the test defines. The pattern
+// has the form that [http.ServeMux] accepts, with a host: "GET api.example.test/v1/things". A
+// host other than [ExampleHost] also needs [WithHosts]. Handle panics if the pattern is
+// malformed or conflicts with an existing pattern. The simulator logs nothing; if a handler
+// panics, the client sees a closed connection.
 func (s *Simulator) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
 
-// Expect adds a test's own API at a pattern as in [Simulator.Handle]. It answers 200 and `{}` to
-// requests for which recognises returns true, and 401 to all others. For an API behind
-// [Simulator.HandleTokens], recognises is [TokenEndpoint.Accepts].
+// Expect adds an API that the test defines, at a pattern as in [Simulator.Handle]. The API
+// answers 200 and `{}` to requests for which the function recognises returns true, and 401 to
+// all other requests. For an API that accepts the tokens of an endpoint from
+// [Simulator.HandleTokens], pass [TokenEndpoint.Accepts].
 func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) *API {
 	api := new(API)
 	s.Handle(pattern, api.handler(func(r *http.Request) (answer, bool) {
@@ -135,7 +139,8 @@ func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) 
 	return api
 }
 
-// Handler returns the simulator as a handler. It selects the provider by the request's Host.
+// Handler returns the HTTP handler that serves all simulated hosts. The handler selects the
+// provider by the request's Host.
 func (s *Simulator) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.reachable() {
@@ -149,9 +154,9 @@ func (s *Simulator) Handler() http.Handler {
 	})
 }
 
-// Secrets returns every secret of the simulator so far: those of its accounts, replaced ones
-// included, and the tokens that it issued. None of them may appear in a log, an error or a
-// metric.
+// Secrets returns every secret that the simulator has created so far: the secrets of its
+// accounts, including replaced ones, and the tokens that it issued. None of these secrets may
+// appear in a log, an error or a metric.
 func (s *Simulator) Secrets() []string { return s.secrets.all() }
 
 // Leaks returns the counts of requests that should not have been sent.

@@ -43,7 +43,7 @@ func TestCertificatePEMIsTheAuthority(t *testing.T) {
 	sim, _ := start(t)
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(sim.CertificatePEM()) || !pool.Equal(sim.CAPool()) {
-		t.Error("CertificatePEM is not the certificate that CAPool trusts")
+		t.Error("CertificatePEM does not return the certificate that CAPool contains")
 	}
 }
 
@@ -71,16 +71,16 @@ func TestHandleAndExpectServeATestsOwnProvider(t *testing.T) {
 		return r.Header.Get("x-key") == "k"
 	})
 	if got := do(t, client, get("https://api.example.test/raw", nil)).status; got != http.StatusTeapot {
-		t.Errorf("Handle: status = %d, want the handler's", got)
+		t.Errorf("Handle: status = %d, want the status that the handler sends", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", header("x-key", "k"))).status; got != 200 {
-		t.Errorf("Expect, recognised: status = %d, want 200", got)
+		t.Errorf("Expect, a request that is recognised: status = %d, want 200", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", nil)).status; got != 401 {
-		t.Errorf("Expect, not recognised: status = %d, want 401", got)
+		t.Errorf("Expect, a request that is not recognised: status = %d, want 401", got)
 	}
 	if api.APIRequests() != 2 || api.RecognisedRequests() != 1 {
-		t.Errorf("requests = %d, recognised = %d, want 2 and 1", api.APIRequests(), api.RecognisedRequests())
+		t.Errorf("API requests = %d, recognised requests = %d, want 2 and 1", api.APIRequests(), api.RecognisedRequests())
 	}
 }
 
@@ -91,11 +91,12 @@ func TestDisconnect(t *testing.T) {
 			request := get(userInfo, bearer(sim.SendPulse.APIKey()))
 			do(t, client, request)
 			reconnect := sim.Disconnect()
-			// A pooled connection may be used before its end is noticed.
+			// A client may send a request on a pooled connection before it notices that the
+			// connection is closed.
 			for range 2 {
 				_, err := send(client, request)
 				if err == nil {
-					t.Fatal("a request reached the simulator")
+					t.Fatal("a request reached the simulator during the outage")
 				}
 				if errors.Is(err, syscall.ECONNREFUSED) {
 					break
@@ -110,7 +111,7 @@ func TestDisconnect(t *testing.T) {
 				t.Errorf("after reconnecting: status = %d, want 200", got)
 			}
 			if got := sim.SendPulse.APIRequests(); got != 2 {
-				t.Errorf("%d requests arrived, want the 2 outside the outage", got)
+				t.Errorf("%d requests arrived, want 2: those before and after the outage", got)
 			}
 		})
 	}
@@ -158,27 +159,27 @@ func TestInProcessKeepsToTheClockOfABubble(t *testing.T) {
 		defer cancel()
 		_, err := send(client, tokenRequest(sim.SendPulse.Client()).WithContext(ctx))
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("an endpoint that hangs: error = %v, want that of the deadline", err)
+			t.Errorf("an endpoint that hangs: error = %v, want the deadline's error", err)
 		}
 		if _, err := send(&http.Client{Transport: sim.Transport()}, get(userInfo, nil)); err == nil {
 			t.Error("Transport works although the simulator does not listen")
 		}
 		if sim.Addr() != "" {
-			t.Errorf("Addr = %q, want none", sim.Addr())
+			t.Errorf("Addr = %q, want an empty address", sim.Addr())
 		}
 	})
 }
 
-// pass lets time pass in a bubble.
+// pass lets a duration pass inside a testing/synctest bubble.
 func pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // in a synctest bubble it takes no time
+	time.Sleep(d) //nolint:forbidigo // the sleep takes no real time in a synctest bubble
 }
 
 func TestInProcessRefusesHTTP(t *testing.T) {
 	sim, _ := start(t, simulator.InProcess())
 	_, err := send(&http.Client{Transport: sim.RoundTripper()}, get("http://api.sendpulse.com/user/info", nil))
 	if err == nil {
-		t.Error("an http URL was served")
+		t.Error("a request with an http URL was answered")
 	}
 }
 
@@ -195,10 +196,10 @@ func TestSecretsAreKnownAndDifferentForEachSimulator(t *testing.T) {
 	others := strings.Join(second.Secrets(), "\n")
 	for i, secret := range want {
 		if !strings.Contains(known, secret) {
-			t.Errorf("Secrets does not contain number %d", i)
+			t.Errorf("Secrets does not contain the test's secret number %d", i)
 		}
 		if strings.Contains(others, secret) {
-			t.Errorf("two simulators share secret number %d", i)
+			t.Errorf("two simulators created the same secret number %d", i)
 		}
 	}
 }

@@ -12,16 +12,17 @@ func spotDraftHosts() []string {
 }
 
 // SpotDraft is SpotDraft's API on its regional hosts, api.in.spotdraft.com,
-// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and
-// api.spotdraft.com. It has one call,
+// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and api.spotdraft.com. It
+// serves one API call,
 //
 //	GET /api/v2.1/public/contract_types/
 //
 // with the headers client-id, client-secret and, optionally, user-email. On every host the
-// answer is 200 for the account; 401 for a missing client, and for a wrong one, which the
-// vendor does not document; and 403 for a user-email that is not of an active member. The path
-// without the slash at its end redirects with 302 to the path with it, and [Leaks] counts
-// the secrets in requests that follow.
+// answer is 200 for the account's client. It is 401 for a missing client, and also for a wrong
+// client, which the vendor does not document. It is 403 for a user-email that does not belong to
+// an active member. The path without the slash at its end redirects with 302 to the path with
+// the slash. [Leaks] counts the requests that follow this redirect, and those among them that
+// contain secrets.
 type SpotDraft struct {
 	*API
 
@@ -42,7 +43,7 @@ func newSpotDraft(s *Simulator) *SpotDraft {
 	return p
 }
 
-// Client returns the account's client.
+// Client returns the client ID and secret of the account.
 func (p *SpotDraft) Client() Client { return p.client }
 
 // UserEmail returns the address of the only active member of the account's workspace.

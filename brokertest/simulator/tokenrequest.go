@@ -13,46 +13,48 @@ import (
 // BodyFormat is the encoding of a token request's parameters.
 type BodyFormat int
 
-// The formats. The request's Content-Type names the one in use.
+// The formats. The request's Content-Type header must name the encoding that the request uses.
 const (
 	AnyBody  BodyFormat = iota // JSON or a form
 	JSONBody                   // application/json: an object of strings
 	FormBody                   // application/x-www-form-urlencoded
 )
 
-// ClientAuthentication is the place of the client ID and secret in a token request.
+// ClientAuthentication is the part of a token request in which the client sends its ID and
+// secret.
 type ClientAuthentication int
 
 const (
-	// InRequestBody expects the parameters client_id and client_secret.
+	// InRequestBody expects the parameters client_id and client_secret in the body.
 	InRequestBody ClientAuthentication = iota
-	// Basic expects HTTP Basic, with ID and secret form-urlencoded before they are joined, as
-	// RFC 6749 §2.3.1 requires.
+	// Basic expects HTTP Basic authentication, with client ID and secret each form-urlencoded,
+	// as RFC 6749 §2.3.1 requires.
 	Basic
 )
 
 // TokenRules are the requirements of a token endpoint. The zero value accepts JSON or a form,
-// with the client in the body.
+// with the client ID and secret in the body.
 type TokenRules struct {
 	Body                 BodyFormat
 	ClientAuthentication ClientAuthentication
-	// Parameters must be in the body with these values, for example scope or audience.
+	// Parameters are further parameters that the body must contain with these values, for
+	// example scope or audience.
 	Parameters map[string]string
 }
 
 // clientIDKey is the context key for the client ID of the request that a Failure handles.
 type clientIDKey struct{}
 
-// tokenRequest is a parsed token request. Parts that cannot be read are empty.
+// tokenRequest is a parsed token request. Parts of the request that cannot be parsed are empty.
 type tokenRequest struct {
 	client     Client
 	parameters map[string]string
-	err        error // why the body cannot be read
+	err        error // the reason why the body cannot be parsed; nil: it was parsed
 }
 
 // serve answers a token request. The outcome is decided before the request is counted as
-// arrived, so a test that waits for its arrival cannot change the outcome afterwards. A failure
-// that is set is the exception.
+// arrived, so a test that waits for its arrival cannot change the outcome afterwards. If a
+// failure is set for the request, the failure decides the outcome later.
 func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	request := e.read(r)
 	failure := e.failures.take()
@@ -67,7 +69,7 @@ func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	failure.wrap(next).ServeHTTP(held, r.WithContext(ctx))
 }
 
-// decide answers a request by RFC 6749 §5.
+// decide returns the answer to a token request according to RFC 6749 §5.
 func (e *TokenEndpoint) decide(request tokenRequest) answer {
 	switch {
 	case request.err != nil:
@@ -97,7 +99,7 @@ func (e *TokenEndpoint) refusal(status int, code, description string) answer {
 	return refusal
 }
 
-// read reads a request, and leaves its body readable.
+// read parses a token request, and makes its body readable again.
 func (e *TokenEndpoint) read(r *http.Request) tokenRequest {
 	var request tokenRequest
 	request.parameters, request.err = e.readBody(r)
@@ -128,7 +130,7 @@ func (e *TokenEndpoint) readBody(r *http.Request) (map[string]string, error) {
 	}
 }
 
-// readForm reads a form in which each parameter occurs once.
+// readForm parses a form, and returns an error if a parameter occurs more than once.
 func readForm(body string) (map[string]string, error) {
 	form, err := url.ParseQuery(body)
 	if err != nil {

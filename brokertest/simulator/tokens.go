@@ -10,19 +10,19 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// DefaultTokenLifetime is the default lifetime of tokens, SendPulse's documented one.
+// DefaultTokenLifetime is the default lifetime of tokens: the lifetime that SendPulse documents.
 const DefaultTokenLifetime = time.Hour
 
-// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). It counts its
-// requests, can hold its answers back, and can be made to fail.
+// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). The endpoint
+// counts its requests. Tests can hold back its answers and make requests fail.
 //
-// A valid request is answered 200 with access_token, token_type "Bearer" and expires_in in
-// seconds. An invalid one is answered by §5.2: 401 invalid_client, 400 unsupported_grant_type,
-// or 400 invalid_request for an unreadable body, a repeated parameter, or a required one that is
-// missing or has another value.
+// A valid request is answered 200 with access_token, token_type "Bearer", and expires_in in
+// seconds. An invalid request is answered as §5.2 requires: 401 invalid_client, 400
+// unsupported_grant_type, or 400 invalid_request for an unreadable body, a repeated parameter,
+// or a required parameter that is missing or has another value.
 type TokenEndpoint struct {
 	rules    TokenRules
-	passport bool // errors repeat their description as "message"
+	passport bool // error answers repeat their description in the field "message"
 	clock    clockwork.Clock
 	secrets  *secrets
 	failures failures
@@ -31,29 +31,30 @@ type TokenEndpoint struct {
 	mu           sync.Mutex
 	lifetime     time.Duration
 	endsPrevious bool
-	clients      map[string][]string // secrets by client ID
-	tokens       map[string]issued   // all tokens, ended ones included
+	clients      map[string][]string // valid client secrets, by client ID
+	tokens       map[string]issued   // all tokens so far, including expired and revoked ones
 }
 
 // Token describes a token that a [TokenEndpoint] issued.
 type Token struct {
-	// ClientID is the client to which it was issued.
+	// ClientID is the ID of the client to which the token was issued.
 	ClientID string
-	// ExpireTime is the end of its lifetime.
+	// ExpireTime is the end of the token's lifetime.
 	ExpireTime time.Time
-	// EndTime is when it stops being accepted: its ExpireTime, or the time of its revocation.
+	// EndTime is the time from which the token is not accepted: its ExpireTime, or the time of
+	// its revocation.
 	EndTime time.Time
 }
 
-// issued is a token, and the secret that it was issued for.
+// issued is a token, and the client secret for which the endpoint issued it.
 type issued struct {
 	Token
 
 	secret string
 }
 
-// HandleTokens adds a test's own token endpoint at a pattern as in [Simulator.Handle]: "POST
-// api.example.test/oauth/token". It has no clients yet.
+// HandleTokens adds a token endpoint that the test defines, at a pattern as in
+// [Simulator.Handle]: "POST api.example.test/oauth/token". The new endpoint has no clients.
 func (s *Simulator) HandleTokens(pattern string, rules TokenRules) *TokenEndpoint {
 	endpoint := newTokenEndpoint(s, rules)
 	s.Handle(pattern, http.HandlerFunc(endpoint.serve))
@@ -71,9 +72,9 @@ func newTokenEndpoint(s *Simulator, rules TokenRules) *TokenEndpoint {
 	}
 }
 
-// AddClient adds a client and returns it, with random values for empty fields. If the ID exists,
-// the client gets the new secret, and the old secret is rejected at once; the client's tokens stay
-// valid.
+// AddClient adds a client and returns it. If the ID or the secret is empty, AddClient sets a
+// random value. If a client with this ID exists, its secret is replaced: the old secret is
+// rejected at once, and the client's tokens stay valid.
 func (e *TokenEndpoint) AddClient(client Client) Client {
 	random := newClient()
 	client.ID = cmp.Or(client.ID, random.ID)
@@ -101,15 +102,16 @@ func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func(
 	}
 }
 
-// RemoveClient removes a client at once. Its tokens stay valid.
+// RemoveClient removes a client: its token requests are rejected from now on. The client's
+// tokens stay valid.
 func (e *TokenEndpoint) RemoveClient(clientID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.clients, clientID)
 }
 
-// SetTokenLifetime sets the lifetime of tokens issued from now on. Answers contain it in whole
-// seconds, rounded down. Default: [DefaultTokenLifetime].
+// SetTokenLifetime sets the lifetime of tokens issued from now on. Token answers contain the
+// lifetime in whole seconds, rounded down. Default: [DefaultTokenLifetime].
 func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -117,22 +119,22 @@ func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 }
 
 // SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client.
-// Default: they stay valid.
+// Default: earlier tokens stay valid.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.endsPrevious = ends
 }
 
-// RevokeTokens revokes every token issued so far. Clients are not notified, and can obtain new
-// tokens.
+// RevokeTokens revokes every token issued so far. The simulator does not notify clients, and
+// clients can obtain new tokens.
 func (e *TokenEndpoint) RevokeTokens() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens ends those valid tokens that match. The caller holds e.mu.
+// endTokens revokes the valid tokens for which match returns true. The caller holds e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
 	for value, token := range e.tokens {
@@ -143,8 +145,8 @@ func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	}
 }
 
-// Accepts reports whether r has exactly one bearer token, which was issued here, has not expired
-// and was not revoked.
+// Accepts reports whether r has exactly one bearer token, and this endpoint issued that token,
+// and it is neither expired nor revoked.
 func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
 
 // ClientOf returns the ID of the client to which r's token was issued, or "" if Accepts is false
@@ -157,8 +159,8 @@ func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	return token.ClientID
 }
 
-// TokenOf returns the one bearer token in r, even if it has ended. ok is false if it was not
-// issued here.
+// TokenOf returns the only bearer token in r, even if the token is expired or revoked. ok is
+// false if r has no bearer token of this endpoint.
 func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -166,14 +168,14 @@ func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	return found.Token, ok
 }
 
-// knows reports whether the client exists and has this secret.
+// knows reports whether a client with this ID and secret exists.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Contains(e.clients[client.ID], client.Secret)
 }
 
-// issue makes a token for a client and answers with it.
+// issue creates a token for a client and returns an answer with the token.
 func (e *TokenEndpoint) issue(client Client) answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()

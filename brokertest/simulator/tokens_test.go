@@ -89,7 +89,7 @@ func TestTokenRequestFormats(t *testing.T) {
 			}
 			code, _ := object(t, got)["error"].(string)
 			if got.status != want || code != test.error {
-				t.Errorf("%d %q, want %d %q", got.status, code, want, test.error)
+				t.Errorf("got status %d and error %q, want %d and %q", got.status, code, want, test.error)
 			}
 		})
 	}
@@ -106,7 +106,7 @@ func TestBasicClientAuthenticationIsFormEncodedFirst(t *testing.T) {
 	request.SetBasicAuth(account.ID, account.Secret)
 	got := do(t, client, request)
 	if got.status != 401 || got.header.Get("WWW-Authenticate") == "" {
-		t.Errorf("not encoded: status = %d, WWW-Authenticate = %q, want 401 and one",
+		t.Errorf("client ID and secret not encoded: status = %d, WWW-Authenticate = %q, want 401 and a WWW-Authenticate header",
 			got.status, got.header.Get("WWW-Authenticate"))
 	}
 	request = postForm(url.Values{"grant_type": {"client_credentials"}})
@@ -114,11 +114,11 @@ func TestBasicClientAuthenticationIsFormEncodedFirst(t *testing.T) {
 	got = do(t, client, request)
 	token, _ := object(t, got)["access_token"].(string)
 	if got.status != 200 || endpoint.TokenRequests(account.ID) != 1 {
-		t.Errorf("encoded: status = %d, %d requests, want 200 and 1", got.status, endpoint.TokenRequests(account.ID))
+		t.Errorf("client ID and secret encoded: status = %d, %d requests of the client, want 200 and 1", got.status, endpoint.TokenRequests(account.ID))
 	}
 	do(t, client, get("https://api.example.test/me", bearer(token)))
 	if api.RecognisedRequests() != 1 {
-		t.Error("the API does not know the token")
+		t.Error("the API does not accept the token")
 	}
 }
 
@@ -133,11 +133,11 @@ func TestTokensExpire(t *testing.T) {
 	token := bearer(object(t, got)["access_token"].(string))
 	clock.Advance(5*time.Minute - 1)
 	if got := do(t, client, get(userInfo, token)).status; got != 200 {
-		t.Errorf("before its end: status = %d, want 200", got)
+		t.Errorf("before the token expires: status = %d, want 200", got)
 	}
 	clock.Advance(1)
 	if got := do(t, client, get(userInfo, token)).status; got != 401 {
-		t.Errorf("at its end: status = %d, want 401", got)
+		t.Errorf("when the token expires: status = %d, want 401", got)
 	}
 }
 
@@ -151,12 +151,12 @@ func TestANewTokenKeepsOrEndsThePreviousOne(t *testing.T) {
 	others := obtain(t, client, other)
 	second := obtain(t, client, sim.SendPulse.Client())
 	if !accepted(first) || !accepted(second) {
-		t.Error("by default, a new token ends the previous one")
+		t.Error("by default, a new token revokes the previous token")
 	}
 	sim.SendPulse.SetEndsPreviousToken(true)
 	third := obtain(t, client, sim.SendPulse.Client())
 	if accepted(first) || accepted(second) || !accepted(third) || !accepted(others) {
-		t.Error("the ended tokens are not exactly the previous ones of the client")
+		t.Error("the revoked tokens are not exactly the earlier tokens of the client")
 	}
 }
 
@@ -167,14 +167,14 @@ func TestATokenBelongsToItsClient(t *testing.T) {
 	clientOf := func(token string) string { return sim.SendPulse.ClientOf(get(userInfo, bearer(token))) }
 	ones, others := obtain(t, client, one), obtain(t, client, other)
 	if clientOf(ones) != one.ID || clientOf(others) != other.ID {
-		t.Error("a token does not belong to the client that obtained it")
+		t.Error("ClientOf does not return the client that obtained the token")
 	}
 	if got := clientOf("none"); got != "" {
-		t.Errorf("a text that is not a token belongs to the client %q", got)
+		t.Errorf("ClientOf returns %q for a text that is not a token", got)
 	}
 	clock.Advance(simulator.DefaultTokenLifetime)
 	if got := clientOf(ones); got != "" {
-		t.Errorf("a token that has expired belongs to %q", got)
+		t.Errorf("ClientOf returns %q for an expired token", got)
 	}
 }
 
@@ -183,12 +183,12 @@ func TestASecretIsReplacedAndAClientRemoved(t *testing.T) {
 	old := sim.SendPulse.AddClient(simulator.Client{})
 	renewed := sim.SendPulse.AddClient(simulator.Client{ID: old.ID})
 	if got := do(t, client, tokenRequest(old)).status; got != 401 {
-		t.Errorf("the old secret: status = %d, want 401", got)
+		t.Errorf("a request with the old secret: status = %d, want 401", got)
 	}
 	obtain(t, client, renewed)
 	sim.SendPulse.RemoveClient(old.ID)
 	if got := do(t, client, tokenRequest(renewed)).status; got != 401 {
-		t.Errorf("a removed client: status = %d, want 401", got)
+		t.Errorf("a request of a removed client: status = %d, want 401", got)
 	}
 	if got := sim.SendPulse.TokenRequests(old.ID); got != 3 {
 		t.Errorf("%d requests of the client, want 3", got)
@@ -203,7 +203,7 @@ func TestASecretIsRotated(t *testing.T) {
 	former := sim.SendPulse.AddClient(simulator.Client{})
 	rotated, end := sim.SendPulse.RotateSecret(former.ID)
 	if rotated.ID != former.ID || rotated.Secret == former.Secret {
-		t.Fatal("the rotated client must have the same ID and another secret")
+		t.Fatal("the client must have the same ID and another secret after the rotation")
 	}
 	accepts := func(token string) bool { return sim.SendPulse.Accepts(get(userInfo, bearer(token))) }
 	formers, rotateds := obtain(t, client, former), obtain(t, client, rotated)
@@ -213,10 +213,10 @@ func TestASecretIsRotated(t *testing.T) {
 	}
 	end()
 	if got := do(t, client, tokenRequest(former)).status; got != 401 {
-		t.Errorf("the old secret: status = %d, want 401", got)
+		t.Errorf("a request with the old secret: status = %d, want 401", got)
 	}
 	if accepts(formers) || !accepts(rotateds) || !accepts(others) {
-		t.Error("the ended tokens are not exactly those of the old secret")
+		t.Error("the revoked tokens are not exactly the tokens that were issued for the old secret")
 	}
 	obtain(t, client, rotated)
 }
@@ -229,7 +229,7 @@ func TestWhenATokenEnds(t *testing.T) {
 		t.Helper()
 		got, ok := sim.SendPulse.TokenOf(get(userInfo, bearer(token)))
 		if !ok {
-			t.Error("a token is unknown after its end")
+			t.Error("TokenOf does not know a token that has expired or was revoked")
 		}
 		return got
 	}
@@ -242,13 +242,13 @@ func TestWhenATokenEnds(t *testing.T) {
 	second := obtain(t, client, account)
 	sim.SendPulse.RevokeTokens()
 	if got := tokenOf(first).EndTime; !got.Equal(expires) {
-		t.Errorf("a token that had expired ends at %v, want %v", got, expires)
+		t.Errorf("the EndTime of an expired token is %v, want %v", got, expires)
 	}
 	if got := tokenOf(second); !got.EndTime.Equal(clock.Now()) || got.ExpireTime != clock.Now().Add(simulator.DefaultTokenLifetime) {
-		t.Errorf("a revoked token ends at %v and expires at %v", got.EndTime, got.ExpireTime)
+		t.Errorf("a revoked token has the EndTime %v and the ExpireTime %v", got.EndTime, got.ExpireTime)
 	}
 	if _, ok := sim.SendPulse.TokenOf(get(userInfo, bearer("none"))); ok {
-		t.Error("a text that is not a token is known")
+		t.Error("TokenOf accepts a text that is not a token")
 	}
 }
 
@@ -264,25 +264,25 @@ func TestHoldTokenAnswers(t *testing.T) {
 
 		synctest.Wait()
 		if len(first) != 0 || len(second) != 0 {
-			t.Fatal("an answer went out while it was held")
+			t.Fatal("an answer was sent while it was held")
 		}
 		release()
 		release()
 		synctest.Wait()
 		if len(first) != 1 || len(second) != 0 {
-			t.Fatal("a release does not send exactly the answers that it held")
+			t.Fatal("the first release did not send exactly the answers of its hold")
 		}
 		third := begin(t, client, tokenRequest(sim.SendPulse.Client()))
 		synctest.Wait()
 		if len(third) != 0 {
-			t.Fatal("the release of one hold ends a later one")
+			t.Fatal("the release of one hold also released a later hold")
 		}
 		releaseSecond()
 		synctest.Wait()
 		if len(second) != 1 || len(third) != 1 {
-			t.Fatal("the second release does not send the answers that it held")
+			t.Fatal("the second release did not send the answers of its hold")
 		}
-		obtain(t, client, sim.SendPulse.Client()) // is no longer held
+		obtain(t, client, sim.SendPulse.Client()) // after the release, answers are not held
 	})
 }
 
@@ -293,7 +293,7 @@ func TestLaterChangesDoNotAffectAnArrivedRequest(t *testing.T) {
 	await(t, sim.SendPulse.TokenEndpoint, 1)
 	sim.SendPulse.FailTokenRequests(simulator.EmptyBody())
 	sim.SendPulse.RotateClientSecret()
-	sim.SendPulse.RevokeTokens() // also those whose answers are held
+	sim.SendPulse.RevokeTokens() // this also revokes tokens whose answers are held
 	release()
 	got := <-answers
 	token, _ := object(t, got)["access_token"].(string)
@@ -318,7 +318,7 @@ func TestAClientThatGivesUpIsNotHeld(t *testing.T) {
 	await(t, sim.SendPulse.TokenEndpoint, 1)
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want that of the client's context", err)
+		t.Errorf("error = %v, want the error of the client's context", err)
 	}
 }
 
@@ -327,6 +327,6 @@ func TestAwaitTokenRequestsEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := sim.SendPulse.AwaitTokenRequests(ctx, 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want that of the context", err)
+		t.Errorf("error = %v, want the error of the context", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Addr returns the simulator's address: 127.0.0.1 and a port. It is empty for a simulator
-// created with [InProcess].
+// Addr returns the simulator's address: 127.0.0.1 and a port. The address is empty for a
+// simulator created with [InProcess].
 func (s *Simulator) Addr() string {
 	if s.listener == nil {
 		return ""
@@ -20,15 +20,16 @@ func (s *Simulator) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Transport returns a new transport that connects to the simulator whatever host a request
-// names, and trusts only the simulator's certificate. It uses no proxy, and uses HTTP/1.1 unless
-// ForceAttemptHTTP2 is set. With [InProcess] its requests fail.
+// Transport returns a new HTTP transport. It connects to the simulator, whatever host a request
+// names, and trusts only the simulator's certificate. The transport uses no proxy. It uses
+// HTTP/1.1 unless the caller sets ForceAttemptHTTP2. If the simulator was created with
+// [InProcess], all requests fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			if s.listener == nil {
-				return nil, errors.New("simulator: it was made with InProcess and does not listen")
+				return nil, errors.New("simulator: created with InProcess, so it does not listen; use RoundTripper")
 			}
 			if !s.reachable() {
 				return nil, errRefused()
@@ -41,8 +42,8 @@ func (s *Simulator) Transport() *http.Transport {
 
 // Disconnect makes the simulator unreachable until reconnect is called. [Simulator.Transport]
 // and [Simulator.RoundTripper] then report a refused connection. Idle connections are closed. A
-// request that still arrives, on an existing connection, gets no answer. Requests that arrived
-// before are not affected.
+// request that still arrives on an existing connection is not answered. Requests that arrived
+// before Disconnect are not affected.
 func (s *Simulator) Disconnect() (reconnect func()) {
 	s.disconnected.Add(1)
 	s.keepAlives(false)
@@ -53,7 +54,8 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives sets whether connections may outlive a request. Turning it off closes idle ones.
+// keepAlives sets whether a connection stays open after a request. Turning keep-alives off
+// closes idle connections.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
 		s.server.SetKeepAlivesEnabled(enabled)
@@ -70,8 +72,8 @@ func errRefused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// HTTPClient returns a new client that uses Transport. It follows no redirects, because a client
-// that sends secrets must not follow them unchecked.
+// HTTPClient returns a new HTTP client that uses Transport. The client follows no redirects,
+// because a client that sends secrets must check the target of a redirect first.
 func (s *Simulator) HTTPClient() *http.Client {
 	return &http.Client{
 		Transport:     s.Transport(),
