@@ -92,9 +92,9 @@ func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 	return err
 }
 
-// explainAccess prints why a caller may use a credential. If the caller may not, or if no caller
-// can have this name, the reason is the error. A name that no caller can have is not printed: it
-// may be a token that was pasted.
+// explainAccess prints why a caller may use a credential. It returns an error with the reason if
+// the caller may not, or if no caller can have this name. The error does not quote such a name,
+// which may be a token that was pasted.
 func explainAccess(output io.Writer, loaded *config.Config, caller, id string) error {
 	problem, warning := loaded.CheckCaller(caller)
 	if problem != "" {
@@ -120,7 +120,7 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 		return fmt.Errorf("%s may not use %s%s%s%s", caller, id,
 			grantsThatName("the caller", e.ByCaller), grantsThatName("the credential", e.ByCredential), note)
 	}
-	by := "the configuration has no grants, and does not tell callers apart: every caller may use everything"
+	by := "the configuration has no grants, and does not authenticate callers: every caller may use everything"
 	if e.Grant != nil {
 		by = "by the grant at " + e.Grant.Source
 	}

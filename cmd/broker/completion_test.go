@@ -6,14 +6,15 @@ import (
 	"testing"
 )
 
-// ownCredentials is a configuration file whose secrets are missing.
+// ownCredentials is a configuration file that names secrets which do not exist.
 const ownCredentials = `
 credentials:
   - {id: mail, display_name: "Mail \e[2J", provider: sendpulse, auth_method: api_key, values: {api_key: {env: NOT_SET}}}
   - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
 `
 
-// completions asks for completions as a shell does, and returns the words and cobra's directive.
+// completions asks for completions as a shell does. It returns the completed words and cobra's
+// directive.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, ignored bytes.Buffer
@@ -60,7 +61,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionFromTheEnvironment completes the IDs of the file that BROKER_CONFIG names.
+// TestCompletionFromTheEnvironment checks that shells complete credential IDs of the file that
+// BROKER_CONFIG names.
 func TestCompletionFromTheEnvironment(t *testing.T) {
 	t.Setenv(variable("address"), "127.0.0.1:1") // no broker is called
 	t.Setenv(configVariable, ownFile(t, ownCredentials))

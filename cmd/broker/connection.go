@@ -24,35 +24,37 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Bounds, in bytes. A decoration can hold several tokens of 64 KiB, and a batch is 100
-// decorations. A response takes up many times its size if its parts are small.
+// Limits, in bytes. A decoration can contain several tokens of 64 KiB, and a batch has up to 100
+// decorations. In memory, a response with many small parts is many times larger than its encoded
+// form.
 const (
 	maxDecoration = 1 << 20
 	maxResponse   = 64 << 20
 	maxHeaders    = 64 << 10
-	maxInput      = 64 << 10 // of standard input
+	maxInput      = 64 << 10 // the most bytes to read from standard input
 )
 
-// connectionFlags are the flags that an environment variable can replace.
+// connectionFlags are the flags for which a command also reads an environment variable.
 var connectionFlags = []string{"address", "tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "token-file"}
 
-// variable is the environment variable of a flag.
+// variable returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
 	return "BROKER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// connectionHelp is a part of the help of commands with a connection.
+// connectionHelp is the part of a command's help about the connection to the broker.
 const connectionHelp = `If the broker has listen.tls, use --tls to trust the system's authorities, or --tls-ca to
 trust your own. Each of the flags --tls-... turns TLS on. The broker identifies callers by
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
 address or a Unix socket. A flag overrides its environment variable.`
 
-// connection is how a command connects to a broker: its flags, and the transport that they select.
+// connection has the flags with which a command connects to a broker, and the transport that the
+// flags select.
 type connection struct {
 	address   string // a host with a port, or unix:///path
 	tls       bool
 	files     client.TLS
-	tokenFile string // "-": standard input
+	tokenFile string // the path of the token file; "-": standard input
 	timeout   time.Duration
 
 	transport credentials.TransportCredentials // set by connect
@@ -63,10 +65,10 @@ func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	flags := command.Flags()
 	flags.StringVar(&c.address, "address", "127.0.0.1:50051", "the broker's `ADDRESS`: HOST:PORT, or unix:///PATH")
 	flags.BoolVar(&c.tls, "tls", false, "encrypt the connection, and check the broker's certificate")
-	flags.StringVar(&c.files.CAFile, "tls-ca", "", "the `FILE` with authorities to trust, in PEM (default: the system's)")
+	flags.StringVar(&c.files.CAFile, "tls-ca", "", "the `FILE` with the authorities to trust, in PEM (default: the system's authorities)")
 	flags.StringVar(&c.files.CertificateFile, "tls-cert", "", "the `FILE` with the client certificate, in PEM")
-	flags.StringVar(&c.files.KeyFile, "tls-key", "", "the `FILE` with its private key, in PEM")
-	flags.StringVar(&c.files.ServerName, "tls-server-name", "", "the `NAME` in its certificate (default: the host)")
+	flags.StringVar(&c.files.KeyFile, "tls-key", "", "the `FILE` with the client certificate's private key, in PEM")
+	flags.StringVar(&c.files.ServerName, "tls-server-name", "", "the `NAME` in the broker's certificate (default: the host)")
 	flags.StringVar(&c.tokenFile, "token-file", "", "the `FILE` with the bearer token to send; - is standard input")
 	for _, name := range connectionFlags {
 		flags.Lookup(name).Usage += " (environment: " + variable(name) + ")"
@@ -77,8 +79,8 @@ func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	}
 }
 
-// checkFlags takes the environment's settings where the command line has none, and reports
-// what is wrong with the settings.
+// checkFlags reads environment variables for the flags that the command line does not set. It
+// reports invalid settings.
 func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	for _, name := range connectionFlags {
 		value := os.Getenv(variable(name))
@@ -104,7 +106,7 @@ func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// checkTLS decides whether the connection has TLS.
+// checkTLS decides whether to use TLS for the connection.
 func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	off := flags.Changed("tls") && !c.tls
 	var given string // a flag on the command line that turns TLS on
@@ -127,8 +129,9 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// checkAddress reports what is wrong with the address. Without TLS it must be on this machine.
-// localhost counts: the transport's credentials check the address that it resolves to.
+// checkAddress reports what is wrong with the address. Without TLS, the address must be on this
+// machine. The name localhost is accepted: the transport's credentials check the address to
+// which it resolves.
 func (c *connection) checkAddress() error {
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
 		if !strings.HasPrefix(path, "/") {
@@ -155,12 +158,12 @@ func (c *connection) checkAddress() error {
 
 func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix://") }
 
-// diagnosisTime is the part of the timeout that is left to find out why a call failed.
+// diagnosisTime is the part of the timeout that is reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect calls ask with a connection and a context that sends the token, and that ends a little
-// before the timeout. The first call makes the connection. The files are read now, and the
-// command's input if the token is there.
+// connect calls ask with a connection and with a context that sends the token. The context ends
+// a little before the timeout. The first call on the connection connects to the broker. connect
+// reads the certificate files and the token, which may come from standard input.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
@@ -192,8 +195,8 @@ func (c *connection) connect(command *cobra.Command, ask func(context.Context, *
 	return ask(ctx, conn)
 }
 
-// withToken reads the token, and returns a context whose calls send it. Without TLS, the token
-// stays on this machine: checkAddress and the transport's credentials make sure.
+// withToken reads the token, and returns a context whose calls send the token. Without TLS,
+// checkAddress and the transport's credentials make sure that the token stays on this machine.
 func (c *connection) withToken(ctx context.Context, input io.Reader) (context.Context, error) {
 	token := client.TokenFile(c.tokenFile)
 	if c.tokenFile == "-" {

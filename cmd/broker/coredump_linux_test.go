@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// TestNoCoreDumps checks processes that start with core dumps allowed. If the test runs as root,
-// they run as nobody: for processes of root the check of wantNoCoreDump means nothing.
+// TestNoCoreDumps starts processes with core dumps allowed, and checks that each process forbids
+// core dumps. A test that runs as root runs the processes as nobody: for processes of root,
+// wantNoCoreDump proves nothing.
 func TestNoCoreDumps(t *testing.T) {
 	allowCoreDumps(t)
 	folder := publicFolder(t)
@@ -56,8 +57,8 @@ func TestNoCoreDumps(t *testing.T) {
 	}
 }
 
-// wantNoCoreDump fails unless the limit of core files is 0, and the process is undumpable: then
-// root owns its files in /proc.
+// wantNoCoreDump fails the test unless the process's limit for core files is 0 and the process
+// is undumpable. Root owns the files in /proc of an undumpable process.
 func wantNoCoreDump(t *testing.T, pid int) {
 	t.Helper()
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
@@ -76,8 +77,8 @@ func wantNoCoreDump(t *testing.T, pid int) {
 	}
 }
 
-// allowCoreDumps sets the limit of core files as high as possible for processes that this one
-// starts.
+// allowCoreDumps raises the limit for core files as far as possible. Processes that the test
+// starts inherit the limit.
 func allowCoreDumps(t *testing.T) {
 	t.Helper()
 	var before syscall.Rlimit
@@ -108,7 +109,7 @@ func publicFolder(t *testing.T) string {
 	return folder
 }
 
-// copyProgram copies this program to a path where every user can run and read it.
+// copyProgram copies the test program to a path where every user can read and run it.
 func copyProgram(t *testing.T, path string) {
 	t.Helper()
 	self, err := os.Executable()

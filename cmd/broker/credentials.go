@@ -68,7 +68,7 @@ func printCredentials(out *screen, listed []*credentials.Credential) error {
 	return out.printTable([]string{"ID", "PROVIDER", "AUTH METHOD", "DISPLAY NAME", "LABELS", "DISABLED"}, table)
 }
 
-// credentialJSON has the keys of the configuration file.
+// credentialJSON describes a credential with the keys of the configuration file.
 type credentialJSON struct {
 	ID         string `json:"id"` // here, it is printed first
 	Provider   string `json:"provider"`
@@ -84,12 +84,12 @@ func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentia
 	return map[string][]credentialJSON{"credentials": made}
 }
 
-// configVariable is the environment variable with the configuration file whose credential IDs
-// shells complete where no flag names one.
+// configVariable is an environment variable with the path of a configuration file. Shells
+// complete the credential IDs of this file if no flag names a file.
 const configVariable = "BROKER_CONFIG"
 
-// completeCredentials returns the IDs that start with begun, without those already given. It
-// returns none if the file has problems: the command itself reports them.
+// completeCredentials returns the credential IDs that start with begun, except the IDs already
+// given. It returns no IDs if the file has problems: the command itself reports the problems.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// demoTimeout bounds what the demo does for one credential.
+// demoTimeout limits the time that the demo spends on one credential.
 const demoTimeout = 15 * time.Second
 
 func newDemo() *cobra.Command {
@@ -42,7 +42,7 @@ and makes the provider's API call with the response. Nothing leaves this machine
 	return command
 }
 
-// demo runs the broker and the simulator, and shows each credential at work.
+// demo runs the broker and the simulator, and shows how each credential is used.
 func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if stay {
@@ -85,7 +85,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	return errors.Join(shown, <-served)
 }
 
-// showAll prints the rows of each credential, and commands to try.
+// showAll prints the rows of each credential, and then commands that the user can try.
 func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.Simulator) error {
 	connection, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -108,7 +108,7 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 	return err
 }
 
-// tryIt are commands for another terminal.
+// tryIt lists commands that the user can run in another terminal.
 const tryIt = `
 To try it yourself, run 'make run' in another terminal, and here:
 
@@ -121,8 +121,8 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 `
 
-// demonstrate asks the broker for one credential, calls the provider as a service would, and
-// returns the rows for both.
+// demonstrate asks the broker for the material of one credential, and calls the provider as a
+// service would. It returns the table rows about both calls.
 func demonstrate(
 	ctx context.Context, broker *grpc.ClientConn, providers http.RoundTripper, call simulated.Call,
 ) ([][]string, error) {

@@ -13,14 +13,15 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The output of the demo when it has its ports, and when another process has one of them.
+// Patterns for the output of the demo: while it serves, and when another process uses one of its
+// ports.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
 )
 
-// TestDemoStays runs the demo on its fixed ports, and then a second one, which must report that
-// the ports are taken. If another process has one of the ports, the first demo must report that.
+// TestDemoStays runs the demo on its fixed ports. A second demo must report that the ports are
+// taken. If another process already uses one of the ports, the first demo must report that.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
 	printed, err := first.await(&first.stdout, demoServes)

@@ -20,21 +20,22 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// whatToDo is advice for the operator who sees the reason of an error.
+// whatToDo has advice for operators, by the reason of an error.
 var whatToDo = map[string]string{ //nolint:gosec // reasons and advice hold no credentials
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
-	"AUTHENTICATION_UNAVAILABLE": "The broker's log has what it needs to identify callers.",
+	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
 	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
 	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. SIGHUP retries at once.",
-	"PROVIDER_UNAVAILABLE":       "If it lasts: check the provider's status page, and the broker's network.",
-	"PROVIDER_RATE_LIMITED":      "If it lasts: find out what else requests tokens for this client.",
-	"RATE_LIMITED":               "If it lasts: find the service that keeps reporting good material as rejected.",
+	"PROVIDER_UNAVAILABLE":       "If this error persists: check the provider's status page, and the broker's network.",
+	"PROVIDER_RATE_LIMITED":      "If this error persists: find out what else requests tokens for this client.",
+	"RATE_LIMITED":               "If this error persists: find the service that keeps reporting good material as rejected.",
 	"SERVER_STOPPING":            "Try again when the broker has been started.",
 	"INTERNAL":                   "The broker's log has the details.",
 }
 
-// refusal is the error of a broker that has no material for an ID; without an ID, for the call.
+// refusal returns the error to print when the broker returned no material for an ID. An empty ID
+// means that the whole call failed.
 func refusal(id, reason, message string, retryDelay time.Duration, advice string) error {
 	text := printable(strings.TrimPrefix(id+": "+reason+": "+message, ": "))
 	if retryDelay > 0 {
@@ -46,7 +47,8 @@ func refusal(id, reason, message string, retryDelay time.Duration, advice string
 	return errors.New(text)
 }
 
-// explainFailure explains the error of a call, whether the broker or the connection failed.
+// explainFailure explains why a call failed: because of the broker, or because of the
+// connection.
 func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) error {
 	failed := status.Convert(err)
 	var reason string
@@ -76,7 +78,7 @@ func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) 
 	return refusal(id, reason, failed.Message(), retryDelay, advice)
 }
 
-// howToIdentify is advice for a caller whom the broker does not identify.
+// howToIdentify returns advice for a caller that the broker could not authenticate.
 func (f *getFlags) howToIdentify() string {
 	certificate, token := f.files.CertificateFile != "", f.tokenFile != ""
 	switch {
@@ -92,8 +94,8 @@ func (f *getFlags) howToIdentify() string {
 	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."
 }
 
-// explainCall explains the error of a call that the broker itself did not answer. again reports
-// whether another attempt can succeed: the broker may be starting.
+// explainCall explains the error of a call that no broker answered. again reports whether
+// another attempt can succeed, for example because the broker is starting.
 func (c *connection) explainCall(ctx context.Context, err error) (again bool, explained error) {
 	failed := status.Convert(err)
 	message := printable(failed.Message())
@@ -106,7 +108,7 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 			return true, fmt.Errorf("the broker on %s did not answer: %s", c.address, message)
 		}
 		return false, fmt.Errorf("the broker on %s has not answered within %s\n  %s", c.address, c.timeout,
-			"Allow more time with --timeout, and check that the port is that of listen.grpc.")
+			"Allow more time with --timeout, and check that the port is the port of listen.grpc.")
 	case codes.Unimplemented:
 		return false, fmt.Errorf("the server on %s is not a broker, or is an older version: %s", c.address, message)
 	default:
@@ -114,7 +116,7 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// diagnose explains why there is no connection, as explainCall does.
+// diagnose explains why the command could not connect. Its results are those of explainCall.
 func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {
@@ -130,14 +132,14 @@ func (c *connection) diagnose(err error) (again bool, explained error) {
 	return true, fmt.Errorf("no connection to the broker on %s: %s", c.address, reason)
 }
 
-// Advice that several diagnoses share.
+// Advice that is printed for several connection errors.
 const (
-	howToStart   = "Start one with 'broker serve', or give its address with --address or BROKER_ADDRESS."
+	howToStart   = "Start a broker with 'broker serve', or give a broker's address with --address or BROKER_ADDRESS."
 	checkNetwork = "Check --address or BROKER_ADDRESS, and the network of this machine."
-	useGRPCPort  = "Use the port of listen.grpc: this one may be that of listen.http, or of another program."
+	useGRPCPort  = "Use the port of listen.grpc: this port may belong to listen.http, or to another program."
 )
 
-// diagnoses are the known errors of connections. The first that matches counts.
+// diagnoses are the known connection errors. The first one that matches is printed.
 var diagnoses = []struct {
 	matches      func(error) bool
 	what, advice string
@@ -146,24 +148,24 @@ var diagnoses = []struct {
 	{is(syscall.ECONNREFUSED), "nothing listens there", howToStart, true},
 	{is(syscall.ENOENT), "the socket does not exist", howToStart, true},
 	{is(syscall.EACCES), "this user may not connect to the socket",
-		"Run the command as the broker's user, or let the broker's listen.socket_mode admit this user.", true},
+		"Run the command as the broker's user, or set the broker's listen.socket_mode so that this user may connect.", true},
 	{is(syscall.ENETUNREACH, syscall.EHOSTUNREACH), "this machine does not reach the host", checkNetwork, true},
 	{isType[*net.DNSError], "the host name cannot be resolved", checkNetwork, true},
 	{is(errClosed), "the server did not reply",
-		"If the broker has listen.tls, add --tls or --tls-ca FILE. If not, check that it is the port of listen.grpc.", true},
+		"If the broker has listen.tls, add --tls or --tls-ca FILE. If not, check that --address has the port of listen.grpc.", true},
 
 	{isType[tls.RecordHeaderError], "the server does not use TLS",
-		"If the broker has no listen.tls, leave out --tls and --tls-...; check that it is the port of listen.grpc.", false},
+		"If the broker has no listen.tls, leave out --tls and --tls-...; check that --address has the port of listen.grpc.", false},
 	{isType[x509.UnknownAuthorityError], "the broker's certificate is not trusted",
-		"Name the file with the certificate of its authority, with --tls-ca FILE or BROKER_TLS_CA.", false},
+		"Name the file with the certificate of the authority that signed it, with --tls-ca FILE or BROKER_TLS_CA.", false},
 	{isType[x509.HostnameError], "the broker's certificate is for another name",
-		"Use an address that the certificate has, or give one of its names with --tls-server-name NAME.", false},
+		"Use an address that the certificate contains, or give a name from the certificate with --tls-server-name NAME.", false},
 	{isType[x509.CertificateInvalidError], "the broker's certificate is not valid",
-		"Give the broker a new certificate, which it reads without a restart; or check the clock of this machine.", false},
+		"Install a new certificate, which the broker reads without a restart, or check the clock of this machine.", false},
 	{isAlert("certificate required"), "the server requires a client certificate",
-		"Give one with --tls-cert FILE and --tls-key FILE.", false},
+		"Send a client certificate with --tls-cert FILE and --tls-key FILE.", false},
 	{isAlert("certificate"), "the server rejects the client certificate",
-		"Give one that is valid now and signed by an authority in the broker's listen.tls.client_ca_file.", false},
+		"Use a client certificate that is valid now and signed by an authority in the broker's listen.tls.client_ca_file.", false},
 	{isAlert("application protocol"), "the server uses TLS, but not gRPC", useGRPCPort, false},
 	{isAlert(""), "the server ended the TLS handshake", "The broker's log has the reason at level debug.", false},
 
@@ -183,8 +185,8 @@ func isType[E error](err error) bool {
 	return ok
 }
 
-// isAlert returns a function that reports whether an error is a TLS alert of the server whose
-// description contains text. RFC 8446, section 6.2, has all alerts.
+// isAlert returns a function that reports whether an error is a TLS alert from the server whose
+// description contains text. RFC 8446, section 6.2, lists all alerts.
 func isAlert(text string) func(error) bool {
 	return func(err error) bool {
 		failed, ok := errors.AsType[*net.OpError](err)
@@ -192,18 +194,19 @@ func isAlert(text string) func(error) bool {
 	}
 }
 
-// Errors of servers that are no gRPC servers.
+// Errors about servers that do not speak gRPC.
 var (
-	errClosed   = errors.New("it closed the connection")
-	errNeedsTLS = errors.New("it replied with a TLS alert")
-	errNotGRPC  = errors.New("its reply is not HTTP/2")
+	errClosed   = errors.New("the connection was closed")
+	errNeedsTLS = errors.New("the reply is a TLS alert")
+	errNotGRPC  = errors.New("the reply is not HTTP/2")
 )
 
-// greeting begins a connection of HTTP/2, with an empty SETTINGS frame (RFC 9113, section 3.4).
+// greeting is the beginning of an HTTP/2 connection, with an empty SETTINGS frame (RFC 9113,
+// section 3.4).
 const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
-// tryAgain connects once more to find out why there is no connection: gRPC reports the cause only
-// as text. It returns nil if a gRPC server answers, or if no server answers in time.
+// tryAgain connects once more to find out why the first connection failed: gRPC reports the
+// cause only as text. It returns nil if a gRPC server answers, or if no server answers in time.
 func (c *connection) tryAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.diagnosisTime())
 	defer cancel()
@@ -217,7 +220,7 @@ func (c *connection) tryAgain(ctx context.Context) error {
 	return err
 }
 
-// greet connects, and checks the first bytes of the server.
+// greet connects to the server, and checks the first bytes that the server sends.
 func (c *connection) greet(ctx context.Context) error {
 	network, address, authority := "tcp", c.address, cmp.Or(c.files.ServerName, c.address)
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
@@ -227,16 +230,16 @@ func (c *connection) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer raw.Close() //nolint:errcheck // nothing that matters was sent
+	defer raw.Close() //nolint:errcheck // only the greeting was sent
 	deadline, _ := ctx.Deadline()
 	_ = raw.SetDeadline(deadline)
 	conn, _, err := c.transport.ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		return err
 	}
-	_, _ = io.WriteString(conn, greeting) // where this fails, reading fails too, unless the server sent why
+	_, _ = io.WriteString(conn, greeting) // if writing fails, reading fails too or returns the server's reason
 	first := make([]byte, len(greeting))
-	n, err := conn.Read(first) // in TLS 1.3, the server rejects a client certificate only now
+	n, err := conn.Read(first) // in TLS 1.3, the server rejects a client certificate only after the handshake
 	const frameType, settings = 3, 4
 	switch first = first[:n]; {
 	case n == 0:

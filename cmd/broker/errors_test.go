@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// speaking listens until the test ends, and sends a text on each connection.
+// speaking listens until the test ends, and sends the same text on each connection.
 func speaking(t *testing.T, text string) string {
 	t.Helper()
 	listener := newListener(t)
@@ -28,8 +28,8 @@ func speaking(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-// TestWrongAddresses calls addresses where no broker listens, with both commands. The explanation
-// names what is there, and quotes no internal error of gRPC.
+// TestWrongAddresses runs both commands with addresses where no broker listens. The explanation
+// must say what listens there instead, and must not quote an internal error of gRPC.
 func TestWrongAddresses(t *testing.T) {
 	t.Setenv(variable("address"), "")
 	plain := httptest.NewServer(http.NotFoundHandler())
@@ -47,15 +47,15 @@ func TestWrongAddresses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server does not speak gRPC: its reply is not HTTP/2\n  Use the port of listen\.grpc: this one may be that of listen\.http, or of another program\.\n$`},
-		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server did not reply: it closed the connection|the server uses TLS: .*)\n  .*--tls`},
+		"HTTP":              {[]string{"--address", hostOf(plain)}, `the server does not speak gRPC: the reply is not HTTP/2\n  Use the port of listen\.grpc: this port may belong to listen\.http, or to another program\.\n$`},
+		"HTTPS without TLS": {[]string{"--address", hostOf(secure)}, `(the server did not reply: the connection was closed|the server uses TLS: .*)\n  .*--tls`},
 		"HTTPS":             {[]string{"--address", hostOf(secure), "--tls"}, `(the broker's certificate is not trusted|the server uses TLS, but not gRPC)`},
 		"HTTP with TLS":     {[]string{"--address", hostOf(plain), "--tls"}, `the server does not use TLS: .*\n  .* leave out --tls`},
-		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC: its reply is not HTTP/2\n  Use the port of listen\.grpc`},
-		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS: it replied with a TLS alert\n  Add --tls`},
-		"no listener":       {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start one with 'broker serve', or give its address`},
-		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file or directory\n  Start one`},
-		"a file":            {[]string{"--address", "unix://" + file}, `nothing listens there: connection refused\n  Start one`},
+		"another program":   {[]string{"--address", speaking(t, "SSH-2.0-x\r\n")}, `the server does not speak gRPC: the reply is not HTTP/2\n  Use the port of listen\.grpc`},
+		"an alert of TLS":   {[]string{"--address", speaking(t, "\x15\x03\x01\x00\x02\x02\x46")}, `the server uses TLS: the reply is a TLS alert\n  Add --tls`},
+		"no listener":       {[]string{"--address", closed.Addr().String()}, `nothing listens there: connection refused\n  Start a broker with 'broker serve', or give a broker's address`},
+		"no socket":         {[]string{"--address", "unix://" + folder + "/none"}, `the socket does not exist: no such file or directory\n  Start a broker`},
+		"a file":            {[]string{"--address", "unix://" + file}, `nothing listens there: connection refused\n  Start a broker`},
 		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `the host name cannot be resolved: lookup broker\.\.invalid.*: no such host\n  Check --address`},
 	} {
 		wait := "1s" // health tries again while a broker may be starting
@@ -78,8 +78,8 @@ func TestWrongAddresses(t *testing.T) {
 
 func hostOf(server *httptest.Server) string { return server.Listener.Addr().(*net.TCPAddr).String() }
 
-// TestUnexpectedArguments gives commands arguments that they do not take, such as a file in place
-// of --config.
+// TestUnexpectedArguments runs commands with arguments that the commands do not accept, such as
+// a file name without --config.
 func TestUnexpectedArguments(t *testing.T) {
 	for line, want := range map[string]string{
 		"serve broker.yaml":              `"broker serve" takes no argument, but got "broker.yaml"; name the configuration file with --config FILE`,

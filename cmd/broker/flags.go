@@ -8,13 +8,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// choice is the value of a flag that takes one of a few words, in any case.
+// choice is the value of a flag that accepts one of a few words, in upper or lower case.
 type choice struct {
-	value   string // the default, until Set
+	value   string // the default, until Set is called
 	allowed []string
 }
 
-// Set implements pflag.Value, as String and Type do.
+// Set implements pflag.Value. So do String and Type.
 func (c *choice) Set(text string) error {
 	text = strings.ToLower(text)
 	if !slices.Contains(c.allowed, text) {
@@ -27,17 +27,17 @@ func (c *choice) Set(text string) error {
 func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
 
-// addChoice adds a flag that takes a choice. Shells complete its words.
+// addChoice adds a flag that accepts one of a few words. Shells complete these words.
 func addChoice(command *cobra.Command, value *choice, name, shorthand, usage string) {
 	command.Flags().VarP(value, name, shorthand, usage)
 	words := cobra.FixedCompletions(value.allowed, cobra.ShellCompDirectiveNoFileComp)
 	must(command.RegisterFlagCompletionFunc(name, words))
 }
 
-// addOutputFlag adds the flag for the form in which a command prints. The first is the default.
+// addOutputFlag adds the flag for the output format. The first of forms is the default.
 func addOutputFlag(command *cobra.Command, forms ...string) *choice {
 	format := &choice{value: forms[0], allowed: forms}
-	addChoice(command, format, "output", "o", "the form of the output")
+	addChoice(command, format, "output", "o", "the output format")
 	return format
 }
 
@@ -53,7 +53,8 @@ func addRequiredConfigFlag(command *cobra.Command, path *string) {
 	must(command.MarkFlagRequired("config"))
 }
 
-// must is for cobra's errors about flags that were not added, or were completed twice.
+// must panics if cobra returns an error about a flag that does not exist, or that already has
+// completions.
 func must(err error) {
 	if err != nil {
 		panic(err)

@@ -14,7 +14,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default: as long as the broker's own token requests.
+// getTimeout is the default timeout of get. It equals the timeout of the broker's token
+// requests.
 const getTimeout = 10 * time.Second
 
 const getHelp = `Asks a running broker for the material of credentials, as a service would.
@@ -42,13 +43,13 @@ const getExamples = `  broker get sendpulse-prod
   broker get pulsedive -o curl --url 'https://pulsedive.com/api/info.php?indicator=x.com' | sh
   broker get sendpulse-prod --report-rejection VERSION --http-status 401`
 
-// getFlags are the flags of get.
+// getFlags are the flags of the command get.
 type getFlags struct {
 	connection
 	format      *choice
 	showSecrets bool
 	url         string
-	version     string // of the material that was rejected
+	version     string // the version of the material that was rejected
 	httpStatus  int32
 }
 
@@ -81,12 +82,12 @@ func newGet() *cobra.Command {
 	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
 	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
 	flags.StringVar(&f.version, "report-rejection", "", "report a rejection of this `VERSION`, and get its replacement")
-	flags.Int32Var(&f.httpStatus, "http-status", 0, "the `STATUS` with which the provider rejected it")
+	flags.Int32Var(&f.httpStatus, "http-status", 0, "the HTTP `STATUS` with which the provider rejected the version")
 	command.MarkFlagsRequiredTogether("report-rejection", "http-status")
 	return command
 }
 
-// check reports what is wrong with the command line beyond single flags.
+// check reports command-line mistakes that the checks of single flags do not find.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	if err := f.checkFlags(command.Flags()); err != nil {
 		return err
@@ -105,14 +106,14 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	return nil
 }
 
-// answer is the response to a call, and what is in it.
+// answer is the response to a call, with the parts to print.
 type answer struct {
 	response proto.Message
-	results  []*authmaterialv1.AuthDecorationResult // each an ID with its decoration or error
-	outcome  string                                 // of a report; else empty
+	results  []*authmaterialv1.AuthDecorationResult // for each ID, the decoration or the error
+	outcome  string                                 // the outcome of a report; empty for other calls
 }
 
-// get prints the material, and returns why some IDs have none.
+// get prints the material. Its error explains for each ID without material why there is none.
 func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
 	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
 	if err != nil {
@@ -138,7 +139,7 @@ func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string,
 	return errors.Join(append(failed, err)...)
 }
 
-// ask makes the call. Its error is about the call as a whole.
+// ask calls the broker. Its error means that the whole call failed.
 func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string) (answer, error) {
 	switch {
 	case f.version != "":

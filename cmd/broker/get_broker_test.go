@@ -20,10 +20,11 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// oddSecret contains characters with a meaning for shells and in curl's configuration files.
+// oddSecret contains characters that have a meaning for shells and in curl's configuration
+// files.
 const oddSecret = `a"b\n '$HOME' $(id) ` + "`id`" + ` %41 & c\`
 
-// oddCredential uses oddSecret in a header and in a parameter.
+// oddCredential sends oddSecret in a header and in a query parameter.
 const oddCredential = `
   - id: odd
     provider: odd
@@ -43,14 +44,15 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker that serves. Its clock does not advance.
+// running is a broker that serves in the test process. Its clock does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
 }
 
-// startBroker serves the simulator's accounts and oddCredential, whose only allowed host is
-// host, until the test ends. BROKER_ADDRESS is set to its address.
+// startBroker runs a broker until the test ends, and sets BROKER_ADDRESS to its address. The
+// broker has the simulator's accounts and oddCredential, whose material may be sent only to
+// host.
 func startBroker(t *testing.T, network, host string) running {
 	t.Helper()
 	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
@@ -81,7 +83,8 @@ func startBroker(t *testing.T, network, host string) running {
 	return running{address: address, sim: sim}
 }
 
-// serveOn serves on a free address, and returns the address for --address.
+// serveOn makes the broker serve on a free address. It returns the address in the form that
+// --address accepts.
 func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Helper()
 	address := config.Address{Network: network, Address: "127.0.0.1:0"}
@@ -116,7 +119,7 @@ func (r running) secretIn(text string) bool {
 	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
 }
 
-// invoke runs a command line.
+// invoke runs a command line of the broker in the test process.
 func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, problems bytes.Buffer

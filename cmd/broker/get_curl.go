@@ -17,7 +17,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// checkURL reports what is wrong with a URL before the broker is asked.
+// checkURL reports what is wrong with a URL. It is called before the broker is.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
 	switch {
@@ -29,12 +29,14 @@ func checkURL(text string) error {
 	return nil
 }
 
-// printCurl prints a command that makes a call with the material. The material is not an
-// argument of curl: every user of a machine can read the arguments of every process. curl
-// reads it from a heredoc whose delimiter is quoted, so the shell changes nothing in it.
-// curlQuote escapes values for curl's configuration files. No line can be the delimiter.
+// printCurl prints a curl command that makes a call with the material. The material is not an
+// argument of curl: every user of a machine can read the arguments of every process. curl reads
+// the material from a heredoc. The heredoc's delimiter is quoted, so the shell changes nothing
+// in the text. curlQuote escapes values for curl's configuration files. No escaped value can
+// equal the delimiter.
 //
-// `-H @-` would be shorter, but the URL, with material in query parameters, would be an argument.
+// The option `-H @-` would be shorter, but then the URL would be an argument, with the material
+// in its query parameters.
 func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target string) error {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
 	if err != nil {
@@ -45,7 +47,7 @@ func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target 
 	}
 	var text strings.Builder
 	text.WriteString("curl --config - <<'END_OF_CONFIG'\n")
-	// ~/.curlrc may have curl follow redirects, which could lead to another host.
+	// The user's ~/.curlrc may tell curl to follow redirects, which could lead to another host.
 	text.WriteString("no-location\n")
 	text.WriteString("globoff\n")
 	fmt.Fprintf(&text, "url = %s\n", curlQuote(request.URL.String()))
@@ -60,7 +62,7 @@ func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target 
 	return err
 }
 
-// adviseHost adds to an error of client.Apply what to do about the URL.
+// adviseHost adds advice about the URL to an error of client.Apply.
 func adviseHost(err error, target *url.URL, allowed []string) error {
 	if !errors.Is(err, client.ErrHostNotAllowed) {
 		return err
@@ -76,15 +78,16 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 	case target.Scheme == "http" && slices.Contains(allowed, host):
 		advice = "The host is only allowed at port 443: use https://, or add the host with its port to " + field + "."
 	case slices.Contains(allowed, host):
-		advice = "The host is only allowed at port 443. If this port is right too, add the host with it to " + field + "."
+		advice = "The host is only allowed at port 443. If this port is right too, add the host with this port to " + field + "."
 	case slices.ContainsFunc(allowed, func(entry string) bool { return strings.HasPrefix(entry, host+":") }):
 		advice = "The host is only allowed at another port: use that port in --url."
 	}
 	return fmt.Errorf("%w\n  %s", err, advice)
 }
 
-// curlQuote quotes a value for curl's configuration files. The value has no control characters:
-// a header with one was rejected, and a URL with one does not parse.
+// curlQuote quotes a value for curl's configuration files. The value contains no control
+// characters: headers with control characters were rejected before, and URLs with control
+// characters do not parse.
 func curlQuote(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }

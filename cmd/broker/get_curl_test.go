@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// shell runs a script with sh. Programs in folder come before others.
+// shell runs a script with sh. Programs in folder are found before programs in other folders.
 func shell(t *testing.T, script, folder string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "sh")
@@ -42,8 +42,8 @@ url = "https://api.odd.test/x?a=%5B1-9%5D&b='$(id)&odd=a%22b%5Cn+%27%24HOME%27+%
 header = "X-Odd: a\"b\\n '$HOME' $(id) ` + "`id`" + ` %41 & c\\"
 `
 
-// TestGetCurlThroughAShell checks that the shell passes the configuration to curl unchanged, and
-// that the arguments, which the list of processes shows, contain no secret.
+// TestGetCurlThroughAShell checks that the shell passes the configuration to curl unchanged. The
+// arguments of curl must contain no secret, because the list of processes shows them.
 func TestGetCurlThroughAShell(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	script := succeed(t, "get", "odd", "-o", "curl", "--url", "https://api.odd.test/x?a=%5B1-9%5D&odd=old&b='$(id)")
@@ -64,7 +64,7 @@ func TestGetCurlThroughAShell(t *testing.T) {
 	}
 }
 
-// TestGetCurlAnyCredential runs the command for credentials of the built-in providers.
+// TestGetCurlAnyCredential runs `get -o curl` for credentials of the built-in providers.
 func TestGetCurlAnyCredential(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	for id, url := range map[string]string{
@@ -81,7 +81,7 @@ func TestGetCurlAnyCredential(t *testing.T) {
 	}
 }
 
-// TestGetCurlForReal checks that curl itself reads the quoted values, and follows no redirect.
+// TestGetCurlForReal checks that the real curl reads the quoted values and follows no redirect.
 func TestGetCurlForReal(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
@@ -127,7 +127,7 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 		"HTTP://API.odd.test/":         https,
 		"ftp://api.odd.test/":          https,
 		"https://api.odd.test./":       "Leave out the dot at the end of the host.",
-		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If this port is right too, add the host with it",
+		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If this port is right too, add the host with this port",
 		"https://API.odd.test:8443/":   "The host is only allowed at port 443. If this port",
 		"https://x.api.odd.test:8443/": name,
 	} {

@@ -7,7 +7,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestGetNotesARejectedKey checks that the table of a reported static key has a note.
+// TestGetNotesARejectedKey checks that the table has a note about a static key that a caller
+// reported as rejected.
 func TestGetNotesARejectedKey(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if table := succeed(t, "get", "pendo"); strings.Contains(table, "\nrejected  ") {

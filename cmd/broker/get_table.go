@@ -12,7 +12,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// printDecorations prints a list for each decoration.
+// printDecorations prints each decoration as a list of labels and values.
 func printDecorations(out *screen, answer answer, showSecrets bool) {
 	separator := ""
 	for _, result := range answer.results {
@@ -24,8 +24,8 @@ func printDecorations(out *screen, answer answer, showSecrets bool) {
 	}
 }
 
-// decorationRows has all that a decoration contains. relative adds to each time how far off it
-// is, for people.
+// decorationRows returns rows for everything in a decoration. If relative is set, each time is
+// followed by its distance from now.
 func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, showSecrets, relative bool) rows {
 	show := masked
 	if showSecrets {
@@ -60,10 +60,10 @@ func statuses[T int | int32](all []T) string {
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }
 
-// maskText replaces a value of any length.
+// maskText replaces a secret value. Its length does not depend on the value.
 const maskText = "********"
 
-// masked hides a value, except for the name of its scheme.
+// masked hides a value, but shows a scheme such as Bearer.
 func masked(value string) string {
 	for _, scheme := range []string{"Bearer ", "Basic ", "Token "} {
 		if strings.HasPrefix(value, scheme) {
@@ -73,7 +73,7 @@ func masked(value string) string {
 	return maskText
 }
 
-// moment formats a time. relative adds how far off it is.
+// moment formats a time. If relative is set, it adds how far the time is from now.
 func moment(at *timestamppb.Timestamp, relative bool) string {
 	if at == nil {
 		return "never"

@@ -18,10 +18,10 @@ import (
 
 const host = "api.odd.test"
 
-// all are the credentials of startBroker.
+// all are the IDs of the credentials of startBroker.
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
-// versions finds versions, which are random.
+// versions matches the lines with versions, which are random.
 var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
 
 const wantTable = `credential    sendpulse-oauth
@@ -98,7 +98,7 @@ func TestMaskedShowsNoPartOfAValue(t *testing.T) {
 	}
 }
 
-// TestGetJSON checks that the JSON is the response of the broker.
+// TestGetJSON checks that `get -o json` prints the response of the broker.
 func TestGetJSON(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	connection, err := grpc.NewClient("passthrough:///"+broker.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -139,7 +139,8 @@ func readJSON(t *testing.T, text string, message proto.Message) {
 	}
 }
 
-// TestGetJSONHasEmptyLists checks that a list without entries is present: scripts rely on it.
+// TestGetJSONHasEmptyLists checks that the JSON contains empty lists too: scripts rely on their
+// presence.
 func TestGetJSONHasEmptyLists(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if text := succeed(t, "get", "pulsedive", "-o", "json"); !strings.Contains(text, `"headers": []`) || strings.Contains(text, "expireTime") {
@@ -190,11 +191,12 @@ func TestGetExplainsRefusals(t *testing.T) {
 	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Use .*at most 100 in a call\.\n$`)
 }
 
-// TestGetPrintsTheRetryDelay checks the advice after a token request that failed for a while.
+// TestGetPrintsTheRetryDelay checks the advice after a failed token request, when the broker
+// returns a retry delay.
 func TestGetPrintsTheRetryDelay(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.CloseConnection())
-	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: PROVIDER_UNAVAILABLE: .*\n  Try again in \d+s\.\n  If it lasts: .*\n$`)
+	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: PROVIDER_UNAVAILABLE: .*\n  Try again in \d+s\.\n  If this error persists: .*\n$`)
 }
 
 func TestGetWithoutABroker(t *testing.T) {
@@ -204,19 +206,19 @@ func TestGetWithoutABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-	wantProblem(t, []string{"get", "pendo", "--address", address}, `^no connection to the broker on `+regexp.QuoteMeta(address)+`: .*refused.*\n  Start one with 'broker serve'`)
+	wantProblem(t, []string{"get", "pendo", "--address", address}, `^no connection to the broker on `+regexp.QuoteMeta(address)+`: .*refused.*\n  Start a broker with 'broker serve'`)
 	socket := "unix://" + t.TempDir() + "/none"
 	wantProblem(t, []string{"get", "pendo", "--address", socket}, `^no connection to the broker on `+regexp.QuoteMeta(socket)+`: .*no such file`)
 }
 
-// TestGetGivesUp calls a server that never answers.
+// TestGetGivesUp checks that get ends when a server never answers.
 func TestGetGivesUp(t *testing.T) {
 	listener := newListener(t)
 	wantProblem(t, []string{"get", "pendo", "--timeout", "1ms", "--address", listener.Addr().String()},
 		`^the broker on \S+ has not answered within 1ms\n`)
 }
 
-// TestGetFromAnotherServer calls a gRPC server that is no broker.
+// TestGetFromAnotherServer calls a gRPC server that is not a broker.
 func TestGetFromAnotherServer(t *testing.T) {
 	listener := newListener(t)
 	other := grpc.NewServer()

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestHealthOfServersThatDoNotServe calls a broker that is stopping, and a server that is no
+// TestHealthOfServersThatDoNotServe calls a broker that is stopping, and a server that is not a
 // broker.
 func TestHealthOfServersThatDoNotServe(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -10,11 +10,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// mostAllocated bounds the memory that a command allocates for a hostile broker's response, in bytes.
+// mostAllocated is the most memory, in bytes, that a command may allocate for a hostile broker's
+// response.
 const mostAllocated = 16 << 20
 
-// TestGetFromAHostileBroker calls servers that announce more than they send, or send endless
-// headers.
+// TestGetFromAHostileBroker calls servers that announce a longer response than they send, or
+// that send headers without end.
 func TestGetFromAHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -28,7 +29,7 @@ func TestGetFromAHostileBroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", address, "--timeout", "100ms"}, `has not answered within 100ms`)
 }
 
-// crowded is a broker whose decoration has a million headers.
+// crowded is a broker that returns a decoration with a million headers.
 type crowded struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	answer *authmaterialv1.GetAuthDecorationResponse
@@ -39,7 +40,8 @@ func (c crowded) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDecor
 	return c.answer, nil
 }
 
-// TestGetAMillionHeaders checks that a decoration beyond the limit is rejected at little cost.
+// TestGetAMillionHeaders checks that a command rejects a decoration that is too large, and
+// allocates little memory for it.
 func TestGetAMillionHeaders(t *testing.T) {
 	decoration := &authmaterialv1.AuthDecoration{Headers: make([]*authmaterialv1.Header, 1_000_000)}
 	one := &authmaterialv1.Header{Name: "a"}
@@ -51,7 +53,7 @@ func TestGetAMillionHeaders(t *testing.T) {
 	authmaterialv1.RegisterBrokerServiceServer(server, crowded{answer: &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: decoration}})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	peertest.WantAllocated(t, mostAllocated, func() { // includes the server's message
+	peertest.WantAllocated(t, mostAllocated, func() { // the memory for the server's message is included
 		wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String(), "--timeout", "1m"}, `larger than max`)
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker.
+// version is the broker's version. The linker sets it.
 var version = "dev"
 
 // Exit codes.
@@ -28,7 +28,7 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program.
+// run runs the program, and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -86,11 +86,11 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// problem is an error that is not the command line's fault.
+// problem is an error that is not caused by a wrong command line.
 type problem struct{ error }
 
-// explained marks the errors of a command as problems. Every other error is cobra's, and
-// means wrong usage.
+// explained wraps the errors that run returns as problems. Every other error comes from cobra,
+// and means that the command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		if err := run(command, args); err != nil {
@@ -100,7 +100,8 @@ func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []
 	}
 }
 
-// needCommand is the RunE of commands that only contain other commands. Its error lists them.
+// needCommand is the RunE of commands that only contain other commands. Its error lists these
+// commands.
 func needCommand(command *cobra.Command, args []string) error {
 	var names []string
 	for _, child := range command.Commands() {
@@ -117,8 +118,9 @@ func needCommand(command *cobra.Command, args []string) error {
 	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
-// rejectUnknownCommands makes the commands that cobra adds to root fail on a name that they
-// do not know: cobra prints help instead. Call it after the output of root is set.
+// rejectUnknownCommands changes the commands that cobra adds to root, such as help: they then
+// fail if they get the name of an unknown command. Without this, cobra prints help. Call
+// rejectUnknownCommands after the output of root is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -138,7 +140,8 @@ func rejectUnknownCommands(root *cobra.Command) {
 	}
 }
 
-// noArgs rejects arguments. cobra.NoArgs calls each argument an unknown command.
+// noArgs returns an error if there are arguments. The error of cobra.NoArgs would call each
+// argument an unknown command.
 func noArgs(command *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

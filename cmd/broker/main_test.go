@@ -8,7 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets scripts and tests run the program as `broker`, in a process of its own.
+// TestMain lets scripts and tests run the program as `broker`, each time in a new process.
 func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		// By default the race detector delays the end of every process by a second.
@@ -26,7 +26,8 @@ var programs = map[string]func(){
 // nobody is the ID of a user that owns no files.
 const nobody = 65534
 
-// dropPrivileges changes the user of a process from root, who can read every file, to nobody.
+// dropPrivileges changes the user of the process from root to nobody. Root could read every
+// file.
 func dropPrivileges() {
 	if os.Geteuid() != 0 {
 		return
@@ -36,8 +37,8 @@ func dropPrivileges() {
 	}
 }
 
-// TestScripts runs testdata/script. Scripts have the commands of scriptCommands besides
-// testscript's own.
+// TestScripts runs the scripts in testdata/script. Scripts can use the commands of testscript
+// and of scriptCommands.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

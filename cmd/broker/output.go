@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// textWidth is the width to which text for people is wrapped.
+// textWidth is the line length, in characters, to which text for people is wrapped.
 const textWidth = 80
 
 // screen is the output of a command: a terminal, a pipe or a file.
@@ -25,10 +25,10 @@ type screen struct {
 	io.Writer
 
 	terminal bool
-	styled   bool // it shows bold text
+	styled   bool // whether the output shows bold text
 }
 
-// newScreen finds out whether out is a terminal.
+// newScreen returns the screen for out. It finds out whether out is a terminal.
 func newScreen(out io.Writer) *screen {
 	file, ok := out.(*os.File)
 	terminal := ok && term.IsTerminal(int(file.Fd()))
@@ -67,7 +67,7 @@ func (s *screen) printRows(indent string, list rows) {
 	}
 }
 
-// printTable prints rows below a head, in aligned columns.
+// printTable prints a header row and the rows below it, in aligned columns.
 func (s *screen) printTable(head []string, body [][]string) error {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -87,7 +87,8 @@ func (s *screen) printTable(head []string, body [][]string) error {
 	return err
 }
 
-// printWrapped prints paragraphs, which are separated by blank lines, wrapped to textWidth.
+// printWrapped wraps text to textWidth and prints it. Blank lines in the text separate
+// paragraphs.
 func (s *screen) printWrapped(indent, text string) {
 	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if i > 0 {
@@ -99,7 +100,8 @@ func (s *screen) printWrapped(indent, text string) {
 	}
 }
 
-// wrap breaks a text between its words. A word that is too long gets a line of its own.
+// wrap breaks a text into lines between its words. A word that is longer than width gets its own
+// line.
 func wrap(text string, width int) []string {
 	var lines []string
 	for _, word := range strings.Fields(text) {
@@ -114,7 +116,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// printable replaces characters that a terminal could take for a command.
+// printable replaces characters that a terminal could execute as control sequences.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -124,8 +126,8 @@ func printable(text string) string {
 	}, text)
 }
 
-// printMessage prints a response in the proto's JSON, with its secrets: the user asked for them.
-// Empty lists are present.
+// printMessage prints a response as protobuf JSON. It prints secrets, because the user asked for
+// them. It also prints empty lists.
 func printMessage(out io.Writer, message proto.Message) error {
 	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
 	if err != nil {
@@ -134,8 +136,8 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints JSON for people and programs: indented, with & as it is, and with escapes
-// for every character that a terminal could take for a command.
+// printJSON prints indented JSON. It does not escape &, but escapes every character that a
+// terminal could execute as a control sequence.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -150,7 +152,7 @@ func printJSON(out io.Writer, value any) error {
 			escaped.WriteRune(r)
 			continue
 		}
-		for _, unit := range utf16.Encode([]rune{r}) { // outside of strings, JSON has no such character
+		for _, unit := range utf16.Encode([]rune{r}) { // outside of strings, JSON contains no character that has to be escaped
 			fmt.Fprintf(&escaped, `\u%04x`, unit)
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// step is a command of a page, and its output on the page.
+// step is a command on a documentation page, with the output that the page shows for it.
 type step struct{ command, output string }
 
-// readSteps returns the steps of a page in docs. A line of a command that begins with `> `
-// continues it.
+// readSteps returns the steps of a page in docs. A line that begins with `> ` continues the
+// command of the line before.
 func readSteps(t *testing.T, page string) []step {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
@@ -36,10 +36,10 @@ func readSteps(t *testing.T, page string) []step {
 	return steps
 }
 
-// varying finds what differs between two runs: versions, times and hashes.
+// varying matches output that differs between two runs: versions, times and hashes.
 var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
 
-// shortFolder is a folder whose path is short enough for sockets.
+// shortFolder returns a new folder with a path that is short enough for Unix sockets.
 func shortFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "tour")
@@ -50,7 +50,8 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// runSteps runs commands in one shell, in a folder, and compares what they print.
+// runSteps runs the commands of the steps in a folder, in one shell, and compares their output
+// with the page.
 func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer) {
 	t.Helper()
 	const mark = "==== the next step"
@@ -73,8 +74,7 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	}
 }
 
-// TestTour runs the commands of two pages of docs, each of which begins with its configuration
-// file.
+// TestTour runs the commands of two pages in docs. Each page begins with a configuration file.
 func TestTour(t *testing.T) {
 	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
 		t.Run(page, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// TestSecuring runs the commands of docs/securing.md, at other ports.
+// TestSecuring runs the commands of docs/securing.md, with ports that are free.
 func TestSecuring(t *testing.T) {
 	version, err := exec.CommandContext(t.Context(), "openssl", "version").Output()
 	if err != nil || strings.HasPrefix(string(version), "OpenSSL 1") || !strings.HasPrefix(string(version), "OpenSSL ") {

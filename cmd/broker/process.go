@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// stopPeriod bounds how long the process takes to stop. It is more than the sum of what
-	// the server and the traces allow each of their parts.
+	// stopPeriod limits how long the process takes to stop. It is longer than the time limits of
+	// the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
-	// logPeriod bounds the wait for the last log line after that.
+	// logPeriod limits the additional wait for the last log line.
 	logPeriod = time.Second
 )
 
-// untilSignal returns a context that ends with the first SIGTERM or SIGINT. From then on both
-// signals end the process at once, and the process exits with code 1 if it still runs after
-// stopPeriod: something hangs, such as a log that nobody reads. The caller calls stop when it
-// needs no signals any more.
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT. From then on,
+// another signal ends the process at once. The process exits with code 1 if it still runs after
+// stopPeriod, because something blocks it, such as a log pipe that no process reads. The caller
+// calls stop when it no longer needs signals.
 func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := signal.NotifyContext(parent, syscall.SIGTERM, os.Interrupt)
 	unregister := context.AfterFunc(ctx, func() {
@@ -42,22 +42,23 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 	}
 }
 
-// limitMemory sets the soft memory limit, above which garbage is collected more often: garbage
-// must not double what hostile clients make the broker keep. The limit is 40 MiB, for clients,
-// plus 4 times the memory in use, for tokens and reloads. Call it after each load of the
-// configuration. If the operator set GOMEMLIMIT, that limit stays.
+// limitMemory sets the soft memory limit. Go collects garbage more often when the process uses
+// more memory than that, so garbage does not double the memory that hostile clients make the
+// broker use. The limit is 40 MiB, for clients, plus 4 times the memory in use, for tokens and
+// reloads. Call limitMemory after each load of the configuration. It does not change a limit
+// that the operator set with GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	runtime.GC() // so that the metric is current
+	runtime.GC() // updates the metric that is read below
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is that large
 }
 
-// forbidCoreDumps prevents core dumps of this process: its memory holds secrets. It logs a
-// warning if it fails.
+// forbidCoreDumps prevents core dumps of this process, because its memory contains secrets. It
+// logs a warning if it fails.
 func forbidCoreDumps(logger *slog.Logger) {
 	err := errors.Join(syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}), makeUndumpable())
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// makeUndumpable also prevents dumps that the system pipes to a program: the limit does not
-// apply to those. Other processes of the same user cannot read the memory either.
+// makeUndumpable also prevents core dumps that the kernel pipes to a program: the limit for core
+// files does not apply to such dumps. It also keeps other processes of the same user from
+// reading this process's memory.
 func makeUndumpable() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }

@@ -2,5 +2,5 @@
 
 package main
 
-// makeUndumpable does nothing: the limit is all that there is.
+// makeUndumpable does nothing: on this system only the limit for core files is set.
 func makeUndumpable() error { return nil }

@@ -13,17 +13,18 @@ import (
 	"time"
 )
 
-// patience bounds each wait for an event. Only a broken program reaches it.
+// patience limits each wait for an event. A wait takes that long only if the program is broken.
 const patience = time.Minute
 
-// process is a program in the background.
+// process is a program that runs in the background.
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
 	ended          chan struct{} // closed when the process has ended
 }
 
-// startProcess starts a program. An empty folder or environment is that of the test.
+// startProcess starts a program. If folder or environment is empty, the program gets the folder
+// or environment of the test.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
 	command := exec.Command(name, args...) //nolint:noctx // the test ends it
 	command.Dir, command.Env = folder, environment
@@ -38,12 +39,13 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.command.Wait() // ProcessState has the result
+		_ = p.command.Wait() // the result is in ProcessState
 	}()
 	return p, nil
 }
 
-// wait waits until the process has ended, and returns how: `exit 0`, or `signal terminated`.
+// wait waits until the process has ended. It returns how the process ended: `exit 0`, or `signal
+// terminated`.
 func (p *process) wait() (how string, err error) {
 	select {
 	case <-p.ended:
@@ -62,8 +64,8 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// await waits until a pattern matches the complete lines of one of the streams, and returns
-// the submatches.
+// await waits until a complete line of stdout or stderr matches the pattern. It returns the
+// submatches.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -78,7 +80,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 		select {
 		case <-changed:
 		case <-p.ended:
-			ended = true // its output is complete
+			ended = true // the output of an ended process is complete
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the process has not printed %q", pattern)
 		}
@@ -103,7 +105,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 	return t.text.Write(p)
 }
 
-// state returns the complete lines, and a channel that is closed at the next write.
+// state returns the complete lines so far, and a channel that is closed at the next write.
 func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +116,7 @@ func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	return text[:strings.LastIndexByte(text, '\n')+1], t.changed
 }
 
-// String returns the whole output.
+// String returns all output so far.
 func (t *transcript) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -37,12 +37,12 @@ func newProviders() *cobra.Command {
 			return showProviders(newScreen(command.OutOrStdout()), path, args, format.value == "json")
 		}),
 	}
-	addConfigFlag(command, &path, "a configuration file whose providers to add")
+	addConfigFlag(command, &path, "a configuration file with providers to show too")
 	format = addOutputFlag(command, "table", "json")
 	return command
 }
 
-// showProviders prints one provider or all.
+// showProviders prints one provider or all providers.
 func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	known, err := loadCatalog(path)
 	switch {
@@ -68,7 +68,8 @@ func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	return nil
 }
 
-// loadCatalog returns the built-in providers and those of a file, if one is named.
+// loadCatalog returns the built-in providers and, if a configuration file is named, the
+// providers of that file.
 func loadCatalog(path string) (*catalog.Catalog, error) {
 	if path == "" {
 		return catalog.Builtin(), nil
@@ -91,7 +92,8 @@ func printProviders(out *screen, known *catalog.Catalog) error {
 	return out.printTable([]string{"PROVIDER", "AUTH METHOD", "FIELDS"}, table)
 }
 
-// printProvider prints all that an operator needs to know for a credential of a provider.
+// printProvider prints everything that an operator needs to configure a credential of a
+// provider.
 func printProvider(out *screen, provider *catalog.Provider) {
 	fmt.Fprintln(out, out.bold(printable(provider.DisplayName+" ("+provider.ID+")")))
 	printDescription(out, "", provider.Description)
@@ -135,13 +137,14 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 	}
 }
 
-// source is the value of a placement as the definition has it.
+// source returns the value of a placement as it is written in the provider definition.
 func source(placement catalog.Placement) string {
-	text, _ := placement.Value.MarshalText() // it never fails
+	text, _ := placement.Value.MarshalText() // MarshalText never fails
 	return string(text)
 }
 
-// printDescription prints a description and a blank line, if there is one.
+// printDescription prints a description and a blank line. It prints nothing for an empty
+// description.
 func printDescription(out *screen, indent, text string) {
 	if text != "" {
 		out.printWrapped(indent, text)
@@ -149,7 +152,8 @@ func printDescription(out *screen, indent, text string) {
 	}
 }
 
-// snippet is an item of `credentials`, indented as in a file. Optional fields are comments.
+// snippet returns an item for `credentials`, indented as in a configuration file. Optional
+// fields are commented out.
 func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id := provider.ID
 	if len(provider.AuthMethods) > 1 {
@@ -170,8 +174,9 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 		id, provider.ID, method.ID, values, fields)
 }
 
-// completeProviders returns the IDs that start with begun, for the only argument. A file with
-// problems adds none: the command itself reports them.
+// completeProviders returns the provider IDs that start with begun, if no argument was given
+// yet. A configuration file with problems adds no providers: the command itself reports the
+// problems.
 func completeProviders(path string, given []string, begun string) []cobra.Completion {
 	known, err := loadCatalog(path)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// ownProviders is a file whose credentials have no values yet: an operator is about to look
-// them up.
+// ownProviders is a configuration file in which the credentials have no values yet, because the
+// operator is about to look up which values they need.
 const ownProviders = `
 credentials:
   - {id: acme, provider: acme_, auth_method: main, values: {key: {env: NOT_SET}}}
@@ -113,10 +113,10 @@ func TestProvider(t *testing.T) {
 	}
 }
 
-// snippetsIn finds the lines for the configuration file.
+// snippetsIn matches the lines that the operator copies into the configuration file.
 var snippetsIn = regexp.MustCompile(`(?m)^  For the configuration file.*\n((?:  [- ] .*\n)+)`)
 
-// TestSnippetsAreValid loads a configuration made of the snippets.
+// TestSnippetsAreValid checks that the printed snippets make a valid configuration file.
 func TestSnippetsAreValid(t *testing.T) {
 	path := ownFile(t, ownProviders)
 	known, err := loadCatalog(path)
@@ -139,7 +139,7 @@ func TestSnippetsAreValid(t *testing.T) {
 	}
 }
 
-// TestProvidersJSON reads the JSON as definitions: JSON is YAML.
+// TestProvidersJSON checks that the printed JSON can be read as provider definitions in YAML.
 func TestProvidersJSON(t *testing.T) {
 	path := ownFile(t, ownProviders)
 	known, err := loadCatalog(path)

@@ -24,34 +24,38 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// scriptCommands are the commands of scripts besides testscript's own. None can be negated.
+// scriptCommands are the commands that scripts can use in addition to testscript's own commands.
+// None of them can be negated.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	// exits CODE PROGRAM ARGS... runs a program, which must exit with that code.
+	// exits CODE PROGRAM ARGS... runs a program, and fails unless its exit code is CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),
-	// start NAME PROGRAM ARGS... starts a program in the background, with the environment
-	// that the script began with.
+	// start NAME PROGRAM ARGS... starts a program in the background. The program gets the
+	// environment that the script began with.
 	"start": scriptCommand(2, (*scriptState).start),
-	// await NAME stdout|stderr REGEXP waits until a line matches. Named groups become
-	// variables.
+	// await NAME stdout|stderr REGEXP waits until a line of the program's output matches. Named
+	// groups of the pattern become variables.
 	"await": scriptCommand(3, (*scriptState).await),
-	// signal NAME hup|int|term sends a signal.
+	// signal NAME hup|int|term sends a signal to a program.
 	"signal": scriptCommand(2, (*scriptState).signal),
-	// ends NAME HOW waits until a program has ended as expected: `exit 0`, `signal terminated`.
+	// ends NAME HOW waits until a program has ended, and fails unless it ended as HOW says:
+	// `exit 0`, or `signal terminated`.
 	"ends": scriptCommand(3, (*scriptState).ends),
 	// call NAME ADDRESS CREDENTIAL asks a broker for a credential, in the background.
 	"call": scriptCommand(3, (*scriptState).call),
-	// answer NAME waits for the result of a call and prints it: `OK`, or code and reason.
+	// answer NAME waits for the result of a call and prints it: `OK`, or the code and the reason
+	// of the error.
 	"answer": scriptCommand(1, (*scriptState).answer),
 	// get URL prints the status and body that an HTTP server returns.
 	"get": scriptCommand(1, (*scriptState).get),
-	// provider hold|release|hang|refuse sets how SendPulse handles token requests;
-	// provider requests N waits for the N-th token request, and fails if there were more.
+	// provider hold|release|hang|refuse sets how the simulated SendPulse handles token requests.
+	// provider requests N waits for token request number N, and fails if there were more
+	// requests.
 	"provider": scriptCommand(1, (*scriptState).provider),
-	// fill FILE NAME... replaces $NAME in a file by the variable's value, for each NAME.
+	// fill FILE NAME... replaces each $NAME in a file by the value of the variable NAME.
 	"fill": scriptCommand(2, (*scriptState).fill),
-	// large FILE BYTES makes a file.
+	// large FILE BYTES creates a file of that size.
 	"large": scriptCommand(2, (*scriptState).large),
-	// mode FILE prints the type and mode of a file as ls does.
+	// mode FILE prints the type and mode of a file in the form that ls uses.
 	"mode": scriptCommand(1, (*scriptState).mode),
 	// listen PATH listens on a Unix socket until the script ends.
 	"listen": scriptCommand(1, (*scriptState).listen),
@@ -59,7 +63,8 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"abandon": scriptCommand(1, (*scriptState).abandon),
 }
 
-// scriptCommand turns a method into a command with a least number of arguments.
+// scriptCommand turns a method into a script command that needs at least this number of
+// arguments.
 func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
 		if negated || len(args) < arguments {
@@ -72,7 +77,7 @@ func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript,
 // scriptState is the state of one script.
 type scriptState struct {
 	sim         *simulator.Simulator
-	release     func() // ends provider hold
+	release     func() // ends the effect of `provider hold`
 	environment []string
 	processes   map[string]*process
 	calls       map[string]chan error
@@ -80,9 +85,10 @@ type scriptState struct {
 
 type scriptStateKey struct{}
 
-// newScriptState makes the state of a script, and its first variables: $TOKEN_URL is the token
-// endpoint of SendPulse for $SENDPULSE_CLIENT_ID and $SENDPULSE_CLIENT_SECRET, and $SOCKETS is
-// a folder whose path is short enough for Unix sockets.
+// newScriptState returns the state of a script, and sets the script's first variables.
+// $TOKEN_URL is SendPulse's token endpoint, which accepts $SENDPULSE_CLIENT_ID and
+// $SENDPULSE_CLIENT_SECRET. $SOCKETS is a folder with a path that is short enough for Unix
+// sockets.
 func newScriptState(env *testscript.Env) error {
 	sim, err := simulator.New(simulator.InProcess())
 	if err != nil {
@@ -135,8 +141,8 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// print passes the output of the broker to the commands stdout, stderr and cmp. It fails if the
-// output contains a secret.
+// print makes the broker's output available to the commands stdout, stderr and cmp. It fails if
+// the output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
 		ts.Fatalf("the output contains a secret")

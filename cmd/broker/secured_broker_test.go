@@ -15,18 +15,18 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// secured is a folder with certificates and tokens, and `broker serve` processes that require
-// them. Of the credentials, callers may only use pendo.
+// secured is a folder with certificates and tokens. It starts `broker serve` processes that
+// require a certificate or a token. Callers have grants only for the credential pendo.
 type secured struct {
 	*testing.T
 	folder    string
 	authority *authtest.Authority
-	token     secret.Text // that of the caller token:mailer
+	token     secret.Text // the token of the caller token:mailer
 }
 
-// newSecured makes the folder, and changes to it. The files are in PEM, each NAME.pem with its
-// NAME.key: broker, named, expired and future are for brokers, client, nobody, foreign and old for
-// callers, and ca and other-ca are authorities.
+// newSecured creates the folder, and makes it the current folder. Each certificate NAME.pem has
+// a key NAME.key. The certificates broker, named, expired and future are for brokers; client,
+// nobody, foreign and old are for callers; ca and other-ca are authorities.
 func newSecured(t *testing.T) secured {
 	t.Helper()
 	for _, flag := range connectionFlags {
@@ -77,11 +77,11 @@ grants:
   - {callers: ["token:mailer", "spiffe://test/mailer"], credentials: [pendo]}
 `
 
-// serve runs a broker with these settings in listen until the test ends, and returns its
-// addresses.
+// serve runs a broker until the test ends, and returns its addresses. listen has additional
+// settings for the section listen.
 func (s secured) serve(listen string) (grpc, http string) { return s.serveOn("127.0.0.1:0", listen) }
 
-// serveOn is serve at an address.
+// serveOn is like serve, but with a given address.
 func (s secured) serveOn(address, listen string) (grpc, http string) {
 	s.Helper()
 	file, err := os.CreateTemp(s.folder, "broker*.yaml")
@@ -104,7 +104,8 @@ func (s secured) serveOn(address, listen string) (grpc, http string) {
 	return match[1], match[2]
 }
 
-// listenTLS are settings for TLS with this certificate, which ask for client certificates.
+// listenTLS returns TLS settings with this certificate. With these settings, the broker asks for
+// client certificates.
 func listenTLS(certificate string) string {
 	return fmt.Sprintf("tls: {certificate_file: %[1]s.pem, key_file: %[1]s.key, client_ca_file: ca.pem}", certificate)
 }

@@ -22,8 +22,8 @@ const trusted = "--tls-ca ca.pem"
 // withClient adds a client certificate whose caller has a grant for pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
-// TestSecuredBroker calls a broker that requires TLS and identified callers: with a certificate,
-// a token, and both.
+// TestSecuredBroker calls a broker that requires TLS and authenticated callers. The calls have a
+// certificate, a token, or both.
 func TestSecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -50,9 +50,9 @@ func TestSecuredBroker(t *testing.T) {
 	}
 }
 
-// TestProbesOfASecuredBroker makes the Kubernetes probes of docs/deploying.md: with a name that
-// differs from the address, and by HTTPS without checking the certificate. No probe identifies
-// itself.
+// TestProbesOfASecuredBroker runs the Kubernetes probes of docs/deploying.md. One probe checks a
+// name that differs from the address; the other uses HTTPS without checking the certificate. No
+// probe has a token or a client certificate.
 func TestProbesOfASecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("named"))
@@ -75,7 +75,8 @@ func TestProbesOfASecuredBroker(t *testing.T) {
 	}
 }
 
-// TestConnectionProblems checks that both commands exit with 1 and print what to do.
+// TestConnectionProblems checks that both commands exit with 1 and print advice if they cannot
+// connect.
 func TestConnectionProblems(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("broker"))
@@ -88,9 +89,9 @@ func TestConnectionProblems(t *testing.T) {
 		"the system's authorities":         {address, "--tls", `the broker's certificate is not trusted: `},
 		"another name":                     {address, trusted + " --tls-server-name broker.test", `the broker's certificate is for another name: certificate is valid for localhost, not broker\.test\n  .* --tls-server-name NAME`},
 		"another name than the address":    {named, trusted, `the broker's certificate is for another name: cannot validate certificate for 127\.0\.0\.1`},
-		"an expired certificate":           {expired, trusted, `the broker's certificate is not valid: .* is after \S+\n  Give the broker a new certificate`},
+		"an expired certificate":           {expired, trusted, `the broker's certificate is not valid: .* is after \S+\n  Install a new certificate`},
 		"a certificate of tomorrow":        {future, trusted, `the broker's certificate is not valid: .* is before \S+\n`},
-		"plain text to TLS":                {address, "", `the server did not reply: it closed the connection\n  If the broker has listen\.tls, add --tls`},
+		"plain text to TLS":                {address, "", `the server did not reply: the connection was closed\n  If the broker has listen\.tls, add --tls`},
 		"TLS to plain text":                {plain, trusted, `the server does not use TLS: .*\n  .* leave out --tls`},
 		"the other port":                   {http, trusted, `the server uses TLS, but not gRPC: .*\n  Use the port of listen\.grpc`},
 		"the other port, TLS to plain":     {plainHTTP, trusted, `the server does not use TLS: .*\n`},
@@ -107,8 +108,8 @@ func TestConnectionProblems(t *testing.T) {
 	}
 }
 
-// TestServersThatRequireCertificates calls gRPC servers that end the handshake of a client without
-// a valid certificate, which brokers do not.
+// TestServersThatRequireCertificates calls gRPC servers that reject clients without a valid
+// certificate during the handshake. Brokers do not reject such clients during the handshake.
 func TestServersThatRequireCertificates(t *testing.T) {
 	s := newSecured(t)
 	for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
@@ -120,9 +121,9 @@ func TestServersThatRequireCertificates(t *testing.T) {
 		go server.Serve(listener) //nolint:errcheck // the calls fail if it does not serve
 		t.Cleanup(server.Stop)
 		for flags, want := range map[string]string{
-			trusted: `the server (requires a client certificate: certificate required\n  Give one|ended the TLS handshake: handshake failure\n)`,
-			trusted + " --tls-cert foreign.pem --tls-key foreign.key": `the server rejects the client certificate: .*\n  Give one that is valid now`,
-			trusted + " --tls-cert old.pem --tls-key old.key":         `the server rejects the client certificate: .*\n  Give one`,
+			trusted: `the server (requires a client certificate: certificate required\n  Send a client|ended the TLS handshake: handshake failure\n)`,
+			trusted + " --tls-cert foreign.pem --tls-key foreign.key": `the server rejects the client certificate: .*\n  Use a client certificate that is valid now`,
+			trusted + " --tls-cert old.pem --tls-key old.key":         `the server rejects the client certificate: .*\n  Use a client certificate`,
 			withClient: `the server on \S+ is not a broker`,
 		} {
 			args := append([]string{"get", "pendo", "--address", listener.Addr().String()}, strings.Fields(flags)...)
@@ -131,7 +132,8 @@ func TestServersThatRequireCertificates(t *testing.T) {
 	}
 }
 
-// TestRejectedCallers has callers that are not identified, or have no grant for the credential.
+// TestRejectedCallers checks the errors for callers that are not authenticated, and for callers
+// without a grant for the credential.
 func TestRejectedCallers(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -164,7 +166,8 @@ func TestRejectedCallers(t *testing.T) {
 	}
 }
 
-// TestConnectionFromTheEnvironment sets every variable, and overrides some with flags.
+// TestConnectionFromTheEnvironment sets every environment variable, and overrides some variables
+// with flags.
 func TestConnectionFromTheEnvironment(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -189,7 +192,8 @@ func TestConnectionFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestTokenFromStandardInput reads the output of a command such as `vault read -field=token …`.
+// TestTokenFromStandardInput checks that the token can be the output of a command such as `vault
+// read -field=token`.
 func TestTokenFromStandardInput(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -209,8 +213,8 @@ func TestTokenFromStandardInput(t *testing.T) {
 	}
 }
 
-// TestSocketNeedsNoTLS checks that the TLS variables have no effect at a Unix socket, and that
-// a token is sent over it.
+// TestSocketNeedsNoTLS checks that the TLS variables have no effect on connections to a Unix
+// socket, and that the token is sent over a Unix socket.
 func TestSocketNeedsNoTLS(t *testing.T) {
 	s := newSecured(t)
 	folder, err := os.MkdirTemp("", "get") // t.TempDir can be too long for a socket

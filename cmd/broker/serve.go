@@ -43,13 +43,13 @@ stops it at once.`,
 	}
 	addRequiredConfigFlag(command, &path)
 	addChoice(command, level, "log-level", "", "the least severe log lines to write")
-	addChoice(command, format, "log-format", "", "the form of log lines")
+	addChoice(command, format, "log-format", "", "the format of log lines")
 	return command
 }
 
 func newLogger(out io.Writer, level, format string) *slog.Logger {
 	var least slog.Level
-	_ = least.UnmarshalText([]byte(level)) // it is one of the flag's words
+	_ = least.UnmarshalText([]byte(level)) // the level is one of the words that the flag accepts
 	options := &slog.HandlerOptions{Level: least}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(out, options))
@@ -57,9 +57,9 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// serve runs the broker until a signal or an error.
+// serve runs the broker until a signal arrives or an error occurs.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
-	hangups := make(chan os.Signal, 1) // keeps a SIGHUP that arrives while the configuration is read
+	hangups := make(chan os.Signal, 1) // the buffer keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	forbidCoreDumps(logger)
@@ -103,7 +103,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	return err
 }
 
-// listen opens both addresses, or none.
+// listen listens on both addresses. If one fails, it listens on neither.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
 	if err != nil {
@@ -117,14 +117,14 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 	return grpcListener, httpListener, nil
 }
 
-// adviseListen adds to an error of listen how to fix it.
+// adviseListen adds advice to an error of listen.
 func adviseListen(err error) error {
 	for cause, advice := range map[error]string{
 		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change 'listen'.",
 		syscall.EADDRNOTAVAIL: "This machine does not have the address: change 'listen'.",
 		syscall.EACCES:        "This user may not listen there: use a port from 1024 on, or a folder of this user.",
-		syscall.EROFS:         "The folder is on a read-only file system: name another under 'listen'.",
-		syscall.ENOENT:        "The folder does not exist: create it, or name another under 'listen'.",
+		syscall.EROFS:         "The folder is on a read-only file system: name another folder under 'listen'.",
+		syscall.ENOENT:        "The folder does not exist: create it, or name another folder under 'listen'.",
 	} {
 		if errors.Is(err, cause) {
 			return fmt.Errorf("%w\n  %s", err, advice)
@@ -133,9 +133,8 @@ func adviseListen(err error) error {
 	return err
 }
 
-// onHangup reopens the audit file and retries rejected credentials at each hangup, and then
-// passes the hangup on, for the configuration to be read again. It goes on until the process
-// ends.
+// onHangup handles each SIGHUP until the process ends. It reopens the audit file, retries
+// rejected credentials, and then passes the signal on so that the configuration is reloaded.
 func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, log *slog.Logger) <-chan struct{} {
 	passed := make(chan struct{})
 	go func() {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestHangupWhileTheConfigurationIsRead sends SIGHUP before the broker serves. The file is large,
-// so that reading it takes longer than the signal does.
+// TestHangupWhileTheConfigurationIsRead sends SIGHUP before the broker serves. The configuration
+// file is so large that the signal arrives while the broker still reads the file.
 func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "broker.yaml")
 	var text strings.Builder
@@ -28,19 +28,19 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	if _, err := opened.Read(make([]byte, 4096)); err != nil { // waits until the broker opens the file
+	if _, err := opened.Read(make([]byte, 4096)); err != nil { // returns when the broker opens the file
 		t.Fatal(err)
 	}
 	if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// Once for the start, and once for the signal.
+	// The configuration is loaded once at the start, and once because of the signal.
 	if _, err := p.await(&p.stderr, regexp.MustCompile(`(?s)msg="configuration loaded".*msg=serving .*msg="configuration loaded"`)); err != nil {
 		t.Error(err)
 	}
 }
 
-// watchOpen returns a file that can be read once a process has opened the file at path.
+// watchOpen returns a file that becomes readable when a process opens the file at path.
 func watchOpen(t *testing.T, path string) *os.File {
 	t.Helper()
 	events, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)

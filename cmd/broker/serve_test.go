@@ -9,7 +9,8 @@ import (
 )
 
 // TestEnvironmentOfAllProcesses sets variables that a platform may set for every process. The
-// broker serves; a warning names each variable that it cannot use, without the value.
+// broker must serve nevertheless. For each variable that it cannot use, it logs a warning with
+// the name but without the value.
 func TestEnvironmentOfAllProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "broker.yaml")
 	if err := os.WriteFile(path, []byte(`listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`), 0o600); err != nil {

@@ -20,8 +20,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestStopWhileTheAuditHangs stops a broker while calls without deadlines wait for an audit
-// pipe that no process reads.
+// TestStopWhileTheAuditHangs stops a broker while calls without deadlines wait for the audit
+// log, which is a pipe that no process reads.
 func TestStopWhileTheAuditHangs(t *testing.T) {
 	t.Parallel() // the test waits for seconds
 	folder := t.TempDir()
@@ -79,7 +79,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	if err := log.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // fills the pipe to the last byte
+	for err == nil { // until the pipe is completely full
 		_, err = log.Write([]byte{'\n'})
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -95,7 +95,8 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	}
 }
 
-// smallPipe makes a named pipe of the smallest size, and keeps both its ends open.
+// smallPipe creates a named pipe of the smallest possible size, and keeps both ends of the pipe
+// open.
 func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	t.Helper()
 	path = filepath.Join(folder, "pipe")
@@ -111,7 +112,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const smallest = 4096 // bytes: about twenty lines
+	const smallest = 4096 // bytes: enough for about twenty lines
 	var failed error
 	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
 		t.Fatal(errors.Join(err, failed))
@@ -119,8 +120,8 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	return path, pipe
 }
 
-// fillAudit makes calls without deadlines, and returns when the first has failed because its
-// audit record could not be written. The others still wait.
+// fillAudit makes calls without deadlines. It returns when the first call has failed because its
+// audit record could not be written. The other calls still wait.
 func fillAudit(t *testing.T, address string) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestCheckPrintsWhatServeLogs has configurations with warnings of every kind. check must print
-// the warnings that serve logs.
+// TestCheckPrintsWhatServeLogs runs check and serve with configurations that cause warnings of
+// every kind. check must print the warnings that serve logs.
 func TestCheckPrintsWhatServeLogs(t *testing.T) {
 	const (
 		local  = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"
