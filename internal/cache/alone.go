@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// noStore is the Store of a Cache that shares nothing. It always fails, so each refresh has an
-// aloneLease.
+// noStore is the Store of a Cache that shares no tokens. noStore always fails, so each refresh
+// has an aloneLease.
 type noStore struct{}
 
 var errNoStore = errors.New("there is no Store")
@@ -22,9 +22,9 @@ func (noStore) Lock(context.Context, string, func(Record) bool) (Record, Lease, 
 
 func (noStore) ForgetFailures(context.Context) error { return nil }
 
-// aloneLease is the lease of a refresh while the Store fails. The refreshes of one process are made one
-// after the other, and its entry remembers tokens and failures, so the lease has only to count the
-// forced renewals.
+// aloneLease is the lease of a refresh while the Store fails. It counts only the forced
+// renewals: a process makes the refreshes of one token one after the other, and the token's
+// entry remembers the token and its failures.
 type aloneLease struct{ entry *entry }
 
 func (l aloneLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {

@@ -1,9 +1,10 @@
-// Package cache keeps tokens, and makes one token request for however many callers.
+// Package cache keeps tokens in memory. All callers that need the same token share one token
+// request.
 //
-// A Cache manages the life of a token: requests that callers share, early renewal, backing off, and
-// the replacement of rejected tokens. The replicas of a fleet share a Store. The Cache has a copy in
-// memory, so a warm call does not read the Store. Without a Store, and while it fails, each replica
-// requests tokens for itself.
+// A Cache manages the life of a token: shared token requests, early renewal, back-off after
+// failures, and the replacement of rejected tokens. The replicas of a fleet share a Store. The
+// Cache has a copy of each token in memory, so a call that finds a token there does not read the
+// Store. Without a Store, and while the Store fails, each replica requests tokens for itself.
 package cache
 
 import (
@@ -23,12 +24,13 @@ import (
 
 // Bounds on waiting.
 const (
-	// refreshTimeout bounds one refresh: waiting for the lease and one token request.
+	// refreshTimeout limits the duration of one refresh, which is the wait for the lease and one
+	// token request.
 	refreshTimeout = 15 * time.Second
-	// marginWait is how long a caller waits for the successor of a token that is in its safety
-	// margin, before it gets that token.
+	// While a token is in its safety margin, a caller waits for the successor for marginWait at
+	// most, and then gets the token itself.
 	marginWait = time.Second
-	// maxJoins is how many refreshes or look-ups one call waits for.
+	// maxJoins is how many refreshes or Store look-ups one call waits for, at most.
 	maxJoins = 3
 )
 
@@ -40,18 +42,18 @@ const (
 
 // Source requests the tokens of one key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey names the token. A shared Store replaces it by an HMAC.
+	// TokenKey returns the key of the token. A shared Store uses an HMAC of the key instead.
 	TokenKey() string
-	// RequestToken makes one token request. Its error has a *fault.Error in its chain, whose
-	// RetryDelay is the shortest wait that the provider asked for.
+	// RequestToken makes one token request. A *fault.Error is in the chain of its error; the
+	// RetryDelay of the *fault.Error is the shortest wait that the provider asked for.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
 // Options configure a Cache. The zero value is usable.
 type Options struct {
-	// Store shares the tokens with other replicas. Default: no replica shares them.
+	// Store shares the tokens with other replicas. Default: tokens are not shared.
 	Store Store
-	// Clock is the time. Default: the real one.
+	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
 	// ForcedLimit is how many forced renewals one key may have within ForcedWindow. Default: 3
 	// within 10 minutes.
@@ -59,23 +61,24 @@ type Options struct {
 	ForcedWindow time.Duration
 	// Random returns numbers from 0 to 1, for jitter. Default: math/rand/v2.
 	Random func() float64
-	// Logger gets faults of the broker's own. Default: slog.Default.
+	// Logger logs internal errors of the broker. Default: slog.Default.
 	Logger *slog.Logger
-	// Versions returns the versions under which callers may have got a token of a key. It must not
-	// wait, and not call the Cache. Default: none, so that no report matches a token.
+	// Versions returns the versions under which callers may have received a token of a key.
+	// Versions must not wait, and must not call the Cache. Default: no versions, so a report of
+	// a rejected token never matches the current token.
 	Versions func(key string, t *token.Token) []string
-	// Changed is called when a key has another current token. It must not wait, and not call the
-	// Cache. Default: does nothing.
+	// Changed is called when the current token of a key has changed. Changed must not wait, and
+	// must not call the Cache. Default: a function that does nothing.
 	Changed func(key string)
-	// Forgotten is called when another replica had every key tried again at once. It must not wait.
-	// Default: does nothing.
+	// Forgotten is called when another replica has removed the recorded failures of all keys.
+	// Forgotten must not wait. Default: a function that does nothing.
 	Forgotten func()
-	// Observe returns the Observer of a source's token. It is called once for each token that the
-	// Cache gets to know. Default: an Observer that does nothing.
+	// Observe returns the Observer of a source's token. Observe is called once for each token
+	// key, when the Cache first uses the key. Default: an Observer that does nothing.
 	Observe func(Source) Observer
-	// Begin returns the context of a refresh, made from one that ends with the Cache. The other is
-	// that of the call that starts the refresh; an empty one for a renewal in the background.
-	// Default: the first context.
+	// Begin returns the context of a refresh. The parameter refresh is a context that ends when
+	// the Cache closes; call is the context of the call that starts the refresh, or an empty
+	// context for a renewal in the background. Default: Begin returns refresh.
 	Begin func(refresh, call context.Context) context.Context
 }
 
@@ -110,40 +113,41 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Cache hands out tokens. Close ends it.
+// Cache returns tokens to callers, and renews them, until Close is called.
 type Cache struct {
 	options Options
 	entries sync.Map // of token key to *entry
-	// epoch grows whenever news of the Store may have been missed. A token that was read in an
-	// earlier epoch is looked up before it is served again.
+	// epoch grows whenever a message about changes in the Store may have been missed. A token
+	// that was read in an earlier epoch is compared with the Store before it is served again.
 	epoch atomic.Uint64
 
-	// ctx ends with Close, and with it every refresh.
+	// ctx, and so every refresh, ends when the Cache closes.
 	ctx  context.Context //nolint:containedctx // refreshes outlive the calls that start them, and end with the Cache
 	stop context.CancelFunc
 
 	closing sync.Mutex
 	closed  bool
-	running sync.WaitGroup // grows while closing is locked and closed is false
+	running sync.WaitGroup // background work; nothing is added after closed is set
 }
 
-// New returns an empty Cache, which follows its Store.
+// New returns an empty Cache that receives the changes of its Store.
 func New(options Options) *Cache {
 	c := Prepare(options)
 	c.Follow()
 	return c
 }
 
-// Prepare is New, but the Cache calls Versions, Changed and Forgotten only once Follow was called: for
-// callers whose functions need the Cache itself.
+// Prepare returns an empty Cache like New, but the Cache does not call Versions, Changed and
+// Forgotten before Follow is called. Prepare is for callers whose functions need the Cache
+// itself.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
 	return c
 }
 
-// Close ends the refreshes and renewals that are under way, and waits for their end. Calls that wait
-// for one fail with fault.ServerStopping.
+// Close cancels the refreshes and renewals that are under way, and waits until they have ended.
+// Calls that wait for a refresh fail with fault.ServerStopping.
 func (c *Cache) Close() {
 	c.closing.Lock()
 	c.closed = true
@@ -153,8 +157,8 @@ func (c *Cache) Close() {
 	c.eachEntry((*entry).stopRenewals)
 }
 
-// begin counts something that Close waits for, until done is called. It reports false when the Cache
-// is closed.
+// begin registers background work. Close waits until done is called. begin returns ok false when
+// the Cache is closed.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -165,7 +169,8 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// start runs f in the background. It reports false, and does not, when the Cache is closed.
+// start runs f in the background. When the Cache is closed, start does not run f, and returns
+// false.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
 	if ok {
@@ -177,7 +182,7 @@ func (c *Cache) start(f func()) bool {
 	return ok
 }
 
-// entry returns the entry of the source's token.
+// entry returns the entry of the source's token key, and creates the entry if there is none.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
@@ -190,13 +195,14 @@ func (c *Cache) entry(source Source) *entry {
 	return stored.(*entry)
 }
 
-// Warm is WarmAt the present.
+// Warm calls WarmAt for the source's key and the present time.
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the current token of a Source's key when it has not expired at the time now, by the
-// Cache's clock, and no news of it may have been missed. It does not read the Store.
+// WarmAt returns the current token of a Source's key from memory. It returns false if the token
+// has expired at the time now, by the Cache's clock, or if a change of the token in the Store
+// may have been missed. WarmAt does not read the Store.
 func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	found, ok := c.entries.Load(tokenKey)
 	if !ok {
@@ -214,8 +220,8 @@ func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	return s.token, true
 }
 
-// Current returns the source's current token while the provider accepts it, even in its safety
-// margin. It does not read the Store, and does not count as a use of the token.
+// Current returns the source's current token while the provider accepts that token, even in its
+// safety margin. Current does not read the Store, and does not count as a use of the token.
 func (c *Cache) Current(source Source) (*token.Token, bool) {
 	found, ok := c.entries.Load(source.TokenKey())
 	if !ok {
@@ -225,8 +231,8 @@ func (c *Cache) Current(source Source) (*token.Token, bool) {
 	return s.token, s.isValid(c.options.Clock.Now())
 }
 
-// Served returns the current tokens that callers got and that have not ended: those that are
-// renewed. They come with their sources.
+// Served returns the current tokens that callers received and that have not ended, each with its
+// Source. These are the tokens that the Cache renews.
 func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	return func(yield func(Source, *token.Token) bool) {
 		c.entries.Range(func(_, value any) bool {
@@ -237,8 +243,9 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain ends the renewals of the keys for which keep returns false, and drops their entries; without a
-// Store, once their tokens have ended: the token of a secret that is configured again is used again.
+// Retain ends the renewals of the keys for which keep returns false, and deletes the entries of
+// these keys. Without a Store, an entry is kept until its token has ended, so that a secret that
+// is removed from the configuration and added again has the same token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
 	c.eachEntry(func(e *entry) {
@@ -255,11 +262,12 @@ func (c *Cache) Retain(keep func(key string) bool) {
 	}
 }
 
-// Token returns the source's current token. When it is not warm, the call joins the refresh that
-// fetches it, or starts one; when ctx ends first, the refresh goes on for the other callers. While
-// requests fail, a token is returned for as long as it is valid, even in its safety margin.
+// Token returns the source's current token. When no unexpired token is in memory, the call joins
+// the refresh that fetches the token, or starts a refresh. When ctx ends first, the refresh
+// continues for the other callers. While token requests fail, a token is returned for as long as
+// it is valid, even in its safety margin.
 //
-// The error is a *fault.Error, or that of ctx.
+// The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
 	if t, ok := c.Warm(source); ok {
 		return t, nil
@@ -273,12 +281,12 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 	return e.wait(ctx)
 }
 
-// Replace returns a token that the provider has not rejected; version is the one that it has. When
-// the current token has another version, Replace returns that token, and replaced is false. Otherwise
-// it joins the refresh that is under way, or forces a renewal; when that fails, the current token
-// stays in use.
+// Replace returns a token that the provider has not rejected; version is the version of the
+// rejected token. When the current token has another version, Replace returns the current token,
+// and replaced is false. Otherwise Replace joins the refresh that is under way, or forces a
+// renewal. When the renewal fails, the current token stays in use.
 //
-// The error is a *fault.Error, or that of ctx.
+// The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Replace(
 	ctx context.Context, source Source, version string,
 ) (current *token.Token, replaced bool, err error) {
@@ -292,8 +300,8 @@ func (c *Cache) Replace(
 			return current, false, nil
 		}
 	}
-	// A refresh that this call joins may have been started for another purpose, and find that the
-	// same token will do. Then the next one is forced.
+	// A refresh that this call joins may have been started for another purpose, and may keep the
+	// reported token. Then the next refresh is a forced renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
@@ -307,7 +315,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared returns the current token after a look-up, fetching one when there is none.
+// compared returns the current token after it was compared with the Store. It fetches a token
+// when there is none.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {
@@ -316,7 +325,7 @@ func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	return e.wait(ctx)
 }
 
-// ForgetFailures lets every key be tried again at once.
+// ForgetFailures removes the failures of all keys, so that tokens can be requested at once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
 	err := c.options.Store.ForgetFailures(ctx)
 	c.eachEntry((*entry).forgetFailure)

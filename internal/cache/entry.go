@@ -14,62 +14,65 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on the rejections that an entry remembers.
+// These constants limit how many rejected versions an entry remembers.
 const (
 	maxRejected = 8  // versions of tokens that were replaced
 	maxPending  = 64 // reported versions of tokens that this replica has not seen
 )
 
-// readingError is the least by which the time of a token's request may differ from the time that
-// another replica reads in the Store.
+// readingError is the error of the request time that a replica reads in the Store. A token counts
+// as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
-// newer reports whether t is certainly newer than other. It is the one rule about two tokens
-// (docs/adr/0022-newer-token.md).
+// newer reports whether t is certainly newer than other. The broker compares two tokens by no
+// other rule (docs/adr/0022-newer-token.md).
 func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
 
-// entry is what a Cache knows of one token. A warm call reads its snapshot and takes no lock.
-// Callers never wait for the token requests of another entry.
+// entry is the state of one token key in a Cache. A call that finds an unexpired token reads the
+// snapshot and takes no lock. Callers never wait for the token requests of another entry.
 type entry struct {
 	cache     *Cache
 	key       string
 	source    Source
 	observer  Observer
-	warm      Counter            // of calls that do not wait
-	refreshes singleflight.Group // at most one at a time
-	shared    singleflight.Group // look-ups and republishing, by name
+	warm      Counter            // counts calls that are answered from memory
+	refreshes singleflight.Group // token refreshes, at most one at a time
+	shared    singleflight.Group // running comparisons with the Store, by task name
 
-	// snapshot is never nil. It is replaced while mu is locked.
+	// snapshot is never nil. A new snapshot is stored only while mu is locked.
 	snapshot atomic.Pointer[snapshot]
 
 	mu        sync.Mutex      // guards what follows
-	timer     clockwork.Timer // of the next renewal; nil: none was scheduled
+	timer     clockwork.Timer // timer of the next renewal; nil: no renewal is scheduled
 	resyncing bool
-	// rejected are versions of tokens that were replaced after a report. pending are reported
-	// versions that were not the current token's: their tokens may still arrive, from a replica
-	// that cannot reach the Store. A token whose version was evicted from the lists is replaced when it
-	// is reported again.
+	// rejected lists versions of tokens that were replaced after a report. pending lists
+	// reported versions that were not the version of the current token: a token with such a
+	// version may still arrive from a replica that cannot reach the Store. When a version was
+	// evicted from both lists, its token is replaced only when it is reported again.
 	rejected, pending []string
-	// forced are the times of the last renewals that were forced without the Store.
+	// forced lists the times of the last forced renewals that were made without the Store.
 	forced []time.Time
 }
 
 // snapshot is the state of an entry at one moment. It is immutable.
 type snapshot struct {
-	token      *token.Token // the current one; nil: none
+	token      *token.Token // the current token; nil: there is none
 	expireTime time.Time    // of the token
-	// failure is that of the last token request; nil: it brought a token, or there was none.
+	// failure is the failure of the last token request; nil if that request brought a token, or
+	// if no request was made.
 	failure *Failure
-	// epoch is the Cache's before the Store was last compared with the token. news counts the
-	// changes of the token in the Store.
+	// epoch is the value of Cache.epoch before the token was last compared with the Store. news
+	// counts the changes of the token in the Store.
 	epoch, news uint64
-	// served reports that a caller got the token. Other tokens are not renewed.
+	// served reports that a caller received the token. A token that no caller received is not
+	// renewed.
 	served bool
 	// late reports that a call found the token expired.
 	late bool
 }
 
-// stamp is the version of an entry before a read of the Store. It detects changes during the read.
+// stamp is the state of an entry before a read of the Store. It serves to detect changes during
+// the read.
 type stamp struct {
 	*snapshot
 	cacheEpoch uint64
@@ -77,28 +80,30 @@ type stamp struct {
 
 func (e *entry) stamp() stamp { return stamp{e.snapshot.Load(), e.cache.epoch.Load()} }
 
-// isKnown reports whether there is something that a change in the Store could replace.
+// isKnown reports whether the entry has a token or a failure that a change in the Store could
+// replace.
 func (s *snapshot) isKnown() bool { return s.token != nil || s.failure != nil }
 
 // isFresh reports whether the token has not expired at the time now.
 func (s *snapshot) isFresh(now time.Time) bool { return s.token != nil && now.Before(s.expireTime) }
 
-// isValid reports whether the provider may accept the token at the time now, even in its safety
-// margin.
+// isValid reports whether the provider may still accept the token at the time now, even in the
+// token's safety margin.
 func (s *snapshot) isValid(now time.Time) bool {
 	return s.token != nil && now.Before(s.token.LastEnd())
 }
 
-// update replaces the snapshot by a changed copy. The caller holds e.mu.
+// update replaces the snapshot by a changed copy. The caller must hold e.mu.
 func (e *entry) update(change func(*snapshot)) {
 	next := *e.snapshot.Load()
 	change(&next)
 	e.snapshot.Store(&next)
 }
 
-// choose makes t the current token, unless the current one stays: because it is newer; because it has the
-// same value and lives as long; or because it arrived after the stamp, and t is not certainly newer. The
-// caller holds e.mu, and has read t in the Store, or requested it, after the stamp.
+// choose makes t the current token, except in three cases: the current token is newer; it has
+// the same value and lives as long; or it arrived after the stamp was taken, and t is not
+// certainly newer. The caller must hold e.mu, and must have read t in the Store, or requested t,
+// after the stamp was taken.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -109,7 +114,7 @@ func (e *entry) choose(t *token.Token, seen stamp) {
 		}
 	case current != seen.token:
 		if !newer(t, current) {
-			e.resync() // the token that is in the Store now decides
+			e.resync() // a comparison with the Store decides between the tokens
 			return
 		}
 	case newer(current, t):
@@ -117,11 +122,12 @@ func (e *entry) choose(t *token.Token, seen stamp) {
 	}
 	e.setToken(t, seen)
 	if s := e.snapshot.Load(); s.news != seen.news || s.epoch != e.cache.epoch.Load() {
-		e.resync() // the Store has changed since the stamp
+		e.resync() // the Store has changed since the stamp was taken
 	}
 }
 
-// setToken makes t the current token, as of the stamp. The caller holds e.mu.
+// setToken makes t the current token, which was read or requested after the stamp was taken. The
+// caller must hold e.mu.
 func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.stopTimer()
 	e.update(func(s *snapshot) {
@@ -133,12 +139,12 @@ func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.cache.options.Changed(e.key)
 }
 
-// hasVersion reports whether callers may have got t under this version.
+// hasVersion reports whether callers may have received the token t under this version.
 func (e *entry) hasVersion(t *token.Token, version string) bool {
 	return slices.Contains(e.cache.options.Versions(e.key, t), version)
 }
 
-// isRejected reports whether t was reported. The caller holds e.mu.
+// isRejected reports whether the token t was reported as rejected. The caller must hold e.mu.
 func (e *entry) isRejected(t *token.Token) bool {
 	if len(e.rejected)+len(e.pending) == 0 {
 		return false
@@ -155,8 +161,8 @@ func (e *entry) reject(version string) {
 	e.rejected = appendNew(e.rejected, version, maxRejected)
 }
 
-// rejectPending remembers a reported version that is not the current token's. It returns the
-// current token instead when the version is that token's.
+// rejectPending remembers a reported version that is not the version of the current token. If it
+// is the current token's version, rejectPending returns the current token instead.
 func (e *entry) rejectPending(version string) (reported *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -169,7 +175,8 @@ func (e *entry) rejectPending(version string) (reported *token.Token) {
 	return nil
 }
 
-// appendNew appends a version that is not in the list, which keeps its last elements, limit at most.
+// appendNew appends a version to the list unless the list contains it. Only the last elements
+// are kept, limit at most.
 func appendNew(list []string, version string, limit int) []string {
 	if slices.Contains(list, version) {
 		return list
@@ -177,11 +184,11 @@ func appendNew(list []string, version string, limit int) []string {
 	return lastOf(append(list, version), limit)
 }
 
-// lastOf returns the last elements, limit at most.
+// lastOf returns the last elements of the list, limit at most.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// wait returns a token when there is one. It is for callers that find none, or one in its safety
-// margin.
+// wait returns a token as soon as there is one. It is called when there is no token, or the
+// token is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
 	began := e.cache.options.Clock.Now()
@@ -202,7 +209,8 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	return t, err
 }
 
-// noteLate tells the observer, once for each token that was served, that a call found it expired.
+// noteLate notifies the observer that a call found the token expired: once for each token that
+// was served.
 func (e *entry) noteLate() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -212,13 +220,14 @@ func (e *entry) noteLate() {
 	}
 }
 
-// await waits for a token request; while there is a token in its safety margin, not for long.
+// await waits for the result of a token request. While there is a token in its safety margin,
+// await waits for marginWait at most.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})
 	brief, cancel := context.WithTimeout(ctx, marginWait)
 	defer cancel()
 	t, err := e.join(brief, result)
-	s := e.snapshot.Load() // its token may have been found in the Store meanwhile
+	s := e.snapshot.Load() // a token may have been found in the Store during the wait
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !s.isValid(e.cache.options.Clock.Now()) {
 		t, err = e.join(ctx, result)
 		s = e.snapshot.Load()

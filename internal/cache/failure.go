@@ -8,19 +8,21 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// How long to wait after a failure.
+// These constants set how long to wait after a failed token request.
 const (
-	// A refusal is remembered for longer, because the credential has to be changed.
+	// The wait after a provider rejected a credential is longer, because somebody has to change
+	// the credential.
 	firstRefusal = 30 * time.Second
 	lastRefusal  = 15 * time.Minute
 
-	// While a caller waits for a token, or reports one, the provider is asked again within 10 seconds,
-	// jitter included. The renewal of a token that has not expired can wait for longer.
+	// While a caller waits for a token, or reports a token as rejected, the next token request
+	// is made within 10 seconds, including jitter. The renewal of a token that has not expired
+	// can wait for longer.
 	firstBackoff       = time.Second
 	lastBackoff        = 8 * time.Second
 	lastRenewalBackoff = time.Minute
-	// A back-off is lengthened by up to this part of it, so that replicas and credentials whose requests
-	// failed together do not repeat them together.
+	// A back-off is lengthened by a random part of itself, backoffJitter at most. So replicas
+	// and credentials whose requests failed together do not repeat their requests together.
 	backoffJitter = 0.25
 )
 
@@ -28,18 +30,19 @@ const (
 type Failure struct {
 	// Fault is the error for callers, apart from its RetryDelay.
 	Fault *fault.Error
-	// Until is when the next request may be made for a caller.
+	// Until is when the next token request may be made for a waiting caller.
 	Until time.Time
-	// RenewalUntil is when the next request may be made to renew a token that has not expired. It is
-	// not before Until.
+	// RenewalUntil is when the next token request may be made to renew a token that has not
+	// expired. RenewalUntil is not before Until.
 	RenewalUntil time.Time
-	// Count is how many failures there were in a row: refusals if Refusal is set, others otherwise.
+	// Count is the number of consecutive failures. If Refusal is set, all of them were
+	// rejections of the credential; otherwise none was.
 	Count   int
 	Refusal bool
 }
 
-// nextFailure returns the failure that follows previous, which may be nil. The current token expires at
-// goodUntil. The jitter is from 0 to 1.
+// nextFailure returns the failure that follows the failure previous, which may be nil. The
+// current token expires at goodUntil. The jitter is from 0 to 1.
 func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time, jitter float64) *Failure {
 	if what.Reason == fault.RateLimited {
 		return overBudget(previous, what, now)
@@ -64,8 +67,8 @@ func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time,
 	}
 }
 
-// overBudget returns the failure of a request that the broker's own rate limit prevented. It keeps the
-// count of the previous failure.
+// overBudget returns the failure of a token request that the broker's own rate limit prevented.
+// The new failure keeps the Count of the previous failure.
 func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 	until := now.Add(what.RetryDelay)
 	failure := &Failure{Fault: what, Until: until, RenewalUntil: until}
@@ -77,7 +80,8 @@ func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
 
-// doubled is first for a count of 1 and twice as much for each more, at most last.
+// doubled returns first for a count of 1, doubles it with each further count, and returns last
+// at most.
 func doubled(first, last time.Duration, count int) time.Duration {
 	wait := first
 	for range count - 1 {
@@ -88,7 +92,8 @@ func doubled(first, last time.Duration, count int) time.Duration {
 	return wait
 }
 
-// until returns when the next request may be made: for a renewal, or for a caller.
+// until returns when the next token request may be made: for a renewal if renewal is true,
+// otherwise for a waiting caller.
 func (f *Failure) until(renewal bool) time.Time {
 	if renewal {
 		return f.RenewalUntil
@@ -96,7 +101,7 @@ func (f *Failure) until(renewal bool) time.Time {
 	return f.Until
 }
 
-// prevents reports whether no request may be made at the time now, because of the failure.
+// prevents reports whether the failure forbids a token request at the time now.
 func (f *Failure) prevents(now time.Time, renewal bool) bool {
 	return f != nil && now.Before(f.until(renewal))
 }
@@ -104,15 +109,17 @@ func (f *Failure) prevents(now time.Time, renewal bool) bool {
 // err returns the error for callers at the time now.
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }
 
-// setFailure stores the failure of a token request. The Store was read after the stamp.
+// setFailure stores the failure of a token request in the entry. The Store was read after the
+// stamp was taken.
 func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.update(func(s *snapshot) { s.failure, s.epoch = failure, max(s.epoch, seen.cacheEpoch) })
 }
 
-// backoff returns the failure during which no request may be made, or nil: the stored one, or that
-// of this replica, which could not be stored. It is the one that ends later.
+// backoff returns the failure that forbids token requests now, or nil. If both the failure
+// stored in the Store and this replica's own failure forbid them, backoff returns the failure
+// that ends later.
 func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	now, own := e.cache.options.Clock.Now(), e.snapshot.Load().failure
 	switch {
@@ -125,8 +132,9 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	}
 }
 
-// newFailure returns the failure of a request, which follows that of the Store, or else that of this
-// replica: a Store that was emptied does not shorten the wait. It ends at latest, if that is in the future.
+// newFailure returns the failure of a token request. Its wait grows from the failure previous in
+// the Store, or else from this replica's own last failure, so that a Store that was emptied does
+// not shorten the wait. The wait ends at latest, if that time is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {
@@ -142,8 +150,8 @@ func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Fail
 	return failure
 }
 
-// storeFailure stores a failure, and returns its error for callers; or ErrLeaseLost when another
-// replica has had the right to make requests meanwhile, and may bring a token.
+// storeFailure stores a failure in the Store, and returns the failure's error for callers. It
+// returns ErrLeaseLost when another replica took the lease meanwhile, and may bring a token.
 func (e *entry) storeFailure(ctx context.Context, lease Lease, failure *Failure, seen stamp) error {
 	if err := lease.Fail(context.WithoutCancel(ctx), failure); errors.Is(err, ErrLeaseLost) {
 		return err

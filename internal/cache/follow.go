@@ -2,16 +2,19 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// maxLookUps is how many tokens are looked up at once after news was missed.
+// maxLookUps is how many tokens are compared with the Store at the same time after changes may
+// have been missed.
 const maxLookUps = 8
 
-// Follow receives news of the Store until the Cache closes. It is called once.
+// Follow makes the Cache receive changes that other processes make in the Store, until the Cache
+// closes. Follow is called once.
 func (c *Cache) Follow() {
 	store, ok := c.options.Store.(follower)
 	if !ok {
 		return
 	}
-	// Close does not wait for its end, because a read that waits for news may go on for a while.
+	// Close does not wait until Follow's goroutine ends, because a read that waits for news may
+	// take a while.
 	go store.Follow(c.ctx, News{
 		Changed: c.changed,
 		Forgotten: func() {
@@ -22,7 +25,8 @@ func (c *Cache) Follow() {
 	})
 }
 
-// changed compares the token of a key with the Store's again, where this replica has one.
+// changed compares the token of a key with the Store again, if this replica has a token for the
+// key.
 func (c *Cache) changed(key string) {
 	found, ok := c.entries.Load(key)
 	if !ok {
@@ -34,12 +38,13 @@ func (c *Cache) changed(key string) {
 	if e.snapshot.Load().isKnown() {
 		e.resync()
 	} else {
-		e.update(func(s *snapshot) { s.news++ }) // a refresh may have read the Store before the change
+		e.update(func(s *snapshot) { s.news++ }) // a running refresh may have read the Store before the change
 	}
 }
 
-// missed compares every token with the Store's: before it is served again, and also in the background,
-// because callers may watch it, and the Store may lack it.
+// missed makes the Cache compare every token with the Store: before the token is served again,
+// and also in the background. The background comparison is needed because callers may watch the
+// token, and because the Store may lack it.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {
@@ -54,7 +59,7 @@ func (c *Cache) missed() {
 	})
 }
 
-// eachEntry calls do with every entry.
+// eachEntry calls do with every entry of the Cache.
 func (c *Cache) eachEntry(do func(*entry)) {
 	c.entries.Range(func(_, value any) bool {
 		do(value.(*entry))

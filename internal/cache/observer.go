@@ -2,47 +2,50 @@ package cache
 
 import "time"
 
-// Observer counts what happens to one token. Warm calls use it too: its methods must not wait, and not
-// call the Cache.
+// Observer counts the events of one token. Calls that are answered from memory use the Observer
+// too, so its methods must not wait, and must not call the Cache.
 type Observer interface {
-	// Warm returns the counter of calls that are answered from memory.
+	// Warm returns the counter of the calls that are answered from memory.
 	Warm() Counter
-	// Answered is called for each other call.
+	// Answered is called for each call that is not answered from memory.
 	Answered(tier Tier)
-	// Waited is called with the time that a call waited for a refresh, whether that succeeded or not.
+	// Waited is called with the time that a call waited for a refresh, whether the refresh
+	// succeeded or not.
 	Waited(wait time.Duration)
-	// Renewed is called when a token that was served has a successor, or a call finds it expired.
+	// Renewed is called when a token that was served has been renewed, or when a call finds such
+	// a token expired.
 	Renewed(when Renewal)
-	// RenewalFailed is called when a renewal in the background failed, with the times of the next attempt
-	// and of the end of the token. There is no attempt after that end.
+	// RenewalFailed is called when a renewal in the background failed. Its parameters are the
+	// time of the next attempt and the end of the token. No attempt is made after the end of the
+	// token.
 	RenewalFailed(err error, next, end time.Time)
-	// Forced is called with the result of a refresh that was to replace a rejected token.
+	// Forced is called with the result of a forced renewal, which replaces a rejected token.
 	Forced(outcome Forced)
 }
 
-// Counter counts events, as those of Prometheus do.
+// Counter counts events, as a Prometheus counter does.
 type Counter interface{ Inc() }
 
-// Tier is the source of the answer to a call.
+// Tier is where the answer to a call comes from.
 type Tier int
 
 // The tiers.
 const (
 	FromMemory    Tier = iota // the current token
-	FromRefresh               // a refresh that brought a token
-	FromMargin                // the current token, in its safety margin, while requests fail
-	FromFailure               // an earlier failure, while no request may be made
-	RefreshFailed             // a refresh that brought no token
-	GaveUp                    // none: the call was cancelled, or its deadline passed
+	FromRefresh               // the token that a refresh brought
+	FromMargin                // the current token, in its safety margin, while token requests fail
+	FromFailure               // the error of an earlier token request, during the back-off
+	RefreshFailed             // the error of a refresh that brought no token
+	GaveUp                    // no answer: the call was cancelled, or its deadline passed
 )
 
-// Renewal is when a token that was served is renewed.
+// Renewal is when a token was renewed, relative to its expiry.
 type Renewal int
 
 // The renewals.
 const (
-	Early Renewal = iota // in the background, before the token expired
-	Late                 // after a call found the token expired
+	Early Renewal = iota // renewed in the background, before the token expired
+	Late                 // renewed after a call found the token expired
 )
 
 // Forced is the result of a forced renewal.
@@ -50,13 +53,13 @@ type Forced int
 
 // The results.
 const (
-	ForcedReplaced  Forced = iota // there is another token
-	ForcedLimited                 // there were too many renewals or requests lately
+	ForcedReplaced  Forced = iota // the rejected token was replaced
+	ForcedLimited                 // too many forced renewals or token requests were made recently
 	ForcedSameToken               // the provider issued only rejected tokens
-	ForcedFailed                  // the request failed, or may not be made yet
+	ForcedFailed                  // the token request failed, or may not be made yet
 )
 
-// unobserved is the Observer of a Cache that has none.
+// unobserved is the Observer that does nothing; a Cache uses it by default.
 type unobserved struct{}
 
 func (unobserved) Warm() Counter                             { return unobserved{} }

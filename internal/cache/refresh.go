@@ -13,16 +13,19 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// refresh is one attempt to get another token, for all callers that wait for it.
+// refresh is one attempt to get a new token for a key. All callers that wait for that token
+// share the refresh.
 type refresh struct {
-	// old is the token to replace; nil: any token that has not expired will do.
+	// old is the token to replace; nil: any token that has not expired is accepted.
 	old *token.Token
-	// forced reports that old was rejected, so that its value does not do any more.
+	// forced reports that the token old was rejected, so that a token with the same value is not
+	// accepted.
 	forced bool
-	// renewal reports that old has not expired, and no caller waits.
+	// renewal reports that the token old has not expired, and that no caller waits for its
+	// successor.
 	renewal bool
-	// failed is the failure of the attempt's own request, where the lease ended before it could be
-	// stored.
+	// failed is the failure of the token request that this refresh made, if the lease ended
+	// before the failure could be stored.
 	failed *Failure
 }
 
@@ -34,13 +37,13 @@ var (
 		"the provider's answer took so long that its token was about to expire")
 )
 
-// isDone reports whether the token of s is what the refresh is for.
+// isDone reports whether the token of the snapshot s is a token that the refresh accepts.
 func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
-// refresh starts r, or joins the refresh that is under way, whatever its purpose. It goes on when
-// its first caller, whose context is ctx, is cancelled.
+// refresh starts the refresh r, or joins the refresh that is under way, whatever its purpose.
+// The refresh continues when its first caller, whose context is ctx, is cancelled.
 func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Result {
 	return e.refreshes.DoChan(e.key, func() (_ any, err error) {
 		done, ok := e.cache.begin()
@@ -49,7 +52,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 		}
 		defer done()
 		defer func() {
-			// A panic here would end the process, and with it the calls of every other credential.
+			// Without recover, a panic here would end the process, and with it the calls for
+			// every other credential.
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request",
 					"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
@@ -71,7 +75,7 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 	})
 }
 
-// forcedOutcome sorts how a forced renewal ended.
+// forcedOutcome returns the result of a forced renewal that ended with the error err.
 func forcedOutcome(err error) Forced {
 	switch {
 	case err == nil:
@@ -85,8 +89,8 @@ func forcedOutcome(err error) Forced {
 	}
 }
 
-// join waits for the result of a refresh, and notes that its token is served. It fails when the
-// token has ended meanwhile: the machine slept during the refresh.
+// join waits for the result of a refresh, and records that the refreshed token is served. join
+// fails when the token has ended already, because the machine slept during the refresh.
 func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) (*token.Token, error) {
 	select {
 	case result := <-refreshed:
@@ -104,8 +108,9 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 	}
 }
 
-// attempt takes the lease, unless another replica brings a token or a failure, and makes one token
-// request. It returns ErrLeaseLost when it is to be called again.
+// attempt takes the lease, and makes one token request. It makes no request if another replica
+// stores a token or a failure first. When attempt returns ErrLeaseLost, the caller must call it
+// again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	var found *token.Token
 	var backoff *Failure
@@ -119,7 +124,7 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	now := e.cache.options.Clock.Now()
 	switch {
 	case err != nil && e.cache.ctx.Err() == nil && r.failed.prevents(now, r.renewal):
-		e.setFailure(r.failed, seen) // no replica brought a token in time
+		e.setFailure(r.failed, seen) // no replica stored a token in time
 		return nil, r.failed.err(now)
 	case err != nil:
 		return nil, e.explain(err)
@@ -131,10 +136,10 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	}
 	defer lease.Release()
 	if r.failed.prevents(now, r.renewal) {
-		return nil, e.storeFailure(ctx, lease, r.failed, seen) // the other replica brought no token
+		return nil, e.storeFailure(ctx, lease, r.failed, seen) // the replica that took the lease got no token
 	}
 	if r.forced {
-		// Renewals that cannot be counted are not limited.
+		// If forced renewals cannot be counted, their number is not limited.
 		wait, err := lease.ForcedWait(ctx, e.cache.options.ForcedLimit, e.cache.options.ForcedWindow)
 		if err == nil && wait > 0 {
 			return nil, fault.New(fault.RateLimited, "too many forced renewals of this credential").WithRetryDelay(wait)
@@ -143,8 +148,9 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease as Store.Lock does; while the Store fails, an aloneLease. It compares each record
-// that is read with the current token, before it calls enough. The last record was read after the stamp.
+// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. It
+// compares each record that is read with the current token before it calls enough. The returned
+// stamp seen was taken before the last record was read.
 func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
@@ -153,20 +159,22 @@ func (e *entry) lock(
 	record, lease, err = e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
 		e.compareStored(record.Token, seen)
 		is := enough(record)
-		seen = e.stamp() // what is read next is read after this
+		seen = e.stamp() // taken before the next record is read
 		return is
 	})
 	if err == nil || ctx.Err() != nil {
 		return record, lease, seen, err
 	}
-	// The Store may be back by now, and does not have what this refresh brings.
+	// With an aloneLease, the new token is not put into the Store, even if the Store works again
+	// by then.
 	if enough(Record{}) {
 		return Record{}, nil, began, nil
 	}
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// request makes the token request and stores its result. The Store was read after the stamp.
+// request makes the token request and stores its result. The Store was read after the stamp was
+// taken.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
 ) (*token.Token, error) {
@@ -184,25 +192,26 @@ func (e *entry) request(
 	if again, end := e.isIssuedAgain(fresh, record.Token); again {
 		return nil, fail(errSameToken, end)
 	}
-	stored, err := lease.Commit(context.WithoutCancel(ctx), fresh, r.forced) // late rather than never
+	stored, err := lease.Commit(context.WithoutCancel(ctx), fresh, r.forced) // not cancelled: a token that arrives late is stored too
 	switch {
 	case errors.Is(err, ErrLeaseLost):
 		return nil, err
 	case err != nil:
-		stored = fresh // the token is good, although the Store cannot be reached
+		stored = fresh // the token is valid, although it could not be stored
 	case isRefused(fresh, stored, record):
 		return nil, fail(errSameToken, time.Time{})
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
-		// Callers get the token while it is valid, until the next attempt brings another.
+		// Callers get this token while it is valid, until the next attempt brings a new token.
 		_ = fail(errLateToken, time.Time{})
 	}
 	return current, nil
 }
 
-// isIssuedAgain reports whether the provider issued a token that is known, or was reported. Where it
-// is known, the provider has to issue another after its end.
+// isIssuedAgain reports whether the provider issued a token that is already known, or that was
+// reported as rejected. If the token is known, end is its end: after that time the provider must
+// issue a new token.
 func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -214,8 +223,8 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether a Commit of t did not store it because it was rejected before: what is
-// stored is still what the lease's record had.
+// isRefused reports whether a Commit did not store the token t because t was rejected before. In
+// that case the stored token is still the one in the lease's record.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
 		return true
@@ -223,21 +232,22 @@ func isRefused(t, stored *token.Token, record Record) bool {
 	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
-// settle decides between a token that was requested and the one that the Store has after its Commit:
-// another replica may have stored its own during the request. It returns the current token.
+// settle decides whether the requested token or the stored token becomes the current token. They
+// differ if another replica stored its own token during the request. settle returns the current
+// token.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := stored
 	if e.isRejected(stored) || newer(fresh, stored) {
 		t = fresh
-		e.resync() // which puts it into the Store
+		e.resync() // puts the requested token into the Store
 	}
 	e.choose(t, seen)
 	return e.snapshot.Load().token
 }
 
-// explain returns the error for those who wait for a refresh that ended with err.
+// explain returns the error for callers that wait for a refresh that ended with err.
 func (e *entry) explain(err error) error {
 	switch {
 	case e.cache.ctx.Err() != nil:

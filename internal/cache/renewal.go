@@ -7,7 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// serve returns the token of s, and schedules its renewal when it is the first call that gets it.
+// serve returns the token of the snapshot s. When no caller received the token before, serve
+// schedules its renewal.
 func (e *entry) serve(s *snapshot) *token.Token {
 	if !s.served {
 		e.noteServed()
@@ -15,7 +16,7 @@ func (e *entry) serve(s *snapshot) *token.Token {
 	return s.token
 }
 
-// noteServed schedules the renewal of the current token.
+// noteServed records that a caller received the current token, and schedules its renewal.
 func (e *entry) noteServed() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -27,7 +28,7 @@ func (e *entry) noteServed() {
 	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
-// schedule schedules the renewal of t. The caller holds e.mu.
+// schedule schedules the renewal of the token t. The caller must hold e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
 		return
@@ -36,17 +37,18 @@ func (e *entry) schedule(t *token.Token, at time.Time) {
 	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() { go e.renew(t) })
 }
 
-// stopTimer stops the renewal that is scheduled. The caller holds e.mu.
+// stopTimer cancels the scheduled renewal. The caller must hold e.mu.
 func (e *entry) stopTimer() {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
 }
 
-// renew fetches the successor of t in the background, and schedules another attempt after a failure.
+// renew fetches the successor of the token t in the background. After a failure it schedules
+// another attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
-	for result.Err == nil && result.Val == t { // that was the refresh that brought t
+	for result.Err == nil && result.Val == t { // the joined refresh had fetched t itself
 		result = <-e.refresh(context.Background(), refresh{old: t, renewal: true})
 	}
 	now := e.cache.options.Clock.Now()
@@ -68,7 +70,8 @@ func (e *entry) renew(t *token.Token) {
 	}
 }
 
-// forgetFailure lets requests be made at once. A renewal that failed is tried again.
+// forgetFailure removes the entry's failure, so that token requests can be made at once. A
+// renewal that failed is tried again.
 func (e *entry) forgetFailure() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -80,7 +83,7 @@ func (e *entry) forgetFailure() {
 	}
 }
 
-// stopRenewals ends the renewals until the token is served again.
+// stopRenewals stops renewing the token until a caller receives it again.
 func (e *entry) stopRenewals() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -10,14 +10,16 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// isOutOfDate reports whether news of the token may have been missed since the Store was read.
+// isOutOfDate reports whether changes of the token in the Store may have been missed since the
+// Store was read.
 func (e *entry) isOutOfDate() bool {
 	s := e.snapshot.Load()
 	return s.isKnown() && s.epoch != e.cache.epoch.Load()
 }
 
-// catchUp looks the token up while it is out of date, until ctx ends. It joins the look-up that is
-// under way, which may have begun before the news was missed.
+// catchUp compares the token with the Store while the token may be out of date, until ctx ends.
+// It joins the comparison that is under way. That comparison may have begun too early, so
+// catchUp repeats it if necessary.
 func (e *entry) catchUp(ctx context.Context) {
 	for range maxJoins {
 		if !e.isOutOfDate() {
@@ -36,7 +38,8 @@ func (e *entry) catchUp(ctx context.Context) {
 	}
 }
 
-// share runs f in the background, unless that of the same name is running.
+// share runs f in the background, unless a function is running that was started under the same
+// name.
 func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) {
 	return e.shared.DoChan(name, func() (any, error) {
 		if done, ok := e.cache.begin(); ok {
@@ -47,8 +50,8 @@ func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) 
 	})
 }
 
-// resync looks the token up in the background. If a look-up is under way, another one follows it. The
-// caller holds e.mu.
+// resync compares the token with the Store in the background. If such a comparison is under way,
+// another comparison follows it. The caller must hold e.mu.
 func (e *entry) resync() {
 	e.update(func(s *snapshot) { s.news++ })
 	if e.resyncing {
@@ -66,13 +69,14 @@ func (e *entry) resync() {
 	})
 }
 
-// lookUp reads the Store, and compares the current token with the one there. A Store that fails
-// counts as read: it sends News.Missed when it is back.
+// lookUp reads the Store, and compares the current token with the stored token. If the Store
+// fails, the token still counts as compared, because News.Missed is called when the Store works
+// again.
 func (e *entry) lookUp(ctx context.Context) {
 	seen := e.stamp()
 	record, err := e.cache.options.Store.Load(ctx, e.key)
 	if err != nil && ctx.Err() != nil {
-		return // the caller was cancelled, and the Store did not fail
+		return // the caller was cancelled; the Store did not fail
 	}
 	lacks := err == nil && e.compareStored(record.Token, seen)
 	e.mu.Lock()
@@ -83,9 +87,10 @@ func (e *entry) lookUp(ctx context.Context) {
 	}
 }
 
-// compareStored decides between the current token and the one that was read in the Store after the stamp,
-// which may be nil. It reports whether the Store lacks the current token: that is newer, or the stored one
-// was reported.
+// compareStored decides whether the current token or the stored token becomes the current token.
+// The stored token, which may be nil, was read after the stamp was taken. compareStored reports
+// whether the current token should be put into the Store: the Store has no token, or an older
+// token, or a token that was reported.
 func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -97,8 +102,9 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	return s.token == seen.token && s.isFresh(e.cache.options.Clock.Now()) && (!usable || newer(s.token, stored))
 }
 
-// republish puts the current token t into the Store, which lost it or never had it: the Store was
-// out of reach, or was emptied. It waits for the lease until t has expired or is not current any more.
+// republish puts the current token t into a Store that lost it, or never received it because the
+// Store could not be reached. republish waits for the lease until t has expired or is no longer
+// the current token.
 func (e *entry) republish(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
@@ -126,8 +132,9 @@ func (e *entry) republish(t *token.Token) {
 	}
 }
 
-// withdraw stops using the token t, which was reported to another replica. The stored token, which may be
-// nil, becomes the current one unless it was reported too. The caller holds e.mu.
+// withdraw stops using the token t, which was reported to another replica. The stored token,
+// which may be nil, becomes the current token unless it was reported too. The caller must hold
+// e.mu.
 func (e *entry) withdraw(t, stored *token.Token, seen stamp) {
 	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
 		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
