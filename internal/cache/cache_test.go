@@ -15,7 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A token of one hour expires after 59 minutes, and is renewed from 54 minutes on.
+// A token with a lifetime of one hour expires after 59 minutes. Its renewal starts after 54
+// minutes at the earliest.
 const (
 	renewal = 54 * time.Minute
 	expiry  = 59 * time.Minute
@@ -48,7 +49,7 @@ func TestRefreshGoesOnWithoutItsFirstCaller(t *testing.T) {
 			_, err := w.getFrom(leader, w.fleet[0])
 			left <- err
 		}()
-		synctest.Wait() // the leader's request is under way
+		synctest.Wait() // until the first caller's token request is under way
 		time.AfterFunc(50*time.Millisecond, giveUp)
 		together(100, func(int) { w.want("token-1") })
 		if err := <-left; !errors.Is(err, context.Canceled) {
@@ -73,7 +74,7 @@ func TestCallersHonourTheirOwnDeadline(t *testing.T) {
 	})
 }
 
-// countingStore counts the trips to a Store.
+// countingStore counts the reads and writes of a Store.
 type countingStore struct {
 	cache.Store
 	trips atomic.Int64
@@ -139,8 +140,8 @@ func TestOneReplicaRenewsForAll(t *testing.T) {
 func TestUnusedTokenIsNotRenewed(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
-		w.pass(renewal)   // served since it was fetched: renewed
-		w.pass(renewal)   // not served since: not renewed
+		w.pass(renewal)   // served after it was fetched, so it is renewed
+		w.pass(renewal)   // not served after it was fetched, so it is not renewed
 		w.wantRequests(2) //
 		w.want("token-2") // in its window: served at once, and renewed for the next
 		w.pass(200 * time.Millisecond)
@@ -153,8 +154,8 @@ func TestUnusedTokenIsNotRenewed(t *testing.T) {
 
 func TestShortAndLongTokens(t *testing.T) {
 	for lifetime, renewedAfter := range map[time.Duration]time.Duration{
-		// The margin is a tenth of the lifetime and the window a sixth, where those are
-		// less than one minute and five.
+		// The safety margin is one minute, or a tenth of a shorter lifetime. The renewal window
+		// is five minutes, or a sixth of a shorter lifetime.
 		10 * time.Second: 9*time.Second - 10*time.Second/6,
 		5 * time.Minute:  270*time.Second - 50*time.Second,
 		24 * time.Hour:   24*time.Hour - 6*time.Minute,
@@ -198,8 +199,8 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		if got, err := w.get(); err == nil {
 			w.Errorf("after %v the ended token is served: %q", w.elapsed(), got)
 		}
-		// One request at the start of the window, then the back-off grows to one request a minute,
-		// and in the margin to one in 8 s.
+		// There is one request at the start of the renewal window. Then the back-off grows to
+		// one request a minute, and in the safety margin to one request in 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
@@ -281,13 +282,14 @@ func TestTemporaryFailureBacksOff(t *testing.T) {
 			w.wantRequests(n + 1)
 			w.pass(wait * time.Second)
 		}
-		// A longer delay that the provider asks for is used instead.
+		// A longer delay that the provider asks for replaces the computed delay.
 		w.provider.set(failing(fault.New(fault.ProviderRateLimited, "slow down").WithRetryDelay(90 * time.Second)))
 		w.wantError(fault.ProviderRateLimited, 90*time.Second)
 		w.pass(90*time.Second - time.Millisecond)
 		w.wantError(fault.ProviderRateLimited, time.Millisecond)
 		w.wantRequests(9)
-		// The broker's own rate limit sets the delay, and does not count as a failure.
+		// The broker's own rate limit sets the retry delay, and does not count as a failure of
+		// the provider.
 		w.pass(time.Millisecond)
 		w.provider.set(failing(fault.New(fault.RateLimited, "too many").WithRetryDelay(time.Second)))
 		w.wantError(fault.RateLimited, time.Second)
@@ -355,13 +357,13 @@ func TestCloseEndsRefreshes(t *testing.T) {
 	})
 }
 
-// otherSource is the token of another credential. Its provider answers at once.
+// otherSource is the Source of another credential. Its provider answers at once.
 type otherSource struct{ *provider }
 
 func (otherSource) TokenKey() string { return "4a" }
 
-// TestReadersWhileAnothersRequestHangs: while the token request of one credential hangs, calls and reports
-// for another credential neither wait nor fail.
+// TestReadersWhileAnothersRequestHangs checks that calls and reports for one credential neither
+// wait nor fail while the token request of another credential hangs.
 func TestReadersWhileAnothersRequestHangs(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = time.Hour })

@@ -1,6 +1,6 @@
 package cache
 
-// Len returns how many keys a Cache knows.
+// Len returns the number of token keys in the Cache.
 func Len(c *Cache) (count int) {
 	c.eachEntry(func(*entry) { count++ })
 	return count

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// news is how changes reach the rest of the fleet.
+// news is the time after which a change reaches the other replicas.
 var news = map[string]func(*sharedStore){
 	"at once": func(s *sharedStore) { s.newsDelay = 0 },
 	"late":    func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
@@ -43,7 +43,7 @@ func TestFleetRenewsOnce(t *testing.T) {
 							together(8, func(i int) { f.wantValid(i) })
 						})
 					}
-					// Each of them was a renewal.
+					// Each of the six token requests was a renewal.
 					first := (&token.Token{Lifetime: lifetime}).RenewTime(0).Sub(time.Time{})
 					if f.elapsed() < 5*first {
 						f.Errorf("six token requests in %v", f.elapsed())
@@ -67,7 +67,7 @@ func (f *fleet) wantValid(i int) {
 
 func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
-		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // half the lifetime at most
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // at most half the lifetime
 		f.wantEverywhere("token-1")
 		f.pass(28 * time.Minute)
 		f.provider.set(failing(unavailable))
@@ -113,7 +113,8 @@ func TestProviderDownUntilAfterTheEnd(t *testing.T) {
 			}
 			f.pass(time.Second)
 		}
-		// One replica alone makes about 19 requests until the end, and then one in 8 to 10 s.
+		// A single replica makes about 19 requests until the token ends, and then one request in
+		// 8 to 10 s.
 		if n := f.provider.count(); n > 22+76 {
 			f.Errorf("the fleet made %d requests", n)
 		}
@@ -183,7 +184,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 						f.provider.set(func(p *provider) { p.newest = "" })
 					}
 				}
-				// One request for each token that was revoked, and for each that reached its margin.
+				// There is one token request for each token that was revoked, and one for each
+				// token that reached its safety margin.
 				if n := f.provider.count(); n > 1+revoked+4 {
 					f.Errorf("%d token requests in 20 minutes of tokens of 5, %d of which were revoked", n, revoked)
 				}
@@ -195,8 +197,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 	}
 }
 
-// useToken sends a request with a token, which the provider checks a little later. If the provider
-// rejects the token, useToken reports it, and checks its successor.
+// useToken sends a request with a token. The provider checks the token a little later. If the
+// provider rejects the token, useToken reports the token, and checks its successor.
 func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	f.Helper()
 	value, err := f.at(i)
@@ -260,7 +262,7 @@ func TestColdReplicaInTheMarginDoesNotHangWithAnother(t *testing.T) {
 		f.pass(renewal - time.Minute)
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		f.pass(expiry - f.elapsed())
-		go func() { _, _ = f.at(0) }() // its request hangs, and it has the lease
+		go func() { _, _ = f.at(0) }() // replica 0 has the lease, and its token request hangs
 		f.pass(time.Second)
 		f.within(time.Second, func() { f.wantAt("token-1", 1) })
 	})
@@ -283,7 +285,7 @@ func TestExtendedLifeIsAdopted(t *testing.T) {
 func TestTokenThatIsFoundWhileAnotherHangs(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
-		go func() { _, _ = f.at(0) }() // its request hangs, and it has the lease
+		go func() { _, _ = f.at(0) }() // replica 0 has the lease, and its token request hangs
 		f.pass(time.Second)
 		time.AfterFunc(2*time.Second, func() {
 			f.restore(&token.Token{Value: newValue("old"), RequestedAt: time.Now().Add(-expiry), Lifetime: time.Hour})

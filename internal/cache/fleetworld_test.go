@@ -14,17 +14,19 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fleet is a world whose replicas share a Store on a network.
+// fleet is a simulated fleet whose replicas share a Store on a simulated network.
 type fleet struct {
 	*world
 	shared  *sharedStore
 	links   []*link
-	changed []*atomic.Int64 // how often each replica's Options.Changed was called
-	// beforeMatching runs once, before a reported version is compared with a token; nil: nothing runs.
+	changed []*atomic.Int64 // counts the calls of each replica's Options.Changed
+	// beforeMatching runs once, before a reported version is compared with a token; nil: no
+	// function runs.
 	beforeMatching atomic.Pointer[func()]
 }
 
-// inFleet runs a test in a bubble, with a fleet of this size. News arrives after 1 ms.
+// inFleet runs a test with simulated time and with a fleet of this size. News reaches the other
+// replicas after 1 ms.
 func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -54,17 +56,17 @@ func (f *fleet) join() {
 	f.changed = append(f.changed, changed)
 }
 
-// all sets the state of each link.
+// all sets the state of every replica's link to the Store.
 func (f *fleet) all(state linkState) {
 	for _, l := range f.links {
 		l.become(state)
 	}
 }
 
-// at asks one replica, as a caller without a deadline.
+// at asks one replica for a token, as a caller without a deadline.
 func (f *fleet) at(i int) (string, error) { return f.getFrom(f.Context(), f.fleet[i]) }
 
-// wantAt asks some replicas and compares what they serve.
+// wantAt asks some replicas for a token, and compares the tokens that they serve.
 func (f *fleet) wantAt(value string, replicas ...int) {
 	f.Helper()
 	for _, i := range replicas {
@@ -74,7 +76,7 @@ func (f *fleet) wantAt(value string, replicas ...int) {
 	}
 }
 
-// wantEverywhere asks every replica and compares what it serves.
+// wantEverywhere asks every replica for a token, and compares the tokens that they serve.
 func (f *fleet) wantEverywhere(value string) {
 	f.Helper()
 	for i := range f.fleet {
@@ -82,7 +84,7 @@ func (f *fleet) wantEverywhere(value string) {
 	}
 }
 
-// wantStored compares the token in the Store.
+// wantStored compares the token in the Store with an expected token.
 func (f *fleet) wantStored(value string) {
 	f.Helper()
 	if got := f.shared.stored(f.provider.TokenKey()); got != value {
@@ -90,7 +92,7 @@ func (f *fleet) wantStored(value string) {
 	}
 }
 
-// wantReportAt reports a token to a replica and compares the answer.
+// wantReportAt reports a token to a replica, and compares the replica's answer.
 func (f *fleet) wantReportAt(i int, value, want string) {
 	f.Helper()
 	if got, _, err := f.reportTo(f.fleet[i], value); err != nil || got != want {
@@ -98,8 +100,8 @@ func (f *fleet) wantReportAt(i int, value, want string) {
 	}
 }
 
-// wantReads checks how often a replica has read the Store since the last call, and that it has not
-// written.
+// wantReads checks how often a replica has read the Store since the last call of wantReads, and
+// that the replica has not written to it.
 func (f *fleet) wantReads(i, want int) {
 	f.Helper()
 	synctest.Wait()
@@ -108,7 +110,7 @@ func (f *fleet) wantReads(i, want int) {
 	}
 }
 
-// forgetTrips makes wantReads count from now on.
+// forgetTrips resets the counts that wantReads checks.
 func (f *fleet) forgetTrips() {
 	for _, l := range f.links {
 		l.reads.Store(0)
@@ -116,7 +118,7 @@ func (f *fleet) forgetTrips() {
 	}
 }
 
-// versions runs beforeMatching, if it is set, and then versionsOf.
+// versions runs beforeMatching, if it is set, and then calls versionsOf.
 func (f *fleet) versions(key string, t *token.Token) []string {
 	if before := f.beforeMatching.Swap(nil); before != nil {
 		(*before)()
@@ -124,7 +126,7 @@ func (f *fleet) versions(key string, t *token.Token) []string {
 	return versionsOf(key, t)
 }
 
-// within bounds how long something takes.
+// within checks that a function takes no longer than a time limit.
 func (f *fleet) within(limit time.Duration, do func()) {
 	f.Helper()
 	began := f.elapsed()

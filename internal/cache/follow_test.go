@@ -25,7 +25,7 @@ func TestChangedTokenIsRead(t *testing.T) {
 		f.wantReads(1, 1)
 		f.within(0, func() { f.wantAt("token-2", 1) })
 		f.wantReads(1, 0)
-		f.wantReads(2, 0) // it has no entry for the key
+		f.wantReads(2, 0) // the replica has no entry for the key
 		f.wantRequests(2)
 	})
 }
@@ -48,7 +48,8 @@ func TestChangedTokenEndsAFailure(t *testing.T) {
 	})
 }
 
-// refusedEverywhere asks each replica, and checks that the provider's refusal is returned.
+// refusedEverywhere asks each replica for a token, and checks that the provider's refusal is
+// returned.
 func (f *fleet) refusedEverywhere() {
 	f.Helper()
 	for i := range f.fleet {
@@ -76,7 +77,7 @@ func TestForgetFailuresReachesTheFleet(t *testing.T) {
 	})
 }
 
-// unheard runs do while no news is delivered.
+// unheard calls do while changes in the Store are not reported to the replicas.
 func (f *fleet) unheard(do func()) {
 	f.shared.set(func(s *sharedStore) { s.newsLost = true })
 	do()
@@ -182,7 +183,7 @@ func TestNewsMissedWhileALookUpIsUnderWay(t *testing.T) {
 		f.wantEverywhere("token-1")
 		f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
 		f.links[1].miss()
-		f.pass(100 * time.Millisecond) // it has read token-1
+		f.pass(100 * time.Millisecond) // until the replica has read token-1
 		f.shared.set((*sharedStore).forget)
 		f.links[1].miss()
 		f.wantAt("token-1", 1)
@@ -229,7 +230,7 @@ func TestMuchNewsOfATokenMakesFewLookUps(t *testing.T) {
 	})
 }
 
-// keyed is a Source with another key.
+// keyed is a Source with a key of its own.
 type keyed struct {
 	*provider
 	key string

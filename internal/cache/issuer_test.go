@@ -15,16 +15,16 @@ import (
 type issuer struct {
 	key      string
 	lifetime time.Duration
-	ends     bool // a new token ends the one before
+	ends     bool // a new token ends the previous token
 
 	mu      sync.Mutex
 	latency time.Duration
 	failure *fault.Error // nil: it works
 	issued  map[string]*issue
-	newest  *issue // that a replica received
-	last    string // that was issued, even if no replica received it
-	// failedAt is when the last request failed. Since fineFrom, requests are answered soon; zero: they
-	// are not.
+	newest  *issue // the newest token that a replica received
+	last    string // the last token that was issued, whether a replica received it or not
+	// failedAt is when the last token request failed. fineFrom is the time since which token
+	// requests are answered soon; zero: they are not answered soon now.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
@@ -32,7 +32,7 @@ type issuer struct {
 	current  func(i *issuer, replica int) string // likewise
 }
 
-// failedRequest is the last request of a replica, if that failed.
+// failedRequest is the last token request of a replica, if that request failed.
 type failedRequest struct {
 	at      time.Time
 	current string // by the replica
@@ -42,11 +42,11 @@ type failedRequest struct {
 type issue struct {
 	*token.Token
 	value   string
-	gotAt   time.Time // by a replica; zero: never
+	gotAt   time.Time // when a replica received the token; zero: no replica did
 	revoked bool
 }
 
-// at is the issuer's Source in one replica.
+// at is the Source by which one replica requests tokens from the issuer.
 func (i *issuer) at(replica int) *issuerSource { return &issuerSource{i, replica} }
 
 type issuerSource struct {
@@ -56,7 +56,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. The token is issued in the middle of it.
+// RequestToken takes as long as the issuer's latency. The token is issued in the middle of that
+// time.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()
@@ -84,7 +85,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// wait waits for a time, and reports whether ctx did not end first.
+// wait waits for a time, and returns false if ctx ended first.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -108,14 +109,14 @@ func (i *issuer) issue(requestedAt time.Time) (*issue, error) {
 	return made, nil
 }
 
-// find returns the issue of a token.
+// find returns the record of an issued token.
 func (i *issuer) find(value string) *issue {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.issued[value]
 }
 
-// accepts reports whether a request with the token is answered.
+// accepts reports whether the issuer accepts a request with the token.
 func (i *issuer) accepts(value string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

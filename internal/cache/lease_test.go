@@ -7,8 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// slowRequest makes replica 0 take the lease for a request of five seconds, and ends the lease after one
-// second, so that another replica can take it. The returned function waits for replica 0's answer.
+// slowRequest makes replica 0 take the lease for a token request of five seconds. It ends the
+// lease after one second, so that another replica can take the lease. The returned function
+// waits for replica 0's answer.
 func (f *fleet) slowRequest() (answer func() (string, error)) {
 	f.provider.set(func(p *provider) { p.latency = 5 * time.Second })
 	type result struct {
@@ -79,7 +80,7 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
 		go func() { _, _ = f.at(1) }()
 		f.pass(4100 * time.Millisecond) // the slow request has failed, and replica 0 waits for replica 1
-		go f.fleet[1].Close()           // which gets no token
+		go f.fleet[1].Close()           // replica 1 gets no token
 		_, err := answer()
 		f.checkFault(err, fault.ProviderUnavailable, 900*time.Millisecond)
 		f.wantRequests(2)
@@ -89,8 +90,8 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// TestHungRequestIsNotRepeatedAtOnce: a request takes all the time of its refresh, and another replica has
-// the lease when that time is over.
+// TestHungRequestIsNotRepeatedAtOnce makes a token request that takes all the time of its
+// refresh. When that time is over, another replica has the lease.
 func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
@@ -99,15 +100,16 @@ func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 		f.shared.endLeases()
 		go func() { _, _ = f.at(1) }()
 		f.pass(1100 * time.Millisecond)
-		f.fleet[1].Close() // it gets no token
+		f.fleet[1].Close() // replica 1 gets no token
 		_, err := f.at(0)
 		f.checkFault(err, fault.ProviderUnavailable, 900*time.Millisecond)
 		f.wantRequests(2)
 	})
 }
 
-// TestStoredFailureShortensNoOther: replica 0 fails while it is disconnected, and then finds a failure in
-// the Store that ends sooner than its own.
+// TestStoredFailureShortensNoOther: a request of replica 0 fails while the replica is
+// disconnected. Then the replica finds a failure in the Store that ends sooner. The replica must
+// wait until its own failure ends.
 func TestStoredFailureShortensNoOther(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
@@ -121,9 +123,9 @@ func TestStoredFailureShortensNoOther(t *testing.T) {
 		f.pass(800 * time.Millisecond)
 		report(0)
 		f.links[0].become(connected)
-		report(0) // finds the other failure
+		report(0) // replica 0 finds the failure in the Store
 		f.pass(50 * time.Millisecond)
-		report(0) // after the end of that failure
+		report(0) // after the end of the failure in the Store
 		f.wantRequests(3)
 	})
 }
@@ -132,7 +134,7 @@ func TestLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		go func() { _, _ = f.at(0) }()
-		f.pass(1500 * time.Millisecond) // it renewed the lease once
+		f.pass(1500 * time.Millisecond) // meanwhile the replica renewed the lease once
 		f.links[0].become(hanging)
 		f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
 		f.within(leaseLife+pollInterval+200*time.Millisecond, func() {

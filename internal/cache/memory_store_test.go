@@ -12,22 +12,23 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on what a memory keeps of one key beside the token and the failure.
+// These constants limit how many entries a memory keeps for one key, in addition to the token
+// and the failure.
 const (
 	maxRejectedTokens = 8
 	maxForced         = 100 // times of forced renewals
 )
 
-// memory is a Store in memory, which several Caches may share. It does not tell one Cache what another
-// changed.
+// memory is a Store in memory that several Caches may share. It does not notify a Cache of
+// changes that another Cache made.
 type memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex // guards the cells, but for their locks
+	mu    sync.Mutex // guards the cells, but not their locks
 	cells map[string]*memoryCell
 }
 
-// memoryCell is what a memory keeps of one key.
+// memoryCell is the state of one key in a memory.
 type memoryCell struct {
 	lock     chan struct{} // has one element while the cell is leased
 	record   cache.Record
@@ -40,7 +41,8 @@ func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// cell returns the cell of a key, without a token that has ended. The caller holds m.mu.
+// cell returns the cell of a key, and removes a token that has ended from the cell. The caller
+// must hold m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
 	if cell == nil {
@@ -53,7 +55,7 @@ func (m *memory) cell(key string) *memoryCell {
 	return cell
 }
 
-// Load returns the record of key. It does not fail.
+// Load returns the record of key. Load does not fail.
 func (m *memory) Load(_ context.Context, key string) (cache.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -83,7 +85,7 @@ func (m *memory) Lock(ctx context.Context, key string, enough func(cache.Record)
 	return record, lease, nil
 }
 
-// ForgetFailures removes the failure of every key. It does not fail.
+// ForgetFailures removes the failure of every key. ForgetFailures does not fail.
 func (m *memory) ForgetFailures(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,10 +99,10 @@ func (m *memory) ForgetFailures(context.Context) error {
 type memoryLease struct {
 	memory *memory
 	cell   *memoryCell
-	seen   *token.Token // when the lease began; nil: none
+	seen   *token.Token // the token when the lease began; nil: there was none
 }
 
-// Commit stores the token, unless it was rejected.
+// Commit stores the token, unless that token was rejected.
 func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
@@ -121,7 +123,7 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 	return fresh, nil
 }
 
-// lastOf returns the last elements, limit at most.
+// lastOf returns the last elements of the list, limit at most.
 func lastOf[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }
 
 // Fail stores the failure.

@@ -16,8 +16,8 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// TestRetainedUntilItsEnd: a key is removed from the configuration and added again. Its token is used again,
-// and is not renewed in between.
+// TestRetainedUntilItsEnd: a key is removed from the configuration and added again. The key's
+// token is used again, and is not renewed in between.
 func TestRetainedUntilItsEnd(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		nothing := func(string) bool { return false }
@@ -27,7 +27,7 @@ func TestRetainedUntilItsEnd(t *testing.T) {
 		w.pass(renewal + 1)
 		w.wantRequests(1)
 		w.want("token-1")
-		w.wantRequests(2) // it is renewed because it is used again
+		w.wantRequests(2) // the token is renewed because it is used again
 		c.Retain(nothing)
 		w.pass(renewal + end)
 		c.Retain(nothing)

@@ -20,12 +20,13 @@ import (
 
 const (
 	modelReplicas = 4
-	// settling is how long after the last trouble replicas may still use different tokens: a refresh may
-	// have begun during the trouble, and the lease of a disconnected replica has to end.
+	// settling is how long after the last disturbance replicas may still use different tokens: a
+	// refresh may have begun during the disturbance, and the lease of a disconnected replica
+	// must end first.
 	settling = 20 * time.Second
 )
 
-// model is a fleet with random events, and the record of what happened.
+// model is a fleet in which random events happen, with a record of these events.
 type model struct {
 	*testing.T
 	random  *rand.Rand // used only by the goroutine that runs the model
@@ -34,39 +35,40 @@ type model struct {
 
 	mu       sync.Mutex
 	replicas []*modelReplica
-	calmFrom time.Time // when the last trouble ended; zero: it goes on
+	calmFrom time.Time // when the last disturbance ended; zero: it continues
 	served   []modelServed
-	answered []modelReport        // whose tokens may become banned
-	banned   map[string]time.Time // since when no replica may serve a token
-	events   int                  // calls that began, and reports that were answered
-	reports  map[string]bool      // tokens that were reported
+	answered []modelReport        // answered reports whose tokens may become banned
+	banned   map[string]time.Time // the time since which no replica may serve a token
+	events   int                  // number of calls that began plus reports that were answered
+	reports  map[string]bool      // tokens that were reported as rejected
 	history  []string
 	failed   bool
 	calls    sync.WaitGroup
 }
 
-// modelReplica is a replica, and what its callers know.
+// modelReplica is a replica, and what its callers have received from it.
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
 	reported map[string]int          // the value of model.events when the report of a token was answered
-	seen     map[string]modelCurrent // the current token that was seen last, by key
+	seen     map[string]modelCurrent // the current token that the test saw last, by key
 }
 
-// modelCurrent is a replica's current token, and when it was first seen.
+// modelCurrent is a replica's current token, and the time when the test first saw that token.
 type modelCurrent struct {
 	value string
 	since time.Time
 }
 
-// modelServed is a token that a caller got.
+// modelServed is a token that a caller received.
 type modelServed struct {
 	issuer *issuer
 	value  string
 }
 
-// TestModel runs a fleet with random events, and checks what must always be true. BROKER_SEED repeats a run,
-// except for the order of events at the same moment; BROKER_SOAK makes 200 runs.
+// TestModel runs a fleet with random events, and checks conditions that must always be true.
+// BROKER_SEED repeats a run, except for the order of events at the same moment. BROKER_SOAK
+// makes 200 runs.
 func TestModel(t *testing.T) {
 	runs, steps := 10, 3000
 	if os.Getenv("BROKER_SOAK") != "" {
@@ -122,7 +124,7 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	t.Logf("%v of a fleet, %d tokens", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), requests)
 }
 
-// between returns some seconds.
+// between returns a random number of seconds.
 func (m *model) between(least, most int) time.Duration {
 	return time.Duration(least+m.random.IntN(most-least)) * time.Second
 }
@@ -133,7 +135,7 @@ func (m *model) start(i int) {
 	if r.cache != nil {
 		r.cache.Close()
 	}
-	for _, provider := range m.issuers { // before m.mu is locked, because an issuer locks m.mu while its own is locked
+	for _, provider := range m.issuers { // before m.mu is locked, because an issuer locks m.mu while the issuer's mutex is locked
 		provider.set(func(p *issuer) { delete(p.failedBy, i) })
 	}
 	jitter := m.random.Float64()
@@ -148,7 +150,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// note records an event for the log of a failure.
+// note records an event, which fail logs.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -156,7 +158,7 @@ func (m *model) note(format string, arguments ...any) {
 	m.history = m.history[max(0, len(m.history)-60):]
 }
 
-// fail logs the last events, and ends the run.
+// fail logs the last events, and ends the test run.
 func (m *model) fail(format string, arguments ...any) {
 	m.note("WRONG: "+format, arguments...)
 	m.mu.Lock()
@@ -177,14 +179,14 @@ func (m *model) hasFailed() bool {
 	return m.failed
 }
 
-// settledAt reports whether there has been no trouble since long before a time.
+// settledAt reports whether there has been no disturbance for long before a time.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// calm ends all trouble, and then makes calls. It returns the number of steps.
+// calm ends all disturbances, and then makes calls. It returns the number of steps.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)
@@ -196,7 +198,7 @@ func (m *model) calm() int {
 			l.misread = -time.Duration(m.random.IntN(100)) * time.Millisecond
 		}
 	})
-	// Replicas look up what they missed.
+	// Replicas read in the Store the changes that they missed.
 	for _, r := range m.replicas {
 		r.link.tell(func(news cache.News) { news.Missed() })
 	}
@@ -212,7 +214,7 @@ func (m *model) calm() int {
 	return steps
 }
 
-// storm makes calls and causes trouble. It returns the number of steps.
+// storm makes calls and causes disturbances. It returns the number of steps.
 func (m *model) storm() int {
 	m.mu.Lock()
 	m.calmFrom = time.Time{}
@@ -257,7 +259,7 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// disturb causes trouble with the Store.
+// disturb makes the Store fail, or ends a failure of the Store.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {
@@ -307,7 +309,7 @@ func (m *model) disturbIssuer(i *issuer) {
 	})
 }
 
-// get asks a replica for a token, and checks the answer.
+// get asks a replica for a token, and checks the token that it returns.
 func (m *model) get(i *issuer, replica int) {
 	c := m.look(replica)
 	t, err := c.cache.Token(context.Background(), i.at(replica))
@@ -323,8 +325,8 @@ func (m *model) get(i *issuer, replica int) {
 	m.served = m.served[max(0, len(m.served)-10):]
 }
 
-// report reports a token that a caller got lately, if the provider rejects it; now and then also if the
-// provider accepts it.
+// report reports a token that a caller received recently, if the provider rejects that token.
+// Now and then report also reports a token that the provider accepts.
 func (m *model) report() {
 	m.mu.Lock()
 	count := len(m.served)
@@ -333,7 +335,7 @@ func (m *model) report() {
 		return
 	}
 	served := m.served[m.random.IntN(count)]
-	m.mu.Unlock() // the issuer locks it while its own is locked
+	m.mu.Unlock() // the issuer locks m.mu while the issuer's mutex is locked
 	replica := m.random.IntN(len(m.replicas))
 	if m.random.IntN(10) == 0 || !served.issuer.accepts(served.value) {
 		m.calls.Go(func() { m.reportTo(replica, served) })

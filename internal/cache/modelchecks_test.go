@@ -11,20 +11,20 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fine is how long a provider has to answer soon until earlier failures have no effect any more: the
-// longest back-off, and a refresh that began at its end.
+// fine is how long a provider must answer soon until its earlier failures have no effect any
+// more: the longest back-off, plus a refresh that began at the end of that back-off.
 const fine = 75*time.Second + 15*time.Second
 
-// modelCall is a call, and the state of the model when it began.
+// modelCall is a call, with the state of the model when the call began.
 type modelCall struct {
 	cache   *cache.Cache
 	began   time.Time
-	order   int               // the value of model.events when it began
-	current map[string]string // by key, at the replica
+	order   int               // the value of model.events when the call began
+	current map[string]string // the replica's current tokens, by key
 	stored  map[string]string // by key
 }
 
-// modelReport is an answered report.
+// modelReport is a report of a rejected token that a replica has answered.
 type modelReport struct {
 	value string
 	at    time.Time
@@ -57,14 +57,14 @@ func (m *model) current(i *issuer, replica int) string {
 	return currentValue(m.replicas[replica].cache, i.at(replica))
 }
 
-// isCurrent reports whether the replica that was called has not been restarted since.
+// isCurrent reports whether the replica that was called is still running, without a restart.
 func (m *model) isCurrent(replica int, c modelCall) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported reports whether a report of the token to the replica was answered before an event.
+// hasReported reports whether the replica answered a report of the token before an event.
 func (m *model) hasReported(replica int, value string, before int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,8 +72,8 @@ func (m *model) hasReported(replica int, value string, before int) bool {
 	return ok && at < before
 }
 
-// checkServed checks an answer: the token has not ended, this replica has not answered a report of it before,
-// and it is not banned from all replicas.
+// checkServed checks a token that a replica returned: the token has not ended, this replica has
+// not answered a report of that token before, and the token is not banned from all replicas.
 func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
 	value := t.Value.Reveal()
 	if made := i.find(value); !time.Now().Before(made.End()) {
@@ -90,7 +90,7 @@ func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token)
 	}
 }
 
-// noteReport notes the answer to a report.
+// noteReport records the answer to a report.
 func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Token) {
 	if t.Value.Reveal() == s.value {
 		m.fail("a report of %s to replica %d is answered with that", s.value, replica)
@@ -108,7 +108,8 @@ func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Tok
 	m.answered = append(m.answered, modelReport{s.value, time.Now()})
 }
 
-// settleBans bans tokens a second after their report was answered, if there was no trouble.
+// settleBans bans a token from all replicas a second after a report of that token was answered,
+// if there was no disturbance.
 func (m *model) settleBans() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -121,28 +122,28 @@ func (m *model) settleBans() {
 	}
 }
 
-// checkDuration bounds how long a call takes.
+// checkDuration checks that a call does not take too long.
 func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
-	limit := 17 * time.Second // a refresh, and the Store's time limits before and after it
+	limit := 17 * time.Second // one refresh, and the Store's time limits before and after the refresh
 	switch {
 	case t != nil && t.Value.Reveal() == c.current[i.key] && time.Now().Before(t.ExpireTime()):
 		limit = time.Second
 	case i.isFine():
-		limit = 6 * time.Second // a lease that was left behind, and a request
+		limit = 6 * time.Second // the wait for an abandoned lease to expire, and one token request
 	}
 	if took := time.Since(c.began); took > limit {
 		m.fail("a call of replica %d for %s takes %v", replica, i.key, took)
 	}
 }
 
-// isFine reports whether the provider has answered soon for long enough.
+// isFine reports whether the provider has answered soon for at least the time fine.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return !i.fineFrom.IsZero() && time.Since(i.fineFrom) >= fine
 }
 
-// checkFailure checks that a call that failed could not have been answered.
+// checkFailure checks that a call failed only when it could not have been answered.
 func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	if fault.From(err).Reason == fault.ServerStopping {
 		return // the replica is restarted
@@ -162,9 +163,10 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	}
 }
 
-// checkRequest checks that a token request is due: the replica has no token, or its token is to be renewed or
-// was reported, and its last request did not fail just now. When there is no trouble, this is checked for
-// the whole fleet. The caller holds i.mu.
+// checkRequest checks that a token request is necessary: the replica has no token, or its token
+// is due for renewal or was reported, and the replica's last request did not fail just now. When
+// there is no disturbance, checkRequest checks this for the whole fleet. The caller must hold
+// i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
 	if failed, ok := i.failedBy[replica]; ok && failed.current == m.current(i, replica) && time.Since(failed.at) < time.Second {
@@ -177,7 +179,7 @@ func (m *model) checkRequest(i *issuer, replica int) {
 	current, ok := m.replicas[replica].cache.Current(i.at(replica))
 	seen := m.replicas[replica].seen[i.key]
 	m.mu.Unlock()
-	// A token may have arrived while the request was about to be made.
+	// A token may have arrived just before the request was made.
 	if ok && current.Value.Reveal() == seen.value && time.Since(seen.since) > time.Second {
 		m.checkDue(current, replica)
 	}
@@ -199,7 +201,7 @@ func (m *model) noteCurrent() {
 	}
 }
 
-// checkDue checks that a token is to be renewed, or was reported.
+// checkDue checks that a token is due for renewal, or was reported.
 func (m *model) checkDue(t *token.Token, replica int) {
 	m.mu.Lock()
 	reported := m.reports[t.Value.Reveal()]
@@ -229,7 +231,7 @@ func (m *model) checkAgreement() {
 	}
 }
 
-// valuesOf returns the token that each replica serves, and the one in the Store.
+// valuesOf returns the token that each replica serves, and the token in the Store.
 func (m *model) valuesOf(i *issuer) (values []string) {
 	for n, r := range m.replicas {
 		t, err := r.cache.Token(context.Background(), i.at(n))

@@ -59,7 +59,7 @@ func TestRenewalDoesNotUseAnOlderToken(t *testing.T) {
 		f.pass(time.Millisecond)
 		f.wantAt("token-2", 0)
 		f.restore(old)
-		f.pass(renewal + time.Second) // replica 0 renews first, and knows of no report
+		f.pass(renewal + time.Second) // replica 0 renews first, and no token was reported to it
 		f.wantAt("token-3", 0, 1)
 		f.wantRequests(3)
 	})
@@ -99,7 +99,7 @@ func TestTokenIsPutBackAfterALongRequestOfAnother(t *testing.T) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		f.links[0].set(func(l *link) { l.latency = 20 * time.Millisecond })
 		f.links[0].become(connected)
-		f.pass(findingPlace + 30*time.Millisecond) // it is about to lock the key
+		f.pass(findingPlace + 30*time.Millisecond) // until the replica is about to lock the key
 		go func() { _, _, _ = f.reportTo(f.fleet[1], "token-1") }()
 		f.pass(10 * time.Second)
 		f.wantStored("token-1")
@@ -116,7 +116,7 @@ func TestReportedTokenIsNotUsedAgain(t *testing.T) {
 		f.pass(time.Second)
 		f.wantReportAt(0, "token-1", "token-2")
 		f.pass(time.Millisecond)
-		// The Store has it with a later time of its request.
+		// The Store has the same token with a later request time.
 		reported.RequestedAt = reported.RequestedAt.Add(time.Minute)
 		f.restore(&reported)
 		f.links[0].miss()
@@ -178,7 +178,7 @@ func TestManyReportsOfOneTokenDoNotEvictOthers(t *testing.T) {
 		together(1000, func(int) { f.wantReportAt(0, "B", "C") })
 		f.shared.empty() // the Store forgets the rejected tokens
 		f.pass(renewal - f.elapsed())
-		f.pass(3 * time.Second) // A is issued again, and another token is requested
+		f.pass(3 * time.Second) // token A is issued again, so another token is requested
 		f.wantAt("D", 0)
 		f.wantCommits("A", "B", "C", "C", "D")
 	})
@@ -196,7 +196,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 		reported := f.current(0)
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
-		// Replica 0 renews C, and the provider issues A: the Store, which has it as rejected, keeps B.
+		// Replica 0 renews token C, and the provider issues token A. The Store has A in its list
+		// of rejected tokens, so it keeps token B.
 		f.pass(renewal + 500*time.Millisecond)
 		f.wantAt("C", 0)
 		f.pass(2 * time.Second)
@@ -204,8 +205,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 	})
 }
 
-// TestRejectedTokenThatIsPutBackDuringARequest: the Store is emptied before the request for a successor, and
-// another replica puts the rejected token back during the request.
+// TestRejectedTokenThatIsPutBackDuringARequest: the Store is emptied before the request for a
+// successor. During the request another replica puts the rejected token back into the Store.
 func TestRejectedTokenThatIsPutBackDuringARequest(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
