@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// news is the time after which a change reaches the other replicas.
+// news lists the ways in which a change in the Store reaches the other replicas.
 var news = map[string]func(*sharedStore){
 	"at once": func(s *sharedStore) { s.newsDelay = 0 },
 	"late":    func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
@@ -43,7 +43,7 @@ func TestFleetRenewsOnce(t *testing.T) {
 							together(8, func(i int) { f.wantValid(i) })
 						})
 					}
-					// Each of the six token requests was a renewal.
+					// All token requests after the first one were renewals.
 					first := (&token.Token{Lifetime: lifetime}).RenewTime(0).Sub(time.Time{})
 					if f.elapsed() < 5*first {
 						f.Errorf("six token requests in %v", f.elapsed())

@@ -259,7 +259,7 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// disturb makes the Store fail, or ends a failure of the Store.
+// disturb changes how the Store works, or restarts a replica.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// tally is an Observer that counts.
+// tally is an Observer that counts the calls of its methods.
 type tally struct {
 	mu    sync.Mutex
 	seen  map[string]int
@@ -42,7 +42,7 @@ func (t *tally) Waited(duration time.Duration) {
 	t.waits = append(t.waits, duration)
 }
 
-// take returns the counts, and resets them.
+// take returns the counts since the last call of take.
 func (t *tally) take() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +55,7 @@ func tier(t cache.Tier) string       { return fmt.Sprintf("tier %d", t) }
 func renewed(r cache.Renewal) string { return fmt.Sprintf("renewal %d", r) }
 func forcedTo(f cache.Forced) string { return fmt.Sprintf("forced %d", f) }
 
-// wantSeen compares the counts since the last call.
+// wantSeen compares the counts since the last call of wantSeen.
 func (w *world) wantSeen(t *tally, want map[string]int) {
 	w.Helper()
 	w.pass(0)
@@ -64,7 +64,7 @@ func (w *world) wantSeen(t *tally, want map[string]int) {
 	}
 }
 
-// observed runs a test in a bubble, with a cache that has an observer.
+// observed runs a test with simulated time, and with a cache that has an Observer.
 func observed(t *testing.T, test func(*world, *tally)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -90,7 +90,7 @@ func TestObserverOfAnswers(t *testing.T) {
 		w.wantSeen(seen, map[string]int{tier(cache.FromMargin): 1, renewed(cache.Late): 1})
 		w.pass(end - expiry)
 		_, _ = w.get()
-		w.pass(2 * time.Minute) // the failure has ended
+		w.pass(2 * time.Minute) // the back-off has ended
 		_, _ = w.get()
 		w.wantSeen(seen, map[string]int{tier(cache.FromFailure): 1, tier(cache.RefreshFailed): 1})
 		w.pass(2 * time.Minute)
@@ -117,7 +117,7 @@ func TestObserverOfRenewals(t *testing.T) {
 		w.want("token-1")
 		w.pass(renewal + time.Second)
 		w.wantSeen(seen, map[string]int{tier(cache.FromRefresh): 1, renewed(cache.Early): 1})
-		w.pass(expiry) // no caller used the second
+		w.pass(expiry) // no caller received the second token
 		w.want("token-3")
 		w.wantSeen(seen, map[string]int{tier(cache.FromRefresh): 1})
 	})
@@ -182,7 +182,7 @@ func TestServedTokens(t *testing.T) {
 	})
 }
 
-// warmTally counts answers from memory.
+// warmTally counts the calls that are answered from memory.
 type warmTally struct{ *tally }
 
 func (t warmTally) Inc() { t.Answered(cache.FromMemory) }

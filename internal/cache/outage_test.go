@@ -9,11 +9,12 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// backWithin is how soon after an outage of the provider callers get a token.
+// backWithin is how soon after the end of a provider outage callers must get a token.
 const backWithin = 10 * time.Second
 
-// TestCallersAreServedSoonAfterAnOutage tries outages of many lengths that begin before the first token, or
-// before a renewal. In each replica a caller retries after the delay in the error.
+// TestCallersAreServedSoonAfterAnOutage tests outages of many lengths, which begin before the
+// first token is issued, or before a renewal. A caller of each replica retries after the delay
+// in the error.
 func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	for _, cold := range []bool{true, false} {
 		for length := 7 * time.Second; length < 3*time.Hour; length = length*9/5 + 77*time.Millisecond {
@@ -50,7 +51,8 @@ func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	}
 }
 
-// TestNoRequestsWithoutCalls: during an outage there are no calls after the first one, which failed.
+// TestNoRequestsWithoutCalls: during an outage only one call is made, and that call fails. No
+// further token requests are made.
 func TestNoRequestsWithoutCalls(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(failing(unavailable))
@@ -66,7 +68,7 @@ func TestNoRequestsWithoutCalls(t *testing.T) {
 	})
 }
 
-// TestRetryAfterIsNotCutShort: a provider asks for more time than the longest back-off.
+// TestRetryAfterIsNotCutShort: a provider asks for a longer wait than the longest back-off.
 func TestRetryAfterIsNotCutShort(t *testing.T) {
 	for _, reason := range []fault.Reason{fault.ProviderUnavailable, fault.ProviderRateLimited, fault.CredentialRejected} {
 		inBubble(t, 1, func(w *world) {
@@ -84,8 +86,8 @@ func TestRetryAfterIsNotCutShort(t *testing.T) {
 	}
 }
 
-// TestCalmRenewalsBackOffFurther: renewals fail for hours before the token expires. No caller waits for one,
-// so the provider gets one request a minute.
+// TestCalmRenewalsBackOffFurther: renewals fail for hours before the token expires. No caller
+// waits for a renewal, so the provider receives one request a minute.
 func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -99,7 +101,8 @@ func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	})
 }
 
-// TestFailedReportDoesNotDelayTheNext: a caller waits for a forced renewal, while others have a good token.
+// TestFailedReportDoesNotDelayTheNext: one caller waits for a forced renewal, while other
+// callers have a valid token.
 func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
@@ -117,8 +120,8 @@ func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	})
 }
 
-// TestReportsDoNotWaitForRenewals: a token is reported to one replica while the renewals of another fail at
-// growing intervals. The report waits no longer than any call.
+// TestReportsDoNotWaitForRenewals: the renewals of one replica fail at growing intervals. A
+// token is reported to another replica. That report waits no longer than any other call.
 func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -138,7 +141,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// late makes a provider's answers take this long, with tokens of this lifetime.
+// late makes a provider answer after this latency, with tokens of this lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {
 		p.latency = latency
@@ -156,8 +159,9 @@ func down(p *provider) {
 	failing(unavailable)(p)
 }
 
-// TestLastResortCountsFromTheAnswer: an answer takes 8 seconds, and brings a token of 10 seconds; then the
-// provider is down. Each replica serves the token for 10 seconds from the answer, and no longer.
+// TestLastResortCountsFromTheAnswer: the provider answers after 8 seconds with a token of 10
+// seconds, and then fails. Each replica serves that token for exactly 10 seconds from the
+// answer.
 func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(8*time.Second, 10*time.Second))
@@ -177,8 +181,8 @@ func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	})
 }
 
-// TestTokenThatArrivesInItsMargin: answers take longer than tokens live. Callers get each token for its
-// lifetime from the answer on, and the requests back off.
+// TestTokenThatArrivesInItsMargin: the provider takes longer to answer than its tokens live.
+// Callers get each token for its lifetime, counted from the answer. Token requests back off.
 func TestTokenThatArrivesInItsMargin(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(6*time.Second, 5*time.Second))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// reportPending reports token-3 to replica 1. Only replica 0 has that token, and cannot share it yet. token-1
-// was reported before.
+// reportPending reports token-3 to replica 1. Only replica 0 has token-3, and cannot share it
+// yet. token-1 was reported before.
 func (f *fleet) reportPending() {
 	f.wantEverywhere("token-1")
 	f.links[0].become(refusing)
@@ -34,8 +34,8 @@ func TestPendingRejectionIsNotEvicted(t *testing.T) {
 	})
 }
 
-// A flood of reports of unknown versions evicts the earlier reports: the reported token comes into use, and
-// is replaced when it is reported again.
+// Many reports of unknown versions evict the earlier reports. So the reported token comes into
+// use again, and is replaced when it is reported again.
 func TestFloodOfReportsOfUnknownVersions(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.reportPending()

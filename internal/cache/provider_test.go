@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// provider is a Source whose answers a test sets, in a bubble of testing/synctest, where time passes only
-// while all goroutines wait.
+// provider is a Source whose answers a test sets. It runs with the simulated time of
+// testing/synctest, which advances only while all goroutines wait.
 type provider struct {
 	mu       sync.Mutex
 	requests int
@@ -26,14 +26,14 @@ type provider struct {
 	window   time.Duration
 	latency  time.Duration
 	ends     bool
-	answer   func(n int) (string, error) // nil: a new token each time
-	issue    func() *token.Token         // nil: as answer says
+	answer   func(n int) (string, error) // nil: each answer is a new token
+	issue    func() *token.Token         // nil: the token is made from the result of answer
 	newest   string                      // the token that was issued last
 }
 
 func newValue(text string) secret.Text { return secret.New(text) }
 
-// versionsOf returns the versions of a token: its value.
+// versionsOf returns the only version of a token, which is the token's value.
 func versionsOf(_ string, t *token.Token) []string { return []string{t.Value.Reveal()} }
 
 func newProvider() *provider {
@@ -74,7 +74,7 @@ func (p *provider) set(change func(*provider)) {
 	change(p)
 }
 
-// count returns the number of requests.
+// count returns the number of token requests.
 func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,27 +89,27 @@ func working(p *provider) { p.answer = nil }
 
 var unavailable = fault.New(fault.ProviderUnavailable, "the provider is down")
 
-// world is a provider and a fleet of caches in one bubble.
+// world is a provider and a fleet of caches with the same simulated time.
 type world struct {
 	*testing.T
 	provider *provider
 	fleet    []*cache.Cache
 }
 
-// accepts reports whether the provider accepts a token. If a new token ends the one before it, the provider
-// accepts only the newest.
+// accepts reports whether the provider accepts a token. If each new token ends the previous
+// token, the provider accepts only the newest token.
 func (p *provider) accepts(value string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.ends || value == p.newest
 }
 
-// inBubble runs a test in a bubble, with this many replicas.
+// inBubble runs a test with simulated time and with this many replicas.
 func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, provider: newProvider()}
-		var store cache.Store // one replica shares it with none
+		var store cache.Store // nil if there is only one replica, which shares no tokens
 		if replicas > 1 {
 			store = newMemory(clockwork.NewRealClock())
 		}
@@ -130,7 +130,7 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 	})
 }
 
-// get asks the first replica, as a caller without a deadline.
+// get asks the first replica for a token, as a caller without a deadline.
 func (w *world) get() (string, error) { return w.getFrom(w.Context(), w.fleet[0]) }
 
 func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
@@ -141,7 +141,7 @@ func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
 	return t.Value.Reveal(), nil
 }
 
-// report reports to the first replica that a token was rejected.
+// report reports to the first replica that the provider rejected a token.
 func (w *world) report(value string) (current string, replaced bool, err error) {
 	return w.reportTo(w.fleet[0], value)
 }
@@ -154,7 +154,7 @@ func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced
 	return t.Value.Reveal(), replaced, nil
 }
 
-// want gets a token and compares it.
+// want gets a token, and compares its value.
 func (w *world) want(value string) {
 	w.Helper()
 	if got, err := w.get(); err != nil || got != value {
@@ -162,7 +162,7 @@ func (w *world) want(value string) {
 	}
 }
 
-// wantError checks that there is no token, and compares the error.
+// wantError checks that a call gets no token, and compares the call's error.
 func (w *world) wantError(reason fault.Reason, retryDelay time.Duration) {
 	w.Helper()
 	got, err := w.get()
@@ -193,7 +193,7 @@ func (w *world) checkReason(err error, reason fault.Reason) {
 	}
 }
 
-// wantRequests compares the number of requests.
+// wantRequests compares the number of token requests.
 func (w *world) wantRequests(want int) {
 	w.Helper()
 	synctest.Wait()
@@ -202,18 +202,18 @@ func (w *world) wantRequests(want int) {
 	}
 }
 
-// pass lets time pass in the bubble, and waits until its effects are over.
+// pass lets simulated time pass, and then waits until all goroutines wait.
 func (w *world) pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// elapsed returns the time since the bubble began.
+// elapsed returns the simulated time since the test began.
 func (*world) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// together runs n callers at once and waits for all.
+// together runs n callers at once, and waits until all have returned.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {

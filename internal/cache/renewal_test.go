@@ -14,7 +14,7 @@ import (
 // lingeringStore delays the end of each refresh after its token was stored.
 type lingeringStore struct {
 	cache.Store
-	release time.Duration // how long the delay is
+	release time.Duration // the length of the delay
 }
 
 func (s *lingeringStore) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
@@ -35,8 +35,8 @@ func (l *lingeringLease) Release() {
 	l.Lease.Release()
 }
 
-// TestRenewalThatIsDueBeforeTheRefreshEnds: a token is served, and is to be renewed, while the refresh that
-// fetched it has not ended. The renewal joins that refresh.
+// TestRenewalThatIsDueBeforeTheRefreshEnds: a token is served, and its renewal is due, before
+// the refresh that fetched the token has ended. The renewal joins that refresh.
 func TestRenewalThatIsDueBeforeTheRefreshEnds(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = 0 })

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// wantReport reports a token and compares the outcome.
+// wantReport reports a token, and compares the answer.
 func (w *world) wantReport(value, want string, wantReplaced bool) {
 	w.Helper()
 	if got, replaced, err := w.report(value); err != nil || got != want || replaced != wantReplaced {
@@ -61,7 +61,7 @@ func TestManyReportsMakeOneRequest(t *testing.T) {
 		if replaced.Load() == 0 {
 			w.Error("no report returned that the token was replaced")
 		}
-		// No replica that answered serves the reported token again.
+		// No replica that answered a report serves the reported token again.
 		for _, c := range w.fleet {
 			if got, err := w.getFrom(w.Context(), c); err != nil || got != "token-2" {
 				w.Errorf("after the reports a replica serves %q, %v", got, err)
@@ -99,7 +99,7 @@ func TestFailedReportKeepsTheToken(t *testing.T) {
 		_, _, err := w.report("token-1")
 		w.checkFault(err, fault.ProviderUnavailable, time.Second)
 		w.want("token-1")
-		// While backing off, a report is answered with the stored error.
+		// During the back-off, a report is answered with the stored error.
 		_, _, err = w.report("token-1")
 		w.checkFault(err, fault.ProviderUnavailable, time.Second)
 		w.wantRequests(2)

@@ -9,8 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// sameUntilItsEnd makes the provider issue the same token until its end, with the remaining lifetime, as some
-// providers do; in the last second without a lifetime.
+// sameUntilItsEnd makes the provider issue the same token until that token ends, with its
+// remaining lifetime, as some providers do. In the token's last second the provider names no
+// lifetime.
 func sameUntilItsEnd(p *provider) {
 	began := time.Now()
 	p.issue = func() *token.Token {
@@ -38,7 +39,8 @@ func TestProviderThatIssuesATokenUntilItEnds(t *testing.T) {
 			}
 			w.pass(500 * time.Millisecond)
 		}
-		// In each hour one request brings a new token, and about a dozen do not.
+		// In each hour, one token request brings a new token, and about a dozen requests bring
+		// the same token again.
 		if n := w.provider.count(); n > 3*20 {
 			w.Errorf("%d token requests in three hours", n)
 		}
@@ -87,7 +89,7 @@ func TestReportedTokenDoesNotComeBackThroughARenewalThatItJoined(t *testing.T) {
 		w.want("A")
 		w.pass(renewal - 100*time.Millisecond) // the renewal is under way
 		w.wantReport("A", "B", true)
-		w.pass(renewal + time.Second) // the renewal brings A, so another request follows
+		w.pass(renewal + time.Second) // the renewal brings token A again, so another request follows
 		w.pass(2 * time.Second)
 		w.want("C")
 	})

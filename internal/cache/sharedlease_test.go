@@ -9,19 +9,20 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// sharedLease is a replica's lease of a key. It is renewed while the link is connected, and otherwise expires.
+// sharedLease is a replica's lease of a key. The lease is renewed while the replica's link is
+// connected, and otherwise expires.
 type sharedLease struct {
 	link *link
 	key  string
-	seen *token.Token // when the lease began
+	seen *token.Token // the token in the Store when the lease began
 	stop chan struct{}
 }
 
-// cell returns the cell of the lease's key. The caller holds the Store's mu.
+// cell returns the cell of the lease's key. The caller must hold the mutex of the Store.
 func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
 
-// take takes the lease, or returns a channel that is closed when another attempt may succeed. The caller
-// holds the Store's mu.
+// take takes the lease, or returns a channel that is closed when the caller should try again.
+// The caller must hold the mutex of the Store.
 func (l *sharedLease) take() (changed chan struct{}) {
 	cell := l.cell()
 	if cell.holder != nil {
@@ -31,7 +32,7 @@ func (l *sharedLease) take() (changed chan struct{}) {
 	return nil
 }
 
-// begin reads the record under the lease, and releases the lease if the record is enough.
+// begin reads the record under the lease. If the record is enough, begin releases the lease.
 func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	l.stop = make(chan struct{})
 	go l.renew()
@@ -71,7 +72,7 @@ func (l *sharedLease) Commit(ctx context.Context, fresh *token.Token, rejected b
 	return standing, lost
 }
 
-// commit does what Commit says. The caller holds the Store's mu.
+// commit implements Commit. The caller must hold the mutex of the Store.
 func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token.Token, err error) {
 	cell := l.cell()
 	if rejected && l.seen != nil {
@@ -98,7 +99,7 @@ func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token
 	return fresh, nil
 }
 
-// reject remembers that a token must not be stored again.
+// reject adds a token to the tokens that must not be stored again.
 func (c *sharedCell) reject(value secret.Text) {
 	if !c.isRejected(value) {
 		c.rejected = append(c.rejected, value)
@@ -115,7 +116,7 @@ func (l *sharedLease) Fail(ctx context.Context, failure *cache.Failure) error {
 	return lost
 }
 
-// fail does what Fail says. The caller holds the Store's mu.
+// fail implements Fail. The caller must hold the mutex of the Store.
 func (l *sharedLease) fail(failure *cache.Failure) error {
 	cell := l.cell()
 	overtaken := cell.token != nil && (l.seen == nil || !cell.token.Value.Equal(l.seen.Value))

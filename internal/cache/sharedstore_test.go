@@ -17,13 +17,14 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds of a sharedStore, as a Store on a network has them.
+// Time limits of a sharedStore, like those of a Store on a network.
 const (
 	operationLimit = 250 * time.Millisecond
 	leaseLife      = 3 * time.Second
 	leaseRenewal   = time.Second
 	pollInterval   = 100 * time.Millisecond
-	// findingPlace is how long a replica that is connected again takes to report missed news.
+	// findingPlace is how long a replica takes to report missed news after it is connected
+	// again.
 	findingPlace = 100 * time.Millisecond
 )
 
@@ -35,13 +36,14 @@ type sharedStore struct {
 	mu    sync.Mutex
 	cells map[string]*sharedCell
 	links []*link
-	// newsDelay is how long news takes to reach the others; with newsLost it never arrives.
+	// newsDelay is how long a change takes to reach the other replicas. If newsLost is set, it
+	// never reaches them.
 	newsDelay time.Duration
 	newsLost  bool
-	commits   []string // the tokens that were stored
+	commits   []string // the values of the tokens that were stored, in order
 }
 
-// sharedCell is the state of one key.
+// sharedCell is the state of one key in a sharedStore.
 type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
@@ -56,7 +58,8 @@ func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// cell returns the cell of key, without a token or a lease that has ended. The caller holds s.mu.
+// cell returns the cell of key, and removes a token or a lease that has ended from the cell. The
+// caller must hold s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
 	if cell == nil {
@@ -85,7 +88,7 @@ func (c *sharedCell) isRejected(value secret.Text) bool {
 	return slices.ContainsFunc(c.rejected, value.Equal)
 }
 
-// stored returns the value of the token in the Store, or "".
+// stored returns the value of the token in the Store, or "" if there is none.
 func (s *sharedStore) stored(key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +115,7 @@ func (s *sharedStore) empty() {
 	}
 }
 
-// forget removes all cells. The caller holds s.mu.
+// forget removes the cells of all keys. The caller must hold s.mu.
 func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
 
 // endLeases makes every lease expire.
@@ -125,7 +128,7 @@ func (s *sharedStore) endLeases() {
 	}
 }
 
-// publish sends news to the other replicas. The caller holds s.mu.
+// publish sends news of a change to the other replicas. The caller must hold s.mu.
 func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	if s.newsLost {
 		return
@@ -137,7 +140,7 @@ func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	}
 }
 
-// Kinds of trips over a link.
+// Kinds of trips, which are messages to the Store over a link.
 const (
 	tripLook       = "look"
 	tripLock       = "lock"
@@ -147,28 +150,29 @@ const (
 	tripForget     = "forget"
 )
 
-// linkState is how trips over a link end.
+// linkState is what happens to trips over a link.
 type linkState int
 
 // The states.
 const (
 	connected linkState = iota
-	refusing            // they fail at once
-	hanging             // they fail after 250 ms
-	deaf                // likewise, but the Store executes them
+	refusing            // trips fail at once
+	hanging             // trips fail after 250 ms
+	deaf                // trips fail after 250 ms, but the Store executes them
 )
 
-// link is a replica's connection to a sharedStore, and its cache.Store.
+// link is a replica's connection to a sharedStore. The replica's Cache uses the link as its
+// Store.
 type link struct {
 	store         *sharedStore
 	reads, writes atomic.Int64 // number of trips that began
 	underWay      atomic.Int64
 
-	// The Store's mu guards these.
+	// The mutex of the Store guards the following fields.
 	state   linkState
 	latency time.Duration // of answers
 	misread time.Duration // the error of a token's RequestedAt
-	follow  []*cache.News // of the replica; two for a moment while it restarts
+	follow  []*cache.News // of the replica's Cache; of two Caches for a moment during a restart
 	before  func(trip string)
 }
 
@@ -181,7 +185,7 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// become changes the state. A link that is connected again may have missed news.
+// become changes the state of a link. If the link is connected again, news may have been missed.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -199,20 +203,20 @@ func (l *link) set(change func(*link)) {
 	change(l)
 }
 
-// findPlace reports missed news, after the time that a replica needs to notice. The caller holds the Store's
-// mu.
+// findPlace reports that news was missed, after the time that a replica needs to notice this.
+// The caller must hold the mutex of the Store.
 func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }
 
-// miss reports missed news at once, whatever the state.
+// miss reports at once that news was missed, whatever the state of the link.
 func (l *link) miss() {
 	for _, news := range l.followers() {
 		news.Missed()
 	}
 }
 
-// tell sends news to the replica if it is connected.
+// tell sends news of a change to the replica if its link is connected.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
 	state := l.state
@@ -242,7 +246,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// do makes a trip. The function work runs while the Store's mu is locked.
+// do makes a trip to the Store. The function work runs while the mutex of the Store is locked.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// whileAway are sudden changes of a machine's clocks.
+// whileAway lists sudden changes of a machine's clocks.
 var whileAway = []struct {
 	name              string
 	sleep, correction time.Duration
@@ -24,8 +24,8 @@ var whileAway = []struct {
 	{"sleep, and set forward", time.Hour, time.Hour},
 }
 
-// inSleepingFleet runs a test for each of whileAway, with a fleet of this size on one machine, which share a
-// Store there. Tokens live for an hour.
+// inSleepingFleet runs a test for each clock change in whileAway. All replicas of the fleet run
+// on one machine, together with their Store. Tokens live for an hour.
 func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func())) {
 	t.Helper()
 	for _, what := range whileAway {
@@ -79,7 +79,7 @@ func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 		f.shared.empty()
 		f.pass(time.Second)
 		f.wantStored("token-1")              // as long as it has not ended
-		f.provider.set(failing(unavailable)) // the replicas keep their tokens
+		f.provider.set(failing(unavailable)) // so that the replicas keep their tokens
 		away()
 		f.shared.set(func(s *sharedStore) { s.commits = nil })
 		f.shared.empty()
@@ -93,7 +93,8 @@ func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 	})
 }
 
-// TestRenewalThatWasDueDuringSleep: there are no calls after the machine wakes up.
+// TestRenewalThatWasDueDuringSleep: a renewal was due while the machine slept. No calls are made
+// after the machine wakes up.
 func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		f.wantEverywhere("token-1")
@@ -106,8 +107,8 @@ func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 	})
 }
 
-// TestSleepDuringTheRequest: the machine sleeps during a token request. Unlike package strategies, the test's
-// provider does not check the clock.
+// TestSleepDuringTheRequest: the machine sleeps during a token request. Unlike the sources in
+// package strategies, the test's provider does not check the clock.
 func TestSleepDuringTheRequest(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		time.AfterFunc(100*time.Millisecond, away)
@@ -118,7 +119,8 @@ func TestSleepDuringTheRequest(t *testing.T) {
 	})
 }
 
-// TestTokenOfABrokerWhoseClockIsSetBack: a token is served for as long as it lives, and no longer.
+// TestTokenOfABrokerWhoseClockIsSetBack checks that a token is served until it ends, and no
+// longer, when the clock is set back.
 func TestTokenOfABrokerWhoseClockIsSetBack(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		machine := clocktest.NewMachine()
@@ -133,7 +135,7 @@ func TestTokenOfABrokerWhoseClockIsSetBack(t *testing.T) {
 		w.pass(53 * time.Minute)
 		w.wantRequests(1)
 		w.pass(time.Minute)
-		w.wantRequests(2) // it is renewed in time
+		w.wantRequests(2) // the token is renewed in time
 		w.want("token-2")
 	})
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// troubles are the ways in which a shared Store fails.
+// troubles lists the ways in which a shared Store fails.
 var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "answers lost": deaf}
 
-// moments are the steps of a token request at which a shared Store begins to fail.
+// moments lists the steps of a token request at which a shared Store begins to fail.
 var moments = map[string]func(f *fleet, trouble linkState){
 	"before the first trip": (*fleet).all,
 	"at the lock":           func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
@@ -24,7 +24,7 @@ var moments = map[string]func(f *fleet, trouble linkState){
 	"at the limit of renewals": func(f *fleet, trouble linkState) { f.failAt(tripForcedWait, trouble) },
 }
 
-// failAt makes the Store fail for all replicas from the first such trip on.
+// failAt makes the Store fail for all replicas, beginning with the next trip of this kind.
 func (f *fleet) failAt(trip string, trouble linkState) {
 	var failed atomic.Bool
 	for _, l := range f.links {
@@ -38,7 +38,8 @@ func (f *fleet) failAt(trip string, trouble linkState) {
 	}
 }
 
-// eachTrouble runs a test for each trouble at each moment.
+// eachTrouble runs a test for each way in which the Store fails, at each step of a token
+// request.
 func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	for name, trouble := range troubles {
 		for moment, begin := range moments {
@@ -49,13 +50,13 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// recover repairs the Store, and checks that the fleet then agrees on a token without another token
-// request. It returns that token.
+// recover repairs the Store. Then it checks that all replicas serve the same token, without
+// another token request. It returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()
 	f.all(connected)
-	f.pass(leaseLife + time.Second) // a replica that was disconnected may have left a lease
+	f.pass(leaseLife + time.Second) // a disconnected replica may still have a lease
 	value := f.shared.stored(f.provider.TokenKey())
 	f.wantEverywhere(value)
 	f.wantRequests(requests)
@@ -129,7 +130,7 @@ func TestReportsWithoutTheSharedStore(t *testing.T) {
 }
 
 func TestNewestTokenSurvivesTheOutage(t *testing.T) {
-	// When a new token ends the one before it, the provider accepts only the newest.
+	// When a new token ends the previous token, the provider accepts only the newest token.
 	eachTrouble(t, func(f *fleet, begin func()) {
 		f.provider.set(func(p *provider) { p.ends = true })
 		f.wantEverywhere("token-1")
@@ -138,7 +139,7 @@ func TestNewestTokenSurvivesTheOutage(t *testing.T) {
 			if _, _, err := f.reportTo(f.fleet[i], "token-1"); err != nil {
 				f.Error(err)
 			}
-			f.pass(300 * time.Millisecond) // more than the error of the times of requests
+			f.pass(300 * time.Millisecond) // longer than the error of a request time
 		}
 		if got := f.recover(); got != f.provider.newest {
 			f.Errorf("the fleet agrees on %q, and the provider accepts %q alone", got, f.provider.newest)
@@ -223,7 +224,7 @@ func TestTimedOutRequestIsStoredAsAFailure(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		time.AfterFunc(time.Second, func() {
-			_, err := f.at(1) // waits for the lease of replica 0
+			_, err := f.at(1) // replica 1 waits for the lease of replica 0
 			f.checkReason(err, fault.ProviderUnavailable)
 		})
 		_, err := f.at(0)
