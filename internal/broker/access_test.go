@@ -15,10 +15,10 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// web is a caller that the grants of these tests name.
+// web is the caller to which these tests grant credentials.
 var web = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}}
 
-// grant allows web to use some credentials.
+// grant returns a grant that allows the caller web to use credentials.
 func grant(source string, ids ...access.Pattern) access.Grant {
 	return access.Grant{Callers: []access.Pattern{"spiffe://prod/*"}, Credentials: ids, Actions: []access.Action{access.Use}, Source: source}
 }
@@ -26,15 +26,15 @@ func grant(source string, ids ...access.Pattern) access.Grant {
 // off is the disabled credential `off`.
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict reloads with the credentials `mail`, `board` and `off`, and only these grants. It waits
-// until everything is idle.
+// restrict reloads the configuration with the credentials `mail`, `board` and `off`, and with
+// only these grants. It returns when all goroutines are idle.
 func (w *world) restrict(grants ...access.Grant) {
 	w.Helper()
 	w.take(grants...)
 	synctest.Wait()
 }
 
-// take is restrict without waiting.
+// take reloads the configuration as restrict does, but returns at once.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {
@@ -66,7 +66,8 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 	},
 }
 
-// TestDeniedCallerDoesNotLearnWhatThereIs asks for existing, disabled and missing credentials.
+// TestDeniedCallerDoesNotLearnWhatThereIs checks that a denied caller gets the same error for
+// existing, disabled and missing credentials.
 func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 	for name, ask := range operations {
 		for policy, grants := range map[string][]access.Grant{
@@ -89,7 +90,7 @@ func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 							first = known
 						}
 						if decoration != nil || known.Reason != fault.AccessDenied || !reflect.DeepEqual(known, first) {
-							t.Errorf("%s: the error is %+v, want one of ACCESS_DENIED, the same for all", id, known)
+							t.Errorf("%s: the error is %+v, want the same ACCESS_DENIED for all IDs", id, known)
 						}
 						if strings.Contains(known.Message, id) {
 							t.Errorf("%s: the message is %q", id, known.Message)
@@ -106,7 +107,8 @@ func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestDeniedReportRenewsNothing reports a version that a denied caller knows.
+// TestDeniedReportRenewsNothing checks that a report by a denied caller does not renew the
+// token, even if the caller knows the token's version.
 func TestDeniedReportRenewsNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		version := w.version()
@@ -131,7 +133,8 @@ func (w *world) getAs(caller broker.Caller) *broker.Decoration {
 	return decoration
 }
 
-// TestGrantedCaller asks for credentials that exist, do not exist, or are not granted.
+// TestGrantedCaller checks the results for credentials that exist, do not exist, or are not
+// granted.
 func TestGrantedCaller(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail", "n*"), access.Grant{Callers: []access.Pattern{access.Pattern(web.Name)}, Providers: []string{"pendo"}, Actions: []access.Action{access.Use}})
@@ -146,7 +149,8 @@ func TestGrantedCaller(t *testing.T) {
 	})
 }
 
-// TestBatchIsDecidedItemByItem asks for allowed, denied and missing credentials in one call.
+// TestBatchIsDecidedItemByItem checks the results of one batch with allowed, denied and missing
+// credentials.
 func TestBatchIsDecidedItemByItem(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "board", "none"))
@@ -160,7 +164,7 @@ func TestBatchIsDecidedItemByItem(t *testing.T) {
 	})
 }
 
-// TestWatchFollowsGrants removes grants and adds them again during a watch.
+// TestWatchFollowsGrants removes grants during a watch, and adds them again.
 func TestWatchFollowsGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		both := grant("1", "mail", "board")
@@ -174,7 +178,7 @@ func TestWatchFollowsGrants(t *testing.T) {
 
 		w.restrict(grant("1", "board"))
 		s.wantReason("mail", fault.AccessDenied)
-		s.wantNothing(2 * time.Hour) // renewals of its token are not sent either
+		s.wantNothing(2 * time.Hour) // renewals of the token of `mail` are not sent either
 		w.restrict(grant("2", "board"), grant("3", "other"))
 		s.wantNothing(time.Minute)
 		w.restrict()
@@ -190,8 +194,8 @@ func TestWatchFollowsGrants(t *testing.T) {
 	})
 }
 
-// TestKeyWithdrawnBeforeAWatchBegins withdraws a key after it authenticated the caller, and before
-// the watch begins.
+// TestKeyWithdrawnBeforeAWatchBegins checks that a watch fails if the key that authenticated its
+// caller is withdrawn before the watch begins.
 func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
@@ -207,8 +211,8 @@ func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	})
 }
 
-// TestGrantTakenAwayWhileAWatchWaits removes the grant while a watch waits for a token: the watch
-// sends the denial, and not the token.
+// TestGrantTakenAwayWhileAWatchWaits removes the grant while a watch waits for a token. The
+// watch must send the denial instead of the token.
 func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
@@ -226,8 +230,9 @@ func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	})
 }
 
-// TestUnidentifiedCallerNeedsBothGrants reloads while callers cannot be authenticated. The watch
-// goes on with what the grants before and after the reload allow.
+// TestUnidentifiedCallerNeedsBothGrants reloads the configuration while callers cannot be
+// authenticated. The watch must continue with the credentials that the grants before and after
+// the reload allow.
 func TestUnidentifiedCallerNeedsBothGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))

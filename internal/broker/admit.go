@@ -7,23 +7,26 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// decisionSlots is how many decisions a Generation remembers. Each pair of caller and ID has one slot,
-// whether or not the credential exists. Pairs with the same slot replace each other's decision.
+// decisionSlots is the number of access decisions that a Generation caches. Each pair of caller
+// and credential ID has one slot, whether or not the credential exists. A decision replaces the
+// earlier decision in its slot.
 const decisionSlots = 1 << 14
 
-// errDenied is the same for credentials that exist and for those that do not.
+// errDenied is the same for existing and missing credentials, so that callers cannot tell them
+// apart.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
-// ErrManyDenials replaces the errors of denials and invalid IDs beyond the limit of Options.Denials.
-// Such calls are not recorded. It is the same for credentials that exist and for those that do not.
+// ErrManyDenials replaces the errors of denials and invalid IDs beyond the limit of
+// Options.Denials. No audit record is written for such calls. The error is the same for existing
+// and missing credentials.
 var ErrManyDenials = fault.New(fault.RateLimited,
 	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 
-// decision is whether a caller may use a credential.
+// decision is the answer to whether a caller may use a credential.
 type decision struct {
 	caller, id string
 	allowed    bool
-	grant      string // its position in the configuration; empty: denied, or no grant is needed
+	grant      string // the grant's position in the configuration; empty: access is denied, or no grant is needed
 }
 
 func (g *Generation) decide(caller, id string) *decision {
@@ -41,13 +44,13 @@ func (g *Generation) decide(caller, id string) *decision {
 	return made
 }
 
-// isDenial reports whether an error is one that callers without any grant can cause.
+// isDenial reports whether an error is one that a caller without any grant can cause.
 func isDenial(err error) bool {
 	reason := fault.From(err).Reason
 	return reason == fault.AccessDenied || reason == fault.InvalidRequest
 }
 
-// allowsDenial counts a denial, and reports whether to record it.
+// allowsDenial counts a denial, and reports whether to write an audit record of the denial.
 func (b *Broker) allowsDenial(caller access.Caller) bool {
 	return b.options.Denials == nil || b.options.Denials.Allow(caller)
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// recorder is a Log that stores its records. While failing is set, writes fail.
+// recorder is an audit log that stores its records. While failing is set, writing a record
+// fails.
 type recorder struct {
 	mu      sync.Mutex
 	records []audit.Record
@@ -32,7 +33,7 @@ func (r *recorder) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// take returns the records since the last call of take.
+// take returns the records that were written since the last call of take.
 func (r *recorder) take() []audit.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,14 +48,14 @@ func (r *recorder) fail(failing bool) {
 	r.failing = failing
 }
 
-// inAuditedWorld is inWorld with a recorder.
+// inAuditedWorld runs a test as inWorld does, with a recorder as the audit log.
 func inAuditedWorld(t *testing.T, test func(w *world, r *recorder)) {
 	t.Helper()
 	r := new(recorder)
 	inWorld(t, func(w *world) { test(w, r) }, func(o *broker.Options) { o.Audit = r })
 }
 
-// TestRecords checks the record of each operation with each outcome.
+// TestRecords checks the audit record of each operation with each outcome.
 func TestRecords(t *testing.T) {
 	fail := func(answer simulator.Failure) func(*world) {
 		return func(w *world) { w.sim.SendPulse.FailTokenRequests(answer) }
@@ -101,29 +102,29 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestRecordOfACallerThatHasGone cancels calls that wait: their outcome is CALLER_GONE, and not a
-// failure of the provider.
+// TestRecordOfACallerThatHasGone cancels calls that wait. The recorded outcome must be
+// CALLER_GONE, not a failure of the provider.
 func TestRecordOfACallerThatHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		if operation == string(audit.Watch) {
-			continue // it records only states that it sends
+			continue // a watch records only the states that it sends
 		}
 		inAuditedWorld(t, func(w *world, r *recorder) {
 			w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
 			ctx, cancel := context.WithCancel(w.Context())
 			time.AfterFunc(time.Second, cancel)
 			if _, err := ask(ctx, w.broker, "mail"); err == nil {
-				t.Errorf("%s: there is no error", operation)
+				t.Errorf("%s: the call succeeded, want an error", operation)
 			}
 			if got := r.take(); len(got) != 1 || got[0].Outcome != "CALLER_GONE" || got[0].Version != "" {
-				t.Errorf("%s: the records are %+v, want one with CALLER_GONE", operation, got)
+				t.Errorf("%s: the records are %+v, want one record with CALLER_GONE", operation, got)
 			}
 		})
 	}
 }
 
-// TestRecordOfADenialWhoseCallerHasGone cancels calls before they are denied: the outcome is the
-// denial. A caller cannot hide denied calls by a deadline that has passed.
+// TestRecordOfADenialWhoseCallerHasGone cancels calls before they are denied. The recorded
+// outcome must be the denial, so that a caller cannot hide denied calls by an expired deadline.
 func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {
@@ -132,17 +133,18 @@ func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 			leave()
 			for id, want := range map[string]string{"other": "ACCESS_DENIED", "NO ID": "INVALID_REQUEST"} {
 				if _, err := ask(gone, w.broker, id); err == nil {
-					t.Errorf("%s: there is no error", operation)
+					t.Errorf("%s: the call succeeded, want an error", operation)
 				}
 				if got := r.take(); operation != string(audit.Watch) && (len(got) != 1 || got[0].Outcome != want) {
-					t.Errorf("%s: the records are %+v, want one of %s", operation, got, want)
+					t.Errorf("%s: the records are %+v, want one record with %s", operation, got, want)
 				}
 			}
 		})
 	}
 }
 
-// TestRecordOfEachItem wants a record for each ID of a batch, and for each state of a watch.
+// TestRecordOfEachItem checks that a batch writes a record for each ID, and a watch a record for
+// each state.
 func TestRecordOfEachItem(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {
 		w.restrict(grant("1", "mail"))
@@ -157,12 +159,12 @@ func TestRecordOfEachItem(t *testing.T) {
 		w.restrict()
 		s.wantReason("mail", fault.AccessDenied)
 		if got := r.take(); len(got) != 2 || got[0].Outcome != "OK" || got[0].Grant != "1" || got[1].Outcome != "ACCESS_DENIED" || got[1].Grant != "" {
-			t.Errorf("the records are %+v, want one of each state", got)
+			t.Errorf("the records are %+v, want one record of each state", got)
 		}
 	})
 }
 
-// TestNothingGoesOutWithoutItsRecord makes the log fail for a while.
+// TestNothingGoesOutWithoutItsRecord checks that calls fail while the audit log fails.
 func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {
@@ -183,14 +185,14 @@ func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 	}
 }
 
-// noDenials is a limit of denials that is always reached.
+// noDenials allows no audit record of a denial, as if the limit were always reached.
 type noDenials struct{}
 
 // Allow implements broker.Denials.
 func (noDenials) Allow(access.Caller) bool { return false }
 
-// TestDenialsOfAWatchBeyondTheLimit sends the first denial without a record, and records the denial
-// that a reload causes.
+// TestDenialsOfAWatchBeyondTheLimit checks that a watch beyond the limit sends its first denial
+// without an audit record, but records a later denial that a reload causes.
 func TestDenialsOfAWatchBeyondTheLimit(t *testing.T) {
 	r := new(recorder)
 	inWorld(t, func(w *world) {
@@ -203,7 +205,7 @@ func TestDenialsOfAWatchBeyondTheLimit(t *testing.T) {
 		w.restrict()
 		s.wantReason("board", fault.AccessDenied)
 		if got := r.take(); len(got) != 1 || got[0].CredentialID != "board" || got[0].Outcome != "ACCESS_DENIED" {
-			t.Errorf("the records are %+v, want one of the second denial", got)
+			t.Errorf("the records are %+v, want one record, of the second denial", got)
 		}
 	}, func(o *broker.Options) { o.Audit, o.Denials = r, noDenials{} })
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// batchPatience is how long the items of a batch without a deadline may take, and how long their
-// records.
+// batchPatience limits the time for the items of a batch without a deadline, and then again the
+// time for writing their audit records.
 const batchPatience = 5 * time.Second
 
 // Result is a decoration or an error for one ID.
@@ -19,8 +19,8 @@ type Result struct {
 	Err          error
 }
 
-// GetBatch returns a result for each ID, in order. It waits for all of them at once, until
-// shortly before the deadline of ctx, or for 5 seconds without one.
+// GetBatch returns a result for each ID, in the order of ids. It computes all results at the
+// same time, until shortly before the deadline of ctx, or for 5 seconds if ctx has no deadline.
 func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
 	g, now := b.basis(&caller)
 	results, records := make([]Result, len(ids)), make([]audit.Record, len(ids))
@@ -51,7 +51,7 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	return results
 }
 
-// limitBatch returns ctx, with a deadline in batchPatience if it has none.
+// limitBatch returns ctx. If ctx has no deadline, limitBatch adds one after batchPatience.
 func limitBatch(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}

@@ -1,5 +1,5 @@
-// Package broker is the use case: authorise the caller, find the credential, and decorate. It
-// does not depend on gRPC.
+// Package broker implements the broker's operations: it authorises the caller, finds the
+// credential, and returns the credential's decoration. It does not depend on gRPC.
 package broker
 
 import (
@@ -30,9 +30,10 @@ type Tokens interface {
 	Retain(keep func(key string) bool)
 }
 
-// Denials limit how many denials of each caller are recorded.
+// Denials limits how many denials of each caller are recorded.
 type Denials interface {
-	// Allow counts a denial, and reports whether to record it.
+	// Allow counts a denial of a caller, and reports whether to write an audit record of the
+	// denial.
 	Allow(caller access.Caller) bool
 }
 
@@ -45,22 +46,22 @@ type Options struct {
 	Tokens Tokens
 	// TokenClient makes token requests.
 	TokenClient *strategies.TokenClient
-	// VersionKeys are HMAC keys: one or more, of VersionKeySize random bytes each. The first
-	// makes versions; replicas with the same first key make the same versions. Versions that
-	// were made with any of the keys are recognised in reports.
+	// VersionKeys are the HMAC keys for versions: one or more keys of VersionKeySize random
+	// bytes each. The first key makes new versions, so replicas with the same first key make the
+	// same versions. In reports, the broker recognises versions made with any of the keys.
 	VersionKeys [][]byte
-	// Clock is the time.
+	// Clock tells the time.
 	Clock clockwork.Clock
-	// Logger gets the problems of credentials that an operator must know of.
+	// Logger logs problems of credentials that an operator must know about.
 	Logger *slog.Logger
-	// Audit takes a record of each decision. Nil: there are no records.
+	// Audit stores a record of each decision. Nil: nothing is recorded.
 	Audit audit.Log
-	// Denials limit the records of denials. Nil: no limit.
+	// Denials limits the records of denials. Nil: no limit.
 	Denials Denials
 	// StaticReported is called for each report about static material, with the IDs of the
 	// provider and the auth method. It must not block. Nil: nothing is called.
 	StaticReported func(provider, authMethod string, report StaticReport)
-	// Encode makes the Encoded of a Decoration. Nil: there is none.
+	// Encode computes the field Encoded of a Decoration. Nil: Encoded stays nil.
 	Encode func(*Decoration) []byte
 }
 
@@ -70,19 +71,19 @@ type Broker struct {
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while current is replaced
+	mu      sync.Mutex    // held while the field current is replaced
 	retry   chan struct{} // closed when changed secrets are tried again; guarded by mu
 
 	watching sync.Mutex // guards watches
 	watches  map[*Watch]struct{}
 
-	// ctx ends with Close, and with it all watches and background requests.
+	// Close cancels ctx, which ends all watches and background requests.
 	ctx        context.Context //nolint:containedctx // it outlives the calls that start something
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
 
-// New returns a Broker that serves a Load.
+// New returns a Broker that serves the credentials of a Load.
 func New(load Load, options Options) (*Broker, error) {
 	if len(options.VersionKeys) == 0 {
 		return nil, fmt.Errorf("at least one version key is required")
@@ -109,8 +110,8 @@ func (b *Broker) Close() {
 	b.background.Wait()
 }
 
-// Use replaces the Load that is served, or fails and changes nothing. Only what changed is
-// computed again.
+// Use replaces the Load that the broker serves. If Use fails, the previous Load stays in use.
+// The broker keeps everything that it computed for unchanged credentials.
 func (b *Broker) Use(load Load) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,7 +120,7 @@ func (b *Broker) Use(load Load) error {
 		return err
 	}
 	b.current.Store(g)
-	b.retryRefused() // requests for replaced accounts end
+	b.retryRefused() // cancels token requests for replaced accounts
 	if b.ctx.Err() == nil {
 		for _, a := range inGrace {
 			b.background.Go(func() { b.fetchFirstToken(a) })
@@ -130,8 +131,9 @@ func (b *Broker) Use(load Load) error {
 	return nil
 }
 
-// ProofsChanged makes a new Generation, so that the callers of connections and of open watches are
-// authenticated again: a key that authenticated them may no longer be accepted.
+// ProofsChanged makes a new Generation after a change of the keys that authenticate callers. The
+// callers of connections and of open watches are then authenticated again, because their key may
+// no longer be accepted.
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,20 +144,20 @@ func (b *Broker) ProofsChanged() {
 	b.markAll()
 }
 
-// RetryRefused makes the broker try changed secrets that a provider rejected again at once.
+// RetryRefused makes the broker retry at once the changed secrets that a provider rejected.
 func (b *Broker) RetryRefused() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.retryRefused()
 }
 
-// retryRefused is RetryRefused for a caller that holds b.mu.
+// retryRefused does the work of RetryRefused. The caller must hold b.mu.
 func (b *Broker) retryRefused() {
 	close(b.retry)
 	b.retry = make(chan struct{})
 }
 
-// TokenChanged is called when the cache has a new token with this key.
+// TokenChanged tells the broker that the cache has a new token with this key.
 func (b *Broker) TokenChanged(key string) {
 	g := b.current.Load()
 	for _, id := range g.byToken[key] {
@@ -164,7 +166,7 @@ func (b *Broker) TokenChanged(key string) {
 	b.mark(g.byToken[key]...)
 }
 
-// VersionsOf returns the versions under which callers may have got a token with this key.
+// VersionsOf returns all versions under which callers may have received the token with this key.
 func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	var versions []string
 	g := b.current.Load()

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// hanging is a token cache that never returns a token.
+// hanging is a token cache whose calls never return a token.
 type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
@@ -70,7 +70,7 @@ func load(set *credentials.Set, policy *access.Policy) broker.Load {
 	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
 }
 
-// nobody is the caller of a broker that does not authenticate callers.
+// nobody is the caller in a broker that does not authenticate callers.
 var nobody = broker.Caller{Caller: access.Caller{Name: "local", Method: "none"}}
 
 func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {

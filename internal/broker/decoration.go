@@ -12,44 +12,45 @@ import (
 )
 
 const (
-	// staticRefresh is the time until the RefreshTime of static material.
+	// staticRefresh is the time from making a decoration of static material until its
+	// RefreshTime.
 	staticRefresh = 5 * time.Minute
-	// minRefresh is the minimum time until a RefreshTime.
+	// minRefresh is the minimum time from making a decoration until its RefreshTime.
 	minRefresh = time.Second
-	// versionSize is how much of its HMAC a version contains, in bytes.
+	// versionSize is how many bytes of the HMAC a version contains.
 	versionSize = 16
 )
 
 // Decoration is the material for one request. It is immutable.
 type Decoration struct {
 	CredentialID string
-	// Version changes whenever the material does, and reveals nothing of it.
+	// Version changes whenever the material changes. It reveals nothing about the material.
 	Version  string
 	Material strategies.Material
-	// ExpireTime is when the material must no longer be used; zero: never. It and the other
-	// times are wall-clock times.
+	// ExpireTime is when the material must no longer be used; zero: never. All times in the
+	// exported fields are wall-clock times.
 	ExpireTime time.Time
-	// RefreshTime is when a caller that keeps a copy should ask again.
+	// RefreshTime is when a caller that caches the decoration should request a new one.
 	RefreshTime time.Time
 	// AllowedHosts are the only hosts to which the material may be sent.
 	AllowedHosts []string
-	// RejectedStatuses are the HTTP statuses that mean that the material was rejected.
+	// RejectedStatuses are the HTTP statuses by which the provider rejects the material.
 	RejectedStatuses []int
-	// LastRejectionTime is when a caller last reported this version as rejected to this
-	// replica, for static material. Zero: never.
+	// LastRejectionTime is the time of the latest report to this replica that the provider
+	// rejected this version of static material. Zero: no such report.
 	LastRejectionTime time.Time
-	// Encoded is the result of Options.Encode; nil: there is no Encode.
+	// Encoded is the result of Options.Encode; nil if Options.Encode is nil.
 	Encoded []byte
 
-	token     *token.Token  // in the material; nil: the material is static
-	rejection *rejection    // in LastRejectionTime; nil: none
-	refresh   time.Time     // RefreshTime by Options.Clock
-	expiry    time.Time     // ExpireTime by Options.Clock
-	reuse     time.Time     // until then, by Options.Clock, the Decoration answers other calls too
-	offset    time.Duration // from Options.Clock to the wall clock when the Decoration was made
+	token     *token.Token  // the token in the material; nil: the material is static
+	rejection *rejection    // the rejection of LastRejectionTime; nil: none
+	refresh   time.Time     // RefreshTime as a time of Options.Clock
+	expiry    time.Time     // ExpireTime as a time of Options.Clock
+	reuse     time.Time     // until this time of Options.Clock, later calls may get the same Decoration
+	offset    time.Duration // the wall-clock time minus the time of Options.Clock, when the Decoration was made
 }
 
-// makeDecoration makes and encodes the decoration that decorate returns.
+// makeDecoration makes and encodes a decoration for the method decorate.
 func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	d := &Decoration{
 		CredentialID: a.credential.ID, AllowedHosts: a.credential.AllowedHosts,
@@ -74,14 +75,14 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	return d, nil
 }
 
-// refreshTime returns the RefreshTime of a decoration that is made now, and until when it is
-// far enough ahead.
+// refreshTime returns the RefreshTime of a decoration that is made now. until is when this
+// RefreshTime becomes too near for other calls to get the same decoration.
 func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	switch {
 	case t == nil:
 		second := now.Truncate(time.Second)
 		return second.Add(staticRefresh), second.Add(time.Second)
-	case t.RefreshTime().Before(now.Add(minRefresh)): // the renewal is late
+	case t.RefreshTime().Before(now.Add(minRefresh)): // the renewal of the token is late
 		return now.Add(minRefresh), now.Add(minRefresh / 10)
 	default:
 		return t.RefreshTime(), t.RefreshTime().Add(-minRefresh)
@@ -100,8 +101,9 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 	}
 }
 
-// versions returns the versions that the replicas of the fleet may give the decoration with a token,
-// which is nil for static material: one for each version key, this replica's first.
+// versions returns the versions that the fleet's replicas may give the decoration with a token:
+// one version for each version key, the version of this replica first. The token is nil for
+// static material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {
@@ -114,7 +116,7 @@ func (b *Broker) versions(a *account, t *token.Token) []string {
 	return versions
 }
 
-// place returns the material of an account with a token, which is nil for static material.
+// place returns the material of an account with a token. The token is nil for static material.
 func place(a *account, t *token.Token) (strategies.Material, error) {
 	var value secret.Text
 	if t != nil {
@@ -123,7 +125,7 @@ func place(a *account, t *token.Token) (strategies.Material, error) {
 	return strategies.Place(a.credential, value)
 }
 
-// version is an HMAC of the credential ID and the material.
+// version returns an HMAC of the credential ID and the material.
 func version(key []byte, credentialID string, material strategies.Material) string {
 	parts := []string{credentialID}
 	for _, pairs := range [][]strategies.Pair{material.Headers, material.QueryParams} {

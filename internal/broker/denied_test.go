@@ -12,7 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// askedTokens counts the calls of a token cache, which may call Redis or a provider.
+// askedTokens counts the calls of a token cache. Such a call may send requests to Redis or to a
+// provider.
 type askedTokens struct {
 	broker.Tokens
 	asked atomic.Int64
@@ -38,9 +39,10 @@ func (a *askedTokens) Replace(ctx context.Context, source cache.Source, version 
 	return a.Tokens.Replace(ctx, source, version)
 }
 
-// TestDeniedCallsTouchNothing has denied callers ask for existing, disabled and missing
-// credentials. The token cache is not called, because that would take a different time for each. The
-// records differ only in the ID.
+// TestDeniedCallsTouchNothing checks the calls of denied callers for existing, disabled and
+// missing credentials. The broker must not call the token cache, because the duration of that
+// call would reveal which credentials exist. The audit records must differ only in the
+// credential ID.
 func TestDeniedCallsTouchNothing(t *testing.T) {
 	tokens, r := new(askedTokens), new(recorder)
 	inWorld(t, func(w *world) {
@@ -57,7 +59,7 @@ func TestDeniedCallsTouchNothing(t *testing.T) {
 				w.checkReason(err, fault.AccessDenied)
 				records := r.take()
 				if len(records) != 1 || records[0].CredentialID != id {
-					t.Fatalf("%s %s: the records are %+v, want one", operation, id, records)
+					t.Fatalf("%s %s: the records are %+v, want one record", operation, id, records)
 				}
 				if got := records[0]; got.Outcome != "ACCESS_DENIED" || got.Grant != "" || got.Version != "" || got.Caller != web.Caller || string(got.Operation) != operation {
 					t.Errorf("%s %s: the record is %+v", operation, id, got)

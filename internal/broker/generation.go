@@ -11,43 +11,45 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// Load is one load of the configuration.
+// Load is the result of loading the configuration once.
 type Load struct {
-	// Config is required, with its credentials and policy.
+	// Config is the configuration with its credentials and policy. Required.
 	Config *config.Config
-	// Callers authenticates callers. The Broker only passes it on. Nil where nothing uses it.
+	// Callers authenticates callers. The Broker itself does not use it. Nil if no user of the
+	// Generation needs it.
 	Callers *authentication.Set
 }
 
-// Generation is what the broker serves of one Load, until the Load or the keys that authenticate
-// callers change. A call reads the current one once, and is answered from that. It is immutable,
-// except for what it remembers of earlier calls.
+// Generation is everything that the broker derives from one Load. A new Load, or a change of the
+// keys that authenticate callers, replaces the Generation. Each call reads the current
+// Generation once, and uses it until the call ends. A Generation is immutable, except for cached
+// results.
 type Generation struct {
 	Load
 
-	// Number is different for each Generation of a Broker. Code that remembers a result of a
-	// Generation can store the Number instead of a pointer, which would keep it in memory.
+	// Number is different for each Generation of a Broker. To mark a cached result as belonging
+	// to a Generation, store its Number: a pointer would keep the Generation in memory.
 	Number uint64
 
-	accounts  map[string]*account // by credential ID, disabled credentials included
-	byToken   map[string][]string // IDs of the credentials that use a token, by the token's key
+	accounts  map[string]*account // accounts by credential ID, including disabled credentials
+	byToken   map[string][]string // for each token key, the IDs of the credentials that use the token
 	seed      maphash.Seed
 	decisions [decisionSlots]atomic.Pointer[decision]
 }
 
-// account is a credential with the source of its tokens.
+// account combines a credential with the source of its tokens.
 type account struct {
 	credential *credentials.Credential
 	source     *strategies.TokenSource // nil: the material is static, or the credential is disabled
-	tokenKey   string                  // of source
+	tokenKey   string                  // the token key of source
 	latest     atomic.Pointer[Decoration]
 	grace      atomic.Pointer[grace]     // nil: none
 	rejection  atomic.Pointer[rejection] // nil: none
 }
 
-// newGeneration prepares a Load. Accounts of the previous Generation are reused if their
-// material is unchanged. It also returns the new accounts that have a grace decoration. The
-// caller holds b.mu.
+// newGeneration makes the Generation of a Load. It reuses the accounts of the previous
+// Generation whose material is unchanged. The second result is the list of new accounts that
+// have a grace decoration. The caller must hold b.mu.
 func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []*account, error) {
 	set := load.Config.Credentials
 	g := &Generation{
@@ -72,8 +74,8 @@ func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []
 	return g, inGrace, nil
 }
 
-// newAccount returns the account of a credential: the previous one, which may be nil, if its
-// material is unchanged.
+// newAccount returns the account of a credential. If the material is unchanged, that is the
+// account old, which may be nil.
 func (b *Broker) newAccount(credential *credentials.Credential, old *account) (*account, error) {
 	if credential.Disabled {
 		return &account{credential: credential}, nil

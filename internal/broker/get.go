@@ -16,30 +16,31 @@ import (
 )
 
 const (
-	// The last part of a deadline is reserved for sending the error: maxReserve, or a quarter
-	// of the remaining time if that is less.
+	// maxReserve is the maximum time that is reserved before a call's deadline for sending the
+	// error. At most a quarter of the remaining time is reserved.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
-	// deadlineRetryDelay is the RetryDelay of a call that ran out of time.
+	// deadlineRetryDelay is the RetryDelay in the error of a call that reached its deadline.
 	deadlineRetryDelay = time.Second
 )
 
-// errNotRecorded is the error of calls whose answer is withheld because it has no record.
+// errNotRecorded is the error of a call whose result is withheld because its audit record could
+// not be written.
 var errNotRecorded = fault.New(fault.Internal, "the audit record could not be written")
 
 // Caller is an authenticated caller.
 type Caller struct {
 	access.Caller
-	// By is the Generation that authenticated the caller; nil: the current one.
+	// By is the Generation that authenticated the caller; nil: the current Generation.
 	By *Generation
-	// Now is when the caller was authenticated, by Options.Clock; zero: unknown.
+	// Now is when the caller was authenticated, as a time of Options.Clock; zero: unknown.
 	Now time.Time
 }
 
-// Current returns the Generation that is served.
+// Current returns the current Generation.
 func (b *Broker) Current() *Generation { return b.current.Load() }
 
-// basis returns the Generation that answers a call, and the time of the call.
+// basis returns the Generation to use for a call, and the time of the call.
 func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 	g, now = caller.By, caller.Now
 	if g == nil {
@@ -52,7 +53,7 @@ func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 }
 
 // Get returns the current decoration of a credential. It returns shortly before the deadline of
-// ctx. The error is a *fault.Error, or that of ctx; any other is an internal failure.
+// ctx. The error is a *fault.Error or the error of ctx. Any other error is an internal failure.
 func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
@@ -72,9 +73,9 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	return d, nil
 }
 
-// admit returns the account of an ID if the caller may use it, and the position of the grant in
-// the configuration. The credential is looked up after the decision: for a denied caller neither
-// the answer nor the time that it takes depends on which credentials exist.
+// admit returns the account of a credential ID if the caller may use it, and the grant's
+// position in the configuration. The credential is looked up only after the access decision. So
+// neither the error that a denied caller gets nor its timing depends on which credentials exist.
 func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
 	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller, id})%decisionSlots]
 	made := slot.Load()
@@ -95,7 +96,7 @@ func (g *Generation) admit(caller, id string) (a *account, grant string, err err
 	return a, made.grant, nil
 }
 
-// ready returns a decoration that is available without waiting, or nil.
+// ready returns the decoration if it is available without waiting, or nil.
 func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decoration, error) {
 	if a.source == nil {
 		return b.decorate(a, nil, now)
@@ -106,9 +107,9 @@ func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decora
 	return b.graceDecoration(a, caller), nil
 }
 
-// decorate returns the decoration with a token, which is nil for static material. A decoration is
-// made and encoded once for each token, and once a second for static material, whose RefreshTime
-// moves on.
+// decorate returns the decoration with a token. The token is nil for static material. A
+// decoration with a token is made and encoded once. A decoration of static material is made again
+// at most once a second, because its RefreshTime advances.
 func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
 	if latest != nil && latest.token == t && now.Before(latest.reuse) && latest.rejection == a.rejection.Load() &&
@@ -118,8 +119,8 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 	return b.makeDecoration(a, t, now)
 }
 
-// obtain waits for a token, and returns the decoration with it. A panic while it waits becomes an
-// error: it may run in a goroutine, where the panic would end the process.
+// obtain waits for a token, and returns the decoration with the token. It turns a panic into an
+// error, because in a goroutine the panic would end the process.
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -138,8 +139,8 @@ func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err err
 	return d, err
 }
 
-// inTime calls wait with a context that ends shortly before the deadline of ctx, and turns that end
-// into an error with advice for the caller.
+// inTime calls the function wait with a context that ends shortly before the deadline of ctx. If
+// wait fails because that context ended, inTime returns an error with advice for the caller.
 func inTime(ctx context.Context, wait func(context.Context) error) error {
 	limited := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -156,9 +157,9 @@ func inTime(ctx context.Context, wait func(context.Context) error) error {
 	return err
 }
 
-// record writes the audit record of an outcome, and returns the error for the caller: err,
-// unless the record cannot be written or is a denial beyond the limit. A Watch limits its
-// denials itself.
+// record writes the audit record of a call's outcome, and returns the error for the caller. That
+// is err, unless the record cannot be written, or the call is a denial beyond the limit. Watches
+// do not use this limit: they limit their denials themselves.
 func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration, err error) error {
 	record.Action, record.Outcome = access.Use, "OK"
 	if err != nil {
@@ -167,7 +168,7 @@ func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration
 			return ErrManyDenials
 		}
 		record.Outcome = string(fault.From(err).Reason)
-		if ctx.Err() != nil && !denial { // a denial is recorded even if the caller has gone
+		if ctx.Err() != nil && !denial { // a denial is recorded even if the caller has disconnected
 			record.Outcome = "CALLER_GONE"
 		}
 	}

@@ -9,28 +9,31 @@ import (
 )
 
 const (
-	// gracePatience is how long a grace decoration is served while the new secret has neither
-	// produced a token nor been rejected.
+	// gracePatience is how long a grace decoration is served while the provider neither issues a
+	// token for the new secret nor rejects the new secret.
 	gracePatience = 10 * time.Second
-	// graceRefresh is the time until the RefreshTime of a grace decoration.
+	// graceRefresh is the time from making a grace decoration until its RefreshTime.
 	graceRefresh = time.Second
 	// minRetryDelay is the minimum delay between requests for the first token of a new secret.
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// grace lets a credential whose secret changed serve the latest decoration of its previous account,
-// until the new secret has produced a token: for gracePatience, or until the previous token ends if
-// the provider rejects the new secret. The credential may be the account of another tenant now. So
-// the decoration is for hosts and callers that both the previous and the new configuration allow.
+// grace describes a credential's grace decoration. After a change of the secret, the credential
+// continues to serve the latest decoration of its previous account, until the provider issues a
+// token for the new secret. The grace lasts at most gracePatience, or, if the provider rejects
+// the new secret, until the previous token expires. The new secret may belong to another tenant.
+// So the grace decoration is served only for hosts and callers that both the previous and the
+// new configuration allow.
 type grace struct {
 	previous *account
-	policy   *access.Policy // of the previous configuration
+	policy   *access.Policy // the policy of the previous configuration
 	until    time.Time
 	rejected bool // the provider rejects the new secret
 }
 
-// inherit sets the grace of account a, which replaces old, and reports whether there is one. Nothing
-// is inherited from another provider. The caller holds b.mu.
+// inherit sets the grace of account a, which replaces the account old, and reports whether a has
+// a grace decoration. An account of another provider inherits nothing. The caller must hold
+// b.mu.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -44,7 +47,7 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 		if _, err := b.decorate(old, t, now); err != nil {
 			return false
 		}
-	} else if g := b.graceOf(old); g != nil { // the previous secret has produced no token
+	} else if g := b.graceOf(old); g != nil { // the provider has issued no token for the previous secret
 		next.previous, next.policy = g.previous, g.policy
 		if a.tokenKey == old.tokenKey {
 			next.until, next.rejected = g.until, g.rejected
@@ -70,7 +73,7 @@ func commonHosts(a, b *account) []string {
 	return hosts
 }
 
-// graceOf returns the grace of an account if it is not over, or nil.
+// graceOf returns the grace of an account, or nil if the account has none or it is over.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
 	if g == nil || !now.Before(g.tokenEnd()) || !g.rejected && !now.Before(g.until) {
@@ -82,7 +85,8 @@ func (b *Broker) graceOf(a *account) *grace {
 // tokenEnd returns when the provider stops accepting the previous token.
 func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
-// graceDecoration returns the decoration to serve a caller while there is no token, or nil.
+// graceDecoration returns the grace decoration of an account for a caller, or nil if there is
+// none for this caller.
 func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	g := b.graceOf(a)
 	if g == nil || !allows(g.policy, caller, a) {
@@ -95,8 +99,8 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	return &d
 }
 
-// fetchFirstToken requests the first token of an account that has a grace decoration, until there
-// is a token, the grace is over, or the account is replaced.
+// fetchFirstToken requests the first token of an account that has a grace decoration. It retries
+// until there is a token, the grace is over, or the account is replaced.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)
@@ -122,8 +126,8 @@ func (b *Broker) fetchFirstToken(a *account) {
 	}
 }
 
-// inGrace reports whether fetchFirstToken has to request a token, and returns the channel that is
-// closed when changed secrets are tried again. It ends a grace that is over.
+// inGrace reports whether fetchFirstToken must request a token. retry is closed when
+// fetchFirstToken must retry at once. If the grace of the account is over, inGrace removes it.
 func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,7 +142,7 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	return b.retry, true
 }
 
-// noteRejectedSecret prolongs a grace until its token ends, and logs that once.
+// noteRejectedSecret prolongs a grace until the previous token expires, and logs this once.
 func (b *Broker) noteRejectedSecret(a *account, message string) {
 	g := a.grace.Load()
 	if g == nil || g.rejected {
@@ -152,8 +156,8 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	}
 }
 
-// RefusedSecrets returns how many credentials are served by their previous token because the
-// provider rejects the changed secret.
+// RefusedSecrets returns the number of credentials that still use their previous token because
+// the provider rejects the changed secret.
 func (b *Broker) RefusedSecrets() int {
 	count := 0
 	for _, a := range b.current.Load().accounts {
@@ -164,7 +168,7 @@ func (b *Broker) RefusedSecrets() int {
 	return count
 }
 
-// allows reports whether a policy allows a caller to use an account.
+// allows reports whether a policy allows a caller to use an account's credential.
 func allows(policy *access.Policy, caller access.Caller, a *account) bool {
 	object := access.Object{CredentialID: a.credential.ID, Provider: a.credential.Provider.ID}
 	return policy.Decide(caller.Name, access.Use, object).Allowed

@@ -29,14 +29,14 @@ func TestPreviousTokenIsServedUntilThereIsANewOne(t *testing.T) {
 				w.use(mail(change(w)), board("first"))
 				for range 9 {
 					if w.version() != previous {
-						t.Error("the previous token is not served while there is no new one")
+						t.Error("the previous token is not served while there is no new token")
 					}
 					if left := time.Until(w.get("mail").RefreshTime); left <= 0 || left > time.Second {
 						t.Errorf("the refresh time is in %v, want a second at most", left)
 					}
 					s.wantNothing(time.Second)
 				}
-				w.wantRequests(2) // the broker waits for the held answer, and sends no other request
+				w.wantRequests(2) // the broker waits for the delayed answer, and sends no other request
 				w.wantLive(w.get("mail"), true)
 
 				release()
@@ -54,7 +54,8 @@ func TestPreviousTokenIsServedUntilThereIsANewOne(t *testing.T) {
 	}
 }
 
-// TestSecretChangedBeforeItsFirstUse wants no token request for a credential that nobody used.
+// TestSecretChangedBeforeItsFirstUse checks that the broker sends no token request when the
+// secret of an unused credential changes.
 func TestSecretChangedBeforeItsFirstUse(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(mail(w.rotated()), board("first"))
@@ -94,8 +95,8 @@ func TestRefusedSecretKeepsThePreviousTokenToItsEnd(t *testing.T) {
 	})
 }
 
-// TestRefusedSecretThatIsAcceptedLater adds the new secret at the provider after the broker has
-// tried it.
+// TestRefusedSecretThatIsAcceptedLater makes the provider accept the new secret after rejecting
+// it once.
 func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -110,7 +111,7 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		if w.version() != previous {
 			t.Error("another token is served before the next attempt was due")
 		}
-		w.pass(10*time.Second + time.Millisecond) // a first refusal is remembered for 30 seconds
+		w.pass(10*time.Second + time.Millisecond) // the broker remembers the first rejection for 30 seconds
 		successor := w.version()
 		if successor == previous {
 			t.Error("the accepted secret has produced no token")
@@ -118,7 +119,8 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		s.wantVersion("mail", successor)
 		w.wantRequests(3)
 
-		// From then on the previous token is not served, although it would be valid for longer.
+		// Once there is a new token, the previous token is not served, although it is still
+		// valid.
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(6 * time.Minute)
 		w.wantReason("mail", fault.ProviderUnavailable)
@@ -152,7 +154,8 @@ func TestHangingProviderGetsTenSeconds(t *testing.T) {
 	})
 }
 
-// TestPassingTroubleDuringTheGrace has a provider that fails twice at once, and then works.
+// TestPassingTroubleDuringTheGrace checks that the broker retries after two failures of the
+// provider.
 func TestPassingTroubleDuringTheGrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -189,14 +192,14 @@ func TestSecondChangeDuringTheGrace(t *testing.T) {
 		}
 		s.wantVersion("mail", successor.Version)
 		s.wantNothing(time.Minute)
-		w.wantRequests(3) // the second was running when its secret was replaced
+		w.wantRequests(3) // the second request was running when its secret was replaced
 		if w.version() != successor.Version {
 			t.Error("the token of the second secret is served")
 		}
 	})
 }
 
-// TestRefusedSecretIsCorrected changes a secret to a wrong one, and then to the right one.
+// TestRefusedSecretIsCorrected changes a secret to a wrong value, and then to the right value.
 func TestRefusedSecretIsCorrected(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -217,7 +220,8 @@ func TestRefusedSecretIsCorrected(t *testing.T) {
 	})
 }
 
-// TestChangeThatIsTakenBack returns to the first secret while its token is valid.
+// TestChangeThatIsTakenBack changes a secret and then restores it while the token of the
+// original secret is valid.
 func TestChangeThatIsTakenBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -226,7 +230,7 @@ func TestChangeThatIsTakenBack(t *testing.T) {
 		if w.version() != previous {
 			t.Error("the token of the first secret is not served again")
 		}
-		w.wantRequests(2) // with the first secret, and with the rejected one
+		w.wantRequests(2) // one with the first secret, and one with the rejected secret
 		w.pass(time.Minute)
 		if w.version() != previous {
 			t.Error("the token of the first secret is no longer served")
@@ -318,7 +322,7 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 		}
 
 		w.use(mail(w.first), board("first"))
-		// The cache still has the token, and it is valid.
+		// The cache still has the valid token.
 		if w.version() != token || w.get("board").Version != key {
 			t.Error("a credential that was added again has another version")
 		}
@@ -332,7 +336,8 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 	})
 }
 
-// TestRemovedDuringTheGrace removes a credential while its first token is requested.
+// TestRemovedDuringTheGrace removes a credential while the first token for its new secret is
+// requested.
 func TestRemovedDuringTheGrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous, s, release := w.watchHeld()
@@ -379,11 +384,11 @@ func TestOnlyWhatChangedIsComputedAnew(t *testing.T) {
 		s.wantVersion("board", changed.Version)
 		w.pass(time.Minute)
 		if w.version() != token {
-			t.Error("the change of one credential has changed another")
+			t.Error("the change of one credential has changed the version of another credential")
 		}
 		w.wantRequests(1)
 
-		// The token does not depend on the hosts.
+		// A change of the allowed hosts does not change the token.
 		w.use(strings.Replace(described, "id: mail", "id: mail, allowed_hosts: [mail.example.test]", 1), board("second"))
 		if hosts := strings.Join(w.get("mail").AllowedHosts, " "); !strings.HasSuffix(hosts, " mail.example.test") {
 			t.Errorf("the allowed hosts are %s", hosts)
@@ -395,7 +400,7 @@ func TestOnlyWhatChangedIsComputedAnew(t *testing.T) {
 	})
 }
 
-// TestCloseDuringTheGrace closes the broker while a new secret has no token yet.
+// TestCloseDuringTheGrace closes the broker while there is no token for a new secret yet.
 func TestCloseDuringTheGrace(t *testing.T) {
 	for name, failure := range map[string]simulator.Failure{
 		"hanging": simulator.Hang(),

@@ -9,10 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// tenant is a caller that has no grant at first.
+// tenant is a caller without a grant in the first configuration.
 var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
-// useFor reloads with these credentials, granted to the callers that match a pattern.
+// useFor reloads the configuration with these credentials, and grants them to the callers that
+// match a pattern.
 func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	w.Helper()
 	all := access.Grant{Callers: []access.Pattern{callers}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
@@ -22,8 +23,8 @@ func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	synctest.Wait()
 }
 
-// TestPreviousTokenIsForPreviousCallers changes the account of a credential and grants it to another
-// caller in one reload.
+// TestPreviousTokenIsForPreviousCallers changes the account of a credential and its grants in
+// one reload. Callers that only the new configuration allows must not get the previous token.
 func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.useFor("spiffe://prod/web", mail(w.first))
@@ -41,13 +42,13 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 				t.Error("a caller of the previous configuration gets another token")
 			}
 			if _, err := w.broker.Get(w.Context(), tenant, "mail"); fault.From(err).Reason != fault.CredentialRejected {
-				t.Errorf("get: the error is %v, want that of the new secret", err)
+				t.Errorf("get: the error is %v, want the error of the new secret", err)
 			}
 			if result := w.broker.GetBatch(w.Context(), tenant, []string{"mail"})[0]; fault.From(result.Err).Reason != fault.CredentialRejected {
-				t.Errorf("batch: the error is %v, want that of the new secret", result.Err)
+				t.Errorf("batch: the error is %v, want the error of the new secret", result.Err)
 			}
 			if _, _, err := w.broker.ReportRejection(w.Context(), tenant, "mail", "v", 403); fault.From(err).Reason != fault.CredentialRejected {
-				t.Errorf("report: the error is %v, want that of the new secret", err)
+				t.Errorf("report: the error is %v, want the error of the new secret", err)
 			}
 		}
 		if second, err := stream.Next(w.Context()); err != nil || fault.From(second.Err).Reason != fault.CredentialRejected {
@@ -56,7 +57,8 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 	})
 }
 
-// TestPreviousTokenIsForItsProvider moves a credential to another provider with the same host.
+// TestPreviousTokenIsForItsProvider checks that the previous token is not served after a
+// credential moves to another provider with the same host.
 func TestPreviousTokenIsForItsProvider(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()

@@ -17,13 +17,13 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// withHosts returns a credential of a configuration with more allowed hosts.
+// withHosts adds allowed hosts to a credential of the configuration.
 func withHosts(credential string, hosts ...string) string {
 	return strings.Replace(credential, "provider:", "allowed_hosts: ["+strings.Join(hosts, ", ")+"], provider:", 1)
 }
 
-// TestChangeBesideTheSecret changes a credential again, but for its secret, which was changed before
-// and has produced no token.
+// TestChangeBesideTheSecret changes a credential's secret, and then another of its settings
+// before there is a token for the new secret.
 func TestChangeBesideTheSecret(t *testing.T) {
 	t.Run("the secret is rejected", func(t *testing.T) {
 		inWorld(t, func(w *world) {
@@ -74,7 +74,8 @@ func TestChangeBesideTheSecret(t *testing.T) {
 	})
 }
 
-// TestPreviousTokenGoesOnlyToAllowedHosts changes the hosts together with the secret.
+// TestPreviousTokenGoesOnlyToAllowedHosts changes the allowed hosts and the secret in one
+// reload.
 func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(withHosts(mail(w.first), "kept.example.test", "gone.example.test"), board("first"))
@@ -87,7 +88,8 @@ func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	})
 }
 
-// TestRefreshTimeOfThePreviousToken checks the refresh time until the token ends.
+// TestRefreshTimeOfThePreviousToken checks the refresh time of a grace decoration until its
+// token expires.
 func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()
@@ -101,8 +103,9 @@ func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	})
 }
 
-// TestGraceEndsWhenAReportBringsAToken has a report request the first token of the changed secret. The
-// token then reaches its safety margin while the provider fails.
+// TestGraceEndsWhenAReportBringsAToken checks that the grace ends when a report makes the broker
+// request the first token for the changed secret. The previous token must not be served again,
+// even when the new token is about to expire and the provider fails.
 func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -128,7 +131,8 @@ func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	})
 }
 
-// TestReportDuringAReload changes the secret while a report waits for the successor of the token.
+// TestReportDuringAReload changes the secret while a report waits for a token to replace the
+// reported one.
 func TestReportDuringAReload(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous, s, release := w.watchHeld()
@@ -146,7 +150,7 @@ func TestReportDuringAReload(t *testing.T) {
 		w.use(withHosts(mail(w.refused()), "new.example.test"), board("first"))
 		release()
 		successor := <-answered
-		for s.next(0).Decoration.Version != successor { // the hosts have changed too
+		for s.next(0).Decoration.Version != successor { // skips the state with the changed hosts
 		}
 		for range 2 {
 			if served := w.version(); served != successor {
@@ -160,7 +164,7 @@ func TestReportDuringAReload(t *testing.T) {
 	})
 }
 
-// failing is a token cache that calls a function after its first failure.
+// failing is a token cache that calls the function do after its first failure.
 type failing struct {
 	*cache.Cache
 	then *sync.Once
@@ -176,7 +180,8 @@ func (f failing) Token(ctx context.Context, source cache.Source) (*token.Token, 
 	return t, err
 }
 
-// TestRetryRefusedBeforeTheWait calls RetryRefused at the moment at which a secret is rejected.
+// TestRetryRefusedBeforeTheWait calls RetryRefused at the moment when the provider rejects a
+// secret.
 func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()
@@ -197,8 +202,8 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	})
 }
 
-// unreplaced is a token cache that takes no reported version for that of its current token, as after
-// a reload that removed the credential.
+// unreplaced is a token cache that never recognises a reported version as the version of its
+// current token. A real cache behaves so after a reload that removed the credential.
 type unreplaced struct{ *cache.Cache }
 
 // Replace implements broker.Tokens.
@@ -207,7 +212,8 @@ func (u unreplaced) Replace(_ context.Context, source cache.Source, _ string) (*
 	return t, false, nil
 }
 
-// TestReportIsNotAnsweredWithTheReportedVersion has a reload remove a credential during a report.
+// TestReportIsNotAnsweredWithTheReportedVersion checks a report that fails because a reload
+// removes the credential.
 func TestReportIsNotAnsweredWithTheReportedVersion(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()

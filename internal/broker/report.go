@@ -10,11 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Outcome is the result of a report: the name of a value of the proto enum Outcome, without its
-// prefix.
+// Outcome is the result of a report. Its value is the name of a value of the proto enum Outcome,
+// without the enum's prefix.
 type Outcome string
 
-// The outcomes. The proto enum documents what each means.
+// The outcomes. The proto enum Outcome documents their meaning.
 const (
 	AlreadyReplaced Outcome = "ALREADY_REPLACED"
 	Replaced        Outcome = "REPLACED"
@@ -26,23 +26,26 @@ type StaticReport int
 
 // The kinds of reports about static material.
 const (
-	// StaticRejected is about the current version: the provider rejects the credential's
-	// values, and only a person can change them.
+	// StaticRejected is a report that the provider rejects the current version. Only a person
+	// can repair the values of the credential.
 	StaticRejected StaticReport = iota
-	// StaticOutdated is about a version that the configuration has replaced.
+	// StaticOutdated is a report about a version that is no longer current, because the
+	// configuration changed.
 	StaticOutdated
-	// StaticOtherStatus has a status that does not mean rejection for the auth method.
+	// StaticOtherStatus is a report with a status that does not mean rejection for the auth
+	// method.
 	StaticOtherStatus
 )
 
-// rejection is the latest StaticRejected about an account.
+// rejection stores the latest report of kind StaticRejected about an account.
 type rejection struct {
 	version string
-	at      time.Time // by Options.Clock
+	at      time.Time // a time of Options.Clock
 }
 
-// ReportRejection reports that a provider answered a request with this version of the material
-// with this HTTP status. It returns the current decoration. Its errors are those of Get.
+// ReportRejection reports that a provider answered a request with this HTTP status. version is
+// the version of the decoration in the request. The result is the current decoration. The errors
+// are those of Get.
 func (b *Broker) ReportRejection(
 	ctx context.Context, caller Caller, id, version string, status int,
 ) (*Decoration, Outcome, error) {
@@ -75,11 +78,12 @@ func (b *Broker) ReportRejection(
 	return d, outcome, nil
 }
 
-// errChanged is the error of a report when a reload has removed the versions that the cache compares.
+// errChanged is the error of a report if a reload during the report removed the versions to
+// compare.
 var errChanged = fault.New(fault.ProviderUnavailable,
 	"the credential's configuration changed during the report: report again").WithRetryDelay(time.Second)
 
-// replaceToken returns a decoration with a token whose version is not the reported one.
+// replaceToken returns a decoration with a version other than the reported version.
 func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (*Decoration, Outcome, error) {
 	var d *Decoration
 	outcome := AlreadyReplaced
@@ -97,13 +101,15 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 		d, err = b.decorate(a, t, b.options.Clock.Now())
 		return err
 	})
-	// After a reload during the report, the new account may serve d as its grace decoration.
+	// If the configuration was reloaded during the report, the new account may serve d as its
+	// grace decoration.
 	b.mark(a.credential.ID)
 	return d, outcome, err
 }
 
-// reportStatic counts a report about static material. It remembers a rejection of the current
-// version, and logs each version once. Another version was replaced in the configuration.
+// reportStatic counts a report about static material. It stores and logs the rejection of the
+// current version; each version is logged once. A report of another version has the outcome
+// AlreadyReplaced.
 func (b *Broker) reportStatic(
 	caller access.Caller, a *account, version string, status int, rejected bool,
 ) (*Decoration, Outcome, error) {
@@ -131,6 +137,6 @@ func (b *Broker) reportStatic(
 			"credential_id", a.credential.ID, "provider", provider, "auth_method", method,
 			"version", d.Version, "http_status", status, "caller", caller.Name)
 	}
-	d, err = b.decorate(a, nil, now) // with the new LastRejectionTime
+	d, err = b.decorate(a, nil, now) // the decoration with the new LastRejectionTime
 	return d, outcome, err
 }

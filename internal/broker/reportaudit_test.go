@@ -8,7 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// TestRecordOfAReport checks that the record of an answered report has its outcome.
+// TestRecordOfAReport checks that the audit record of a successful report contains the report's
+// outcome.
 func TestRecordOfAReport(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {
 		w.restrict(grant("1", "mail", "board"))
@@ -31,7 +32,8 @@ func TestRecordOfAReport(t *testing.T) {
 				t.Errorf("a report %s (%v): the records are %+v, want %s %s", test.name, err, got, test.outcome, test.report)
 			}
 		}
-		// Reports beyond the limit of forced renewals fail, and have no outcome.
+		// Reports beyond the limit of forced renewals fail, so their records contain no report
+		// outcome.
 		for range 10 {
 			version := w.getAs(web).Version
 			r.take()

@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// inMachine runs a test in a bubble, with a broker on a machine whose clocks the test sets. The wall
-// clock is two hours fast.
+// inMachine runs a test with a broker in a synctest bubble. The broker uses the clocks of a
+// simulated machine, which the test can set. The wall clock is two hours fast.
 func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	t.Helper()
 	inWorld(t, func(w *world) {
@@ -34,8 +34,8 @@ func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	})
 }
 
-// wantExpiry compares the expire time and the refresh time of a decoration with the wall clock of a
-// machine.
+// wantExpiry compares the expire time and the refresh time of a decoration with a machine's wall
+// clock.
 func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	if d == nil {
@@ -50,7 +50,8 @@ func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest
 	}
 }
 
-// wantExpiryEverywhere calls wantExpiry with the result of each kind of call for `mail`.
+// wantExpiryEverywhere calls wantExpiry with the decoration that each kind of call returns for
+// `mail`.
 func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	got := w.get("mail")
@@ -69,7 +70,7 @@ func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Durat
 	}
 }
 
-// usable is how long a token may be used after it was requested.
+// usable is how long a token may be used, counted from its request.
 const usable = simulator.DefaultTokenLifetime - time.Minute
 
 func TestExpiryFollowsTheWallClock(t *testing.T) {
@@ -83,7 +84,7 @@ func TestExpiryFollowsTheWallClock(t *testing.T) {
 		w.wantExpiryEverywhere(machine, usable-10*time.Minute)
 		machine.Correct(-time.Minute)
 		w.wantExpiryEverywhere(machine, usable-10*time.Minute)
-		watch.wantNothing(30 * time.Minute) // the token is the same
+		watch.wantNothing(30 * time.Minute) // the token has not changed
 		w.wantRequests(1)
 	})
 }
@@ -127,7 +128,7 @@ func TestWatchAfterSleep(t *testing.T) {
 		watch := w.watch("mail")
 		defer watch.Close()
 		before := watch.next(time.Second).Decoration
-		watch.wantNothing(time.Second) // from here on only timers wake it
+		watch.wantNothing(time.Second) // from here on only timers wake the watch
 		machine.Sleep(2 * time.Hour)
 		after := watch.next(10 * time.Second).Decoration
 		w.wantExpiry("the state after the sleep", after, machine, usable)

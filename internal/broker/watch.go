@@ -14,51 +14,53 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// minRecheck is the minimum delay before the state of a watched ID is computed again only because
-// time passed.
+// minRecheck is the minimum delay before a watched credential's state is computed again, if the
+// only reason is that time passed.
 const minRecheck = time.Second
 
-// errStopping is the error of watches when the Broker closes.
+// errStopping is the error of a watch when the Broker closes.
 var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 
-// errNoLongerAccepted is the error of a watch whose caller fails to authenticate again.
+// errNoLongerAccepted is the error of a watch whose caller can no longer be authenticated.
 var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 	"the caller's token or certificate is no longer accepted: authenticate and watch again")
 
-// Verify authenticates the caller of a watch again, by another Generation.
+// Verify authenticates the caller of a watch again, with the keys of a new Generation.
 type Verify func(context.Context, *Generation) (access.Caller, error)
 
-// Watch follows some credentials. It stores states and no backlog, so its size does not depend on
-// how slow its reader is. One goroutine calls Next and then Close.
+// Watch reports changes of some credentials. It stores only the latest state of each credential,
+// so its memory does not grow when its reader is slow. One goroutine calls Next, and finally
+// Close.
 type Watch struct {
 	broker *Broker
-	caller Caller // By is the Generation that last authenticated the caller; nil: the current one
+	caller Caller // By is the Generation that last authenticated the caller; nil: the current Generation
 	verify Verify
-	by     *Generation      // the last one with which verify was called
-	slots  map[string]*slot // by ID
-	queue  chan *slot       // those whose state may have changed, each once
+	by     *Generation      // the Generation in the last call of verify
+	slots  map[string]*slot // slots by credential ID
+	queue  chan *slot       // slots whose state may have changed, each at most once
 }
 
-// slot is what a Watch stores of one ID.
+// slot is the part of a Watch for one credential ID.
 type slot struct {
 	watch    *Watch
 	id       string
-	queued   atomic.Bool     // it is in watch.queue
+	queued   atomic.Bool     // the slot is in watch.queue
 	wait     *tokenWait      // nil: none
-	lastSent string          // fingerprint of the state that was sent last; empty: none was
-	recheck  clockwork.Timer // marks the slot; nil: none
+	lastSent string          // fingerprint of the state that was sent last; empty: no state was sent
+	recheck  clockwork.Timer // marks the slot when it fires; nil: no timer
 }
 
-// tokenWait is a goroutine that waits for a token of an account.
+// tokenWait is the result of a goroutine that waits for a token of an account.
 type tokenWait struct {
 	account *account
-	ended   chan struct{} // closed when the following is set
-	at      time.Time     // when it ended; zero: its context was cancelled
+	ended   chan struct{} // closed when the wait has ended and the following fields are set
+	at      time.Time     // when the wait ended; zero: its context was cancelled
 	result  Result
 }
 
-// Watch starts to follow the credentials with these IDs; duplicates count once. For each new
-// Generation, verify authenticates the caller again. Nil: the caller is not authenticated again.
+// Watch starts to watch the credentials with these IDs. Duplicate IDs count once. For each new
+// Generation, the function verify authenticates the caller again. If verify is nil, the caller
+// is not authenticated again.
 func (b *Broker) Watch(caller Caller, verify Verify, ids []string) *Watch {
 	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}}
 	w.queue = make(chan *slot, len(ids))
@@ -85,9 +87,10 @@ func (w *Watch) Close() {
 	}
 }
 
-// Next returns the next state that the reader does not know: first the current state of each ID,
-// then each change. The error is that of ctx, or a *fault.Error when the watch ends: the Broker
-// closes, the caller is no longer authenticated, or a state cannot be recorded.
+// Next returns the next state to send to the reader: first the current state of each credential,
+// then each changed state. The error is the error of ctx, or a *fault.Error if the watch ends. A
+// watch ends when the Broker closes, the caller is no longer authenticated, or a state cannot be
+// recorded.
 func (w *Watch) Next(ctx context.Context) (Result, error) {
 	for {
 		if w.broker.ctx.Err() != nil {
@@ -108,8 +111,8 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update returns the state of an ID, if it is known and differs from what was sent last, and
-// records it.
+// update returns and records the state of a slot, if the state is known and differs from the
+// state that was sent last.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
@@ -124,8 +127,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 		return Result{}, false, nil
 	}
 	s.lastSent = state
-	// A caller can cause any number of first denials, so their records are limited. The reader
-	// gets the denial in any case. Later denials result from changes of the configuration.
+	// A caller can cause any number of first denials, so the number of their audit records is
+	// limited. The reader receives the denial even if it is not recorded. Later denials result
+	// from configuration changes.
 	if first && result.Err != nil && isDenial(result.Err) && !w.broker.allowsDenial(w.caller.Caller) {
 		return result, true, nil
 	}
@@ -136,8 +140,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	return result, true, nil
 }
 
-// authenticate authenticates the caller again if there is a new Generation. If the check is not
-// possible at the moment, the watch continues with what the grants of both Generations allow.
+// authenticate authenticates the caller again if there is a new Generation. If authentication
+// fails for a temporary reason, the watch continues with the credentials that the grants of both
+// Generations allow.
 func (w *Watch) authenticate(ctx context.Context) error {
 	current := w.broker.current.Load()
 	if w.verify == nil || w.by == current {
@@ -156,8 +161,8 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	return nil
 }
 
-// state returns the state of an ID and the grant for it. It is not known while the slot waits for a
-// token.
+// state returns the state of a slot, and the grant that allows the caller to use the credential.
+// The state is unknown while the slot waits for a token.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
 	a, grant, err := w.admit(s.id)
@@ -166,7 +171,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
 	}
 	if result.Decoration != nil || result.Err != nil {
-		s.wait = nil // its result is not the state any more
+		s.wait = nil // the result of the wait is outdated
 		return result, grant, true
 	}
 	if s.wait != nil && s.wait.account == a {
@@ -175,7 +180,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		default:
 			return result, grant, false
 		}
-		// While requests fail, the token may be one that is about to end: it is the state only now.
+		// While token requests fail, the result may be a token that is about to expire. So an
+		// older result is ignored.
 		if now.Sub(s.wait.at) < minRecheck {
 			result, s.wait = s.wait.result, nil
 			return result, grant, true
@@ -185,8 +191,9 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 	return result, grant, false
 }
 
-// admit calls admit of the current Generation. The grants of the Generation that authenticated the
-// caller must allow the use too, because the name may belong to another caller now.
+// admit decides with the current Generation whether the caller may use a credential. If another
+// Generation authenticated the caller, the grants of that Generation must allow the use too,
+// because the name may now belong to another caller.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
 	a, grant, err = current.admit(w.caller.Name, id)
@@ -196,7 +203,7 @@ func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	return a, grant, err
 }
 
-// await waits for a token in the background, and then marks the slot.
+// await starts to wait for a token in the background. When the wait ends, the slot is marked.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
 	go func() {
@@ -210,28 +217,28 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	return wait
 }
 
-// mark queues the slot: its state may have changed.
+// mark queues the slot, because its state may have changed.
 func (s *slot) mark() {
 	if !s.queued.Swap(true) {
-		s.watch.queue <- s // there is room for each slot
+		s.watch.queue <- s // the queue has room for every slot
 	}
 }
 
-// scheduleRecheck marks the slot when its state can change only because time passes: a token ends,
-// or a provider that failed can be asked again.
+// scheduleRecheck schedules a mark of the slot for when its state may change without an event: a
+// token expires, or a provider that failed can be asked again.
 func (s *slot) scheduleRecheck(result Result) {
 	s.stopRecheck()
 	clock := s.watch.broker.options.Clock
 	var wait time.Duration
 	switch d := result.Decoration; {
 	case result.Err == nil && d.token == nil:
-		return // only a reload can change it
+		return // only a reload can change static material
 	case result.Err == nil:
 		wait = d.refresh.Sub(clock.Now())
 	default:
 		known := fault.From(result.Err)
 		if known.Reason == fault.CredentialNotFound || isDenial(known) {
-			return // likewise
+			return // only a reload can change this error
 		}
 		wait = known.RetryDelay
 	}
@@ -244,7 +251,7 @@ func (s *slot) stopRecheck() {
 	}
 }
 
-// fingerprint returns a text that is different for states that readers can distinguish.
+// fingerprint returns a text that is different for any two states that a reader can distinguish.
 func fingerprint(state Result) string {
 	if state.Err != nil {
 		known := fault.From(state.Err)
@@ -261,7 +268,7 @@ func (b *Broker) Watchers() int {
 	return len(b.watches)
 }
 
-// mark marks the slots of these IDs in all watches.
+// mark marks the slots of these credential IDs in all watches.
 func (b *Broker) mark(ids ...string) {
 	b.watching.Lock()
 	defer b.watching.Unlock()

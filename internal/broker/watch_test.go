@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// TestWatchOfATokenInItsMargin has a provider that fails from before the renewal of a token until
-// after its end.
+// TestWatchOfATokenInItsMargin checks watches while the provider fails, from before the renewal
+// of a token until after the token expires.
 func TestWatchOfATokenInItsMargin(t *testing.T) {
 	inWorld(t, func(w *world) {
 		token := w.version()
@@ -32,7 +32,7 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 		late := w.watch("mail")
 		defer late.Close()
 		if result := late.next(2 * time.Second); result.Err != nil || result.Decoration.Version != token {
-			t.Errorf("the watch that begins sends %v, want the token", result.Err)
+			t.Errorf("the new watch sends %v, want the token", result.Err)
 		}
 		late.wantNothing(10 * time.Second)
 		early.wantNothing(10 * time.Second)
@@ -41,7 +41,8 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 	})
 }
 
-// TestFailureThatIsOverIsNotSent has a reader that is slow during a failure: it gets the newer state.
+// TestFailureThatIsOverIsNotSent checks that a slow reader gets the newest state instead of an
+// earlier failure.
 func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
@@ -81,7 +82,8 @@ func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	})
 }
 
-// TestWatchDoesNotWaitForAReplacedSecret changes a secret while the provider does not answer.
+// TestWatchDoesNotWaitForAReplacedSecret changes a secret while the provider does not answer the
+// token request with the old secret.
 func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
@@ -101,7 +103,8 @@ func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	})
 }
 
-// TestWatchEndsAlthoughStatesAreLeft calls Next with a context that has ended.
+// TestWatchEndsAlthoughStatesAreLeft calls Next with a cancelled context while there are states
+// to send.
 func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.watch("board")
@@ -114,7 +117,8 @@ func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	})
 }
 
-// losingTokens is a cache that has lost its token, and whose requests hang.
+// losingTokens is a token cache that has no token once lost is set. Its token requests then
+// hang.
 type losingTokens struct {
 	broker.Tokens
 	lost  atomic.Bool
@@ -137,8 +141,8 @@ func (l *losingTokens) Token(ctx context.Context, source cache.Source) (*token.T
 	return l.Tokens.Token(ctx, source)
 }
 
-// TestWatchAsksAgainForATokenThatWasWithdrawn loses a token within a second after the watch waited
-// for it: the watch waits for the next one.
+// TestWatchAsksAgainForATokenThatWasWithdrawn removes a token from the cache within a second
+// after a watch received it. The watch must wait for a new token.
 func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
 	losing := &losingTokens{}
 	inWorld(t, func(w *world) {

@@ -26,19 +26,19 @@ import (
 // refusedLine is the error in the log when a changed secret is rejected.
 const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
-// world is a broker with the real cache, a simulated provider and a log, all in one synctest bubble:
-// time passes only when everything waits.
+// world is a broker with the real cache, a simulated provider and a log, in one synctest bubble:
+// time passes only while all goroutines wait.
 type world struct {
 	*testing.T
 	sim    *simulator.Simulator
 	tokens *cache.Cache
 	broker *broker.Broker
 	log    *logtest.Log
-	first  simulator.Client // the client that the broker begins with
+	first  simulator.Client // the client in the first configuration of the broker
 }
 
-// inWorld runs a test in a bubble. The broker has the credentials `mail`, which needs a token, and
-// `board`, which does not. A test may change the broker's options.
+// inWorld runs a test in a bubble. The broker has the credentials `mail`, which needs a token,
+// and `board`, which is static. A test may change the broker's options.
 func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -48,7 +48,7 @@ func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options))
 		}
 		w := &world{T: t, sim: sim, log: new(logtest.Log), first: sim.SendPulse.Client()}
 		w.tokens = cache.New(cache.Options{
-			Clock:    clockwork.NewRealClock(), // the bubble's
+			Clock:    clockwork.NewRealClock(), // the clock of the bubble
 			Logger:   w.logger(),
 			Versions: func(key string, t *token.Token) []string { return w.broker.VersionsOf(key, t) },
 			Changed:  func(key string) { w.broker.TokenChanged(key) },
@@ -63,14 +63,14 @@ func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options))
 
 func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
 
-// newBroker returns a broker with the world's first configuration.
+// newBroker returns a broker with the first configuration of the world.
 func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options)) *broker.Broker {
 	w.Helper()
 	options := broker.Options{
 		Tokens:      tokens,
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
-		Clock:       clockwork.NewRealClock(), // the bubble's
+		Clock:       clockwork.NewRealClock(), // the clock of the bubble
 		Logger:      w.logger(),
 	}
 	for _, apply := range change {
@@ -83,13 +83,13 @@ func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options))
 	return made
 }
 
-// mail returns the credential `mail` of a configuration.
+// mail returns the configuration of the credential `mail`.
 func mail(client simulator.Client) string {
 	return fmt.Sprintf(`{id: mail, provider: sendpulse, auth_method: oauth2_client_credentials,
     values: {client_id: {value: %q}, client_secret: {value: %q}}}`, client.ID, client.Secret)
 }
 
-// board returns the credential `board` of a configuration.
+// board returns the configuration of the credential `board`.
 func board(key string) string {
 	return fmt.Sprintf(`{id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: %q}}}`, key)
 }
@@ -107,7 +107,8 @@ func (w *world) parse(credentials ...string) *config.Config {
 	return loaded
 }
 
-// use reloads with these credentials, granted to everybody, and waits until everything is idle.
+// use reloads the configuration with these credentials, granted to every caller. It returns when
+// all goroutines are idle.
 func (w *world) use(credentials ...string) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.AllowAll())); err != nil {
@@ -116,7 +117,7 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated returns the client of `mail` with another secret, which the provider accepts too.
+// rotated returns the client of `mail` with another secret. The provider accepts both secrets.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
@@ -126,7 +127,7 @@ func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
 
-// pass lets time pass, and waits until everything is idle.
+// pass lets time pass, and returns when all goroutines are idle.
 func (*world) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
 	synctest.Wait()
@@ -152,7 +153,7 @@ func (w *world) version() string {
 	return found
 }
 
-// wantReason gets a credential, and checks the reason of the error.
+// wantReason gets the credential with this ID, and checks the reason in the error.
 func (w *world) wantReason(id string, want fault.Reason) {
 	w.Helper()
 	_, err := w.broker.Get(w.Context(), nobody, id)
@@ -166,7 +167,7 @@ func (w *world) checkReason(err error, want fault.Reason) {
 	}
 }
 
-// wantRequests compares the number of token requests.
+// wantRequests checks the number of token requests so far.
 func (w *world) wantRequests(want int) {
 	w.Helper()
 	if got := w.sim.SendPulse.TotalTokenRequests(); got != want {
@@ -174,7 +175,7 @@ func (w *world) wantRequests(want int) {
 	}
 }
 
-// wantLive checks whether the provider accepts the material.
+// wantLive checks whether the provider accepts the material of a decoration.
 func (w *world) wantLive(decoration *broker.Decoration, want bool) {
 	w.Helper()
 	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
@@ -194,7 +195,7 @@ func (w *world) wantLive(decoration *broker.Decoration, want bool) {
 	}
 }
 
-// follower watches credentials.
+// follower is a watch of credentials with methods for checks.
 type follower struct {
 	w *world
 	*broker.Watch
@@ -204,8 +205,8 @@ func (w *world) watch(ids ...string) follower {
 	return follower{w, w.broker.Watch(nobody, nil, ids)}
 }
 
-// watchHeld returns the version of mail's token and a watch that has sent it. From now on the provider
-// delays its answers until release is called.
+// watchHeld returns the version of the token of `mail`, and a watch that has sent it. From then
+// on the provider delays its answers until release is called.
 func (w *world) watchHeld() (previous string, s follower, release func()) {
 	w.Helper()
 	previous = w.version()
@@ -214,7 +215,7 @@ func (w *world) watchHeld() (previous string, s follower, release func()) {
 	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
 }
 
-// next returns the next state, which must arrive within patience.
+// next returns the next state of the watch, which must arrive within the duration patience.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), patience+time.Nanosecond)
@@ -226,7 +227,7 @@ func (f follower) next(patience time.Duration) broker.Result {
 	return result
 }
 
-// wantVersion checks that the next state is this version of an ID.
+// wantVersion checks that the watch sends this version of a credential next.
 func (f follower) wantVersion(id, version string) {
 	f.w.Helper()
 	if result := f.next(0); result.CredentialID != id || result.Err != nil || result.Decoration.Version != version {
@@ -234,7 +235,7 @@ func (f follower) wantVersion(id, version string) {
 	}
 }
 
-// wantReason checks that the next state is an error of an ID.
+// wantReason checks that the watch sends an error with this reason for a credential next.
 func (f follower) wantReason(id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(0)
@@ -244,7 +245,7 @@ func (f follower) wantReason(id string, want fault.Reason) {
 	f.w.checkReason(result.Err, want)
 }
 
-// wantNothing checks that the watch sends nothing for that long.
+// wantNothing checks that the watch sends nothing for the duration d.
 func (f follower) wantNothing(d time.Duration) {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), d)
@@ -254,7 +255,7 @@ func (f follower) wantNothing(d time.Duration) {
 	}
 }
 
-// wantReasonWithin is wantReason for a state that must arrive within patience.
+// wantReasonWithin is like wantReason, but waits for the state for the duration patience.
 func (f follower) wantReasonWithin(patience time.Duration, id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(patience)
