@@ -10,20 +10,22 @@ import (
 // Action is an operation on a credential that a grant allows.
 type Action string
 
-// The actions.
+// The actions that a grant can allow.
 const (
-	// Use is to get a credential's material, and to report that it was rejected.
+	// Use allows a caller to get a credential's material, and to report that a provider rejected
+	// the material.
 	Use Action = "use"
-	// Manage is to change a credential. No operation of the broker requires it yet.
+	// Manage allows a caller to change a credential. No operation of the broker requires it yet.
 	Manage Action = "manage"
 )
 
 // Caller is the authenticated identity of a caller.
 type Caller struct {
-	// Name is the identity, prefixed with its kind: `spiffe://DOMAIN/PATH`, `dns:NAME` or
-	// `subject:NAME` of a client certificate, `jwt:ISSUER:SUBJECT` with the issuer's name
-	// in the configuration, `uid:NUMBER` of a process on this machine, `token:NAME` of a
-	// static token, and `local` where callers are not authenticated.
+	// Name is the identity, prefixed with its kind. From a client certificate it is
+	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT it is
+	// `jwt:ISSUER:SUBJECT`, with the issuer's name in the configuration. For a process on this
+	// machine it is `uid:NUMBER`, and for a static token `token:NAME`. It is `local` where
+	// callers are not authenticated.
 	Name string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
@@ -33,28 +35,28 @@ type Caller struct {
 	ExpireTime time.Time
 }
 
-// Object is the credential that an action is about.
+// Object is the credential in an access decision.
 type Object struct {
 	CredentialID string
-	// Provider is the ID of its provider; empty if the credential does not exist.
+	// Provider is the ID of the credential's provider; empty if the credential does not exist.
 	Provider string
 }
 
-// Grant allows some callers some actions on some credentials.
+// Grant allows some callers to perform some actions on some credentials.
 type Grant struct {
-	// Callers match Caller.Name. At least one is required.
+	// Callers are patterns for Caller.Name. At least one is required.
 	Callers []Pattern
-	// Credentials match the ID; Providers are IDs of providers. A grant applies to a
-	// credential that matches either.
+	// Credentials are patterns for credential IDs, and Providers are IDs of providers. A grant
+	// applies to a credential if its ID matches a pattern, or if its provider is listed.
 	Credentials []Pattern
 	Providers   []string
-	// Actions are allowed by the grant. At least one is required.
+	// Actions are the actions that the grant allows. At least one is required.
 	Actions []Action
 	// Source is the grant's position in the configuration, for messages to people.
 	Source string
 }
 
-// Policy is the list of grants of a configuration. Anything not granted is denied: the zero
+// Policy is the list of grants in a configuration. Anything not granted is denied, so the zero
 // value denies everything.
 type Policy struct {
 	grants []Grant
@@ -64,10 +66,10 @@ type Policy struct {
 // NewPolicy returns a policy with these grants.
 func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(grants)} }
 
-// AllowAll returns a policy that allows every caller everything.
+// AllowAll returns a policy that allows every caller to perform every action.
 func AllowAll() *Policy { return &Policy{open: true} }
 
-// AllowsAll reports whether the policy is that of AllowAll.
+// AllowsAll reports whether the policy was made by AllowAll.
 func (p *Policy) AllowsAll() bool { return p.open }
 
 // DeniesAll reports whether the policy has no grants and denies everything.
@@ -81,10 +83,11 @@ func (p *Policy) NamesProviders() bool {
 // Decision is the result of Policy.Decide.
 type Decision struct {
 	Allowed bool
-	// Grant is the first that allows the action; nil: denied, or the policy is AllowAll.
+	// Grant is the first grant that allows the action. It is nil if access is denied, or if the
+	// policy is AllowAll.
 	Grant *Grant
-	// Compared is how many patterns and providers were compared with the caller and the
-	// object. For a denial it does not depend on the object.
+	// Compared is the number of patterns and providers that were compared with the caller and
+	// the object. The Compared of a denial does not depend on the object.
 	Compared int
 }
 
@@ -106,15 +109,15 @@ func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 	return decision
 }
 
-// Explanation is a decision together with the grants that nearly apply, for people.
+// Explanation explains a decision to people. It also lists the grants that nearly apply.
 type Explanation struct {
 	Decision
-	// ByCaller are the grants that match the caller. ByCredential are those that match the
-	// credential or its provider. A grant in both lists lacks the action.
+	// ByCaller lists the grants that match the caller. ByCredential lists the grants that match
+	// the credential or its provider. A grant in both lists does not allow the action.
 	ByCaller, ByCredential []Grant
 }
 
-// Explain decides like Decide and explains the decision.
+// Explain makes the same decision as Decide, and explains the decision.
 func (p *Policy) Explain(caller string, action Action, object Object) Explanation {
 	e := Explanation{Decision: p.Decide(caller, action, object)}
 	for _, g := range p.grants {
@@ -146,8 +149,8 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 	return named && object.Provider != ""
 }
 
-// matchesAny reports whether one of the patterns matches, and adds to compared how many were
-// tried.
+// matchesAny reports whether one of the patterns matches, and adds the number of patterns tried
+// to compared.
 func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	for _, pattern := range patterns {
 		*compared++

@@ -7,7 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// callerKinds has a name of each kind of caller, a pattern that matches it, and one that nearly does.
+// callerKinds has, for each kind of caller, a name, a pattern that matches the name, and a
+// similar pattern that does not match.
 var callerKinds = []struct{ name, pattern, near string }{
 	{"spiffe://prod/ns/a/web", "spiffe://prod/ns/*/web", "spiffe://prod/ns/*/job"},
 	{"dns:web.prod.test", "dns:*.prod.test", "dns:*.test.prod"},
@@ -22,8 +23,8 @@ var callerKinds = []struct{ name, pattern, near string }{
 var objects = []struct {
 	name  string
 	grant access.Grant
-	// exists is set if the grant matches the credential, and missing if it also matches when the
-	// credential does not exist and so has no provider.
+	// exists is set if the grant matches the existing credential. missing is set if the grant
+	// also matches the ID when no such credential exists.
 	exists, missing bool
 }{
 	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
@@ -47,8 +48,8 @@ var actions = []struct {
 	{nil, false, false},
 }
 
-// TestDecide decides every combination of caller, credential and action. Disabled credentials have a
-// provider like all others.
+// TestDecide checks the decision for every combination of caller, credential and action.
+// Disabled credentials are not tested separately: they have a provider like enabled credentials.
 func TestDecide(t *testing.T) {
 	for _, caller := range callerKinds {
 		for pattern, named := range map[string]bool{caller.name: true, caller.pattern: true, "*": true, caller.near: false, "": false} {

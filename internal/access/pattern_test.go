@@ -47,13 +47,13 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// FuzzPattern compares patterns with regular expressions of the same meaning.
+// FuzzPattern compares the matches of patterns with those of equivalent regular expressions.
 func FuzzPattern(f *testing.F) {
 	for _, seed := range [][2]string{{"a*b*c", "abxbc"}, {"*ab*ab*", "abab"}, {"a*a", "a"}, {"**", "\n"}, {"é*", "éa"}, {"\xff*", "\xff\xfe"}} {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		// Regular expressions treat all bytes that are not UTF-8 alike.
+		// Regular expressions do not distinguish bytes that are not UTF-8.
 		pattern, text = strings.ToValidUTF8(pattern, "?"), strings.ToValidUTF8(text, "!")
 		parts := strings.Split(pattern, "*")
 		for i, part := range parts {
@@ -69,7 +69,8 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// TestPatternOfSmallTexts tries every pattern and text over two letters up to a length.
+// TestPatternOfSmallTexts tests every pattern and every text over two letters, up to a maximum
+// length.
 func TestPatternOfSmallTexts(t *testing.T) {
 	patterns, texts := words("ab*", 5), words("ab", 6)
 	for _, pattern := range patterns {
@@ -82,7 +83,7 @@ func TestPatternOfSmallTexts(t *testing.T) {
 	}
 }
 
-// words returns all texts of these letters up to a length.
+// words returns all texts over these letters up to a maximum length.
 func words(letters string, length int) []string {
 	all, last := []string{""}, []string{""}
 	for range length {

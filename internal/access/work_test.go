@@ -7,9 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestDenialsTakeTheSameWork counts the comparisons of denials. There are many grants and callers,
-// and some callers may use what others may not. The number must not depend on the credential, nor on
-// whether it exists. Credentials are compared only with grants that match the caller.
+// TestDenialsTakeTheSameWork checks the number of comparisons for a denial. The policy has many
+// grants and callers. The number must not depend on the credential, nor on whether the
+// credential exists. Credentials are compared only with the grants that match the caller.
 func TestDenialsTakeTheSameWork(t *testing.T) {
 	const grants, callers = 40, 25
 	var all []access.Grant

@@ -1,5 +1,5 @@
-// Package fault says why a call cannot be answered, in the broker's own words. It does not
-// depend on gRPC: package rpc maps each reason to a status code.
+// Package fault defines the errors that explain to callers why a call failed. It does not depend
+// on gRPC: package rpc maps each reason to a status code.
 package fault
 
 import (
@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Reason is why there is no material: the name of a value of the proto enum ErrorReason,
-// without its prefix.
+// Reason is why a call failed. Its value is the name of a value of the proto enum ErrorReason,
+// without the enum's prefix.
 type Reason string
 
-// The reasons. The proto enum documents what each means and what the caller can do.
+// The reasons for failed calls. The proto enum ErrorReason documents the meaning of each, and
+// what the caller can do.
 const (
 	Internal                  Reason = "INTERNAL"
 	InvalidRequest            Reason = "INVALID_REQUEST"
@@ -29,23 +30,23 @@ const (
 
 // Error is a failure whose reason and message are sent to the caller.
 type Error struct {
-	// Reason decides the status code. Required.
+	// Reason determines the gRPC status code. Required.
 	Reason Reason
-	// Message is a sentence for people. It contains no secret, and nothing that a provider
-	// sent except a registered OAuth error code.
+	// Message is a sentence for people. It contains no secret. The only text of a provider in it
+	// is a registered OAuth error code.
 	Message string
-	// RetryDelay is how long to wait before the next attempt. Zero: unknown, or another
-	// attempt is pointless.
+	// RetryDelay is how long to wait before the next attempt. Zero: the delay is unknown, or
+	// another attempt is pointless.
 	RetryDelay time.Duration
-	// Violations are the invalid fields of a request, for InvalidRequest only.
+	// Violations lists the invalid fields of a request, if the Reason is InvalidRequest.
 	Violations []Violation
 }
 
 // Violation is one invalid field of a request.
 type Violation struct {
-	// Field is the path of the field, as in the proto: `credential_ids`.
+	// Field is the path of the field in the proto message, such as `credential_ids`.
 	Field string
-	// Description says what is wrong and what is allowed.
+	// Description is a sentence about the problem and the allowed values.
 	Description string
 }
 
@@ -64,7 +65,7 @@ func (e *Error) WithRetryDelay(delay time.Duration) *Error {
 	return &copied
 }
 
-// From returns the Error in err's chain, or Opaque if there is none.
+// From returns the Error in err's chain. If there is none, it returns Opaque().
 func From(err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -73,6 +74,6 @@ func From(err error) *Error {
 	return Opaque()
 }
 
-// Opaque returns the Error for a bug or an internal failure of the broker. Callers learn no
+// Opaque returns the Error for a bug or an internal failure of the broker. It tells callers no
 // details.
 func Opaque() *Error { return New(Internal, "internal error") }

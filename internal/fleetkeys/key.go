@@ -1,6 +1,7 @@
-// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not
-// trust: it encrypts entries, names them, and makes the keys for the versions of decorations.
-// Everything is derived from one or more fleet keys that all replicas have. It does no I/O.
+// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not trust.
+// It encrypts the entries, computes their names, and makes the keys for the versions of
+// decorations. Everything is derived from one or more fleet keys, which all replicas share. The
+// package does no I/O.
 package fleetkeys
 
 import (
@@ -16,12 +17,12 @@ import (
 // Size is the size of a fleet key in bytes.
 const Size = 32
 
-// minDistinct is how many different bytes a fleet key must have. The probability that a
-// random key has fewer is below 10^-15.
+// minDistinct is how many different bytes a fleet key must have. The probability that a random
+// key has fewer different bytes is below 10^-15.
 const minDistinct = 16
 
-// Key is a fleet key: a secret of Size bytes, which prints as [REDACTED]. The zero value is
-// no key.
+// Key is a fleet key: a secret of Size bytes, which prints as [REDACTED]. The zero value is not
+// a valid key.
 type Key struct{ secret.Text }
 
 // Equal reports whether both keys are the same.
@@ -32,12 +33,12 @@ func Generate() string { return base64.StdEncoding.EncodeToString(generate()) }
 
 func generate() []byte {
 	data := make([]byte, Size)
-	_, _ = rand.Read(data) // it never fails
+	_, _ = rand.Read(data) // Read never fails
 	return data
 }
 
 // Parse reads a key: Size bytes in standard base64, with or without padding. It rejects keys
-// that are evidently not random. The error is a sentence that quotes nothing of the text.
+// that are obviously not random. The error message does not quote the text.
 func Parse(text secret.Text) (Key, error) {
 	encoding := base64.RawStdEncoding
 	if strings.HasSuffix(text.Reveal(), "=") {

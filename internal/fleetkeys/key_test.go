@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// numbered returns the text of the key with the bytes first, first+1, and so on.
+// numbered returns the text of the fleet key whose bytes are first, first+1, and so on.
 func numbered(first byte) string {
 	data := make([]byte, fleetkeys.Size)
 	for i := range data {

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// holder has keys and rings in its fields, as values that are printed usually do.
+// holder has keys and rings in its fields, like most values that are printed.
 type holder struct {
 	Key  fleetkeys.Key
 	Ring *fleetkeys.Ring
@@ -22,7 +22,7 @@ type holder struct {
 	flat fleetkeys.Ring
 }
 
-// shapes returns the forms in which the first 8 bytes of a secret may be printed.
+// shapes returns all forms in which the first 8 bytes of a secret might be printed.
 func shapes(data []byte) []string {
 	start := data[:8]
 	numbers := strings.Trim(fmt.Sprintf("%d", start), "[]")

@@ -15,7 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The purposes of subkeys. Replicas and stored entries depend on these texts: never change one.
+// The labels for deriving subkeys. Replicas and stored entries depend on these texts: never
+// change them.
 const (
 	forID          = "authmaterial v1 key id"
 	forSealing     = "authmaterial v1 seal"
@@ -29,18 +30,18 @@ const (
 	nameSize   = 16 // bytes of a name and of a fingerprint
 )
 
-// Ring is the list of fleet keys of one replica. The first key encrypts and names; entries,
-// names and fingerprints that were made with any of the keys are recognised. A Ring is
-// immutable, safe for concurrent use, and prints as [REDACTED].
+// Ring is the list of fleet keys of one replica. The first key encrypts entries, and makes names
+// and fingerprints. The replica also recognises entries, names and fingerprints that were made
+// with the other keys. A Ring is immutable, safe for concurrent use, and prints as [REDACTED].
 type Ring struct {
 	// keys returns the subkeys of each fleet key. It is a function because some verbs of fmt
-	// follow pointers and print unexported fields without their Formatter.
+	// follow pointers and print unexported fields without calling their Format method.
 	keys func() []*subkeys
 }
 
 // subkeys are derived from one fleet key.
 type subkeys struct {
-	id          []byte // idSize bytes; public
+	id          []byte // idSize bytes; not secret
 	sealing     cipher.AEAD
 	names       []byte
 	fingerprint []byte
@@ -68,7 +69,8 @@ func NewRing(keys ...Key) (*Ring, error) {
 	return &Ring{keys: func() []*subkeys { return all }}, nil
 }
 
-// RandomRing returns a ring with one new key, for a process that shares nothing.
+// RandomRing returns a ring with one new key, for a process that shares nothing with other
+// replicas.
 func RandomRing() *Ring {
 	ring, err := NewRing(Key{secret.New(string(generate()))})
 	if err != nil {
@@ -77,7 +79,7 @@ func RandomRing() *Ring {
 	return ring
 }
 
-// derive computes the subkeys of a key.
+// derive computes the subkeys of a fleet key.
 func derive(key Key) (*subkeys, error) {
 	var failed error
 	subkey := func(purpose string, size int) []byte {
@@ -99,26 +101,26 @@ func derive(key Key) (*subkeys, error) {
 	return derived, err
 }
 
-// VersionKeys returns the HMAC keys for the versions of decorations: 32 bytes for each fleet
-// key, in the order of the ring.
+// VersionKeys returns the HMAC keys for the versions of decorations: a key of 32 bytes for each
+// fleet key, in the order of the ring.
 func (r *Ring) VersionKeys() [][]byte {
 	return forEach(r, func(key *subkeys) []byte { return bytes.Clone(key.versions) })
 }
 
-// Names returns the names of an entry in a store that others can read: one for each fleet key,
-// in the order of the ring. A name is 32 lower-case hexadecimal digits. Without the fleet key
-// nobody can check a guess of what it names.
+// Names returns the names of an entry in a store that others can read: one name for each fleet
+// key, in the order of the ring. A name consists of 32 lower-case hexadecimal digits. Without
+// the fleet key, nobody can check a guess of the text that the name was made from.
 func (r *Ring) Names(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.names, of) })
 }
 
-// Fingerprints returns the fingerprints of a token in a list of rejected tokens, in the form
-// and order of Names. A replica writes the first, and recognises all of them.
+// Fingerprints returns the fingerprints of a token for a list of rejected tokens, in the form
+// and order of Names. A replica writes the first fingerprint, and recognises all of them.
 func (r *Ring) Fingerprints(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.fingerprint, of) })
 }
 
-// forEach returns the results of a function for each key of a ring.
+// forEach calls the function made for each key of a ring, and returns the results.
 func forEach[T any](r *Ring, made func(*subkeys) T) []T {
 	var all []T
 	for _, key := range r.keys() {
@@ -139,5 +141,5 @@ func (r *Ring) Equal(other *Ring) bool {
 	return slices.EqualFunc(r.VersionKeys(), other.VersionKeys(), bytes.Equal)
 }
 
-// Format prints [REDACTED], whatever the verb.
+// Format prints [REDACTED] for every verb.
 func (r *Ring) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "[REDACTED]") }

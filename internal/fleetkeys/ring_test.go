@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// ring returns a ring with the keys of these texts.
+// ring returns a ring of the fleet keys with these texts.
 func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 	t.Helper()
 	var keys []fleetkeys.Key
@@ -37,7 +37,8 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made returns all that a ring makes from a string, and its version keys in hexadecimal.
+// made returns the names and the fingerprints that a ring makes from a string, and the ring's
+// version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))
@@ -45,8 +46,8 @@ func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string)
 	return r.Names(of), r.Fingerprints(of), versions
 }
 
-// TestOrder checks that results are in the order of the keys, and that two rings during a rotation
-// have a name in common.
+// TestOrder checks that results are in the order of the fleet keys. So two rings have a name in
+// common during a rotation of keys.
 func TestOrder(t *testing.T) {
 	oldNames, oldFingerprints, oldVersions := made(ring(t, numbered(1)), "token")
 	newNames, newFingerprints, newVersions := made(ring(t, numbered(2)), "token")
@@ -65,11 +66,12 @@ func TestOrder(t *testing.T) {
 	everything := slices.Concat(oldNames, newNames, oldFingerprints, newFingerprints, oldVersions, newVersions, ring(t, numbered(1)).Names("other"))
 	slices.Sort(everything)
 	if got := len(slices.Compact(everything)); got != 7 {
-		t.Errorf("of 7 digests of different inputs %d differ", got)
+		t.Errorf("7 digests of different inputs have %d different values, want 7", got)
 	}
 }
 
-// TestFormat pins the results for a key, so that different versions of the broker can share a fleet.
+// TestFormat compares the results for a key with constants, so that different versions of the
+// broker can share a fleet.
 func TestFormat(t *testing.T) {
 	one := ring(t, numbered(1))
 	names, fingerprints, versions := made(one, "token")

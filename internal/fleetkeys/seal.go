@@ -5,19 +5,19 @@ import (
 	"errors"
 )
 
-// The errors of Open.
+// The errors that Open returns.
 var (
-	// ErrUnknownFormat: another version of the broker encrypted the entry, or it is not an
-	// encrypted entry.
+	// ErrUnknownFormat means that another version of the broker encrypted the entry, or that the
+	// data is not an encrypted entry.
 	ErrUnknownFormat = errors.New("encrypted in an unknown format")
-	// ErrUnknownKey: the ring lacks the fleet key that encrypted the entry.
+	// ErrUnknownKey means that the ring lacks the fleet key that encrypted the entry.
 	ErrUnknownKey = errors.New("encrypted with an unknown fleet key")
-	// ErrDamaged: the entry was changed, cut short, or encrypted for another context.
+	// ErrDamaged means that the entry was changed, truncated, or encrypted for another context.
 	ErrDamaged = errors.New("damaged, or encrypted for another entry")
 )
 
-// An encrypted entry is a header (format and ID of the fleet key), the nonce, and the
-// ciphertext with its tag.
+// An encrypted entry consists of a header (format and ID of the fleet key), the nonce, and the
+// ciphertext with its authentication tag.
 const (
 	format     = 1
 	idSize     = 4 // bytes
@@ -25,7 +25,7 @@ const (
 )
 
 // Seal encrypts and authenticates plain with AES-256-GCM, the first fleet key and a random
-// nonce. Open needs the same context. The result is 33 bytes longer than plain.
+// nonce. Open must be called with the same context. The result is 33 bytes longer than plain.
 func (r *Ring) Seal(context string, plain []byte) []byte {
 	key := r.keys()[0]
 	header := append([]byte{format}, key.id...)
@@ -33,8 +33,8 @@ func (r *Ring) Seal(context string, plain []byte) []byte {
 	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // it makes the nonce itself
 }
 
-// Open decrypts a result of Seal, by any replica that has a fleet key in common with this
-// ring. The error is ErrUnknownFormat, ErrUnknownKey or ErrDamaged.
+// Open decrypts a result of Seal. Any replica whose ring has a fleet key in common with this
+// ring may have made it. The error is ErrUnknownFormat, ErrUnknownKey or ErrDamaged.
 func (r *Ring) Open(context string, sealed []byte) ([]byte, error) {
 	switch {
 	case len(sealed) == 0:
@@ -54,12 +54,12 @@ func (r *Ring) Open(context string, sealed []byte) ([]byte, error) {
 		if err == nil {
 			return plain, nil
 		}
-		reason = ErrDamaged // unless another key with the same ID decrypts it
+		reason = ErrDamaged // the error unless another key with the same ID decrypts the entry
 	}
 	return nil, reason
 }
 
-// additionalData returns what is authenticated together with an entry.
+// additionalData returns the data that is authenticated, but not encrypted, with an entry.
 func additionalData(header []byte, context string) []byte {
 	return append(bytes.Clone(header), context...)
 }

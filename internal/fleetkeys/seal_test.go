@@ -33,7 +33,7 @@ func TestSealAndOpen(t *testing.T) {
 				t.Errorf("%s: %q decrypts to %q, %v; want the error %v", name, plain, opened, err, test.want)
 			}
 			if len(sealed) != len(plain)+33 {
-				t.Errorf("%d bytes are encrypted to %d", len(plain), len(sealed))
+				t.Errorf("%d bytes are encrypted to %d bytes, want 33 more", len(plain), len(sealed))
 			}
 		}
 	}
@@ -79,13 +79,13 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		refuses("a bit changed", "context", changed, want)
 	}
-	// An entry of the second key with the ID of the first.
+	// An entry that was encrypted with the second key, but has the ID of the first key.
 	foreign := ring(t, numbered(2)).Seal("context", []byte("the token"))
 	refuses("under another ID", "context", append(bytes.Clone(sealed[:5]), foreign[5:]...), fleetkeys.ErrDamaged)
 }
 
-// FuzzOpen checks that no entry causes a panic, that only results of Seal decrypt, and that every text
-// in every context decrypts to itself.
+// FuzzOpen checks that no entry causes a panic, that only results of Seal can be decrypted, and
+// that decrypting an encrypted text returns the text, in every context.
 func FuzzOpen(f *testing.F) {
 	both, one := ring(f, numbered(1), numbered(2)), ring(f, numbered(2))
 	f.Add("context", []byte("plain"))

@@ -8,7 +8,7 @@ import (
 )
 
 // Digest returns the HMAC-SHA-256 of the parts, each prefixed with its length. Different lists
-// of parts have different digests. Without the key nobody can check a guess of the parts.
+// of parts have different digests. Without the key, nobody can check a guess of the parts.
 func Digest(key []byte, parts ...string) []byte {
 	sum := hmac.New(sha256.New, key)
 	var size [8]byte

@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// places returns values that contain a secret in all possible ways.
+// places returns values of different types that contain a secret.
 func places() map[string]any {
 	text := secret.New(canary)
 	return map[string]any{
@@ -43,7 +43,7 @@ func places() map[string]any {
 	}
 }
 
-// forms returns the forms in which the canary may be printed.
+// forms returns the forms in which the canary might be printed.
 func forms() []string {
 	numbers := strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]")
 	return []string{
@@ -124,13 +124,13 @@ func TestTextIsRefusedByEveryEncoder(t *testing.T) {
 		"gob":    text.(gob.GobEncoder).GobEncode,
 	} {
 		if out, err := marshal(); err == nil || len(out) > 0 {
-			t.Errorf("it is marshalled as %s", name)
+			t.Errorf("the secret is marshalled as %s", name)
 		}
 	}
 }
 
-// TestTextIsRedactedByReflection uses printers that follow pointers and call no methods. go-cmp does
-// so with values whose String results are equal.
+// TestTextIsRedactedByReflection uses printers that follow pointers without calling methods.
+// go-cmp prints values this way if their String methods return the same text.
 func TestTextIsRedactedByReflection(t *testing.T) {
 	one, two := secret.New(canary), secret.New(canary+"2")
 	allow := cmp.Exporter(func(reflect.Type) bool { return true })
@@ -140,7 +140,7 @@ func TestTextIsRedactedByReflection(t *testing.T) {
 	} {
 		diff := cmp.Diff(pair[0], pair[1], allow)
 		if diff == "" {
-			t.Error("the values do not differ")
+			t.Error("the printed difference of two values is empty")
 		}
 		checkAbsent(t, "cmp.Diff", []byte(diff))
 	}
@@ -151,7 +151,7 @@ func TestTextIsRedactedByReflection(t *testing.T) {
 	}
 }
 
-// walk writes everything that reflection reaches.
+// walk writes everything that reflection can reach from a value.
 func walk(out *bytes.Buffer, value reflect.Value, depth int) {
 	if !value.IsValid() || depth > 20 {
 		return

@@ -1,4 +1,4 @@
-// Package secret has a type for values that must never be printed, logged or marshalled.
+// Package secret provides a type for values that must never be printed, logged or marshalled.
 package secret
 
 import (
@@ -15,7 +15,8 @@ var errMarshalled = errors.New("a secret cannot be marshalled")
 // Text is a secret string. It prints as [REDACTED] with every fmt verb and in slog, and every
 // encoder fails on it. The zero value is the empty secret.
 //
-// The string is captured by a function: code that prints values by reflection, without
+// A function captures the string: code that prints values by reflection, without calling their
+// methods, finds only the function's address.
 // calling their methods, finds only an address.
 type Text struct {
 	value *func() string // a pointer, so that Texts are comparable
@@ -30,8 +31,8 @@ func New(value string) Text {
 	return Text{value: &reveal}
 }
 
-// Reveal returns the string. Call it only where the secret leaves the broker on purpose or is
-// hashed: internal/lint/secretreveal lists the packages that may.
+// Reveal returns the string. Call it only where the secret is sent out of the broker on purpose,
+// or is hashed. The linter internal/lint/secretreveal lists the packages that may call it.
 func (t Text) Reveal() string {
 	if t.value == nil {
 		return ""
@@ -39,11 +40,11 @@ func (t Text) Reveal() string {
 	return (*t.value)()
 }
 
-// Equal reports whether both strings are the same. It does not take constant time: never use
-// it to check what a caller sent.
+// Equal reports whether both strings are the same. Its duration depends on the strings: never
+// use it to check a secret that a caller sent.
 func (t Text) Equal(other Text) bool { return t.Reveal() == other.Reveal() }
 
-// Format prints [REDACTED], whatever the verb.
+// Format prints [REDACTED] for every verb.
 func (t Text) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redacted) }
 
 // String returns [REDACTED].
@@ -55,7 +56,7 @@ func (t Text) GoString() string { return redacted }
 // LogValue returns [REDACTED].
 func (t Text) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText fails. XML encoders call it, and JSON and YAML encoders for the keys of maps.
+// MarshalText fails. XML encoders call it, and JSON and YAML encoders call it for map keys.
 func (t Text) MarshalText() ([]byte, error) { return nil, errMarshalled }
 
 // MarshalJSON fails.

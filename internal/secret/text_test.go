@@ -15,7 +15,7 @@ import (
 
 const canary = "canary-6f1d"
 
-// holder has secrets in its fields, as values that are printed usually do.
+// holder has secrets in its fields, like most values that are printed.
 type holder struct {
 	Public string
 	Key    secret.Text

@@ -17,7 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// elsewhere returns the source of a credential with a changed token request.
+// elsewhere returns the token source of a credential whose token request was changed by a
+// function.
 func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()
 	credential := sendPulse("id-"+canary, "secret-"+canary)
@@ -28,8 +29,8 @@ func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalo
 	return newTokens(t, credential, client)
 }
 
-// TestWhereTokenRequestsGo makes real connections to a server on this machine. The name localhost
-// resolves to a private address, and is not a literal address.
+// TestWhereTokenRequestsGo makes real connections to a server on this machine. The server's
+// name, localhost, resolves to a private address, but is not itself an IP address.
 func TestWhereTokenRequestsGo(t *testing.T) {
 	asked := 0
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -51,7 +52,7 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 		location string
 		allowed  bool
 		options  egress.Options
-		want     string // how the message ends; empty: a token
+		want     string // the end of the error message; empty: the request succeeds
 	}{
 		"a private address":            {local, false, egress.Options{RootCAs: roots}, "and allow_private_addresses is not set"},
 		"a literal loopback":           {literal, false, egress.Options{RootCAs: roots}, ""},
@@ -96,7 +97,8 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreNotFollowed checks that the secret is sent only to the host of the definition.
+// TestRedirectsAreNotFollowed checks that the secret is sent only to the host in the provider's
+// definition.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

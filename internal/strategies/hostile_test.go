@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestAnswersOfAHostileProvider has a token endpoint that announces more than it sends, or sends
-// without end. None of the answers is a token, and none allocates more than 8 MiB.
+// TestAnswersOfAHostileProvider checks token endpoints that announce more bytes than they send,
+// or send bytes without end. No request may result in a token, or allocate more than 8 MiB.
 func TestAnswersOfAHostileProvider(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -33,8 +33,8 @@ func TestAnswersOfAHostileProvider(t *testing.T) {
 	}
 }
 
-// TestAnswersByteByByte has a token endpoint that sends a byte each second. The request ends after
-// ten seconds, although data arrives all the time.
+// TestAnswersByteByByte checks a token endpoint that sends one byte each second. The request
+// must end after ten seconds, although the endpoint continues to send.
 func TestAnswersByteByByte(t *testing.T) {
 	for name, beginning := range map[string]string{
 		"a header": "HTTP/1.1 200 OK\r\nX: ",
@@ -63,7 +63,8 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// drip answers a request with a beginning, and then a byte each second until the client disconnects.
+// drip answers a request with the text beginning, and then with a byte each second until the
+// client disconnects.
 func drip(conn net.Conn, beginning string) {
 	defer conn.Close() //nolint:errcheck // the client has closed it
 	request, err := http.ReadRequest(bufio.NewReader(conn))

@@ -1,6 +1,7 @@
 // Package strategies turns credentials into material. A credential of a static method needs only
-// its field values; one of a token method needs a token, which a TokenSource requests. Providers
-// are data: nothing here depends on which provider it is.
+// its field values. A credential of a token method also needs a token, which a TokenSource
+// requests. Providers are described by data: no code in this package depends on a particular
+// provider.
 package strategies
 
 import (
@@ -18,17 +19,18 @@ type Pair struct {
 	Value secret.Text
 }
 
-// Material is what a request needs to be authenticated. It is not changed once made.
+// Material is what a request needs to be authenticated. It is immutable.
 type Material struct {
 	Headers     []Pair
 	QueryParams []Pair
 }
 
-// ValueProblem is a value of a credential that cannot become material. It is an error too.
+// ValueProblem describes a credential's value that cannot be used as material. It implements
+// error.
 type ValueProblem struct {
 	// Field is the ID of the field, or empty when no single value causes the problem.
 	Field string
-	// Message names the problem and what the value is used for. It does not quote the value.
+	// Message describes the problem and the purpose of the value. It does not quote the value.
 	Message string
 }
 
@@ -39,8 +41,8 @@ func problem(field, format string, parts ...any) ValueProblem {
 	return ValueProblem{Field: field, Message: fmt.Sprintf(format, parts...)}
 }
 
-// Check returns what prevents a credential from becoming material. It needs no network: a letter
-// takes the place of a token.
+// Check returns the problems that prevent a credential from becoming material. It needs no
+// network, because it uses a letter in place of a token.
 func Check(credential *credentials.Credential) []ValueProblem {
 	material, problems := place(credential, secret.New("t"))
 	if problems == nil && len(material.Headers)+len(material.QueryParams) == 0 {
@@ -50,7 +52,8 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	if credential.Method.TokenRequest == nil {
 		return problems
 	}
-	// RFC 6749, appendix A: the client's ID and secret are visible ASCII and spaces.
+	// RFC 6749, appendix A: the client ID and the client secret consist of visible ASCII
+	// characters and spaces.
 	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
 		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
 			problems = append(problems, problem(field, "the value has %s, which a token request cannot carry", found))
@@ -59,8 +62,8 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	return problems
 }
 
-// Place returns the material of a credential that Check accepts. The token is the empty secret
-// where the method needs none.
+// Place returns the material of a credential that Check accepts. For a static method, token is
+// the empty secret.
 func Place(credential *credentials.Credential, token secret.Text) (Material, error) {
 	material, problems := place(credential, token)
 	if problems != nil {
@@ -88,8 +91,9 @@ func variables(credential *credentials.Credential, token secret.Text) map[string
 	return values
 }
 
-// evaluate computes placements. It leaves out those that need an optional field which is not
-// set. invalid returns what is wrong with a value, or "".
+// evaluate computes the headers or parameters of placements. It omits placements that need an
+// optional field which is not set. The function invalid returns a value's problem, or "" for a
+// valid value.
 func evaluate(
 	placements []catalog.Placement, values map[string]string, invalid func(string) string,
 ) (pairs []Pair, problems []ValueProblem) {
@@ -109,8 +113,8 @@ func evaluate(
 	return pairs, problems
 }
 
-// blame returns a problem for each field whose value no header can carry, or one for the placement
-// if it is invalid for no such field.
+// blame returns a problem for each field whose value is invalid in a header. If there is no such
+// field, it returns one problem for the whole placement.
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
 		if inField := invalidHeaderValue(values[field]); inField != "" {
@@ -123,8 +127,8 @@ func blame(p catalog.Placement, values map[string]string, found string) (problem
 	return problems
 }
 
-// invalidHeaderValue returns what prevents text from being the value of a header, or "". It does
-// not quote the text.
+// invalidHeaderValue describes the character that makes text invalid as a header value, or
+// returns "" if text is valid. It does not quote text.
 func invalidHeaderValue(text string) string {
 	for i := range len(text) {
 		switch c := text[i]; {

@@ -16,25 +16,27 @@ import (
 )
 
 const (
-	// maxTokenSize bounds a token, in bytes. The tokens seen so far have 0.8 to 8 KB.
+	// maxTokenSize is the maximum size of a token in bytes. Tokens seen so far have 0.8 to 8 KB.
 	maxTokenSize = 64 << 10
-	// maxRetryAfter bounds how long a provider can prevent the broker from asking again.
+	// maxRetryAfter is the longest delay that a provider can impose by Retry-After.
 	maxRetryAfter = 15 * time.Minute
 	// minLifetime is the shortest lifetime of a token.
 	minLifetime = time.Millisecond
 )
 
-// tokenAnswer is an answer to a token request. The body is read as JSON, whatever the Content-Type.
+// tokenAnswer is an answer to a token request. Its body is read as JSON, whatever its
+// Content-Type.
 type tokenAnswer struct {
-	provider string // its display name
+	provider string // the provider's display name
 	status   int
 	body     []byte
-	// fields are those of the body, by their exact names (RFC 6749, sections 5.1 and 5.2). Each
-	// is raw, so that an invalid one does not hide the others. Nil: the body is not an object.
+	// fields contains the fields of the body by their exact names (RFC 6749, sections 5.1 and
+	// 5.2). The values are not parsed, so that an invalid value does not affect other fields.
+	// Nil: the body is not a JSON object.
 	fields   map[string]json.RawMessage
 	hasError bool
-	meaning  fault.Reason // of the error; "" if it is unknown
-	code     string       // of the error, if it is registered
+	meaning  fault.Reason // meaning of the error code; "" if it is unknown
+	code     string       // the error code, if it is registered
 }
 
 func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
@@ -47,7 +49,7 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	default:
 		a.hasError = true
 		var code string
-		_ = json.Unmarshal(raw, &code) // an error of another type has no code
+		_ = json.Unmarshal(raw, &code) // an error that is not a string has no code
 		registered := false
 		if a.meaning, registered = meaningOf(code); registered {
 			a.code = code
@@ -56,8 +58,8 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	return a
 }
 
-// token returns the token in the answer and its lifetime, or 0 for a lifetime that is missing or
-// cannot be read. The failure is the reason why there is no token.
+// token returns the token in the answer and its lifetime. The lifetime is 0 if it is missing or
+// cannot be parsed. If there is no token, failure explains why.
 func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
 	if a.status/100 != 2 || a.fields == nil || a.hasError {
 		return "", 0, a.refusal()
@@ -74,7 +76,7 @@ func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fa
 	return value, lifetime, nil
 }
 
-// refusal returns the meaning of an answer without a token.
+// refusal returns the failure that an answer without a token stands for.
 func (a *tokenAnswer) refusal() *fault.Error {
 	reason := a.reason()
 	switch class := a.status / 100; {
@@ -101,7 +103,8 @@ func (a *tokenAnswer) unusable(what string) *fault.Error {
 	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
 }
 
-// fail returns a sentence about the provider, with the status and a registered error code.
+// fail returns an Error whose message names the provider, the status, and the error code if it
+// is registered.
 func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	status := fmt.Sprintf("HTTP %d", a.status)
 	if a.code != "" {
@@ -110,10 +113,10 @@ func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	return fault.New(reason, fmt.Sprintf("%s %s (%s)", a.provider, what, status))
 }
 
-// parseRetryAfter reads Retry-After: seconds or a date (RFC 9110, section 10.2.3). A date is
-// compared with the answer's own Date, or with the wall-clock time if it has none (section
-// 6.6.1). The result is 0 if the header is missing or cannot be read, and bounded by
-// maxRetryAfter.
+// parseRetryAfter reads the header Retry-After: seconds or a date (RFC 9110, section 10.2.3). It
+// compares a date with the answer's Date header, or with the wall-clock time if there is no Date
+// (section 6.6.1). The result is at most maxRetryAfter. It is 0 if Retry-After is missing or
+// cannot be parsed.
 func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	seconds, err := strconv.ParseUint(text, 10, 32)
@@ -130,18 +133,19 @@ func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	return min(max(date.Sub(now), 0), maxRetryAfter)
 }
 
-// decimal is a number in the form that JSON and most other formats have.
+// decimal matches a number in the form of JSON and most other formats.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseLifetime reads expires_in: a number of seconds, or a string that contains one. The result is
-// at most token.MaxLifetime; negative if the number is; 0 if the field is missing, null, 0 or
-// anything else: an invalid lifetime does not make a good token unusable.
+// parseLifetime reads expires_in: a number of seconds, or a string that contains a number. The
+// result is at most token.MaxLifetime, and negative if the number is negative. If the field is
+// missing, null, 0 or invalid, the result is 0, because an invalid lifetime does not make a
+// token unusable.
 func parseLifetime(raw json.RawMessage) time.Duration {
 	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
 	if !decimal.MatchString(text) {
 		return 0
 	}
-	seconds, _ := strconv.ParseFloat(text, 64) // infinite if it is out of range
+	seconds, _ := strconv.ParseFloat(text, 64) // seconds is infinite if the number is out of range
 	switch {
 	case seconds == 0:
 		return 0

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// The kinds of bodies, with examples of each.
+// The kinds of response bodies, with examples of each kind.
 var (
 	foreign = []string{
 		"<!doctype html><h1>Forbidden</h1>", "Forbidden", "", " ", "null", "[]", `"invalid_client"`, `[{"error":"invalid_client"}]`,
@@ -31,8 +31,8 @@ var (
 	withToken = []string{`{"access_token":"t","expires_in":3600}`}
 )
 
-// TestAnswerTable checks all statuses with all kinds of bodies, by the rules of
-// docs/adr/0018-refused-credentials.md.
+// TestAnswerTable checks the outcome for each HTTP status and each kind of body.
+// docs/adr/0018-refused-credentials.md defines the expected outcomes.
 func TestAnswerTable(t *testing.T) {
 	bodies := map[string][]string{
 		"foreign": foreign, "plain": plain, "refusing": refusing, "passing": passing,
@@ -51,7 +51,7 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// expected returns the outcome by the rules of the decision record.
+// expected returns the outcome that docs/adr/0018-refused-credentials.md requires.
 func expected(status int, kind string) string {
 	const refused, limited, unavailable = "CREDENTIAL_REJECTED", "PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE"
 	fromEndpoint := status/100 == 2 || status/100 == 4 || status/100 == 5
@@ -93,7 +93,8 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function that makes a token request, which receives a given answer.
+// asking returns a function that makes a token request, and receives the answer in its
+// arguments.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
 	at := &endpoint{}
@@ -126,7 +127,8 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAsADate has a provider with a correct clock, and one whose clock is an hour slow.
+// TestRetryAfterAsADate checks a Retry-After date from a provider with a correct clock, and from
+// one whose clock is an hour slow.
 func TestRetryAfterAsADate(t *testing.T) {
 	ask := asking(t)
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -144,8 +146,8 @@ func TestRetryAfterAsADate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAfterACorrection sets the wall clock back. A date of the provider is compared with the
-// wall clock, not with the clock for lifetimes, which does not follow corrections back.
+// TestRetryAfterAfterACorrection sets the wall clock back. The date in Retry-After must be
+// compared with the wall clock, not with the clock for lifetimes, which is never set back.
 func TestRetryAfterAfterACorrection(t *testing.T) {
 	machine := clocktest.NewMachine()
 	counting := machine.Clock()
@@ -161,7 +163,8 @@ func TestRetryAfterAfterACorrection(t *testing.T) {
 	}
 }
 
-// TestAnswerThatIsTooLarge has a body that begins with a refusal and is larger than 1 MiB.
+// TestAnswerThatIsTooLarge checks that a body larger than 1 MiB is not read as a rejection,
+// although it begins with an OAuth error.
 func TestAnswerThatIsTooLarge(t *testing.T) {
 	if got := outcome(asking(t)(401, nil, `{"error":"invalid_client"}`+strings.Repeat(" ", 1<<20))); got != "PROVIDER_UNAVAILABLE" {
 		t.Errorf("the outcome is %s", got)
@@ -178,7 +181,7 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// broken is a body that is cut off.
+// broken is a body that ends too early.
 type broken struct{ io.Reader }
 
 func (b broken) Read(p []byte) (int, error) {
@@ -191,8 +194,8 @@ func (b broken) Read(p []byte) (int, error) {
 
 func (broken) Close() error { return nil }
 
-// TestAnswersWithoutAWholeBody has bodies that are cut off after an OAuth error. The error is ignored;
-// the status and Retry-After still count.
+// TestAnswersWithoutAWholeBody checks answers whose body is cut off after an OAuth error. The
+// error must be ignored. The status and Retry-After must still be used.
 func TestAnswersWithoutAWholeBody(t *testing.T) {
 	for status, want := range map[int]string{
 		101: "PROVIDER_UNAVAILABLE", 200: "PROVIDER_UNAVAILABLE", 401: "PROVIDER_UNAVAILABLE", 429: "PROVIDER_RATE_LIMITED",
@@ -213,9 +216,9 @@ func TestAnswersWithoutAWholeBody(t *testing.T) {
 	}
 }
 
-// TestLifetimeThatCannotBeRead has tokens with a valid, a missing or an unreadable lifetime. Without
-// one, the token has the method's default lifetime. The first such token is reported, and the first
-// after one with a valid lifetime.
+// TestLifetimeThatCannotBeRead checks tokens with a valid, a missing and an invalid lifetime. A
+// token without a valid lifetime gets the method's default lifetime. The broker reports the
+// first such token, and each such token that follows a token with a valid lifetime.
 func TestLifetimeThatCannotBeRead(t *testing.T) {
 	expiresIn := ""
 	var events []strategies.TokenRequestEvent

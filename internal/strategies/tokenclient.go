@@ -21,27 +21,29 @@ const (
 	requestTimeout = token.MaxDelay
 	maxAnswerSize  = 1 << 20 // bytes, after decompression
 
-	// The budget of token requests for one URL and client ID: a burst, and then one a second.
-	// Providers block accounts that ask too often, and most tokens live for minutes or longer.
+	// The budget of token requests for one URL and client ID: a burst at first, and then one
+	// request a second. Providers block accounts that send too many requests, and most tokens
+	// are valid for minutes or longer.
 	budgetBurst     = 20
 	budgetPerSecond = 1
-	maxBudgets      = 100_000 // remembered at once
+	maxBudgets      = 100_000 // maximum number of budgets in memory
 )
 
 // TokenRequestEvent is the outcome of one token request, for logs and metrics.
 type TokenRequestEvent struct {
 	Provider   string // the provider's ID
 	AuthMethod string // the method's ID
-	TokenKey   string // of the TokenSource; not to be shown
-	Status     int    // the HTTP status; 0 when no answer came
+	TokenKey   string // the TokenSource's TokenKey; must not be shown
+	Status     int    // the HTTP status; 0 if no answer arrived
 	Duration   time.Duration
-	// LifetimeAssumed reports that the token has the method's default lifetime, because the
-	// answer's expires_in is missing or cannot be read. It is true for the first such token of a
-	// credential, and for the first after one whose lifetime was known.
+	// LifetimeAssumed reports that the token has the method's default lifetime, because
+	// expires_in in the answer is missing or cannot be parsed. It is true only for the first
+	// such token of a credential, and for the first such token after a token with a known
+	// lifetime.
 	LifetimeAssumed bool
-	// Err is nil when a token was issued. Its reason is CredentialRejected, ProviderRateLimited or
-	// ProviderUnavailable by the answer, or RateLimited for a request that the budget refused and
-	// that was not sent. Its message contains nothing secret.
+	// Err is nil if a token was issued. Its reason is CredentialRejected, ProviderRateLimited or
+	// ProviderUnavailable, depending on the answer. The reason RateLimited means that the
+	// request was not sent, because the budget is used up. The message contains nothing secret.
 	Err *fault.Error
 }
 
@@ -49,17 +51,19 @@ type TokenRequestEvent struct {
 type TokenClientOptions struct {
 	// Transport sends the requests. Default: an egress.Transport.
 	Transport http.RoundTripper
-	// Clock is the time. Default: the real one.
+	// Clock tells the time. Default: the machine's clock.
 	Clock clockwork.Clock
-	// UserAgent is the header of that name. Default: none.
+	// UserAgent is the value of the header User-Agent. Default: no such header.
 	UserAgent string
-	// RenewalWindow is how long before a token's margin its renewal may begin; at most half the
-	// token's lifetime. Default: five minutes, and at most a sixth.
+	// RenewalWindow is how long before a token's safety margin the renewal of the token may
+	// begin. At most half the token's lifetime is used. Default: five minutes, and at most a
+	// sixth of the lifetime.
 	RenewalWindow time.Duration
-	// Observe is called after each request, sent or refused by the budget. Default: no call.
+	// Observe is called after each request, even if the budget did not allow it. Default: no
+	// call.
 	Observe func(TokenRequestEvent)
-	// Begin is called before each request that is sent. It returns the request's context, made
-	// from ctx, and a function to call after the request. Default: no call.
+	// Begin is called before each request that is sent. It returns a context for the request,
+	// derived from ctx, and a function to call after the request. Default: no call.
 	Begin func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 }
 
@@ -81,8 +85,9 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	return o
 }
 
-// TokenClient makes token requests: no redirects, no cookies, 10 seconds and 1 MiB at most, and
-// within a budget for each URL and client ID.
+// TokenClient makes token requests. It follows no redirects and stores no cookies. A request
+// takes at most 10 seconds, and its answer has at most 1 MiB. Requests to each URL with each
+// client ID have a budget.
 type TokenClient struct {
 	options TokenClientOptions
 	http    http.Client
@@ -101,8 +106,9 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 	}
 }
 
-// RequestToken makes one token request: one HTTP attempt, 10 seconds at most. Its error is a
-// *fault.Error, whose RetryDelay is what the provider asked for. Begin and Observe are called.
+// RequestToken makes one token request: one HTTP attempt of at most 10 seconds. The error is a
+// *fault.Error, whose RetryDelay is the delay that the provider asked for. RequestToken calls
+// Begin and Observe.
 func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
@@ -116,8 +122,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	ctx, done := options.Begin(ctx, provider, method)
 	issued, status, failure := s.send(ctx, sentAt)
 	if now := s.now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
-		// The machine slept meanwhile, and the token may have ended: the answer can be as old
-		// as the request.
+		// The machine slept during the request, so the answer can be as old as the request, and
+		// the token may have expired.
 		issued, status, failure = s.send(ctx, now)
 	}
 	event.Duration, event.Status, event.Err = s.now().Sub(sentAt), status, failure
@@ -134,8 +140,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send makes one HTTP request. It returns a token or a failure, and the status of the answer, 0
-// without an answer.
+// send makes one HTTP request. It returns a token or a failure, and the HTTP status, which is 0
+// if no answer arrived.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -165,13 +171,14 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Toke
 		Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
 	}
 	if issued.Delay > token.MaxDelay {
-		issued.Delay = 0 // the machine slept meanwhile: the answer may be as old as the request
+		issued.Delay = 0 // the machine slept during the request: the answer may be as old as the request
 	}
 	return issued, response.StatusCode, nil
 }
 
-// readBody returns the whole body, or so much of it that it is known to be too large. A body that
-// is cut off counts as none, and so does that of a switched connection, which never ends.
+// readBody returns the body of a response, up to one byte more than the maximum size. It returns
+// no body if the body is cut off, or if the connection was switched to another protocol, because
+// then the body never ends.
 func readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode/100 == 1 {
 		return nil, nil
@@ -183,7 +190,7 @@ func readBody(response *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// unreachable returns the failure of a request without an answer.
+// unreachable returns the failure of a request that received no answer.
 func (s *TokenSource) unreachable(err error) *fault.Error {
 	message := s.credential.Provider.DisplayName + " cannot be reached: " + egress.Cause(err)
 	return fault.New(fault.ProviderUnavailable, message)

@@ -26,7 +26,8 @@ import (
 
 const canary = "canary-51c7"
 
-// sendPulse returns a credential of a token method with these values.
+// sendPulse returns a credential of SendPulse, which needs a token, with this client ID and
+// client secret.
 func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	provider := catalog.Builtin().Provider("sendpulse")
 	return &credentials.Credential{
@@ -37,7 +38,7 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// transport answers requests without a network.
+// transport is a function that answers requests without a network.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -49,7 +50,7 @@ func answering(status int, body []byte) transport {
 	}
 }
 
-// newTokens returns the source of a credential's tokens.
+// newTokens returns the token source of a credential.
 func newTokens(t testing.TB, credential *credentials.Credential, client *strategies.TokenClient) *strategies.TokenSource {
 	t.Helper()
 	tokens, err := strategies.NewTokenSource(credential, client)
@@ -75,7 +76,7 @@ func TestTokenKeyFollowsAllThatATokenDependsOn(t *testing.T) {
 		t.Error("the key contains the secret")
 	}
 	if newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{})).TokenKey() != first {
-		t.Error("another replica has another key")
+		t.Error("another replica has another key for the same client")
 	}
 }
 
@@ -161,7 +162,7 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 	}
 	err := request(tokens)
 	if known := fault.From(err); known.Reason != fault.RateLimited || known.RetryDelay != time.Second {
-		t.Errorf("the request over the budget: %v, retry in %v", err, known.RetryDelay)
+		t.Errorf("the request beyond the budget: %v, retry in %v", err, known.RetryDelay)
 	}
 	if len(events) != 21 {
 		t.Errorf("there are %d events for 21 requests", len(events))
@@ -190,8 +191,9 @@ func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
 	}
 }
 
-// TestTokenThatArrivesLate has answers that take as long as their tokens live. Counted from the
-// request, such a token has expired; counted from the answer, it has not.
+// TestTokenThatArrivesLate checks answers that take about as long as the tokens in them are
+// valid. If the lifetime begins with the request, the token has expired when it arrives. If the
+// lifetime begins with the answer, the token is still valid.
 func TestTokenThatArrivesLate(t *testing.T) {
 	for lifetime, latency := range map[time.Duration]time.Duration{
 		10 * time.Second: 8 * time.Second,
@@ -217,8 +219,9 @@ func TestTokenThatArrivesLate(t *testing.T) {
 	}
 }
 
-// TestTokenAfterSleep has the machine sleep while an answer is on its way. The answer may be as old as
-// the request, so a second request follows. The life of its token counts from that request.
+// TestTokenAfterSleep lets the machine sleep while an answer is on its way. The answer may be as
+// old as the request, so a second request must follow. The lifetime of the token begins with the
+// second request.
 func TestTokenAfterSleep(t *testing.T) {
 	for name, sleeps := range map[string]int{"one sleep": 1, "asleep again": 2} {
 		clock := clockwork.NewFakeClock()
@@ -239,13 +242,13 @@ func TestTokenAfterSleep(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last := issued.LastEnd().Sub(sentAt); last != time.Hour || requests != 2 {
-			t.Errorf("%s: after %d requests the token ends %v after the last one, want 2 and 1h", name, requests, last)
+			t.Errorf("%s: after %d requests the token ends %v after the last request, want 2 requests and 1h", name, requests, last)
 		}
 	}
 }
 
-// FuzzTokenAnswer checks that every answer is a usable token, or an error that quotes nothing of the
-// answer.
+// FuzzTokenAnswer checks that every answer results in a usable token, or in an error that does
+// not quote the answer.
 func FuzzTokenAnswer(f *testing.F) {
 	for _, body := range []string{
 		`{"access_token":"t","expires_in":3600}`, `{"access_token":"t","expires_in":"1e3"}`, `{"error":"invalid_client"}`,
@@ -276,8 +279,8 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
-// checkUnquotedFailure checks that only an answer of the endpoint itself refuses the credential, and
-// that the message contains nothing of the answer.
+// checkUnquotedFailure checks that only an answer of the token endpoint itself counts as a
+// rejection of the credential, and that the message quotes nothing of the answer.
 func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
 	t.Helper()
 	if len(failure.Message) > 200 {

@@ -16,19 +16,19 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// TokenSource requests the tokens of one credential, by OAuth 2.0 client credentials (RFC 6749,
-// section 4.4).
+// TokenSource requests the tokens of one credential by the client credentials grant of OAuth 2.0
+// (RFC 6749, section 4.4).
 type TokenSource struct {
 	credential *credentials.Credential
 	client     *TokenClient
 	parameters []Pair
 	key        string
 	budgetKey  string
-	assumed    atomic.Bool // of the last token
+	assumed    atomic.Bool // the lifetime of the latest token is assumed
 }
 
-// NewTokenSource returns the source of a credential that Check accepts and whose method has a
-// TokenRequest.
+// NewTokenSource returns the token source of a credential. Check must accept the credential, and
+// its method must have a TokenRequest.
 func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*TokenSource, error) {
 	request, values := credential.Method.TokenRequest, variables(credential, secret.Text{})
 	parameters, problems := evaluate(request.Parameters, values, func(string) string { return "" })
@@ -41,7 +41,7 @@ func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*T
 	return s, nil
 }
 
-// digest returns the key of the token. Requests that differ in anything have different keys.
+// digest returns the token key. Token requests that differ in any part have different keys.
 func (s *TokenSource) digest() string {
 	spec := s.credential.Method.TokenRequest
 	parts := []string{
@@ -55,7 +55,7 @@ func (s *TokenSource) digest() string {
 	return hex.EncodeToString(secret.Digest(nil, parts...))
 }
 
-// value returns the value of a field.
+// value returns the value of a field of the credential.
 func (s *TokenSource) value(field string) string { return s.credential.Values[field].Reveal() }
 
 // Kind returns the IDs of the provider and the auth method.
@@ -63,9 +63,10 @@ func (s *TokenSource) Kind() (provider, authMethod string) {
 	return s.credential.Provider.ID, s.credential.Method.ID
 }
 
-// TokenKey returns a digest of everything that the token depends on, the client secret included.
-// It is the same in every process for credentials that can share a token. A guess of the secret
-// can be tested with it, so it stays in memory: show and store an HMAC of it instead.
+// TokenKey returns a digest of everything that the token depends on, including the client
+// secret. Credentials that can share a token have the same TokenKey in every process. The
+// TokenKey can be used to check guesses of the client secret. So never show or store it: use an
+// HMAC of it instead.
 func (s *TokenSource) TokenKey() string { return s.key }
 
 // newRequest returns the request in the form that the provider expects.
@@ -94,7 +95,7 @@ func (s *TokenSource) newRequest(ctx context.Context) (*http.Request, error) {
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", s.client.options.UserAgent)
 	if spec.ClientAuthentication == catalog.ClientInBasic {
-		// RFC 6749, section 2.3.1: both are form-encoded first.
+		// RFC 6749, section 2.3.1: the client ID and the client secret are form-encoded first.
 		request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(clientSecret))
 	}
 	return request, nil
