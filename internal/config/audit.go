@@ -2,13 +2,13 @@ package config
 
 import "github.com/authmaterial/broker/internal/yamlfile"
 
-// Audit is where records of decisions go.
+// Audit is the configuration of the audit log, which records the decisions about calls.
 type Audit struct {
-	// Enabled is false if the file has no such section. Then there are no records.
+	// Enabled is false if the file has no section 'audit'. Then nothing is recorded.
 	Enabled bool
-	// Path is the file; empty: standard output.
+	// Path is the file that records are written to; empty: standard output.
 	Path string
-	// BestEffort lets calls succeed whose record cannot be written.
+	// BestEffort allows calls to succeed although their records cannot be written.
 	BestEffort bool
 }
 

@@ -13,13 +13,13 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// keySet is a JSON Web Key Set of a public key, and privateSet one of a private key.
+// keySet is a JSON Web Key Set with a public key, and privateSet is one with a private key.
 const (
 	keySet     = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	privateSet = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}]}`
 )
 
-// authenticationFolder returns tlsFolder with files of key sets.
+// authenticationFolder returns a folder with the files of tlsFolder and with files of key sets.
 func authenticationFolder(t *testing.T) string {
 	t.Helper()
 	dir := tlsFolder(t)
@@ -31,8 +31,8 @@ func authenticationFolder(t *testing.T) string {
 	return dir
 }
 
-// parseAuthentication parses a file in dir with this section 'authentication'. The section is on
-// one line and begins in column 17.
+// parseAuthentication parses a configuration file in the folder dir with this section
+// 'authentication'. The section is on one line and begins in column 17.
 func parseAuthentication(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("authentication: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -115,7 +115,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 	tokens := func(text string) string { return "{tokens: [" + text + "]}" }
 	for what, test := range map[string]struct {
 		text string
-		want string // problems as COLUMN: what, one per line
+		want string // expected problems as COLUMN: MESSAGE, one per line
 	}{
 		"nothing":                 {"", "16: must be a mapping, and is empty"},
 		"a list":                  {"[]", "17: must be a mapping, and is a list"},
@@ -178,7 +178,8 @@ func TestAuthenticationMistakes(t *testing.T) {
 	}
 }
 
-// TestPrivateKeyServers checks the key that allows key servers with private addresses.
+// TestPrivateKeyServers checks the configuration key allow_private_addresses, which allows
+// servers with private addresses for jwks_url.
 func TestPrivateKeyServers(t *testing.T) {
 	for text, private := range map[string]bool{
 		`jwks_url: "https://a"`:                                 false,
@@ -192,8 +193,8 @@ func TestPrivateKeyServers(t *testing.T) {
 	}
 }
 
-// TestAlgorithms checks that all algorithms of the authenticator are allowed, and listed in the
-// problem with another one.
+// TestAlgorithms checks that all algorithms that the package authentication supports are
+// allowed, and that the problem about any other algorithm lists them.
 func TestAlgorithms(t *testing.T) {
 	dir := authenticationFolder(t)
 	all := authentication.Algorithms()
@@ -209,8 +210,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// TestEmptyKeySet checks that an empty key set, which revokes all tokens of an issuer, is a
-// warning only.
+// TestEmptyKeySet checks that an empty key set, which revokes all tokens of an issuer, causes
+// only a warning.
 func TestEmptyKeySet(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "keys"), []byte(`{"keys": []}`), 0o600); err != nil {

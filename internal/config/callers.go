@@ -10,11 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// callerForms are the forms of callers' names.
+// callerForms lists the forms that callers' names can have.
 const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; " +
 	"in a grant * stands for any characters"
 
-// callerKinds are the prefixes of callers' names.
+// callerKinds are the prefixes that callers' names can have.
 var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
 
 // acceptsCertificates reports whether callers can authenticate by client certificate.
@@ -25,10 +25,10 @@ func (c *Config) acceptsCertificates() bool {
 // mustAuthenticate reports whether callers have to authenticate.
 func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c.acceptsCertificates() }
 
-// CheckCaller returns why no caller can have a name, or a name that matches a pattern: a problem
-// if the name has none of the forms of callers' names; a warning if the configuration
-// authenticates no caller of this name, which another address or section may change. Both are
-// empty if there can be such a caller.
+// CheckCaller checks that a caller can have this name, or a name that matches this pattern. It
+// returns a problem if the name has none of the forms of callers' names. It returns a warning if
+// the configuration cannot authenticate a caller of this name; a different address or section
+// can change that. Otherwise both are empty.
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })
@@ -41,7 +41,7 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 		return "", "no caller is local: callers have to authenticate"
 	case at < 0 && slices.Contains(tokens, pattern):
 		return fmt.Sprintf("the name lacks the kind of caller; did you mean %q?", "token:"+pattern), ""
-	case at < 0: // the name is not quoted, as it may be a secret in the wrong place
+	case at < 0: // the name is not quoted: a user may have entered a secret here by mistake
 		return "this is not a caller's name: a name has the form " + callerForms, ""
 	}
 	kind, name := callerKinds[at], pattern[len(callerKinds[at]):]
@@ -65,8 +65,9 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	return "", ""
 }
 
-// checkKnown returns a warning if an exact name is not in a section. It is not a problem: when
-// a token or an issuer is removed, grants may still name it.
+// checkKnown returns a warning if a section of the configuration has no entry with an exact
+// name. This is not a problem, because grants may still contain the name of a token or an issuer
+// that was removed.
 func checkKnown(name, noun, section string, known []string) (warning string) {
 	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
 		return ""
@@ -75,8 +76,9 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 	return fmt.Sprintf("there is no %s of this name in %s%s", noun, section, among(name, known))
 }
 
-// among names the known name that is most similar to an unknown one, or all known names. It
-// does not quote the unknown one, which may be a secret in the wrong place.
+// among completes an error about an unknown name with the most similar known name, or with all
+// known names. It does not quote the unknown name, because a user may have entered a secret
+// there by mistake.
 func among(name string, known []string) string {
 	if nearest, found := yamlfile.Nearest(name, known); found {
 		return fmt.Sprintf("; did you mean %q?", nearest)

@@ -1,5 +1,5 @@
-// Package config reads the configuration file. It reports everything that is wrong with the
-// file at once, each problem with its place.
+// Package config reads the configuration file. It reports all problems of the file at once, each
+// with its line and column.
 package config
 
 import (
@@ -22,45 +22,46 @@ type Config struct {
 	Limits      Limits
 	Catalog     *catalog.Catalog
 	Credentials *credentials.Set
-	// ReplacedProviders are the IDs of built-in providers that the file replaces.
+	// ReplacedProviders are the IDs of the built-in providers that the file overrides with its
+	// own.
 	ReplacedProviders []string
 	Authentication    Authentication
 	TokenCache        TokenCache
-	// Policy decides which callers may do what.
+	// Policy decides which callers may perform which actions.
 	Policy        *access.Policy
 	Audit         Audit
 	TokenRequests TokenRequests
-	// Warnings are about what is allowed and probably a mistake.
+	// Warnings are about settings that are allowed but are probably mistakes.
 	Warnings yamlfile.Problems
 }
 
-// Options says where values come from. The zero value is usable.
+// Options change where configuration values are read from. The zero value is usable.
 type Options struct {
-	// LookupEnv finds environment variables. Default: os.LookupEnv.
+	// LookupEnv looks up environment variables. Default: os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
 	// Reading is called with the path of each file that is about to be read. Default: none.
 	Reading func(path string)
 }
 
-// parser reads the sections of a file, and what their values refer to: environment variables and
-// other files.
+// parser reads the sections of a configuration file, and the environment variables and other
+// files that the sections refer to.
 type parser struct {
 	document *yamlfile.Document
-	folder   string // relative paths are relative to it
+	folder   string // the folder that relative paths refer to
 	options  Options
-	// unread makes it skip the values of credentials and report no problem with them.
+	// unread makes the parser skip the values of credentials, and report no problem with them.
 	unread bool
 }
 
-// sections are the keys of a configuration file.
+// sections are the top-level keys of a configuration file.
 var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests"}
 
-// Load reads the file at path. Relative paths in the file are relative to its folder. Variables
-// that name proxies are checked, too. The error is of type yamlfile.Problems, or says why the
-// file cannot be read.
+// Load reads the configuration file at path. Relative paths in the file are relative to its
+// folder. Load also checks the environment variables that configure proxies. The error is of
+// type yamlfile.Problems, or reports why the file cannot be read.
 func Load(path string, options Options) (*Config, error) { return NewLoader(path).Load(options) }
 
-// Load is like the function Load.
+// Load does the same as the function Load, and parses only the credentials that have changed.
 func (l *Loader) Load(options Options) (*Config, error) {
 	if options.Reading != nil {
 		options.Reading(l.path)
@@ -84,7 +85,8 @@ func (l *Loader) Load(options Options) (*Config, error) {
 	return config, nil
 }
 
-// withoutPlace returns problems with the environment.
+// withoutPlace returns problems with these messages and without a line. They are about the
+// environment.
 func withoutPlace(messages []string) (problems yamlfile.Problems) {
 	for _, message := range messages {
 		problems = append(problems, yamlfile.Problem{Message: message})
@@ -112,7 +114,8 @@ func (o Options) lookupEnv(name string) (value string, found bool) {
 	return o.LookupEnv(name)
 }
 
-// Parse reads a configuration from data. Problems and relative paths refer to path.
+// Parse reads a configuration from data. The path is used in problems, and relative paths in
+// data are relative to its folder.
 func Parse(path string, data []byte, options Options) (*Config, error) {
 	return NewLoader(path).parse(data, options)
 }
@@ -144,8 +147,9 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	return config, nil
 }
 
-// LoadProviders returns the built-in providers and those of the file at path. It ignores the
-// rest of the file, which may have problems. The error is as Load's.
+// LoadProviders returns the built-in providers and the providers of the file at path. It ignores
+// the other sections of the file, even if they have problems. The error has the same types as
+// the error of Load.
 func LoadProviders(path string) (*catalog.Catalog, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -156,9 +160,9 @@ func LoadProviders(path string) (*catalog.Catalog, error) {
 	return providers, document.Err()
 }
 
-// LoadCredentials returns the credentials of the file at path, in their order and without
-// values. It reads no environment variable and no other file. The error is as Load's; beside
-// the credentials and providers, sections are not checked.
+// LoadCredentials returns the credentials of the file at path, in the file's order and without
+// values. It reads no environment variable and no other file. It checks only the sections
+// 'credentials' and 'providers'. The error has the same types as the error of Load.
 func LoadCredentials(path string) ([]*credentials.Credential, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -171,8 +175,8 @@ func LoadCredentials(path string) ([]*credentials.Credential, error) {
 	return listed, document.Err()
 }
 
-// readProviders returns the built-in providers and those of the file, and the IDs of the
-// built-in ones that the file replaces.
+// readProviders returns the built-in providers and the providers of the file, and the IDs of the
+// built-in providers that the file replaces.
 func readProviders(list yamlfile.Value) (all *catalog.Catalog, replaced []string) {
 	all = catalog.Builtin()
 	ids := yamlfile.Unique{}

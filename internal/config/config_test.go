@@ -15,17 +15,18 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// canary is the secret of the tests.
+// canary is a secret that no error in these tests may contain.
 const canary = "canary-8d2e"
 
-// environment looks up the variables SET and EMPTY.
+// environment returns the values of the environment variables SET and EMPTY; other variables are
+// not set.
 func environment(name string) (string, bool) {
 	values := map[string]string{"SET": canary, "EMPTY": ""}
 	value, found := values[name]
 	return value, found
 }
 
-// folder returns a folder with files for sources.
+// folder returns a folder with the files that sources in these tests refer to.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -110,7 +111,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// pendo returns a credential on one line, with this source of its value.
+// pendo returns a configuration of one credential on one line, whose value has this source.
 func pendo(source string) string {
 	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"
 }
@@ -119,7 +120,7 @@ func TestMistakes(t *testing.T) {
 	const beyond = "would listen beyond this machine without TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets"
 	for name, test := range map[string]struct {
 		text string
-		want []string // LINE:COLUMN: what; $DIR is the file's folder
+		want []string // expected problems as LINE:COLUMN: MESSAGE; $DIR is the file's folder
 	}{
 		"unset variable":     {pendo("{env: UNSET}"), []string{`2:74: the environment variable UNSET is not set`}},
 		"empty variable":     {pendo("{env: EMPTY}"), []string{`2:74: the environment variable EMPTY is empty`}},
@@ -224,7 +225,7 @@ providers:
 	}
 }
 
-// TestIDPattern checks that the file and calls allow the same IDs.
+// TestIDPattern checks that an ID is valid in the file if and only if it is valid in calls.
 func TestIDPattern(t *testing.T) {
 	for id, valid := range map[string]bool{"a": true, "a-b.c_1": true, "-a": false, "a-": false, "A": false, "": false} {
 		_, err := parse(t, strings.Replace(pendo("{value: k}"), "id: a", `id: "`+id+`"`, 1))
@@ -234,7 +235,8 @@ func TestIDPattern(t *testing.T) {
 	}
 }
 
-// TestSlipsDoNotShowTheSecret lists mistakes that put a secret in the wrong place.
+// TestSlipsDoNotShowTheSecret checks that no error quotes a secret that a user entered in the
+// wrong place by mistake.
 func TestSlipsDoNotShowTheSecret(t *testing.T) {
 	for _, source := range []string{
 		"{value:" + canary + "}", "{value: ab," + canary + "}", "{env: " + canary + "}", "{file: " + canary + "}",
@@ -253,7 +255,8 @@ func TestSlipsDoNotShowTheSecret(t *testing.T) {
 	}
 }
 
-// TestNoProblemQuotesAValue replaces each scalar of a file by a secret.
+// TestNoProblemQuotesAValue replaces each scalar of a file by a secret, and checks that no
+// problem quotes it.
 func TestNoProblemQuotesAValue(t *testing.T) {
 	for _, text := range []string{
 		"SECRET", "- SECRET", "listen: SECRET", "listen: {grpc: [SECRET], http: {a: SECRET}, tls: SECRET, socket_mode: SECRET}",

@@ -12,12 +12,13 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxCredentials is the number of credentials that a file may have.
+// maxCredentials is the largest number of credentials in a file.
 const maxCredentials = 1_000_000
 
-// credentialItem is an item of the list of credentials. It depends on nothing but its text.
+// credentialItem is a parsed item of the list 'credentials'. It depends only on the text of the
+// item.
 type credentialItem struct {
-	line                 int // in which its text begins, as its places count; 0: not known
+	line                 int // the line where the item's text begins, in the same count as its places; 0: not known
 	id, provider, method text
 	displayName          string
 	description          string
@@ -25,10 +26,10 @@ type credentialItem struct {
 	disabled             bool
 	allowedHosts         []string
 	values               []source
-	valuesAt             yamlfile.Place // zero: it has no values
+	valuesAt             yamlfile.Place // the place of the key 'values'; zero: the item has no such key
 }
 
-// text is a string with its place. It is empty if a problem was reported.
+// text is a string of the file with its place. The string is empty if a problem was reported.
 type text struct {
 	value string
 	at    yamlfile.Place
@@ -131,8 +132,8 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 	return credential
 }
 
-// setValues sets the values of the fields and reports those that cannot be used. If a value is
-// missing, it reports nothing that could follow from that.
+// setValues sets the values of a credential's fields, and reports values that cannot be used. If
+// a value is missing, setValues does not report problems that may only be consequences.
 func (p *parser) setValues(credential *credentials.Credential, item placedItem) {
 	method, complete := credential.Method, true
 	for _, value := range item.values {
@@ -160,7 +161,8 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 	}
 }
 
-// placeOf returns the place of a field's source, or that of all values and false.
+// placeOf returns the place of the source for a field, and true. If the field has no source, it
+// returns the place of the key 'values', and false.
 func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
 	for _, value := range i.values {
 		if value.field.value == field {

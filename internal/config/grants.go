@@ -9,16 +9,16 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxPattern is the longest pattern, in characters.
+// maxPattern is the largest length of a pattern, in characters.
 const maxPattern = 1024
 
-// readPolicy reads the grants. If the file has no such key, every caller may do everything,
-// unless callers have to authenticate: then no caller may do anything.
+// readPolicy reads the section 'grants'. If the file has no such section, every caller may do
+// everything if callers need not authenticate, and no caller may do anything if they must.
 func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
 	if !list.Exists() && !config.mustAuthenticate() {
 		return access.AllowAll()
 	}
-	var ids []string // sorted, as the set is
+	var ids []string // the sorted IDs of all credentials
 	for credential := range config.Credentials.All() {
 		ids = append(ids, credential.ID)
 	}
@@ -69,8 +69,8 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	return grant
 }
 
-// readPatterns returns the items of a list of patterns. The list may be empty, as it is when the
-// last caller or credential is removed.
+// readPatterns returns the items of a list of patterns. An empty list is allowed: it remains
+// after a user has removed the last caller or credential from the list.
 func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 	patterns := item.Get(key).List(0, 1000)
 	if len(patterns) == 0 {
@@ -79,8 +79,9 @@ func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 	return patterns
 }
 
-// warnIfUnmatched warns of a pattern that no ID matches, since a misspelt one allows nothing.
-// It is not a problem, so that the configuration stays valid when a credential is removed.
+// warnIfUnmatched warns of a pattern that matches no ID, since a misspelt pattern allows
+// nothing. It does not report a problem, so that the configuration stays valid when a credential
+// is removed.
 func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []string) {
 	switch {
 	case pattern == "" || pattern == "*" || matchesAny(pattern, sorted):

@@ -9,7 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// accounts are the credentials mail, board and off, which is disabled, in 5 lines.
+// accounts is a section of 5 lines with the credentials mail, board and off. The credential off
+// is disabled.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -17,7 +18,7 @@ const accounts = `credentials:
 
 `
 
-// proofs are the issuer ci and the tokens a and mailer.
+// proofs is a section with the issuer ci, and the tokens a and mailer.
 const proofs = `authentication:
   jwt: [{name: ci, issuer: i, audiences: [b], jwks_url: "https://a"}]
   tokens:
@@ -45,7 +46,7 @@ func TestGrants(t *testing.T) {
 		caller string
 		action access.Action
 		object access.Object
-		line   string // of the grant; empty: denied
+		line   string // the line of the grant that allows the action; empty: the action is denied
 	}{
 		{"spiffe://prod/a", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}, "7"},
 		{"jwt:ci:x", access.Use, access.Object{CredentialID: "board", Provider: "pendo"}, "7"},
@@ -67,8 +68,8 @@ func TestGrants(t *testing.T) {
 	}
 }
 
-// TestPolicyByDefault checks that everything is allowed only if callers need not authenticate and
-// the file has no grants.
+// TestPolicyByDefault checks that a file without grants allows everything only if callers need
+// not authenticate.
 func TestPolicyByDefault(t *testing.T) {
 	const mutual = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
 	for text, open := range map[string]bool{
@@ -123,7 +124,8 @@ func TestGrantMistakes(t *testing.T) {
 	}
 }
 
-// TestGrantsOfNobody lists names that no caller can have, and configurations in which one can.
+// TestGrantsOfNobody checks that a grant for a name that no caller can have causes a warning,
+// and that other grants cause none.
 func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
@@ -159,8 +161,8 @@ func TestGrantsOfNobody(t *testing.T) {
 	}
 }
 
-// TestGrantsOfUnknownThings checks that a grant that names an unknown thing is only a warning: a
-// credential or token can be removed before the grants for it.
+// TestGrantsOfUnknownThings checks that a grant with an unknown credential or token causes only
+// a warning, because a credential or token can be removed before its grants.
 func TestGrantsOfUnknownThings(t *testing.T) {
 	const all = "pendo, pulsedive, sendpulse, spotdraft"
 	for _, test := range []struct{ grant, more, want string }{

@@ -2,30 +2,34 @@ package config
 
 import "github.com/authmaterial/broker/internal/yamlfile"
 
-// Limits bound what clients can use. None is 0.
+// Limits are the limits on the resources that clients can use. No limit is 0.
 type Limits struct {
-	// Connections is how many there may be at once at the gRPC address. HTTP has a tenth.
+	// Connections is the largest number of concurrent connections to the gRPC address. The HTTP
+	// address allows a tenth of it.
 	Connections int
-	// ConnectionsPerCaller is how many of them one caller may have.
+	// ConnectionsPerCaller is the largest number of concurrent gRPC connections of one caller.
 	ConnectionsPerCaller int
-	// StreamsPerConnection is how many calls and watches one connection may have at once.
+	// StreamsPerConnection is the largest number of concurrent calls and watches on one
+	// connection.
 	StreamsPerConnection int
-	// ConcurrentCalls is how many calls and watches there may be at once.
+	// ConcurrentCalls is the largest number of concurrent calls and watches of all callers.
 	ConcurrentCalls int
-	// MessageBytes and HeaderBytes are the sizes of a request's message and of its headers.
+	// MessageBytes and HeaderBytes are the largest sizes of a request's message and of its
+	// headers, in bytes.
 	MessageBytes, HeaderBytes int
-	// WatchesPerCaller is how many watches one caller may have at once. A quarter of
-	// ConcurrentCalls is a further limit.
+	// WatchesPerCaller is the largest number of concurrent watches of one caller. A caller can
+	// also have at most a quarter of ConcurrentCalls as watches.
 	WatchesPerCaller int
-	// CallsPerSecond is the rate of one caller in the long run, and CallBurst the number of
-	// calls at once. A call counts once for each credential.
+	// CallsPerSecond is the sustained call rate of one caller, and CallBurst the number of calls
+	// that it can make at once. A call for several credentials counts once for each of them.
 	CallsPerSecond, CallBurst int
-	// DenialsPerSecond is how many denials of one caller are recorded in the long run, and
-	// DenialBurst at once.
+	// DenialsPerSecond is the sustained rate at which denials of one caller are recorded, and
+	// DenialBurst the number of denials that are recorded at once.
 	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst allows a batch of 100 credentials, and the record of as many denials.
+// minBurst is the lowest burst limit. It allows a batch call for 100 credentials, and the
+// records of 100 denials.
 const minBurst = 100
 
 func readLimits(section yamlfile.Value) Limits {

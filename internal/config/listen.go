@@ -16,13 +16,15 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Listen is where the broker listens, and for whom.
+// Listen is the configuration of the addresses where the broker listens, and of the callers that
+// it accepts there.
 type Listen struct {
 	GRPC Address
 	HTTP Address
 	// SocketMode is the file mode of Unix sockets.
 	SocketMode fs.FileMode
-	// TLS is for TCP, at both addresses; nil: none.
+	// TLS is the TLS configuration of the gRPC and HTTP addresses, except Unix sockets; nil: no
+	// TLS.
 	TLS *ListenTLS
 	// Authenticated reports whether callers over TCP can authenticate: by certificate, JSON
 	// Web Token or static token.
@@ -33,11 +35,12 @@ type Listen struct {
 	Reflection bool
 }
 
-// ListenTLS is the broker's certificate, and what is accepted of callers.
+// ListenTLS is the broker's certificate, and the requirements for callers' TLS connections.
 type ListenTLS struct {
-	// Certificate has its Leaf.
+	// Certificate is the broker's certificate. Its field Leaf is set.
 	Certificate tls.Certificate
-	// ClientCAs are the authorities of client certificates; nil: callers are not asked for one.
+	// ClientCAs are the authorities that sign client certificates; nil: callers are not asked
+	// for a certificate.
 	ClientCAs *x509.CertPool
 	// MinVersion is tls.VersionTLS13 or tls.VersionTLS12.
 	MinVersion uint16
@@ -49,8 +52,9 @@ func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.Socket
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.
 func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o007 != 0 }
 
-// Same reports whether a server that listens as l needs no restart to listen as other. The
-// content of TLS, and whether callers are authenticated, can change without a restart.
+// Same reports whether a server that listens as configured in l can listen as configured in
+// other without a restart. The content of TLS, and whether callers are authenticated, can change
+// without a restart.
 func (l Listen) Same(other Listen) bool {
 	withTLS := l.TLS != nil
 	l.TLS, l.Authenticated = other.TLS, other.Authenticated
@@ -61,11 +65,11 @@ func (l Listen) Same(other Listen) bool {
 type Address struct {
 	Network string // tcp or unix
 	Address string
-	// Remote reports whether other machines can reach it.
+	// Remote reports whether other machines can reach the address.
 	Remote bool
 }
 
-// String returns the address in the form for gRPC clients.
+// String returns the address in the form that gRPC clients expect.
 func (a Address) String() string {
 	if a.Network == "unix" {
 		return "unix://" + a.Address
@@ -75,8 +79,8 @@ func (a Address) String() string {
 
 var socketMode = regexp.MustCompile(`^0[0-7]{3}$`)
 
-// readListen reads where to listen. Other machines may reach that only if callers can
-// authenticate: by certificate, or by tokens.
+// readListen reads the addresses to listen at. Other machines may reach an address only if
+// callers can authenticate by certificate or by token.
 func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool) Listen {
 	section.Mapping("grpc", "http", "socket_mode", "tls", "insecure_allow_remote", "reflection")
 	mode := section.Get("socket_mode").Match(socketMode, "must be a file mode in quotes, such as \"0660\"")
@@ -100,7 +104,7 @@ func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool)
 	return listen
 }
 
-// warnOfUnused warns of keys that have no effect at these addresses.
+// warnOfUnused warns of keys that have no effect at the configured addresses.
 func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	networks := []string{l.GRPC.Network, l.HTTP.Network}
 	if !slices.Contains(networks, "unix") {
@@ -118,7 +122,8 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	}
 }
 
-// checkRemote reports addresses that other machines can reach, without TLS or authentication.
+// checkRemote reports addresses that other machines can reach although TLS or authentication is
+// not configured.
 func (l Listen) checkRemote(section yamlfile.Value) {
 	var lacks, add []string
 	if !section.Get("tls").Exists() {
@@ -137,10 +142,11 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 	}
 }
 
-// maxSocketPath is the longest path of a Unix socket, in bytes. The system needs one for a NUL.
+// maxSocketPath is the longest path of a Unix socket, in bytes. One byte of the system's limit
+// is reserved for a NUL.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// readAddress reads an address with a port, or `unix:///path`.
+// readAddress reads an address of the form HOST:PORT or `unix:///path`.
 func readAddress(value yamlfile.Value, otherwise string) Address {
 	text := value.Text(yamlfile.MaxText)
 	if text == "" {
@@ -169,7 +175,8 @@ func readAddress(value yamlfile.Value, otherwise string) Address {
 	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
 }
 
-// readListenTLS returns nil if there is no TLS, or if a problem was reported.
+// readListenTLS reads the section 'listen.tls'. It returns nil if there is no such section, or
+// if a problem was reported.
 func (p *parser) readListenTLS(section yamlfile.Value) *ListenTLS {
 	if !section.Exists() {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// listenFolder returns a folder with the files of a certificate, ca.pem of its authority, and files
-// that do not belong to it.
+// listenFolder returns a folder with the files of a certificate, the authority's certificate
+// ca.pem, and files that do not belong to the certificate.
 func listenFolder(t *testing.T) (folder string, certificate tls.Certificate) {
 	t.Helper()
 	folder = t.TempDir()
@@ -100,14 +100,16 @@ func TestListenTLSMistakes(t *testing.T) {
 	}
 }
 
-// The parts of a configuration that allow a broker to listen beyond this machine.
+// The parts of a configuration that allow a broker to listen at addresses that other machines
+// can reach.
 const (
 	withCertificate = "certificate_file: cert.pem, key_file: key.pem"
 	withTokens      = "\nauthentication: {tokens: [{name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]}"
 	withPeerUser    = "\nauthentication: {peer_user: true}"
 )
 
-// TestRemoteAddresses checks what a configuration needs to listen beyond this machine.
+// TestRemoteAddresses checks which settings a configuration needs to listen at an address that
+// other machines can reach.
 func TestRemoteAddresses(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const (
@@ -117,7 +119,7 @@ func TestRemoteAddresses(t *testing.T) {
 	)
 	for _, test := range []struct {
 		listen, more string
-		lacks        string // empty: nothing
+		lacks        string // the missing setting; empty: none is missing
 	}{
 		{"", "", neither},
 		{"", withTokens, noTLS},
@@ -156,7 +158,8 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
-// TestSocketForEverybody checks what a configuration needs to let every user connect.
+// TestSocketForEverybody checks which settings a configuration needs to let every user of the
+// machine connect.
 func TestSocketForEverybody(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const granted = "\ngrants: [{callers: [\"uid:1\"], credentials: [\"*\"]}]"
@@ -169,10 +172,10 @@ func TestSocketForEverybody(t *testing.T) {
 		{`grpc: "unix:///run/x", socket_mode: "0601"`, "", true},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, granted, false},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, "\ngrants: []", false},
-		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // no caller may do anything
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // not refused: without grants, no caller may do anything
 		{`grpc: "unix:///run/x", socket_mode: "0660"`, "", false},
 		{`grpc: "unix:///run/x"`, "", false},
-		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // only metrics
+		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // not refused: the HTTP address serves only metrics
 	} {
 		_, err := parseListen(t, folder, "listen: {"+test.listen+"}"+test.more)
 		if refused := err != nil && strings.Contains(err.Error(), "b.yaml:1:46: every user of this machine could get the secrets: add 'grants'"); refused != test.refused || err != nil && !refused {
@@ -181,7 +184,8 @@ func TestSocketForEverybody(t *testing.T) {
 	}
 }
 
-// TestKeysWithoutEffect lists keys that have an effect only at other addresses.
+// TestKeysWithoutEffect checks the warnings about keys that have no effect at the configured
+// addresses.
 func TestKeysWithoutEffect(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const socket, sockets = `grpc: "unix:///run/x"`, `grpc: "unix:///run/x", http: "unix:///run/y"`
@@ -229,7 +233,7 @@ func TestReflectionBeyondThisMachine(t *testing.T) {
 	}
 }
 
-// TestChangesOfListen checks which changes need a restart.
+// TestChangesOfListen checks which changes of the section 'listen' need a restart.
 func TestChangesOfListen(t *testing.T) {
 	folder, _ := listenFolder(t)
 	load := func(text string) config.Listen {

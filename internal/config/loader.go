@@ -10,12 +10,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Loader loads one configuration file again and again. It parses only the credentials whose
-// text has changed since the last load without problems. It is not safe for concurrent use.
+// Loader loads the same configuration file repeatedly. It parses only the credentials whose text
+// has changed since the last load without problems. It is not safe for concurrent use.
 type Loader struct {
 	path   string
-	known  map[digest]*credentialItem // of the last load
-	parsed int                        // items that were parsed, in all loads
+	known  map[digest]*credentialItem // items of the last load, by the digests of their texts
+	parsed int                        // number of items parsed in all loads
 }
 
 type digest [sha256.Size]byte
@@ -23,19 +23,20 @@ type digest [sha256.Size]byte
 // NewLoader returns a Loader of the file at path.
 func NewLoader(path string) *Loader { return &Loader{path: path} }
 
-// placedItem is an item that is shift lines further down than its places say.
+// placedItem is an item of a file whose lines are shift lines below the lines that the places in
+// the credentialItem give.
 type placedItem struct {
 	*credentialItem
 	shift  int
-	digest digest // of its text; zero: not known
+	digest digest // the SHA-256 of the item's text; zero: not known
 }
 
-// at returns where a place of the item is in the file.
+// at returns the position in the file of a place in the item.
 func (i placedItem) at(place yamlfile.Place) yamlfile.Place {
 	return yamlfile.Place{Line: place.Line + i.shift, Column: place.Column}
 }
 
-// read parses a file, and the credentials in it one by one if possible.
+// read parses a file. If possible, it parses each credential on its own.
 func (l *Loader) read(data []byte) (*yamlfile.Document, []placedItem) {
 	if document, items, ok := l.readSplit(data); ok {
 		return document, items
@@ -53,8 +54,8 @@ func (l *Loader) readWhole(data []byte) (*yamlfile.Document, []placedItem) {
 	return document, items
 }
 
-// readSplit parses the list of credentials apart from the rest of the file. It returns false
-// if the file is not what its parts seem to be, or if the list or the syntax has a problem.
+// readSplit parses the list of credentials separately from the rest of the file. It returns
+// false if the file cannot be split reliably, or if the list or the syntax has a problem.
 func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool) {
 	rest, key, texts := split(data)
 	if len(texts) == 0 || len(texts) > maxCredentials {
@@ -72,11 +73,11 @@ func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool)
 // itemText is the text of one item of the list of credentials: data[begin:end].
 type itemText struct{ begin, end, line int }
 
-// split finds the items of the list of credentials, if it is a block at the top level: their
-// lines, up to the next item or key. The key is the line of the list's key, and the rest is the
-// data with the lines of items emptied.
+// split finds the items of the list 'credentials', if the list is a block at the top level. An
+// item extends up to the next item or key. The returned key is the line of the key
+// 'credentials', and rest is the data with the lines of the items emptied.
 func split(data []byte) (rest []byte, key int, items []itemText) {
-	const before, within, after = 0, 1, 2 // the list
+	const before, within, after = 0, 1, 2 // states: before the list, within it, and after it
 	state, indent, offset, number := before, -1, 0, 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -105,16 +106,17 @@ func split(data []byte) (rest []byte, key int, items []itemText) {
 	return rest, key, items
 }
 
-// maxPiece is how many items are parsed at once.
+// maxPiece is the largest number of items that are parsed together.
 const maxPiece = 500
 
-// readPieces returns the items of these texts: known ones, and the others parsed in pieces, at
-// the same time. It returns false if a piece has a problem, or another number of items.
+// readPieces returns the items with these texts. It reuses the items that are known, and parses
+// the others in pieces, concurrently. It returns false if a piece has a problem, or does not
+// have the expected number of items.
 func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) {
 	items := make([]placedItem, len(texts))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	first := 0 // of the unknown ones that precede
+	first := 0 // index of the first of the unknown items just before item i
 	for i, text := range texts {
 		items[i].digest = sha256.Sum256(data[text.begin:text.end])
 		if known := l.known[items[i].digest]; known != nil {
@@ -134,7 +136,7 @@ func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) 
 	return items, group.Wait() == nil
 }
 
-// readPiece parses the texts as one document, a list.
+// readPiece parses the texts together, as the items of one list.
 func readPiece(data []byte, texts []itemText, items []placedItem) error {
 	document := yamlfile.Parse("", data[texts[0].begin:texts[len(texts)-1].end])
 	for i, value := range document.Root().List(len(texts), len(texts)) {
@@ -148,7 +150,7 @@ func readPiece(data []byte, texts []itemText, items []placedItem) error {
 	return document.Err()
 }
 
-// remember keeps the items for the next load.
+// remember stores the items, so that the next load can reuse them.
 func (l *Loader) remember(items []placedItem) {
 	l.known = make(map[digest]*credentialItem, len(items))
 	for _, item := range items {

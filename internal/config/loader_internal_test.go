@@ -10,7 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// list returns a configuration of credentials. The credential at changed has another value.
+// list returns a configuration with count credentials. The credential with the number changed
+// has a different value.
 func list(count, changed int) string {
 	var text strings.Builder
 	text.WriteString("listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n# the accounts\ncredentials:\n")
@@ -37,7 +38,7 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 		loader.parsed = 0
 		return loader.Load(Options{})
 	}
-	const count = 2000 // in several pieces
+	const count = 2000 // enough credentials for several pieces
 	for _, step := range []struct {
 		name, text string
 		parsed     int
@@ -69,7 +70,8 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 	}
 }
 
-// TestValuesAreReadAtEachLoad changes the file that an unchanged item refers to.
+// TestValuesAreReadAtEachLoad changes a file that an unchanged item of the configuration refers
+// to, and checks that the new content is loaded.
 func TestValuesAreReadAtEachLoad(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "b.yaml")
@@ -93,7 +95,7 @@ func TestValuesAreReadAtEachLoad(t *testing.T) {
 	}
 }
 
-// render returns all that was read, with the places in the file.
+// render returns everything that was read from a file as text, including the places.
 func render(document *yamlfile.Document, items []placedItem) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, document.Err())
@@ -109,8 +111,8 @@ func render(document *yamlfile.Document, items []placedItem) string {
 	return out.String()
 }
 
-// FuzzSplit checks that a file means the same whether it is split or parsed as a whole, also when
-// its items are already known.
+// FuzzSplit checks that splitting a file and parsing it as a whole yield the same result, also
+// when the items of the file are already known.
 func FuzzSplit(f *testing.F) {
 	f.Add(list(3, 1))
 	f.Add("# a\ncredentials:\n- id: a\n  values: {}\n\n# b\n- {id: b}\n-\n  id: c\nlisten: {}\n")

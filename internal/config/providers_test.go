@@ -26,7 +26,7 @@ func loadProviders(t *testing.T, text string) (*catalog.Catalog, error) {
 	return config.LoadProviders(path)
 }
 
-// TestLoadProviders checks that problems in the rest of a file do not matter.
+// TestLoadProviders checks that LoadProviders ignores problems in other sections of a file.
 func TestLoadProviders(t *testing.T) {
 	found, err := loadProviders(t, "providers: ["+acme+"]\ncredentials: [{id: no id, values: {api_key: {env: NOWHERE}}}]\nno_such_key: 1\n")
 	if err != nil {

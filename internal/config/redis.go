@@ -15,24 +15,27 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Redis is how to reach one Redis server, a master through its Sentinels, or a Cluster.
+// Redis is the configuration of the connection to a Redis server, to a master through its
+// Sentinels, or to a Cluster.
 type Redis struct {
-	// Addresses are HOST:PORT of the server, the Sentinels, or nodes of the Cluster. There is
-	// at least one and no duplicate.
+	// Addresses are the addresses, HOST:PORT, of the server, of the Sentinels, or of nodes of
+	// the Cluster. There is at least one, and there are no duplicates.
 	Addresses []string
-	// SentinelMaster is the master's name for the Sentinels; empty without Sentinels.
+	// SentinelMaster is the name by which the Sentinels know the master; empty without
+	// Sentinels.
 	SentinelMaster string
 	Cluster        bool
-	// Database is 0 to 1023, and 0 for a Cluster.
+	// Database is a number from 0 to 1023. It is 0 for a Cluster.
 	Database int
-	// Username is empty unless there is a Password. The same is true for those of Sentinels.
+	// Username is empty if Password is empty. The same applies to the username and password for
+	// the Sentinels.
 	Username, Password                 secret.Text
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS is nil for none. Servers are verified.
+	// TLS is the TLS configuration; nil: no TLS. It always verifies the servers' certificates.
 	TLS *tls.Config
 }
 
-// same reports whether both are the same Redis, reached in the same way.
+// same reports whether both configurations lead to the same Redis through the same settings.
 func (r *Redis) same(other *Redis) bool {
 	if r == nil || other == nil {
 		return r == other
@@ -75,7 +78,7 @@ func (p *parser) readRedis(section yamlfile.Value) *Redis {
 	return redis
 }
 
-// checkRedisKeys reports keys that need another key, or exclude one.
+// checkRedisKeys reports keys that require another key, and keys that exclude each other.
 func checkRedisKeys(section yamlfile.Value) {
 	if !section.Get("url").Exists() && !section.Get("addresses").Exists() {
 		section.Problemf("needs url or addresses")
@@ -92,7 +95,7 @@ func checkRedisKeys(section yamlfile.Value) {
 	section.Needs("sentinel_password", "sentinel_master")
 }
 
-// setURL sets address, database and TLS.
+// setURL sets the address, the database and TLS from the key 'url'.
 func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 	text := value.Text(yamlfile.MaxText)
 	if text == "" {
@@ -127,7 +130,8 @@ func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 	}
 }
 
-// readRedisTLS returns nil if there is no TLS. No key turns off the verification of servers.
+// readRedisTLS reads the TLS settings. It returns nil if the section is missing. No setting
+// disables the verification of the servers' certificates.
 func (p *parser) readRedisTLS(section yamlfile.Value) *tls.Config {
 	if !section.Exists() {
 		return nil
@@ -159,7 +163,7 @@ func readAddresses(list yamlfile.Value) []string {
 	return addresses
 }
 
-// hostName matches a name that is looked up: of DNS, or local.
+// hostName matches a host name, in DNS or on the local machine.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
 
 // isHost reports whether text is a host name or an IP address.

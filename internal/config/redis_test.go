@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// certificate returns a self-signed certificate and its key in PEM.
+// certificate returns a self-signed certificate and its key, both encoded as PEM.
 func certificate(t *testing.T) (encoded, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -37,8 +37,9 @@ func certificate(t *testing.T) (encoded, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: data})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// tlsFolder returns folder with two certificates, a.pem and b.pem, and their keys; ab.pem has both
-// certificates, mixed.pem a certificate and a key, and trusted.pem OpenSSL's other form.
+// tlsFolder returns a folder with two certificates, a.pem and b.pem, and their keys. The file
+// ab.pem has both certificates, mixed.pem has a certificate and a key, and trusted.pem has a
+// certificate in OpenSSL's format TRUSTED CERTIFICATE.
 func tlsFolder(t *testing.T) string {
 	t.Helper()
 	dir := folder(t)

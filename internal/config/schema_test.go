@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// schemas are the JSON Schemas for editors, by their names.
+// schemas are the JSON Schemas for editors, by file name.
 type schemas map[string]map[string]any
 
 func loadSchemas(t *testing.T) schemas {
@@ -32,7 +32,7 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// find follows references. It returns the schema and the name of its file.
+// find follows the references of a schema. It returns the final schema and the name of its file.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
 	if !ok {
@@ -51,10 +51,10 @@ func (s schemas) find(file string, schema map[string]any) (string, map[string]an
 	return s.find(file, found)
 }
 
-// place is a place in a configuration: a text with HERE in it.
+// place is a configuration in which the text HERE marks a place.
 type place string
 
-// problemsAt returns the problems that a value has at a place. The value is JSON.
+// problemsAt returns the problems of a configuration that has this value, in JSON, at the place.
 func (p place) problemsAt(value string) []string {
 	before, after, _ := strings.Cut(string(p), "HERE")
 	_, err := config.Parse("f", []byte(before+value+after), config.Options{LookupEnv: environment})
@@ -67,8 +67,8 @@ func (p place) problemsAt(value string) []string {
 	return found
 }
 
-// TestSchemaAndCodeAgree walks through the JSON Schema for editors and checks for each of its rules
-// that the code has the same one: the same keys, kinds and bounds.
+// TestSchemaAndCodeAgree checks that the code enforces each rule of the JSON Schema for editors:
+// the same keys, kinds and bounds.
 func TestSchemaAndCodeAgree(t *testing.T) {
 	checker := schemaChecker{t, loadSchemas(t), 0}
 	checker.check("config.schema.json", checker.all["config.schema.json"], "HERE")
@@ -83,7 +83,8 @@ type schemaChecker struct {
 	rules int
 }
 
-// refused checks that a value has a problem with these words; allowed, that it has none.
+// refused checks that a value causes a problem with these words. The method allowed checks that
+// it causes none.
 func (c *schemaChecker) refused(at place, value, words string) {
 	c.rules++
 	if found := at.problemsAt(value); !slices.ContainsFunc(found, func(message string) bool { return strings.Contains(message, words) }) {

@@ -13,18 +13,19 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxSecretFile is the largest file that a value is read from, in bytes.
+// maxSecretFile is the largest size of a file from which a value is read, in bytes.
 const maxSecretFile = 64 << 10
 
-// source is where a value comes from: `{env: NAME}`, `{file: PATH}` or `{value: TEXT}`.
+// source is the origin of a value in the configuration: `{env: NAME}`, `{file: PATH}` or
+// `{value: TEXT}`.
 type source struct {
-	field text           // for which field of a credential
-	kind  string         // the key: env, file or value
-	given text           // the value of that key; empty: a problem was reported
-	at    yamlfile.Place // of the mapping
+	field text           // the field of a credential that the source is for
+	kind  string         // the key of the source: env, file or value
+	given text           // the text after that key; empty: a problem was reported
+	at    yamlfile.Place // the place of the source
 }
 
-// readSource reads a source of one of these kinds.
+// readSource reads a source that must have one of these kinds.
 func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	read := source{at: value.Place()}
 	entry, ok := value.Only("must be exactly one of " + form)
@@ -34,7 +35,7 @@ func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	value.Mapping(kinds...)
 	read.kind, read.given.at = entry.Name(), entry.Place()
 	switch {
-	case !slices.Contains(kinds, read.kind): // was reported
+	case !slices.Contains(kinds, read.kind): // the problem was already reported
 	case read.kind == "value":
 		read.given.value = entry.FreeText(1, maxSecretFile)
 	default:
@@ -43,13 +44,15 @@ func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	return read
 }
 
-// readSecret returns the value of a source that must not hold the secret itself.
+// readSecret returns the value of a source that must not contain the secret itself, but refer to
+// it.
 func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
-// resolve returns the value that a source names, or reports why there is none. It warns of a
-// value that is probably a mistake. The places of the source are shift lines above its own.
+// resolve returns the value that a source refers to, or reports why the value cannot be read. It
+// warns of a value that is probably a mistake. The source is in the file shift lines below the
+// line that its place gives.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false
@@ -75,7 +78,8 @@ func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	return secret.New(value), value != ""
 }
 
-// readEnv returns the value of an environment variable. It is empty if a problem was reported.
+// readEnv returns the value of an environment variable. The value is empty if a problem was
+// reported.
 func (p *parser) readEnv(name string, at yamlfile.Place) string {
 	value, found := p.options.lookupEnv(name)
 	switch {
@@ -89,8 +93,8 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown returns the name of a variable for a message, unless it may be the secret itself, in
-// the wrong place.
+// shown returns the name of an environment variable for use in a message. It returns no name if
+// the name may be a secret that was entered in the wrong place.
 func shown(name string) string {
 	if variableName.MatchString(name) {
 		return " " + name
@@ -98,8 +102,8 @@ func shown(name string) string {
 	return ""
 }
 
-// readPath returns the content of the file at the path that the value is. It returns false if
-// there is no value, or if it reported why the file cannot be read.
+// readPath returns the content of the file whose path is this value of the configuration. It
+// returns false if the value is missing, or if readPath reported why the file cannot be read.
 func (p *parser) readPath(value yamlfile.Value, limit int64) (string, bool) {
 	path := value.Text(yamlfile.MaxText)
 	if path == "" {
@@ -131,8 +135,8 @@ func (p *parser) resolvePath(path string) string {
 	return filepath.Join(p.folder, path)
 }
 
-// relativeTo names the folder of a relative path. The path is not shown: it may be the secret
-// itself, in the wrong place.
+// relativeTo returns a hint with the folder of a relative path. The path itself is not shown: it
+// may be a secret that was entered in the wrong place.
 func (p *parser) relativeTo(path string) string {
 	if filepath.IsAbs(path) {
 		return ""
@@ -142,17 +146,17 @@ func (p *parser) relativeTo(path string) string {
 
 const writable = "can be changed by every user of this machine: chmod o-w"
 
-// everybodyWrites reports whether every user may write to a file. It is normal that every user
-// may read one: Kubernetes mounts Secrets so, for the one user of a container.
+// everybodyWrites reports whether every user may write to a file. That every user may read a
+// file is normal: Kubernetes mounts Secrets with this mode, for the only user of a container.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
 }
 
-// placeholder matches what examples and templates have in place of a secret.
+// placeholder matches texts that examples and templates contain in place of a secret.
 var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
-	`\$\{[a-z_][^{}]*\}`, `\$\([a-z_][^()]*\)`, `\{\{.*\}\}`, // templates
-	`^\$[a-z_][a-z_0-9]+$`, `^%[a-z_][a-z_0-9]+%$`, // variables of a shell
+	`\$\{[a-z_][^{}]*\}`, `\$\([a-z_][^()]*\)`, `\{\{.*\}\}`, // placeholders of template languages
+	`^\$[a-z_][a-z_0-9]+$`, `^%[a-z_][a-z_0-9]+%$`, // variables of Unix and Windows shells
 	`^<.*>$`,
 	`^replace[-_ ]?(with|me|this)`,
 	`^((insert|enter|paste|put|add)[-_ ]?)?your[-_ ]?.*(key|id|secret|token|password|name|email|here)$`,
@@ -160,9 +164,10 @@ var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 	`^[x*.-]{3,}$`, `x{6}`,
 }, "|"))
 
-// likelyMistake completes a sentence about a value that is probably a mistake. It is empty otherwise.
+// likelyMistake returns the end of a sentence about a value that is probably a mistake. For any
+// other value, it returns an empty string.
 func likelyMistake(value string) string {
-	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // copied unnoticed from documents
+	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that are easily copied unnoticed from documents
 	switch {
 	case placeholder.MatchString(value):
 		return "looks like a placeholder or a template that was not filled in"

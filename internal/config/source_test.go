@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// warningsOf returns the warnings about a value, one for each kind of source.
+// warningsOf returns the warnings about a value, which each kind of source supplies once.
 func warningsOf(t *testing.T, value string) []string {
 	t.Helper()
 	folder := t.TempDir()
@@ -34,7 +34,7 @@ func warningsOf(t *testing.T, value string) []string {
 	return all
 }
 
-// anyKey is a provider whose key can be any text.
+// anyKey is a provider that accepts any text as a key.
 const anyKey = `providers:
 - id: acme
   display_name: Acme
@@ -46,7 +46,7 @@ const anyKey = `providers:
     headers: [{name: X-Key, value: "${base64(key)}"}]
 `
 
-// TestLikelyMistakes lists values that are probably mistakes.
+// TestLikelyMistakes checks that values that are probably mistakes cause warnings.
 func TestLikelyMistakes(t *testing.T) {
 	const template, lines, space, quotes, invisible = "looks like a placeholder", "has a line break", "has a space", "has quotes", "has an invisible character"
 	for value, want := range map[string]string{
@@ -74,7 +74,7 @@ func TestLikelyMistakes(t *testing.T) {
 	}
 }
 
-// TestKeysAreNoMistakes lists keys such as providers issue.
+// TestKeysAreNoMistakes checks that keys in the formats of real providers cause no warning.
 func TestKeysAreNoMistakes(t *testing.T) {
 	keys := []string{
 		"k", "secret", "AKIAIOSFODNN7EXAMPLE", "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqygy", "correct horse battery staple", "p$$w0rd", "a${b", "{a}", "$5", "x", "xx",

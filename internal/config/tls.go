@@ -10,12 +10,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxCertificates is the largest file of certificates, in bytes. The bundle of a system has a
-// quarter of that.
+// maxCertificates is the largest size of a file of certificates, in bytes. It is four times the
+// usual size of a system's certificate bundle.
 const maxCertificates = 1 << 20
 
-// readKeyPair returns the certificate in certificate_file with the key in key_file, or nil if
-// there is none or a problem was reported.
+// readKeyPair returns the certificate in the file certificate_file with the key in the file
+// key_file. It returns nil if neither is given, or if a problem was reported.
 func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	certificateFile, keyFile := section.Get("certificate_file"), section.Get("key_file")
 	certificates := p.readCertificates(certificateFile)
@@ -33,8 +33,8 @@ func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	return []tls.Certificate{pair}
 }
 
-// readPool returns the authorities in a file. It is nil if the file is not given, and empty if
-// a problem was reported.
+// readPool returns the certificate authorities in a file. The pool is nil if no file is given,
+// and empty if a problem was reported.
 func (p *parser) readPool(file yamlfile.Value) *x509.CertPool {
 	if !file.Exists() {
 		return nil
@@ -59,7 +59,8 @@ func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
 	return certificates
 }
 
-// sameTLS reports whether both are the same settings. Certificates are compared, keys are not.
+// sameTLS reports whether both configurations have the same settings. It compares certificates,
+// but not private keys.
 func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -12,7 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// parseRequests parses a file in dir with this section 'token_requests', which begins in column 17.
+// parseRequests parses a configuration file in the folder dir with this section
+// 'token_requests'. The section begins in column 17.
 func parseRequests(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_requests: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -55,10 +56,11 @@ func TestTokenRequests(t *testing.T) {
 	}
 }
 
-// TestTokenRequestsAddToTheSystem uses a certificate of its own as the only one of the system.
+// TestTokenRequestsAddToTheSystem checks that ca_file adds authorities to the authorities that
+// the system trusts. The test makes the system trust a single certificate.
 func TestTokenRequestsAddToTheSystem(t *testing.T) {
 	dir := tlsFolder(t)
-	if os.Getenv("SSL_CERT_FILE") == "" { // the process reads it only once
+	if os.Getenv("SSL_CERT_FILE") == "" { // the process reads this variable only once
 		t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "b.pem"))
 	}
 	system, err := x509.SystemCertPool()
@@ -94,7 +96,8 @@ func TestTokenRequestsMistakes(t *testing.T) {
 	}
 }
 
-// TestNothingPrintsARedis checks that no verb prints a password or a private key.
+// TestNothingPrintsARedis checks that no formatting verb prints a password or a private key of
+// the Redis configuration.
 func TestNothingPrintsARedis(t *testing.T) {
 	got, err := parseCache(tlsFolder(t), `{redis: {url: "rediss://a", username: {env: SET}, password: {env: SET}, tls: {certificate_file: a.pem, key_file: a.key}}, fleet_keys: [{env: KEY_1}]}`)
 	if err != nil {

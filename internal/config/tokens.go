@@ -9,24 +9,25 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// TokenCache is where tokens are stored, and when they are renewed. Its zero value stores them
-// in memory, with the defaults.
+// TokenCache is the configuration of where tokens are stored, and of when they are renewed. With
+// its zero value, tokens are stored in memory and renewed with the default settings.
 type TokenCache struct {
-	// Redis is nil for memory. FleetKeys may be set all the same.
+	// Redis is the Redis where tokens are stored; nil: tokens are stored in memory. FleetKeys
+	// may be set even if Redis is nil.
 	Redis *Redis
-	// FleetKeys is nil if the file has none.
+	// FleetKeys are the fleet keys; nil: the file has none.
 	FleetKeys *fleetkeys.Ring
-	// RenewalWindow is the longest time between the begin of a token's renewal and the token's
-	// margin. 10 s to 12 h, or 0: not set.
+	// RenewalWindow is the longest time by which a token's renewal may begin before the token's
+	// safety margin. Its values are 10 s to 12 h, or 0: not set.
 	RenewalWindow time.Duration
-	// ForcedLimit is how many forced renewals a token may have within ForcedWindow. 1 to
-	// 100 in 1 min to 1 h; 0: not set.
+	// ForcedLimit is the largest number of forced renewals of one token within ForcedWindow.
+	// ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h; 0: not set.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 }
 
-// Same reports whether both mean the same cache. Secrets and certificates are compared by
-// content, not by where they were read.
+// Same reports whether both configurations describe the same cache. It compares secrets and
+// certificates by their content, not by their source.
 func (c TokenCache) Same(other TokenCache) bool {
 	return c.Redis.same(other.Redis) && c.FleetKeys.Equal(other.FleetKeys) && c.RenewalWindow == other.RenewalWindow &&
 		c.ForcedLimit == other.ForcedLimit && c.ForcedWindow == other.ForcedWindow
@@ -47,7 +48,7 @@ func (p *parser) readTokenCache(section yamlfile.Value) TokenCache {
 	}
 }
 
-// readFleetKeys returns nil if there are none, or a problem was reported.
+// readFleetKeys returns nil if there are no fleet keys, or if a problem was reported.
 func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 	var keys []fleetkeys.Key
 	for _, item := range list.List(1, 10) {
@@ -72,18 +73,18 @@ func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 	return ring
 }
 
-// TokenRequests is how token requests reach the providers.
+// TokenRequests is the configuration of token requests to providers.
 type TokenRequests struct {
-	// RootCAs verify the providers' certificates; nil: those of the system.
+	// RootCAs verify the providers' certificates; nil: the authorities that the system trusts.
 	RootCAs *x509.CertPool
 }
 
-// Same reports whether both are the same.
+// Same reports whether both configurations are the same.
 func (r TokenRequests) Same(other TokenRequests) bool {
 	return r.RootCAs.Equal(other.RootCAs)
 }
 
-// readTokenRequests adds the authorities of the file to those of the system.
+// readTokenRequests adds the authorities in ca_file to the authorities that the system trusts.
 func (p *parser) readTokenRequests(section yamlfile.Value) TokenRequests {
 	file := section.Mapping("ca_file").Get("ca_file")
 	if !file.Exists() {
@@ -91,7 +92,7 @@ func (p *parser) readTokenRequests(section yamlfile.Value) TokenRequests {
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
-		pool = x509.NewCertPool() // the machine has none
+		pool = x509.NewCertPool() // the machine has no trusted authorities
 	}
 	for _, certificate := range p.readCertificates(file) {
 		pool.AddCert(certificate)

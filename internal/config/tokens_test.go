@@ -16,11 +16,11 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// The fleet keys of the environment below.
+// The fleet keys that fleetEnvironment returns.
 var keyOne, keyTwo = fleetkeys.Generate(), fleetkeys.Generate()
 
-// fleetEnvironment looks up the variables of environment, the fleet keys above, and a new fleet
-// key for each look-up of FRESH_.
+// fleetEnvironment returns the values of the variables of environment, the fleet keys above, and
+// a new fleet key at each look-up of a variable that begins with FRESH_.
 func fleetEnvironment(name string) (string, bool) {
 	values := map[string]string{
 		"KEY_1": keyOne, "KEY_2": keyTwo,
@@ -36,8 +36,8 @@ func fleetEnvironment(name string) (string, bool) {
 	return environment(name)
 }
 
-// parseCache parses a file in dir with this section 'token_cache'. The section is on one line and
-// begins in column 14.
+// parseCache parses a configuration file in the folder dir with this section 'token_cache'. The
+// section is on one line and begins in column 14.
 func parseCache(dir, tokenCache string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_cache: "+tokenCache+"\n"), config.Options{LookupEnv: fleetEnvironment})
 }
@@ -85,7 +85,7 @@ func TestTokenCache(t *testing.T) {
 	}
 }
 
-// TestTokenCacheReads checks that every file is reported as read.
+// TestTokenCacheReads checks that the option Reading is called with every file that is read.
 func TestTokenCacheReads(t *testing.T) {
 	dir := tlsFolder(t)
 	var read []string
@@ -114,7 +114,7 @@ func TestTokenCacheMistakes(t *testing.T) {
 	ofTLS := func(text string) string { return redis(`url: "rediss://a", tls: {` + text + "}") }
 	for name, test := range map[string]struct {
 		text string
-		want string // problems as COLUMN: what, one per line
+		want string // expected problems as COLUMN: MESSAGE, one per line
 	}{
 		"no fleet keys":       {`{redis: {url: "redis://a"}}`, "15: token_cache.redis needs fleet_keys: make one with 'broker keygen' and give it to every replica"},
 		"empty fleet keys":    {`{fleet_keys: []}`, "27: must have 1 to 10 items, and has 0"},

@@ -10,14 +10,15 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// TestFilesThatEverybodyWrites tries modes of a configuration and of a file that it names.
+// TestFilesThatEverybodyWrites checks the warnings about file modes that allow every user to
+// write to a configuration file, or to a file that it refers to.
 func TestFilesThatEverybodyWrites(t *testing.T) {
 	folder := t.TempDir()
 	main, key := filepath.Join(folder, "broker.yaml"), filepath.Join(folder, "key")
 	text := "credentials: [{id: board, provider: pendo, auth_method: api_key, values: {api_key: {file: key}}}]\n"
 	for _, test := range []struct {
 		main, key os.FileMode
-		warned    []string // places
+		warned    []string // the places of the expected warnings
 	}{
 		{main: 0o644, key: 0o664},
 		{main: 0o602, key: 0o600, warned: []string{"broker.yaml:1:1: "}},
@@ -41,7 +42,7 @@ func TestFilesThatEverybodyWrites(t *testing.T) {
 		}
 		want := test.warned
 		if runtime.GOOS == "windows" {
-			want = nil // modes mean nothing there
+			want = nil // on Windows, file modes have no meaning
 		}
 		if len(got.Warnings) != len(want) {
 			t.Fatalf("%v and %v: the warnings are %v, want %q", test.main, test.key, got.Warnings, want)
