@@ -1,5 +1,5 @@
-// Package catalog has the providers and their auth methods. They are data: YAML files. Four are
-// embedded here, others are in the configuration file.
+// Package catalog defines the providers and their auth methods. Providers are defined by YAML
+// files. Four of the definitions are embedded here; the configuration file can define more.
 package catalog
 
 import (
@@ -14,34 +14,34 @@ import (
 	"github.com/authmaterial/broker/internal/expression"
 )
 
-// TokenVariable is the name of the token in the placements of a token method.
+// TokenVariable is the variable that stands for the token in the expressions of a token method.
 const TokenVariable = "token"
 
-// The fields with which a token method authenticates to the provider.
+// The fields that a token method sends to authenticate to the provider.
 const (
 	ClientIDField     = "client_id"
 	ClientSecretField = "client_secret"
 )
 
-// Provider is a product whose API is called. Its JSON is its definition.
+// Provider is a product whose API is called. Encoded as JSON, it is the provider's definition.
 type Provider struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// AllowedHosts are the only hosts to which the material may be sent: exact, in lower
-	// case, optionally with a port.
+	// AllowedHosts are the only hosts to which the auth material may be sent. They are exact
+	// names in lower case, optionally with a port.
 	AllowedHosts []string `json:"allowed_hosts"`
-	// AuthMethods has at least one entry.
+	// AuthMethods are the provider's auth methods. There is at least one.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
-	definition string // all of the above as text
+	definition string // all fields above as JSON text
 }
 
-// Equal reports whether both are defined in the same way.
+// Equal reports whether two providers have the same definition.
 func (p *Provider) Equal(other *Provider) bool { return p.definition == other.definition }
 
-// AuthMethod returns the method with this ID, or nil.
+// AuthMethod returns the provider's auth method with this ID, or nil.
 func (p *Provider) AuthMethod(id string) *AuthMethod {
 	for _, method := range p.AuthMethods {
 		if method.ID == id {
@@ -51,24 +51,26 @@ func (p *Provider) AuthMethod(id string) *AuthMethod {
 	return nil
 }
 
-// AuthMethod is one way of authentication that a provider offers.
+// AuthMethod is one method by which a provider authenticates requests.
 type AuthMethod struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// RejectedStatuses are the HTTP statuses with which the provider rejects the material.
+	// RejectedStatuses are the HTTP statuses by which the provider reports that it rejects the
+	// auth material.
 	RejectedStatuses []int `json:"rejected_statuses"`
-	// Fields has at least one entry.
+	// Fields are the values that a credential has for this method. There is at least one.
 	Fields []Field `json:"fields"`
-	// TokenRequest is how to obtain a token. Nil: the method places only fields.
+	// TokenRequest defines how to obtain a token. Nil: the method uses no token, only fields.
 	TokenRequest *TokenRequest `json:"token_request,omitempty"`
-	// Headers and QueryParams are where the material is placed; together at least one.
+	// Headers and QueryParams define where the auth material is placed in a request. Together
+	// they have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
 }
 
-// Field returns the field with this ID, or nil.
+// Field returns the auth method's field with this ID, or nil.
 func (m *AuthMethod) Field(id string) *Field {
 	for i := range m.Fields {
 		if m.Fields[i].ID == id {
@@ -78,62 +80,64 @@ func (m *AuthMethod) Field(id string) *Field {
 	return nil
 }
 
-// Field is a value that credentials have.
+// Field describes one of the values of a credential.
 type Field struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
-	// Description is help for operators: where to find the value.
+	// Description tells operators where to find the value.
 	Description string `json:"description,omitempty"`
 	Required    bool   `json:"required"`
-	// Secret fields have values that must not be shown.
+	// Secret is true if the value of the field must not be shown.
 	Secret bool `json:"secret"`
 }
 
-// Placement puts a value into a request.
+// Placement adds a value to a request as a header, a query parameter or a body parameter.
 type Placement struct {
-	// Name is the name of the header or parameter.
+	// Name is the name of the header or the parameter.
 	Name string `json:"name"`
-	// Value uses the method's fields and, for a token method, TokenVariable.
+	// Value is a text with expressions. They may use the method's fields and, in a token method,
+	// TokenVariable.
 	Value *expression.Template `json:"value"`
 }
 
 // BodyFormat is the format of a token request's body.
 type BodyFormat string
 
-// The formats of a body.
+// The supported formats of the body of a token request.
 const (
 	BodyJSON BodyFormat = "JSON"
 	BodyForm BodyFormat = "FORM"
 )
 
-// ClientAuthentication is where a token request has the client's ID and secret.
+// ClientAuthentication is the part of a token request that contains the client's ID and secret.
 type ClientAuthentication string
 
-// The places of RFC 6749, section 2.3.1.
+// The parts of a request that RFC 6749, section 2.3.1, allows for the client's ID and secret.
 const (
 	ClientInRequestBody ClientAuthentication = "REQUEST_BODY"
 	ClientInBasic       ClientAuthentication = "BASIC"
 )
 
-// TokenRequest is how a method obtains a token: OAuth 2.0 client credentials
-// (RFC 6749, section 4.4), in the provider's form.
+// TokenRequest defines how an auth method obtains a token: with OAuth 2.0 client credentials
+// (RFC 6749, section 4.4), in the form that the provider expects.
 type TokenRequest struct {
-	// URL is https, or http on a literal loopback address.
+	// URL is an https URL, or an http URL with a literal loopback address.
 	URL                  string               `json:"url"`
 	Body                 BodyFormat           `json:"body"`
 	ClientAuthentication ClientAuthentication `json:"client_authentication"`
-	// Parameters are additional ones in the body. They use the method's fields.
+	// Parameters are additional parameters in the body. Their expressions may use the method's
+	// fields.
 	Parameters []Placement `json:"-"`
-	// DefaultLifetime is used if the answer has no usable expires_in. 1 s to 7 days.
+	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in. It is 1
+	// s to 7 days.
 	DefaultLifetime time.Duration `json:"-"`
-	// AllowPrivateAddresses allows addresses of the URL's host that are not on the public
-	// internet.
+	// AllowPrivateAddresses allows the URL's host to have addresses outside the public internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
-	// EndsPrevious means that the provider ends a token when it issues the next one.
+	// EndsPrevious is true if the provider revokes a token when it issues the next one.
 	EndsPrevious bool `json:"-"`
 }
 
-// MarshalJSON returns the definition. It leaves & as it is.
+// MarshalJSON returns the definition of the token request. It does not escape the character &.
 func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	type sameForm TokenRequest
 	definition := struct {
@@ -155,20 +159,21 @@ func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// Catalog is a set of providers. It is not changed once made.
+// Catalog is a set of providers. It is immutable.
 type Catalog struct {
 	providers map[string]*Provider
 }
 
-// Provider returns the provider with this ID, or nil.
+// Provider returns the provider with this ID, or nil if there is none.
 func (c *Catalog) Provider(id string) *Provider { return c.providers[id] }
 
-// Providers returns all of them, sorted by ID.
+// Providers returns all providers, sorted by ID.
 func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With returns a catalog with one more provider. It replaces one of the same ID.
+// With returns a copy of the catalog with this provider. It replaces a provider with the same
+// ID.
 func (c *Catalog) With(provider *Provider) *Catalog {
 	all := map[string]*Provider{provider.ID: provider}
 	for id, other := range c.providers {

@@ -30,7 +30,8 @@ func TestBuiltinProviders(t *testing.T) {
 	}
 }
 
-// TestBuiltinProvidersAreDocumented checks the help for operators.
+// TestBuiltinProvidersAreDocumented checks that the built-in providers have names, descriptions
+// and links for operators.
 func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	for _, provider := range catalog.Builtin().Providers() {
 		if provider.DisplayName == "" || provider.Description == "" || provider.DocumentationURL == "" {
@@ -52,14 +53,14 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	}
 }
 
-// define reads a definition and returns its problems.
+// define reads the definition of a provider, and returns the definition's problems as an error.
 func define(text string) (*catalog.Provider, error) {
 	document := yamlfile.Parse("p.yaml", []byte(text))
 	provider := catalog.Define(document.Root())
 	return provider, document.Err()
 }
 
-// with returns a definition with this auth method.
+// with returns the definition of a provider with this auth method.
 func with(method string) string {
 	return "id: p\ndisplay_name: P\nallowed_hosts: [p.test]\nauth_methods:\n- id: m\n  display_name: M\n" + method
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Bounds of texts for people, in characters.
+// The largest sizes of descriptive texts, in characters.
 const (
 	maxLine      = 200
 	maxParagraph = 4000
@@ -29,8 +29,8 @@ var (
 	hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 )
 
-// Define reads the definition of a provider. Problems are reported in its document; the
-// provider is usable only if there are none.
+// Define reads the definition of a provider. It reports problems in the definition's document.
+// The returned provider is usable only if there are none.
 func Define(definition yamlfile.Value) *Provider {
 	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
 		Requires("id", "display_name", "allowed_hosts", "auth_methods")
@@ -47,7 +47,7 @@ func Define(definition yamlfile.Value) *Provider {
 		ids.Check(item.Get("id"), method.ID, "auth method")
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
-	if text, err := json.Marshal(provider); err == nil { // it holds nothing that JSON cannot
+	if text, err := json.Marshal(provider); err == nil { // no error is possible: JSON can represent every field
 		provider.definition = string(text)
 	}
 	return provider
@@ -59,11 +59,11 @@ func readID(item yamlfile.Value) string {
 
 func readLink(item yamlfile.Value) string {
 	link := item.Get("documentation_url")
-	_ = link.Text(yamlfile.MaxText) // reports `${`
+	_ = link.Text(yamlfile.MaxText) // Text reports `${` as a problem
 	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
-// ReadHosts reads a list of at least so many hosts.
+// ReadHosts reads a list of hosts. It reports a list with fewer than least hosts.
 func ReadHosts(list yamlfile.Value, least int) []string {
 	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	var hosts []string
@@ -79,8 +79,8 @@ func ReadHosts(list yamlfile.Value, least int) []string {
 	return hosts
 }
 
-// validHost checks what a pattern cannot: the number of the port, and that the host is a name
-// or an address.
+// validHost checks what no regular expression can: that the port is in range, and that the host
+// is a name or an IP address.
 func validHost(text string) bool {
 	parsed, err := url.Parse("https://" + text)
 	if err != nil {
@@ -104,7 +104,7 @@ func defineMethod(item yamlfile.Value) *AuthMethod {
 	}
 	environment, err := newEnvironment(method.Fields, request.Exists())
 	if err != nil {
-		return method // a problem with the fields was reported
+		return method // a problem with the fields was already reported
 	}
 	if request.Exists() {
 		method.TokenRequest = defineTokenRequest(request, item.Get("fields"), method)
@@ -153,8 +153,8 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	return fields
 }
 
-// newEnvironment returns the variables that a method's expressions may use. It fails if a
-// field cannot be one.
+// newEnvironment returns the variables that the expressions of an auth method may use. It
+// returns an error if a field's ID cannot be the name of a variable.
 func newEnvironment(fields []Field, withToken bool) (*expression.Environment, error) {
 	var variables []expression.Variable
 	for _, field := range fields {
@@ -166,10 +166,11 @@ func newEnvironment(fields []Field, withToken bool) (*expression.Environment, er
 	return expression.NewEnvironment(variables...)
 }
 
-// undecorated are the headers that frame a message or name its receiver.
+// undecorated are the headers that no auth method may set, because they delimit an HTTP message
+// or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
-// definePlacements reads headers or query parameters.
+// definePlacements reads the headers or the query parameters of an auth method.
 func definePlacements(list yamlfile.Value, environment *expression.Environment, areHeaders bool) []Placement {
 	var placements []Placement
 	names := yamlfile.Unique{}
@@ -196,10 +197,10 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 	return placements
 }
 
-// broken is the template of a text with a problem.
+// broken is the template returned for a text with a problem.
 var broken = new(expression.Template)
 
-// compile reads a text with expressions. It returns broken if the text has a problem.
+// compile compiles a text with expressions. It returns broken if the text has a problem.
 func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
 	for _, problem := range problems {
@@ -211,8 +212,9 @@ func compile(value yamlfile.Value, least int, environment *expression.Environmen
 	return template
 }
 
-// checkUses reports a method that places nothing, and a token or a field that nothing uses. If
-// an expression is broken, it does not report fields: the expression may be meant to use them.
+// checkUses reports an auth method that adds nothing to a request, an unused token, and unused
+// fields. If an expression has a problem, checkUses reports no unused fields, because the
+// expression may be meant to use them.
 func checkUses(item yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
 	if len(places) == 0 {

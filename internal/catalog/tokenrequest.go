@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// reserved are the parameters of a token request that the broker itself sets.
+// reserved are the parameters of a token request that only the broker sets.
 var reserved = []string{"grant_type", ClientIDField, ClientSecretField}
 
 func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenRequest {
@@ -33,12 +33,12 @@ func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenR
 	}
 }
 
-// readParameters reads the extra parameters. Their expressions use the fields only: there is
-// no token yet.
+// readParameters reads the additional parameters of a token request. Their expressions may use
+// only the fields, because there is no token yet.
 func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	environment, err := newEnvironment(fields, false)
 	if err != nil {
-		return nil // a problem with the fields was reported
+		return nil // a problem with the fields was already reported
 	}
 	var parameters []Placement
 	entries, _ := mapping.Entries()
@@ -55,7 +55,8 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	return parameters
 }
 
-// readTokenURL reports a URL to which a client secret must not be sent.
+// readTokenURL reads the URL for token requests. It reports a URL to which a client secret must
+// not be sent.
 func readTokenURL(value yamlfile.Value) string {
 	text := value.Text(2000)
 	if text == "" {

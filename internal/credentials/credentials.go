@@ -1,4 +1,4 @@
-// Package credentials holds the accounts at providers. It does no I/O.
+// Package credentials defines the credentials, which are accounts at providers. It does no I/O.
 package credentials
 
 import (
@@ -11,13 +11,14 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// IDPattern is what a credential's ID matches: 1 to 128 characters.
+// IDPattern is the regular expression for the ID of a credential. An ID has 1 to 128 characters.
 const IDPattern = `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`
 
-// maxIDSize is the greatest length of an ID.
+// maxIDSize is the largest length of a credential's ID.
 const maxIDSize = 128
 
-// ValidID reports whether id matches IDPattern. Every call asks, so it uses no regexp.
+// ValidID reports whether id matches IDPattern. It uses no regular expression, because it runs
+// in every call.
 func ValidID(id string) bool {
 	if id == "" || len(id) > maxIDSize || !isAlphanumeric(id[0]) || !isAlphanumeric(id[len(id)-1]) {
 		return false
@@ -32,43 +33,44 @@ func ValidID(id string) bool {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Credential is one account at a provider. It is not changed once made. Its JSON has the
-// keys of the configuration file, except the provider, the method and the values.
+// Credential is one account at a provider. It is immutable. Its JSON has the keys of the
+// configuration file, but not the provider, the auth method and the values.
 type Credential struct {
 	ID          string            `json:"id"`
 	DisplayName string            `json:"display_name"`
 	Description string            `json:"description"`
 	Labels      map[string]string `json:"labels"`
-	// Disabled credentials are not found by callers.
+	// Disabled is true if the credential is hidden from callers.
 	Disabled bool                `json:"disabled"`
 	Provider *catalog.Provider   `json:"-"`
 	Method   *catalog.AuthMethod `json:"-"`
-	// AllowedHosts are the provider's and the credential's own, each once.
+	// AllowedHosts are the allowed hosts of the provider and of the credential, without
+	// duplicates.
 	AllowedHosts []string `json:"allowed_hosts"`
-	// Values are the fields' values. A field that is not set is absent.
+	// Values are the values of the fields, by field ID. A field without a value is absent.
 	Values map[string]secret.Text `json:"-"`
 }
 
-// SameMaterial reports whether both are decorated alike: what is for people may differ.
+// SameMaterial reports whether requests are decorated identically with both credentials. It
+// ignores what does not affect decoration, such as names and labels.
 func (c *Credential) SameMaterial(other *Credential) bool {
 	return c.ID == other.ID && c.Method.ID == other.Method.ID && c.Provider.Equal(other.Provider) &&
 		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
 }
 
-// Set is the credentials of one configuration, in the order of their IDs. It is not
-// changed once made.
+// Set is the set of credentials of one configuration, sorted by ID. It is immutable.
 type Set struct {
 	all []*Credential
 }
 
-// NewSet returns the set of these credentials, which have different IDs.
+// NewSet returns the set of these credentials, whose IDs must differ.
 func NewSet(all ...*Credential) *Set {
 	sorted := slices.SortedFunc(slices.Values(all), func(a, b *Credential) int { return strings.Compare(a.ID, b.ID) })
 	return &Set{all: sorted}
 }
 
-// Len is how many credentials the set has, disabled ones included.
+// Len returns the number of credentials in the set, including disabled ones.
 func (s *Set) Len() int { return len(s.all) }
 
-// All are the credentials, disabled ones included.
+// All returns all credentials of the set, including disabled ones.
 func (s *Set) All() iter.Seq[*Credential] { return slices.Values(s.all) }

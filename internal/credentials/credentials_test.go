@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/credentials"
 )
 
-// FuzzValidID compares ValidID with IDPattern.
+// FuzzValidID checks that ValidID accepts the same IDs as IDPattern.
 func FuzzValidID(f *testing.F) {
 	for _, id := range []string{
 		"", "a", "-", "a-", "-a", "a.b_c-d9", "A", "é", "a\n", "a b", "\x00", "a/b",

@@ -9,17 +9,17 @@ import (
 	"cel.dev/cel-go/common/ast"
 )
 
-// Problem is one thing that is wrong with a text.
+// Problem is one problem of a text.
 type Problem struct {
 	// Offset is the position in the text, in bytes from 0.
 	Offset int
-	// Message says what is wrong. It quotes nothing of the text, which can hold a secret by
-	// mistake.
+	// Message describes the problem. It quotes nothing of the text, which can contain a secret
+	// by mistake.
 	Message string
 }
 
-// Compile reads text. It returns every problem that it finds; the Template is nil if there is
-// one.
+// Compile compiles a text. It returns all problems that it finds; if there are any, the Template
+// is nil.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
 	template := &Template{text: text}
 	var problems []Problem
@@ -51,8 +51,8 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 	return template, nil
 }
 
-// endOfExpression returns the offset of the `}` that ends an expression, or -1. A brace in
-// quotes does not end it.
+// endOfExpression returns the offset of the `}` that ends an expression, or -1. A `}` in quotes
+// does not end the expression.
 func endOfExpression(text string) int {
 	var quote byte
 	for i := 0; i < len(text); i++ {
@@ -70,7 +70,7 @@ func endOfExpression(text string) int {
 	return -1
 }
 
-// compile compiles one expression and adds its variables to the template.
+// compile compiles one expression, and adds the expression's variables to the template.
 func (e *Environment) compile(template *Template, expression string) (cel.Program, []Problem) {
 	if strings.TrimSpace(expression) == "" {
 		return nil, []Problem{{0, "`${}` holds no expression"}}
@@ -90,7 +90,8 @@ func (e *Environment) compile(template *Template, expression string) (cel.Progra
 	return program, e.addVariables(template, checked.NativeRep(), expression)
 }
 
-// addVariables adds the variables of an expression to those that the template uses and needs.
+// addVariables records the variables of an expression as variables that the template uses or
+// needs.
 func (e *Environment) addVariables(template *Template, checked *ast.AST, expression string) []Problem {
 	var problems []Problem
 	defaulted := map[int64]bool{}
@@ -116,7 +117,7 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 	return problems
 }
 
-// explain returns CEL's message in the words of a definition.
+// explain translates a message of CEL into the terms of provider definitions.
 func (e *Environment) explain(message string) string {
 	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	switch {
@@ -133,12 +134,12 @@ func (e *Environment) explain(message string) string {
 	}
 }
 
-// byteOffset returns CEL's location as an offset within the expression.
+// byteOffset converts a location that CEL reports into an offset within the expression.
 func byteOffset(expression string, at common.Location) int {
 	characters, found := common.NewTextSource(expression).LocationOffset(at)
 	text := []rune(expression)
 	if !found || int(characters) > len(text) {
-		return 0 // an error of the whole expression, such as one that is too long
+		return 0 // CEL reports no location for an error of the whole expression, such as an expression that is too long
 	}
 	return min(len(string(text[:characters])), len(expression))
 }

@@ -14,24 +14,24 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// Bounds of one expression.
+// The limits of one expression.
 const (
-	maxSize      = 4096      // characters
+	maxSize      = 4096      // in characters
 	maxRecursion = 32        // levels of nesting
-	maxValue     = 128 << 10 // bytes of each intermediate value and of the result
+	maxValue     = 128 << 10 // in bytes, for each intermediate value and for the result
 )
 
-// orValue is the function that gives an optional variable a default.
+// orValue is the function that sets a default for an optional variable.
 const orValue = "orValue"
 
-// Environment is the variables that a text may use.
+// Environment is the set of variables that a text may use.
 type Environment struct {
 	cel       *cel.Env
 	variables []Variable
 }
 
-// NewEnvironment returns an environment with these variables. It fails if a name is not valid,
-// or a duplicate.
+// NewEnvironment returns an environment with these variables. It returns an error if a name is
+// not valid or is a duplicate.
 func NewEnvironment(variables ...Variable) (*Environment, error) {
 	text := cel.StringType
 	options := []cel.EnvOption{
@@ -52,10 +52,10 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 	return &Environment{cel: env, variables: slices.Clone(variables)}, err
 }
 
-// identifier also matches the reserved words of CEL.
+// identifier matches identifiers, including the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidName reports whether a variable can have this name: an identifier that is not a
+// ValidName reports whether a variable can have this name. It must be an identifier, and not a
 // reserved word of CEL.
 func ValidName(name string) bool {
 	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))

@@ -1,10 +1,11 @@
-// Package expression evaluates texts with `${ }` in them, such as a provider's definition
-// has: `Bearer ${token}`, `${base64(user + ':' + password)}`.
+// Package expression evaluates texts that contain `${ }`, as definitions of providers do.
+// Examples are `Bearer ${token}` and `${base64(user + ':' + password)}`.
 //
-// The braces hold an expression of the Common Expression Language over string variables. Only
-// four things of the language are declared: references, concatenation with `+`,
-// `base64(text)`, and `name.orValue(text)`, the default of an optional variable. So a text is
-// either rejected when it is compiled, or cheap to evaluate: values are bounded.
+// The braces contain an expression of the Common Expression Language (CEL) over string
+// variables. Only four features of CEL are available: references to variables, concatenation
+// with `+`, `base64(text)`, and `name.orValue(text)`, which sets a default for an optional
+// variable. Therefore a text is either rejected when it is compiled, or cheap to evaluate. The
+// size of all values is limited.
 package expression
 
 import (
@@ -16,41 +17,43 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// Variable is a name that expressions may use. Its value is a string.
+// Variable is a variable that expressions may use. The value of a variable is a string.
 type Variable struct {
 	Name string
-	// Optional variables may have no value. A text that uses one without a value is left
-	// out, unless the use is `name.orValue(…)`.
+	// Optional is true if the variable may have no value. If it has none, each text that uses it
+	// is left out of the request, unless the text uses it as `name.orValue(…)`.
 	Optional bool
 }
 
-// Template is a compiled text.
+// Template is a compiled text with expressions.
 type Template struct {
 	text  string
 	parts []part
-	// uses are the variables in the text, each once, in order of appearance.
+	// uses are the variables in the text, without duplicates, in order of appearance.
 	uses []string
-	// needs are the optional ones of them that have no default.
+	// needs are the optional variables in the text that have no default.
 	needs []string
 }
 
-// part is literal text, or a program if there is one.
+// part is a part of a text: an expression if it has a program, and literal text otherwise.
 type part struct {
 	literal string
 	program cel.Program
 }
 
-// errEvaluation replaces CEL's error, which can quote values.
+// errEvaluation replaces errors of CEL, which can quote values.
 var errEvaluation = errors.New("the expression cannot be evaluated")
 
-// MarshalText returns the text as it was compiled, so that definitions can be compared.
+// MarshalText returns the text from which the template was compiled, so that definitions can be
+// compared.
 func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
-// Evaluate returns the text with each `${ }` replaced by its value. It returns false if the
-// text needs an optional variable that has no value: one that is empty or not in values.
+// Evaluate returns the text with each `${ }` replaced by its value. It returns false if the text
+// needs an optional variable without a value. A variable has no value if it is empty or missing
+// in values.
 func (t *Template) Evaluate(values map[string]string) (text string, ok bool, err error) {
 	for _, name := range t.needs {
 		if values[name] == "" {

@@ -11,21 +11,21 @@ const (
 	dashes = "-----"
 	begin  = "-----BEGIN "
 	end    = "-----END "
-	// base64Characters includes the padding, whose place the decoder checks.
+	// base64Characters includes the padding character. The decoder checks that it is at the end.
 	base64Characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
 
-// block is a block of a file.
+// block is a PEM block of a file.
 type block struct {
 	file       string
-	line       int // of BEGIN, from 1
+	line       int // the number of the BEGIN line, counted from 1
 	kind       string
-	hasHeaders bool     // lines `Name: value` after BEGIN, such as those of an encrypted key
+	hasHeaders bool     // whether lines `Name: value` follow BEGIN, as in an encrypted key
 	body       []string // the lines between BEGIN and END
-	bytes      []byte   // decoded
+	bytes      []byte   // the decoded body
 }
 
-// errorf returns an error at the BEGIN line.
+// errorf returns an error with the number of the block's BEGIN line.
 func (b *block) errorf(format string, args ...any) error {
 	return errorAt(b.file, b.line, format, args...)
 }
@@ -34,8 +34,9 @@ func errorAt(file string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
 }
 
-// blocks returns all blocks of a file. It ignores lines outside them, such as what OpenSSL prints
-// about a certificate, but not lines with five dashes: they belong to a damaged block.
+// blocks returns all PEM blocks of a file. It ignores lines outside the blocks, such as
+// OpenSSL's description of a certificate. A line with five dashes outside a block is an error,
+// because it belongs to a damaged block.
 func blocks(file string, data []byte) ([]*block, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errorAt(file, 1, "the file is encoded as UTF-16: save it as UTF-8 or ASCII")
@@ -70,7 +71,8 @@ func blocks(file string, data []byte) ([]*block, error) {
 	return found, nil
 }
 
-// marked returns the kind of block in a BEGIN or END line. It is empty for any other line.
+// marked returns the kind of block that a BEGIN or END line names. For any other line, it
+// returns an empty string.
 func marked(line, prefix string) string {
 	kind, hasPrefix := strings.CutPrefix(line, prefix)
 	kind, hasSuffix := strings.CutSuffix(kind, dashes)
@@ -80,8 +82,8 @@ func marked(line, prefix string) string {
 	return kind
 }
 
-// misplaced returns the error of a line with dashes that is neither the BEGIN line of a block nor the
-// END line of the open one.
+// misplaced returns the error for a line with dashes that neither begins a block nor ends the
+// open block.
 func misplaced(open *block, file string, number int, line string) error {
 	begins, ends := strings.Contains(line, begin), strings.Contains(line, end)
 	switch {
@@ -98,7 +100,7 @@ func misplaced(open *block, file string, number int, line string) error {
 	}
 }
 
-// decode decodes the body.
+// decode decodes the base64 lines of the block.
 func (b *block) decode() error {
 	var text strings.Builder
 	for i, line := range b.body {

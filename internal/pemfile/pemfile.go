@@ -1,6 +1,7 @@
-// Package pemfile reads certificates and private keys from PEM files strictly: anything that it
-// does not understand is an error with a line number. crypto/x509 and crypto/tls skip such blocks,
-// so that one damaged line removes an authority from a bundle.
+// Package pemfile reads certificates and private keys from PEM files strictly. Any text that it
+// does not recognize as valid causes an error with a line number. The packages crypto/x509 and
+// crypto/tls skip damaged blocks instead, so that a single damaged line can remove an authority
+// from a bundle.
 package pemfile
 
 import (
@@ -11,17 +12,18 @@ import (
 	"slices"
 )
 
-// The kinds of blocks that errors name. The name of any other kind may be part of a secret.
+// The kinds of blocks that an error may name. The name of any other kind may be part of a
+// secret.
 var (
-	keyKinds   = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} // not encrypted
+	keyKinds   = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} // kinds of unencrypted private keys
 	otherKinds = []string{
 		"CERTIFICATE", "TRUSTED CERTIFICATE", "CERTIFICATE REQUEST", "X509 CRL", "PKCS7", "PUBLIC KEY",
 		"ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PARAMETERS", "DH PARAMETERS",
 	}
 )
 
-// Certificates returns the certificates in data, at least one. An error begins with the name of
-// the file and the line, and quotes nothing else.
+// Certificates returns the certificates in data. There must be at least one. An error begins
+// with the name of the file and the line number, and quotes nothing else of the file.
 func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -47,7 +49,7 @@ func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
-// Pool returns the certificates in data as a set of authorities. Its errors are those of
+// Pool returns the certificates in data as a pool of authorities. It returns the same errors as
 // Certificates.
 func Pool(name string, data []byte) (*x509.CertPool, error) {
 	certificates, err := Certificates(name, data)
@@ -61,8 +63,8 @@ func Pool(name string, data []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// KeyPair returns certificates with the private key in keyData, which belongs to the first of
-// them. Its errors are like those of Certificates.
+// KeyPair returns the certificates with the private key in keyData. The key must belong to the
+// first certificate. Errors have the same form as the errors of Certificates.
 func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (tls.Certificate, error) {
 	key, err := privateKey(keyName, keyData)
 	if err != nil {
@@ -79,8 +81,8 @@ func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (
 	return pair, nil
 }
 
-// privateKey returns the only private key in data. It ignores the parameters of an elliptic curve
-// that OpenSSL writes before a key: the key repeats them.
+// privateKey returns the only private key in data. It ignores the block with elliptic-curve
+// parameters that OpenSSL writes before a key, because the key contains them, too.
 func privateKey(name string, data []byte) (key *block, err error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -106,7 +108,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error with the kind of the block in place of %s.
+// unexpected returns an error in which the kind of the block replaces %s.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

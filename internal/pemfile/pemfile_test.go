@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// bundle returns three certificates in PEM.
+// bundle returns three certificates encoded as PEM.
 func bundle() [3]string {
 	var all [3]string
 	for i, name := range []string{"one", "two", "three"} {
@@ -26,7 +26,7 @@ func bundle() [3]string {
 // lines returns the number of lines of a text.
 func lines(text string) int { return strings.Count(text, "\n") }
 
-// wantError checks the beginning of an error, and that the error does not quote the file.
+// wantError checks how an error begins, and that the error does not quote the file.
 func wantError(t *testing.T, err error, prefix, file string) {
 	t.Helper()
 	if err == nil || !strings.HasPrefix(err.Error(), prefix) {
@@ -62,7 +62,7 @@ func TestGoodBundles(t *testing.T) {
 	}
 }
 
-// oneLine puts the base64 of a block on one line.
+// oneLine joins the base64 lines of a block into one line.
 func oneLine(text string) string {
 	block, _ := pem.Decode([]byte(text))
 	return "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString(block.Bytes) + "\n-----END CERTIFICATE-----\n"
@@ -70,7 +70,7 @@ func oneLine(text string) string {
 
 func TestBadBundles(t *testing.T) {
 	all := bundle()
-	second := lines(all[0]) + 1 // the line where the second one begins
+	second := lines(all[0]) + 1 // the line where the second certificate begins
 	third := second + lines(all[1])
 	at := func(line int, rest string) string { return "ca.pem:" + strconv.Itoa(line) + ": " + rest }
 	damaged := func(change func(string) string) string { return all[0] + change(all[1]) + all[2] }
@@ -123,7 +123,8 @@ func TestBadBundles(t *testing.T) {
 	}
 }
 
-// dropLine returns a function that takes one line out of a text, counted from 0.
+// dropLine returns a function that removes the line with this number from a text. Lines are
+// counted from 0.
 func dropLine(number int) func(string) string {
 	return func(text string) string {
 		all := strings.SplitAfter(text, "\n")
@@ -165,7 +166,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// FuzzPEM compares with encoding/pem: no block of an accepted file is left out.
+// FuzzPEM compares the result with that of encoding/pem, and checks that no block of an accepted
+// file is left out.
 func FuzzPEM(f *testing.F) {
 	all := bundle()
 	f.Add([]byte(all[0] + all[1]))

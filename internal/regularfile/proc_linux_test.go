@@ -6,7 +6,7 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// TestUnknownSize reads files of /proc, whose size is reported as 0.
+// TestUnknownSize reads files of /proc, for which the system reports the size 0.
 func TestUnknownSize(t *testing.T) {
 	if got, err := regularfile.Read("/proc/self/stat", limit); err != nil || len(got) == 0 {
 		t.Errorf("%d bytes, %v", len(got), err)

@@ -1,5 +1,5 @@
-// Package regularfile reads small files whose paths an operator chose. Devices, FIFOs and huge files
-// are errors, and take neither time nor memory.
+// Package regularfile reads small files whose paths an operator chose. For devices, FIFOs and
+// huge files it returns an error, without waiting and without using much memory.
 package regularfile
 
 import (
@@ -13,11 +13,12 @@ import (
 
 const notRegular = "is not a regular file"
 
-// Read returns the content of the regular file at path. It follows symbolic links. A file of more
-// than limit bytes is an error; at most limit+1 bytes are read.
+// Read returns the content of the regular file at path. It follows symbolic links. For a file of
+// more than limit bytes it returns an error, after reading at most limit+1 bytes.
 //
-// The error completes a sentence whose subject is the file. It does not contain the path: somebody
-// may have put a secret in its place.
+// The text of an error is worded to follow a noun for the file, as in "the file is not a regular
+// file". It does not contain the path, because a user may have entered a secret in place of the
+// path.
 func Read(path string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO waits for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the file
@@ -35,8 +36,8 @@ func Read(path string, limit int64) ([]byte, error) {
 	return ReadAll(file, limit)
 }
 
-// ReadAll returns the content of reader, such as standard input. Its limit and errors are those of
-// Read.
+// ReadAll returns the content of a reader, such as standard input. The limit and the errors are
+// the same as for Read.
 func ReadAll(reader io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(reader, limit+1))
 	switch {
@@ -51,7 +52,7 @@ func ReadAll(reader io.Reader, limit int64) ([]byte, error) {
 	}
 }
 
-// readError is a failure of the file system. Its text does not contain the path.
+// readError is an error of the file system. Its text does not contain the path.
 type readError struct {
 	text  string
 	cause error
@@ -65,7 +66,7 @@ func withoutPath(err error) error {
 		err = failed.Err
 	}
 	switch {
-	case errors.Is(err, syscall.ENXIO): // a socket
+	case errors.Is(err, syscall.ENXIO): // the file is a socket
 		return readError{notRegular, err}
 	case errors.Is(err, fs.ErrNotExist):
 		return readError{"does not exist", err}

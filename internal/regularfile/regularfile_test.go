@@ -17,10 +17,10 @@ import (
 
 const limit = 1 << 10
 
-// folder returns a folder with a file of each kind.
+// folder returns a folder with one file of each kind.
 func folder(t *testing.T) string {
 	t.Helper()
-	where, err := os.MkdirTemp("", "files") // short, for the path of a socket
+	where, err := os.MkdirTemp("", "files") // a short path, because the path of a socket has a length limit
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +36,11 @@ func folder(t *testing.T) string {
 		os.WriteFile(in("full"), make([]byte, limit), 0o600),
 		os.WriteFile(in("large"), make([]byte, limit+1), 0o600),
 		os.WriteFile(in("huge"), nil, 0o600),
-		os.Truncate(in("huge"), 1<<40), // sparse
+		os.Truncate(in("huge"), 1<<40), // a sparse file, which needs little space
 		syscall.Mkfifo(in("fifo"), 0o600),
 		os.Symlink("fifo", in("to fifo")),
 		os.Symlink("loop", in("loop")),
-		os.Mkdir(in("..2026"), 0o700), // as Kubernetes mounts a Secret
+		os.Mkdir(in("..2026"), 0o700), // Kubernetes mounts a Secret with such a folder
 		os.WriteFile(in("..2026/key"), []byte("text"), 0o600),
 		os.Symlink("..2026", in("..data")),
 		os.Symlink("..data/key", in("key")),
@@ -84,7 +84,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadAll reads from a reader without an end, and from one that fails.
+// TestReadAll reads from an endless reader, and from a reader that fails.
 func TestReadAll(t *testing.T) {
 	endless := &counter{}
 	if _, err := regularfile.ReadAll(endless, limit); err == nil || endless.read > limit+1 {
@@ -99,7 +99,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// counter is a reader without an end, which counts what is read.
+// counter is an endless reader that counts the bytes that are read from it.
 type counter struct{ read int64 }
 
 func (c *counter) Read(into []byte) (int, error) {

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// changeTime returns when a file's content, permissions or owner last changed, in nanoseconds.
+// changeTime returns the time of the last change of a file's content, permissions or owner, in
+// nanoseconds.
 func changeTime(info os.FileInfo) int64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return stat.Ctim.Nano()

@@ -1,4 +1,4 @@
-// Package reload loads something again whenever the files that it was loaded from change.
+// Package reload reloads something whenever the files from which it was loaded change.
 package reload
 
 import (
@@ -9,35 +9,37 @@ import (
 )
 
 const (
-	// pollInterval is the pause between two checks of the files. It is 20 times as long as the last
-	// check took, if that is longer, but at most maxInterval.
+	// pollInterval is the shortest pause between two checks of the files. The pause is longer if
+	// checks are slow: 20 times the duration of the last check, up to maxInterval.
 	pollInterval = 500 * time.Millisecond
 	maxInterval  = 5 * time.Second
-	// settleTime is how long files must stay unchanged before they are loaded: a program may
-	// still be writing. settleTries bounds the wait.
+	// settleTime is how long files must stay unchanged before they are loaded, because a program
+	// may still be writing them. settleTries limits how often the files are checked for that.
 	settleTime  = 50 * time.Millisecond
 	settleTries = 10
 )
 
-// Load loads something from files. It calls reading with the path of each file before it reads
-// the file.
+// Load loads something from files. Before it reads a file, it calls the function reading with
+// the file's path.
 type Load func(reading func(path string)) error
 
-// Loop loads something again whenever its files change: regular files, symbolic links to them,
-// and files in volumes that Kubernetes mounts, whose directories are links.
+// Loop reloads something whenever its files change. The files can be regular files, symbolic
+// links to regular files, and files in volumes that Kubernetes mounts, whose directories are
+// symbolic links.
 type Loop struct {
 	load Load
-	seen stamps // of the files before the last Load
+	seen stamps // states of the files before the last Load
 }
 
-// New calls load for the first time, and returns its error.
+// New calls load for the first time, and returns the error of load.
 func New(load Load) (*Loop, error) {
 	l := &Loop{load: load}
 	return l, l.reload()
 }
 
-// Run calls load when files have changed, and for each value from now, until ctx ends. It
-// ignores the errors of load; after an error it also checks the files of the load before.
+// Run calls load whenever files have changed, and for each value received from now, until ctx
+// ends. It ignores the errors of load. After a failed load, it also watches the files of the
+// previous load.
 func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -54,8 +56,8 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// changed reports whether the files differ from those of the last Load. It waits until they
-// settle, and reports false when ctx ends.
+// changed reports whether the files have changed since the last Load. Before it returns true, it
+// waits until the files stop changing. It returns false when ctx ends.
 func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {
@@ -73,12 +75,12 @@ func (l *Loop) changed(ctx context.Context) bool {
 	return !before.equal(l.seen)
 }
 
-// reload calls load, and remembers the files that it read.
+// reload calls load, and records the states of the files that load reads.
 func (l *Loop) reload() error {
 	before, read := l.seen.again(), stamps{}
 	err := l.load(func(path string) { read[path] = stampOf(path) })
 	l.seen = read
-	if err != nil { // a broken file may name fewer files than before
+	if err != nil { // a faulty file may refer to fewer files than before
 		maps.Copy(before, read)
 		l.seen = before
 	}
@@ -88,7 +90,7 @@ func (l *Loop) reload() error {
 // stamps are the states of files, by path. The state of a missing file is nil.
 type stamps map[string]os.FileInfo
 
-// again returns the states of the same files now.
+// again returns the current states of the same files.
 func (s stamps) again() stamps {
 	now := stamps{}
 	for path := range s {
@@ -97,8 +99,8 @@ func (s stamps) again() stamps {
 	return now
 }
 
-// equal reports whether the files are the same and have not changed: they were not written,
-// replaced, removed, or given other permissions or, on Linux, another owner.
+// equal reports whether the files have not changed. A file has changed if it was written,
+// replaced or removed, or if its permissions or, on Linux, its owner were changed.
 func (s stamps) equal(other stamps) bool {
 	return maps.EqualFunc(s, other, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {
@@ -109,7 +111,7 @@ func (s stamps) equal(other stamps) bool {
 	})
 }
 
-// stampOf returns the state of a file. It follows links.
+// stampOf returns the state of a file. It follows symbolic links.
 func stampOf(path string) os.FileInfo {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -12,24 +12,24 @@ import (
 	"github.com/authmaterial/broker/internal/reload"
 )
 
-// patience bounds the wait for a load.
+// patience is the longest time that a test waits for a load.
 const patience = time.Minute
 
-// fixture is a loop over a main file, which names others: each of its lines is the path
-// of one, or `broken`.
+// fixture is a loop over a main file. Each line of the main file is the path of another file to
+// load, or `broken`.
 type fixture struct {
 	*testing.T
 	folder string
 	main   string
-	loads  chan string     // the contents of the files or the error, for each load
+	loads  chan string     // the result of each load: the contents of the files, or the error
 	during func(load int)  // called in each load, after the files were read
 	now    chan<- struct{} // forces a load
-	end    func()          // ends the loop, and waits until it has ended
-	count  int             // loads so far
-	taken  int             // loads that the test has received
+	end    func()          // stops the loop, and waits until it has stopped
+	count  int             // the number of loads so far
+	taken  int             // the number of loads whose results the test has received
 }
 
-// newFixture writes the main file, starts a loop, and receives its first load.
+// newFixture writes the main file, starts a loop, and receives the result of the first load.
 func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	t.Helper()
 	t.Parallel() // each test waits for the loop several times
@@ -68,7 +68,7 @@ func (f *fixture) load(reading func(string)) error {
 	return err
 }
 
-// read returns the contents of the main file and of the files that it names.
+// read returns the contents of the main file and of the files that the main file refers to.
 func (f *fixture) read(reading func(string)) (string, error) {
 	reading(f.main)
 	text, err := os.ReadFile(f.main)
@@ -133,7 +133,7 @@ func (f *fixture) must(err error) {
 
 func TestFileWrittenInPlace(t *testing.T) {
 	f := newFixture(t)
-	for _, text := range []string{"two", "six", "longer", ""} { // some of the same size
+	for _, text := range []string{"two", "six", "longer", ""} { // some of the texts have the same size
 		f.write(f.main, text)
 		f.await(text)
 	}
@@ -147,7 +147,7 @@ func TestFileReplacedByRename(t *testing.T) {
 	}
 }
 
-// TestLinkedFolderIsSwapped updates a mounted secret as Kubernetes does.
+// TestLinkedFolderIsSwapped replaces a mounted secret in the same way as Kubernetes.
 func TestLinkedFolderIsSwapped(t *testing.T) {
 	f := newFixture(t)
 	mount := filepath.Join(f.folder, "mount")
@@ -169,7 +169,7 @@ func TestLinkedFolderIsSwapped(t *testing.T) {
 		f.must(os.RemoveAll(filepath.Join(mount, []string{"..v1", "..v2second", "..v2third"}[i])))
 		f.await(" " + text)
 	}
-	// The file that the links lead to is written in place.
+	// The target of the symbolic links is overwritten in place.
 	f.write(secret, "changed")
 	f.await(" changed")
 }
@@ -196,7 +196,7 @@ func TestMissingFileOfAnother(t *testing.T) {
 	f.await(" changed")
 }
 
-// TestMissingFolder names a file whose folder is created later.
+// TestMissingFolder loads a file whose folder is created only after the first attempt.
 func TestMissingFolder(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "secrets", "key")
@@ -207,7 +207,8 @@ func TestMissingFolder(t *testing.T) {
 	f.await(" secret")
 }
 
-// TestFailedLoadKeepsWatchingAll breaks the main file, so that it no longer names the other file.
+// TestFailedLoadKeepsWatchingAll makes the main file faulty, so that it no longer refers to the
+// other file. It checks that a change of the other file still causes a load.
 func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")
@@ -217,11 +218,11 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 
 	f.write(f.main, "broken")
 	f.await("error: broken")
-	f.write(secret, "changed") // the broken main file does not name it
+	f.write(secret, "changed") // the faulty main file does not refer to this file
 	f.await("error: broken")
 
 	other := filepath.Join(f.folder, "other")
-	f.write(f.main, other+"\nbroken") // a new file that is missing
+	f.write(f.main, other+"\nbroken") // a reference to another file, which does not exist
 	f.await("error: no other")
 	f.write(other, "there")
 	f.await("error: broken")
@@ -229,7 +230,8 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f.await(" there")
 }
 
-// TestFailedLoadIsNotRepeated changes a file that only the last successful load named.
+// TestFailedLoadIsNotRepeated changes a file that only the last successful load read, and checks
+// that this causes only one load.
 func TestFailedLoadIsNotRepeated(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")
@@ -241,13 +243,14 @@ func TestFailedLoadIsNotRepeated(t *testing.T) {
 	f.write(secret, "changed")
 	f.await("error: broken")
 	select {
-	case f.now <- struct{}{}: // the loop waits for a change
+	case f.now <- struct{}{}: // received: the loop waits for a change
 	case <-time.After(patience):
 		t.Error("the failed load is repeated without a change")
 	}
 }
 
-// TestHalfWrittenFile has a writer that pauses for longer than the loop waits.
+// TestHalfWrittenFile writes a file with a pause that is longer than the loop waits for
+// unchanged files.
 func TestHalfWrittenFile(t *testing.T) {
 	f := newFixture(t)
 	file, err := os.OpenFile(f.main, os.O_WRONLY|os.O_TRUNC, 0)
@@ -261,7 +264,7 @@ func TestHalfWrittenFile(t *testing.T) {
 	f.await("better\n")
 }
 
-// TestChangeDuringALoad changes the main file during each load, after it was read.
+// TestChangeDuringALoad changes the main file during each load, after the load has read it.
 func TestChangeDuringALoad(t *testing.T) {
 	const changes = 5
 	f := newFixture(t, func(f *fixture) {
@@ -274,7 +277,7 @@ func TestChangeDuringALoad(t *testing.T) {
 	f.await(strings.Repeat("x", changes))
 }
 
-// TestChangeOfANewFileDuringALoad changes a file during the first load that names it.
+// TestChangeOfANewFileDuringALoad changes a file during the first load that reads it.
 func TestChangeOfANewFileDuringALoad(t *testing.T) {
 	var secret string
 	f := newFixture(t, func(f *fixture) {
@@ -301,7 +304,8 @@ func TestForcedLoad(t *testing.T) {
 	}
 }
 
-// TestOtherFilesCauseNoLoad changes another file of the folder before each forced load.
+// TestOtherFilesCauseNoLoad changes a file that was not loaded, before each forced load. It
+// checks that only the forced loads occur.
 func TestOtherFilesCauseNoLoad(t *testing.T) {
 	f := newFixture(t)
 	const forced = 30

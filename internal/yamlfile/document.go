@@ -1,8 +1,8 @@
-// Package yamlfile reads YAML files strictly. It reports every problem of a file at once, each
-// with its place.
+// Package yamlfile reads YAML files strictly. It reports all problems of a file at once, each
+// with its line and column.
 //
-// A file can hold secrets, so no problem quotes a value. Keys are not quoted either: where a
-// space or a quote is missing, a secret becomes a key.
+// A file can contain secrets, so no problem quotes a value. Problems do not quote keys either,
+// because a secret can become a key where a space or a quote is missing.
 //
 // A file is one document of YAML 1.2 in UTF-8, with the core schema: only true and false (also
 // True and TRUE) are booleans, and a date is a string. Anchors, aliases, merge keys, tags
@@ -21,21 +21,20 @@ import (
 // MaxSize is the largest file that is read, in bytes.
 const MaxSize = 64 << 20
 
-// Document is a file that was read, and what is wrong with it. It is not safe for concurrent
-// use.
+// Document is a parsed file with its problems and warnings. It is not safe for concurrent use.
 type Document struct {
 	file     string
 	source   []byte
-	lines    [][]byte            // of source; split at first use
+	lines    [][]byte            // the lines of source; split at first use
 	root     *yaml.Node          // nil when the file could not be read
-	refused  map[*yaml.Node]bool // have a problem, from which others would only follow
+	refused  map[*yaml.Node]bool // nodes with a problem; further problems of these nodes would only be consequences
 	problems Problems
 	warnings Problems
 }
 
-// Parse reads a YAML file of at most MaxSize bytes. The file's name is for problems only. What
-// is wrong is collected in the Document. An error of syntax ends the reading: then it is the
-// only problem, and the root is absent.
+// Parse reads a YAML file of at most MaxSize bytes. The file name is only used in problems. The
+// Document collects the problems. A syntax error stops the parsing: then it is the only problem,
+// and the root is absent.
 func Parse(file string, data []byte) *Document {
 	source := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\uFEFF")), []byte("\r\n"), []byte("\n"))
 	d := &Document{file: file, source: source, refused: make(map[*yaml.Node]bool)}
@@ -52,8 +51,9 @@ func Parse(file string, data []byte) *Document {
 	return d
 }
 
-// firstForbidden returns the first byte that is not UTF-8, as U+FFFD, or the first character that
-// editors do not show, or by which they count lines in different ways. Without one the index is -1.
+// firstForbidden returns the first byte that is not UTF-8, as U+FFFD, or the first forbidden
+// character. Characters are forbidden if editors do not show them, or disagree on whether they
+// end a line. If there is none, the index is -1.
 func firstForbidden(source []byte) (index int, char rune) {
 	for i, size := 0, 0; i < len(source); i += size {
 		char, size = utf8.DecodeRune(source[i:])
@@ -67,7 +67,7 @@ func firstForbidden(source []byte) (index int, char rune) {
 	return -1, 0
 }
 
-// from returns the rest of the line at a place.
+// from returns the part of a line that begins at this place.
 func (d *Document) from(at Place) []byte {
 	if d.lines == nil {
 		d.lines = bytes.Split(d.source, []byte("\n"))
@@ -83,14 +83,14 @@ func (d *Document) from(at Place) []byte {
 	return rest
 }
 
-// Root returns the value of the document. It is absent when the file could not be read.
+// Root returns the value of the document. The value is absent if the file could not be read.
 func (d *Document) Root() Value { return Value{document: d, node: d.root} }
 
-// String returns the name of the file: its content can be secret.
+// String returns the name of the file, and not its content, which can be secret.
 func (d *Document) String() string { return d.file }
 
-// Err returns every problem so far as Problems, in the order of their places and each once, or
-// nil.
+// Err returns all problems reported so far as Problems, sorted by place and without duplicates.
+// It returns nil if there are none.
 func (d *Document) Err() error {
 	if len(d.problems) == 0 {
 		return nil
@@ -98,20 +98,20 @@ func (d *Document) Err() error {
 	return d.problems.sorted()
 }
 
-// Warnings returns what Warnf reported, like Err.
+// Warnings returns the warnings that Warnf reported, sorted by place and without duplicates.
 func (d *Document) Warnings() Problems { return d.warnings.sorted() }
 
-// Problemf reports a problem. The message is one line and quotes no value.
+// Problemf reports a problem. The message must be one line, and must not quote a value.
 func (d *Document) Problemf(at Place, format string, args ...any) {
 	d.problems = append(d.problems, Problem{d.file, at, fmt.Sprintf(format, args...)})
 }
 
-// Warnf reports something that is allowed and probably a mistake.
+// Warnf reports a warning about something that is allowed but is probably a mistake.
 func (d *Document) Warnf(at Place, format string, args ...any) {
 	d.warnings = append(d.warnings, Problem{d.file, at, fmt.Sprintf(format, args...)})
 }
 
-// refuse reports a node that cannot be used.
+// refuse reports a problem with a node that cannot be used.
 func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	if !d.refused[node] {
 		d.Problemf(Place{node.Line, node.Column}, format, args...)
@@ -119,7 +119,7 @@ func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	d.refused[node] = true
 }
 
-// check reports what is valid YAML and not allowed in a file.
+// check reports YAML constructs that are valid but not allowed in a file.
 func (d *Document) check(node *yaml.Node) {
 	if node.Anchor != "" || node.Kind == yaml.AliasNode {
 		d.refuse(node, anchorRefused)
@@ -136,10 +136,11 @@ func (d *Document) check(node *yaml.Node) {
 	}
 }
 
-// checkKeys removes each entry of a mapping that has a problem with its key. If its name is
-// unknown, the mapping is refused: it is not known which keys the mapping lacks.
+// checkKeys reports problems with the keys of a mapping, and removes their entries. If the real
+// key of an entry is unknown, because an alias or a merge key stands for it, no missing key of
+// the mapping is reported.
 func (d *Document) checkKeys(mapping *yaml.Node) {
-	first := make(map[string]int, len(mapping.Content)/2) // lines by key
+	first := make(map[string]int, len(mapping.Content)/2) // the line of each key
 	kept := mapping.Content[:0]
 	for pair := range slices.Chunk(mapping.Content, 2) {
 		key := pair[0]

@@ -10,12 +10,13 @@ import (
 // Place is a position in a file: line and column, counted in characters from 1.
 type Place struct{ Line, Column int }
 
-// Problem is one thing that is wrong with a file.
+// Problem is one problem of a file.
 type Problem struct {
-	// File is empty for what is wrong elsewhere, such as in the environment.
+	// File is the name of the file. It is empty for a problem outside the file, such as in the
+	// environment.
 	File string
 	Place
-	// Message says what is wrong. It quotes no value.
+	// Message describes the problem. It quotes no value.
 	Message string
 }
 
@@ -27,7 +28,7 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 }
 
-// Problems is everything that is wrong with a file.
+// Problems are all problems of a file.
 type Problems []Problem
 
 // Error returns the problems, one per line.
@@ -39,7 +40,7 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted returns the problems in the order of their places, each once.
+// sorted returns the problems sorted by place and without duplicates.
 func (p Problems) sorted() Problems {
 	sorted := slices.SortedFunc(slices.Values(p), func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
@@ -47,8 +48,8 @@ func (p Problems) sorted() Problems {
 	return slices.Compact(sorted)
 }
 
-// Nearest returns the known name that is most similar to name: at most one edit per three
-// characters, and at most three edits.
+// Nearest returns the known name that is most similar to name. The two names may differ by at
+// most one edit per three characters, and by at most three edits.
 func Nearest(name string, known []string) (nearest string, ok bool) {
 	const longest = 64 // bytes
 	if len(name) > longest {
@@ -63,8 +64,8 @@ func Nearest(name string, known []string) (nearest string, ok bool) {
 	return nearest, nearest != ""
 }
 
-// distance counts the edits that turn a into b: insert, delete or replace a byte, or swap two
-// neighbours (optimal string alignment).
+// distance returns the smallest number of edits that turn a into b (optimal string alignment).
+// An edit inserts, deletes or replaces a byte, or swaps two neighbouring bytes.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// FreeText returns a string of at most so many characters; least is 0 or 1.
+// FreeText returns a string of least to most characters. The argument least is 0 or 1.
 func (v Value) FreeText(least, most int) string {
 	if !v.is(isString) {
 		return ""
@@ -29,10 +29,11 @@ func (v Value) FreeText(least, most int) string {
 	return ""
 }
 
-// MaxText is the number of characters that a text may have where no smaller bound is known.
+// MaxText is the largest number of characters of a text for which no smaller limit is known.
 const MaxText = 4096
 
-// Text returns a string of 1 to most characters. It reports a `${`, as nothing evaluates it.
+// Text returns a string of 1 to most characters. It reports `${` in the string as a problem,
+// because no expression is evaluated there.
 func (v Value) Text(most int) string {
 	text := v.FreeText(1, most)
 	if offset := strings.Index(text, "${"); offset >= 0 {
@@ -41,7 +42,8 @@ func (v Value) Text(most int) string {
 	return text
 }
 
-// Match returns a string that matches a pattern. The message says what it must be.
+// Match returns a string that matches a pattern. It reports the message if the string does not
+// match.
 func (v Value) Match(pattern *regexp.Regexp, message string) string {
 	if v.is(isString) && !pattern.MatchString(v.node.Value) {
 		v.document.refuse(v.node, "%s", message)
@@ -52,7 +54,7 @@ func (v Value) Match(pattern *regexp.Regexp, message string) string {
 	return v.node.Value
 }
 
-// OneOf returns one of the allowed strings.
+// OneOf returns a string that must be one of the allowed strings.
 func (v Value) OneOf(allowed ...string) string {
 	text := v.Text(MaxText)
 	if text == "" || slices.Contains(allowed, text) {
@@ -62,7 +64,7 @@ func (v Value) OneOf(allowed ...string) string {
 	return ""
 }
 
-// Bool returns a boolean.
+// Bool returns a boolean, or otherwise if the value is absent.
 func (v Value) Bool(otherwise bool) bool {
 	if !v.is(isBoolean) {
 		return otherwise
@@ -70,7 +72,8 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// Int returns a whole number from least to most. It may be written as 1.0, 1e3, 0o17 or 0xff.
+// Int returns a whole number from least to most. The file may write it as 1.0, 1e3, 0o17 or
+// 0xff.
 func (v Value) Int(least, most, otherwise int) int {
 	if !v.is(isNumber) {
 		return otherwise
@@ -86,7 +89,8 @@ func (v Value) Int(least, most, otherwise int) int {
 	return int(number)
 }
 
-// Duration returns a duration from least to most. The form names these bounds and an example.
+// Duration returns a duration from least to most. The argument form is for the message of a
+// problem: it names the two bounds and an example.
 func (v Value) Duration(least, most, otherwise time.Duration, form string) time.Duration {
 	text := v.Text(MaxText)
 	if text == "" {
@@ -100,7 +104,8 @@ func (v Value) Duration(least, most, otherwise time.Duration, form string) time.
 	return duration
 }
 
-// is reports whether a value exists and is of a kind. It reports a value of another kind.
+// is reports whether a value exists and has the kind want. It reports a problem if the value has
+// a different kind.
 func (v Value) is(want kind) bool {
 	if v.node == nil || v.document.refused[v.node] {
 		return false
@@ -112,7 +117,7 @@ func (v Value) is(want kind) bool {
 	return got == want
 }
 
-// kind is what a value is, in the words of problems.
+// kind is the kind of a value, such as a mapping, in the words that problems use.
 type kind string
 
 const (
@@ -124,7 +129,7 @@ const (
 	isMapping kind = "a mapping"
 )
 
-// The scalars without quotes that are not strings in YAML 1.2's core schema.
+// These patterns match unquoted scalars that are not strings in the core schema of YAML 1.2.
 var (
 	nulls    = []string{"", "~", "null", "Null", "NULL"}
 	booleans = []string{"true", "True", "TRUE", "false", "False", "FALSE"}
@@ -139,7 +144,7 @@ func kindOf(node *yaml.Node) kind {
 		return isMapping
 	case node.Kind == yaml.SequenceNode:
 		return isList
-	case node.Style&^plain != 0: // quoted, a block, or !!str
+	case node.Style&^plain != 0: // a scalar in quotes, in a block, or with the tag !!str
 		return isString
 	case slices.Contains(nulls, node.Value):
 		return isNull
@@ -151,7 +156,7 @@ func kindOf(node *yaml.Node) kind {
 	return isString
 }
 
-// mismatch says of which kind a value must be, and of which it is.
+// mismatch returns the message for a value of the kind got that must have the kind want.
 func mismatch(want, got kind) string {
 	message := fmt.Sprintf("must be %s, and is %s", want, got)
 	if want == isString && (got == isNumber || got == isBoolean) {

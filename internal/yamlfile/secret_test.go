@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// canary is a secret, and digits one that is written as a number.
+// canary is a secret, and digits is a secret that YAML reads as a number.
 const (
 	canary = "canary-6f1d"
 	digits = "70615243"
 )
 
-// TestNoProblemQuotesAScalar replaces scalars of documents with problems by secrets. No problem
-// quotes one.
+// TestNoProblemQuotesAScalar replaces scalars of faulty documents by secrets, and checks that no
+// problem quotes a secret.
 func TestNoProblemQuotesAScalar(t *testing.T) {
 	broken := []string{
 		// YAML that is not allowed.

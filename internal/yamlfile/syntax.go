@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// load returns the value of the only document in the source, null if the source is empty, or
-// nil if it reported a problem.
+// load returns the value of the only document in the source. It returns null if the source is
+// empty, and nil if it reported a problem.
 func (d *Document) load() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(d.source))
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *Document) load() *yaml.Node {
 	return first.Content[0]
 }
 
-// next reads one document. A panic of the parser is an error, too.
+// next reads one document. If the parser panics, next returns an error.
 func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	defer func() {
 		if recover() != nil {
@@ -47,7 +47,7 @@ func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	return document, loader.Load(document)
 }
 
-// explain reports an error of the parser, in words that quote nothing of the file.
+// explain reports an error of the parser as a problem that quotes nothing of the file.
 func (d *Document) explain(err error) {
 	var failure *yaml.LoadError
 	if !errors.As(err, &failure) || failure.Mark.Line == 0 {
@@ -78,9 +78,10 @@ const (
 	directiveRefused = "a directive (a line that begins with %) is not allowed: remove it"
 )
 
-// syntaxErrors are what errors of the parser mean to the author of a file: the first of which
-// the part is in the parser's message. A problem at the begin is placed where the construct
-// begins, and not where the parser stopped. LINE is the line in which the construct begins.
+// syntaxErrors translate errors of the parser into messages for the author of a file. The first
+// entry applies whose part is in the parser's message. If atBegin is set, the problem is placed
+// where the faulty construct begins, and not where the parser stopped. LINE is replaced by the
+// number of the line in which the construct begins.
 var syntaxErrors = []struct {
 	part, message string
 	atBegin       bool

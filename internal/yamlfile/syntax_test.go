@@ -19,7 +19,7 @@ const (
 	character     = " is not allowed: save the file as UTF-8 with LF or CR LF as line ends, or write the character as an escape in double quotes"
 )
 
-// checkProblems compares the problems of a document with those wanted.
+// checkProblems compares the problems of a document with the expected problems.
 func checkProblems(t *testing.T, document *yamlfile.Document, want ...string) {
 	t.Helper()
 	var got []string
@@ -41,7 +41,7 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// TestBytes lists characters that a file must not have.
+// TestBytes checks that a file with a forbidden character causes a problem.
 func TestBytes(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"latin 1", "a: é\nb: \xe9\n", "f:2:4: the character U+FFFD" + character},
@@ -77,7 +77,7 @@ func TestLineEndsAndByteOrderMark(t *testing.T) {
 	checkProblems(t, document, "f:1:1: one", "f:3:6: two")
 }
 
-// TestSyntax lists texts that are not YAML. Each has one problem.
+// TestSyntax checks that each text that is not YAML causes exactly one problem.
 func TestSyntax(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"tab that indents", "a:\n\tb: 1\n", "2:1: a tab is not allowed here: indent with spaces"},
@@ -122,7 +122,7 @@ func TestSyntax(t *testing.T) {
 	}
 }
 
-// TestStructure lists YAML that is not allowed, and some that is.
+// TestStructure checks which valid YAML constructs are not allowed in a file.
 func TestStructure(t *testing.T) {
 	tests := []struct {
 		name, source string

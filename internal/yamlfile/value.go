@@ -9,22 +9,22 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Value is a value in a document. Its methods check the value and return it. A value that
-// breaks a rule is reported; the methods then return the zero value of their type, or the
-// default that they take. The zero Value is an absent one: it has no problems.
+// Value is a value in a document. The methods of Value check the value and return it. They
+// report a value that breaks a rule, and then return the zero value of their type, or the
+// default value passed to them. The zero Value is an absent value, which causes no problems.
 type Value struct {
 	document *Document
 	node     *yaml.Node
-	key      *yaml.Node // of an entry of a mapping
+	key      *yaml.Node // the key, if the value belongs to an entry of a mapping
 }
 
-// Exists reports whether the file has the value. It may be null.
+// Exists reports whether the file has the value. A null value exists, too.
 func (v Value) Exists() bool { return v.node != nil }
 
 // Empty reports whether the value is null.
 func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
-// Place returns where the value begins.
+// Place returns the place where the value begins.
 func (v Value) Place() Place {
 	if v.node == nil {
 		return Place{}
@@ -32,27 +32,28 @@ func (v Value) Place() Place {
 	return Place{v.node.Line, v.node.Column}
 }
 
-// Problemf reports a problem at the value, unless it has one from which others only follow.
+// Problemf reports a problem with the value, unless the value was refused: then further problems
+// would only be consequences.
 func (v Value) Problemf(format string, args ...any) {
 	if v.node != nil && !v.document.refused[v.node] {
 		v.document.Problemf(v.Place(), format, args...)
 	}
 }
 
-// Warnf is Problemf for something that is allowed and probably a mistake.
+// Warnf reports a warning about a value that is allowed but is probably a mistake.
 func (v Value) Warnf(format string, args ...any) {
 	if v.node != nil && !v.document.refused[v.node] {
 		v.document.Warnf(v.Place(), format, args...)
 	}
 }
 
-// Key returns the key of an entry, for problems with the key.
+// Key returns the key of an entry as a value, so that problems with the key can be reported.
 func (v Value) Key() Value { return Value{document: v.document, node: v.key} }
 
 // Name returns the text of the key of an entry.
 func (v Value) Name() string { return v.key.Value }
 
-// Get returns the value of a mapping's entry.
+// Get returns the value that a mapping has for the key name.
 func (v Value) Get(name string) Value {
 	for entry := range v.entries() {
 		if entry.Name() == name {
@@ -75,14 +76,14 @@ func (v Value) entries() iter.Seq[Value] {
 	}
 }
 
-// Entries returns the values of a mapping with any keys, in order. It returns false if there is
-// no mapping.
+// Entries returns the values of a mapping that may have any keys, in the order of the file. It
+// returns false if the value is not a mapping.
 func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only returns the entry of a mapping that has exactly one. It reports anything else with the
-// message.
+// Only returns the entry of a mapping that has exactly one entry. For any other value, it
+// reports the message.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
 	if v.node != nil && len(entries) != 1 {
@@ -94,7 +95,8 @@ func (v Value) Only(message string) (entry Value, ok bool) {
 	return entries[0], true
 }
 
-// Mapping reports each key of a mapping that is none of these. It returns the mapping.
+// Mapping reports each key of a mapping that is not among the known keys. It returns the
+// mapping.
 func (v Value) Mapping(known ...string) Value {
 	if v.Empty() && v.node == v.document.root {
 		v.document.refuse(v.node, "the file is empty: expected a mapping with %s", quote(slices.Sorted(slices.Values(known))))
@@ -113,7 +115,7 @@ func (v Value) Mapping(known ...string) Value {
 	return v
 }
 
-// Requires reports each of these keys that a mapping lacks. It returns the mapping.
+// Requires reports each of these keys that is missing in a mapping. It returns the mapping.
 func (v Value) Requires(keys ...string) Value {
 	isMapping := v.is(isMapping)
 	for _, key := range keys {
@@ -124,21 +126,22 @@ func (v Value) Requires(keys ...string) Value {
 	return v
 }
 
-// Needs reports a key of a mapping that has no effect without another key.
+// Needs reports a key of a mapping that has no effect because the other key is missing.
 func (v Value) Needs(key, other string) {
 	if !v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("needs %s", other)
 	}
 }
 
-// Excludes reports a key of a mapping that contradicts another key.
+// Excludes reports a key of a mapping that is not allowed together with the other key.
 func (v Value) Excludes(key, other string) {
 	if v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("is not allowed together with %s", other)
 	}
 }
 
-// List returns the items of a list of least to most items.
+// List returns the items of a list. It reports a list with fewer than least or more than most
+// items.
 func (v Value) List(least, most int) []Value {
 	if !v.is(isList) {
 		return nil
@@ -153,11 +156,11 @@ func (v Value) List(least, most int) []Value {
 	return items
 }
 
-// ProblemAtf reports a problem at an offset, in bytes, into the text of the value. The place
-// is exact if the text is on one line and without escapes, near the line's beginning.
-// Otherwise it is where the value begins.
+// ProblemAtf reports a problem at an offset, in bytes, into the text of the value. The reported
+// place is exact if the text is on one line, near the line's beginning, and contains no escapes.
+// Otherwise it is the place where the value begins.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
-	const longest = 4096 // columns, so that a file on one line takes no quadratic time
+	const longest = 4096 // in columns; avoids quadratic time for a file on a single line
 	at := v.Place()
 	if at.Column <= longest {
 		source, text, before := v.document.from(at), []byte(v.node.Value), 0
@@ -172,11 +175,11 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 	v.document.Problemf(at, format, args...)
 }
 
-// Unique holds the texts of which each may be in a file only once, with the line of each.
+// Unique records texts that may occur only once in a file, each with its line.
 type Unique map[string]int
 
-// Check reports a value whose text was checked before, unless it is empty. The noun is for the
-// message.
+// Check reports a value whose text was passed to Check before. It ignores an empty text. The
+// noun is used in the message.
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return

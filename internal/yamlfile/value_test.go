@@ -23,7 +23,7 @@ func read(source string) string {
 	return strings.Join(got, "|")
 }
 
-// TestScalars reads scalars by the core schema of YAML 1.2.
+// TestScalars checks that scalars are read as the core schema of YAML 1.2 requires.
 func TestScalars(t *testing.T) {
 	for source, want := range map[string]string{
 		"word": "word", "'1'": "1", `"\0\n"`: "\x00\n", "|\n a\n b\n": "a\nb\n", ">\n a\n b\n": "a b\n", "''": "",
@@ -39,7 +39,8 @@ func TestScalars(t *testing.T) {
 	}
 }
 
-// TestAbsentValue checks that an absent value has no problems and gets the defaults.
+// TestAbsentValue checks that an absent value causes no problems and is replaced by the
+// defaults.
 func TestAbsentValue(t *testing.T) {
 	for _, source := range []string{"a: 1\n", "'", "a: [x"} {
 		document := parse(source)
@@ -63,7 +64,7 @@ func TestAbsentValue(t *testing.T) {
 	}
 }
 
-// TestRules breaks each rule, and checks the message.
+// TestRules breaks each rule for values, and checks the message.
 func TestRules(t *testing.T) {
 	isB := regexp.MustCompile("^b+$")
 	for name, test := range map[string]struct {
@@ -108,7 +109,7 @@ func TestRules(t *testing.T) {
 		document := parse("a: " + test.source + "\n")
 		value := document.Root().Get("a")
 		test.read(value)
-		test.read(value) // is not reported again
+		test.read(value) // a second read does not report the problem again
 		if err := document.Err(); err == nil || err.Error() != "f:"+test.want {
 			t.Errorf("%s: the problems are\n%v\nwant\nf:%s", name, err, test.want)
 		}
@@ -142,7 +143,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestProblemThatFollows checks that a value of the wrong kind gets no further problem.
+// TestProblemThatFollows checks that only one problem is reported for a value of the wrong kind.
 func TestProblemThatFollows(t *testing.T) {
 	document := parse("a: 1\nb: {}\nc: x\n")
 	for _, name := range []string{"a", "b"} {
@@ -232,7 +233,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// visit reads a value in every way.
+// visit calls all methods that read a value.
 func visit(value yamlfile.Value) {
 	value.Problemf("here")
 	if text := value.FreeText(0, 1000); text != "" {
