@@ -11,28 +11,29 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Limits of a connection. A timeBudget sets the timeout of each operation, which is never longer.
+// Time limits of a connection. They are the upper limits of an operation's timeout, which a
+// timeBudget sets.
 const (
 	idleTimeout = 5 * time.Minute
-	// spareConnections are for what does not wait in a queue: the reader of the stream, and requests
-	// for the map of a Cluster.
+	// spareConnections are connections for requests that do not wait in a queue: reads of the
+	// stream, and requests for the slot map of a Cluster.
 	spareConnections = 2
-	// clusterReload is how old the map of a Cluster may be when it is used. After the loss of a
-	// master the map is right again within this time.
+	// clusterReload is the greatest age of the slot map of a Cluster that is still used. After
+	// the loss of a master, the slot map is correct again within this time.
 	clusterReload = 200 * time.Millisecond
 )
 
-// Server is where Redis is: one server, the Sentinels of one, or a Cluster.
+// Server is the address of Redis: one server, the Sentinels of one server, or a Cluster.
 type Server struct {
-	// Addresses are host:port: of the server, of its Sentinels, or of some nodes of the
-	// Cluster. At least one.
+	// Addresses lists at least one host:port: the address of the server, of its Sentinels, or of
+	// some nodes of the Cluster.
 	Addresses []string
 	// SentinelMaster is the name of the master that the Sentinels watch; empty: Addresses are not
 	// Sentinels.
 	SentinelMaster string
 	// Cluster reports that Addresses are nodes of a Cluster.
 	Cluster bool
-	// Database is the number of the database. A Cluster has only 0.
+	// Database is the number of the Redis database. A Cluster has only database 0.
 	Database int
 	// Username and Password authenticate to Redis; empty: without authentication.
 	Username, Password secret.Text
@@ -71,15 +72,16 @@ func newClient(server Server) redis.UniversalClient {
 		ContextTimeoutEnabled: true, // without it, operations on a stopped server outlive their contexts
 		ConnMaxIdleTime:       idleTimeout,
 
-		// Servers before version 7.2 do not have these.
+		// Redis servers before version 7.2 do not support these commands.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if server.Cluster {
 		cluster := options.Cluster()
 		cluster.ClusterStateReloadInterval = clusterReload
-		// Each command has a key, and goes to that key's node. With routing policies, go-redis would
-		// first request a description of all commands, which takes longer than an operation may.
+		// Each command has a key, and is sent to the node of that key. With routing policies,
+		// go-redis would first request a description of all commands, which takes longer than
+		// the time limit of an operation.
 		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster)
 	}

@@ -8,26 +8,27 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on what Redis keeps of a token beside it.
+// Limits on what Redis keeps in addition to a token.
 const (
 	maxRejected = 8   // fingerprints of rejected tokens
 	maxForced   = 100 // times of forced renewals
 	forcedLife  = time.Hour
 )
 
-// Commit stores the token, and publishes the change.
+// Commit stores the token fresh, and publishes the change.
 func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
 	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
 }
 
-// commit stores a token if the lock is the owner's or free, and the entry is still the one that was
-// found. It returns the token that is then stored, and updates what was found.
+// commit stores the token fresh if owner has the lock or no replica has it, and if the stored
+// entry is still here.sealed, the entry that was read before. It returns the token that is
+// stored afterwards, and updates here.
 func (s *Store) commit(
 	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,
 ) (*token.Token, error) {
 	now := s.clock.Now()
 	if fresh.LastEnd().Sub(now) < time.Millisecond {
-		return fresh, nil // it ended meanwhile, and is not stored
+		return fresh, nil // the token has ended, and is not stored
 	}
 	sealed := string(s.sealToken(set, fresh))
 	change := event{kind: eventToken, name: set.name}
@@ -53,32 +54,33 @@ func (s *Store) commit(
 	stored, sealed := s.readToken(set, answer[1], answer[2], now)
 	switch {
 	case sealed == here.sealed:
-		return before, nil // rejected: the entry is still the one that was found
+		return before, nil // fresh was rejected before; the stored entry has not changed
 	case answer[0] == "REJECTED":
 		return stored, nil
 	case stored == nil:
 		return nil, cache.ErrLeaseLost
 	case stored.Value.Equal(fresh.Value):
-		here.sealed = sealed // an earlier attempt stored it, and its reply was lost
+		here.sealed = sealed // an earlier attempt stored fresh, and the reply was lost
 		_ = s.publish(ctx, change)
 		return fresh, nil
 	case before != nil && stored.Value.Equal(before.Value):
-		here.sealed = sealed // Redis lost it, and another replica has put it back
+		here.sealed = sealed // Redis lost the token, and another replica has put it back
 		return s.commit(ctx, set, here, owner, fresh, rejected)
 	}
 	stored.RequestedWithin = s.clock.Since(now)
 	return stored, nil
 }
 
-// runCommit runs the script that stores a token, and returns its reply. sealed is the encrypted token.
+// runCommit runs the script that stores a token, and returns the script's reply. The parameter
+// sealed is the encrypted token.
 func (s *Store) runCommit(
 	ctx context.Context, set keySet, here found, owner string, fresh *token.Token, sealed string, rejected bool,
 ) ([]any, error) {
-	now, former := s.clock.Now(), "" // the fingerprint of the token that was found and rejected
+	now, former := s.clock.Now(), "" // the fingerprint of the rejected token that was found in Redis
 	if rejected && here.record.Token != nil {
 		former = s.keys.Fingerprints(here.record.Token.Value.Reveal())[0]
 	}
-	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // or a little earlier
+	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // the time of Redis' clock, or slightly less
 	arguments := []any{
 		owner, here.sealed, sealed, fresh.LastEnd().Sub(now).Milliseconds(), redisNow, former,
 		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(), maxEntry,

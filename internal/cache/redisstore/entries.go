@@ -14,29 +14,30 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// failureMemory is how long a failure stays in Redis after it has ended, so that the next one in a
-// row lasts longer.
+// failureMemory is how long a failure stays in Redis after the back-off has ended, so that the
+// back-off after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is the reason, in one word, why an entry cannot be read.
+// unreadable is an error for an entry that cannot be read. Its text is one word for the cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
 
 const (
-	errFormat     = unreadable("format") // of another version of the broker
+	errFormat     = unreadable("format") // written by another version of the broker
 	errUnknownKey = unreadable("key")    // encrypted under a fleet key that this replica does not have
 	errDamaged    = unreadable("damaged")
-	// errNoEnd is of an entry that does not expire, or expires later than the token or the failure
-	// in it. The broker writes no such entries.
+	// errNoEnd is returned for an entry that does not expire, or that expires later than the
+	// token or the failure in it. The broker writes no such entries.
 	errNoEnd = unreadable("no_end")
 )
 
-// errAbsent is returned where there is no entry, or none in a millisecond.
+// errAbsent is returned when there is no entry, or the entry expires within a millisecond.
 var errAbsent = errors.New("there is no entry")
 
-// storedToken is the JSON of a token. Its LastEnd is not in it: that is when the Redis key expires.
-// Versions of the broker without Delay take the expiry for the token's End.
+// storedToken is the JSON form of a token. It does not contain the token's LastEnd, because the
+// Redis key expires at the LastEnd. Versions of the broker that do not know Delay use the expiry
+// of the key as the token's End.
 type storedToken struct {
 	Value        string        `json:"value"`
 	Lifetime     time.Duration `json:"lifetime"`
@@ -46,8 +47,8 @@ type storedToken struct {
 	Window       time.Duration `json:"window,omitempty"`
 }
 
-// storedFailure is the JSON of a failure. Its Redis key expires after Life at the latest.
-// RenewalWait is from its Until to its RenewalUntil.
+// storedFailure is the JSON form of a failure. Its Redis key expires after Life at the latest.
+// RenewalWait is the time between the failure's Until and its RenewalUntil.
 type storedFailure struct {
 	Reason      string        `json:"reason"`
 	Message     string        `json:"message"`
@@ -57,7 +58,7 @@ type storedFailure struct {
 	RenewalWait time.Duration `json:"renewal_wait,omitempty"`
 }
 
-// storedReasons are the reasons that a stored failure may have. They are written in lower case.
+// storedReasons lists the reasons that a stored failure may have. Redis has them in lower case.
 var storedReasons = []fault.Reason{
 	fault.Internal, fault.CredentialRejected, fault.ProviderUnavailable, fault.ProviderRateLimited, fault.RateLimited,
 }
@@ -70,15 +71,15 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	})
 }
 
-// readToken returns the token in the reply of a script, whose entry had so long left at a time, and the
-// entry. A token that cannot be read is none.
+// readToken returns the token in a script's reply, and the encrypted entry. The entry had the
+// remaining life left at the time readAt. If the token cannot be read, readToken returns nil.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
 	sealed, life, err := s.open(set.token, entry, left, &stored)
 	switch {
 	case err != nil:
 	case life > stored.Lifetime, stored.Lifetime > token.MaxLifetime:
-		err = errNoEnd // it was changed, or Redis' clock was set back
+		err = errNoEnd // the expiry was changed, or Redis' clock was set back
 	case stored.Value == "":
 		err = errDamaged
 	}
@@ -94,7 +95,8 @@ func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *tok
 	}, sealed
 }
 
-// sealFailure encrypts a failure for Redis. It also returns after how long the entry expires.
+// sealFailure encrypts a failure for Redis. It also returns the time after which the entry
+// expires.
 func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (sealed []byte, life time.Duration) {
 	life = max(0, failure.Until.Sub(now)) + failureMemory
 	return s.seal(set.failure, storedFailure{
@@ -103,7 +105,8 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 	}), life
 }
 
-// readFailure returns the failure in the reply of a script, likewise.
+// readFailure returns the failure in a script's reply, or nil if the failure cannot be read. The
+// entry had the remaining life left at the time readAt.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)
@@ -135,7 +138,8 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-// open decrypts an entry of a script's reply, which has so many milliseconds left.
+// open decrypts an entry in a script's reply. The entry has a remaining life of left
+// milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)
 	count, _ := left.(int64)
@@ -146,7 +150,7 @@ func (s *Store) open(key string, entry, left any, stored any) (sealed string, li
 	case life < 0:
 		return sealed, life, errNoEnd
 	case life == 0:
-		return sealed, life, errAbsent // it expires just now
+		return sealed, life, errAbsent // the entry expires at this moment
 	}
 	plain, err := s.keys.Open(key, []byte(sealed))
 	switch {

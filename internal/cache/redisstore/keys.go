@@ -8,17 +8,17 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// prefix begins every Redis key. It has the version of the format: a broker that writes another
-// format does not use these keys.
+// prefix is the beginning of every Redis key. It contains the version of the format: a broker
+// that writes another format does not use these keys.
 const prefix = "authmaterial:1:"
 
-// keySet is the Redis keys of one token under one fleet key. They have the same hash tag, so a
-// Cluster keeps them on one node.
+// keySet contains the Redis keys of one token under one fleet key. The Redis keys have the same
+// hash tag, so a Cluster keeps them on one node.
 type keySet struct {
 	name     string // an HMAC of the token's key
 	token    string // encrypted; expires with the token
-	failure  string // encrypted; expires when it does not matter any more
-	lock     string // the owner; expires after 3 seconds, and is renewed
+	failure  string // encrypted; expires when the failure no longer has an effect
+	lock     string // ID of the owner; expires after 3 seconds unless the owner renews it
 	rejected string // a list of fingerprints
 	forced   string // a list of times in milliseconds
 }
@@ -31,18 +31,21 @@ func newKeySet(name string) keySet {
 	}
 }
 
-// tokenKeys are the key sets of one token: one for each fleet key.
+// tokenKeys contains the key sets of one token. There is one key set for each fleet key.
 type tokenKeys struct {
 	key string // the token's
-	// primary is what this replica writes. all are in the order in which they are locked: the same
-	// in every replica, so that two that lock several never wait for each other.
+	// primary is the key set to which this replica writes. all lists every key set in the order
+	// in which they are locked. The order is the same in every replica, so that two replicas
+	// never wait for each other's locks.
 	primary keySet
 	all     []keySet
-	// changed is closed with the next news of the token. tokenIndex.mu guards it.
+	// changed is closed when the next change of the token is reported. tokenIndex.mu guards this
+	// field.
 	changed chan struct{}
 }
 
-// tokenIndex has the keys of the tokens that this replica was asked for, by the name of each key set.
+// tokenIndex maps the name of each key set to the keys of its token, for the tokens that this
+// replica was asked for.
 type tokenIndex struct {
 	ring *fleetkeys.Ring
 
@@ -70,14 +73,15 @@ func (x *tokenIndex) of(key string) *tokenKeys {
 	return t
 }
 
-// news returns a channel that is closed with the next news of the token.
+// news returns a channel that is closed when the next change of the token is reported.
 func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return t.changed
 }
 
-// wake tells those who wait for news of the token with a name. It returns the token's key.
+// wake wakes the goroutines that wait for a change of the token whose key set has this name. It
+// returns the token's key.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -89,7 +93,7 @@ func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	return t.key, true
 }
 
-// wakeAll tells all who wait for news.
+// wakeAll wakes all goroutines that wait for a change of a token.
 func (x *tokenIndex) wakeAll() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -98,13 +102,14 @@ func (x *tokenIndex) wakeAll() {
 	}
 }
 
-// wake is called with tokenIndex.mu locked.
+// wake wakes the goroutines that wait for a change of the token. The caller must hold
+// tokenIndex.mu.
 func (t *tokenKeys) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-// failures returns the Redis key of each failure.
+// failures returns the Redis keys of all failures.
 func (x *tokenIndex) failures() (keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The lock of a lease. When its owner dies, another replica gets it after lockLife.
+// Times of a lease's lock. When the owner of a lock dies, another replica can take the lock
+// after lockLife.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second
@@ -24,19 +25,21 @@ var (
 	errLocked = errors.New("another replica has the lock")
 )
 
-// found is what a replica read of a token in Redis.
+// found is the state of a token that a replica read in Redis.
 type found struct {
 	record cache.Record
-	sealed string // the token's entry in the primary key set, readable or not; empty: none
-	// redisTime is Redis' clock in milliseconds. It was read before readAt, by the replica's clock.
+	sealed string // the token's entry in the primary key set, even if unreadable; empty: none
+	// redisTime is the time of Redis' clock in milliseconds. Redis sent it before readAt, which
+	// is a time of the replica's clock.
 	redisTime int64
 	readAt    time.Time
 	took      time.Duration // how long reading the token took
 }
 
-// look reads the key sets of a token, and returns the newest of what they have. With an owner, it
-// also locks all of them, or none: then it fails with errLocked. A token that only another fleet key
-// leads to is copied to the primary key set.
+// look reads all key sets of a token, and returns the newest token and the failure that ends
+// last. If owner is not empty, look also locks all key sets. If another replica has one of the
+// locks, look locks none of them and fails with errLocked. If the newest token is only in the
+// key set of another fleet key, look copies the token to the primary key set.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {
@@ -63,20 +66,21 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		// It fails when another replica has the lock, which then stores a token itself.
+		// commit fails when another replica has the lock. Then that replica stores a token
+		// itself.
 		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
 	newest.RequestedWithin = all.took
 	return all, nil
 }
 
-// lookAt reads one key set, and locks it if there is an owner.
+// lookAt reads one key set. If owner is not empty, lookAt also locks the key set.
 func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, error) {
 	operation := "look"
 	if owner != "" {
 		operation = "lock"
 	}
-	began := s.clock.Now() // before the question: what is left counts from the reply
+	began := s.clock.Now() // read before the request is sent, so that the token seems to end earlier, not later
 	reply, err := s.run(ctx, operation, lookScript, []string{set.token, set.failure, set.lock},
 		maxEntry, owner, lockLife.Milliseconds())
 	if err != nil {
@@ -99,7 +103,7 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 	return here, nil
 }
 
-// unlock releases the locks that are the owner's, without waiting for that.
+// unlock releases the locks of the owner in the background.
 func (s *Store) unlock(sets []keySet, owner string) {
 	if owner == "" {
 		return
@@ -111,7 +115,7 @@ func (s *Store) unlock(sets []keySet, owner string) {
 	}
 }
 
-// lease is the lock of a token's key sets, which is renewed until Release.
+// lease holds the locks of a token's key sets, and renews them until Release is called.
 type lease struct {
 	store  *Store
 	keys   *tokenKeys
@@ -121,9 +125,10 @@ type lease struct {
 	stop   context.CancelFunc
 }
 
-// newLease locks a token. It fails with errLocked when another replica has a lock.
+// newLease locks a token's key sets. It fails with errLocked when another replica has one of the
+// locks.
 func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
-	owner := rand.Text() // another one each time: the unlocking of an earlier attempt may be late
+	owner := rand.Text() // a new owner each time, because an earlier attempt may still be releasing its lock
 	here, err := s.look(ctx, t, owner)
 	if err != nil {
 		return nil, err
@@ -134,7 +139,7 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// renew keeps the locks until ctx ends. Commit finds out when one was lost.
+// renew renews the locks until ctx ends. It does not report a lost lock: Commit detects that.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()
@@ -150,7 +155,7 @@ func (l *lease) renew(ctx context.Context) {
 	}
 }
 
-// Fail stores the failure, unless another replica has the lock by now, or has stored a token.
+// Fail stores the failure, unless another replica has the lock now, or has stored a token.
 func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	set := l.keys.primary
 	sealed, life := l.store.sealFailure(set, failure, l.store.clock.Now())
@@ -165,8 +170,8 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	return nil
 }
 
-// ForcedWait counts the renewals by Redis' clock, in all key sets: while a fleet key is replaced,
-// replicas write to different ones.
+// ForcedWait counts the forced renewals in all key sets, by Redis' clock. While a fleet key is
+// being replaced, replicas write to different key sets.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
 	var ages []int64 // in milliseconds
 	for _, set := range l.keys.all {

@@ -10,42 +10,45 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// When Redis counts as out of reach.
+// When Redis is considered out of reach.
 const (
 	maxFailures   = 5           // in a row
-	probeInterval = time.Second // between attempts then
+	probeInterval = time.Second // pause between attempts while Redis is out of reach
 )
 
-// Observer counts operations. Its methods must not wait.
+// Observer counts the operations on Redis. Its methods must not wait.
 type Observer interface {
-	// Operated is called at the end of an operation, with the result "ok" or a word for what failed.
+	// Operated is called at the end of an operation. The result is "ok", or one word for what
+	// failed.
 	Operated(operation, result string, took time.Duration)
-	// Unreadable is called for an entry that could not be read, with a word for the cause.
+	// Unreadable is called for an entry in Redis that could not be read. The cause is one word.
 	Unreadable(cause string)
-	// Degraded is called when Redis is out of reach from now on, or no longer.
+	// Degraded is called with true when Redis becomes unreachable, and with false when Redis can
+	// be reached again.
 	Degraded(is bool)
 }
 
-// unobserved is the Observer of a Store that has none.
+// unobserved is the Observer of a Store without a configured Observer.
 type unobserved struct{}
 
 func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// Results that the breaker does not count.
+// Results of operations that the circuit breaker does not count.
 var (
 	// errGaveUp is returned when the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
 	// errStarved is returned when the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process did not run")
-	// errUnproven replaces the success, after a failure, of an operation that succeeds on a server
-	// which does not accept writes, so that it does not close the breaker.
+	// errUnproven replaces the success of an operation that also succeeds on a server which does
+	// not accept writes. After a failure, such a success must not close the circuit breaker.
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 
-// proofs are the operations whose success proves that Redis can be used: they run scripts that write.
-// A read-only replica answers reads, and a server that is out of memory removes keys.
+// proofs lists the operations whose success proves that Redis can be used, because they run
+// scripts that write. Other operations prove less: a read-only replica answers reads, and a
+// server that is out of memory removes keys.
 var proofs = map[string]bool{"lock": true, "commit": true, "fail": true, "probe": true}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
@@ -60,7 +63,8 @@ func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 	})
 }
 
-// breakerChanged reports that Redis is out of reach, or no longer. Probes in between are not reported.
+// breakerChanged logs and reports that Redis became unreachable, or can be reached again. The
+// circuit breaker's attempts in between are not reported.
 func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:
@@ -73,7 +77,7 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// run runs a script as an operation, and returns its reply.
+// run runs a script in Redis as an operation, and returns the script's reply.
 func (s *Store) run(
 	ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any,
 ) (reply *redis.Cmd, err error) {
@@ -84,8 +88,8 @@ func (s *Store) run(
 	return reply, err
 }
 
-// do runs an operation after it has waited in the queue. It has the time budget of ctx from then on.
-// It fails at once while Redis is out of reach.
+// do waits in the queue, and then runs an operation within the time budget of ctx. While Redis
+// is out of reach, the operation fails at once.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
 	leave, err := s.enter(ctx, s.operations, operation)
 	if err != nil {
@@ -98,7 +102,7 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 	return s.doWithin(ctx, operation, run)
 }
 
-// enter waits for a slot in a queue, until leave is called.
+// enter waits for a slot in a queue. The caller keeps the slot until it calls leave.
 func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave func(), err error) {
 	began := s.clock.Now()
 	leave, err = q.enter(ctx)
@@ -111,8 +115,8 @@ func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave fu
 	return nil, s.finish(ctx, operation, began, err)
 }
 
-// doWithin is do without the queue. ctx has a time budget. An operation that timed out because the
-// process got no CPU time is tried again.
+// doWithin runs an operation without waiting in the queue. ctx must have a time budget. doWithin
+// repeats an operation that timed out because the process got no CPU time.
 func (s *Store) doWithin(ctx context.Context, operation string, run func(context.Context) error) error {
 	for {
 		if err := s.try(ctx, operation, run); !errors.Is(err, errStarved) {
@@ -121,7 +125,7 @@ func (s *Store) doWithin(ctx context.Context, operation string, run func(context
 	}
 }
 
-// try is one attempt of doWithin.
+// try makes one attempt to run an operation.
 func (s *Store) try(ctx context.Context, operation string, run func(context.Context) error) error {
 	began, budget := s.clock.Now(), budgetOf(ctx)
 	var result error // of the operation itself
@@ -151,7 +155,8 @@ func (s *Store) try(ctx context.Context, operation string, run func(context.Cont
 	return s.finish(ctx, operation, began, err)
 }
 
-// finish counts an operation, and returns its error for the caller.
+// finish reports the result of an operation to the Observer, and returns the error for the
+// caller.
 func (s *Store) finish(ctx context.Context, operation string, began time.Time, err error) error {
 	s.observer.Operated(operation, describe(err), s.clock.Since(began))
 	if errors.Is(err, errGaveUp) {
@@ -160,13 +165,13 @@ func (s *Store) finish(ctx context.Context, operation string, began time.Time, e
 	return err
 }
 
-// isInDoubt reports whether the last operation that the breaker counted failed.
+// isInDoubt reports whether the last operation that the circuit breaker counted has failed.
 func (s *Store) isInDoubt() bool {
 	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
 }
 
-// sameDeadline reports whether the operation has no more time than its caller. A connection may time
-// out a moment before the caller's context ends.
+// sameDeadline reports whether an operation has the same deadline as its caller. In that case a
+// connection may time out a moment before the caller's context ends.
 func sameDeadline(ctx, limited context.Context) bool {
 	callers, ok := ctx.Deadline()
 	deadline, _ := limited.Deadline()

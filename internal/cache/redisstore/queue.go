@@ -11,21 +11,24 @@ import (
 )
 
 const (
-	// operationsPerCPU is how many operations there are at once for each processor.
+	// operationsPerCPU is how many operations may run at the same time for each processor.
 	operationsPerCPU = 10
-	// maxQueueWait is how long an operation waits in a queue, before its own time begins.
+	// maxQueueWait is how long an operation waits in a queue at most. Its own timeout begins
+	// afterwards.
 	maxQueueWait = 3 * time.Second
-	// maxQueueWaits is how many times it waits for so long while the process gets no CPU time.
+	// maxQueueWaits is how many times in a row an operation waits for maxQueueWait if the
+	// process got no CPU time during the wait.
 	maxQueueWaits = 2
 )
 
-// maxOperations is how many operations there are at once.
+// maxOperations returns how many operations may run at the same time.
 func maxOperations() int { return operationsPerCPU * runtime.GOMAXPROCS(0) }
 
 // errOverload is returned for an operation that was not tried, because it waited too long in a queue.
 var errOverload = errors.New("too many operations at once")
 
-// queue lets a limited number in at once, in the order in which they came.
+// queue gives a limited number of slots to operations, in the order in which the operations
+// arrived.
 type queue struct {
 	clock   clockwork.Clock
 	slots   *semaphore.Weighted
@@ -37,8 +40,8 @@ func newQueue(clock clockwork.Clock, slots int) *queue {
 	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
-// enter waits for a slot, until leave is called. It fails with errOverload when there is none in time,
-// and with errGaveUp when ctx ends first.
+// enter waits for a slot. The caller keeps the slot until it calls leave. enter fails with
+// errOverload when no slot becomes free in time, and with errGaveUp when ctx ends first.
 func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	for range maxQueueWaits {
 		acquired, starved := q.acquire(ctx)
@@ -54,8 +57,8 @@ func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	return nil, errOverload
 }
 
-// acquire waits for maxQueueWait. It also reports whether the process got no CPU time for most of
-// that: then it could not take a slot that was free.
+// acquire waits for a slot, for maxQueueWait at most. starved reports that the process got no
+// CPU time during most of the wait, so that it could not take a free slot.
 func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	if q.slots.TryAcquire(1) {
 		return true, false
@@ -67,7 +70,7 @@ func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	return acquired, starved
 }
 
-// hasSlots reports whether there are free slots.
+// hasSlots reports whether the queue has free slots.
 func (q *queue) hasSlots() bool {
 	if !q.slots.TryAcquire(1) {
 		return false

@@ -8,26 +8,28 @@ import (
 	"syscall"
 )
 
-// Bounds on one reply of Redis. go-redis allocates what a reply announces before it has
-// arrived, so the bounds apply to announced lengths. The largest replies that the broker asks
-// for are 1,000 events of the stream (about 350 KiB) and the two entries of one name.
+// Limits on the size of one reply of Redis. go-redis allocates the memory for a value when the
+// value's length is announced, before the value arrives. So the limits apply to announced
+// lengths. The largest replies that the broker requests are 1,000 events of the stream (about
+// 350 KiB), and a script's reply with a token and a failure.
 const (
-	// maxEntry bounds an entry, in bytes. A token of 64 KiB takes up to six times as much,
-	// because JSON escapes some characters. Scripts take a larger entry for an empty one.
+	// maxEntry is the size limit of an entry, in bytes. The entry of a 64 KiB token is up to six
+	// times as large as the token, because JSON escapes some characters. Scripts treat a larger
+	// entry as an empty entry.
 	maxEntry = 512 << 10
-	// maxReply bounds what a reply makes go-redis allocate, in bytes.
+	// maxReply limits how many bytes go-redis allocates for one reply.
 	maxReply = 2 << 20
-	// elementCost is what one element of an array costs in memory, in bytes: the slot in the
-	// slice, and the header of the value in it.
+	// elementCost is the memory that one element of an array needs, in bytes: the element's slot
+	// in the slice, and the header of its value.
 	elementCost = 32
-	// maxLine bounds the first line of a reply, or the whole of a simple one, in bytes.
+	// maxLine is the size limit of the first line of a value in a reply, in bytes.
 	maxLine = 1 << 10
 )
 
 // errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
-// dialer returns a function that connects, and bounds the replies on the connection.
+// dialer returns a function that opens a connection, and limits the size of the replies on it.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: refreshTimeout}
 	dial := plain.DialContext
@@ -50,13 +52,13 @@ func dialer(config *tls.Config) func(ctx context.Context, network, address strin
 	}
 }
 
-// limitedConn is a connection whose replies are bounded.
+// limitedConn is a connection that limits the size of each reply.
 type limitedConn struct {
 	net.Conn
 	replies replyLimit
 }
 
-// Read fails with errReplyLimit as soon as a reply announces too much.
+// Read fails with errReplyLimit as soon as a reply announces more than maxReply.
 func (c *limitedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if limit := c.replies.scan(p[:n]); limit != nil {
@@ -65,18 +67,18 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replyLimit bounds a stream of replies (RESP, versions 2 and 3). It reads the first line of each
-// value, which announces the length, and skips the rest. The zero value is at the start of a
-// reply.
+// replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). It
+// reads the first line of each value, which announces the value's length, and skips the rest of
+// the value. The zero value is ready for the start of a reply.
 type replyLimit struct {
-	line    []byte // what has arrived of the current line
-	skip    int    // how many bytes of a bulk string, with its line end, are still to come
-	pending int    // how many elements of the reply are still to come after the current one
-	cost    int    // of the reply so far
+	line    []byte // the part of the current line that has arrived
+	skip    int    // number of bytes of a string, including its line end, that are to be skipped
+	pending int    // number of elements of the reply that follow the current element
+	cost    int    // memory that the reply needs so far, in bytes
 	broken  bool
 }
 
-// scan takes the next bytes of the stream into account.
+// scan checks the next bytes of the stream.
 func (l *replyLimit) scan(p []byte) error {
 	for len(p) > 0 && !l.broken {
 		if l.skip > 0 {
@@ -103,8 +105,8 @@ func (l *replyLimit) scan(p []byte) error {
 	return nil
 }
 
-// endLine reads the line that has just ended. It reports whether the reply is within its
-// bounds.
+// endLine checks the line that has just ended. It reports whether the reply is within its
+// limits.
 func (l *replyLimit) endLine() bool {
 	line := l.line
 	l.line = l.line[:0]
@@ -124,7 +126,7 @@ func (l *replyLimit) endLine() bool {
 	case '%':
 		l.beginElements(2 * length)
 	case '|':
-		l.pending++ // attributes come before a value, and are not one
+		l.pending++ // attributes precede a value, and do not count as a value
 		l.beginElements(2 * length)
 	default:
 		return false
@@ -132,7 +134,7 @@ func (l *replyLimit) endLine() bool {
 	return ok && l.cost <= maxReply
 }
 
-// beginString is called at the start of a string; its length is negative for nil.
+// beginString is called at the start of a string. The length is negative for a nil string.
 func (l *replyLimit) beginString(length int) {
 	if length < 0 {
 		l.endValue()
@@ -142,8 +144,8 @@ func (l *replyLimit) beginString(length int) {
 	l.cost += length
 }
 
-// beginElements is called at the start of an array of so many elements. The first of them is
-// the current value then.
+// beginElements is called at the start of an array with this number of elements. Afterwards the
+// first element is the current value.
 func (l *replyLimit) beginElements(count int) {
 	if count <= 0 {
 		l.endValue()
@@ -153,14 +155,15 @@ func (l *replyLimit) beginElements(count int) {
 	l.cost += count * elementCost
 }
 
-// endValue is called at the end of a value. The reply ends with its last value.
+// endValue is called at the end of a value. The reply ends with the reply's last value.
 func (l *replyLimit) endValue() {
 	if l.pending--; l.pending < 0 {
 		l.pending, l.cost = 0, 0
 	}
 }
 
-// announced returns the length in a reply. It is at most maxReply; -1 stands for nil.
+// announced returns the length that the first line of a value announces. The length is at most
+// maxReply, and -1 for nil.
 func announced(digits []byte) (length int, ok bool) {
 	if string(digits) == "-1" {
 		return -1, true

@@ -14,7 +14,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// describe returns the result of an operation in a word: texts of errors can quote what was sent.
+// describe returns one word for the result of an operation. Error texts are not used, because
+// they can quote the data that was sent.
 func describe(err error) string {
 	var answered redis.Error
 	var network net.Error
@@ -45,14 +46,15 @@ func describe(err error) string {
 // isFailure reports whether err means that Redis cannot be used.
 func isFailure(err error) bool { return err != nil && !isWrongType(err) }
 
-// isWrongType reports whether a key has a value that the broker did not write.
+// isWrongType reports whether err means that a key has a value of a type that the broker does
+// not write.
 func isWrongType(err error) bool { return answerCode(err) == "WRONGTYPE" }
 
-// ofScript matches the beginning of a script's error before Redis 7. The error of the command in the
-// script follows it.
+// ofScript matches the beginning of a script's error in Redis versions before 7. The error of
+// the failed command in the script follows this beginning.
 var ofScript = regexp.MustCompile(`^ERR Error running script .*?(?:@user_script: ?\d+: -?)+`)
 
-// answerCode returns the code of an error that Redis answered, or "".
+// answerCode returns the code of an error that Redis sent, or "" for any other error.
 func answerCode(err error) string {
 	var answered redis.Error
 	if !errors.As(err, &answered) {
@@ -66,8 +68,8 @@ func answerCode(err error) string {
 	return ""
 }
 
-// codes are the first words of Redis' own errors. Others are not reported, so the server cannot
-// choose how many words there are.
+// codes lists the first words of Redis' own errors. No other words are reported, so that a
+// server cannot create any number of metric labels.
 var codes = []string{
 	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",
 	"NOAUTH", "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE", "WRONGPASS", "WRONGTYPE",

@@ -9,7 +9,8 @@ import (
 //go:embed lua
 var sources embed.FS
 
-// The scripts. The beginning of each file documents its keys, arguments and reply.
+// The Lua scripts. A comment at the beginning of each file documents the script's keys,
+// arguments and reply.
 var (
 	lookScript       = newScript("entry", "look")
 	commitScript     = newScript("entry", "commit")
@@ -20,13 +21,13 @@ var (
 	probeScript      = newScript("probe")
 )
 
-// newScript returns the script that consists of these files.
+// newScript returns a script that consists of the contents of these files.
 func newScript(names ...string) *redis.Script {
 	var source string
 	for _, name := range names {
 		text, err := sources.ReadFile("lua/" + name + ".lua")
 		if err != nil {
-			panic(err) // the file is missing from the repository
+			panic(err) // a missing file is a mistake in the repository
 		}
 		source += string(text)
 	}

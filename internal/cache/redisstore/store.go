@@ -1,6 +1,6 @@
-// Package redisstore is the cache.Store of a fleet: tokens are encrypted in Redis, and one replica at a
-// time makes token requests for each. While Redis cannot be reached, its methods fail soon, and the
-// Cache goes on without it.
+// Package redisstore implements the cache.Store of a fleet. It keeps encrypted tokens in Redis,
+// and lets one replica at a time make token requests for each token. While Redis cannot be
+// reached, its methods fail soon, and the Cache works without the Store.
 package redisstore
 
 import (
@@ -23,44 +23,45 @@ import (
 
 // Options configure a Store. Server and Keys are required.
 type Options struct {
-	// Server is where Redis is.
+	// Server is the address of Redis.
 	Server Server
-	// Keys are the fleet's.
+	// Keys contains the fleet keys.
 	Keys *fleetkeys.Ring
-	// Clock is the time. Default: the real one.
+	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
-	// Logger gets a line when Redis cannot be reached any more, and when it can be reached again.
+	// Logger logs a line when Redis becomes unreachable, and when Redis can be reached again.
 	// Default: slog.Default.
 	Logger *slog.Logger
-	// Observer counts operations. Default: none does.
+	// Observer counts the operations on Redis. Default: an Observer that does nothing.
 	Observer Observer
 }
 
-// Store keeps tokens in Redis. Close ends it.
+// Store keeps tokens in Redis until Close is called.
 type Store struct {
 	client   redis.UniversalClient
 	keys     *fleetkeys.Ring
 	clock    clockwork.Clock
 	logger   *slog.Logger
 	observer Observer
-	id       string // this replica's, in events
+	id       string // ID of this replica in events
 	tokens   *tokenIndex
 
-	// operations and locking are queues for Redis, so that time limits measure Redis and not how much
-	// there is to do. locking is for looking at a token and locking it. It lets half as many in: the
-	// other half at least is for replicas that have a lock and are about to release it.
+	// operations and locking limit how many operations run at once, so that an operation's time
+	// limit does not include the wait for other operations. The queue locking is for reading and
+	// locking a token. It has half as many slots as operations, so that at least half of the
+	// slots remain for replicas that are about to release a lock.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
-	lastFailure         atomic.Value // the word for it
+	lastFailure         atomic.Value // one word for the last failure
 
-	// needsResync reports that an operation failed, so that events may have been missed; overloaded
-	// that one was not tried.
+	// needsResync reports that an operation failed, so that events may have been missed.
+	// overloaded reports that an operation was not tried, because it waited too long in a queue.
 	needsResync, overloaded atomic.Bool
-	outbox                  sync.Map // of each event that could not be published
+	outbox                  sync.Map // a set of the events that could not be published
 	unlocking               sync.WaitGroup
 }
 
-// New returns a Store. It does not wait for Redis.
+// New returns a Store. New does not wait for a connection to Redis.
 func New(options Options) *Store {
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
@@ -85,8 +86,8 @@ func New(options Options) *Store {
 	return s
 }
 
-// Close ends the connections, after the locks of released leases were released. The context of
-// Follow must have ended.
+// Close waits until the locks of released leases are released, and then closes the connections.
+// The context of Follow must have ended before Close is called.
 func (s *Store) Close() {
 	s.unlocking.Wait()
 	_ = s.client.Close()
@@ -98,8 +99,9 @@ func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
 	return here.record, err
 }
 
-// How often a Store that waits for a lease looks again: soon at first, then less often. With news of
-// the token it looks at once.
+// A Store that waits for a lease reads the token again after firstPoll, and then less and less
+// often, until the interval is lastPoll. When it receives news of the token, it reads the token
+// at once.
 const (
 	firstPoll = 10 * time.Millisecond
 	lastPoll  = 160 * time.Millisecond
@@ -126,7 +128,7 @@ func (s *Store) Lock(
 	}
 }
 
-// tryLock is Lock without the waiting. It fails with errLocked when another replica has the lease.
+// tryLock makes one attempt of Lock. It fails with errLocked when another replica has the lease.
 func (s *Store) tryLock(
 	ctx context.Context, t *tokenKeys, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -150,11 +152,11 @@ func (s *Store) tryLock(
 	return l.found.record, l, nil
 }
 
-// ForgetFailures removes the failure of every key that this replica knows, and has the others do the
-// same.
+// ForgetFailures removes the failure of every key that this replica knows, and makes the other
+// replicas do the same.
 func (s *Store) ForgetFailures(ctx context.Context) error {
 	if err := s.removeFailures(ctx); err != nil {
-		s.outbox.Store(event{kind: eventForgotten}, nil) // Follow removes them when Redis is back
+		s.outbox.Store(event{kind: eventForgotten}, nil) // Follow removes the failures when Redis can be reached again
 		return err
 	}
 	return s.publish(ctx, event{kind: eventForgotten})
@@ -178,5 +180,6 @@ func (s *Store) removeFailures(ctx context.Context) error {
 	return nil
 }
 
-// Retain forgets the keys for which keep returns false. Their entries in Redis expire.
+// Retain removes the keys for which keep returns false from this replica's index. The entries of
+// these keys in Redis expire.
 func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

@@ -12,19 +12,19 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// The stream of events, on which replicas publish what they changed.
+// The stream of events, in which replicas publish their changes.
 const (
 	streamKey  = prefix + "changes"
 	probeKey   = prefix + "probe"
 	streamSize = 10_000 // events, about
-	batchSize  = 1_000  // events that are read at once, or keys that are removed
-	// blockTime is how long a read waits for events. A failure of another operation is noticed after
-	// this time at the latest.
+	batchSize  = 1_000  // number of events that are read at once, or of keys that are removed at once
+	// blockTime is how long one read of the stream waits for events. Follow notices the failure
+	// of another operation after blockTime at the latest.
 	blockTime = 500 * time.Millisecond
-	// probePause is how long to wait after a failure before the next attempt.
+	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
-	streamLife = 24 * time.Hour // after the last event
+	streamLife = 24 * time.Hour // counted from the last event
 )
 
 // Kinds of events.
@@ -34,13 +34,13 @@ const (
 	eventEmptied   = "emptied"   // the events before it were removed, whether they had been read or not
 )
 
-// event is a change that one replica publishes to the others.
+// event is a change that one replica publishes to the other replicas.
 type event struct {
 	kind string
-	name string // of a key set, for eventToken
+	name string // the name of a key set; empty unless kind is eventToken
 }
 
-// publish tells the other replicas of an event. When that fails, Follow publishes it later.
+// publish sends an event to the other replicas. If that fails, Follow publishes the event later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
 	if err != nil {
@@ -49,7 +49,8 @@ func (s *Store) publish(ctx context.Context, e event) error {
 	return err
 }
 
-// addEvent adds an event to the stream, which keeps so many events: exactly ("=") or about ("~").
+// addEvent adds an event to the stream. It then limits the stream to keep events: exactly if
+// trim is "=", about if trim is "~".
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
 	life := streamLife.Milliseconds()
 	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, life, e.kind, e.name, s.id).Err()
@@ -65,19 +66,19 @@ func (s *Store) publishOutbox(ctx context.Context) {
 	})
 	for _, e := range unsent {
 		if e.kind == eventForgotten {
-			_ = s.removeFailures(ctx) // which were in Redis all the time
+			_ = s.removeFailures(ctx) // the failures stayed in Redis until now
 		}
 		_ = s.publish(ctx, e)
 	}
 }
 
-// Follow reads the stream until ctx ends, and finds its position again after a failure. It also
-// notices that Redis can be reached again, because it does not stop trying.
+// Follow reads the stream until ctx ends. After a failure Follow finds its position in the
+// stream again. Follow never stops trying, so it also notices when Redis can be reached again.
 func (s *Store) Follow(ctx context.Context, news cache.News) {
 	for position, lost := "", true; ctx.Err() == nil; {
 		if s.overloaded.Load() && s.operations.hasSlots() && s.locking.hasSlots() {
 			s.overloaded.Store(false)
-			s.needsResync.Store(true) // operations that were not tried were done without Redis
+			s.needsResync.Store(true) // the Cache did without the operations that were not tried
 		}
 		if s.needsResync.Swap(false) || lost {
 			found, err := s.findPosition(ctx, position)
@@ -106,8 +107,9 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	}
 }
 
-// findPosition returns the position from which to read on. It also checks that Redis runs scripts
-// that write: a server that does not, such as a replica, cannot be used.
+// findPosition returns the position in the stream from which to continue reading. It also checks
+// that Redis runs scripts that write. A server that does not run such scripts, such as a
+// read-only replica, cannot be used.
 func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
@@ -116,7 +118,7 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 		position, err = s.positionAfter(ctx, before)
 		switch {
 		case isWrongType(err):
-			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // the broker did not write it
+			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // the broker did not write this key
 		case errors.Is(err, errReplyLimit):
 			if err = s.emptyStream(ctx); err == nil {
 				position, err = s.positionAfter(ctx, before)
@@ -127,8 +129,9 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 	return position, err
 }
 
-// positionAfter returns the position before if the stream has that event or later ones: one of them
-// may be too large, and reading it removes it. Otherwise it is that of the last event.
+// positionAfter returns the position before if the stream has the event at that position or
+// later events. They must be read, because one of them may be too large, and reading it removes
+// it. Otherwise positionAfter returns the position of the last event.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()
@@ -144,7 +147,8 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// read waits for events after a position. It returns none, and no error, when none arrive in time.
+// read waits for events after a position. It returns no events and no error when no event
+// arrives in time.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}
 	err = s.doWithin(budget.of(ctx), "read", func(ctx context.Context) error {
@@ -154,7 +158,7 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		for _, stream := range streams {
 			events = stream.Messages
 		}
-		if err == redis.Nil { //nolint:errorlint // when wrapped, it is of Sentinels that know no such master
+		if err == redis.Nil { //nolint:errorlint // a wrapped redis.Nil means that the Sentinels do not know the master
 			return nil
 		}
 		return err
@@ -164,18 +168,19 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		s.needsResync.Store(true)
 		return nil, s.do(ctx, "publish", s.emptyStream)
 	case isWrongType(err):
-		s.needsResync.Store(true) // findPosition removes it
+		s.needsResync.Store(true) // findPosition removes the key
 	}
 	return events, err
 }
 
-// emptyStream removes all events, because one is too large to read, which no broker wrote. The event
-// that it adds tells the other replicas that they may have missed some.
+// emptyStream removes all events, because one event is too large to read. No broker writes such
+// an event. The event that emptyStream adds notifies the other replicas that they may have
+// missed events.
 func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
-// receive handles an event, unless it is this replica's own.
+// receive handles an event, unless this replica published the event itself.
 func (s *Store) receive(ctx context.Context, message redis.XMessage, news cache.News) {
 	text := func(field string) string { value, _ := message.Values[field].(string); return value }
 	if text("by") == s.id {

@@ -6,42 +6,43 @@ import (
 	"time"
 )
 
-// How long operations wait for a reply.
+// Time limits on the wait for replies of Redis.
 const (
-	// refreshTimeout is how long one refresh waits for Redis, all its operations together, before it
-	// goes on without.
+	// refreshTimeout is how long all Redis operations of one refresh together may take. Then the
+	// refresh continues without Redis.
 	refreshTimeout = 2 * time.Second
 	// minTimeout is the timeout of an operation after refreshTimeout is used up.
 	minTimeout = 100 * time.Millisecond
 	// backgroundTimeout is the timeout of an operation outside a refresh, such as releasing a lock.
 	backgroundTimeout = 500 * time.Millisecond
-	// starvedTimeout is the longest time for them while the process gets no CPU time. The refresh then
-	// still has time for its token request.
+	// starvedTimeout is how long all Redis operations of one refresh may take if the process
+	// gets no CPU time. The refresh then still has time for its token request.
 	starvedTimeout = 5 * time.Second
-	// beat is the interval at which running time is counted.
+	// beat is the interval at which the running time of the process is measured.
 	beat = 20 * time.Millisecond
 )
 
-// timeBudget is how long a refresh waits for Redis, all its operations together. It counts only time
-// in which the process ran: otherwise it cannot read a reply that has arrived.
+// timeBudget limits how long all Redis operations of one refresh together may take. It counts
+// only the time in which the process ran, because a process without CPU time cannot read a reply
+// that has arrived.
 type timeBudget struct {
 	limit time.Duration
 
 	mu      sync.Mutex
 	ran     time.Duration // how long the process ran during the operations
 	took    time.Duration // how long the operations took
-	counted time.Time     // until when that is counted
-	timer   *time.Timer   // of the next beat; nil: nothing is measured
+	counted time.Time     // the time up to which ran and took are counted
+	timer   *time.Timer   // timer of the next beat; nil: nothing is measured
 }
 
 type budgetKey struct{}
 
-// of returns a context whose operations share the budget.
+// of returns a copy of ctx. Operations with this context share the time budget.
 func (b *timeBudget) of(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }
 
-// budgetOf returns the budget of a context's refresh; nil: it is not that of a refresh.
+// budgetOf returns the time budget of a context; nil: the context has none.
 func budgetOf(ctx context.Context) *timeBudget {
 	b, _ := ctx.Value(budgetKey{}).(*timeBudget)
 	return b
@@ -54,15 +55,15 @@ func (b *timeBudget) timeout() time.Duration {
 	return max(min(b.limit-b.ran, starvedTimeout-b.took), minTimeout)
 }
 
-// isUsedUp reports whether there is no time for another attempt of an operation.
+// isUsedUp reports whether no time is left for another attempt of an operation.
 func (b *timeBudget) isUsedUp() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.took >= starvedTimeout
 }
 
-// measure counts the time that run takes. It reports whether the process got no CPU time for most of
-// that.
+// measure adds the time that run takes to the budget. It reports whether the process got no CPU
+// time for most of that time.
 func (b *timeBudget) measure(run func()) (starved bool) {
 	b.mu.Lock()
 	ran, took := b.ran, b.took
@@ -78,7 +79,7 @@ func (b *timeBudget) measure(run func()) (starved bool) {
 	return b.ran-ran < (b.took-took)/2
 }
 
-// countBeat counts the time at each beat of a measurement.
+// countBeat updates the budget at each beat of a measurement.
 func (b *timeBudget) countBeat() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,8 +89,8 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// count adds the time since the last count. The process ran for one beat of it at most: while it gets no
-// CPU time, the timer is late. The caller holds b.mu.
+// count adds the time since the last count. Only one beat of that time counts as running time,
+// because a late timer means that the process got no CPU time. The caller must hold b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
 	b.ran += min(passed, beat)
@@ -97,5 +98,6 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// now is the time by Go's clock, whatever the clock of the Store: CPU time does not depend on it.
+// now returns the time of Go's clock, not of the Store's clock, because CPU time does not depend
+// on the Store's clock.
 var now = time.Now //nolint:forbidigo // see above
