@@ -1,6 +1,6 @@
-// Package simulated has a broker configuration for the simulator's accounts, and for each
-// credential an API call that succeeds only if the provider accepts it. The demo and the public
-// test harness use it; serve does not.
+// Package simulated contains a broker configuration for the accounts of package simulator. For
+// each credential it also contains an API call that succeeds only if the provider accepts the
+// credential. `broker demo` and package brokertest use this package; `broker serve` does not.
 package simulated
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// Config is a configuration file with one credential for each auth method of the
-// built-in providers. Its values come from the environment.
+// Config is a configuration file with one credential for each auth method of the built-in
+// providers. The secrets in it come from environment variables.
 //
 //go:embed broker.yaml
 var Config []byte
 
-// Environment returns a function that looks up the variables of Config: their values are those
-// of the simulator's accounts.
+// Environment returns a function that looks up the environment variables that Config names.
+// Their values are the secrets of the simulator's accounts.
 func Environment(sim *simulator.Simulator) func(name string) (value string, found bool) {
 	spotDraft := sim.SpotDraft.Client()
 	variables := map[string]string{
@@ -37,15 +37,15 @@ func Environment(sim *simulator.Simulator) func(name string) (value string, foun
 
 // Call is an API call that succeeds only if the provider accepts a credential.
 type Call struct {
-	// Credential is its ID in Config.
+	// Credential is the credential's ID in Config.
 	Credential string
-	// URL is the call's, for the method GET and without material.
+	// URL is the URL to call with the method GET, before the auth material is added.
 	URL string
-	// Recognised returns how many calls the provider authenticated so far.
+	// Recognised returns the number of calls that the provider has authenticated so far.
 	Recognised func() int
 }
 
-// Calls has one call for each credential of Config, in the same order.
+// Calls returns one call for each credential of Config, in the same order.
 func Calls(sim *simulator.Simulator) []Call {
 	return []Call{
 		{"sendpulse-oauth", "https://api.sendpulse.com/user/info", sim.SendPulse.RecognisedRequests},

@@ -25,7 +25,7 @@ type Authority struct {
 // after it.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
-// Between returns an intermediate authority, whose certificate a signs.
+// Between returns an intermediate certificate authority. Its certificate is signed by a.
 func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
 
 func newAuthority(name string, by *Authority, now time.Time) *Authority {
@@ -41,8 +41,8 @@ func newAuthority(name string, by *Authority, now time.Time) *Authority {
 
 func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
-// sign returns a certificate made from a template. Without a validity period or extended key usage in
-// the template, it sets the usual ones.
+// sign creates a certificate from a template and signs it. If the template has no validity
+// period or no extended key usage, sign sets the usual values.
 func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509.Certificate {
 	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
 	if template.NotAfter.IsZero() {
@@ -58,24 +58,25 @@ func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509
 	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, &template, parent, &key.PublicKey, a.key))))
 }
 
-// Issue returns a certificate made from a template, with its key, followed by a's own certificate.
+// Issue creates a certificate from a template and returns it with its key. The chain also
+// contains the certificate of a.
 func (a *Authority) Issue(template x509.Certificate) tls.Certificate {
 	key := newKey()
 	leaf := a.sign(key, template)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.Certificate.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// IssueLoopback returns the certificate of a server on this machine.
+// IssueLoopback returns a certificate for a server on a loopback address.
 func (a *Authority) IssueLoopback() tls.Certificate {
 	return a.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}})
 }
 
-// IssueSPIFFE returns the certificate of a workload with a SPIFFE ID.
+// IssueSPIFFE returns a client certificate that contains this SPIFFE ID.
 func (a *Authority) IssueSPIFFE(id string) tls.Certificate {
 	return a.Issue(x509.Certificate{URIs: URIs(id)})
 }
 
-// URIs parses URIs for a template.
+// URIs parses URIs for the field URIs of a certificate template.
 func URIs(texts ...string) []*url.URL {
 	var all []*url.URL
 	for _, text := range texts {
@@ -84,7 +85,7 @@ func URIs(texts ...string) []*url.URL {
 	return all
 }
 
-// Pool returns a pool with the certificates of these authorities.
+// Pool returns a certificate pool with the certificates of these authorities.
 func Pool(authorities ...*Authority) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, a := range authorities {

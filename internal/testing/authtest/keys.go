@@ -1,6 +1,6 @@
-// Package authtest makes evidence of callers' identities for tests: keys and the JSON Web Tokens that
-// they sign, servers with key sets, certificates and their authorities. It implements RFC 7515 and
-// 7518 itself, without the library that the broker uses.
+// Package authtest creates what callers authenticate with in tests: signing keys and JSON Web
+// Tokens, servers that publish key sets, and certificates with their authorities. The package
+// implements RFC 7515 and 7518 itself, without the library that the broker uses.
 package authtest
 
 import (
@@ -22,7 +22,7 @@ import (
 type Key struct {
 	ID        string
 	Algorithm string
-	// Public is the public key as in a JSON Web Key Set, without the key ID.
+	// Public contains the members of the public key in a JSON Web Key Set, without the key ID.
 	Public map[string]any
 
 	sign func(input []byte) []byte
@@ -66,7 +66,8 @@ func Unsigned(id string) Key {
 	return Key{ID: id, Algorithm: "none", sign: func([]byte) []byte { return nil }}
 }
 
-// BySecret returns a copy of the key that signs with HMAC, by a secret that everybody knows.
+// BySecret returns a copy of the key that signs with HMAC, where the HMAC secret is a text that
+// attackers also know.
 func (k Key) BySecret(secret string) Key {
 	k.Algorithm = "HS256"
 	k.sign = func(input []byte) []byte {
@@ -77,7 +78,8 @@ func (k Key) BySecret(secret string) Key {
 	return k
 }
 
-// With returns a copy of the key with more members in a key set. A nil member removes one.
+// With returns a copy of the key with further members for a key set. A nil value removes the
+// member with that name.
 func (k Key) With(members map[string]any) Key {
 	k.Public = changed(k.Public, members)
 	return k
@@ -95,17 +97,19 @@ func KeySet(keys ...Key) []byte {
 // Claims are the claims of a token.
 type Claims map[string]any
 
-// With returns a copy of the claims with some replaced. A nil claim removes one.
+// With returns a copy of the claims in which other claims are added or replaced. A nil value
+// removes the claim with that name.
 func (c Claims) With(others Claims) Claims { return changed(c, others) }
 
-// Mint returns a token. Its header has the key's algorithm and ID; members replace these or add to
-// them, and a nil member removes one.
+// Mint returns a signed token. The token's header contains the key's algorithm and ID. The
+// argument members adds or replaces header members; a nil value removes the member with that
+// name.
 func (k Key) Mint(members map[string]any, claims Claims) string {
 	header := changed(map[string]any{"alg": k.Algorithm, "kid": k.ID}, members)
 	return k.Assemble(must(json.Marshal(header)), must(json.Marshal(claims)))
 }
 
-// Assemble signs any header and payload.
+// Assemble returns a token with any header and payload, signed with the key.
 func (k Key) Assemble(header, payload []byte) string {
 	input := Encode(header) + "." + Encode(payload)
 	return input + "." + Encode(k.sign([]byte(input)))
@@ -114,7 +118,8 @@ func (k Key) Assemble(header, payload []byte) string {
 // Encode encodes data in base64url without padding.
 func Encode(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// changed returns a copy of a map with the entries of others. It leaves out nil values.
+// changed returns a copy of a map in which the entries of others are added or replaced. Entries
+// with a nil value are removed.
 func changed[M ~map[string]any](from M, others map[string]any) M {
 	made := maps.Clone(from)
 	maps.Copy(made, others)
@@ -122,7 +127,7 @@ func changed[M ~map[string]any](from M, others map[string]any) M {
 	return made
 }
 
-// must returns the value. An error means a mistake in a test.
+// must returns the value, and panics if there is an error. Such an error is a mistake in a test.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

@@ -10,14 +10,15 @@ import (
 	"testing"
 )
 
-// KeyServer is an https server that returns the keys of an issuer at every path.
+// KeyServer is an https server that answers a request for any path with the key set of an
+// issuer.
 type KeyServer struct {
 	*httptest.Server
 	requests atomic.Int64
 	answer   atomic.Pointer[http.HandlerFunc]
 }
 
-// NewKeyServer starts a server with these keys. It stops when the test ends.
+// NewKeyServer starts a server with these keys. The server stops when the test ends.
 func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	t.Helper()
 	s := &KeyServer{}
@@ -35,27 +36,28 @@ func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 // Requests returns the number of requests so far.
 func (s *KeyServer) Requests() int64 { return s.requests.Load() }
 
-// Does sets the answer to the next requests.
+// Does sets the handler for the next requests.
 func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
-// Has sets the keys in the answer to the next requests.
+// Has sets the keys with which the server answers the next requests.
 func (s *KeyServer) Has(keys ...Key) {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
 }
 
-// Fails sets an error as the answer to the next requests. Its body contains the word canary.
+// Fails makes the server answer the next requests with an error status. The body of these
+// answers contains the word canary.
 func (s *KeyServer) Fails() {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
 }
 
-// Roots returns the authorities that the server's certificate is signed by.
+// Roots returns a pool with the authority that signs the server's certificate.
 func (s *KeyServer) Roots() *x509.CertPool {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	return roots
 }
 
-// RootsPEM returns Roots in PEM.
+// RootsPEM returns the certificate in Roots as PEM.
 func (s *KeyServer) RootsPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }

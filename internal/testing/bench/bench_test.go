@@ -12,21 +12,24 @@ import (
 	"time"
 )
 
-// TestMain plays a role if a test started this process.
+// TestMain runs a role of the benchmark, instead of the tests, if a test started this process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
 		main()
 		return
 	}
-	// Otherwise each process would take a second longer to end under the race detector.
+	// Without this setting each process would take a second longer to end under the race
+	// detector.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	m.Run()
 }
 
-// tables finds the title of each table, and the numbers of calls a second in it.
+// tables matches the title of each table in the output, and the numbers of calls per second in
+// the table.
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
 
-// measured runs the benchmark, and returns the titles of its tables and the whole output.
+// measured runs the benchmark, and returns the titles of the tables in its output, and the whole
+// output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
 	t.Helper()
 	var out strings.Builder
@@ -80,12 +83,12 @@ func TestSettingsHaveNames(t *testing.T) {
 	names := strings.Fields(output)
 	slices.Sort(names)
 	if len(names) != len(settings()) || len(slices.Compact(names)) != len(settings()) {
-		t.Errorf("%d names of %d settings: %q", len(names), len(settings()), names)
+		t.Errorf("printed %d names of %d settings: %q", len(names), len(settings()), names)
 	}
 }
 
-// TestGoals has one goal that is met, one that is missed, and one that the control's spread
-// excuses.
+// TestGoals checks the verdicts for a goal that is met, a goal that is missed, and a goal that
+// is missed by less than the spread of two equal servers.
 func TestGoals(t *testing.T) {
 	var rounds []round
 	for _, control := range []float64{0.9, 1, 1, 1.1} {
@@ -147,7 +150,7 @@ func TestProcessThatFails(t *testing.T) {
 	told := task{Sides: []side{{At: endpoint{GRPC: "127.0.0.1:0"}}}, RoundDuration: time.Millisecond}
 	err := with(t.Context(), roleLoad, told, func(result) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "the load process: exit status 1") {
-		t.Errorf("got the error %v, want that the load process failed", err)
+		t.Errorf("got the error %v, want an error that says that the load process failed", err)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// serveBroker runs the broker as `broker serve` does. Its providers are simulated in the same
-// process; a warm call does not reach them.
+// serveBroker runs the broker as `broker serve` does. The broker's providers are simulated in
+// the same process; a warm call does not reach the providers.
 func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {

@@ -17,20 +17,20 @@ import (
 )
 
 // tlsConfig returns the TLS settings of a server or client that uses the certificate with this
-// name in a folder. They equal the broker's: TLS 1.3 without session resumption.
+// name in a folder. These settings equal the broker's: TLS 1.3 without session resumption.
 func tlsConfig(folder, name string) (*tls.Config, error) {
 	path := filepath.Join(folder, name)
 	own, err := tls.LoadX509KeyPair(path+".pem", path+".key")
 	if err != nil {
-		return nil, fmt.Errorf("read a certificate: %w", err)
+		return nil, fmt.Errorf("read the benchmark's certificate: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(folder, authoritiesFile)) //nolint:gosec // this program wrote it
+	text, err := os.ReadFile(filepath.Join(folder, authoritiesFile)) //nolint:gosec // this program wrote the file
 	if err != nil {
 		return nil, err
 	}
 	authorities := x509.NewCertPool()
 	if !authorities.AppendCertsFromPEM(text) {
-		return nil, errors.New("the file of the authorities has none")
+		return nil, errors.New("the file of the certificate authorities contains no certificate")
 	}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
@@ -42,22 +42,22 @@ func tlsConfig(folder, name string) (*tls.Config, error) {
 	}, nil
 }
 
-// serverCredentials returns the TLS credentials of a server; without a folder, nothing is
-// encrypted.
+// serverCredentials returns the gRPC credentials of a server: with TLS if there is a folder of
+// certificates, otherwise unencrypted.
 func serverCredentials(folder string) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, serverFile)
 }
 
-// clientCredentials returns the TLS credentials of the load's certificate with this number;
-// without a folder, nothing is encrypted.
+// clientCredentials returns the gRPC credentials of a client: with TLS and the load's
+// certificate with this number if there is a folder of certificates, otherwise unencrypted.
 func clientCredentials(folder string, number int) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, clientName(number))
 }
 
 func clientName(number int) string { return fmt.Sprintf("%s%d", clientFile, number) }
 
-// writeCertificates writes the certificates of a server and of the load to a new folder. remove
-// deletes the folder.
+// writeCertificates writes the certificates of a server and of the load's clients to a new
+// folder. The function remove deletes the folder.
 func writeCertificates(identities int) (folder string, remove func() error, err error) {
 	folder, err = os.MkdirTemp("", "bench")
 	if err != nil {
@@ -92,11 +92,11 @@ func credentialsOf(folder, name string) (credentials.TransportCredentials, error
 	return credentials.NewTLS(settings), nil
 }
 
-// metricsTransport returns a transport that uses the certificates in a folder. Nil means the
-// default.
+// metricsTransport returns an HTTP transport for reading metrics, with the client certificate in
+// a folder. The result is nil, which means the default transport, if there is no folder.
 func metricsTransport(folder string) (http.RoundTripper, error) {
 	if folder == "" {
-		return nil, nil //nolint:nilnil // http.Client has it so
+		return nil, nil //nolint:nilnil // a nil http.RoundTripper means the default to http.Client
 	}
 	settings, err := tlsConfig(folder, clientName(0))
 	if err != nil {

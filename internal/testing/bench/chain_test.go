@@ -15,8 +15,9 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestChainIsWhole calls the broker of the full chain as the load does, with a certificate
-// without a grant, without a certificate, and without TLS.
+// TestChainIsWhole checks that the broker of the benchmark uses all its checks. It calls the
+// broker as the load does, with a certificate without a grant, without a certificate, and
+// without TLS.
 func TestChainIsWhole(t *testing.T) {
 	for _, mode := range auditModes {
 		t.Run(mode, func(t *testing.T) {
@@ -54,13 +55,13 @@ func TestChainIsWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			records, err := os.ReadFile(filepath.Join(folder, auditFile)) // complete, because the broker has ended
+			records, err := os.ReadFile(filepath.Join(folder, auditFile)) // the audit file is complete, because the broker has ended
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range []string{`"` + loadCaller + "0" + `"`, `"dns:localhost"`} {
 				if n := strings.Count(string(records), want); n != 1 {
-					t.Errorf("%d records name %s, want 1", n, want)
+					t.Errorf("%d audit records name %s, want 1", n, want)
 				}
 			}
 		})

@@ -27,7 +27,7 @@ func (c *changes) wait() <-chan struct{} {
 	return c.next
 }
 
-// change makes a change.
+// change notifies all watchers of a change.
 func (c *changes) change() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,7 +36,8 @@ func (c *changes) change() error {
 	return nil
 }
 
-// WatchAuthDecorations sends the same state first, and again at each change.
+// WatchAuthDecorations sends a state at the start of the stream, and the same state again at
+// each change.
 func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	for {
 		next := d.changes.wait()
@@ -51,8 +52,8 @@ func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsR
 	}
 }
 
-// serveChanges serves a URL; each request to it makes a change, until ctx ends. It returns the
-// URL.
+// serveChanges runs an HTTP server until ctx ends; each request to it makes a change. It returns
+// the server's URL.
 func serveChanges(ctx context.Context, change func() error) (url string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // stopPatience is how long a process may take to end before it is killed.
 const stopPatience = 10 * time.Second
 
-// with starts a process in a role, calls use with its answer, and ends the process. It returns
-// when the process has ended.
+// with starts a process in a role, calls use with the answer of the process, and then ends the
+// process. with returns when the process has ended.
 func with[T any](ctx context.Context, role string, told task, use func(answer T) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -46,7 +46,7 @@ func start(ctx context.Context, role string) (command *exec.Cmd, stdin io.Writer
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	command = exec.CommandContext(ctx, program, role) //nolint:gosec // it is this program
+	command = exec.CommandContext(ctx, program, role) //nolint:gosec // the path is that of this program
 	command.Stderr = os.Stderr
 	lifeline, err := command.StdinPipe()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 // The sides of a setting, by index.
 const (
 	sideBroker   = iota
-	sideDefaults // do-nothing, with grpc-go's defaults
-	sideEqual    // do-nothing, with the broker's transport options
+	sideDefaults // the do-nothing server with grpc-go's defaults
+	sideEqual    // the do-nothing server with the broker's transport options
 	sideControl  // another do-nothing server with the defaults
 )
 
@@ -34,13 +34,14 @@ func measureSetting(ctx context.Context, s setting, chosen options, out io.Write
 	})
 }
 
-// doNothingServer is a server to compare the broker with.
+// doNothingServer describes a do-nothing server with which the broker is compared.
 type doNothingServer struct {
 	name  string
 	equal bool // use the broker's transport options
 }
 
-// withDoNothing starts do-nothing servers, adds them to the sides of the task, and calls use.
+// withDoNothing starts do-nothing servers, adds them to the task's sides, and calls the function
+// use with the task.
 func withDoNothing(ctx context.Context, told *task, servers []doNothingServer, use func() error) error {
 	if len(servers) == 0 {
 		return use()

@@ -20,19 +20,19 @@ const (
 	mediumKey = "key-of-1100-bytes"
 	largeKey  = "key-of-4000-bytes"
 
-	// bulkPrefix and a number form the IDs of many more credentials. Their answers are about as
-	// large as those of mediumKey.
+	// bulkPrefix is the beginning of the IDs of further credentials; a number follows it. The
+	// decorations of these credentials are about as large as the decoration of mediumKey.
 	bulkPrefix = "key-of-1100-byte-"
 	manyIDs    = 10_000
 )
 
-// keySizes are the key lengths that lead to answers of these sizes.
+// keySizes are the key lengths that result in answers of small, medium and large size.
 var keySizes = map[string]int{smallKey: 165, mediumKey: 960, largeKey: 3850}
 
 // simulatedCredentials is the number of credentials in the simulated configuration.
 const simulatedCredentials = 5
 
-// fleetKeyVariable is the environment variable with the fleet key.
+// fleetKeyVariable is the name of the environment variable that contains the fleet key.
 const fleetKeyVariable = "BROKER_FLEET_KEY"
 
 // auditModes are the audit modes of the configuration file.
@@ -47,13 +47,15 @@ const (
 	auditFile       = "audit.jsonl"
 )
 
-// loadCaller is the SPIFFE ID of the load's certificates, without their number.
+// loadCaller is the SPIFFE ID in the load's client certificates, without the number at its end.
 const loadCaller = "spiffe://bench.test/load/"
 
-// limitsText sets limits that the load does not reach.
+// limitsText is the section `limits` of the configuration, with limits that the load does not
+// reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText is the rest of the configuration with TLS. The third grant is that of the load.
+// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third grant is
+// the one that the load uses.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}
@@ -63,8 +65,9 @@ grants:
   - {callers: ["spiffe://bench.test/lo*"], credentials: ["sendpulse-k*", "pendo"]}
 `
 
-// configOf returns the simulated configuration with more credentials, up to the given number,
-// and with the Redis of the task. last is the secret of the last credential.
+// configOf returns the configuration of the broker for a task: the simulated credentials,
+// further ones up to the task's number of credentials, and the task's Redis. last is the secret
+// of the last credential.
 func configOf(told task, last string) []byte {
 	var text bytes.Buffer
 	text.WriteString(limitsText)
@@ -94,8 +97,8 @@ func configOf(told task, last string) []byte {
 	return text.Bytes()
 }
 
-// keySize returns the length of a bulk credential's key. In a large configuration most
-// credentials are never asked for, and their keys are short.
+// keySize returns the length of a bulk credential's key. Bulk credentials that the load does not
+// ask for have short keys.
 func (t task) keySize() int {
 	if t.IDs > 0 {
 		return keySizes[mediumKey]
@@ -103,7 +106,7 @@ func (t task) keySize() int {
 	return 10
 }
 
-// keyOf returns a key of a given length that ends in this text.
+// keyOf returns an API key of a given length that ends with a given text.
 func keyOf(size int, end string) string {
 	return strings.Repeat("k", max(0, size-len(end))) + end
 }
@@ -112,8 +115,9 @@ func writeKey(text *bytes.Buffer, id, key string) {
 	fmt.Fprintf(text, "  - id: %s\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", id, key)
 }
 
-// loader returns a function that loads the configuration of a task, with this secret for the
-// last credential. Each process has its own fleet key and its own simulated accounts.
+// loader returns a function that loads the configuration of a task. The argument of that
+// function is the secret of the last credential. Each process has its own fleet key and its own
+// simulated accounts.
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)
 	environment := func(name string) (string, bool) {

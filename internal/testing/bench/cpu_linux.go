@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime returns the CPU time that a process has used, in nanoseconds. The metric is exact only
-// to 10 ms, which is not enough for a round.
+// cpuTime returns the CPU time that a process has used, in nanoseconds. The kernel is asked
+// directly, because the metric has a resolution of 10 ms, which is too coarse for a round.
 func cpuTime(process int) (time.Duration, error) {
-	const ofProcess = 2                            // CPUCLOCK_SCHED of the whole process
+	const ofProcess = 2                            // the clock CPUCLOCK_SCHED of the whole process
 	clock := int32(^process)<<3 | int32(ofProcess) //nolint:gosec // a process ID has 22 bits
 	var used unix.Timespec
 	if err := unix.ClockGettime(clock, &used); err != nil {
-		return 0, fmt.Errorf("read the processor time of process %d: %w", process, err)
+		return 0, fmt.Errorf("read the CPU time of process %d: %w", process, err)
 	}
 	return time.Duration(used.Nano()), nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// doNothing answers each call with the same message.
+// doNothing is a gRPC service that answers each call with the same message.
 type doNothing struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	response *authmaterialv1.GetAuthDecorationResponse
@@ -29,8 +29,8 @@ func (d *doNothing) BatchGetAuthDecorations(context.Context, *authmaterialv1.Bat
 	return d.batch, nil
 }
 
-// serveDoNothing runs a server without interceptors, which always sends the same message: one
-// that it fetched from the broker.
+// serveDoNothing runs a gRPC server without interceptors. The server fetches one answer from the
+// broker and then sends this answer to every call.
 func serveDoNothing(ctx context.Context, told task, answer func(any) error) error {
 	broker, closeBroker, err := dial(told.Broker, 0)
 	if err != nil {

@@ -8,21 +8,24 @@ import (
 // figures are the measurements of one round.
 type figures struct {
 	CallsPerSecond float64
-	// P50 and P99 are latencies in microseconds.
+	// P50 and P99 are the median and the 99th percentile of the calls' latencies, in
+	// microseconds.
 	P50, P99 float64
 	// Longest is the latency of the slowest call, in microseconds.
 	Longest float64
 	// CPU is the server's CPU time for one call, in microseconds.
 	CPU float64
-	// Allocations and AllocatedBytes are the server's for one call.
+	// Allocations and AllocatedBytes are the number and size of the server's memory allocations
+	// for one call.
 	Allocations, AllocatedBytes float64
-	// Degraded reports that Redis was considered unreachable at the end of the round.
+	// Degraded reports that the broker considered Redis unreachable at the end of the round.
 	Degraded bool
-	// Written and Dropped are the audit records for one call.
+	// Written and Dropped are the numbers of written and dropped audit records for one call.
 	Written, Dropped float64
 }
 
-// newFigures returns the figures of a round. The latencies are sorted, and not empty.
+// newFigures returns the figures of a round. The argument latencies must be sorted and not
+// empty.
 func newFigures(latencies []time.Duration, took time.Duration, before, after usage) figures {
 	calls := float64(len(latencies))
 	return figures{
@@ -43,7 +46,7 @@ func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // spread is the distribution of several values.
 type spread struct {
-	least, lower, median, upper, most float64 // lower and upper are quartiles
+	least, lower, median, upper, most float64 // lower and upper are the first and third quartile
 }
 
 // spreadOf returns the distribution of one value of each round.
@@ -55,7 +58,7 @@ func spreadOf(rounds []round, of func(round) float64) spread {
 	return newSpread(values)
 }
 
-// newSpread returns the distribution of values, of which there is at least one.
+// newSpread returns the distribution of values, which must not be empty.
 func newSpread(values []float64) spread {
 	slices.Sort(values)
 	last := len(values) - 1
