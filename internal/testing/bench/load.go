@@ -11,22 +11,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// callPatience is how much longer than a round its last calls may take.
+// callPatience is how long after the end of a round the last calls of the round may end.
 const callPatience = 10 * time.Second
 
 // result is the answer of the load process.
 type result struct {
 	// ResponseSize is the size of a response on the wire, in bytes.
 	ResponseSize int
-	// Rounds contains the figures of each side, by round.
+	// Rounds contains, for each round, the figures of each side.
 	Rounds []round
 }
 
-// round contains the figures of each side, measured one after the other.
+// round contains the figures of each side. The sides are measured one after another.
 type round []figures
 
-// load calls all sides in turn, and measures. Each round begins with another side, so that a
-// machine that becomes slower or faster favours no side.
+// load calls the servers of all sides in turn, and measures the calls. Each round begins with
+// another side, so that a machine that becomes slower or faster favours no side.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	var targets []*target
 	for _, s := range told.Sides {
@@ -57,8 +57,9 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	return answer(measured)
 }
 
-// measure makes calls for one round. If the side asks for it, Redis is suspended during the
-// round, and available again when measure returns.
+// measure calls the server for one round and returns the figures. If t.stopped names a Redis
+// process, measure suspends Redis during the round; Redis is available again when measure
+// returns.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
 	before, err := t.usage(ctx)
 	if err != nil {
@@ -81,10 +82,10 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	return newFigures(latencies, took, before, after), nil
 }
 
-// drive lets callers make one call after the other, concurrently. It returns the durations of
-// the calls, sorted, and the total time.
+// drive runs callers concurrently; each caller makes one call after another until the duration
+// is over. drive returns the sorted latencies of all calls, and the total time.
 func (t *target) drive(ctx context.Context, callers int, duration time.Duration) (latencies []time.Duration, took time.Duration, err error) {
-	// A timer instead of a deadline, because a deadline would be sent with each call.
+	// A timer limits the calls, because a deadline would be sent to the server with each call.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer time.AfterFunc(duration+callPatience, stop).Stop()
@@ -104,7 +105,7 @@ func (t *target) drive(ctx context.Context, callers int, duration time.Duration)
 	return latencies, took, err
 }
 
-// callUntil makes one call after the other, and at least one.
+// callUntil makes one call after another until the given time, but at least one call.
 func (t *target) callUntil(ctx context.Context, caller int, end time.Time) ([]time.Duration, error) {
 	var latencies []time.Duration
 	client := t.clients[caller%len(t.clients)]

@@ -1,15 +1,17 @@
-// Command bench measures what the broker adds to a gRPC call. It calls the broker's real server,
-// with every feature that a setting names, and for comparison a method that does nothing: on the
-// same library, without interceptors, with messages of the same sizes. The do-nothing server
-// runs twice, once with grpc-go's defaults and once with the broker's transport options. Both
-// ratios are printed. A second server with the defaults shows how much two equal servers differ.
+// Command bench measures what the broker adds to a gRPC call. It calls the real broker,
+// configured as each setting describes. For comparison it calls a "do-nothing" server: a method
+// that does nothing, on the same gRPC library, without interceptors, with messages of the same
+// sizes. The do-nothing server runs twice, once with grpc-go's defaults and once with the
+// broker's transport options. The output contains the broker's ratio to each of the two. A
+// second do-nothing server with grpc-go's defaults shows how much the results of two equal
+// servers differ.
 //
-// It also measures how long a change takes to reach 1,000 watchers, whether the time of a
-// refusal reveals which credentials exist, what Redis costs if redis-server is installed, and
-// what large configurations cost.
+// The command also measures how long a change takes to reach 1,000 watchers, whether response
+// times reveal to a caller without a grant which credentials exist, what Redis costs (if
+// redis-server is installed), and what large configurations cost.
 //
-// Each server and each load is a process. All of them run this program, which starts itself
-// again in a role.
+// Each server and each load generator (the "load") is a process of its own: this program starts
+// itself again for each of these roles.
 package main
 
 import (
@@ -32,8 +34,8 @@ func main() {
 	}
 }
 
-// run plays the role that the first argument names. Without an argument it starts the other
-// roles and prints their results.
+// run runs the role that the first argument names. Without an argument it starts the other roles
+// and prints their results.
 func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(arguments) > 0 {
 		if play, ok := roles[arguments[0]]; ok {
@@ -59,7 +61,7 @@ func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 	return err
 }
 
-// measureAll starts servers and loads, and prints the results.
+// measureAll starts servers and load generators, and prints the results.
 func measureAll(ctx context.Context, chosen options, out io.Writer) error {
 	printHead(out, chosen)
 	for _, s := range chosenSettings(chosen) {

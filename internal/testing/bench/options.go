@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// options are the values of the flags.
+// options are the values of the command-line flags.
 type options struct {
 	rounds        int
 	roundDuration time.Duration
@@ -19,15 +19,15 @@ type options struct {
 	only          *regexp.Regexp
 	list          bool
 	credentials   []int
-	others        bool // everything that is not in settings: refusals, watchers, Redis and sizes
+	others        bool // also measure what is not a setting: refusals, watchers, Redis and sizes
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	chosen := options{only: everything}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&chosen.rounds, "rounds", 10, "how many rounds each comparison has, after one to warm up")
-	flags.DurationVar(&chosen.roundDuration, "round-duration", 250*time.Millisecond, "how long each server is called in a round")
+	flags.IntVar(&chosen.rounds, "rounds", 10, "the number of measured rounds in each comparison, which follow one round to warm up")
+	flags.DurationVar(&chosen.roundDuration, "round-duration", 250*time.Millisecond, "the duration for which each server is called in a round")
 	flags.BoolVar(&chosen.full, "full", false, "measure all settings, with rounds of 1s, and all sizes of configurations")
 	flags.BoolVar(&chosen.list, "list", false, "print the names of the settings, and measure nothing")
 	only := flags.String("only", "", "measure the settings whose names match this regular expression, and nothing else")
@@ -60,13 +60,13 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	return chosen, err
 }
 
-// numbers parses a flag that is a list of numbers.
+// numbers parses the value of a flag that is a list of numbers.
 func numbers(name, list string) ([]int, error) {
 	var all []int
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("-%s must be numbers greater than 0, with commas between them, and is %q", name, list)
+			return nil, fmt.Errorf("-%s is %q; it must be a list of numbers greater than 0, separated by commas", name, list)
 		}
 		all = append(all, n)
 	}

@@ -22,7 +22,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// serveReading runs a broker that reads Redis on every call. It has no metrics and no log.
+// serveReading runs a broker that reads the token from Redis on every call. This broker has no
+// metrics and no log of calls.
 func serveReading(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
@@ -87,7 +88,7 @@ func unmeasured(string, bool) *rpc.MethodMetrics {
 	return made
 }
 
-// readingTokens is a Cache whose tokens are read from Redis each time.
+// readingTokens is a Cache that reads each token from Redis on every call.
 type readingTokens struct {
 	*cache.Cache
 	store cache.Store
@@ -99,8 +100,9 @@ func (r readingTokens) WarmAt(tokenKey string, _ time.Time) (*token.Token, bool)
 	return record.Token, err == nil && record.Token != nil
 }
 
-// Token is called if Redis has no token. It makes the first token request. While Redis does not
-// answer, it waits: with a token from memory the call would not measure Redis.
+// Token is called if WarmAt finds no token in Redis. Token then makes the first token request.
+// While Redis does not answer, Token waits: a call with a token from memory would not measure
+// Redis.
 func (r readingTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
 	ticker := time.NewTicker(recoveryPoll)
 	defer ticker.Stop()

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// requireRedis ends the test if redis-server is not installed.
+// requireRedis fails the test if redis-server is not installed.
 func requireRedis(t *testing.T) {
 	t.Helper()
 	if _, err := redistest.Find(); err != nil {
@@ -40,7 +40,7 @@ func TestWithoutRedisServer(t *testing.T) {
 	}
 }
 
-// answers reports whether a Redis answers in time.
+// answers reports whether the Redis at this address answers within a time limit.
 func answers(t *testing.T, address string, in time.Duration) bool {
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {
@@ -54,7 +54,7 @@ func answers(t *testing.T, address string, in time.Duration) bool {
 	return n == 1
 }
 
-// serverFunc implements the BrokerService by a function.
+// serverFunc implements the BrokerService with a function that answers GetAuthDecoration.
 type serverFunc struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	get func()
@@ -65,7 +65,7 @@ func (s serverFunc) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDe
 	return &authmaterialv1.GetAuthDecorationResponse{}, nil
 }
 
-// served returns the address of the server, which runs until the end of the test.
+// served runs a gRPC server until the end of the test, and returns its address.
 func served(t *testing.T, server *grpc.Server) endpoint {
 	ctx, stop := context.WithCancel(t.Context())
 	where, ended := make(chan endpoint, 1), make(chan error, 1)
@@ -114,7 +114,7 @@ func TestWaitsUntilRedisIsBack(t *testing.T) {
 	states := []string{"1", "1", "0"}
 	metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if len(states) == 0 {
-			t.Error("the metrics were read once more")
+			t.Error("the metrics were read again after the wait was over")
 			return
 		}
 		_, _ = io.WriteString(w, "process_cpu_seconds_total 1\ngo_memstats_mallocs_total 1\n"+

@@ -15,15 +15,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// redisServer is the answer of the Redis role.
+// redisServer is the answer that the process in the Redis role sends to its parent.
 type redisServer struct {
-	// Address is its host:port.
+	// Address is the host:port of the Redis server.
 	Address string
-	// Process is its process ID.
+	// Process is the process ID of the Redis server.
 	Process int
 }
 
-// portAttempts is the number of ports to try, because another process may take a port meanwhile.
+// portAttempts is the number of ports to try: another process may take a port before Redis
+// listens on it.
 const portAttempts = 3
 
 // serveRedis runs redis-server without persistence.
@@ -41,15 +42,17 @@ func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	return err
 }
 
-// runRedis runs one process until it or ctx ends. It reports whether the process became ready.
+// runRedis runs a redis-server process until the process ends or ctx ends. It reports whether
+// the process became ready.
 func runRedis(ctx context.Context, program string, answer func(any) error) (answered bool, err error) {
 	address, port, err := freePort(ctx)
 	if err != nil {
 		return false, err
 	}
-	command := exec.CommandContext(ctx, program, //nolint:gosec // it is the redis-server that was found
+	command := exec.CommandContext(ctx, program, //nolint:gosec // the program is the redis-server that Find returned
 		"--port", port, "--bind", "127.0.0.1", "--dir", os.TempDir(), "--save", "", "--appendonly", "no")
-	// A signal that a terminal sends to all processes must not reach this one.
+	// Redis gets its own process group, so that it does not receive an interrupt from the
+	// terminal.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := command.StdoutPipe()
 	if err != nil {
@@ -61,7 +64,7 @@ func runRedis(ctx context.Context, program string, answer func(any) error) (answ
 	var said strings.Builder
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		switch {
-		case answered: // its log is not needed
+		case answered: // the rest of the server's log is not needed
 		case strings.Contains(lines.Text(), "Ready to accept connections"):
 			answered = true
 			if err := answer(redisServer{Address: address, Process: command.Process.Pid}); err != nil {

@@ -15,21 +15,21 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The refusals that are compared: batches of IDs, from a caller that none of the many grants
-// names.
+// The size of the comparison of refusals: a caller that no grant names asks for batches of IDs.
 const (
 	refusalGrants      = 40
-	refusalCallers     = 25 // in each of these grants
+	refusalCallers     = 25 // number of callers in each grant
 	refusalBatch       = 100
 	refusalCredentials = 1000
-	refusalPairs       = 100 // pairs of batches for each of -rounds
+	refusalPairs       = 100 // pairs of batches; multiplied by the flag -rounds
 )
 
-// toldApart is the z-score of a sign test from which two kinds of calls count as
-// distinguishable. By chance it is exceeded once in 15,000 runs.
+// toldApart is a z-score of a sign test. From this score on, two kinds of calls count as
+// distinguishable. By chance the score is reached once in 15,000 runs.
 const toldApart = 4
 
-// writeGrants writes grants for the existing credentials, in addition to those of the chain.
+// writeGrants writes grants for the existing credentials, in addition to the grants that every
+// broker with TLS has.
 func writeGrants(out io.Writer, grants int) {
 	for g := range grants {
 		fmt.Fprint(out, "  - {credentials: [\"key-of-*\"], callers: [")
@@ -59,11 +59,12 @@ func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err er
 	})
 }
 
-// refusal contains the response times for credentials that exist and for others that do not, in
-// microseconds.
+// refusal contains two response times in microseconds: for credentials that exist, and for
+// credentials that do not exist.
 type refusal struct{ existing, missing float64 }
 
-// refuse asks for credentials that exist and for others that do not, in random order.
+// refuse asks for credentials that exist and for credentials that do not exist, in random order,
+// and measures the response times.
 func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) {
 	security, err := tlsConfig(broker.Certificates, strangerFile)
 	if err != nil {
@@ -88,7 +89,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 		}
 		for _, result := range response.GetResults() {
 			if result.GetError() == nil {
-				return 0, errors.New("a caller without a grant gets a decoration")
+				return 0, errors.New("the broker sent a decoration to a caller without a grant")
 			}
 		}
 		return microseconds(took), nil
@@ -114,7 +115,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	return measured, nil
 }
 
-// printRefusals prints the medians, and the result of a sign test of the pairs.
+// printRefusals prints the median response times, and the result of a sign test of the pairs.
 func printRefusals(out io.Writer, pairs []refusal) {
 	slower, faster := 0, 0
 	for _, p := range pairs {

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// printHead prints what is measured, and on which machine.
+// printHead prints a description of the measurements and of the machine.
 func printHead(out io.Writer, chosen options) {
 	fmt.Fprintf(out, `The broker beside a method that does nothing: on the same server library, without
 interceptors, with the same TLS and messages of the same sizes. "do-nothing" has
@@ -24,7 +24,7 @@ spread of A/A: the half of its rounds that is nearest to the median.
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), chosen.rounds, chosen.roundDuration)
 }
 
-// quantity is a line of a table.
+// quantity is a measured quantity, which has one row in a table.
 type quantity struct {
 	name   string
 	format string
@@ -44,7 +44,7 @@ var (
 	}
 )
 
-// ratio returns the distribution of the ratios of two sides.
+// ratio returns the distribution of the quantity's ratios between two sides.
 func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }
@@ -101,7 +101,7 @@ func printSetting(out io.Writer, s setting, measured result) error {
 	return nil
 }
 
-// verdicts returns for each goal whether it is met.
+// verdicts returns one line for each goal, with the measured value and whether the goal is met.
 func (g goal) verdicts(rounds []round) []string {
 	var all []string
 	judge := func(q quantity, to int, name string, bound float64, least bool) {
@@ -128,7 +128,7 @@ func (g goal) verdicts(rounds []round) []string {
 	return all
 }
 
-// printRecords prints whether the broker recorded each call.
+// printRecords prints how many audit records the broker wrote and dropped for each call.
 func printRecords(out io.Writer, measured result) {
 	written := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Written })
 	dropped := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Dropped })
@@ -136,7 +136,8 @@ func printRecords(out io.Writer, measured result) {
 		written.median, written.least, written.most, dropped.median, dropped.least, dropped.most)
 }
 
-// printStops prints what the medians of rounds without Redis do not show.
+// printStops prints the longest calls with and without Redis, which the medians in the table do
+// not show.
 func printStops(out io.Writer, measured result) error {
 	degraded := 0
 	for _, r := range measured.Rounds {

@@ -23,7 +23,7 @@ const (
 	roleWatch     = "watch"
 )
 
-// role does the work of a process. It calls answer once, and returns when its work is done or
+// role is the work of a process. A role calls answer once, and returns when its work is done or
 // ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
@@ -40,18 +40,20 @@ var roles = map[string]role{
 type task struct {
 	// Credentials is the number of credentials in the broker; 0: only the simulated ones.
 	Credentials int
-	// Redis is the host:port of the broker's token store; empty: memory.
+	// Redis is the host:port of the Redis in which the broker stores tokens; empty: the broker
+	// keeps tokens in memory.
 	Redis string
 	// Certificates is the folder with the certificates of servers and callers; empty: no TLS and
 	// no authentication.
 	Certificates string
-	// Audit is the broker's audit mode, with a file beside the certificates; empty: no audit.
+	// Audit is the broker's audit mode; the audit file is in the folder Certificates. Empty: no
+	// audit.
 	Audit string
-	// Grants is the number of grants in a broker with Certificates, in addition to those of the
-	// load.
+	// Grants is the number of grants in a broker with Certificates, in addition to the grants
+	// that it always has.
 	Grants int
-	// Credential is the ID to ask for. With IDs it is a prefix: each call asks for one of IDs
-	// credentials at random.
+	// Credential is the ID that the load asks for. If IDs is not 0, Credential is the beginning
+	// of that number of IDs, and each call asks for a random one of them.
 	Credential string
 	IDs        int
 	// Batch is the number of IDs in each batch; 0: the load calls GetAuthDecoration.
@@ -62,10 +64,10 @@ type task struct {
 	Equal bool
 	// Sides are the servers that the load compares.
 	Sides []side
-	// Callers is the number of concurrent callers. They share Connections, which use Identities
-	// client certificates.
+	// Callers is the number of concurrent callers. They share that number of Connections, which
+	// use that number of different client certificates (Identities).
 	Callers, Connections, Identities int
-	// Rounds is the number of rounds that count.
+	// Rounds is the number of measured rounds, without the round to warm up.
 	Rounds int
 	// RoundDuration is how long each side is called in a round.
 	RoundDuration time.Duration
@@ -83,7 +85,7 @@ func (t task) ids() []string {
 	return ids
 }
 
-// batchRequest returns the load's request for a batch, or nil if it makes none.
+// batchRequest returns the load's request for a batch, or nil if the load requests no batches.
 func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	if t.Batch == 0 {
 		return nil
@@ -91,9 +93,9 @@ func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{t.Credential}, t.Batch)}
 }
 
-// side is one of the servers that are compared.
+// side is one of the servers that a comparison measures.
 type side struct {
-	// Name is the head of its column.
+	// Name is the title of the server's column in the printed table.
 	Name string
 	At   endpoint
 	// Stopped is the ID of the Redis process that is suspended during the side's rounds; 0:
@@ -105,23 +107,24 @@ type side struct {
 
 // endpoint describes a running server process.
 type endpoint struct {
-	// GRPC is the address for the load.
+	// GRPC is the address of the process's gRPC server.
 	GRPC string
-	// Metrics is the URL of the process's metrics, and Process its process ID.
+	// Metrics is the URL of the process's metrics. Process is the ID of the process.
 	Metrics string
 	Process int
-	// Change is the URL that sends a change to all watchers; empty: none.
+	// Change is a URL; each request to it makes the server send a change to all watchers. Empty:
+	// the server has no such URL.
 	Change string
 	// Certificates is the folder with the load's certificates; empty: no TLS.
 	Certificates string
-	// Footprint is what the configuration costs. Brokers only.
+	// Footprint is the time and memory that the configuration costs. Brokers only.
 	Footprint footprint
 }
 
-// obey plays a role until it is done, or standard input ends. Standard input also ends when the
-// parent process ends.
+// obey reads a task from standard input and runs a role, until its work is done or standard
+// input ends. Standard input also ends when the parent process ends.
 func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
-	signal.Ignore(os.Interrupt) // a terminal sends it to all processes; the first process decides
+	signal.Ignore(os.Interrupt) // a terminal sends the signal to all processes; only the first process handles it
 	orders := json.NewDecoder(stdin)
 	var told task
 	if err := orders.Decode(&told); err != nil {

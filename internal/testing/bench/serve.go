@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// serve serves on free ports, metrics included, until ctx ends.
+// serve runs a gRPC server and a server for metrics, each on a free port, until ctx ends.
 func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error) error {
 	httpServer := &http.Server{Handler: newMetricsHandler(), ReadHeaderTimeout: time.Second}
 
@@ -40,7 +40,8 @@ func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error)
 	return group.Wait()
 }
 
-// newMetricsHandler serves the resource use of the process, as the broker's /metrics does.
+// newMetricsHandler returns an HTTP handler for metrics about the resource use of the process,
+// in the form of the broker's /metrics.
 func newMetricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -19,26 +19,26 @@ type setting struct {
 	// callers is the number of concurrent callers, connections the number of connections that
 	// they share, and identities the number of client certificates of these connections.
 	callers, connections, identities int
-	// credential is the ID that callers ask for. With ids it is a prefix: each call asks for one
-	// of ids credentials at random.
+	// credential is the ID that callers ask for. If ids is not 0, credential is the beginning of
+	// that number of IDs, and each call asks for a random one of them.
 	credential string
 	ids        int
 	batch      int  // IDs in a batch; 0: GetAuthDecoration
-	short      bool // also measured in the short form
+	short      bool // also measured without the flag -full
 	goal       goal
 }
 
-// goal is what the project promises for a setting: the lowest ratios of calls per second and the
-// highest ratios of CPU time, each compared with the do-nothing server with grpc-go's defaults
-// and with the one with the broker's options; and the highest ratio of p99. Zero values promise
-// nothing.
+// goal contains the ratios that the project promises for a setting: at least these ratios of
+// calls per second, and at most these ratios of CPU time and of the p99 latency. Each is a ratio
+// to the do-nothing server with grpc-go's defaults, or, in the fields with Equal, to the one
+// with the broker's transport options. 0: no promise.
 type goal struct {
 	calls, callsEqual float64
 	cpu, cpuEqual     float64
 	p99               float64
 }
 
-// name is the text that -only matches.
+// name returns the setting's name, which the flag -only selects.
 func (s setting) name() string {
 	parts := []string{s.security}
 	if s.audit != "" {
@@ -70,7 +70,7 @@ func (s setting) task(chosen options) task {
 	return told
 }
 
-// settings returns the comparisons.
+// settings returns all settings that the benchmark can measure.
 func settings() []setting {
 	var all []setting
 	add := func(s setting) { all = append(all, s) }
@@ -100,7 +100,7 @@ func settings() []setting {
 	add(required)
 	many := setting{security: mutualTLS, audit: "required", callers: 64, connections: 1}
 	many.credential = mediumKey
-	add(many) // for comparison with the next
+	add(many) // for comparison with the next setting, which has many IDs
 	many.credential, many.ids, many.short = bulkPrefix, manyIDs, true
 	add(many)
 	add(setting{security: mutualTLS, audit: "best_effort", callers: 64, connections: 1, credential: mediumKey, batch: 50, short: true, goal: goal{calls: 0.9}})
@@ -118,5 +118,5 @@ func chosenSettings(chosen options) []setting {
 	return all
 }
 
-// everything matches every name.
+// everything is a regular expression that matches every name.
 var everything = regexp.MustCompile("")

@@ -12,18 +12,20 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// footprint is what a configuration costs a broker process.
+// footprint is the time and memory that a configuration costs a broker process.
 type footprint struct {
-	// StartUp is the time from the file's text to a server that is ready to listen.
+	// StartUp is the time to parse the configuration file and create a server that is ready to
+	// listen.
 	StartUp time.Duration
-	// Reload is the time from the text, with one secret changed, until the new secret is served.
+	// Reload is the time to parse the file again, with one secret changed, until the broker
+	// serves the new secret.
 	Reload time.Duration
 	// Heap is the memory in use after a garbage collection, in bytes.
 	Heap uint64
 }
 
-// startBroker creates a server for a task and measures the cost. Each call of reload gives its
-// last credential another secret.
+// startBroker creates a broker's server for a task and measures its footprint. Each call of the
+// function reload gives the configuration's last credential another secret.
 func startBroker(told task, sim *simulator.Simulator, options server.Options) (broker *server.Server, cost footprint, reload func() error, err error) {
 	load := loader(told, sim)
 	first, second := load("first"), load("second")
@@ -58,8 +60,8 @@ func startBroker(told task, sim *simulator.Simulator, options server.Options) (b
 	}, nil
 }
 
-// measureSizes prints what configurations of several sizes cost, and the cost of a warm call
-// with each.
+// measureSizes prints the footprint of configurations of several sizes, and the calls per second
+// with each size.
 func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -76,7 +78,7 @@ func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	return table.Flush()
 }
 
-// measureSize prints the row of one size.
+// measureSize prints the table row for one configuration size.
 func measureSize(ctx context.Context, chosen options, credentials int, broker endpoint, table io.Writer) error {
 	told := setting{callers: 64, connections: 1, credential: staticKey}.task(chosen)
 	told.Broker, told.Sides = broker, []side{{Name: "broker", At: broker}}

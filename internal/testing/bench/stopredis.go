@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// How long Redis may take to be reachable for the broker again, and how often that is checked.
+// The longest time until the broker reaches a resumed Redis again, and the time between two
+// checks of that.
 const (
 	recoveryPatience = 10 * time.Second
 	recoveryPoll     = 20 * time.Millisecond
@@ -18,15 +19,15 @@ const (
 // answered.
 func stopProcess(id int) error {
 	if err := syscall.Kill(id, syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("stop the Redis process: %w", err)
+		return fmt.Errorf("suspend the Redis process: %w", err)
 	}
 	return nil
 }
 
-// bringRedisBack resumes the Redis process, and waits until the server shares tokens again.
+// bringRedisBack resumes the Redis process, and waits until the server uses Redis again.
 func (t *target) bringRedisBack(ctx context.Context) error {
 	if err := syscall.Kill(t.stopped, syscall.SIGCONT); err != nil {
-		return fmt.Errorf("continue the Redis process: %w", err)
+		return fmt.Errorf("resume the Redis process: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, recoveryPatience)
 	defer cancel()
@@ -40,7 +41,7 @@ func (t *target) bringRedisBack(ctx context.Context) error {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the server %q is without Redis %s after that went on", t.name, recoveryPatience), err)
+			return errors.Join(fmt.Errorf("the server %q does not use Redis %s after Redis was resumed", t.name, recoveryPatience), err)
 		}
 	}
 }

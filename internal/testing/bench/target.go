@@ -13,20 +13,20 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// target is a server under load.
+// target is a server that the load calls, with the load's connections to it.
 type target struct {
 	name     string
-	clients  []authmaterialv1.BrokerServiceClient // one for each connection
+	clients  []authmaterialv1.BrokerServiceClient // one client for each connection
 	close    func() error
 	metrics  string
 	process  int
-	http     http.RoundTripper // for the metrics; nil: the default
+	http     http.RoundTripper // for requests to metrics; nil: the default transport
 	requests []*authmaterialv1.GetAuthDecorationRequest
 	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // nil: no batches
 	stopped  int                                            // the Redis process that is suspended during a round; 0: none
 }
 
-// newTarget opens the load's connections to one side.
+// newTarget opens the load's connections to the server of a side.
 func newTarget(of side, told task) (*target, error) {
 	t := &target{name: of.Name, metrics: of.At.Metrics, process: of.At.Process, stopped: of.Stopped}
 	var closes []func() error
@@ -67,7 +67,8 @@ func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient,
 	return authmaterialv1.NewBrokerServiceClient(connection), connection.Close, nil
 }
 
-// call makes one call: the request with this number, or a batch.
+// call makes one call to the server: it sends the request with this number, or the batch if
+// there is one.
 func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceClient, number int) error {
 	if t.batch == nil {
 		_, err := client.GetAuthDecoration(ctx, t.requests[number])
@@ -86,7 +87,8 @@ func (t *target) responseSize(ctx context.Context) (int, error) {
 	return proto.Size(response), nil
 }
 
-// fetch makes one call and returns its response, with times of the longest encoding.
+// fetch makes one call and returns its response. It replaces the times in the response, as
+// setLongestTimes does.
 func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, request *authmaterialv1.GetAuthDecorationRequest, batch *authmaterialv1.BatchGetAuthDecorationsRequest) (proto.Message, error) {
 	if batch == nil {
 		response, err := client.GetAuthDecoration(ctx, request)
@@ -103,9 +105,11 @@ func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, reque
 	return response, err
 }
 
-// setLongestTimes sets a decoration's times to values with the longest encoding: nanoseconds
-// take up to 5 bytes. The refresh time of static material depends on the time of the call, and
-// two servers have different tokens. The rest of a response always has the same size.
+// setLongestTimes makes the sizes of responses comparable: it sets the nanoseconds of a
+// decoration's times to the value with the longest encoding, because they take between 0 and 5
+// bytes. Times differ between responses: the refresh time of static material depends on the time
+// of the call, and two servers have different tokens. The rest of a response always has the same
+// size.
 func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	for _, moment := range []*timestamppb.Timestamp{decoration.GetExpireTime(), decoration.GetRefreshTime()} {
 		if moment != nil {
@@ -126,7 +130,7 @@ func compareSizes(ctx context.Context, targets []*target) (int, error) {
 			return 0, err
 		}
 		if size != first {
-			return 0, fmt.Errorf("the response of the server %q has %d bytes, and that of the server %q %d", targets[0].name, first, t.name, size)
+			return 0, fmt.Errorf("responses have different sizes: the server %q sent %d bytes, and the server %q %d bytes", targets[0].name, first, t.name, size)
 		}
 	}
 	return first, nil

@@ -10,23 +10,24 @@ import (
 	"strings"
 )
 
-// Metrics that some servers do not have: those without Redis, and those without audit.
+// Metrics that are missing in servers without Redis or without audit.
 const (
 	degradedMetric = "authmaterial_token_cache_degraded"
 	writtenMetric  = `authmaterial_audit_records_total{result="written"}`
 	droppedMetric  = `authmaterial_audit_records_total{result="dropped"}`
 )
 
-// usage is what a process has used since its start.
+// usage contains the resources that a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
-	// degraded is 1 while Redis is considered unreachable. Only in brokers with Redis.
+	// degraded is 1 while the broker considers Redis unreachable. Only in brokers with Redis.
 	degraded float64
-	// written and dropped are audit records. Only in brokers with audit.
+	// written and dropped are the numbers of written and dropped audit records. Only in brokers
+	// with audit.
 	written, dropped float64
 }
 
-// usage returns what the target's process has used since its start.
+// usage returns the resources that the target's process has used since its start.
 func (t *target) usage(ctx context.Context) (usage, error) {
 	read, err := readUsage(ctx, t.http, t.metrics)
 	if err != nil {
@@ -42,8 +43,8 @@ func (t *target) usage(ctx context.Context) (usage, error) {
 	return read, err
 }
 
-// readUsage reads the metrics at a URL, in Prometheus' text format. The transport may be nil,
-// which means the default.
+// readUsage reads the metrics at a URL, in Prometheus' text format. A nil transport means the
+// default transport.
 func readUsage(ctx context.Context, transport http.RoundTripper, url string) (usage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The watchers that receive a change.
+// The number of watchers that receive a change, and of their connections.
 const (
 	watchers           = 1000
 	watcherConnections = 20
 )
 
-// watchResult contains the time that each change took until the last watcher received it, in
-// microseconds, by round and side.
+// watchResult contains, for each round and side, the time in microseconds from a change until
+// the last watcher received the change.
 type watchResult struct{ Rounds [][]float64 }
 
 // measureWatchers prints how long a change takes to reach many watchers.
@@ -40,7 +40,7 @@ func measureWatchers(ctx context.Context, chosen options, out io.Writer) error {
 	})
 }
 
-// printWatchers prints the medians, and the ratios to the do-nothing server.
+// printWatchers prints the median times, and the ratios to the do-nothing server.
 func printWatchers(out io.Writer, told task, measured watchResult) error {
 	of := func(value func([]float64) float64) spread {
 		values := make([]float64, len(measured.Rounds))
@@ -59,7 +59,8 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 	return table.Flush()
 }
 
-// watch opens watches at each side, makes changes, and measures.
+// watch opens watches at the server of each side, makes changes, and measures how long the
+// watchers wait for them.
 func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -95,10 +96,10 @@ func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 // crowd is all watchers of one server.
 type crowd struct {
 	streams []grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
-	url     string // URL that makes a change
+	url     string // a request to this URL makes a change
 }
 
-// newCrowd opens the watches, and waits until each has received its first state.
+// newCrowd opens the watches, and waits until each watcher has received its first state.
 func newCrowd(ctx context.Context, t *target, credential, url string) (*crowd, error) {
 	c := &crowd{url: url}
 	for i := range watchers {
@@ -111,14 +112,14 @@ func newCrowd(ctx context.Context, t *target, credential, url string) (*crowd, e
 	return c, c.receive()
 }
 
-// receive waits until each watcher has received one more state.
+// receive waits until each watcher of the crowd has received one more state.
 func (c *crowd) receive() error {
 	var all errgroup.Group
 	for _, stream := range c.streams {
 		all.Go(func() error {
 			state, err := stream.Recv()
 			if err == nil && state.GetAuthDecoration() == nil {
-				err = errors.New("a watcher is sent an error: " + state.GetError().GetMessage())
+				err = errors.New("a watcher received an error: " + state.GetError().GetMessage())
 			}
 			return err
 		})
@@ -126,7 +127,7 @@ func (c *crowd) receive() error {
 	return all.Wait()
 }
 
-// change makes a change, and returns the time until each watcher received it.
+// change makes a change, and returns the time until each watcher received the change.
 func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	received := make(chan error, 1)
 	go func() { received <- c.receive() }()
@@ -141,12 +142,12 @@ func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	}
 	_ = response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("the change is answered with %s", response.Status)
+		return 0, fmt.Errorf("the request for a change was answered with %s", response.Status)
 	}
 	select {
 	case err := <-received:
 		return time.Since(began), err
 	case <-time.After(callPatience):
-		return 0, errors.New("not every watcher has the change in time")
+		return 0, errors.New("not every watcher received the change in time")
 	}
 }

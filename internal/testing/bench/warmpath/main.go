@@ -1,6 +1,6 @@
-// Command warmpath prints the broker's functions that one warm call runs, over mutual TLS and
-// with grants, metrics and an audit file. It must be built for coverage, as `make warmpath`
-// does.
+// Command warmpath finds the functions of the broker that run during one warm call, over mutual
+// TLS and with grants, metrics and an audit file. The command must be built for coverage, as
+// `make warmpath` does.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// guards is the configuration in addition to the simulated credentials.
+// guards is the text of the configuration that is added to the simulated credentials.
 const guards = `audit: {file: %[1]q}
 grants: [{callers: ["spiffe://bench.test/*"], credentials: ["*"]}]
 `
@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-// run makes calls, and writes the coverage of the last one to a folder.
+// run starts a broker, makes calls, and writes the coverage of the last call to a folder.
 func run(ctx context.Context, folder string) error {
 	sim, err := simulator.New()
 	if err != nil {
@@ -76,10 +76,10 @@ func run(ctx context.Context, folder string) error {
 // credential is the ID of a credential with a token.
 const credential = "sendpulse-oauth" //nolint:gosec // it is an ID
 
-// settling is how long work that a call started may continue after its answer.
+// settling is how long the command waits after a call for work that continues after the answer.
 const settling = 200 * time.Millisecond
 
-// measure makes calls until everything is warm, and writes the coverage of one more.
+// measure makes calls until all caches are filled, and writes the coverage of one more call.
 func measure(ctx context.Context, client authmaterialv1.BrokerServiceClient, folder string) error {
 	for range 3 {
 		if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential}); err != nil {
