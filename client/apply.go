@@ -13,23 +13,24 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// maxPlaces is the maximum number of headers and query parameters of a decoration. The work of Apply grows
-// with its square.
+// maxPlaces is the maximum number of headers and query parameters of a decoration. The work of
+// Apply grows with the square of this number.
 const maxPlaces = 1000
 
-// ErrHostNotAllowed is the error of a request to a URL to which the material must not be sent.
+// ErrHostNotAllowed is the error for a request to a URL to which the material must not be sent.
 var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 
-// Apply puts a decoration on a request. Each header and each query parameter replaces everything that the
-// request has under that name; the other parameters stay as they are. On an error the request is unchanged.
+// Apply adds the headers and query parameters of a decoration to a request. Each of them
+// replaces all headers or query parameters of the request with the same name; the other query
+// parameters do not change. If Apply returns an error, the request is unchanged.
 //
-// The error is ErrHostNotAllowed if the host is not one of the decoration's allowed hosts, if the request's
-// field Host differs from the host of its URL, or if the URL is not https. Plain http is accepted for a
-// literal loopback address. Apply ignores expire_time.
+// The error is ErrHostNotAllowed if the host is not one of the decoration's allowed hosts, if
+// the request's field Host differs from the host of its URL, or if the URL is not https. Plain
+// http is allowed only for a literal loopback address. Apply ignores expire_time.
 //
-// Never send the request with an http.Client that follows redirects, such as http.DefaultClient: it sends
-// custom headers such as X-Api-Key to every host that a redirect names. Use Client.HTTPClient, or set
-// CheckRedirect to return http.ErrUseLastResponse.
+// Never send the request with an http.Client that follows redirects, such as http.DefaultClient:
+// it sends custom headers such as X-Api-Key to every host to which a provider redirects the
+// request. Use Client.HTTPClient, or set CheckRedirect to return http.ErrUseLastResponse.
 func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
 	if request.URL == nil {
 		return errors.New("the request has no URL")
@@ -74,8 +75,8 @@ func checkHost(target *url.URL, allowed []string) error {
 	return nil
 }
 
-// sameHost reports whether an entry of allowed_hosts allows a host and port. An entry without a port means
-// port 443.
+// sameHost reports whether an entry of allowed_hosts allows a host and port. An entry without a
+// port allows only port 443.
 func sameHost(entry, host, port string) bool {
 	entryHost, entryPort, err := net.SplitHostPort(entry)
 	if err != nil {
@@ -89,7 +90,8 @@ func isLoopback(host string) bool {
 	return err == nil && address.IsLoopback()
 }
 
-// replaceParam sets one parameter of a raw query. The other parameters keep their order and their encoding.
+// replaceParam sets one parameter of a raw query. The other parameters keep their order and
+// encoding.
 func replaceParam(rawQuery, name, value string) string {
 	pair := url.QueryEscape(name) + "=" + url.QueryEscape(value)
 	if rest := removeParam(rawQuery, name); rest != "" {

@@ -54,7 +54,7 @@ func TestApplyReplacesHeadersAndParameters(t *testing.T) {
 		t.Errorf("the query is %q, want %q", request.URL.RawQuery, want)
 	}
 	if len(request.Header) != 2 || request.Header.Get("x-api-key") != "k 1" || request.Header.Get("Accept") != "text/plain" {
-		t.Error("the request does not have each header of the decoration once, and the other headers")
+		t.Error("the request lacks a header, or has a header of the decoration twice")
 	}
 }
 

@@ -1,8 +1,9 @@
-// Package client helps Go services to call the broker, and to put its material on HTTP requests. It imports
-// the generated stubs, gRPC, the standard library and, for files, two small packages of the broker.
+// Package client helps Go services to call the broker, and to add the broker's material to HTTP
+// requests. It imports the generated stubs, gRPC, the standard library and, for reading files,
+// two small packages of the broker.
 //
-// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md for their users. Users of
-// Apply must follow the rules themselves.
+// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Users of Apply
+// must follow the rules themselves.
 package client
 
 import (
@@ -21,47 +22,51 @@ import (
 )
 
 const (
-	// getTimeout limits GetAuthDecoration. The broker needs less time for a new token: it waits up to 3 s
-	// for its turn and 2 s for Redis, and the token request takes up to 10 s.
+	// getTimeout is the timeout of GetAuthDecoration. To get a new token, the broker waits up to
+	// 3 s for its turn and 2 s for Redis, and the token request takes up to 10 s.
 	getTimeout = 20 * time.Second
-	// reportTimeout limits ReportRejection, which waits for up to three token requests.
+	// reportTimeout is the timeout of ReportRejection, which waits for up to three token
+	// requests.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size of a rejected response that is read, in bytes, so that its connection
-	// can be used again.
+	// maxDrain is the maximum size in bytes of a rejected response that is read to its end. Its
+	// connection can then be used again.
 	maxDrain = 4 << 10
 )
 
-// Client puts the broker's material on HTTP requests. It is safe for concurrent use.
+// Client adds the broker's material to HTTP requests. It is safe for concurrent use.
 type Client struct {
 	broker authmaterialv1.BrokerServiceClient
 }
 
-// New returns a Client that calls the broker over a connection. The caller closes the connection when no
-// request needs it any more.
+// New returns a Client that calls the broker over a connection. The caller must close the
+// connection when no request needs it any more.
 func New(connection grpc.ClientConnInterface) *Client {
 	return &Client{broker: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// HTTPClient returns an http.Client that authenticates its requests as Transport does. It follows redirects
-// to the allowed hosts.
+// HTTPClient returns an http.Client that authenticates its requests by Transport. It follows
+// redirects to the allowed hosts.
 func (c *Client) HTTPClient(credentialID string) *http.Client {
 	return &http.Client{Transport: c.Transport(credentialID, nil)}
 }
 
-// Transport returns an http.RoundTripper that puts the material of a credential on each request, and sends
-// the request through base. Nil means http.DefaultTransport. It follows rules 1 to 10 of docs/calling.md:
+// Transport returns an http.RoundTripper that adds the material of a credential to each request, and
+// sends the request by base. If base is nil, http.DefaultTransport is used. The RoundTripper follows
+// rules 1 to 10 of docs/calling.md:
 //
 //   - It gets a decoration for each request, and so for each redirect.
-//   - It rejects what Apply rejects: requests to hosts that are not allowed, and requests without https. The
-//     error is ErrHostNotAllowed. A redirect to such a URL fails in the same way. To get the redirect itself,
-//     set CheckRedirect of the http.Client to return http.ErrUseLastResponse.
-//   - If the provider rejects the material, it reports that once. It sends the request once more if the
-//     broker has replaced the material and the body can be sent again: there is no body, or GetBody is set.
-//     Otherwise the provider's answer is the response.
+//   - It rejects requests that Apply rejects: requests to hosts that are not allowed, and requests
+//     without https. The error is ErrHostNotAllowed. A redirect to such a URL fails in the same way. To
+//     receive the redirect itself, set CheckRedirect of the http.Client to return
+//     http.ErrUseLastResponse.
+//   - If the provider rejects the material, the RoundTripper reports the rejection once. It sends the
+//     request once more if the broker has replaced the material and the body can be sent again: the
+//     request has no body, or its GetBody is set. Otherwise it returns the provider's answer.
 //
-// The caller's request does not change, and is the Request of the response. Query parameters with material
-// are removed from a Location header. If the header still contains material, it is deleted, and http.Client
-// returns the redirect itself. So neither contains a secret that could be logged.
+// The caller's request does not change, and is the field Request of the response. Query parameters with
+// material are removed from a Location header. If the header still contains material, it is deleted, and
+// http.Client returns the redirect itself. So neither the request nor the header contains a secret that
+// could be logged.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -69,7 +74,7 @@ func (c *Client) Transport(credentialID string, base http.RoundTripper) http.Rou
 	return &transport{broker: c.broker, credentialID: credentialID, base: base}
 }
 
-// transport is the result of Client.Transport.
+// transport is the http.RoundTripper that Client.Transport returns.
 type transport struct {
 	broker       authmaterialv1.BrokerServiceClient
 	credentialID string
@@ -105,14 +110,14 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.send(request, again, successor)
 }
 
-// CloseIdleConnections implements the optional interface that http.Client.CloseIdleConnections looks for.
+// CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (t *transport) CloseIdleConnections() {
 	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
 	}
 }
 
-// get returns the current decoration.
+// get requests the current decoration from the broker.
 func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
@@ -124,8 +129,9 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report reports that the provider rejected a decoration. It returns the decoration to retry with, or nil:
-// after an error too, since the provider's answer tells the caller more.
+// report reports to the broker that the provider rejected a decoration. It returns the
+// decoration for a second attempt, or nil. It also returns nil after an error, because the
+// provider's answer is more useful to the caller than that error.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {
@@ -148,8 +154,9 @@ func (t *transport) report(
 	}
 }
 
-// send sends a decorated copy of a request. It removes the material from the response, and the decorated URL
-// from the error of a base that wraps an http.Client.
+// send sends a decorated copy of a request. It removes the material from the response. If base
+// wraps an http.Client, its errors contain the decorated URL, so send removes the URL from the
+// error.
 func (t *transport) send(
 	original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration,
 ) (*http.Response, error) {
@@ -165,8 +172,9 @@ func (t *transport) send(
 	return response, nil
 }
 
-// repeat returns a copy of a request that was sent, with another decoration and its body from the beginning. It
-// returns nil if there is no decoration, if Apply rejects it, or if the body cannot be sent again.
+// repeat returns a copy of a sent request, with a new decoration and with its body from the
+// beginning. It returns nil if there is no decoration, if Apply rejects the copy, or if the body
+// cannot be sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
 	if successor == nil || Apply(again, successor) != nil {

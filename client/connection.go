@@ -16,7 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Limits in bytes. They are the broker's own, except that of a token's file, which leaves room for white space.
+// Size limits in bytes. They equal the broker's limits, except for the limit of a token file,
+// which leaves room for white space.
 const (
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
@@ -24,24 +25,28 @@ const (
 	maxTokenFile    = 64 << 10
 )
 
-// TLS configures connections to a broker that has listen.tls. The zero value trusts the authorities of the
-// system, and sends no certificate.
+// TLS configures connections to a broker that has listen.tls. The zero value trusts the system's
+// authorities, and sends no client certificate.
 type TLS struct {
-	// CAFile contains the authorities to trust, in PEM. Default: those of the system.
+	// CAFile contains the trusted authorities in PEM. Default: the system's authorities.
 	CAFile string
-	// CertificateFile contains the service's certificate, followed by the certificates between it and its
-	// authority. KeyFile contains its private key. Both are in PEM. Set both, or neither.
+	// CertificateFile contains the service's client certificate and any intermediate
+	// certificates, in this order. KeyFile contains the private key of the client certificate.
+	// Both are in PEM. Set both or neither.
 	CertificateFile, KeyFile string
-	// ServerName is a name that the broker's certificate must contain. Default: the host of the address.
+	// ServerName is a name that the broker's certificate must contain. Default: the host in the
+	// broker's address.
 	ServerName string
 }
 
-// Credentials returns credentials for grpc.WithTransportCredentials. It reads the files, and each new
-// connection reads them again: renewed files take effect with the next connection. If the broker asks for a
-// certificate, it gets the configured one, and refuses the connection unless it trusts that certificate.
+// Credentials returns credentials for grpc.WithTransportCredentials. It reads the files, and
+// each new connection reads them again, so new connections use renewed files. If the broker asks
+// for a client certificate, the configured certificate is sent. If the broker does not trust the
+// certificate, it refuses the connection.
 //
-// Each file must be a regular file, of at most 1 MiB for certificates and 64 KiB for the key. Anything in it
-// that is not understood is an error. The error names the file and the line, and contains nothing of the file.
+// Each file must be a regular file, of at most 1 MiB for certificates and 64 KiB for the key.
+// Unknown or invalid content is an error. The error names the file and the line, and quotes
+// nothing of the file.
 func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	if _, err := t.read(); err != nil {
 		return nil, err
@@ -49,7 +54,7 @@ func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	return rereadTLS{credentials.NewTLS(&tls.Config{ServerName: t.ServerName}), t}, nil
 }
 
-// read returns the configuration of one connection.
+// read reads the files, and returns the TLS configuration for one connection.
 func (t TLS) read() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
@@ -66,7 +71,8 @@ func (t TLS) read() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the client certificate with its key: %w", err)
 		}
-		// Config.Certificates would not send a certificate of an authority that the broker does not name.
+		// With Config.Certificates, the certificate would not be sent if the broker does not
+		// name its authority.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	}
 	return config, nil
@@ -99,7 +105,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// rereadTLS reads its files for each handshake.
+// rereadTLS reads the files again for each TLS handshake.
 type rereadTLS struct {
 	credentials.TransportCredentials
 	files TLS
@@ -121,13 +127,14 @@ func (r rereadTLS) Clone() credentials.TransportCredentials {
 	return rereadTLS{r.TransportCredentials.Clone(), r.files}
 }
 
-// TokenFile returns credentials for grpc.WithPerRPCCredentials. They send the token in a file with each call,
-// as `authorization: Bearer TOKEN`. Each call reads the file, so a token that Kubernetes or another program
-// renews takes effect at once. White space at either end is removed. A call whose token cannot be read fails
-// with UNAUTHENTICATED. The path must lead to a regular file of at most 64 KiB, with a token of at most 8 KiB.
+// TokenFile returns credentials for grpc.WithPerRPCCredentials. With each call they send the
+// token in a file, as `authorization: Bearer TOKEN`. Each call reads the file, so a token that
+// Kubernetes or another program renews takes effect at once. White space around the token is
+// removed. A call fails with UNAUTHENTICATED if its token cannot be read. The file must be a
+// regular file of at most 64 KiB, and the token may have at most 8 KiB.
 //
-// The connection must be private: it has TLS, or leads to a Unix socket and has the credentials of
-// google.golang.org/grpc/credentials/local.
+// The connection must be private. It either has TLS, or leads to a Unix socket and has the
+// credentials of google.golang.org/grpc/credentials/local.
 func TokenFile(path string) credentials.PerRPCCredentials {
 	return token{path, func() (string, error) {
 		text, err := readFile(path, maxTokenFile)
@@ -135,16 +142,17 @@ func TokenFile(path string) credentials.PerRPCCredentials {
 	}}
 }
 
-// Token is TokenFile for a token from another source. Each call of the broker calls read, which must be safe
-// for concurrent use. Its error must not contain the token.
+// Token returns the same credentials as TokenFile, for a token that the function read returns.
+// Each call to the broker calls read, so read must be safe for concurrent use. The error of read
+// must not contain the token.
 func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
 
 type token struct {
-	name string // of the token, in errors
+	name string // what errors call the token
 	read func() (string, error)
 }
 
-// tokenCharacters are the characters of bearer tokens (RFC 6750).
+// tokenCharacters are the characters that bearer tokens may have (RFC 6750).
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 
 // GetRequestMetadata implements credentials.PerRPCCredentials. Its errors do not contain the token.
@@ -158,7 +166,7 @@ func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string
 	case len(text) > maxToken:
 		err = fmt.Errorf("%s is longer than %d bytes, the limit for a token", t.name, maxToken)
 	case strings.Trim(text, tokenCharacters) != "":
-		err = fmt.Errorf("%s has characters that no token has", t.name)
+		err = fmt.Errorf("%s contains characters that are not allowed in a token", t.name)
 	}
 	if err != nil {
 		return nil, status.Errorf(codes.Unauthenticated, "the token for the broker: %v", err)

@@ -28,23 +28,23 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// place is a server, and the files of its client.
+// place is a test server, and the files of its client.
 type place struct {
 	*testing.T
 	address   string
 	authority *authtest.Authority
 	seen      chan proof
 	files     client.TLS
-	token     string // a file
+	token     string // path of the token file
 }
 
-// proof is the evidence that a call had.
+// proof is what a call sent to authenticate itself.
 type proof struct {
 	authorization []string
-	serial        string // of the client certificate
+	serial        string // serial number of the client certificate
 }
 
-// answers is a server that passes on the evidence of its calls.
+// answers is a server that passes the proof of each call to the test.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof
@@ -61,7 +61,7 @@ func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest
 	return &grpc_health_v1.HealthCheckResponse{}, nil
 }
 
-// newPlace returns a server that serves until the test ends: on TCP with TLS, or on a Unix socket.
+// newPlace returns a server that runs until the test ends, on TCP with TLS or on a Unix socket.
 func newPlace(t *testing.T, withTLS bool) place {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "client") // short, for the path of a socket
@@ -103,7 +103,7 @@ func (p place) write(path string, content []byte) {
 	}
 }
 
-// renew writes another client certificate, and returns its serial number.
+// renew writes a new client certificate, and returns its serial number.
 func (p place) renew(by *authtest.Authority) string {
 	p.Helper()
 	certificate := by.IssueSPIFFE("spiffe://test/me")
@@ -112,7 +112,7 @@ func (p place) renew(by *authtest.Authority) string {
 	return certificate.Leaf.SerialNumber.String()
 }
 
-// connect returns a connection with TLS and the token.
+// connect returns a connection that uses the TLS files and the token file.
 func (p place) connect() *grpc.ClientConn {
 	p.Helper()
 	transport, err := p.files.Credentials()
@@ -138,7 +138,7 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want makes a call, and checks that it had this token. It returns the evidence of the call.
+// want makes a call, and checks that the call sent this token. It returns the proof of the call.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()
 	if err := call(p.T, connection); err != nil {
@@ -151,7 +151,8 @@ func (p place) want(connection *grpc.ClientConn, token string) proof {
 	return brought
 }
 
-// TestRenewedFiles renews the token while a connection is open, and the certificate between connections.
+// TestRenewedFiles renews the token during a connection, and the client certificate between two
+// connections.
 func TestRenewedFiles(t *testing.T) {
 	p := newPlace(t, true)
 	first := p.renew(p.authority)
@@ -169,14 +170,14 @@ func TestRenewedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	third := p.renew(p.authority) // after the files were read once
+	third := p.renew(p.authority) // renews the certificate after the files were read once
 	if brought := p.want(p.dial(transport.Clone()), "second="); brought.serial != third || second == third {
 		t.Error("a new connection does not have the renewed certificate")
 	}
 }
 
-// TestCertificateIsSent has a certificate of an authority that the server does not trust. It must be sent,
-// and refused, instead of being left out.
+// TestCertificateIsSent checks that a client certificate is sent, and the connection refused,
+// even if the server does not trust the certificate's authority.
 func TestCertificateIsSent(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
@@ -197,7 +198,8 @@ func TestServerName(t *testing.T) {
 	p.want(p.connect(), "t")
 }
 
-// TestTokenNeedsAPrivateConnection has connections on which a token could be read.
+// TestTokenNeedsAPrivateConnection checks that no token is sent on connections that others could
+// read.
 func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	p := newPlace(t, false)
 	p.write(p.token, []byte("t"))
@@ -212,16 +214,16 @@ func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	}
 }
 
-// TestInvalidTokens has calls that fail before they are sent.
+// TestInvalidTokens checks calls whose token is invalid. They must fail before they are sent.
 func TestInvalidTokens(t *testing.T) {
 	p := newPlace(t, true)
 	connection := p.connect()
 	for content, want := range map[string]string{
 		"":                           "token is empty",
 		" \n":                        "token is empty",
-		"canary canary":              "has characters that no token has",
-		"canary\ncanary":             "has characters that no token has",
-		"canary\u00e9":               "has characters that no token has",
+		"canary canary":              "contains characters that are not allowed in a token",
+		"canary\ncanary":             "contains characters that are not allowed in a token",
+		"canary\u00e9":               "contains characters that are not allowed in a token",
 		strings.Repeat("c", 8<<10+1): "longer than 8192 bytes",
 		strings.Repeat("c", 100<<10): "is larger than the limit of 64 KiB",
 	} {
@@ -241,7 +243,7 @@ func TestInvalidTokens(t *testing.T) {
 	p.want(connection, strings.Repeat("c", 8<<10))
 }
 
-// TestInvalidFiles has files that Credentials rejects.
+// TestInvalidFiles checks files that Credentials must reject.
 func TestInvalidFiles(t *testing.T) {
 	p := newPlace(t, true)
 	good := p.files

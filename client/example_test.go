@@ -24,8 +24,8 @@ func ExampleTokenFile() {
 	_ = connect
 }
 
-// A service calls Pendo. Every request of the http.Client has the material of one credential, and redirects
-// to hosts that the credential does not allow fail.
+// A service calls Pendo. The http.Client adds the material of one credential to every request. A
+// redirect to a host that the credential does not allow fails.
 func ExampleClient_HTTPClient() {
 	callPendo := func(ctx context.Context, connection *grpc.ClientConn) error {
 		pendo := client.New(connection).HTTPClient("pendo") // for all requests with this credential

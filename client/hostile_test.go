@@ -14,8 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileBroker has a broker that announces more than it sends, and one that sends headers without end.
-// The limits are gRPC's defaults: 4 MiB for a message and 16 MiB for headers.
+// TestHostileBroker checks brokers that announce more bytes than they send, or send headers
+// without end. The limits are gRPC's defaults: 4 MiB for a message and 16 MiB for headers.
 func TestHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +39,8 @@ func TestHostileBroker(t *testing.T) {
 	}
 }
 
-// TestCrowdedDecorations has decorations with too many headers or parameters. Apply rejects them.
+// TestCrowdedDecorations checks that Apply rejects decorations with too many headers or query
+// parameters.
 func TestCrowdedDecorations(t *testing.T) {
 	headers, params := newDecoration(), newDecoration()
 	for range 1_000_000 {

@@ -11,23 +11,25 @@ import (
 )
 
 const (
-	// minMaterial is the minimum size of a value that counts as material in a Location header, in bytes.
-	// Shorter values occur there by chance.
+	// minMaterial is the minimum size in bytes of a value that counts as material in a Location
+	// header. Shorter values may occur there by chance.
 	minMaterial = 4
-	// maxUnescape is how often a Location header is unescaped. A URL in a parameter of a URL is escaped twice.
+	// maxUnescape is how often a Location header is unescaped. A URL inside a parameter of
+	// another URL is escaped twice.
 	maxUnescape = 3
 )
 
-// cleanLocation removes material from the Location header of a response. Otherwise http.Client would print it
-// in the error of a redirect. It removes the decoration's parameters from the query, and deletes the header if
-// it still contains material. asked is the URL of the caller's request.
+// cleanLocation removes material from the Location header of a response. Otherwise http.Client
+// would print the material in the error of a redirect. cleanLocation removes the decoration's
+// parameters from the query. If the header still contains material, it is deleted. asked is the
+// URL of the caller's request.
 func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv1.AuthDecoration) {
 	location := header.Get("Location")
 	if location == "" {
 		return
 	}
 	target, err := url.Parse(location)
-	if err != nil { // http.Client would print it
+	if err != nil { // http.Client would print the invalid URL in its error
 		header.Del("Location")
 		return
 	}
@@ -43,8 +45,8 @@ func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv
 	}
 }
 
-// hasMaterial reports whether location contains a value of the decoration. Values in the caller's own URL are
-// no secret, such as an account in the name of the host.
+// hasMaterial reports whether location contains a value of the decoration. A value that the
+// caller's own URL contains is not secret: for example, an account name in the host.
 func hasMaterial(location, asked string, decoration *authmaterialv1.AuthDecoration) bool {
 	var values []string
 	for _, header := range decoration.GetHeaders() {
@@ -60,7 +62,7 @@ func hasMaterial(location, asked string, decoration *authmaterialv1.AuthDecorati
 	})
 }
 
-// withoutScheme returns the token of a header value such as "Bearer token".
+// withoutScheme returns the token in a header value such as "Bearer token".
 func withoutScheme(value string) string {
 	if _, token, found := strings.Cut(value, " "); found && len(token) >= minMaterial {
 		return token
@@ -68,16 +70,17 @@ func withoutScheme(value string) string {
 	return value
 }
 
-// escaped matches one escaped byte of a URL.
+// escaped matches one percent-encoded byte of a URL.
 var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
-// unescape returns a URL as it is, and unescaped once, twice and so on up to maxUnescape times, each on its
-// own line. A plus becomes a space: a query may have either.
+// unescape returns a URL unchanged, then unescaped once, twice and so on, up to maxUnescape
+// times. Each form is on its own line. Each plus sign becomes a space, because a query can
+// encode a space as either.
 func unescape(text string) string {
 	forms := []string{text}
 	for range maxUnescape {
 		text = escaped.ReplaceAllStringFunc(text, func(one string) string {
-			plain, _ := url.PathUnescape(one) // it accepts all that escaped matches
+			plain, _ := url.PathUnescape(one) // never fails for text that the variable escaped matches
 			return plain
 		})
 		forms = append(forms, text)

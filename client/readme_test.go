@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestDocumentsShowTheExample checks that the code in the documents is that of the example, which is compiled.
+// TestDocumentsShowTheExample checks that the code in the documents equals the compiled example.
 func TestDocumentsShowTheExample(t *testing.T) {
 	example, err := os.ReadFile("example_test.go")
 	if err != nil {
@@ -25,7 +25,7 @@ func TestDocumentsShowTheExample(t *testing.T) {
 	}
 }
 
-// unindented removes the indentation of lines.
+// unindented removes the indentation of all lines.
 func unindented(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// materialOn returns the places where a request has the key of acme.
+// materialOn returns the places in a request that contain the key of the provider acme.
 func materialOn(r *http.Request) (places []string) {
 	if r.Header.Get("Authorization") == "Bearer "+acmeSecret {
 		places = append(places, "bearer")
@@ -32,8 +32,9 @@ func materialOn(r *http.Request) (places []string) {
 	return places
 }
 
-// redirect answers /start with a redirect to the URL in the header To. With the header Echo, the Location also
-// has the query of the request. It answers all other requests with 200.
+// redirect answers /start with a redirect to the URL in the request header To. If the request
+// has the header Echo, the request's query is added to the Location. All other requests are
+// answered with 200.
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/start" {
 		return
@@ -72,7 +73,7 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 						_ = response.Body.Close()
 					}
 					if redirected.allowed != (err == nil) || err != nil && !errors.Is(err, client.ErrHostNotAllowed) {
-						t.Errorf("the error is %v, want none or ErrHostNotAllowed; allowed: %v", err, redirected.allowed)
+						t.Errorf("the error is %v, want no error or ErrHostNotAllowed; the host is allowed: %v", err, redirected.allowed)
 					}
 					if err != nil && strings.Contains(err.Error(), "canary") {
 						t.Error("the error contains the key")
@@ -94,8 +95,9 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 	}
 }
 
-// TestTransportChecksEachRedirectForMaterial has a provider that puts the key into the Location header. If the
-// key cannot be removed from the header, the header is deleted.
+// TestTransportChecksEachRedirectForMaterial checks redirects of a provider that puts the key
+// into the Location header. If the key cannot be removed from the header, the header must be
+// deleted.
 func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 	once := url.QueryEscape(acmeSecret)
 	for name, to := range map[string]string{
@@ -123,18 +125,18 @@ func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 				}
 				_ = response.Body.Close()
 				if location := response.Header.Get("Location"); response.StatusCode != http.StatusFound || location != "" {
-					t.Errorf("the answer is %d with Location %q, want 302 without", response.StatusCode, location)
+					t.Errorf("the answer is %d with Location %q, want 302 without a Location", response.StatusCode, location)
 				}
 				if len(h.provider) != 1 || len(h.strange) > 0 {
-					t.Errorf("the provider got %d requests, others %v; want 1 and none", len(h.provider), h.strange)
+					t.Errorf("the provider got %d requests and other hosts got %v, want 1 and none", len(h.provider), h.strange)
 				}
 			})
 		}
 	}
 }
 
-// TestTransportKeepsRedirectsWithValuesOfTheURL has a Location with values that are no secret, because the
-// caller's own URL has them too.
+// TestTransportKeepsRedirectsWithValuesOfTheURL checks that a Location header is kept if its
+// only values of the decoration are not secret, because the caller's own URL contains them.
 func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/end" {
@@ -151,7 +153,7 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// wrapping is a base that wraps an http.Client and its errors.
+// wrapping is a RoundTripper that sends requests by an http.Client, and returns its errors.
 type wrapping struct{ *http.Client }
 
 // RoundTrip implements http.RoundTripper.
@@ -177,7 +179,8 @@ func TestTransportUnwrapsErrorsWithTheURL(t *testing.T) {
 	}
 }
 
-// TestTransportRetriesPastAStalledBody has a provider whose rejection has a body that never ends.
+// TestTransportRetriesPastAStalledBody checks that a request is sent again although the body of
+// the rejected response never ends.
 func TestTransportRetriesPastAStalledBody(t *testing.T) {
 	rejected := false
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
@@ -219,11 +222,11 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 		t.Error("the caller's request was changed")
 	}
 	if len(h.provider) != 3 || h.broker.count["GetAuthDecoration"] != 3 {
-		t.Errorf("%d requests and %v, want 3", len(h.provider), h.broker.count)
+		t.Errorf("%d requests to the provider and the calls %v to the broker, want 3", len(h.provider), h.broker.count)
 	}
 }
 
-// closing is a body that records that it was closed.
+// closing is a request body that records that it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -259,7 +262,8 @@ func TestTransportRejects(t *testing.T) {
 	}
 }
 
-// TestTransportReportsOnce has providers that reject the first material, or all.
+// TestTransportReportsOnce checks providers that reject the first material, all material, or
+// none.
 func TestTransportReportsOnce(t *testing.T) {
 	again := func() io.Reader { return strings.NewReader("text") }
 	once := func() io.Reader { return io.MultiReader(strings.NewReader("text")) }

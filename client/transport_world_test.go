@@ -18,10 +18,11 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// acmeSecret is the key of the credentials of acme. It has characters that a query must encode.
+// acmeSecret is the key in the credentials of the provider acme. It contains characters that a
+// query must encode.
 const acmeSecret = "canary&+key"
 
-// acme is a provider with one auth method for each place of its key.
+// acme is a provider with one auth method for each place where a request can have the key.
 const acme = `
 id: acme
 display_name: Acme
@@ -41,7 +42,7 @@ auth_methods:
     query_params: [{name: key, value: "${key}"}]
 `
 
-// tokenCredential is a credential with a token of the simulated SendPulse.
+// tokenCredential is a credential of the simulated SendPulse, which issues tokens.
 const tokenCredential = `
 credentials:
   - id: token
@@ -51,8 +52,8 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts are a real broker, the provider at https://api.example.test, and servers that answer at every other
-// host, port and scheme.
+// hosts consists of a real broker, the provider at https://api.example.test, and servers that
+// answer at every other host, port and scheme.
 type hosts struct {
 	*testing.T
 	broker *calls
@@ -60,12 +61,12 @@ type hosts struct {
 	base   *http.Transport
 
 	mu       sync.Mutex
-	provider []*http.Request // its requests, whose bodies were read
+	provider []*http.Request // requests to the provider, whose bodies were read
 	bodies   []string
 	strange  []string // URLs of requests to other hosts
 }
 
-// calls counts the calls of the broker by method.
+// calls counts the calls to the broker by method name.
 type calls struct {
 	grpc.ClientConnInterface
 	mu    sync.Mutex
@@ -80,7 +81,7 @@ func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
-// newHosts returns hosts whose provider answers with a function.
+// newHosts returns hosts with a provider that answers by a function.
 func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Helper()
 	options := []brokertest.Option{brokertest.WithProvider(acme), brokertest.WithConfig(tokenCredential)}
@@ -112,7 +113,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep stores each request before it is answered.
+// keep stores each request to the provider before the request is answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -133,7 +134,8 @@ func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// http returns a client with a credential that connects to these servers.
+// http returns an http.Client that adds the material of a credential, and connects to these test
+// servers.
 func (h *hosts) http(credential string) *http.Client {
 	return &http.Client{Transport: h.client.Transport(credential, h.base)}
 }

@@ -154,7 +154,7 @@ func TestRejectedCallers(t *testing.T) {
 		"another caller's certificate":                   {address, "pulsedive", trusted + " --tls-cert nobody.pem --tls-key nobody.key", denied},
 		"a token on loopback, no grant":                  {plain, "pulsedive", "--token-file token", denied},
 		"a token file that is not there":                 {address, "pendo", trusted + " --token-file none", `^the token for the broker: none does not exist\n$`},
-		"a token file of other content":                  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem has characters that no token has\n$`},
+		"a token file of other content":                  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem contains characters that are not allowed in a token\n$`},
 		"an authority that is not there":                 {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: none\.pem does not exist\n$`},
 		"an authority that is none":                      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file\n$`},
 		"another's key":                                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate with its key: nobody\.key:1: .*does not belong to the first certificate`},

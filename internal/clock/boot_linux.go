@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleepCheck is how often boot reads CLOCK_BOOTTIME. A machine takes longer than that to go to
-// sleep and to wake up, and Go's clock counts this time.
+// sleepCheck is how often boot reads CLOCK_BOOTTIME. Going to sleep and waking up takes a
+// machine longer than sleepCheck, and Go's clock counts that time.
 const sleepCheck = time.Millisecond
 
 var (
 	// started is when the process started.
 	started = time.Now()
-	// ahead is by how much CLOCK_BOOTTIME exceeds the time since started, and checked when both
-	// were last compared, as a time since started; in nanoseconds.
+	// ahead is CLOCK_BOOTTIME minus the time since started. checked is the time since started
+	// when both clocks were last compared. Both variables are in nanoseconds.
 	ahead, checked atomic.Int64
 )
 
@@ -24,9 +24,9 @@ func init() {
 	boot()
 }
 
-// boot returns how long the machine has been running, sleep included. It is Go's monotonic
-// clock, which needs no system call, plus its distance to CLOCK_BOOTTIME when both were last
-// compared.
+// boot returns how long the machine has been running, including sleep. The result is Go's
+// monotonic clock, which needs no system call, plus its difference from CLOCK_BOOTTIME when both
+// were last compared.
 func boot() int64 {
 	now := int64(time.Since(started))
 	if now-checked.Load() < int64(sleepCheck) {
@@ -34,10 +34,11 @@ func boot() int64 {
 	}
 	var shows unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &shows) != nil {
-		return now // the process is not allowed to read it
+		return now // the process is not allowed to read CLOCK_BOOTTIME
 	}
 	now = int64(time.Since(started))
-	// The distance is at least this. It only grows.
+	// The difference of the clocks only grows, and is at least the difference between the two
+	// readings.
 	if known, found := ahead.Load(), shows.Nano()-now; found > known {
 		ahead.CompareAndSwap(known, found)
 	}

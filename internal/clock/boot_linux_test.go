@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBootIsTheSystems compares a reading with readings of the system's clock before and after it.
+// TestBootIsTheSystems compares the result of boot with CLOCK_BOOTTIME before and after the
+// call.
 func TestBootIsTheSystems(t *testing.T) {
 	system := func() int64 {
 		var now unix.Timespec
@@ -25,11 +26,12 @@ func TestBootIsTheSystems(t *testing.T) {
 	}
 }
 
-// TestBootNoticesSleep reduces the recorded distance to CLOCK_BOOTTIME, as if the machine had slept since.
+// TestBootNoticesSleep reduces the recorded difference from CLOCK_BOOTTIME, as if the machine
+// had slept since the last comparison.
 func TestBootNoticesSleep(t *testing.T) {
 	before := boot()
 	ahead.Add(-int64(1e12))
-	checked.Store(-int64(time.Second)) // long ago, also if the process has just started
+	checked.Store(-int64(time.Second)) // a time long ago, even if the process has just started
 	if got := boot(); got < before {
 		t.Errorf("the reading is %d less than before", before-got)
 	}

@@ -7,6 +7,6 @@ import "time"
 // started is when the process started.
 var started = time.Now()
 
-// boot returns how long the process has been running. It may not count sleep; a Clock detects
-// that by the wall clock.
+// boot returns how long the process has been running. The result may not include sleep. A Clock
+// detects such a sleep by the wall clock.
 func boot() int64 { return int64(time.Since(started)) }

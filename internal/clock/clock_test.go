@@ -50,7 +50,8 @@ func TestClockAdvances(t *testing.T) {
 	}
 }
 
-// TestSmallCorrectionsAddUp sets the wall clock forward in steps that are each within the tolerance.
+// TestSmallCorrectionsAddUp sets the wall clock forward in many steps, each smaller than the
+// tolerance.
 func TestSmallCorrectionsAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -66,8 +67,8 @@ func TestSmallCorrectionsAddUp(t *testing.T) {
 	})
 }
 
-// TestCorrectionsBackAndForth sets the wall clock back, and forward again by less. The clock advances by
-// the second correction, so lifetimes get shorter, never longer.
+// TestCorrectionsBackAndForth sets the wall clock back, and then forward by less. The Clock must
+// advance by the second correction, because lifetimes may become shorter, but not longer.
 func TestCorrectionsBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -85,14 +86,14 @@ func TestCorrectionsBackAndForth(t *testing.T) {
 	})
 }
 
-// TestSleepBetweenTwoReadings has the machine sleep between the readings of its two clocks. The Clock
-// must not treat that as a correction.
+// TestSleepBetweenTwoReadings lets the machine sleep between reading its boot clock and its wall
+// clock. The Clock must not treat the sleep as a correction.
 func TestSleepBetweenTwoReadings(t *testing.T) {
 	var slept, readings int64
 	boot := func() int64 { return slept }
 	wall := func() int64 {
 		if readings++; readings > 1 && readings < 4 {
-			slept += int64(time.Hour) // the boot clock was read before
+			slept += int64(time.Hour) // the machine sleeps after the boot clock was read
 		}
 		return int64(1000*time.Hour) + slept
 	}
@@ -139,7 +140,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 func TestWallOfOtherClocks(t *testing.T) {
 	other := clockwork.NewFakeClock()
 	if now := other.Now(); !clock.Wall(other, now).Equal(now) || !clock.WallNow(other).Equal(now) {
-		t.Error("the time of a clock without a conversion is converted")
+		t.Error("the time of a clock that is not a Clock is converted")
 	}
 	if c := clock.New(); !c.Wall(time.Time{}).IsZero() {
 		t.Error("the zero time is converted")

@@ -8,15 +8,15 @@ import (
 )
 
 // checkInterval is how often a running timer compares its end with the Clock. Go's timers stop
-// while the machine sleeps, so after a sleep a timer is late by this much at most.
+// while the machine sleeps, so after a sleep a timer fires up to checkInterval late.
 const checkInterval = 5 * time.Second
 
-// timer is a clockwork.Timer that follows a Clock. Its inner timer fires when the timer ends, or
-// after checkInterval if that is sooner.
+// timer is a clockwork.Timer that follows a Clock. Its inner Go timer fires at the timer's end,
+// or after checkInterval if that is sooner.
 type timer struct {
 	clock *Clock
-	call  func()         // nil for a timer of NewTimer
-	ticks chan time.Time // nil for a timer of AfterFunc
+	call  func()         // nil for a timer that NewTimer made
+	ticks chan time.Time // nil for a timer that AfterFunc made
 	inner *time.Timer
 
 	mu      sync.Mutex
@@ -24,20 +24,20 @@ type timer struct {
 	end     time.Time
 }
 
-// AfterFunc calls f in a goroutine of its own after the time d.
+// AfterFunc calls f in its own goroutine after the time d.
 func (c *Clock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return newTimer(&timer{clock: c, call: f}, d)
 }
 
-// NewTimer returns a timer that sends the time on its channel after the time d.
+// NewTimer returns a timer that sends the current time on its channel after the time d.
 func (c *Clock) NewTimer(d time.Duration) clockwork.Timer {
 	return newTimer(&timer{clock: c, ticks: make(chan time.Time, 1)}, d)
 }
 
-// After returns a channel that receives the time after the time d.
+// After returns a channel that receives the current time after the time d.
 func (c *Clock) After(d time.Duration) <-chan time.Time { return c.NewTimer(d).Chan() }
 
-// Sleep returns after the time d.
+// Sleep waits for the time d.
 func (c *Clock) Sleep(d time.Duration) { <-c.After(d) }
 
 func newTimer(t *timer, d time.Duration) *timer {
@@ -46,7 +46,7 @@ func newTimer(t *timer, d time.Duration) *timer {
 	return t
 }
 
-// Chan returns the channel of a timer of NewTimer.
+// Chan returns the channel of a timer that NewTimer made.
 func (t *timer) Chan() <-chan time.Time { return t.ticks }
 
 // Stop stops the timer, empties its channel, and reports whether it was running.
@@ -72,8 +72,8 @@ func (t *timer) set(running bool, d time.Duration) (ran bool) {
 	return ran
 }
 
-// check fires the timer if it is due. The inner timer may call it once more after a Stop or a
-// Reset; it has no effect then.
+// check fires the timer if it is due. The inner timer may still call check after Stop or Reset;
+// that call has no effect.
 func (t *timer) check() {
 	t.mu.Lock()
 	now := t.clock.Now()
@@ -83,7 +83,7 @@ func (t *timer) check() {
 	case fires:
 		t.running = false
 		if t.ticks != nil {
-			t.ticks <- now // set has emptied it
+			t.ticks <- now // does not block: set has emptied the channel
 		}
 	case t.running:
 		t.inner.Reset(min(left, checkInterval))

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/clock/clocktest"
 )
 
-// inBubble runs a test with a machine in a bubble of testing/synctest. elapsed returns the time since
-// the start by Go's clock.
+// inBubble runs a test with a simulated machine in a bubble of testing/synctest. The function
+// elapsed returns the time since the start of the test, by Go's clock.
 func inBubble(t *testing.T, test func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestTimersCountSleep(t *testing.T) {
 	for _, test := range []struct {
 		name              string
 		sleep, correction time.Duration
-		least, most       time.Duration // until a timer of one hour fires
+		least, most       time.Duration // time until a timer of one hour fires
 	}{
 		{"no sleep", 0, 0, time.Hour, time.Hour},
 		{"overdue at the wake", 2 * time.Hour, 0, 0, 5 * time.Second},
@@ -48,7 +48,7 @@ func TestTimersCountSleep(t *testing.T) {
 			t.Run(name+", "+test.name, func(t *testing.T) {
 				inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 					go func() {
-						synctest.Wait() // until the timer runs
+						synctest.Wait() // returns when the timer runs
 						machine.Sleep(test.sleep)
 						machine.Correct(test.correction)
 					}()
@@ -83,12 +83,13 @@ func TestTimerStopsAndStartsAgain(t *testing.T) {
 		}
 		<-time.After(time.Minute + 1)
 		if fired.Load() != 1 || timer.Stop() {
-			t.Errorf("the timer has fired %d times, want once, and that it stopped", fired.Load())
+			t.Errorf("the timer fired %d times or is still running, want that it fired once and stopped", fired.Load())
 		}
 	})
 }
 
-// TestTimerThatFiredIsEmptied resets a timer that has fired, and whose time was not received.
+// TestTimerThatFiredIsEmptied resets a timer that fired, but from whose channel nothing was
+// received.
 func TestTimerThatFiredIsEmptied(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clocktest.Machine, c *clock.Clock, _ func() time.Duration) {
 		timer := c.NewTimer(time.Second)
@@ -101,7 +102,8 @@ func TestTimerThatFiredIsEmptied(t *testing.T) {
 	})
 }
 
-// TestManyTimersAreOverdueAtOnce has timers that start other timers when they fire.
+// TestManyTimersAreOverdueAtOnce checks many overdue timers that start other timers when they
+// fire.
 func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 		const count = 1000
@@ -113,14 +115,14 @@ func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 			})
 		}
 		for range 2 {
-			synctest.Wait() // until they run
+			synctest.Wait() // returns when all timers run
 			machine.Sleep(3 * time.Hour)
 			for range count {
 				<-fired
 			}
 		}
 		if elapsed() > 10*time.Second {
-			t.Errorf("the timers fire after %v, want 10s at most for two sleeps", elapsed())
+			t.Errorf("the timers fire after %v, want at most 10s for two sleeps", elapsed())
 		}
 	})
 }

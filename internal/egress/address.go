@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// special are address ranges that no provider can have, in addition to those that package netip
-// recognises. They are from IANA's special-purpose registries for IPv4 and IPv6, and public
-// addresses that clouds use internally.
+// special lists address ranges that no provider can have, in addition to the ranges that package
+// netip recognises. They come from IANA's special-purpose registries for IPv4 and IPv6.
+// 168.63.129.16 is a public address that a cloud uses internally.
 var special = []string{
 	"0.0.0.0/8",        // this network
 	"100.64.0.0/10",    // behind a carrier's NAT
@@ -26,9 +26,9 @@ var special = []string{
 	"3fff::/20",        // documentation
 }
 
-// isPublic reports whether an address is on the public internet: not private, local to a link or
-// this machine, or special. An IPv6 address that leads to an IPv4 address is public if the IPv4
-// address is. An address with a zone is not public.
+// isPublic reports whether an address belongs to the public internet: it is not private,
+// link-local, loopback or special. An IPv6 address that is translated into an IPv4 address is
+// public if the IPv4 address is public. An address with a zone is not public.
 func isPublic(address netip.Addr) bool {
 	address = embedded(address.Unmap())
 	if !address.IsGlobalUnicast() || address.IsPrivate() || address.Is6() && !within(address, "2000::/3") {
@@ -41,7 +41,8 @@ func within(address netip.Addr, prefix string) bool {
 	return netip.MustParsePrefix(prefix).Contains(address)
 }
 
-// embedded returns the IPv4 address that an IPv6 address leads to, or the address itself.
+// embedded returns the IPv4 address that an IPv6 address is translated into, or the address
+// itself if there is none.
 func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()
 	switch {
@@ -60,16 +61,18 @@ var (
 	numberAtEnd = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9A-Fa-f]*)$`)
 )
 
-// IsHost reports whether a URL's host, without port and brackets, is an IP address as package
-// netip writes it, or a DNS name of ASCII letters, digits, hyphens and underscores, without a dot
-// at the end, whose last label is not a number. Resolvers read other forms as addresses, such as
-// 127.1, 0x7f000001 and 2130706433, and a proxy would receive them unchecked.
+// IsHost reports whether the host of a URL, without port and brackets, is valid: an IP address
+// in the notation of package netip, or a DNS name. A DNS name consists of ASCII letters, digits,
+// hyphens, underscores and dots. It does not end with a dot, and its last label is not a number.
+// Resolvers read other notations, such as 127.1, 0x7f000001 and 2130706433, as addresses, and a
+// proxy would receive them unchecked.
 func IsHost(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err == nil || dnsName.MatchString(host) && !numberAtEnd.MatchString(host)
 }
 
-// IsPort reports whether a URL's port is a number from 1 to 65535, or empty for the scheme's own.
+// IsPort reports whether the port of a URL is a number from 1 to 65535, or empty for the
+// scheme's default port.
 func IsPort(text string) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return text == "" || err == nil && port > 0

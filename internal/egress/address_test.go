@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// Addresses that requests may not go to, in several forms, and addresses that they may go to.
+// Addresses to which requests are refused, and addresses to which they are allowed, in several
+// notations.
 var (
 	refused = []string{
 		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.255.255", // RFC 1918
@@ -35,8 +36,8 @@ var (
 	}
 )
 
-// given sends a request with a cancelled context, so that nothing is sent to allowed addresses, and
-// returns its error.
+// given calls RoundTrip with a cancelled context, and returns the error. Because of the
+// cancelled context, nothing is sent even to allowed addresses.
 func given(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -52,7 +53,7 @@ func given(ctx context.Context, t *testing.T, transport http.RoundTripper, locat
 	return err
 }
 
-// locate returns the URL of an address.
+// locate returns a URL with an IP address as its host.
 func locate(address string) string {
 	return (&url.URL{Scheme: "https", Host: netip.AddrPortFrom(netip.MustParseAddr(address), 443).String()}).String()
 }
@@ -77,8 +78,9 @@ func TestLiteralAddresses(t *testing.T) {
 	}
 }
 
-// TestResolvedAddresses checks that names which resolve to refused addresses are refused, and those of
-// this machine too, although its literal addresses are allowed.
+// TestResolvedAddresses checks that requests to names which resolve to refused addresses are
+// refused. Requests to names of this machine are refused too, although its literal addresses are
+// allowed.
 func TestResolvedAddresses(t *testing.T) {
 	names := newNames(t)
 	transport := egress.NewTransport(egress.Options{Proxy: noProxy, Resolver: names.resolver()})
@@ -94,7 +96,7 @@ func TestResolvedAddresses(t *testing.T) {
 	}
 	for _, location := range []string{"https://localhost:1/", "https://127.1:1/", "https://2130706433:1/"} {
 		if _, err := get(t.Context(), t, transport, location); err == nil {
-			t.Errorf("%s: there was an answer", location)
+			t.Errorf("%s: the request succeeded, want an error", location)
 		}
 	}
 	if _, err := get(t.Context(), t, egress.NewTransport(egress.Options{Proxy: noProxy}), "https://localhost:1/"); !errors.Is(err, egress.ErrAddressRefused) {

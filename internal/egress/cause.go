@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// Cause returns why a request failed, in words that complete a sentence. Use it in place of the
-// error's text: errors of net/http quote URLs, addresses and passwords of proxies.
+// Cause returns the cause of a failed request, as the end of a sentence. Use it in place of the
+// error's text: errors of net/http quote URLs, addresses and proxy passwords.
 func Cause(err error) string {
 	for _, refusal := range []error{ErrAddressRefused, ErrNotHTTPS, ErrNoHost} {
 		if errors.Is(err, refusal) {
@@ -46,7 +46,7 @@ func Cause(err error) string {
 	}
 }
 
-// contains reports whether an error of the type E is in err's chain.
+// contains reports whether err's chain contains an error of the type E.
 func contains[E error](err error) bool {
 	_, found := errors.AsType[E](err)
 	return found

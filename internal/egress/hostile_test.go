@@ -11,11 +11,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// mostAllocated is how many bytes may be allocated for an answer whose body is not read.
+// mostAllocated is the maximum number of bytes that may be allocated for an answer whose body is
+// not read.
 const mostAllocated = 4 << 20
 
-// TestAnswersOfAHostileProxy has a proxy that sends too much in answer to CONNECT. Only the header of
-// such an answer is read.
+// TestAnswersOfAHostileProxy checks proxies that send too much data in answer to CONNECT. Only
+// the header of the answer must be read.
 func TestAnswersOfAHostileProxy(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -23,14 +24,14 @@ func TestAnswersOfAHostileProxy(t *testing.T) {
 			transport := newTransport(t, egress.Options{Proxy: http.ProxyURL(through)})
 			peertest.WantAllocated(t, mostAllocated, func() {
 				if _, err := get(t.Context(), t, transport, "https://example.com/"); err == nil {
-					t.Error("there was an answer")
+					t.Error("the request succeeded, want an error")
 				}
 			})
 		})
 	}
 }
 
-// TestAnswersOfAHostileServer has an HTTP/2 server that sends endless headers.
+// TestAnswersOfAHostileServer checks HTTP/2 servers that send headers without end.
 func TestAnswersOfAHostileServer(t *testing.T) {
 	for name, answer := range map[string]peertest.HTTP2Answer{
 		"headers without end":         peertest.HTTP2Answers()["headers without end"],
@@ -48,7 +49,7 @@ func TestAnswersOfAHostileServer(t *testing.T) {
 			transport := newTransport(t, egress.Options{RootCAs: (&provider{Server: server}).roots()})
 			peertest.WantAllocated(t, mostAllocated, func() {
 				if _, err := get(t.Context(), t, transport, server.URL); err == nil {
-					t.Error("there was an answer")
+					t.Error("the request succeeded, want an error")
 				}
 			})
 		})

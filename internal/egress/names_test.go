@@ -38,7 +38,7 @@ func newNames(t *testing.T, addresses ...netip.Addr) *names {
 	return n
 }
 
-// resolver returns a resolver that uses this server, whatever the machine's settings.
+// resolver returns a resolver that asks this DNS server, whatever the machine's settings.
 func (n *names) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", n.conn.LocalAddr().String())
@@ -52,7 +52,7 @@ func (n *names) set(addresses ...netip.Addr) {
 	n.addresses = addresses
 }
 
-// questions returns the number of questions so far.
+// questions returns the number of DNS questions so far.
 func (n *names) questions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,7 +77,7 @@ func (n *names) serve() {
 	}
 }
 
-// answer turns a question into its answer.
+// answer turns a DNS question into an answer.
 func (n *names) answer(message *dnsmessage.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

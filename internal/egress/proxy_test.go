@@ -19,14 +19,14 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// proxy is an HTTP proxy that connects to the same address for every request.
+// proxy is an HTTP proxy that connects to the same server for every request.
 type proxy struct {
 	listener net.Listener
 	target   string
 	status   string
 
 	mu    sync.Mutex
-	hosts []string // the hosts that requests named
+	hosts []string // the hosts in the CONNECT requests
 }
 
 func newProxy(t *testing.T, target, status string) *proxy {
@@ -63,7 +63,7 @@ func (p *proxy) asked() []string {
 	return p.hosts
 }
 
-// serve answers one CONNECT.
+// serve answers one CONNECT request.
 func (p *proxy) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)
@@ -89,8 +89,8 @@ func (p *proxy) serve(conn net.Conn) {
 	copying.Wait()
 }
 
-// TestProxy checks that a proxy may have a private address, that it receives the host's name and
-// resolves it, and that TLS hides the request from it.
+// TestProxy checks that a proxy may have a private address, and that it receives and resolves
+// the host's name. TLS must hide the request from the proxy.
 func TestProxy(t *testing.T) {
 	server := newProvider(t, nil)
 	through := newProxy(t, server.Listener.Addr().String(), "200 OK")
@@ -111,7 +111,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsGone checks that a request for which a proxy was chosen never goes out directly.
+// TestProxyThatIsGone checks that a request never goes directly to its host after a proxy was
+// chosen for it.
 func TestProxyThatIsGone(t *testing.T) {
 	server := newProvider(t, nil)
 	asked := 0
@@ -129,7 +130,8 @@ func TestProxyThatIsGone(t *testing.T) {
 	}
 }
 
-// TestProxyVariables runs this test binary as a child process, because net/http reads the variables once.
+// TestProxyVariables runs this test binary as a child process, because net/http reads the proxy
+// variables only once.
 func TestProxyVariables(t *testing.T) {
 	server := newProvider(t, nil)
 	roots := filepath.Join(t.TempDir(), "roots.pem")
@@ -166,8 +168,8 @@ func TestProxyVariables(t *testing.T) {
 	}
 }
 
-// TestChild is the child process of TestProxyVariables. It sends a request with the default options,
-// except for the resolver.
+// TestChild runs in the child process of TestProxyVariables. It sends a request with the default
+// options, except for the resolver.
 func TestChild(t *testing.T) {
 	location := os.Getenv("CHILD_URL")
 	if location == "" {

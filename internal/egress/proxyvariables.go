@@ -11,14 +11,15 @@ import (
 	"strings"
 )
 
-// proxySchemes are the schemes of proxies that net/http supports. It reads any other as http.
+// proxySchemes are the URL schemes of proxies that net/http supports. net/http treats any other
+// scheme as http.
 var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
-// CheckProxies returns problems of the environment variables that name proxies, and warnings of
-// probable mistakes in them. net/http ignores a variable that it cannot parse, and requests go
-// out directly (golang/go#46264). HTTP_PROXY is for requests without TLS. The broker sends those
-// to loopback addresses alone, without a proxy, so a mistake there is a warning. The messages
-// quote no value: it may contain a password.
+// CheckProxies returns problems of the environment variables that name proxies, and warnings
+// about probable mistakes in them. net/http ignores a variable that it cannot parse, and then
+// sends requests without a proxy (golang/go#46264). HTTP_PROXY is for requests without TLS. The
+// broker sends such requests only to loopback addresses and without a proxy, so a mistake in
+// HTTP_PROXY is only a warning. The messages quote no value, because it may contain a password.
 func CheckProxies(lookup func(name string) (value string, found bool)) (problems, warnings []string) {
 	value := func(name string) string {
 		text, _ := lookup(name)
@@ -44,7 +45,7 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
 		for i, entry := range strings.Split(value(name), ",") {
 			if !exceptsHost(strings.TrimSpace(entry)) {
-				warn("the environment variable %s: entry %d excepts no host: write a host name, an IP address, "+
+				warn("the environment variable %s: entry %d matches no host: write a host name, an IP address, "+
 					"a block such as 10.0.0.0/8, or * alone, with commas between them", name, i+1)
 			}
 		}
@@ -53,14 +54,14 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 		upper, lower := value(name), value(strings.ToLower(name))
 		if upper != "" && lower != "" && upper != lower {
 			warn("the environment variables %s and %s differ, and only one of them is used: "+
-				"set one, or both to the same", name, strings.ToLower(name))
+				"set only one of them, or give both the same value", name, strings.ToLower(name))
 		}
 	}
 	return problems, warnings
 }
 
-// checkProxy returns the end of a sentence about a variable that does not name a proxy, or "". It
-// reads the value as net/http does, which accepts one without a scheme.
+// checkProxy returns the end of a sentence about a variable whose value is not a valid proxy, or
+// "". It parses the value as net/http does: the scheme may be missing.
 func checkProxy(value string) string {
 	if value == "" {
 		return ""
@@ -80,8 +81,8 @@ func checkProxy(value string) string {
 	return ""
 }
 
-// exceptsHost reports whether an entry of NO_PROXY can match a host. An empty entry between two
-// commas is harmless.
+// exceptsHost reports whether an entry of NO_PROXY can match a host. It also accepts an empty
+// entry, which is harmless.
 func exceptsHost(entry string) bool {
 	if strings.Contains(entry, "/") {
 		_, _, err := net.ParseCIDR(entry)
@@ -98,8 +99,8 @@ func exceptsHost(entry string) bool {
 	return entry == "" || entry == "*" || isHost || net.ParseIP(host) != nil
 }
 
-// proxyFromEnvironment is http.ProxyFromEnvironment, but returns an error for a variable that
-// net/http would ignore.
+// proxyFromEnvironment does the same as http.ProxyFromEnvironment, but returns an error for a
+// variable that net/http would ignore.
 func proxyFromEnvironment(request *http.Request) (*url.URL, error) {
 	if problems, _ := CheckProxies(os.LookupEnv); problems != nil {
 		return nil, errors.New(problems[0])

@@ -23,7 +23,8 @@ func lookup(name, value string) func(string) (string, bool) {
 	}
 }
 
-// TestProxyAddresses has values that net/http can parse, and others.
+// TestProxyAddresses checks proxy variables with valid values, which net/http can parse, and
+// with invalid values.
 func TestProxyAddresses(t *testing.T) {
 	names := []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 	for _, value := range []string{
@@ -68,7 +69,7 @@ func TestProxyExceptions(t *testing.T) {
 	}
 	for _, entry := range []string{"10.0.0.0/33", "http://canary", "canary/8", ":80", ".", "*.", "10.0.*", "canary a.test", "canary;a.test", "canary:http", "${CANARY}", "[::1]", "canary:a:b"} {
 		problems, warnings := egress.CheckProxies(lookup("NO_PROXY", "a.test,"+entry))
-		if problems != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "the environment variable NO_PROXY: entry 2 excepts no host") || strings.Contains(warnings[0], "canary") {
+		if problems != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "the environment variable NO_PROXY: entry 2 matches no host") || strings.Contains(warnings[0], "canary") {
 			t.Errorf("%s: %q, %q", entry, problems, warnings)
 		}
 	}
@@ -93,7 +94,8 @@ func TestProxyExceptions(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsNotUsed has a request for which no proxy is used.
+// TestProxyThatIsNotUsed checks that an invalid HTTP_PROXY does not affect a request to a
+// loopback address.
 func TestProxyThatIsNotUsed(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://canary:a/b@proxy:3128")
 	answering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -105,7 +107,8 @@ func TestProxyThatIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsInvalid has an invalid HTTPS_PROXY: the request must not go out directly.
+// TestProxyThatIsInvalid checks that a request fails if HTTPS_PROXY is invalid: it must not be
+// sent without the proxy.
 func TestProxyThatIsInvalid(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://canary:a/b@proxy:3128")
 	names := newNames(t)

@@ -1,6 +1,6 @@
-// Package egress sends the broker's own requests: those for tokens, and those for the keys of
-// token issuers. It sends them only to addresses on the public internet, unless the configuration
-// allows others.
+// Package egress sends the requests that the broker makes itself: token requests, and requests
+// for the keys of token issuers. It sends them only to addresses on the public internet, unless
+// the configuration allows other addresses.
 package egress
 
 import (
@@ -23,38 +23,41 @@ const (
 	maxHeaderSize    = 64 << 10 // bytes of an answer's header
 )
 
-// The errors of a request that was not sent. They quote no address.
+// The errors of requests that were not sent. They quote no address.
 var (
-	// ErrAddressRefused is the error for a host at an address that is not public.
+	// ErrAddressRefused is the error for a host whose address is not public.
 	ErrAddressRefused = errors.New(
 		"the host has a private, local or special address, and allow_private_addresses is not set")
-	// ErrNotHTTPS is the error for a URL that is not https, and whose host is not a literal
-	// loopback address.
+	// ErrNotHTTPS is the error for a URL whose scheme is not https. URLs with a literal loopback
+	// address as their host may have another scheme.
 	ErrNotHTTPS = errors.New("the URL is not https")
-	// ErrNoHost is the error for a URL whose host is not valid by IsHost.
+	// ErrNoHost is the error for a URL whose host is invalid according to IsHost.
 	ErrNoHost = errors.New("the host of the URL is neither a DNS name nor a plain IP address")
 )
 
 // Options configure a Transport. The zero value is usable.
 type Options struct {
-	// RootCAs are the authorities that may sign servers' certificates. Default: the system's.
+	// RootCAs are the authorities that may sign servers' certificates. Default: the system's
+	// authorities.
 	RootCAs *x509.CertPool
-	// Proxy returns the proxy for a request, or nil for none. Default: the variables
-	// HTTPS_PROXY and NO_PROXY decide; a request fails while CheckProxies finds a problem.
+	// Proxy returns the proxy for a request, or nil for no proxy. Default: the environment
+	// variables HTTPS_PROXY and NO_PROXY name the proxy. If CheckProxies finds a problem in the
+	// variables, requests fail.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Resolver finds addresses. Default: net.DefaultResolver.
+	// Resolver resolves host names. Default: net.DefaultResolver.
 	Resolver *net.Resolver
 }
 
-// Transport sends requests. It checks the address of the host when it connects, after the name
-// was resolved: what the name resolved to before does not count.
+// Transport sends requests. It checks the address of the host when it connects. So an earlier,
+// different result of resolving the host name has no effect.
 //
 // A proxy resolves the host's name itself. For a request through a proxy, only a literal address
-// in the URL is checked. The proxy's own address is not: the operator chose it.
+// in the URL is checked. The proxy's own address is not checked, because the operator chose the
+// proxy.
 type Transport struct {
 	proxy     func(*http.Request) (*url.URL, error)
-	public    *http.Transport // connects to public addresses alone
-	unchecked *http.Transport // connects to proxies, and to any address that is allowed
+	public    *http.Transport // connects only to public addresses
+	unchecked *http.Transport // connects to proxies, and to addresses that are allowed without a check
 }
 
 // NewTransport returns a Transport.
@@ -69,7 +72,8 @@ func NewTransport(options Options) *Transport {
 	}
 }
 
-// newTransport returns a transport that calls check before it connects to an address.
+// newTransport returns a transport that calls the function check before it connects to an
+// address.
 func newTransport(options Options, check func(context.Context, string, string, syscall.RawConn) error) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver, ControlContext: check}
 	return &http.Transport{
@@ -77,8 +81,8 @@ func newTransport(options Options, check func(context.Context, string, string, s
 		Proxy:             chosenProxy,
 		TLSClientConfig:   &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true,
-		// net/http prints unexpected data on a connection that is kept alive to standard error,
-		// and a provider may send back a secret that it received.
+		// net/http prints unexpected data from a kept-alive connection to standard error, and a
+		// provider may send back a secret that it received.
 		DisableKeepAlives:      true,
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxResponseHeaderBytes: maxHeaderSize,
@@ -93,13 +97,13 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 	return nil
 }
 
-// The keys of values in a request's context.
+// The keys of values in the context of a request.
 type (
 	privateKey struct{} // present: the request may go to any address
-	proxyKey   struct{} // the proxy that RoundTrip chose, a *url.URL
+	proxyKey   struct{} // the proxy that RoundTrip chose; the value is a *url.URL
 )
 
-// AllowPrivate returns a context of requests that may go to any address.
+// AllowPrivate returns a context whose requests may go to any address.
 func AllowPrivate(ctx context.Context) context.Context {
 	return context.WithValue(ctx, privateKey{}, true)
 }
@@ -109,9 +113,9 @@ func chosenProxy(request *http.Request) (*url.URL, error) {
 	return proxy, nil
 }
 
-// RoundTrip sends a request. The error has ErrAddressRefused in its chain when the host has an
-// address that the request may not go to, ErrNotHTTPS when its secrets would be readable on the
-// way, and ErrNoHost when it is not clear where the request would go.
+// RoundTrip sends a request. The error chain contains ErrAddressRefused if the request may not
+// go to the host's address. It contains ErrNotHTTPS if others could read the request's secrets
+// on the way, and ErrNoHost if the host is ambiguous.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	transport, proxy, err := t.route(request)
 	if err != nil {
@@ -123,7 +127,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }
 
-// route returns the transport and the proxy for a request. The proxy is nil for none.
+// route returns the transport and the proxy for a request. The proxy is nil if none is used.
 func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, error) {
 	host := request.URL.Hostname()
 	if !IsHost(host) {
@@ -131,7 +135,7 @@ func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, err
 	}
 	literal, _ := netip.ParseAddr(host)
 	if literal.Unmap().IsLoopback() {
-		return t.unchecked, nil, nil // the configuration names this very address
+		return t.unchecked, nil, nil // the configuration itself contains this loopback address
 	}
 	if request.URL.Scheme != "https" {
 		return nil, nil, ErrNotHTTPS

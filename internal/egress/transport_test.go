@@ -19,7 +19,7 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// loopback is the address of the servers of these tests, whatever their names.
+// loopback is the address of the test servers, whatever their names.
 var loopback = netip.MustParseAddr("127.0.0.1")
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
@@ -40,10 +40,10 @@ func get(ctx context.Context, t *testing.T, transport http.RoundTripper, locatio
 	return string(body), err
 }
 
-// provider is an https server with a certificate for example.com.
+// provider is an HTTPS server with a certificate for example.com.
 type provider struct {
 	*httptest.Server
-	connections atomic.Int64 // made so far
+	connections atomic.Int64 // number of connections so far
 }
 
 func newProvider(t *testing.T, change func(*tls.Config)) *provider {
@@ -107,7 +107,8 @@ func TestPrivateAddressesNeedPermission(t *testing.T) {
 	if made := server.connections.Load(); made != 2 {
 		t.Errorf("two requests with permission made %d connections", made)
 	}
-	// A connection is used for one request, so none is left that a request without permission could use.
+	// Each connection is used for only one request. So a request without permission cannot use a
+	// connection that was made with permission.
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
 		t.Errorf("after requests with permission: %v", err)
 	}
@@ -126,7 +127,8 @@ func TestLiteralLoopbackNeedsNoPermission(t *testing.T) {
 	}
 }
 
-// TestRebinding changes the address of a name after a look-up: only the address of the connection counts.
+// TestRebinding changes the address of a name after the name was resolved. Only the address at
+// the time of the connection may matter.
 func TestRebinding(t *testing.T) {
 	server := newProvider(t, nil)
 	names := newNames(t, netip.MustParseAddr("8.8.8.8"))
@@ -137,7 +139,7 @@ func TestRebinding(t *testing.T) {
 	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: resolver})
 	names.set(loopback)
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("the name resolves to this machine now: %v", err)
+		t.Errorf("a request to a name that now resolves to this machine: %v", err)
 	}
 	if server.connections.Load() != 0 {
 		t.Error("a connection was made")

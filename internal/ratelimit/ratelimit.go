@@ -1,4 +1,4 @@
-// Package ratelimit limits how often each of many keys does something.
+// Package ratelimit limits the rate of events for each of many keys.
 package ratelimit
 
 import (
@@ -9,8 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limiter has a token bucket for each key. It remembers a bounded number of keys: the one used
-// least recently is forgotten, and may have a whole burst again. It is safe for concurrent use.
+// Limiter has a token bucket for each key. It stores a limited number of buckets, and evicts the
+// least recently used one. An evicted key may then have a full burst again. A Limiter is safe
+// for concurrent use.
 type Limiter[K comparable] struct {
 	limit rate.Limit
 	burst int
@@ -19,17 +20,18 @@ type Limiter[K comparable] struct {
 	buckets *simplelru.LRU[K, *rate.Limiter]
 }
 
-// New returns a Limiter that allows each key perSecond events in the long run, and up to burst at
-// once. It remembers that number of keys. All three must be positive.
+// New returns a Limiter. It allows each key perSecond events a second on average, and up to
+// burst events at once. It stores the buckets of up to keys keys. All arguments must be
+// positive.
 func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	buckets, err := simplelru.NewLRU[K, *rate.Limiter](keys, nil)
 	if err != nil {
-		panic(err) // only for a size that is not positive
+		panic(err) // only if keys is not positive
 	}
 	return &Limiter[K]{limit: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
-// Take is the function Take for the bucket of a key.
+// Take calls the function Take with the bucket of a key.
 func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -41,8 +43,8 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	return Take(bucket, n, now)
 }
 
-// Take takes n events from a bucket at the time now and returns 0. If the bucket does not have
-// them, it takes none and returns how long to wait until they are allowed.
+// Take takes n events from a bucket at the time now, and returns 0. If the bucket has fewer than
+// n events, Take takes none, and returns how long to wait until n events are allowed.
 func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 	if bucket.AllowN(now, n) {
 		return 0
