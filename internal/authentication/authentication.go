@@ -30,13 +30,13 @@ const (
 // Evidence is the data of a call and of its connection that can identify the caller. The zero
 // value identifies nobody.
 type Evidence struct {
-	// Certificates are the client's certificates, leaf first. They are not verified: the TLS
-	// handshake has only shown that the client has the private key of the leaf.
+	// Certificates are the client's certificates, leaf first. Certificates are not verified: the
+	// TLS handshake has only shown that the client has the private key of the leaf.
 	Certificates []*x509.Certificate
 	// Bearer is the token of the call, as ParseBearer returns it.
 	Bearer secret.Text
 	// Proved reports whether this evidence identified a caller before. If a token with Proved
-	// set has an unknown key, that key was withdrawn: it cannot be a new key.
+	// set has an unknown key, that key was withdrawn: the key cannot be a new one.
 	Proved bool
 	// UserID is the user of the process at the other end of a Unix socket; nil: unknown.
 	UserID *uint32
@@ -44,8 +44,8 @@ type Evidence struct {
 	Address string
 }
 
-// Methods returns the names of the authentication methods for which there is evidence. It quotes
-// none of the evidence.
+// Methods returns the names of the authentication methods for which there is evidence. The names
+// quote none of the evidence.
 func (e Evidence) Methods() []string {
 	methods := []string{}
 	switch bearer := e.Bearer.Reveal(); {
@@ -108,12 +108,12 @@ type Method struct {
 	Counts        Counts
 }
 
-// Set is the list of authentication methods of one configuration. It is immutable.
+// Set is the immutable list of authentication methods of one configuration.
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are the issuers of the JSON Web Tokens that the Set accepts. They are passed to
-	// KeyFetcher.Use.
+	// Issuers are the issuers of the JSON Web Tokens that the Set accepts. These Issuers are
+	// passed to KeyFetcher.Use.
 	Issuers *Issuers
 }
 
@@ -129,8 +129,8 @@ func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, e
 	return s.identify(ctx, evidence, true)
 }
 
-// Recheck does the same as Identify, for evidence that identified a caller before. It counts
-// nothing.
+// Recheck does the same as Identify, for evidence that identified a caller before. Recheck
+// counts nothing.
 func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	evidence.Proved = true
 	return s.identify(ctx, evidence, false)

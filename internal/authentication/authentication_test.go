@@ -26,8 +26,8 @@ type counter struct{ n int }
 
 func (c *counter) Inc() { c.n++ }
 
-// TestSet tries several authentication methods in order. It checks that Identify counts each
-// outcome, and that Recheck counts nothing.
+// TestSet tries several authentication methods in order. The test checks that Identify counts
+// each outcome, and that Recheck counts nothing.
 func TestSet(t *testing.T) {
 	var (
 		none        = answers{err: authentication.ErrNoEvidence}
@@ -65,7 +65,7 @@ func TestSet(t *testing.T) {
 			want := func(caller access.Caller, err error) {
 				t.Helper()
 				if err == nil && (caller.Method != "method of "+test.caller || caller.Address != "address") {
-					t.Errorf("the method is %q, the address %q", caller.Method, caller.Address)
+					t.Errorf("the caller has the method %q and the address %q", caller.Method, caller.Address)
 				}
 				if caller.Name != test.caller || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 					t.Errorf("the caller is %q (%v), want %q (%s)", caller.Name, err, test.caller, test.err)
@@ -93,18 +93,18 @@ func TestPeerUser(t *testing.T) {
 		}
 	}
 	if caller, err := (authentication.PeerUser{}).Authenticate(t.Context(), authentication.Evidence{}); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("without a user, the caller is %+v (%v)", caller, err)
+		t.Errorf("without a user ID, the caller is %+v (%v)", caller, err)
 	}
 }
 
-// wantRefused checks the reason and the message of an error. It also checks that the error has a
-// retry delay only if the reason is temporary. If the argument message is empty, any message is
-// accepted.
+// wantRefused checks the reason and the message of an error. The function also checks that the
+// error has a retry delay only if the reason is temporary. If the argument message is empty, any
+// message is accepted.
 func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 	t.Helper()
 	var known *fault.Error
 	if !errors.As(err, &known) {
-		t.Fatalf("the error is %v, want a fault", err)
+		t.Fatalf("the error is %v, want a *fault.Error", err)
 	}
 	if known.Reason != reason || message != "" && known.Message != message || (known.RetryDelay > 0) != (reason == fault.AuthenticationUnavailable) {
 		t.Errorf("the error is %s %q with the retry delay %v; want %s %q", known.Reason, known.Message, known.RetryDelay, reason, message)

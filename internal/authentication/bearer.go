@@ -13,7 +13,7 @@ const (
 	bearerCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 )
 
-// malformed replaces any text that is not a bearer token. No authenticator accepts it.
+// malformed replaces any text that is not a bearer token. No authenticator accepts malformed.
 var malformed = secret.New(" ")
 
 // ParseBearer returns the bearer token of a call whose headers `authorization` have these

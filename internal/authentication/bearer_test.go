@@ -44,7 +44,7 @@ func TestParseBearer(t *testing.T) {
 }
 
 // FuzzBearer checks that the parsed token of any header is empty, malformed, or a part of the
-// header without spaces. It also checks that the token is never printed, and that no
+// header without spaces. The test also checks that the token is never printed, and that no
 // authenticator panics or accepts the token.
 func FuzzBearer(f *testing.F) {
 	jwt, tokens := newJWT(f, fileIssuer("a", keyES)), authentication.NewStaticTokens()

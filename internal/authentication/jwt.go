@@ -22,14 +22,14 @@ import (
 
 // Issuer is an issuer of JSON Web Tokens that identify callers.
 type Issuer struct {
-	// Name is the middle part of the callers' names, which are `jwt:NAME:SUBJECT`. It contains
+	// Name is the middle part of the callers' names, which are `jwt:NAME:SUBJECT`. Name contains
 	// no colon.
 	Name string
 	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of
 	// a fleet, may have the same claim: their keys distinguish them.
 	Issuer string
-	// Audiences are the accepted audiences. There is at least one. The claim "aud" must contain
-	// one of them.
+	// Audiences are the accepted audiences. There is at least one audience. The claim "aud" must
+	// contain one of them.
 	Audiences []string
 	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms
 	// that the function Algorithms returns are accepted.
@@ -124,8 +124,8 @@ func parseToken(text string) (bearerToken, error) {
 	return token, nil
 }
 
-// verify returns the caller of a token. It first tries the issuers that have the token's key, so
-// that the keys of other issuers are not fetched unnecessarily.
+// verify returns the caller of a token, and first tries the issuers that have the token's key,
+// so that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
 	for _, candidate := range s.byClaim[token.issuer] {

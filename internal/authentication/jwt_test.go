@@ -195,7 +195,7 @@ func TestJWTEnds(t *testing.T) {
 	}
 	clock.Advance(time.Hour + 29*time.Second)
 	if err := good(); err != nil {
-		t.Errorf("within the leeway: %v", err)
+		t.Errorf("a token that expired within the leeway is refused: %v", err)
 	}
 	clock.Advance(time.Second)
 	wantRefused(t, good(), fault.CallerUnauthenticated, "the bearer token has expired")

@@ -21,12 +21,12 @@ const (
 	maxKeySet = 1 << 20
 )
 
-// errKeyURL is worded to follow a noun, as in "url must be an https URL". It does not quote the
-// URL.
+// errKeyURL is worded to follow a noun, as in "url must be an https URL". errKeyURL does not
+// quote the URL.
 var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
-// CheckKeyURL returns an error unless keys may be fetched from a URL. It refuses URLs of the
-// scheme http, even at loopback addresses.
+// CheckKeyURL returns an error unless keys may be fetched from a URL. CheckKeyURL refuses URLs
+// of the scheme http, even at loopback addresses.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
@@ -69,7 +69,7 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 }
 
 // maxAge returns how long the keys in an answer may be used, according to the answer's headers.
-// It returns 0 if the headers set no age.
+// maxAge returns 0 if the headers set no age.
 func maxAge(header http.Header) (age time.Duration) {
 	defer func() { _ = recover() }() // the header parser panics at an empty value, as in "max-age="
 	const longest = 24 * 60 * 60     // seconds

@@ -40,7 +40,7 @@ func Algorithms() []string {
 	return names
 }
 
-// Keys are the public keys of an issuer. They are immutable.
+// Keys are the immutable public keys of an issuer.
 type Keys struct {
 	keys         []key
 	ignored      []string // places of the first maxIgnored ignored keys
@@ -87,8 +87,8 @@ var (
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys parses the JSON Web Key Set of a file. It leaves out keys that cannot verify a
-// signature. At least one key must remain, unless the set in the file is empty: an empty set
+// ParseKeys parses the JSON Web Key Set of a file. ParseKeys leaves out keys that cannot verify
+// a signature. At least one key must remain, unless the set in the file is empty: an empty set
 // refuses every token. The text of an error is worded to follow the name of the file, and quotes
 // nothing of its contents.
 func ParseKeys(data []byte) (*Keys, error) {
@@ -99,12 +99,12 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, err
 }
 
-// parseKeys parses a key set. It leaves out private and symmetric keys, because anybody who
-// reads one could sign tokens with it; published reports whether the set has such keys. The
+// parseKeys parses a key set. parseKeys leaves out private and symmetric keys, because anybody
+// who reads one could sign tokens with it; published reports whether the set has such keys. The
 // error is errNoKey if a set that is not empty has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	// The library also accepts a single key, and joins several arrays of keys. This type accepts
-	// neither.
+	// The library also accepts a single key, and joins several arrays of keys. The type below
+	// accepts neither a single key nor several arrays.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}

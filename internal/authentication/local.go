@@ -20,7 +20,7 @@ func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Calle
 	return access.Caller{Name: "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)}, nil
 }
 
-// Local gives every caller the name `local`. It is the last method of a configuration that
+// Local gives every caller the name `local`. Local is the last method of a configuration that
 // requires no authentication.
 type Local struct{}
 

@@ -26,8 +26,9 @@ type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
 	// known maps each connection to the outcome of its verification. A pointer to the first
-	// certificate of the connection is the key. The pointer is weak, so that certificates do not
-	// stay in memory after the connection has ended: anybody can send certificates.
+	// certificate of the connection is the key. The pointer to the certificate is weak, so that
+	// certificates do not stay in memory after the connection has ended: anybody can send
+	// certificates.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
@@ -123,8 +124,8 @@ var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$
 // maxDNSName is the longest DNS name, in bytes.
 const maxDNSName = 253
 
-// spiffeName returns the SPIFFE ID of an X.509-SVID. It refuses the certificate of a certificate
-// authority.
+// spiffeName returns the SPIFFE ID of an X.509-SVID, and refuses the certificate of a
+// certificate authority.
 func spiffeName(leaf *x509.Certificate) (string, error) {
 	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	id, err := spiffeid.FromURI(leaf.URIs[0])
@@ -134,10 +135,10 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	return id.String(), nil
 }
 
-// subjectName returns the text of a certificate's subject. It refuses a subject whose text could
-// be confused with the text of another subject. The reasons are that pkix.Name keeps only the
-// last value of a repeated attribute, and that a pattern such as subject:*,O=Acme does not
-// recognize escaped characters.
+// subjectName returns the text of a certificate's subject. subjectName refuses a subject whose
+// text could be confused with the text of another subject. The reasons are that pkix.Name keeps
+// only the last value of a repeated attribute, and that a pattern such as subject:*,O=Acme does
+// not recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {

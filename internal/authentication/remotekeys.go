@@ -23,8 +23,8 @@ import (
 
 const (
 	// fetchPause is the shortest time between two requests for keys that are caused by tokens
-	// with unknown keys. It is also the time until a failed request is repeated. After each
-	// further failure, that time doubles, up to maxFetchPause.
+	// with unknown keys. fetchPause is also the time until a failed request is repeated. After
+	// each further failure, that time doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
 	// maxStale is how long the last fetched keys are used while requests for keys fail.
@@ -56,7 +56,7 @@ type KeyOptions struct {
 	// accepted before may now be refused. Changed must not block.
 	Changed func()
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
-	// minutes. The headers of an answer can shorten it, to a minute at least.
+	// minutes. The headers of an answer can shorten this time, to a minute at least.
 	MaxAge time.Duration
 }
 
@@ -91,7 +91,7 @@ func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	return made
 }
 
-// fetch returns the keys at an issuer's URL. The caller holds mu.
+// fetch returns the keys at an issuer's URL. The caller of fetch must hold mu.
 func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	for _, known := range f.remote {
 		other := known.issuer
@@ -120,14 +120,14 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 // Close stops fetching keys.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
-// remoteKeys are the keys at a URL. They are fetched again when they reach the age that the
-// headers of the last answer allow, and when a token is signed with a missing key. At most one
-// request for them runs at a time: all tokens with missing keys wait for that request.
+// remoteKeys are the keys at a URL. remoteKeys are fetched again when they reach the age that
+// the headers of the last answer allow, and when a token is signed with a missing key. At most
+// one request for these keys runs at a time: all tokens with missing keys wait for that request.
 type remoteKeys struct {
 	KeyOptions
 	issuer    Issuer            // the first issuer that has this URL
 	transport http.RoundTripper // applies the rules for token requests, such as which addresses are allowed
-	context   context.Context   //nolint:containedctx // it ends with close, and the requests with it
+	context   context.Context   //nolint:containedctx // close cancels this context, and thereby the requests
 	cancel    context.CancelFunc
 
 	fetched atomic.Pointer[fetchedKeys] // nil: no keys were fetched yet
@@ -216,9 +216,9 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request for keys, unless a request is running. For a token, it also starts
-// none if another token caused a request less than fetchPause ago. It returns the last request,
-// and the time until a token can cause the next request.
+// request starts a request for keys, unless a request is running. For a token, request also
+// starts no request if another token caused a request less than fetchPause ago. request returns
+// the last request, and the time until a token can cause the next request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -254,7 +254,7 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch requests the keys, and puts the keys of the answer to use. It returns how long these
+// fetch requests the keys, and puts the keys of the answer to use. fetch returns how long these
 // keys may be used, according to the answer's headers. If the parser panics at a hostile answer,
 // fetch returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
@@ -270,8 +270,8 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// take replaces the current keys by the keys of an answer. If it returns an error, the previous
-// keys stay in use.
+// take replaces the current keys by the keys of an answer. If take returns an error, the
+// previous keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {

@@ -54,8 +54,8 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that this key signed. It uses the same token for each call with
-// the same key.
+// ask authenticates with a token that this key signed. ask uses the same token for each call
+// with the same key.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -137,7 +137,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("not within a minute: %s", what)
+			t.Fatalf("after a minute, this is still not true: %s", what)
 		}
 	}
 }
@@ -208,7 +208,7 @@ func TestRotationDuringARequest(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.jwt.Authenticate(cancelled, bearer(r.tokens[keyES2.ID])); !errors.Is(err, context.Canceled) {
-		t.Errorf("the error is %v: the token does not wait for the request", err)
+		t.Errorf("the error is %v, want a call that waits for the request", err)
 	}
 	callers.Go(func() { r.wantThrottled(keyES2, 10*time.Second) })
 	close(release)
@@ -405,7 +405,7 @@ func TestKeyURLs(t *testing.T) {
 	})
 	r.wantUnavailable(keyES)
 	if requested.Load() {
-		t.Error("keys are requested by http")
+		t.Error("keys were requested over plain http")
 	}
 }
 
@@ -432,7 +432,7 @@ func TestHungServer(t *testing.T) {
 	r.wantGood(keyES)
 	cancel()
 	if err := <-returned; !errors.Is(err, context.Canceled) {
-		t.Errorf("the error is %v, want that of the caller", err)
+		t.Errorf("the error is %v, want the error of the cancelled call", err)
 	}
 	r.jwt.Close() // Close cancels the request, and the cancelled request is not logged
 	r.server.Close()

@@ -61,10 +61,10 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	want := func(good bool) {
 		t.Helper()
 		if _, err := jwt.Authenticate(t.Context(), bearer(token)); (err == nil) != good {
-			t.Errorf("the error of the token is %v; want it accepted: %v", err, good)
+			t.Errorf("the error for the token is %v; want an accepted token: %v", err, good)
 		}
 		if _, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf}}); (err == nil) != good {
-			t.Errorf("the error of the certificate is %v; want it accepted: %v", err, good)
+			t.Errorf("the error for the certificate is %v; want an accepted certificate: %v", err, good)
 		}
 	}
 	want(true)

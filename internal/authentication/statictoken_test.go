@@ -81,7 +81,7 @@ func TestStaticTokens(t *testing.T) {
 		wantRefused(t, err, fault.CallerUnauthenticated, tooShort)
 	}
 	if _, err := authentication.NewStaticTokens().Authenticate(t.Context(), authentication.Evidence{Bearer: first}); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("where there are no tokens, the error is %v, want no evidence", err)
+		t.Errorf("without configured tokens, the error is %v, want no evidence", err)
 	}
 	for _, text := range []string{"", malformed, mint(keyES, nil, nil), strings.TrimPrefix(first.Reveal(), "amb_")} {
 		if _, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: secret.New(text)}); !errors.Is(err, authentication.ErrNoEvidence) {

@@ -23,16 +23,17 @@ const (
 	ClientSecretField = "client_secret"
 )
 
-// Provider is a product whose API is called. Encoded as JSON, it is the provider's definition.
+// Provider is a product whose API is called. Encoded as JSON, a Provider is the provider's
+// definition.
 type Provider struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// AllowedHosts are the only hosts to which the auth material may be sent. They are exact
-	// names in lower case, optionally with a port.
+	// AllowedHosts are the only hosts to which the auth material may be sent. AllowedHosts are
+	// exact names in lower case, optionally with a port.
 	AllowedHosts []string `json:"allowed_hosts"`
-	// AuthMethods are the provider's auth methods. There is at least one.
+	// AuthMethods are the provider's auth methods. There is at least one auth method.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
 	definition string // all fields above as JSON text
@@ -60,12 +61,12 @@ type AuthMethod struct {
 	// RejectedStatuses are the HTTP statuses by which the provider reports that it rejects the
 	// auth material.
 	RejectedStatuses []int `json:"rejected_statuses"`
-	// Fields are the values that a credential has for this method. There is at least one.
+	// Fields are the values that a credential has for this method. There is at least one field.
 	Fields []Field `json:"fields"`
 	// TokenRequest defines how to obtain a token. Nil: the method uses no token, only fields.
 	TokenRequest *TokenRequest `json:"token_request,omitempty"`
-	// Headers and QueryParams define where the auth material is placed in a request. Together
-	// they have at least one entry.
+	// Headers and QueryParams define where the auth material is placed in a request. Headers and
+	// QueryParams together have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
 }
@@ -95,8 +96,8 @@ type Field struct {
 type Placement struct {
 	// Name is the name of the header or the parameter.
 	Name string `json:"name"`
-	// Value is a text with expressions. They may use the method's fields and, in a token method,
-	// TokenVariable.
+	// Value is a text with expressions. The expressions may use the method's fields and, in a
+	// token method, TokenVariable.
 	Value *expression.Template `json:"value"`
 }
 
@@ -128,8 +129,8 @@ type TokenRequest struct {
 	// Parameters are additional parameters in the body. Their expressions may use the method's
 	// fields.
 	Parameters []Placement `json:"-"`
-	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in. It is 1
-	// s to 7 days.
+	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in. The
+	// range of DefaultLifetime is 1 s to 7 days.
 	DefaultLifetime time.Duration `json:"-"`
 	// AllowPrivateAddresses allows the URL's host to have addresses outside the public internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
@@ -137,7 +138,8 @@ type TokenRequest struct {
 	EndsPrevious bool `json:"-"`
 }
 
-// MarshalJSON returns the definition of the token request. It does not escape the character &.
+// MarshalJSON returns the definition of the token request. MarshalJSON does not escape the
+// character &.
 func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	type sameForm TokenRequest
 	definition := struct {
@@ -159,7 +161,7 @@ func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// Catalog is a set of providers. It is immutable.
+// Catalog is an immutable set of providers.
 type Catalog struct {
 	providers map[string]*Provider
 }
@@ -172,7 +174,7 @@ func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With returns a copy of the catalog with this provider. It replaces a provider with the same
+// With returns a copy of the catalog with this provider. With replaces a provider with the same
 // ID.
 func (c *Catalog) With(provider *Provider) *Catalog {
 	all := map[string]*Provider{provider.ID: provider}

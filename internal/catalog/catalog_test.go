@@ -131,7 +131,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := define(test.text)
 			if err == nil {
-				t.Fatal("there is no problem")
+				t.Fatal("the definition has no problem")
 			}
 			if err.Error() != test.want {
 				t.Errorf("the problems are\n%v\nwant\n%s", err, test.want)
@@ -164,13 +164,13 @@ func TestPrivateAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := provider.AuthMethods[0].TokenRequest.AllowPrivateAddresses; got != want {
-			t.Errorf("%q allows private addresses: %v", text, got)
+			t.Errorf("%q: AllowPrivateAddresses is %v", text, got)
 		}
 	}
 	for _, provider := range catalog.Builtin().Providers() {
 		for _, method := range provider.AuthMethods {
 			if method.TokenRequest != nil && method.TokenRequest.AllowPrivateAddresses {
-				t.Errorf("the built-in %s does", provider.ID)
+				t.Errorf("the built-in provider %s allows private addresses", provider.ID)
 			}
 		}
 	}
@@ -190,7 +190,7 @@ func FuzzDefine(f *testing.F) {
 		}
 		for _, method := range provider.AuthMethods {
 			if len(method.Headers)+len(method.QueryParams) == 0 {
-				t.Error("a method without problems places nothing")
+				t.Error("an auth method without problems adds nothing to a request")
 			}
 		}
 	})

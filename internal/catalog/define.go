@@ -29,8 +29,8 @@ var (
 	hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 )
 
-// Define reads the definition of a provider. It reports problems in the definition's document.
-// The returned provider is usable only if there are none.
+// Define reads the definition of a provider. Define reports problems in the definition's
+// document. The returned provider is usable only if there are none.
 func Define(definition yamlfile.Value) *Provider {
 	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
 		Requires("id", "display_name", "allowed_hosts", "auth_methods")
@@ -63,7 +63,7 @@ func readLink(item yamlfile.Value) string {
 	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
-// ReadHosts reads a list of hosts. It reports a list with fewer than least hosts.
+// ReadHosts reads a list of hosts. ReadHosts reports a list with fewer than least hosts.
 func ReadHosts(list yamlfile.Value, least int) []string {
 	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	var hosts []string
@@ -153,8 +153,8 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	return fields
 }
 
-// newEnvironment returns the variables that the expressions of an auth method may use. It
-// returns an error if a field's ID cannot be the name of a variable.
+// newEnvironment returns the variables that the expressions of an auth method may use.
+// newEnvironment returns an error if a field's ID cannot be the name of a variable.
 func newEnvironment(fields []Field, withToken bool) (*expression.Environment, error) {
 	var variables []expression.Variable
 	for _, field := range fields {
@@ -200,7 +200,7 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 // broken is the template returned for a text with a problem.
 var broken = new(expression.Template)
 
-// compile compiles a text with expressions. It returns broken if the text has a problem.
+// compile compiles a text with expressions, and returns broken if the text has a problem.
 func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
 	for _, problem := range problems {

@@ -55,8 +55,8 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	return parameters
 }
 
-// readTokenURL reads the URL for token requests. It reports a URL to which a client secret must
-// not be sent.
+// readTokenURL reads the URL for token requests. readTokenURL reports a URL to which a client
+// secret must not be sent.
 func readTokenURL(value yamlfile.Value) string {
 	text := value.Text(2000)
 	if text == "" {

@@ -4,7 +4,8 @@ import "github.com/authmaterial/broker/internal/yamlfile"
 
 // Audit is the configuration of the audit log, which records the decisions about calls.
 type Audit struct {
-	// Enabled is false if the file has no section 'audit'. Then nothing is recorded.
+	// Enabled is false if the file has no section 'audit'. If Enabled is false, nothing is
+	// recorded.
 	Enabled bool
 	// Path is the file that records are written to; empty: standard output.
 	Path string

@@ -21,7 +21,7 @@ func TestAudit(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		} else if got.Audit != want {
-			t.Errorf("%s: it is %+v, want %+v", text, got.Audit, want)
+			t.Errorf("%s: the audit section is %+v, want %+v", text, got.Audit, want)
 		}
 	}
 }

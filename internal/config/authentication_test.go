@@ -95,7 +95,7 @@ func TestAuthenticationByDefault(t *testing.T) {
 			continue
 		}
 		if a := got.Authentication; a.Demanded != want.demanded || a.PeerUser != want.peerUser || a.Remote() != want.remote {
-			t.Errorf("%s: it is %+v, want %+v", text, a, want)
+			t.Errorf("%s: the authentication section is %+v, want %+v", text, a, want)
 		}
 	}
 }

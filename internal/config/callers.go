@@ -25,10 +25,10 @@ func (c *Config) acceptsCertificates() bool {
 // mustAuthenticate reports whether callers have to authenticate.
 func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c.acceptsCertificates() }
 
-// CheckCaller checks that a caller can have this name, or a name that matches this pattern. It
-// returns a problem if the name has none of the forms of callers' names. It returns a warning if
-// the configuration cannot authenticate a caller of this name; a different address or section
-// can change that. Otherwise both are empty.
+// CheckCaller checks that a caller can have this name, or a name that matches this pattern.
+// CheckCaller returns a problem if the name has none of the forms of callers' names. CheckCaller
+// returns a warning if the configuration cannot authenticate a caller of this name; a different
+// address or section can change that. Otherwise the problem and the warning are empty.
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })
@@ -66,8 +66,8 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 }
 
 // checkKnown returns a warning if a section of the configuration has no entry with an exact
-// name. This is not a problem, because grants may still contain the name of a token or an issuer
-// that was removed.
+// name. A missing name is not a problem, because grants may still contain the name of a token or
+// an issuer that was removed.
 func checkKnown(name, noun, section string, known []string) (warning string) {
 	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
 		return ""
@@ -77,7 +77,7 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 }
 
 // among completes an error about an unknown name with the most similar known name, or with all
-// known names. It does not quote the unknown name, because a user may have entered a secret
+// known names. among does not quote the unknown name, because a user may have entered a secret
 // there by mistake.
 func among(name string, known []string) string {
 	if nearest, found := yamlfile.Nearest(name, known); found {

@@ -1,5 +1,5 @@
-// Package config reads the configuration file. It reports all problems of the file at once, each
-// with its line and column.
+// Package config reads the configuration file. The package reports all problems of the file at
+// once, each with its line and column.
 package config
 
 import (
@@ -85,8 +85,8 @@ func (l *Loader) Load(options Options) (*Config, error) {
 	return config, nil
 }
 
-// withoutPlace returns problems with these messages and without a line. They are about the
-// environment.
+// withoutPlace returns problems with these messages and without a line. The problems are about
+// the environment.
 func withoutPlace(messages []string) (problems yamlfile.Problems) {
 	for _, message := range messages {
 		problems = append(problems, yamlfile.Problem{Message: message})
@@ -147,9 +147,9 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	return config, nil
 }
 
-// LoadProviders returns the built-in providers and the providers of the file at path. It ignores
-// the other sections of the file, even if they have problems. The error has the same types as
-// the error of Load.
+// LoadProviders returns the built-in providers and the providers of the file at path.
+// LoadProviders ignores the other sections of the file, even if they have problems. The error
+// has the same types as the error of Load.
 func LoadProviders(path string) (*catalog.Catalog, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -161,8 +161,9 @@ func LoadProviders(path string) (*catalog.Catalog, error) {
 }
 
 // LoadCredentials returns the credentials of the file at path, in the file's order and without
-// values. It reads no environment variable and no other file. It checks only the sections
-// 'credentials' and 'providers'. The error has the same types as the error of Load.
+// values. LoadCredentials reads no environment variable and no other file. LoadCredentials
+// checks only the sections 'credentials' and 'providers'. The error has the same types as the
+// error of Load.
 func LoadCredentials(path string) ([]*credentials.Credential, error) {
 	data, err := readFile(path)
 	if err != nil {

@@ -81,10 +81,10 @@ credentials:
 		t.Errorf("the allowed hosts are %s", hosts)
 	}
 	if find(got, "b").Values["api_key"].Reveal() != canary {
-		t.Error("the value is not that of the environment variable")
+		t.Error("the value differs from the value of the environment variable")
 	}
 	if !find(got, "c").Disabled || a.Disabled {
-		t.Error("disabled differs from the file")
+		t.Error("the field Disabled differs from the file")
 	}
 	if got.Credentials.Len() != 3 {
 		t.Errorf("%d credentials, want 3", got.Credentials.Len())
@@ -208,7 +208,7 @@ providers:
           - {name: X-A, value: "${key.size()}"}
 `)
 	if err == nil {
-		t.Fatal("there is no error")
+		t.Fatal("a file with problems causes no error")
 	}
 	var places []string
 	for _, line := range strings.Split(err.Error(), "\n") {

@@ -15,7 +15,7 @@ import (
 // maxCredentials is the largest number of credentials in a file.
 const maxCredentials = 1_000_000
 
-// credentialItem is a parsed item of the list 'credentials'. It depends only on the text of the
+// credentialItem is a parsed item of the list 'credentials', and depends only on the text of the
 // item.
 type credentialItem struct {
 	line                 int // the line where the item's text begins, in the same count as its places; 0: not known
@@ -161,8 +161,8 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 	}
 }
 
-// placeOf returns the place of the source for a field, and true. If the field has no source, it
-// returns the place of the key 'values', and false.
+// placeOf returns the place of the source for a field, and true. If the field has no source,
+// placeOf returns the place of the key 'values', and false.
 func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
 	for _, value := range i.values {
 		if value.field.value == field {

@@ -41,7 +41,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("the error is not a list of problems: %v", err)
 		default:
 			if redis := loaded.TokenCache.Redis; redis != nil && (len(redis.Addresses) == 0 || loaded.TokenCache.FleetKeys == nil) {
-				t.Error("a Redis without problems has no address, or no fleet keys")
+				t.Error("a Redis configuration without problems has no address, or no fleet keys")
 			}
 			if !loaded.TokenCache.Same(loaded.TokenCache) {
 				t.Error("a token cache differs from itself")

@@ -80,8 +80,8 @@ func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 }
 
 // warnIfUnmatched warns of a pattern that matches no ID, since a misspelt pattern allows
-// nothing. It does not report a problem, so that the configuration stays valid when a credential
-// is removed.
+// nothing. warnIfUnmatched does not report a problem, so that the configuration stays valid when
+// a credential is removed.
 func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []string) {
 	switch {
 	case pattern == "" || pattern == "*" || matchesAny(pattern, sorted):

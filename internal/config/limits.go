@@ -28,7 +28,7 @@ type Limits struct {
 	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst is the lowest burst limit. It allows a batch call for 100 credentials, and the
+// minBurst is the lowest burst limit. minBurst allows a batch call for 100 credentials, and the
 // records of 100 denials.
 const minBurst = 100
 

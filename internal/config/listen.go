@@ -37,7 +37,7 @@ type Listen struct {
 
 // ListenTLS is the broker's certificate, and the requirements for callers' TLS connections.
 type ListenTLS struct {
-	// Certificate is the broker's certificate. Its field Leaf is set.
+	// Certificate is the broker's certificate. The field Leaf of Certificate is set.
 	Certificate tls.Certificate
 	// ClientCAs are the authorities that sign client certificates; nil: callers are not asked
 	// for a certificate.
@@ -175,8 +175,8 @@ func readAddress(value yamlfile.Value, otherwise string) Address {
 	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
 }
 
-// readListenTLS reads the section 'listen.tls'. It returns nil if there is no such section, or
-// if a problem was reported.
+// readListenTLS reads the section 'listen.tls'. readListenTLS returns nil if there is no such
+// section, or if a problem was reported.
 func (p *parser) readListenTLS(section yamlfile.Value) *ListenTLS {
 	if !section.Exists() {
 		return nil

@@ -54,17 +54,17 @@ func TestListenTLS(t *testing.T) {
 	}
 	got := parsed.Listen.TLS
 	if !got.Certificate.Leaf.Equal(certificate.Leaf) || got.MinVersion != tls.VersionTLS13 {
-		t.Errorf("the certificate differs, or the version is %x", got.MinVersion)
+		t.Errorf("the certificate differs from the file, or the TLS version is %x", got.MinVersion)
 	}
 	if _, err := certificate.Leaf.Verify(x509.VerifyOptions{Roots: got.ClientCAs}); err != nil {
-		t.Errorf("the authority of clients differs: %v", err)
+		t.Errorf("the authority for client certificates differs from the file: %v", err)
 	}
 	if slices.Sort(read); !slices.Equal(read, []string{"ca.pem", "cert.pem", "key.pem"}) {
 		t.Errorf("the files to watch are %v", read)
 	}
 	older, err := parseListen(t, folder, `listen: {tls: {certificate_file: cert.pem, key_file: key.pem, min_version: "1.2"}}`)
 	if err != nil || older.TLS.MinVersion != tls.VersionTLS12 || older.TLS.ClientCAs != nil {
-		t.Errorf("with TLS 1.2 there is %+v (%v)", older.TLS, err)
+		t.Errorf("with TLS 1.2, the TLS configuration is %+v (%v)", older.TLS, err)
 	}
 }
 
@@ -256,7 +256,7 @@ func TestChangesOfListen(t *testing.T) {
 		"listen: {reflection: false, tls: {" + withCertificate + "}}":           false,
 	} {
 		if after := load(text); before.Same(after) != same || after.Same(before) != same {
-			t.Errorf("%s: the same is %v, want %v", text, before.Same(after), same)
+			t.Errorf("%s: Same returns %v, want %v", text, before.Same(after), same)
 		}
 	}
 }

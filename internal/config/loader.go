@@ -10,8 +10,9 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Loader loads the same configuration file repeatedly. It parses only the credentials whose text
-// has changed since the last load without problems. It is not safe for concurrent use.
+// Loader loads the same configuration file repeatedly. Loader parses only the credentials whose
+// text has changed since the last load without problems. A Loader is not safe for concurrent
+// use.
 type Loader struct {
 	path   string
 	known  map[digest]*credentialItem // items of the last load, by the digests of their texts
@@ -54,8 +55,9 @@ func (l *Loader) readWhole(data []byte) (*yamlfile.Document, []placedItem) {
 	return document, items
 }
 
-// readSplit parses the list of credentials separately from the rest of the file. It returns
-// false if the file cannot be split reliably, or if the list or the syntax has a problem.
+// readSplit parses the list of credentials separately from the rest of the file. readSplit
+// returns false if the file cannot be split reliably, or if the list or the syntax has a
+// problem.
 func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool) {
 	rest, key, texts := split(data)
 	if len(texts) == 0 || len(texts) > maxCredentials {
@@ -109,9 +111,9 @@ func split(data []byte) (rest []byte, key int, items []itemText) {
 // maxPiece is the largest number of items that are parsed together.
 const maxPiece = 500
 
-// readPieces returns the items with these texts. It reuses the items that are known, and parses
-// the others in pieces, concurrently. It returns false if a piece has a problem, or does not
-// have the expected number of items.
+// readPieces returns the items with these texts. readPieces reuses the items that are known, and
+// parses the others in pieces, concurrently. readPieces returns false if a piece has a problem,
+// or does not have the expected number of items.
 func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) {
 	items := make([]placedItem, len(texts))
 	var group errgroup.Group

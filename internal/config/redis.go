@@ -19,19 +19,20 @@ import (
 // Sentinels, or to a Cluster.
 type Redis struct {
 	// Addresses are the addresses, HOST:PORT, of the server, of the Sentinels, or of nodes of
-	// the Cluster. There is at least one, and there are no duplicates.
+	// the Cluster. There is at least one address, and no address is a duplicate.
 	Addresses []string
 	// SentinelMaster is the name by which the Sentinels know the master; empty without
 	// Sentinels.
 	SentinelMaster string
 	Cluster        bool
-	// Database is a number from 0 to 1023. It is 0 for a Cluster.
+	// Database is a number from 0 to 1023, and 0 for a Cluster.
 	Database int
 	// Username is empty if Password is empty. The same applies to the username and password for
 	// the Sentinels.
 	Username, Password                 secret.Text
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS is the TLS configuration; nil: no TLS. It always verifies the servers' certificates.
+	// TLS is the TLS configuration; nil: no TLS. The TLS configuration always verifies the
+	// servers' certificates.
 	TLS *tls.Config
 }
 
@@ -130,8 +131,8 @@ func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 	}
 }
 
-// readRedisTLS reads the TLS settings. It returns nil if the section is missing. No setting
-// disables the verification of the servers' certificates.
+// readRedisTLS reads the TLS settings. readRedisTLS returns nil if the section is missing. No
+// setting disables the verification of the servers' certificates.
 func (p *parser) readRedisTLS(section yamlfile.Value) *tls.Config {
 	if !section.Exists() {
 		return nil

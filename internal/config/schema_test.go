@@ -32,7 +32,8 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// find follows the references of a schema. It returns the final schema and the name of its file.
+// find follows the references of a schema, and returns the final schema and the name of its
+// file.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
 	if !ok {

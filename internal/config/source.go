@@ -50,9 +50,9 @@ func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
-// resolve returns the value that a source refers to, or reports why the value cannot be read. It
-// warns of a value that is probably a mistake. The source is in the file shift lines below the
-// line that its place gives.
+// resolve returns the value that a source refers to, or reports why the value cannot be read.
+// resolve warns of a value that is probably a mistake. The source is in the file shift lines
+// below the line that its place gives.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false
@@ -93,8 +93,8 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown returns the name of an environment variable for use in a message. It returns no name if
-// the name may be a secret that was entered in the wrong place.
+// shown returns the name of an environment variable for use in a message, but no name if the
+// name may be a secret that was entered in the wrong place.
 func shown(name string) string {
 	if variableName.MatchString(name) {
 		return " " + name
@@ -102,8 +102,9 @@ func shown(name string) string {
 	return ""
 }
 
-// readPath returns the content of the file whose path is this value of the configuration. It
-// returns false if the value is missing, or if readPath reported why the file cannot be read.
+// readPath returns the content of the file whose path is this value of the configuration.
+// readPath returns false if the value is missing, or if readPath reported why the file cannot be
+// read.
 func (p *parser) readPath(value yamlfile.Value, limit int64) (string, bool) {
 	path := value.Text(yamlfile.MaxText)
 	if path == "" {
@@ -165,7 +166,7 @@ var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 }, "|"))
 
 // likelyMistake returns the end of a sentence about a value that is probably a mistake. For any
-// other value, it returns an empty string.
+// other value, likelyMistake returns an empty string.
 func likelyMistake(value string) string {
 	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that are easily copied unnoticed from documents
 	switch {

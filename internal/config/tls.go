@@ -10,12 +10,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxCertificates is the largest size of a file of certificates, in bytes. It is four times the
-// usual size of a system's certificate bundle.
+// maxCertificates is the largest size of a file of certificates, in bytes. maxCertificates is
+// four times the usual size of a system's certificate bundle.
 const maxCertificates = 1 << 20
 
 // readKeyPair returns the certificate in the file certificate_file with the key in the file
-// key_file. It returns nil if neither is given, or if a problem was reported.
+// key_file. readKeyPair returns nil if neither is given, or if a problem was reported.
 func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	certificateFile, keyFile := section.Get("certificate_file"), section.Get("key_file")
 	certificates := p.readCertificates(certificateFile)
@@ -59,7 +59,7 @@ func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
 	return certificates
 }
 
-// sameTLS reports whether both configurations have the same settings. It compares certificates,
+// sameTLS reports whether both configurations have the same settings, and compares certificates,
 // but not private keys.
 func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {

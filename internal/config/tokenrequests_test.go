@@ -77,7 +77,7 @@ func TestTokenRequestsAddToTheSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !got.TokenRequests.RootCAs.Equal(added) {
-		t.Error("the pool is not the system's with the file's")
+		t.Error("the pool is not the system's authorities and the authorities of the file")
 	}
 }
 
@@ -104,7 +104,7 @@ func TestNothingPrintsARedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.TokenCache.Redis.Password.Reveal() != canary || len(got.TokenCache.Redis.TLS.Certificates) != 1 {
-		t.Fatal("there is no password, or no key")
+		t.Fatal("the Redis configuration has no password or no private key")
 	}
 	for _, value := range []any{got, *got, got.TokenCache, got.TokenCache.Redis, *got.TokenCache.Redis} {
 		for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d") {

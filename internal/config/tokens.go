@@ -18,7 +18,7 @@ type TokenCache struct {
 	// FleetKeys are the fleet keys; nil: the file has none.
 	FleetKeys *fleetkeys.Ring
 	// RenewalWindow is the longest time by which a token's renewal may begin before the token's
-	// safety margin. Its values are 10 s to 12 h, or 0: not set.
+	// safety margin. RenewalWindow is 10 s to 12 h, or 0: not set.
 	RenewalWindow time.Duration
 	// ForcedLimit is the largest number of forced renewals of one token within ForcedWindow.
 	// ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h; 0: not set.
@@ -26,7 +26,7 @@ type TokenCache struct {
 	ForcedWindow time.Duration
 }
 
-// Same reports whether both configurations describe the same cache. It compares secrets and
+// Same reports whether both configurations describe the same cache. Same compares secrets and
 // certificates by their content, not by their source.
 func (c TokenCache) Same(other TokenCache) bool {
 	return c.Redis.same(other.Redis) && c.FleetKeys.Equal(other.FleetKeys) && c.RenewalWindow == other.RenewalWindow &&

@@ -93,7 +93,7 @@ func TestTokenCacheReads(t *testing.T) {
 		config.Options{Reading: func(path string) { read = append(read, filepath.Base(path)) }})
 	slices.Sort(read)
 	if want := []string{"a.key", "a.pem", "b.pem", "fleet", "good"}; err != nil || !slices.Equal(read, want) {
-		t.Errorf("%v; read were %v, want %v", err, read, want)
+		t.Errorf("%v; the files read are %v, want %v", err, read, want)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestSame(t *testing.T) {
 	}
 	base := goodCache(t, dir, full())
 	if !base.Same(goodCache(t, dir, full("{env: KEY_1}", "{file: fleet}", "password: {env: SET}", "password: {file: good}", "10m", "600s"))) {
-		t.Error("the same values from other sources are not the same cache")
+		t.Error("Same returns false for the same values from other sources")
 	}
 	for _, other := range []string{
 		"{}", "{" + keys + "}",
@@ -233,14 +233,14 @@ func TestSame(t *testing.T) {
 		strings.NewReplacer("sentinel_master: m, database: 1", "cluster: true", "sentinel_username: {env: SET}, sentinel_password: {env: SET},", "").Replace(full()),
 	} {
 		if changed := goodCache(t, dir, other); base.Same(changed) || changed.Same(base) {
-			t.Errorf("a different cache is the same: %s", other)
+			t.Errorf("Same returns true for a different token cache: %s", other)
 		}
 	}
 	plain := goodCache(t, dir, "{"+keys+`, redis: {addresses: ["a:1"]}}`)
 	if plain.Same(goodCache(t, dir, "{"+keys+`, redis: {addresses: ["a:1"], cluster: true}}`)) {
-		t.Error("a Cluster is the same as a server")
+		t.Error("Same returns true for a Cluster and a server")
 	}
 	if !(config.TokenCache{}).Same(goodCache(t, dir, "{}")) {
-		t.Error("memory is not the same as memory")
+		t.Error("two token caches in memory are not the same")
 	}
 }

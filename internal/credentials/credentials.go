@@ -1,4 +1,5 @@
-// Package credentials defines the credentials, which are accounts at providers. It does no I/O.
+// Package credentials defines the credentials, which are accounts at providers. The package does
+// no I/O.
 package credentials
 
 import (
@@ -17,8 +18,8 @@ const IDPattern = `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`
 // maxIDSize is the largest length of a credential's ID.
 const maxIDSize = 128
 
-// ValidID reports whether id matches IDPattern. It uses no regular expression, because it runs
-// in every call.
+// ValidID reports whether id matches IDPattern. ValidID uses no regular expression, because it
+// runs in every call.
 func ValidID(id string) bool {
 	if id == "" || len(id) > maxIDSize || !isAlphanumeric(id[0]) || !isAlphanumeric(id[len(id)-1]) {
 		return false
@@ -33,8 +34,8 @@ func ValidID(id string) bool {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Credential is one account at a provider. It is immutable. Its JSON has the keys of the
-// configuration file, but not the provider, the auth method and the values.
+// Credential is one immutable account at a provider. The JSON of a Credential has the keys of
+// the configuration file, but not the provider, the auth method and the values.
 type Credential struct {
 	ID          string            `json:"id"`
 	DisplayName string            `json:"display_name"`
@@ -51,14 +52,14 @@ type Credential struct {
 	Values map[string]secret.Text `json:"-"`
 }
 
-// SameMaterial reports whether requests are decorated identically with both credentials. It
-// ignores what does not affect decoration, such as names and labels.
+// SameMaterial reports whether requests are decorated identically with both credentials.
+// SameMaterial ignores what does not affect decoration, such as names and labels.
 func (c *Credential) SameMaterial(other *Credential) bool {
 	return c.ID == other.ID && c.Method.ID == other.Method.ID && c.Provider.Equal(other.Provider) &&
 		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
 }
 
-// Set is the set of credentials of one configuration, sorted by ID. It is immutable.
+// Set is the immutable set of credentials of one configuration, sorted by ID.
 type Set struct {
 	all []*Credential
 }

@@ -13,13 +13,13 @@ import (
 type Problem struct {
 	// Offset is the position in the text, in bytes from 0.
 	Offset int
-	// Message describes the problem. It quotes nothing of the text, which can contain a secret
-	// by mistake.
+	// Message describes the problem. Message quotes nothing of the text, which can contain a
+	// secret by mistake.
 	Message string
 }
 
-// Compile compiles a text. It returns all problems that it finds; if there are any, the Template
-// is nil.
+// Compile compiles a text. Compile returns all problems that it finds; if there are any, the
+// Template is nil.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
 	template := &Template{text: text}
 	var problems []Problem

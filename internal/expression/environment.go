@@ -30,8 +30,8 @@ type Environment struct {
 	variables []Variable
 }
 
-// NewEnvironment returns an environment with these variables. It returns an error if a name is
-// not valid or is a duplicate.
+// NewEnvironment returns an environment with these variables. NewEnvironment returns an error if
+// a name is not valid or is a duplicate.
 func NewEnvironment(variables ...Variable) (*Environment, error) {
 	text := cel.StringType
 	options := []cel.EnvOption{
@@ -55,8 +55,8 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 // identifier matches identifiers, including the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidName reports whether a variable can have this name. It must be an identifier, and not a
-// reserved word of CEL.
+// ValidName reports whether a variable can have this name. The name must be an identifier, and
+// not a reserved word of CEL.
 func ValidName(name string) bool {
 	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))
 	if err != nil || !identifier.MatchString(name) {

@@ -20,8 +20,9 @@ import (
 // Variable is a variable that expressions may use. The value of a variable is a string.
 type Variable struct {
 	Name string
-	// Optional is true if the variable may have no value. If it has none, each text that uses it
-	// is left out of the request, unless the text uses it as `name.orValue(…)`.
+	// Optional is true if the variable may have no value. If a variable has no value, each text
+	// that uses the variable is left out of the request, unless the text uses it as
+	// `name.orValue(…)`.
 	Optional bool
 }
 
@@ -51,9 +52,9 @@ func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
-// Evaluate returns the text with each `${ }` replaced by its value. It returns false if the text
-// needs an optional variable without a value. A variable has no value if it is empty or missing
-// in values.
+// Evaluate returns the text with each `${ }` replaced by its value. Evaluate returns false if
+// the text needs an optional variable without a value. A variable has no value if it is empty or
+// missing in values.
 func (t *Template) Evaluate(values map[string]string) (text string, ok bool, err error) {
 	for _, name := range t.needs {
 		if values[name] == "" {

@@ -98,7 +98,7 @@ func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
 		t.Run(test.text, func(t *testing.T) {
 			template, problems := newEnvironment(t).Compile(test.text)
 			if template != nil || len(problems) == 0 {
-				t.Fatalf("Compile() = %v with %d problems, want some and no template", template, len(problems))
+				t.Fatalf("Compile() = %v with %d problems, want problems and no template", template, len(problems))
 			}
 			if test.want != nil && !slices.Equal(problems, test.want) {
 				t.Errorf("problems\n got %+v\nwant %+v", problems, test.want)
@@ -140,7 +140,7 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		template, problems := env.Compile(text)
 		if (template == nil) == (problems == nil) {
-			t.Fatalf("a template and problems, or neither: %v, %v", template, problems)
+			t.Fatalf("Compile returned a template and problems, or neither: %v, %v", template, problems)
 		}
 		for _, problem := range problems {
 			if problem.Offset < 0 || problem.Offset > len(text) || problem.Message == "" {

@@ -11,7 +11,8 @@ const (
 	dashes = "-----"
 	begin  = "-----BEGIN "
 	end    = "-----END "
-	// base64Characters includes the padding character. The decoder checks that it is at the end.
+	// base64Characters includes the padding character. The decoder checks that the padding is at
+	// the end.
 	base64Characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
 
@@ -34,7 +35,7 @@ func errorAt(file string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
 }
 
-// blocks returns all PEM blocks of a file. It ignores lines outside the blocks, such as
+// blocks returns all PEM blocks of a file. blocks ignores lines outside the blocks, such as
 // OpenSSL's description of a certificate. A line with five dashes outside a block is an error,
 // because it belongs to a damaged block.
 func blocks(file string, data []byte) ([]*block, error) {
@@ -71,7 +72,7 @@ func blocks(file string, data []byte) ([]*block, error) {
 	return found, nil
 }
 
-// marked returns the kind of block that a BEGIN or END line names. For any other line, it
+// marked returns the kind of block that a BEGIN or END line names. For any other line, marked
 // returns an empty string.
 func marked(line, prefix string) string {
 	kind, hasPrefix := strings.CutPrefix(line, prefix)

@@ -1,7 +1,7 @@
-// Package pemfile reads certificates and private keys from PEM files strictly. Any text that it
-// does not recognize as valid causes an error with a line number. The packages crypto/x509 and
-// crypto/tls skip damaged blocks instead, so that a single damaged line can remove an authority
-// from a bundle.
+// Package pemfile reads certificates and private keys from PEM files strictly. Any text that the
+// package does not recognize as valid causes an error with a line number. The packages
+// crypto/x509 and crypto/tls skip damaged blocks instead, so that a single damaged line can
+// remove an authority from a bundle.
 package pemfile
 
 import (
@@ -22,8 +22,9 @@ var (
 	}
 )
 
-// Certificates returns the certificates in data. There must be at least one. An error begins
-// with the name of the file and the line number, and quotes nothing else of the file.
+// Certificates returns the certificates in data. There must be at least one certificate. An
+// error begins with the name of the file and the line number, and quotes nothing else of the
+// file.
 func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -49,8 +50,8 @@ func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
-// Pool returns the certificates in data as a pool of authorities. It returns the same errors as
-// Certificates.
+// Pool returns the certificates in data as a pool of authorities. Pool returns the same errors
+// as Certificates.
 func Pool(name string, data []byte) (*x509.CertPool, error) {
 	certificates, err := Certificates(name, data)
 	if err != nil {
@@ -81,8 +82,9 @@ func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (
 	return pair, nil
 }
 
-// privateKey returns the only private key in data. It ignores the block with elliptic-curve
-// parameters that OpenSSL writes before a key, because the key contains them, too.
+// privateKey returns the only private key in data. privateKey ignores the block with
+// elliptic-curve parameters that OpenSSL writes before a key, because the key contains them,
+// too.
 func privateKey(name string, data []byte) (key *block, err error) {
 	found, err := blocks(name, data)
 	if err != nil {

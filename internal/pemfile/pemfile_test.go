@@ -178,19 +178,19 @@ func FuzzPEM(f *testing.F) {
 		_, _ = pemfile.KeyPair(nil, "f", data)
 		certificates, err := pemfile.Certificates("f", data)
 		if (err == nil) != (len(certificates) > 0) {
-			t.Fatalf("%d certificates and the error %v", len(certificates), err)
+			t.Fatalf("%d certificates were returned, and the error %v", len(certificates), err)
 		}
 		if err != nil {
 			return
 		}
 		if begins := bytes.Count(data, []byte("-----BEGIN ")); begins != len(certificates) {
-			t.Errorf("%d certificates of %d blocks", len(certificates), begins)
+			t.Errorf("%d certificates were returned for %d blocks", len(certificates), begins)
 		}
 		rest := bytes.TrimPrefix(data, []byte("\ufeff"))
 		for i, certificate := range certificates {
 			var block *pem.Block
 			if block, rest = pem.Decode(rest); block == nil || !bytes.Equal(block.Bytes, certificate.Raw) {
-				t.Fatalf("certificate %d differs from that of encoding/pem", i+1)
+				t.Fatalf("certificate %d differs from the certificate that encoding/pem decodes", i+1)
 			}
 		}
 	})

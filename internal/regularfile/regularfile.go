@@ -1,5 +1,5 @@
 // Package regularfile reads small files whose paths an operator chose. For devices, FIFOs and
-// huge files it returns an error, without waiting and without using much memory.
+// huge files, the package returns an error, without waiting and without using much memory.
 package regularfile
 
 import (
@@ -13,19 +13,19 @@ import (
 
 const notRegular = "is not a regular file"
 
-// Read returns the content of the regular file at path. It follows symbolic links. For a file of
-// more than limit bytes it returns an error, after reading at most limit+1 bytes.
+// Read returns the content of the regular file at path. Read follows symbolic links. For a file
+// of more than limit bytes, Read returns an error, after reading at most limit+1 bytes.
 //
 // The text of an error is worded to follow a noun for the file, as in "the file is not a regular
-// file". It does not contain the path, because a user may have entered a secret in place of the
-// path.
+// file". The text does not contain the path, because a user may have entered a secret in place
+// of the path.
 func Read(path string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO waits for a writer.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the file
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator chose the path
 	if err != nil {
 		return nil, withoutPath(err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close() //nolint:errcheck // the file was only read
 	info, err := file.Stat()
 	if err != nil {
 		return nil, withoutPath(err)
@@ -52,7 +52,7 @@ func ReadAll(reader io.Reader, limit int64) ([]byte, error) {
 	}
 }
 
-// readError is an error of the file system. Its text does not contain the path.
+// readError is an error of the file system. The text of a readError does not contain the path.
 type readError struct {
 	text  string
 	cause error

@@ -19,7 +19,7 @@ const (
 	settleTries = 10
 )
 
-// Load loads something from files. Before it reads a file, it calls the function reading with
+// Load loads something from files. Before Load reads a file, it calls the function reading with
 // the file's path.
 type Load func(reading func(path string)) error
 
@@ -38,7 +38,7 @@ func New(load Load) (*Loop, error) {
 }
 
 // Run calls load whenever files have changed, and for each value received from now, until ctx
-// ends. It ignores the errors of load. After a failed load, it also watches the files of the
+// ends. Run ignores the errors of load. After a failed load, Run also watches the files of the
 // previous load.
 func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	for ctx.Err() == nil {
@@ -56,8 +56,8 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// changed reports whether the files have changed since the last Load. Before it returns true, it
-// waits until the files stop changing. It returns false when ctx ends.
+// changed reports whether the files have changed since the last Load. Before changed returns
+// true, it waits until the files stop changing. changed returns false when ctx ends.
 func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {
@@ -111,7 +111,7 @@ func (s stamps) equal(other stamps) bool {
 	})
 }
 
-// stampOf returns the state of a file. It follows symbolic links.
+// stampOf returns the state of a file, after following symbolic links.
 func stampOf(path string) os.FileInfo {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -208,7 +208,7 @@ func TestMissingFolder(t *testing.T) {
 }
 
 // TestFailedLoadKeepsWatchingAll makes the main file faulty, so that it no longer refers to the
-// other file. It checks that a change of the other file still causes a load.
+// other file. The test checks that a change of the other file still causes a load.
 func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")
@@ -304,8 +304,8 @@ func TestForcedLoad(t *testing.T) {
 	}
 }
 
-// TestOtherFilesCauseNoLoad changes a file that was not loaded, before each forced load. It
-// checks that only the forced loads occur.
+// TestOtherFilesCauseNoLoad changes a file that was not loaded, before each forced load. The
+// test checks that only the forced loads occur.
 func TestOtherFilesCauseNoLoad(t *testing.T) {
 	f := newFixture(t)
 	const forced = 30

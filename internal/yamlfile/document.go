@@ -1,5 +1,5 @@
-// Package yamlfile reads YAML files strictly. It reports all problems of a file at once, each
-// with its line and column.
+// Package yamlfile reads YAML files strictly. The package reports all problems of a file at
+// once, each with its line and column.
 //
 // A file can contain secrets, so no problem quotes a value. Problems do not quote keys either,
 // because a secret can become a key where a space or a quote is missing.
@@ -21,7 +21,8 @@ import (
 // MaxSize is the largest file that is read, in bytes.
 const MaxSize = 64 << 20
 
-// Document is a parsed file with its problems and warnings. It is not safe for concurrent use.
+// Document is a parsed file with its problems and warnings. A Document is not safe for
+// concurrent use.
 type Document struct {
 	file     string
 	source   []byte
@@ -53,7 +54,7 @@ func Parse(file string, data []byte) *Document {
 
 // firstForbidden returns the first byte that is not UTF-8, as U+FFFD, or the first forbidden
 // character. Characters are forbidden if editors do not show them, or disagree on whether they
-// end a line. If there is none, the index is -1.
+// end a line. If there is no forbidden byte or character, the index is -1.
 func firstForbidden(source []byte) (index int, char rune) {
 	for i, size := 0, 0; i < len(source); i += size {
 		char, size = utf8.DecodeRune(source[i:])
@@ -90,7 +91,7 @@ func (d *Document) Root() Value { return Value{document: d, node: d.root} }
 func (d *Document) String() string { return d.file }
 
 // Err returns all problems reported so far as Problems, sorted by place and without duplicates.
-// It returns nil if there are none.
+// Err returns nil if the document has no problems.
 func (d *Document) Err() error {
 	if len(d.problems) == 0 {
 		return nil

@@ -12,11 +12,11 @@ type Place struct{ Line, Column int }
 
 // Problem is one problem of a file.
 type Problem struct {
-	// File is the name of the file. It is empty for a problem outside the file, such as in the
+	// File is the name of the file. File is empty for a problem outside the file, such as in the
 	// environment.
 	File string
 	Place
-	// Message describes the problem. It quotes no value.
+	// Message describes the problem. Message quotes no value.
 	Message string
 }
 

@@ -42,8 +42,8 @@ func (v Value) Text(most int) string {
 	return text
 }
 
-// Match returns a string that matches a pattern. It reports the message if the string does not
-// match.
+// Match returns a string that matches a pattern. Match reports the message if the string does
+// not match.
 func (v Value) Match(pattern *regexp.Regexp, message string) string {
 	if v.is(isString) && !pattern.MatchString(v.node.Value) {
 		v.document.refuse(v.node, "%s", message)
@@ -104,8 +104,8 @@ func (v Value) Duration(least, most, otherwise time.Duration, form string) time.
 	return duration
 }
 
-// is reports whether a value exists and has the kind want. It reports a problem if the value has
-// a different kind.
+// is reports whether a value exists and has the kind want, and reports a problem if the value
+// has a different kind.
 func (v Value) is(want kind) bool {
 	if v.node == nil || v.document.refused[v.node] {
 		return false

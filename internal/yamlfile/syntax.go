@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// load returns the value of the only document in the source. It returns null if the source is
+// load returns the value of the only document in the source. load returns null if the source is
 // empty, and nil if it reported a problem.
 func (d *Document) load() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(d.source))

@@ -9,9 +9,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Value is a value in a document. The methods of Value check the value and return it. They
-// report a value that breaks a rule, and then return the zero value of their type, or the
-// default value passed to them. The zero Value is an absent value, which causes no problems.
+// Value is a value in a document. The methods of Value check the value and return it. The
+// methods report a value that breaks a rule, and then return the zero value of their type, or
+// the default value passed to them. The zero Value is an absent value, which causes no problems.
 type Value struct {
 	document *Document
 	node     *yaml.Node
@@ -76,13 +76,13 @@ func (v Value) entries() iter.Seq[Value] {
 	}
 }
 
-// Entries returns the values of a mapping that may have any keys, in the order of the file. It
-// returns false if the value is not a mapping.
+// Entries returns the values of a mapping that may have any keys, in the order of the file.
+// Entries returns false if the value is not a mapping.
 func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only returns the entry of a mapping that has exactly one entry. For any other value, it
+// Only returns the entry of a mapping that has exactly one entry. For any other value, Only
 // reports the message.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
@@ -95,7 +95,7 @@ func (v Value) Only(message string) (entry Value, ok bool) {
 	return entries[0], true
 }
 
-// Mapping reports each key of a mapping that is not among the known keys. It returns the
+// Mapping reports each key of a mapping that is not among the known keys. Mapping returns the
 // mapping.
 func (v Value) Mapping(known ...string) Value {
 	if v.Empty() && v.node == v.document.root {
@@ -115,7 +115,8 @@ func (v Value) Mapping(known ...string) Value {
 	return v
 }
 
-// Requires reports each of these keys that is missing in a mapping. It returns the mapping.
+// Requires reports each of these keys that is missing in a mapping. Requires returns the
+// mapping.
 func (v Value) Requires(keys ...string) Value {
 	isMapping := v.is(isMapping)
 	for _, key := range keys {
@@ -140,7 +141,7 @@ func (v Value) Excludes(key, other string) {
 	}
 }
 
-// List returns the items of a list. It reports a list with fewer than least or more than most
+// List returns the items of a list. List reports a list with fewer than least or more than most
 // items.
 func (v Value) List(least, most int) []Value {
 	if !v.is(isList) {
@@ -158,7 +159,7 @@ func (v Value) List(least, most int) []Value {
 
 // ProblemAtf reports a problem at an offset, in bytes, into the text of the value. The reported
 // place is exact if the text is on one line, near the line's beginning, and contains no escapes.
-// Otherwise it is the place where the value begins.
+// Otherwise the reported place is where the value begins.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
 	const longest = 4096 // in columns; avoids quadratic time for a file on a single line
 	at := v.Place()
@@ -178,7 +179,7 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 // Unique records texts that may occur only once in a file, each with its line.
 type Unique map[string]int
 
-// Check reports a value whose text was passed to Check before. It ignores an empty text. The
+// Check reports a value whose text was passed to Check before. Check ignores an empty text. The
 // noun is used in the message.
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {

@@ -53,7 +53,7 @@ func TestAbsentValue(t *testing.T) {
 		if absent.Exists() || absent.Empty() || isMapping || isOnly || len(entries)+len(absent.List(1, 2)) > 0 ||
 			absent.Text(1)+absent.OneOf("a")+absent.Match(regexp.MustCompile("^x$"), "x") != "" ||
 			!absent.Bool(true) || absent.Int(1, 2, 7) != 7 || absent.Duration(1, 2, 7, "") != 7 {
-			t.Errorf("%q has a value", source)
+			t.Errorf("%q: a method treats the absent value as present", source)
 		}
 		absent.Mapping("a").Requires("a")
 		absent.Needs("a", "b")
@@ -223,7 +223,7 @@ func FuzzParse(f *testing.F) {
 		visit(document.Root())
 		var found yamlfile.Problems
 		if err := document.Err(); err != nil && !errors.As(err, &found) {
-			t.Fatalf("Err() is a %T", err)
+			t.Fatalf("Err() has the type %T, want Problems", err)
 		}
 		for _, problem := range found {
 			if problem.Line < 1 || problem.Column < 1 || problem.Message == "" || strings.ContainsAny(problem.Message, "\r\n") {
