@@ -1,13 +1,15 @@
-// Package admission limits what connections and callers may use of the broker.
+// Package admission limits how much of the broker connections and callers may use.
 //
-// A connection is unproved until it is known to belong to a caller: by its client certificate, by
-// the user at the other end of a Unix socket, or by its first authenticated call. An unproved
-// connection may send a limited number of bytes within a limited time. A listener has few of them
-// at once; when there are more, the oldest is closed. A proved connection counts for the limits of
-// its caller, which other callers cannot use up. Connections that only call the health service
-// have limits of their own.
+// A connection is unauthenticated ("unproved" in identifiers) until the broker knows that it
+// belongs to a caller. The broker knows this from the client certificate, from the user at the
+// other end of a Unix socket, or from the first authenticated call. An unauthenticated
+// connection may send a limited number of bytes within a limited time. A listener accepts few
+// such connections; when there are more, the oldest is closed. An authenticated connection
+// counts for the limits of its caller, which other callers cannot use up. Connections that only
+// call the health service have their own limits.
 //
-// A trusted listener gives secrets to every client that can connect. Its connections need no proof.
+// A trusted listener gives secrets to every client that can connect. Its connections need no
+// authentication.
 package admission
 
 import (
@@ -18,10 +20,10 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Limit is the name of a limit, as in the configuration or in the documentation of metrics.
+// Limit is the name of a limit, as in the configuration or in the documentation of the metrics.
 type Limit string
 
-// The limits.
+// The names of the limits.
 const (
 	Connections          Limit = "connections"
 	Unproved             Limit = "unproved_connections"
@@ -33,24 +35,23 @@ const (
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
 
-	// The following are enforced by other packages.
+	// Other packages enforce the following limits.
 	MessageBytes     Limit = "message_bytes"
 	HeaderBytes      Limit = "header_bytes"
 	DenialsPerSecond Limit = "denials_per_second"
 )
 
-// AllLimits are the limits above.
+// AllLimits lists all limits.
 var AllLimits = []Limit{
 	Connections, Unproved, Health, ConnectionsPerCaller, ConcurrentCalls, CallsPerCaller, BatchesPerCaller,
 	WatchesPerCaller, CallsPerSecond, MessageBytes, HeaderBytes, DenialsPerSecond,
 }
 
-// Observer is called each time a limit is reached; caller is empty if it is unknown. It must not
-// block.
+// Observer is a function that is called each time a limit is reached. An empty caller means that
+// the caller is unknown. The function must not block.
 type Observer func(limit Limit, caller string)
 
-// Admission counts connections and calls, and to which caller they belong. It is safe for
-// concurrent use.
+// Admission counts the connections and calls of each caller. It is safe for concurrent use.
 type Admission struct {
 	limits      config.Limits
 	reached     Observer
@@ -59,11 +60,11 @@ type Admission struct {
 	perCaller   [uses]useLimit
 
 	mu      sync.Mutex
-	callers map[string]*Caller // by name
-	sweepAt int                // the number of callers at which idle ones are forgotten
+	callers map[string]*Caller // by the caller's name
+	sweepAt int                // the number of callers at which idle callers are forgotten
 }
 
-// New returns an Admission with the limits of a configuration, all of which must be positive.
+// New returns an Admission with the configured limits. Every limit must be positive.
 func New(limits config.Limits, reached Observer) *Admission {
 	calls := max(1, limits.ConcurrentCalls/callerPart)
 	return &Admission{
@@ -80,15 +81,16 @@ func New(limits config.Limits, reached Observer) *Admission {
 	}
 }
 
-// Listener returns a listener whose connections are limited. Each is a *Conn. It calls trusted
-// for each new connection, to learn whether connections need a proof at that time.
+// Listener returns a listener that limits its connections. Each accepted connection is a *Conn.
+// For each new connection the listener calls trusted, which reports whether the connection may
+// stay unauthenticated.
 func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listener {
 	return newListener(inner, a.limits.Connections, trusted, a.reached)
 }
 
-// HTTPListener returns a listener for HTTP, with a tenth of the configured connections, but at least
-// 16: few clients fetch metrics and health. Its connections stay unproved; only their number is
-// limited, because net/http limits their time and their bytes.
+// HTTPListener returns a listener for HTTP that accepts a tenth of the configured connections,
+// but at least 16: few clients fetch metrics and health. Its connections stay unauthenticated.
+// The listener limits only their number, because net/http limits their time and their bytes.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	limit := min(a.limits.Connections, max(16, a.limits.Connections/10))
 	l := newListener(inner, limit, func() bool { return false }, a.reached)

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// limits are too large to be reached.
+// limits are configured limits that are too large to be reached.
 var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
@@ -44,7 +44,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 func (l *fakeListener) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
 func (*fakeListener) Addr() net.Addr { return address("127.0.0.1:1") }
 
-// fakeConn is the server's end of a pipe, with the address of a client.
+// fakeConn is the server's end of a pipe. It has the address of a client.
 type fakeConn struct {
 	net.Conn
 	from net.Addr
@@ -52,7 +52,7 @@ type fakeConn struct {
 
 func (c fakeConn) RemoteAddr() net.Addr { return c.from }
 
-// scene is a listener in a synctest bubble.
+// scene is a listener for a test in a synctest bubble.
 type scene struct {
 	*testing.T
 	admission *admission.Admission
@@ -60,7 +60,7 @@ type scene struct {
 	fake      *fakeListener
 	mu        sync.Mutex
 	reached   []admission.Limit
-	distrusts atomic.Bool // the listener is no longer trusted
+	distrusts atomic.Bool // whether the listener has stopped being trusted
 }
 
 // inScene runs a test with a listener in a synctest bubble.
@@ -79,7 +79,7 @@ func inScene(t *testing.T, l config.Limits, trusted bool, test func(s *scene)) {
 	})
 }
 
-// wantReached compares the limits that were reached.
+// wantReached checks which limits were reached.
 func (s *scene) wantReached(want ...admission.Limit) {
 	s.Helper()
 	synctest.Wait()
@@ -91,7 +91,8 @@ func (s *scene) wantReached(want ...admission.Limit) {
 	s.reached = nil
 }
 
-// connect opens a connection, and returns both ends. It is closed when the test ends.
+// connect opens a connection, and returns its client end and its server end. The connection is
+// closed when the test ends.
 func (s *scene) connect(from string) (client net.Conn, server *admission.Conn) {
 	s.Helper()
 	client, inner := net.Pipe()
@@ -122,11 +123,11 @@ func TestUnprovedConnectionExpires(t *testing.T) {
 		}
 		<-time.After(10*time.Second - 10*time.Millisecond)
 		if !isOpen(silent) {
-			s.Error("it expires too early")
+			s.Error("the connection expires too early")
 		}
 		<-time.After(20 * time.Millisecond)
 		if isOpen(silent) || !isOpen(proved) {
-			s.Error("after 10s the silent connection is open, or the proved one is closed")
+			s.Error("after 10s the silent connection is open, or the authenticated connection is closed")
 		}
 		s.wantReached(admission.Unproved)
 	})
@@ -140,18 +141,18 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 			clients = append(clients, client)
 		}
 		if isOpen(clients[0]) || !isOpen(clients[1]) {
-			s.Error("of 65 connections of one address the first is not the one that is closed")
+			s.Error("after 65 connections from one address, the first is not closed, or another is")
 		}
 		s.wantReached(admission.Unproved)
-		for i := range 136 { // together with the 64 of that address, these are 200
+		for i := range 136 { // these 136 connections and the 64 of the first address are 200
 			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 		if !isOpen(clients[1]) {
-			s.Error("a connection is closed before there are too many")
+			s.Error("a connection is closed although there are not too many")
 		}
 		s.connect("198.51.100.200:1")
 		if isOpen(clients[1]) || !isOpen(clients[2]) {
-			s.Error("of 201 connections the oldest is not the one that is closed")
+			s.Error("after 201 connections, the oldest is not closed, or another is")
 		}
 		s.wantReached(admission.Unproved)
 	})
@@ -171,8 +172,9 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 	})
 }
 
-// TestListenerStopsTrusting: a trusted listener begins to demand proofs. Connections without a proof are
-// evicted for new ones; a connection with a proof belongs to its caller.
+// TestListenerStopsTrusting tests a trusted listener that begins to require authentication. New
+// connections evict unauthenticated connections. An authenticated connection belongs to its
+// caller.
 func TestListenerStopsTrusting(t *testing.T) {
 	small := limits
 	small.Connections, small.ConnectionsPerCaller = 3, 1
@@ -181,23 +183,23 @@ func TestListenerStopsTrusting(t *testing.T) {
 		proved, server := s.connect("127.0.0.1:2")
 		_, another := s.connect("127.0.0.1:3")
 		if !another.Prove(s.admission.Everybody()) {
-			s.Error("a connection of everybody is refused")
+			s.Error("a connection without a caller of its own is refused")
 		}
 		s.distrusts.Store(true)
 		if !server.Prove(s.admission.Caller("a")) || another.Prove(s.admission.Caller("a")) {
-			s.Error("a caller's first connection is refused, or its second is allowed")
+			s.Error("a caller's first connection is refused, or its second connection is allowed")
 		}
 		s.wantReached(admission.ConnectionsPerCaller)
 		s.connect("127.0.0.1:4")
 		if isOpen(idle) || !isOpen(proved) {
-			s.Error("the connection without a proof is not evicted")
+			s.Error("the unauthenticated connection is not evicted")
 		}
 		s.wantReached(admission.Connections)
 	})
 }
 
-// TestBytesOfAnUnprovedConnection: a client sends too many bytes, without a proof or with one that
-// comes in time.
+// TestBytesOfAnUnprovedConnection tests a client that sends too many bytes. It either stays
+// unauthenticated, or authenticates in time.
 func TestBytesOfAnUnprovedConnection(t *testing.T) {
 	for _, proves := range []bool{false, true} {
 		inScene(t, limits, false, func(s *scene) {
@@ -208,7 +210,7 @@ func TestBytesOfAnUnprovedConnection(t *testing.T) {
 			}
 			n, err := io.CopyN(io.Discard, server, 128<<10)
 			if want := map[bool]int64{false: 64 << 10, true: 128 << 10}[proves]; n != want || (err == nil) != proves {
-				s.Errorf("proves %v: %d bytes are received: %v", proves, n, err)
+				s.Errorf("authenticates %v: %d bytes are received: %v", proves, n, err)
 			}
 		})
 	}
@@ -233,12 +235,12 @@ func TestConnectionsOfACaller(t *testing.T) {
 		_ = servers[0].Close()
 		_ = servers[0].Close()
 		if !servers[2].Prove(s.admission.Caller("a")) || !servers[2].Prove(caller) {
-			s.Error("a connection counts after its end")
+			s.Error("a connection still counts after it was closed")
 		}
 	})
 }
 
-// TestConnectionsOfAListener: callers use all connections but one.
+// TestConnectionsOfAListener tests a listener on which callers use all connections except one.
 func TestConnectionsOfAListener(t *testing.T) {
 	small := limits
 	small.Connections = 3
@@ -250,14 +252,14 @@ func TestConnectionsOfAListener(t *testing.T) {
 		first, _ := s.connect("192.0.2.2:1")
 		second, server := s.connect("192.0.2.3:1")
 		if isOpen(first) || !isOpen(second) {
-			s.Error("the unproved connection is not evicted")
+			s.Error("the unauthenticated connection is not evicted")
 		}
 		s.wantReached(admission.Connections)
 		server.Prove(s.admission.Caller("b"))
 		client, inner := net.Pipe()
 		go func() { s.fake.accepted <- fakeConn{inner, address("192.0.2.4:1")}; _ = s.fake.Close() }()
 		if _, err := s.listener.Accept(); err == nil {
-			s.Error("one more connection is accepted")
+			s.Error("a connection beyond the limit is accepted")
 		}
 		if isOpen(client) {
 			s.Error("a refused connection is open")
@@ -277,7 +279,7 @@ func TestHealthConnections(t *testing.T) {
 			clients = append(clients, client)
 		}
 		if isOpen(clients[0]) || !isOpen(clients[1]) {
-			s.Error("of 17 connections of one address the first is not the one that is closed")
+			s.Error("after 17 connections from one address, the first is not closed, or another is")
 		}
 		s.wantReached(admission.Health)
 		<-time.After(time.Hour)
@@ -287,8 +289,8 @@ func TestHealthConnections(t *testing.T) {
 	})
 }
 
-// TestHealthOfOneConnection makes too many concurrent health calls on a connection, and any number
-// of successive ones.
+// TestHealthOfOneConnection makes too many concurrent health calls on a connection. Successive
+// health calls must not be limited.
 func TestHealthOfOneConnection(t *testing.T) {
 	inScene(t, limits, false, func(s *scene) {
 		client, server := s.connect("192.0.2.1:1")
@@ -323,18 +325,18 @@ func TestHealthOfOneConnection(t *testing.T) {
 	})
 }
 
-// TestWatchLimitIsAPartOfAllCalls: one caller opens as many watches as it may.
+// TestWatchLimitIsAPartOfAllCalls opens as many watches as one caller may have.
 func TestWatchLimitIsAPartOfAllCalls(t *testing.T) {
 	small := limits
 	small.ConcurrentCalls, small.WatchesPerCaller = 8, 8
 	a := admission.New(small, func(admission.Limit, string) {})
 	for range 2 {
 		if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal != nil {
-			t.Errorf("a quarter of the calls is refused: %+v", refusal)
+			t.Errorf("fewer watches than a quarter of all calls are refused: %+v", refusal)
 		}
 	}
 	if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal == nil || refusal.Limit != admission.WatchesPerCaller {
-		t.Errorf("more than a quarter: the answer is %+v", refusal)
+		t.Errorf("more watches than a quarter of all calls: the answer is %+v", refusal)
 	}
 }
 
@@ -379,11 +381,11 @@ func TestCallsOfACaller(t *testing.T) {
 	}
 	one.EndBatch()
 	if !one.BeginBatch() {
-		t.Error("a batch counts after its end")
+		t.Error("a batch still counts after it has ended")
 	}
 }
 
-// TestIdleCallersAreForgotten makes so many callers that those which use nothing are forgotten.
+// TestIdleCallersAreForgotten creates so many callers that idle callers are forgotten.
 func TestIdleCallersAreForgotten(t *testing.T) {
 	a := admission.New(limits, func(admission.Limit, string) {})
 	busy, idle := a.Caller("busy"), a.Caller("idle")
@@ -401,7 +403,8 @@ func TestIdleCallersAreForgotten(t *testing.T) {
 	}
 }
 
-// TestCallsOfAnUnprovedConnection makes calls without a message until the connection has no budget.
+// TestCallsOfAnUnprovedConnection makes calls without a message until the connection may send no
+// more bytes.
 func TestCallsOfAnUnprovedConnection(t *testing.T) {
 	inScene(t, limits, false, func(s *scene) {
 		client, server := s.connect("192.0.2.1:1")

@@ -10,42 +10,42 @@ import (
 )
 
 const (
-	// callerPart is the part of all concurrent calls that one caller may have.
+	// callerPart divides the limit of concurrent calls: one caller may have a quarter of it.
 	callerPart = 4
-	// batchesPerCaller is how many batches a caller may have at once.
+	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
-	// maxCallers is how many callers are remembered before those that use nothing are forgotten. A
-	// caller that is forgotten may use its whole burst of calls again.
+	// maxCallers is the number of callers at which the broker forgets the callers that use
+	// nothing. A forgotten caller may use its whole burst of calls again.
 	maxCallers = 10_000
 )
 
-// Use is something that a caller has a limited number of at once.
+// Use is something of which a caller may have a limited number at once, such as calls.
 type Use int
 
-// The uses.
+// The kinds of use.
 const (
 	Call Use = iota
 	Watch
 	batch
 	connection
-	uses // the number of uses
+	uses // the number of kinds of use
 )
 
-// useLimit is how many of one Use a caller may have at once.
+// useLimit limits how many of one kind of use a caller may have at once.
 type useLimit struct {
 	most int64
 	name Limit
 }
 
-// Caller counts what one caller uses.
+// Caller counts the connections, calls, watches and batches of one caller.
 type Caller struct {
 	name      string
 	admission *Admission
-	rate      *rate.Limiter // of its calls; nil: it has no limits of its own
+	rate      *rate.Limiter // limits the caller's calls per second; nil: the caller has no limits of its own
 	uses      [uses]atomic.Int64
 }
 
-// Caller returns the caller of that name.
+// Caller returns the caller with this name.
 func (a *Admission) Caller(name string) *Caller {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,11 +61,11 @@ func (a *Admission) Caller(name string) *Caller {
 	return c
 }
 
-// Everybody returns a Caller for all callers together, where they are not told apart. Of the
-// limits only that of all concurrent calls applies to it.
+// Everybody returns one Caller that stands for all callers, for a broker that does not
+// authenticate callers. Only the limit of all concurrent calls applies to it.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
-// forgetIdle forgets the callers that use nothing. The caller holds mu.
+// forgetIdle forgets the callers that use nothing. Call it with mu locked.
 func (a *Admission) forgetIdle() {
 	for name, c := range a.callers {
 		idle := true
@@ -79,14 +79,14 @@ func (a *Admission) forgetIdle() {
 	a.sweepAt = max(maxCallers, 2*len(a.callers))
 }
 
-// Refusal is the reason why a call is refused.
+// Refusal explains which limit refused a call.
 type Refusal struct {
 	Limit Limit
-	Wait  time.Duration // until the call is allowed; 0: unknown
+	Wait  time.Duration // how long until the call is allowed; 0: unknown
 }
 
-// Begin begins a call or a watch for that number of credentials at the time now. If it returns
-// nil, the call must be ended with End.
+// Begin begins a call or a watch at the time now. credentials is the number of credentials in
+// the request. If Begin returns nil, the call must be ended with End.
 func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	a := c.admission
 	all, own := a.calls.Add(1), c.uses[use].Add(1)
@@ -116,14 +116,14 @@ func (c *Caller) End(use Use) {
 	c.admission.calls.Add(-1)
 }
 
-// BeginBatch reports whether the caller may have one more batch. If so, EndBatch must be called
-// when the answer has been sent.
+// BeginBatch counts one more batch, and reports whether the caller may have it. If so, EndBatch
+// must be called when the answer has been sent.
 func (c *Caller) BeginBatch() bool { return c.take(batch) }
 
 // EndBatch ends a batch.
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
-// take counts one more use, and reports whether the caller may have it.
+// take counts one more use, and reports whether the caller's limit allows it.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]
 	if c.uses[use].Add(1) <= limit.most || c.rate == nil {

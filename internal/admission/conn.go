@@ -10,41 +10,44 @@ import (
 )
 
 const (
-	// unprovedTime is how long an unproved connection stays open.
+	// unprovedTime is how long an unauthenticated connection stays open.
 	unprovedTime = 10 * time.Second
-	// unprovedBytes is how many bytes it may send, those of TLS included. When it has sent them,
-	// the broker reads no more for proofDelay: one of the calls received so far may prove the
-	// connection. Otherwise it is closed.
+	// unprovedBytes is how many bytes an unauthenticated connection may send, including the
+	// bytes of TLS. After that, the broker stops reading for proofDelay, because a call that it
+	// has already received may authenticate the connection. If none does, the broker closes the
+	// connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
-	// callBytes is what each call counts for in addition: a call without a message uses memory too.
+	// callBytes is added for each call to the bytes that an unauthenticated connection has sent:
+	// a call without a message uses memory too.
 	callBytes = 2 << 10
 
-	// healthCalls is how many calls of the health service a connection may have at once.
+	// healthCalls is how many concurrent calls of the health service a connection may have.
 	healthCalls = 8
-	// healthBytes is how many bytes it may send in each healthPeriod while it is unproved.
+	// healthBytes is how many bytes an unauthenticated connection with health calls may send in
+	// each healthPeriod.
 	healthBytes  = 1 << 20
 	healthPeriod = time.Hour
 )
 
-// errUnproved ends a connection that has sent too much.
+// errUnproved is the read error of an unauthenticated connection that has sent too many bytes.
 var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
 
-// Conn is a connection of a limited listener. It counts until it is closed.
+// Conn is a connection of a listener with limits. It counts for these limits until it is closed.
 type Conn struct {
 	net.Conn
 	source      netip.Prefix
 	listener    *listener
-	settled     chan struct{} // closed when an unproved connection is proved, or is closed
+	settled     chan struct{} // closed when the connection is authenticated or closed
 	proved      atomic.Bool
-	budget      atomic.Int64           // the bytes that it may still send while it is unproved
+	budget      atomic.Int64           // the bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent calls of the health service
-	caller      atomic.Pointer[Caller] // written under listener.mu; nil: no caller's yet
+	caller      atomic.Pointer[Caller] // written with listener.mu locked; nil: the connection belongs to no caller yet
 	expiry      *time.Timer            // nil: the connection does not expire
 
-	// The following is guarded by listener.mu.
-	class    *class        // nil: the connection is a caller's, or closed
-	place    *list.Element // in class
+	// The following fields are guarded by listener.mu.
+	class    *class        // nil: the connection belongs to a caller, or is closed
+	place    *list.Element // the connection's element in class
 	refilled time.Time     // when the budget was last set to healthBytes
 	closed   bool
 }
@@ -56,8 +59,8 @@ func newConn(inner net.Conn, l *listener) *Conn {
 	return c
 }
 
-// move moves the connection from its class to the end of another; nil: to none. The caller holds
-// listener.mu.
+// move moves the connection from its class to the end of another class. If to is nil, the
+// connection leaves its class. Call move with listener.mu locked.
 func (c *Conn) move(to *class) {
 	if c.class != nil {
 		c.class.Remove(c.place)
@@ -67,7 +70,8 @@ func (c *Conn) move(to *class) {
 	}
 }
 
-// setProved removes the limits on an unproved connection. The caller holds listener.mu.
+// setProved marks a connection as authenticated, which removes the limits on its bytes and its
+// time. Call it with listener.mu locked.
 func (c *Conn) setProved(class *class) {
 	c.move(class)
 	if c.expiry != nil {
@@ -78,8 +82,8 @@ func (c *Conn) setProved(class *class) {
 	}
 }
 
-// Prove makes the connection the caller's, unless it is a caller's already. It returns false if
-// the caller has as many connections as it may.
+// Prove assigns the connection to a caller, unless it already belongs to a caller. It returns
+// false if the caller has reached its limit of connections.
 func (c *Conn) Prove(caller *Caller) bool {
 	if c.caller.Load() != nil || caller.rate == nil && c.proved.Load() {
 		return true
@@ -97,9 +101,9 @@ func (c *Conn) Prove(caller *Caller) bool {
 	return true
 }
 
-// BeginHealth reports whether the connection may call the health service once more. If so,
-// EndHealth must be called when the call ends. An unproved connection does not expire from then
-// on, but joins a class with few places.
+// BeginHealth reports whether the connection may make one more call of the health service. If
+// so, EndHealth must be called when the call ends. From then on an unauthenticated connection
+// does not expire, but belongs to a class with a low limit.
 func (a *Admission) BeginHealth(c *Conn) bool {
 	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
 	if own > healthCalls || all > int64(a.limits.Connections) {
@@ -119,8 +123,8 @@ func (a *Admission) EndHealth(c *Conn) {
 	a.healthCalls.Add(-1)
 }
 
-// joinHealth moves an unproved connection to the class for health, and refills its budget in each
-// healthPeriod.
+// joinHealth moves an unauthenticated connection to the class for health calls. In each
+// healthPeriod it also lets the connection send healthBytes again.
 func (c *Conn) joinHealth() {
 	l := c.listener
 	l.mu.Lock()
@@ -130,7 +134,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // which Called subtracted: the number of these calls is limited anyway
+		c.budget.Add(callBytes) // the bytes that Called subtracted: another limit applies to the number of health calls
 		return
 	}
 	if c.class == l.unproved {
@@ -140,14 +144,15 @@ func (c *Conn) joinHealth() {
 	c.refilled = now
 }
 
-// Called counts a call of the connection.
+// Called counts a call on the connection.
 func (c *Conn) Called() {
 	if !c.proved.Load() {
 		c.budget.Add(-callBytes)
 	}
 }
 
-// Read implements net.Conn. On an unproved connection it reads no more than the budget.
+// Read implements net.Conn. On an unauthenticated connection it reads at most the bytes that the
+// client may still send.
 func (c *Conn) Read(data []byte) (int, error) {
 	if c.proved.Load() {
 		return c.Conn.Read(data)
@@ -164,8 +169,8 @@ func (c *Conn) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// awaitProof waits for a call that was already received to prove the connection, and reports
-// whether one did.
+// awaitProof waits until a call that was already received authenticates the connection. It
+// reports whether the connection is authenticated.
 func (c *Conn) awaitProof() bool {
 	select {
 	case <-c.settled:

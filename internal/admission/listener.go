@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// How many connections of a class a listener has at once, in all and from one source.
+// The number of connections that a listener accepts in a class at once: in total, and from one
+// source.
 const (
 	unprovedConnections = 200
 	unprovedPerSource   = 64
@@ -19,15 +20,15 @@ const (
 // listener limits the connections of a net.Listener.
 type listener struct {
 	net.Listener
-	limit      int // of all connections
+	limit      int // the maximum number of all connections
 	trusted    func() bool
 	reached    Observer
-	onlyNumber bool // the time and the bytes of unproved connections are not limited
+	onlyNumber bool // unauthenticated connections have no limit on time or bytes
 
-	mu       sync.Mutex // guards the following, and parts of each Conn
+	mu       sync.Mutex // guards the following fields, and some fields of each Conn
 	open     int
 	unproved *class
-	health   *class // unproved connections that have called the health service
+	health   *class // unauthenticated connections that have called the health service
 	trusting *class // connections that were accepted while the listener was trusted
 }
 
@@ -55,8 +56,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a new connection, and closes an older one if there are too many. It returns nil if
-// all the others are callers' connections.
+// admit counts a new connection, and closes an older one if there are too many. It returns nil
+// if all older connections belong to callers.
 func (l *listener) admit(inner net.Conn) *Conn {
 	c := newConn(inner, l)
 	trusted := l.trusted()
@@ -77,9 +78,9 @@ func (l *listener) admit(inner net.Conn) *Conn {
 	return c
 }
 
-// evictOldest evicts the oldest connection that is no caller's, and reports whether there was one.
-// While the listener is trusted, connections that need no proof are not evicted. The caller holds
-// mu.
+// evictOldest evicts the oldest connection that belongs to no caller, and reports whether there
+// was one. It does not evict connections that a trusted listener accepted while the listener is
+// still trusted. Call it with mu locked.
 func (l *listener) evictOldest(trusted bool) bool {
 	classes := []*class{l.unproved, l.health, l.trusting}
 	if trusted {
@@ -94,8 +95,8 @@ func (l *listener) evictOldest(trusted bool) bool {
 	return false
 }
 
-// enter moves a connection to a class, and evicts an older one if the class has too many. The
-// caller holds mu.
+// enter moves a connection to a class, and evicts an older connection if the class has too many.
+// Call it with mu locked.
 func (l *listener) enter(c *Conn, to *class) {
 	c.move(to)
 	if over := to.over(c.source); over != nil {
@@ -103,7 +104,7 @@ func (l *listener) enter(c *Conn, to *class) {
 	}
 }
 
-// expire evicts a connection if it is still unproved.
+// expire evicts a connection if the connection is still unauthenticated.
 func (l *listener) expire(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,21 +113,21 @@ func (l *listener) expire(c *Conn) {
 	}
 }
 
-// evict closes a connection because of a limit. The caller holds mu.
+// evict closes a connection because of a limit. Call it with mu locked.
 func (l *listener) evict(c *Conn, because Limit) {
 	l.drop(c)
 	l.reached(because, "")
-	go func() { _ = c.Close() }() // to close a TLS connection may block
+	go func() { _ = c.Close() }() // closing a TLS connection may block
 }
 
-// remove stops counting a connection.
+// remove removes a connection from the listener's counts.
 func (l *listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop(c)
 }
 
-// drop stops counting a connection. The caller holds mu.
+// drop removes a connection from the listener's counts. Call it with mu locked.
 func (l *listener) drop(c *Conn) {
 	if c.closed {
 		return
@@ -147,13 +148,14 @@ func (l *listener) drop(c *Conn) {
 
 // class is a list of connections, the oldest first, with a limit on their number.
 type class struct {
-	list.List       // of *Conn
+	list.List       // the elements are of type *Conn
 	limit           Limit
 	most, perSource int
 }
 
-// over returns the oldest connection of a source that has too many in the class, or the oldest of
-// all if the class has too many; otherwise nil.
+// over returns the connection to evict. If the source has too many connections in the class,
+// that is the source's oldest connection. If the class has too many, it is the oldest of the
+// class. Otherwise over returns nil.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0
@@ -173,11 +175,13 @@ func (k *class) over(source netip.Prefix) *Conn {
 	return nil
 }
 
-// subnetBits is how many leading bits of an IPv6 address all addresses of one customer share.
+// subnetBits is the number of leading bits that all IPv6 addresses of one customer have in
+// common.
 const subnetBits = 64
 
-// SourceOf returns the source of connections from an address: the IPv4 address or the IPv6 /64
-// network. It is the zero Prefix for other addresses, such as those of Unix sockets, and for nil.
+// SourceOf returns the source of a connection from an address: the IPv4 address, or the /64
+// network of an IPv6 address. It returns the zero Prefix for nil and for other addresses, such
+// as those of Unix sockets.
 func SourceOf(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {

@@ -20,9 +20,9 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// callMetrics are about calls, by method. Their names and labels are those of go-grpc-middleware's
-// metrics, for which dashboards exist: docs/adr/0020-one-function-per-call.md has the reason why they are
-// our own.
+// callMetrics are the metrics about calls, by method. Their names and labels are those of
+// go-grpc-middleware's metrics, so existing dashboards work.
+// docs/adr/0020-one-function-per-call.md explains why the broker has its own implementation.
 type callMetrics struct {
 	started, handled, received, sent *prometheus.CounterVec
 	seconds                          *prometheus.HistogramVec
@@ -40,7 +40,7 @@ func newCallMetrics(m metrics) callMetrics {
 	}
 }
 
-// Method returns the metrics of a method. Its series are 0 until there is a call.
+// Method returns the metrics of a method. Until the first call, the method's counters are 0.
 func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	kind := "unary"
 	if stream {
@@ -59,8 +59,9 @@ func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	return m
 }
 
-// CallEnded logs a call: one that failed, unless there are too many such lines; any other at debug
-// level. It never formats a message, because messages hold secrets.
+// CallEnded logs a call. It logs a failed call unless there are too many such lines, and other
+// calls at level debug. It never logs the message of a request or a response, because these
+// messages contain secrets.
 func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)
 	reason := reasonOf(answer)
@@ -92,8 +93,8 @@ func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	o.Logger.LogAttrs(ctx, level, "call", attributes...)
 }
 
-// HandshakeFailed logs a handshake that failed: because of a client certificate, like a call that
-// was refused; for any other reason, at debug level.
+// HandshakeFailed logs a TLS handshake that failed. Failures because of the client certificate
+// are logged at level info, and other failures at level debug.
 func (o *Observer) HandshakeFailed(client net.Addr, err error) {
 	var wrong *tls.CertificateVerificationError
 	switch {
@@ -104,7 +105,7 @@ func (o *Observer) HandshakeFailed(client net.Addr, err error) {
 				"tried", []string{authentication.MethodMutualTLS},
 				"message", "the client certificate is not valid, or not signed by a trusted authority")
 		}
-	case !errors.Is(err, io.EOF): // clients that only probe the port cause that
+	case !errors.Is(err, io.EOF): // clients that only probe the port cause io.EOF
 		o.Logger.Debug("a handshake failed", "address", client.String(), "error", err)
 	}
 }
@@ -117,8 +118,8 @@ func addressOf(ctx context.Context) net.Addr {
 	return nil
 }
 
-// reasonOf returns the reason of an error that the broker made. It is empty for other errors,
-// whose messages could hold anything.
+// reasonOf returns the reason of an error that the broker made. It returns an empty string for
+// other errors, because their messages could contain secrets.
 func reasonOf(answer *status.Status) string {
 	for _, detail := range answer.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
@@ -128,12 +129,12 @@ func reasonOf(answer *status.Status) string {
 	return ""
 }
 
-// endsWatches reports whether a watch that ends for this reason ends as it should.
+// endsWatches reports whether an error with this reason is a normal end of a watch.
 func endsWatches(reason string) bool {
 	return reason == string(fault.WatchTooOld) || reason == string(fault.ServerStopping)
 }
 
-// levelOf returns the level of the line about a call with this code.
+// levelOf returns the level of the log line about a call that ended with this code.
 func levelOf(code codes.Code) slog.Level {
 	switch code {
 	case codes.OK:

@@ -13,24 +13,25 @@ import (
 	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
-// The lines about failed calls that the log may have at each level: per second in the long run,
-// and at once; from one source, and from all together.
+// Limits on log lines about failed calls, at each level: the long-term rate per second and the
+// burst, each for one source and for all sources together.
 const (
 	sourceLines, sourceBurst = 1, 100
 	allLines, allBurst       = 10, 1000
 )
 
 const (
-	// levels is the number of levels that are limited, and maxSources how many sources are
-	// remembered.
+	// levels is the number of log levels that are limited. maxSources is the number of sources
+	// that are remembered.
 	levels     = 3
 	maxSources = 1000
-	// suppressedInterval is how soon after a suppressed line the log has their number.
+	// suppressedInterval is the time between a suppressed line and the line with the number of
+	// suppressed lines.
 	suppressedInterval = time.Minute
 )
 
-// lineLimiter limits how many lines clients can cause by calls that fail. It logs the number of
-// suppressed lines.
+// lineLimiter limits the number of log lines that clients can cause with failed calls. It logs
+// how many lines it suppressed.
 type lineLimiter struct {
 	logger  *slog.Logger
 	counter prometheus.Counter
@@ -38,12 +39,12 @@ type lineLimiter struct {
 	mu         sync.Mutex
 	all        *ratelimit.Limiter[slog.Level]
 	sources    *ratelimit.Limiter[lineSource]
-	suppressed int         // since the last report
-	last       string      // the address of the client of the last suppressed line
-	timer      *time.Timer // of the next report; nil: no line was suppressed
+	suppressed int         // lines suppressed since the last report
+	last       string      // the client's address in the last suppressed line
+	timer      *time.Timer // starts the next report; nil: no line was suppressed
 }
 
-// lineSource is what one client's lines of a level count for.
+// lineSource identifies a rate limit: the lines of one level about clients of one source.
 type lineSource struct {
 	level  slog.Level
 	source netip.Prefix
@@ -59,7 +60,8 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	}
 }
 
-// allow counts a line about a client, whose address may be nil, and reports whether to log it.
+// allow counts a log line about a client, and reports whether to log the line. The client's
+// address may be nil.
 func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +80,8 @@ func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	return false
 }
 
-// report logs how many lines were suppressed since the last report, if any.
+// report logs the number of lines that were suppressed since the last report. It logs nothing if
+// the number is 0.
 func (l *lineLimiter) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,7 @@
-// Package observe shows operators what the broker does: metrics, log lines about calls and tokens,
-// and spans. It is where Prometheus and OpenTelemetry end: the packages that it observes declare
-// small interfaces, which its types implement.
+// Package observe shows operators what the broker does: metrics, log lines about calls and
+// tokens, and trace spans. Only this package depends on Prometheus and OpenTelemetry. The
+// packages that it observes declare small interfaces, and the types of this package implement
+// these interfaces.
 package observe
 
 import (
@@ -22,25 +23,26 @@ import (
 )
 
 const (
-	// maxScrapes is how many requests for metrics are answered at once. The others get a 503.
+	// maxScrapes is the number of concurrent requests for metrics. Further requests get the
+	// status 503.
 	maxScrapes = 10
-	// limitInterval is how often the log has a line about the same limit, at most.
+	// limitInterval is the shortest time between two log lines about the same limit.
 	limitInterval = time.Minute
 )
 
-// Options configure an Observer. All are required.
+// Options configure an Observer. Every option is required.
 type Options struct {
 	Logger *slog.Logger
-	// Clock is the clock of tokens.
+	// Clock is the clock by which tokens expire.
 	Clock clockwork.Clock
-	// Version is the broker's own.
+	// Version is the broker's version.
 	Version string
 	// CredentialsOf returns the IDs of the credentials that use the token with this key.
 	CredentialsOf func(tokenKey string) []string
 }
 
-// Observer has the metrics of one server, and logs what happens to its calls and tokens. No metric
-// has a credential ID as a label. It is safe for concurrent use.
+// Observer has the metrics of one server, and logs what happens to the server's calls and
+// tokens. No metric has a credential ID as a label. It is safe for concurrent use.
 type Observer struct {
 	Options
 	metrics metrics
@@ -53,7 +55,7 @@ type Observer struct {
 	limited                           *prometheus.CounterVec
 	limitLines                        *ratelimit.Limiter[admission.Limit]
 	authentications                   *prometheus.CounterVec
-	certificateExpiry                 func() prometheus.Gauge // makes the gauge at its first call
+	certificateExpiry                 func() prometheus.Gauge // creates the gauge when it is called first
 }
 
 // New returns an Observer.
@@ -94,7 +96,7 @@ func New(options Options) *Observer {
 	return o
 }
 
-// Close logs how many lines were suppressed since the last time.
+// Close logs the number of lines that were suppressed since the last report.
 func (o *Observer) Close() { o.lines.report() }
 
 // Metrics returns the handler that answers with all metrics.
@@ -102,8 +104,8 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded notes that a configuration is in use. It creates the series of every kind of credential,
-// so that an increase is seen from the first event on.
+// Loaded records that a configuration is in use. It creates the time series for every kind of
+// credential with the value 0, so that an increase is visible from the first event on.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
 	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)
@@ -113,11 +115,11 @@ func (o *Observer) Loaded(c *config.Config) {
 	o.Logger.Info("configuration loaded", "credentials", c.Credentials.Len())
 }
 
-// LoadFailed notes that a configuration has problems.
+// LoadFailed records that the configuration that was read last has problems.
 func (o *Observer) LoadFailed() { o.lastLoadOK.Set(0) }
 
-// LimitReached counts and logs that a limit was reached; caller is empty if it is unknown. It does
-// not wait for the log.
+// LimitReached counts and logs that a limit was reached. An empty caller means that the caller
+// is unknown. LimitReached does not wait for the log.
 func (o *Observer) LimitReached(limit admission.Limit, caller string) {
 	if o.limitLines.Take(limit, 1, time.Now()) == 0 {
 		go o.Logger.Warn("a limit was reached; the metric authmaterial_limited_total counts how often",
@@ -134,24 +136,24 @@ func (o *Observer) Authentications(method string) authentication.Counts {
 	}
 }
 
-// Refused returns the counter of evidence of an authentication method that was refused.
+// Refused returns the counter of tokens and certificates that an authentication method refused.
 func (o *Observer) Refused(method string) prometheus.Counter {
 	return o.authentications.WithLabelValues(method, "refused")
 }
 
-// CertificateLoaded notes when the certificate of the listeners expires.
+// CertificateLoaded records when the certificate of the listeners expires.
 func (o *Observer) CertificateLoaded(expires time.Time) {
 	o.certificateExpiry().Set(float64(expires.Unix()))
 }
 
-// AuditRecords returns the counter of audit records, by the label result.
+// AuditRecords returns the counters of audit records. Their label is result.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
 		"Audit records by result: written; dropped, because the queue was full; "+
 			"or failed, also if a record was not written before its call ended.", "result")
 }
 
-// metrics is a registry that metrics are made for.
+// metrics is a Prometheus registry with methods that create and register metrics.
 type metrics struct{ *prometheus.Registry }
 
 func (m metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {

@@ -21,16 +21,17 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// flushTimeout limits how long Stop waits for the collector.
+// flushTimeout limits the time that Stop waits for the trace collector.
 const flushTimeout = 5 * time.Second
 
-// Traces makes spans and sends them to a collector. The methods of a nil *Traces do nothing.
+// Traces creates trace spans and sends them to a collector. The methods of a nil *Traces do
+// nothing.
 type Traces struct{ provider *sdktrace.TracerProvider }
 
-// Start reads the standard environment variables of OpenTelemetry. It returns nil unless they ask
-// for traces. A variable that is not valid is logged by its name, without its value; it never
-// keeps the broker from starting, because platforms set these variables for every process. Problems
-// with the collector are logged later.
+// Start reads the standard environment variables of OpenTelemetry. It returns nil unless the
+// variables ask for traces. It logs the name of each invalid variable, without the value. An
+// invalid variable never prevents the broker from starting, because platforms set these
+// variables for every process. Problems with the collector are logged later.
 func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	otel.SetLogger(logr.New(sink{logger}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -50,20 +51,20 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 		resource.WithAttributes(attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil { // described has the other attributes
+	if err != nil { // described has the remaining attributes
 		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
 }
 
-// Check logs the variables that are not valid, as Start does. It starts nothing.
+// Check logs the invalid variables as Start does, but sends no traces.
 func Check(logger *slog.Logger) {
 	if wanted(logger) {
 		checkVariables(logger)
 	}
 }
 
-// Stop sends the spans that were not sent yet, for 5 seconds at most.
+// Stop sends the spans that have not been sent yet. It takes at most 5 seconds.
 func (t *Traces) Stop() {
 	if t == nil {
 		return
@@ -75,7 +76,7 @@ func (t *Traces) Stop() {
 	}
 }
 
-// wanted reports whether the environment asks for traces.
+// wanted reports whether the environment variables ask for traces.
 func wanted(logger *slog.Logger) bool {
 	disabled, exporters := firstSet("OTEL_SDK_DISABLED"), firstSet("OTEL_TRACES_EXPORTER")
 	if strings.EqualFold(disabled, "true") {
@@ -101,8 +102,8 @@ func wanted(logger *slog.Logger) bool {
 	return sends
 }
 
-// newExporter returns an exporter for the protocol that the environment names. The exporter reads
-// the other variables.
+// newExporter returns an exporter for the protocol that the environment names. The exporter
+// itself reads the other environment variables.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if protocol() == "grpc" {
 		return otlptracegrpc.New(ctx)
@@ -110,7 +111,7 @@ func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	return otlptracehttp.New(ctx)
 }
 
-// firstSet returns the first value of these environment variables that is not empty.
+// firstSet returns the value of the first of these environment variables that is not empty.
 func firstSet(names ...string) string {
 	for _, name := range names {
 		if value := strings.TrimSpace(os.Getenv(name)); value != "" {
@@ -120,8 +121,8 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// describe returns why spans were not sent, in our own words: the errors quote the endpoint's URL
-// and the collector's answer, which may hold secrets.
+// describe returns why spans were not sent. It does not quote the error: errors quote the
+// endpoint's URL and the collector's answer, which may contain secrets.
 func describe(err error) string {
 	var (
 		lookup      *net.DNSError
@@ -142,8 +143,8 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself, without their values: among them
-// are headers with the keys of collectors.
+// sink logs the problems that OpenTelemetry reports about itself. It does not log values of
+// variables, because the values include headers with collector keys.
 type sink struct{ logger *slog.Logger }
 
 func (sink) Init(logr.RuntimeInfo)            {}

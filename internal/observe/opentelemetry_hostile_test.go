@@ -9,8 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileCollector: a collector's answers are larger than they announce. OpenTelemetry reads at
-// most 4 MiB of an answer, net/http 10 MiB of headers, and gRPC 16 MiB.
+// TestHostileCollector tests collectors whose answers are longer than they announce.
+// OpenTelemetry reads at most 4 MiB of an answer, net/http at most 10 MiB of headers, and gRPC
+// at most 16 MiB.
 func TestHostileCollector(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run("HTTP "+name, func(t *testing.T) { wantStopped(t, "http/protobuf", peertest.Serve(t, answer)) })
@@ -20,7 +21,8 @@ func TestHostileCollector(t *testing.T) {
 	}
 }
 
-// wantStopped sends a span to a collector and stops, which may take two attempts.
+// wantStopped sends a span to a collector and checks that Stop returns. Stop may try to send the
+// span twice.
 func wantStopped(t *testing.T, protocol, address string) {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)

@@ -14,8 +14,8 @@ import (
 
 const canary = "canary-8d20"
 
-// TestProblemsQuoteNothing puts a canary into the URL, the headers and the collector's answer. The
-// log must not have it.
+// TestProblemsQuoteNothing puts a canary text into the URL, the headers and the collector's
+// answer. The log must not contain the canary.
 func TestProblemsQuoteNothing(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, canary, http.StatusBadRequest)

@@ -15,10 +15,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// endpoint is an address where nobody listens. An exporter connects only when it has spans to send.
+// endpoint is an address on which no process listens. An exporter connects only when it has
+// spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets variables, and returns whether traces are sent and the content of the log.
+// environment sets environment variables. It returns whether traces are sent, and the content of
+// the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
 	for variable, value := range variables {
@@ -78,8 +80,9 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestUnusableVariables sets one variable to a value that is not valid. The broker starts; the log
-// has the variable's name, but not its value. Traces are sent if the variable has a default.
+// TestUnusableVariables sets one variable to an invalid value. The broker must start, and the
+// log must contain the variable's name but not its value. Traces are sent if the variable has a
+// default.
 func TestUnusableVariables(t *testing.T) {
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	folder := t.TempDir()

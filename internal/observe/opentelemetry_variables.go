@@ -13,27 +13,29 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// The prefixes of the exporter's variables. A variable with the second prefix overrides the one of
-// the same name with the first.
+// Prefixes of the exporter's variables. A variable with the second prefix overrides the variable
+// with the first prefix and the same ending.
 const (
 	otlpPrefix       = "OTEL_EXPORTER_OTLP_"
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
 )
 
-// variable is an environment variable that OpenTelemetry reads, with the check of its value.
+// variable is an environment variable that OpenTelemetry reads, with a check of the variable's
+// value.
 type variable struct {
 	name  string
-	must  string // completes the sentence "the variable must"; it quotes no value
+	must  string // completes the sentence "the variable must"; it does not quote the value
 	valid func(value string) bool
-	// needed variables decide where traces go, and how they are protected: if one is not valid, no
-	// traces are sent. For the others OpenTelemetry has a default.
+	// needed is true for variables that decide where traces go and how traces are protected. If
+	// such a variable is invalid, no traces are sent. For the other variables OpenTelemetry has
+	// a default.
 	needed bool
 }
 
-// checkVariables logs the variables that are not valid, and reports whether traces can be sent. It
-// unsets a variable that is not valid and has a default, so that OpenTelemetry uses the default:
-// for some values OpenTelemetry would panic, and others it would print. It also unsets overridden
-// variables, because OpenTelemetry would read the files that they name.
+// checkVariables logs the invalid variables, and reports whether traces can be sent. It unsets
+// an invalid variable that has a default, so that OpenTelemetry uses the default: OpenTelemetry
+// would panic because of some invalid values, and would print others. It also unsets overridden
+// variables, because OpenTelemetry would read the files that these variables name.
 func checkVariables(logger *slog.Logger) bool {
 	all := true
 	for _, v := range variables() {
@@ -59,23 +61,23 @@ func (v variable) logIgnored(logger *slog.Logger) {
 	logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
 }
 
-// overridden reports whether the variable for traces alone is set too.
+// overridden reports whether the variable that is only for traces is also set.
 func (v variable) overridden() bool {
 	name, general := strings.CutPrefix(v.name, otlpPrefix)
 	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+name) != ""
 }
 
 const (
-	// maxMilliseconds is an hour.
+	// maxMilliseconds is one hour.
 	maxMilliseconds = 3_600_000
-	// maxSpans limits the memory for spans that were not sent yet.
+	// maxSpans limits the memory for spans that have not been sent yet.
 	maxSpans = 100_000
-	// The largest files, in bytes.
+	// The maximum sizes of files, in bytes.
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
 )
 
-// variables returns the variables that are checked.
+// variables returns the variables that checkVariables checks.
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
@@ -109,7 +111,7 @@ func variables() []variable {
 	return all
 }
 
-// OpenTelemetry ignores the case of some values.
+// Checks of values for which OpenTelemetry ignores upper and lower case.
 var (
 	isSampler     = regexp.MustCompile(`(?i)^(parentbased_)?(always_on|always_off|traceidratio)$`).MatchString
 	isProtocol    = regexp.MustCompile(`^(grpc|http/protobuf)$`).MatchString
@@ -129,8 +131,8 @@ func isRatio(value string) bool {
 	return err == nil && 0 <= ratio && ratio <= 1
 }
 
-// isEndpoint reports whether an exporter for the protocol in use can send there. For gRPC the
-// scheme is optional.
+// isEndpoint reports whether an exporter for the selected protocol can send to this endpoint.
+// The scheme is optional for gRPC.
 func isEndpoint(value string) bool {
 	parsed, err := url.Parse(value)
 	if err != nil || protocol() == "grpc" {
@@ -142,7 +144,7 @@ func isEndpoint(value string) bool {
 // protocol returns the name of the exporter's protocol, or an empty string for the default.
 func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 
-// isPairs reports whether a value is a list of pairs with commas between them.
+// isPairs reports whether a value is a comma-separated list of pairs.
 func isPairs(value string) bool {
 	for pair := range strings.SplitSeq(value, ",") {
 		name, text, found := strings.Cut(pair, "=")
@@ -159,7 +161,8 @@ func isCertificateFile(path string) bool {
 	return ok && err == nil
 }
 
-// isKeyPairWith is for the path of a certificate. The path of its key is in another variable.
+// isKeyPairWith returns a check of a certificate's path. The environment variable keyVariable
+// has the path of the private key.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
 		keyPath := firstSet(keyVariable)
@@ -174,14 +177,15 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 	}
 }
 
-// isBeside is for a variable that has an effect only if the other is set.
+// isBeside returns a check of a variable that has an effect only if the variable other is set
+// too.
 func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }
 
 // readPEM returns the content of a regular file of up to limit bytes. It returns false for a
-// file with a byte order mark: pemfile ignores the mark, but OpenTelemetry, which reads the file
-// again, would leave out the first block.
+// file with a byte order mark. The reason: OpenTelemetry reads the file again and, because of
+// the mark, would ignore the first block.
 func readPEM(path string, limit int64) ([]byte, bool) {
 	data, err := regularfile.Read(path, limit)
 	return data, err == nil && !bytes.HasPrefix(data, []byte("\ufeff"))

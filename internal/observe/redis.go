@@ -7,9 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Redis observes the operations of a store in Redis. It implements redisstore.Observer.
+// Redis observes the operations of a Redis store. It implements redisstore.Observer.
 type Redis struct {
-	// OutOfReach reports whether Redis is out of reach.
+	// OutOfReach reports whether Redis cannot be reached.
 	OutOfReach atomic.Bool
 
 	operations, unreadable *prometheus.CounterVec
@@ -17,7 +17,7 @@ type Redis struct {
 	degraded               prometheus.Gauge
 }
 
-// Redis returns the observer of a store in Redis.
+// Redis returns the observer of a Redis store.
 func (o *Observer) Redis() *Redis {
 	r := &Redis{
 		operations: o.metrics.counters("authmaterial_redis_operations_total",
@@ -40,7 +40,7 @@ func (o *Observer) Redis() *Redis {
 	return r
 }
 
-// Operated counts an operation.
+// Operated counts an operation on Redis.
 func (r *Redis) Operated(operation, result string, took time.Duration) {
 	r.operations.WithLabelValues(operation, result).Inc()
 	if operation != "read" && result != "not_tried" && result != "overload" {
@@ -48,10 +48,10 @@ func (r *Redis) Operated(operation, result string, took time.Duration) {
 	}
 }
 
-// Unreadable counts an entry that could not be read.
+// Unreadable counts an entry in Redis that could not be read.
 func (r *Redis) Unreadable(cause string) { r.unreadable.WithLabelValues(cause).Inc() }
 
-// Degraded notes whether Redis is out of reach.
+// Degraded records whether Redis is out of reach.
 func (r *Redis) Degraded(is bool) {
 	r.OutOfReach.Store(is)
 	r.degraded.Set(map[bool]float64{true: 1}[is])

@@ -28,7 +28,8 @@ func (t *Traces) ServerOptions() []grpc.ServerOption {
 	))}
 }
 
-// TraceID returns the ID of the trace that a call is part of, or an empty string.
+// TraceID returns the ID of the trace that a call belongs to. It returns an empty string if
+// there is none.
 func TraceID(ctx context.Context) string {
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
 		return span.TraceID().String()
@@ -36,11 +37,12 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// callKey is the key of the trace.SpanContext, in the context of a flight, of the call that
-// started the flight.
+// callKey is the context key under which a flight, which is work shared by several calls, stores
+// the trace.SpanContext of the call that started it.
 type callKey struct{}
 
-// Flight returns the context of a flight that the call started.
+// Flight returns a context for a flight, which is work shared by several calls. The context
+// refers to the call that started the flight.
 func (t *Traces) Flight(flight, call context.Context) context.Context {
 	if t == nil {
 		return flight
@@ -48,9 +50,9 @@ func (t *Traces) Flight(flight, call context.Context) context.Context {
 	return context.WithValue(flight, callKey{}, trace.SpanContextFromContext(call))
 }
 
-// TokenRequest begins the span of a token request, and returns the function that ends it. The span
-// begins a trace of its own, because a token request can outlive the call that started its flight;
-// it is linked to the span of that call. Nothing of the trace is sent to the provider.
+// TokenRequest begins the span of a token request, and returns the function that ends the span.
+// The span begins a new trace, because a token request can outlive the call that caused it. The
+// span is linked to the span of that call. The provider receives no trace ID.
 func (t *Traces) TokenRequest(
 	ctx context.Context, provider, authMethod string,
 ) (context.Context, func(strategies.TokenRequestEvent)) {

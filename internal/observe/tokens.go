@@ -14,13 +14,14 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// maxLoggedIDs is how many credentials a log line about their token names at most.
+// maxLoggedIDs is the number of credential IDs that a log line about a token names at most.
 const maxLoggedIDs = 10
 
-// overBudget is the result of token requests that the broker's own limit refused.
+// overBudget is the result of token requests that the broker did not send because of its own
+// limit.
 const overBudget = "over_budget"
 
-// The values of labels.
+// The values of metric labels.
 var (
 	requestResults = []string{"ok", "refused", "rate_limited", "unavailable", overBudget}
 	tiers          = []string{
@@ -37,7 +38,7 @@ var (
 	}
 )
 
-// tokenMetrics are about tokens and static material, by provider and auth method.
+// tokenMetrics are the metrics about tokens and static material, by provider and auth method.
 type tokenMetrics struct {
 	requests, answers, renewals, forced, staticReports *prometheus.CounterVec
 	durations, waits                                   *prometheus.HistogramVec
@@ -67,7 +68,7 @@ func newTokenMetrics(m metrics) tokenMetrics {
 	}
 }
 
-// create creates the series of every kind of credential in a configuration.
+// create creates the time series for every kind of credential in a configuration.
 func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
 		k := kind{credential.Provider.ID, credential.Method.ID}
@@ -81,7 +82,8 @@ func (m *tokenMetrics) create(c *config.Config) {
 	}
 }
 
-// countersOf returns the counters of a kind of credential, by the last label's values.
+// countersOf returns the counters for a kind of credential, one for each value of the last
+// label.
 func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheus.Counter {
 	counters := make([]prometheus.Counter, len(values))
 	for i, value := range values {
@@ -90,7 +92,7 @@ func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheu
 	return counters
 }
 
-// StaticReported counts a report about static material.
+// StaticReported counts a caller's report that a provider rejected static material.
 func (o *Observer) StaticReported(provider, method string, report broker.StaticReport) {
 	o.tokens.staticReports.WithLabelValues(provider, method, staticReports[report]).Inc()
 }
@@ -113,7 +115,7 @@ func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
 	}
 }
 
-// requestResult returns the label for how a token request ended.
+// requestResult returns the value of the label result for a token request.
 func requestResult(event strategies.TokenRequestEvent) string {
 	if event.Err == nil {
 		return "ok"
@@ -130,8 +132,8 @@ func requestResult(event strategies.TokenRequestEvent) string {
 	}
 }
 
-// tokenLogger returns a logger of lines about a token. They name the credentials that use it, and
-// never its key.
+// tokenLogger returns a logger for lines about a token. The lines name the credentials that use
+// the token, but never the token's key.
 func (o *Observer) tokenLogger(key string) *slog.Logger {
 	ids := o.CredentialsOf(key)
 	logger := o.Logger.With("credential_ids", ids[:min(len(ids), maxLoggedIDs)])
@@ -141,17 +143,17 @@ func (o *Observer) tokenLogger(key string) *slog.Logger {
 	return logger
 }
 
-// Token returns the observer of a source's token.
+// Token returns the observer of the token that a source obtains.
 func (o *Observer) Token(source cache.Source) cache.Observer {
 	t := o.tokens.observer(kindOf(source))
 	t.observer, t.key = o, source.TokenKey()
 	return t
 }
 
-// kind is a kind of credential: what metrics are labelled by.
+// kind is a kind of credential. Its fields are the labels of metrics.
 type kind struct{ provider, method string }
 
-// kindOf returns the kind of the credentials of a source.
+// kindOf returns the kind of the credentials that use a source.
 func kindOf(source cache.Source) kind {
 	k := kind{"unknown", "unknown"}
 	if known, ok := source.(*strategies.TokenSource); ok {
@@ -166,11 +168,11 @@ type tokenObserver struct {
 	observer *Observer
 	key      string
 
-	answers, renewals, forced []prometheus.Counter // by cache.Tier, cache.Renewal and cache.Forced
+	answers, renewals, forced []prometheus.Counter // counters by cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 
-// observer returns the counters of a kind of credential.
+// observer returns an observer with the counters for a kind of credential.
 func (m *tokenMetrics) observer(k kind) *tokenObserver {
 	return &tokenObserver{
 		kind:     k,
@@ -197,7 +199,7 @@ func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
 	logger.Warn("background renewal of a token failed", "provider", t.provider, "auth_method", t.method)
 }
 
-// Scrape adds the metrics that are computed for each scrape.
+// Scrape adds the metrics that are computed anew for each scrape.
 func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	o.metrics.gaugeFunc("authmaterial_watchers", "Open watches of credentials.", b.Watchers)
 	o.metrics.gaugeFunc("authmaterial_changed_secrets_refused",
@@ -220,10 +222,11 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	}))
 }
 
-// deadlines are the time until the next expiry, and how long the longest overdue renewal is overdue.
+// deadlines has the time until the next token expires, and the age of the longest overdue
+// renewal.
 type deadlines struct{ expiry, overdue time.Duration }
 
-// deadlinesOf returns the deadlines of the tokens in use.
+// deadlinesOf returns the deadlines of the tokens in use, by kind of credential.
 func deadlinesOf(tokens *cache.Cache, now time.Time) map[kind]deadlines {
 	found := map[kind]deadlines{}
 	for source, token := range tokens.Served() {
