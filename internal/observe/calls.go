@@ -32,7 +32,7 @@ func newCallMetrics(m metrics) callMetrics {
 	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	return callMetrics{
 		started: m.counters("grpc_server_started_total", "Calls that have begun.", labels...),
-		handled: m.counters("grpc_server_handled_total", "Calls that have ended, by code.",
+		handled: m.counters("grpc_server_handled_total", "Calls that have ended, by gRPC code.",
 			"grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		received: m.counters("grpc_server_msg_received_total", "Messages received.", labels...),
 		sent:     m.counters("grpc_server_msg_sent_total", "Messages sent.", labels...),

@@ -79,7 +79,7 @@ func New(options Options) *Observer {
 			"Configurations put into use: 1 at the start, and 1 for each successful reload.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
 			"Connections, calls and watches that were refused or closed because of a limit; "+
-				"for denials, those without an audit record of their own.", "limit"),
+				"denials count only if they have no audit record of their own.", "limit"),
 		limitLines: ratelimit.New[admission.Limit](1/limitInterval.Seconds(), 1, len(admission.AllLimits)),
 		authentications: m.counters("authmaterial_authentications_total",
 			"Authentications of calls and TLS handshakes by result: ok; refused; deferred, when the signing key is "+
@@ -87,7 +87,7 @@ func New(options Options) *Observer {
 				"The method none is for calls without a token or certificate.", "method", "result"),
 		certificateExpiry: sync.OnceValue(func() prometheus.Gauge {
 			return m.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
-				"When the broker's certificate expires, or an earlier intermediate one, in Unix time. Absent without TLS.")
+				"When the first certificate in the chain of the broker's certificate expires, in Unix time. Absent without TLS.")
 		}),
 	}
 	for _, limit := range admission.AllLimits {
@@ -150,7 +150,7 @@ func (o *Observer) CertificateLoaded(expires time.Time) {
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
 		"Audit records by result: written; dropped, because the queue was full; "+
-			"or failed, also if a record was not written before its call ended.", "result")
+			"or failed, including records that were not written before their calls ended.", "result")
 }
 
 // metrics is a Prometheus registry with methods that create and register metrics.

@@ -22,14 +22,14 @@ func (o *Observer) Redis() *Redis {
 	r := &Redis{
 		operations: o.metrics.counters("authmaterial_redis_operations_total",
 			"Operations on Redis by result: ok; gave_up, when the caller's time was up; not_tried, while Redis is "+
-				"out of reach; overload, when there were too many at once; or a word for what failed.",
+				"out of reach; overload, when there were too many operations at once; or the kind of failure.",
 			"operation", "result"),
 		unreadable: o.metrics.counters("authmaterial_redis_unreadable_entries_total",
 			"Entries in Redis that count as missing because they could not be read: in an unknown format, "+
 				"under an unknown fleet key, damaged, or without an expiry.",
 			"cause"),
 		durations: o.metrics.histograms("authmaterial_redis_operation_duration_seconds",
-			"Duration of operations on Redis that were tried, except reads of the stream of changes, which wait.",
+			"Duration of operations on Redis, except operations that were not tried, and reads that wait for changes.",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25}).WithLabelValues(),
 		degraded: o.metrics.gauge("authmaterial_token_cache_degraded",
 			"1 while Redis is out of reach and this replica obtains tokens for itself, 0 otherwise."),

@@ -55,7 +55,7 @@ func newTokenMetrics(m metrics) tokenMetrics {
 		requests: counters("authmaterial_token_requests_total", "Token requests by result.", "result"),
 		answers:  counters("authmaterial_token_cache_answers_total", "Answers of the token cache by source.", "tier"),
 		renewals: counters("authmaterial_token_renewals_total",
-			"Renewals of tokens in use: early, in the background; or late, after a call found one expired.", "when"),
+			"Renewals of tokens in use: early, in the background; or late, after a call found an expired token.", "when"),
 		forced: counters("authmaterial_token_forced_renewals_total",
 			"Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
 		staticReports: counters("authmaterial_static_reports_total",
@@ -111,7 +111,7 @@ func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
 	}
 	logger.Info("token issued", "took", event.Duration)
 	if event.LifetimeAssumed {
-		logger.Warn("the token answer has no readable expires_in: its tokens get the method's default_lifetime")
+		logger.Warn("the token answer has no valid expires_in: the token gets the auth method's default_lifetime")
 	}
 }
 
@@ -203,11 +203,11 @@ func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
 func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	o.metrics.gaugeFunc("authmaterial_watchers", "Open watches of credentials.", b.Watchers)
 	o.metrics.gaugeFunc("authmaterial_changed_secrets_refused",
-		"Credentials with their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
+		"Credentials that still use their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
 	labels := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
-		"How long the token in use that expires next may still be used. Negative within its safety margin; "+
-			"absent while no token is in use.", labels, nil)
+		"Time until the first of the tokens in use reaches the safety margin before its expiry. "+
+			"Negative within the safety margin; absent while no token is in use.", labels, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
 		"How long ago the renewal of a token in use should have begun. 0 if none is overdue; "+
 			"absent while no token is in use.", labels, nil)

@@ -18,41 +18,42 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Counter counts events, as the counters of Prometheus do.
+// Counter counts events. The counters of Prometheus implement it.
 type Counter interface{ Inc() }
 
-// Histogram takes values, as the histograms of Prometheus do.
+// Histogram records values. The histograms of Prometheus implement it.
 type Histogram interface{ Observe(value float64) }
 
 // MethodMetrics are the metrics of one method.
 type MethodMetrics struct {
 	Started, Received, Sent Counter
-	Handled                 [codes.Unauthenticated + 1]Counter // by code
+	Handled                 [codes.Unauthenticated + 1]Counter // by gRPC code
 	Seconds                 Histogram
 }
 
-// Ended is a call that has ended.
+// Ended describes a call that has ended.
 type Ended struct {
-	// Method is the method's full name, and Stream reports whether it is a stream.
+	// Method is the full name of the method. Stream reports whether the method is a stream.
 	Method string
 	Stream bool
-	// Err is the error that the client got; nil: OK.
+	// Err is the error that the client received; nil: OK.
 	Err error
-	// Took is the time from the call's beginning to its end.
+	// Took is the time from the beginning of the call to its end.
 	Took time.Duration
-	// Caller is the caller's name, and CredentialID the ID in the request. Empty: unknown, or several.
+	// Caller is the caller's name; empty: unknown. CredentialID is the ID in the request; empty:
+	// unknown, or the request has several IDs.
 	Caller, CredentialID string
-	// Excess reports whether a limit ended the call, or its message or headers were refused. Clients
-	// can make any number of such calls.
+	// Excess reports whether a limit ended the call, or whether the call's message or headers
+	// were refused. Clients can make such calls in any number.
 	Excess bool
 }
 
-// method is a method with its metrics.
+// method is a gRPC method with its metrics.
 type method struct {
 	*MethodMetrics
 	name   string
 	stream bool
-	use    admission.Use // what its calls count as, for limits
+	use    admission.Use // the limit for which calls of the method count
 }
 
 func (s *Service) newMethod(name string, stream bool) *method {
@@ -63,27 +64,28 @@ func (s *Service) newMethod(name string, stream bool) *method {
 	return m
 }
 
-// call is one call, from its beginning to its end.
+// call is one gRPC call in progress.
 type call struct {
 	service *Service
 	ctx     context.Context //nolint:containedctx // it ends with the call
 	method  *method
 	began   time.Time
-	limits  *admission.Caller // counts the call; nil: not yet
-	health  *admission.Conn   // counts a call of the health service; nil: it is another call
+	limits  *admission.Caller // the caller's limits; nil: the call was not counted yet
+	health  *admission.Conn   // the connection of a call of the health service; nil for other calls
 
-	// For Ended.
+	// The following fields are copied to Ended.
 	caller, credentialID string
 	excess               bool
 }
 
-// begin begins a call. The caller must defer a function that calls recover and then end.
+// begin begins a call. The caller must defer a function that calls recover and then call.end.
 func (s *Service) begin(ctx context.Context, m *method) call {
 	m.Started.Inc()
 	return call{service: s, ctx: ctx, method: m, began: time.Now()}
 }
 
-// end ends a call with an error, or with the cause of a panic. It returns the error for the client.
+// end ends a call. err is the call's error, and cause is the value of a panic. end returns the
+// error for the client.
 func (c *call) end(err error, cause any) error {
 	if c.limits != nil {
 		c.limits.End(c.method.use)
@@ -109,8 +111,8 @@ func (c *call) end(err error, cause any) error {
 	return err
 }
 
-// receive receives the message of a call of the broker's service, identifies the caller, and counts the
-// call.
+// receive receives the request message of a call of the broker's service. It then identifies the
+// caller and counts the call.
 func (c *call) receive(receive func(any) error, request any) (broker.Caller, error) {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
 		c.excess = true
@@ -121,7 +123,7 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 			c.service.options.Reached(admission.MessageBytes)
 		}
 		c.excess = true
-		return broker.Caller{}, status.Convert(err).Err() // the client's fault, whatever the code
+		return broker.Caller{}, status.Convert(err).Err() // every receive error is the client's fault, whatever its code
 	}
 	c.method.Received.Inc()
 	credentials := 1
@@ -134,9 +136,10 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 	return c.identify(credentials)
 }
 
-// identify identifies the caller by the current Generation, and counts the call. credentials is the number of
-// credentials that the call names. The caller of a connection is identified once for each Generation, unless
-// its calls have tokens.
+// identify identifies the caller with the current Generation, which is the configuration in use,
+// and counts the call. credentials is the number of credentials that the call names. If the
+// calls of a connection have no tokens, their caller is identified only once for each
+// Generation.
 func (c *call) identify(credentials int) (broker.Caller, error) {
 	s := c.service
 	g, p, now := s.options.Broker.Current(), peerOf(c.ctx), s.options.Clock.Now()
@@ -151,7 +154,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 			c.excess = fault.From(err).Reason == fault.RateLimited
 			return broker.Caller{}, err
 		}
-		now = s.options.Clock.Now() // keys of an issuer may have been fetched
+		now = s.options.Clock.Now() // meanwhile the broker may have waited for the keys of an issuer
 	}
 	c.caller = known.Name
 	if refusal := known.limits.Begin(c.method.use, credentials, now); refusal != nil {
@@ -161,16 +164,16 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 	return broker.Caller{Caller: known.Caller, By: g, Now: now}, nil
 }
 
-// refusals are the messages about the limits that calls reach.
+// refusals are the error messages about the limits that calls can reach.
 var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limits are about connections
 	admission.ConcurrentCalls:  "the broker has reached its limit of concurrent calls: try again",
-	admission.CallsPerCaller:   "the caller has reached its limit of concurrent calls: wait until others end",
+	admission.CallsPerCaller:   "the caller has reached its limit of concurrent calls: wait until earlier calls end",
 	admission.CallsPerSecond:   "the caller has reached its limit of calls per second: wait",
-	admission.WatchesPerCaller: "the caller has reached its limit of watches: end others, or watch more IDs in each",
-	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read their answers",
+	admission.WatchesPerCaller: "the caller has reached its limit of watches: end other watches, or watch more IDs in each watch",
+	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read the answers of earlier batches",
 }
 
-// refuse returns the error of a call that a limit refuses.
+// refuse returns the error of a call that a limit has refused.
 func (c *call) refuse(refusal *admission.Refusal) error {
 	c.excess = true
 	wait := refusal.Wait
@@ -180,7 +183,7 @@ func (c *call) refuse(refusal *admission.Refusal) error {
 	return fault.New(fault.RateLimited, refusals[refusal.Limit]).WithRetryDelay(wait)
 }
 
-// peerOf returns the peer of a call.
+// peerOf returns the client of a call.
 func peerOf(ctx context.Context) *Peer {
 	if from, ok := peer.FromContext(ctx); ok {
 		if known, ok := from.AuthInfo.(*Peer); ok {
@@ -190,22 +193,24 @@ func peerOf(ctx context.Context) *Peer {
 	return &Peer{}
 }
 
-// maxHeaders is the maximum number of headers of a call. Each takes up more memory than its bytes.
+// maxHeaders is the maximum number of headers of a call. It is limited because a header uses
+// more memory than its bytes.
 const maxHeaders = 64
 
-// headersKey is the key of the error of a call whose headers are refused.
+// headersKey is the context key of the error of a call whose headers are refused.
 type headersKey struct{}
 
-// HeaderLimit returns a tap.ServerInHandle for calls with headers of more than limit bytes, or with too
-// many of them. They are refused when they are handled: gRPC would not end the context of a call that is
-// refused here, and its timer would run as long as the client chose. It also counts the calls of
-// connections whose caller is not known yet.
+// HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers,
+// or with headers of more than limit bytes. Such calls are refused later, by their handlers: if
+// the tap refused a call, gRPC would not end the call's context, and its timer would run as long
+// as the client chose. The tap also counts the calls of connections whose caller is not known
+// yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 	errHeaders := &fault.Error{
 		Reason:  fault.InvalidRequest,
 		Message: "the headers of the call are too large",
 		Violations: []fault.Violation{{Field: "headers", Description: fmt.Sprintf(
-			"at most %d headers with %d bytes are allowed; each header counts 32 bytes more than its name and value",
+			"at most %d headers and %d bytes are allowed; each header counts as its name, its value and 32 bytes",
 			maxHeaders, limit)}},
 	}
 	return func(ctx context.Context, call *tap.Info) (context.Context, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// Numbers of fields in the protos. TestEncodedAnswers checks them against the generated code.
+// Field numbers in the protos. TestEncodedAnswers compares them with the generated code.
 const (
 	batchResults   protowire.Number = 1
 	itemID         protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
@@ -23,8 +23,8 @@ const (
 	itemError      protowire.Number = 3
 )
 
-// Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options. Secrets leave the broker
-// here.
+// Encode encodes a decoration as a GetAuthDecorationResponse. It is an option of the broker, and
+// the place where secrets leave the broker.
 func Encode(decoration *broker.Decoration) []byte {
 	encoded, err := proto.Marshal(&authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)})
 	if err != nil {
@@ -33,43 +33,43 @@ func Encode(decoration *broker.Decoration) []byte {
 	return encoded
 }
 
-// decorationOf returns the encoded AuthDecoration in a response from Encode.
+// decorationOf returns the encoded AuthDecoration that is part of a response from Encode.
 func decorationOf(response []byte) []byte {
 	_, _, tag := protowire.ConsumeTag(response)
 	decoration, _ := protowire.ConsumeBytes(response[tag:])
 	return decoration
 }
 
-// appendMessage appends a field with an encoded message.
+// appendMessage appends a field that contains an encoded message.
 func appendMessage(b []byte, number protowire.Number, message []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), message)
 }
 
-// sizeOfField returns the size of a field with so many bytes.
+// sizeOfField returns the encoded size of a field whose content has this number of bytes.
 func sizeOfField(number protowire.Number, bytes int) int {
 	return protowire.SizeTag(number) + protowire.SizeBytes(bytes)
 }
 
-// item is the material or the error of one ID of a batch or a watch.
+// item is the result for one ID of a batch or a watch: the material or an error.
 type item struct {
 	id      string
 	field   protowire.Number // itemDecoration or itemError
-	message []byte           // the encoded message in it
+	message []byte           // the encoded message in the field
 }
 
-// toItem encodes the result for one ID.
+// toItem encodes the result for one ID of a batch or a watch.
 func (s *Service) toItem(ctx context.Context, result broker.Result) item {
 	if result.Err == nil {
 		return item{Shorten(result.CredentialID), itemDecoration, decorationOf(result.Decoration.Encoded)}
 	}
 	encoded, err := proto.Marshal(s.toItemError(ctx, result.Err))
 	if err != nil {
-		panic("rpc: an error contains text that is not UTF-8") // the broker writes all messages itself
+		panic("rpc: an error contains text that is not UTF-8") // the broker itself writes all error messages
 	}
 	return item{Shorten(result.CredentialID), itemError, encoded}
 }
 
-// size returns the number of bytes that append appends.
+// size returns the number of bytes that the method append appends.
 func (i item) size() int {
 	return sizeOfField(itemID, len(i.id)) + sizeOfField(i.field, len(i.message))
 }
@@ -118,7 +118,7 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 		message.QueryParams[i] = &authmaterialv1.QueryParam{Name: pair.Name, Value: pair.Value.Reveal()}
 	}
 	for i, status := range decoration.RejectedStatuses {
-		message.RejectedStatuses[i] = int32(status) //nolint:gosec // 400 to 599
+		message.RejectedStatuses[i] = int32(status) //nolint:gosec // a status is from 400 to 599
 	}
 	if !decoration.LastRejectionTime.IsZero() {
 		message.LastRejectionTime = timestamppb.New(decoration.LastRejectionTime)
@@ -129,19 +129,22 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	return message
 }
 
-// answer is an encoded response, which is not changed. The answer of a batch is also the mem.BufferPool
-// to which gRPC returns the buffer: when the answer was sent, or when the call has ended.
+// answer is an encoded response, which does not change. The answer of a batch is also a
+// mem.BufferPool. gRPC returns the buffer to this pool when the answer was sent, or when the
+// call has ended.
 type answer struct {
 	bytes []byte
-	sent  func() // called when a batch was sent, or never will be; maybe twice. Nil: it is not a batch
+	sent  func() // called once or twice, after a batch was sent or its call has ended; nil: the answer is not a batch
 }
 
-// batchBuffers are for the answers of batches. gRPC's own pool has no sizes between 32 KiB and 1 MiB, and
-// gRPC does not return buffers that are smaller than the smallest one here.
+// batchBuffers has the buffers for the answers of batches. gRPC's own pool has no buffer sizes
+// between 32 KiB and 1 MiB. The smallest size here is chosen because gRPC does not return
+// smaller buffers to a pool.
 var batchBuffers = mem.NewTieredBufferPool(4<<10, 16<<10, 64<<10, 256<<10)
 
-// newBatchAnswer returns the answer of a batch. It calls sent at least once: gRPC does not return each
-// buffer whose connection or call has ended, so the garbage collector calls sent too.
+// newBatchAnswer returns the answer of a batch, and makes sure that sent is called at least
+// once. gRPC does not always return the buffer if the connection or the call has ended, so the
+// garbage collector calls sent too.
 func newBatchAnswer(items []item, sent func()) *answer {
 	buffer := batchBuffers.Get(sizeOfBatch(items))
 	*buffer = appendBatch((*buffer)[:0], items)
@@ -159,10 +162,10 @@ func (a *answer) Put(buffer *[]byte) {
 	a.sent()
 }
 
-// codec is gRPC's own codec, except that answers are encoded already.
+// codec is gRPC's own codec, except that it does not encode an answer again.
 type codec struct{ encoding.CodecV2 }
 
-// NewCodec returns the codec of a server with a Service.
+// NewCodec returns the codec for a server on which a Service is registered.
 func NewCodec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 
 // Marshal implements encoding.CodecV2.
@@ -174,7 +177,7 @@ func (c codec) Marshal(value any) (mem.BufferSlice, error) {
 	case encoded.sent == nil:
 		return mem.BufferSlice{mem.SliceBuffer(encoded.bytes)}, nil
 	default:
-		buffer := encoded.bytes // not &encoded.bytes: the pool would keep the answer in memory
+		buffer := encoded.bytes // with &encoded.bytes the pool would keep the answer in memory
 		return mem.BufferSlice{mem.NewBuffer(&buffer, encoded)}, nil
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// decorationOfSize returns a decoration with a key of so many bytes.
+// decorationOfSize returns a decoration with a key of size bytes.
 func decorationOfSize(size int) *broker.Decoration {
 	return &broker.Decoration{
 		CredentialID: "mail", Version: "v1", AllowedHosts: []string{"api.example.test"}, RejectedStatuses: []int{401, 403},
@@ -25,7 +25,8 @@ func decorationOfSize(size int) *broker.Decoration {
 	}
 }
 
-// TestEncodedAnswers decodes hand-encoded answers with the generated code.
+// TestEncodedAnswers checks that the generated code can decode the answers that this package
+// encodes by hand.
 func TestEncodedAnswers(t *testing.T) {
 	for _, size := range []int{0, 1, 200, 5000} {
 		decoration := decorationOfSize(size)
@@ -70,7 +71,8 @@ func TestEncodedAnswers(t *testing.T) {
 	}
 }
 
-// TestBatchIsSentOnce frees answers as gRPC does after sending them.
+// TestBatchIsSentOnce frees answers in the way gRPC does after sending, and checks that each
+// batch counts as sent once.
 func TestBatchIsSentOnce(t *testing.T) {
 	of := NewCodec()
 	for _, size := range []int{0, 10, 100_000, 1_000_000} {
@@ -101,14 +103,14 @@ func TestBatchIsSentOnce(t *testing.T) {
 	}
 }
 
-// registrar is a grpc.ServiceRegistrar that stores the description of the service.
+// registrar is a grpc.ServiceRegistrar that stores the description of the registered service.
 type registrar struct{ description *grpc.ServiceDesc }
 
 func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
 	r.description = description
 }
 
-// TestEveryMethodIsRegistered compares the registered methods with those of the proto.
+// TestEveryMethodIsRegistered compares the registered methods with the methods of the proto.
 func TestEveryMethodIsRegistered(t *testing.T) {
 	s := &Service{options: Options{Metrics: func(string, bool) *MethodMetrics { return nil }}}
 	var got registrar

@@ -23,18 +23,19 @@ import (
 )
 
 const (
-	// errorDomain is the domain of each ErrorInfo.
+	// errorDomain is the domain in every ErrorInfo.
 	errorDomain = "authmaterial"
 	// maxViolations is the maximum number of violations in a BadRequest.
 	maxViolations = 20
-	// pushback is the trailer that tells gRPC clients when to retry, in milliseconds.
+	// pushback is the name of the trailer that tells gRPC clients after how many milliseconds to
+	// retry.
 	pushback = "grpc-retry-pushback-ms"
-	// defaultRetryDelay is the retry delay of a temporary error without a delay of its own.
+	// defaultRetryDelay is the retry delay of a temporary error that has no retry delay.
 	defaultRetryDelay = time.Second
 )
 
-// wireErrors maps the reasons to gRPC codes, as the comments of the proto enum ErrorReason state. Temporary
-// errors have a retry delay.
+// wireErrors maps each reason to a gRPC code. The comments of the proto enum ErrorReason
+// document these codes. Temporary errors have a retry delay.
 var wireErrors = map[fault.Reason]struct {
 	code      codes.Code
 	temporary bool
@@ -53,13 +54,13 @@ var wireErrors = map[fault.Reason]struct {
 	fault.Internal:                  {codes.Internal, false},
 }
 
-// toStatus returns the status error for the caller. Statuses stay as they are. An error that is not a
-// fault.Error becomes INTERNAL without any detail.
+// toStatus converts an error to the status error for the client. It does not change status
+// errors. An error that is not a fault.Error becomes INTERNAL without any detail.
 func (s *Service) toStatus(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	if isContextError(err) { // the caller no longer waits
+	if isContextError(err) { // the client no longer waits
 		return status.FromContextError(err).Err()
 	}
 	known, code := s.known(ctx, err)
@@ -67,27 +68,27 @@ func (s *Service) toStatus(ctx context.Context, err error) error {
 	if delay := known.RetryDelay; delay != 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)})
 		milliseconds := max(1, (delay + time.Millisecond - 1).Milliseconds())
-		// It fails only outside of a call.
+		// SetTrailer fails only outside of a call.
 		_ = grpc.SetTrailer(ctx, metadata.Pairs(pushback, strconv.FormatInt(milliseconds, 10)))
 	}
 	if known.Reason == fault.InvalidRequest {
 		details = append(details, badRequest(known))
 	}
 	made, err := status.New(code, known.Message).WithDetails(details...)
-	if err != nil { // only for the code OK, which no reason has
+	if err != nil { // WithDetails fails only for the code OK, which no reason has
 		return status.Error(codes.Internal, known.Message)
 	}
 	return made.Err()
 }
 
-// toItemError returns the error of one ID of a batch or a watch.
+// toItemError returns the error message for one ID of a batch or a watch.
 func (s *Service) toItemError(ctx context.Context, err error) *authmaterialv1.AuthDecorationError {
 	if isContextError(err) {
 		err = fault.New(fault.ProviderUnavailable, "the call ended before there was an answer")
 	}
 	known, code := s.known(ctx, err)
 	item := &authmaterialv1.AuthDecorationError{
-		Code:    int32(code), //nolint:gosec // a gRPC code is less than 17
+		Code:    int32(code), //nolint:gosec // every gRPC code is less than 17
 		Reason:  authmaterialv1.ErrorReason(authmaterialv1.ErrorReason_value["ERROR_REASON_"+string(known.Reason)]),
 		Message: known.Message,
 	}
@@ -101,8 +102,9 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// known returns the fault in err's chain, with a retry delay only if it is temporary, and its code. Of
-// any other error it logs the type, but not the text, which could contain anything.
+// known returns the fault in err's chain and the gRPC code of the fault. The fault has a retry
+// delay only if it is temporary. For an error without a fault, known logs the type of the error,
+// but not its text, which could contain secrets.
 func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Code) {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
@@ -121,16 +123,16 @@ func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Cod
 	return known.WithRetryDelay(0), wire.code
 }
 
-// Recovered returns the error of a call that ended in a panic. It logs the stack, but not the value of
-// the panic, which could contain anything.
+// Recovered returns the error of a call that panicked. It logs the stack, but not the value of
+// the panic, which could contain secrets.
 func (s *Service) Recovered(ctx context.Context, cause any) error {
 	s.options.Logger.LogAttrs(ctx, slog.LevelError, "panic in a call",
 		slog.String("type", fmt.Sprintf("%T", cause)), slog.String("stack", string(debug.Stack())))
 	return s.toStatus(ctx, fault.Opaque())
 }
 
-// badRequest names the fields of a malformed request. An error without violations is about the
-// credential ID: package broker checks nothing else.
+// badRequest lists the invalid fields of a malformed request. If the fault has no list of
+// violations, the field is the credential ID: package broker checks no other field.
 func badRequest(known *fault.Error) *errdetails.BadRequest {
 	violations := known.Violations
 	if violations == nil {

@@ -15,13 +15,14 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Peer is the client of a connection, as known since the handshake. Its pointer is a
-// credentials.AuthInfo.
+// Peer is the client of a connection, with what the handshake revealed about the client. *Peer
+// is a credentials.AuthInfo.
 type Peer struct {
 	credentials.CommonAuthInfo
-	// Conn is the connection.
+	// Conn is the connection of the client.
 	Conn *admission.Conn
-	// Certificates are the client's, leaf first, not verified. Empty: the client sent none.
+	// Certificates are the client's certificates, leaf first. They are not verified. Empty: the
+	// client sent none.
 	Certificates []*x509.Certificate
 	// UserID is the user at the other end of a Unix socket. Nil: unknown, or not a Unix socket.
 	UserID *uint32
@@ -30,27 +31,29 @@ type Peer struct {
 	// Local reports whether only this machine can connect to the listener.
 	Local bool
 
-	// caller makes the calls that bring no token. Nil: not identified yet.
+	// caller is the caller for calls without a token. Nil: not identified yet.
 	caller atomic.Pointer[rememberedCaller]
 }
 
 // AuthType implements credentials.AuthInfo.
 func (*Peer) AuthType() string { return "broker" }
 
-// rememberedCaller is the caller of a connection, as identified by a Generation.
+// rememberedCaller is the caller of a connection, as identified with the configuration of a
+// Generation.
 type rememberedCaller struct {
 	access.Caller
 	generation uint64
 	limits     *admission.Caller
-	again      Counter // counts the calls whose caller was remembered
+	again      Counter // counts calls for which the remembered caller was used
 }
 
-// EvidenceOf returns what a call and its connection bring to prove the caller's identity.
+// EvidenceOf returns the evidence of the caller's identity in a call and in its connection.
 func EvidenceOf(ctx context.Context) authentication.Evidence {
 	return peerOf(ctx).evidence(metadata.ValueFromIncomingContext(ctx, "authorization"))
 }
 
-// evidence returns the evidence of a call with these values of the header authorization.
+// evidence returns the evidence of a call. authorization has the values of the call's
+// authorization header.
 func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	return authentication.Evidence{
 		Bearer:       authentication.ParseBearer(authorization),
@@ -60,8 +63,9 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	}
 }
 
-// identifyAnew identifies the caller of a call with these values of the header authorization. If there
-// are none, it remembers the caller for the connection.
+// identifyAnew identifies the caller of a call. authorization has the values of the call's
+// authorization header. If there are none, identifyAnew remembers the caller for later calls on
+// the connection.
 func (s *Service) identifyAnew(
 	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
 ) (*rememberedCaller, error) {
@@ -80,8 +84,8 @@ func (s *Service) identifyAnew(
 	return found, nil
 }
 
-// admit returns the limits that a caller's calls count for, and assigns the connection to the caller
-// unless it is assigned already.
+// admit returns the limits for the calls of a caller. It assigns the connection to the caller,
+// unless the connection already belongs to a caller.
 func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*admission.Caller, error) {
 	limits := s.everybody
 	if caller.Method != authentication.MethodNone && !IsTrusted(g, p.Local) {
@@ -89,13 +93,13 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 	}
 	if p.Conn != nil && !p.Conn.Prove(limits) {
 		return nil, fault.New(fault.RateLimited,
-			"the caller has reached its limit of connections: close others, or share them")
+			"the caller has reached its limit of connections: close other connections, or use one connection for more calls")
 	}
 	return limits, nil
 }
 
-// Prove assigns a connection to its caller, if the handshake has proved the caller's identity. Errors
-// are left to the calls of the connection, which get them too.
+// Prove assigns a connection to its caller, if the handshake has authenticated the caller. It
+// returns no errors, because the connection's calls get the same errors.
 func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {
 		return

@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Unary is the interceptor for unary methods of other services than the broker's: health.
+// Unary is the interceptor for unary methods of services other than the broker's: the health
+// service.
 func (s *Service) Unary(
 	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (response any, err error) {
@@ -24,12 +25,13 @@ func (s *Service) Unary(
 	return handle(ctx, request)
 }
 
-// Stream is the interceptor for streams of other services: health and reflection.
+// Stream is the interceptor for streams of services other than the broker's: health and
+// reflection.
 func (s *Service) Stream(
 	service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) (err error) {
 	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) {
-		return handle(service, stream) // watch does all of this
+		return handle(service, stream) // the method watch counts and logs its calls itself
 	}
 	c := s.begin(stream.Context(), s.otherMethod(info.FullMethod, true))
 	defer func() { err = c.end(err, recover()) }()
@@ -44,7 +46,7 @@ func isOf(method string, service grpc.ServiceDesc) bool {
 	return strings.HasPrefix(method, "/"+service.ServiceName+"/")
 }
 
-// otherMethod returns a method of another service.
+// otherMethod returns a method of a service other than the broker's.
 func (s *Service) otherMethod(name string, stream bool) *method {
 	known, ok := s.others.Load(name)
 	if !ok {
@@ -53,7 +55,8 @@ func (s *Service) otherMethod(name string, stream bool) *method {
 	return known.(*method)
 }
 
-// enterOther counts a call of another service, for its caller unless it is a call of the health service.
+// enterOther counts a call of a service other than the broker's. The call counts for its caller,
+// unless it is a call of the health service.
 func (c *call) enterOther() error {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
 		c.excess = true

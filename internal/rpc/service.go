@@ -1,6 +1,6 @@
-// Package rpc serves the broker over gRPC. One function handles each call of the broker's service: it
-// receives the message, identifies the caller, counts the call, asks the broker and returns the
-// encoded answer. The package also maps every error of the broker to a gRPC status.
+// Package rpc serves the broker over gRPC. One function handles each call of the broker's
+// service: it receives the message, identifies the caller, counts the call, asks the broker, and
+// returns the encoded answer. The package also maps every error of the broker to a gRPC status.
 package rpc
 
 import (
@@ -25,43 +25,45 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Options configure a Service. All are required.
+// Options configure a Service. Every option is required.
 type Options struct {
-	// Broker answers the calls. Its Generations have Callers, and its Decorations are encoded by Encode.
+	// Broker answers the calls. Its Generations must have Callers, and its Decorations must be
+	// encoded with Encode.
 	Broker *broker.Broker
 	// Admission limits calls and connections.
 	Admission *admission.Admission
-	// Clock is the time by which identities expire, and Waiting the time by which watches end.
+	// Clock decides when identities expire. Waiting decides when watches end.
 	Clock, Waiting clockwork.Clock
-	// Logger gets the broker's internal errors.
+	// Logger logs the broker's internal errors.
 	Logger *slog.Logger
-	// Metrics returns the metrics of a method by its full name.
+	// Metrics returns the metrics of a method. method is the method's full name.
 	Metrics func(method string, stream bool) *MethodMetrics
-	// Ended is called for each call that has failed, and with LogsAll for every call.
+	// Ended is called for each failed call. If LogsAll is set, it is called for every call.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
-	// Reached is called for each message and each set of headers that exceeds its limit.
+	// Reached is called for each message that is too large, and for each call whose headers are.
 	Reached func(limit admission.Limit)
 }
 
-// Service is authmaterial.v1.BrokerService.
+// Service implements the gRPC service authmaterial.v1.BrokerService.
 type Service struct {
 	options   Options
-	everybody *admission.Caller         // counts the calls of callers that have no limits of their own
-	wall      func(time.Time) time.Time // converts times of Clock into those of the wall clock
+	everybody *admission.Caller         // counts the calls of callers without limits of their own
+	wall      func(time.Time) time.Time // converts times of Clock into wall-clock times
 	faults    rate.Sometimes            // limits log lines about internal errors
-	others    sync.Map                  // the *method of other services, by full name
+	others    sync.Map                  // the *method of each method of other services, by full name
 }
 
-// The bounds in the comments of the protos.
+// The limits that the comments of the protos document.
 const (
 	maxIDs         = 100
 	maxIDSize      = 128 // characters
 	maxVersionSize = 64
 )
 
-// faultBurst is the number of internal errors that are logged at once; then one a second is. Callers can
-// cause them, for example while audit records cannot be written.
+// faultBurst is the number of internal errors that are logged at once; further errors are logged
+// once a second. The rate is limited because callers can cause internal errors, for example
+// while audit records cannot be written.
 const faultBurst = 100
 
 // NewService returns a Service.
@@ -74,8 +76,8 @@ func NewService(options Options) *Service {
 	}
 }
 
-// Register registers the service with a server that has the codec of NewCodec. The unary methods run
-// no interceptor.
+// Register registers the service with a server that uses the codec from NewCodec. The service's
+// unary methods do not run interceptors.
 func (s *Service) Register(server grpc.ServiceRegistrar) {
 	description := authmaterialv1.BrokerService_ServiceDesc
 	description.Methods = []grpc.MethodDesc{
@@ -92,8 +94,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// unary returns a unary method, whose handler does all that is common to calls. respond returns the answer of
-// a call: an *answer, or a message.
+// unary returns a unary method whose handler does the work that is common to all calls. respond
+// returns the answer of a call: an *answer, or a message.
 func unary[Request any](
 	s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error),
 ) grpc.MethodDesc {
@@ -101,7 +103,7 @@ func unary[Request any](
 	handle := func(
 		_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor,
 	) (response any, err error) {
-		one := struct { // in one allocation
+		one := struct { // a struct, so that both are allocated at once
 			call
 			request Request
 		}{call: s.begin(ctx, m)}
@@ -124,8 +126,8 @@ func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.Get
 	return &answer{bytes: decoration.Encoded}, nil
 }
 
-// batch answers BatchGetAuthDecorations. The answer counts as one of the caller's batches until gRPC
-// has sent it.
+// batch answers BatchGetAuthDecorations. Until gRPC has sent the answer, it counts for the
+// caller's limit of concurrent batches.
 func (s *Service) batch(
 	c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest,
 ) (made any, err error) {
@@ -142,7 +144,7 @@ func (s *Service) batch(
 			sent()
 		}
 	}()
-	// gRPC does not release the buffer of an answer that it compresses.
+	// gRPC does not release the buffer of an answer that gRPC compresses.
 	if err := grpc.SetSendCompressor(c.ctx, encoding.Identity); err != nil {
 		return nil, fmt.Errorf("turn off compression for a batch: %w", err)
 	}
@@ -171,7 +173,8 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 	}, nil
 }
 
-// checkIDs checks the number of IDs in a batch or a watch. An invalid ID is an error of that ID alone.
+// checkIDs checks the number of IDs in a batch or a watch. It does not check the IDs: an invalid
+// ID is an error of that ID alone.
 func checkIDs(ids []string) error {
 	if n := len(ids); n == 0 || n > maxIDs {
 		return invalid(fault.Violation{
@@ -188,7 +191,7 @@ func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 	if version == "" || len(version) > maxVersionSize || strings.ContainsFunc(version, invisible) {
 		violations = append(violations, fault.Violation{
 			Field:       "version",
-			Description: fmt.Sprintf("must be 1 to %d visible ASCII characters, as in the decoration", maxVersionSize),
+			Description: fmt.Sprintf("must be 1 to %d visible ASCII characters, as the version in the decoration", maxVersionSize),
 		})
 	}
 	if status := request.GetHttpStatus(); status < 100 || status > 599 {
@@ -215,7 +218,7 @@ func invalid(violations ...fault.Violation) error {
 	return &fault.Error{Reason: fault.InvalidRequest, Message: strings.Join(fields, "; "), Violations: violations}
 }
 
-// Shorten returns the first 128 characters of an ID: no valid ID is longer.
+// Shorten returns the first 128 characters of an ID. No valid ID is longer than that.
 func Shorten(id string) string {
 	if utf8.RuneCountInString(id) <= maxIDSize {
 		return id

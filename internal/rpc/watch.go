@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// MaxWatchAge is the maximum age of a watch. Each watch ends at a random time in the second half of it, so
-// that watches which began together do not return together.
+// MaxWatchAge is the maximum age of a watch. Each watch ends at a random time in the second half
+// of this age, so that clients whose watches began together do not all reconnect together.
 const MaxWatchAge = time.Hour
 
 var (
@@ -27,10 +27,11 @@ var (
 
 // watch answers WatchAuthDecorations.
 //
-// While the client does not read, SendMsg blocks, and the watch notices neither its maximum age nor that the
-// server stops. Returning would not end the stream: the status would wait behind the unread messages, and a
-// handler cannot reset its stream. Such a watch ends with its connection, whose age the server limits too,
-// and at the latest when the server stops.
+// While the client does not read, SendMsg blocks. Meanwhile the watch does not notice that it
+// has reached its maximum age, or that the server stops. Returning from the handler would not
+// end the stream: the status would wait behind the unread messages, and a handler cannot reset
+// its stream. Such a watch ends with its connection, whose age the server limits too, and at the
+// latest when the server stops.
 func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()
@@ -44,7 +45,7 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	}
 	ctx, end := context.WithCancelCause(c.ctx)
 	defer end(nil)
-	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // it spreads load, and protects nothing
+	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // the random number spreads load; it protects nothing
 	defer s.options.Waiting.AfterFunc(age, func() { end(errTooOld) }).Stop()
 	if !caller.ExpireTime.IsZero() {
 		left := caller.ExpireTime.Sub(clock.WallNow(s.options.Waiting))

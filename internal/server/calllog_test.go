@@ -245,7 +245,7 @@ func TestUnreadableLifetimeIsLogged(t *testing.T) {
 	if err != nil || second.GetOutcome() != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED {
 		t.Fatalf("the report: %v, %v", second.GetOutcome(), err)
 	}
-	const message = "the token answer has no readable expires_in: its tokens get the method's default_lifetime"
+	const message = "the token answer has no valid expires_in: the token gets the auth method's default_lifetime"
 	want := []line{{
 		"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials", "credential_ids": []any{"token-of-mail"},
 	}}
