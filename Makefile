@@ -1,6 +1,6 @@
 # All tasks in this repository. `make` lists them.
 
-# The pinned tools, which are built into .bin.
+# The tools with pinned versions, which are built into the folder .bin.
 TOOLS := \
 	github.com/bufbuild/buf/cmd/buf@v1.73.0 \
 	github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 \
@@ -9,7 +9,8 @@ TOOLS := \
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2 \
 	google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 
-# The version that `broker version` prints. A source tarball has no .git.
+# The version that `broker version` prints. A source tarball has no .git folder, so it has no
+# version from git.
 VERSION ?= $(or $(if $(wildcard .git),$(shell git describe --tags --always --dirty 2>/dev/null)),dev)
 
 # The commit to which `make breaking` compares the protos.
@@ -23,13 +24,14 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
 .SHELLFLAGS := -ec
 MAKEFLAGS += --no-print-directory
 
-# A tool's stamp file is named after its version, so that a new version causes a build.
+# The name of a tool's stamp file contains the tool's version, so that a new version causes a
+# build.
 stamp = .bin/.$(filter $(1)@%,$(notdir $(TOOLS)))
 BUF := $(call stamp,buf)
 GOLANGCI_LINT := $(call stamp,golangci-lint)
 PLUGINS := $(call stamp,protoc-gen-go) $(call stamp,protoc-gen-go-grpc)
 
-# buf looks for plugins on PATH. It must find only the pinned ones.
+# buf looks for plugins on PATH, and must find only the pinned plugins there.
 buf := env PATH=$(CURDIR)/.bin .bin/buf
 
 .PHONY: help
@@ -48,8 +50,8 @@ demo: build ## Show the broker at work against simulated providers
 run: build ## Run the demo and keep it serving on 127.0.0.1:50051
 	@.bin/broker demo --stay
 
-# The tests need the program redis-server. Debian's package of that name would also start a service.
-# redis-tools contains the same program, named redis-check-rdb.
+# The tests need the program redis-server. Debian's package redis-server would also start a
+# service. The package redis-tools contains the same program under the name redis-check-rdb.
 .PHONY: redis-server
 redis-server:
 	@if [ -n "$$REDIS_SERVER" ] || command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then exit 0; fi; \
@@ -62,8 +64,9 @@ redis-server:
 	ln -sf /usr/bin/redis-check-rdb /usr/local/bin/redis-server; \
 	redis-server --version
 
-# A test compiles the protos as users of other languages do. As root on Debian, this target installs
-# missing tools; elsewhere it prints the command.
+# A test compiles the protos with the tools that users of other programming languages have. As
+# root on Debian, this target installs missing tools; on other systems it prints the command that
+# does.
 PROTOC := protoc grpc_cpp_plugin grpc_java_plugin grpc_php_plugin grpc_python_plugin grpc_ruby_plugin
 
 .PHONY: protoc
@@ -91,8 +94,8 @@ test: redis-server protoc ## Run the tests, under the race detector where there 
 	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
 
-# The duration of the randomised run of a fleet, in minutes. It prints a number; set BROKER_SEED to it
-# to repeat the same faults.
+# The duration of the randomised run of a fleet, in minutes. The run prints a seed; set
+# BROKER_SEED to that seed to repeat the same faults.
 SOAK ?= 10
 
 .PHONY: soak
@@ -130,8 +133,8 @@ lint-go: $(GOLANGCI_LINT)
 lint-modules:
 	go mod tidy -diff
 
-# systemd-analyze only warns of unknown settings, so any output is an error. The threshold is ten
-# times the exposure level in docs/deploying.md.
+# systemd-analyze only warns of unknown settings, so any output is an error. The threshold is the
+# exposure level in docs/deploying.md, times ten.
 .PHONY: lint-systemd
 lint-systemd: build
 	@if ! command -v systemd-analyze >/dev/null; then \
@@ -207,7 +210,8 @@ fuzz: ## Fuzz the parsers, each target for FUZZTIME (1m)
 	@$(foreach target,$(FUZZ),echo '$(target)'; \
 	go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(target)))$$' -fuzztime $(FUZZTIME) ./internal/$(firstword $(subst :, ,$(target)));)
 
-# Flags of the benchmark: -full, or -only 'mtls/required'; -list prints the names of settings.
+# Flags of the benchmark, for example -full, or -only 'mtls/required'. The flag -list prints the
+# names of the benchmark's settings.
 BENCH ?=
 
 .PHONY: bench

@@ -21,12 +21,13 @@ import (
 // patience is the longest time to wait for an event.
 const patience = time.Minute
 
-// TestDeployed builds the program as the Dockerfile does, and runs it with the files of this folder.
+// TestDeployed builds the broker as the Dockerfile does, and runs the broker with the
+// configuration files in deploy.
 func TestDeployed(t *testing.T) {
 	binary := buildImageBinary(t)
 	t.Run("version", func(t *testing.T) {
 		if got := newBroker(t, binary).run(t, []string{"version"}); !strings.HasPrefix(got, "broker 1.2.3 ") {
-			t.Errorf("the image has the version %q", got)
+			t.Errorf("the program in the image has the version %q", got)
 		}
 	})
 	t.Run("systemd", func(t *testing.T) { unitServes(t, newBroker(t, binary)) })
@@ -34,16 +35,17 @@ func TestDeployed(t *testing.T) {
 	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
 }
 
-// broker is the program, with a temporary folder in place of the root folder.
+// broker is the broker's program, with a temporary folder in place of the root folder of the
+// file system.
 type broker struct {
 	binary, root string
-	here         *strings.Replacer // moves paths into root, and replaces the port by a free one
+	here         *strings.Replacer // moves paths into the temporary folder, and replaces the port by a free port
 	environment  []string
 	mounts       int
 }
 
-// newBroker returns a program that has not started, with an empty environment. The pairs in more
-// are further texts to replace.
+// newBroker returns a broker that has not started, without environment variables. The parameter
+// more contains further texts to replace in the configuration, each followed by its replacement.
 func newBroker(t *testing.T, binary string, more ...string) *broker {
 	t.Helper()
 	// The path of a Unix socket has 107 characters at most: t.TempDir is too long.
@@ -78,8 +80,8 @@ func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	}
 }
 
-// mount writes files as the kubelet does: they are links through ..data, and replacing that one
-// link changes them all at once.
+// mount writes files as the kubelet does: each file is a link through the link ..data, and
+// replacing ..data changes all files at once.
 func (b *broker) mount(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -106,8 +108,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start runs the program until the test ends, and waits until it serves. At the end of the test
-// the program must stop at SIGTERM.
+// start runs the broker until the test ends, and waits until the broker is serving. At the end
+// of the test, the broker gets SIGTERM and must stop.
 func (b *broker) start(t *testing.T, arguments []string) {
 	t.Helper()
 	command := b.command(context.Background(), arguments)
@@ -123,7 +125,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
 }
 
-// run runs the program to its end. It must succeed.
+// run runs the broker and waits until the process ends. The broker must exit without an error.
 func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	t.Helper()
 	text, err := b.command(t.Context(), arguments).CombinedOutput()
@@ -133,7 +135,8 @@ func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	return string(text)
 }
 
-// command returns a command without the environment of the test, as in a container.
+// command returns a command without the environment variables of the test process, as in a
+// container.
 func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	command := exec.CommandContext(ctx, b.binary)
 	for _, argument := range arguments {

@@ -32,8 +32,8 @@ func startRedis(t *testing.T) *redistest.Server {
 	return server
 }
 
-// fleetShares runs two brokers with one Redis and one fleet key: one as the systemd unit does, and
-// one as the Deployment does.
+// fleetShares runs two brokers with the same Redis and the same fleet key. The systemd unit's
+// command starts the first broker, and the Deployment's command starts the second.
 func fleetShares(t *testing.T, binary string) {
 	redis := startRedis(t)
 	open := func() *broker {
@@ -75,7 +75,7 @@ func (b *broker) version(t *testing.T) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// awaitConnections waits until as many brokers as wanted read the stream of changes.
+// awaitConnections waits until the wanted number of brokers read Redis' stream of changes.
 func awaitConnections(t *testing.T, redis *redistest.Server, want int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -1,5 +1,6 @@
-// Package deploy_test checks the files of this folder with the broker that they deploy. `make
-// lint-systemd` and `make lint-kubernetes` check them by the rules of systemd and Kubernetes.
+// Package deploy_test checks the files in deploy by running the broker with these files. `make
+// lint-systemd` and `make lint-kubernetes` check the files by the rules of systemd and
+// Kubernetes.
 package deploy_test
 
 import (
@@ -13,7 +14,8 @@ import (
 	"testing"
 )
 
-// instruction is an instruction of a Dockerfile. Continued lines are joined.
+// instruction is an instruction of a Dockerfile. An instruction of several lines, each ending
+// with a backslash, is joined into one line.
 type instruction struct{ name, arguments string }
 
 func dockerfile(t *testing.T) []instruction {
@@ -30,7 +32,7 @@ func dockerfile(t *testing.T) []instruction {
 	return all
 }
 
-// named returns the arguments of all instructions with a name.
+// named returns the arguments of all Dockerfile instructions with this name, such as COPY.
 func named(all []instruction, name string) []string {
 	var arguments []string
 	for _, one := range all {
@@ -41,7 +43,7 @@ func named(all []instruction, name string) []string {
 	return arguments
 }
 
-// lastStage returns the instructions of the last stage.
+// lastStage returns the instructions of the Dockerfile's last stage.
 func lastStage(all []instruction) []instruction {
 	last := 0
 	for i, one := range all {
@@ -52,7 +54,8 @@ func lastStage(all []instruction) []instruction {
 	return all[last:]
 }
 
-// TestImage checks the safety of the image by its Dockerfile. It builds no image.
+// TestImage checks the security settings of the image in its Dockerfile, without building the
+// image.
 func TestImage(t *testing.T) {
 	all := dockerfile(t)
 	tagged := regexp.MustCompile(`^\S+:([^:/\s]+)( AS \w+)?$`)
@@ -91,7 +94,8 @@ func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	}
 }
 
-// TestImageContext checks that the build context has what is copied, and nothing else.
+// TestImageContext checks that the build context contains the files that the Dockerfile copies,
+// and no others.
 func TestImageContext(t *testing.T) {
 	want := []string{"*"}
 	for _, path := range copied(t) {
@@ -157,7 +161,7 @@ func copyTo(t *testing.T, to, from string) {
 	}
 }
 
-// onlyShipped omits tests and testdata: they may change while this test runs.
+// onlyShipped omits tests and testdata, because these files may change while this test runs.
 type onlyShipped struct{ fs.FS }
 
 // ReadDir implements fs.ReadDirFS.

@@ -8,8 +8,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The parts of the manifests that must match each other, or the broker. Command validate in
-// deploy/kubernetes checks whether Kubernetes accepts them.
+// The parts of the manifests that must match each other, or the broker. The command validate in
+// deploy/kubernetes checks whether Kubernetes accepts the manifests.
 type (
 	deployment struct {
 		Spec struct{ Template struct{ Spec pod } }
@@ -83,13 +83,13 @@ func manifestsWith(t *testing.T, configMap string) (spec pod, configuration stri
 	spec = d.Spec.Template.Spec
 	for _, volume := range spec.Volumes {
 		if volume.Name == "config" && volume.ConfigMap.Name != c.Metadata.Name {
-			t.Errorf("the pod mounts the ConfigMap %q, but it is called %q", volume.ConfigMap.Name, c.Metadata.Name)
+			t.Errorf("the pod mounts the ConfigMap %q, but the manifest's ConfigMap is named %q", volume.ConfigMap.Name, c.Metadata.Name)
 		}
 	}
 	return spec, c.Data["broker.yaml"]
 }
 
-// TestPodMayLittle checks that the pod and its containers have no needless rights.
+// TestPodMayLittle checks that the pod and its containers have no unnecessary permissions.
 func TestPodMayLittle(t *testing.T) {
 	spec, _ := manifests(t)
 	if !spec.SecurityContext.NonRoot || spec.SecurityContext.Seccomp.Type != "RuntimeDefault" || spec.Token == nil || *spec.Token {
@@ -98,12 +98,13 @@ func TestPodMayLittle(t *testing.T) {
 	for _, c := range append(spec.InitContainers, spec.Containers...) {
 		s := c.SecurityContext
 		if s.User == 0 || s.Escalation == nil || *s.Escalation || !s.ReadOnly || strings.Join(s.Drop.Drop, "") != "ALL" {
-			t.Errorf("the container %s has more rights than it needs", c.Name)
+			t.Errorf("the container %s has unnecessary permissions", c.Name)
 		}
 	}
 }
 
-// TestSecretsAreTheBrokers checks that secrets are files that only the broker mounts.
+// TestSecretsAreTheBrokers checks that secrets are files, and that only the broker's container
+// mounts these files.
 func TestSecretsAreTheBrokers(t *testing.T) {
 	spec, _ := manifests(t)
 	for _, c := range append(spec.InitContainers, spec.Containers...) {
@@ -120,7 +121,7 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 		}
 		for _, variable := range c.Env {
 			if variable.From != nil || c.EnvFrom != nil {
-				t.Errorf("%s reads variables from elsewhere: use files, which can change, and which fewer processes can read", c.Name)
+				t.Errorf("%s gets environment variables from a ConfigMap or Secret: use files, which can change while the pod runs, and which fewer processes can read", c.Name)
 			}
 		}
 	}
@@ -149,8 +150,8 @@ func TestPodFitsTheImage(t *testing.T) {
 	}
 }
 
-// podServes runs what the broker's container runs, with mounts as the kubelet makes them, and then
-// changes a secret as the kubelet does.
+// podServes runs the command of the broker's container, with files mounted as the kubelet mounts
+// them. Then podServes changes a secret as the kubelet does.
 func podServes(t *testing.T, b *broker) {
 	const secrets, socket = "/run/secrets/authmaterial", "/run/authmaterial/broker.sock"
 	spec, configuration := manifests(t)
@@ -168,7 +169,8 @@ func podServes(t *testing.T, b *broker) {
 	b.awaitKey(t, socket, "after")
 }
 
-// startPod runs what the broker's container runs, with mounts as the kubelet makes them.
+// startPod runs the command of the broker's container, with files mounted as the kubelet mounts
+// them.
 func startPod(t *testing.T, b *broker, spec pod, configuration string, secrets map[string]string) {
 	t.Helper()
 	container := spec.InitContainers[0]

@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// stopTime is the longest time that the broker takes to stop, whatever hangs.
+// stopTime is the longest time that the broker takes to stop, even if calls, files or
+// connections hang.
 const stopTime = 21 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 
-// unit returns the values of the settings of the unit and of drop-ins. No two sections of the unit
-// have a setting of the same name.
+// unit returns the values of the settings in the systemd unit and in drop-in files, by the
+// setting's name. No two sections of the unit have a setting of the same name.
 func unit(t *testing.T, dropIns ...string) map[string][]string {
 	t.Helper()
 	settings := map[string][]string{}
@@ -29,7 +30,7 @@ func unit(t *testing.T, dropIns ...string) map[string][]string {
 	return settings
 }
 
-// one returns the value of a setting, which must occur exactly once.
+// one returns the value of a setting of the unit, which must occur exactly once.
 func one(t *testing.T, settings map[string][]string, key string) string {
 	t.Helper()
 	if len(settings[key]) != 1 {
@@ -38,7 +39,8 @@ func one(t *testing.T, settings map[string][]string, key string) string {
 	return settings[key][0]
 }
 
-// TestUnitStopsLate checks that systemd waits longer than the broker takes to stop.
+// TestUnitStopsLate checks that systemd waits for the broker to stop for longer than the broker
+// needs.
 func TestUnitStopsLate(t *testing.T) {
 	patient, err := time.ParseDuration(one(t, unit(t), "TimeoutStopSec"))
 	if err != nil || patient <= stopTime {
@@ -46,7 +48,8 @@ func TestUnitStopsLate(t *testing.T) {
 	}
 }
 
-// TestStopTimesThatAreTold checks that all texts name the same time for the broker to stop.
+// TestStopTimesThatAreTold checks that all documents and deployment files name the same time for
+// the broker to stop.
 func TestStopTimesThatAreTold(t *testing.T) {
 	for file, text := range map[string]string{
 		"../docs/deploying.md":       "ends within %d",
@@ -81,8 +84,8 @@ func unitServes(t *testing.T, b *broker) {
 	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
 }
 
-// startUnit runs the commands of a unit with these settings. Credentials that are not in secrets
-// get other values.
+// startUnit runs the commands of a systemd unit with these settings. A credential of the unit
+// that is not in secrets gets an invented value.
 func startUnit(t *testing.T, b *broker, settings map[string][]string, configuration string, secrets map[string]string) {
 	t.Helper()
 	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})
@@ -105,7 +108,7 @@ func startUnit(t *testing.T, b *broker, settings map[string][]string, configurat
 	b.wantSocket(t, "/run/authmaterial/broker.sock")
 }
 
-// words splits a command line of the unit, and returns it without the program.
+// words splits a command line of the unit, and returns the arguments without the program's name.
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	all := strings.Fields(line)

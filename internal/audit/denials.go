@@ -12,50 +12,52 @@ import (
 )
 
 const (
-	// maxDenied is the maximum number of callers whose denials are counted. A caller that is no
-	// longer counted may have a burst of records again. It is also the maximum number of summaries
-	// that wait to be written.
+	// maxDenied is the maximum number of callers whose denials are counted. A caller whose
+	// denials are no longer counted may again have a burst of denials recorded. maxDenied is
+	// also the maximum number of summaries that wait to be written.
 	maxDenied = 10_000
-	// summaryInterval is how long denials are counted before their summary is written.
+	// summaryInterval is how long a caller's denials are counted before the summary of these
+	// denials is written.
 	summaryInterval = time.Minute
-	// At most summariesAtOnce are written at once, and the next ones after summaryPause, so that
-	// they do not hold up the records of calls.
+	// At most summariesAtOnce summaries are written at once. The next summaries are written
+	// after summaryPause, so that summaries do not delay the records of calls.
 	summariesAtOnce = 500
 	summaryPause    = time.Second
 )
 
 // DenialOptions configure Denials. PerSecond and Burst are required.
 type DenialOptions struct {
-	// PerSecond is the number of denials that each caller has recorded per second in the long run,
-	// and Burst the number at once.
+	// PerSecond is the number of a caller's denials that are recorded per second in the long
+	// run. Burst is the number of a caller's denials that are recorded at once.
 	PerSecond, Burst int
-	// Log takes the summaries. Nil: there are none.
+	// Log receives the summaries of denials. Nil: no summaries are written.
 	Log DenialLog
-	// Clock is the time. Default: the real one.
+	// Clock supplies the time. Default: the system clock.
 	Clock clockwork.Clock
-	// LeftOut is called with the caller's name for each denial that has no record of its own.
-	// Nil: nothing is called.
+	// LeftOut is called with the caller's name for each denial that is not recorded
+	// individually. Nil: no function is called.
 	LeftOut func(caller string)
 }
 
-// DenialLog takes summaries of denials. A summary belongs to no call.
+// DenialLog is a Log that also accepts summaries of denials, which belong to no call.
 type DenialLog interface {
 	Log
-	// Offer takes a record if there is enough room for the records of calls too, and reports
-	// whether it did. It does not wait.
+	// Offer accepts a record if enough room is left for the records of calls, and reports
+	// whether it accepted the record. Offer does not wait.
 	Offer(record Record) bool
 }
 
-// Denials limits how many denials of each caller are recorded one by one. The other denials of a
-// caller are counted, and each minute one record has their number: their summary. When the log is
-// short of room, summaries wait, and include further denials. Close ends it. It is safe for concurrent use.
+// Denials limits how many denials of each caller are recorded one by one. A caller's further
+// denials are counted, and each minute one record, the summary, states their number. While the
+// log has too little room, summaries wait, and include further denials. Close stops Denials.
+// Denials is safe for concurrent use.
 type Denials struct {
 	options DenialOptions
 	rates   *ratelimit.Limiter[string] // by the caller's name
 
 	mu        sync.Mutex
-	summaries map[string]*Record // that wait to be written, by the caller's name; at most maxDenied
-	scheduled bool               // a timer runs that calls offerSome
+	summaries map[string]*Record // summaries that wait to be written, by the caller's name; at most maxDenied
+	scheduled bool               // a timer that calls offerSome is running
 	closed    bool
 }
 
@@ -99,7 +101,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
 		d.summaries[caller.Name] = summary
 	}
-	summary.Caller = caller // as it was at the last denial
+	summary.Caller = caller // the caller's details are those of the last denial
 	summary.LeftOut++
 	if !d.scheduled {
 		d.scheduled = true
@@ -107,7 +109,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 	}
 }
 
-// offerSome passes summaries to the log while it has room.
+// offerSome passes summaries to the log while the log has room.
 func (d *Denials) offerSome() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,7 +120,8 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// flush passes up to limit summaries to take, until it refuses one. The caller holds mu.
+// flush passes at most limit summaries to the function take, until take refuses a summary. The
+// caller must have locked mu.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
 		if limit == 0 || !take(*summary) {
@@ -129,13 +132,14 @@ func (d *Denials) flush(limit int, take func(Record) bool) {
 	}
 }
 
-// write writes a summary that can wait no longer. The log counts it as lost if there is no room.
+// write writes a summary that can wait no longer. If the log has no room, the log counts the
+// summary as lost.
 func (d *Denials) write(summary Record) bool {
 	_ = d.options.Log.Write(noWait, summary)
 	return true
 }
 
-// Close writes the summaries that wait. Later denials are in no summary.
+// Close writes the summaries that wait. Denials after Close are in no summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -143,7 +147,7 @@ func (d *Denials) Close() {
 	d.flush(len(d.summaries), d.write)
 }
 
-// noWait is a context that has ended: Write does not wait.
+// noWait is a context that has already ended, so that Write does not wait.
 var noWait = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

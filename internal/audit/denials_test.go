@@ -37,8 +37,8 @@ func (l *tally) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// TestDenialsOfManyCallers denies more callers than Denials counts. The summaries include each denial without
-// a record, and their number is bounded.
+// TestDenialsOfManyCallers denies more callers than Denials counts at a time. The summaries
+// include every denial without a record, and the number of summaries is limited.
 func TestDenialsOfManyCallers(t *testing.T) {
 	const callers, each, workers = 10_050, 4, 8
 	log := new(tally)
@@ -59,7 +59,7 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 	asking.Wait()
 	if log.records < callers-10_000 {
-		t.Errorf("%d summaries before Close: 10,000 may wait, and %d callers have one", log.records, callers)
+		t.Errorf("%d summaries were written before Close, but %d callers have a summary, and only 10,000 summaries may wait", log.records, callers)
 	}
 	d.Close()
 	if want := callers * (each - 1); log.leftOut != want || leftOut.leftOut != want {
@@ -75,8 +75,8 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 }
 
-// inDenials runs a test with Denials that allow one record per second. wantWritten advances the clock, and
-// compares the summaries since the beginning.
+// inDenials runs a test with Denials that allow one record per second. The function wantWritten
+// advances the clock, and compares all summaries since the beginning of the test.
 func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten func(after time.Duration, records, leftOut int))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -85,9 +85,9 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 		test(d, log, func(after time.Duration, records, leftOut int) {
 			t.Helper()
 			clock.Advance(after)
-			synctest.Wait() // until timers of the clock have run
+			synctest.Wait() // until the clock's timers have run
 			if log.records != records || log.leftOut != leftOut {
-				t.Errorf("%d summaries have %d denials, want %d with %d", log.records, log.leftOut, records, leftOut)
+				t.Errorf("%d summaries count %d denials, want %d summaries of %d denials", log.records, log.leftOut, records, leftOut)
 			}
 		})
 	})
@@ -100,7 +100,8 @@ func deny(d *audit.Denials, caller, times int) {
 	}
 }
 
-// TestSummariesAreWrittenInParts has more summaries than are written at once.
+// TestSummariesAreWrittenInParts checks that the number of summaries that are written at once is
+// limited.
 func TestSummariesAreWrittenInParts(t *testing.T) {
 	inDenials(t, func(d *audit.Denials, _ *tally, wantWritten func(time.Duration, int, int)) {
 		for caller := range 1200 {
@@ -117,7 +118,7 @@ func TestSummariesAreWrittenInParts(t *testing.T) {
 	})
 }
 
-// TestSummariesWaitForAFullLog has a log that is short of room. No summary is lost.
+// TestSummariesWaitForAFullLog checks that no summary is lost while the log has too little room.
 func TestSummariesWaitForAFullLog(t *testing.T) {
 	inDenials(t, func(d *audit.Denials, log *tally, wantWritten func(time.Duration, int, int)) {
 		log.full = true
@@ -136,8 +137,8 @@ func TestSummariesWaitForAFullLog(t *testing.T) {
 	})
 }
 
-// TestOfferLeavesRoom has an output that hangs. Offered records take up at most half of the queue; the rest
-// is for the records of calls.
+// TestOfferLeavesRoom checks that offered records fill at most half of the queue while the
+// output hangs. The rest of the queue is for the records of calls.
 func TestOfferLeavesRoom(t *testing.T) {
 	var once sync.Once
 	hangs, release := make(chan struct{}), make(chan struct{})
@@ -167,11 +168,12 @@ func TestOfferLeavesRoom(t *testing.T) {
 	}
 	s.wantResults(1+offered+4000, 0, 0)
 	if offered < 4000 || offered > 4192 {
-		t.Errorf("%d offered records wait, want half of 8192", offered)
+		t.Errorf("%d offered records are in the queue, want half of 8192", offered)
 	}
 }
 
-// TestSummary has three denials without a record: after a minute, one line has their number.
+// TestSummary checks that, a minute after three denials without a record, one line states the
+// number 3.
 func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})

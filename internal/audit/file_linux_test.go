@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// TestFullDisk writes to a device that is always full, and then to a file.
+// TestFullDisk writes records to a device that is always full, and then to a file.
 func TestFullDisk(t *testing.T) {
 	folder := t.TempDir()
 	path, good := filepath.Join(folder, "audit.jsonl"), filepath.Join(folder, "good")
@@ -39,14 +39,14 @@ func TestFullDisk(t *testing.T) {
 	s.mustWrite("b")
 	s.wantLogged("audit records can be written again")
 	if got := strings.Join(ids(t, read(t, good)), " "); got != "b" {
-		t.Errorf("the records are of %s, want b", got)
+		t.Errorf("the credential IDs in the records are %s, want b", got)
 	}
 	s.wantResults(1, 0, 3)
 }
 
 // TestRotationUnderLoad repeatedly renames the file while records are written.
 func TestRotationUnderLoad(t *testing.T) {
-	const writers, each, rotations = 8, 12, 40 // each writes so many in each rotation
+	const writers, each, rotations = 8, 12, 40 // each writer writes 12 records in each rotation
 	for _, bestEffort := range []bool{false, true} {
 		t.Run(fmt.Sprint("best effort ", bestEffort), func(t *testing.T) {
 			path := auditFile(t)
@@ -65,7 +65,7 @@ func TestRotationUnderLoad(t *testing.T) {
 					})
 				}
 				await(t, "a file to rename", func() bool {
-					_, err := os.Stat(path) // a write after Reopen creates it
+					_, err := os.Stat(path) // a write after Reopen creates the file
 					return err == nil && int(s.results.written.Load()) > before
 				})
 				files = append(files, fmt.Sprintf("%s.%d", path, i))
@@ -80,19 +80,20 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			var all []string
 			for _, file := range files {
-				if _, err := os.Stat(file); err == nil { // the last one may not exist
+				if _, err := os.Stat(file); err == nil { // the last file may not exist
 					all = append(all, ids(t, read(t, file))...)
 				}
 			}
 			slices.Sort(all)
 			if n := len(slices.Compact(all)); n != rotations*writers*each || len(all) != n {
-				t.Errorf("%d records, %d different ones; want %d", len(all), n, rotations*writers*each)
+				t.Errorf("%d records, of which %d are different; want %d, all different", len(all), n, rotations*writers*each)
 			}
 		})
 	}
 }
 
-// TestReopenThatFails has a folder at the path of the file for a while.
+// TestReopenThatFails checks that the previous file stays in use while a folder has the audit
+// file's path.
 func TestReopenThatFails(t *testing.T) {
 	path := auditFile(t)
 	s := open(t, audit.Options{Path: path})
@@ -108,7 +109,7 @@ func TestReopenThatFails(t *testing.T) {
 	}
 	s.mustWrite("c")
 	if before, after := ids(t, read(t, path+".1")), ids(t, read(t, path)); strings.Join(before, " ") != "a b" || strings.Join(after, " ") != "c" {
-		t.Errorf("the records are of %v, then of %v; want [a b], then [c]", before, after)
+		t.Errorf("the previous file has the records %v, and the new file %v; want [a b] and [c]", before, after)
 	}
 }
 
@@ -143,15 +144,16 @@ func TestPipeThatNobodyReads(t *testing.T) {
 		s.mustWrite("a")
 	}
 	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("%d calls took %v: they wait for the pipe", records, took)
+		t.Errorf("%d calls took %v: these calls wait for the pipe", records, took)
 	}
 	dropped := int(s.results.dropped.Load())
 	if dropped == 0 || dropped > records-8192 {
-		t.Errorf("%d records were dropped, want some, and at most what the queue has no room for", dropped)
+		t.Errorf("%d records were dropped, want at least one, and at most as many as the queue has no room for", dropped)
 	}
 	s.wantLogged("audit records are dropped")
 
-	// When the pipe is read again, the lines that wait are written, and no more lines are dropped.
+	// When a process reads the pipe again, the lines that wait are written, and no more lines
+	// are dropped.
 	lines := bufio.NewScanner(reader)
 	for range records - dropped {
 		if !lines.Scan() {
@@ -181,7 +183,8 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 			}
 			ended <- err
 		}()
-		// It counts observations instead of time: a process that does not run writes nothing either.
+		// The test counts observations instead of measuring time, because a suspended test
+		// process writes nothing either.
 		full, observations := 0, 0
 		await(t, "the pipe full", func() bool {
 			if n := int(s.results.written.Load()); n != full {
@@ -192,12 +195,12 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 		})
 		err = s.Close()
 		if err == nil || !strings.HasSuffix(err.Error(), "audit records are not written") {
-			t.Errorf("best effort %v: Close returns %v, want the number of lines that are left", bestEffort, err)
+			t.Errorf("best effort %v: Close returns %v, want an error with the number of unwritten lines", bestEffort, err)
 		}
 		select {
 		case err := <-ended:
 			if bestEffort != (err == nil) {
-				t.Errorf("best effort %v: the last Write returned %v", bestEffort, err)
+				t.Errorf("with best effort %v, the last Write returned %v", bestEffort, err)
 			}
 		case <-time.After(patience):
 			t.Fatal("a call still waits after Close")
@@ -205,8 +208,9 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	}
 }
 
-// TestCallsOfAPipeThatNobodyReads checks that calls stop waiting before their deadlines, and after the
-// Writer's own limit. They leave no goroutines, and their lines are written whole when the pipe is read.
+// TestCallsOfAPipeThatNobodyReads checks that calls stop waiting before their deadlines, or at
+// the Writer's own limit. The calls leave no goroutines behind, and their lines are written
+// whole when the pipe is read.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50
 	path := pipe(t)
@@ -249,7 +253,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	if _ = s.Write(ended, audit.Record{CredentialID: "gone"}); time.Since(began) > time.Second {
 		t.Errorf("a call that has ended waited %v", time.Since(began))
 	}
-	// The last call may still be ending.
+	// The goroutine of the last call may not have ended yet.
 	await(t, "the calls without goroutines", func() bool { return runtime.NumGoroutine() <= before })
 	s.wantResults(written, 0, callers+2)
 	s.wantLogged("audit records cannot be written")

@@ -19,7 +19,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// journal collects a log.
+// journal stores the log's lines.
 type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -49,7 +49,7 @@ type count struct{ atomic.Int64 }
 
 func (c *count) Inc() { c.Add(1) }
 
-// results are the counters of a Writer.
+// results are the counters that a Writer increments.
 type results struct{ written, dropped, failed count }
 
 // subject is a Writer with its log and its counters.
@@ -60,7 +60,7 @@ type subject struct {
 	results *results
 }
 
-// noon is the time of all lines.
+// noon is the time in all audit lines of these tests.
 var noon = time.Date(2026, 3, 1, 13, 0, 0, 5000, time.FixedZone("", 3600))
 
 func open(t *testing.T, options audit.Options) subject {
@@ -99,7 +99,7 @@ func (s subject) wantResults(written, dropped, failed int) {
 	s.Helper()
 	w, d, f := int(s.results.written.Load()), int(s.results.dropped.Load()), int(s.results.failed.Load())
 	if w != written || d != dropped || f != failed {
-		s.Errorf("%d written, %d dropped, %d failed; want %d, %d, %d", w, d, f, written, dropped, failed)
+		s.Errorf("%d records written, %d dropped and %d failed; want %d, %d and %d", w, d, f, written, dropped, failed)
 	}
 }
 
@@ -111,7 +111,8 @@ func (s subject) wantLogged(text string) {
 	}
 }
 
-// ids returns the credential IDs in the lines of a text. Each line must be one JSON object.
+// ids returns the credential IDs in the audit lines of a text. Each line must be one JSON
+// object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
@@ -151,7 +152,7 @@ func await(t *testing.T, what string, happened func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("did not happen within %v: %s", patience, what)
 		}
 	}
 }

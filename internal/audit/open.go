@@ -27,20 +27,21 @@ func (noCounter) Inc() {}
 type Options struct {
 	// Path is the file that lines are appended to. It is created with mode 0600.
 	Path string
-	// Output takes the lines if there is no Path.
+	// Output receives the lines if Path is empty.
 	Output io.Writer
-	// BestEffort makes Write return at once. Lines for which the queue has no room are dropped.
-	// Otherwise Write returns when its line is written.
+	// BestEffort makes Write return at once: lines for which the queue has no room are dropped.
+	// Without BestEffort, Write returns when its line is written.
 	BestEffort bool
-	// Clock is the time of lines. Default: the real one.
+	// Clock supplies the time in the lines. Default: the system clock.
 	Clock clockwork.Clock
 	// Logger gets a message when lines begin to be lost, and when they are written again.
 	// Default: slog.Default.
 	Logger *slog.Logger
-	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: no line has one.
+	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: lines have no
+	// trace IDs.
 	TraceID func(context.Context) string
-	// Written, Dropped and Failed count records. Dropped: the queue was full. Failed: the output
-	// did not take the whole line in time. Default: nothing is counted.
+	// Written, Dropped and Failed count records. Dropped: the queue was full. Failed: the whole
+	// line was not written in time. Default: nothing is counted.
 	Written, Dropped, Failed Counter
 }
 
@@ -70,13 +71,14 @@ func Open(options Options) (*Writer, error) {
 // closePatience is the maximum time that Close waits for lines to be written.
 const closePatience = 2 * time.Second
 
-// Close writes the lines that wait, for 2 seconds at most, and closes the file. It fails if lines are
-// left. A second call does nothing. Close and Reopen of a nil Writer do nothing either.
+// Close writes the lines that wait, for 2 seconds at most, and closes the file. Close fails if
+// some lines could not be written. A second Close does nothing. Close and Reopen of a nil Writer
+// do nothing either.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {
 		return nil
 	}
-	close(w.ended) // no call waits for room any more
+	close(w.ended) // calls stop waiting for room in the queue
 	w.adding.Lock()
 	close(w.queue)
 	w.adding.Unlock()
@@ -87,7 +89,7 @@ func (w *Writer) Close() error {
 		left = fmt.Errorf("%d audit records are not written", w.waiting())
 	}
 	if file := w.file.Load(); file != nil {
-		return errors.Join(left, file.Close()) // a write that hangs returns
+		return errors.Join(left, file.Close()) // closing the file makes a write that hangs return
 	}
 	return left
 }
@@ -95,16 +97,16 @@ func (w *Writer) Close() error {
 // waiting returns the number of lines that are not written.
 func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
 
-// Reopen makes the next record go to a file that is opened anew at Path: the previous one was renamed,
-// to be archived.
+// Reopen makes the Writer open the file at Path again for the next record, because the previous
+// file was renamed, to be archived.
 func (w *Writer) Reopen() {
 	if w != nil {
 		w.reopening.Store(true)
 	}
 }
 
-// reopen does what Reopen asked for. If the file cannot be opened, the previous one stays in use, and
-// the next record tries again.
+// reopen opens the audit file again, as Reopen requested. If the file cannot be opened, the
+// previous file stays in use, and the Writer tries again at the next record.
 func (w *Writer) reopen() {
 	if w.options.Path == "" {
 		return
@@ -120,8 +122,8 @@ func (w *Writer) reopen() {
 	w.stale = err != nil
 }
 
-// open opens the file at Path to append to, and closes the previous one. A named pipe that no process
-// reads is an error: open does not wait for a reader.
+// open opens the file at Path for appending, and closes the previous file. A named pipe that no
+// process reads is an error: open does not wait for a reader.
 func (w *Writer) open() error {
 	file, err := os.OpenFile(w.options.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -141,7 +143,7 @@ func endsTorn(path string) bool {
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 		return false
 	}
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	file, err := os.Open(path) //nolint:gosec // the operator configures the path
 	if err != nil {
 		return false
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// Operation is what a caller called.
+// Operation is the kind of call that a record is about.
 type Operation string
 
 // The operations.
@@ -24,11 +24,12 @@ const (
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
-	// LeftOut is not a call: the record counts denials that have no record of their own.
+	// LeftOut is not a call: a record with this operation counts denials that were not recorded
+	// individually.
 	LeftOut Operation = "left_out"
 )
 
-// Record is one decision.
+// Record describes one decision of the broker about a call.
 type Record struct {
 	// Time is when the decision was made, by the wall clock. Zero: now.
 	Time         time.Time
@@ -37,24 +38,24 @@ type Record struct {
 	Action       access.Action
 	CredentialID string
 	// Grant is the position in the configuration of the grant that allowed the call. Empty: no
-	// grant did, or the call needs none.
+	// grant allowed the call, or the call needs no grant.
 	Grant string
 	// Outcome is OK, or the reason of the error that the caller gets.
 	Outcome string
-	// Report is the result of a report that succeeded: ALREADY_REPLACED, REPLACED or
-	// NOT_REPLACEABLE.
+	// Report is the result of a successful report that material was rejected: ALREADY_REPLACED,
+	// REPLACED or NOT_REPLACEABLE.
 	Report string
 	// Version is the version of the material in the answer. Empty: the answer has no material.
 	Version string
-	// LeftOut is the number of the caller's denials that have no record. It is set for the
-	// operation LeftOut alone.
+	// LeftOut is the number of the caller's denials that have no record. Only records with the
+	// operation LeftOut have this number.
 	LeftOut int
 }
 
 // Log takes records.
 type Log interface {
-	// Write takes a record. If it fails, the caller must not send the answer that the record is
-	// about. It does not wait once ctx has ended.
+	// Write writes a record. If Write fails, the broker must not send the answer that the record
+	// is about. Write does not wait once ctx has ended.
 	Write(ctx context.Context, record Record) error
 }
 
@@ -62,11 +63,12 @@ type Log interface {
 // longest valid ID. Callers can send any text as an ID, and must not fill the disk with it.
 const maxIDSize = 128
 
-// noLimit is the limit of text that is not cut.
+// noLimit is the size limit for text that is never cut.
 const noLimit = math.MaxInt
 
-// appendLine appends a record as one line of JSON. Every call has a line, so it is encoded without
-// reflection. Text from callers can neither end the line nor control a terminal.
+// appendLine appends a record as one line of JSON. Every call has a record, so records are
+// encoded without reflection, for speed. Text from callers can neither end the line nor control
+// a terminal.
 func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)
 	b = appendString(append(b, `","caller":`...), record.Caller.Name, noLimit)
@@ -86,7 +88,7 @@ func appendLine(b []byte, record *Record, traceID string) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendOptional appends a field unless it is empty.
+// appendOptional appends a JSON field unless the value is empty.
 func appendOptional(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
@@ -94,8 +96,8 @@ func appendOptional(b []byte, name, value string) []byte {
 	return appendString(append(b, name...), value, noLimit)
 }
 
-// appendString appends a JSON string. If it would have more than limit bytes between its quotes, it
-// is cut after a whole character, and "…" follows.
+// appendString appends a text as a JSON string. A string of more than limit bytes between its
+// quotes is cut after a whole character, and "…" is appended.
 func appendString(b []byte, text string, limit int) []byte {
 	if len(text) > limit {
 		return appendEscaped(b, text, limit)
@@ -108,8 +110,8 @@ func appendString(b []byte, text string, limit int) []byte {
 	return append(append(append(b, '"'), text...), '"')
 }
 
-// appendEscaped is appendString for text that has to be escaped or cut. Characters that are not
-// printable are escaped.
+// appendEscaped is appendString for text that has to be escaped or cut. Unprintable characters
+// are escaped.
 func appendEscaped(b []byte, text string, limit int) []byte {
 	b = append(b, '"')
 	begin := len(b)

@@ -16,17 +16,20 @@ import (
 )
 
 const (
-	// queueSize is the maximum number of lines that wait to be written. When the queue is full, best
-	// effort drops lines, and otherwise calls wait.
+	// queueSize is the maximum number of lines that wait to be written. When the queue is full,
+	// lines are dropped with Options.BestEffort; without BestEffort, calls wait.
 	queueSize = 8192
-	// chunkSize is the number of bytes at which no more lines are added to one write.
+	// chunkSize is the size of a chunk, in bytes, at which no more lines are added to it. Each
+	// chunk is one write.
 	chunkSize = 16 << 10
-	// flushInterval is how long best effort waits for more lines, so that many are written at once.
+	// flushInterval is how long, with BestEffort, the Writer waits for more lines, so that many
+	// lines are written at once.
 	flushInterval = 5 * time.Millisecond
-	// maxPatience is the maximum time that a call waits for its line.
+	// maxPatience is the maximum time that a call waits until its line is written.
 	maxPatience = 5 * time.Second
-	// The last part of a call's deadline is reserved for the error that explains why there is no
-	// answer: maxReserve, or a quarter of the time that is left, if that is less.
+	// The last part of the time before a call's deadline is reserved for sending the error that
+	// explains why there is no answer. This part is maxReserve or a quarter of the remaining
+	// time, whichever is less.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
 )
@@ -34,46 +37,47 @@ const (
 // errLate is the error of a call whose line was not written in time.
 var errLate = errors.New("the audit record is not written yet")
 
-// Writer is a Log that writes JSON lines. One goroutine writes the lines of all calls that wait at
-// that moment at once, so an output that hangs blocks no other goroutine for long. Close ends it. It
-// is safe for concurrent use.
+// Writer is a Log that writes JSON lines. One goroutine writes the lines of all waiting calls at
+// once, so an output that hangs blocks no other goroutine for long. Close ends the goroutine. A
+// Writer is safe for concurrent use.
 type Writer struct {
 	options  Options
 	lines    sync.Pool // of *line
 	queue    chan *line
-	adding   sync.RWMutex // held for reading while lines are added to queue, for writing to close it
+	adding   sync.RWMutex // locked for reading while lines are added to queue, and for writing while queue is closed
 	closed   atomic.Bool
-	ended    chan struct{} // closed when closed is set
-	drained  chan struct{} // closed when the goroutine has ended
-	failing  atomic.Bool   // the last chunk failed, or a call gave up since
-	dropping atomic.Bool   // lines were dropped since the queue was empty
+	ended    chan struct{} // a channel that is closed when the Writer is closed
+	drained  chan struct{} // a channel that is closed when the writing goroutine has ended
+	failing  atomic.Bool   // the last chunk could not be written, or a call stopped waiting after that
+	dropping atomic.Bool   // lines were dropped after the queue was last empty
 	writing  atomic.Int64  // the number of lines in chunk that are not written yet
 
 	file      atomic.Pointer[os.File] // nil: lines go to options.Output
-	reopening atomic.Bool             // the next chunk goes to a file that is opened anew
+	reopening atomic.Bool             // open the file again before the next chunk is written
 
-	// Only the goroutine uses these.
-	chunk []*line // the lines that are written at once, and their text
+	// Only the writing goroutine uses the following fields.
+	chunk []*line // the lines that are written at once; text is their text
 	text  []byte
 	torn  bool // the output's last line is incomplete
-	stale bool // the file could not be opened anew
+	stale bool // the file could not be opened again
 }
 
 // line is one record on its way to the output.
 type line struct {
 	text   []byte
-	late   *time.Timer // fires when the call stops waiting
-	result chan error  // has room for the one result, so that the goroutine never waits for the call
-	// counted is set by whichever comes first: the goroutine that has written the line, or the call
-	// that stops waiting. It then counts the line.
+	late   *time.Timer // fires when the call must stop waiting for this line
+	result chan error  // has a buffer for the one result, so that the writing goroutine never waits for the call
+	// counted is true once the line is counted in the metrics. The writing goroutine counts a
+	// line that was written in time; the call that stops waiting counts its line otherwise.
 	counted atomic.Bool
 }
 
-// Write writes a record. In best effort it puts the record into the queue or drops it, and does not
-// fail. Otherwise it waits until the line is written: for 5 seconds at most, and until shortly before
-// the deadline of ctx. A line that was not written by then counts as failed, and is still written
-// whole when the output takes it: it is the record of a call that got no material. When ctx has
-// ended, Write does not wait. After Close it fails, or drops the record.
+// Write writes a record. With BestEffort, Write puts the record into the queue or drops the
+// record, and does not fail. Without BestEffort, Write waits until the line is written, for 5
+// seconds at most, and at most until shortly before the deadline of ctx. A line that is not
+// written by then counts as failed. It is still written whole when the output accepts it, as the
+// record of a call that got no material. When ctx has ended, Write does not wait. After Close,
+// Write fails, or with BestEffort drops the record.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -98,8 +102,8 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	return nil
 }
 
-// Offer writes a record if at least half of the queue is free, and reports whether it did: the rest is for
-// the records of calls. It does not wait.
+// Offer writes a record if at least half of the queue is free, and reports whether the record
+// will be written. The free half is for the records of calls. Offer does not wait.
 func (w *Writer) Offer(record Record) bool {
 	if w.closed.Load() || len(w.queue) > queueSize/2 {
 		return false
@@ -108,7 +112,7 @@ func (w *Writer) Offer(record Record) bool {
 	return true
 }
 
-// commit adds a line to the queue, and waits until it is written.
+// commit adds a line to the queue, and waits until the line is written.
 func (w *Writer) commit(ctx context.Context, l *line) error {
 	patience := maxPatience
 	if deadline, ok := ctx.Deadline(); ok {
@@ -123,7 +127,7 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 			w.lines.Put(l)
 			return err
 		case <-ctx.Done():
-			return errLate // no answer is sent, and the line is written later
+			return errLate // the call gets no answer, and the line is written later
 		case <-l.late.C:
 		}
 	}
@@ -135,8 +139,8 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 	return errLate
 }
 
-// add adds a line to the queue, and reports whether it did. While the queue is full it waits until
-// ctx ends, the line is late or the Writer is closed.
+// add adds a line to the queue, and reports whether the line was added. While the queue is full,
+// add waits until ctx ends, the line is late or the Writer is closed.
 func (w *Writer) add(ctx context.Context, l *line) bool {
 	w.adding.RLock()
 	defer w.adding.RUnlock()
@@ -158,13 +162,14 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// run writes the lines in the queue until the Writer is closed. It pauses before it empties the queue, so
-// that more lines are written at once: callers that got their answers may call again.
+// run writes the lines in the queue until the Writer is closed. run pauses before it empties the
+// queue, so that more lines are written at once, such as those of callers that just got an
+// answer and call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
 		switch {
-		case len(w.text) >= chunkSize: // more lines waited than the last chunk had room for
+		case len(w.text) >= chunkSize: // the last chunk was full, so more lines wait already
 		case !w.options.BestEffort:
 			runtime.Gosched()
 		default:
@@ -189,7 +194,7 @@ func (w *Writer) run() {
 	}
 }
 
-// collect makes a chunk of the lines that wait.
+// collect makes a chunk of the lines that wait in the queue.
 func (w *Writer) collect(next *line) {
 	w.chunk, w.text = w.chunk[:0], w.text[:0]
 	for next != nil {
@@ -205,8 +210,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk. It returns the number of lines that the output took whole, and an error unless it
-// took all.
+// write writes the chunk. It returns the number of lines that were written whole, and an error
+// unless all lines were written.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()
@@ -231,7 +236,7 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts lines of the chunk, and returns err to the calls that wait for them.
+// settle counts lines of the chunk, and returns err to the calls that wait for these lines.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0
 	for _, l := range lines {
@@ -251,7 +256,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	}
 }
 
-// logFailure logs a failure, unless the one before was a failure too.
+// logFailure logs a failed write, unless the previous write failed too.
 func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)

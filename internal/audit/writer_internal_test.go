@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// halfway is an output that takes the first chunk of lines after begin, and hangs with the next ones until
-// release.
+// halfway is an output that accepts the first chunk of lines after begin is closed, and blocks
+// at the next chunks until release is closed.
 type halfway struct {
 	begin, release chan struct{}
 	writes         atomic.Int32
@@ -24,7 +24,7 @@ func (o *halfway) Write(text []byte) (int, error) {
 	switch o.writes.Add(1) {
 	case 1:
 		<-o.begin
-	case 2: // the first of the chunks that waited
+	case 2: // the first chunk of the waiting lines
 	default:
 		<-o.release
 	}
@@ -32,8 +32,8 @@ func (o *halfway) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// TestOutputThatHangsHalfway checks that calls whose lines were written succeed while the output hangs with
-// the lines of others.
+// TestOutputThatHangsHalfway checks that calls whose lines were written succeed while the output
+// hangs with the lines of other calls.
 func TestOutputThatHangsHalfway(t *testing.T) {
 	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
 	w, err := Open(Options{Output: output, Logger: slog.New(slog.DiscardHandler)})

@@ -45,13 +45,14 @@ func TestLine(t *testing.T) {
 		`{"time":"2026-03-01T12:00:00.000005Z","caller":"","method":"","operation":"get","action":"use","credential_id":"","outcome":"ACCESS_DENIED"}` + "\n",
 	} {
 		if !strings.Contains(output.String(), want) {
-			t.Errorf("the lines are\n%s, want among them\n%s", output.String(), want)
+			t.Errorf("the lines are\n%s, and the following line is missing:\n%s", output.String(), want)
 		}
 	}
 	s.wantResults(2, 0, 0)
 }
 
-// TestHostileText has names and IDs that would end a line or a string if they were not escaped.
+// TestHostileText writes names and IDs that would end a line or a string if they were not
+// escaped.
 func TestHostileText(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output})
@@ -103,7 +104,8 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 }
 
-// TestHostileIDIsCut has IDs that are longer in a line than in the request.
+// TestHostileIDIsCut writes IDs that become longer in the audit line than in the request,
+// because characters are escaped.
 func TestHostileIDIsCut(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output, Clock: clockwork.NewFakeClockAt(noon)})
@@ -113,7 +115,7 @@ func TestHostileIDIsCut(t *testing.T) {
 		output.Reset()
 		s.mustWrite(strings.Repeat(sign, 128))
 		if size := output.Len() - empty; size > 128+len("…") || size < 128-12 {
-			t.Errorf("128 times %q takes up %d bytes: %s", sign, size, output.String())
+			t.Errorf("an ID of 128 times %q has %d bytes in the line: %s", sign, size, output.String())
 		}
 	}
 }
@@ -124,21 +126,21 @@ func TestFileIsAddedTo(t *testing.T) {
 		s := open(t, audit.Options{Path: path})
 		s.mustWrite(id)
 		if got := ids(t, read(t, path)); got[len(got)-1] != id {
-			t.Errorf("the last record is of %s, want %s before Write returns", got[len(got)-1], id)
+			t.Errorf("the last record is about the credential %s, want %s before Write returns", got[len(got)-1], id)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := strings.Join(ids(t, read(t, path)), " "); got != "a b" {
-		t.Errorf("the records are of %s, want a b", got)
+		t.Errorf("the credential IDs in the records are %s, want a b", got)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the file's mode is %v (%v), want 0600", info.Mode(), err)
 	}
 }
 
-// TestTornLineIsEnded begins with a file whose last line may be incomplete.
+// TestTornLineIsEnded opens a file whose last line may be incomplete.
 func TestTornLineIsEnded(t *testing.T) {
 	for before, want := range map[string]string{`{"caller":`: `{"caller":` + "\n", "{}\n": "{}\n", "": ""} {
 		path := auditFile(t)
@@ -166,7 +168,7 @@ func TestFileThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// shortWriter is an output that takes room bytes, and then fails.
+// shortWriter is an output that accepts as many bytes as room says, and then fails.
 type shortWriter struct {
 	bytes.Buffer
 	room int
@@ -184,7 +186,7 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestShortWrites fails two writes after each number of bytes.
+// TestShortWrites makes two writes fail after each possible number of bytes.
 func TestShortWrites(t *testing.T) {
 	var whole bytes.Buffer
 	measured := open(t, audit.Options{Output: &whole, Clock: clockwork.NewFakeClockAt(noon)})
@@ -204,12 +206,12 @@ func TestShortWrites(t *testing.T) {
 			s.mustWrite("d")
 			text := output.String()
 			if strings.HasPrefix(text, "\n") || strings.Contains(text, "\n\n") {
-				t.Errorf("%d and %d bytes: there is an empty line", first, second)
+				t.Errorf("after writes of %d and %d bytes there is an empty line", first, second)
 			}
 			lines := strings.SplitAfter(text, "\n")
 			lines = lines[:len(lines)-1] // an empty string
 			if got := ids(t, strings.Join(lines[len(lines)-2:], "")); got[0] != "c" || got[1] != "d" {
-				t.Errorf("%d and %d bytes: the last records are of %v", first, second, got)
+				t.Errorf("after writes of %d and %d bytes, the credential IDs of the last records are %v", first, second, got)
 			}
 			failed := 1
 			if again != nil {
@@ -222,7 +224,8 @@ func TestShortWrites(t *testing.T) {
 	}
 }
 
-// TestShortWriteWithoutAnError has an output that breaks the rules of io.Writer.
+// TestShortWriteWithoutAnError uses an output that breaks the rules of io.Writer: it writes
+// fewer bytes and returns no error.
 func TestShortWriteWithoutAnError(t *testing.T) {
 	s := open(t, audit.Options{Output: writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })})
 	if err := s.write("a"); err == nil {
@@ -242,7 +245,8 @@ func TestCloseOfNothing(t *testing.T) {
 	}
 }
 
-// TestCloseTwice also writes after Close, as a call does that outlives the server.
+// TestCloseTwice closes a Writer twice, and then writes, as a call that is still running after
+// the server has stopped does.
 func TestCloseTwice(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := auditFile(t)
@@ -257,10 +261,10 @@ func TestCloseTwice(t *testing.T) {
 			t.Errorf("best effort %v: Write after Close returns %v", bestEffort, err)
 		}
 		if got := strings.Join(ids(t, read(t, path)), " "); got != "a" {
-			t.Errorf("the records are of %s, want a", got)
+			t.Errorf("the credential IDs in the records are %s, want a", got)
 		}
 		if lost := int(s.results.dropped.Load()) + int(s.results.failed.Load()); lost != 1 {
-			t.Errorf("best effort %v: %d records count as lost, want 1", bestEffort, lost)
+			t.Errorf("with best effort %v, %d records count as lost, want 1", bestEffort, lost)
 		}
 	}
 }

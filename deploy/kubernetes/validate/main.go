@@ -1,9 +1,10 @@
 // Command validate checks Kubernetes manifests with the code of the Kubernetes API server:
 // unknown and repeated keys, types, and allowed values.
 //
-// It is a module of its own, because Kubernetes has about a hundred dependencies and thirty
-// replacements that do not belong in the broker's go.mod. Strict decoding with k8s.io/api, or
-// against schemas, would be lighter, but accepts any text where an enumeration is required.
+// This command is a separate Go module, because Kubernetes has about a hundred dependencies and
+// thirty replace directives that do not belong in the broker's go.mod. Strict decoding with
+// k8s.io/api, or against JSON schemas, would need fewer dependencies, but accepts any text in a
+// field that allows only certain values.
 package main
 
 import (
@@ -54,7 +55,8 @@ func check(path string) error {
 	return validate(object)
 }
 
-// decode reads a manifest of any version, and sets the defaults of fields that it omits.
+// decode reads a manifest of any API version, and sets the default values of fields that the
+// manifest omits.
 func decode(manifest []byte) (runtime.Object, error) {
 	scheme := runtime.NewScheme()
 	coreinstall.Install(scheme)
@@ -67,7 +69,7 @@ func decode(manifest []byte) (runtime.Object, error) {
 	return object, err
 }
 
-// validate checks an object as the API server does, after it has set the namespace.
+// validate sets an object's namespace and then checks the object, as the API server does.
 func validate(object runtime.Object) error {
 	switch object := object.(type) {
 	case *apps.Deployment:

@@ -1,5 +1,5 @@
-// Package protoc is a test alone: it compiles the published protos with the tools that users of other
-// languages have.
+// Package protoc contains only a test, which compiles the published protos with the tools that
+// users of other programming languages have.
 package protoc
 
 import (
@@ -13,9 +13,9 @@ import (
 
 const howToInstall = "as root on Debian: apt-get install protobuf-compiler libprotobuf-dev protobuf-compiler-grpc protobuf-compiler-grpc-java-plugin"
 
-// TestOldTools compiles with the protoc on PATH, and with gRPC's plugins for it. On Debian 12 that is
-// release 3.21, which does not know the option debug_redact, and whose plugins for C++, Ruby and PHP
-// abort at a dollar sign in a comment.
+// TestOldTools compiles with the protoc on PATH, and with gRPC's plugins for it. Debian 12 has
+// release 3.21 of protoc, which does not know the option debug_redact. Its plugins for C++, Ruby
+// and PHP abort at a dollar sign in a comment.
 func TestOldTools(t *testing.T) {
 	protoc := find(t, "protoc")
 	for language, count := range map[string]int{
@@ -32,15 +32,15 @@ func TestOldTools(t *testing.T) {
 	}
 }
 
-// compile runs protoc with an output flag, to which it appends a folder. It checks that the folder
-// has at least some files afterwards.
+// compile appends a folder to an output flag, and runs protoc with this flag. It checks that
+// protoc has written at least the wanted number of files into the folder.
 func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no protos were found: %v", err)
 	}
-	for _, file := range files { // so that go test caches the result by the content of the protos
+	for _, file := range files { // so that go test repeats this test when a proto has changed
 		if _, err := os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}

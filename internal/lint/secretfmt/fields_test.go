@@ -14,19 +14,19 @@ import (
 	_ "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// secretFields are the fields of authmaterial.v1 that contain a secret. In the proto, the comment of
-// each has the sentence "Secret.".
+// secretFields are the fields of authmaterial.v1 that contain a secret. In the proto file, the
+// comment of each such field contains the sentence "Secret.".
 var secretFields = []protoreflect.FullName{
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
 }
 
-// TestSecretFields compares the list above with the comments in the proto, and with the fields that
-// exist.
+// TestSecretFields compares the list secretFields with the comments in the proto file, and with
+// the fields that exist.
 func TestSecretFields(t *testing.T) {
 	for _, name := range secretFields {
 		if _, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err != nil {
-			t.Errorf("%s: %v: put the field that has this secret now into secretFields", name, err)
+			t.Errorf("the field %s of secretFields does not exist: %v: update secretFields", name, err)
 		}
 	}
 	if marked := markedFields(t); !slices.Equal(marked, secretFields) {
@@ -34,8 +34,8 @@ func TestSecretFields(t *testing.T) {
 	}
 }
 
-// TestTheProtoHasNoNewOptions keeps the files readable for protoc 3.21 and for ghz, which do not know
-// the option debug_redact.
+// TestTheProtoHasNoNewOptions checks that protoc 3.21 and ghz can read the proto files: both do
+// not know the option debug_redact.
 func TestTheProtoHasNoNewOptions(t *testing.T) {
 	for path, text := range protoFiles(t) {
 		if regexp.MustCompile(`debug_redact|features\.|edition`).MatchString(text) {

@@ -14,8 +14,9 @@ const (
 	protoPath = "google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// messageIn returns the name of the first message that printing a value of type t can print: the value
-// itself, or one that it contains or points to. It is empty if there is none.
+// messageIn returns the name of the first message that is printed when a value of type t is
+// printed: the value itself, or a message that the value contains or points to. The name is
+// empty if there is no such message.
 func messageIn(t types.Type) string {
 	if named, ok := types.Unalias(t).(*types.Named); ok && isProtoMessage(named) {
 		return "a proto.Message"
@@ -23,7 +24,8 @@ func messageIn(t types.Type) string {
 	return search(t, new(typeutil.Map))
 }
 
-// search implements messageIn. It visits each type once, so that it ends for recursive types.
+// search implements messageIn. Each type is visited once, so that the search ends for recursive
+// types.
 func search(t types.Type, seen *typeutil.Map) string {
 	if t == nil || seen.Set(t, true) != nil {
 		return ""
@@ -49,7 +51,7 @@ func search(t types.Type, seen *typeutil.Map) string {
 				return name
 			}
 		}
-	case *types.Tuple: // of f in fmt.Println(f())
+	case *types.Tuple: // the results of f in fmt.Println(f())
 		for result := range t.Variables() {
 			if name := search(result.Type(), seen); name != "" {
 				return name
@@ -59,8 +61,8 @@ func search(t types.Type, seen *typeutil.Map) string {
 	return ""
 }
 
-// messageName returns the name of t if t is a message, a pointer to one, or the interface of a oneof.
-// It is empty otherwise.
+// messageName returns the name of t if t is a message, a pointer to a message, or the interface
+// of a oneof; otherwise messageName returns the empty string.
 func messageName(t types.Type) string {
 	t = types.Unalias(t)
 	if pointer, ok := t.(*types.Pointer); ok {

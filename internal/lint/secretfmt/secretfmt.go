@@ -1,14 +1,15 @@
 // Package secretfmt is a lint rule: no message of authmaterial.v1 is formatted.
 //
-// These messages contain secrets, which Go's String method and %v print. The rule reports every place
-// where such a message, or a value that can contain one, is passed to a function that formats it. There
-// are no exceptions, whatever the verb: format a single field, or compare by proto.Equal.
+// These messages contain secrets, which Go's String method and %v print. The rule reports every
+// place where such a message, or a value that can contain one, is passed to a function that
+// formats it. There are no exceptions for any formatting verb: format a single field of the
+// message, or compare messages with proto.Equal.
 //
-// The rule covers every message of the package. The comments of the proto's fields mark those with
-// secrets, and TestSecretFields checks the comments.
+// The rule covers every message of the package. Comments in the proto file mark the fields with
+// secrets, and TestSecretFields checks these comments.
 //
-// The rule looks at the type of an argument where it is passed. It cannot see a message that was
-// stored in a variable of type any before.
+// The rule looks at the type of an argument where it is passed. So the rule cannot find a
+// message that was stored in a variable of type any before.
 package secretfmt
 
 import (
@@ -28,14 +29,15 @@ import (
 var Analyzer = &analysis.Analyzer{
 	Name: "secretfmt",
 	Doc: "report messages of authmaterial.v1 that are formatted or logged\n\n" +
-		"They contain secrets, which Go's String method and %v print.",
+		"The messages contain secrets, which Go's String method and %v print.",
 	Requires: []*analysis.Analyzer{inspect.Analyzer, printf.Analyzer},
 	Run:      run,
 }
 
-// formatters are functions and methods that format their arguments, by package and name. No names
-// means all functions of the package. The printf analyzer knows those of fmt, log and testing, and
-// finds functions that forward their arguments to one of them.
+// formatters are functions and methods that format their arguments, by package and name. An
+// empty list of names means all functions of the package. The formatting functions of fmt, log
+// and testing are not listed: the printf analyzer knows them, and also finds functions that
+// forward their arguments to them.
 var formatters = map[string][]string{
 	"errors":                       nil,
 	"log/slog":                     nil,
@@ -84,8 +86,8 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	}
 }
 
-// isFormatting reports whether a function formats its arguments. The builtin panic does: when it ends
-// the program, it prints the argument by its String method.
+// isFormatting reports whether a function formats its arguments. The builtin panic formats too:
+// a panic that ends the program prints the argument with the argument's String method.
 func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	if builtin, ok := callee.(*types.Builtin); ok {
 		return builtin.Name() == "panic"
@@ -101,8 +103,9 @@ func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
 }
 
-// parts returns the expressions whose types decide what arg can contain. They are more than arg itself
-// where a conversion or a literal hides a type behind an interface: any(m), []any{m}.
+// parts returns the expressions whose types decide what the expression arg can contain. These
+// include parts of arg whose type a conversion or a literal hides behind an interface, such as m
+// in any(m) and []any{m}.
 func parts(info *types.Info, arg ast.Expr) []ast.Expr {
 	switch arg := ast.Unparen(arg).(type) {
 	case *ast.CallExpr:

@@ -4,8 +4,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	// testdata imports these packages. The imports here keep their modules in go.mod, so that they are
-	// downloaded: the test loads testdata without a network.
+	// The code in testdata imports these packages. The imports here keep the packages' modules
+	// in go.mod, so that the modules are downloaded before the test, which loads testdata
+	// without a network.
 	_ "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/go/analysis/analysistest"
 	_ "google.golang.org/grpc/status"

@@ -1,8 +1,9 @@
 // Package secretreveal is a lint rule: only the listed packages reveal secrets.
 //
-// In other packages it reports each call of secret.Text's method Reveal, its use as a value, and each
-// use of an interface method Reveal, which a Text may implement. Tests, and test packages, whose name
-// ends in "test", may reveal their own secrets.
+// In all other packages the rule reports each call of the method Reveal of secret.Text, each use
+// of this method as a value, and each use of an interface method Reveal, because a Text may
+// implement that interface. Tests, and test packages, whose name ends in "test", may reveal
+// their own secrets.
 package secretreveal
 
 import (
@@ -29,7 +30,7 @@ const (
 	method   = "Reveal"
 )
 
-// allowed are the packages that may reveal secrets, each with the reason.
+// allowed lists the packages that may reveal secrets, each with the reason in a comment.
 var allowed = map[string]string{
 	module + "cmd/broker":                "prints a new static token",
 	module + "internal/authentication":   "verifies bearer tokens of callers",
@@ -53,7 +54,7 @@ func run(pass *analysis.Pass) (any, error) {
 			continue
 		}
 		if used, ok := pass.TypesInfo.Uses[selector.Sel].(*types.Func); ok && reveals(used) {
-			pass.Reportf(selector.Sel.Pos(), "%s reveals a secret: internal/lint/secretreveal lists the packages that may", types.ExprString(selector))
+			pass.Reportf(selector.Sel.Pos(), "%s reveals a secret: only the packages listed in internal/lint/secretreveal may do that", types.ExprString(selector))
 		}
 	}
 	return nil, nil

@@ -1,4 +1,5 @@
-// Package clean contains code that resembles findings, which the rule must not report.
+// Package clean contains code that resembles the findings of the rule, but that the rule must
+// not report.
 package clean
 
 import (
@@ -18,21 +19,21 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Fields that are not messages.
+// Fields of messages that are not messages themselves.
 func fields(t *testing.T, m *authmaterialv1.AuthDecoration) {
 	fmt.Println(m.GetVersion(), len(m.GetHeaders()), m == nil)
 	t.Errorf("%s expires %v", m.GetCredentialId(), m.GetExpireTime().AsTime())
 	slog.Info("m", "hosts", m.GetAllowedHosts(), "refresh", m.GetRefreshTime())
 }
 
-// Enums, with and without String.
+// Enums of the package, with and without a call of String.
 func enums(r *authmaterialv1.ReportRejectionResponse, err *authmaterialv1.AuthDecorationError) string {
 	fmt.Println(r.GetOutcome(), err.GetReason())
 	fmt.Println([]authmaterialv1.ErrorReason{authmaterialv1.ErrorReason_ERROR_REASON_INTERNAL})
 	return r.GetOutcome().String()
 }
 
-// Other types of the package.
+// Types of authmaterial.v1 that are not messages.
 func services(client authmaterialv1.BrokerServiceClient, desc grpc.ServiceDesc) {
 	fmt.Println(client, desc, authmaterialv1.UnimplementedBrokerServiceServer{})
 }
@@ -52,7 +53,7 @@ func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
 }
 
-// Methods of another type with the same names as those of testing.T.
+// Methods that have the same names as methods of testing.T, but belong to another type.
 type journal struct{}
 
 func (journal) Log(*authmaterialv1.AuthDecoration) {}

@@ -93,7 +93,8 @@ func panics(m *authmaterialv1.AuthDecoration) {
 	panic(m) // want `panic is given authmaterialv1.AuthDecoration`
 }
 
-// Functions that forward to one that formats, here and in other packages.
+// Functions, in this and in other packages, that pass their arguments on to a function that
+// formats them.
 
 func explain(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 
