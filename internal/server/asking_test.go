@@ -19,7 +19,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// outcome is the result of asking for one credential.
+// outcome is the result of a request for one credential.
 type outcome struct {
 	code    codes.Code
 	reason  string
@@ -28,7 +28,7 @@ type outcome struct {
 	bytes   string // all bytes of the call on the wire, headers and trailers included
 }
 
-// The outcomes for authenticated callers.
+// The expected outcomes of requests by authenticated callers.
 var (
 	allowed  = outcome{code: codes.OK}
 	notFound = outcome{code: codes.NotFound, reason: "CREDENTIAL_NOT_FOUND", message: `there is no credential "` + missing + `", or it is disabled`}
@@ -37,14 +37,15 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// of returns the outcome for an action: batches and watches report it in their items.
+// of returns the expected outcome for one kind of call: batches and watches report errors of
+// credentials in their items.
 func (o outcome) of(action string) outcome {
 	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
 	return o
 }
 
-// is compares everything but the bytes. If there is no connection, the message is the client's
-// own and does not count.
+// is reports whether two outcomes are equal, apart from their bytes. If the wanted code is
+// Unavailable, the messages are not compared either, because the gRPC client writes them.
 func (o outcome) is(want outcome) bool {
 	if o.bytes = ""; want.code == codes.Unavailable {
 		o.message = ""
@@ -84,7 +85,8 @@ func encode(message proto.Message) string {
 	return fmt.Sprintf("%x %v", data, err)
 }
 
-// asker is a client with a connection and a value of the header authorization.
+// asker is a client with a connection, and with the value of the header authorization for each
+// of its calls.
 type asker struct {
 	connection    *grpc.ClientConn
 	authorization string
@@ -94,7 +96,7 @@ func (a asker) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(a.connection)
 }
 
-// in returns the context of a call.
+// in returns the context of a call, with the asker's authorization header.
 func (a asker) in(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -114,7 +116,7 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// actions are the calls that callers can make.
+// actions are the kinds of calls that callers can make, by name.
 var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	"get": func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD

@@ -20,7 +20,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// audited makes a server write audit records to a file.
+// audited returns an option that makes a server write audit records to a file.
 func audited(path string, bestEffort bool) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Config.Audit = config.Audit{Enabled: true, Path: path, BestEffort: bestEffort}
@@ -40,7 +40,7 @@ func records(t *testing.T, path string) (found []string) {
 			t.Fatal(err)
 		}
 		if fields["time"] == "" || fields["caller"] == "" || fields["method"] == "" || fields["action"] != "use" {
-			t.Errorf("the record %s lacks something", encoded)
+			t.Errorf("the record %s lacks a required field", encoded)
 		}
 		found = append(found, fields["operation"]+" "+fields["credential_id"]+" "+fields["outcome"])
 	}
@@ -59,7 +59,7 @@ func TestAuditFile(t *testing.T) {
 	_ = h.get("token-of-mail")
 	before, after := strings.Join(records(t, path+".1"), ", "), strings.Join(records(t, path), ", ")
 	if before != "get key-of-board OK, get none CREDENTIAL_NOT_FOUND" || after != "get token-of-mail OK" {
-		t.Errorf("the records are %s; and after a rotation %s", before, after)
+		t.Errorf("the records are %s in the renamed file, and %s in the new file", before, after)
 	}
 	for _, file := range []string{path, path + ".1"} {
 		text, err := os.ReadFile(file)
@@ -88,7 +88,7 @@ func TestAuditOnAFullDisk(t *testing.T) {
 		h := serve(t, audited(path, bestEffort))
 		for range 2 {
 			if err := h.get("key-of-board"); bestEffort && err != nil {
-				t.Errorf("a call fails in best effort: %v", err)
+				t.Errorf("a call fails although the audit mode is best effort: %v", err)
 			} else if !bestEffort {
 				h.wantError(err, codes.Internal, "INTERNAL", "the audit record could not be written")
 			}
@@ -99,14 +99,14 @@ func TestAuditOnAFullDisk(t *testing.T) {
 		}
 		h.server.ReopenAudit()
 		if err := h.get("key-of-board"); err != nil {
-			t.Errorf("best effort %v: a call fails although its record can be written: %v", bestEffort, err)
+			t.Errorf("with best effort %v, a call fails although its record can be written: %v", bestEffort, err)
 		}
 		h.server.Stop(t.Context())
 		if failures := h.log.lines(t, "audit records cannot be written"); len(failures) != 1 {
-			t.Errorf("best effort %v: the log has %d lines about the failure", bestEffort, len(failures))
+			t.Errorf("with best effort %v, the log has %d lines about the failed write", bestEffort, len(failures))
 		}
 		if got := records(t, good); len(got) == 0 || got[len(got)-1] != "get key-of-board OK" {
-			t.Errorf("best effort %v: the records are %v", bestEffort, got)
+			t.Errorf("with best effort %v, the records are %v", bestEffort, got)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestAuditFileThatCannotBeOpened(t *testing.T) {
 	}
 	loaded.Audit = config.Audit{Enabled: true, Path: t.TempDir()}
 	if made, err := server.New(server.Options{Config: loaded}); !errors.Is(err, syscall.EISDIR) || made != nil {
-		t.Errorf("the server begins with %v, want EISDIR", err)
+		t.Errorf("server.New returns the error %v, want EISDIR", err)
 	}
 }
 
@@ -135,7 +135,8 @@ func TestStopTwiceWithAudit(t *testing.T) {
 	}
 }
 
-// TestReloadOfAudit checks that a change of the audit needs a restart.
+// TestReloadOfAudit checks that a changed audit setting is applied only by a restart, and that a
+// reload warns of that.
 func TestReloadOfAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	h := serve(t, audited(path, false))
@@ -149,16 +150,16 @@ func TestReloadOfAudit(t *testing.T) {
 	}
 	load(path)
 	if n := h.restartsFor("audit"); n != 0 {
-		t.Errorf("%d warnings without a change", n)
+		t.Errorf("%d warnings although no setting changed", n)
 	}
 	load(path + ".new")
 	if n := h.restartsFor("audit"); n != 1 {
-		t.Errorf("%d warnings of a change, want 1", n)
+		t.Errorf("%d warnings that a setting changed, want 1", n)
 	}
 }
 
-// TestAuditThatHangs writes the audit to a pipe that nobody reads. Every operation and each item
-// fails before its deadline, and the server stops in time.
+// TestAuditThatHangs writes audit records to a pipe that no process reads. Every call and every
+// item of a batch or watch fails before the call's deadline, and the server stops in time.
 func TestAuditThatHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -184,7 +185,7 @@ func TestAuditThatHangs(t *testing.T) {
 	}
 	for _, item := range batch.GetResults() {
 		if item.GetError().GetMessage() != message {
-			t.Errorf("an item is %v, want no answer without its record", item.GetError().GetReason())
+			t.Errorf("an item of a batch or watch is %v, want an error, because its audit record is not written", item.GetError().GetReason())
 		}
 	}
 	watch, err := h.client().WatchAuthDecorations(t.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
@@ -196,7 +197,7 @@ func TestAuditThatHangs(t *testing.T) {
 		t.Errorf("a batch and a watch without deadlines took %v", took)
 	}
 	if _, _, metrics := h.fetch("/metrics"); strings.Contains(metrics, `authmaterial_audit_records_total{result="failed"} 0`) {
-		t.Error("no record counts as failed")
+		t.Error("no audit record is counted as failed")
 	}
 	hanging := make(chan error, 1)
 	go func() { hanging <- h.get("key-of-board") }()
@@ -207,11 +208,11 @@ func TestAuditThatHangs(t *testing.T) {
 		t.Errorf("stopping took %v", took)
 	}
 	if <-hanging == nil {
-		t.Error("a call was answered without its record")
+		t.Error("a call was answered although its audit record was not written")
 	}
 }
 
-// getWithin gets the board's key with a deadline.
+// getWithin gets the credential key-of-board, in a call with a deadline.
 func (h harness) getWithin(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(h.Context(), limit)
 	defer cancel()

@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// refusals are the errors for calls whose callers are not identified.
+// The error messages for calls whose callers cannot be identified.
 const (
 	nobody      = "no accepted token or client certificate was sent"
 	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
@@ -47,8 +47,8 @@ func (h harness) wantUnauthenticated(err error, message string) {
 	h.wantError(err, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", message)
 }
 
-// TestAuthenticationMethods uses every authentication method, in calls and watches, with a server that
-// accepts all of them over TLS.
+// TestAuthenticationMethods uses every authentication method, in calls and watches, with a
+// server that accepts all these methods over TLS.
 func TestAuthenticationMethods(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -56,7 +56,7 @@ func TestAuthenticationMethods(t *testing.T) {
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), w.dial(h)); err != nil { // waits for the first request
 		t.Fatal(err)
 	}
-	clock.Advance(10 * time.Second) // from here on unknown keys are fetched
+	clock.Advance(10 * time.Second) // from now on, an unknown key makes the server fetch the issuer's keys
 	spiffe := w.authority.IssueSPIFFE("spiffe://example.test/mailer")
 	twoURIs := w.fromCertificate(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")})
 	good, mailer := w.mint(w.key, nil), w.mailer.Reveal()
@@ -95,7 +95,7 @@ func TestAuthenticationMethods(t *testing.T) {
 			h.T, w.T = t, t
 			connection := w.dial(h, test.certificates...)
 			ctx := with(t.Context(), test.authorization...)
-			for range 2 { // the second time the identity is known
+			for range 2 { // the second time, the server already knows the identity
 				err := getOver(ctx, connection)
 				if test.caller == "" {
 					h.wantUnauthenticated(err, test.refusal)
@@ -122,8 +122,8 @@ func TestAuthenticationMethods(t *testing.T) {
 	}
 }
 
-// TestUnavailableKeys has an issuer whose keys cannot be fetched: the error tells callers to try
-// again.
+// TestUnavailableKeys checks that callers are told to try again while an issuer's keys cannot be
+// fetched.
 func TestUnavailableKeys(t *testing.T) {
 	w := newWorld(t)
 	w.keys.Fails()
@@ -147,10 +147,10 @@ func TestUnavailableKeys(t *testing.T) {
 		}
 	}
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err != nil {
-		t.Errorf("a static token: %v", err)
+		t.Errorf("a call with a static token: %v", err)
 	}
 	if got := h.log.String(); strings.Contains(got, w.keys.URL) || strings.Contains(got, "canary") {
-		t.Errorf("the log has more than it may:\n%s", got)
+		t.Errorf("the log contains text that it must not contain:\n%s", got)
 	}
 }
 
@@ -171,8 +171,8 @@ func TestNoAuthentication(t *testing.T) {
 	w.wantCaller("uid:"+strconv.Itoa(os.Geteuid()), "peer_user")
 }
 
-// TestGrantsWithoutAuthentication checks that unauthenticated callers over TCP are `local`, which a grant may
-// name.
+// TestGrantsWithoutAuthentication checks that unauthenticated callers over TCP have the name
+// `local`, which grants may contain.
 func TestGrantsWithoutAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("\ngrants: [{callers: [local], credentials: [key-of-board]}]\n", listenTCP(t))
@@ -207,7 +207,7 @@ func TestUserOfASocket(t *testing.T) {
 	without.wantUnauthenticated(getOver(t.Context(), w.dialWith(without, plain())), nobody)
 }
 
-// TestSocketOfAnotherUser lets a thread of this process become another user, and connect.
+// TestSocketOfAnotherUser connects from a thread of this process that runs as another user.
 func TestSocketOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
 		t.Skip("only root can become another user")
@@ -226,7 +226,7 @@ func TestSocketOfAnotherUser(t *testing.T) {
 		}
 		result := make(chan dialled)
 		go func() {
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			runtime.LockOSThread() // without UnlockOSThread, the thread ends with the goroutine
 			if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, other, other, other); errno != 0 {
 				result <- dialled{nil, errno}
 				return
@@ -274,8 +274,8 @@ func TestHealthNeedsNoAuthentication(t *testing.T) {
 	}
 }
 
-// TestRemovedToken removes a static token and adds it again. Calls follow at once. The watch
-// of its caller ends, and that of another caller continues.
+// TestRemovedToken removes a static token and adds it again. Both changes affect calls at once.
+// The watch of the token's caller ends, and the watch of another caller continues.
 func TestRemovedToken(t *testing.T) {
 	w := newWorld(t)
 	second := authentication.GenerateToken()
@@ -310,13 +310,13 @@ func TestRemovedToken(t *testing.T) {
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
-	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the grants of its name belong to another caller now
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the grants for the watcher's old name do not apply to its new name
 	reload(tokens(staticToken("board", second)) + "# nothing else\n")
 	h.server.Stop(context.Background())
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestWithdrawnKeys lets an issuer withdraw the key of a token that is in use.
+// TestWithdrawnKeys makes an issuer withdraw the key that signed a token in use.
 func TestWithdrawnKeys(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -328,14 +328,14 @@ func TestWithdrawnKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := authtest.NewEC("second")
-	// The keys are younger than 10 s, so the call only waits for the end of the current key
-	// request. A later call would not learn of other keys.
+	// The server fetched the keys less than 10 s ago, so the call only waits for the current key
+	// request, and starts no new request.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
 		t.Fatal("a key is accepted that the issuer does not have")
 	}
 	again := getOver(with(t.Context(), "Bearer "+w.mint(next, authtest.Claims{"sub": "another"})), connection)
 	if said := status.Convert(again); said.Code() != codes.Unavailable || said.Message() != notYet || len(said.Details()) != 2 {
-		t.Errorf("a token whose key may be new gets %v with %v, want when to try again", again, said.Details())
+		t.Errorf("a call with a token whose key may be new gets %v with the details %v, want a retry delay", again, said.Details())
 	}
 	w.keys.Has(next)
 	clock.Advance(10 * time.Second)
@@ -346,8 +346,8 @@ func TestWithdrawnKeys(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestReplacedClientAuthority replaces the authority of client certificates: connections with
-// certificates of the old one are unauthenticated from then on.
+// TestReplacedClientAuthority replaces the authority of client certificates. From then on,
+// connections with certificates of the old authority are unauthenticated.
 func TestReplacedClientAuthority(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -367,7 +367,8 @@ func TestReplacedClientAuthority(t *testing.T) {
 	}
 }
 
-// TestClientCertificatesOnly accepts only client certificates.
+// TestClientCertificatesOnly runs a server that accepts client certificates as the only
+// authentication method.
 func TestClientCertificatesOnly(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
@@ -378,8 +379,9 @@ func TestClientCertificatesOnly(t *testing.T) {
 	w.wantCaller("dns:a.test", "mutual_tls")
 }
 
-// TestWatchThatCannotBeChecked has an issuer whose keys cannot be fetched when a reload makes
-// the server identify watchers again: its caller's watch continues.
+// TestWatchThatCannotBeChecked checks that a watch continues while its caller cannot be
+// identified again. The watcher has a token of an issuer whose keys cannot be fetched after a
+// reload.
 func TestWatchThatCannotBeChecked(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -389,7 +391,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := strings.Replace(w.all(), w.keys.URL, "https://127.0.0.1:1", 1)
-	for _, more := range []string{elsewhere, w.all()} { // whatever ends in the second round was checked in the first
+	for _, more := range []string{elsewhere, w.all()} { // when the second round's watch ends, the server has tried to identify the first watcher again
 		other := authentication.GenerateToken()
 		if err := w.reload(h, strings.Replace(more, "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)); err != nil {
 			t.Fatal(err)
@@ -449,11 +451,12 @@ func TestStopEndsFetching(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(4 * time.Second):
-		t.Error("a stopped server still requests keys")
+		t.Error("the server still requests keys after it has stopped")
 	}
 }
 
-// TestReloadDemandsAuthentication begins with a server that requires no authentication.
+// TestReloadDemandsAuthentication makes a server that requires no authentication reload a
+// configuration that requires it.
 func TestReloadDemandsAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -469,8 +472,8 @@ func TestReloadDemandsAuthentication(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestReloadThatExposesSecrets reloads a broker that other machines can reach with a configuration that
-// is safe only on this machine: the previous configuration stays in use.
+// TestReloadThatExposesSecrets checks that a broker that other machines can reach rejects a
+// configuration that is safe only on this machine. The previous configuration stays in use.
 func TestReloadThatExposesSecrets(t *testing.T) {
 	w := newWorld(t)
 	remote := strings.Replace(w.listenTLS(), "{tls:", `{grpc: "0.0.0.0:0", tls:`, 1)
@@ -490,16 +493,16 @@ func TestReloadThatExposesSecrets(t *testing.T) {
 		t.Error(err)
 	}
 	if err := w.reload(h, w.authentication()+everybody); err != nil {
-		t.Errorf("callers are authenticated: %v", err)
+		t.Errorf("a reload with authentication: %v", err)
 	}
 	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
 	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to apply it") {
-		t.Errorf("insecure_allow_remote was not set at the start, and is set now: %v", err)
+		t.Errorf("insecure_allow_remote was not set at the start, but is set by a reload: %v", err)
 	}
 	h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)
 	careless := w.serve(allowed+everybody, listenTCP(t))
 	if err := w.reload(careless, everybody); err == nil {
-		t.Error("without insecure_allow_remote the answer is the same")
+		t.Error("the error does not change when insecure_allow_remote is removed")
 	}
 }
 
@@ -539,6 +542,6 @@ func TestAuthenticationMetrics(t *testing.T) {
 		}
 	}
 	if strings.Contains(got, `method="none",result="ok"`) {
-		t.Error("there is a series for unauthenticated callers, although authentication is required")
+		t.Error("the metrics have a series for unauthenticated callers, although authentication is required")
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// badCertificates are certificates that are refused for different reasons. All but the last name
-// a caller with a grant.
+// badCertificates returns client certificates that are rejected for different reasons. All of
+// them, except the certificate with two SPIFFE IDs, contain the name of a caller with a grant.
 func (w world) badCertificates() map[string]tls.Certificate {
 	others := authtest.NewAuthority("others", time.Now())
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -40,9 +40,9 @@ func (w world) badCertificates() map[string]tls.Certificate {
 	}
 }
 
-// TestBadCertificateBesideAGoodToken uses invalid client certificates, with both versions of
-// TLS. With a valid token, the token identifies the caller; without one, the caller is
-// unauthenticated and the log has the reason.
+// TestBadCertificateBesideAGoodToken sends invalid client certificates, with both versions of
+// TLS. If the call also has a valid token, the token identifies the caller. Without a valid
+// token, the caller is unauthenticated and the log contains the reason.
 func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	w := newWorld(t)
 	older := strings.Replace(w.listenTLS(), "key_file: broker.key", "key_file: broker.key, min_version: \"1.2\"", 1)
@@ -71,7 +71,7 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 					reason = "the client certificate has more than one URI"
 				}
 				before := len(h.calls())
-				for range 2 { // the second time the certificate is known to be invalid
+				for range 2 { // the second time, the server already knows that the certificate is invalid
 					h.wantUnauthenticated(getOver(t.Context(), connection), reason)
 				}
 				h.eventually("the log has the reason", func() bool { // there are also lines about watches that end
@@ -87,8 +87,8 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	}
 }
 
-// showing returns a client that always sends this certificate, whatever authorities the server
-// lists.
+// showing returns the TLS settings of a client that always sends this certificate, even if the
+// server does not list the certificate's authority.
 func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
 	return &tls.Config{
 		RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: version, MaxVersion: version,
@@ -96,9 +96,9 @@ func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config 
 	}
 }
 
-// TestLargeUnsignedCertificates uses large certificates that no authority of the broker signed:
-// the handshake fails, and the log has the reason. The same certificates are accepted when they
-// are signed.
+// TestLargeUnsignedCertificates sends large certificates that no authority trusted by the broker
+// has signed. The handshake fails, and the log contains the reason. Equally large certificates
+// that a trusted authority has signed are accepted.
 func TestLargeUnsignedCertificates(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -116,7 +116,7 @@ func TestLargeUnsignedCertificates(t *testing.T) {
 		before := len(h.log.lines(t, "a handshake failed"))
 		ctx := with(context.Background(), "Bearer "+w.mailer.Reveal())
 		if err := getOver(ctx, w.dial(h, others.Issue(template))); err == nil {
-			t.Errorf("%s: the handshake succeeds", name)
+			t.Errorf("the handshake with %s succeeds", name)
 		}
 		if got := h.awaitLine("a handshake failed", before); got["message"] != noAuthority {
 			t.Errorf("%s: the log has %v", name, got)

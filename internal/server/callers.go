@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// newCallers returns the authenticators of a configuration. Then s.keys.Use must be called with the
-// issuers that are in use.
+// newCallers returns the authenticators of a configuration. When a configuration is in use,
+// s.keys.Use must be called with its issuers.
 func (s *Server) newCallers(c *config.Config) *authentication.Set {
 	issuers := s.keys.Prepare(c.Authentication.Issuers)
 	var methods []authentication.Method
@@ -16,7 +16,8 @@ func (s *Server) newCallers(c *config.Config) *authentication.Set {
 		counts := s.observer.Authentications(name)
 		methods = append(methods, authentication.Method{Name: name, Authenticator: by, Counts: counts})
 	}
-	// The proof that a call brings has precedence over the proof that its connection brings.
+	// A token that is sent with a call has precedence over the client certificate or user of its
+	// connection.
 	add(authentication.MethodJWT, issuers)
 	add(authentication.MethodToken, authentication.NewStaticTokens(c.Authentication.Tokens...))
 	if authorities := clientAuthorities(c); authorities != nil {
@@ -31,13 +32,13 @@ func (s *Server) newCallers(c *config.Config) *authentication.Set {
 	return authentication.NewSet(issuers, s.observer.Refused(authentication.MethodNone), methods...)
 }
 
-// demandsProof reports whether callers must prove who they are.
+// demandsProof reports whether a configuration requires that callers authenticate.
 func demandsProof(c *config.Config) bool {
 	return c.Authentication.Demanded || clientAuthorities(c) != nil
 }
 
-// clientAuthorities returns the authorities that sign client certificates, or nil if the listeners
-// do not ask for any.
+// clientAuthorities returns the authorities that sign client certificates, or nil if the
+// listeners do not request client certificates.
 func clientAuthorities(c *config.Config) *x509.CertPool {
 	if c.Listen.TLS == nil {
 		return nil

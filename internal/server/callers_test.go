@@ -27,11 +27,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// everybody grants everything to every authenticated caller. The audit file shows who that is.
+// everybody is configuration that grants every credential to every authenticated caller. It also
+// writes an audit file, from which tests read the caller's name.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
-// world contains certificates, keys and tokens of callers, and a folder for the configuration of
-// a broker that checks them.
+// world contains the certificates, keys and tokens of callers, and a folder for the
+// configuration of a broker that accepts them.
 type world struct {
 	*testing.T
 	folder    string
@@ -62,7 +63,7 @@ func (w world) write(name, text string) {
 	}
 }
 
-// all returns a configuration that accepts every authentication method.
+// all returns configuration that accepts every authentication method.
 func (w world) all() string { return w.listenTLS() + w.authentication() + everybody }
 
 func (world) listenTLS() string {
@@ -82,7 +83,8 @@ func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// load parses a configuration: the credentials of every test, and this text.
+// load parses a configuration that consists of the credentials that all tests use, followed by
+// the text more.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
@@ -108,20 +110,21 @@ func (w world) serve(more string, listener net.Listener, change ...func(*server.
 	return h
 }
 
-// reload makes a server use another configuration.
+// reload makes a server load another configuration, with the text more.
 func (w world) reload(h harness, more string) error {
 	w.Helper()
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
 }
 
-// mint returns a token of the issuer idp for alice, with some claims replaced.
+// mint returns a JWT of the issuer idp for the subject alice, with some claims replaced.
 func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	return k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
 	}.With(claims))
 }
 
-// dial connects with a client certificate, whatever the server asks for, or without one.
+// dial connects to a server over TLS. The client sends the first of the certificates, even if
+// the server requests no certificate from its authority.
 func (w world) dial(h harness, certificates ...tls.Certificate) *grpc.ClientConn {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13}
@@ -145,10 +148,10 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 	return connection
 }
 
-// plain means no encryption.
+// plain returns the transport credentials of a connection without encryption.
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// with returns the context of a call with these values of the header authorization.
+// with returns the context of a call that sends these values in the header authorization.
 func with(ctx context.Context, authorizations ...string) context.Context {
 	for _, value := range authorizations {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
@@ -156,14 +159,14 @@ func with(ctx context.Context, authorizations ...string) context.Context {
 	return ctx
 }
 
-// getOver gets the board's key.
+// getOver gets the credential key-of-board.
 func getOver(ctx context.Context, connection *grpc.ClientConn) error {
 	_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
 	return err
 }
 
-// watchOver watches the board's key. When it returns, the first state has arrived or the watch
-// has ended.
+// watchOver watches the credential key-of-board. When watchOver returns, the first state has
+// arrived or the watch has ended.
 func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1.BrokerService_WatchAuthDecorationsClient, error) {
 	stream, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
 	if err == nil {
@@ -172,7 +175,7 @@ func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1
 	return stream, err
 }
 
-// ending waits until a watch has ended.
+// ending waits until a watch has ended, and returns the error that ended the watch.
 func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecorationsClient) error {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -193,7 +196,8 @@ func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecoratio
 	}
 }
 
-// wantCaller checks that the last line of the audit file names this caller.
+// wantCaller checks that the last record in the audit file has this caller and authentication
+// method.
 func (w world) wantCaller(name, method string) {
 	w.Helper()
 	data, err := os.ReadFile(filepath.Join(w.folder, "audit.log"))
@@ -206,7 +210,7 @@ func (w world) wantCaller(name, method string) {
 		w.Fatalf("the audit file ends with %q: %v", lines[len(lines)-1], err)
 	}
 	if record.Caller != name || record.Method != method || record.Address == "" {
-		w.Errorf("the caller is %+v, want %s by %s", record, name, method)
+		w.Errorf("the caller is %+v, want %s, authenticated by %s", record, name, method)
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestFailedProofsAreLogged fails to authenticate with every method. The log lines have the
-// address and the method, and quote nothing.
+// TestFailedProofsAreLogged fails to authenticate with every method. The log lines contain the
+// client's address and the method, and quote neither tokens nor certificates.
 func TestFailedProofsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -45,10 +45,10 @@ func TestFailedProofsAreLogged(t *testing.T) {
 		}
 		got := h.awaitLine(test.line, before)
 		if address, _ := got["address"].(string); !strings.HasPrefix(address, "127.0.0.1:") {
-			t.Errorf("%s: the address is %q", test.name, address)
+			t.Errorf("after a failed %s, the logged address is %q", test.name, address)
 		}
 		if fmt.Sprint(got["tried"]) != test.tried || got["message"] != test.message || got["code"] != "Unauthenticated" || got["level"] != "INFO" {
-			t.Errorf("%s: the line is %v", test.name, got)
+			t.Errorf("after a failed %s, the log line is %v", test.name, got)
 		}
 	}
 	for _, quoted := range []string{"canary", static, jwt, jwt[len(jwt)-20:]} {
@@ -62,8 +62,8 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	}
 }
 
-// awaitLine waits for the n-th line with a message. A client may receive its answer before the
-// server logs the call.
+// awaitLine waits for the n-th log line with this message, because a client may receive its
+// answer before the server logs the call.
 func (h harness) awaitLine(message string, others int) map[string]any {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -72,14 +72,14 @@ func (h harness) awaitLine(message string, others int) map[string]any {
 			return lines[others]
 		}
 		if time.Now().After(deadline) {
-			h.Fatalf("the log has %d lines %q and no more", others, message)
+			h.Fatalf("the log has only %d lines with the message %q", others, message)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 }
 
-// TestFailedCallsDoNotFillTheLog makes a client fail repeatedly. The log has lines for the first
-// hundred calls, and once a minute the number of suppressed lines.
+// TestFailedCallsDoNotFillTheLog makes a client fail repeatedly. The log has a line for each of
+// the first hundred calls, and once a minute a line with the number of suppressed lines.
 func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 	inScene(t, func(b *scene) {
 		fail := func(n int) {
@@ -116,7 +116,7 @@ func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 		wantLines(100)
 		b.pass(time.Second)
 		wantLines(100, 150)
-		fail(61) // one line a second is allowed again
+		fail(61) // one more line is allowed each second
 		wantLines(160, 150)
 		b.server.Stop(b.Context())
 		wantLines(160, 150, 1)

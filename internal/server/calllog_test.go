@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// calls returns the log lines about calls, without their durations.
+// calls returns the log lines about calls, with the durations removed.
 func (h harness) calls() []line {
 	h.Helper()
 	var found []line
@@ -90,8 +90,8 @@ func TestFailedCallsAreLogged(t *testing.T) {
 	}
 }
 
-// TestDeniedCallersAreLogged lets callers without a grant, authenticated in different ways, ask
-// for existing and missing credentials.
+// TestDeniedCallersAreLogged makes callers without a grant request existing and missing
+// credentials. The callers authenticate in different ways.
 func TestDeniedCallersAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.authentication()+"\ngrants: [{callers: [\"token:another\"], credentials: [\"*\"]}]\n", listenTCP(t))
@@ -123,7 +123,8 @@ func getter(id string) func(context.Context, authmaterialv1.BrokerServiceClient)
 	}
 }
 
-// reporter reports each version that it receives, until a report fails.
+// reporter is a client that reports each version that it receives as rejected, until a report
+// fails.
 func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
 	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
 		for version := "none"; ; {
@@ -175,8 +176,8 @@ func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	}
 }
 
-// TestEndedWatchesAreLoggedAtDebugLevel has one watch that reaches its
-// maximum age, and one that ends with the server.
+// TestEndedWatchesAreLoggedAtDebugLevel ends a watch that has reached its maximum age, and a
+// watch of a server that stops.
 func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	inScene(t, func(b *scene) {
 		watchToItsEnd := func() {
@@ -197,7 +198,8 @@ func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	})
 }
 
-// TestTokenRequestsAreLogged has one token request that succeeds and one that fails.
+// TestTokenRequestsAreLogged makes a token request that succeeds, and a token request that
+// fails.
 func TestTokenRequestsAreLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
@@ -230,8 +232,8 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 	h.wantNoSecret("the log", h.log.String())
 }
 
-// TestUnreadableLifetimeIsLogged has token answers with an unreadable expires_in. One warning is
-// logged for all of them, and quotes nothing of the answer.
+// TestUnreadableLifetimeIsLogged makes a provider send token answers with an unreadable
+// expires_in. One warning is logged for all these answers, and does not quote them.
 func TestUnreadableLifetimeIsLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailTokenRequests(simulator.ExpiresIn("canary of an hour"))

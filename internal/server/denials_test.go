@@ -22,8 +22,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// deniedWorld is a server whose callers mailer and other may use only the board, with a low
-// limit of denials.
+// deniedWorld is a server with a low limit of denials, whose callers mailer and other may use
+// only the credential key-of-board.
 type deniedWorld struct {
 	world
 	harness
@@ -131,71 +131,72 @@ func (d deniedWorld) wantRecords(want ...string) {
 	}
 }
 
-// TestDenialsOfACaller makes one caller exceed its limit of denials. Existing and missing
-// credentials are refused alike. What the caller may use is not affected, and neither is another
-// caller.
+// TestDenialsOfACaller makes a caller exceed its limit of denials. Then existing and missing
+// credentials are refused in the same way. The limit affects neither credentials that the caller
+// may use nor other callers.
 func TestDenialsOfACaller(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	for _, id := range []string{"token-of-mail", "none", "NO ID"} {
 		if _, err := d.ask(d.mailer, id); status.Code(err) == codes.ResourceExhausted || err == nil {
-			t.Errorf("%s: the error is %v, want a denial", id, err)
+			t.Errorf("the error for %s is %v, want a denial", id, err)
 		}
 	}
 	var first *status.Status
 	for _, id := range []string{"token-of-mail", "none", "NO ID"} {
 		trailer, err := d.ask(d.mailer, id)
 		if wait := wantRateLimited(t, err, trailer); wait != time.Second {
-			t.Errorf("%s: the retry delay is %v", id, wait)
+			t.Errorf("the retry delay for %s is %v", id, wait)
 		}
 		got := status.Convert(err)
 		if first == nil {
 			first = got
 		}
 		if !proto.Equal(got.Proto(), first.Proto()) {
-			t.Errorf("%s is refused in another way than an existing credential", id)
+			t.Errorf("the error for %s differs from the error for an existing credential", id)
 		}
 		wantRateLimited(t, d.report(id), nil)
 	}
 	d.wantLimited("denials_per_second", 6)
 	for _, line := range d.log.lines(t, "call") {
 		if line["reason"] == "RATE_LIMITED" {
-			t.Errorf("the log has %v, but only the metric and the audit may report that", line)
+			t.Errorf("the log has %v, but only the metric and the audit may report denials over the limit", line)
 		}
 	}
 	if _, err := d.ask(d.mailer, "key-of-board"); err != nil {
-		t.Errorf("the granted credential: %v", err)
+		t.Errorf("getting the granted credential: %v", err)
 	}
 	if _, err := d.ask(d.other, "none"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("another caller: %v", err)
 	}
 	d.clock.Advance(time.Second)
 	if _, err := d.ask(d.mailer, "none"); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("after a second: %v", err)
+		t.Errorf("a denial after a second: %v", err)
 	}
 	d.wantRecords("mailer get token-of-mail ACCESS_DENIED", "mailer get none ACCESS_DENIED", "mailer get NO ID INVALID_REQUEST",
 		"mailer get key-of-board OK", "other get none ACCESS_DENIED", "mailer get none ACCESS_DENIED")
 }
 
-// TestDenialsOfABatchAndAWatch: each ID of a batch and of a watch counts.
+// TestDenialsOfABatchAndAWatch checks that each denied ID in a batch or watch counts as a
+// denial.
 func TestDenialsOfABatchAndAWatch(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	got := d.batch("none", "key-of-board", "token-of-mail", "NO ID", "none", "token-of-mail", "NO ID", "key-of-board")
 	if want := "ACCESS_DENIED UNSPECIFIED ACCESS_DENIED INVALID_REQUEST RATE_LIMITED RATE_LIMITED RATE_LIMITED UNSPECIFIED"; strings.Join(got, " ") != want {
-		t.Errorf("the batch has %v, want %s", got, want)
+		t.Errorf("the outcomes of the batch are %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 3)
-	// A watch always sends the denial itself. Only the audit omits it.
+	// A watch sends denials over the limit unchanged. Only the audit omits them.
 	got = d.watch("none", "key-of-board", "NO ID")
 	if want := "ACCESS_DENIED UNSPECIFIED INVALID_REQUEST"; strings.Join(got, " ") != want {
-		t.Errorf("the watch has %v, want %s", got, want)
+		t.Errorf("the outcomes of the watch are %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 5)
 	d.wantRecords("mailer batch none ACCESS_DENIED", "mailer batch key-of-board OK", "mailer batch token-of-mail ACCESS_DENIED",
 		"mailer batch NO ID INVALID_REQUEST", "mailer batch key-of-board OK", "mailer watch key-of-board OK")
 }
 
-// TestRevocationIsAlwaysRecorded removes a grant that a watch uses, when the caller has no
-// denials left.
+// TestRevocationIsAlwaysRecorded removes a grant that a watch uses, after the caller has reached
+// its limit of denials. The audit still has a record of the denial.
 func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
@@ -215,8 +216,8 @@ func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d.wantRecords("mailer watch key-of-board OK", "mailer batch none ACCESS_DENIED", "mailer watch key-of-board ACCESS_DENIED")
 }
 
-// TestSuppressedDenialsAreRecorded checks that the audit has the number of denials without a record for
-// each caller: after a minute, and at the end.
+// TestSuppressedDenialsAreRecorded checks that the audit states, for each caller, the number of
+// denials without a record: after a minute, and when the server stops.
 func TestSuppressedDenialsAreRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	d.batch(slices.Repeat([]string{"none"}, 8)...)

@@ -23,8 +23,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// goingOut is three provider definitions that lead to one token server on this machine: by its
-// name with and without permission, and by its literal address.
+// goingOut is configuration with three providers that all use the same token server on this
+// machine. Two providers use the server's host name, one with and one without
+// allow_private_addresses; the third uses the server's IP address.
 const goingOut = `
 token_requests: {ca_file: %q}
 credentials:
@@ -45,7 +46,8 @@ const goingTo = `  - id: %[1]s
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 `
 
-// tokenProvider is a token server on this machine, and a folder for certificates of authorities.
+// tokenProvider is a token server on this machine, and a folder for the certificates of
+// authorities.
 type tokenProvider struct {
 	*testing.T
 	authority *authtest.Authority
@@ -68,7 +70,8 @@ func newTokenProvider(t *testing.T) tokenProvider {
 	return p
 }
 
-// parse returns a configuration that trusts an authority.
+// parse returns a configuration that trusts an authority to sign the certificates of token
+// servers.
 func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
 	p.Helper()
 	roots := filepath.Join(p.folder, name)
@@ -85,13 +88,13 @@ func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.C
 	return loaded
 }
 
-// TestDefaultTokenTransport uses the transport of `broker serve`.
+// TestDefaultTokenTransport requests tokens with the HTTP transport that `broker serve` uses.
 func TestDefaultTokenTransport(t *testing.T) {
 	p := newTokenProvider(t)
 	loaded := p.parse("roots.pem", p.authority)
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = loaded, nil })
 	if err := h.get("named"); status.Code(err) != codes.Unavailable || !strings.HasSuffix(err.Error(), "allow_private_addresses is not set") || strings.Contains(err.Error(), "127.0.0.1") {
-		t.Errorf("the refusal is %v", err)
+		t.Errorf("the error for a private address without permission is %v", err)
 	}
 	for _, id := range []string{"permitted", "literal"} {
 		if err := h.get(id); err != nil {
@@ -99,7 +102,7 @@ func TestDefaultTokenTransport(t *testing.T) {
 		}
 	}
 	if strings.Contains(h.log.String(), "canary-2b7e") {
-		t.Error("the log has the secret")
+		t.Error("the log contains the client secret")
 	}
 }
 
@@ -111,7 +114,7 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = bad, nil })
 	const untrusted = "certificate is signed by an unknown authority"
 	if err := h.get("literal"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
-		t.Errorf("a certificate of an authority that is not trusted: %v", err)
+		t.Errorf("a token request while the authority is not trusted: %v", err)
 	}
 	reload := func(next *config.Config, err error) {
 		t.Helper()
@@ -124,12 +127,12 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	}
 	reload(good, nil)
 	if err := h.get("literal"); err != nil {
-		t.Errorf("when the authority is trusted: %v", err)
+		t.Errorf("a token request when the authority is trusted: %v", err)
 	}
 	reload(nil, errors.New("a problem"))
 	reload(bad, nil)
 	if err := h.get("permitted"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
-		t.Errorf("when the authority is not trusted any more: %v", err)
+		t.Errorf("a token request when the authority is no longer trusted: %v", err)
 	}
 	if log := h.log.String(); strings.Contains(log, "restart to apply") {
 		t.Errorf("the log asks for a restart:\n%s", log)

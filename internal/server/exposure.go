@@ -8,15 +8,17 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// LogWarnings logs what a configuration allows and is probably a mistake, and who gets secrets
-// without a proof. It logs what a Server with this configuration logs at its start, but all of it.
+// LogWarnings logs the warnings about probable mistakes in a configuration, and about callers
+// that get secrets without authentication. A Server with this configuration logs the same
+// warnings at its start, but LogWarnings does not limit their number.
 func LogWarnings(logger *slog.Logger, c *config.Config) {
 	logWarnings(logger, c, nil, math.MaxInt)
 	logExposure(logger, c.Listen, c)
 }
 
-// logWarnings logs the warnings about a configuration that was put into use after another, which
-// is nil at the start. It logs most of the configuration's own, and the number of the others.
+// logWarnings logs the warnings about the configuration c, which was put into use after the
+// configuration before. At the start of the server, before is nil. At most `most` of c.Warnings
+// are logged, followed by the number of warnings that were not logged.
 func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	if c.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
 		logger.Warn("the configuration has no grants: every caller is denied everything")
@@ -33,16 +35,19 @@ func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	}
 }
 
-// demandsLess reports whether a configuration demands less of callers than the one before.
+// demandsLess reports whether a configuration requires less of callers than the previous
+// configuration: no authentication, or no grants.
 func demandsLess(c, before *config.Config) bool {
 	return demandsProof(before) && !demandsProof(c) || !before.Policy.AllowsAll() && c.Policy.AllowsAll()
 }
 
-// WarnOfExposure logs who gets secrets without a proof. A reload logs it again if the configuration
-// demands less of callers than the one before.
+// WarnOfExposure logs warnings about callers that get secrets without authentication. A reload
+// logs these warnings again if the new configuration requires less of callers than the previous
+// configuration.
 func (s *Server) WarnOfExposure() { logExposure(s.logger, s.fixed.Listen, s.broker.Current().Config) }
 
-// logExposure logs who gets secrets without a proof from a server that listens at these addresses.
+// logExposure logs warnings about callers that get secrets without authentication from a server
+// that listens at these addresses.
 func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	proven := demandsProof(c)
 	address := slog.String("grpc", listen.GRPC.Address)
@@ -67,7 +72,8 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	}
 }
 
-// The problems of configurations that are safe only after 'listen' has changed, by a restart.
+// The errors for configurations that are safe only with other 'listen' settings, which need a
+// restart.
 var (
 	errExposed = errors.New("other machines can connect to the broker, and this configuration authenticates " +
 		"no caller: restart the broker to apply it")
@@ -75,8 +81,9 @@ var (
 		"has no grants: restart the broker to apply it")
 )
 
-// checkExposure returns an error if a configuration would give secrets to everybody who can connect
-// to the address at which the broker listens, unless the configuration at the start allowed it.
+// checkExposure returns an error if a configuration would give secrets to every client that can
+// connect to the broker's address. There is no error if the configuration at the start allowed
+// that with insecure_allow_remote.
 func (s *Server) checkExposure(next *config.Config) error {
 	listen := s.fixed.Listen
 	allowed := listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote

@@ -25,7 +25,8 @@ func TestReloadThatDemandsLess(t *testing.T) {
 	}
 }
 
-// TestReloadThatOpensASocket lets every user connect, which requires grants.
+// TestReloadThatOpensASocket checks that, if every user can connect to the Unix socket, a
+// configuration without grants is rejected.
 func TestReloadThatOpensASocket(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")
@@ -37,7 +38,7 @@ func TestReloadThatOpensASocket(t *testing.T) {
 		strings.Replace(socket, "0666", "0600", 1): "every user of this machine can connect to the Unix socket",
 	} {
 		if err := w.reload(h, more); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error of %q is %v", more, err)
+			t.Errorf("the error of a reload with %q is %v", more, err)
 		}
 	}
 	if err := w.reload(h, socket+"grants: []\n"); err != nil {

@@ -16,27 +16,29 @@ import (
 )
 
 const (
-	// window is how many bytes of a stream or a connection may be in transit: the least with
-	// which HTTP/2 can begin. It does not grow.
+	// window is how many bytes of a stream or a connection may be in transit. This is the
+	// smallest window with which HTTP/2 can begin; it does not grow.
 	window = 64 << 10
-	// headerExcess is how many bytes beyond header_bytes gRPC still reads, so that the broker can
-	// refuse the call alone. If gRPC does not read the headers of a call, it closes the connection.
+	// headerExcess is how many bytes of headers gRPC still reads beyond the limit header_bytes,
+	// so that the broker can refuse a single call. gRPC closes the whole connection if it does
+	// not read the headers of a call.
 	headerExcess = 64 << 10
 )
 
-// TransportOptions returns the options of the gRPC server that do not depend on what it serves, for
-// servers that the broker is compared with.
+// TransportOptions returns the options of the gRPC server that do not depend on the broker's
+// service. Benchmarks use these options for servers with which the broker is compared.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		// Stop waits this long for the handshake of a connection that sends nothing.
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			// Clients connect again at this age, give or take a tenth, so that new replicas get their
-			// share of connections. Calls on the old connection end by themselves; after the grace it
-			// is closed, which ends watches that nobody reads.
+			// At this age of a connection, give or take a tenth, the client opens a new
+			// connection, so that new replicas get their share of connections. Calls on the old
+			// connection finish. After the grace period the old connection is closed, which ends
+			// watches whose clients do not read.
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
-			// A silent connection is pinged.
+			// gRPC pings a connection on which no data has arrived for 30 seconds.
 			Time:    30 * time.Second,
 			Timeout: 10 * time.Second,
 		}),
@@ -46,16 +48,18 @@ func TransportOptions() []grpc.ServerOption {
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(8 << 10), // requests have about a hundred bytes
-		// A pool would keep memory after large messages.
+		// No buffer pool: a pool would keep memory in use after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
-		// These goroutines wait for calls, with stacks that have already grown. A call that finds all
-		// of them busy, such as with calls that wait for the audit, gets a goroutine of its own.
+		// These worker goroutines wait for calls, with stacks that have already grown. When all
+		// workers are busy, for example with calls that wait for the audit, a call gets a new
+		// goroutine.
 		grpc.NumStreamWorkers(128),
 	}
 }
 
-// newGRPC returns a server of the broker's service, health and, if configured, reflection. Unary
-// calls of the broker's service pass no interceptor: package rpc does all of their work.
+// newGRPC returns a gRPC server with the broker's service, the health service and, if
+// configured, reflection. Unary calls of the broker's service do not go through interceptors:
+// package rpc does the interceptors' work.
 func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Server {
 	limits := s.fixed.Limits
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
@@ -66,7 +70,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
 		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
 		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // two mebibytes at most
-		// GracefulStop also waits for calls of clients that have disconnected.
+		// Makes GracefulStop wait also for calls whose clients have disconnected.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(service.Stream, recovery.StreamServerInterceptor(recovered)),

@@ -13,9 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// handshakes are the credentials of the gRPC server, which give each connection a *rpc.Peer: over
-// TCP with the client certificate, if there is one; over a Unix socket with the user at the other
-// end.
+// handshakes are the transport credentials of the gRPC server. They attach an *rpc.Peer to each
+// connection: over TCP with the client certificate, if there is one; over a Unix socket with the
+// user of the client's process.
 type handshakes struct {
 	credentials.TransportCredentials // over TCP
 
@@ -31,8 +31,9 @@ func (s *Server) newHandshakes(service *rpc.Service) handshakes {
 	return handshakes{overTCP, service, s.observer.HandshakeFailed}
 }
 
-// ServerHandshake implements credentials.TransportCredentials. Over a Unix socket it fails if the
-// operating system names the users of connections, but not that of this one.
+// ServerHandshake implements credentials.TransportCredentials. Over a Unix socket,
+// ServerHandshake fails if the operating system can report the users of connections, but not the
+// user of this connection.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	admitted, ok := raw.(*admission.Conn)
 	if !ok {

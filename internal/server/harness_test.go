@@ -33,7 +33,8 @@ import (
 // brokerService is the name of the service in health checks and reflection.
 const brokerService = "authmaterial.v1.BrokerService"
 
-// configuration has IDs that occur nowhere else, so that tests can search for them.
+// configuration has credential IDs that occur nowhere else, so that tests can search texts for
+// these IDs.
 const configuration = `
 credentials:
   - id: token-of-mail
@@ -61,7 +62,8 @@ type harness struct {
 	conn    *grpc.ClientConn // to grpc
 }
 
-// newServer returns a server that does not listen yet. change may modify its options.
+// newServer returns a server that does not listen yet. The functions in change may modify its
+// options.
 func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	sim, err := simulator.New()
@@ -90,7 +92,7 @@ func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	return harness{T: t, server: made, sim: sim, log: log, stopped: make(chan struct{})}
 }
 
-// debugLog makes the server log every call.
+// debugLog returns an option that makes the server log every call.
 func debugLog(log *journal) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -195,8 +197,8 @@ func (h harness) get(id string) error {
 	return err
 }
 
-// getInBackground asks for a credential whose token must be requested, and returns when the
-// provider has received the request.
+// getInBackground requests a credential whose token is not cached, and returns when the provider
+// has received the token request.
 func (h harness) getInBackground(id string) (answer <-chan error) {
 	h.Helper()
 	before := h.sim.SendPulse.TotalTokenRequests()
@@ -218,7 +220,7 @@ func (h harness) wantHealth(service string) {
 	}
 }
 
-// fetch returns the answer of the HTTP server.
+// fetch sends a request to the HTTP server, and returns the answer.
 func (h harness) fetch(path string) (code int, contentType, body string) {
 	h.Helper()
 	var dialer net.Dialer
@@ -244,12 +246,12 @@ func (h harness) fetch(path string) (code int, contentType, body string) {
 	return response.StatusCode, response.Header.Get("Content-Type"), string(text)
 }
 
-// wantAnswer checks for a plain-text answer of the HTTP server.
+// wantAnswer checks that the HTTP server answers with this status and plain text.
 func (h harness) wantAnswer(path string, code int, body string) {
 	h.Helper()
 	gotCode, contentType, got := h.fetch(path)
 	if gotCode != code || got != body || contentType != "text/plain; charset=utf-8" {
-		h.Errorf("%s answers %d %q as %q, want %d %q as plain text", path, gotCode, got, contentType, code, body)
+		h.Errorf("%s answers %d %q with the content type %q, want %d %q as plain text", path, gotCode, got, contentType, code, body)
 	}
 }
 
@@ -262,7 +264,7 @@ func (h harness) wantError(err error, code codes.Code, reason, message string) {
 		h.Errorf("the error is %v %q, want %v %q", got.Code(), got.Message(), code, message)
 	}
 	if len(got.Details()) != 1 {
-		h.Fatalf("the error has %d details, want ErrorInfo alone", len(got.Details()))
+		h.Fatalf("the error has %d details, want only an ErrorInfo", len(got.Details()))
 	}
 	info, ok := got.Details()[0].(*errdetails.ErrorInfo)
 	if !ok || info.GetDomain() != "authmaterial" || info.GetReason() != reason || len(info.GetMetadata()) != 0 {
@@ -284,7 +286,7 @@ type journal struct{ logtest.Log }
 // line is one line of the log, without its time and duration.
 type line map[string]any
 
-// lines returns the lines with a message.
+// lines returns the log lines with this message.
 func (j *journal) lines(t *testing.T, message string) []line {
 	t.Helper()
 	var found []line

@@ -11,8 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// healthService is gRPC's health service. Unlike the one of package grpc/health, it ends its
-// watches when the server stops: clients keep them open, and Stop waits for all calls.
+// healthService is gRPC's health service. Unlike the service in package grpc/health, this
+// service ends watches when the server stops: clients keep watches open, and Stop waits for all
+// calls.
 type healthService struct {
 	healthpb.UnimplementedHealthServer
 	stopping context.Context

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestHealthWatchEndsWithTheServer checks that a client that watches health does not delay the
-// end of the server.
+// TestHealthWatchEndsWithTheServer checks that a client that watches the server's health does
+// not prevent the server from stopping.
 func TestHealthWatchEndsWithTheServer(t *testing.T) {
 	h := serve(t)
 	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
@@ -30,8 +30,8 @@ func TestHealthWatchEndsWithTheServer(t *testing.T) {
 	h.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 }
 
-// TestHealthWatchOfAnUnknownServiceEndsWithTheServer has a client that watches a service that
-// the server does not have.
+// TestHealthWatchOfAnUnknownServiceEndsWithTheServer checks that the server stops although a
+// client watches the health of an unknown service.
 func TestHealthWatchOfAnUnknownServiceEndsWithTheServer(t *testing.T) {
 	h := serve(t)
 	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "no.such.Service"})

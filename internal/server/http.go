@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// errNobody is the answer to a request without evidence of who makes it.
+// errNobody is the error for a request without an accepted token or client certificate.
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
 // newHTTP returns the server of metrics and health.
@@ -28,16 +28,17 @@ func (s *Server) newHTTP() *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    s.fixed.Limits.HeaderBytes,
-		// Errors of clients, such as handshakes that fail.
+		// Errors that clients cause, such as failed handshakes.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 }
 
-// ready reports whether calls are answered.
+// ready reports whether the server answers calls.
 func (s *Server) ready() bool { return s.serving.Load() && s.stopping.Err() == nil }
 
-// readyz answers whether calls are answered. If other machines can reach the listener, only
-// authenticated callers learn what is wrong otherwise.
+// readyz answers whether the server answers calls. The answer also lists problems that do not
+// prevent calls. If other machines can reach the listener, only authenticated callers receive
+// this list.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if !s.ready() {
 		answer(w, http.StatusServiceUnavailable, "not serving")
@@ -50,16 +51,16 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.redis != nil && s.redis.OutOfReach.Load() {
 		detail = append(detail, "token cache: degraded: Redis is out of reach; this replica obtains tokens for itself")
 	}
-	// A probe without evidence is not counted as a failed authentication.
+	// A probe without a token or client certificate is not counted as a failed authentication.
 	if len(detail) > 1 && s.httpRemote.Load() && (!bringsEvidence(r) || s.identify(r) != nil) {
 		detail = detail[:1]
 	}
 	answer(w, http.StatusOK, strings.Join(detail, "\n"))
 }
 
-// identified returns a handler that answers only authenticated callers, whichever they are, if
-// other machines can reach the listener. Where a request comes from does not matter: a proxy on
-// this machine may forward it.
+// identified returns a handler that answers every authenticated caller, and no other caller if
+// other machines can reach the listener. The address of the client does not matter, because a
+// proxy on this machine may forward requests of other machines.
 func (s *Server) identified(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var err error
@@ -78,8 +79,8 @@ func (s *Server) identified(inner http.Handler) http.Handler {
 	})
 }
 
-// identify returns an error if it is not known who makes a request. With insecure_allow_remote and
-// without authentication, every caller counts as known.
+// identify returns an error if a request's caller cannot be identified. With
+// insecure_allow_remote and without authentication, every caller counts as identified.
 func (s *Server) identify(r *http.Request) error {
 	evidence := authentication.Evidence{
 		Bearer:  authentication.ParseBearer(r.Header.Values("Authorization")),
@@ -95,7 +96,7 @@ func (s *Server) identify(r *http.Request) error {
 	return err
 }
 
-// bringsEvidence reports whether a request has anything that may prove who makes it.
+// bringsEvidence reports whether a request has a header authorization or a client certificate.
 func bringsEvidence(r *http.Request) bool {
 	return r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }

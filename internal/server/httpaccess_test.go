@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// newServerOf returns a server with a configuration, which does not listen yet.
+// newServerOf returns a server with this configuration. The server does not listen yet.
 func newServerOf(w world, more string) harness {
 	w.Helper()
 	return newServer(w.T, func(o *server.Options) {
@@ -44,13 +44,14 @@ func listenEverywhere(t *testing.T) net.Listener {
 	return listen(t, config.Address{Network: "tcp", Address: "0.0.0.0:0", Remote: true}, 0)
 }
 
-// local returns the loopback address of a listener.
+// local returns the loopback address at which clients can reach a listener.
 func local(listener net.Listener) string {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// ask makes a request to the HTTP server: over TLS, or without TLS if no authority is trusted.
+// ask sends a request to the HTTP server. The request uses TLS if an authority is given for the
+// client to trust.
 func (w world) ask(h harness, path string, trusted *authtest.Authority, authorization string, certificates ...tls.Certificate) (code int, header http.Header, body string) {
 	w.Helper()
 	scheme, transport := "http", &http.Transport{DisableKeepAlives: true}
@@ -77,7 +78,7 @@ func (w world) ask(h harness, path string, trusted *authtest.Authority, authoriz
 	return response.StatusCode, response.Header, string(text)
 }
 
-// scrape returns the metrics of a server with TLS.
+// scrape returns the metrics of a server whose HTTP listener uses TLS.
 func (w world) scrape(h harness, trusted *authtest.Authority) string {
 	w.Helper()
 	code, _, text := w.ask(h, "/metrics", trusted, "")
@@ -99,7 +100,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	stranger := authentication.GenerateToken()
 	foreign := authtest.NewAuthority("other", time.Now()).IssueSPIFFE("spiffe://example.test/x")
 
-	// The configuration has a problem now, which only authenticated callers may see.
+	// From now on the configuration has a problem, which only authenticated callers may see.
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
 		t.Fatal("a reload that fails has no error")
 	}
@@ -140,7 +141,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	w.keys.Fails()
 	unheard := authtest.NewEC("unheard-of")
 	if code, _, text := w.ask(h, "/metrics", w.authority, "Bearer "+w.mint(unheard, nil)); code == http.StatusOK || strings.Contains(text, "authmaterial_") {
-		t.Errorf("with keys that cannot be fetched /metrics answers %d", code)
+		t.Errorf("while the issuer's keys cannot be fetched, /metrics answers %d", code)
 	}
 	if err := reflect(t.Context(), w.dial(h, prometheus)); status.Code(err) != codes.Unimplemented {
 		t.Errorf("reflection ends with %v, want Unimplemented", err)
@@ -160,7 +161,7 @@ func reflect(ctx context.Context, connection *grpc.ClientConn) error {
 }
 
 // TestMetricsOfThisMachine checks that metrics at a loopback address need no authentication,
-// whatever calls require.
+// even if calls require authentication.
 func TestMetricsOfThisMachine(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -184,7 +185,7 @@ func TestInsecureAllowRemote(t *testing.T) {
 			t.Errorf("/metrics answers %d, want %d", got, code)
 		}
 		if err := reflect(with(t.Context(), "Bearer "+w.mailer.Reveal()), h.conn); err != nil {
-			t.Errorf("reflection, which was asked for, ends with %v", err)
+			t.Errorf("reflection, which the configuration enables, ends with %v", err)
 		}
 	}
 }
@@ -228,7 +229,7 @@ func TestWarningsOfExposure(t *testing.T) {
 					wanted = wanted || text == warning
 				}
 				if strings.Contains(log, warning) != wanted {
-					t.Errorf("the warning %q is wanted: %v", warning, wanted)
+					t.Errorf("the log lacks or wrongly has the warning %q; wanted: %v", warning, wanted)
 				}
 			}
 		})

@@ -16,8 +16,9 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// swapped are two configurations in which the holders of two tokens exchange names, and with
-// them their grants: the first may always use the board's key, the second the other one.
+// swapped returns two configurations. The second configuration exchanges the names of two
+// tokens' callers, and the names in the grants. So in both configurations, the first token's
+// caller may use key-of-board, and the second token's caller key-of-other.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
@@ -28,8 +29,8 @@ func swapped(first, second secret.Text) [2]string {
 	return both
 }
 
-// TestCallersExchangeNames makes calls while reloads exchange the callers' names. Each caller is
-// always judged by the grants that were written for it.
+// TestCallersExchangeNames makes calls while reloads exchange the callers' names. Each call must
+// be decided by a name and grants of the same configuration.
 func TestCallersExchangeNames(t *testing.T) {
 	const reloads = 200
 	w := newWorld(t)
@@ -50,7 +51,7 @@ func TestCallersExchangeNames(t *testing.T) {
 				for ctx.Err() == nil {
 					_, err := h.client().GetAuthDecoration(caller, &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 					if got := status.Code(err); got != want && ctx.Err() == nil {
-						t.Errorf("%s: the answer is %v, want %v", id, got, want)
+						t.Errorf("the answer for %s is %v, want %v", id, got, want)
 						return
 					}
 				}
@@ -67,22 +68,23 @@ func TestCallersExchangeNames(t *testing.T) {
 	asking.Wait()
 }
 
-// watchWhileNamesChange watches repeatedly. Every state must be this one.
+// watchWhileNamesChange watches a credential repeatedly. If access is denied, every state must
+// be the denial.
 func (h harness) watchWhileNamesChange(ctx context.Context, id string, want codes.Code) {
 	for ctx.Err() == nil {
 		stream, err := h.client().WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
 		for err == nil {
 			var state *authmaterialv1.WatchAuthDecorationsResponse
 			if state, err = stream.Recv(); err == nil && want != codes.OK && state.GetError().GetCode() != int32(want) {
-				h.Errorf("%s: a watch reports %v, want %v", id, codes.Code(state.GetError().GetCode()), want)
+				h.Errorf("a watch of %s reports %v, want %v", id, codes.Code(state.GetError().GetCode()), want)
 				return
 			}
 		}
 	}
 }
 
-// TestMessageAfterAReload begins a call, and sends its message after a reload has given the
-// client's name to another.
+// TestMessageAfterAReload begins a call, and sends the call's message after a reload has given
+// the caller's name to another caller.
 func TestMessageAfterAReload(t *testing.T) {
 	w := newWorld(t)
 	first, second := authentication.GenerateToken(), authentication.GenerateToken()
@@ -110,7 +112,7 @@ func TestMessageAfterAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := finish(theirs, "key-of-board"); err != nil {
-		t.Errorf("the caller's own: %v", err)
+		t.Errorf("getting the caller's own credential: %v", err)
 	}
 	h.wantError(finish(others, "key-of-other"), codes.PermissionDenied, "ACCESS_DENIED", "")
 	if err := w.reload(h, "authentication: {tokens: ["+staticToken("a", first)+"]}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"); err != nil {
@@ -119,7 +121,7 @@ func TestMessageAfterAReload(t *testing.T) {
 	h.wantUnauthenticated(finish(gone, "key-of-board"), unknown)
 }
 
-// eventually waits for a condition, 10 s at most.
+// eventually waits until a condition is true, for 10 s at most.
 func (h harness) eventually(what string, is func() bool) {
 	h.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
@@ -129,7 +131,7 @@ func (h harness) eventually(what string, is func() bool) {
 		select {
 		case <-ticker.C:
 		case <-late:
-			h.Fatalf("not within 10 s: %s", what)
+			h.Fatalf("did not happen within 10 s: %s", what)
 		}
 	}
 }

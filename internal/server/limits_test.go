@@ -23,13 +23,14 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// limited serves with limits, over TCP.
+// limited starts a server with these limits, over TCP.
 func (w world) limited(limits string) harness {
 	w.Helper()
 	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
 }
 
-// wantLimited checks that a limit was reached n times, and no other limit was.
+// wantLimited checks that a limit was reached this many times, and that no other limit was
+// reached.
 func (h harness) wantLimited(limit string, times int) {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -56,13 +57,14 @@ func (h harness) wantLimited(limit string, times int) {
 			return
 		}
 		if len(lines) > 0 || time.Now().After(deadline) {
-			h.Fatalf("the log says %v, want one line", lines)
+			h.Fatalf("the log lines about limits are %v, want one line", lines)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 }
 
-// wantRateLimited checks that a call was refused by the contract, and returns the retry delay.
+// wantRateLimited checks that a call was refused with RATE_LIMITED, in the form that the API
+// promises, and returns the retry delay.
 func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration {
 	t.Helper()
 	got := status.Convert(err)
@@ -72,7 +74,7 @@ func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration
 	info, _ := got.Details()[0].(*errdetails.ErrorInfo)
 	retry, _ := got.Details()[1].(*errdetails.RetryInfo)
 	if info.GetReason() != "RATE_LIMITED" || info.GetDomain() != "authmaterial" || retry.GetRetryDelay().AsDuration() <= 0 {
-		t.Errorf("the details are %s, %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
+		t.Errorf("the error's details are the reason %s and the retry delay %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
 	}
 	if trailer != nil && len(trailer.Get("grpc-retry-pushback-ms")) != 1 {
 		t.Error("the retry push-back is missing")
@@ -93,7 +95,7 @@ func (h harness) awaitStarted(n int) {
 			}
 		}
 		if time.Now().After(deadline) {
-			h.Fatalf("there are not %d calls", n)
+			h.Fatalf("the server has not begun %d calls", n)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
@@ -106,11 +108,11 @@ func TestMessageSizeLimit(t *testing.T) {
 		ids = append(ids, fmt.Sprintf("%0128d", i))
 	}
 	if _, err := h.client().BatchGetAuthDecorations(t.Context(), &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids}); err != nil {
-		t.Errorf("the largest batch that is valid fails: %v", err)
+		t.Errorf("the largest valid batch fails: %v", err)
 	}
 	long := strings.Repeat("x", 16<<10)
 	if err := h.get(long); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a large message: %v", err)
+		t.Errorf("a call with a large message: %v", err)
 	}
 	h.wantLimited("message_bytes", 1)
 	watch, err := h.client().WatchAuthDecorations(t.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{long}})
@@ -118,10 +120,11 @@ func TestMessageSizeLimit(t *testing.T) {
 		_, err = watch.Recv()
 	}
 	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a large message of a watch: %v", err)
+		t.Errorf("a watch with a large message: %v", err)
 	}
 	h.wantLimited("message_bytes", 2)
-	// The server does not wait for a message that announces a size over the limit.
+	// The server refuses a message as soon as its announced size is over the limit, without
+	// waiting for the content.
 	raw := h.rawConnect(nil)
 	stream := raw.open("GetAuthDecoration")
 	raw.send(stream, nil, 1<<30)
@@ -141,8 +144,9 @@ func TestHeaderSizeLimit(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestLargeHeadersBesideAWatch makes calls with metadata over header_bytes, in one value and in
-// several. Each call is refused and counted by itself; a watch on the same connection continues.
+// TestLargeHeadersBesideAWatch makes calls whose metadata exceeds header_bytes, in one header
+// value or in several. Each such call is refused and counted, and a watch on the same connection
+// continues.
 func TestLargeHeadersBesideAWatch(t *testing.T) {
 	w := newWorld(t)
 	settings := func(granted string) string {
@@ -166,7 +170,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 	} {
 		err := getOver(metadata.NewOutgoingContext(t.Context(), headers), connection)
 		if got := status.Convert(err); got.Code() != codes.InvalidArgument || got.Message() != "the headers of the call are too large" {
-			t.Errorf("headers %d: the error is %v", i, err)
+			t.Errorf("the error for headers number %d is %v", i, err)
 		}
 		h.wantLimited("header_bytes", i+1)
 	}
@@ -194,8 +198,8 @@ func TestHeaderCountLimit(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestMalformedMessages sends invalid messages, and two messages where one is expected. The log
-// does not call that an error of the broker.
+// TestMalformedMessages sends invalid messages, and two messages where one message is expected.
+// These errors of the client are not logged as errors of the broker.
 func TestMalformedMessages(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 100")
 	raw := h.rawConnect(nil)
@@ -250,12 +254,13 @@ func TestConnectionsOfAListener(t *testing.T) {
 		if e := again.end(stream); e == (event{"status", stream, uint32(codes.OK)}) {
 			break
 		} else if time.Now().After(deadline) {
-			t.Fatalf("after one was closed the server sends %+v", e)
+			t.Fatalf("after a connection was closed, the server answers a new connection with %+v", e)
 		}
 	}
 }
 
-// tokens is a configuration with static tokens of mailer and of other.
+// tokens returns configuration with a static token of the caller mailer, and with further static
+// tokens.
 func (w world) tokens(more ...string) string {
 	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody
 }
@@ -289,7 +294,7 @@ func TestWatchesOfACaller(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for err := begin(mailer); err != nil; err = begin(mailer) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after a watch has ended: %v", err)
+			t.Fatalf("a new watch after a watch has ended: %v", err)
 		}
 	}
 }
@@ -316,9 +321,9 @@ func TestCallsOfACaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	if wait := wantRateLimited(t, batch(3), nil); wait != 200*time.Millisecond {
-		t.Errorf("two calls too many: the retry delay is %v", wait)
+		t.Errorf("for two calls over the limit, the retry delay is %v", wait)
 	}
-	// Refused calls did not count.
+	// Refused calls do not count towards the limit, so one more call is allowed.
 	if err := getOver(mailer, connection); err != nil {
 		t.Errorf("the hundredth call: %v", err)
 	}
@@ -336,16 +341,17 @@ func TestCallsOfACaller(t *testing.T) {
 	}
 	clock.Advance(100 * time.Millisecond)
 	if err := getOver(mailer, connection); err != nil {
-		t.Errorf("after 100 ms: %v", err)
+		t.Errorf("a call after 100 ms: %v", err)
 	}
 	clock.Advance(time.Hour)
 	if err := batch(100); err != nil {
-		t.Errorf("the largest batch after an hour: %v", err)
+		t.Errorf("a batch of the largest allowed size, after an hour: %v", err)
 	}
 	wantRateLimited(t, batch(1), nil)
 }
 
-// TestLocalCallersShareNoLimit has callers that are not authenticated.
+// TestLocalCallersShareNoLimit checks that limits for each caller do not apply to
+// unauthenticated callers.
 func TestLocalCallersShareNoLimit(t *testing.T) {
 	h := newWorld(t).limited("calls_per_second: 1, call_burst: 100, watches_per_caller: 1")
 	for range 150 {

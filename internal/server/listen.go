@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Listen opens an address of the configuration. A Unix socket gets the file mode. The socket of a
-// broker that has ended without removing it is replaced.
+// Listen opens a listener at an address of the configuration. The file of a Unix socket gets
+// this mode. A socket file that a broker left behind when it ended is replaced.
 func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
 	listener, err := listen(ctx, address, mode)
 	if err != nil {
@@ -28,12 +28,14 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 		if err := removeStale(ctx, address.Address); err != nil {
 			return nil, err
 		}
-		// With chmod in place of the mask, others could connect for a moment.
+		// The mask is set before the socket exists: with chmod afterwards, other users could
+		// connect for a moment.
 		before := syscall.Umask(int(0o777 &^ mode.Perm()))
 		defer syscall.Umask(before)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
-	// This machine's files determine the addresses of the name localhost.
+	// The name localhost may have an address that is not a loopback address, because files of
+	// this machine, such as /etc/hosts, define it.
 	if err == nil && !address.Remote && isRemote(listener.Addr()) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("not a loopback address: %s", listener.Addr())
@@ -47,7 +49,7 @@ func isRemote(address net.Addr) bool {
 	return ok && !local.IP.IsLoopback()
 }
 
-// removeStale removes a socket on which nobody listens.
+// removeStale removes the file of a Unix socket on which no process listens.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,7 +76,7 @@ func removeStale(ctx context.Context, path string) error {
 	return nil
 }
 
-// cause returns an error without the address, which the error of Listen has already.
+// cause returns an error without the address, which the error of Listen already contains.
 func cause(err error) error {
 	var network *net.OpError
 	if errors.As(err, &network) {

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// wantRefused checks that Listen fails with this message.
+// wantRefused checks that Listen fails with this error message.
 func wantRefused(t *testing.T, address config.Address, want string) {
 	t.Helper()
 	listener, err := server.Listen(t.Context(), address, 0o600)
@@ -24,7 +24,7 @@ func wantRefused(t *testing.T, address config.Address, want string) {
 		t.Errorf("the error is %q, want %q", err, want)
 	}
 	if strings.Count(err.Error(), address.Address) != 1 {
-		t.Errorf("the error %q does not name the address once", err)
+		t.Errorf("the error %q does not contain the address exactly once", err)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestModeOfASocket(t *testing.T) {
 			t.Errorf("the mode of the socket is %v, want %v", info.Mode(), os.ModeSocket|mode)
 		}
 		if mask := syscall.Umask(0o027); mask != 0o027 {
-			t.Errorf("Listen leaves the mask %o, and found 027", mask)
+			t.Errorf("after Listen the process's file mode mask is %o, want 027 as before", mask)
 		}
 	}
 }

@@ -19,16 +19,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The credentials of the matrix. Callers with the grant may use the board's key, and every ID
-// that begins with token-of.
+// The credentials that the matrix of tests requests. Callers with the grant may use the
+// credential key-of-board, and every ID that begins with token-of.
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
 	off     = "key-of-nobody" // disabled
 )
 
-// matrixOf returns a configuration in which these callers have the grant. Other callers have a
-// grant for their own credential.
+// matrixOf returns configuration in which these callers have the grant for the tested
+// credentials. All callers have a grant for another provider's credentials.
 func (w world) matrixOf(callers ...string) string {
 	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
 		"grants:\n" +
@@ -36,24 +36,25 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// granted are the callers of the matrix with the grant, one for each authentication method.
+// granted returns the names of the callers with the grant, one for each authentication method.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
 }
 
-// grantedOverSocket are those of them that a configuration without issuers and tokens can name.
+// grantedOverSocket returns the names from granted that a configuration without issuers and
+// static tokens may contain.
 func grantedOverSocket() []string {
 	return slices.DeleteFunc(granted(), func(caller string) bool {
 		return strings.HasPrefix(caller, "jwt:") || strings.HasPrefix(caller, "token:")
 	})
 }
 
-// provers contains the keys and certificates of the matrix' callers, and the servers that they
-// call.
+// provers contains the keys and certificates of the callers in the matrix of tests, and the
+// servers that these callers call.
 type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
-	tokens                                             [2]string // static tokens: with the grant, without
+	tokens                                             [2]string // the static tokens of a caller with the grant, and of a caller without it
 }
 
 func newProvers(t *testing.T) provers {
@@ -66,7 +67,7 @@ func newProvers(t *testing.T) provers {
 	remote := w.matrixOf(granted()...) + w.listenTLS() + proofs
 	clock := clockwork.NewFakeClockAt(time.Now())
 	p.overTLS = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clock })
-	clock.Advance(10 * time.Second) // from here on the server fetches unknown keys
+	clock.Advance(10 * time.Second) // from now on, an unknown key makes the server fetch the issuer's keys
 	p.later = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clockwork.NewFakeClockAt(time.Now().Add(2 * time.Hour)) })
 	p.overSocket = w.serve(w.matrixOf(grantedOverSocket()...)+"authentication: {}\n", p.socket())
 	p.ofOthers = w.serve(w.matrixOf("\"uid:4294967294\"")+"authentication: {}\n", p.socket())
@@ -74,34 +75,36 @@ func newProvers(t *testing.T) provers {
 	return p
 }
 
-// shows returns a client with a client certificate.
+// shows returns a client that sends a client certificate.
 func (p provers) shows(h harness, certificate tls.Certificate) asker {
 	return asker{p.dial(h, certificate), ""}
 }
 
-// brings returns a client with a bearer token, without a certificate.
+// brings returns a client that sends a bearer token, and no client certificate.
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims returns a client with a JWT of the caller with the grant, with these claims changed.
+// claims returns a client that sends a JWT. The JWT names the caller with the grant, and has
+// these claims changed.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// of returns a client that is this process, over the socket of a server.
+// of returns a client that calls a server over its Unix socket, as the user of the test process.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
-// cell is the callers of one row, the credential that they ask for, and the expected outcome of
-// each action.
+// cell contains the caller in one row of the matrix, the credential that it requests, and the
+// expected outcome of each kind of call.
 type cell struct {
 	who  asker
 	id   string
 	want outcome
 }
 
-// rows are the matrix. Client certificates have no audience, no key ID and no algorithm of their
-// own. Their purpose takes the place of the audience, and an authority with the right name but
-// another key that of the key ID. Static tokens have none of these, do not expire, and are known
-// or not. The user of a socket comes from the operating system and cannot be wrong.
+// rows returns the rows of the matrix, by name. Client certificates have no audience, no key ID
+// and no algorithm to test. In place of the audience, a certificate for servers is tested; in
+// place of the key ID, an authority with the right name but another key. Static tokens have none
+// of these properties and do not expire, so only an unknown token is tested. The user of a Unix
+// socket comes from the operating system and cannot be wrong.
 func (p provers) rows() map[string]cell {
 	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -160,7 +163,8 @@ func forServers(template *x509.Certificate) {
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 }
 
-// TestMatrix makes every call with every authentication method, valid and invalid.
+// TestMatrix makes every kind of call with every authentication method, with valid and with
+// invalid tokens and certificates.
 func TestMatrix(t *testing.T) {
 	p := newProvers(t)
 	for row, cell := range p.rows() {
@@ -192,7 +196,7 @@ func TestRefusalsRevealNothing(t *testing.T) {
 				for _, row := range group {
 					for _, id := range []string{there, off, missing, "token-of-mail"} {
 						if got := ask(t, rows[row].who, id); got.code == codes.OK || got.bytes != first.bytes {
-							t.Errorf("%s, %s: the answer is %s, and differs from that of %s for %s", row, id, got, group[0], there)
+							t.Errorf("the answer to %s for %s is %s, and differs from the answer to %s for %s", row, id, got, group[0], there)
 						}
 					}
 				}
@@ -201,8 +205,8 @@ func TestRefusalsRevealNothing(t *testing.T) {
 	}
 }
 
-// TestRevokedGrant removes the grants of callers of every authentication method while they
-// watch, and adds them again. Watches continue, and send both changes.
+// TestRevokedGrant removes a caller's grant while the caller watches, and adds the grant again,
+// for every authentication method. The watches continue, and send both changes.
 func TestRevokedGrant(t *testing.T) {
 	for name, row := range map[string]string{
 		"mutual TLS": "mutual TLS: granted", "JWT": "JWT: granted",
@@ -221,7 +225,7 @@ func TestRevokedGrant(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			take(all...) // a reload has other keys: from here on only grants change
+			take(all...) // this reload may remove keys and tokens; the next reloads change only grants
 			who := p.rows()[row].who
 			stream := who.watch(t, there, missing)
 			p.wantStates(stream, map[string]outcome{there: allowed, missing: notFound})
@@ -232,7 +236,7 @@ func TestRevokedGrant(t *testing.T) {
 			}
 			for action, ask := range actions {
 				if got, want := ask(t, who, there), denied.of(action); !got.is(want) {
-					t.Errorf("%s: the answer is %s, want %s", action, got, want)
+					t.Errorf("the answer to %s is %s, want %s", action, got, want)
 				}
 			}
 			take(all...)
@@ -241,7 +245,8 @@ func TestRevokedGrant(t *testing.T) {
 	}
 }
 
-// wantStates reads the next state of each of these credentials.
+// wantStates reads the next state of each of these credentials from a watch, and compares the
+// states.
 func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorationsClient, want map[string]outcome) map[string]outcome {
 	p.Helper()
 	got := map[string]outcome{}

@@ -19,7 +19,7 @@ func TestMetrics(t *testing.T) {
 		if code := status.Code(h.get("token-of-mail")); code != want {
 			t.Fatalf("the code is %v, want %v", code, want)
 		}
-		// The failure is remembered for a second, unless it is forgotten.
+		// Without ForgetFailures, the server would repeat the same error for a second.
 		if err := h.server.ForgetFailures(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -32,15 +32,15 @@ type query struct {
 	named []string
 }
 
-// exported is what a broker in use exports: its metrics, and each series with all labels that
-// Prometheus stores, those of the scrape included.
+// exported contains the metrics that a broker in use exports, and each series with all labels
+// that Prometheus stores, including the labels that the scrape adds.
 type exported struct {
 	families map[string]*dto.MetricFamily
 	series   []labels.Labels
 }
 
-// export scrapes a broker in use, and adds the metrics that only a broker with Redis, or one
-// with TLS, authentication and audit, exports.
+// export scrapes a broker in use. It adds the metrics of a broker with Redis, and of a broker
+// with TLS, authentication and audit.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string
@@ -58,7 +58,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // this one has every method
+	e.families[authentications] = secured[authentications] // these metrics have every authentication method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -77,7 +77,7 @@ func export(t *testing.T) exported {
 const authentications = "authmaterial_authentications_total"
 
 // TestEveryMetricIsExported searches the code for metrics that export does not return. The tests
-// of documents, dashboard and alerts would not notice them.
+// of the documents, the dashboard and the alerts would not check such metrics.
 func TestEveryMetricIsExported(t *testing.T) {
 	files, err := filepath.Glob("../observe/*.go")
 	if err != nil {
@@ -94,12 +94,12 @@ func TestEveryMetricIsExported(t *testing.T) {
 		}
 		for _, name := range submatches(metricName, string(text)) {
 			if found++; families[name] == nil {
-				t.Errorf("%s: no scrape of these tests has %s", file, name)
+				t.Errorf("in %s: the broker of these tests does not export %s", file, name)
 			}
 		}
 	}
 	if found < 20 {
-		t.Errorf("the code has %d metrics", found)
+		t.Errorf("the code has only %d metrics", found)
 	}
 }
 
@@ -121,7 +121,7 @@ func (e *exported) add(name string, pairs []*dto.LabelPair, more ...string) {
 	e.series = append(e.series, set.Labels())
 }
 
-// problems returns the metrics and labels in a query that are not exported.
+// problems returns the metrics and labels in a query that the broker does not export.
 func (e *exported) problems(q query) (found []string) {
 	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
 	if err != nil {
@@ -156,8 +156,8 @@ func (e *exported) problems(q query) (found []string) {
 	return found
 }
 
-// keptLabels returns the labels of an expression's result; nil: all labels of its series. Of a
-// binary expression the left side counts.
+// keptLabels returns the labels of an expression's result; nil: all labels of its series. For a
+// binary expression, these are the labels of the left side.
 func keptLabels(expression parser.Expr) []string {
 	switch e := expression.(type) {
 	case *parser.AggregateExpr:
@@ -182,7 +182,7 @@ func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	})
 }
 
-// labelsOf returns the labels by which an expression groups and joins.
+// labelsOf returns the labels by which an expression groups or joins series.
 func labelsOf(expression parser.Expr) (names []string) {
 	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
@@ -262,7 +262,7 @@ func submatches(pattern *regexp.Regexp, text string) (found []string) {
 	return found
 }
 
-// alert is an alert rule.
+// alert is an alert rule of Prometheus.
 type alert struct {
 	Alert       string
 	Expr        string
@@ -289,7 +289,7 @@ func alerts(t *testing.T) (found []alert) {
 func TestDashboardQueriesExportedMetrics(t *testing.T) {
 	e, queries := export(t), dashboardQueries(t)
 	if len(queries) < 20 {
-		t.Errorf("the dashboard has %d queries", len(queries))
+		t.Errorf("the dashboard has only %d queries", len(queries))
 	}
 	for _, q := range queries {
 		for _, problem := range e.problems(q) {
@@ -301,7 +301,7 @@ func TestDashboardQueriesExportedMetrics(t *testing.T) {
 func TestAlertsQueryExportedMetrics(t *testing.T) {
 	e, rules := export(t), alerts(t)
 	if len(rules) < 6 {
-		t.Errorf("there are %d alerts", len(rules))
+		t.Errorf("there are only %d alerts", len(rules))
 	}
 	for _, rule := range rules {
 		texts := strings.Join(slices.Collect(maps.Values(rule.Annotations)), "\n")
@@ -322,7 +322,7 @@ func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
 		files, err := filepath.Glob("../" + folder + "/*.go")
 		if err != nil || len(files) == 0 {
-			t.Fatalf("%s has no code: %v", folder, err)
+			t.Fatalf("searching the code of %s: %v", folder, err)
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
@@ -338,7 +338,7 @@ func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	for _, rule := range alerts(t) {
 		for _, line := range submatches(quoted, rule.Annotations["description"]) {
 			if !strings.Contains(sources, line) {
-				t.Errorf("%s: nothing logs %q", rule.Alert, line)
+				t.Errorf("the alert %s quotes %q, which no code logs", rule.Alert, line)
 			}
 		}
 	}
@@ -365,7 +365,7 @@ func TestOperationsListsTheMetrics(t *testing.T) {
 		}
 	}
 	if !slices.Equal(documented, wanted) {
-		t.Errorf("the table of metrics must be\n%s", strings.Join(wanted, "\n"))
+		t.Errorf("the table of metrics in docs/operations.md must be\n%s", strings.Join(wanted, "\n"))
 	}
 }
 

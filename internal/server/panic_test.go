@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// inside is the value of a panic, which must not appear anywhere.
+// inside is the value of the tests' panics, which must appear neither in the log nor in errors.
 const inside = "canary of a panic"
 
 // brokenClock is a clock that panics while it is broken.
@@ -30,7 +30,7 @@ func (c *brokenClock) Now() time.Time {
 	return c.Clock.Now()
 }
 
-// brokenTransport is a transport that panics while it is broken.
+// brokenTransport is an HTTP transport that panics while it is broken.
 type brokenTransport struct {
 	http.RoundTripper
 	broken atomic.Bool
@@ -68,7 +68,7 @@ func TestPanicInACall(t *testing.T) {
 	}
 }
 
-// TestPanicInATokenRequest has a panic outside the goroutines of calls.
+// TestPanicInATokenRequest makes a token request panic, in a goroutine that belongs to no call.
 func TestPanicInATokenRequest(t *testing.T) {
 	transport := new(brokenTransport)
 	h := serve(t, func(o *server.Options) {
@@ -88,7 +88,8 @@ func TestPanicInATokenRequest(t *testing.T) {
 	}
 }
 
-// wantPanicLogged checks for a line with the place of the panic, but not its value.
+// wantPanicLogged checks that a log line contains the place of the panic in the code, but not
+// the panic's value.
 func (h harness) wantPanicLogged(message, where string) {
 	h.Helper()
 	lines := h.log.lines(h.T, message)
@@ -97,7 +98,7 @@ func (h harness) wantPanicLogged(message, where string) {
 	}
 	stack, _ := lines[0]["stack"].(string)
 	if lines[0]["level"] != "ERROR" || lines[0]["type"] != "string" || !strings.Contains(stack, where) {
-		h.Errorf("the line has the level %v and the type %v, and its stack may lack %s", lines[0]["level"], lines[0]["type"], where)
+		h.Errorf("the log line has the level %v and the type %v, or its stack lacks %s", lines[0]["level"], lines[0]["type"], where)
 	}
 	if strings.Contains(h.log.String(), inside) {
 		h.Error("the log contains the value of the panic")

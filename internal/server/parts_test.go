@@ -19,7 +19,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestConcurrentCalls lets watches use all concurrent calls.
+// TestConcurrentCalls makes watches use up the limit concurrent_calls.
 func TestConcurrentCalls(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 4")
 	ctx, end := context.WithCancel(t.Context())
@@ -33,12 +33,12 @@ func TestConcurrentCalls(t *testing.T) {
 	_, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"}, grpc.Trailer(&trailer))
 	wantRateLimited(t, err, trailer)
 	h.wantLimited("concurrent_calls", 1)
-	end() // a watch that ends frees a call
+	end() // when a watch ends, another call is allowed
 	h.eventually("another call is allowed", func() bool { return h.get("key-of-board") == nil })
 }
 
-// TestIdleConnectionsAreEvicted opens unauthenticated connections: the oldest are closed for
-// new ones from the same address.
+// TestIdleConnectionsAreEvicted opens many unauthenticated connections. The oldest connections
+// are closed for new connections from the same address.
 func TestIdleConnectionsAreEvicted(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -51,12 +51,12 @@ func TestIdleConnectionsAreEvicted(t *testing.T) {
 	mailer := with(t.Context(), "Bearer "+w.mailer.Reveal())
 	for range 20 {
 		if err := getOver(mailer, w.dialWith(h, plain())); err != nil {
-			t.Errorf("an authenticated caller: %v", err)
+			t.Errorf("a call of an authenticated caller: %v", err)
 		}
 	}
 }
 
-// TestBytesOfAnUnprovedClient sends more than an unauthenticated connection may.
+// TestBytesOfAnUnprovedClient sends more bytes than an unauthenticated connection may send.
 func TestBytesOfAnUnprovedClient(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -68,8 +68,8 @@ func TestBytesOfAnUnprovedClient(t *testing.T) {
 	h.wantLimited("unproved_connections", 1)
 }
 
-// TestBurstOfFirstCalls makes many calls at once on a new connection. Some have together more
-// metadata than an unauthenticated connection may send.
+// TestBurstOfFirstCalls makes many calls at once on a new connection. In one case, the calls
+// together have more metadata than an unauthenticated connection may send.
 func TestBurstOfFirstCalls(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -80,7 +80,7 @@ func TestBurstOfFirstCalls(t *testing.T) {
 		for range 100 {
 			calls.Go(func() {
 				if err := getOver(mailer, connection); err != nil {
-					t.Errorf("with %d bytes of metadata: %v", size, err)
+					t.Errorf("a call with %d bytes of metadata: %v", size, err)
 				}
 			})
 		}
@@ -88,7 +88,8 @@ func TestBurstOfFirstCalls(t *testing.T) {
 	}
 }
 
-// TestHealthWatchesAreLimited makes a client watch the broker's health as often as it may.
+// TestHealthWatchesAreLimited makes a client open the maximum number of concurrent health
+// watches.
 func TestHealthWatchesAreLimited(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 1, connections: 2")
 	watch := func() error {
@@ -106,11 +107,11 @@ func TestHealthWatchesAreLimited(t *testing.T) {
 	wantRateLimited(t, watch(), nil)
 	h.wantLimited("health", 1)
 	if err := h.get("key-of-board"); err != nil {
-		t.Errorf("a call beside them: %v", err)
+		t.Errorf("a call besides the health watches: %v", err)
 	}
 }
 
-// unread is a connection whose client asks for batches, and does not let the server send any
+// unread is a connection whose client requests batches, but does not let the server send any
 // answer.
 type unread struct {
 	harness
@@ -118,7 +119,7 @@ type unread struct {
 	ask func() (stream uint32)
 }
 
-// askForUnread asks for batches until one is refused, with additional headers.
+// askForUnread requests batches, with additional headers, until a batch is refused.
 func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused event) {
 	t.Helper()
 	h := w.serve(w.tokens()+"limits: {streams_per_connection: 200, calls_per_second: 1000000}\n", listenTCP(t))
@@ -146,14 +147,14 @@ func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused e
 	return unread{h, raw, ask}, refused
 }
 
-// TestUnreadCompressedAnswers asks for compression. gRPC would keep a compressed copy
-// that the broker does not count.
+// TestUnreadCompressedAnswers requests compressed answers. If gRPC compressed answers, it would
+// keep a compressed copy that the broker does not count.
 func TestUnreadCompressedAnswers(t *testing.T) {
 	askForUnread(t, newWorld(t), "grpc-encoding", "gzip")
 }
 
-// TestUnreadAnswersOfAClosedConnection closes a connection without reading its answers. gRPC drops
-// some of them without freeing them.
+// TestUnreadAnswersOfAClosedConnection closes a connection without reading the answers. gRPC
+// drops some answers without freeing their buffers.
 func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	w := newWorld(t)
 	c, _ := askForUnread(t, w)
@@ -172,7 +173,7 @@ func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	})
 }
 
-// TestUnreadAnswers asks for batches, and does not let the server send any answer.
+// TestUnreadAnswers requests batches, but does not let the server send any answer.
 func TestUnreadAnswers(t *testing.T) {
 	w := newWorld(t)
 	c, refused := askForUnread(t, w)
@@ -186,7 +187,7 @@ func TestUnreadAnswers(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for ended := refused; ended.code != uint32(codes.OK); {
 		if ended.what != "status" || time.Now().After(deadline) {
-			t.Fatalf("after all was read the server sends %+v", ended)
+			t.Fatalf("after the client has read all answers, the server sends %+v", ended)
 		}
 		ended = raw.end(ask())
 	}

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUserID returns the user of the process at the other end of a Unix socket, as it was when the
-// process connected.
+// peerUserID returns the ID of the user that the process at the other end of a Unix socket had
+// when it connected.
 func peerUserID(connection net.Conn) (*uint32, error) {
 	socket, ok := connection.(*net.UnixConn)
 	if !ok {

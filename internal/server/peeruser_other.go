@@ -4,5 +4,5 @@ package server
 
 import "net"
 
-// peerUserID returns nil, for an unknown user: the broker can ask only Linux.
+// peerUserID returns nil, for an unknown user: only on Linux can the broker find out the user.
 func peerUserID(net.Conn) (*uint32, error) { return nil, nil }

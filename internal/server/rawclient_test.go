@@ -17,7 +17,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// rawClient is an HTTP/2 client that ignores the server's limits.
+// rawClient is an HTTP/2 client that does not obey the server's limits.
 type rawClient struct {
 	*testing.T
 	net.Conn
@@ -76,7 +76,7 @@ func (c *rawClient) listen() {
 	}
 }
 
-// ofHeaders distinguishes the headers that begin an answer from those that end it.
+// ofHeaders returns the event for received headers: headers either begin an answer or end it.
 func ofHeaders(f *http2.MetaHeadersFrame) event {
 	for _, field := range f.Fields {
 		if code, err := strconv.Atoi(field.Value); field.Name == "grpc-status" && err == nil {
@@ -108,13 +108,13 @@ func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	return c.last
 }
 
-// send sends a message with a declared size, and ends the stream.
+// send sends a message with a declared size, and ends the client's side of the stream.
 func (c *rawClient) send(stream uint32, message []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	_ = c.framer.WriteData(stream, true, append(prefix, message...))
 }
 
-// get makes a complete call for the board's key.
+// get sends a complete call for the credential key-of-board.
 func (c *rawClient) get(headers ...string) (stream uint32) {
 	stream = c.open("GetAuthDecoration", headers...)
 	message, err := proto.Marshal(&authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -132,7 +132,7 @@ func (c *rawClient) next() event {
 	case e := <-c.events:
 		return e
 	case <-time.After(20 * time.Second):
-		c.Fatal("the server sends nothing more")
+		c.Fatal("the server sends no further frames")
 		return event{}
 	}
 }

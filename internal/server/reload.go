@@ -8,7 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxLoggedProblems is how many problems, and how many warnings, of a configuration are logged.
+// maxLoggedProblems is the maximum number of problems, and of warnings, that are logged about
+// one configuration.
 const maxLoggedProblems = 20
 
 // Reload puts the configuration that load returns into use. After an error, the previous
@@ -21,7 +22,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	}
 	if err == nil {
 		served := *next
-		if served.Listen.TLS == nil { // to stop using TLS takes a restart
+		if served.Listen.TLS == nil { // the server stops using TLS only after a restart
 			served.Listen.TLS = before.Listen.TLS
 		}
 		err = s.use(&served)
@@ -50,15 +51,17 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	return nil
 }
 
-// use puts a configuration into use, with its authenticators. Calls get all of it, or all of the
-// previous one. After an error, the previous one stays in use.
+// use puts a configuration into use, with its authenticators. Each call uses either the whole
+// new configuration or the whole previous one. After an error, the previous configuration stays
+// in use.
 func (s *Server) use(next *config.Config) error {
 	err := s.broker.Use(broker.Load{Config: next, Callers: s.newCallers(next)})
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	return err
 }
 
-// loaded logs and counts that a configuration is in use. The one before is nil at the start.
+// loaded logs and counts that a new configuration is in use. The parameter before is the
+// previous configuration, or nil at the start.
 func (s *Server) loaded(before *config.Config) {
 	now := s.broker.Current().Config
 	logWarnings(s.logger, now, before, maxLoggedProblems)

@@ -27,15 +27,15 @@ import (
 )
 
 const (
-	// patience limits every wait for something that happens soon unless the broker is broken.
+	// patience is the maximum wait for an event. Only a broken broker exceeds it.
 	patience = time.Minute
-	// loadCallers is the number of concurrent callers, and loadRate the number of calls that
-	// they make in a second together.
+	// loadCallers is the number of concurrent callers, and loadRate the number of calls that all
+	// callers together make in a second.
 	loadCallers = 64
 	loadRate    = 500
 )
 
-// soak returns the number of repetitions of a test: more if BROKER_SOAK is set.
+// soak returns how often a test repeats its steps: the longer number if BROKER_SOAK is set.
 func soak(usual, long int) int {
 	if os.Getenv("BROKER_SOAK") != "" {
 		return long
@@ -47,21 +47,21 @@ func soak(usual, long int) int {
 type subject struct {
 	id      string
 	file    string           // file with the key; "": the key is in the configuration file
-	oauth   bool             // it needs a token
-	client  simulator.Client // client of the token
-	current int              // the state that the files have, or are about to have
+	oauth   bool             // the credential needs a token
+	client  simulator.Client // the OAuth client that requests the token
+	current int              // number of the state that the files have, or will have after the next write
 
 	mu      sync.Mutex
-	applied int            // the latest state that is certainly in use
-	absent  []bool         // whether the credential is absent, by state
-	tokens  map[string]int // order in which the tokens of versions were issued
-	newest  int            // the newest token that is certainly served
+	applied int            // number of the latest state that is certainly in use
+	absent  []bool         // whether the credential is absent, by number of the state
+	tokens  map[string]int // position of each token in the order of issue, by version
+	newest  int            // position of the newest token that callers certainly receive
 }
 
-// key returns the secret of a state.
+// key returns the secret that a credential has in a state.
 func (s *subject) key(state int) string { return fmt.Sprintf("secret-of-%s-%d", s.id, state) }
 
-// change begins a new state, before the files are written.
+// change begins a new state of the credential, before the files are written.
 func (s *subject) change(absent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *subject) yaml() string {
 	}
 }
 
-// values returns the fields' values in the current state, for comparison.
+// values returns the values of the credential's fields in the current state, for comparison.
 func (s *subject) values() string {
 	if s.oauth {
 		return s.client.ID + "\n" + s.client.Secret
@@ -92,7 +92,8 @@ func (s *subject) values() string {
 	return s.key(s.current)
 }
 
-// bounds are the states and tokens that a call may return. They are determined before the call.
+// bounds are the oldest state and the oldest token that a call may return, determined before the
+// call.
 type bounds struct{ applied, newest int }
 
 func (s *subject) bounds() bounds {
@@ -101,7 +102,8 @@ func (s *subject) bounds() bounds {
 	return bounds{s.applied, s.newest}
 }
 
-// complaint returns what is wrong with an answer, without secrets; "": nothing.
+// complaint returns a description of what is wrong with an answer, without secrets; "": the
+// answer is right.
 func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration, code codes.Code, message string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +114,7 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 		return fmt.Sprintf("the call failed: %v %s", code, message)
 	case s.oauth:
 		if age, known := s.tokens[decoration.GetVersion()]; known && age < b.newest {
-			return fmt.Sprintf("token %d is served although token %d was", age, b.newest)
+			return fmt.Sprintf("token %d is served although the newer token %d was served before", age, b.newest)
 		}
 		return s.seeks(b, false, "it was found")
 	}
@@ -120,15 +122,15 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	state, err := strconv.Atoi(rest)
 	switch {
 	case err != nil:
-		return "the material is none of this credential's"
+		return "the material does not belong to this credential"
 	case state < b.applied || state > s.current || s.absent[state]:
-		return fmt.Sprintf("the material is of state %d, and states %d to %d were in use", state, b.applied, s.current)
+		return fmt.Sprintf("the material belongs to state %d, but states %d to %d were in use", state, b.applied, s.current)
 	}
 	return ""
 }
 
-// seeks returns a complaint unless the credential was absent, or present, in one of the states
-// during a call.
+// seeks returns a complaint unless, in one of the states during a call, the credential was
+// absent as wanted, or present as wanted.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -138,7 +140,7 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// reloading is a server that follows its files, and the contents of the files.
+// reloading is a server that reloads its files when they change, with the contents of the files.
 type reloading struct {
 	harness
 	folder   string
@@ -147,7 +149,7 @@ type reloading struct {
 	loaded   chan loadedConfig // the result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
-	called   chan struct{} // receives an element for each call, while a test waits
+	called   chan struct{} // receives an element for each call, while a test waits for calls
 }
 
 // loadedConfig is the result of a load: the values of each credential, or an error.
@@ -208,7 +210,7 @@ func (r *reloading) follow() {
 	r.Cleanup(func() { end(); <-ended })
 }
 
-// load is one load in the loop.
+// load loads the configuration once, in the reload loop.
 func (r *reloading) load(reading func(string)) error {
 	came := loadedConfig{values: map[string]string{}}
 	came.err = r.server.Reload(func() (*config.Config, error) {
@@ -243,13 +245,13 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 				return
 			}
 		case <-late:
-			r.Fatalf("%s is not loaded", what)
+			r.Fatalf("the server has not loaded %s", what)
 		}
 	}
 }
 
-// awaitApplied waits until the contents of the files are in use. From then on callers must
-// receive them.
+// awaitApplied waits until the contents of the files are in use. From then on, callers must
+// receive these contents.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}
@@ -268,7 +270,7 @@ func (r *reloading) awaitApplied() {
 	}
 }
 
-// awaitBroken waits until a load has failed, and for some calls after that.
+// awaitBroken waits until a load has failed, and then for some more calls.
 func (r *reloading) awaitBroken() {
 	r.Helper()
 	r.awaitLoad("the broken state of the files", func(came loadedConfig) bool { return came.err != nil })
@@ -295,7 +297,7 @@ func (r *reloading) writeInPlace(path, text string) {
 	}
 }
 
-// rename replaces a file by another atomically.
+// rename replaces a file by a new file atomically.
 func (r *reloading) rename(path, text string) {
 	r.Helper()
 	next := path + ".next"
@@ -305,7 +307,7 @@ func (r *reloading) rename(path, text string) {
 	}
 }
 
-// put writes the secret of a subject's state to its file.
+// put writes the current secret of a credential to the file that contains the secret.
 func (r *reloading) put(s *subject, replace func(path, text string)) {
 	if s.file != "" {
 		replace(s.file, s.key(s.current)+"\n")
@@ -314,7 +316,7 @@ func (r *reloading) put(s *subject, replace func(path, text string)) {
 	r.rename(r.configPath(), r.yaml())
 }
 
-// call asks for one credential, or for all, and returns complaints.
+// call requests one credential, or all credentials, and reports wrong answers as test errors.
 func (r *reloading) call(broker authmaterialv1.BrokerServiceClient, random *rand.Rand, web *http.Client) {
 	if random.IntN(8) == 0 {
 		r.callBatch(broker)
@@ -346,12 +348,13 @@ func (r *reloading) callBatch(broker authmaterialv1.BrokerServiceClient) {
 		failure := result.GetError()
 		code := codes.Code(failure.GetCode())
 		if complaint := r.subjects[i].complaint(before[i], result.GetAuthDecoration(), code, failure.GetMessage()); complaint != "" {
-			r.Errorf("%s, of a batch: %s", ids[i], complaint)
+			r.Errorf("%s, in a batch: %s", ids[i], complaint)
 		}
 	}
 }
 
-// userInfo returns a complaint if the provider does not accept a token; "": none.
+// userInfo returns a complaint if the provider does not accept a token; "": the provider accepts
+// it.
 func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) string {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err == nil {
@@ -371,7 +374,8 @@ func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) strin
 	return ""
 }
 
-// startCallers starts callers, over a few connections, which call until end is called.
+// startCallers starts callers, which share a few connections and make calls until the function
+// end is called.
 func (r *reloading) startCallers() (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	limiter := rate.NewLimiter(loadRate, 1)
@@ -397,7 +401,7 @@ func (r *reloading) startCallers() (end func()) {
 	return func() { stop(); callers.Wait() }
 }
 
-// watchTokens records the versions of the tokens in their order.
+// watchTokens records the versions of the tokens in the order in which watches receive them.
 func (r *reloading) watchTokens() {
 	r.Helper()
 	for _, s := range r.subjects {
@@ -425,7 +429,8 @@ func (r *reloading) watchTokens() {
 	}
 }
 
-// awaitToken waits until a watch receives a new token. From then on callers must receive it.
+// awaitToken waits until a watch receives a new token. From then on, callers must receive that
+// token or a newer one.
 func (r *reloading) awaitToken(s *subject) {
 	r.Helper()
 	late := time.After(patience)
@@ -448,7 +453,7 @@ func (r *reloading) awaitToken(s *subject) {
 	}
 }
 
-// The changes. Each returns when the change is in use, or was refused.
+// The changes. Each of these functions returns when its change is in use, or was rejected.
 
 func (r *reloading) changeKey(random *rand.Rand) {
 	s := r.subjects[2+random.IntN(6)]
@@ -475,7 +480,8 @@ func (r *reloading) changeSeveral(*rand.Rand) {
 	r.awaitApplied()
 }
 
-// remove removes a credential, and leaves the file of its secret.
+// remove removes a credential from the configuration, but does not delete the file of the
+// credential's secret.
 func (r *reloading) remove(random *rand.Rand) {
 	s := r.subjects[random.IntN(len(r.subjects))]
 	s.change(true)
@@ -501,7 +507,8 @@ func (r *reloading) breakConfiguration(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// breakFile removes the file of a secret, or empties it, and restores it with a new secret.
+// breakFile removes or empties the file of a secret, and then restores the file with a new
+// secret.
 func (r *reloading) breakFile(random *rand.Rand) {
 	s := r.subjects[5+random.IntN(3)]
 	if random.IntN(2) == 0 {
@@ -515,7 +522,7 @@ func (r *reloading) breakFile(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// rotate changes the secret of a token: first at the provider, then in the file.
+// rotate changes the client secret of a token: first at the provider, then in the file.
 func (r *reloading) rotate(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -529,7 +536,7 @@ func (r *reloading) rotate(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// refuse changes the secret of a token to a wrong one, and then corrects it.
+// refuse changes the client secret of a token to a wrong secret, and then corrects the secret.
 func (r *reloading) refuse(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -552,8 +559,8 @@ func (r *reloading) refuse(random *rand.Rand) {
 }
 
 // TestReloadsUnderLoad changes the files of a server repeatedly during calls. No call fails
-// without a reason, and a call that begins after a change is in use receives nothing older. The
-// contract would allow a second for that.
+// unless its credential is absent, and a call that begins after a change is in use receives no
+// older material. The API promises that only within a second.
 func TestReloadsUnderLoad(t *testing.T) {
 	r := newReloading(t)
 	r.grpc, r.http = listenTCP(t), listenTCP(t)
@@ -586,7 +593,8 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestWarningsAreLogged has a grant for a name that no caller can have.
+// TestWarningsAreLogged checks that a warning is logged for a grant to a name that no caller can
+// have.
 func TestWarningsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -595,11 +603,12 @@ func TestWarningsAreLogged(t *testing.T) {
 	}
 	lines := h.log.lines(t, "configuration")
 	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["warning"]), "broker.yaml:14:21: no caller has this name") {
-		t.Errorf("the log says %v, want the warning", lines)
+		t.Errorf("the log lines are %v, want the warning", lines)
 	}
 }
 
-// TestWarningOfNoGrants expects a warning at each change to a configuration without grants.
+// TestWarningOfNoGrants checks that each change from a configuration with grants to one without
+// grants logs a warning.
 func TestWarningOfNoGrants(t *testing.T) {
 	w := newWorld(t)
 	const granted, none = "authentication: {}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n", "authentication: {}\ngrants: []\n"

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRevocation removes tokens, issuers and authorities, and leaves the grants that name them:
-// the reload succeeds, with warnings.
+// TestRevocation removes static tokens, issuers and authorities from the configuration, but
+// keeps the grants that mention them. The reload succeeds, with warnings.
 func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	const grants = "\ngrants: [{callers: [\"token:mailer\", \"jwt:idp:alice\", \"spiffe://example.test/*\"], credentials: [key-of-board]}]\n"
@@ -55,7 +55,7 @@ func TestRevocation(t *testing.T) {
 				}
 			}
 			if log := h.log.String(); !strings.Contains(log, test.warning) {
-				t.Errorf("the log does not say %q:\n%s", test.warning, log)
+				t.Errorf("the log does not contain %q:\n%s", test.warning, log)
 			}
 		})
 	}

@@ -33,8 +33,8 @@ import (
 // balanced is the service config for clients of several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// replicas are servers with fixed names, on ports that change, because another process may take
-// a port that is free for a moment.
+// replicas are servers with fixed names. Their ports change, because another process may take
+// the port of a server that restarts.
 type replicas struct {
 	*testing.T
 	sim   *simulator.Simulator
@@ -42,8 +42,8 @@ type replicas struct {
 
 	mu      sync.Mutex
 	running map[string]*replica
-	ports   map[string]string // names by address
-	served  map[string]int    // number of calls that a replica answered since its start
+	ports   map[string]string // the servers' names, by address
+	served  map[string]int    // number of calls that each server answered since its start
 	changed chan struct{}     // closed when served changes
 }
 
@@ -53,7 +53,7 @@ type replica struct {
 	ended    chan error
 }
 
-// start runs a server under a name, like `broker serve`.
+// start runs a server under this name, as `broker serve` does.
 func (r *replicas) start(name string) {
 	r.Helper()
 	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(r.sim)})
@@ -86,7 +86,7 @@ func (r *replicas) stop(name string) {
 	}
 }
 
-// dial connects to the server that currently has a name.
+// dial connects to the server that currently runs under this name.
 func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	r.mu.Lock()
 	running := r.running[name]
@@ -97,7 +97,7 @@ func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", running.listener.Addr().String())
 }
 
-// connect returns a connection to all servers, as a client behind a load balancer has.
+// connect returns a client connection that distributes calls among all servers.
 func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	r.Helper()
 	builder := manual.NewBuilderWithScheme("replicas")
@@ -109,7 +109,8 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	connection, err := grpc.NewClient("replicas:///broker", grpc.WithResolvers(builder),
 		grpc.WithContextDialer(r.dial), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(balanced),
-		// This test does not test the wait between connection attempts.
+		// Short waits between connection attempts, because the test does not check the default
+		// waits.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}}))
 	if err != nil {
 		r.Fatal(err)
@@ -153,7 +154,8 @@ func (r *replicas) awaitCalls(name string, n int) {
 	}
 }
 
-// watch watches the credentials until ctx ends, and reconnects when it is told to.
+// watch watches the credentials until ctx ends. When a server that stops ends the watch, a new
+// watch begins.
 func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
 	for ctx.Err() == nil {
 		stream, err := broker.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"token-of-mail", "key-of-board"}})
@@ -222,7 +224,7 @@ func TestRollingRestart(t *testing.T) {
 		if t.Failed() {
 			break
 		}
-		for _, name := range names { // clients have found both
+		for _, name := range names { // clients have connected to both servers
 			r.awaitCalls(name, loadCallers)
 		}
 		name := names[i%2]

@@ -24,8 +24,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// scene is a server, its simulated providers, and its log, all in one synctest bubble, where
-// time passes when every goroutine waits.
+// scene is a server with simulated providers and a log, in a synctest bubble, where time passes
+// only while all goroutines wait.
 type scene struct {
 	*testing.T
 	sim    *simulator.Simulator
@@ -74,7 +74,7 @@ func (b *scene) parse(environment func(string) (string, bool), more ...string) *
 	return loaded
 }
 
-// serve runs the server until stop is called.
+// serve runs the server until the returned function stop is called.
 func (b *scene) serve() (stop func()) {
 	b.Helper()
 	listener := bufconn.Listen(1 << 20)
@@ -101,7 +101,7 @@ func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	return response.GetAuthDecoration(), err
 }
 
-// report reports that a decoration was rejected.
+// report reports to the broker that a decoration was rejected.
 func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	b.Helper()
 	_, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -112,7 +112,7 @@ func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// pass lets time pass, and waits until everything that is due has happened.
+// pass lets time pass, and waits until all timers that are due have run.
 func (*scene) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
 	synctest.Wait()
@@ -141,7 +141,7 @@ func (b *scene) scrape() string {
 	return string(text)
 }
 
-// exercise causes every event that metrics report.
+// exercise causes every event that the server's metrics count.
 func (b *scene) exercise() {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())

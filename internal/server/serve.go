@@ -15,19 +15,20 @@ import (
 )
 
 const (
-	// gracePeriod is how long calls may take after Stop: as long as a token request, so that the
-	// token of a request that was sent is used, and no other replica has to request another.
+	// gracePeriod is how long calls may take after Stop: as long as a token request. So the
+	// token of a request that was already sent is used, and no other replica has to request a
+	// token again.
 	gracePeriod = 10 * time.Second
-	// lastPeriod is how long calls may take after their token requests were cancelled, and again
-	// after their connections were closed. Stop does not wait for them any longer.
+	// lastPeriod is how long Stop waits for calls after their token requests were cancelled, and
+	// again after their connections were closed.
 	lastPeriod = time.Second
 )
 
-// Listen returns where the configuration makes the server listen.
+// Listen returns the listen settings of the configuration with which the server was started.
 func (s *Server) Listen() config.Listen { return s.fixed.Listen }
 
-// Run serves both listeners until ctx ends or one of them fails, and then stops the server. HTTP
-// may be nil.
+// Run serves both listeners until ctx ends or one of them fails, and then stops the server.
+// httpListener may be nil.
 func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.ServeGRPC(grpcListener) })
@@ -42,7 +43,7 @@ func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listene
 	return group.Wait()
 }
 
-// ServeGRPC serves the listener until Stop. It closes the listener.
+// ServeGRPC serves the listener until Stop, and closes the listener.
 func (s *Server) ServeGRPC(listener net.Listener) error {
 	s.serving.Store(true)
 	served := make(chan error, 1)
@@ -54,12 +55,12 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 		if !errors.Is(err, grpc.ErrServerStopped) {
 			return err
 		}
-	case <-s.stopped.Done(): // gRPC would wait for calls that hang
+	case <-s.stopped.Done(): // return although gRPC still waits for calls that hang
 	}
 	return nil
 }
 
-// ServeHTTP serves the listener until Stop. It closes the listener.
+// ServeHTTP serves the listener until Stop, and closes the listener.
 func (s *Server) ServeHTTP(listener net.Listener) error {
 	if isRemote(listener.Addr()) {
 		s.httpRemote.Store(true)
@@ -70,8 +71,8 @@ func (s *Server) ServeHTTP(listener net.Listener) error {
 	return nil
 }
 
-// isTrusted reports whether the connections of a gRPC listener need no proof, because every client
-// that can connect gets the secrets.
+// isTrusted reports whether the clients of a gRPC listener need no authentication, because every
+// client that can connect gets the secrets.
 func (s *Server) isTrusted(listener net.Listener) bool {
 	current, address := s.broker.Current(), listener.Addr()
 	local := !isRemote(address)
@@ -79,9 +80,10 @@ func (s *Server) isTrusted(listener net.Listener) bool {
 }
 
 // Stop ends the server in two phases. First health reports NOT_SERVING, watches end, and other
-// calls finish; those that still wait for a token after 10 seconds, or when ctx ends, fail with
-// SERVER_STOPPING. Then the parts close on which calls depend. Stop waits 2 seconds more, at most,
-// for calls that hang for another reason, such as a log that nobody reads.
+// calls finish. Calls that still wait for a token after 10 seconds, or when ctx ends, fail with
+// SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls that hang for another
+// reason, such as a log that no process reads. In the second phase, the parts on which calls
+// depend close.
 func (s *Server) Stop(ctx context.Context) {
 	s.beginStop()
 	s.broker.Close()
@@ -99,7 +101,7 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 	s.tokens.Close()
 	if !endsWithin(lastPeriod, done) {
-		go s.grpc.Stop() // it closes all connections, and waits for calls too
+		go s.grpc.Stop() // grpc.Stop closes all connections, but also waits for calls
 		if !endsWithin(lastPeriod, done) {
 			s.logger.Error("calls hang: stopping without them")
 		}
@@ -115,7 +117,7 @@ func (s *Server) Stop(ctx context.Context) {
 	s.endStop()
 }
 
-// endsWithin reports whether a channel is closed within some time.
+// endsWithin reports whether a channel is closed within this time.
 func endsWithin(wait time.Duration, done <-chan struct{}) bool {
 	select {
 	case <-done:

@@ -29,16 +29,18 @@ import (
 // Options configure a Server. Config is required.
 type Options struct {
 	Config *config.Config
-	// Logger gets the log. Default: slog.Default.
+	// Logger receives the log messages. Default: slog.Default.
 	Logger *slog.Logger
-	// Clock is the clock of tokens. Default: one that counts the time that the machine sleeps.
+	// Clock supplies the time that decides when tokens expire. Default: a clock that also counts
+	// the time while the machine sleeps.
 	Clock clockwork.Clock
-	// TokenTransport sends token requests. Default: a transport by the rules of the configuration.
-	// Tests and the demo set it, to reach a simulator under the providers' host names.
+	// TokenTransport sends token requests. Default: a transport with the token_requests settings
+	// of the configuration. Tests and the demo set TokenTransport, to reach a simulator under
+	// the providers' host names.
 	TokenTransport http.RoundTripper
-	// Traces makes spans. Default: none.
+	// Traces records spans of calls and token requests. Default: no traces.
 	Traces *observe.Traces
-	// Version is the broker's own, for metrics and the User-Agent. Default: "dev".
+	// Version is the broker's version, for metrics and the User-Agent. Default: "dev".
 	Version string
 }
 
@@ -48,7 +50,7 @@ type Server struct {
 	clock      clockwork.Clock
 	observer   *observe.Observer
 	admission  *admission.Admission
-	audit      *audit.Writer // nil: there are no records
+	audit      *audit.Writer // nil: no audit records are written
 	denials    *audit.Denials
 	keys       *authentication.KeyFetcher
 	broker     *broker.Broker
@@ -62,13 +64,13 @@ type Server struct {
 	httpRemote atomic.Bool   // other machines can reach the HTTP listener
 	stale      atomic.Bool   // the last reload failed
 	serving    atomic.Bool
-	stopping   context.Context // ended when Stop begins
+	stopping   context.Context // a context that ends when Stop begins
 	beginStop  context.CancelFunc
-	stopped    context.Context // ended when Stop has ended
+	stopped    context.Context // a context that ends when Stop has finished
 	endStop    context.CancelFunc
 }
 
-// New puts a Server together. It does not listen yet.
+// New returns a Server that does not listen yet.
 func New(options Options) (*Server, error) {
 	options.Logger = cmp.Or(options.Logger, slog.Default())
 	options.Clock = cmp.Or[clockwork.Clock](options.Clock, clock.New())
@@ -91,11 +93,11 @@ func New(options Options) (*Server, error) {
 	}
 	keys := c.TokenCache.FleetKeys
 	if keys == nil {
-		keys = fleetkeys.RandomRing() // this process is the whole fleet
+		keys = fleetkeys.RandomRing() // no other broker shares tokens with this process
 	}
 	s.tokens = s.newCache(keys, options.Traces)
 	s.keys = authentication.NewKeyFetcher(authentication.KeyOptions{Clock: s.clock, Logger: s.logger, Changed: func() {
-		if s.serving.Load() { // otherwise there are no watches
+		if s.serving.Load() { // before the server is serving, there are no watches
 			s.broker.ProofsChanged()
 		}
 	}})
@@ -150,7 +152,7 @@ func (s *Server) openAudit(traces *observe.Traces) error {
 	return nil
 }
 
-// newBroker returns what answers calls, with its first configuration.
+// newBroker returns the broker, with its first configuration.
 func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broker, error) {
 	brokerOptions := broker.Options{
 		Denials:     s.denials,
@@ -169,7 +171,7 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 	return broker.New(broker.Load{Config: options.Config, Callers: s.newCallers(options.Config)}, brokerOptions)
 }
 
-// newService returns the service that answers calls.
+// newService returns the gRPC service that answers calls.
 func (s *Server) newService() *rpc.Service {
 	return rpc.NewService(rpc.Options{
 		Broker:    s.broker,
@@ -184,7 +186,8 @@ func (s *Server) newService() *rpc.Service {
 	})
 }
 
-// ForgetFailures makes every credential that a provider refused be tried again at its next use.
+// ForgetFailures makes the broker try every credential that a provider refused again, at the
+// credential's next use.
 func (s *Server) ForgetFailures(ctx context.Context) error {
 	err := s.tokens.ForgetFailures(ctx)
 	s.broker.RetryRefused()

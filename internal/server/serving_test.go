@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestServes calls everything that a server offers, over TCP and over Unix sockets.
+// TestServes calls all gRPC services and HTTP paths of a server, over TCP and over Unix sockets.
 func TestServes(t *testing.T) {
 	for network, start := range map[string]func(*testing.T) harness{
 		"tcp":  func(t *testing.T) harness { return serve(t) },
@@ -87,11 +87,12 @@ func TestReflectionListsTheServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err == nil {
-		t.Error("the stream continues after its end")
+		t.Error("the reflection stream continues after its last answer")
 	}
 }
 
-// TestReadyOnceGRPCIsServed serves HTTP before gRPC.
+// TestReadyOnceGRPCIsServed checks that a server that serves HTTP before gRPC is ready only once
+// gRPC is served.
 func TestReadyOnceGRPCIsServed(t *testing.T) {
 	h := newServer(t)
 	h.http = listenTCP(t)

@@ -15,7 +15,7 @@ const (
 	rejectionLine = "a caller reports that the provider rejects a static credential"
 )
 
-// board gets the credential with a static key.
+// board gets key-of-board, the credential with a static key.
 func (b *scene) board() *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -25,7 +25,8 @@ func (b *scene) board() *authmaterialv1.AuthDecoration {
 	return response.GetAuthDecoration()
 }
 
-// reportBoard reports a version of it with a status, and checks the outcome.
+// reportBoard reports that a version of key-of-board was rejected with this HTTP status, and
+// checks the outcome.
 func (b *scene) reportBoard(version string, status int32, want authmaterialv1.ReportRejectionResponse_Outcome) *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -40,7 +41,7 @@ func (b *scene) reportBoard(version string, status int32, want authmaterialv1.Re
 	return response.GetAuthDecoration()
 }
 
-// setBoard reloads with a value of its key, and additional configuration.
+// setBoard reloads a configuration with this value for key-of-board, and with additional text.
 func (b *scene) setBoard(key string, more ...string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {
@@ -72,7 +73,7 @@ func TestRejectedStaticKeyIsVisible(t *testing.T) {
 		first := b.board()
 		b.reportBoard(first.GetVersion(), 500, notReplaceable)
 		if first.GetLastRejectionTime() != nil || b.board().GetLastRejectionTime() != nil {
-			t.Error("a status that does not mean rejection counts as one")
+			t.Error("a status that does not mean rejection is counted as a rejection")
 		}
 		for range 3 {
 			b.pass(time.Minute)
@@ -92,14 +93,14 @@ func TestRejectedStaticKeyIsVisible(t *testing.T) {
 		)
 		lines := b.log.lines(t, rejectionLine)
 		if len(lines) != 1 {
-			t.Fatalf("the log has %d lines, want one of the version", len(lines))
+			t.Fatalf("the log has %d lines about rejections, want one for the version", len(lines))
 		}
 		for key, want := range map[string]any{
 			"level": "WARN", "credential_id": "key-of-board", "provider": "pendo", "auth_method": "api_key",
 			"version": first.GetVersion(), "http_status": 403.0, "caller": "local",
 		} {
 			if lines[0][key] != want {
-				t.Errorf("the line has %s=%v, want %v", key, lines[0][key], want)
+				t.Errorf("the log line has %s=%v, want %v", key, lines[0][key], want)
 			}
 		}
 	})
@@ -111,7 +112,7 @@ func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 		b.reportBoard(first.GetVersion(), 403, notReplaceable)
 		b.setBoard("key-after-the-first")
 		if b.board().GetLastRejectionTime() != nil {
-			t.Error("a changed value has the rejection time of the previous one")
+			t.Error("a changed value has the rejection time of the previous value")
 		}
 		b.reportBoard(first.GetVersion(), 403, alreadyReplaced)
 		if b.board().GetLastRejectionTime() != nil {
@@ -124,15 +125,16 @@ func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 		b.reportBoard(b.board().GetVersion(), 403, notReplaceable)
 		b.setBoard("key-after-the-first", "    allowed_hosts: [more.example.test]\n")
 		if now := b.board(); len(now.GetAllowedHosts()) < 2 || now.GetLastRejectionTime() == nil {
-			t.Error("another change removes the rejection time")
+			t.Error("an unrelated change of the configuration removes the rejection time")
 		}
 		if lines := b.log.lines(t, rejectionLine); len(lines) != 2 {
-			t.Errorf("the log has %d lines, want one for each version", len(lines))
+			t.Errorf("the log has %d lines about rejections, want one for each version", len(lines))
 		}
 	})
 }
 
-// TestTokenReportsAreNotStaticReports reports a token.
+// TestTokenReportsAreNotStaticReports checks that a report about a token does not count as a
+// report about a static credential.
 func TestTokenReportsAreNotStaticReports(t *testing.T) {
 	inScene(t, func(b *scene) {
 		decoration, err := b.get()

@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// stop begins to stop the server, and returns when its health reports that. The returned channel
-// is closed when the server has stopped.
+// stop begins to stop the server, and returns when the server's health is NOT_SERVING. The
+// returned channel is closed when the server has stopped.
 func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	h.Helper()
 	done := make(chan struct{})
@@ -33,7 +33,7 @@ func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 func (h harness) awaitStop(begin func()) {
 	h.Helper()
 	watching, end := context.WithCancel(h.Context())
-	defer end() // the server waits for health watchers, too
+	defer end() // end the health watch, because the server waits for health watchers too
 	var watches []grpc_health_v1.Health_WatchClient
 	for _, service := range []string{"", brokerService} {
 		watch, err := grpc_health_v1.NewHealthClient(h.conn).Watch(watching, &grpc_health_v1.HealthCheckRequest{Service: service})
@@ -53,12 +53,12 @@ func (h harness) wantNext(watch grpc_health_v1.Health_WatchClient, want grpc_hea
 	h.Helper()
 	response, err := watch.Recv()
 	if err != nil || response.GetStatus() != want {
-		h.Fatalf("health says %v (%v), want %v", response.GetStatus(), err, want)
+		h.Fatalf("the health is %v (%v), want %v", response.GetStatus(), err, want)
 	}
 }
 
-// wantClosed checks that a listener is closed. Dialling would not show it, because another
-// process may have the address by then.
+// wantClosed checks that a listener is closed. Connecting to the address would not prove that,
+// because another process may listen there by then.
 func (h harness) wantClosed(listener net.Listener) {
 	h.Helper()
 	if err := listener.(*net.TCPListener).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
@@ -77,7 +77,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	h.wantAnswer("/livez", http.StatusOK, "ok\n")
 	select {
 	case err := <-answer:
-		t.Fatalf("the call ended before its token came: %v", err)
+		t.Fatalf("the call ended before the provider sent the token: %v", err)
 	default:
 	}
 
@@ -123,7 +123,7 @@ func TestStopTwice(t *testing.T) {
 	h.wantClosed(h.http)
 }
 
-// TestStopBeforeServing stops a server that does not serve yet.
+// TestStopBeforeServing stops a server that is not serving yet.
 func TestStopBeforeServing(t *testing.T) {
 	h := newServer(t)
 	h.server.Stop(t.Context())
@@ -150,7 +150,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			release := h.sim.SendPulse.HoldTokenAnswers()
 			answer := h.getInBackground("token-of-mail")
 			h.awaitStop(end)
-			// The end of Run's context does not end the calls.
+			// When Run's context ends, calls in progress still finish.
 			release()
 			if err := <-answer; err != nil {
 				t.Errorf("the call failed: %v", err)
@@ -166,7 +166,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestRunEndsWithAListener lets one of two listeners fail.
+// TestRunEndsWithAListener checks that Run ends when one of its two listeners fails.
 func TestRunEndsWithAListener(t *testing.T) {
 	for name, pick := range map[string]func(h harness) (fails, other net.Listener){
 		"grpc": func(h harness) (net.Listener, net.Listener) { return h.grpc, h.http },

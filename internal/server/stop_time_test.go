@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// stopIn stops the server while a call waits for its token. It returns how long that took, and
-// how the call ended.
+// stopIn stops the server while a call waits for its token. It returns how long Stop took, and
+// the error with which the call ended.
 func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	b.Helper()
 	answer := make(chan error, 1)
@@ -53,10 +53,10 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 	})
 }
 
-// hangingLog is a log handler that hangs at records about calls.
+// hangingLog is a log handler that hangs while it handles log records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // receives an element for each record
+	told  chan struct{} // receives an element for each log record
 	hangs chan struct{} // Handle hangs until it is closed
 }
 
@@ -69,14 +69,14 @@ func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
 	return l.Handler.Handle(ctx, record)
 }
 
-// TestStopLeavesCallsThatHang: the server stops although a call never ends.
+// TestStopLeavesCallsThatHang checks that the server stops although a call never ends.
 func TestStopLeavesCallsThatHang(t *testing.T) {
 	log := hangingLog{told: make(chan struct{}, 1), hangs: make(chan struct{})}
 	h := serve(t, func(o *server.Options) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
-	t.Cleanup(func() { close(log.hangs) }) // runs before the server's own clean-up, which waits for it
+	t.Cleanup(func() { close(log.hangs) }) // runs before the server's clean-up, which waits until Handle returns
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())
@@ -85,6 +85,6 @@ func TestStopLeavesCallsThatHang(t *testing.T) {
 	select {
 	case <-h.stopped:
 	case <-time.After(patience):
-		t.Fatal("the server serves for as long as a call hangs")
+		t.Fatal("the server does not stop while a call hangs")
 	}
 }

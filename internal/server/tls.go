@@ -17,7 +17,7 @@ const (
 	protocolHTTP = "http/1.1"
 )
 
-// suites are the cipher suites of TLS 1.2 that HTTP/2 allows: those with forward secrecy and
+// suites are the cipher suites of TLS 1.2 that HTTP/2 allows, with forward secrecy and
 // authenticated encryption. All suites of TLS 1.3 are allowed.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -28,11 +28,11 @@ var suites = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// hasTLS reports whether the TCP listeners use TLS. A reload does not change that.
+// hasTLS reports whether the TCP listeners use TLS, which a reload does not change.
 func (s *Server) hasTLS() bool { return s.fixed.Listen.TLS != nil }
 
-// noteCertificate logs the certificate of a configuration that was put into use after another,
-// which is nil at the start.
+// noteCertificate logs the TLS certificate of the configuration now, unless the previous
+// configuration had the same certificate. At the start of the server, before is nil.
 func (s *Server) noteCertificate(now, before *config.Config) {
 	if !s.hasTLS() {
 		return
@@ -48,7 +48,7 @@ func (s *Server) noteCertificate(now, before *config.Config) {
 	}
 }
 
-// expiry returns when the first certificate of a chain expires.
+// expiry returns the time at which the first of a chain's certificates expires.
 func expiry(chain tls.Certificate) time.Time {
 	first := chain.Leaf.NotAfter
 	for _, encoded := range chain.Certificate[1:] {
@@ -59,8 +59,8 @@ func expiry(chain tls.Certificate) time.Time {
 	return first
 }
 
-// tlsConfig returns the configuration of a listener for one protocol. Each connection gets the
-// settings that are current when it begins.
+// tlsConfig returns the TLS settings of a listener for one protocol. Each connection gets the
+// settings of the configuration that is in use when the connection begins.
 func (s *Server) tlsConfig(protocol string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, // the settings of the connection override it
@@ -71,7 +71,8 @@ func (s *Server) tlsConfig(protocol string) *tls.Config {
 	}
 }
 
-// overTLS returns a listener for HTTP, with TLS if there is any, and if it is not for a Unix socket.
+// overTLS returns a listener for HTTP that uses TLS, if TLS is configured and the listener is
+// not a Unix socket.
 func (s *Server) overTLS(inner net.Listener) net.Listener {
 	if !s.hasTLS() || inner.Addr().Network() == "unix" {
 		return inner
@@ -79,8 +80,8 @@ func (s *Server) overTLS(inner net.Listener) net.Listener {
 	return tls.NewListener(inner, s.tlsConfig(protocolHTTP))
 }
 
-// connectionTLS returns the settings of one connection. Sessions are not resumed, so that every
-// client certificate is checked by the current settings.
+// connectionTLS returns the TLS settings of one connection. TLS sessions are not resumed, so
+// that every client certificate is checked against the current settings.
 func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 	made := &tls.Config{
 		MinVersion:             from.MinVersion,
@@ -90,27 +91,28 @@ func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 		SessionTicketsDisabled: true,
 	}
 	if from.ClientCAs != nil {
-		// The handshake only shows that the client has the private key of its certificate. Calls
-		// verify the certificate when they need it as a proof: a client whose certificate is
-		// missing or not valid may send a token with each call.
+		// The handshake only shows that the client has the private key of its certificate. Each
+		// call verifies the certificate if it is needed for authentication: a client whose
+		// certificate is missing or not valid may send a token with each call.
 		made.ClientAuth, made.ClientCAs = tls.RequestClientCert, from.ClientCAs
 		made.VerifyConnection = limitCertificates(from.ClientCAs)
 	}
 	return made
 }
 
-// Limits on client certificates that no authority has signed: the bytes of the whole chain, the
-// number of certificates, and the number of their parts, each of which uses many times its bytes
-// of memory.
+// Limits on client certificates that no trusted authority has signed: the bytes of the whole
+// chain, the number of certificates, and the number of parts. A part, such as a name, uses much
+// more memory than its bytes in the certificate.
 const (
 	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4
 	maxUnsignedParts        = 100
 )
 
-// limitCertificates returns a function that fails handshakes with client certificates over these
-// limits, unless one of the authorities has signed them: anybody can send large certificates, and
-// the broker keeps them in memory while the connection is open.
+// limitCertificates returns a function that rejects handshakes with client certificates over
+// these limits, unless one of the authorities has signed the certificates. Without the limits,
+// anybody could send large certificates, which the broker keeps in memory while the connection
+// is open.
 func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		chain, bytes, parts := state.PeerCertificates, 0, 0
@@ -128,7 +130,7 @@ func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) err
 	}
 }
 
-// countParts returns the number of names, extensions and entries of extensions of a certificate.
+// countParts returns the number of names, extensions and entries of extensions in a certificate.
 func countParts(c *x509.Certificate) int {
 	return len(c.Subject.Names) + len(c.Issuer.Names) + len(c.Extensions) + len(c.PolicyMappings) +
 		len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs) +

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// handshake connects to a listener, and returns the negotiated parameters.
+// handshake connects to a listener, and returns the negotiated TLS parameters.
 func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.ConnectionState, error) {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}
@@ -29,14 +29,14 @@ func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.Connec
 		return tls.ConnectionState{}, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost
-	// A session ticket would come after the handshake.
+	// The server would send a session ticket after the handshake.
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = conn.Read(make([]byte, 1))
 	return conn.(*tls.Conn).ConnectionState(), nil
 }
 
-// TestVersionsOfTLS offers each listener different versions, cipher suites of TLS 1.2, and
-// protocols.
+// TestVersionsOfTLS connects to each listener with different TLS versions, cipher suites of TLS
+// 1.2, and protocols.
 func TestVersionsOfTLS(t *testing.T) {
 	w := newWorld(t)
 	newer := w.serve("\nlisten: {tls: {certificate_file: broker.pem, key_file: broker.key}}\n", listenTCP(t))
@@ -68,16 +68,16 @@ func TestVersionsOfTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for listener, want := range map[net.Addr]bool{newer.grpc.Addr(): test.newer, newer.http.Addr(): test.newer, older.grpc.Addr(): test.older, older.http.Addr(): test.older} {
 				if _, err := w.handshake(listener, test.change); (err == nil) != want {
-					t.Errorf("the handshake ends with %v, want success: %v", err, want)
+					t.Errorf("the handshake ends with the error %v; want success: %v", err, want)
 				}
 			}
 		})
 	}
 	if state, err := w.handshake(newer.grpc.Addr(), nil); err != nil || state.NegotiatedProtocol != "h2" {
-		t.Errorf("gRPC speaks %q (%v)", state.NegotiatedProtocol, err)
+		t.Errorf("the gRPC listener negotiates the protocol %q (%v)", state.NegotiatedProtocol, err)
 	}
 	if state, err := w.handshake(newer.http.Addr(), nil); err != nil || state.NegotiatedProtocol != "http/1.1" {
-		t.Errorf("HTTP speaks %q (%v)", state.NegotiatedProtocol, err)
+		t.Errorf("the HTTP listener negotiates the protocol %q (%v)", state.NegotiatedProtocol, err)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 		for range 3 {
 			state, err := w.handshake(h.http.Addr(), func(c *tls.Config) { c.ClientSessionCache, c.MaxVersion = sessions, version })
 			if err != nil || state.DidResume {
-				t.Errorf("TLS %x: resumed is %v (%v)", version, state.DidResume, err)
+				t.Errorf("with TLS version %x, resumed is %v (%v)", version, state.DidResume, err)
 			}
 		}
 	}
@@ -124,11 +124,11 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	// stays in use.
 	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
 	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not belong to the first certificate") {
-		t.Errorf("a certificate without its key: %v", err)
+		t.Errorf("a reload with a changed certificate but the old key: %v", err)
 	}
 	for _, listener := range []net.Listener{h.grpc, h.http} {
 		if got := w.served(listener.Addr(), w.authority); got != before {
-			t.Error("after a reload that failed there is another certificate")
+			t.Error("after a failed reload, the server has another certificate")
 		}
 	}
 	w.write("broker.key", string(authtest.KeyPEM(certificate)))
@@ -137,11 +137,11 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 	for _, listener := range []net.Listener{h.grpc, h.http} {
 		if got := w.served(listener.Addr(), next); got != after {
-			t.Error("after a reload there is the same certificate")
+			t.Error("after a reload, the server still has the old certificate")
 		}
 	}
 	if err := getOver(t.Context(), open); err != nil {
-		t.Errorf("a connection from before the change: %v", err)
+		t.Errorf("a call over a connection that was opened before the change: %v", err)
 	}
 	w.wantCaller("spiffe://example.test/mailer", "mutual_tls")
 	want := fmt.Sprintf("\nauthmaterial_tls_certificate_expiry_timestamp_seconds %v\n", float64(certificate.Leaf.NotAfter.Unix()))
@@ -161,7 +161,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 	h.wantUnauthenticated(getOver(t.Context(), open), noAuthority)
 	if err := getOver(t.Context(), renewed.dial(h, next.IssueSPIFFE("spiffe://example.test/mailer"))); err != nil {
-		t.Errorf("by the new authority: %v", err)
+		t.Errorf("a call with a certificate of the new authority: %v", err)
 	}
 	loaded := h.log.lines(t, "TLS certificate loaded")
 	if len(loaded) != 2 {
@@ -169,7 +169,8 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 }
 
-// TestRemovingTLSNeedsARestart reloads a configuration without tls, which needs a restart.
+// TestRemovingTLSNeedsARestart checks that a reload without the setting tls keeps TLS in use,
+// and asks for a restart.
 func TestRemovingTLSNeedsARestart(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.tokens(), listenTCP(t))
@@ -185,7 +186,8 @@ func TestRemovingTLSNeedsARestart(t *testing.T) {
 	}
 }
 
-// TestExpiryOfAChain has an intermediate certificate that expires first.
+// TestExpiryOfAChain checks that the earliest expiry in a chain counts, here the intermediate
+// certificate's.
 func TestExpiryOfAChain(t *testing.T) {
 	w := newWorld(t)
 	between := authtest.NewAuthority("between", time.Now().Add(-24*time.Hour))
@@ -202,7 +204,7 @@ func TestExpiryOfAChain(t *testing.T) {
 	}
 }
 
-// TestSocketsHaveNoTLS serves a Unix socket although TLS is configured.
+// TestSocketsHaveNoTLS checks that a Unix socket does not use TLS, although TLS is configured.
 func TestSocketsHaveNoTLS(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")
@@ -215,7 +217,7 @@ func TestSocketsHaveNoTLS(t *testing.T) {
 	w.wantCaller(fmt.Sprintf("uid:%d", os.Geteuid()), "peer_user")
 }
 
-// TestPlainTextOnATLSPort makes a call without encryption.
+// TestPlainTextOnATLSPort makes a call without encryption to a port with TLS.
 func TestPlainTextOnATLSPort(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// TestFailedRenewalNamesTheCredentials has 13 credentials with one token, whose renewal fails in
-// the background.
+// TestFailedRenewalNamesTheCredentials has 13 credentials that share a token. The token's
+// renewal fails in the background, and the log line names the credentials.
 func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 	inScene(t, func(b *scene) {
 		var more strings.Builder
@@ -37,7 +37,7 @@ func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 		b.pass(56 * time.Minute)
 		lines := b.log.lines(t, "background renewal of a token failed")
 		if len(lines) == 0 {
-			t.Fatal("the log does not have it")
+			t.Fatal("the log does not have the line about the failed renewal")
 		}
 		want := line{
 			"level": "WARN", "provider": "sendpulse", "auth_method": "oauth2_client_credentials", "reason": "PROVIDER_UNAVAILABLE",
@@ -46,14 +46,14 @@ func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 		}
 		for key, value := range want {
 			if lines[0][key] != value {
-				t.Errorf("the line has %s=%v, want %v", key, lines[0][key], value)
+				t.Errorf("the log line has %s=%v, want %v", key, lines[0][key], value)
 			}
 		}
 		if got := fmt.Sprint(lines[0]["credential_ids"]); got != fmt.Sprint(ids[:10]) {
-			t.Errorf("the line names %s, want %v", got, ids[:10])
+			t.Errorf("the log line names the credentials %s, want %v", got, ids[:10])
 		}
 		if next, err := time.Parse(time.RFC3339Nano, fmt.Sprint(lines[0]["next_attempt"])); err != nil || !next.After(began) {
-			t.Errorf("the next attempt is %v, %v", next, err)
+			t.Errorf("the logged time of the next attempt is %v, %v", next, err)
 		}
 		if strings.Contains(b.scrape(), "shared-") {
 			t.Error("a metric names a credential")

@@ -16,10 +16,11 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// mail are the metric labels of the credential token-of-mail.
+// mail contains the metric labels of the credential token-of-mail.
 const mail = `auth_method="oauth2_client_credentials",provider="sendpulse"`
 
-// wantMetrics checks series, written as in /metrics, without braces if there are no labels.
+// wantMetrics checks the values of series. Series are written as in /metrics, without braces if
+// there are no labels.
 func (b *scene) wantMetrics(want ...string) {
 	b.Helper()
 	text := b.scrape()
@@ -80,7 +81,7 @@ func TestMetricsOfTheLifeOfAToken(t *testing.T) {
 			`authmaterial_token_nearest_expiry_seconds{`+mail+`} 3540`,
 			`authmaterial_token_renewal_overdue_seconds{`+mail+`} 0`,
 		)
-		b.pass(56 * time.Minute) // it is renewed after 55 minutes at the latest
+		b.pass(56 * time.Minute) // the token is renewed after 55 minutes at the latest
 		b.wantMetrics(`authmaterial_token_renewals_total{` + mail + `,when="early"} 1`)
 		b.wantNoMetric(`authmaterial_token_nearest_expiry_seconds{` + mail + `}`) // the new token is not in use yet
 
@@ -104,7 +105,7 @@ func TestMetricsOfAProviderThatFails(t *testing.T) {
 			`authmaterial_token_nearest_expiry_seconds{`+mail+`} 120`,
 			`authmaterial_token_renewal_overdue_seconds{`+mail+`} 120`,
 		)
-		b.pass(2*time.Minute + 30*time.Second) // within the safety margin
+		b.pass(2*time.Minute + 30*time.Second) // the token now expires within the safety margin
 		if _, err := b.get(); err != nil {
 			b.Fatal(err)
 		}
@@ -116,7 +117,7 @@ func TestMetricsOfAProviderThatFails(t *testing.T) {
 		b.pass(time.Hour)
 		for range 2 {
 			if _, err := b.get(); err == nil {
-				b.Fatal("a token that has ended is served")
+				b.Fatal("the broker returns a token that has expired")
 			}
 		}
 		b.wantMetrics(
@@ -138,7 +139,7 @@ func TestMetricsOfAChangedSecret(t *testing.T) {
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 		b.reload("no-such-secret")
 		b.wantMetrics(`authmaterial_changed_secrets_refused 1`)
-		b.pass(time.Hour) // the old token has ended
+		b.pass(time.Hour) // the old token has expired
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 	})
 }
@@ -151,13 +152,14 @@ func TestMetricsOfAChangedSecretThatIsNotRefused(t *testing.T) {
 		b.sim.SendPulse.FailTokenRequests(simulator.ServiceUnavailable(""))
 		b.reload("another-secret")
 		if _, err := b.get(); err != nil {
-			b.Fatal(err) // the old token is served
+			b.Fatal(err) // the broker still returns the old token
 		}
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 	})
 }
 
-// TestMetricsOfTheTokenThatExpiresNext has two tokens of one auth method, in both orders.
+// TestMetricsOfTheTokenThatExpiresNext requests two tokens of the same auth method, in both
+// orders, and checks that the metrics describe the token that expires first.
 func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	const another = `
   - id: another
@@ -198,7 +200,8 @@ func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	}
 }
 
-// reload changes the client secret, and waits for the consequences.
+// reload loads a configuration with another client secret, and waits until the broker has
+// reacted.
 func (b *scene) reload(secret string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {
@@ -235,7 +238,7 @@ func TestMetricOfWatchers(t *testing.T) {
 	})
 }
 
-// TestPrometheusLint runs Prometheus' linter.
+// TestPrometheusLint checks /metrics with Prometheus' linter.
 func TestPrometheusLint(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()
@@ -249,7 +252,8 @@ func TestPrometheusLint(t *testing.T) {
 	})
 }
 
-// TestMetricsContainNoIDAndNoSecret searches the metrics, also after a refusal.
+// TestMetricsContainNoIDAndNoSecret searches the metrics for credential IDs and secrets, also
+// after a provider has refused a token request.
 func TestMetricsContainNoIDAndNoSecret(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()

@@ -14,8 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// newCache returns the cache of tokens: in memory and, if the configuration has it, in Redis. The
-// cache does not use s.broker before Follow.
+// newCache returns the token cache, which stores tokens in memory and, if configured, in Redis.
+// The cache does not use s.broker before cache.Follow is called.
 func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
 	options := cache.Options{
 		Clock:        s.clock,
@@ -55,7 +55,8 @@ func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
 	})
 }
 
-// tokenTransport sends token requests by the rules of the current Generation.
+// tokenTransport sends token requests with the token_requests settings of the configuration in
+// use.
 type tokenTransport struct {
 	server *Server
 

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// withRedis makes a server store tokens in a Redis.
+// withRedis returns an option that makes a server store tokens in this Redis.
 func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	t.Helper()
 	text := "token_cache: {redis: {url: \"" + redis.URL() + "\"}, fleet_keys: [{env: KEY}]}\ncredentials: []\n"
@@ -24,8 +24,8 @@ func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	return func(o *server.Options) { o.Config.TokenCache = parsed.TokenCache }
 }
 
-// awaitAnswers fetches /readyz and /metrics until their answers are as wanted. /readyz must never
-// fail.
+// awaitAnswers fetches /readyz and /metrics until their answers are the wanted ones. /readyz
+// must never answer with an error.
 func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 	h.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -43,12 +43,12 @@ func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			h.Fatalf("/readyz answers %q, want %q, and the metric %s", answer, readiness, metric)
+			h.Fatalf("/readyz answers %q, want %q; or /metrics lacks %s", answer, readiness, metric)
 		}
 	}
 }
 
-// The answers of /readyz.
+// The expected answers of /readyz.
 const (
 	ready         = "ok\n"
 	readyDegraded = "ok\ntoken cache: degraded: Redis is out of reach; this replica obtains tokens for itself\n"
@@ -67,8 +67,8 @@ func scrapeWithRedis(t *testing.T) string {
 	return h.awaitAnswers(readyDegraded, "authmaterial_token_cache_degraded 1")
 }
 
-// TestRedisOutOfReach checks what operators see while Redis is unreachable, and that nothing
-// else changes.
+// TestRedisOutOfReach checks the log, /readyz and /metrics while Redis is unreachable, and that
+// calls do not fail.
 func TestRedisOutOfReach(t *testing.T) {
 	redis := redistest.Start(t)
 	h := serve(t, withRedis(t, redis))
@@ -88,7 +88,7 @@ func TestRedisOutOfReach(t *testing.T) {
 		"Redis is back: the replicas share tokens again",
 	} {
 		if lines := h.log.lines(t, message); len(lines) != 1 {
-			t.Errorf("%d lines say %q", len(lines), message)
+			t.Errorf("%d log lines have the message %q", len(lines), message)
 		}
 	}
 }

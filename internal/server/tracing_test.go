@@ -47,7 +47,8 @@ func (c *spanCollector) Export(_ context.Context, request *collector.ExportTrace
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// newCollector starts a collector, and sets the environment variables for it.
+// newCollector starts a collector, and sets the environment variables that make the broker send
+// traces to it.
 func newCollector(t *testing.T) *spanCollector {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -64,8 +65,7 @@ func newCollector(t *testing.T) *spanCollector {
 	return c
 }
 
-// spans returns the names of spans with the spans of each name, in the order in which they
-// began.
+// spans returns the received spans by name, in the order in which the spans began.
 func (c *spanCollector) spans() map[string][]*otlp.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,8 +85,8 @@ func (c *spanCollector) spans() map[string][]*otlp.Span {
 	return found
 }
 
-// text returns everything that was received, both as Protobuf and as JSON, to search it for
-// secrets.
+// text returns all received data, both as Protobuf and as JSON, so that tests can search the
+// data for secrets.
 func (c *spanCollector) text(t *testing.T) string {
 	t.Helper()
 	c.mu.Lock()
@@ -107,8 +107,8 @@ func (c *spanCollector) text(t *testing.T) string {
 	return all.String()
 }
 
-// traced starts a server that traces as the environment says. done stops it, and returns all
-// spans.
+// traced starts a server with the tracing settings of the environment variables. The function
+// done stops the server, and returns all spans.
 func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
 	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
@@ -136,8 +136,8 @@ const (
 	reportSpan = "authmaterial.v1.BrokerService/ReportRejection"
 )
 
-// TestTraces has a provider that first answers with an error that repeats the request, then with
-// a token, and then replaces the token.
+// TestTraces traces calls to a provider. The provider first answers with an error that quotes
+// the request, then with a token, and then replaces the token.
 func TestTraces(t *testing.T) {
 	c := newCollector(t)
 	h, done := traced(t)
@@ -183,8 +183,8 @@ func TestTraces(t *testing.T) {
 	h.wantNoSecret("a trace", c.text(t))
 }
 
-// wantLink checks that a token request is a trace of its own, linked to the call that started
-// it.
+// wantLink checks that a token request has a separate trace, which is linked to the call that
+// started the token request.
 func wantLink(t *testing.T, request, call *otlp.Span) {
 	t.Helper()
 	links := request.GetLinks()
@@ -196,7 +196,8 @@ func wantLink(t *testing.T, request, call *otlp.Span) {
 	}
 }
 
-// TestAuditRecordsHaveTraceIDs finds the trace of a call by its audit record.
+// TestAuditRecordsHaveTraceIDs checks that a call's audit record contains the ID of the call's
+// trace.
 func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	c := newCollector(t)
 	path := filepath.Join(t.TempDir(), "audit")
@@ -218,7 +219,8 @@ func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	}
 }
 
-// TestTracesAreOff sets a collector, and a variable that turns tracing off.
+// TestTracesAreOff checks that an environment variable can turn tracing off although a collector
+// is set.
 func TestTracesAreOff(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_SDK_DISABLED":           "true",
@@ -230,13 +232,13 @@ func TestTracesAreOff(t *testing.T) {
 			t.Setenv(name, value)
 			traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
 			if traces != nil {
-				t.Fatal("traces are sent somewhere")
+				t.Fatal("tracing is on although it is turned off")
 			}
 			h, done := traced(t)
 			_ = h.get("token-of-mail")
 			done()
 			if spans := c.spans(); len(spans) != 0 {
-				t.Errorf("%d kinds of spans were sent", len(spans))
+				t.Errorf("spans with %d different names were sent", len(spans))
 			}
 		})
 	}

@@ -31,27 +31,29 @@ const (
 	watchConnections = 8
 	// stoppedWatchers is the number of watchers that do not read.
 	stoppedWatchers = 100
-	// largeKey is the size of a key, in bytes, of which a few fill the buffers of a stream. gRPC
-	// allocates a megabyte for a message of more than 32 KiB.
+	// largeKey is the size of the large key, in bytes. A few messages with this key fill the
+	// buffers of a stream. The key is shorter than 32 KiB, because gRPC allocates a megabyte for
+	// longer messages.
 	largeKey = 28 << 10
-	// fullAfter is the number of changes of the large key that fill them, unless some are
-	// combined: gRPC buffers 64 KiB of a stream at each end.
+	// fullAfter is the number of changes of the large key that fill the buffers of a stream,
+	// unless changes are combined. gRPC buffers 64 KiB of a stream at each end.
 	fullAfter = 10
-	// maxGrowth is how much a watcher that does not read may grow after that, in bytes: gRPC's
-	// buffers, and two states. A backlog of the following changes would have 840 KiB.
+	// maxGrowth is by how many bytes the memory of a watcher that does not read may grow after
+	// that: gRPC's buffers, and two states of the large key. If all changes were stored, they
+	// would use 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
-	// maxWatchAge is the age at which a watch ends, and maxConnectionAge the age at which the
-	// client is told to close its connection, for which it then has maxWatchAge.
+	// maxWatchAge is the age at which a watch ends. At maxConnectionAge the server tells the
+	// client to close the connection, and then waits for maxWatchAge.
 	maxWatchAge      = time.Hour
 	maxConnectionAge = 33 * time.Minute
-	// maxSize is the memory that a watcher may use in total, both ends of its stream included,
-	// in bytes.
+	// maxSize is the memory that a watcher may use in total, in bytes, including both ends of
+	// its stream.
 	maxSize = 512 << 10
 )
 
 type watchStream = grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 
-// audience is a number of watchers that read.
+// audience is a group of watchers that read their streams.
 type audience struct {
 	harness
 	ended chan error
@@ -61,7 +63,7 @@ type audience struct {
 	changed chan struct{}  // closed when reached changes
 }
 
-// follow reads a stream until it ends.
+// follow reads a stream until the stream ends.
 func (a *audience) follow(stream watchStream) {
 	for {
 		state, err := stream.Recv()
@@ -77,7 +79,7 @@ func (a *audience) follow(stream watchStream) {
 	}
 }
 
-// await waits until n watchers have received a version.
+// await waits until n watchers have received this version.
 func (a *audience) await(version string, n int) {
 	a.Helper()
 	late := time.After(patience)
@@ -91,7 +93,7 @@ func (a *audience) await(version string, n int) {
 		select {
 		case <-changed:
 		case <-late:
-			a.Fatalf("%d of %d watchers received a change", reached, n)
+			a.Fatalf("only %d of %d watchers received a change", reached, n)
 		}
 	}
 }
@@ -109,7 +111,7 @@ func (h harness) setKeys(board, large string) {
 	}
 }
 
-// version returns the current version.
+// version returns the current version of a credential.
 func (h harness) version(id string) string {
 	h.Helper()
 	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -122,14 +124,14 @@ func (h harness) version(id string) string {
 // heap returns the memory in use, in bytes.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // frees what the first one left to finalizers
+	runtime.GC() // frees objects whose finalizers the first collection ran
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int(stats.HeapAlloc)
 }
 
-// connectNarrow is connect for a client with a fixed window of 64 KiB for each stream. By
-// default windows grow with the traffic of the connection.
+// connectNarrow connects a client whose flow-control window is fixed at 64 KiB for each stream.
+// By default, windows grow with the traffic of the connection.
 func connectNarrow(t *testing.T, address net.Addr) *grpc.ClientConn {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address.String(),
@@ -152,7 +154,8 @@ func watch(ctx context.Context, h harness, connection *grpc.ClientConn, ids ...s
 	return stream
 }
 
-// TestManyWatchers has 1,000 watchers over few connections. Some of them do not read.
+// TestManyWatchers runs 1,000 watchers over few connections. Some watchers do not read their
+// streams.
 func TestManyWatchers(t *testing.T) {
 	readers := soak(1000, 10000) - stoppedWatchers
 	h := serve(t, func(o *server.Options) {
@@ -178,7 +181,7 @@ func TestManyWatchers(t *testing.T) {
 	a.await(token, readers)
 	a.await(key, readers)
 
-	// Watchers that do not read do not grow.
+	// The memory of watchers that do not read does not grow.
 	changeLarge := func(from, to int) {
 		for i := from; i < to; i++ {
 			h.setKeys("first", fmt.Sprintf("%d-%s", i, strings.Repeat("x", largeKey)))
@@ -193,13 +196,13 @@ func TestManyWatchers(t *testing.T) {
 	size := (full - empty) / (readers + stoppedWatchers)
 	t.Logf("a watcher takes %d bytes; one that does not read grows by %d bytes within %d changes of %d bytes", size, growth, 3*fullAfter, largeKey)
 	if growth > maxGrowth {
-		t.Errorf("a watcher that does not read grows by %d bytes, want %d at most", growth, maxGrowth)
+		t.Errorf("the memory of a watcher that does not read grows by %d bytes, want %d at most", growth, maxGrowth)
 	}
 	if size > maxSize {
 		t.Errorf("a watcher uses %d bytes, want %d at most", size, maxSize)
 	}
 
-	// The others receive every kind of change.
+	// The watchers that read receive every kind of change.
 	response, err := h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: "token-of-mail", Version: token, HttpStatus: http.StatusUnauthorized,
 	})
@@ -222,7 +225,7 @@ func TestManyWatchers(t *testing.T) {
 		}
 	}
 	if messages > fullAfter {
-		t.Errorf("a watcher that reads again gets %d states", messages)
+		t.Errorf("a watcher that reads again receives %d states", messages)
 	}
 
 	// The server stops.
@@ -231,7 +234,7 @@ func TestManyWatchers(t *testing.T) {
 	for range readers {
 		h.wantError(<-a.ended, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	}
-	giveUp() // the server waits a while for watchers that do not read
+	giveUp() // when it stops, the server waits a while for watchers that do not read
 	<-ended
 }
 
@@ -252,7 +255,7 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer connection.Close() //nolint:errcheck // an error here does not matter
+		defer connection.Close() //nolint:errcheck // errors of the client do not matter here
 		client := authmaterialv1.NewBrokerServiceClient(connection)
 		const day, pause = 24 * time.Hour, 5 * time.Minute
 		for range day / pause {
@@ -262,13 +265,13 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 			<-time.After(pause)
 		}
 		if n := dials.Load(); n < 40 || n > 60 {
-			b.Errorf("the client connected %d times in a day, want about 48", n)
+			b.Errorf("the client opened %d connections in a day, want about 48", n)
 		}
 	})
 }
 
-// TestUnreadWatchEndsWithItsConnection has a client that does not read, and so does not
-// notice that its watch has reached its maximum age.
+// TestUnreadWatchEndsWithItsConnection checks that a connection's end also ends a watch whose
+// client does not read, and so does not notice that the watch has reached its maximum age.
 func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {
@@ -293,18 +296,18 @@ func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 		watchers := func(want int) {
 			b.Helper()
 			if text := fmt.Sprintf("\nauthmaterial_watchers %d\n", want); !strings.Contains(b.scrape(), text) {
-				b.Errorf("there are not %d watchers", want)
+				b.Errorf("the number of watchers does not become %d", want)
 			}
 		}
 		b.pass(maxWatchAge + time.Minute)
-		watchers(1) // its handler waits in Send
+		watchers(1) // the watch's handler waits in Send
 		b.pass(maxConnectionAge)
 		watchers(0)
 	})
 }
 
-// TestWatchReachesItsMaximumAge simulates an hour in a bubble. The server is the real one, over
-// an in-memory connection.
+// TestWatchReachesItsMaximumAge simulates an hour in a bubble. The test runs the real server,
+// over an in-memory connection.
 func TestWatchReachesItsMaximumAge(t *testing.T) {
 	const minAge, maxAge = 30 * time.Minute, time.Hour
 	synctest.Test(t, func(t *testing.T) {
