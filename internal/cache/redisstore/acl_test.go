@@ -19,8 +19,8 @@ const (
 	aclPassword = "swordfish"
 )
 
-// documentedRules returns the rules of the users in docs/operations.md: at Redis, in addition for another
-// database and for a Cluster, and at Sentinels.
+// documentedRules returns the ACL rules in docs/operations.md: the rules of the Redis user, the
+// additional rules for another database and for a Cluster, and the rules of the Sentinel user.
 func documentedRules(t *testing.T) (rules, database, cluster, sentinel string) {
 	t.Helper()
 	text, err := os.ReadFile("../../../docs/operations.md")
@@ -42,14 +42,14 @@ func documentedRules(t *testing.T) (rules, database, cluster, sentinel string) {
 	return lines[0], find("another database than 0 add `([^`]*)`", 1)[0], find("For a Cluster add `([^`]*)`", 1)[0], lines[1]
 }
 
-// guarded are servers at which the broker is a user with few permissions.
+// guarded describes servers at which the broker's user has few permissions.
 type guarded struct {
 	admins []*redis.Client
 	rules  string
-	use    func(*testing.T) error // uses every operation of a Store
+	use    func(*testing.T) error // calls every operation of a Store
 }
 
-// allow gives the user exactly these rules, and resets the log of denied commands.
+// allow gives the broker's user exactly these rules, and resets the log of denied commands.
 func (g guarded) allow(t *testing.T, rules string) {
 	t.Helper()
 	arguments := []any{"ACL", "SETUSER", aclUser}
@@ -66,7 +66,7 @@ func (g guarded) allow(t *testing.T, rules string) {
 	}
 }
 
-// denied returns the commands that the user was denied.
+// denied returns the commands that the server denied to the broker's user.
 func (g guarded) denied(t *testing.T) (commands []string) {
 	t.Helper()
 	for _, admin := range g.admins {
@@ -81,8 +81,8 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 	return commands
 }
 
-// try uses a Store, and returns the denied commands. It tries again when an operation timed out because the
-// machine is busy.
+// try calls every operation of a Store, and returns the denied commands. It repeats the
+// operations when one timed out because the machine is busy.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
 	for range 10 {
@@ -95,7 +95,8 @@ func (g guarded) try(t *testing.T) (denied []string, err error) {
 	return denied, err
 }
 
-// check checks that a Store works with these rules, and that each grant among them is needed.
+// check checks that a Store works with these rules, and that it does not work without any one of
+// them.
 func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()
 	g.allow(t, g.rules)
@@ -146,7 +147,8 @@ func TestACLOfACluster(t *testing.T) {
 	all.check(t, extra)
 }
 
-// moveSlot begins to move the slot of a key from one master to another, which is then asked for new keys.
+// moveSlot begins to move the slot of a key to another master. During the move, clients must ask
+// that master for keys that do not exist yet.
 func moveSlot(t *testing.T, masters []*redistest.Server, from *redistest.Server, key string) {
 	t.Helper()
 	to := masters[0]
@@ -165,7 +167,7 @@ func moveSlot(t *testing.T, masters []*redistest.Server, from *redistest.Server,
 	}
 }
 
-// adminAt returns a client for an address, with all permissions.
+// adminAt returns a client for an address. The client has all permissions.
 func adminAt(t *testing.T, address string, as *redistest.Server) *redis.Client {
 	t.Helper()
 	options := *as.Client().Options()

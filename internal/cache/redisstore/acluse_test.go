@@ -19,7 +19,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// aclPatience bounds one use of a Store. A client of a Sentinel sends one of its commands only every 3 seconds.
+// aclPatience limits the duration of one test run with a Store. It is long because a client of a
+// Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
 // troubles is an Observer that ends a context when an operation fails.
@@ -33,7 +34,8 @@ func (t troubles) Operated(operation, result string, _ time.Duration) {
 func (troubles) Unreadable(string) {}
 func (troubles) Degraded(bool)     {}
 
-// openPair opens the Stores of two replicas. The context ends when an operation of either fails.
+// openPair opens the Stores of two replicas. The context ends when an operation of either Store
+// fails.
 func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one, other *redisstore.Store, closePair func()) {
 	t.Helper()
 	limited, cancel := context.WithTimeout(t.Context(), aclPatience)
@@ -49,8 +51,9 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 	}
 }
 
-// useEverything uses every operation of two replicas' Stores. With an admin it does so twice, the second time
-// after the admin replaced every key by one of another type. It returns the first failure.
+// useEverything calls every operation of two replicas' Stores, and returns the first failure.
+// With an admin, it replaces every key by a key of another type, and calls every operation
+// again.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)
@@ -65,7 +68,7 @@ func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) 
 	return err
 }
 
-// use makes one replica store tokens and failures while another follows.
+// use makes one replica store tokens and failures while the other replica follows the stream.
 func use(ctx context.Context, one, other *redisstore.Store) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -94,7 +97,7 @@ func use(ctx context.Context, one, other *redisstore.Store) error {
 		adopted <- err
 	}()
 	await(looks)
-	await(looks) // twice, because it does not get the lease
+	await(looks) // a second read shows that Lock waits for the lease
 	_, err = lease.Commit(ctx, shortToken("first"), false)
 	await(changed)
 	err = errors.Join(err, <-adopted)
@@ -116,7 +119,7 @@ func shortToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Minute}
 }
 
-// spoil replaces every key by one of a type that no broker writes.
+// spoil replaces every key by a key of a type that no broker writes.
 func spoil(ctx context.Context, admin *redis.Client) error {
 	keys, err := admin.Keys(ctx, "*").Result()
 	for _, key := range keys {
@@ -125,8 +128,8 @@ func spoil(ctx context.Context, admin *redis.Client) error {
 	return err
 }
 
-// useSentinels reads through Sentinels. It returns when one of them has received every command that a client
-// sends, or has denied one.
+// useSentinels makes a client find Redis through Sentinels. It returns when a Sentinel has
+// received every command that a client sends, or has denied a command.
 func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)

@@ -14,8 +14,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestCloseEndsEverything uses Stores on working and on failing servers, and looks for goroutines that are left
-// after Close. It is not parallel, because goroutines of other tests look the same.
+// TestCloseEndsEverything uses Stores on working and on failing servers, and checks that no
+// goroutines are left after Close. It is not parallel, because other tests start the same kinds
+// of goroutines.
 func TestCloseEndsEverything(t *testing.T) {
 	well, gone, hung := redistest.Start(t), redistest.Start(t), redistest.Start(t)
 	gone.Kill()
@@ -71,7 +72,7 @@ func ofRedis() (found []string) {
 	return found
 }
 
-// TestCloseBesideFollow closes Stores while Follow begins.
+// TestCloseBesideFollow closes Stores while Follow starts.
 func TestCloseBesideFollow(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

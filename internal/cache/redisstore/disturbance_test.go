@@ -20,7 +20,7 @@ func wantNoTrouble(t *testing.T, seen *observed) {
 	}
 }
 
-// TestSlowRedisIsUsed: a server is slow, but within the time limit.
+// TestSlowRedisIsUsed checks that a Store uses a server that is slow, but within the time limit.
 func TestSlowRedisIsUsed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -34,8 +34,9 @@ func TestSlowRedisIsUsed(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// TestConnectionCutMidReply cuts a connection after each byte of a reply in turn. The result is correct or an
-// error, and the next operation succeeds.
+// TestConnectionCutMidReply cuts the connection after the first byte of a reply, then after the
+// second byte, and so on. Each time the result must be correct or an error, and the next
+// operation must succeed.
 func TestConnectionCutMidReply(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -96,7 +97,7 @@ func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	}
 }
 
-// TestFiveFailures: five operations fail, and the next one is not tried.
+// TestFiveFailures checks that after five failed operations the next operation is not tried.
 func TestFiveFailures(t *testing.T) {
 	t.Parallel()
 	server, seen := redistest.Start(t), &observed{}
@@ -116,7 +117,8 @@ func TestFiveFailures(t *testing.T) {
 	}
 }
 
-// TestTroubleWithoutCalls: a server hangs while there are no calls. The Store notices that, and its end.
+// TestTroubleWithoutCalls: a server hangs while no calls are made. The Store must notice that
+// the server hangs, and later that it works again.
 func TestTroubleWithoutCalls(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -163,8 +165,8 @@ func TestForgottenScripts(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// TestKilledConnections: a server closes all connections. News may have been missed, and no operation fails
-// except the read of the stream.
+// TestKilledConnections: a server closes all connections. The Store must report that news may
+// have been missed. No operation may fail except the read of the stream.
 func TestKilledConnections(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -188,7 +190,8 @@ func TestKilledConnections(t *testing.T) {
 	}
 }
 
-// TestEmptiedRedis: a server restarts without data, so fast that the breaker stays closed.
+// TestEmptiedRedis: a server restarts without its data, so fast that the circuit breaker stays
+// closed.
 func TestEmptiedRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestEntryThatOutlivesItsToken: an entry lives longer than a token that was issued just now, because its
-// expiry was changed, or Redis' clock was set back.
+// TestEntryThatOutlivesItsToken: the entry of a token expires later than the token ends, because
+// the entry's expiry was changed, or Redis' clock was set back.
 func TestEntryThatOutlivesItsToken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -32,13 +32,14 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 	}
 }
 
-// TestFailureThatOutlivesItsTime: the same for a failure, during which no request would be made.
+// TestFailureThatOutlivesItsTime: the entry of a failure expires too late, so that the failure
+// would prevent token requests for too long.
 func TestFailureThatOutlivesItsTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	seen := &observed{}
 	store := open(t, server, fleetkeys.RandomRing(), withObserver(seen))
-	fail(t, store) // its entry lives for 31 minutes
+	fail(t, store) // the failure's entry expires after 31 minutes
 	if err := server.Client().PExpire(t.Context(), keyOf(t, server.Client(), "failure"), 24*time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	// mostOperation bounds the time that a refresh waits for Redis, 2 s, on a busy machine.
+	// mostOperation limits how long a refresh may wait for Redis in the tests. The real limit is
+	// 2 s; a busy machine needs more.
 	mostOperation = 3 * time.Second
-	// mostRecovery bounds the time from the end of a fault to the end of its effects.
+	// mostRecovery limits how long the effects of a fault may last after the fault has ended.
 	mostRecovery = 10 * time.Second
 )
 
@@ -30,20 +31,20 @@ const (
 type redisFault struct {
 	arguments []string // of the server
 	password  string   // of the Store
-	proxied   bool     // the Store reaches the server through the proxy
+	proxied   bool     // the Store connects to the server through the proxy
 	begin     func(*victim)
 	end       func(*victim)
-	failure   string // the result of operations that fail
+	failure   string // the expected result of operations during the fault
 }
 
-// victim is a server with a fault.
+// victim is a server in which a test causes a fault.
 type victim struct {
 	*testing.T
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
 }
 
-// do runs commands on the server, each written with spaces.
+// do runs commands on the server. The arguments of each command are separated by spaces.
 func (v *victim) do(commands ...string) {
 	v.Helper()
 	for _, command := range commands {
@@ -162,7 +163,7 @@ func TestRedisFaults(t *testing.T) {
 	}
 }
 
-// caller is a replica with a Cache before its Store.
+// caller is a replica with a Cache that uses the replica's Store.
 type caller struct {
 	*replica
 	*testing.T
@@ -185,7 +186,7 @@ func newCaller(t *testing.T, server redisstore.Server, change ...func(*redisstor
 	return c
 }
 
-// source is the tokens of one account.
+// source is the cache.Source of one account's tokens.
 type source struct {
 	key      string
 	requests *atomic.Int32
@@ -214,8 +215,8 @@ func (c *caller) call(when string, account int) {
 	}
 }
 
-// goOn makes one call of each kind: for a token that the Cache has, for one of a hundred others, and on the
-// Store.
+// goOn makes three calls: for a token that the Cache has, for one of a hundred other tokens, and
+// to the Store itself.
 func (c *caller) goOn(when string, i int) {
 	c.Helper()
 	c.operate()
@@ -224,7 +225,8 @@ func (c *caller) goOn(when string, i int) {
 	<-c.pause.C
 }
 
-// operate calls the Store as a cold call does. It may fail, but in time.
+// operate calls the Store as the Cache does for a token that is not in memory. The Store may
+// fail, but must return in time.
 func (c *caller) operate() {
 	c.Helper()
 	began := time.Now()
@@ -242,13 +244,13 @@ func (c *caller) operate() {
 	_ = c.ForgetFailures(c.Context())
 }
 
-// What is logged when the state changes.
+// Log lines that are written when Redis becomes unreachable, or can be reached again.
 const (
 	outOfReach = `level=WARN msg="Redis is out of reach: each replica obtains tokens for itself" failure=`
 	isBack     = `level=INFO msg="Redis is back: the replicas share tokens again"$`
 )
 
-// wantLines compares the lines that were logged with patterns.
+// wantLines compares the lines that were logged with regular expressions.
 func (c *caller) wantLines(patterns ...string) {
 	c.Helper()
 	lines := strings.Split(strings.TrimSpace(c.log.String()), "\n")
@@ -258,7 +260,7 @@ func (c *caller) wantLines(patterns ...string) {
 	}
 }
 
-// wantRecovered checks that everything works again.
+// wantRecovered checks that all operations work again.
 func (c *caller) wantRecovered(server *redistest.Server) {
 	c.Helper()
 	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {
@@ -274,7 +276,7 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 	for _, when := range []string{"before", "after"} {
 		c.call(when, 1)
 	}
-	if more := c.requests.Load() - requests; more > 1 { // there may have been no call "after" before
+	if more := c.requests.Load() - requests; more > 1 { // the account "after 1" may be new
 		c.Errorf("%d token requests for accounts whose tokens are known", more)
 	}
 	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {

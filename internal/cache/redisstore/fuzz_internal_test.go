@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// FuzzOpen reads entries: as they are, and encrypted by a broker. The result is a token with a possible life,
-// or none.
+// FuzzOpen reads random entries, unencrypted and encrypted by a broker. The result must be
+// nothing, or a token whose life is possible.
 func FuzzOpen(f *testing.F) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
@@ -64,15 +64,15 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// damaged changes one bit.
+// damaged changes one bit of an entry.
 func damaged(sealed string, bit int64) string {
 	bytes := []byte(sealed)
 	bytes[uint64(bit)/8%uint64(len(bytes))] ^= 1 << (uint64(bit) % 8)
 	return string(bytes)
 }
 
-// TestLastMoment reads an entry in the last millisecond of its life. It counts as absent, and not as
-// unreadable.
+// TestLastMoment reads an entry in the last millisecond of the entry's life. The entry must
+// count as absent, not as unreadable.
 func TestLastMoment(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys, Observer: complaining{t}})

@@ -25,22 +25,22 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// longest bounds waits for events that happen unless the Store is broken.
+// longest limits waits for events that always happen if the Store works.
 const longest = 20 * time.Second
 
-// key is the token's key in most tests.
+// key is the token key that most tests use.
 const key = "3f"
 
-// at returns the Server of one address.
+// at returns the configuration of a single Redis server with this address.
 func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }
 
-// open returns a Store on a server, of a replica with these keys.
+// open opens a Store on a server, for a replica with these fleet keys.
 func open(t *testing.T, server *redistest.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	return openAt(t, at(server.Addr()), keys, change...)
 }
 
-// openAt is open for any Redis.
+// openAt opens a Store on one server, on Sentinels or on a Cluster.
 func openAt(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	options := redisstore.Options{Server: server, Keys: keys, Logger: slog.New(slog.DiscardHandler)}
@@ -52,17 +52,17 @@ func openAt(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change
 	return store
 }
 
-// withClock sets a Store's time.
+// withClock sets the Clock of a Store.
 func withClock(clock clockwork.Clock) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Clock = clock }
 }
 
-// withObserver sets a Store's Observer.
+// withObserver sets the Observer of a Store.
 func withObserver(observer redisstore.Observer) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Observer = observer }
 }
 
-// replica is a Store with a recording Observer, Logger and News.
+// replica is a Store whose events, log lines and news are recorded.
 type replica struct {
 	*redisstore.Store
 	observed
@@ -70,7 +70,7 @@ type replica struct {
 	log logtest.Log
 }
 
-// start returns a replica that follows the fleet until the end of the test.
+// start returns a replica that follows the stream until the end of the test.
 func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *replica {
 	t.Helper()
 	r := &replica{}
@@ -82,7 +82,7 @@ func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change 
 	return r
 }
 
-// Follow counts missed news, and passes all news on.
+// Follow counts the calls of News.Missed, and passes all news on.
 func (r *replica) Follow(ctx context.Context, news cache.News) {
 	missed := news.Missed
 	news.Missed = func() {
@@ -92,7 +92,8 @@ func (r *replica) Follow(ctx context.Context, news cache.News) {
 	r.Store.Follow(ctx, news)
 }
 
-// observed is an Observer that records. The zero value is ready.
+// observed is an Observer that records the calls of its methods. The zero value is ready for
+// use.
 type observed struct {
 	mu         sync.Mutex
 	operations map[string]int // by "operation result"
@@ -121,7 +122,8 @@ func (o *observed) Degraded(is bool) {
 	o.changes = append(o.changes, is)
 }
 
-// count returns the number of operations that match: "lock", "lock ok" or " timeout".
+// count returns the number of operations that match a string such as "lock", "lock ok" or "
+// timeout".
 func (o *observed) count(match string) (count int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -133,21 +135,22 @@ func (o *observed) count(match string) (count int) {
 	return count
 }
 
-// counts returns the number of operations by operation and result.
+// counts returns how many operations were made, for each operation and result.
 func (o *observed) counts() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.operations)
 }
 
-// degraded returns the arguments of Degraded.
+// degraded returns the arguments of all calls of Degraded.
 func (o *observed) degraded() []bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.changes)
 }
 
-// takeUnreadable returns the arguments of Unreadable since the last call.
+// takeUnreadable returns the arguments of the calls of Unreadable since the last call of
+// takeUnreadable.
 func (o *observed) takeUnreadable() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,7 +159,7 @@ func (o *observed) takeUnreadable() []string {
 	return taken
 }
 
-// news records a Store's news. The zero value is ready.
+// news records the news of a Store. The zero value is ready for use.
 type news struct {
 	mu        sync.Mutex
 	changed   []string
@@ -181,14 +184,14 @@ func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
 }
 
-// heard returns the keys of the news so far.
+// heard returns the keys whose change was reported so far.
 func (n *news) heard() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.changed)
 }
 
-// eventually waits until holds returns true.
+// eventually waits until the function holds returns true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -208,20 +211,20 @@ func newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Hour}
 }
 
-// newTokenAt returns one that was requested at that time.
+// newTokenAt returns a token that was requested at that time and lives for an hour.
 func newTokenAt(value string, now time.Time) *token.Token {
 	fresh := newToken(value)
 	fresh.RequestedAt = now
 	return fresh
 }
 
-// never is for locking whatever the record is.
+// never is an argument for Lock that accepts no record, so that Lock waits for the lease.
 func never(cache.Record) bool { return false }
 
-// hasToken is for waiting until there is a token.
+// hasToken is an argument for Lock that accepts a record with a token.
 func hasToken(record cache.Record) bool { return record.Token != nil }
 
-// value returns the value of a token, and "" for nil.
+// value returns the value of a token, or "" if the token is nil.
 func value(t *token.Token) string {
 	if t == nil {
 		return ""
@@ -239,8 +242,8 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// commit stores a token under a lease of its own, and checks that Commit returns it, or the token that want
-// names.
+// commit takes a lease, stores a token, and checks that Commit returns the token that was
+// stored, or the token that the argument want names.
 func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
 	_, lease := lock(t, store)
@@ -254,7 +257,7 @@ func fail(t *testing.T, store cache.Store) {
 	failUntil(t, store, time.Now().Add(time.Minute))
 }
 
-// failUntil stores a failure under a lease of its own.
+// failUntil takes a lease, and stores a failure.
 func failUntil(t *testing.T, store cache.Store, until time.Time) {
 	t.Helper()
 	_, lease := lock(t, store)
@@ -262,7 +265,7 @@ func failUntil(t *testing.T, store cache.Store, until time.Time) {
 	failUnder(t, lease, until)
 }
 
-// failUnder stores a failure.
+// failUnder stores a failure under this lease.
 func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	t.Helper()
 	failure := &cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "down"), Until: until, Count: 1}
@@ -271,7 +274,7 @@ func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	}
 }
 
-// wantCommit commits a token, and compares the one that Commit returns.
+// wantCommit commits a token, and compares the token that Commit returns.
 func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	standing, err := lease.Commit(t.Context(), fresh, rejected)
@@ -283,7 +286,7 @@ func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bo
 	}
 }
 
-// wantToken compares the token that a Store has.
+// wantToken compares the token that a Store returns for the key.
 func wantToken(t *testing.T, store cache.Store, want string) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -305,7 +308,7 @@ func keysOf(t *testing.T, client *redis.Client, kind string) []string {
 	return found
 }
 
-// keyOf returns the Redis key of one kind, where there is one.
+// keyOf returns the only Redis key of one kind.
 func keyOf(t *testing.T, client *redis.Client, kind string) string {
 	t.Helper()
 	found := keysOf(t, client, kind)
@@ -315,7 +318,7 @@ func keyOf(t *testing.T, client *redis.Client, kind string) string {
 	return found[0]
 }
 
-// aheadClock is the real clock, put forward.
+// aheadClock is the real clock plus an offset.
 type aheadClock struct {
 	clockwork.Clock
 	ahead atomic.Int64
@@ -325,7 +328,7 @@ func (c *aheadClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.
 
 func (c *aheadClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// letTimePass makes every key of a server older by a time.
+// letTimePass reduces the remaining life of every key of a server by a time.
 const letTimePass = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -341,7 +344,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   end
 end`
 
-// age makes all keys of a server older.
+// age reduces the remaining life of all keys of a server.
 func age(t *testing.T, client *redis.Client, d time.Duration) {
 	t.Helper()
 	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && !errors.Is(err, redis.Nil) {

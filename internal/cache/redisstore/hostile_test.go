@@ -46,10 +46,11 @@ func announcer(t *testing.T, reply string) (address string) {
 	return listener.Addr().String()
 }
 
-// TestRepliesThatAnnounceTooMuch: a server, a Sentinel and a node of a Cluster announce more than they send. No
-// operation allocates what is announced, and each fails.
+// TestRepliesThatAnnounceTooMuch: a server, a Sentinel and a node of a Cluster announce more
+// data than they send. Each operation must fail, and must not allocate memory for the announced
+// data.
 func TestRepliesThatAnnounceTooMuch(t *testing.T) {
-	const most = 64 << 20 // bytes, of allocations in all
+	const most = 64 << 20 // limit of all allocations together, in bytes
 	for name, reply := range map[string]string{
 		"a string of 128 GiB":    "$137438953472\r\n",
 		"a string of 256 MiB":    "$268435456\r\n",
@@ -86,7 +87,8 @@ func TestRepliesThatAnnounceTooMuch(t *testing.T) {
 	}
 }
 
-// TestOversizedEntries puts entries into Redis that are larger than any of the broker's.
+// TestOversizedEntries puts entries into Redis that are larger than any entry that the broker
+// writes.
 func TestOversizedEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -113,8 +115,8 @@ func TestOversizedEntries(t *testing.T) {
 	}
 }
 
-// TestOversizedEvents puts an event into the stream that is too large to read, while one replica follows, and
-// before another starts.
+// TestOversizedEvents puts an event into the stream that is too large to read. At that time one
+// replica follows the stream. Another replica starts later.
 func TestOversizedEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -148,8 +150,8 @@ func TestOversizedEvents(t *testing.T) {
 	}
 }
 
-// TestOversizedEventInAnOutage puts an event into the stream that is too large to read, and a small one after
-// it, while the replica cannot reach Redis.
+// TestOversizedEventInAnOutage puts an event into the stream that is too large to read, and then
+// a small event, while the replica cannot reach Redis.
 func TestOversizedEventInAnOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

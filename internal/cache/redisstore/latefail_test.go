@@ -13,7 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A replica is paused during its request. When it stores its failure, another replica has stored a token.
+// A replica is paused during its token request. When the replica stores its failure, another
+// replica has stored a token.
 func TestLateFailureDoesNotCount(t *testing.T) {
 	server := redistest.Start(t)
 	keys := fleetkeys.RandomRing()
@@ -49,7 +50,8 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 }
 
-// A token that has ended before its commit is not stored. The failure that follows is stored.
+// A token that ended before it could be stored is not stored. The failure that follows is
+// stored.
 func TestFailureAfterATokenThatEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

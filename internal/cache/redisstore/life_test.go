@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// longestLife is how long each kind of key may stay in Redis.
+// longestLife is how long each kind of Redis key may exist at most.
 var longestLife = map[string]time.Duration{
 	"token":    time.Hour, // that of the token
 	"failure":  31 * time.Minute,
@@ -48,8 +48,8 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// TestClockOfAnotherReplica: the clocks of replicas differ by hours. Both read the same remaining life of a
-// token or a failure, whichever replica stored it.
+// TestClockOfAnotherReplica: the clocks of two replicas differ by hours. Both replicas must read
+// the same remaining life of a token or a failure, whichever replica stored it.
 func TestClockOfAnotherReplica(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -69,7 +69,7 @@ func TestClockOfAnotherReplica(t *testing.T) {
 	}
 }
 
-// wantLeft compares the remaining life of the token and the failure, by the Store's clock.
+// wantLeft compares the remaining life of the token and of the failure, by the Store's clock.
 func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure time.Duration) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -87,8 +87,8 @@ func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure
 	within("failure", record.Failure.Until.Sub(now), ofFailure)
 }
 
-// TestLateCommit: a server is suspended before it stores a token, and resumed later. The stored token does not
-// live longer than the real one.
+// TestLateCommit: a server is suspended before it stores a token, and resumed later. The stored
+// entry must not live longer than the token itself.
 func TestLateCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -100,7 +100,7 @@ func TestLateCommit(t *testing.T) {
 	if _, err := lease.Commit(t.Context(), fresh, false); err == nil {
 		t.Fatal("Commit on a stopped server does not fail")
 	}
-	for range 4 { // each takes its 250 ms
+	for range 4 { // each Load takes its time limit of 250 ms
 		if _, err := p.cut.Load(t.Context(), key); err == nil {
 			t.Fatal("Load on a stopped server does not fail")
 		}

@@ -19,18 +19,18 @@ import (
 
 const (
 	lockLife = 3 * time.Second
-	// mostTakeover bounds the wait for the lock of a dead replica.
+	// mostTakeover limits how long a replica waits for the lock of a dead replica.
 	mostTakeover = 4 * time.Second
 )
 
-// pair is two replicas on one server. The first one can be disconnected.
+// pair is two replicas on one server. A test can disconnect the first replica.
 type pair struct {
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
 	cut    *redisstore.Store
 	other  *redisstore.Store
 	keys   *fleetkeys.Ring
-	seen   *observed // by the first replica
+	seen   *observed // records the operations of the first replica
 }
 
 func newPair(t *testing.T, change ...func(*redisstore.Options)) *pair {
@@ -86,12 +86,12 @@ func TestHolderRenewsItsLock(t *testing.T) {
 	eventually(t, "the lock is released", func() bool { return left() < 0 })
 }
 
-// TestSlowHolder: a replica has lost its lock to another, and does not know it.
+// TestSlowHolder: a replica has lost its lock to another replica, and has not noticed this.
 func TestSlowHolder(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		meanwhile func(*testing.T, *pair) // what the other replica does with the lock
-		fresh     string                  // what the slow replica commits
+		fresh     string                  // the token that the slow replica commits
 		forced    bool
 		want      string // the token that Commit returns; "": the lease is lost
 	}{
@@ -145,7 +145,7 @@ func TestSlowHolder(t *testing.T) {
 			age(t, p.server.Client(), lockLife)
 			test.meanwhile(t, p)
 			p.proxy.Pass()
-			// Delayed operations may time out first.
+			// Operations that were delayed may time out first.
 			var standing string
 			var err error
 			eventually(t, "the slow one is answered", func() bool {
@@ -164,7 +164,8 @@ func TestSlowHolder(t *testing.T) {
 	}
 }
 
-// TestRejectedTokenStaysAway: the token of a slow replica was rejected meanwhile, and there is no other token.
+// TestRejectedTokenStaysAway: a slow replica commits a token that was rejected meanwhile, while
+// Redis has no other token. The rejected token must not be stored again.
 func TestRejectedTokenStaysAway(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -226,7 +227,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 			t.Errorf("with %s, Lock took %v", name, took)
 		}
 	}
-	// Either the caller's deadline or the connection's may end first.
+	// The caller's deadline or the connection's timeout may end the call, whichever comes first.
 	p.proxy.Blackhole()
 	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
@@ -240,7 +241,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 	}
 }
 
-// TestLockWithoutAnswer: Redis gives a lock, and the reply is lost.
+// TestLockWithoutAnswer: Redis grants a lock, and the reply is lost.
 func TestLockWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -263,8 +264,8 @@ func TestLockWithoutAnswer(t *testing.T) {
 	lease.Release()
 }
 
-// TestNewsWakesWaiters: a replica waits for a lock, and its clock does not advance, so that it does not look
-// again without news.
+// TestNewsWakesWaiters: a replica waits for a lock. Its clock does not advance, so the replica
+// reads the lock again only when it receives news.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -292,7 +293,8 @@ func TestNewsWakesWaiters(t *testing.T) {
 	}
 }
 
-// TestStuckLock: two replicas remove a lock that does not expire, which no broker made.
+// TestStuckLock: a lock that no broker wrote does not expire. Two replicas remove this lock at
+// the same time.
 func TestStuckLock(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -337,8 +339,8 @@ func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	return calls
 }
 
-// TestLockWhoseAnswerIsLost cuts the connection before the reply to a lock. Other replicas do not wait until
-// the lock expires after 3 seconds.
+// TestLockWhoseAnswerIsLost cuts the connection before the reply that grants a lock. Other
+// replicas must get the lock before it would expire after 3 seconds.
 func TestLockWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -8,8 +8,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestLockAgain: the first attempt to lock a token timed out while the process got no CPU time, and Redis has
-// given the lock. The second attempt gets it, and another owner does not.
+// TestLockAgain: the first attempt to lock a token timed out because the process got no CPU
+// time, but Redis granted the lock. The second attempt of the same owner must get the lock.
+// Another owner must not get the lock.
 func TestLockAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

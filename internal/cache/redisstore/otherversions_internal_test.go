@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// TestTokensOfOtherVersions reads entries without a delay, as earlier versions wrote them, and entries with a
-// delay that no version writes.
+// TestTokensOfOtherVersions reads entries without a delay, which earlier versions of the broker
+// wrote, and entries with a delay that no version writes.
 func TestTokensOfOtherVersions(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
@@ -41,8 +41,8 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	if open(`{"value":"a","lifetime":604801000000000}`, left) != nil {
 		t.Error("a token for more than 7 days is opened")
 	}
-	// An earlier version reads the entry as a token that was requested when its answer arrived. It serves the
-	// token no longer than this version.
+	// An earlier version treats the token as requested when the provider's answer arrived. It
+	// serves the token no longer than this version does.
 	late := open(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`, time.Hour)
 	if late == nil {
 		t.Fatal("a token with a delay is not readable")

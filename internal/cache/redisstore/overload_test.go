@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// countedSource counts the token requests of one of many keys.
+// countedSource counts the token requests for one of many keys.
 type countedSource struct {
 	key      string
 	requests atomic.Int32
@@ -31,17 +31,18 @@ func (s *countedSource) RequestToken(context.Context) (*token.Token, error) {
 	return newToken("token of " + s.key), nil
 }
 
-// patientClock is the real clock with longer waits in queues, so that the speed of the machine does not matter.
+// patientClock is a real clock that makes waits in queues longer, so that the speed of the
+// machine does not matter.
 type patientClock struct{ clockwork.Clock }
 
 func (c patientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(100*d, f)
 }
 
-// TestManyColdKeys asks a replica for 5,000 tokens at once that it does not have. Redis works: each token is
-// requested once, and no operation fails. The test is not parallel, and one of five attempts has to succeed,
-// because the machine may stand still.
-func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // it takes all of the machine
+// TestManyColdKeys asks a replica at once for 5,000 tokens that the replica does not have. Redis
+// works, so each token must be requested once, and no operation may fail. The test is not
+// parallel, and only one of five attempts must succeed, because the machine may be busy.
+func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs the whole machine
 	server := redistest.Start(t)
 	for range 5 {
 		problem := askForMany(t, server, 5_000)
@@ -53,7 +54,8 @@ func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // it takes all of t
 	t.Error("no try went well")
 }
 
-// askForMany asks a new replica for this many tokens at once. It returns a description of what failed, or "".
+// askForMany asks a new replica for this many tokens at once. It returns a description of the
+// problem, or "" if there was none.
 func askForMany(t *testing.T, server *redistest.Server, keys int) (problem string) {
 	t.Helper()
 	c := newCaller(t, at(server.Addr()), withClock(patientClock{clockwork.NewRealClock()}))
@@ -62,7 +64,7 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	for i := range sources {
 		s := &countedSource{key: strconv.Itoa(i)}
 		sources[i] = s
-		runtime.Gosched() // CPU time is not what the test is about
+		runtime.Gosched() // the test does not measure CPU time
 		calls.Go(func() {
 			if got, err := c.cache.Token(t.Context(), s); err != nil || value(got) != "token of "+s.key {
 				t.Errorf("the token of %s: %q, %v", s.key, value(got), err)
@@ -83,15 +85,16 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	return ""
 }
 
-// impatientClock is the real clock with short waits in queues.
+// impatientClock is a real clock that makes waits in queues shorter.
 type impatientClock struct{ clockwork.Clock }
 
 func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(d/100, f)
 }
 
-// TestOverload asks a replica for more tokens than a slow Redis can store in time. The calls are answered, with
-// one token request each, and Redis has the tokens afterwards.
+// TestOverload asks a replica for more tokens than a slow Redis can store in time. All calls
+// must be answered, with one token request for each token. Afterwards all tokens must be in
+// Redis.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const keys = 600

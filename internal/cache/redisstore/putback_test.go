@@ -7,8 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// Redis loses its data during a token request, and another replica puts the former token back. It is encrypted
-// differently, and still counts as the token that was found before the request.
+// Redis loses its data during a token request, and another replica puts the previous token back.
+// The new entry is encrypted differently, but counts as the token that was read before the
+// request.
 func TestTokenIsPutBackDuringARequest(t *testing.T) {
 	t.Parallel()
 	for name, rejected := range map[string]bool{"renewal": false, "report": true} {

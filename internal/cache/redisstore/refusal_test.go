@@ -12,14 +12,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// states is an Observer that sends the arguments of Degraded.
+// states is an Observer that sends the arguments of Degraded to a channel.
 type states chan bool
 
 func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// during repeats call for a time, until there is a change, which it returns.
+// during repeats call for a time, or until the state changes. It returns the new state.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
@@ -36,8 +36,8 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
-// callStore opens a Store that follows until the test ends. It returns its states, and a function that takes
-// and releases a lease.
+// callStore opens a Store that follows the stream until the test ends. It returns the Store's
+// states, and a function that takes and releases a lease.
 func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	t.Helper()
 	states := make(states, 100)
@@ -58,8 +58,8 @@ func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	}
 }
 
-// TestReadsDoNotHideRefusedWrites: a server answers reads and refuses writes. It counts as out of reach, also
-// while calls go on, which read first.
+// TestReadsDoNotHideRefusedWrites: a server answers reads and refuses writes. The server must
+// count as out of reach, although each call begins with a successful read.
 func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	for name, commands := range map[string]struct{ refuse, mend []any }{
 		"out of memory": {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
@@ -79,7 +79,7 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
 				t.Fatalf("degraded: %v, %v, want that it is", is, changed)
 			}
-			// Each second an operation is tried.
+			// Each second the Store tries one operation.
 			if is, changed := states.during(2500*time.Millisecond, call); changed {
 				t.Fatalf("degraded is %v while writes are refused", is)
 			}
@@ -91,8 +91,8 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	}
 }
 
-// TestSentinelsThatKnowNoSuchMaster: a wrong master name counts as a failure, although Sentinels reply nil, as
-// for a key that does not exist.
+// TestSentinelsThatKnowNoSuchMaster checks that a wrong master name counts as a failure,
+// although the Sentinels reply nil, as Redis does for a key that does not exist.
 func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)

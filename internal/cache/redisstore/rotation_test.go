@@ -17,7 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// phases are the fleet keys of replicas in three rolling restarts.
+// phases returns the fleet keys that replicas have before, between and after three rolling
+// restarts.
 func phases(t *testing.T) []*fleetkeys.Ring {
 	t.Helper()
 	a, b := generate(t), generate(t)
@@ -32,7 +33,8 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test with each pair of phases that run at the same time, in both orders.
+// neighbours runs a test with each two phases whose replicas run at the same time, in both
+// orders.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)
@@ -86,7 +88,8 @@ func TestRotationSharesNews(t *testing.T) {
 	})
 }
 
-// TestRotationSharesTheLimit: two neighbours force one renewal each, and both count two.
+// TestRotationSharesTheLimit: two replicas with different fleet keys force one renewal each.
+// Both replicas must count two renewals.
 func TestRotationSharesTheLimit(t *testing.T) {
 	t.Parallel()
 	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
@@ -106,8 +109,8 @@ func TestRotationSharesTheLimit(t *testing.T) {
 	})
 }
 
-// TestRotation restarts a fleet of three replicas three times, one replica after the other. There is one token
-// request, and one more for each report.
+// TestRotation restarts a fleet of three replicas three times, one replica after another. There
+// must be one token request, and one more request for each report.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	for name, reports := range map[string]bool{"one token": false, "reports": true} {
@@ -163,7 +166,8 @@ func rotate(t *testing.T, reports bool) {
 			if !reports {
 				continue
 			}
-			// A replica with the new keys, or one with the old keys, has the token replaced.
+			// A report goes to a replica with the new fleet keys, or to a replica with the old
+			// fleet keys.
 			rejected := account.value(want)
 			reporter := fleet[(i+phase)%len(fleet)]
 			_, replaced, err := reporter.Replace(t.Context(), account, rejected)

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// What must not be seen in Redis.
+// Secrets that must not appear in Redis.
 const (
 	canaryKey   = "https://provider.example/token\x00canary-client-id\x00canary-client-secret"
 	canaryToken = "canary-token-value-which-is-long"
@@ -47,7 +47,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		}
 		lease.Release()
 	}
-	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // which copies the token
+	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // Load copies the token to the primary key set
 		t.Fatal(err)
 	}
 
@@ -82,7 +82,7 @@ func TestNoSecretInRedis(t *testing.T) {
 	}
 }
 
-// formOf returns the form in which a text has a secret, or "".
+// formOf returns the form in which a text contains a secret, or "" if the text contains none.
 func formOf(text, secret string) string {
 	forms := map[string]string{
 		"as it is":   secret,

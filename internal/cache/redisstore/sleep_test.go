@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// sleepingClock is the real clock of a machine that sleeps for two hours right after a reading.
+// sleepingClock is the clock of a machine that sleeps for two hours right after the clock was
+// read.
 type sleepingClock struct {
 	aheadClock
 	readings atomic.Int64 // until it sleeps
@@ -27,8 +28,8 @@ func (c *sleepingClock) Now() time.Time {
 
 func (c *sleepingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// TestSleepBetweenQuestionAndAnswer: a machine sleeps after each reading of its clock while it reads a token. The
-// remaining life in the reply counts from before the sleep.
+// TestSleepBetweenQuestionAndAnswer: while a machine reads a token in Redis, it sleeps right
+// after it has read its clock. The remaining life in the reply must count from before the sleep.
 func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -53,7 +54,8 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	}
 }
 
-// TestEndedTokenIsNotStored: a machine sleeps between the request for a token and its commit.
+// TestEndedTokenIsNotStored: a machine sleeps between a token request and the commit of the
+// token.
 func TestEndedTokenIsNotStored(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

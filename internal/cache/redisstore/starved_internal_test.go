@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// results is an Observer that keeps the results of operations.
+// results is an Observer that records the results of operations.
 type results struct {
 	unobserved
 	mu  sync.Mutex
@@ -38,7 +38,7 @@ func (r *results) take() []string {
 	return all
 }
 
-// offline returns a Store without a server. Tests supply its operations.
+// offline returns a Store without a server. Tests pass their own operations to it.
 func offline(t *testing.T) (*Store, *results) {
 	t.Helper()
 	seen := &results{}
@@ -47,13 +47,14 @@ func offline(t *testing.T) (*Store, *results) {
 	return s, seen
 }
 
-// hang is an operation that gets no reply.
+// hang is an operation that receives no reply.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// starve is an operation during which the process gets no CPU time: its running time is not counted.
+// starve is an operation during which the process seems to get no CPU time, because the running
+// time is not counted.
 func starve(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.mu.Lock()
@@ -92,8 +93,8 @@ func TestStarvedOperation(t *testing.T) {
 	}
 }
 
-// TestStarvedRefresh: the process gets no CPU time for so long that the refresh goes on without Redis, while it
-// still has time for its token request.
+// TestStarvedRefresh: the process gets no CPU time for a long time. The refresh must continue
+// without Redis while there is still time for its token request.
 func TestStarvedRefresh(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -150,7 +151,8 @@ func TestTimeBudgetIsShared(t *testing.T) {
 	}
 }
 
-// TestTimeBudgetCountsWhatRan measures a time during half of which the process gets no CPU time.
+// TestTimeBudgetCountsWhatRan measures an interval. The process gets no CPU time during half of
+// the interval.
 func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	t.Parallel()
 	var b timeBudget
@@ -177,7 +179,7 @@ func TestStarvedQueue(t *testing.T) {
 	var waits atomic.Int32
 	q.measure = func(run func()) bool {
 		run()
-		return waits.Add(1) == 1 // the first wait is without CPU time
+		return waits.Add(1) == 1 // the process gets no CPU time during the first wait
 	}
 	leave, err := q.enter(t.Context())
 	if err != nil {

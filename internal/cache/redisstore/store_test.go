@@ -63,13 +63,14 @@ func TestStoreOnCluster(t *testing.T) {
 	conform(t, redisstore.Server{Addresses: cluster.Addrs(), Cluster: true}, clients...)
 }
 
-// conform runs the suite on a Redis. The clients are those of the servers that have its keys.
+// conform runs the cachetest suite on a Redis. The clients connect to the servers that have the
+// Store's keys.
 func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	t.Helper()
 	cachetest.TestStore(t, func(t *testing.T) cachetest.Harness {
 		clock := &aheadClock{Clock: clockwork.NewRealClock()}
 		return cachetest.Harness{
-			Store: openAt(t, server, fleetkeys.RandomRing(), withClock(clock)), // with names of its own
+			Store: openAt(t, server, fleetkeys.RandomRing(), withClock(clock)), // each test uses its own Redis keys
 			Clock: clock,
 			Advance: func(d time.Duration) {
 				clock.ahead.Add(int64(d))
@@ -81,7 +82,7 @@ func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	})
 }
 
-// trusting returns a configuration that trusts the authority in a file.
+// trusting returns a TLS configuration that trusts the certificate authority in a file.
 func trusting(t *testing.T, file string) *tls.Config {
 	t.Helper()
 	authority, err := os.ReadFile(file)

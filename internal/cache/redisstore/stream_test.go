@@ -15,7 +15,8 @@ import (
 
 const (
 	changesKey = "authmaterial:1:changes"
-	// mostEvents is how many events the stream may have: Redis removes whole nodes of a hundred events.
+	// mostEvents is how many events the stream may have. It exceeds the configured size because
+	// Redis removes blocks of a hundred events.
 	mostEvents = 10_100
 )
 
@@ -23,7 +24,7 @@ func TestNewsOfAToken(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
-	ignorant := start(t, at(server.Addr()), keys)                   // it was not asked for the key
+	ignorant := start(t, at(server.Addr()), keys)                   // this replica was not asked for the key
 	stranger := start(t, at(server.Addr()), fleetkeys.RandomRing()) // of another fleet
 	wantToken(t, one, "")
 	wantToken(t, other, "")
@@ -51,7 +52,7 @@ func TestForgottenFailures(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
-	fail(t, other) // of a key that the other replica does not know
+	fail(t, other) // a failure of a key that the other replica does not know
 	if err := one.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func TestLostPosition(t *testing.T) {
 	eventually(t, "it receives later events", func() bool { return slices.Contains(r.heard(), key) })
 }
 
-// TestUnknownEvents adds events that no broker of this version writes.
+// TestUnknownEvents adds events that this version of the broker does not write.
 func TestUnknownEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -122,8 +123,8 @@ func TestUnknownEvents(t *testing.T) {
 	eventually(t, "it receives the event that it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
 }
 
-// TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. The other replicas receive the
-// event all the same.
+// TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. The other
+// replicas must receive the event nevertheless.
 func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -145,11 +146,11 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The next attempt finds its own token,
-// and publishes the event.
+// TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The next attempt finds
+// the token that the first attempt stored, and must publish the event.
 func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	t.Parallel()
-	p := newPair(t) // the disconnected replica does not follow
+	p := newPair(t) // the disconnected replica does not follow the stream
 	other := start(t, at(p.server.Addr()), p.keys)
 	commit(t, other, newToken("zeroth"), false)
 	_, lease := lock(t, p.cut)
@@ -168,7 +169,7 @@ func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestEmptiedStream: another replica removes events that this one may not have read.
+// TestEmptiedStream: another replica removes events that this replica may not have read.
 func TestEmptiedStream(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -180,8 +181,8 @@ func TestEmptiedStream(t *testing.T) {
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
 }
 
-// TestStreamThatStartsAgain removes the stream, and adds events with smaller IDs, as a Redis whose clock was set
-// back does. After a failure the replica reads on from the last event.
+// TestStreamThatStartsAgain removes the stream, and adds events with smaller IDs, as Redis does
+// when its clock was set back. After a failure the replica continues after the last event.
 func TestStreamThatStartsAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// entries are the Redis keys of a token and its failure.
+// entries contains the Redis keys of a token and of its failure.
 type entries struct {
 	*testing.T
 	*redis.Client
@@ -30,7 +30,7 @@ func (e entries) get(name string) string {
 	return got
 }
 
-// set stores a value under a key that expires as one of the broker's.
+// set stores a value under a key that expires as the broker's keys do.
 func (e entries) set(name, value string) { e.put(name, value, 10*time.Minute) }
 
 func (e entries) put(name, value string, life time.Duration) {
@@ -40,7 +40,7 @@ func (e entries) put(name, value string, life time.Duration) {
 	}
 }
 
-// otherType stores a hash under a key. With a life of zero it does not expire.
+// otherType stores a hash under a key. If the life is zero, the key does not expire.
 func (e entries) otherType(name string, life time.Duration) {
 	e.Helper()
 	e.Del(e.Context(), name)
@@ -53,7 +53,8 @@ func (e entries) otherType(name string, life time.Duration) {
 	}
 }
 
-// TestUnreadableEntries makes the token or the failure of a key unreadable in every way.
+// TestUnreadableEntries makes the entry of a token or of a failure unreadable in every possible
+// way.
 func TestUnreadableEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -134,8 +135,8 @@ func TestUnreadableEntries(t *testing.T) {
 	}
 }
 
-// TestFailureOfUnknownReason reads a failure of a later version, with a reason that this version does not know.
-// It counts as none, and a token may be requested.
+// TestFailureOfUnknownReason reads a failure that a later version stored, with a reason that
+// this version does not know. That failure must be ignored, so that a token may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -161,8 +162,8 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	lease.Release()
 }
 
-// TestOtherTypes replaces each key of the broker by one of another type. The broker works, and replaces it
-// again.
+// TestOtherTypes replaces each key of the broker by a key of another type. The broker must work,
+// and replace each of these keys.
 func TestOtherTypes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

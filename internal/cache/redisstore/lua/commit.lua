@@ -1,11 +1,13 @@
--- Stores a token, if the lock is its owner's or free, the entry is the one that the owner found or
--- gone, and the token was not rejected before.
--- KEYS: token, failure, lock, rejected, forced.
--- ARGV: the lock's owner; the entry that the owner found, or ''; the new one; its life in milliseconds,
--- and the time from which that counts; the fingerprint of the token that was found, if it was
--- rejected, or ''; how many rejected tokens and how many forced renewals to keep; the life of each of
--- these lists in milliseconds; the most bytes of an entry; the fingerprints of the new token.
--- Returns STORED, LATE, LOST, REJECTED or CHANGED; the entry from before, and what it has left.
+-- Stores a token under three conditions: ARGV[1] owns the lock or the lock is free; the stored entry is
+-- the one that the owner read before, or there is none; and the token was not rejected before.
+-- KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the forced renewals.
+-- ARGV: the lock's owner; the entry that the owner read before, or ''; the new entry; the new entry's
+-- life in milliseconds; the time from which that life counts; the fingerprint of the previous token if
+-- it was rejected, or ''; the maximum number of rejected tokens; the maximum number of forced renewals;
+-- the life of the list of rejected tokens in milliseconds; the life of the list of forced renewals in
+-- milliseconds; the size limit of an entry in bytes; the fingerprints of the new token.
+-- Returns STORED, LATE, LOST, REJECTED or CHANGED; the entry that was stored before this script ran; and
+-- the remaining life of the stored entry in milliseconds.
 local token, failure, lock, rejected, forced = unpack(KEYS)
 local owner, found, fresh, life, from, former = unpack(ARGV, 1, 6)
 local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 7, 10)
@@ -20,7 +22,7 @@ local function is_listed(key, value)
   return false
 end
 
--- Adds to the front of a list of bounded length and life.
+-- Adds a value to the front of a list, and limits the length and the life of the list.
 local function push(key, value, keep, milliseconds)
   redis.call('LPUSH', key, value)
   redis.call('LTRIM', key, 0, keep - 1)
@@ -41,7 +43,7 @@ local function answer(outcome)
 end
 
 for i = 12, #ARGV do
-  if ARGV[i] == former then -- the provider issued the same one again
+  if ARGV[i] == former then -- the provider issued the rejected token again
     return answer('REJECTED')
   end
 end
@@ -60,7 +62,7 @@ for i = 12, #ARGV do
     return answer('REJECTED')
   end
 end
--- A server that was stopped runs this when it goes on.
+-- A server that was suspended may run this script late, so the life is reduced by the delay.
 local now = now_milliseconds()
 life = life - math.max(0, now - from)
 if life < 1 then

@@ -1,5 +1,7 @@
--- Precedes the scripts that read entries. Returns the string at a key, or false when there is no key.
--- Another type, or more than most bytes, counts as an empty entry: the next write replaces it.
+-- This file is put before each script that reads entries.
+
+-- Returns the string at a key, or false when the key does not exist. A value that is not a string, or
+-- is longer than most bytes, counts as an empty entry, which the next write replaces.
 local function entry_at(key, most)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
@@ -9,7 +11,7 @@ local function entry_at(key, most)
   return #value <= tonumber(most) and value or ''
 end
 
--- Returns the time in milliseconds.
+-- Returns the time of Redis' clock in milliseconds.
 local function now_milliseconds()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)

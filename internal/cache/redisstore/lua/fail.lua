@@ -1,7 +1,8 @@
--- Stores a failure, if the lock is its owner's or free, and the token is the one that the owner found
--- or gone. Returns 1, or 0 when it did not.
--- KEYS: failure, lock, token. ARGV: the lock's owner; the failure; its life in milliseconds; the token
--- that the owner found, or ''; the most bytes of an entry.
+-- Stores a failure under two conditions: ARGV[1] owns the lock or the lock is free; and the stored token
+-- is the one that the owner read before, or there is none. Returns 1 if the failure was stored, else 0.
+-- KEYS: the Redis keys of the failure, the lock and the token.
+-- ARGV: the lock's owner; the entry of the failure; that entry's life in milliseconds; the entry of the
+-- token that the owner read before, or ''; the size limit of an entry in bytes.
 local holder, current = entry_at(KEYS[2], ARGV[5]), entry_at(KEYS[3], ARGV[5])
 if holder and holder ~= ARGV[1] or current and current ~= ARGV[4] then
   return 0

@@ -1,5 +1,5 @@
--- Returns how many milliseconds ago each of the listed forced renewals was.
--- KEYS: forced. ARGV: how many to read at most.
+-- Returns the age of each listed forced renewal in milliseconds.
+-- KEYS: the Redis key of the list of forced renewals. ARGV: the maximum number of list elements to read.
 if redis.call('TYPE', KEYS[1]).ok ~= 'list' then
   return {}
 end
@@ -8,7 +8,7 @@ local ages = {}
 for _, listed in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)) do
   local at = tonumber(listed)
   if at then
-    table.insert(ages, math.max(0, now - at)) -- the clock may have been set back
+    table.insert(ages, math.max(0, now - at)) -- Redis' clock may have been set back
   end
 end
 return ages

@@ -1,9 +1,10 @@
--- Returns the token and the failure of a key set, each with the milliseconds that it has left; the
--- time in milliseconds; and 1 when this owner has the lock. Without an owner it takes no lock. An owner
--- whose first reply was lost gets the lock again. A lock of another type, or one that does not expire, is
--- not the broker's, and is removed.
--- KEYS: token, failure, lock. ARGV: the most bytes of an entry; the owner, or ''; the lock's life in
--- milliseconds.
+-- Reads the token and the failure of a key set, and takes the lock for an owner if one is given. An owner
+-- whose first reply was lost gets the lock again. A lock that is not a string, or that does not expire,
+-- was not written by a broker, and is removed.
+-- Returns the entry of the token; its remaining life in milliseconds; the entry of the failure; its
+-- remaining life in milliseconds; the time in milliseconds; and 1 if the owner has the lock.
+-- KEYS: the Redis keys of the token, the failure and the lock.
+-- ARGV: the size limit of an entry in bytes; the owner, or ''; the lock's life in milliseconds.
 if redis.call('EXISTS', KEYS[3]) == 1
   and (redis.call('TYPE', KEYS[3]).ok ~= 'string' or redis.call('PTTL', KEYS[3]) < 0) then
   redis.call('DEL', KEYS[3])

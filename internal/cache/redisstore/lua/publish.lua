@@ -1,6 +1,8 @@
--- Adds an event to the stream, which expires when there are no events for long.
--- KEYS: the stream. ARGV: '=' or '~' to keep exactly or about this number of events; the number; the
--- stream's life in milliseconds; the event's kind, its name, and the replica that publishes it.
+-- Adds an event to the stream. The stream expires if no event is added for a long time.
+-- KEYS: the Redis key of the stream.
+-- ARGV: '=' to limit the number of events exactly, or '~' to limit it approximately; the maximum number
+-- of events; the stream's life in milliseconds; the event's kind; the event's name; the ID of the
+-- replica that publishes the event.
 redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], ARGV[2], '*', 'kind', ARGV[4], 'name', ARGV[5], 'by', ARGV[6])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1

@@ -1,6 +1,6 @@
--- Sets the life of a lock that is still the owner's, in milliseconds; 0 releases it. Returns 1 if the
--- lock was the owner's.
--- KEYS: lock. ARGV: the owner, the life.
+-- Sets the remaining life of a lock if the owner still has the lock. A life of 0 releases the lock.
+-- Returns 1 if the owner had the lock, else 0.
+-- KEYS: the Redis key of the lock. ARGV: the owner; the life in milliseconds.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
