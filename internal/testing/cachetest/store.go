@@ -1,4 +1,4 @@
-// Package cachetest is the suite that every cache.Store passes.
+// Package cachetest contains the tests that every implementation of cache.Store must pass.
 package cachetest
 
 import (
@@ -15,17 +15,17 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Harness is a Store under test, and its time.
+// Harness is a Store under test, and the clock that it uses.
 type Harness struct {
 	Store cache.Store
 	Clock clockwork.Clock
-	// Advance lets time pass for Clock and Store.
+	// Advance lets time pass for the Clock and the Store.
 	Advance func(time.Duration)
 }
 
 const key = "3f"
 
-// TestStore runs the suite. Open returns an empty Store for each test.
+// TestStore runs all tests of this package. Open returns an empty Store for each test.
 func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
 		"knows nothing at first":                   knowsNothing,
@@ -58,10 +58,10 @@ func keepsToken(t *testing.T, h Harness) {
 	h.commit(t, h.newToken("first"), false, "first")
 	got := h.load(t).Token
 	if got == nil || got.Lifetime != time.Hour || !got.EndsPrevious {
-		t.Fatalf("the token is read as %+v", got)
+		t.Fatalf("the token that was read from the Store is %+v", got)
 	}
 	if left := got.End().Sub(h.Clock.Now()); left > time.Hour || left < time.Hour-time.Second {
-		t.Errorf("the token has %v left, want its lifetime of 1h", left)
+		t.Errorf("the token is valid for %v, want its lifetime of 1h", left)
 	}
 	h.Advance(time.Hour - time.Second)
 	h.wantToken(t, "first")
@@ -75,12 +75,12 @@ func keepsLateToken(t *testing.T, h Harness) {
 	h.commit(t, late, false, "late")
 	got := h.load(t).Token
 	if got == nil || got.Lifetime != time.Hour || got.Delay != 8*time.Second {
-		t.Fatalf("the token is read as %+v", got)
+		t.Fatalf("the token that was read from the Store is %+v", got)
 	}
 	if off := got.RequestedAt.Sub(late.RequestedAt).Abs(); off > time.Second {
-		t.Errorf("the time of the token's request is off by %v", off)
+		t.Errorf("RequestedAt of the stored token differs by %v", off)
 	}
-	h.Advance(time.Hour - time.Second) // it has ended, counted from the request
+	h.Advance(time.Hour - time.Second) // now the token's lifetime is over, counted from the token request
 	h.wantToken(t, "late")
 	h.Advance(time.Second)
 	h.wantToken(t, "")
@@ -91,7 +91,7 @@ func leasesKey(t *testing.T, h Harness) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := h.Store.Lock(ended, key, never); !errors.Is(err, context.Canceled) {
-		t.Fatalf("a second Lock whose context has ended: %v, want context.Canceled", err)
+		t.Fatalf("a second Lock with a cancelled context returned %v, want context.Canceled", err)
 	}
 	type locked struct {
 		cache.Record
@@ -101,7 +101,7 @@ func leasesKey(t *testing.T, h Harness) {
 	go func() {
 		record, lease, err := h.Store.Lock(t.Context(), key, never)
 		if err != nil {
-			t.Errorf("the second Lock: %v", err)
+			t.Errorf("the second Lock failed: %v", err)
 		}
 		second <- locked{record, lease}
 	}()
@@ -110,14 +110,14 @@ func leasesKey(t *testing.T, h Harness) {
 	}
 	select {
 	case <-second:
-		t.Fatal("the second Lock succeeded while the first was held")
+		t.Fatal("the second Lock succeeded before the first lease was released")
 	default:
 	}
 	first.Release()
 	got := <-second
 	defer got.Release()
 	if got.Token == nil || got.Token.Value.Reveal() != "first" {
-		t.Errorf("the second lease does not show what the first committed")
+		t.Errorf("the second Lock did not return the token that was committed under the first lease")
 	}
 }
 
@@ -125,16 +125,16 @@ func enoughWithoutLease(t *testing.T, h Harness) {
 	hasToken := func(record cache.Record) bool { return record.Token != nil }
 	record, lease, err := h.Store.Lock(t.Context(), key, hasToken)
 	if err != nil || lease == nil {
-		t.Fatalf("Lock of a key without a token: %v, %v", lease, err)
+		t.Fatalf("Lock of a key without a token returned the lease %v and the error %v", lease, err)
 	}
 	if record.Token != nil {
-		t.Error("a key without a token shows one")
+		t.Error("Lock of a key without a token returned a token")
 	}
 	waiting := make(chan cache.Record, 1)
 	go func() {
 		record, lease, err := h.Store.Lock(t.Context(), key, hasToken)
 		if err != nil || lease != nil {
-			t.Errorf("Lock that waits for a token: %v, %v; want no lease", lease, err)
+			t.Errorf("Lock that waits for a token returned the lease %v and the error %v, want neither", lease, err)
 		}
 		waiting <- record
 	}()
@@ -143,13 +143,13 @@ func enoughWithoutLease(t *testing.T, h Harness) {
 	}
 	lease.Release()
 	if record := <-waiting; record.Token == nil || record.Token.Value.Reveal() != "first" {
-		t.Error("the one that waited does not get the token")
+		t.Error("the waiting Lock did not return the token")
 	}
 	_, held := h.lock(t, key)
 	defer held.Release()
 	record, lease, err = h.Store.Lock(t.Context(), key, hasToken)
 	if err != nil || lease != nil || record.Token == nil {
-		t.Errorf("Lock of a leased key with a token: %v, %v; want the token without a lease", lease, err)
+		t.Errorf("Lock of a leased key with a token returned the lease %v and the error %v, want the token without a lease", lease, err)
 	}
 }
 
@@ -163,14 +163,14 @@ func leasesIndependently(t *testing.T, h Harness) {
 func showsLease(t *testing.T, h Harness) {
 	record, lease := h.lock(t, key)
 	if record.Token != nil {
-		t.Error("a lease on a key without a token shows one")
+		t.Error("a lease on Lock of a key without a token returned a token")
 	}
 	lease.Release()
 	h.commit(t, h.newToken("first"), false, "first")
 	record, lease = h.lock(t, key)
 	defer lease.Release()
 	if record.Token == nil || record.Token.Value.Reveal() != "first" {
-		t.Error("the lease does not show the token")
+		t.Error("Lock did not return the stored token")
 	}
 }
 
@@ -185,17 +185,17 @@ func keepsFailure(t *testing.T, h Harness) {
 	h.wantToken(t, "first")
 	got := h.load(t).Failure
 	if got == nil || got.Count != want.Count || got.Refusal != want.Refusal || got.Fault.Reason != want.Fault.Reason || got.Fault.Message != want.Fault.Message {
-		t.Fatalf("the failure is read as %+v, want %+v", got, want)
+		t.Fatalf("the failure that was read from the Store is %+v, want %+v", got, want)
 	}
 	if off := got.Until.Sub(want.Until).Abs(); off > time.Second {
-		t.Errorf("the failure's Until is off by %v", off)
+		t.Errorf("Until of the stored failure differs by %v", off)
 	}
 	if off := got.RenewalUntil.Sub(want.RenewalUntil).Abs(); off > time.Second {
-		t.Errorf("the failure's RenewalUntil is off by %v", off)
+		t.Errorf("RenewalUntil of the stored failure differs by %v", off)
 	}
 	h.commit(t, h.newToken("second"), false, "second")
 	if record := h.load(t); record.Failure != nil {
-		t.Error("a token was committed, and the failure is still there")
+		t.Error("a token was committed, but the Store still has the failure")
 	}
 }
 
@@ -208,11 +208,11 @@ func keepsFailureOfCommitted(t *testing.T, h Harness) {
 	}
 	failure := cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "late"), Until: h.Clock.Now().Add(time.Minute), Count: 1}
 	if err := lease.Fail(t.Context(), &failure); err != nil {
-		t.Errorf("Fail after a Commit: %v", err)
+		t.Errorf("Fail after a Commit returned %v", err)
 	}
 	h.wantToken(t, "second")
 	if h.load(t).Failure == nil {
-		t.Error("the failure is not there")
+		t.Error("the Store does not have the failure")
 	}
 }
 
@@ -223,7 +223,7 @@ func forgetsFailures(t *testing.T, h Harness) {
 		t.Fatal(err)
 	}
 	if record := h.load(t); record.Failure != nil {
-		t.Error("the failure is still there")
+		t.Error("after ForgetFailures the Store still has the failure")
 	}
 	h.wantToken(t, "first")
 }
@@ -263,7 +263,7 @@ func limitsForced(t *testing.T, h Harness) {
 	h.Advance(4 * time.Second)
 	h.commit(t, h.newToken("third"), true, "third")
 	wantWait(6 * time.Second)
-	wantWait(6 * time.Second) // asking does not count as a renewal
+	wantWait(6 * time.Second) // ForcedWait itself does not count as a renewal
 	h.Advance(6 * time.Second)
 	wantWait(0)
 	h.commit(t, h.newToken("fourth"), true, "fourth")
@@ -274,7 +274,7 @@ func (h Harness) newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
 }
 
-// never is for locking whatever the record is.
+// never makes Lock return a lease whatever the record contains.
 func never(cache.Record) bool { return false }
 
 func (h Harness) lock(t *testing.T, key string) (cache.Record, cache.Lease) {
@@ -305,7 +305,7 @@ func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want st
 		t.Fatal(err)
 	}
 	if standing == nil || standing.Value.Reveal() != want {
-		t.Errorf("Commit(%q) does not return %q", fresh.Value.Reveal(), want)
+		t.Errorf("Commit(%q) did not return the token %q", fresh.Value.Reveal(), want)
 	}
 }
 
@@ -318,7 +318,7 @@ func (h Harness) fail(t *testing.T, failure cache.Failure) {
 	}
 }
 
-// wantToken checks the current token; empty means none.
+// wantToken checks the token in the Store; an empty want means no token.
 func (h Harness) wantToken(t *testing.T, want string) {
 	t.Helper()
 	got := ""
@@ -326,6 +326,6 @@ func (h Harness) wantToken(t *testing.T, want string) {
 		got = record.Token.Value.Reveal()
 	}
 	if got != want {
-		t.Errorf("the token is %q, want %q", got, want)
+		t.Errorf("the Store has the token %q, want %q", got, want)
 	}
 }

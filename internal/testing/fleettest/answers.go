@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-// Answers collects what the callers of some brokers received. It is safe for concurrent use.
+// Answers collects the answers that the callers of some brokers received. It is safe for
+// concurrent use.
 type Answers struct {
 	fleet *Fleet
 	check func(Answer) error
 
 	mu       sync.Mutex
 	waits    []time.Duration
-	failures map[string]int                // number of occurrences of each failure
-	brokers  []*Broker                     // every broker that is called
+	failures map[string]int                // number of occurrences of each failure, by text
+	brokers  []*Broker                     // every broker that callers called
 	versions map[string][]string           // versions of each credential, in the order in which callers first received them
 	latest   map[*Broker]map[string]latest // latest answer by broker and credential
-	changed  chan struct{}                 // closed when latest changes
+	changed  chan struct{}                 // closed when the map latest changes
 }
 
-// latest is the version in the answer to the call that began last.
+// latest is the version in the answer to the most recent call.
 type latest struct {
 	version string
 	began   time.Time
@@ -41,7 +42,7 @@ func newAnswers(f *Fleet, brokers []*Broker, check func(Answer) error) *Answers 
 	return a
 }
 
-// add checks an answer and records it.
+// add checks an answer and records the result.
 func (a *Answers) add(answer Answer) {
 	wrong := a.check(answer)
 	id, version := answer.Credential.ID, answer.Decoration.GetVersion()
@@ -98,7 +99,7 @@ func (a *Answers) Wait(q float64) time.Duration {
 	return waits[max(0, int(q*float64(len(waits)))-1)]
 }
 
-// String returns the figures as text.
+// String returns the number of calls and the waiting times as text.
 func (a *Answers) String() string {
 	return fmt.Sprintf("%d calls, waits: median %v, p99 %v, longest %v", a.Calls(),
 		a.Wait(0.5).Round(time.Microsecond), a.Wait(0.99).Round(time.Microsecond), a.Wait(1).Round(time.Microsecond))
@@ -111,7 +112,8 @@ func (a *Answers) Versions(credential string) int {
 	return len(a.versions[credential])
 }
 
-// Version returns the newest version of a credential: the one that appeared last in the answers.
+// Version returns the newest version of a credential: the version that callers first received
+// after all other versions.
 func (a *Answers) Version(credential string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -122,7 +124,7 @@ func (a *Answers) Version(credential string) string {
 }
 
 // AwaitAgreement waits until callers have received at least n versions of each credential, and
-// the last answers of all brokers agree. It returns how long that took.
+// the latest answers of all brokers contain the same versions. It returns how long that took.
 func (a *Answers) AwaitAgreement(n int) time.Duration {
 	a.fleet.t.Helper()
 	began := time.Now()
@@ -135,23 +137,23 @@ func (a *Answers) AwaitAgreement(n int) time.Duration {
 		select {
 		case <-changed:
 		case <-late:
-			a.fleet.t.Fatalf("after %v the brokers do not agree: %v", Patience, missing)
+			a.fleet.t.Fatalf("after %v the brokers do not serve the same versions: %v", Patience, missing)
 		}
 	}
 }
 
-// agreement returns the reason why the brokers do not agree yet, and a channel that is closed
-// when that may have changed.
+// agreement returns nil, or an error that says why the brokers do not serve the same versions
+// yet. The channel is closed when a new answer may have changed the result.
 func (a *Answers) agreement(n int) (changed <-chan struct{}, missing error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, c := range a.fleet.Credentials {
 		if got := len(a.versions[c.ID]); got < n {
-			return a.changed, fmt.Errorf("%s: %d versions, want %d", c.ID, got, n)
+			return a.changed, fmt.Errorf("%s: callers received %d versions, want %d", c.ID, got, n)
 		}
 		for _, b := range a.brokers {
 			if a.latest[b][c.ID].version != a.latest[a.brokers[0]][c.ID].version {
-				return a.changed, fmt.Errorf("%s: %s and %s differ", c.ID, b.Name, a.brokers[0].Name)
+				return a.changed, fmt.Errorf("%s: %s and %s serve different versions", c.ID, b.Name, a.brokers[0].Name)
 			}
 		}
 	}

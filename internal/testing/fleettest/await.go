@@ -14,7 +14,7 @@ func (f *Fleet) AwaitCallsUnderWay(n int, brokers ...*Broker) {
 	f.awaitUnderWay("GetAuthDecoration", n, brokers)
 }
 
-// AwaitReportsUnderWay is AwaitCallsUnderWay for ReportRejection.
+// AwaitReportsUnderWay does the same for calls of ReportRejection.
 func (f *Fleet) AwaitReportsUnderWay(n int, brokers ...*Broker) {
 	f.t.Helper()
 	f.awaitUnderWay("ReportRejection", n, brokers)
@@ -33,16 +33,16 @@ func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
 	}
 }
 
-// AwaitDegraded waits until all brokers report that they are degraded, or until none does, and
-// returns how long that took.
+// AwaitDegraded waits until all brokers report that they are degraded, or, if want is false,
+// until no broker does. It returns how long that took.
 func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	f.t.Helper()
-	return f.Await(fmt.Sprintf("degraded is %v in all brokers", want), func() error {
+	return f.Await(fmt.Sprintf("all brokers report degraded=%v", want), func() error {
 		var all []error
 		for _, b := range f.Running() {
 			is, err := b.Degraded()
 			if err == nil && is != want {
-				err = fmt.Errorf("%s: degraded is %v", b.Name, is)
+				err = fmt.Errorf("%s reports degraded=%v", b.Name, is)
 			}
 			all = append(all, err)
 		}
@@ -50,8 +50,8 @@ func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	})
 }
 
-// Await waits until the condition returns nil, and returns how long that took. If that takes
-// longer than Patience, it fails the test with the last error.
+// Await waits until the condition returns nil, and returns how long that took. If the condition
+// returns an error for longer than Patience, Await fails the test with the last error.
 func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	f.t.Helper()
 	began := time.Now()
@@ -63,7 +63,7 @@ func (f *Fleet) Await(what string, condition func() error) time.Duration {
 			return time.Since(began)
 		}
 		if time.Since(began) > Patience {
-			f.t.Fatalf("after %v it does not hold that %s: %v", Patience, what, err)
+			f.t.Fatalf("waited %v in vain until %s: %v", Patience, what, err)
 		}
 		<-tick.C
 	}

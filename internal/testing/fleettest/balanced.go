@@ -18,8 +18,9 @@ const balancedConfig = `{
 	}}]
 }`
 
-// Balanced returns a stand-in for a broker whose callers use all brokers that exist now: its
-// gRPC clients know every address, and retry at another broker if one does not answer.
+// Balanced returns a Broker value that stands for all brokers of the fleet. Its gRPC clients
+// know the address of every broker that exists now, and retry at another broker if a broker does
+// not answer.
 func (f *Fleet) Balanced() *Broker {
 	f.t.Helper()
 	addresses := manual.NewBuilderWithScheme("fleet")

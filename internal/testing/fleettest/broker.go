@@ -24,8 +24,8 @@ import (
 // connections is the number of connections that a broker's callers share.
 const connections = 4
 
-// Broker is one replica: a process, and the files and sockets that are kept when the process
-// restarts.
+// Broker is one replica of the fleet: a process, and its files and sockets, which are kept when
+// the process restarts.
 type Broker struct {
 	// Name identifies the broker in test output, for example "broker-0".
 	Name string
@@ -35,7 +35,7 @@ type Broker struct {
 	number  int
 	folder  string
 	process *processtest.Process
-	log     logtest.Log // output of all its processes
+	log     logtest.Log // output of all processes of this broker
 	clock   *clockShift
 
 	connections []*grpc.ClientConn
@@ -76,13 +76,14 @@ func (b *Broker) connect() *grpc.ClientConn {
 	return connection
 }
 
-// soonAgain shortens the wait between connection attempts, which these tests do not test.
+// soonAgain shortens the time between a client's connection attempts, because these tests are
+// not about that time.
 func soonAgain() grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}})
 }
 
 // Start starts the broker, with additional environment variables (NAME=value), and returns when
-// it serves.
+// the broker answers calls.
 func (b *Broker) Start(environment ...string) {
 	b.t.Helper()
 	b.launch(environment...)
@@ -107,7 +108,7 @@ func (b *Broker) launch(environment ...string) {
 	}
 }
 
-// awaitServing waits until every connection reaches a serving broker.
+// awaitServing waits until the broker answers on every connection of its callers.
 func (b *Broker) awaitServing() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -122,7 +123,7 @@ func (b *Broker) awaitServing() {
 	}()
 	for _, connection := range b.connections {
 		if err := health(ctx, connection, grpc.WaitForReady(true)); err != nil {
-			b.t.Fatalf("%s does not serve: %v\n%s", b.Name, err, &b.log)
+			b.t.Fatalf("%s does not answer calls: %v\n%s", b.Name, err, &b.log)
 		}
 	}
 }
@@ -136,7 +137,7 @@ func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.Ca
 		return err
 	}
 	if answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		return fmt.Errorf("its health is %v", answer.GetStatus())
+		return fmt.Errorf("the gRPC health status is %v", answer.GetStatus())
 	}
 	return nil
 }
@@ -148,18 +149,18 @@ func (b *Broker) Kill() {
 	}
 }
 
-// Terminate ends the process with SIGTERM and waits until it has ended, which must be with exit
-// status 0.
+// Terminate ends the process with SIGTERM and waits until it has ended. It fails the test unless
+// the exit status is 0.
 func (b *Broker) Terminate() {
 	b.t.Helper()
 	b.Signal(syscall.SIGTERM)
 	select {
 	case <-b.process.Ended():
 	case <-time.After(Patience):
-		b.t.Fatalf("%s does not end", b.Name)
+		b.t.Fatalf("%s did not end after SIGTERM", b.Name)
 	}
 	if !b.process.State().Success() {
-		b.t.Fatalf("%s ended with %v", b.Name, b.process.State())
+		b.t.Fatalf("%s ended with the exit status %v", b.Name, b.process.State())
 	}
 }
 
@@ -181,17 +182,18 @@ func (b *Broker) Continue() {
 func (b *Broker) Signal(signal syscall.Signal) {
 	b.t.Helper()
 	if err := b.process.Signal(signal); err != nil {
-		b.t.Fatalf("%v to %s: %v", signal, b.Name, err)
+		b.t.Fatalf("send %v to %s: %v", signal, b.Name, err)
 	}
 }
 
 func (b *Broker) running() bool { return b.process != nil && b.process.Runs() }
 
-// Client returns a client of the broker. Callers with different numbers are spread over a few
-// connections.
+// Client returns a gRPC client of the broker for the caller with this number. The callers share
+// a few connections.
 func (b *Broker) Client(caller int) authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connections[caller%len(b.connections)])
 }
 
-// LogLines returns the number of log lines, of all its processes, that have a message.
+// LogLines returns the number of log lines with this message, in the logs of all processes of
+// the broker.
 func (b *Broker) LogLines(message string) int { return b.log.Count(fmt.Sprintf(`"msg":%q`, message)) }

@@ -10,8 +10,8 @@ import (
 )
 
 // A fleet makes one token request for each cold credential even if other processes use all CPU
-// time of the machine: a broker that waits for the CPU does not treat Redis as unreachable. The
-// test runs alone.
+// time of the machine: a broker that waits for the CPU does not treat Redis as unreachable. This
+// test does not run in parallel with other tests.
 func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	for range 3 {
 		t.Run("cold", func(t *testing.T) {
@@ -28,13 +28,14 @@ func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	}
 }
 
-// A broker is suspended while many of its cold callers wait for their turn to ask Redis. Another
-// broker obtains the tokens meanwhile. After it is resumed, the first broker asks Redis,
-// although its waiting time is over, and does not request tokens itself.
+// A broker is suspended while many of its callers, whose tokens are not in memory, wait for
+// their turn to ask Redis. Another broker obtains the tokens meanwhile. When it is resumed, the
+// first broker still asks Redis, although the time limit for waiting is over, and does not
+// request tokens itself.
 func TestBrokerStandsStill(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	callers := 20 * runtime.NumCPU() // more callers than can use Redis concurrently
+	callers := 20 * runtime.NumCPU() // more callers than may use Redis at the same time
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(server), Brokers: 2, Credentials: callers, Lifetime: time.Hour})
 	still, other := fleet.Brokers[0], fleet.Brokers[1]
 	server.Stop()
@@ -45,7 +46,7 @@ func TestBrokerStandsStill(t *testing.T) {
 	if err := fleet.Burst(callers, other).Err(); err != nil {
 		t.Error(err)
 	}
-	<-time.After(4 * time.Second) // longer than any operation waits for its turn
+	<-time.After(4 * time.Second) // longer than any Redis operation may wait for its turn
 	still.Continue()
 	if err := waiting().Err(); err != nil {
 		t.Error(err)

@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockVariable names the environment variable with the path of clockFile; testdata/clockshift.go
-// reads both.
+// clockVariable is the environment variable that contains the path of the clock file. The code
+// in testdata/clockshift.go reads the variable and the file.
 const clockVariable = "AUTHMATERIAL_CLOCK_SHIFT"
 
-// clockFile is the file in a broker's folder that shifts its clocks.
+// clockFile is the name of the file, in a broker's folder, that shifts the broker's clocks.
 const clockFile = "clock"
 
-// clockShift is the content of that file, in nanoseconds.
+// clockShift is the content of a broker's clock file, in nanoseconds.
 type clockShift struct{ sleep, wall atomic.Int64 }
 
-// newClockShift creates the file of a broker.
+// newClockShift creates the clock file of a broker.
 func (b *Broker) newClockShift() *clockShift {
 	b.t.Helper()
 	const size = int(unsafe.Sizeof(clockShift{}))
@@ -40,13 +40,13 @@ func (b *Broker) newClockShift() *clockShift {
 	return (*clockShift)(unsafe.Pointer(unsafe.SliceData(data)))
 }
 
-// Sleep simulates that the broker's machine slept for d: its boot clock and its wall clock jump
-// forward by d, its timers do not. For Redis and the provider no time passes. It takes effect at
-// once, also after a restart of the broker.
+// Sleep simulates that the broker's machine slept for d: the broker's boot clock and wall clock
+// jump forward by d, but its timers do not. For Redis and the provider no time passes. The shift
+// takes effect at once, and stays in effect after a restart of the broker.
 func (b *Broker) Sleep(d time.Duration) { b.clock.sleep.Add(int64(d)) }
 
-// CorrectClock moves only the broker's wall clock, by d, which may be negative. It takes effect
-// at once, also after a restart of the broker.
+// CorrectClock moves only the broker's wall clock, by d, which may be negative. The shift takes
+// effect at once, and stays in effect after a restart of the broker.
 func (b *Broker) CorrectClock(d time.Duration) { b.clock.wall.Add(int64(d)) }
 
 // WallTime returns the time of the broker's wall clock.

@@ -18,7 +18,8 @@ func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 	}
 }
 
-// A fleet makes one token request for each cold credential, and one at each renewal.
+// TestOneTokenRequestForEachToken checks that a fleet makes one token request for each
+// credential without a token, and one request at each renewal.
 func TestOneTokenRequestForEachToken(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
@@ -44,7 +45,7 @@ func TestOneTokenRequestForEachToken(t *testing.T) {
 	t.Logf("through three renewals: %v", answers)
 	for _, c := range fleet.Credentials {
 		if got := answers.Versions(c.ID); got != 4 {
-			t.Errorf("%s: callers got %d versions, want 4", c.ID, got)
+			t.Errorf("%s: callers received %d versions, want 4", c.ID, got)
 		}
 	}
 }

@@ -25,7 +25,8 @@ type (
 )
 
 // configuration returns the configuration of a broker whose files are in folder. Each credential
-// has its own provider, because metrics are labelled by provider and never by credential.
+// has its own provider in the configuration, because the broker's metrics have a label for the
+// provider but none for the credential.
 func (f *Fleet) configuration(folder string) object {
 	previous := map[bool]string{false: "KEPT", true: "ENDED"}[f.options.EndsPrevious]
 	var providers, credentials list
@@ -70,8 +71,8 @@ func clientIDFile(credential string) string { return credential + ".id" }
 
 func clientSecretFile(credential string) string { return credential + ".secret" }
 
-// Configure writes the configuration of a broker, and the files it names, from the current
-// Options of the fleet. Start has already done so once.
+// Configure writes the configuration file of a broker, and the files that the configuration
+// names, from the current Options of the fleet. Start has already called Configure once.
 func (b *Broker) Configure() {
 	b.t.Helper()
 	configuration := b.fleet.configuration(b.folder)
@@ -86,8 +87,8 @@ func (b *Broker) Configure() {
 	}
 }
 
-// SetClient writes the files with a credential's client ID and secret for this broker, which
-// reads them again if it is running.
+// SetClient writes the files with a credential's client ID and secret for this broker. A running
+// broker reads the files again.
 func (b *Broker) SetClient(credential string, client simulator.Client) {
 	b.t.Helper()
 	b.WriteFile(clientIDFile(credential), []byte(client.ID))

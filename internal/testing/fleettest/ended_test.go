@@ -11,13 +11,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// callers call the provider's API with the decorations that they receive, by the rules for
-// callers: if the API rejects a request, they report that and retry once with the new
-// decoration.
+// callers call the provider's API with the decorations that they receive. As the rules for
+// callers require, a caller reports the rejection if the API rejects a request, and retries once
+// with the new decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
-	calls    atomic.Int64 // first API requests, without retries
-	rejected atomic.Int64 // the rejected ones among them
+	calls    atomic.Int64 // number of API requests, without retries
+	rejected atomic.Int64 // number of API requests that the API rejected
 }
 
 // call returns an error if the API rejects the request and its retry.
@@ -36,12 +36,13 @@ func (c *callers) call(a fleettest.Answer) error {
 	}
 	status, err = c.fleet.Provider.Call(report.Decoration)
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("is answered %d by the provider after a report that was answered with %v", status, report.Outcome)
+		err = fmt.Errorf("received status %d from the provider after a report with the outcome %v", status, report.Outcome)
 	}
 	return err
 }
 
-// The provider ends a token when it issues the next one, while callers still use the first.
+// The provider revokes a token when it issues the next token, while callers still use the old
+// one.
 func TestPreviousTokenEnds(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), EndsPrevious: true})
@@ -55,8 +56,8 @@ func TestPreviousTokenEnds(t *testing.T) {
 	wantRequests(t, fleet, 2)
 	t.Logf("after a renewal the API has rejected %d of %d requests", c.rejected.Load(), c.calls.Load())
 
-	// From here on the provider answers late: the old token has ended before the new one
-	// arrives.
+	// From here on the provider answers late, so the old token is revoked before the broker
+	// receives the new token.
 	release := fleet.Provider.HoldTokenAnswers()
 	fleet.AwaitReportsUnderWay(5, fleet.Brokers...)
 	release()

@@ -11,16 +11,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// failover is a fleet under load whose Redis loses a master.
+// failover is a fleet under load whose Redis Cluster, or Redis with Sentinels, loses a master.
 type failover struct {
 	*testing.T
 	fleet  *fleettest.Fleet
 	load   *fleettest.Load
 	watch  func() (asked int, err error)
-	before map[string]int // token requests of each credential before the loss
+	before map[string]int // number of token requests of each credential before the loss
 }
 
-// newFailover starts a fleet in which every broker serves the same tokens, all of them new.
+// newFailover starts a fleet and waits until every broker serves the same tokens.
 func newFailover(t *testing.T, redis map[string]any) *failover {
 	t.Helper()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: redis})
@@ -32,8 +32,8 @@ func newFailover(t *testing.T, redis map[string]any) *failover {
 	return f
 }
 
-// recovered checks what the loss cost. master is how long after the loss a new master accepted
-// writes.
+// recovered checks how many token requests and how much time the loss of the master cost. The
+// argument master is the time from the loss until a new master accepted writes.
 func (f *failover) recovered(master time.Duration) {
 	f.Helper()
 	back := f.fleet.AwaitDegraded(false)
@@ -45,7 +45,7 @@ func (f *failover) recovered(master time.Duration) {
 		f.Errorf("the loss of a master cost %d token requests for one credential, want 1 at most", most)
 	}
 	if back+agreed > recoveryLimit {
-		f.Errorf("the fleet has recovered %v after there is a new master, want %v at most", back+agreed, recoveryLimit)
+		f.Errorf("the fleet recovered %v after the new master accepted writes, want %v at most", back+agreed, recoveryLimit)
 	}
 	wantOneRenewal(f.T, f.fleet)
 	asked, err := f.watch()
@@ -56,8 +56,8 @@ func (f *failover) recovered(master time.Duration) {
 	}
 }
 
-// sinceBefore returns the number of token requests since the master was lost, in total and the
-// highest for one credential.
+// sinceBefore returns numbers of token requests since the loss of the master: the total, and the
+// highest number for one credential.
 func (f *failover) sinceBefore() (total, most int) {
 	for _, c := range f.fleet.Credentials {
 		extra := f.fleet.Provider.TokenRequests(c.Client.ID) - f.before[c.ID]
@@ -88,12 +88,12 @@ func TestSentinelFailover(t *testing.T) {
 	lost := redis.KillMaster()
 	f.awaitLoss()
 	if redis.AwaitMaster() == lost {
-		t.Fatal("the killed server is the master")
+		t.Fatal("the server that was killed is still the master")
 	}
 	f.recovered(time.Since(began))
 }
 
-// The Cluster loses the master that stores the stream of changes.
+// TestClusterFailover kills the master of the Redis Cluster that stores the stream of changes.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartCluster(t)
@@ -104,7 +104,7 @@ func TestClusterFailover(t *testing.T) {
 	lost.Kill()
 	f.awaitLoss()
 	if slices.Contains(redis.AwaitMasters(), lost) {
-		t.Fatal("the killed server is a master")
+		t.Fatal("the server that was killed is still a master")
 	}
 	f.recovered(time.Since(began))
 }

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Fault is the error of a call.
+// Fault is the error with which a call to the broker failed.
 type Fault struct {
 	Code    codes.Code
 	Reason  string // the broker's reason; empty if the error is not from the broker
@@ -19,7 +19,7 @@ type Fault struct {
 	RetryDelay time.Duration
 }
 
-// FaultOf returns the parts of a gRPC error.
+// FaultOf returns the Fault that a gRPC error contains.
 func FaultOf(err error) Fault {
 	got := status.Convert(err)
 	fault := Fault{Code: got.Code(), Message: got.Message()}

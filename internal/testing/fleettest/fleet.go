@@ -1,8 +1,9 @@
 // Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and
 // get their tokens from a simulated provider, and callers that check every answer.
 //
-// A package that uses it calls Main in its TestMain. Functions and methods that take or contain
-// a testing.TB end the test when they fail, so call them only from the goroutine of the test.
+// A package that uses it calls Main in its TestMain. Functions that have a testing.TB, as an
+// argument or in their receiver, end the test when they fail. Call them only from the goroutine
+// of the test.
 package fleettest
 
 import (
@@ -25,25 +26,27 @@ const (
 	defaultLifetime    = 20 * time.Second
 )
 
-// Patience limits every wait for something that happens soon unless the broker is broken.
+// Patience is the longest time that tests wait for anything. If the broker works, each wait is
+// much shorter.
 const Patience = 30 * time.Second
 
 // Options describe a fleet. Redis is required.
 type Options struct {
-	// Redis is `token_cache.redis` of the configuration, as encoding/json writes it.
+	// Redis is the value of `token_cache.redis` in the configuration; encoding/json writes it to
+	// the file.
 	Redis map[string]any
 	// Brokers is the number of brokers. Default: 8.
 	Brokers int
 	// Credentials is the number of credentials, each with its own client. Default: 20.
 	Credentials int
-	// Lifetime is the lifetime of tokens. Default: 20 s. The margin is then 2 s, and renewal
-	// begins 3.3 s before the margin.
+	// Lifetime is the lifetime of tokens. Default: 20 s. With the default lifetime the safety
+	// margin is 2 s, and renewal begins 3.3 s before the margin.
 	Lifetime time.Duration
-	// EndsPrevious makes the provider end a token when it issues the next one, and the
-	// provider's definition say so.
+	// EndsPrevious makes the provider revoke a token when it issues the next one, and sets this
+	// property in the provider's definition.
 	EndsPrevious bool
-	// Change may modify each broker's configuration, as the document that encoding/json will
-	// write to the file. Default: no change.
+	// Change is called with each broker's configuration and may modify it, before encoding/json
+	// writes it to the file. Default: no change.
 	Change func(broker int, configuration map[string]any)
 }
 
@@ -69,13 +72,13 @@ type Credential struct {
 	Client simulator.Client
 }
 
-// Fleet is a set of brokers that share a Redis. It stops at the end of the test.
+// Fleet is a set of brokers that share a Redis. The fleet stops at the end of the test.
 type Fleet struct {
-	// Provider issues their tokens.
+	// Provider issues the tokens of all brokers.
 	Provider *Provider
 	// Credentials are the same in all brokers.
 	Credentials []Credential
-	// Brokers are running when Start returns. AddBroker appends to them.
+	// Brokers are running when Start returns. AddBroker appends further brokers.
 	Brokers []*Broker
 	// Withdrawn collects the versions that were reported with Report.
 	Withdrawn Withdrawals
@@ -86,8 +89,8 @@ type Fleet struct {
 	key     string // the fleet key
 }
 
-// Start starts a fleet and returns when every broker serves. At the end of the test it fails the
-// test if a broker's log contains a secret of the provider.
+// Start starts a fleet and returns when every broker answers calls. When the test ends, it fails
+// if a broker's log contains a secret of the provider.
 func Start(t testing.TB, options Options) *Fleet {
 	t.Helper()
 	options = options.withDefaults()
@@ -111,7 +114,7 @@ func Start(t testing.TB, options Options) *Fleet {
 	return f
 }
 
-// AddBroker starts one more broker and returns when it serves.
+// AddBroker starts one more broker and returns when that broker answers calls.
 func (f *Fleet) AddBroker() *Broker {
 	f.t.Helper()
 	b := f.newBroker(len(f.Brokers))
@@ -146,7 +149,7 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
-// socketFolder returns a folder whose path is short enough for sockets.
+// socketFolder returns a new folder whose path is short enough for the paths of Unix sockets.
 func socketFolder(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "fleet")

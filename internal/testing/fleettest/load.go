@@ -16,19 +16,20 @@ const (
 	defaultPause   = 250 * time.Millisecond
 )
 
-// callLimit is the deadline of a call. Only a broken broker comes near it.
+// callLimit is the deadline of a call. A working broker answers much sooner.
 const callLimit = 20 * time.Second
 
 // LoadOptions describe a load. The zero value is usable.
 type LoadOptions struct {
-	// Brokers are the brokers to call. Default: all that are running.
+	// Brokers are the brokers to call. Default: all running brokers.
 	Brokers []*Broker
-	// Callers is the number of callers of each broker. Each calls for all credentials in turn.
-	// Default: 20.
+	// Callers is the number of callers of each broker. Each caller asks for all credentials in
+	// turn. Default: 20.
 	Callers int
 	// Pause is the average time between two calls of a caller. Default: 250 ms.
 	Pause time.Duration
-	// Check returns an error for a wrong answer. Default: Fleet.Check.
+	// Check checks each answer, and returns an error if the answer is wrong. Default:
+	// Fleet.Check.
 	Check func(Answer) error
 }
 
@@ -54,7 +55,7 @@ type Answer struct {
 	Credential Credential
 	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
 	Err        error
-	// Began is when the call began; Took is how long the caller waited.
+	// Began is the start time of the call; Took is how long the caller waited.
 	Began time.Time
 	Took  time.Duration
 }
@@ -66,13 +67,13 @@ func (f *Fleet) Check(a Answer) error {
 	case a.Err != nil:
 		return errors.New("fails with " + Describe(a.Err))
 	case !f.Provider.Accepts(a.Decoration, a.Credential.Client):
-		return errors.New("gets what the provider does not accept")
+		return errors.New("received a token that the provider does not accept")
 	default:
 		return nil
 	}
 }
 
-// Ask makes one call as a caller of a broker.
+// Ask calls a broker once for a credential, as the caller with this number.
 func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -84,14 +85,15 @@ func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	}
 }
 
-// Burst lets the callers of each broker make one call each, concurrently and spread over the
-// credentials. It returns all answers when the last call has ended.
+// Burst starts the given number of callers for each broker at the same time. Each caller makes
+// one call; the callers ask for the credentials in turn. Burst returns all answers when the last
+// call has ended.
 func (f *Fleet) Burst(callers int, brokers ...*Broker) *Answers {
 	return f.BeginBurst(callers, brokers...)()
 }
 
-// BeginBurst is Burst for a test that does something during the calls. It returns when each
-// caller is about to call.
+// BeginBurst does the same as Burst, for a test that does something during the calls. BeginBurst
+// returns when each caller is about to call; the returned function waits for the answers.
 func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answers) {
 	answers := newAnswers(f, brokers, f.Check)
 	var ready, done sync.WaitGroup
@@ -115,10 +117,10 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 }
 
 // AwaitSameTokens waits until all running brokers answer with the same tokens, and returns how
-// long that took. No call may fail meanwhile.
+// long that took. No call may fail while it waits.
 func (f *Fleet) AwaitSameTokens() time.Duration {
 	f.t.Helper()
-	return f.Await("all brokers have the same tokens", func() error {
+	return f.Await("all brokers serve the same tokens", func() error {
 		answers := f.Burst(len(f.Credentials), f.Running()...)
 		if err := answers.Err(); err != nil {
 			f.t.Fatal(err)
@@ -137,7 +139,7 @@ type Load struct {
 	stop    context.CancelFunc
 }
 
-// StartLoad starts a load. It stops at the end of the test.
+// StartLoad starts a load. The load stops at the end of the test.
 func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	options = options.withDefaults(f)
 	ctx, stop := context.WithCancel(context.Background())
@@ -151,7 +153,7 @@ func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	return l
 }
 
-// call runs one caller.
+// call runs one caller until the load stops.
 func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	credentials := l.fleet.Credentials
 	for turn := caller; ; turn++ {
@@ -171,8 +173,8 @@ func (l *Load) Stop() *Answers {
 	return l.Answers
 }
 
-// WatchReadiness checks readiness and health of every running broker repeatedly until stop is
-// called. stop returns the number of checks and the failures.
+// WatchReadiness checks repeatedly that every running broker is ready and healthy, until the
+// function stop is called. stop returns the number of checks and their failures.
 func (f *Fleet) WatchReadiness() (stop func() (asked int, err error)) {
 	var mu sync.Mutex
 	var watching sync.WaitGroup

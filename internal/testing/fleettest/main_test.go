@@ -13,8 +13,9 @@ func TestMain(m *testing.M) { os.Exit(fleettest.Main(m)) }
 // oneRedis is the configuration for a single Redis server.
 func oneRedis(server *redistest.Server) map[string]any { return map[string]any{"url": server.URL()} }
 
-// warm makes all brokers serve the same tokens, requested by one of them. A cold start is too
-// much for slow machines: a replica that waits too long for Redis requests its own tokens.
+// warm makes one broker request all tokens, and waits until all brokers serve these tokens. On
+// slow machines a simultaneous start of all brokers would fail, because a replica that waits too
+// long for Redis requests its own tokens.
 func warm(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
 	if err := fleet.Burst(len(fleet.Credentials), fleet.Brokers[0]).Err(); err != nil {

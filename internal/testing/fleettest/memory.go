@@ -10,8 +10,8 @@ import (
 
 var peakLine = regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
 
-// PeakMemory returns the highest memory use of the broker's process so far, in bytes. It is 0 on
-// systems other than Linux.
+// PeakMemory returns the highest memory use of the broker's process so far, in bytes. On systems
+// other than Linux the result is 0.
 func (b *Broker) PeakMemory() (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.process.PID()))
 	if errors.Is(err, os.ErrNotExist) && b.running() {
@@ -22,7 +22,7 @@ func (b *Broker) PeakMemory() (int64, error) {
 	}
 	found := peakLine.FindSubmatch(text)
 	if found == nil {
-		return 0, fmt.Errorf("%s has no VmHWM in its /proc/PID/status", b.Name)
+		return 0, fmt.Errorf("%s: there is no line VmHWM in /proc/PID/status", b.Name)
 	}
 	kib, err := strconv.ParseInt(string(found[1]), 10, 64)
 	return kib << 10, err

@@ -13,12 +13,12 @@ import (
 	"testing"
 )
 
-// programFolder is the folder of the built program; Main sets it.
+// programFolder is the folder into which the broker is built; Main sets it.
 var programFolder string
 
-// Main runs the tests of a package and returns the exit code, for TestMain. The first test that
-// needs the broker builds it with the flags in GOFLAGS: without the race detector unless GOFLAGS
-// contains -race.
+// Main is called by TestMain of a package. It runs the tests of the package and returns the exit
+// code. The first test that needs the broker builds it with the flags in GOFLAGS: without the
+// race detector unless GOFLAGS contains -race.
 func Main(m *testing.M) int {
 	folder, err := os.MkdirTemp("", "fleettest")
 	if err != nil {
@@ -33,11 +33,11 @@ func Main(m *testing.M) int {
 // program builds the broker once, with clocks that tests can shift, and returns its path.
 var program = sync.OnceValues(func() (string, error) {
 	if programFolder == "" {
-		return "", fmt.Errorf("TestMain does not call fleettest.Main")
+		return "", fmt.Errorf("fleettest.Main was not called; call it in TestMain")
 	}
 	module, err := lookAtSources()
 	if err != nil {
-		return "", fmt.Errorf("look at the broker's sources: %w", err)
+		return "", fmt.Errorf("list the broker's source folders: %w", err)
 	}
 	overlay, err := clockShiftOverlay(module)
 	if err != nil {
@@ -51,8 +51,8 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// clockShiftOverlay writes the file for `go build -overlay` that adds testdata/clockshift.go to
-// package clock, and returns its path.
+// clockShiftOverlay writes an overlay file for `go build -overlay` and returns its path. The
+// overlay adds testdata/clockshift.go to package clock.
 func clockShiftOverlay(module string) (string, error) {
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
 		filepath.Join(module, "internal/clock/clockshift.go"): filepath.Join(module, "internal/testing/fleettest/testdata/clockshift.go"),
@@ -64,9 +64,10 @@ func clockShiftOverlay(module string) (string, error) {
 	return path, os.WriteFile(path, overlay, 0o600)
 }
 
-// lookAtSources lists the source folders, and returns the module's folder. `go test` caches results
-// by the files that a test opens, but does not see those that `go build` opens. Without this,
-// results for an older broker would come from the cache.
+// lookAtSources reads the list of files in each source folder, and returns the module's folder.
+// `go test` caches test results by the files that the test opens, but does not notice the files
+// that `go build` opens. Without lookAtSources, cached results for an older broker would be
+// reused.
 func lookAtSources() (module string, err error) {
 	file, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
 	if err != nil {

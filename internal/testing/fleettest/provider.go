@@ -31,7 +31,7 @@ type Provider struct {
 
 	sim    *simulator.Simulator
 	clock  *shiftedClock
-	url    string // of the token endpoint
+	url    string // the URL of the token endpoint
 	apiURL string
 	client *http.Client
 }
@@ -43,10 +43,11 @@ func startProvider(t testing.TB, options Options) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Token requests may use http to a literal loopback address.
+	// The provider uses http: the broker allows token requests over http to a literal loopback
+	// address.
 	front := httptest.NewServer(sim.Handler())
 	t.Cleanup(func() {
-		_ = sim.Close() // also ends requests whose answers are held
+		_ = sim.Close() // closing the simulator also ends requests whose answers are held back
 		front.Close()
 	})
 	p := &Provider{
@@ -64,7 +65,7 @@ func startProvider(t testing.TB, options Options) *Provider {
 	return p
 }
 
-// shiftedClock is the real clock plus an offset.
+// shiftedClock shows the real time plus an offset.
 type shiftedClock struct {
 	clockwork.Clock
 
@@ -80,14 +81,14 @@ func (p *Provider) ShiftClock(d time.Duration) { p.clock.offset.Add(int64(d)) }
 // Disconnect makes the provider unreachable until the returned function is called.
 func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }
 
-// Accepts reports whether the provider now accepts a request with the decoration as one of a
-// client.
+// Accepts reports whether the provider would now accept a request with the decoration as a
+// request of the client.
 func (p *Provider) Accepts(decoration *authmaterialv1.AuthDecoration, client simulator.Client) bool {
 	return p.ClientOf(&http.Request{Header: header(decoration)}) == client.ID
 }
 
-// Token returns the token in a decoration, even if it has ended. ok is false if the decoration
-// contains no token of this provider.
+// Token returns the token in a decoration, even if the token is expired or revoked. ok is false
+// if the decoration contains no token of this provider.
 func (p *Provider) Token(decoration *authmaterialv1.AuthDecoration) (token simulator.Token, ok bool) {
 	return p.TokenOf(&http.Request{Header: header(decoration)})
 }
@@ -109,7 +110,7 @@ func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, 
 	return response.StatusCode, err
 }
 
-// header returns the headers of a decoration.
+// header returns the HTTP headers in a decoration.
 func header(decoration *authmaterialv1.AuthDecoration) http.Header {
 	all := make(http.Header)
 	for _, h := range decoration.GetHeaders() {

@@ -18,10 +18,10 @@ import (
 const tokenLife = 20 * time.Second
 
 // downtime is a fleet under load whose provider is down. A call may fail only after the tokens
-// have ended, and its error must say when to retry.
+// have expired, and its error must contain a retry delay.
 type downtime struct {
 	fleet *fleettest.Fleet
-	began time.Time // before the first token request
+	began time.Time // a time before the first token request
 
 	mu      sync.Mutex
 	told    map[*fleettest.Broker]map[string]bool // credentials for which a broker's callers got no token
@@ -29,9 +29,9 @@ type downtime struct {
 	longest time.Duration                         // longest retry delay in these errors
 }
 
-// check relies on the provider: a token that the provider accepts has not ended. No token may
-// end before its lifetime is over, counted from the start of the fleet, except for the time that
-// it takes to read the token from Redis.
+// check returns an error for an answer that is not allowed. Tokens must be valid at the
+// provider. Calls may fail only when a token lifetime has passed since the start of the fleet,
+// or slightly earlier, because reading a token from Redis takes time.
 func (d *downtime) check(a fleettest.Answer) error {
 	if a.Err == nil {
 		return d.checkToken(a)
@@ -43,7 +43,7 @@ func (d *downtime) check(a fleettest.Answer) error {
 		return errors.New("fails while the token is valid, with " + fleettest.Describe(a.Err))
 	}
 	if fault.Code != codes.Unavailable || fault.Reason != "PROVIDER_UNAVAILABLE" || fault.RetryDelay <= 0 {
-		return fmt.Errorf("fails with %s, and is to try again after %v", fleettest.Describe(a.Err), fault.RetryDelay)
+		return fmt.Errorf("received the error %s with the retry delay %v", fleettest.Describe(a.Err), fault.RetryDelay)
 	}
 	if d.told[a.Broker] == nil {
 		d.told[a.Broker] = map[string]bool{}
@@ -56,45 +56,46 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// answering is the longest time that the provider takes to answer in this test. A broker may
-// serve a token for that long after its end, as a last resort.
+// answering is the longest time that the provider takes to answer in this test. If there is no
+// other token, a broker may serve a token for this long after the token has expired.
 const answering = 250 * time.Millisecond
 
-// checkToken returns an error if the token had ended when the call began. It may end before the
-// answer is checked.
+// checkToken returns an error if the token had expired before the call began. The token may
+// expire between that time and the check.
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
 	case !ok || token.ClientID != a.Credential.Client.ID:
-		return errors.New("gets a decoration without a token of its client")
+		return errors.New("received a decoration without a token of the credential's client")
 	case !token.EndTime.Add(answering).After(a.Began):
-		return errors.New("gets a token that has ended")
+		return errors.New("received a token that had expired")
 	default:
 		return nil
 	}
 }
 
-// awaitNoToken waits until every broker has answered for every credential that there is no
-// token.
+// awaitNoToken waits until the callers of every broker have received an error for every
+// credential.
 func (d *downtime) awaitNoToken() {
 	d.fleet.Await("no broker has a token", func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, b := range d.fleet.Brokers {
 			if n := len(d.told[b]); n < len(d.fleet.Credentials) {
-				return fmt.Errorf("%s has said so of %d credentials", b.Name, n)
+				return fmt.Errorf("%s has returned errors for only %d credentials", b.Name, n)
 			}
 		}
 		return nil
 	})
 }
 
-// reading is how much too early a replica may treat a token or failure of another replica as
-// ended: the time that it takes to read it from Redis.
+// reading is the time that reading from Redis may take. A replica may treat a token or failure
+// of another replica as expired this much too early.
 const reading = 250 * time.Millisecond
 
-// mostRequests returns the highest number of failing token requests that one replica makes in a
-// time. It waits for a second after the first, then twice as long each time, up to a limit.
+// mostRequests returns the highest number of token requests that one replica makes within a
+// duration in which all of them fail. The replica waits for a second after the first request,
+// and then twice as long each time, up to a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {
@@ -104,7 +105,7 @@ func mostRequests(within time.Duration) int {
 	return count
 }
 
-// The provider is down from before the renewal until after the tokens have ended.
+// The provider is down from a time before the renewal until after the tokens have expired.
 func TestProviderIsDown(t *testing.T) {
 	t.Parallel()
 	d := &downtime{told: map[*fleettest.Broker]map[string]bool{}}
@@ -126,8 +127,8 @@ func TestProviderIsDown(t *testing.T) {
 	t.Logf("%v; the first call failed %v after the fleet began", load, d.first.Sub(d.began).Round(time.Millisecond))
 }
 
-// wantFewRequests fails the test if there were more token requests of a credential than one
-// replica makes since the first failure.
+// wantFewRequests fails the test if the fleet made more token requests for a credential, since
+// the first failure, than one replica alone would make.
 func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 	t.Helper()
 	limit, most := mostRequests(since), 0
@@ -141,8 +142,8 @@ func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 		since.Round(time.Millisecond), most, limit)
 }
 
-// recovered checks that each credential has a token again at the announced retry time, after one
-// request.
+// recovered checks that each credential has a token again when the retry delay of the errors is
+// over, and that the fleet made one request for each.
 func (d *downtime) recovered(t *testing.T) {
 	t.Helper()
 	restored, before := time.Now(), d.fleet.Provider.TotalTokenRequests()
@@ -155,10 +156,10 @@ func (d *downtime) recovered(t *testing.T) {
 	step := d.longest
 	d.mu.Unlock()
 	if took > step+time.Second {
-		t.Errorf("the fleet has tokens again %v after the provider is back, want a backoff step of %v", took, step)
+		t.Errorf("the fleet has tokens again %v after the provider works again, want at most the retry delay %v and a second", took, step)
 	}
 	if got := d.fleet.Provider.TotalTokenRequests() - before; got > len(d.fleet.Credentials) {
-		t.Errorf("%d token requests since the provider is back, want %d at most", got, len(d.fleet.Credentials))
+		t.Errorf("%d token requests since the provider works again, want %d at most", got, len(d.fleet.Credentials))
 	}
 	t.Logf("all brokers have all tokens %v after the provider is back; the longest retry delay for callers was %v",
 		took.Round(time.Millisecond), step.Round(time.Millisecond))
