@@ -25,59 +25,62 @@ const (
 // AuthDecoration is the authentication material for one credential: the headers
 // and query parameters that a service adds to its next outgoing HTTP request.
 //
-// It contains secrets: never log or format it. docs/calling.md has all the rules for
-// using it: send it over https only, to allowed_hosts only, and check each redirect
-// again.
+// AuthDecoration contains secrets: never log or format it. docs/calling.md has all the
+// rules for using it. Send the material only over https and only to allowed_hosts, and
+// check each redirect again.
 type AuthDecoration struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The ID of the credential that this material belongs to, as in the
 	// request. 1 to 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. An opaque string that changes whenever the material does: 1 to 64
-	// visible ASCII characters. It may be logged, because the material cannot be
-	// derived from it. Replicas with the same fleet key return the same version for
-	// the same material. Other replicas, and a broker without a fleet key after each
-	// restart, return other versions. Pass it to ReportRejection.
+	// Required. An opaque string that changes whenever the material changes: 1 to 64
+	// visible ASCII characters. The version may be logged, because the material cannot
+	// be derived from it. Replicas with the same fleet key return the same version for
+	// the same material. Replicas with different fleet keys, and a broker without a
+	// fleet key after each restart, return different versions. Pass the version to
+	// ReportRejection.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Optional. The headers to set. Each replaces all values that the request has
-	// under that name. Names are unique, compared without regard to case.
+	// Optional. The headers to set. Each header replaces all values that the request
+	// has for this header name. Names are unique, compared without regard to case.
 	Headers []*Header `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
-	// Optional. The query parameters to set. Each replaces all values that the
-	// request's URL has under that name. Names are unique.
+	// Optional. The query parameters to set. Each parameter replaces all values that
+	// the request's URL has for this parameter name. Names are unique.
 	QueryParams []*QueryParam `protobuf:"bytes,4,rep,name=query_params,json=queryParams,proto3" json:"query_params,omitempty"`
-	// Optional. The material must not be used at this time or later. The broker has
+	// Optional. The time from which on the material must not be used. The broker has
 	// already subtracted a safety margin. Absent: the material does not expire.
 	//
 	// A decoration that was just received may be used for one request even if
 	// expire_time has passed: the caller's clock may be fast, and while token requests
 	// fail the broker returns a token until the end of its safety margin.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Required. When a caller that keeps a copy should call again. It is later than
-	// the time at which the broker renews the material by itself, so a call at that
-	// time returns the successor. For material that does not expire it is about five
-	// minutes ahead: a copy outlives a change of configuration by no more than that.
+	// Required. The time at which a caller that keeps a copy of the material should
+	// call again. It is later than the time at which the broker renews the material by
+	// itself, so a call at refresh_time returns the new material. For material that
+	// does not expire, refresh_time is about five minutes after the answer, so that
+	// callers notice a changed configuration within that time.
 	//
-	// It is at least one second after the answer. It is later than expire_time if the
-	// provider invalidates a token when it issues the next one, and while a token is
-	// used within its safety margin.
+	// refresh_time is at least one second after the answer. It is later than
+	// expire_time if the provider invalidates a token when it issues the next one, and
+	// while a token is used within its safety margin.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
 	// Required. The only hosts to which this material may be sent: at least one. Each
-	// is an exact host name or IP address in lower case, optionally with `:port`.
-	// Without a port it means port 443. Send the material over https; plain http is
-	// allowed for a literal loopback address only.
+	// host is an exact host name or IP address in lower case, optionally with `:port`.
+	// A host without a port is allowed only at port 443. Send the material over https;
+	// plain http is allowed for a literal loopback address only.
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
-	// material. A caller that gets one of them reports it once with ReportRejection,
-	// and retries only after the outcomes that allow it. Empty: no status means that.
+	// material. A caller that receives one of these statuses reports the rejection once
+	// with ReportRejection. It retries only if the outcome of the report allows a
+	// retry. Empty: no status means that the material is rejected.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
 	// Optional. The last time that a caller reported one of rejected_statuses for this
 	// version of static material. The broker cannot replace static material: a person
-	// has to check the values of the credential. Absent: the answering replica has
-	// received no such report since it started, or the material is a token.
+	// has to check the values of the credential. Absent: the material is a token, or
+	// the answering replica has received no such report since it started.
 	//
-	// Any caller with a grant can report, so this is a hint for people: programs
-	// continue to use the material. Watches do not send a decoration because of a
-	// report alone.
+	// Any caller with a grant can report a rejection, so this time is a hint for
+	// people: programs continue to use the material. A watch does not send a decoration
+	// only because this time changed.
 	LastRejectionTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_rejection_time,json=lastRejectionTime,proto3" json:"last_rejection_time,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -179,14 +182,14 @@ func (x *AuthDecoration) GetLastRejectionTime() *timestamppb.Timestamp {
 // Header is one HTTP header.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The field name as the provider documents it, for example
-	// `Authorization` or `x-pendo-integration-key`. HTTP compares it without regard
-	// to case. Never `Host`, `Content-Length`, `Transfer-Encoding`, `Connection` or
-	// a pseudo-header.
+	// Required. The header name as the provider documents it, for example
+	// `Authorization` or `x-pendo-integration-key`. HTTP compares header names without
+	// regard to case. The name is never `Host`, `Content-Length`, `Transfer-Encoding`,
+	// `Connection` or a pseudo-header.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required. Secret. The whole field value, for example `Bearer …`: visible ASCII
-	// characters and spaces, without a space at either end. A token in it has at most
-	// 64 KiB.
+	// Required. Secret. The whole header value, for example `Bearer …`: visible ASCII
+	// characters and spaces, without a space at either end. A token in the value has at
+	// most 64 KiB.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -239,11 +242,11 @@ func (x *Header) GetValue() string {
 // QueryParam is one query parameter of the request's URL.
 type QueryParam struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The name, not URL-encoded.
+	// Required. The parameter's name, not URL-encoded.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required. Secret. The value, not URL-encoded: the caller encodes it, exactly
-	// once. Visible ASCII characters and spaces, without a space at either end. At
-	// most 64 KiB.
+	// Required. Secret. The parameter's value, not URL-encoded: the caller encodes it,
+	// exactly once. The value has at most 64 KiB of visible ASCII characters and
+	// spaces, without a space at either end.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -26,17 +26,19 @@ const (
 type ReportRejectionResponse_Outcome int32
 
 const (
-	// Not used.
+	// This value is not used.
 	ReportRejectionResponse_OUTCOME_UNSPECIFIED ReportRejectionResponse_Outcome = 0
-	// The reported version is not the current one of the fleet. The broker did not
-	// renew the material. Retry the request with auth_decoration, the current one.
+	// The reported version is not the fleet's current version. The broker did
+	// not renew the material. Retry the request with auth_decoration, which has
+	// the current version.
 	ReportRejectionResponse_OUTCOME_ALREADY_REPLACED ReportRejectionResponse_Outcome = 1
-	// The reported version was the current one, and the broker has replaced it. Retry
-	// the request with auth_decoration, its successor.
+	// The reported version was the current version, and the broker has replaced
+	// it. Retry the request with auth_decoration, which has the new version.
 	ReportRejectionResponse_OUTCOME_REPLACED ReportRejectionResponse_Outcome = 2
-	// The material is static and the reported version is the current one, or the
-	// status does not mean rejection for this auth method: it is not one of
-	// rejected_statuses. Retrying is pointless. auth_decoration is the current one.
+	// Retrying is pointless, and auth_decoration has the current version.
+	// Either the material is static and the reported version is the current
+	// version, or the reported status is not one of rejected_statuses, so it
+	// does not mean rejection for this auth method.
 	ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE ReportRejectionResponse_Outcome = 3
 )
 
@@ -272,7 +274,7 @@ type AuthDecorationResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The ID as in the request, cut after 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. Exactly one is set.
+	// Required. Exactly one field is set.
 	//
 	// Types that are valid to be assigned to Result:
 	//
@@ -363,20 +365,22 @@ func (*AuthDecorationResult_AuthDecoration) isAuthDecorationResult_Result() {}
 
 func (*AuthDecorationResult_Error) isAuthDecorationResult_Result() {}
 
-// AuthDecorationError is the reason why one ID of a batch or a watch has no
-// material. A failed call has the same in its status and details.
+// AuthDecorationError is the reason why one ID of a batch or a watch has no material. A
+// failed call has the same information in its status and status details.
 type AuthDecorationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The gRPC code, a value of google.rpc.Code. Never 0 (OK).
+	// Required. The gRPC code, a value of google.rpc.Code. It is never 0 (OK).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// Required. The reason. In JSON, which grpcurl prints, it has the enum's full name,
-	// such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`. The google.rpc.ErrorInfo of a failed
-	// call has the same reason without the prefix: `CREDENTIAL_NOT_FOUND`.
+	// Required. The reason for the error. In JSON, which grpcurl prints, the reason has
+	// the enum's full name, such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`. The
+	// google.rpc.ErrorInfo of a failed call has the same reason without the prefix:
+	// `CREDENTIAL_NOT_FOUND`.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
-	// Required. A sentence for people. It contains no secret. Programs use reason.
+	// Required. A sentence for people. It contains no secret. Programs use reason
+	// instead.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// Optional. How long to wait before a retry. Absent: a retry does not help, or the
-	// broker does not know how long; see reason.
+	// broker does not know when a retry would help; see reason.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -486,13 +490,13 @@ func (x *WatchAuthDecorationsRequest) GetCredentialIds() []string {
 	return nil
 }
 
-// WatchAuthDecorationsResponse is the state of one watched credential: first the
-// current state of each, then each change.
+// WatchAuthDecorationsResponse is the state of one watched credential. The stream contains
+// first the current state of each credential, and then each change.
 type WatchAuthDecorationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The ID that this state belongs to, cut after 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. Exactly one is set.
+	// Required. Exactly one field is set.
 	//
 	// Types that are valid to be assigned to State:
 	//
@@ -583,7 +587,7 @@ func (*WatchAuthDecorationsResponse_AuthDecoration) isWatchAuthDecorationsRespon
 
 func (*WatchAuthDecorationsResponse_Error) isWatchAuthDecorationsResponse_State() {}
 
-// ReportRejectionRequest names the material that was rejected.
+// ReportRejectionRequest names the material that a provider rejected.
 type ReportRejectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The credential's ID, 1 to 128 characters.

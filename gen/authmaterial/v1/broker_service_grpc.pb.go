@@ -34,8 +34,8 @@ const (
 //
 // docs/calling.md has all the rules for callers.
 //
-// A credential ID has 1 to 128 characters: `a-z`, `0-9`, `.`, `_` and `-`. The first
-// and the last one are a letter or a digit.
+// A credential ID has 1 to 128 characters: `a-z`, `0-9`, `.`, `_` and `-`. The first and
+// the last character are a letter or a digit.
 //
 // Every error of the broker has a google.rpc.ErrorInfo detail with the domain
 // `authmaterial` and a reason from ErrorReason. (A call that the caller cancels, or
@@ -43,15 +43,15 @@ const (
 // error contains a secret, a token or a provider's answer.
 //
 // If the broker authenticates callers, each call can fail with CALLER_UNAUTHENTICATED,
-// AUTHENTICATION_UNAVAILABLE and RATE_LIMITED. A credential for which the caller has
-// no grant fails with ACCESS_DENIED: the call, or that ID of a batch or a watch.
+// AUTHENTICATION_UNAVAILABLE and RATE_LIMITED. If the caller has no grant for a credential,
+// the error is ACCESS_DENIED: for the whole call, or for that ID of a batch or a watch.
 type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
 	// If the broker has the material in memory, it answers at once. Otherwise the call
-	// waits for one token request, which all callers of the credential share and which
-	// takes up to 10 seconds. Shortly before the caller's deadline it fails with
-	// PROVIDER_UNAVAILABLE.
+	// waits for a token request, which takes up to 10 seconds. All callers of the
+	// credential share one token request. Shortly before the caller's deadline the call
+	// fails with PROVIDER_UNAVAILABLE.
 	//
 	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
 	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
@@ -59,9 +59,9 @@ type BrokerServiceClient interface {
 	GetAuthDecoration(ctx context.Context, in *GetAuthDecorationRequest, opts ...grpc.CallOption) (*GetAuthDecorationResponse, error)
 	// BatchGetAuthDecorations returns the material of up to 100 credentials.
 	//
-	// An error of one ID, such as a malformed ID, does not affect the others. An ID
-	// whose material is not ready shortly before the call's deadline (5 seconds for a
-	// call without a deadline) has the error PROVIDER_UNAVAILABLE.
+	// An error of one ID, such as a malformed ID, does not affect the other IDs. If the
+	// material of an ID is not ready shortly before the call's deadline, that ID has
+	// the error PROVIDER_UNAVAILABLE. A call without a deadline waits up to 5 seconds.
 	//
 	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
 	// RATE_LIMITED; INTERNAL.
@@ -69,11 +69,12 @@ type BrokerServiceClient interface {
 	// WatchAuthDecorations streams the current state of up to 100 credentials, and
 	// then each change.
 	//
-	// A slow reader gets the latest state of a credential, not a backlog. An ID that is
-	// unknown, removed or no longer granted has an error as its state, and the stream
-	// continues. The stream ends when the caller's identity expires, when the server
-	// stops, and after 30 to 60 minutes, so that new replicas get their share of
-	// watches. Its status then tells the caller to watch again.
+	// A slow reader receives the latest state of a credential, not a backlog of
+	// changes. If an ID is unknown, removed or no longer granted, its state is an
+	// error, and the stream continues. The stream ends when the caller's identity
+	// expires, when the server stops, and after 30 to 60 minutes, so that new replicas
+	// get their share of watches. The status at the end of the stream then tells the
+	// caller to watch again.
 	//
 	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
 	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
@@ -81,20 +82,22 @@ type BrokerServiceClient interface {
 	// ReportRejection reports that a provider rejected a version of the material, and
 	// returns the material to use instead.
 	//
-	// Call it once when a provider answers with one of rejected_statuses. Retry the
-	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and
-	// the body can be sent again; otherwise the provider's answer is the result.
+	// Call ReportRejection once when a provider answers with one of rejected_statuses.
+	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED
+	// or OUTCOME_REPLACED and the body can be sent again. Otherwise the provider's
+	// answer is the result.
 	//
-	// The broker replaces a version once, however many callers report it. A report
-	// during a renewal waits for that renewal. If the renewal fails, the report fails,
-	// and the broker continues to return the reported version while it is valid.
+	// The broker replaces a version once, however many callers report it. A report that
+	// arrives during a renewal waits for that renewal. If the renewal fails, the report
+	// fails, and the broker continues to return the reported version while that version
+	// is valid.
 	//
-	// A report waits as long as GetAuthDecoration. If a token request for another
-	// purpose is in progress, it waits for up to three token requests.
+	// A report waits as long as GetAuthDecoration does. If a token request for another
+	// purpose is in progress, the report waits for up to three token requests.
 	//
-	// Errors: those of GetAuthDecoration. RATE_LIMITED also after 3 forced renewals of
-	// one token within 10 minutes, both configurable. Credentials that make the same
-	// token request share a token.
+	// Errors: the errors of GetAuthDecoration. RATE_LIMITED also occurs after 3 forced
+	// renewals of one token within 10 minutes; both numbers are configurable.
+	// Credentials that make the same token request share a token.
 	ReportRejection(ctx context.Context, in *ReportRejectionRequest, opts ...grpc.CallOption) (*ReportRejectionResponse, error)
 }
 
@@ -164,8 +167,8 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 //
 // docs/calling.md has all the rules for callers.
 //
-// A credential ID has 1 to 128 characters: `a-z`, `0-9`, `.`, `_` and `-`. The first
-// and the last one are a letter or a digit.
+// A credential ID has 1 to 128 characters: `a-z`, `0-9`, `.`, `_` and `-`. The first and
+// the last character are a letter or a digit.
 //
 // Every error of the broker has a google.rpc.ErrorInfo detail with the domain
 // `authmaterial` and a reason from ErrorReason. (A call that the caller cancels, or
@@ -173,15 +176,15 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 // error contains a secret, a token or a provider's answer.
 //
 // If the broker authenticates callers, each call can fail with CALLER_UNAUTHENTICATED,
-// AUTHENTICATION_UNAVAILABLE and RATE_LIMITED. A credential for which the caller has
-// no grant fails with ACCESS_DENIED: the call, or that ID of a batch or a watch.
+// AUTHENTICATION_UNAVAILABLE and RATE_LIMITED. If the caller has no grant for a credential,
+// the error is ACCESS_DENIED: for the whole call, or for that ID of a batch or a watch.
 type BrokerServiceServer interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
 	// If the broker has the material in memory, it answers at once. Otherwise the call
-	// waits for one token request, which all callers of the credential share and which
-	// takes up to 10 seconds. Shortly before the caller's deadline it fails with
-	// PROVIDER_UNAVAILABLE.
+	// waits for a token request, which takes up to 10 seconds. All callers of the
+	// credential share one token request. Shortly before the caller's deadline the call
+	// fails with PROVIDER_UNAVAILABLE.
 	//
 	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
 	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
@@ -189,9 +192,9 @@ type BrokerServiceServer interface {
 	GetAuthDecoration(context.Context, *GetAuthDecorationRequest) (*GetAuthDecorationResponse, error)
 	// BatchGetAuthDecorations returns the material of up to 100 credentials.
 	//
-	// An error of one ID, such as a malformed ID, does not affect the others. An ID
-	// whose material is not ready shortly before the call's deadline (5 seconds for a
-	// call without a deadline) has the error PROVIDER_UNAVAILABLE.
+	// An error of one ID, such as a malformed ID, does not affect the other IDs. If the
+	// material of an ID is not ready shortly before the call's deadline, that ID has
+	// the error PROVIDER_UNAVAILABLE. A call without a deadline waits up to 5 seconds.
 	//
 	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
 	// RATE_LIMITED; INTERNAL.
@@ -199,11 +202,12 @@ type BrokerServiceServer interface {
 	// WatchAuthDecorations streams the current state of up to 100 credentials, and
 	// then each change.
 	//
-	// A slow reader gets the latest state of a credential, not a backlog. An ID that is
-	// unknown, removed or no longer granted has an error as its state, and the stream
-	// continues. The stream ends when the caller's identity expires, when the server
-	// stops, and after 30 to 60 minutes, so that new replicas get their share of
-	// watches. Its status then tells the caller to watch again.
+	// A slow reader receives the latest state of a credential, not a backlog of
+	// changes. If an ID is unknown, removed or no longer granted, its state is an
+	// error, and the stream continues. The stream ends when the caller's identity
+	// expires, when the server stops, and after 30 to 60 minutes, so that new replicas
+	// get their share of watches. The status at the end of the stream then tells the
+	// caller to watch again.
 	//
 	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
 	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
@@ -211,20 +215,22 @@ type BrokerServiceServer interface {
 	// ReportRejection reports that a provider rejected a version of the material, and
 	// returns the material to use instead.
 	//
-	// Call it once when a provider answers with one of rejected_statuses. Retry the
-	// request once if the outcome is OUTCOME_ALREADY_REPLACED or OUTCOME_REPLACED and
-	// the body can be sent again; otherwise the provider's answer is the result.
+	// Call ReportRejection once when a provider answers with one of rejected_statuses.
+	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED
+	// or OUTCOME_REPLACED and the body can be sent again. Otherwise the provider's
+	// answer is the result.
 	//
-	// The broker replaces a version once, however many callers report it. A report
-	// during a renewal waits for that renewal. If the renewal fails, the report fails,
-	// and the broker continues to return the reported version while it is valid.
+	// The broker replaces a version once, however many callers report it. A report that
+	// arrives during a renewal waits for that renewal. If the renewal fails, the report
+	// fails, and the broker continues to return the reported version while that version
+	// is valid.
 	//
-	// A report waits as long as GetAuthDecoration. If a token request for another
-	// purpose is in progress, it waits for up to three token requests.
+	// A report waits as long as GetAuthDecoration does. If a token request for another
+	// purpose is in progress, the report waits for up to three token requests.
 	//
-	// Errors: those of GetAuthDecoration. RATE_LIMITED also after 3 forced renewals of
-	// one token within 10 minutes, both configurable. Credentials that make the same
-	// token request share a token.
+	// Errors: the errors of GetAuthDecoration. RATE_LIMITED also occurs after 3 forced
+	// renewals of one token within 10 minutes; both numbers are configurable.
+	// Credentials that make the same token request share a token.
 	ReportRejection(context.Context, *ReportRejectionRequest) (*ReportRejectionResponse, error)
 	mustEmbedUnimplementedBrokerServiceServer()
 }

@@ -24,18 +24,19 @@ const (
 // ErrorReason is the reason why a call, or one ID of a batch or a watch, has no
 // material.
 //
-// It has two spellings. A failed call has it in a google.rpc.ErrorInfo detail with
-// the domain `authmaterial`, as text without the prefix: `CREDENTIAL_NOT_FOUND`. An
-// ID of a batch or a watch has it as this enum, which JSON and most languages print
-// with its full name: `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In a program, compare
-// enum values with enum values, and text with the name without `ERROR_REASON_`.
+// An ErrorReason has two spellings. A failed call has its reason in a google.rpc.ErrorInfo
+// detail with the domain `authmaterial`, as text without the prefix:
+// `CREDENTIAL_NOT_FOUND`. An ID of a batch or a watch has its reason as a value of this
+// enum, which JSON and most languages print with its full name:
+// `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In a program, compare enum values with enum values,
+// and text with the name without `ERROR_REASON_`.
 //
-// Each comment begins with the gRPC code of the reason. New reasons may be added:
-// handle an unknown reason by its code.
+// The comment of each value begins with the gRPC code of the reason. New reasons may be
+// added: handle an unknown reason by its gRPC code.
 type ErrorReason int32
 
 const (
-	// Not used.
+	// This value is not used.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// INVALID_ARGUMENT. The request is malformed. A google.rpc.BadRequest detail
 	// names up to 20 invalid fields. Retrying is pointless.
@@ -43,38 +44,41 @@ const (
 	// NOT_FOUND. The credential does not exist, or is disabled.
 	ErrorReason_ERROR_REASON_CREDENTIAL_NOT_FOUND ErrorReason = 2
 	// UNAUTHENTICATED. The call has no accepted client certificate and no accepted
-	// bearer token in the metadata `authorization`: there is none, or it is unknown,
-	// has expired, or is for another audience. A watch ends with this reason when the
-	// caller's identity expires.
+	// bearer token in the metadata `authorization`. The certificate or token is missing
+	// or unknown, has expired, or is for another audience. A watch ends with this
+	// reason when the caller's identity expires.
 	ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED ErrorReason = 3
 	// UNAVAILABLE. The broker cannot check the caller's identity at the moment. A
 	// google.rpc.RetryInfo detail states when to retry.
 	ErrorReason_ERROR_REASON_AUTHENTICATION_UNAVAILABLE ErrorReason = 4
-	// PERMISSION_DENIED. The caller has no grant for this ID. The answer is the
-	// same whether the credential exists or not.
+	// PERMISSION_DENIED. The caller has no grant for this ID. The answer does not
+	// depend on whether the credential exists.
 	ErrorReason_ERROR_REASON_ACCESS_DENIED ErrorReason = 5
 	// FAILED_PRECONDITION. The provider refused the credential: its secret is
 	// wrong, revoked or not allowed. A person has to change the credential.
 	ErrorReason_ERROR_REASON_CREDENTIAL_REJECTED ErrorReason = 6
 	// UNAVAILABLE. No valid token is left, and the provider could not be reached,
-	// failed, or sent an unusable answer. Or the provider did not answer within the
-	// caller's deadline. A google.rpc.RetryInfo detail and the trailer
-	// `grpc-retry-pushback-ms` state when to retry.
+	// failed, or sent an unusable answer. The reason is also used if the provider did
+	// not answer within the caller's deadline. A google.rpc.RetryInfo detail and the
+	// trailer `grpc-retry-pushback-ms` state when to retry.
 	ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE ErrorReason = 7
-	// UNAVAILABLE. No valid token is left, and the provider answered that it gets too
-	// many token requests. RetryInfo and the trailer as for PROVIDER_UNAVAILABLE.
+	// UNAVAILABLE. No valid token is left, and the provider answered that it receives
+	// too many token requests. A google.rpc.RetryInfo detail and the trailer
+	// `grpc-retry-pushback-ms` state when to retry.
 	ErrorReason_ERROR_REASON_PROVIDER_RATE_LIMITED ErrorReason = 8
-	// RESOURCE_EXHAUSTED. A limit of the broker is reached: too many forced renewals
-	// of one token; too many token requests for one client; too many calls, watches,
-	// connections or denials of one caller; too many calls at once, of the health
-	// service too; or too many batch answers that the caller has not read. RetryInfo
-	// and the trailer as for PROVIDER_UNAVAILABLE. A message that is too large is
+	// RESOURCE_EXHAUSTED. A limit of the broker is reached: too many forced renewals of
+	// one token; too many token requests for one client; too many calls, watches,
+	// connections or denials of one caller; too many concurrent calls of all callers,
+	// or of the health service; or too many batch answers that the caller has not read.
+	// A google.rpc.RetryInfo detail and the trailer `grpc-retry-pushback-ms` state when
+	// to retry. The error for a message that is too large has the code
 	// RESOURCE_EXHAUSTED without a reason.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 9
-	// UNAVAILABLE. This server is stopping. Connect to another replica.
+	// UNAVAILABLE. The server that received the call is stopping. Connect to another
+	// replica.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 10
 	// INTERNAL. The broker has an internal error, or cannot write a required audit
-	// record. Its log has the details; the error has none.
+	// record. The broker's log has the details; the error has no details.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 11
 	// UNAVAILABLE. The watch has reached its maximum age. Watch again at once: the
 	// broker is healthy, and new replicas get their share of watches.
