@@ -13,10 +13,11 @@ TOOLS := \
 # version from git.
 VERSION ?= $(or $(if $(wildcard .git),$(shell git describe --tags --always --dirty 2>/dev/null)),dev)
 
-# The commit to which `make breaking` compares the protos.
+# The commit with which `make breaking` compares the protos.
 BASE ?= $(shell git for-each-ref --count=1 --format='%(refname:short)' refs/heads/main refs/remotes/origin/main 2>/dev/null)
 
-# Without this, Go would run git to stamp the commit, and fail where git distrusts the directory's owner.
+# Without -buildvcs=false, Go would run git to record the commit in the binary, and fail where
+# git does not trust the directory's owner.
 export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
 
 .DEFAULT_GOAL := help
@@ -94,7 +95,7 @@ test: redis-server protoc ## Run the tests, under the race detector where there 
 	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
 
-# The duration of the randomised run of a fleet, in minutes. The run prints a seed; set
+# The duration of the random test of a fleet of brokers, in minutes. The test prints a seed; set
 # BROKER_SEED to that seed to repeat the same faults.
 SOAK ?= 10
 
@@ -133,8 +134,8 @@ lint-go: $(GOLANGCI_LINT)
 lint-modules:
 	go mod tidy -diff
 
-# systemd-analyze only warns of unknown settings, so any output is an error. The threshold is the
-# exposure level in docs/deploying.md, times ten.
+# systemd-analyze only warns about unknown settings of the unit, so any output counts as an
+# error. The threshold is the exposure level in docs/deploying.md, times ten.
 .PHONY: lint-systemd
 lint-systemd: build
 	@if ! command -v systemd-analyze >/dev/null; then \
@@ -150,8 +151,8 @@ lint-systemd: build
 	systemd-analyze security --no-pager --offline=true --threshold=14 "$$unit" >/dev/null; \
 	said=$$(systemd-sysusers --dry-run $(CURDIR)/deploy/systemd/sysusers.conf 2>&1) || { echo "$$said"; exit 1; }
 
-# This downloads and builds a large part of Kubernetes, which takes minutes on a new machine, so it
-# is not part of lint.
+# This target downloads and builds a large part of Kubernetes, which takes minutes on a new
+# machine, so `make lint` does not include it.
 .PHONY: lint-kubernetes
 lint-kubernetes: ## Check deploy/kubernetes with the API server's own validation (minutes)
 	go -C deploy/kubernetes/validate mod tidy -diff

@@ -119,7 +119,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	t.Cleanup(func() {
 		_ = command.Process.Signal(syscall.SIGTERM)
 		if err := command.Wait(); err != nil || t.Failed() {
-			t.Errorf("the broker ended: %v\n%s", err, log.String())
+			t.Errorf("the broker did not stop cleanly: %v\n%s", err, log.String())
 		}
 	})
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
@@ -146,7 +146,7 @@ func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	return command
 }
 
-// wantSocket fails unless path is a socket that only its user and its group may call.
+// wantSocket checks that path is a Unix socket to which only its user and its group may connect.
 func (b *broker) wantSocket(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Lstat(b.here.Replace(path))
@@ -156,7 +156,7 @@ func (b *broker) wantSocket(t *testing.T, path string) {
 	}
 }
 
-// client returns a client of the broker at a socket.
+// client returns a client that calls the broker at this Unix socket.
 func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+b.here.Replace(socket), grpc.WithTransportCredentials(insecure.NewCredentials()))

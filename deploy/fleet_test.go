@@ -62,7 +62,7 @@ func fleetShares(t *testing.T, binary string) {
 	}
 	awaitConnections(t, redis, 2)
 	if denied, err := redis.Client().ACLLog(t.Context(), 10).Result(); err != nil || len(denied) > 0 {
-		t.Errorf("Redis denied %v, %v", denied, err)
+		t.Errorf("Redis denied the commands %v (error: %v)", denied, err)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// instruction is an instruction of a Dockerfile. An instruction of several lines, each ending
-// with a backslash, is joined into one line.
+// instruction is one instruction of a Dockerfile, with its arguments. An instruction of several
+// lines, each ending with a backslash, is joined into one line.
 type instruction struct{ name, arguments string }
 
 func dockerfile(t *testing.T) []instruction {
@@ -70,7 +70,7 @@ func TestImage(t *testing.T) {
 		}
 	}
 	if got := named(all, "ARG"); !slices.Equal(got, []string{"VERSION=dev"}) {
-		t.Errorf("ARG %v: want VERSION alone, because arguments stay in the image's history", got)
+		t.Errorf("ARG %v: want only VERSION, because arguments stay in the image's history", got)
 	}
 	for name, want := range map[string][]string{
 		"FROM":       {"gcr.io/distroless/static-debian13:nonroot"},
@@ -125,8 +125,8 @@ func copied(t *testing.T) []string {
 	return paths
 }
 
-// buildImageBinary copies what the Dockerfile copies, runs the Dockerfile's last RUN there, and
-// returns the path of the program.
+// buildImageBinary copies the files that the Dockerfile copies, runs the Dockerfile's last RUN
+// command on them, and returns the path of the program.
 func buildImageBinary(t *testing.T) string {
 	t.Helper()
 	source, binary := t.TempDir(), filepath.Join(t.TempDir(), "broker")

@@ -8,8 +8,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The parts of the manifests that must match each other, or the broker. The command validate in
-// deploy/kubernetes checks whether Kubernetes accepts the manifests.
+// The following types contain the parts of the manifests that must match each other, or the
+// broker. The command validate in deploy/kubernetes checks whether Kubernetes accepts the
+// manifests.
 type (
 	deployment struct {
 		Spec struct{ Template struct{ Spec pod } }
@@ -132,7 +133,8 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 	}
 }
 
-// TestPodFitsTheImage compares the users, paths and times of the manifest with those of the image.
+// TestPodFitsTheImage compares the users, paths and times in the Deployment's manifest with the
+// image's.
 func TestPodFitsTheImage(t *testing.T) {
 	spec, configuration := manifests(t)
 	broker, service := spec.InitContainers[0], spec.Containers[0]
@@ -140,10 +142,10 @@ func TestPodFitsTheImage(t *testing.T) {
 		t.Error("the broker is not a sidecar, or does not run the image's entry point")
 	}
 	if broker.SecurityContext.User != 65532 || spec.SecurityContext.Group != 65532 {
-		t.Error("the broker's user or group is not that of the image")
+		t.Error("the broker's user or group differs from the image's")
 	}
 	if time.Duration(spec.Grace)*time.Second <= stopTime {
-		t.Errorf("the pod has %d s to stop, and the broker alone takes %v", spec.Grace, stopTime)
+		t.Errorf("the pod has %d s to stop, but the broker alone needs %v", spec.Grace, stopTime)
 	}
 	if address := service.Env[0].Value; !strings.Contains(configuration, "grpc: "+address+"\n") {
 		t.Errorf("the service calls %s, where the broker does not listen", address)

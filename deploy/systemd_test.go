@@ -56,7 +56,7 @@ func TestStopTimesThatAreTold(t *testing.T) {
 		"kubernetes/deployment.yaml": "and then %d s for the broker",
 	} {
 		if want := fmt.Sprintf(text, stopTime/time.Second); !strings.Contains(read(t, file), want) {
-			t.Errorf("%s does not say %q", file, want)
+			t.Errorf("%s does not contain the text %q", file, want)
 		}
 	}
 	patient := regexp.MustCompile(`--stop-timeout (\d+)`).FindStringSubmatch(read(t, "../docs/deploying.md"))
@@ -64,7 +64,7 @@ func TestStopTimesThatAreTold(t *testing.T) {
 		t.Fatal("docs/deploying.md has no --stop-timeout")
 	}
 	if seconds, _ := strconv.Atoi(patient[1]); time.Duration(seconds)*time.Second <= stopTime {
-		t.Errorf("the container has %d s to stop, and the broker takes %v", seconds, stopTime)
+		t.Errorf("the container has %d s to stop, but the broker needs %v", seconds, stopTime)
 	}
 }
 

@@ -47,13 +47,13 @@ type DenialLog interface {
 	Offer(record Record) bool
 }
 
-// Denials limits how many denials of each caller are recorded one by one. A caller's further
+// Denials limits how many denials of each caller are recorded individually. A caller's further
 // denials are counted, and each minute one record, the summary, states their number. While the
 // log has too little room, summaries wait, and include further denials. Close stops Denials.
 // Denials is safe for concurrent use.
 type Denials struct {
 	options DenialOptions
-	rates   *ratelimit.Limiter[string] // by the caller's name
+	rates   *ratelimit.Limiter[string] // the rate of denials of each caller, by name
 
 	mu        sync.Mutex
 	summaries map[string]*Record // summaries that wait to be written, by the caller's name; at most maxDenied
@@ -73,7 +73,8 @@ func NewDenials(options DenialOptions) *Denials {
 	}
 }
 
-// Allow counts a denial of a caller, and reports whether it is to be recorded.
+// Allow counts a denial of a caller, and reports whether the denial must be recorded
+// individually.
 func (d *Denials) Allow(caller access.Caller) bool {
 	if d.rates.Take(caller.Name, 1, d.options.Clock.Now()) == 0 {
 		return true

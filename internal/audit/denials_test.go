@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// tally is a DenialLog that adds up the denials in summaries.
+// tally is a DenialLog that sums up the denials that summaries count.
 type tally struct {
 	mu      sync.Mutex
 	records int
@@ -63,7 +63,7 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 	d.Close()
 	if want := callers * (each - 1); log.leftOut != want || leftOut.leftOut != want {
-		t.Errorf("the summaries have %d denials, and %d were counted; want %d", log.leftOut, leftOut.leftOut, want)
+		t.Errorf("the summaries count %d denials, and LeftOut was called for %d; want %d", log.leftOut, leftOut.leftOut, want)
 	}
 	before := log.records
 	d.Close()
@@ -71,7 +71,7 @@ func TestDenialsOfManyCallers(t *testing.T) {
 		d.Allow(access.Caller{Name: "late"})
 	}
 	if log.records != before {
-		t.Errorf("%d records after Close", log.records-before)
+		t.Errorf("%d records were written after Close", log.records-before)
 	}
 }
 
@@ -93,7 +93,8 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 	})
 }
 
-// deny denies a caller several times at once: only the first denial is recorded.
+// deny denies a caller several times at once. Denials allows an individual record only for the
+// first of these denials.
 func deny(d *audit.Denials, caller, times int) {
 	for range times {
 		d.Allow(access.Caller{Name: strconv.Itoa(caller)})
@@ -157,14 +158,14 @@ func TestOfferLeavesRoom(t *testing.T) {
 		s.mustWrite("b")
 	}
 	if s.Offer(audit.Record{}) {
-		t.Error("Offer took a record although more than half of the queue was full")
+		t.Error("Offer accepted a record although more than half of the queue was full")
 	}
 	close(release)
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	if s.Offer(audit.Record{}) {
-		t.Error("Offer took a record after Close")
+		t.Error("Offer accepted a record after Close")
 	}
 	s.wantResults(1+offered+4000, 0, 0)
 	if offered < 4000 || offered > 4192 {

@@ -44,7 +44,7 @@ func TestFullDisk(t *testing.T) {
 	s.wantResults(1, 0, 3)
 }
 
-// TestRotationUnderLoad repeatedly renames the file while records are written.
+// TestRotationUnderLoad repeatedly renames the audit file while records are written.
 func TestRotationUnderLoad(t *testing.T) {
 	const writers, each, rotations = 8, 12, 40 // each writer writes 12 records in each rotation
 	for _, bestEffort := range []bool{false, true} {
@@ -165,7 +165,7 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	s.wantResults(records-dropped, dropped, 0)
 }
 
-// TestCloseDoesNotWaitForAPipe closes a Writer whose output hangs.
+// TestCloseDoesNotWaitForAPipe checks that Close returns although the output hangs.
 func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := pipe(t)
@@ -251,7 +251,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	cancel()
 	began = time.Now()
 	if _ = s.Write(ended, audit.Record{CredentialID: "gone"}); time.Since(began) > time.Second {
-		t.Errorf("a call that has ended waited %v", time.Since(began))
+		t.Errorf("Write waited %v in a call that had already ended", time.Since(began))
 	}
 	// The goroutine of the last call may not have ended yet.
 	await(t, "the calls without goroutines", func() bool { return runtime.NumGoroutine() <= before })

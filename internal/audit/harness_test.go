@@ -52,7 +52,7 @@ func (c *count) Inc() { c.Add(1) }
 // results are the counters that a Writer increments.
 type results struct{ written, dropped, failed count }
 
-// subject is a Writer with its log and its counters.
+// subject is the tested Writer, with its log and its counters.
 type subject struct {
 	*testing.T
 	*audit.Writer

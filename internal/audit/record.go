@@ -1,5 +1,5 @@
-// Package audit writes one JSON line for each decision of the broker: who asked for which credential,
-// and with what outcome. A line contains no secret.
+// Package audit writes one JSON line for each decision of the broker: which caller requested
+// which credential, and the outcome. A line contains no secret.
 package audit
 
 import (
@@ -59,8 +59,8 @@ type Log interface {
 	Write(ctx context.Context, record Record) error
 }
 
-// maxIDSize is the maximum size of a credential ID in a line, in bytes as written: the size of the
-// longest valid ID. Callers can send any text as an ID, and must not fill the disk with it.
+// maxIDSize is the maximum size of a credential ID in an audit line, in bytes: the size of the
+// longest valid ID. Callers can send any text as an ID, and long texts must not fill the disk.
 const maxIDSize = 128
 
 // noLimit is the size limit for text that is never cut.

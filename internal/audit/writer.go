@@ -58,7 +58,7 @@ type Writer struct {
 	// Only the writing goroutine uses the following fields.
 	chunk []*line // the lines that are written at once; text is their text
 	text  []byte
-	torn  bool // the output's last line is incomplete
+	torn  bool // the last line in the output is incomplete
 	stale bool // the file could not be opened again
 }
 
@@ -202,7 +202,7 @@ func (w *Writer) collect(next *line) {
 		next = nil
 		if len(w.text) < chunkSize {
 			select {
-			case next = <-w.queue: // nil: the queue is closed
+			case next = <-w.queue: // next is nil if the queue is closed
 			default:
 			}
 		}

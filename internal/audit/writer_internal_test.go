@@ -71,7 +71,7 @@ func TestOutputThatHangsHalfway(t *testing.T) {
 	close(output.begin)
 	ended.Wait() // each call must end although the output hangs
 	if taken := output.taken.Load(); taken < 2 || written.Load() != taken || late.Load() != 1+calls-taken {
-		t.Errorf("of %d calls %d succeeded and %d were late, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
+		t.Errorf("of %d calls, %d succeeded and %d ended without their line, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
 	}
 	close(output.release)
 	if err := w.Close(); err != nil {

@@ -99,7 +99,7 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 	for i, id := range ids(t, output.String()) {
 		if len(id) > 128+len("…") || !utf8.ValidString(id) || strings.Contains(id, "\ufffd") || i > 0 != strings.HasSuffix(id, "…") {
-			t.Errorf("%d: the ID is %q", i, id)
+			t.Errorf("in line %d the ID is %q", i, id)
 		}
 	}
 }

@@ -24,7 +24,7 @@ type outcome struct {
 	code    codes.Code
 	reason  string
 	message string
-	whole   bool   // the whole call failed, not one item of it
+	whole   bool   // the whole call failed, and not only one item of it
 	bytes   string // all bytes of the call on the wire, headers and trailers included
 }
 

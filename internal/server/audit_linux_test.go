@@ -27,7 +27,7 @@ func audited(path string, bestEffort bool) func(*server.Options) {
 	}
 }
 
-// records counts the records in a file, by credential ID and outcome.
+// records counts the audit records in a file, by credential ID and outcome.
 func records(t *testing.T, path string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -194,7 +194,7 @@ func TestAuditThatHangs(t *testing.T) {
 	}
 	h.wantError(err, codes.Internal, "INTERNAL", message)
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("a batch and a watch without deadlines took %v", took)
+		t.Errorf("a batch and a watch without deadlines took %v together", took)
 	}
 	if _, _, metrics := h.fetch("/metrics"); strings.Contains(metrics, `authmaterial_audit_records_total{result="failed"} 0`) {
 		t.Error("no audit record is counted as failed")

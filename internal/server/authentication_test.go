@@ -143,7 +143,7 @@ func TestUnavailableKeys(t *testing.T) {
 		info, _ := got.Details()[0].(*errdetails.ErrorInfo)
 		retry, _ := got.Details()[1].(*errdetails.RetryInfo)
 		if info.GetReason() != "AUTHENTICATION_UNAVAILABLE" || retry.GetRetryDelay().AsDuration() <= 0 || retry.GetRetryDelay().AsDuration() > 10*time.Second {
-			t.Errorf("the details are %v and %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
+			t.Errorf("the error's details are %v and %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
 		}
 	}
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err != nil {
@@ -154,7 +154,7 @@ func TestUnavailableKeys(t *testing.T) {
 	}
 }
 
-// TestNoAuthentication runs a server without any authentication.
+// TestNoAuthentication runs a server with a configuration without authentication.
 func TestNoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	overTCP := w.serve("\naudit: {file: audit.log}\n", listenTCP(t))
@@ -306,7 +306,7 @@ func TestRemovedToken(t *testing.T) {
 	h.wantUnauthenticated(ending(t, ofMailer), noLonger)
 	reload(both)
 	if err := getOver(asMailer, connection); err != nil {
-		t.Errorf("after the token was restored: %v", err)
+		t.Errorf("a call after the token was added again: %v", err)
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
@@ -331,7 +331,7 @@ func TestWithdrawnKeys(t *testing.T) {
 	// The server fetched the keys less than 10 s ago, so the call only waits for the current key
 	// request, and starts no new request.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
-		t.Fatal("a key is accepted that the issuer does not have")
+		t.Fatal("the server accepts a key that the issuer does not have")
 	}
 	again := getOver(with(t.Context(), "Bearer "+w.mint(next, authtest.Claims{"sub": "another"})), connection)
 	if said := status.Convert(again); said.Code() != codes.Unavailable || said.Message() != notYet || len(said.Details()) != 2 {
@@ -391,7 +391,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := strings.Replace(w.all(), w.keys.URL, "https://127.0.0.1:1", 1)
-	for _, more := range []string{elsewhere, w.all()} { // when the second round's watch ends, the server has tried to identify the first watcher again
+	for _, more := range []string{elsewhere, w.all()} { // each round ends with a watch that the server ends while it identifies all watchers again
 		other := authentication.GenerateToken()
 		if err := w.reload(h, strings.Replace(more, "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)); err != nil {
 			t.Fatal(err)
@@ -409,7 +409,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestEmptyKeyFile removes all keys from an issuer's file.
+// TestEmptyKeyFile removes all keys from an issuer's key file.
 func TestEmptyKeyFile(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "keys")
@@ -497,12 +497,12 @@ func TestReloadThatExposesSecrets(t *testing.T) {
 	}
 	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
 	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to apply it") {
-		t.Errorf("insecure_allow_remote was not set at the start, but is set by a reload: %v", err)
+		t.Errorf("a reload that sets insecure_allow_remote, which was not set at the start: %v", err)
 	}
 	h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)
 	careless := w.serve(allowed+everybody, listenTCP(t))
 	if err := w.reload(careless, everybody); err == nil {
-		t.Error("the error does not change when insecure_allow_remote is removed")
+		t.Error("a reload without insecure_allow_remote and without authentication succeeds")
 	}
 }
 

@@ -119,10 +119,10 @@ func TestLargeUnsignedCertificates(t *testing.T) {
 			t.Errorf("the handshake with %s succeeds", name)
 		}
 		if got := h.awaitLine("a handshake failed", before); got["message"] != noAuthority {
-			t.Errorf("%s: the log has %v", name, got)
+			t.Errorf("after the handshake with %s, the log has %v", name, got)
 		}
 		if err := getOver(ctx, w.dial(h, w.fromCertificate(template))); err != nil {
-			t.Errorf("%s, signed: %v", name, err)
+			t.Errorf("a call with a signed certificate, %s: %v", name, err)
 		}
 	}
 }

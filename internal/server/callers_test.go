@@ -78,7 +78,7 @@ authentication:
 `
 }
 
-// staticToken returns an item of authentication.tokens.
+// staticToken returns an item for the list authentication.tokens in the configuration.
 func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
@@ -207,14 +207,14 @@ func (w world) wantCaller(name, method string) {
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 	var record struct{ Caller, Method, Address string }
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &record); err != nil {
-		w.Fatalf("the audit file ends with %q: %v", lines[len(lines)-1], err)
+		w.Fatalf("the last record of the audit file is %q: %v", lines[len(lines)-1], err)
 	}
 	if record.Caller != name || record.Method != method || record.Address == "" {
 		w.Errorf("the caller is %+v, want %s, authenticated by %s", record, name, method)
 	}
 }
 
-// fromCertificate returns the certificate that a client with this identity sends.
+// fromCertificate returns a client certificate with the names in this template.
 func (w world) fromCertificate(template x509.Certificate) tls.Certificate {
 	return w.authority.Issue(template)
 }

@@ -58,7 +58,7 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	}
 	const refused = "authmaterial_authentications_total{method=\"mutual_tls\",result=\"refused\"} "
 	if metrics := w.scrape(h, w.authority); !strings.Contains(metrics, refused+"3\n") {
-		t.Error("the metrics do not count the certificates of three calls")
+		t.Error("the metrics do not count the rejected certificates of three calls")
 	}
 }
 

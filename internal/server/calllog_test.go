@@ -24,7 +24,7 @@ func (h harness) calls() []line {
 			continue
 		}
 		if took, ok := l["took"].(float64); !ok || took < 0 {
-			h.Errorf("a line has the duration %v", l["took"])
+			h.Errorf("a log line has the duration %v", l["took"])
 		}
 		delete(l, "took")
 		found = append(found, l)
@@ -245,7 +245,7 @@ func TestUnreadableLifetimeIsLogged(t *testing.T) {
 		CredentialId: "token-of-mail", Version: first.GetAuthDecoration().GetVersion(), HttpStatus: http.StatusUnauthorized,
 	})
 	if err != nil || second.GetOutcome() != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED {
-		t.Fatalf("the report: %v, %v", second.GetOutcome(), err)
+		t.Fatalf("the answer to the report is %v, with the error %v", second.GetOutcome(), err)
 	}
 	const message = "the token answer has no valid expires_in: the token gets the auth method's default_lifetime"
 	want := []line{{

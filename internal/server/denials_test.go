@@ -67,14 +67,14 @@ func (d deniedWorld) batch(ids ...string) (reasons []string) {
 	for _, item := range response.GetResults() {
 		reason := strings.TrimPrefix(item.GetError().GetReason().String(), "ERROR_REASON_")
 		if reason == "RATE_LIMITED" && (item.GetError().GetCode() != int32(codes.ResourceExhausted) || item.GetError().GetRetryDelay().AsDuration() != time.Second) {
-			d.harness.Errorf("the item's code is %d, to try again after %v", item.GetError().GetCode(), item.GetError().GetRetryDelay().AsDuration())
+			d.harness.Errorf("the item's code is %d, and its retry delay %v", item.GetError().GetCode(), item.GetError().GetRetryDelay().AsDuration())
 		}
 		reasons = append(reasons, reason)
 	}
 	return reasons
 }
 
-// watch returns the first states of a watch.
+// watch returns the reasons in the first states of a watch.
 func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	d.harness.Helper()
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})

@@ -106,8 +106,8 @@ func TestDefaultTokenTransport(t *testing.T) {
 	}
 }
 
-// TestTokenRequestsAreReloaded changes the authorities that providers' certificates must be
-// signed by, while tokens are requested.
+// TestTokenRequestsAreReloaded changes, between token requests, the authorities that must sign
+// the certificates of token servers.
 func TestTokenRequestsAreReloaded(t *testing.T) {
 	p := newTokenProvider(t)
 	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))

@@ -29,7 +29,8 @@ const (
 // service. Benchmarks use these options for servers with which the broker is compared.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		// Stop waits this long for the handshake of a connection that sends nothing.
+		// When a server stops, it waits this long for the handshake of a connection on which no
+		// data arrives.
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// At this age of a connection, give or take a tenth, the client opens a new
@@ -47,7 +48,7 @@ func TransportOptions() []grpc.ServerOption {
 		}),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(8 << 10), // requests have about a hundred bytes
+		grpc.ReadBufferSize(8 << 10), // requests are about a hundred bytes long
 		// No buffer pool: a pool would keep memory in use after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
 		// These worker goroutines wait for calls, with stacks that have already grown. When all
@@ -66,10 +67,10 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 	server := grpc.NewServer(append(append(traces.ServerOptions(), TransportOptions()...),
 		grpc.Creds(s.newHandshakes(service)),
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
-		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // a million at most
+		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // the value is at most a million
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
 		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
-		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // two mebibytes at most
+		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // the value is at most two mebibytes
 		// Makes GracefulStop wait also for calls whose clients have disconnected.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),

@@ -49,7 +49,7 @@ credentials:
     values: {api_key: {env: PENDO_API_KEY}}
 `
 
-// harness is a server on real sockets, its simulated providers, and its log.
+// harness is a server with real sockets, simulated providers and a log.
 type harness struct {
 	*testing.T
 	server *server.Server
@@ -283,7 +283,7 @@ func (h harness) wantNoSecret(where, text string) {
 // journal is a log of JSON lines.
 type journal struct{ logtest.Log }
 
-// line is one line of the log, without its time and duration.
+// line is one line of the log, with its time and duration removed.
 type line map[string]any
 
 // lines returns the log lines with this message.

@@ -15,7 +15,7 @@ import (
 // errNobody is the error for a request without an accepted token or client certificate.
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
-// newHTTP returns the server of metrics and health.
+// newHTTP returns the HTTP server for metrics and health.
 func (s *Server) newHTTP() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.identified(s.observer.Metrics()))

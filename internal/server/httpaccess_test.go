@@ -154,7 +154,7 @@ func reflect(ctx context.Context, connection *grpc.ClientConn) error {
 	if err != nil {
 		return err
 	}
-	// If it fails, Recv returns the reason.
+	// If Send fails, Recv returns the reason.
 	_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
 	_, err = stream.Recv()
 	return err
@@ -229,7 +229,7 @@ func TestWarningsOfExposure(t *testing.T) {
 					wanted = wanted || text == warning
 				}
 				if strings.Contains(log, warning) != wanted {
-					t.Errorf("the log lacks or wrongly has the warning %q; wanted: %v", warning, wanted)
+					t.Errorf("the log has the warning %q: %v, want %v", warning, !wanted, wanted)
 				}
 			}
 		})

@@ -24,7 +24,7 @@ type rawClient struct {
 	framer *http2.Framer
 	block  bytes.Buffer
 	header *hpack.Encoder
-	last   uint32 // the last stream that was opened
+	last   uint32 // the ID of the last stream that was opened
 	events chan event
 }
 
@@ -57,7 +57,7 @@ func (h harness) rawConnect(settings *tls.Config) *rawClient {
 	return c
 }
 
-// listen reports the server's actions.
+// listen reads frames and sends the server's actions to the channel events.
 func (c *rawClient) listen() {
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -137,7 +137,7 @@ func (c *rawClient) next() event {
 	}
 }
 
-// end returns how a call or the connection ends.
+// end waits for the end of a call or of the connection, and returns it as an event.
 func (c *rawClient) end(stream uint32) event {
 	c.Helper()
 	for {

@@ -43,7 +43,8 @@ func soak(usual, long int) int {
 	return usual
 }
 
-// subject is a credential that changes, and the answers that its callers may receive.
+// subject is a credential that changes during the test, with the answers that callers may
+// receive for it.
 type subject struct {
 	id      string
 	file    string           // file with the key; "": the key is in the configuration file
@@ -145,7 +146,7 @@ type reloading struct {
 	harness
 	folder   string
 	subjects []*subject
-	loads    atomic.Int64      // number of loads, failed ones included
+	loads    atomic.Int64      // number of loads, including failed loads
 	loaded   chan loadedConfig // the result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
@@ -448,7 +449,7 @@ func (r *reloading) awaitToken(s *subject) {
 				return
 			}
 		case <-late:
-			r.Fatalf("the changed secret of %s has produced no token", s.id)
+			r.Fatalf("after the change of its secret, %s has no new token", s.id)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func TestRevocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err == nil {
-			t.Error("a caller that was removed from a grant still has it")
+			t.Error("a caller that was removed from a grant can still use the grant")
 		}
 	})
 }

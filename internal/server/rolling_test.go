@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// balanced is the service config for clients of several brokers.
+// balanced is the gRPC service config of clients that distribute calls among several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
 // replicas are servers with fixed names. Their ports change, because another process may take
@@ -44,7 +44,7 @@ type replicas struct {
 	running map[string]*replica
 	ports   map[string]string // the servers' names, by address
 	served  map[string]int    // number of calls that each server answered since its start
-	changed chan struct{}     // closed when served changes
+	changed chan struct{}     // a channel that is closed when served changes
 }
 
 type replica struct {
@@ -149,7 +149,7 @@ func (r *replicas) awaitCalls(name string, n int) {
 		select {
 		case <-changed:
 		case <-late:
-			r.Fatalf("clients do not find the server %s", name)
+			r.Fatalf("clients do not connect to the server %s", name)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (b *scene) serve() (stop func()) {
 	}
 }
 
-// get gets the credential that needs a token.
+// get gets token-of-mail, the credential that needs a token.
 func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
 	return response.GetAuthDecoration(), err
@@ -114,7 +114,7 @@ func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 
 // pass lets time pass, and waits until all timers that are due have run.
 func (*scene) pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
+	time.Sleep(d) //nolint:forbidigo // in a synctest bubble, this sleep takes no real time
 	synctest.Wait()
 }
 

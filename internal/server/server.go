@@ -60,7 +60,7 @@ type Server struct {
 	grpc       *grpc.Server
 	http       *http.Server
 
-	fixed      config.Config // only the settings that a reload does not change
+	fixed      config.Config // contains only the settings that a reload does not change
 	httpRemote atomic.Bool   // other machines can reach the HTTP listener
 	stale      atomic.Bool   // the last reload failed
 	serving    atomic.Bool
@@ -194,5 +194,5 @@ func (s *Server) ForgetFailures(ctx context.Context) error {
 	return err
 }
 
-// ReopenAudit opens the audit file again for the next record.
+// ReopenAudit makes the server open the audit file again before it writes the next record.
 func (s *Server) ReopenAudit() { s.audit.Reopen() }

@@ -116,7 +116,7 @@ func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 		}
 		b.reportBoard(first.GetVersion(), 403, alreadyReplaced)
 		if b.board().GetLastRejectionTime() != nil {
-			t.Error("a report about the previous value counts for the current one")
+			t.Error("a report about the previous value counts for the current value")
 		}
 		b.wantMetrics(
 			`authmaterial_static_reports_total{`+board+`,report="rejected"} 1`,

@@ -90,7 +90,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	h.wantClosed(h.grpc)
 	h.wantClosed(h.http)
 	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 0 {
-		t.Errorf("%d lines report cancelled token requests", n)
+		t.Errorf("%d log lines report cancelled token requests, want none", n)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestStopEndsTokenRequests(t *testing.T) {
 	<-stopped
 	<-h.stopped
 	if n := len(h.log.lines(t, "calls have not finished: cancelling their token requests")); n != 1 {
-		t.Errorf("%d lines report cancelled token requests, want 1", n)
+		t.Errorf("%d log lines report cancelled token requests, want one", n)
 	}
 }
 

@@ -57,7 +57,7 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 type hangingLog struct {
 	slog.Handler
 	told  chan struct{} // receives an element for each log record
-	hangs chan struct{} // Handle hangs until it is closed
+	hangs chan struct{} // a channel; Handle hangs until the channel is closed
 }
 
 // Handle implements slog.Handler.

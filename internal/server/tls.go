@@ -63,7 +63,7 @@ func expiry(chain tls.Certificate) time.Time {
 // settings of the configuration that is in use when the connection begins.
 func (s *Server) tlsConfig(protocol string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, // the settings of the connection override it
+		MinVersion: tls.VersionTLS13, // replaced by the settings of each connection
 		NextProtos: []string{protocol},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return connectionTLS(s.broker.Current().Config.Listen.TLS, protocol), nil

@@ -120,8 +120,8 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	certificate := next.IssueLoopback()
 	after := certificate.Leaf.SerialNumber.String()
 
-	// If only one of the two files changes, that is a problem, and the previous certificate
-	// stays in use.
+	// If only the certificate file changes, and not the key file, the reload fails, and the
+	// previous certificate stays in use.
 	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
 	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not belong to the first certificate") {
 		t.Errorf("a reload with a changed certificate but the old key: %v", err)
@@ -179,7 +179,7 @@ func TestRemovingTLSNeedsARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if w.served(h.grpc.Addr(), w.authority) != before {
-		t.Error("the certificate has changed")
+		t.Error("the server's certificate has changed")
 	}
 	if h.restartsFor("listen") != 1 {
 		t.Error("the log does not ask for a restart")

@@ -56,7 +56,7 @@ func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 			t.Errorf("the logged time of the next attempt is %v, %v", next, err)
 		}
 		if strings.Contains(b.scrape(), "shared-") {
-			t.Error("a metric names a credential")
+			t.Error("a metric contains a credential ID")
 		}
 	})
 }

@@ -39,7 +39,7 @@ type spanCollector struct {
 	received []*collector.ExportTraceServiceRequest
 }
 
-// Export implements the collector's service.
+// Export implements the service to which the broker sends spans.
 func (c *spanCollector) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,7 +215,7 @@ func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	}
 	spans := c.spans()[getSpan]
 	if err := json.Unmarshal(text, &line); err != nil || len(spans) != 1 || line.TraceID != hex.EncodeToString(spans[0].GetTraceId()) {
-		t.Errorf("the line is %s (%v), want the trace of %v", text, err, spans)
+		t.Errorf("the audit line is %s (%v), want the trace ID of %v", text, err, spans)
 	}
 }
 

@@ -60,7 +60,7 @@ type audience struct {
 
 	mu      sync.Mutex
 	reached map[string]int // number of watchers that received a version
-	changed chan struct{}  // closed when reached changes
+	changed chan struct{}  // a channel that is closed when reached changes
 }
 
 // follow reads a stream until the stream ends.
@@ -121,7 +121,7 @@ func (h harness) version(id string) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// heap returns the memory in use, in bytes.
+// heap returns the size of the heap memory in use, in bytes.
 func heap() int {
 	runtime.GC()
 	runtime.GC() // frees objects whose finalizers the first collection ran
@@ -213,7 +213,7 @@ func TestManyWatchers(t *testing.T) {
 	h.setKeys("last", strings.Repeat("y", largeKey))
 	a.await(h.version("key-of-board"), readers)
 
-	// A watcher that reads again receives what was buffered, and then the latest state.
+	// A watcher that reads again receives the states in the buffers, and then the latest state.
 	messages := 1
 	for want := h.version("large"); ; messages++ {
 		state, err := stopped[0].Recv()
@@ -238,8 +238,8 @@ func TestManyWatchers(t *testing.T) {
 	<-ended
 }
 
-// TestConnectionReachesItsMaximumAge simulates a day of calls in a bubble. Clients reconnect now
-// and then, and no call fails.
+// TestConnectionReachesItsMaximumAge simulates a day of calls in a synctest bubble. Clients
+// reconnect now and then, and no call fails.
 func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	inScene(t, func(b *scene) {
 		listener := bufconn.Listen(1 << 20)
@@ -306,8 +306,8 @@ func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	})
 }
 
-// TestWatchReachesItsMaximumAge simulates an hour in a bubble. The test runs the real server,
-// over an in-memory connection.
+// TestWatchReachesItsMaximumAge simulates an hour in a synctest bubble. The test runs the real
+// server, over an in-memory connection.
 func TestWatchReachesItsMaximumAge(t *testing.T) {
 	const minAge, maxAge = 30 * time.Minute, time.Hour
 	synctest.Test(t, func(t *testing.T) {

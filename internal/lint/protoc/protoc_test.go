@@ -13,9 +13,9 @@ import (
 
 const howToInstall = "as root on Debian: apt-get install protobuf-compiler libprotobuf-dev protobuf-compiler-grpc protobuf-compiler-grpc-java-plugin"
 
-// TestOldTools compiles with the protoc on PATH, and with gRPC's plugins for it. Debian 12 has
-// release 3.21 of protoc, which does not know the option debug_redact. Its plugins for C++, Ruby
-// and PHP abort at a dollar sign in a comment.
+// TestOldTools compiles the protos with the protoc on PATH, and with gRPC's plugins for protoc.
+// Debian 12 has release 3.21 of protoc, which does not know the option debug_redact. Its plugins
+// for C++, Ruby and PHP abort at a dollar sign in a comment.
 func TestOldTools(t *testing.T) {
 	protoc := find(t, "protoc")
 	for language, count := range map[string]int{

@@ -87,8 +87,8 @@ func isGeneratedMessage(named *types.Named) bool {
 	return method != nil
 }
 
-// isOneof reports whether named is the interface of a oneof. In generated code it has one method, with
-// the interface's own name.
+// isOneof reports whether named is the interface of a oneof. In generated code, such an
+// interface has one method, whose name is the interface's name.
 func isOneof(named *types.Named) bool {
 	methods, ok := named.Underlying().(*types.Interface)
 	return ok && methods.NumMethods() == 1 && methods.Method(0).Name() == named.Obj().Name()

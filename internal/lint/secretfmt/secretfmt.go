@@ -1,4 +1,4 @@
-// Package secretfmt is a lint rule: no message of authmaterial.v1 is formatted.
+// Package secretfmt is a lint rule: code must not format messages of authmaterial.v1 as text.
 //
 // These messages contain secrets, which Go's String method and %v print. The rule reports every
 // place where such a message, or a value that can contain one, is passed to a function that
@@ -25,7 +25,7 @@ import (
 	"golang.org/x/tools/go/types/typeutil"
 )
 
-// Analyzer is the rule.
+// Analyzer is the lint rule.
 var Analyzer = &analysis.Analyzer{
 	Name: "secretfmt",
 	Doc: "report messages of authmaterial.v1 that are formatted or logged\n\n" +
@@ -75,7 +75,8 @@ func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	}
 }
 
-// checkString reports a call of a message's String method, and its use as a value.
+// checkString reports each call of a message's String method, and each use of this method as a
+// value.
 func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	method, ok := pass.TypesInfo.Uses[selector.Sel].(*types.Func)
 	if !ok || method.Name() != "String" || method.Signature().Recv() == nil {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/tools/go/ast/inspector"
 )
 
-// Analyzer is the rule.
+// Analyzer is the lint rule.
 var Analyzer = &analysis.Analyzer{
 	Name:     "secretreveal",
 	Doc:      "report secrets that are revealed by a package that is not listed",

@@ -143,7 +143,8 @@ func holders(result *authmaterialv1.AuthDecorationResult) {
 	fmt.Println(authmaterialv1.BatchGetAuthDecorationsRequest{}) // want `given authmaterialv1.BatchGetAuthDecorationsRequest:`
 }
 
-// Messages behind an interface, where the argument itself shows them.
+// Messages whose type an interface hides, but where the expression of the argument shows the
+// type.
 
 func hidden(m *authmaterialv1.Header, unknown proto.Message) {
 	fmt.Println(any(m))                   // want `given authmaterialv1.Header:`
