@@ -28,8 +28,8 @@ const (
 	// reportTimeout is the timeout of ReportRejection, which waits for up to three token
 	// requests.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size in bytes of a rejected response that is read to its end. Its
-	// connection can then be used again.
+	// maxDrain is the maximum size in bytes of a rejected response that is read to its end, so
+	// that the connection can be used again.
 	maxDrain = 4 << 10
 )
 
@@ -89,13 +89,13 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		err = Apply(decorated, decoration)
 	}
 	if err != nil {
-		if request.Body != nil { // http.RoundTripper requires it to be closed
+		if request.Body != nil { // http.RoundTripper requires that the body is closed
 			_ = request.Body.Close()
 		}
 		return nil, err
 	}
 	response, err := t.send(request, decorated, decoration)
-	if err != nil || !slices.Contains(decoration.GetRejectedStatuses(), int32(response.StatusCode)) { //nolint:gosec // net/http allows three digits
+	if err != nil || !slices.Contains(decoration.GetRejectedStatuses(), int32(response.StatusCode)) { //nolint:gosec // net/http allows only statuses of three digits
 		return response, err
 	}
 	successor := t.report(request.Context(), decoration, response.StatusCode)

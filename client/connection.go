@@ -32,7 +32,7 @@ type TLS struct {
 	CAFile string
 	// CertificateFile contains the service's client certificate and any intermediate
 	// certificates, in this order. KeyFile contains the private key of the client certificate.
-	// Both are in PEM. Set both or neither.
+	// Both files are in PEM. Set both fields or neither.
 	CertificateFile, KeyFile string
 	// ServerName is a name that the broker's certificate must contain. Default: the host in the
 	// broker's address.
@@ -148,7 +148,7 @@ func TokenFile(path string) credentials.PerRPCCredentials {
 func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
 
 type token struct {
-	name string // what errors call the token
+	name string // the word for the token in error messages
 	read func() (string, error)
 }
 

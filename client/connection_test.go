@@ -89,7 +89,7 @@ func newPlace(t *testing.T, withTLS bool) place {
 	}
 	server := grpc.NewServer(grpc.Creds(transport))
 	grpc_health_v1.RegisterHealthServer(server, answers{seen: p.seen})
-	go server.Serve(listener) //nolint:errcheck // the calls fail if it does not serve
+	go server.Serve(listener) //nolint:errcheck // if the server does not run, the calls fail
 	t.Cleanup(server.Stop)
 	p.write(p.files.CAFile, p.authority.PEM())
 	p.renew(p.authority)

@@ -24,7 +24,8 @@ func TestHostileBroker(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer connection.Close() //nolint:errcheck // nothing is lost
-			// gRPC reads headers beyond its limit until the call ends, but does not store them.
+			// Until the call ends, gRPC reads headers beyond its limit, but does not store those
+			// headers.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			peertest.WantAllocated(t, 192<<20, func() {

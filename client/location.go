@@ -21,8 +21,8 @@ const (
 
 // cleanLocation removes material from the Location header of a response. Otherwise http.Client
 // would print the material in the error of a redirect. cleanLocation removes the decoration's
-// parameters from the query. If the header still contains material, it is deleted. asked is the
-// URL of the caller's request.
+// parameters from the query. If the header still contains material, it is deleted. The argument
+// asked is the URL of the caller's request.
 func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv1.AuthDecoration) {
 	location := header.Get("Location")
 	if location == "" {
@@ -75,7 +75,7 @@ var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
 // unescape returns a URL unchanged, then unescaped once, twice and so on, up to maxUnescape
 // times. Each form is on its own line. Each plus sign becomes a space, because a query can
-// encode a space as either.
+// encode a space as a plus sign.
 func unescape(text string) string {
 	forms := []string{text}
 	for range maxUnescape {

@@ -215,7 +215,7 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 		}
 		_ = response.Body.Close()
 		if response.Request != request {
-			t.Error("the request of the response is not the caller's")
+			t.Error("the field Request of the response is not the caller's request")
 		}
 	}
 	if request.URL.RawQuery != "key=mine" || len(request.Header) != 1 || request.Header.Get("Authorization") != "mine" {

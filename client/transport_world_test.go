@@ -61,7 +61,7 @@ type hosts struct {
 	base   *http.Transport
 
 	mu       sync.Mutex
-	provider []*http.Request // requests to the provider, whose bodies were read
+	provider []*http.Request // requests to the provider, after their bodies were read
 	bodies   []string
 	strange  []string // URLs of requests to other hosts
 }

@@ -21,10 +21,10 @@ const (
 
 // Caller is the authenticated identity of a caller.
 type Caller struct {
-	// Name is the identity, prefixed with its kind. From a client certificate it is
+	// Name is the identity, prefixed with its kind. For a client certificate it is
 	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT it is
 	// `jwt:ISSUER:SUBJECT`, with the issuer's name in the configuration. For a process on this
-	// machine it is `uid:NUMBER`, and for a static token `token:NAME`. It is `local` where
+	// machine it is `uid:NUMBER`, and for a static token `token:NAME`. Name is `local` where
 	// callers are not authenticated.
 	Name string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
@@ -87,7 +87,7 @@ type Decision struct {
 	// policy is AllowAll.
 	Grant *Grant
 	// Compared is the number of patterns and providers that were compared with the caller and
-	// the object. The Compared of a denial does not depend on the object.
+	// the object. For a denial, this number does not depend on the object.
 	Compared int
 }
 

@@ -102,7 +102,7 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("%s: the decision for a caller is %+v, for a caller without a name %+v", name, named, nameless)
 		}
 		if got := test.policy.DeniesAll(); got != test.deniesAll {
-			t.Errorf("%s: it denies all: %v, want %v", name, got, test.deniesAll)
+			t.Errorf("%s: the policy denies everything: %v, want %v", name, got, test.deniesAll)
 		}
 	}
 }

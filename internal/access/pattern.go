@@ -2,8 +2,8 @@ package access
 
 import "strings"
 
-// Pattern is a text in which each `*` matches any sequence of characters, even an empty one.
-// All other characters match themselves.
+// Pattern is a text in which each `*` matches any sequence of characters, even the empty
+// sequence. All other characters match themselves.
 type Pattern string
 
 // Matches reports whether the pattern matches the whole text.

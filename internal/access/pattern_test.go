@@ -47,7 +47,8 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// FuzzPattern compares the matches of patterns with those of equivalent regular expressions.
+// FuzzPattern compares the matches of patterns with the matches of equivalent regular
+// expressions.
 func FuzzPattern(f *testing.F) {
 	for _, seed := range [][2]string{{"a*b*c", "abxbc"}, {"*ab*ab*", "abab"}, {"a*a", "a"}, {"**", "\n"}, {"é*", "éa"}, {"\xff*", "\xff\xfe"}} {
 		f.Add(seed[0], seed[1])

@@ -54,7 +54,7 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 	"report": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
 		decoration, outcome, err := b.ReportRejection(ctx, web, id, "v", 401)
 		if (err == nil) != (outcome != "") {
-			return nil, fmt.Errorf("the outcome is %q beside %w", outcome, err)
+			return nil, fmt.Errorf("the call returned the outcome %q together with the error %w", outcome, err)
 		}
 		return decoration, err
 	},
@@ -123,7 +123,7 @@ func TestDeniedReportRenewsNothing(t *testing.T) {
 	})
 }
 
-// getAs returns the decoration of `mail` for a caller that may use it.
+// getAs returns the decoration of `mail` for a caller that may use `mail`.
 func (w *world) getAs(caller broker.Caller) *broker.Decoration {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), caller, "mail")

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// batchPatience limits the time for the items of a batch without a deadline, and then again the
-// time for writing their audit records.
+// batchPatience is the time limit for computing the results of a batch without a deadline.
+// Writing their audit records has the same time limit.
 const batchPatience = 5 * time.Second
 
 // Result is a decoration or an error for one ID.

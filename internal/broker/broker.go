@@ -37,10 +37,11 @@ type Denials interface {
 	Allow(caller access.Caller) bool
 }
 
-// VersionKeySize is the size of each of Options.VersionKeys in bytes.
+// VersionKeySize is the size in bytes of each key in Options.VersionKeys.
 const VersionKeySize = 32
 
-// Options configure a Broker. All except Audit, Denials, StaticReported and Encode are required.
+// Options configure a Broker. All fields except Audit, Denials, StaticReported and Encode are
+// required.
 type Options struct {
 	// Tokens caches tokens.
 	Tokens Tokens
@@ -78,7 +79,7 @@ type Broker struct {
 	watches  map[*Watch]struct{}
 
 	// Close cancels ctx, which ends all watches and background requests.
-	ctx        context.Context //nolint:containedctx // it outlives the calls that start something
+	ctx        context.Context //nolint:containedctx // the context outlives the calls that start background work
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }

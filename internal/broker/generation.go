@@ -74,8 +74,8 @@ func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []
 	return g, inGrace, nil
 }
 
-// newAccount returns the account of a credential. If the material is unchanged, that is the
-// account old, which may be nil.
+// newAccount returns the account of a credential. If the material is unchanged, it returns the
+// previous account, old. old is nil for a new credential.
 func (b *Broker) newAccount(credential *credentials.Credential, old *account) (*account, error) {
 	if credential.Disabled {
 		return &account{credential: credential}, nil

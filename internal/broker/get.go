@@ -157,9 +157,9 @@ func inTime(ctx context.Context, wait func(context.Context) error) error {
 	return err
 }
 
-// record writes the audit record of a call's outcome, and returns the error for the caller. That
-// is err, unless the record cannot be written, or the call is a denial beyond the limit. Watches
-// do not use this limit: they limit their denials themselves.
+// record writes the audit record of a call's outcome, and returns the error for the caller. The
+// returned error is err, unless the record cannot be written, or the call is a denial beyond the
+// limit. Watches do not use this limit: they limit their denials themselves.
 func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration, err error) error {
 	record.Action, record.Outcome = access.Use, "OK"
 	if err != nil {

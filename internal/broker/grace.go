@@ -73,7 +73,8 @@ func commonHosts(a, b *account) []string {
 	return hosts
 }
 
-// graceOf returns the grace of an account, or nil if the account has none or it is over.
+// graceOf returns the grace of an account, or nil if the account has no grace, or if its grace
+// is over.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
 	if g == nil || !now.Before(g.tokenEnd()) || !g.rejected && !now.Before(g.until) {

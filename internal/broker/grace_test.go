@@ -164,7 +164,7 @@ func TestPassingTroubleDuringTheGrace(t *testing.T) {
 		if w.version() != previous {
 			t.Error("the previous token is not served after the first failure")
 		}
-		w.pass(5 * time.Second) // backoff of 1 and 2 seconds, plus at most a quarter
+		w.pass(5 * time.Second) // retry delays of 1 and 2 seconds, each plus at most a quarter
 		if w.version() == previous {
 			t.Error("the previous token is served although the provider works")
 		}
@@ -230,7 +230,7 @@ func TestChangeThatIsTakenBack(t *testing.T) {
 		if w.version() != previous {
 			t.Error("the token of the first secret is not served again")
 		}
-		w.wantRequests(2) // one with the first secret, and one with the rejected secret
+		w.wantRequests(2) // one request with the first secret, and one request with the rejected secret
 		w.pass(time.Minute)
 		if w.version() != previous {
 			t.Error("the token of the first secret is no longer served")

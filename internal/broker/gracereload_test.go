@@ -203,7 +203,7 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 }
 
 // unreplaced is a token cache that never recognises a reported version as the version of its
-// current token. A real cache behaves so after a reload that removed the credential.
+// current token. A real cache behaves in this way after a reload that removed the credential.
 type unreplaced struct{ *cache.Cache }
 
 // Replace implements broker.Tokens.

@@ -10,11 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Outcome is the result of a report. Its value is the name of a value of the proto enum Outcome,
-// without the enum's prefix.
+// Outcome is the result of a report. Each Outcome is the name of a value of the proto enum
+// Outcome, without the enum's prefix.
 type Outcome string
 
-// The outcomes. The proto enum Outcome documents their meaning.
+// The outcomes of a report. The proto enum Outcome documents their meaning.
 const (
 	AlreadyReplaced Outcome = "ALREADY_REPLACED"
 	Replaced        Outcome = "REPLACED"

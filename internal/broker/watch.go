@@ -88,9 +88,9 @@ func (w *Watch) Close() {
 }
 
 // Next returns the next state to send to the reader: first the current state of each credential,
-// then each changed state. The error is the error of ctx, or a *fault.Error if the watch ends. A
-// watch ends when the Broker closes, the caller is no longer authenticated, or a state cannot be
-// recorded.
+// then each changed state. The returned error is the error of ctx, or a *fault.Error if the
+// watch ends. A watch ends when the Broker closes, the caller is no longer authenticated, or a
+// state cannot be recorded.
 func (w *Watch) Next(ctx context.Context) (Result, error) {
 	for {
 		if w.broker.ctx.Err() != nil {
@@ -180,8 +180,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		default:
 			return result, grant, false
 		}
-		// While token requests fail, the result may be a token that is about to expire. So an
-		// older result is ignored.
+		// While token requests fail, the result may be a token that is about to expire. So the
+		// result is used only for the time minRecheck.
 		if now.Sub(s.wait.at) < minRecheck {
 			result, s.wait = s.wait.result, nil
 			return result, grant, true
@@ -224,8 +224,8 @@ func (s *slot) mark() {
 	}
 }
 
-// scheduleRecheck schedules a mark of the slot for when its state may change without an event: a
-// token expires, or a provider that failed can be asked again.
+// scheduleRecheck marks the slot later, at the time when its state may change without an event:
+// a token expires, or a provider that failed can be asked again.
 func (s *slot) scheduleRecheck(result Result) {
 	s.stopRecheck()
 	clock := s.watch.broker.options.Clock

@@ -26,8 +26,8 @@ import (
 // refusedLine is the error in the log when a changed secret is rejected.
 const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
-// world is a broker with the real cache, a simulated provider and a log, in one synctest bubble:
-// time passes only while all goroutines wait.
+// world is a broker with the real cache, a simulated provider and a log, in one synctest bubble,
+// where time passes only while all goroutines wait.
 type world struct {
 	*testing.T
 	sim    *simulator.Simulator
@@ -129,7 +129,7 @@ func (w *world) refused() simulator.Client {
 
 // pass lets time pass, and returns when all goroutines are idle.
 func (*world) pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // in a bubble, this takes no time
+	time.Sleep(d) //nolint:forbidigo // in a bubble, sleeping takes no real time
 	synctest.Wait()
 }
 
@@ -255,7 +255,8 @@ func (f follower) wantNothing(d time.Duration) {
 	}
 }
 
-// wantReasonWithin is like wantReason, but waits for the state for the duration patience.
+// wantReasonWithin does the same as wantReason, but waits up to the duration patience for the
+// state.
 func (f follower) wantReasonWithin(patience time.Duration, id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(patience)

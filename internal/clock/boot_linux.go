@@ -25,8 +25,8 @@ func init() {
 }
 
 // boot returns how long the machine has been running, including sleep. The result is Go's
-// monotonic clock, which needs no system call, plus its difference from CLOCK_BOOTTIME when both
-// were last compared.
+// monotonic clock, which needs no system call, plus the difference between CLOCK_BOOTTIME and
+// Go's clock when both were last compared.
 func boot() int64 {
 	now := int64(time.Since(started))
 	if now-checked.Load() < int64(sleepCheck) {
@@ -37,8 +37,8 @@ func boot() int64 {
 		return now // the process is not allowed to read CLOCK_BOOTTIME
 	}
 	now = int64(time.Since(started))
-	// The difference of the clocks only grows, and is at least the difference between the two
-	// readings.
+	// CLOCK_BOOTTIME was read first, so the true difference is at least this one. It never
+	// shrinks.
 	if known, found := ahead.Load(), shows.Nano()-now; found > known {
 		ahead.CompareAndSwap(known, found)
 	}

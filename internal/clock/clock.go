@@ -36,7 +36,7 @@ type offsets struct {
 }
 
 // bootReading and wallReading read the clocks that New uses. In brokers that fleettest builds,
-// they return shifted readings.
+// both functions return shifted readings.
 var bootReading, wallReading = boot, wall
 
 // wall returns the reading of the machine's wall clock.

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// special lists address ranges that no provider can have, in addition to the ranges that package
-// netip recognises. They come from IANA's special-purpose registries for IPv4 and IPv6.
-// 168.63.129.16 is a public address that a cloud uses internally.
+// special lists the address ranges in which no provider can be, in addition to the ranges that
+// package netip recognises. The ranges come from IANA's special-purpose registries for IPv4 and
+// IPv6. 168.63.129.16 is a public address that a cloud uses internally.
 var special = []string{
 	"0.0.0.0/8",        // this network
 	"100.64.0.0/10",    // behind a carrier's NAT

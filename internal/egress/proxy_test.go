@@ -162,7 +162,7 @@ func TestProxyVariables(t *testing.T) {
 				t.Errorf("%v: %s", err, out)
 			}
 			if proxied := len(through.asked()) > 0; proxied != test.proxied {
-				t.Errorf("went through the proxy: %v, want %v", proxied, test.proxied)
+				t.Errorf("the request went through the proxy: %v, want %v", proxied, test.proxied)
 			}
 		})
 	}

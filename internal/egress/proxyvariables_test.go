@@ -81,10 +81,10 @@ func TestProxyExceptions(t *testing.T) {
 			}
 		}
 		if problems, warnings := egress.CheckProxies(both("canary.test")); problems != nil || warnings != nil {
-			t.Errorf("%s in both spellings: %q, %q", name, problems, warnings)
+			t.Errorf("%s with the same value in upper and lower case: %q, %q", name, problems, warnings)
 		}
 		if problems, warnings := egress.CheckProxies(both("other.test")); problems != nil || len(warnings) != 1 || strings.Contains(warnings[0], "canary") {
-			t.Errorf("%s in two spellings that differ: %q, %q", name, problems, warnings)
+			t.Errorf("%s with different values in upper and lower case: %q, %q", name, problems, warnings)
 		}
 	}
 	for _, name := range []string{"ALL_PROXY", "all_proxy"} {

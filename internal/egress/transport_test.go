@@ -93,7 +93,7 @@ func TestPrivateAddressesNeedPermission(t *testing.T) {
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
 		t.Errorf("without permission: %v", err)
 	} else if strings.Contains(egress.ErrAddressRefused.Error(), loopback.String()) {
-		t.Error("the error names the address")
+		t.Error("the error contains the address")
 	}
 	if made := server.connections.Load(); made != 0 {
 		t.Errorf("%d connections were made without permission", made)

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Reason is why a call failed. Its value is the name of a value of the proto enum ErrorReason,
+// Reason is why a call failed. Each Reason is the name of a value of the proto enum ErrorReason,
 // without the enum's prefix.
 type Reason string
 
-// The reasons for failed calls. The proto enum ErrorReason documents the meaning of each, and
-// what the caller can do.
+// The reasons for failed calls. The proto enum ErrorReason documents the meaning of each reason,
+// and what the caller can do.
 const (
 	Internal                  Reason = "INTERNAL"
 	InvalidRequest            Reason = "INVALID_REQUEST"

@@ -35,7 +35,8 @@ const (
 // with the other keys. A Ring is immutable, safe for concurrent use, and prints as [REDACTED].
 type Ring struct {
 	// keys returns the subkeys of each fleet key. It is a function because some verbs of fmt
-	// follow pointers and print unexported fields without calling their Format method.
+	// follow pointers and print unexported fields without calling the Format method of the
+	// fields.
 	keys func() []*subkeys
 }
 

@@ -30,11 +30,11 @@ func (r *Ring) Seal(context string, plain []byte) []byte {
 	key := r.keys()[0]
 	header := append([]byte{format}, key.id...)
 	data := additionalData(header, context)
-	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // it makes the nonce itself
+	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // Seal makes a random nonce itself
 }
 
-// Open decrypts a result of Seal. Any replica whose ring has a fleet key in common with this
-// ring may have made it. The error is ErrUnknownFormat, ErrUnknownKey or ErrDamaged.
+// Open decrypts a result of Seal. The result may come from any replica whose first fleet key is
+// in this ring. The error is ErrUnknownFormat, ErrUnknownKey or ErrDamaged.
 func (r *Ring) Open(context string, sealed []byte) ([]byte, error) {
 	switch {
 	case len(sealed) == 0:

@@ -21,8 +21,8 @@ type Limiter[K comparable] struct {
 }
 
 // New returns a Limiter. It allows each key perSecond events a second on average, and up to
-// burst events at once. It stores the buckets of up to keys keys. All arguments must be
-// positive.
+// burst events at once. The argument keys is the maximum number of keys whose buckets are
+// stored. All arguments must be positive.
 func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	buckets, err := simplelru.NewLRU[K, *rate.Limiter](keys, nil)
 	if err != nil {

@@ -14,7 +14,7 @@ func Digest(key []byte, parts ...string) []byte {
 	var size [8]byte
 	for _, part := range parts {
 		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-		_, _ = sum.Write(size[:]) // a hash never fails
+		_, _ = sum.Write(size[:]) // writing to a hash never fails
 		_, _ = io.WriteString(sum, part)
 	}
 	return sum.Sum(nil)

@@ -129,8 +129,8 @@ func TestTextIsRefusedByEveryEncoder(t *testing.T) {
 	}
 }
 
-// TestTextIsRedactedByReflection uses printers that follow pointers without calling methods.
-// go-cmp prints values this way if their String methods return the same text.
+// TestTextIsRedactedByReflection uses printers that follow pointers without calling methods. The
+// printer go-cmp does so if the String methods of two values return the same text.
 func TestTextIsRedactedByReflection(t *testing.T) {
 	one, two := secret.New(canary), secret.New(canary+"2")
 	allow := cmp.Exporter(func(reflect.Type) bool { return true })

@@ -17,7 +17,6 @@ var errMarshalled = errors.New("a secret cannot be marshalled")
 //
 // A function captures the string: code that prints values by reflection, without calling their
 // methods, finds only the function's address.
-// calling their methods, finds only an address.
 type Text struct {
 	value *func() string // a pointer, so that Texts are comparable
 }

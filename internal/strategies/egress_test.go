@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// elsewhere returns the token source of a credential whose token request was changed by a
-// function.
+// elsewhere calls the function change with a credential's token request, and returns the
+// credential's token source.
 func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()
 	credential := sendPulse("id-"+canary, "secret-"+canary)

@@ -66,7 +66,7 @@ func TestAnswersByteByByte(t *testing.T) {
 // drip answers a request with the text beginning, and then with a byte each second until the
 // client disconnects.
 func drip(conn net.Conn, beginning string) {
-	defer conn.Close() //nolint:errcheck // the client has closed it
+	defer conn.Close() //nolint:errcheck // the client has closed the connection
 	request, err := http.ReadRequest(bufio.NewReader(conn))
 	if err != nil {
 		return

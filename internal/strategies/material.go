@@ -56,7 +56,7 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	// characters and spaces.
 	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
 		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
-			problems = append(problems, problem(field, "the value has %s, which a token request cannot carry", found))
+			problems = append(problems, problem(field, "the value has %s, which is not allowed in a token request", found))
 		}
 	}
 	return problems
@@ -118,11 +118,11 @@ func evaluate(
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
 		if inField := invalidHeaderValue(values[field]); inField != "" {
-			problems = append(problems, problem(field, "the value has %s, which %q cannot carry", inField, p.Name))
+			problems = append(problems, problem(field, "the value has %s, which is not allowed in %q", inField, p.Name))
 		}
 	}
 	if problems == nil {
-		problems = append(problems, problem("", "the value of %q would have %s, which it cannot carry", p.Name, found))
+		problems = append(problems, problem("", "the value of %q would have %s, which is not allowed there", p.Name, found))
 	}
 	return problems
 }

@@ -9,7 +9,7 @@ import (
 // reason returns why the answer contains no token. Gateways, proxies and captive portals may
 // answer in place of the token endpoint. So an answer counts as a rejection of the credential
 // only if nothing but the endpoint can have sent it: see docs/adr/0018-refused-credentials.md.
-// The first case that applies decides.
+// The first case that applies determines the reason.
 func (a *tokenAnswer) reason() fault.Reason {
 	is := func(statuses ...int) bool { return slices.Contains(statuses, a.status) }
 	switch class := a.status / 100; {

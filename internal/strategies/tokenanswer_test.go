@@ -93,8 +93,8 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function that makes a token request, and receives the answer in its
-// arguments.
+// asking returns a function that makes a token request, and receives the answer that its
+// arguments describe.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
 	at := &endpoint{}
@@ -250,7 +250,7 @@ func TestLifetimeThatCannotBeRead(t *testing.T) {
 			t.Errorf("expires_in %s: the token has a lifetime of %v (assumed: %v)", step.value, issued.Lifetime, issued.Assumed)
 		}
 		if got := events[len(events)-1].LifetimeAssumed; got != step.reported {
-			t.Errorf("expires_in %s: reported %v, want %v", step.value, got, step.reported)
+			t.Errorf("expires_in %s: the assumed lifetime is reported: %v, want %v", step.value, got, step.reported)
 		}
 	}
 }

@@ -59,8 +59,8 @@ type TokenClientOptions struct {
 	// begin. At most half the token's lifetime is used. Default: five minutes, and at most a
 	// sixth of the lifetime.
 	RenewalWindow time.Duration
-	// Observe is called after each request, even if the budget did not allow it. Default: no
-	// call.
+	// Observe is called after each request, even if the budget did not allow the request to be
+	// sent. Default: no call.
 	Observe func(TokenRequestEvent)
 	// Begin is called before each request that is sent. It returns a context for the request,
 	// derived from ctx, and a function to call after the request. Default: no call.

@@ -211,9 +211,9 @@ func TestTokenThatArrivesLate(t *testing.T) {
 		sentAt := clock.Now()
 		issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
 		if err != nil {
-			t.Errorf("a token for %v that comes after %v: %v", lifetime, latency, err)
+			t.Errorf("a token with the lifetime %v that arrives after %v: %v", lifetime, latency, err)
 		} else if end, last := issued.End().Sub(sentAt), issued.LastEnd().Sub(clock.Now()); end != lifetime || last != lifetime {
-			t.Errorf("a token for %v that comes after %v ends %v after the request, and as the last resort %v after the answer",
+			t.Errorf("a token with the lifetime %v that arrives after %v: End is %v after the request, and LastEnd is %v after the answer",
 				lifetime, latency, end, last)
 		}
 	}
@@ -284,22 +284,22 @@ func FuzzTokenAnswer(f *testing.F) {
 func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
 	t.Helper()
 	if len(failure.Message) > 200 {
-		t.Errorf("the message has %d bytes: it quotes the answer", len(failure.Message))
+		t.Errorf("the message has %d bytes, so it quotes the answer", len(failure.Message))
 	}
 	switch failure.Reason {
 	case fault.ProviderUnavailable, fault.ProviderRateLimited:
 	case fault.CredentialRejected:
 		var object map[string]json.RawMessage
 		if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &object) != nil || object == nil {
-			t.Errorf("status %d with a body that is not a JSON object refuses the credential", status)
+			t.Errorf("status %d with a body that is not a JSON object counts as a rejection of the credential", status)
 		}
 		var code string
 		named := json.Unmarshal(object["error"], &code) == nil && strings.HasSuffix(failure.Message, ", "+code+")")
 		if status != 400 && status != 401 && !named {
-			t.Errorf("status %d refuses the credential without a registered error: %s", status, failure.Message)
+			t.Errorf("status %d without a registered error counts as a rejection of the credential: %s", status, failure.Message)
 		}
 		if slices.Contains([]string{"server_error", "temporarily_unavailable", "slow_down", "authorization_pending"}, code) {
-			t.Errorf("%s refuses the credential, but is temporary", code)
+			t.Errorf("the temporary error %s counts as a rejection of the credential", code)
 		}
 	default:
 		t.Errorf("the error is %v", failure)

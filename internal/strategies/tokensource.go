@@ -65,8 +65,8 @@ func (s *TokenSource) Kind() (provider, authMethod string) {
 
 // TokenKey returns a digest of everything that the token depends on, including the client
 // secret. Credentials that can share a token have the same TokenKey in every process. The
-// TokenKey can be used to check guesses of the client secret. So never show or store it: use an
-// HMAC of it instead.
+// TokenKey can be used to check guesses of the client secret. So never show or store the
+// TokenKey: use an HMAC of it instead.
 func (s *TokenSource) TokenKey() string { return s.key }
 
 // newRequest returns the request in the form that the provider expects.
