@@ -100,7 +100,7 @@ func TestWarmCallAsksNoStore(t *testing.T) {
 			w.want("token-1")
 		}
 		if got := store.trips.Load(); got != cold {
-			w.Errorf("100 warm calls made %d trips to the Store", got-cold)
+			w.Errorf("100 calls for a token in memory made %d reads or writes of the Store", got-cold)
 		}
 	})
 }
@@ -128,7 +128,7 @@ func TestOneReplicaRenewsForAll(t *testing.T) {
 			want := []string{"token-1", "token-2", "token-3"}[round]
 			for _, c := range w.fleet {
 				if got, err := w.getFrom(w.Context(), c); err != nil || got != want {
-					w.Errorf("round %d: %q, %v; want %q", round, got, err, want)
+					w.Errorf("round %d: got token %q, error %v; want token %q", round, got, err, want)
 				}
 			}
 			w.wantRequests(round + 1)
@@ -197,7 +197,7 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		}
 		w.pass(end - w.elapsed())
 		if got, err := w.get(); err == nil {
-			w.Errorf("after %v the ended token is served: %q", w.elapsed(), got)
+			w.Errorf("after %v a token that has ended is served: %q", w.elapsed(), got)
 		}
 		// There is one request at the start of the renewal window. Then the back-off grows to
 		// one request a minute, and in the safety margin to one request in 8 s.
@@ -207,7 +207,7 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		w.provider.set(working)
 		w.pass(10 * time.Second) // the longest back-off
 		if _, err := w.get(); err != nil {
-			w.Errorf("the provider is back: %v", err)
+			w.Errorf("a call fails although the provider works again: %v", err)
 		}
 	})
 }
@@ -232,7 +232,7 @@ func TestTokenThatEndsWhileItsCallerWaits(t *testing.T) {
 		w.pass(end - 500*time.Millisecond)
 		before := w.elapsed()
 		if got, err := w.get(); err != nil || got == "token-1" {
-			w.Errorf("after %v: %q, %v; want a token that has not ended", w.elapsed(), got, err)
+			w.Errorf("after %v: got token %q, error %v; want a token that has not ended", w.elapsed(), got, err)
 		}
 		if waited := w.elapsed() - before; waited > 3*time.Second {
 			w.Errorf("the caller waited %v", waited)
@@ -337,11 +337,11 @@ func TestPanicFailsOneRefresh(t *testing.T) {
 		source := panicking{w.provider}
 		_, err := w.fleet[0].Token(w.Context(), source)
 		if fault.From(err).Reason != fault.Internal || err.Error() != "internal error" {
-			w.Errorf("the error is %v, want an opaque one", err)
+			w.Errorf("the error is %v, want an error without details", err)
 		}
 		w.pass(time.Second) // it backs off
 		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
-			w.Errorf("the flight after it: %v", err)
+			w.Errorf("the call after the panic: %v", err)
 		}
 	})
 }
@@ -379,11 +379,11 @@ func TestReadersWhileAnothersRequestHangs(t *testing.T) {
 		other.set(func(p *provider) { p.latency = 0 })
 		for _, call := range []string{"cold", "warm"} {
 			if got, err := c.Token(w.Context(), other); err != nil || got.Value.Reveal() != "token-1" {
-				w.Errorf("the %s call: %v", call, err)
+				w.Errorf("the %s call for the other credential fails: %v", call, err)
 			}
 		}
 		if got, replaced, err := c.Replace(w.Context(), other, "token-1"); err != nil || !replaced || got.Value.Reveal() != "token-2" {
-			w.Errorf("the report: replaced %v, %v", replaced, err)
+			w.Errorf("the report for the other credential: replaced %v, error %v", replaced, err)
 		}
 		if waited := w.elapsed() - began; waited != 0 {
 			w.Errorf("they waited %v", waited)

@@ -81,7 +81,7 @@ func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 			f.within(0, func() { f.wantValid(i) })
 		}
 		if n := f.provider.count(); n < 20 || n > 40 {
-			f.Errorf("the fleet made %d requests in an outage of 30 minutes", n)
+			f.Errorf("the fleet made %d token requests in an outage of 30 minutes", n)
 		}
 		for i, l := range f.links {
 			if n := l.reads.Load(); n > 500 {
@@ -116,14 +116,14 @@ func TestProviderDownUntilAfterTheEnd(t *testing.T) {
 		// A single replica makes about 19 requests until the token ends, and then one request in
 		// 8 to 10 s.
 		if n := f.provider.count(); n > 22+76 {
-			f.Errorf("the fleet made %d requests", n)
+			f.Errorf("the fleet made %d token requests", n)
 		}
 		f.provider.set(working)
 		f.pass(retry)
 		before := f.provider.count()
 		value, err := f.at(0)
 		if err != nil {
-			f.Errorf("the provider is back: %v", err)
+			f.Errorf("a call fails although the provider works again: %v", err)
 		}
 		f.wantEverywhere(value)
 		f.wantRequests(before + 1)
@@ -187,7 +187,7 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 				// There is one token request for each token that was revoked, and one for each
 				// token that reached its safety margin.
 				if n := f.provider.count(); n > 1+revoked+4 {
-					f.Errorf("%d token requests in 20 minutes of tokens of 5, %d of which were revoked", n, revoked)
+					f.Errorf("%d token requests in 20 minutes with tokens that live for 5 minutes; %d tokens were revoked", n, revoked)
 				}
 				if reports.Load() == 0 {
 					f.Error("nothing was reported")
@@ -203,7 +203,7 @@ func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	f.Helper()
 	value, err := f.at(i)
 	if err != nil {
-		f.Errorf("a call fails: %v", err)
+		f.Errorf("a call for a token fails: %v", err)
 		return
 	}
 	<-time.After(100 * time.Millisecond)
@@ -213,11 +213,11 @@ func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	reports.Add(1)
 	value, _, err = f.reportTo(f.fleet[(i+3)%8], value)
 	if err != nil {
-		f.Errorf("a report fails: %v", err)
+		f.Errorf("the report of a rejected token fails: %v", err)
 		return
 	}
 	if !f.provider.accepts(value) {
-		f.Errorf("after %v the successor is not accepted either", f.elapsed())
+		f.Errorf("after %v the provider does not accept the successor either", f.elapsed())
 	}
 }
 
@@ -235,7 +235,7 @@ func TestTokenWhoseLifeIsExtended(t *testing.T) {
 					f.pass(time.Second)
 				}
 				if n := f.provider.count(); n > 6 {
-					f.Errorf("the fleet made %d requests for a token that lives on, want one in 220 s", n)
+					f.Errorf("the fleet made %d token requests while the provider issued the same token, want one in 220 s", n)
 				}
 			})
 		})

@@ -71,7 +71,7 @@ func (f *fleet) wantAt(value string, replicas ...int) {
 	f.Helper()
 	for _, i := range replicas {
 		if got, err := f.at(i); err != nil || got != value {
-			f.Errorf("after %v replica %d serves %q, %v; want %q", f.elapsed(), i, got, err, value)
+			f.Errorf("after %v replica %d serves token %q, error %v; want token %q", f.elapsed(), i, got, err, value)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (f *fleet) wantStored(value string) {
 func (f *fleet) wantReportAt(i int, value, want string) {
 	f.Helper()
 	if got, _, err := f.reportTo(f.fleet[i], value); err != nil || got != want {
-		f.Errorf("after %v the report of %q to replica %d is answered %q, %v; want %q", f.elapsed(), value, i, got, err, want)
+		f.Errorf("after %v the report of token %q to replica %d is answered with token %q, error %v; want token %q", f.elapsed(), value, i, got, err, want)
 	}
 }
 
@@ -106,7 +106,7 @@ func (f *fleet) wantReads(i, want int) {
 	f.Helper()
 	synctest.Wait()
 	if reads, writes := f.links[i].reads.Swap(0), f.links[i].writes.Swap(0); reads != int64(want) || writes != 0 {
-		f.Errorf("after %v replica %d made %d trips to read and %d to write, want %d and none", f.elapsed(), i, reads, writes, want)
+		f.Errorf("after %v replica %d made %d reads and %d writes of the Store, want %d reads and no writes", f.elapsed(), i, reads, writes, want)
 	}
 }
 
@@ -132,7 +132,7 @@ func (f *fleet) within(limit time.Duration, do func()) {
 	began := f.elapsed()
 	do()
 	if took := f.elapsed() - began; took > limit {
-		f.Errorf("it took %v, want %v at most", took, limit)
+		f.Errorf("the calls took %v, want %v at most", took, limit)
 	}
 }
 

@@ -173,7 +173,7 @@ func TestCallerWithAShortDeadlineGetsTheCurrentToken(t *testing.T) {
 		hasty, cancel := f.caller(50 * time.Millisecond)
 		defer cancel()
 		if got, err := f.getFrom(hasty, f.fleet[1]); err != nil || got != "token-1" {
-			f.Errorf("a caller whose time is up before the look-up gets %q, %v", got, err)
+			f.Errorf("a caller whose deadline passed before the Store was read gets token %q, error %v", got, err)
 		}
 	})
 }
@@ -225,7 +225,7 @@ func TestMuchNewsOfATokenMakesFewLookUps(t *testing.T) {
 		}
 		f.pass(time.Second)
 		if reads := f.links[0].reads.Load(); reads == 0 || reads > 2 {
-			f.Errorf("1,000 changes made %d look-ups, want 1 or 2", reads)
+			f.Errorf("after 1,000 changes the replica read the Store %d times, want 1 or 2", reads)
 		}
 	})
 }
@@ -252,7 +252,7 @@ func TestManyTokensAreNotLookedUpAtOnce(t *testing.T) {
 		f.links[0].miss()
 		f.pass(0)
 		if reads := f.links[0].underWay.Load(); reads == 0 || reads > 8 {
-			f.Errorf("%d look-ups were under way at once, want 1 to 8", reads)
+			f.Errorf("%d reads of the Store were under way at once, want 1 to 8", reads)
 		}
 		f.pass(2 * time.Second)
 		f.wantReads(0, tokens)

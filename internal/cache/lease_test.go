@@ -35,7 +35,7 @@ func TestSlowRequestDoesNotOverwriteANewerToken(t *testing.T) {
 		answer := f.slowRequest()
 		f.wantAt("token-2", 1, 2)
 		if got, err := answer(); err != nil || got != "token-2" {
-			f.Errorf("callers of the slow replica get %q, %v; want the successor", got, err)
+			f.Errorf("callers of the slow replica get token %q, error %v; want the successor", got, err)
 		}
 		f.wantEverywhere("token-2")
 		f.wantCommits("token-2")
@@ -49,7 +49,7 @@ func TestSlowRequestWaitsForTheOtherReplica(t *testing.T) {
 		f.pass(3900 * time.Millisecond)
 		f.wantAt("token-2", 1) // its request is under way when the slow request ends
 		if got, err := answer(); err != nil || got != "token-2" {
-			f.Errorf("callers of the slow replica get %q, %v; want the successor", got, err)
+			f.Errorf("callers of the slow replica get token %q, error %v; want the successor", got, err)
 		}
 		f.wantCommits("token-2")
 		f.wantRequests(2)
@@ -65,7 +65,7 @@ func TestSlowRequestDoesNotStoreARejectedToken(t *testing.T) {
 		f.wantAt("A", 1)
 		f.wantReportAt(1, "A", "B")
 		if got, err := answer(); err != nil || got != "B" {
-			f.Errorf("callers of the slow replica get %q, %v; want the successor", got, err)
+			f.Errorf("callers of the slow replica get token %q, error %v; want the successor", got, err)
 		}
 		f.wantEverywhere("B")
 		f.wantCommits("A", "B")

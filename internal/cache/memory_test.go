@@ -32,7 +32,7 @@ func TestRetainedUntilItsEnd(t *testing.T) {
 		w.pass(renewal + end)
 		c.Retain(nothing)
 		if n := cache.Len(c); n != 0 {
-			w.Errorf("%d keys are left", n)
+			w.Errorf("the Cache still has %d keys", n)
 		}
 		w.wantRequests(2)
 	})

@@ -28,7 +28,7 @@ func (f *fleet) wantCommits(want ...string) {
 	f.Helper()
 	f.pass(time.Millisecond)
 	if !slices.Equal(f.shared.commits, want) {
-		f.Errorf("stored were %q, want %q", f.shared.commits, want)
+		f.Errorf("the Store received the tokens %q, want %q", f.shared.commits, want)
 	}
 }
 
@@ -238,7 +238,7 @@ func TestManyReportsPutATokenBackOnce(t *testing.T) {
 		f.pass(time.Second)
 		f.wantStored("token-1")
 		if writes := f.links[0].writes.Load(); writes > 10 {
-			f.Errorf("%d trips to put one token back", writes)
+			f.Errorf("the replicas wrote to the Store %d times to put one token back", writes)
 		}
 	})
 }

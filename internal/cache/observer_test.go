@@ -107,7 +107,7 @@ func TestObserverOfWaits(t *testing.T) {
 		w.want("token-1")
 		w.want("token-1")
 		if want := []time.Duration{200 * time.Millisecond}; !cmp.Equal(seen.waits, want) {
-			w.Errorf("the waits are %v, want %v", seen.waits, want)
+			w.Errorf("the reported waiting times are %v, want %v", seen.waits, want)
 		}
 	})
 }
@@ -167,17 +167,17 @@ func TestServedTokens(t *testing.T) {
 		}
 		w.want("token-1")
 		if got, want := served(), []string{"3f token-1"}; !cmp.Equal(got, want) {
-			w.Errorf("%q is served, want %q", got, want)
+			w.Errorf("Served returns token %q, want %q", got, want)
 		}
 		w.pass(renewal + time.Second)
 		if got := served(); got != nil {
-			w.Errorf("%q is served, and no caller got it", got)
+			w.Errorf("Served returns token %q, which no caller received", got)
 		}
 		w.want("token-2")
 		w.provider.set(failing(fault.New(fault.ProviderUnavailable, "the provider is down")))
 		w.pass(end)
 		if got := served(); got != nil {
-			w.Errorf("%q is served, and has ended", got)
+			w.Errorf("Served returns token %q, which has ended", got)
 		}
 	})
 }

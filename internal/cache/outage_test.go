@@ -95,7 +95,7 @@ func TestCalmRenewalsBackOffFurther(t *testing.T) {
 		w.provider.set(failing(unavailable))
 		w.pass(3*time.Hour + 58*time.Minute)
 		if n := w.provider.count(); n < 110 || n > 130 {
-			w.Errorf("%d token requests in two hours of calm, want about 120", n)
+			w.Errorf("%d token requests in two hours without waiting callers, want about 120", n)
 		}
 		w.want("token-1")
 	})
@@ -136,7 +136,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 		f.pass(backWithin)
 		current, replaced, err := f.reportTo(f.fleet[1], "token-1")
 		if err != nil || !replaced || current == "token-1" {
-			f.Errorf("the report brings %q, %v, %v", current, replaced, err)
+			f.Errorf("the report is answered with token %q, replaced %v, error %v", current, replaced, err)
 		}
 	})
 }
@@ -193,7 +193,7 @@ func TestTokenThatArrivesInItsMargin(t *testing.T) {
 		for i := range f.fleet {
 			f.within(0, func() {
 				if got, err := f.at(i); err != nil || got != "token-1" {
-					f.Errorf("replica %d has %q, %v", i, got, err)
+					f.Errorf("replica %d serves token %q, error %v", i, got, err)
 				}
 			})
 		}

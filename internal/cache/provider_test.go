@@ -158,7 +158,7 @@ func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced
 func (w *world) want(value string) {
 	w.Helper()
 	if got, err := w.get(); err != nil || got != value {
-		w.Errorf("after %v the token is %q, %v; want %q", w.elapsed(), got, err, value)
+		w.Errorf("after %v the token is %q, error %v; want token %q", w.elapsed(), got, err, value)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func (w *world) wantReport(value, want string, wantReplaced bool) {
 	w.Helper()
 	if got, replaced, err := w.report(value); err != nil || got != want || replaced != wantReplaced {
-		w.Errorf("after %v the report of %q is answered %q, replaced %v, %v; want %q, %v",
+		w.Errorf("after %v the report of token %q is answered with token %q, replaced %v, error %v; want token %q, replaced %v",
 			w.elapsed(), value, got, replaced, err, want, wantReplaced)
 	}
 }
@@ -51,7 +51,7 @@ func TestManyReportsMakeOneRequest(t *testing.T) {
 		together(1000, func(i int) {
 			got, was, err := w.reportTo(w.fleet[i%8], "token-1")
 			if err != nil || got != "token-2" {
-				w.Errorf("the report is answered %q, %v", got, err)
+				w.Errorf("the answer to the report is token %q, error %v", got, err)
 			}
 			if was {
 				replaced.Add(1)
@@ -64,7 +64,7 @@ func TestManyReportsMakeOneRequest(t *testing.T) {
 		// No replica that answered a report serves the reported token again.
 		for _, c := range w.fleet {
 			if got, err := w.getFrom(w.Context(), c); err != nil || got != "token-2" {
-				w.Errorf("after the reports a replica serves %q, %v", got, err)
+				w.Errorf("after the reports a replica serves token %q, error %v", got, err)
 			}
 		}
 	})
@@ -143,7 +143,7 @@ func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
 		w.provider.set(failing(unavailable))
 		w.pass(expiry + time.Second - w.elapsed())
 		if _, _, err := w.report("token-1"); err == nil {
-			w.Error("the report of a token in its margin was answered, with the provider down")
+			w.Error("the report of a token in its safety margin was answered although the provider was down")
 		}
 		w.want("token-1")
 		synctest.Wait()
@@ -190,12 +190,12 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 			w.Fatal(err)
 		}
 		if got, _, err := w.reportTo(second, "token-1"); err != nil || got != "token-2" {
-			w.Fatalf("the report is answered %q, %v", got, err)
+			w.Fatalf("the answer to the report is token %q, error %v", got, err)
 		}
 		close(slow.stall)
 		<-late
 		if got, err := w.getFrom(w.Context(), second); err != nil || got != "token-2" {
-			w.Errorf("the reported token is served again: %q, %v", got, err)
+			w.Errorf("the reported token is served again: token %q, error %v", got, err)
 		}
 	})
 }

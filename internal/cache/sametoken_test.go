@@ -35,7 +35,7 @@ func TestProviderThatIssuesATokenUntilItEnds(t *testing.T) {
 		for w.elapsed() < 3*time.Hour {
 			want := fmt.Sprintf("hour-%d", w.elapsed()/time.Hour)
 			if got, err := w.get(); err != nil || got != want {
-				w.Fatalf("after %v the token is %q, %v; want %q", w.elapsed(), got, err, want)
+				w.Fatalf("after %v the token is %q, error %v; want token %q", w.elapsed(), got, err, want)
 			}
 			w.pass(500 * time.Millisecond)
 		}
@@ -62,7 +62,7 @@ func TestProviderThatIssuesARejectedTokenAgain(t *testing.T) {
 		_, err := w.get()
 		w.checkReason(err, fault.ProviderUnavailable)
 		if n := w.provider.count(); n > 30 {
-			w.Errorf("%d token requests: it does not back off", n)
+			w.Errorf("%d token requests: the cache does not back off", n)
 		}
 	})
 }

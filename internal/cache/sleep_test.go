@@ -61,10 +61,10 @@ func TestTokenThatEndedDuringSleepIsNotServed(t *testing.T) {
 		away()
 		for _, c := range f.fleet {
 			if _, ok := c.Warm(f.provider); ok {
-				t.Error("a token that ended during the sleep is warm")
+				t.Error("Warm returns a token that ended during the sleep")
 			}
 			if _, ok := c.Current(f.provider); ok {
-				t.Error("a token that ended during the sleep is current")
+				t.Error("Current returns a token that ended during the sleep")
 			}
 		}
 		together(100, func(i int) { f.wantAt("token-2", i%2) })
@@ -86,7 +86,7 @@ func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 		f.pass(time.Second)
 		f.shared.set(func(s *sharedStore) {
 			if len(s.commits) > 0 {
-				t.Errorf("%s is stored, which ended during the sleep", s.commits[0])
+				t.Errorf("the Store has token %s, which ended during the sleep", s.commits[0])
 			}
 		})
 		f.wantStored("")

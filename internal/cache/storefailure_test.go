@@ -68,17 +68,17 @@ func TestColdCallsWithoutTheSharedStore(t *testing.T) {
 		begin()
 		together(4*50, func(i int) {
 			if _, err := f.at(i % 4); err != nil {
-				f.Errorf("a call fails: %v", err)
+				f.Errorf("a call for a token fails: %v", err)
 			}
 		})
 		f.pass(time.Minute)
 		together(4*50, func(i int) {
 			if _, err := f.at(i % 4); err != nil {
-				f.Errorf("a call fails: %v", err)
+				f.Errorf("a call for a token fails: %v", err)
 			}
 		})
 		if n := f.provider.count(); n > 4 {
-			f.Errorf("4 replicas made %d requests", n)
+			f.Errorf("4 replicas made %d token requests", n)
 		}
 		f.recover()
 	})
@@ -93,14 +93,14 @@ func TestRenewalsWithoutTheSharedStore(t *testing.T) {
 			for i := range f.fleet {
 				f.within(0, func() {
 					if _, err := f.at(i); err != nil {
-						f.Errorf("a call fails: %v", err)
+						f.Errorf("a call for a token fails: %v", err)
 					}
 				})
 			}
 			f.pass(10 * time.Second)
 		}
 		if n := f.provider.count(); n > 1+4 {
-			f.Errorf("4 replicas made %d requests", n)
+			f.Errorf("4 replicas made %d token requests", n)
 		}
 		f.recover()
 	})
@@ -112,18 +112,18 @@ func TestReportsWithoutTheSharedStore(t *testing.T) {
 		begin()
 		together(4*50, func(i int) {
 			if got, _, err := f.reportTo(f.fleet[i%4], "token-1"); err != nil || got == "token-1" {
-				f.Errorf("a report is answered %q, %v", got, err)
+				f.Errorf("a report is answered with token %q, error %v", got, err)
 			}
 		})
 		if n := f.provider.count(); n > 1+4 {
-			f.Errorf("4 replicas made %d requests", n)
+			f.Errorf("4 replicas made %d token requests", n)
 		}
 		if f.recover() == "token-1" {
-			f.Error("the fleet agrees on the token that was reported")
+			f.Error("all replicas serve the token that was reported as rejected")
 		}
 		for _, value := range f.shared.commits[1:] {
 			if value == "token-1" {
-				f.Error("the token that was reported is stored again")
+				f.Error("the token that was reported as rejected is stored again")
 			}
 		}
 	})
@@ -142,7 +142,7 @@ func TestNewestTokenSurvivesTheOutage(t *testing.T) {
 			f.pass(300 * time.Millisecond) // longer than the error of a request time
 		}
 		if got := f.recover(); got != f.provider.newest {
-			f.Errorf("the fleet agrees on %q, and the provider accepts %q alone", got, f.provider.newest)
+			f.Errorf("all replicas serve token %q, but the provider accepts only token %q", got, f.provider.newest)
 		}
 	})
 }
@@ -164,7 +164,7 @@ func TestFailureThatCannotBeStored(t *testing.T) {
 				f.pass(1250 * time.Millisecond)
 				for i := range f.fleet {
 					if _, err := f.at(i); err != nil {
-						f.Errorf("a call fails: %v", err)
+						f.Errorf("a call for a token fails: %v", err)
 					}
 				}
 				f.wantRequests(8)
@@ -244,7 +244,7 @@ func TestOneReplicaDisconnected(t *testing.T) {
 		f.wantAt("token-2", 1, 2, 3)
 		f.wantReportAt(0, "token-1", "token-3")
 		if got := f.recover(); got != "token-3" {
-			f.Errorf("the fleet agrees on %q", got)
+			f.Errorf("all replicas serve token %q", got)
 		}
 	})
 }

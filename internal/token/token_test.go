@@ -32,11 +32,11 @@ func TestLife(t *testing.T) {
 			"RefreshTime()": {issued.RefreshTime().Sub(requested), test.refreshed},
 		} {
 			if got.is != got.want {
-				t.Errorf("lifetime %v, ends %v: %s after %v, want %v", test.lifetime, test.ends, what, got.is, got.want)
+				t.Errorf("lifetime %v, EndsPrevious %v: %s is %v after the request, want %v", test.lifetime, test.ends, what, got.is, got.want)
 			}
 		}
 		if !issued.RefreshTime().After(issued.RenewTime(1)) {
-			t.Errorf("lifetime %v, ends %v: callers would ask again before the renewal", test.lifetime, test.ends)
+			t.Errorf("lifetime %v, EndsPrevious %v: callers would ask again before the renewal", test.lifetime, test.ends)
 		}
 	}
 }

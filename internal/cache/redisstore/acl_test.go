@@ -101,7 +101,7 @@ func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()
 	g.allow(t, g.rules)
 	if denied, err := g.try(t); err != nil || denied != nil {
-		t.Errorf("the user of docs/operations.md is denied %q: %v", denied, err)
+		t.Errorf("the user from docs/operations.md is denied the commands %q: %v", denied, err)
 	}
 	for _, grant := range strings.Fields(grants) {
 		if !strings.HasPrefix(grant, "+") && !strings.HasPrefix(grant, "&") {
@@ -109,7 +109,7 @@ func (g guarded) check(t *testing.T, grants string) {
 		}
 		g.allow(t, strings.Replace(g.rules+" ", " "+grant+" ", " ", 1))
 		if denied, _ := g.try(t); len(denied) == 0 || grant[1:] != denied[0] {
-			t.Errorf("without %s the user is denied %q", grant, denied)
+			t.Errorf("without the rule %s the user is denied the commands %q", grant, denied)
 		}
 	}
 }

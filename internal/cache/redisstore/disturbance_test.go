@@ -16,7 +16,7 @@ func wantNoTrouble(t *testing.T, seen *observed) {
 		t.Errorf("%d operations failed: %v", failures, seen.operations)
 	}
 	if got := seen.degraded(); got != nil {
-		t.Errorf("Degraded was called with %v", got)
+		t.Errorf("the calls of Degraded are %v, want none", got)
 	}
 }
 
@@ -52,12 +52,12 @@ func TestConnectionCutMidReply(t *testing.T) {
 		record, err := store.Load(t.Context(), key)
 		if err == nil { // the reply was complete
 			if value(record.Token) != "first" || record.Failure == nil {
-				t.Errorf("after %d bytes: %q, %+v", bytes, value(record.Token), record.Failure)
+				t.Errorf("after a reply of %d bytes: got token %q, record %+v", bytes, value(record.Token), record.Failure)
 			}
 			break
 		}
 		if record.Token != nil || record.Failure != nil {
-			t.Errorf("after %d bytes there is an error, and yet a record", bytes)
+			t.Errorf("after a reply of %d bytes Load returns an error, but also a record", bytes)
 		}
 		_, lease := lock(t, store)
 		unlocked := seen.count("unlock")
@@ -65,13 +65,13 @@ func TestConnectionCutMidReply(t *testing.T) {
 		eventually(t, "the lock is released", func() bool { return seen.count("unlock") > unlocked })
 	}
 	if got := seen.count("look connection"); got < 200 {
-		t.Errorf("%d looks were cut, want one for each byte of an answer", got)
+		t.Errorf("%d reads were cut, want one for each byte of a reply", got)
 	}
 	if got := seen.takeUnreadable(); got != nil {
-		t.Errorf("Unreadable was called with %q", got)
+		t.Errorf("the calls of Unreadable are %q", got)
 	}
 	if got := seen.degraded(); got != nil {
-		t.Errorf("Degraded was called with %v", got)
+		t.Errorf("the calls of Degraded are %v, want none", got)
 	}
 }
 
@@ -106,14 +106,14 @@ func TestFiveFailures(t *testing.T) {
 	server.Kill()
 	for n := range 7 {
 		if got := seen.degraded(); (n >= 5) != slices.Equal(got, []bool{true}) {
-			t.Errorf("after %d failures Degraded was called with %v", n, got)
+			t.Errorf("after %d failures the calls of Degraded are %v", n, got)
 		}
 		if _, err := store.Load(t.Context(), key); err == nil {
 			t.Fatal("Load does not fail")
 		}
 	}
 	if tried, not := seen.count("look connection"), seen.count("look not_tried"); tried != 5 || not != 2 {
-		t.Errorf("%d operations were tried and %d were not, want 5 and 2", tried, not)
+		t.Errorf("%d operations were tried and %d were not tried, want 5 and 2", tried, not)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestTroubleWithoutCalls(t *testing.T) {
 	eventually(t, "Redis counts as out of reach", func() bool { return slices.Equal(r.degraded(), []bool{true}) })
 	t.Logf("found out after %v", time.Since(began))
 	if took := time.Since(began); took > mostRecovery {
-		t.Errorf("that was found out after %v", took)
+		t.Errorf("the Store noticed the fault only after %v", took)
 	}
 	missed := r.missed.Load()
 	server.Continue()
@@ -186,7 +186,7 @@ func TestKilledConnections(t *testing.T) {
 		t.Errorf("%d operations failed: %v", failures, r.operations)
 	}
 	if got := r.degraded(); got != nil {
-		t.Errorf("Degraded was called with %v", got)
+		t.Errorf("the calls of Degraded are %v, want none", got)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 		}
 		wantToken(t, store, want)
 		if got := seen.takeUnreadable(); len(got) != causes || causes == 1 && got[0] != "no_end" {
-			t.Errorf("with %v to live, what cannot be read is %q", life, got)
+			t.Errorf("with a remaining life of %v, the calls of Unreadable are %q", life, got)
 		}
 	}
 }
@@ -45,9 +45,9 @@ func TestFailureThatOutlivesItsTime(t *testing.T) {
 	}
 	record, err := store.Load(t.Context(), key)
 	if err != nil || record.Failure != nil {
-		t.Errorf("what is known: %+v, %v; want no failure", record.Failure, err)
+		t.Errorf("Load returns failure %+v, error %v; want no failure", record.Failure, err)
 	}
 	if got := seen.takeUnreadable(); len(got) != 1 || got[0] != "no_end" {
-		t.Errorf("what cannot be read is %q", got)
+		t.Errorf("the calls of Unreadable are %q", got)
 	}
 }

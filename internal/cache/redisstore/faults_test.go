@@ -143,7 +143,7 @@ func TestRedisFaults(t *testing.T) {
 				t.Error("no operation failed at once")
 			}
 			if got := r.degraded(); !slices.Equal(got, []bool{true}) {
-				t.Fatalf("during the fault, Degraded was called with %v", got)
+				t.Fatalf("the calls of Degraded during the fault are %v, want true", got)
 			}
 			r.wantLines(outOfReach + fault.failure + `$`)
 			missed := r.missed.Load()
@@ -153,7 +153,7 @@ func TestRedisFaults(t *testing.T) {
 			for i := 0; len(r.degraded()) < 2; i++ {
 				r.goOn("after", i)
 				if time.Since(ended) > mostRecovery {
-					t.Fatalf("not recovered after %v: %v, %v", mostRecovery, r.operations, r.log.String())
+					t.Fatalf("the Store has not recovered after %v: operations %v, log %v", mostRecovery, r.operations, r.log.String())
 				}
 			}
 			eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
@@ -208,7 +208,7 @@ func (c *caller) call(when string, account int) {
 	began := time.Now()
 	got, err := c.cache.Token(c.Context(), s)
 	if err != nil || !strings.HasSuffix(value(got), "of "+s.key) {
-		c.Fatalf("call %d %s: %q, %v", account, when, value(got), err)
+		c.Fatalf("call %d %s: got token %q, error %v", account, when, value(got), err)
 	}
 	if took := time.Since(began); took > 4*mostOperation {
 		c.Errorf("call %d %s took %v", account, when, took)
@@ -264,7 +264,7 @@ func (c *caller) wantLines(patterns ...string) {
 func (c *caller) wantRecovered(server *redistest.Server) {
 	c.Helper()
 	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {
-		c.Errorf("at the end, Degraded was called with %v", got)
+		c.Errorf("the calls of Degraded until the end are %v, want true and false", got)
 	}
 	c.wantLines(outOfReach, isBack)
 	eventually(c.T, "the token from before the fault is in Redis", func() bool {
@@ -277,7 +277,7 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 		c.call(when, 1)
 	}
 	if more := c.requests.Load() - requests; more > 1 { // the account "after 1" may be new
-		c.Errorf("%d token requests for accounts whose tokens are known", more)
+		c.Errorf("%d token requests for accounts whose tokens are already in the Cache", more)
 	}
 	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {
 		c.Error("Redis has no keys")

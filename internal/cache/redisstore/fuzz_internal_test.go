@@ -30,35 +30,35 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, left, changed int64) {
 		for _, raw := range []string{text, damaged(string(keys.Seal(here.token, []byte(text))), changed)} {
 			if opened, _ := store.readToken(here, raw, left, now); opened != nil {
-				t.Fatalf("an entry that no broker encrypted is a token: %q", raw)
+				t.Fatalf("readToken returns a token from an entry that no broker encrypted: %q", raw)
 			}
 		}
 		if failure := store.readFailure(here, text, left, now); failure != nil {
-			t.Fatal("an entry that no broker encrypted is a failure")
+			t.Fatal("readFailure returns a failure from an entry that no broker encrypted")
 		}
 		opened, seen := store.readToken(here, string(keys.Seal(here.token, []byte(text))), left, now)
 		if seen == "" {
-			t.Error("what was seen is nothing")
+			t.Error("readToken does not return the entry")
 		}
 		if opened != nil {
 			if opened.Value.Reveal() == "" || opened.Lifetime <= 0 {
-				t.Errorf("%s is a token without value or life", text)
+				t.Errorf("the entry %s is read as a token without a value or a lifetime", text)
 			}
 			if ends := opened.LastEnd().Sub(now); ends < 0 || ends > opened.Lifetime || opened.Delay < 0 || opened.Delay > token.MaxDelay {
-				t.Errorf("%s is a token that ends in %v, after an answer that took %v", text, ends, opened.Delay)
+				t.Errorf("the entry %s is read as a token that ends in %v, with a delay of %v", text, ends, opened.Delay)
 			}
 			again := string(store.sealToken(here, opened))
 			if got, _ := store.readToken(here, again, left, now); got == nil || !got.Value.Equal(opened.Value) || got.Lifetime != opened.Lifetime || got.Delay != opened.Delay {
-				t.Errorf("%s does not come back", text)
+				t.Errorf("the entry %s cannot be encrypted and read again", text)
 			}
 		}
 		if failure := store.readFailure(here, string(keys.Seal(here.failure, []byte(text))), left, now); failure != nil {
 			if failure.RenewalUntil.Sub(now) > time.Duration(left)*time.Millisecond || failure.RenewalUntil.Before(failure.Until) {
-				t.Errorf("%s is a failure that lasts longer than its entry", text)
+				t.Errorf("the entry %s is read as a failure that lasts longer than the entry", text)
 			}
 			again, _ := store.sealFailure(here, failure, now)
 			if got := store.readFailure(here, string(again), left, now); got == nil || got.Fault.Reason != failure.Fault.Reason || got.Count != failure.Count {
-				t.Errorf("%s does not come back", text)
+				t.Errorf("the entry %s cannot be encrypted and read again", text)
 			}
 		}
 	})
@@ -81,10 +81,10 @@ func TestLastMoment(t *testing.T) {
 	sealed := string(keys.Seal(here.token, []byte(`{"value":"a","lifetime":3600000000000}`)))
 	token, seen := store.readToken(here, sealed, int64(0), time.Now())
 	if token != nil || seen != sealed {
-		t.Errorf("the token is %v, and what was seen is what is there: %v", token, seen == sealed)
+		t.Errorf("the token is %v, want nil; the stored entry was returned: %v", token, seen == sealed)
 	}
 	if failure := store.readFailure(here, string(keys.Seal(here.failure, []byte(`{}`))), int64(0), time.Now()); failure != nil {
-		t.Errorf("the failure is %+v", failure)
+		t.Errorf("the failure is %+v, want none", failure)
 	}
 }
 

@@ -201,7 +201,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("after %v this is still not true: %s", longest, what)
+			t.Fatalf("after %v this condition is still not true: %s", longest, what)
 		}
 	}
 }

@@ -105,13 +105,13 @@ func TestOversizedEntries(t *testing.T) {
 		t.Errorf("Load returns %+v, %v, want nothing", record, err)
 	}
 	if got := seen.takeUnreadable(); !slices.Equal(got, []string{"damaged", "damaged"}) {
-		t.Errorf("Unreadable was called with %q", got)
+		t.Errorf("the calls of Unreadable are %q", got)
 	}
 	fail(t, store)
 	commit(t, store, newToken("second"), false)
 	wantToken(t, store, "second")
 	if degraded := seen.degraded(); len(degraded) != 0 {
-		t.Errorf("Redis was taken to be out of reach: %v", degraded)
+		t.Errorf("Redis counted as out of reach: %v", degraded)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestOversizedEvents(t *testing.T) {
 	commit(t, third, newToken("first"), false)
 	eventually(t, "the other replica receives the event", func() bool { return slices.Contains(other.heard(), key) })
 	if degraded := slices.Concat(one.degraded(), other.degraded()); len(degraded) != 0 {
-		t.Errorf("Redis was taken to be out of reach: %v", degraded)
+		t.Errorf("Redis counted as out of reach: %v", degraded)
 	}
 }
 

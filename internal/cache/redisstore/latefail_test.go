@@ -35,7 +35,7 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 	failure := &cache.Failure{Fault: fault.New(fault.CredentialRejected, "refused"), Until: time.Now().Add(time.Minute), Count: 1, Refusal: true}
 	if err := late.Fail(t.Context(), failure); !errors.Is(err, cache.ErrLeaseLost) {
-		t.Errorf("while another has the lease, Fail returns %v", err)
+		t.Errorf("while another replica has the lease, Fail returns %v", err)
 	}
 	fresh := &token.Token{Value: secret.New("fresh"), RequestedAt: time.Now(), Lifetime: time.Hour}
 	if _, err := lease.Commit(t.Context(), fresh, false); err != nil {
@@ -43,10 +43,10 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 	lease.Release()
 	if err := late.Fail(t.Context(), failure); !errors.Is(err, cache.ErrLeaseLost) {
-		t.Errorf("after another has stored a token, Fail returns %v", err)
+		t.Errorf("after another replica has stored a token, Fail returns %v", err)
 	}
 	if record, err := quick.Load(t.Context(), "3f"); err != nil || record.Token == nil || record.Failure != nil {
-		t.Errorf("there is %+v, %v; want the token and no failure", record, err)
+		t.Errorf("Load returns record %+v, error %v; want the token and no failure", record, err)
 	}
 }
 
@@ -68,6 +68,6 @@ func TestFailureAfterATokenThatEnded(t *testing.T) {
 		t.Errorf("Fail returns %v", err)
 	}
 	if record, err := store.Load(t.Context(), key); err != nil || value(record.Token) != "first" || record.Failure == nil {
-		t.Errorf("there is %+v, %v; want the first token and the failure", record, err)
+		t.Errorf("Load returns record %+v, error %v; want the first token and the failure", record, err)
 	}
 }

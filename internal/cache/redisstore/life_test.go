@@ -40,11 +40,11 @@ func TestNothingStays(t *testing.T) {
 		kind := name[strings.LastIndex(name, ":")+1:]
 		seen[kind] = true
 		if left := client.PTTL(t.Context(), name).Val(); left <= 0 || left > longestLife[kind] {
-			t.Errorf("a key of the kind %q has %v left, want %v at most", kind, left, longestLife[kind])
+			t.Errorf("a Redis key of the kind %q expires in %v, want %v at most", kind, left, longestLife[kind])
 		}
 	}
 	if len(seen) != len(longestLife) {
-		t.Errorf("Redis has the kinds %v, want %v", seen, longestLife)
+		t.Errorf("Redis has keys of the kinds %v, want %v", seen, longestLife)
 	}
 }
 
@@ -74,12 +74,12 @@ func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
 	if err != nil || record.Token == nil || record.Failure == nil {
-		t.Fatalf("what is known: %+v, %v", record, err)
+		t.Fatalf("Load returns record %+v, error %v", record, err)
 	}
 	within := func(what string, got, want time.Duration) {
 		t.Helper()
 		if (got - want).Abs() > 5*time.Second {
-			t.Errorf("what is left of the %s is %v, want %v", what, got, want)
+			t.Errorf("the remaining life of the %s is %v, want %v", what, got, want)
 		}
 	}
 	within("token", record.Token.End().Sub(now), ofToken)
@@ -112,7 +112,7 @@ func TestLateCommit(t *testing.T) {
 			return false
 		}
 		if late := record.Token.End().Sub(fresh.End()); late > 500*time.Millisecond {
-			t.Errorf("the token seems to end %v after its end", late)
+			t.Errorf("the stored token ends %v after its real end", late)
 		}
 		return true
 	})

@@ -74,7 +74,7 @@ func TestHolderRenewsItsLock(t *testing.T) {
 	for range 5 {
 		age(t, p.server.Client(), lockLife-time.Second)
 		if left() > 2*time.Second {
-			t.Fatalf("the lock has %v left, want less than 2s", left())
+			t.Fatalf("the lock expires in %v, want less than 2s", left())
 		}
 		if err := clock.BlockUntilContext(t.Context(), 1); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestSlowHolder(t *testing.T) {
 				return failed == nil || errors.Is(failed, cache.ErrLeaseLost)
 			})
 			if standing != test.want || (err != nil) != (test.want == "") {
-				t.Errorf("Commit of the slow one: %q, %v; want %q", standing, err, test.want)
+				t.Errorf("Commit of the slow replica returns token %q, error %v; want token %q", standing, err, test.want)
 			}
 			if test.want == "" {
 				test.want = "first"
@@ -193,7 +193,7 @@ func TestReleaseOfALostLock(t *testing.T) {
 	lost.Release()
 	eventually(t, "the lost lock was released", func() bool { return p.seen.count("unlock ok") > 0 })
 	if got := client.Get(t.Context(), keyOf(t, client, "lock")).Val(); owner == "" || got != owner {
-		t.Error("a lock was freed by one that had lost it")
+		t.Error("a replica released a lock that it had lost")
 	}
 }
 
@@ -221,7 +221,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 		_, _, err := p.cut.Lock(ctx, key, never)
 		cancel()
 		if !errors.Is(err, test.want) {
-			t.Errorf("with %s, Lock: %v", name, err)
+			t.Errorf("with %s, Lock returns error %v", name, err)
 		}
 		if took := time.Since(began); took > mostOperation {
 			t.Errorf("with %s, Lock took %v", name, took)
@@ -232,12 +232,12 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		if _, err := p.cut.Load(ctx, key); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Load on a hung server: %v", err)
+			t.Errorf("Load on a hung server returns error %v", err)
 		}
 		cancel()
 	}
 	if got := p.seen.count("look timeout"); got != 0 {
-		t.Errorf("%d deadlines of callers count as failures of Redis", got)
+		t.Errorf("%d ended deadlines of callers counted as failures of Redis", got)
 	}
 }
 
@@ -252,7 +252,7 @@ func TestLockWithoutAnswer(t *testing.T) {
 		return false
 	})
 	if err == nil || p.seen.count("lock timeout") != 1 {
-		t.Fatalf("Lock without an answer: %v, %v", err, p.seen.operations)
+		t.Fatalf("Lock whose reply is lost returns error %v, after the operations %v", err, p.seen.operations)
 	}
 	left := p.server.Client().PTTL(t.Context(), keyOf(t, p.server.Client(), "lock")).Val()
 	if left <= 0 || left > lockLife {
@@ -323,7 +323,7 @@ func TestStuckLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := client.Get(t.Context(), name).Val(); owner == "" || got != owner {
-		t.Error("one that removed the lock that never ended removed the next one, too")
+		t.Error("the replica that removed the lock without expiry also removed the next lock")
 	}
 }
 
@@ -356,11 +356,11 @@ func TestLockWhoseAnswerIsLost(t *testing.T) {
 		return false
 	})
 	if err == nil || lease != nil {
-		t.Fatalf("a lease, and %v, where the answer is lost", err)
+		t.Fatalf("Lock whose reply is lost returns a lease and error %v", err)
 	}
 	_, lease = lock(t, other)
 	defer lease.Release()
 	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("another replica has the lease after %v", took)
+		t.Errorf("another replica got the lease only after %v", took)
 	}
 }

@@ -23,6 +23,6 @@ func TestLockAgain(t *testing.T) {
 		}
 	}
 	if _, err := s.look(t.Context(), keys, "other"); !errors.Is(err, errLocked) {
-		t.Errorf("for another owner the error is %v, want errLocked", err)
+		t.Errorf("another owner gets error %v, want errLocked", err)
 	}
 }

@@ -31,15 +31,15 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	} {
 		got := open(text, left)
 		if got == nil {
-			t.Errorf("%s is not opened", text)
+			t.Errorf("the entry %s cannot be read", text)
 			continue
 		}
 		if got.Delay != want || got.LastEnd() != now.Add(left) {
-			t.Errorf("%s: a delay of %v, and the token ends in %v; want %v and %v", text, got.Delay, got.LastEnd().Sub(now), want, left)
+			t.Errorf("the entry %s is read with a delay of %v, and its token ends in %v; want %v and %v", text, got.Delay, got.LastEnd().Sub(now), want, left)
 		}
 	}
 	if open(`{"value":"a","lifetime":604801000000000}`, left) != nil {
-		t.Error("a token for more than 7 days is opened")
+		t.Error("a token with a lifetime of more than 7 days is accepted")
 	}
 	// An earlier version treats the token as requested when the provider's answer arrived. It
 	// serves the token no longer than this version does.

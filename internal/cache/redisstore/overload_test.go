@@ -51,7 +51,7 @@ func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs th
 		}
 		t.Log(problem)
 	}
-	t.Error("no try went well")
+	t.Error("none of the attempts succeeded")
 }
 
 // askForMany asks a new replica for this many tokens at once. It returns a description of the
@@ -67,7 +67,7 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 		runtime.Gosched() // the test does not measure CPU time
 		calls.Go(func() {
 			if got, err := c.cache.Token(t.Context(), s); err != nil || value(got) != "token of "+s.key {
-				t.Errorf("the token of %s: %q, %v", s.key, value(got), err)
+				t.Errorf("the call for the token of %s returns %q, error %v", s.key, value(got), err)
 			}
 		})
 	}
@@ -107,13 +107,13 @@ func TestOverload(t *testing.T) {
 		s := &countedSource{key: strconv.Itoa(i)}
 		calls.Go(func() {
 			if got, err := c.cache.Token(t.Context(), s); err != nil || value(got) != "token of "+s.key || s.requests.Load() != 1 {
-				t.Errorf("the token of %s: %q, %v, after %d token requests", s.key, value(got), err, s.requests.Load())
+				t.Errorf("the call for the token of %s returns %q, error %v, after %d token requests", s.key, value(got), err, s.requests.Load())
 			}
 		})
 	}
 	calls.Wait()
 	if c.count(" overload") == 0 {
-		t.Errorf("no operation lacked a turn: %v", c.counts())
+		t.Errorf("no operation failed because of a full queue: %v", c.counts())
 	}
 	proxy.Pass()
 	eventually(t, "Redis has every token", func() bool { return len(keysOf(t, server.Client(), "token")) == keys })
@@ -137,7 +137,7 @@ func TestGivingUpInTheQueue(t *testing.T) {
 		t.Errorf("Load: %v", err)
 	}
 	if r.count("look gave_up") != 1 || r.count("look ok") > 100*runtime.GOMAXPROCS(0) {
-		t.Errorf("it did not give up in the queue: %v", r.counts())
+		t.Errorf("the cancelled call did not leave the queue: %v", r.counts())
 	}
 	others.Wait()
 }

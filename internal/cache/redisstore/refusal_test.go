@@ -77,15 +77,15 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 
 			tell(commands.refuse)
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
-				t.Fatalf("degraded: %v, %v, want that it is", is, changed)
+				t.Fatalf("the new state is degraded %v (changed: %v), want degraded true", is, changed)
 			}
 			// Each second the Store tries one operation.
 			if is, changed := states.during(2500*time.Millisecond, call); changed {
-				t.Fatalf("degraded is %v while writes are refused", is)
+				t.Fatalf("the state becomes degraded %v while the server refuses writes", is)
 			}
 			tell(commands.mend)
 			if is, changed := states.during(20*time.Second, call); !changed || is {
-				t.Fatalf("degraded: %v, %v, want that it is not", is, changed)
+				t.Fatalf("the new state is degraded %v (changed: %v), want degraded false", is, changed)
 			}
 		})
 	}
@@ -98,6 +98,6 @@ func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	group := redistest.StartSentinel(t)
 	states, call := callStore(t, redisstore.Server{Addresses: group.Addrs(), SentinelMaster: "another"})
 	if is, changed := states.during(20*time.Second, call); !changed || !is {
-		t.Errorf("degraded: %v, %v, want that it is", is, changed)
+		t.Errorf("the new state is degraded %v (changed: %v), want degraded true", is, changed)
 	}
 }

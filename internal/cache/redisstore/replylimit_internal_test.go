@@ -46,7 +46,7 @@ func TestReplyLimit(t *testing.T) {
 				rest = rest[n:]
 			}
 			if got := errors.Is(err, errReplyLimit); got != test.broken {
-				t.Errorf("%s, %d bytes at a time: broken is %v, want %v", name, size, got, test.broken)
+				t.Errorf("%s, read %d bytes at a time: exceeding the limit is %v, want %v", name, size, got, test.broken)
 			}
 			if !test.broken && (limit.pending != 0 || limit.cost != 0 || limit.skip != 0 || len(limit.line) != 0) {
 				t.Errorf("%s, %d bytes at a time: the stream is not at the start of a reply: %+v", name, size, limit)
@@ -70,11 +70,11 @@ func FuzzReplyLimit(f *testing.F) {
 				break
 			}
 			if single.cost > maxReply || single.skip > maxReply+2 || single.pending*elementCost > maxReply || len(single.line) > maxLine {
-				t.Fatalf("over the limit: %+v", single)
+				t.Fatalf("an accepted reply exceeds the limit: %+v", single)
 			}
 		}
 		if !errors.Is(wholeErr, singleErr) {
-			t.Errorf("read at once: %v; byte by byte: %v", wholeErr, singleErr)
+			t.Errorf("the reply read at once: %v; the same reply read byte by byte: %v", wholeErr, singleErr)
 		}
 	})
 }

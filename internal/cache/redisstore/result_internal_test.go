@@ -41,7 +41,7 @@ func TestDescribe(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, "connection"},
 	} {
 		if got := describe(test.err); got != test.want {
-			t.Errorf("%v is %q, want %q", test.err, got, test.want)
+			t.Errorf("the word for error %v is %q, want %q", test.err, got, test.want)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func TestRotationSharesLocks(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if _, _, err := store.Lock(ctx, key, never); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Lock of what a neighbour has locked: %v, want that it waits", err)
+			t.Errorf("Lock of a key that a neighbour has locked returns error %v, want that Lock waits", err)
 		}
 		lease.Release()
 		_, lease = lock(t, store)
@@ -83,7 +83,7 @@ func TestRotationSharesNews(t *testing.T) {
 			t.Fatal(err)
 		}
 		if record, err := writer.Load(t.Context(), key); err != nil || record.Failure != nil {
-			t.Errorf("what the neighbour forgot is known: %+v, %v", record.Failure, err)
+			t.Errorf("the failure that the neighbour removed is still stored: %+v, %v", record.Failure, err)
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestRotationSharesTheLimit(t *testing.T) {
 			_, lease := lock(t, store)
 			for limit, want := range map[int]bool{2: true, 3: false} {
 				if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || want != (wait > 59*time.Minute) || !want && wait != 0 {
-					t.Errorf("replica %d: ForcedWait(%d) = %v, %v; want one: %v", i, limit, wait, err, want)
+					t.Errorf("replica %d: ForcedWait(%d) returns %v, error %v; a wait is wanted: %v", i, limit, wait, err, want)
 				}
 			}
 			lease.Release()
@@ -148,11 +148,11 @@ func rotate(t *testing.T, reports bool) {
 		t.Helper()
 		for i, c := range fleet {
 			if got, err := c.Token(t.Context(), account); err != nil || value(got) != account.value(want) {
-				t.Errorf("%s, replica %d: %q, %v; want %q", when, i, value(got), err, account.value(want))
+				t.Errorf("%s, replica %d returns token %q, error %v; want token %q", when, i, value(got), err, account.value(want))
 			}
 		}
 		if got := requests.Load(); got != want {
-			t.Errorf("%s there were %d token requests, want %d", when, got, want)
+			t.Errorf("%s, the fleet has made %d token requests, want %d", when, got, want)
 		}
 	}
 	want = 1
@@ -172,7 +172,7 @@ func rotate(t *testing.T, reports bool) {
 			reporter := fleet[(i+phase)%len(fleet)]
 			_, replaced, err := reporter.Replace(t.Context(), account, rejected)
 			if err != nil || !replaced {
-				t.Fatalf("%s, Replace: %v, %v", when, replaced, err)
+				t.Fatalf("%s, Replace returns replaced %v, error %v", when, replaced, err)
 			}
 			want++
 			for _, c := range fleet {

@@ -76,7 +76,7 @@ func TestNoSecretInRedis(t *testing.T) {
 	for where, text := range map[string]string{"Redis": held.String(), "the traffic": traffic.String()} {
 		for _, secret := range []string{canaryToken, canaryKey, "canary-client-secret", "canary-client-id", "provider.example"} {
 			if form := formOf(text, secret); form != "" {
-				t.Errorf("%s has a secret, %s", where, form)
+				t.Errorf("%s contains a secret in the form %s", where, form)
 			}
 		}
 	}

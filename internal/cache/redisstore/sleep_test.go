@@ -40,7 +40,7 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	wantToken(t, store, "first")
 	all := 1000 - clock.readings.Load()
 	if all < 2 {
-		t.Fatalf("reading takes %d readings of the clock, want one before and one after the question", all)
+		t.Fatalf("Load reads the clock %d times, want one time before and one time after the request", all)
 	}
 	for sleeps := range all {
 		clock.readings.Store(sleeps + 1)
@@ -49,7 +49,7 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if end := record.Token.End(); clock.Now().Before(end) {
-			t.Errorf("a token that was read before a sleep after reading %d ends %v after that", sleeps+1, end.Sub(clock.Now()))
+			t.Errorf("the machine slept after reading %d of the clock, and the token seems to end %v after the sleep", sleeps+1, end.Sub(clock.Now()))
 		}
 	}
 }
@@ -67,6 +67,6 @@ func TestEndedTokenIsNotStored(t *testing.T) {
 	clock.ahead.Store(int64(2 * time.Hour))
 	wantCommit(t, lease, fresh, false, "first")
 	if stored := keysOf(t, server.Client(), "token"); len(stored) > 0 {
-		t.Error("a token is stored that has ended")
+		t.Error("a token that has ended is stored")
 	}
 }

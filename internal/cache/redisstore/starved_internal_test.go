@@ -67,13 +67,13 @@ func TestSilentRedis(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
 	if err := s.do(t.Context(), "commit", hang); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the operation ends with %v", err)
+		t.Errorf("the operation returns error %v", err)
 	}
 	if got := seen.take(); !slices.Equal(got, []string{"timeout"}) {
-		t.Errorf("its results are %q", got)
+		t.Errorf("the reported results are %q", got)
 	}
 	if got := s.breaker.Counts().ConsecutiveFailures; got != 1 {
-		t.Errorf("%d failures count, want 1", got)
+		t.Errorf("the circuit breaker counted %d failures, want 1", got)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestStarvedOperation(t *testing.T) {
 		return nil
 	})
 	if got := seen.take(); err != nil || !slices.Equal(got, []string{"starved", "starved", "ok"}) {
-		t.Errorf("the operation ends with %v, after %q", err, got)
+		t.Errorf("the operation returns error %v, and the reported results are %q", err, got)
 	}
 }
 
@@ -101,17 +101,17 @@ func TestStarvedRefresh(t *testing.T) {
 	flight := &timeBudget{limit: refreshTimeout}
 	for range 3 {
 		if err := s.do(flight.of(t.Context()), "look", starve); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("an operation ends with %v", err)
+			t.Errorf("an operation returns error %v", err)
 		}
 	}
 	if got := flight.timeout(); got != minTimeout {
-		t.Errorf("the next operation has %v, want %v", got, minTimeout)
+		t.Errorf("the timeout of the next operation is %v, want %v", got, minTimeout)
 	}
 	if got := seen.take(); !slices.Equal(got, []string{"starved", "starved", "timeout", "timeout", "timeout"}) {
-		t.Errorf("the results are %q", got)
+		t.Errorf("the reported results are %q", got)
 	}
 	if got := s.breaker.Counts().ConsecutiveFailures; got != 3 {
-		t.Errorf("%d failures count, want 3", got)
+		t.Errorf("the circuit breaker counted %d failures, want 3", got)
 	}
 }
 
@@ -124,11 +124,11 @@ func TestTimeoutsAtOnce(t *testing.T) {
 			return &net.OpError{Op: "read", Err: syscall.ETIMEDOUT}
 		})
 		if !errors.Is(err, syscall.ETIMEDOUT) {
-			t.Errorf("an operation ends with %v", err)
+			t.Errorf("an operation returns error %v", err)
 		}
 	}
 	if got := seen.take(); len(got) != maxFailures || slices.Contains(got, "starved") {
-		t.Errorf("the results are %q, want %d timeouts", got, maxFailures)
+		t.Errorf("the reported results are %q, want %d timeouts", got, maxFailures)
 	}
 	if s.breaker.State() != gobreaker.StateOpen {
 		t.Error("Redis is not out of reach")
@@ -141,12 +141,12 @@ func TestTimeBudgetIsShared(t *testing.T) {
 	s, _ := offline(t)
 	flight := &timeBudget{limit: refreshTimeout}
 	if got := flight.timeout(); got != refreshTimeout {
-		t.Errorf("the first one has %v, want %v", got, refreshTimeout)
+		t.Errorf("the timeout of the first operation is %v, want %v", got, refreshTimeout)
 	}
 	for range 2 {
 		_ = s.do(flight.of(t.Context()), "look", hang)
 		if got := flight.timeout(); got != minTimeout {
-			t.Errorf("the next one has %v, want %v", got, minTimeout)
+			t.Errorf("the timeout of the next operation is %v, want %v", got, minTimeout)
 		}
 	}
 }
@@ -164,10 +164,10 @@ func TestTimeBudgetCountsWhatRan(t *testing.T) {
 		}
 	}
 	if starved := b.measure(during(300*time.Millisecond, hang)); starved || b.took < 300*time.Millisecond {
-		t.Errorf("of %v it ran %v", b.took, b.ran)
+		t.Errorf("in an interval of %v, the counted running time is %v", b.took, b.ran)
 	}
 	if starved := b.measure(during(700*time.Millisecond, starve)); !starved || b.ran >= b.took/2 || b.took < time.Second {
-		t.Errorf("of %v it ran %v", b.took, b.ran)
+		t.Errorf("in an interval of %v, the counted running time is %v", b.took, b.ran)
 	}
 }
 
@@ -205,6 +205,6 @@ func TestStarvedQueue(t *testing.T) {
 	await()
 	leave()
 	if err := <-done; err != nil || !turn.Load() {
-		t.Errorf("it was not let in: %v", err)
+		t.Errorf("the operation got no slot in the queue: %v", err)
 	}
 }

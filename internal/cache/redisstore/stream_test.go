@@ -43,7 +43,7 @@ func TestNewsOfAToken(t *testing.T) {
 	}
 	for _, r := range []*replica{one, other, ignorant, stranger} {
 		if got := r.missed.Load(); got != 1 {
-			t.Errorf("news were missed %d times, want 1, which is the beginning", got)
+			t.Errorf("missed news was reported %d times, want once, at the start of Follow", got)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestForgottenFailures(t *testing.T) {
 	}
 	eventually(t, "the other forgets", func() bool { return other.forgotten.Load() == 1 })
 	if record, err := other.Load(t.Context(), key); err != nil || record.Failure != nil {
-		t.Errorf("the failure is still known: %+v, %v", record.Failure, err)
+		t.Errorf("the failure is still stored: %+v, %v", record.Failure, err)
 	}
 	if one.forgotten.Load() != 0 {
 		t.Error("a replica received its own event")
@@ -79,7 +79,7 @@ func TestForgettingManyFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := keysOf(t, server.Client(), "failure"); len(got) != 0 {
-		t.Errorf("%d failures are left", len(got))
+		t.Errorf("%d failures are still stored", len(got))
 	}
 	if got := seen.count("forget"); got != 3 {
 		t.Errorf("the failures of 2,501 keys were removed in %d operations, want 3", got)
@@ -136,7 +136,7 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	defer lease.Release()
 	p.proxy.Delay(time.Minute)
 	if _, err := lease.Commit(t.Context(), newToken("first"), false); err == nil {
-		t.Fatal("a commit without an answer does not fail")
+		t.Fatal("a commit whose reply is lost does not fail")
 	}
 	eventually(t, "the token is in Redis", func() bool {
 		record, err := other.Load(t.Context(), key)
@@ -158,7 +158,7 @@ func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	fresh := newToken("first")
 	p.proxy.Delay(time.Minute)
 	if _, err := lease.Commit(t.Context(), fresh, false); err == nil {
-		t.Fatal("a commit without an answer does not fail")
+		t.Fatal("a commit whose reply is lost does not fail")
 	}
 	p.proxy.Pass()
 	wantToken(t, other, "first")

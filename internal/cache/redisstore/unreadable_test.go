@@ -108,7 +108,7 @@ func TestUnreadableEntries(t *testing.T) {
 					t.Errorf("the token is %q, want %q", got, want)
 				}
 				if got, want := record.Failure != nil, kind == "token"; got != want {
-					t.Errorf("there is a failure: %v, want %v", got, want)
+					t.Errorf("whether a failure is stored: %v, want %v", got, want)
 				}
 				if got := seen.takeUnreadable(); !slices.Equal(got, []string{test.cause}) {
 					t.Errorf("Unreadable was called with %q, want %q", got, test.cause)
@@ -117,7 +117,7 @@ func TestUnreadableEntries(t *testing.T) {
 				if kind == "failure" {
 					fail(t, store)
 					if record, err := store.Load(t.Context(), key); err != nil || record.Failure == nil {
-						t.Errorf("after the next failure: %+v, %v", record.Failure, err)
+						t.Errorf("after the next failure, Load returns failure %+v, error %v", record.Failure, err)
 					}
 				}
 				commit(t, store, newToken("second"), true)
@@ -125,7 +125,7 @@ func TestUnreadableEntries(t *testing.T) {
 				seen.takeUnreadable()
 				wantToken(t, store, "second")
 				if got := seen.takeUnreadable(); got != nil {
-					t.Errorf("after the next commit Unreadable was called with %q", got)
+					t.Errorf("after the next commit, the calls of Unreadable are %q", got)
 				}
 				if failures := seen.count("") - seen.count(" ok"); failures != 0 {
 					t.Errorf("%d operations failed: %v", failures, seen.operations)
@@ -148,7 +148,7 @@ func TestFailureOfUnknownReason(t *testing.T) {
 		e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"`+reason+`","message":"no","life":3600000000000,"count":1}`))))
 		record, err := store.Load(t.Context(), key)
 		if err != nil || (record.Failure != nil) != want {
-			t.Errorf("with the reason %q the failure is %+v, %v; want one: %v", reason, record.Failure, err, want)
+			t.Errorf("with the reason %q, Load returns failure %+v, error %v; a failure is wanted: %v", reason, record.Failure, err, want)
 		}
 		if got := seen.takeUnreadable(); !want != slices.Equal(got, []string{"format"}) {
 			t.Errorf("with the reason %q Unreadable was called with %q", reason, got)
@@ -157,7 +157,7 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"quota_used_up","life":3600000000000,"count":1}`))))
 	_, lease, err := store.Lock(t.Context(), key, func(record cache.Record) bool { return record.Failure != nil })
 	if err != nil || lease == nil {
-		t.Fatalf("no lease, and %v", err)
+		t.Fatalf("Lock returns no lease and error %v", err)
 	}
 	lease.Release()
 }
@@ -195,7 +195,7 @@ func TestOtherTypes(t *testing.T) {
 				lease.Release()
 				fail(t, r)
 				if record, err := r.Load(t.Context(), key); err != nil || value(record.Token) != "second" || record.Failure == nil {
-					t.Errorf("what is known: %q, %+v, %v", value(record.Token), record.Failure, err)
+					t.Errorf("Load returns token %q, failure %+v, error %v", value(record.Token), record.Failure, err)
 				}
 				heard := len(r.heard())
 				eventually(t, "news come", func() bool {
@@ -203,7 +203,7 @@ func TestOtherTypes(t *testing.T) {
 					return len(r.heard()) > heard
 				})
 				if got := r.degraded(); got != nil {
-					t.Errorf("Degraded was called with %v", got)
+					t.Errorf("the calls of Degraded are %v, want none", got)
 				}
 			})
 		}
@@ -227,7 +227,7 @@ func TestGarbageInLists(t *testing.T) {
 	_, lease := lock(t, store)
 	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // 1e400 counts as a time in the future
 		if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || wait != want {
-			t.Errorf("ForcedWait(%d) = %v, %v; want %v", limit, wait, err, want)
+			t.Errorf("ForcedWait(%d) returns %v, error %v; want %v", limit, wait, err, want)
 		}
 	}
 	lease.Release()
