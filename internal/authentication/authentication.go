@@ -1,6 +1,6 @@
 // Package authentication identifies callers: by a bearer token, by a client certificate, or by
 // the user at the other end of a Unix socket. The package depends neither on gRPC nor on HTTP:
-// an Evidence has everything that it needs to know about a call.
+// an Evidence contains everything that the package needs to know about a call.
 package authentication
 
 import (
@@ -18,7 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The names of the authentication methods, for the field Method of access.Caller.
+// These are the names of the authentication methods, as the field Method of access.Caller
+// contains them.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -79,7 +80,7 @@ var ErrNoEvidence = errors.New("there is no evidence of this kind")
 // errNobody is the answer to a call without evidence of any accepted kind.
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
-// Counter counts events. The counters of the Prometheus library implement it.
+// Counter counts events. The counters of the Prometheus library implement Counter.
 type Counter interface{ Inc() }
 
 // Counts are the counters for the outcomes of one authentication method: the evidence was
@@ -136,10 +137,10 @@ func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, er
 	return s.identify(ctx, evidence, false)
 }
 
-// identify returns the caller of the first method that accepts its evidence: wrong evidence for
-// one method does not affect the other methods. If no method accepts its evidence, the error of
-// a method that could not check its evidence takes precedence over the error of a method that
-// refused it.
+// identify returns the caller that the first successful authentication method identifies. Wrong
+// evidence for one method does not affect the other methods. If every method fails, the error of
+// a method that could not check the evidence takes precedence over the error of a method that
+// refused the evidence.
 func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
 	for _, method := range s.methods {
@@ -164,8 +165,8 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 	return access.Caller{}, errNobody
 }
 
-// OK returns the counter of calls that a method identifies. The caller of OK increments it for a
-// call on a connection whose caller was identified before.
+// OK returns the counter of the calls whose callers this authentication method identified. The
+// counter must be incremented for each call on a connection whose caller was identified before.
 func (s *Set) OK(method string) Counter {
 	for _, known := range s.methods {
 		if known.Name == method {

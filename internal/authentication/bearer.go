@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// maxBearer is the longest bearer token, in bytes. Tokens of Kubernetes have 1 to 2 KiB.
+	// maxBearer is the longest bearer token, in bytes. Tokens that Kubernetes issues have 1 to 2
+	// KiB.
 	maxBearer = 8 << 10
 	// bearerCharacters are the characters that a bearer token may contain (RFC 6750, b64token).
 	bearerCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="

@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// malformed is what ParseBearer returns for anything that is not a token.
+// malformed is the text that ParseBearer returns for anything that is not a token.
 const malformed = " "
 
 func TestParseBearer(t *testing.T) {

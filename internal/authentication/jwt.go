@@ -52,7 +52,7 @@ const leeway = 30 * time.Second
 
 // Issuers is an Authenticator that accepts the JSON Web Tokens of these issuers, and names the
 // callers `jwt:ISSUER:SUBJECT`. A token is verified once, and again when its issuer's keys
-// change. KeyFetcher.Prepare returns an Issuers.
+// change. KeyFetcher.Prepare creates values of the type Issuers.
 type Issuers struct {
 	clock    clockwork.Clock
 	byClaim  map[string][]*Issuer // issuers by their claim "iss"

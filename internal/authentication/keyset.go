@@ -22,8 +22,8 @@ const (
 	maxKeyID = 128
 )
 
-// signatures are the supported signature algorithms, each with its type of key. The list has no
-// symmetric algorithm, and not the algorithm "none".
+// signatures are the supported signature algorithms, each with its type of key. The list
+// contains neither a symmetric algorithm nor the algorithm "none".
 var signatures = []struct{ algorithm, key string }{
 	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
 	{"PS256", "RSA"}, {"PS384", "RSA"}, {"PS512", "RSA"},
@@ -77,7 +77,7 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// has reports whether the set has a key that may have signed a token. A nil set has none.
+// has reports whether the set has a key that may have signed a token. A nil set has no keys.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
 // The errors that ParseKeys returns.
@@ -138,7 +138,8 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	return keys, published, nil
 }
 
-// isPrivate reports whether everybody who can read a key could sign with it.
+// isPrivate reports whether a key can sign tokens, so that everybody who reads the key could
+// sign tokens.
 func isPrivate(entry jwk.Key) bool {
 	private, err := jwk.IsPrivateKey(entry)
 	return (private || err != nil) && !jwk.IsUnsupportedKey(entry)

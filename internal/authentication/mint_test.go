@@ -23,8 +23,8 @@ var (
 )
 
 // mint returns a token for alice from issuer.test, valid for an hour. The argument members
-// replaces members of the token's header, and the argument claims replaces its claims. The value
-// nil removes a member or a claim.
+// replaces members of the token's header, and the argument claims replaces the token's claims.
+// The value nil removes a member or a claim.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
 	return k.Mint(members, authtest.Claims{
 		"iss": "https://issuer.test", "aud": "broker", "sub": "alice", "exp": now.Add(time.Hour).Unix(),
@@ -67,7 +67,7 @@ func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...auth
 	return j
 }
 
-// use replaces the issuers.
+// use replaces the accepted issuers.
 func (j *jwt) use(issuers ...authentication.Issuer) {
 	j.Issuers = j.Prepare(issuers)
 	j.Use(j.Issuers)

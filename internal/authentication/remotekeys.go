@@ -24,7 +24,7 @@ import (
 const (
 	// fetchPause is the shortest time between two requests for keys that are caused by tokens
 	// with unknown keys. fetchPause is also the time until a failed request is repeated. After
-	// each further failure, that time doubles, up to maxFetchPause.
+	// each further failure, the time until the next request doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
 	// maxStale is how long the last fetched keys are used while requests for keys fail.
@@ -75,8 +75,8 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 
 // Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers
 // with the same URL, RootCAs and AllowPrivate share their keys. Keys that are already in use for
-// them stay in use. After Prepare, call Use with the returned Issuers, or with the previous
-// Issuers.
+// these issuers stay in use. After Prepare, call Use with the returned Issuers, or with the
+// previous Issuers.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -192,8 +192,8 @@ func (r *remoteKeys) keys() *Keys {
 
 // refresh fetches the keys for a token with a missing key. After success, the current keys are
 // from a request that was started after the token was first seen: if the key is still missing,
-// it does not exist. The error is errThrottled wrapped with ErrKeyRefreshThrottled,
-// errUnfetched, or the error of ctx.
+// it does not exist. The error is errUnfetched, the error of ctx, or an error that wraps both
+// errThrottled and ErrKeyRefreshThrottled.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -216,9 +216,9 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request for keys, unless a request is running. For a token, request also
-// starts no request if another token caused a request less than fetchPause ago. request returns
-// the last request, and the time until a token can cause the next request.
+// request starts a request for keys, unless a request is running. A request for a token is also
+// not started if another token caused a request less than fetchPause ago. request returns the
+// last request, and the time until a token can cause the next request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -254,9 +254,9 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch requests the keys, and puts the keys of the answer to use. fetch returns how long these
-// keys may be used, according to the answer's headers. If the parser panics at a hostile answer,
-// fetch returns an error.
+// fetch requests the keys, and replaces the current keys by the keys of the answer. fetch
+// returns how long these keys may be used, according to the answer's headers. If the parser
+// panics at a hostile answer, fetch returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {

@@ -47,7 +47,7 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 }
 
 // TestIdentitiesEndByTheWallClock corrects the wall clock while a token and a certificate are
-// remembered. Their expiry times refer to the wall clock.
+// remembered. The expiry times of tokens and certificates refer to the wall clock.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()

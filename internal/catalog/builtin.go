@@ -12,7 +12,7 @@ import (
 var definitions embed.FS
 
 // Builtin returns the catalog of the provider definitions that are embedded in the program.
-// Builtin panics if a definition has a problem; a test checks that none has.
+// Builtin panics if a definition has a problem; a test checks that no definition has a problem.
 var Builtin = sync.OnceValue(func() *Catalog {
 	catalog := &Catalog{}
 	files, err := definitions.ReadDir("providers")

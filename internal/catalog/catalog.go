@@ -126,8 +126,8 @@ type TokenRequest struct {
 	URL                  string               `json:"url"`
 	Body                 BodyFormat           `json:"body"`
 	ClientAuthentication ClientAuthentication `json:"client_authentication"`
-	// Parameters are additional parameters in the body. Their expressions may use the method's
-	// fields.
+	// Parameters are additional parameters in the body. The expressions in Parameters may use
+	// the method's fields.
 	Parameters []Placement `json:"-"`
 	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in. The
 	// range of DefaultLifetime is 1 s to 7 days.

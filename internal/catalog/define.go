@@ -30,7 +30,7 @@ var (
 )
 
 // Define reads the definition of a provider. Define reports problems in the definition's
-// document. The returned provider is usable only if there are none.
+// document. The returned provider is usable only if the definition has no problems.
 func Define(definition yamlfile.Value) *Provider {
 	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
 		Requires("id", "display_name", "allowed_hosts", "auth_methods")
@@ -213,8 +213,8 @@ func compile(value yamlfile.Value, least int, environment *expression.Environmen
 }
 
 // checkUses reports an auth method that adds nothing to a request, an unused token, and unused
-// fields. If an expression has a problem, checkUses reports no unused fields, because the
-// expression may be meant to use them.
+// fields. If an expression has a problem, checkUses reports no unused fields, because the faulty
+// expression may be meant to use the fields.
 func checkUses(item yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
 	if len(places) == 0 {

@@ -33,8 +33,8 @@ func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenR
 	}
 }
 
-// readParameters reads the additional parameters of a token request. Their expressions may use
-// only the fields, because there is no token yet.
+// readParameters reads the additional parameters of a token request. The expressions in these
+// parameters may use only the fields, because there is no token yet.
 func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	environment, err := newEnvironment(fields, false)
 	if err != nil {

@@ -114,8 +114,8 @@ func (o Options) lookupEnv(name string) (value string, found bool) {
 	return o.LookupEnv(name)
 }
 
-// Parse reads a configuration from data. The path is used in problems, and relative paths in
-// data are relative to its folder.
+// Parse reads a configuration from data. Problems contain the path, and relative paths in data
+// are relative to the folder of the path.
 func Parse(path string, data []byte, options Options) (*Config, error) {
 	return NewLoader(path).parse(data, options)
 }

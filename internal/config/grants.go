@@ -12,8 +12,9 @@ import (
 // maxPattern is the largest length of a pattern, in characters.
 const maxPattern = 1024
 
-// readPolicy reads the section 'grants'. If the file has no such section, every caller may do
-// everything if callers need not authenticate, and no caller may do anything if they must.
+// readPolicy reads the section 'grants'. Without this section, no caller may do anything if
+// callers must authenticate. If callers need not authenticate, every caller may then do
+// everything.
 func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
 	if !list.Exists() && !config.mustAuthenticate() {
 		return access.AllowAll()
@@ -69,8 +70,8 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	return grant
 }
 
-// readPatterns returns the items of a list of patterns. An empty list is allowed: it remains
-// after a user has removed the last caller or credential from the list.
+// readPatterns returns the items of a list of patterns. An empty list is allowed, because an
+// empty list remains after a user has removed the last caller or credential from the list.
 func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 	patterns := item.Get(key).List(0, 1000)
 	if len(patterns) == 0 {

@@ -5,7 +5,7 @@ import "github.com/authmaterial/broker/internal/yamlfile"
 // Limits are the limits on the resources that clients can use. No limit is 0.
 type Limits struct {
 	// Connections is the largest number of concurrent connections to the gRPC address. The HTTP
-	// address allows a tenth of it.
+	// address allows a tenth of Connections.
 	Connections int
 	// ConnectionsPerCaller is the largest number of concurrent gRPC connections of one caller.
 	ConnectionsPerCaller int
@@ -21,7 +21,7 @@ type Limits struct {
 	// also have at most a quarter of ConcurrentCalls as watches.
 	WatchesPerCaller int
 	// CallsPerSecond is the sustained call rate of one caller, and CallBurst the number of calls
-	// that it can make at once. A call for several credentials counts once for each of them.
+	// that it can make at once. A call for several credentials counts once for each credential.
 	CallsPerSecond, CallBurst int
 	// DenialsPerSecond is the sustained rate at which denials of one caller are recorded, and
 	// DenialBurst the number of denials that are recorded at once.

@@ -46,7 +46,7 @@ type ListenTLS struct {
 	MinVersion uint16
 }
 
-// OpenToGroup reports whether the socket's group can call.
+// OpenToGroup reports whether members of the Unix socket's group can call the broker.
 func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o070 != 0 }
 
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.

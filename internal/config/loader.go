@@ -24,20 +24,20 @@ type digest [sha256.Size]byte
 // NewLoader returns a Loader of the file at path.
 func NewLoader(path string) *Loader { return &Loader{path: path} }
 
-// placedItem is an item of a file whose lines are shift lines below the lines that the places in
-// the credentialItem give.
+// placedItem is an item together with its position in the file: shift must be added to the line
+// of each place in the credentialItem.
 type placedItem struct {
 	*credentialItem
 	shift  int
 	digest digest // the SHA-256 of the item's text; zero: not known
 }
 
-// at returns the position in the file of a place in the item.
+// at converts a place of the item into a place in the file.
 func (i placedItem) at(place yamlfile.Place) yamlfile.Place {
 	return yamlfile.Place{Line: place.Line + i.shift, Column: place.Column}
 }
 
-// read parses a file. If possible, it parses each credential on its own.
+// read parses a file. If possible, read parses each credential separately.
 func (l *Loader) read(data []byte) (*yamlfile.Document, []placedItem) {
 	if document, items, ok := l.readSplit(data); ok {
 		return document, items

@@ -85,7 +85,7 @@ type schemaChecker struct {
 }
 
 // refused checks that a value causes a problem with these words. The method allowed checks that
-// it causes none.
+// a value causes no problem with these words.
 func (c *schemaChecker) refused(at place, value, words string) {
 	c.rules++
 	if found := at.problemsAt(value); !slices.ContainsFunc(found, func(message string) bool { return strings.Contains(message, words) }) {

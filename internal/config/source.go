@@ -51,8 +51,8 @@ func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 }
 
 // resolve returns the value that a source refers to, or reports why the value cannot be read.
-// resolve warns of a value that is probably a mistake. The source is in the file shift lines
-// below the line that its place gives.
+// resolve warns of a value that is probably a mistake. To get the line of the source in the
+// file, shift must be added to the line of its place.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false
@@ -147,8 +147,8 @@ func (p *parser) relativeTo(path string) string {
 
 const writable = "can be changed by every user of this machine: chmod o-w"
 
-// everybodyWrites reports whether every user may write to a file. That every user may read a
-// file is normal: Kubernetes mounts Secrets with this mode, for the only user of a container.
+// everybodyWrites reports whether every user may write to a file. A file that every user may
+// read is normal: Kubernetes mounts Secrets with such a mode, for the only user of a container.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0

@@ -59,8 +59,8 @@ func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
 	return certificates
 }
 
-// sameTLS reports whether both configurations have the same settings, and compares certificates,
-// but not private keys.
+// sameTLS reports whether both configurations have the same settings, including the same
+// certificates. Private keys are not compared.
 func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {
 		return a == b

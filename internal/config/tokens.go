@@ -10,10 +10,11 @@ import (
 )
 
 // TokenCache is the configuration of where tokens are stored, and of when they are renewed. With
-// its zero value, tokens are stored in memory and renewed with the default settings.
+// the zero value of TokenCache, tokens are stored in memory and renewed with the default
+// settings.
 type TokenCache struct {
-	// Redis is the Redis where tokens are stored; nil: tokens are stored in memory. FleetKeys
-	// may be set even if Redis is nil.
+	// Redis is the Redis server or Cluster where tokens are stored; nil: tokens are stored in
+	// memory. FleetKeys may be set even if Redis is nil.
 	Redis *Redis
 	// FleetKeys are the fleet keys; nil: the file has none.
 	FleetKeys *fleetkeys.Ring

@@ -9,7 +9,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 )
 
-// Problem is one problem of a text.
+// Problem describes a mistake in a text with expressions.
 type Problem struct {
 	// Offset is the position in the text, in bytes from 0.
 	Offset int

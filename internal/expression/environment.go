@@ -24,7 +24,7 @@ const (
 // orValue is the function that sets a default for an optional variable.
 const orValue = "orValue"
 
-// Environment is the set of variables that a text may use.
+// Environment is the set of variables that the expressions of a text may use.
 type Environment struct {
 	cel       *cel.Env
 	variables []Variable

@@ -110,7 +110,8 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error in which the kind of the block replaces %s.
+// unexpected returns an error for a block of the wrong kind. The name of the kind replaces %s in
+// the format.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

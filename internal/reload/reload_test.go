@@ -231,7 +231,7 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 }
 
 // TestFailedLoadIsNotRepeated changes a file that only the last successful load read, and checks
-// that this causes only one load.
+// that the change causes only one load.
 func TestFailedLoadIsNotRepeated(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")

@@ -10,7 +10,7 @@ import (
 // Place is a position in a file: line and column, counted in characters from 1.
 type Place struct{ Line, Column int }
 
-// Problem is one problem of a file.
+// Problem describes a mistake in a file.
 type Problem struct {
 	// File is the name of the file. File is empty for a problem outside the file, such as in the
 	// environment.

@@ -32,7 +32,7 @@ func (v Value) FreeText(least, most int) string {
 // MaxText is the largest number of characters of a text for which no smaller limit is known.
 const MaxText = 4096
 
-// Text returns a string of 1 to most characters. It reports `${` in the string as a problem,
+// Text returns a string of 1 to most characters. Text reports `${` in the string as a problem,
 // because no expression is evaluated there.
 func (v Value) Text(most int) string {
 	text := v.FreeText(1, most)
@@ -64,7 +64,7 @@ func (v Value) OneOf(allowed ...string) string {
 	return ""
 }
 
-// Bool returns a boolean, or otherwise if the value is absent.
+// Bool returns a boolean, or the argument otherwise if the value is absent.
 func (v Value) Bool(otherwise bool) bool {
 	if !v.is(isBoolean) {
 		return otherwise
@@ -72,8 +72,8 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// Int returns a whole number from least to most. The file may write it as 1.0, 1e3, 0o17 or
-// 0xff.
+// Int returns a whole number from least to most. The file may write the number as 1.0, 1e3, 0o17
+// or 0xff.
 func (v Value) Int(least, most, otherwise int) int {
 	if !v.is(isNumber) {
 		return otherwise

@@ -79,9 +79,9 @@ const (
 )
 
 // syntaxErrors translate errors of the parser into messages for the author of a file. The first
-// entry applies whose part is in the parser's message. If atBegin is set, the problem is placed
-// where the faulty construct begins, and not where the parser stopped. LINE is replaced by the
-// number of the line in which the construct begins.
+// entry whose part occurs in the parser's message is used. If atBegin is set, the problem is
+// placed where the faulty construct begins, and not where the parser stopped. LINE is replaced
+// by the number of the line in which the construct begins.
 var syntaxErrors = []struct {
 	part, message string
 	atBegin       bool

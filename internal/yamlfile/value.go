@@ -18,7 +18,7 @@ type Value struct {
 	key      *yaml.Node // the key, if the value belongs to an entry of a mapping
 }
 
-// Exists reports whether the file has the value. A null value exists, too.
+// Exists reports whether the file has the value. Exists also returns true for a null value.
 func (v Value) Exists() bool { return v.node != nil }
 
 // Empty reports whether the value is null.
@@ -53,7 +53,7 @@ func (v Value) Key() Value { return Value{document: v.document, node: v.key} }
 // Name returns the text of the key of an entry.
 func (v Value) Name() string { return v.key.Value }
 
-// Get returns the value that a mapping has for the key name.
+// Get returns the value that a mapping has for the key with this name.
 func (v Value) Get(name string) Value {
 	for entry := range v.entries() {
 		if entry.Name() == name {
@@ -180,7 +180,7 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 type Unique map[string]int
 
 // Check reports a value whose text was passed to Check before. Check ignores an empty text. The
-// noun is used in the message.
+// argument noun describes the text in the message.
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return
