@@ -173,7 +173,7 @@ func (s *Set) OK(method string) Counter {
 			return known.Counts.OK
 		}
 	}
-	return s.nobody // there is no such method
+	return s.nobody // no authentication method has this name
 }
 
 // rank orders authentication errors: an error that tells the caller more has a higher rank.

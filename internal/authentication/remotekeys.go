@@ -44,7 +44,7 @@ var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the t
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
 // errThrottled is the error that a caller receives in the case of ErrKeyRefreshThrottled.
-var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
+var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later")
 
 // KeyOptions configure a KeyFetcher. All fields except MaxAge are required.
 type KeyOptions struct {
@@ -126,7 +126,7 @@ func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 type remoteKeys struct {
 	KeyOptions
 	issuer    Issuer            // the first issuer that has this URL
-	transport http.RoundTripper // applies the rules for token requests, such as which addresses are allowed
+	transport http.RoundTripper // the transport that applies the rules for token requests, such as which addresses are allowed
 	context   context.Context   //nolint:containedctx // close cancels this context, and thereby the requests
 	cancel    context.CancelFunc
 

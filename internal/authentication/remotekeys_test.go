@@ -91,7 +91,7 @@ func (r remote) awaitRequest() {
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
-	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again")
+	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later")
 	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrKeyRefreshThrottled) {
 		r.Errorf("%v, with the retry delay %v, want %v", err, got, delay)
 	}
@@ -232,7 +232,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.KeyOptions) {
 		server.Does(has(keyES, keyES2))
-		options.MaxAge = time.Second // the headers of an answer cannot lengthen it
+		options.MaxAge = time.Second // the headers of an answer cannot make this longer
 		options.Changed = func() { changes.Add(1) }
 	})
 	r.wantGood(keyES)

@@ -77,7 +77,7 @@ func tokenRequest(rest string) string {
 
 const unevaluated = "`${` is not evaluated here and would be used as it is written: write the text that is meant"
 
-const unused = "this field is never used: no header, query parameter or parameter of a token request has a ${ } with it. Use it or remove it"
+const unused = "this field is never used: use the field in a ${ } of a header, a query parameter or a token request parameter, or remove the field"
 
 func TestDefinitionMistakes(t *testing.T) {
 	for name, test := range map[string]struct {

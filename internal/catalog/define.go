@@ -240,8 +240,7 @@ func checkUses(item yamlfile.Value, method *AuthMethod) {
 	}
 	for i, field := range item.Get("fields").List(1, 50) {
 		if id := method.Fields[i].ID; id != "" && !slices.Contains(used, id) {
-			field.Get("id").Problemf("this field is never used: no header, query parameter or parameter of a token request " +
-				"has a ${ } with it. Use it or remove it")
+			field.Get("id").Problemf("this field is never used: use the field in a ${ } of a header, a query parameter or a token request parameter, or remove the field")
 		}
 	}
 }

@@ -11,8 +11,7 @@ import (
 )
 
 // callerForms lists the forms that callers' names can have.
-const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; " +
-	"in a grant * stands for any characters"
+const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 
 // callerKinds are the prefixes that callers' names can have.
 var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
@@ -38,7 +37,7 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	case pattern == "" || strings.HasPrefix(pattern, "*") || pattern == "local" && !c.mustAuthenticate():
 		return "", ""
 	case pattern == "local":
-		return "", "no caller is local: callers have to authenticate"
+		return "", "no caller has the name local: callers have to authenticate"
 	case at < 0 && slices.Contains(tokens, pattern):
 		return fmt.Sprintf("the name lacks the kind of caller; did you mean %q?", "token:"+pattern), ""
 	case at < 0: // the name is not quoted: a user may have entered a secret here by mistake

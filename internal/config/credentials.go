@@ -18,7 +18,7 @@ const maxCredentials = 1_000_000
 // credentialItem is a parsed item of the list 'credentials', and depends only on the text of the
 // item.
 type credentialItem struct {
-	line                 int // the line where the item's text begins, in the same count as its places; 0: not known
+	line                 int // the line where the item's text begins, relative to the places of the item; 0: not known
 	id, provider, method text
 	displayName          string
 	description          string
@@ -45,8 +45,7 @@ func readItem(item yamlfile.Value) *credentialItem {
 		Requires("id", "provider", "auth_method", "values")
 	id, provider, method, values := item.Get("id"), item.Get("provider"), item.Get("auth_method"), item.Get("values")
 	read := &credentialItem{
-		id: text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, "+
-			"with a letter or digit at each end"), id.Place()},
+		id: text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"), id.Place()},
 		displayName:  item.Get("display_name").FreeText(1, 200),
 		description:  item.Get("description").FreeText(0, 4000),
 		labels:       readLabels(item.Get("labels")),
@@ -74,8 +73,7 @@ func readLabels(mapping yamlfile.Value) map[string]string {
 		if i == 64 {
 			mapping.Problemf("must have at most 64 labels")
 		}
-		name := entry.Key().Match(labelPattern, "this key must be 1 to 63 lower-case letters, digits, dots, underscores, slashes and hyphens, "+
-			"with a letter or digit at each end")
+		name := entry.Key().Match(labelPattern, "this key must be 1 to 63 lower-case letters, digits, dots, underscores, slashes and hyphens, with a letter or digit at each end")
 		labels[name] = entry.FreeText(0, 256)
 	}
 	return labels

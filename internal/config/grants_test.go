@@ -132,7 +132,7 @@ func TestGrantsOfNobody(t *testing.T) {
 		socket = "listen: {grpc: \"unix:///run/broker.sock\"}\n"
 		users  = "no caller has this name: users are accepted if listen.grpc is a Unix socket, and authentication.peer_user is not false"
 		holder = "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
-		local  = "no caller is local: callers have to authenticate"
+		local  = "no caller has the name local: callers have to authenticate"
 	)
 	for _, test := range []struct{ caller, more, warning string }{
 		{caller: "*"}, {caller: "*:root"}, {caller: "jwt:c*"}, {caller: "jwt:*:x"}, {caller: "token:m*"}, {caller: "local"},

@@ -114,8 +114,7 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 		section.Get("tls").Key().Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
 	}
 	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
-		section.Get("insecure_allow_remote").Key().Warnf("has no effect: listen.grpc and listen.http are on this machine. " +
-			"Remove it, so that a change of an address is checked")
+		section.Get("insecure_allow_remote").Key().Warnf("has no effect: listen.grpc and listen.http are on this machine. Remove it, so that a change of an address is checked")
 	}
 	if authentication.Get("peer_user").Bool(false) && l.GRPC.Network != "unix" {
 		authentication.Get("peer_user").Key().Warnf("has no effect: listen.grpc is not a Unix socket")
@@ -135,8 +134,7 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 	}
 	for key, address := range map[string]Address{"grpc": l.GRPC, "http": l.HTTP} {
 		if address.Remote && lacks != nil && !l.InsecureAllowRemote {
-			section.Get(key).Problemf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, "+
-				"or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets",
+			section.Get(key).Problemf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets",
 				strings.Join(lacks, " and "), strings.Join(add, ", and "))
 		}
 	}

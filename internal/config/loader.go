@@ -118,7 +118,7 @@ func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) 
 	items := make([]placedItem, len(texts))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	first := 0 // index of the first of the unknown items just before item i
+	first := 0 // index where the current run of unknown items begins
 	for i, text := range texts {
 		items[i].digest = sha256.Sum256(data[text.begin:text.end])
 		if known := l.known[items[i].digest]; known != nil {

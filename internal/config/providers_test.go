@@ -33,7 +33,7 @@ func TestLoadProviders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found.Provider("acme") == nil || len(found.Providers()) != len(catalog.Builtin().Providers())+1 {
-		t.Error("the providers are not the built-in providers and the provider of the file")
+		t.Error("the catalog does not consist of the built-in providers and the provider of the file")
 	}
 }
 

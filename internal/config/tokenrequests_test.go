@@ -77,7 +77,7 @@ func TestTokenRequestsAddToTheSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !got.TokenRequests.RootCAs.Equal(added) {
-		t.Error("the pool is not the system's authorities and the authorities of the file")
+		t.Error("the pool does not consist of the system's authorities and the authorities of the file")
 	}
 }
 

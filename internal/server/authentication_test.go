@@ -36,7 +36,7 @@ const (
 	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
 	badToken    = "the bearer token is not a signed JSON Web Token"
 	unknown     = "the static token is unknown"
-	notYet      = "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again, and they are fetched again"
+	notYet      = "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later"
 	noKey       = "the bearer token is signed with an unknown key"
 	noAuthority = "the client certificate is not valid, or not signed by a trusted authority"
 )

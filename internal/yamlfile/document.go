@@ -41,8 +41,7 @@ func Parse(file string, data []byte) *Document {
 	d := &Document{file: file, source: source, refused: make(map[*yaml.Node]bool)}
 	if i, char := firstForbidden(source); i >= 0 {
 		at := Place{1 + bytes.Count(source[:i], []byte("\n")), utf8.RuneCount(source[bytes.LastIndexByte(source[:i], '\n')+1:i]) + 1}
-		d.Problemf(at, "the character %U is not allowed: save the file as UTF-8 with LF or CR LF as line ends, "+
-			"or write the character as an escape in double quotes", char)
+		d.Problemf(at, "the character %U is not allowed: save the file as UTF-8 with LF or CR LF as line ends, or write the character as an escape in double quotes", char)
 		return d
 	}
 	if root := d.load(); root != nil {
