@@ -83,7 +83,8 @@ protoc:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
 	protoc --version
 
-# These packages are tested one at a time: they start many processes, and check how long callers wait.
+# These packages are tested one at a time, because their tests start many processes, and check
+# how long callers wait.
 ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
 
 .PHONY: test

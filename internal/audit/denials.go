@@ -30,12 +30,12 @@ type DenialOptions struct {
 	// PerSecond is the number of a caller's denials that are recorded per second in the long
 	// run. Burst is the number of a caller's denials that are recorded at once.
 	PerSecond, Burst int
-	// Log receives the summaries of denials. Nil: no summaries are written.
+	// Log receives the summaries of denials. If Log is nil, no summaries are written.
 	Log DenialLog
 	// Clock supplies the time. Default: the system clock.
 	Clock clockwork.Clock
 	// LeftOut is called with the caller's name for each denial that is not recorded
-	// individually. Nil: no function is called.
+	// individually. LeftOut may be nil.
 	LeftOut func(caller string)
 }
 

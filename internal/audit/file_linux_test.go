@@ -80,7 +80,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			var all []string
 			for _, file := range files {
-				if _, err := os.Stat(file); err == nil { // the last file may not exist
+				if _, err := os.Stat(file); err == nil { // the last audit file may not exist
 					all = append(all, ids(t, read(t, file))...)
 				}
 			}
@@ -161,7 +161,7 @@ func TestPipeThatNobodyReads(t *testing.T) {
 		}
 		ids(t, lines.Text()+"\n")
 	}
-	await(t, "the log message that records are written again", func() bool { return s.log.count("audit records are written again") == 1 })
+	await(t, "the log message that records are no longer lost", func() bool { return s.log.count("audit records are no longer dropped") == 1 })
 	s.wantResults(records-dropped, dropped, 0)
 }
 
@@ -265,7 +265,7 @@ func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 		}
 		ids(t, lines.Text()+"\n")
 	}
-	await(t, "the log message that records are written again", func() bool { return s.log.count("audit records can be written again") == 1 })
+	await(t, "the log message that records are no longer lost", func() bool { return s.log.count("audit records can be written again") == 1 })
 	await(t, "the last line counted", func() bool { return int(s.results.written.Load()) == written+1 })
 	s.mustWrite("b")
 	s.wantResults(written+2, 0, callers+2)

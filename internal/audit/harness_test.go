@@ -139,7 +139,7 @@ func read(t *testing.T, path string) string {
 
 func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
 
-// patience is the maximum wait for an event. Only a broken Writer exceeds it.
+// patience is the maximum wait for an event. Waits take that long only if the Writer is broken.
 const patience = time.Minute
 
 // await waits until a condition is true.

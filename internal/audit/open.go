@@ -25,7 +25,7 @@ func (noCounter) Inc() {}
 
 // Options configure a Writer. Either Path or Output is required.
 type Options struct {
-	// Path is the file that lines are appended to. It is created with mode 0600.
+	// Path is the audit file, to which lines are appended. The file is created with mode 0600.
 	Path string
 	// Output receives the lines if Path is empty.
 	Output io.Writer
@@ -40,12 +40,13 @@ type Options struct {
 	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: lines have no
 	// trace IDs.
 	TraceID func(context.Context) string
-	// Written, Dropped and Failed count records. Dropped: the queue was full. Failed: the whole
-	// line was not written in time. Default: nothing is counted.
+	// Written, Dropped and Failed count records. Dropped counts records for which the queue had
+	// no room. Failed counts records whose line was not written completely in time. Default: no
+	// records are counted.
 	Written, Dropped, Failed Counter
 }
 
-// Open returns a Writer. It fails if the file cannot be opened for writing.
+// Open returns a Writer. Open fails if the audit file cannot be opened for writing.
 func Open(options Options) (*Writer, error) {
 	options.Clock = cmp.Or(options.Clock, clockwork.NewRealClock())
 	options.Logger = cmp.Or(options.Logger, slog.Default())
@@ -136,8 +137,8 @@ func (w *Writer) open() error {
 	return nil
 }
 
-// endsTorn reports whether the last line of a file is incomplete. It returns false for a path that is
-// not a regular file, or that cannot be read.
+// endsTorn reports whether the last line of a file is incomplete. endsTorn returns false for a
+// path that is not a regular file, or that cannot be read.
 func endsTorn(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {

@@ -19,8 +19,8 @@ const (
 	// queueSize is the maximum number of lines that wait to be written. When the queue is full,
 	// lines are dropped with Options.BestEffort; without BestEffort, calls wait.
 	queueSize = 8192
-	// chunkSize is the size of a chunk, in bytes, at which no more lines are added to it. Each
-	// chunk is one write.
+	// chunkSize is the size of a chunk, in bytes, at which no more lines are added to it. The
+	// lines of a chunk are written at once.
 	chunkSize = 16 << 10
 	// flushInterval is how long, with BestEffort, the Writer waits for more lines, so that many
 	// lines are written at once.
@@ -28,8 +28,8 @@ const (
 	// maxPatience is the maximum time that a call waits until its line is written.
 	maxPatience = 5 * time.Second
 	// The last part of the time before a call's deadline is reserved for sending the error that
-	// explains why there is no answer. This part is maxReserve or a quarter of the remaining
-	// time, whichever is less.
+	// explains why there is no answer. The reserved part is maxReserve or a quarter of the
+	// remaining time, whichever is less.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
 )
@@ -75,9 +75,9 @@ type line struct {
 // Write writes a record. With BestEffort, Write puts the record into the queue or drops the
 // record, and does not fail. Without BestEffort, Write waits until the line is written, for 5
 // seconds at most, and at most until shortly before the deadline of ctx. A line that is not
-// written by then counts as failed. It is still written whole when the output accepts it, as the
-// record of a call that got no material. When ctx has ended, Write does not wait. After Close,
-// Write fails, or with BestEffort drops the record.
+// written by then counts as failed. Such a line is still written whole when the output accepts
+// it, as the record of a call that got no material. When ctx has ended, Write does not wait.
+// After Close, Write fails, or with BestEffort drops the record.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -189,7 +189,7 @@ func (w *Writer) run() {
 		w.settle(w.chunk[written:], w.options.Failed, err)
 		w.writing.Store(0)
 		if len(w.queue) == 0 && w.dropping.CompareAndSwap(true, false) {
-			w.options.Logger.Info("audit records are written again")
+			w.options.Logger.Info("audit records are no longer dropped")
 		}
 	}
 }
@@ -210,8 +210,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk. It returns the number of lines that were written whole, and an error
-// unless all lines were written.
+// write writes the chunk. write returns the number of lines that were written whole, and an
+// error unless all lines were written.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()

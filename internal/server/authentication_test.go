@@ -274,8 +274,9 @@ func TestHealthNeedsNoAuthentication(t *testing.T) {
 	}
 }
 
-// TestRemovedToken removes a static token and adds it again. Both changes affect calls at once.
-// The watch of the token's caller ends, and the watch of another caller continues.
+// TestRemovedToken removes a static token and adds it again. The removal and the addition of the
+// token affect calls at once. The watch of the token's caller ends, and the watch of another
+// caller continues.
 func TestRemovedToken(t *testing.T) {
 	w := newWorld(t)
 	second := authentication.GenerateToken()

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// badCertificates returns client certificates that are rejected for different reasons. All of
-// them, except the certificate with two SPIFFE IDs, contain the name of a caller with a grant.
+// badCertificates returns client certificates that are rejected for different reasons. All these
+// certificates, except the one with two SPIFFE IDs, contain the name of a caller with a grant.
 func (w world) badCertificates() map[string]tls.Certificate {
 	others := authtest.NewAuthority("others", time.Now())
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {

@@ -27,8 +27,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// everybody is configuration that grants every credential to every authenticated caller. It also
-// writes an audit file, from which tests read the caller's name.
+// everybody is configuration that grants every credential to every authenticated caller. The
+// configuration also enables an audit file, from which tests read the caller's name.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
 // world contains the certificates, keys and tokens of callers, and a folder for the

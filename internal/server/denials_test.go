@@ -131,9 +131,9 @@ func (d deniedWorld) wantRecords(want ...string) {
 	}
 }
 
-// TestDenialsOfACaller makes a caller exceed its limit of denials. Then existing and missing
-// credentials are refused in the same way. The limit affects neither credentials that the caller
-// may use nor other callers.
+// TestDenialsOfACaller makes a caller exceed its limit of denials. After that, existing and
+// missing credentials are refused in the same way. The limit affects neither credentials that
+// the caller may use nor other callers.
 func TestDenialsOfACaller(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	for _, id := range []string{"token-of-mail", "none", "NO ID"} {
@@ -159,7 +159,7 @@ func TestDenialsOfACaller(t *testing.T) {
 	d.wantLimited("denials_per_second", 6)
 	for _, line := range d.log.lines(t, "call") {
 		if line["reason"] == "RATE_LIMITED" {
-			t.Errorf("the log has %v, but only the metric and the audit may report denials over the limit", line)
+			t.Errorf("the log has %v, but only the metric and the audit log may report denials over the limit", line)
 		}
 	}
 	if _, err := d.ask(d.mailer, "key-of-board"); err != nil {
@@ -185,7 +185,7 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		t.Errorf("the outcomes of the batch are %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 3)
-	// A watch sends denials over the limit unchanged. Only the audit omits them.
+	// A watch sends denials over the limit unchanged. Only the audit log omits these denials.
 	got = d.watch("none", "key-of-board", "NO ID")
 	if want := "ACCESS_DENIED UNSPECIFIED INVALID_REQUEST"; strings.Join(got, " ") != want {
 		t.Errorf("the outcomes of the watch are %v, want %s", got, want)

@@ -82,8 +82,8 @@ var (
 )
 
 // checkExposure returns an error if a configuration would give secrets to every client that can
-// connect to the broker's address. There is no error if the configuration at the start allowed
-// that with insecure_allow_remote.
+// connect to the broker's address. Clients on other machines are allowed if both the
+// configuration at the start and the new configuration set insecure_allow_remote.
 func (s *Server) checkExposure(next *config.Config) error {
 	listen := s.fixed.Listen
 	allowed := listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// window is how many bytes of a stream or a connection may be in transit. This is the
-	// smallest window with which HTTP/2 can begin; it does not grow.
+	// window is how many bytes of a stream or a connection may be in transit. HTTP/2 cannot
+	// begin with a smaller window than this; the window does not grow.
 	window = 64 << 10
 	// headerExcess is how many bytes of headers gRPC still reads beyond the limit header_bytes,
 	// so that the broker can refuse a single call. gRPC closes the whole connection if it does

@@ -13,9 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// handshakes are the transport credentials of the gRPC server. They attach an *rpc.Peer to each
-// connection: over TCP with the client certificate, if there is one; over a Unix socket with the
-// user of the client's process.
+// handshakes are the transport credentials of the gRPC server. For each connection, handshakes
+// create an *rpc.Peer: over TCP with the client certificate, if there is one; over a Unix socket
+// with the user of the client's process.
 type handshakes struct {
 	credentials.TransportCredentials // over TCP
 

@@ -191,7 +191,7 @@ func (h harness) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(h.conn)
 }
 
-// get gets a credential.
+// get gets the credential with this ID.
 func (h harness) get(id string) error {
 	_, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 	return err

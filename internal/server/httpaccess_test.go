@@ -102,7 +102,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 
 	// From now on the configuration has a problem, which only authenticated callers may see.
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
-		t.Fatal("a reload that fails has no error")
+		t.Fatal("a reload that must fail returns no error")
 	}
 	for name, test := range map[string]struct {
 		authorization string
@@ -166,7 +166,7 @@ func TestMetricsOfThisMachine(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
-		t.Fatal("a reload that fails has no error")
+		t.Fatal("a reload that must fail returns no error")
 	}
 	w.scrape(h, w.authority)
 	if code, _, text := w.ask(h, "/readyz", w.authority, ""); code != http.StatusOK || !strings.Contains(text, "configuration") {

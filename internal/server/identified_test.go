@@ -17,8 +17,8 @@ import (
 )
 
 // swapped returns two configurations. The second configuration exchanges the names of two
-// tokens' callers, and the names in the grants. So in both configurations, the first token's
-// caller may use key-of-board, and the second token's caller key-of-other.
+// tokens' callers, and the names in the grants. In both configurations, the first token's caller
+// may use key-of-board, and the second token's caller may use key-of-other.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
@@ -30,7 +30,7 @@ func swapped(first, second secret.Text) [2]string {
 }
 
 // TestCallersExchangeNames makes calls while reloads exchange the callers' names. Each call must
-// be decided by a name and grants of the same configuration.
+// be decided by the caller's name and the grants of a single configuration.
 func TestCallersExchangeNames(t *testing.T) {
 	const reloads = 200
 	w := newWorld(t)

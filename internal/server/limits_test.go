@@ -77,7 +77,7 @@ func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration
 		t.Errorf("the error's details are the reason %s and the retry delay %v", info.GetReason(), retry.GetRetryDelay().AsDuration())
 	}
 	if trailer != nil && len(trailer.Get("grpc-retry-pushback-ms")) != 1 {
-		t.Error("the retry push-back is missing")
+		t.Error("the trailer grpc-retry-pushback-ms is missing")
 	}
 	return retry.GetRetryDelay().AsDuration()
 }
@@ -145,8 +145,8 @@ func TestHeaderSizeLimit(t *testing.T) {
 }
 
 // TestLargeHeadersBesideAWatch makes calls whose metadata exceeds header_bytes, in one header
-// value or in several. Each such call is refused and counted, and a watch on the same connection
-// continues.
+// value or in several. Each call with too much metadata is refused and counted, and a watch on
+// the same connection continues.
 func TestLargeHeadersBesideAWatch(t *testing.T) {
 	w := newWorld(t)
 	settings := func(granted string) string {
@@ -199,7 +199,7 @@ func TestHeaderCountLimit(t *testing.T) {
 }
 
 // TestMalformedMessages sends invalid messages, and two messages where one message is expected.
-// These errors of the client are not logged as errors of the broker.
+// Such invalid messages are not logged as errors of the broker.
 func TestMalformedMessages(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 100")
 	raw := h.rawConnect(nil)

@@ -28,7 +28,7 @@ const (
 )
 
 // matrixOf returns configuration in which these callers have the grant for the tested
-// credentials. All callers have a grant for another provider's credentials.
+// credentials. All callers also have a grant for the credentials of the provider pulsedive.
 func (w world) matrixOf(callers ...string) string {
 	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
 		"grants:\n" +

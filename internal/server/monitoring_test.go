@@ -39,8 +39,8 @@ type exported struct {
 	series   []labels.Labels
 }
 
-// export scrapes a broker in use. It adds the metrics of a broker with Redis, and of a broker
-// with TLS, authentication and audit.
+// export scrapes the metrics of a broker in use. export adds the metrics of a broker with Redis,
+// and of a broker with TLS, authentication and audit.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string

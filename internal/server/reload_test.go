@@ -27,7 +27,8 @@ import (
 )
 
 const (
-	// patience is the maximum wait for an event. Only a broken broker exceeds it.
+	// patience is the maximum wait for an event. Waits take that long only if the broker is
+	// broken.
 	patience = time.Minute
 	// loadCallers is the number of concurrent callers, and loadRate the number of calls that all
 	// callers together make in a second.
@@ -130,8 +131,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless, in one of the states during a call, the credential was
-// absent as wanted, or present as wanted.
+// seeks returns a complaint unless the credential was absent in one of the states during a call.
+// If absent is false, the credential must have been present in one of these states.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -251,8 +252,8 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	}
 }
 
-// awaitApplied waits until the contents of the files are in use. From then on, callers must
-// receive these contents.
+// awaitApplied waits until the contents of the files are in use. After awaitApplied, callers
+// must receive these contents.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}
@@ -430,8 +431,8 @@ func (r *reloading) watchTokens() {
 	}
 }
 
-// awaitToken waits until a watch receives a new token. From then on, callers must receive that
-// token or a newer one.
+// awaitToken waits until a watch receives a new token. After awaitToken, callers must receive
+// that token or a newer one.
 func (r *reloading) awaitToken(s *subject) {
 	r.Helper()
 	late := time.After(patience)
@@ -454,7 +455,8 @@ func (r *reloading) awaitToken(s *subject) {
 	}
 }
 
-// The changes. Each of these functions returns when its change is in use, or was rejected.
+// The changes. Each function returns when its change of the configuration is in use, or was
+// rejected.
 
 func (r *reloading) changeKey(random *rand.Rand) {
 	s := r.subjects[2+random.IntN(6)]

@@ -33,8 +33,8 @@ import (
 // balanced is the gRPC service config of clients that distribute calls among several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// replicas are servers with fixed names. Their ports change, because another process may take
-// the port of a server that restarts.
+// replicas are servers with fixed names. The servers' ports change, because another process may
+// take the port of a server that restarts.
 type replicas struct {
 	*testing.T
 	sim   *simulator.Simulator

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// gracePeriod is how long calls may take after Stop: as long as a token request. So the
-	// token of a request that was already sent is used, and no other replica has to request a
-	// token again.
+	// gracePeriod is how long calls may take after Stop: as long as a token request. The token
+	// of a request that was already sent is then still used, and no other replica has to request
+	// a token again.
 	gracePeriod = 10 * time.Second
 	// lastPeriod is how long Stop waits for calls after their token requests were cancelled, and
 	// again after their connections were closed.
@@ -103,7 +103,7 @@ func (s *Server) Stop(ctx context.Context) {
 	if !endsWithin(lastPeriod, done) {
 		go s.grpc.Stop() // grpc.Stop closes all connections, but also waits for calls
 		if !endsWithin(lastPeriod, done) {
-			s.logger.Error("calls hang: stopping without them")
+			s.logger.Error("calls do not finish: stopping without waiting for them")
 		}
 	}
 	s.closeStore()

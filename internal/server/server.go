@@ -50,12 +50,12 @@ type Server struct {
 	clock      clockwork.Clock
 	observer   *observe.Observer
 	admission  *admission.Admission
-	audit      *audit.Writer // nil: no audit records are written
+	audit      *audit.Writer // nil if no audit records are written
 	denials    *audit.Denials
 	keys       *authentication.KeyFetcher
 	broker     *broker.Broker
 	tokens     *cache.Cache
-	redis      *observe.Redis // nil: tokens are in memory only
+	redis      *observe.Redis // nil if tokens are stored in memory only
 	closeStore func()
 	grpc       *grpc.Server
 	http       *http.Server

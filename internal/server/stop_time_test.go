@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// stopIn stops the server while a call waits for its token. It returns how long Stop took, and
-// the error with which the call ended.
+// stopIn stops the server while a call waits for its token. stopIn returns how long Stop took,
+// and the error with which the call ended.
 func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	b.Helper()
 	answer := make(chan error, 1)

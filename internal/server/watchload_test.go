@@ -356,7 +356,7 @@ func TestWatchReachesItsMaximumAge(t *testing.T) {
 		}
 		all.Wait()
 		if len(ages) < 2 {
-			t.Error("all watches end together")
+			t.Error("all watches end at the same time")
 		}
 		_ = connection.Close()
 		made.Stop(t.Context())

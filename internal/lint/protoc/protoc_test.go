@@ -14,8 +14,8 @@ import (
 const howToInstall = "as root on Debian: apt-get install protobuf-compiler libprotobuf-dev protobuf-compiler-grpc protobuf-compiler-grpc-java-plugin"
 
 // TestOldTools compiles the protos with the protoc on PATH, and with gRPC's plugins for protoc.
-// Debian 12 has release 3.21 of protoc, which does not know the option debug_redact. Its plugins
-// for C++, Ruby and PHP abort at a dollar sign in a comment.
+// Debian 12 has release 3.21 of protoc, which does not know the option debug_redact. Debian 12's
+// protoc plugins for C++, Ruby and PHP abort at a dollar sign in a comment.
 func TestOldTools(t *testing.T) {
 	protoc := find(t, "protoc")
 	for language, count := range map[string]int{
@@ -32,8 +32,8 @@ func TestOldTools(t *testing.T) {
 	}
 }
 
-// compile appends a folder to an output flag, and runs protoc with this flag. It checks that
-// protoc has written at least the wanted number of files into the folder.
+// compile appends a folder to an output flag, and runs protoc with this flag. compile then
+// checks that protoc has written at least the wanted number of files into the folder.
 func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")

@@ -24,7 +24,7 @@ func messageIn(t types.Type) string {
 	return search(t, new(typeutil.Map))
 }
 
-// search implements messageIn. Each type is visited once, so that the search ends for recursive
+// search implements messageIn. search visits each type once, so that it ends for recursive
 // types.
 func search(t types.Type, seen *typeutil.Map) string {
 	if t == nil || seen.Set(t, true) != nil {

@@ -2,14 +2,14 @@
 //
 // These messages contain secrets, which Go's String method and %v print. The rule reports every
 // place where such a message, or a value that can contain one, is passed to a function that
-// formats it. There are no exceptions for any formatting verb: format a single field of the
+// formats it. The rule has no exceptions for any formatting verb: format a single field of the
 // message, or compare messages with proto.Equal.
 //
 // The rule covers every message of the package. Comments in the proto file mark the fields with
 // secrets, and TestSecretFields checks these comments.
 //
-// The rule looks at the type of an argument where it is passed. So the rule cannot find a
-// message that was stored in a variable of type any before.
+// The rule looks at the type of an argument where it is passed. The rule cannot find a message
+// that was stored in a variable of type any before the call.
 package secretfmt
 
 import (
@@ -104,9 +104,9 @@ func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
 }
 
-// parts returns the expressions whose types decide what the expression arg can contain. These
-// include parts of arg whose type a conversion or a literal hides behind an interface, such as m
-// in any(m) and []any{m}.
+// parts returns the expressions whose types decide what the expression arg can contain. The
+// result includes parts of arg whose type a conversion or a literal hides behind an interface,
+// such as m in any(m) and []any{m}.
 func parts(info *types.Info, arg ast.Expr) []ast.Expr {
 	switch arg := ast.Unparen(arg).(type) {
 	case *ast.CallExpr:

@@ -10,7 +10,7 @@ import (
 )
 
 // TestAnalyzer uses the real type secret.Text, so that this test also fails when the method
-// Reveal is renamed. It also checks two packages that may reveal secrets.
+// Reveal is renamed. TestAnalyzer also checks two packages that may reveal secrets.
 func TestAnalyzer(t *testing.T) {
 	module, err := filepath.Abs("../../..")
 	if err != nil {
