@@ -45,8 +45,8 @@ type Evidence struct {
 	Address string
 }
 
-// Methods returns the names of the authentication methods for which there is evidence. The names
-// quote none of the evidence.
+// Methods returns the names of the authentication methods for which there is evidence. The
+// returned names quote nothing of the evidence.
 func (e Evidence) Methods() []string {
 	methods := []string{}
 	switch bearer := e.Bearer.Reveal(); {
@@ -113,8 +113,8 @@ type Method struct {
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are the issuers of the JSON Web Tokens that the Set accepts. These Issuers are
-	// passed to KeyFetcher.Use.
+	// Issuers are the issuers of the JSON Web Tokens that the Set accepts. The field Issuers is
+	// for KeyFetcher.Use.
 	Issuers *Issuers
 }
 

@@ -38,7 +38,7 @@ func TestParseBearer(t *testing.T) {
 		{[]string{"Basic a", "Bearer a"}, malformed},
 	} {
 		if got := authentication.ParseBearer(test.values).Reveal(); got != test.want {
-			t.Errorf("the token of %.40q is %.40q, want %.40q", test.values, got, test.want)
+			t.Errorf("the token parsed from the headers %.40q is %.40q, want %.40q", test.values, got, test.want)
 		}
 	}
 }
@@ -54,17 +54,17 @@ func FuzzBearer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		bearer := authentication.ParseBearer([]string{value})
 		if text := bearer.Reveal(); text != "" && text != malformed && (!strings.Contains(value, text) || strings.ContainsAny(text, " \t\r\n,") || len(text) > 8<<10) {
-			t.Errorf("the token of %q is %q", value, text)
+			t.Errorf("the token parsed from the header %q is %q", value, text)
 		}
 		if printed := fmt.Sprint(bearer); printed != "[REDACTED]" {
-			t.Errorf("the token is printed as %q", printed)
+			t.Errorf("the secret token is printed as %q", printed)
 		}
 		evidence := authentication.Evidence{Bearer: bearer}
 		if caller, err := tokens.Authenticate(t.Context(), evidence); err == nil {
-			t.Errorf("the caller of %q is %s", value, caller.Name)
+			t.Errorf("the header %q identifies the caller %s", value, caller.Name)
 		}
 		if caller, err := jwt.Authenticate(t.Context(), evidence); err == nil && caller.Name != "jwt:a:alice" {
-			t.Errorf("the caller of %q is %s", value, caller.Name)
+			t.Errorf("the header %q identifies the caller %s", value, caller.Name)
 		}
 	})
 }

@@ -263,7 +263,7 @@ func FuzzJWT(f *testing.F) {
 		caller, err := jwt.Authenticate(t.Context(), bearer(token))
 		switch {
 		case err == nil && (caller.Name != "jwt:a:alice" || !good[canonical(token)]):
-			t.Errorf("the caller of %q is %s", token, caller.Name)
+			t.Errorf("the token %q identifies the caller %s", token, caller.Name)
 		case err != nil && token != "" && !strings.HasPrefix(token, "amb_"):
 			wantRefused(t, err, fault.CallerUnauthenticated, "")
 		}

@@ -50,7 +50,7 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 			issuer := fileIssuer("main")
 			issuer.Keys = keys
 			if _, err := newJWT(t, issuer).Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); err != nil {
-				t.Errorf("keys of a file: %v", err)
+				t.Errorf("a token is refused although its key is in a file: %v", err)
 			}
 			r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 				server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(beside(test.entry, keyES)) })

@@ -25,9 +25,10 @@ import (
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// known maps each connection to the outcome of its verification. Its keys are pointers to
-	// the first certificate of each connection. The pointers are weak, so that certificates do
-	// not stay in memory after the connection has ended: anybody can send certificates.
+	// known maps each connection to the outcome of its verification. The keys of known are
+	// pointers to the first certificate of each connection. The pointers are weak, so that
+	// certificates do not stay in memory after the connection has ended: anybody can send
+	// certificates.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 

@@ -199,11 +199,11 @@ func FuzzCertificateName(f *testing.F) {
 		switch {
 		case spiffe != (kind == "spiffe"), kind == "dns" && dns == "", kind == "subject" && dns != "",
 			kind != "spiffe" && kind != "dns" && kind != "subject":
-			t.Errorf("the name of %q, %q, %q is %q", uri, dns, subject, called)
+			t.Errorf("the certificate with URI %q, DNS name %q and subject %q has the caller name %q", uri, dns, subject, called)
 		case name == "" || len(name) > 2048 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-			t.Errorf("the name is %q", called)
+			t.Errorf("the caller name is %q", called)
 		case kind == "spiffe" && called != leaf.URIs[0].String():
-			t.Errorf("the name of %q is %q", uri, called)
+			t.Errorf("the certificate with URI %q has the caller name %q", uri, called)
 		}
 	})
 }

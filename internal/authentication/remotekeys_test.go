@@ -188,8 +188,8 @@ func TestRotation(t *testing.T) {
 }
 
 // TestRotationDuringARequest adds a key to an issuer's keys while a request for keys runs, which
-// a token with an unknown key caused. The answer has the previous keys. Therefore tokens with
-// the new key that arrive during the request are refused for now.
+// a token with an unknown key caused. The answer has the previous keys. Tokens with the new key
+// that arrive during the request are refused for now.
 func TestRotationDuringARequest(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -302,8 +302,8 @@ func TestStaleKeys(t *testing.T) {
 // byName changes the host in an issuer's key URL to localhost.
 func byName(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }
 
-// TestBadAnswers checks failed requests for keys, and answers without keys. Such answers are not
-// used, and the log reports the cause without quoting the answer.
+// TestBadAnswers checks failed requests for keys, and answers without keys. Answers without keys
+// are not used, and the log reports the cause without quoting the answer.
 func TestBadAnswers(t *testing.T) {
 	elsewhere := authtest.NewKeyServer(t, keyES)
 	for name, test := range map[string]struct {

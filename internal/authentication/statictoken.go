@@ -17,8 +17,8 @@ const (
 	// TokenPrefix is the prefix of every static token, so that secret scanners find leaked
 	// tokens.
 	TokenPrefix = "amb_"
-	// tokenBytes is the number of random bytes in a static token. These bytes follow the prefix,
-	// in base64url without padding.
+	// tokenBytes is the number of random bytes in a static token. The random bytes follow
+	// TokenPrefix, in base64url without padding.
 	tokenBytes = 32
 )
 

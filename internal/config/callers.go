@@ -25,9 +25,10 @@ func (c *Config) acceptsCertificates() bool {
 func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c.acceptsCertificates() }
 
 // CheckCaller checks that a caller can have this name, or a name that matches this pattern.
-// CheckCaller returns a problem if the name has none of the forms of callers' names. CheckCaller
-// returns a warning if the configuration cannot authenticate a caller of this name; a different
-// address or section can change that. Otherwise the problem and the warning are empty.
+// CheckCaller returns a problem if the name has no form that callers' names can have.
+// CheckCaller returns a warning if the configuration cannot authenticate a caller of this name;
+// a different address or section can change that. If a caller can have the name, the problem and
+// the warning are empty.
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })

@@ -45,7 +45,7 @@ func readItem(item yamlfile.Value) *credentialItem {
 		Requires("id", "provider", "auth_method", "values")
 	id, provider, method, values := item.Get("id"), item.Get("provider"), item.Get("auth_method"), item.Get("values")
 	read := &credentialItem{
-		id: text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"), id.Place()},
+		id:           text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"), id.Place()},
 		displayName:  item.Get("display_name").FreeText(1, 200),
 		description:  item.Get("description").FreeText(0, 4000),
 		labels:       readLabels(item.Get("labels")),

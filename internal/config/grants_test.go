@@ -125,7 +125,7 @@ func TestGrantMistakes(t *testing.T) {
 }
 
 // TestGrantsOfNobody checks that a grant for a name that no caller can have causes a warning,
-// and that other grants cause none.
+// and that other grants cause no warning.
 func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"

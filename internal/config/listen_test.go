@@ -60,7 +60,7 @@ func TestListenTLS(t *testing.T) {
 		t.Errorf("the authority for client certificates differs from the file: %v", err)
 	}
 	if slices.Sort(read); !slices.Equal(read, []string{"ca.pem", "cert.pem", "key.pem"}) {
-		t.Errorf("the files to watch are %v", read)
+		t.Errorf("the files that were read are %v", read)
 	}
 	older, err := parseListen(t, folder, `listen: {tls: {certificate_file: cert.pem, key_file: key.pem, min_version: "1.2"}}`)
 	if err != nil || older.TLS.MinVersion != tls.VersionTLS12 || older.TLS.ClientCAs != nil {

@@ -4,8 +4,8 @@
 // The braces contain an expression of the Common Expression Language (CEL) over string
 // variables. Only four features of CEL are available: references to variables, concatenation
 // with `+`, `base64(text)`, and `name.orValue(text)`, which sets a default for an optional
-// variable. Therefore a text is either rejected when it is compiled, or cheap to evaluate. The
-// size of all values is limited.
+// variable. With these features only, a text is either rejected when it is compiled, or cheap to
+// evaluate. The size of all values is limited.
 package expression
 
 import (

@@ -159,7 +159,7 @@ func (v Value) List(least, most int) []Value {
 
 // ProblemAtf reports a problem at an offset, in bytes, into the text of the value. The reported
 // place is exact if the text is on one line, near the line's beginning, and contains no escapes.
-// Otherwise the reported place is where the value begins.
+// For other texts, the reported place is where the value begins.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
 	const longest = 4096 // in columns; avoids quadratic time for a file on a single line
 	at := v.Place()
