@@ -121,8 +121,8 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// flush passes at most limit summaries to the function take, until take refuses a summary. The
-// caller must have locked mu.
+// flush passes summaries to the function take, until take refuses a summary or has accepted as
+// many as the limit allows. The caller must have locked mu.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
 		if limit == 0 || !take(*summary) {

@@ -80,7 +80,7 @@ func open(t *testing.T, options audit.Options) subject {
 	return s
 }
 
-// write writes a record with a credential ID.
+// write writes a record with this credential ID.
 func (s subject) write(id string) error {
 	return s.Write(context.Background(), audit.Record{
 		Caller:    access.Caller{Name: "uid:1", Method: "peer_user"},

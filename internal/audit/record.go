@@ -37,7 +37,7 @@ type Record struct {
 	Operation    Operation
 	Action       access.Action
 	CredentialID string
-	// Grant is the position in the configuration of the grant that allowed the call. Empty: no
+	// Grant is the grant that allowed the call, by its position in the configuration. Empty: no
 	// grant allowed the call, or the call needs no grant.
 	Grant string
 	// Outcome is OK, or the reason of the error that the caller gets.

@@ -181,7 +181,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	if state, err := watch.Recv(); err != nil || state.GetError().GetReason() != authmaterialv1.ErrorReason_ERROR_REASON_ACCESS_DENIED {
-		t.Errorf("the watch has ended, or reports another state: %v", err)
+		t.Errorf("the watch has ended, or reports a wrong state: %v", err)
 	}
 	if got := opened.Load(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
@@ -325,7 +325,7 @@ func TestCallsOfACaller(t *testing.T) {
 	}
 	// Refused calls do not count towards the limit, so one more call is allowed.
 	if err := getOver(mailer, connection); err != nil {
-		t.Errorf("the hundredth call: %v", err)
+		t.Errorf("the hundredth call fails: %v", err)
 	}
 	if wait := wantRateLimited(t, getOver(mailer, connection), nil); wait != 100*time.Millisecond {
 		t.Errorf("the retry delay is %v", wait)

@@ -14,7 +14,7 @@ import (
 )
 
 // Listen opens a listener at an address of the configuration. The file of a Unix socket gets
-// this mode. A socket file that a broker left behind when it ended is replaced.
+// this mode. If a broker ended without removing its socket file, Listen replaces that file.
 func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
 	listener, err := listen(ctx, address, mode)
 	if err != nil {

@@ -50,7 +50,7 @@ type subject struct {
 	id      string
 	file    string           // file with the key; "": the key is in the configuration file
 	oauth   bool             // the credential needs a token
-	client  simulator.Client // the OAuth client that requests the token
+	client  simulator.Client // the OAuth client for which the token is issued
 	current int              // number of the state that the files have, or will have after the next write
 
 	mu      sync.Mutex
@@ -151,7 +151,7 @@ type reloading struct {
 	loaded   chan loadedConfig // the result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
-	called   chan struct{} // receives an element for each call, while a test waits for calls
+	called   chan struct{} // a channel that receives an element for each call, while a test waits for calls
 }
 
 // loadedConfig is the result of a load: the values of each credential, or an error.

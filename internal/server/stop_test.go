@@ -57,8 +57,8 @@ func (h harness) wantNext(watch grpc_health_v1.Health_WatchClient, want grpc_hea
 	}
 }
 
-// wantClosed checks that a listener is closed. Connecting to the address would not prove that,
-// because another process may listen there by then.
+// wantClosed checks that a listener is closed. A connection attempt would not show that the
+// listener is closed, because another process may listen at the address by then.
 func (h harness) wantClosed(listener net.Listener) {
 	h.Helper()
 	if err := listener.(*net.TCPListener).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {

@@ -56,7 +56,7 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 // hangingLog is a log handler that hangs while it handles log records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // receives an element for each log record
+	told  chan struct{} // a channel that receives an element for each log record
 	hangs chan struct{} // a channel; Handle hangs until the channel is closed
 }
 
