@@ -92,9 +92,9 @@ func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 	return err
 }
 
-// explainAccess prints why a caller may use a credential. It returns an error with the reason if
-// the caller may not, or if no caller can have this name. The error does not quote such a name,
-// which may be a token that was pasted.
+// explainAccess prints why a caller may use a credential, and returns an error with the reason
+// if the caller may not, or if no caller can have this name. The error does not quote such a
+// name, which may be a token that was pasted.
 func explainAccess(output io.Writer, loaded *config.Config, caller, id string) error {
 	problem, warning := loaded.CheckCaller(caller)
 	if problem != "" {

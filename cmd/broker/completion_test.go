@@ -13,7 +13,7 @@ credentials:
   - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
 `
 
-// completions asks for completions as a shell does. It returns the completed words and cobra's
+// completions asks for completions as a shell does, and returns the completed words and cobra's
 // directive.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()

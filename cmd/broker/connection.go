@@ -79,7 +79,7 @@ func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	}
 }
 
-// checkFlags reads environment variables for the flags that the command line does not set. It
+// checkFlags reads environment variables for the flags that the command line does not set, and
 // reports invalid settings.
 func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	for _, name := range connectionFlags {

@@ -89,7 +89,8 @@ func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentia
 const configVariable = "BROKER_CONFIG"
 
 // completeCredentials returns the credential IDs that start with begun, except the IDs already
-// given. It returns no IDs if the file has problems: the command itself reports the problems.
+// given. completeCredentials returns no IDs if the file has problems: the command itself reports
+// the problems.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil

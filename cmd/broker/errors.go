@@ -116,7 +116,8 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// diagnose explains why the command could not connect. Its results are those of explainCall.
+// diagnose explains why the command could not connect. The results of diagnose have the meaning
+// of the results of explainCall.
 func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {
@@ -206,7 +207,8 @@ var (
 const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 // tryAgain connects once more to find out why the first connection failed: gRPC reports the
-// cause only as text. It returns nil if a gRPC server answers, or if no server answers in time.
+// cause only as text. tryAgain returns nil if a gRPC server answers, or if no server answers in
+// time.
 func (c *connection) tryAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.diagnosisTime())
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default timeout of get. It equals the timeout of the broker's token
+// getTimeout is the default timeout of get. It is the same as the timeout of the broker's token
 // requests.
 const getTimeout = 10 * time.Second
 
@@ -113,7 +113,8 @@ type answer struct {
 	outcome  string                                 // the outcome of a report; empty for other calls
 }
 
-// get prints the material. Its error explains for each ID without material why there is none.
+// get prints the material. The error of get explains, for each ID without material, why there is
+// none.
 func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
 	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
 	if err != nil {
@@ -139,7 +140,7 @@ func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string,
 	return errors.Join(append(failed, err)...)
 }
 
-// ask calls the broker. Its error means that the whole call failed.
+// ask calls the broker. If ask returns an error, the whole call failed.
 func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string) (answer, error) {
 	switch {
 	case f.version != "":

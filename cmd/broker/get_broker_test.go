@@ -44,7 +44,7 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker that serves in the test process. Its clock does not advance.
+// running is a broker that serves in the test process. The broker's clock does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
@@ -83,7 +83,7 @@ func startBroker(t *testing.T, network, host string) running {
 	return running{address: address, sim: sim}
 }
 
-// serveOn makes the broker serve on a free address. It returns the address in the form that
+// serveOn makes the broker serve on a free address, and returns the address in the form that
 // --address accepts.
 func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Helper()
@@ -127,7 +127,7 @@ func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), problems.String(), code
 }
 
-// succeed runs a command line that must exit with 0 and print nothing on standard error. It
+// succeed runs a command line that must exit with 0 and print nothing on standard error. succeed
 // returns the standard output.
 func succeed(t *testing.T, args ...string) string {
 	t.Helper()

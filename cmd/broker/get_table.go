@@ -60,7 +60,7 @@ func statuses[T int | int32](all []T) string {
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }
 
-// maskText replaces a secret value. Its length does not depend on the value.
+// maskText replaces a secret value. The length of maskText does not depend on the value.
 const maskText = "********"
 
 // masked hides a value, but shows a scheme such as Bearer.

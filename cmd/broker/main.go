@@ -100,8 +100,8 @@ func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []
 	}
 }
 
-// needCommand is the RunE of commands that only contain other commands. Its error lists these
-// commands.
+// needCommand is the RunE of commands that only contain other commands. The error of needCommand
+// lists these commands.
 func needCommand(command *cobra.Command, args []string) error {
 	var names []string
 	for _, child := range command.Commands() {

@@ -28,7 +28,7 @@ type screen struct {
 	styled   bool // whether the output shows bold text
 }
 
-// newScreen returns the screen for out. It finds out whether out is a terminal.
+// newScreen returns the screen for out, and finds out whether out is a terminal.
 func newScreen(out io.Writer) *screen {
 	file, ok := out.(*os.File)
 	terminal := ok && term.IsTerminal(int(file.Fd()))
@@ -126,8 +126,8 @@ func printable(text string) string {
 	}, text)
 }
 
-// printMessage prints a response as protobuf JSON. It prints secrets, because the user asked for
-// them. It also prints empty lists.
+// printMessage prints a response as protobuf JSON, with its empty lists. printMessage prints
+// secrets, because the user asked for them.
 func printMessage(out io.Writer, message proto.Message) error {
 	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
 	if err != nil {
@@ -136,7 +136,7 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints indented JSON. It does not escape &, but escapes every character that a
+// printJSON prints indented JSON, and does not escape &, but escapes every character that a
 // terminal could execute as a control sequence.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer

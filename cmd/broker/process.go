@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// stopPeriod limits how long the process takes to stop. It is longer than the time limits of
-	// the server and of the trace exporter together.
+	// stopPeriod limits how long the process takes to stop. stopPeriod is longer than the time
+	// limits of the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
 	// logPeriod limits the additional wait for the last log line.
 	logPeriod = time.Second
@@ -45,8 +45,8 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 // limitMemory sets the soft memory limit. Go collects garbage more often when the process uses
 // more memory than that, so garbage does not double the memory that hostile clients make the
 // broker use. The limit is 40 MiB, for clients, plus 4 times the memory in use, for tokens and
-// reloads. Call limitMemory after each load of the configuration. It does not change a limit
-// that the operator set with GOMEMLIMIT.
+// reloads. Call limitMemory after each load of the configuration. limitMemory does not change a
+// limit that the operator set with GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -57,8 +57,8 @@ func limitMemory() {
 	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is that large
 }
 
-// forbidCoreDumps prevents core dumps of this process, because its memory contains secrets. It
-// logs a warning if it fails.
+// forbidCoreDumps prevents core dumps of this process, because its memory contains secrets. If
+// forbidCoreDumps fails, it logs a warning.
 func forbidCoreDumps(logger *slog.Logger) {
 	err := errors.Join(syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}), makeUndumpable())
 	if err != nil {

@@ -44,8 +44,8 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// wait waits until the process has ended. It returns how the process ended: `exit 0`, or `signal
-// terminated`.
+// wait waits until the process has ended, and returns how the process ended: `exit 0`, or
+// `signal terminated`.
 func (p *process) wait() (how string, err error) {
 	select {
 	case <-p.ended:
@@ -64,7 +64,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// await waits until a complete line of stdout or stderr matches the pattern. It returns the
+// await waits until a complete line of stdout or stderr matches the pattern, and returns the
 // submatches.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -87,7 +87,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 	}
 }
 
-// transcript collects the output of a process. Its zero value is ready.
+// transcript collects the output of a process. The zero value of transcript is ready to use.
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer

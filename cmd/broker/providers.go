@@ -143,8 +143,8 @@ func source(placement catalog.Placement) string {
 	return string(text)
 }
 
-// printDescription prints a description and a blank line. It prints nothing for an empty
-// description.
+// printDescription prints a description and a blank line, or nothing if the description is
+// empty.
 func printDescription(out *screen, indent, text string) {
 	if text != "" {
 		out.printWrapped(indent, text)

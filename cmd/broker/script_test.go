@@ -141,7 +141,7 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// print makes the broker's output available to the commands stdout, stderr and cmp. It fails if
+// print makes the broker's output available to the commands stdout, stderr and cmp, and fails if
 // the output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {

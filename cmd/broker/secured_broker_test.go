@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// secured is a folder with certificates and tokens. It starts `broker serve` processes that
+// secured is a folder with certificates and tokens. secured starts `broker serve` processes that
 // require a certificate or a token. Callers have grants only for the credential pendo.
 type secured struct {
 	*testing.T

@@ -133,7 +133,7 @@ func adviseListen(err error) error {
 	return err
 }
 
-// onHangup handles each SIGHUP until the process ends. It reopens the audit file, retries
+// onHangup handles each SIGHUP until the process ends, and reopens the audit file, retries
 // rejected credentials, and then passes the signal on so that the configuration is reloaded.
 func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, log *slog.Logger) <-chan struct{} {
 	passed := make(chan struct{})

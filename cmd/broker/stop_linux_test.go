@@ -120,8 +120,8 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	return path, pipe
 }
 
-// fillAudit makes calls without deadlines. It returns when the first call has failed because its
-// audit record could not be written. The other calls still wait.
+// fillAudit makes calls without deadlines, and returns when the first call has failed because
+// its audit record could not be written. The other calls still wait.
 func fillAudit(t *testing.T, address string) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))

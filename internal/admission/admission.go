@@ -7,8 +7,8 @@
 // such connections; when there are more, the oldest is closed. An authenticated connection
 // counts for the limits of its caller, which other callers cannot use up. Connections that only
 // call the health service have their own limits.
-//
-// A trusted listener gives secrets to every client that can connect. Its connections need no
+// A trusted listener gives secrets to every client that can connect. Connections to a trusted
+// listener need no authentication.
 // authentication.
 package admission
 
@@ -51,7 +51,8 @@ var AllLimits = []Limit{
 // the caller is unknown. The function must not block.
 type Observer func(limit Limit, caller string)
 
-// Admission counts the connections and calls of each caller. It is safe for concurrent use.
+// Admission counts the connections and calls of each caller. Admission is safe for concurrent
+// use.
 type Admission struct {
 	limits      config.Limits
 	reached     Observer
@@ -89,8 +90,9 @@ func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listen
 }
 
 // HTTPListener returns a listener for HTTP that accepts a tenth of the configured connections,
-// but at least 16: few clients fetch metrics and health. Its connections stay unauthenticated.
-// The listener limits only their number, because net/http limits their time and their bytes.
+// but at least 16: few clients fetch metrics and health. The connections to this listener stay
+// unauthenticated. The listener limits only their number, because net/http limits their time and
+// their bytes.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	limit := min(a.limits.Connections, max(16, a.limits.Connections/10))
 	l := newListener(inner, limit, func() bool { return false }, a.reached)

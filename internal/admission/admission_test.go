@@ -44,7 +44,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 func (l *fakeListener) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
 func (*fakeListener) Addr() net.Addr { return address("127.0.0.1:1") }
 
-// fakeConn is the server's end of a pipe. It has the address of a client.
+// fakeConn is the server's end of a pipe, with the address of a client.
 type fakeConn struct {
 	net.Conn
 	from net.Addr
@@ -198,8 +198,8 @@ func TestListenerStopsTrusting(t *testing.T) {
 	})
 }
 
-// TestBytesOfAnUnprovedConnection tests a client that sends too many bytes. It either stays
-// unauthenticated, or authenticates in time.
+// TestBytesOfAnUnprovedConnection tests a client that sends too many bytes. The client either
+// stays unauthenticated, or authenticates in time.
 func TestBytesOfAnUnprovedConnection(t *testing.T) {
 	for _, proves := range []bool{false, true} {
 		inScene(t, limits, false, func(s *scene) {

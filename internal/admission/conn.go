@@ -33,7 +33,8 @@ const (
 // errUnproved is the read error of an unauthenticated connection that has sent too many bytes.
 var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
 
-// Conn is a connection of a listener with limits. It counts for these limits until it is closed.
+// Conn is a connection of a listener with limits, and counts for these limits until it is
+// closed.
 type Conn struct {
 	net.Conn
 	source      netip.Prefix
@@ -82,7 +83,7 @@ func (c *Conn) setProved(class *class) {
 	}
 }
 
-// Prove assigns the connection to a caller, unless it already belongs to a caller. It returns
+// Prove assigns the connection to a caller, unless it already belongs to a caller. Prove returns
 // false if the caller has reached its limit of connections.
 func (c *Conn) Prove(caller *Caller) bool {
 	if c.caller.Load() != nil || caller.rate == nil && c.proved.Load() {
@@ -169,7 +170,7 @@ func (c *Conn) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// awaitProof waits until a call that was already received authenticates the connection. It
+// awaitProof waits until a call that was already received authenticates the connection, and
 // reports whether the connection is authenticated.
 func (c *Conn) awaitProof() bool {
 	select {

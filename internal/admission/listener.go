@@ -56,8 +56,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a new connection, and closes an older one if there are too many. It returns nil
-// if all older connections belong to callers.
+// admit counts a new connection, and closes an older one if there are too many. admit returns
+// nil if all older connections belong to callers.
 func (l *listener) admit(inner net.Conn) *Conn {
 	c := newConn(inner, l)
 	trusted := l.trusted()
@@ -79,8 +79,8 @@ func (l *listener) admit(inner net.Conn) *Conn {
 }
 
 // evictOldest evicts the oldest connection that belongs to no caller, and reports whether there
-// was one. It does not evict connections that a trusted listener accepted while the listener is
-// still trusted. Call it with mu locked.
+// was one. evictOldest does not evict connections that a trusted listener accepted while the
+// listener is still trusted. Call it with mu locked.
 func (l *listener) evictOldest(trusted bool) bool {
 	classes := []*class{l.unproved, l.health, l.trusting}
 	if trusted {
@@ -180,8 +180,8 @@ func (k *class) over(source netip.Prefix) *Conn {
 const subnetBits = 64
 
 // SourceOf returns the source of a connection from an address: the IPv4 address, or the /64
-// network of an IPv6 address. It returns the zero Prefix for nil and for other addresses, such
-// as those of Unix sockets.
+// network of an IPv6 address. SourceOf returns the zero Prefix for nil and for other addresses,
+// such as those of Unix sockets.
 func SourceOf(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {

@@ -20,8 +20,8 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// callMetrics are the metrics about calls, by method. Their names and labels are those of
-// go-grpc-middleware's metrics, so existing dashboards work.
+// callMetrics are the metrics about calls, by method. The names and labels of callMetrics are
+// those of go-grpc-middleware's metrics, so existing dashboards work.
 // docs/adr/0020-one-function-per-call.md explains why the broker has its own implementation.
 type callMetrics struct {
 	started, handled, received, sent *prometheus.CounterVec
@@ -59,8 +59,8 @@ func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	return m
 }
 
-// CallEnded logs a call. It logs a failed call unless there are too many such lines, and other
-// calls at level debug. It never logs the message of a request or a response, because these
+// CallEnded logs a failed call, unless there are too many such lines, and any other call at
+// level debug. CallEnded never logs the message of a request or a response, because these
 // messages contain secrets.
 func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)
@@ -118,7 +118,7 @@ func addressOf(ctx context.Context) net.Addr {
 	return nil
 }
 
-// reasonOf returns the reason of an error that the broker made. It returns an empty string for
+// reasonOf returns the reason of an error that the broker made, and returns an empty string for
 // other errors, because their messages could contain secrets.
 func reasonOf(answer *status.Status) string {
 	for _, detail := range answer.Details() {

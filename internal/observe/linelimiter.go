@@ -30,7 +30,7 @@ const (
 	suppressedInterval = time.Minute
 )
 
-// lineLimiter limits the number of log lines that clients can cause with failed calls. It logs
+// lineLimiter limits the number of log lines that clients can cause with failed calls, and logs
 // how many lines it suppressed.
 type lineLimiter struct {
 	logger  *slog.Logger
@@ -80,8 +80,7 @@ func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	return false
 }
 
-// report logs the number of lines that were suppressed since the last report. It logs nothing if
-// the number is 0.
+// report logs how many lines were suppressed since the last report, unless the number is 0.
 func (l *lineLimiter) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

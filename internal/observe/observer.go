@@ -42,7 +42,7 @@ type Options struct {
 }
 
 // Observer has the metrics of one server, and logs what happens to the server's calls and
-// tokens. No metric has a credential ID as a label. It is safe for concurrent use.
+// tokens. No metric has a credential ID as a label. Observer is safe for concurrent use.
 type Observer struct {
 	Options
 	metrics metrics
@@ -104,7 +104,7 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded records that a configuration is in use. It creates the time series for every kind of
+// Loaded records that a configuration is in use, and creates the time series for every kind of
 // credential with the value 0, so that an increase is visible from the first event on.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
@@ -146,7 +146,7 @@ func (o *Observer) CertificateLoaded(expires time.Time) {
 	o.certificateExpiry().Set(float64(expires.Unix()))
 }
 
-// AuditRecords returns the counters of audit records. Their label is result.
+// AuditRecords returns the counters of audit records. The label of the counters is result.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
 		"Audit records by result: written; dropped, because the queue was full; "+

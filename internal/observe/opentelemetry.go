@@ -28,8 +28,8 @@ const flushTimeout = 5 * time.Second
 // nothing.
 type Traces struct{ provider *sdktrace.TracerProvider }
 
-// Start reads the standard environment variables of OpenTelemetry. It returns nil unless the
-// variables ask for traces. It logs the name of each invalid variable, without the value. An
+// Start reads the standard environment variables of OpenTelemetry. Start returns nil unless the
+// variables ask for traces. Start logs the name of each invalid variable, without the value. An
 // invalid variable never prevents the broker from starting, because platforms set these
 // variables for every process. Problems with the collector are logged later.
 func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
@@ -64,7 +64,7 @@ func Check(logger *slog.Logger) {
 	}
 }
 
-// Stop sends the spans that have not been sent yet. It takes at most 5 seconds.
+// Stop sends the spans that have not been sent yet, which takes at most 5 seconds.
 func (t *Traces) Stop() {
 	if t == nil {
 		return
@@ -121,7 +121,7 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// describe returns why spans were not sent. It does not quote the error: errors quote the
+// describe returns why spans were not sent, and does not quote the error: errors quote the
 // endpoint's URL and the collector's answer, which may contain secrets.
 func describe(err error) string {
 	var (
@@ -143,7 +143,7 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself. It does not log values of
+// sink logs the problems that OpenTelemetry reports about itself, and does not log values of
 // variables, because the values include headers with collector keys.
 type sink struct{ logger *slog.Logger }
 

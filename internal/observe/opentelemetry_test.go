@@ -19,8 +19,8 @@ import (
 // spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets environment variables. It returns whether traces are sent, and the content of
-// the log.
+// environment sets environment variables, and returns whether traces are sent, and the content
+// of the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
 	for variable, value := range variables {

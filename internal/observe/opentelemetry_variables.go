@@ -32,10 +32,11 @@ type variable struct {
 	needed bool
 }
 
-// checkVariables logs the invalid variables, and reports whether traces can be sent. It unsets
-// an invalid variable that has a default, so that OpenTelemetry uses the default: OpenTelemetry
-// would panic because of some invalid values, and would print others. It also unsets overridden
-// variables, because OpenTelemetry would read the files that these variables name.
+// checkVariables logs the invalid variables, and reports whether traces can be sent.
+// checkVariables unsets an invalid variable that has a default, so that OpenTelemetry uses the
+// default: OpenTelemetry would panic because of some invalid values, and would print others.
+// checkVariables also unsets overridden variables, because OpenTelemetry would read the files
+// that these variables name.
 func checkVariables(logger *slog.Logger) bool {
 	all := true
 	for _, v := range variables() {
@@ -183,7 +184,7 @@ func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }
 
-// readPEM returns the content of a regular file of up to limit bytes. It returns false for a
+// readPEM returns the content of a regular file of up to limit bytes, and returns false for a
 // file with a byte order mark. The reason: OpenTelemetry reads the file again and, because of
 // the mark, would ignore the first block.
 func readPEM(path string, limit int64) ([]byte, bool) {

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Redis observes the operations of a Redis store. It implements redisstore.Observer.
+// Redis observes the operations of a Redis store, and implements redisstore.Observer.
 type Redis struct {
 	// OutOfReach reports whether Redis cannot be reached.
 	OutOfReach atomic.Bool

@@ -28,8 +28,8 @@ func (t *Traces) ServerOptions() []grpc.ServerOption {
 	))}
 }
 
-// TraceID returns the ID of the trace that a call belongs to. It returns an empty string if
-// there is none.
+// TraceID returns the ID of the trace that a call belongs to, or an empty string if there is no
+// trace.
 func TraceID(ctx context.Context) string {
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
 		return span.TraceID().String()

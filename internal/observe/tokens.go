@@ -150,7 +150,7 @@ func (o *Observer) Token(source cache.Source) cache.Observer {
 	return t
 }
 
-// kind is a kind of credential. Its fields are the labels of metrics.
+// kind is a kind of credential. The fields of kind are the labels of metrics.
 type kind struct{ provider, method string }
 
 // kindOf returns the kind of the credentials that use a source.
@@ -162,7 +162,8 @@ func kindOf(source cache.Source) kind {
 	return k
 }
 
-// tokenObserver counts and logs what happens to a token. It implements cache.Observer.
+// tokenObserver counts and logs what happens to a token. tokenObserver implements
+// cache.Observer.
 type tokenObserver struct {
 	kind
 	observer *Observer

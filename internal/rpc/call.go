@@ -111,8 +111,8 @@ func (c *call) end(err error, cause any) error {
 	return err
 }
 
-// receive receives the request message of a call of the broker's service. It then identifies the
-// caller and counts the call.
+// receive receives the request message of a call of the broker's service, identifies the caller,
+// and counts the call.
 func (c *call) receive(receive func(any) error, request any) (broker.Caller, error) {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
 		c.excess = true
@@ -193,8 +193,8 @@ func peerOf(ctx context.Context) *Peer {
 	return &Peer{}
 }
 
-// maxHeaders is the maximum number of headers of a call. It is limited because a header uses
-// more memory than its bytes.
+// maxHeaders is the maximum number of headers of a call. The number of headers is limited
+// because a header uses more memory than its bytes.
 const maxHeaders = 64
 
 // headersKey is the context key of the error of a call whose headers are refused.

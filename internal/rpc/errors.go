@@ -54,8 +54,8 @@ var wireErrors = map[fault.Reason]struct {
 	fault.Internal:                  {codes.Internal, false},
 }
 
-// toStatus converts an error to the status error for the client. It does not change status
-// errors. An error that is not a fault.Error becomes INTERNAL without any detail.
+// toStatus converts an error to the status error for the client, and returns status errors
+// unchanged. An error that is not a fault.Error becomes INTERNAL without any detail.
 func (s *Service) toStatus(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
@@ -123,8 +123,8 @@ func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Cod
 	return known.WithRetryDelay(0), wire.code
 }
 
-// Recovered returns the error of a call that panicked. It logs the stack, but not the value of
-// the panic, which could contain secrets.
+// Recovered returns the error of a call that panicked. The log gets the stack, but not the value
+// of the panic, which could contain secrets.
 func (s *Service) Recovered(ctx context.Context, cause any) error {
 	s.options.Logger.LogAttrs(ctx, slog.LevelError, "panic in a call",
 		slog.String("type", fmt.Sprintf("%T", cause)), slog.String("stack", string(debug.Stack())))

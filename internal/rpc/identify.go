@@ -21,8 +21,8 @@ type Peer struct {
 	credentials.CommonAuthInfo
 	// Conn is the connection of the client.
 	Conn *admission.Conn
-	// Certificates are the client's certificates, leaf first. They are not verified. Empty: the
-	// client sent none.
+	// Certificates are the client's certificates, leaf first. The certificates are not verified.
+	// Empty: the client sent none.
 	Certificates []*x509.Certificate
 	// UserID is the user at the other end of a Unix socket. Nil: unknown, or not a Unix socket.
 	UserID *uint32
@@ -84,7 +84,7 @@ func (s *Service) identifyAnew(
 	return found, nil
 }
 
-// admit returns the limits for the calls of a caller. It assigns the connection to the caller,
+// admit returns the limits for the calls of a caller, and assigns the connection to the caller,
 // unless the connection already belongs to a caller.
 func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*admission.Caller, error) {
 	limits := s.everybody
@@ -98,7 +98,7 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 	return limits, nil
 }
 
-// Prove assigns a connection to its caller, if the handshake has authenticated the caller. It
+// Prove assigns a connection to its caller, if the handshake has authenticated the caller. Prove
 // returns no errors, because the connection's calls get the same errors.
 func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {

@@ -27,8 +27,8 @@ import (
 
 // Options configure a Service. Every option is required.
 type Options struct {
-	// Broker answers the calls. Its Generations must have Callers, and its Decorations must be
-	// encoded with Encode.
+	// Broker answers the calls. The Broker's Generations must have Callers, and the Broker's
+	// Decorations must be encoded with Encode.
 	Broker *broker.Broker
 	// Admission limits calls and connections.
 	Admission *admission.Admission
@@ -173,8 +173,8 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 	}, nil
 }
 
-// checkIDs checks the number of IDs in a batch or a watch. It does not check the IDs: an invalid
-// ID is an error of that ID alone.
+// checkIDs checks the number of IDs in a batch or a watch, and does not check the IDs: an
+// invalid ID is an error of that ID alone.
 func checkIDs(ids []string) error {
 	if n := len(ids); n == 0 || n > maxIDs {
 		return invalid(fault.Violation{
