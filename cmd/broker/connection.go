@@ -117,13 +117,13 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	})
 	switch {
 	case off && given != "":
-		return fmt.Errorf("--tls=false and %s exclude each other", given)
+		return fmt.Errorf("--tls=false and %s cannot be used together", given)
 	case c.isSocket() && given != "":
 		return fmt.Errorf("brokers do not use TLS at a Unix socket: leave %s out", given)
 	case off || c.isSocket(): // the TLS settings of the environment have no effect
 		c.tls, c.files = false, client.TLS{}
 	case (c.files.CertificateFile == "") != (c.files.KeyFile == ""):
-		return errors.New("--tls-cert and --tls-key need each other")
+		return errors.New("--tls-cert and --tls-key must be used together")
 	}
 	c.tls = c.tls || c.files != client.TLS{}
 	return nil
@@ -191,7 +191,7 @@ func (c *connection) connect(command *cobra.Command, ask func(context.Context, *
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the response was read
+	defer conn.Close() //nolint:errcheck // the response was already read
 	return ask(ctx, conn)
 }
 

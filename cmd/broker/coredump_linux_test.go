@@ -28,7 +28,7 @@ func TestNoCoreDumps(t *testing.T) {
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			command := exec.Command(program, test.args...) //nolint:noctx // the test ends it
+			command := exec.Command(program, test.args...) //nolint:noctx // the test ends the process
 			command.Dir = folder
 			if os.Geteuid() == 0 {
 				command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -51,7 +51,7 @@ func TestNoCoreDumps(t *testing.T) {
 			}
 			wantNoCoreDump(t, command.Process.Pid)
 			if strings.Contains(p.stderr.String(), "core dump") {
-				t.Error("the broker warns of core dumps")
+				t.Error("the broker warns about core dumps")
 			}
 		})
 	}

@@ -40,7 +40,7 @@ func TestDemoStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if how, err := first.wait(); how != "exit 0" || first.stderr.String() != "" {
-		t.Errorf("after SIGINT the end is %q (%v), want exit 0\n%s", how, err, first.stderr.String())
+		t.Errorf("after SIGINT the demo ended with %q (%v), want exit 0\n%s", how, err, first.stderr.String())
 	}
 }
 
@@ -59,7 +59,7 @@ func wantTaken(t *testing.T, p *process) {
 	t.Helper()
 	how, err := p.wait()
 	if how != "exit 1" || !portTaken.MatchString(p.stderr.String()) || p.stdout.String() != "" {
-		t.Fatalf("the end is %q (%v), want exit 1 and the port that is taken\n%s%s", how, err, p.stdout.String(), p.stderr.String())
+		t.Fatalf("the demo ended with %q (%v), want exit 1 and an error about the port that is taken\n%s%s", how, err, p.stdout.String(), p.stderr.String())
 	}
 }
 
@@ -72,7 +72,7 @@ func wantServing(t *testing.T, address, metrics string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close() //nolint:errcheck // the response was read
+	defer connection.Close() //nolint:errcheck // the response was already read
 	_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
 		&authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"})
 	if err != nil {

@@ -69,7 +69,7 @@ func TestWrongAddresses(t *testing.T) {
 			}
 			for _, inside := range []string{"desc =", "rpc error", "balancer", "transport:", "http2:", "frame", "dial "} {
 				if strings.Contains(stderr, inside) {
-					t.Errorf("%s, %s: the explanation has %q:\n%s", name, command[0], inside, stderr)
+					t.Errorf("%s, %s: the explanation quotes %q:\n%s", name, command[0], inside, stderr)
 				}
 			}
 		}

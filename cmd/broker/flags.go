@@ -14,7 +14,7 @@ type choice struct {
 	allowed []string
 }
 
-// Set implements pflag.Value. So do String and Type.
+// Set implements pflag.Value together with String and Type.
 func (c *choice) Set(text string) error {
 	text = strings.ToLower(text)
 	if !slices.Contains(c.allowed, text) {
@@ -34,7 +34,8 @@ func addChoice(command *cobra.Command, value *choice, name, shorthand, usage str
 	must(command.RegisterFlagCompletionFunc(name, words))
 }
 
-// addOutputFlag adds the flag for the output format. The first of forms is the default.
+// addOutputFlag adds the flag for the output format. The default format is the first element of
+// forms.
 func addOutputFlag(command *cobra.Command, forms ...string) *choice {
 	format := &choice{value: forms[0], allowed: forms}
 	addChoice(command, format, "output", "o", "the output format")

@@ -95,7 +95,7 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	reports := command.Flags().Changed("report-rejection")
 	switch curl := f.format.value == "curl"; {
 	case curl != (f.url != ""):
-		return errors.New("-o curl and --url URL need each other")
+		return errors.New("-o curl and --url URL must be used together")
 	case (curl || reports) && len(ids) > 1:
 		return errors.New("-o curl and --report-rejection take one ID")
 	case reports && f.version == "":

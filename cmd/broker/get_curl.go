@@ -17,7 +17,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// checkURL reports what is wrong with a URL, and is called before the command asks the broker.
+// checkURL reports what is wrong with a URL. The command calls checkURL before it asks the
+// broker.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
 	switch {

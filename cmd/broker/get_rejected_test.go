@@ -23,6 +23,6 @@ func TestGetNotesARejectedKey(t *testing.T) {
 	}
 	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
 	if at := response.GetAuthDecoration().GetLastRejectionTime().AsTime(); at.Unix() != 1927857906 {
-		t.Errorf("the JSON has the time %v", at)
+		t.Errorf("the JSON has the wrong rejection time %v", at)
 	}
 }

@@ -24,8 +24,8 @@ func printDecorations(out *screen, answer answer, showSecrets bool) {
 	}
 }
 
-// decorationRows returns rows for everything in a decoration. If relative is set, each time is
-// followed by its distance from now.
+// decorationRows returns rows for everything in a decoration. If relative is set, the text of
+// each time includes how far the time is from now.
 func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, showSecrets, relative bool) rows {
 	show := masked
 	if showSecrets {
@@ -73,7 +73,7 @@ func masked(value string) string {
 	return maskText
 }
 
-// moment formats a time. If relative is set, it adds how far the time is from now.
+// moment formats a time. If relative is set, the text includes how far the time is from now.
 func moment(at *timestamppb.Timestamp, relative bool) string {
 	if at == nil {
 		return "never"

@@ -18,7 +18,7 @@ import (
 
 const host = "api.odd.test"
 
-// all are the IDs of the credentials of startBroker.
+// all lists the IDs of the credentials that startBroker serves.
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
 // versions matches the lines with versions, which are random.
@@ -105,7 +105,7 @@ func TestGetJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close() //nolint:errcheck // the responses were read
+	defer connection.Close() //nolint:errcheck // the responses were already read
 	service := authmaterialv1.NewBrokerServiceClient(connection)
 	for _, id := range all {
 		want, err := service.GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -144,7 +144,7 @@ func readJSON(t *testing.T, text string, message proto.Message) {
 func TestGetJSONHasEmptyLists(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if text := succeed(t, "get", "pulsedive", "-o", "json"); !strings.Contains(text, `"headers": []`) || strings.Contains(text, "expireTime") {
-		t.Error("want an empty list of headers, and no time of expiry")
+		t.Error("the JSON must have an empty list of headers and no expiry time")
 	}
 }
 
@@ -163,7 +163,7 @@ func TestGetReportsARejection(t *testing.T) {
 	again := new(authmaterialv1.ReportRejectionResponse)
 	readJSON(t, succeed(t, append(report, "-o", "json")...), again)
 	if again.GetOutcome() != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED || again.GetAuthDecoration().GetVersion() == before {
-		t.Errorf("the second outcome is %v", again.GetOutcome())
+		t.Errorf("the outcome of the second report is %v", again.GetOutcome())
 	}
 }
 
@@ -254,8 +254,8 @@ func TestGetWrongUsage(t *testing.T) {
 		"get":                           "the ID of a credential is needed",
 		"get a -o xml":                  `invalid argument "xml" for "-o, --output" flag: must be one of table, json, curl`,
 		"get a --timeout 0s":            "--timeout must be more than 0s",
-		"get a -o curl":                 "-o curl and --url URL need each other",
-		"get a --url https://a.test":    "-o curl and --url URL need each other",
+		"get a -o curl":                 "-o curl and --url URL must be used together",
+		"get a --url https://a.test":    "-o curl and --url URL must be used together",
 		"get a b -o curl --url https:x": "-o curl and --report-rejection take one ID",
 		"get a -o curl --url a.test":    "--url must be a URL such as",
 		"get a -o curl --url //a.test":  "--url must be a URL such as",

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is the broker's version. The linker sets it.
+// version is the broker's version, which the linker sets.
 var version = "dev"
 
 // Exit codes.
@@ -118,9 +118,9 @@ func needCommand(command *cobra.Command, args []string) error {
 	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
-// rejectUnknownCommands changes the commands that cobra adds to root, such as help: they then
-// fail if they get the name of an unknown command. Without this, cobra prints help. Call
-// rejectUnknownCommands after the output of root is set.
+// rejectUnknownCommands changes the commands that cobra adds to root, such as help. Each of
+// these commands then fails if it gets the name of an unknown command; without the change it
+// would print help. Call rejectUnknownCommands after the output of root is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

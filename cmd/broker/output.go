@@ -136,8 +136,8 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints indented JSON, and does not escape &, but escapes every character that a
-// terminal could execute as a control sequence.
+// printJSON prints indented JSON in which & is not escaped, but every character that a terminal
+// could execute as a control sequence is.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

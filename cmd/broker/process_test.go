@@ -26,7 +26,7 @@ type process struct {
 // startProcess starts a program. If folder or environment is empty, the program gets the folder
 // or environment of the test.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
-	command := exec.Command(name, args...) //nolint:noctx // the test ends it
+	command := exec.Command(name, args...) //nolint:noctx // the test ends the process
 	command.Dir, command.Env = folder, environment
 	return startCommand(command)
 }

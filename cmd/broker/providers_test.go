@@ -185,7 +185,7 @@ func TestProvidersFitTheWidth(t *testing.T) {
 		for line := range strings.Lines(text.String()) {
 			prose := strings.HasPrefix(line, "      ") && !strings.Contains(line, "{env:")
 			if prose && len(line) > textWidth+1 {
-				t.Errorf("%s: a line is too long: %s", provider.ID, line)
+				t.Errorf("%s: a line of the description is too long: %s", provider.ID, line)
 			}
 		}
 	}

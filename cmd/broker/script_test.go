@@ -211,7 +211,7 @@ func (w *scriptState) call(ts *testscript.TestScript, args []string) {
 	w.calls[args[0]] = answer
 	go func() {
 		defer cancel()
-		defer connection.Close() //nolint:errcheck // the response was read
+		defer connection.Close() //nolint:errcheck // the response was already read
 		_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
 			&authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 		answer <- err

@@ -118,7 +118,7 @@ func TestServersThatRequireCertificates(t *testing.T) {
 			MaxVersion: number, Certificates: []tls.Certificate{s.authority.IssueLoopback()},
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authtest.Pool(s.authority),
 		})))
-		go server.Serve(listener) //nolint:errcheck // the calls fail if it does not serve
+		go server.Serve(listener) //nolint:errcheck // if serving fails, the test's calls fail too
 		t.Cleanup(server.Stop)
 		for flags, want := range map[string]string{
 			trusted: `the server (requires a client certificate: certificate required\n  Send a client|ended the TLS handshake: handshake failure\n)`,
@@ -237,11 +237,11 @@ func TestConnectionWrongUsage(t *testing.T) {
 		"--address broker.test:50051":                        "--address: must be a loopback address, because the connection is not encrypted; use --tls",
 		"--address 192.0.2.1:50051 --token-file token":       "--address: must be a loopback address, because the connection is not encrypted",
 		"--address broker.test:1 --tls=false":                "--address: must be a loopback address",
-		"--address broker.test:1 --tls=false --tls-ca x":     "--tls=false and --tls-ca exclude each other",
+		"--address broker.test:1 --tls=false --tls-ca x":     "--tls=false and --tls-ca cannot be used together",
 		"--address unix:///run/x --tls":                      "brokers do not use TLS at a Unix socket: leave --tls out",
 		"--address unix:///run/x --tls-cert a --tls-key b":   "brokers do not use TLS at a Unix socket: leave --tls-key out",
-		"--tls-cert client.pem":                              "--tls-cert and --tls-key need each other",
-		"--address broker.test:1 --tls --tls-key client.pem": "--tls-cert and --tls-key need each other",
+		"--tls-cert client.pem":                              "--tls-cert and --tls-key must be used together",
+		"--address broker.test:1 --tls --tls-key client.pem": "--tls-cert and --tls-key must be used together",
 		"--token secret":                                     "unknown flag: --token",
 	} {
 		for _, command := range [][]string{{"get", "pendo"}, {"health"}} {

@@ -42,7 +42,7 @@ stops it at once.`,
 		}),
 	}
 	addRequiredConfigFlag(command, &path)
-	addChoice(command, level, "log-level", "", "the least severe log lines to write")
+	addChoice(command, level, "log-level", "", "the least severe level of log lines to write")
 	addChoice(command, format, "log-format", "", "the format of log lines")
 	return command
 }
@@ -133,7 +133,7 @@ func adviseListen(err error) error {
 	return err
 }
 
-// onHangup handles each SIGHUP until the process ends, and reopens the audit file, retries
+// onHangup handles each SIGHUP until the process ends: it reopens the audit file, retries
 // rejected credentials, and then passes the signal on so that the configuration is reloaded.
 func onHangup(ctx context.Context, hangups <-chan os.Signal, broker *server.Server, log *slog.Logger) <-chan struct{} {
 	passed := make(chan struct{})

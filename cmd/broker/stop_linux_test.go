@@ -48,7 +48,7 @@ func TestStopWhileTheAuditHangs(t *testing.T) {
 	}
 	how, err := p.wait()
 	if took := time.Since(began); err != nil || how != "exit 0" || took > 20*time.Second {
-		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 after at most 20 seconds: calls get 10", how, err, took)
+		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 after at most 20 seconds: calls get 10 of these seconds", how, err, took)
 	}
 }
 

@@ -80,7 +80,7 @@ func checkWarnings(t *testing.T, folder string, environment []string) []string {
 	for line := range strings.Lines(stderr.String()) {
 		text, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "warning: ")
 		if !found {
-			t.Errorf("a line is %q, want a warning", line)
+			t.Errorf("check printed the line %q, want a warning", line)
 		}
 		all = append(all, regexp.MustCompile(` \((grpc|http|provider|variable): .*\)$`).ReplaceAllString(text, ""))
 	}

@@ -317,7 +317,7 @@ func TestHealthOfOneConnection(t *testing.T) {
 			}
 			server.Called()
 			if !s.admission.BeginHealth(server) {
-				s.Fatal("another call is refused")
+				s.Fatal("another health call is refused")
 			}
 			s.admission.EndHealth(server)
 		}

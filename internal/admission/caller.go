@@ -62,10 +62,10 @@ func (a *Admission) Caller(name string) *Caller {
 }
 
 // Everybody returns one Caller that stands for all callers, for a broker that does not
-// authenticate callers. Only the limit of all concurrent calls applies to it.
+// authenticate callers. Only the limit of all concurrent calls applies to this Caller.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
-// forgetIdle forgets the callers that use nothing. Call it with mu locked.
+// forgetIdle forgets the callers that use nothing. mu must be locked.
 func (a *Admission) forgetIdle() {
 	for name, c := range a.callers {
 		idle := true
@@ -117,7 +117,7 @@ func (c *Caller) End(use Use) {
 }
 
 // BeginBatch counts one more batch, and reports whether the caller may have it. If so, EndBatch
-// must be called when the answer has been sent.
+// must be called when the batch's answer has been sent.
 func (c *Caller) BeginBatch() bool { return c.take(batch) }
 
 // EndBatch ends a batch.

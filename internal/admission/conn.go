@@ -61,7 +61,7 @@ func newConn(inner net.Conn, l *listener) *Conn {
 }
 
 // move moves the connection from its class to the end of another class. If to is nil, the
-// connection leaves its class. Call move with listener.mu locked.
+// connection leaves its class. listener.mu must be locked.
 func (c *Conn) move(to *class) {
 	if c.class != nil {
 		c.class.Remove(c.place)
@@ -71,8 +71,8 @@ func (c *Conn) move(to *class) {
 	}
 }
 
-// setProved marks a connection as authenticated, which removes the limits on its bytes and its
-// time. Call it with listener.mu locked.
+// setProved marks a connection as authenticated, which removes the limits on the connection's
+// bytes and time. listener.mu must be locked.
 func (c *Conn) setProved(class *class) {
 	c.move(class)
 	if c.expiry != nil {
@@ -103,8 +103,8 @@ func (c *Conn) Prove(caller *Caller) bool {
 }
 
 // BeginHealth reports whether the connection may make one more call of the health service. If
-// so, EndHealth must be called when the call ends. From then on an unauthenticated connection
-// does not expire, but belongs to a class with a low limit.
+// so, EndHealth must be called when the call ends. An unauthenticated connection that makes a
+// health call no longer expires, but belongs to a class that may have few connections.
 func (a *Admission) BeginHealth(c *Conn) bool {
 	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
 	if own > healthCalls || all > int64(a.limits.Connections) {

@@ -79,8 +79,8 @@ func (l *listener) admit(inner net.Conn) *Conn {
 }
 
 // evictOldest evicts the oldest connection that belongs to no caller, and reports whether there
-// was one. evictOldest does not evict connections that a trusted listener accepted while the
-// listener is still trusted. Call it with mu locked.
+// was one. While the listener is trusted, evictOldest does not evict connections that the
+// listener accepted as trusted. mu must be locked.
 func (l *listener) evictOldest(trusted bool) bool {
 	classes := []*class{l.unproved, l.health, l.trusting}
 	if trusted {
@@ -96,7 +96,7 @@ func (l *listener) evictOldest(trusted bool) bool {
 }
 
 // enter moves a connection to a class, and evicts an older connection if the class has too many.
-// Call it with mu locked.
+// mu must be locked.
 func (l *listener) enter(c *Conn, to *class) {
 	c.move(to)
 	if over := to.over(c.source); over != nil {
@@ -113,21 +113,21 @@ func (l *listener) expire(c *Conn) {
 	}
 }
 
-// evict closes a connection because of a limit. Call it with mu locked.
+// evict closes a connection because of a limit. mu must be locked.
 func (l *listener) evict(c *Conn, because Limit) {
 	l.drop(c)
 	l.reached(because, "")
 	go func() { _ = c.Close() }() // closing a TLS connection may block
 }
 
-// remove removes a connection from the listener's counts.
+// remove locks mu, and removes a connection from the listener's counts.
 func (l *listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop(c)
 }
 
-// drop removes a connection from the listener's counts. Call it with mu locked.
+// drop removes a connection from the listener's counts. mu must be locked.
 func (l *listener) drop(c *Conn) {
 	if c.closed {
 		return
@@ -153,9 +153,9 @@ type class struct {
 	most, perSource int
 }
 
-// over returns the connection to evict. If the source has too many connections in the class,
-// that is the source's oldest connection. If the class has too many, it is the oldest of the
-// class. Otherwise over returns nil.
+// over returns the connection to evict, or nil: if the source has too many connections in the
+// class, the source's oldest connection; if the class has too many connections, the oldest
+// connection of the class.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0

@@ -118,8 +118,8 @@ func addressOf(ctx context.Context) net.Addr {
 	return nil
 }
 
-// reasonOf returns the reason of an error that the broker made, and returns an empty string for
-// other errors, because their messages could contain secrets.
+// reasonOf returns the reason of an error that the broker made. For other errors, whose messages
+// could contain secrets, reasonOf returns an empty string.
 func reasonOf(answer *status.Status) string {
 	for _, detail := range answer.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {

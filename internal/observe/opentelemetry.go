@@ -121,7 +121,7 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// describe returns why spans were not sent, and does not quote the error: errors quote the
+// describe returns why spans were not sent, without quoting the error: errors quote the
 // endpoint's URL and the collector's answer, which may contain secrets.
 func describe(err error) string {
 	var (
@@ -143,7 +143,7 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself, and does not log values of
+// sink logs the problems that OpenTelemetry reports about itself, without the values of
 // variables, because the values include headers with collector keys.
 type sink struct{ logger *slog.Logger }
 

@@ -74,7 +74,7 @@ func TestStart(t *testing.T) {
 				t.Errorf("traces are sent: %v, want %v", sends, test.sends)
 			}
 			if log != "" {
-				t.Errorf("the log has %s", log)
+				t.Errorf("the log has unexpected content: %s", log)
 			}
 		})
 	}

@@ -184,9 +184,9 @@ func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }
 
-// readPEM returns the content of a regular file of up to limit bytes, and returns false for a
-// file with a byte order mark. The reason: OpenTelemetry reads the file again and, because of
-// the mark, would ignore the first block.
+// readPEM returns the content of a regular file of up to limit bytes. For a file with a byte
+// order mark, readPEM returns false, because OpenTelemetry, which reads the file again, would
+// ignore the first block.
 func readPEM(path string, limit int64) ([]byte, bool) {
 	data, err := regularfile.Read(path, limit)
 	return data, err == nil && !bytes.HasPrefix(data, []byte("\ufeff"))

@@ -18,10 +18,10 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Counter counts events. The counters of Prometheus implement it.
+// Counter counts events, as a Prometheus counter does.
 type Counter interface{ Inc() }
 
-// Histogram records values. The histograms of Prometheus implement it.
+// Histogram records values, as a Prometheus histogram does.
 type Histogram interface{ Observe(value float64) }
 
 // MethodMetrics are the metrics of one method.
@@ -67,7 +67,7 @@ func (s *Service) newMethod(name string, stream bool) *method {
 // call is one gRPC call in progress.
 type call struct {
 	service *Service
-	ctx     context.Context //nolint:containedctx // it ends with the call
+	ctx     context.Context //nolint:containedctx // the context ends with the call
 	method  *method
 	began   time.Time
 	limits  *admission.Caller // the caller's limits; nil: the call was not counted yet

@@ -23,8 +23,8 @@ const (
 	itemError      protowire.Number = 3
 )
 
-// Encode encodes a decoration as a GetAuthDecorationResponse, and is an option of the broker,
-// and the place where secrets leave the broker.
+// Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options. Encode is the
+// place where secrets leave the broker.
 func Encode(decoration *broker.Decoration) []byte {
 	encoded, err := proto.Marshal(&authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)})
 	if err != nil {

@@ -64,8 +64,8 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 }
 
 // identifyAnew identifies the caller of a call. authorization has the values of the call's
-// authorization header. If there are none, identifyAnew remembers the caller for later calls on
-// the connection.
+// authorization header. If the header has no values, identifyAnew remembers the caller for later
+// calls on the connection.
 func (s *Service) identifyAnew(
 	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
 ) (*rememberedCaller, error) {

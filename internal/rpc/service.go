@@ -41,7 +41,8 @@ type Options struct {
 	// Ended is called for each failed call. If LogsAll is set, it is called for every call.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
-	// Reached is called for each message that is too large, and for each call whose headers are.
+	// Reached is called for each message that is too large, and for each call whose headers are
+	// too large.
 	Reached func(limit admission.Limit)
 }
 
@@ -103,7 +104,7 @@ func unary[Request any](
 	handle := func(
 		_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor,
 	) (response any, err error) {
-		one := struct { // a struct, so that both are allocated at once
+		one := struct { // one allocation for the call and its request
 			call
 			request Request
 		}{call: s.begin(ctx, m)}
@@ -173,7 +174,7 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 	}, nil
 }
 
-// checkIDs checks the number of IDs in a batch or a watch, and does not check the IDs: an
+// checkIDs checks the number of IDs in a batch or a watch, but not the IDs themselves: an
 // invalid ID is an error of that ID alone.
 func checkIDs(ids []string) error {
 	if n := len(ids); n == 0 || n > maxIDs {

@@ -54,12 +54,12 @@ type AuthDecoration struct {
 	// fail the broker returns a token until the end of its safety margin.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Required. The time at which a caller that keeps a copy of the material should
-	// call again. It is later than the time at which the broker renews the material by
-	// itself, so a call at refresh_time returns the new material. For material that
-	// does not expire, refresh_time is about five minutes after the answer, so that
-	// callers notice a changed configuration within that time.
+	// call again. refresh_time is later than the time at which the broker renews the
+	// material by itself, so a call at refresh_time returns the new material. For
+	// material that does not expire, refresh_time is about five minutes after the
+	// answer, so that callers notice a changed configuration within that time.
 	//
-	// refresh_time is at least one second after the answer. It is later than
+	// refresh_time is at least one second after the answer. refresh_time is later than
 	// expire_time if the provider invalidates a token when it issues the next one, and
 	// while a token is used within its safety margin.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
@@ -70,8 +70,8 @@ type AuthDecoration struct {
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
 	// material. A caller that receives one of these statuses reports the rejection once
-	// with ReportRejection. It retries only if the outcome of the report allows a
-	// retry. Empty: no status means that the material is rejected.
+	// with ReportRejection. The caller retries only if the outcome of the report
+	// allows a retry. Empty: no status means that the material is rejected.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
 	// Optional. The last time that a caller reported one of rejected_statuses for this
 	// version of static material. The broker cannot replace static material: a person

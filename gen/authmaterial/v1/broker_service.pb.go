@@ -369,14 +369,14 @@ func (*AuthDecorationResult_Error) isAuthDecorationResult_Result() {}
 // failed call has the same information in its status and status details.
 type AuthDecorationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The gRPC code, a value of google.rpc.Code. It is never 0 (OK).
+	// Required. The gRPC code, a value of google.rpc.Code, but never 0 (OK).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
 	// Required. The reason for the error. In JSON, which grpcurl prints, the reason has
 	// the enum's full name, such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`. The
 	// google.rpc.ErrorInfo of a failed call has the same reason without the prefix:
 	// `CREDENTIAL_NOT_FOUND`.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
-	// Required. A sentence for people. It contains no secret. Programs use reason
+	// Required. A sentence for people, without secrets. Programs use the field reason
 	// instead.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// Optional. How long to wait before a retry. Absent: a retry does not help, or the
