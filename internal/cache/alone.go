@@ -22,9 +22,9 @@ func (noStore) Lock(context.Context, string, func(Record) bool) (Record, Lease, 
 
 func (noStore) ForgetFailures(context.Context) error { return nil }
 
-// aloneLease is the lease of a refresh while the Store fails. It counts only the forced
-// renewals: a process makes the refreshes of one token one after the other, and the token's
-// entry remembers the token and its failures.
+// aloneLease is the lease of a refresh while the Store fails. An aloneLease counts only the
+// forced renewals, the process makes only one refresh of a token at a time, and the token's
+// entry keeps the token and its failures.
 type aloneLease struct{ entry *entry }
 
 func (l aloneLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {

@@ -44,8 +44,8 @@ const (
 type Source interface {
 	// TokenKey returns the key of the token. A shared Store uses an HMAC of the key instead.
 	TokenKey() string
-	// RequestToken makes one token request. A *fault.Error is in the chain of its error; the
-	// RetryDelay of the *fault.Error is the shortest wait that the provider asked for.
+	// RequestToken makes one token request. RequestToken's error wraps a *fault.Error, whose
+	// RetryDelay is the shortest wait that the provider asked for.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
@@ -200,9 +200,9 @@ func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the current token of a Source's key from memory. It returns false if the token
-// has expired at the time now, by the Cache's clock, or if a change of the token in the Store
-// may have been missed. WarmAt does not read the Store.
+// WarmAt returns the current token of a Source's key from memory. WarmAt returns false if the
+// token has expired at the time now, by the Cache's clock, or if the Cache may have missed a
+// change of the token in the Store. WarmAt does not read the Store.
 func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	found, ok := c.entries.Load(tokenKey)
 	if !ok {
@@ -232,7 +232,7 @@ func (c *Cache) Current(source Source) (*token.Token, bool) {
 }
 
 // Served returns the current tokens that callers received and that have not ended, each with its
-// Source. These are the tokens that the Cache renews.
+// Source. The Cache renews only such tokens.
 func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	return func(yield func(Source, *token.Token) bool) {
 		c.entries.Range(func(_, value any) bool {
@@ -301,7 +301,7 @@ func (c *Cache) Replace(
 		}
 	}
 	// A refresh that this call joins may have been started for another purpose, and may keep the
-	// reported token. Then the next refresh is a forced renewal.
+	// reported token. In that case the next refresh is a forced renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
@@ -315,8 +315,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared returns the current token after it was compared with the Store. It fetches a token
-// when there is none.
+// compared returns the current token after it was compared with the Store. If there is no
+// current token, compared fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {

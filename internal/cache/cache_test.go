@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A token with a lifetime of one hour expires after 59 minutes. Its renewal starts after 54
-// minutes at the earliest.
+// A token with a lifetime of one hour expires after 59 minutes. The renewal of such a token
+// starts after 54 minutes at the earliest.
 const (
 	renewal = 54 * time.Minute
 	expiry  = 59 * time.Minute
@@ -357,7 +357,7 @@ func TestCloseEndsRefreshes(t *testing.T) {
 	})
 }
 
-// otherSource is the Source of another credential. Its provider answers at once.
+// otherSource is the Source of another credential. The provider of otherSource answers at once.
 type otherSource struct{ *provider }
 
 func (otherSource) TokenKey() string { return "4a" }

@@ -71,8 +71,8 @@ type snapshot struct {
 	late bool
 }
 
-// stamp is the state of an entry before a read of the Store. It serves to detect changes during
-// the read.
+// stamp is the state of an entry before a read of the Store. A comparison with the stamp detects
+// changes during the read.
 type stamp struct {
 	*snapshot
 	cacheEpoch uint64
@@ -100,10 +100,10 @@ func (e *entry) update(change func(*snapshot)) {
 	e.snapshot.Store(&next)
 }
 
-// choose makes t the current token, except in three cases: the current token is newer; it has
-// the same value and lives as long; or it arrived after the stamp was taken, and t is not
-// certainly newer. The caller must hold e.mu, and must have read t in the Store, or requested t,
-// after the stamp was taken.
+// choose makes t the current token, except in three cases: the current token is newer than t;
+// the current token has the same value as t and lives as long; or the current token arrived
+// after the stamp was taken, and t is not certainly newer. The caller must hold e.mu, and must
+// have read t in the Store, or requested t, after the stamp was taken.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -161,8 +161,9 @@ func (e *entry) reject(version string) {
 	e.rejected = appendNew(e.rejected, version, maxRejected)
 }
 
-// rejectPending remembers a reported version that is not the version of the current token. If it
-// is the current token's version, rejectPending returns the current token instead.
+// rejectPending remembers a reported version that is not the version of the current token. If
+// the reported version is the current token's version, rejectPending returns the current token
+// instead.
 func (e *entry) rejectPending(version string) (reported *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -187,7 +188,7 @@ func appendNew(list []string, version string, limit int) []string {
 // lastOf returns the last elements of the list, limit at most.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// wait returns a token as soon as there is one. It is called when there is no token, or the
+// wait returns a token as soon as there is one. wait is called when there is no token, or the
 // token is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()

@@ -35,8 +35,8 @@ type Failure struct {
 	// RenewalUntil is when the next token request may be made to renew a token that has not
 	// expired. RenewalUntil is not before Until.
 	RenewalUntil time.Time
-	// Count is the number of consecutive failures. If Refusal is set, all of them were
-	// rejections of the credential; otherwise none was.
+	// Count is the number of consecutive failures. If Refusal is set, all of these failures were
+	// rejections of the credential; otherwise none of them was.
 	Count   int
 	Refusal bool
 }
@@ -117,8 +117,8 @@ func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.update(func(s *snapshot) { s.failure, s.epoch = failure, max(s.epoch, seen.cacheEpoch) })
 }
 
-// backoff returns the failure that forbids token requests now, or nil. If both the failure
-// stored in the Store and this replica's own failure forbid them, backoff returns the failure
+// backoff returns the failure that forbids token requests now, or nil. If both the failure in
+// the Store and this replica's own failure forbid token requests, backoff returns the failure
 // that ends later.
 func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	now, own := e.cache.options.Clock.Now(), e.snapshot.Load().failure
@@ -132,9 +132,10 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	}
 }
 
-// newFailure returns the failure of a token request. Its wait grows from the failure previous in
-// the Store, or else from this replica's own last failure, so that a Store that was emptied does
-// not shorten the wait. The wait ends at latest, if that time is in the future.
+// newFailure returns the failure of a token request. The wait after this failure grows with each
+// consecutive failure. It is computed from the failure previous in the Store, or else from this
+// replica's own last failure, so that a Store that was emptied does not shorten the wait. The
+// wait ends at latest, if that time is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {
@@ -150,8 +151,9 @@ func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Fail
 	return failure
 }
 
-// storeFailure stores a failure in the Store, and returns the failure's error for callers. It
-// returns ErrLeaseLost when another replica took the lease meanwhile, and may bring a token.
+// storeFailure stores a failure in the Store, and returns the failure's error for callers.
+// storeFailure returns ErrLeaseLost when another replica took the lease meanwhile, and may bring
+// a token.
 func (e *entry) storeFailure(ctx context.Context, lease Lease, failure *Failure, seen stamp) error {
 	if err := lease.Fail(context.WithoutCancel(ctx), failure); errors.Is(err, ErrLeaseLost) {
 		return err

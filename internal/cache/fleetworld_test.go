@@ -101,7 +101,7 @@ func (f *fleet) wantReportAt(i int, value, want string) {
 }
 
 // wantReads checks how often a replica has read the Store since the last call of wantReads, and
-// that the replica has not written to it.
+// that the replica has not written to the Store.
 func (f *fleet) wantReads(i, want int) {
 	f.Helper()
 	synctest.Wait()

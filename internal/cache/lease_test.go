@@ -7,9 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// slowRequest makes replica 0 take the lease for a token request of five seconds. It ends the
-// lease after one second, so that another replica can take the lease. The returned function
-// waits for replica 0's answer.
+// slowRequest makes replica 0 take the lease for a token request of five seconds. slowRequest
+// ends the lease after one second, so that another replica can take the lease. The returned
+// function waits for replica 0's answer.
 func (f *fleet) slowRequest() (answer func() (string, error)) {
 	f.provider.set(func(p *provider) { p.latency = 5 * time.Second })
 	type result struct {

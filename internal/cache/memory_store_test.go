@@ -19,7 +19,7 @@ const (
 	maxForced         = 100 // times of forced renewals
 )
 
-// memory is a Store in memory that several Caches may share. It does not notify a Cache of
+// memory is a Store in memory that several Caches may share. A memory does not notify a Cache of
 // changes that another Cache made.
 type memory struct {
 	clock clockwork.Clock

@@ -12,12 +12,12 @@ type Observer interface {
 	// Waited is called with the time that a call waited for a refresh, whether the refresh
 	// succeeded or not.
 	Waited(wait time.Duration)
-	// Renewed is called when a token that was served has been renewed, or when a call finds such
-	// a token expired.
+	// Renewed is called when a token that was served has been renewed, or when a call finds a
+	// token expired that was served before.
 	Renewed(when Renewal)
-	// RenewalFailed is called when a renewal in the background failed. Its parameters are the
-	// time of the next attempt and the end of the token. No attempt is made after the end of the
-	// token.
+	// RenewalFailed is called when a renewal in the background failed. The parameters are the
+	// error, the time of the next attempt, and the end of the token. No attempt is made after
+	// the end of the token.
 	RenewalFailed(err error, next, end time.Time)
 	// Forced is called with the result of a forced renewal, which replaces a rejected token.
 	Forced(outcome Forced)

@@ -182,7 +182,8 @@ func TestLastResortCountsFromTheAnswer(t *testing.T) {
 }
 
 // TestTokenThatArrivesInItsMargin: the provider takes longer to answer than its tokens live.
-// Callers get each token for its lifetime, counted from the answer. Token requests back off.
+// Callers get each token until its lifetime, counted from the provider's answer, is over. Token
+// requests back off.
 func TestTokenThatArrivesInItsMargin(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(6*time.Second, 5*time.Second))

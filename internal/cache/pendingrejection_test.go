@@ -34,8 +34,8 @@ func TestPendingRejectionIsNotEvicted(t *testing.T) {
 	})
 }
 
-// Many reports of unknown versions evict the earlier reports. So the reported token comes into
-// use again, and is replaced when it is reported again.
+// Many reports of unknown versions evict the earlier reports. Therefore a reported token comes
+// into use again, and is replaced only when it is reported again.
 func TestFloodOfReportsOfUnknownVersions(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.reportPending()

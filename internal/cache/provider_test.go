@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// provider is a Source whose answers a test sets. It runs with the simulated time of
+// provider is a Source whose answers a test sets. A provider runs with the simulated time of
 // testing/synctest, which advances only while all goroutines wait.
 type provider struct {
 	mu       sync.Mutex

@@ -108,9 +108,9 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 	}
 }
 
-// attempt takes the lease, and makes one token request. It makes no request if another replica
-// stores a token or a failure first. When attempt returns ErrLeaseLost, the caller must call it
-// again.
+// attempt takes the lease, and makes one token request. attempt makes no token request if
+// another replica stores a token or a failure first. When attempt returns ErrLeaseLost, the
+// caller must call attempt again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	var found *token.Token
 	var backoff *Failure
@@ -148,9 +148,9 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. It
-// compares each record that is read with the current token before it calls enough. The returned
-// stamp seen was taken before the last record was read.
+// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. lock
+// compares each record that it reads with the current token, and then calls enough with the
+// record. The returned stamp seen was taken before the last record was read.
 func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
@@ -210,8 +210,8 @@ func (e *entry) request(
 }
 
 // isIssuedAgain reports whether the provider issued a token that is already known, or that was
-// reported as rejected. If the token is known, end is its end: after that time the provider must
-// issue a new token.
+// reported as rejected. If the token is already known, the result end is the end of the token:
+// after that time the provider must issue a new token.
 func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -232,9 +232,9 @@ func isRefused(t, stored *token.Token, record Record) bool {
 	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
-// settle decides whether the requested token or the stored token becomes the current token. They
-// differ if another replica stored its own token during the request. settle returns the current
-// token.
+// settle decides whether the requested token or the stored token becomes the current token. The
+// two tokens differ if another replica stored its own token during the request. settle returns
+// the current token.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -44,7 +44,7 @@ func (e *entry) stopTimer() {
 	}
 }
 
-// renew fetches the successor of the token t in the background. After a failure it schedules
+// renew fetches the successor of the token t in the background. After a failure, renew schedules
 // another attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})

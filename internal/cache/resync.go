@@ -18,8 +18,8 @@ func (e *entry) isOutOfDate() bool {
 }
 
 // catchUp compares the token with the Store while the token may be out of date, until ctx ends.
-// It joins the comparison that is under way. That comparison may have begun too early, so
-// catchUp repeats it if necessary.
+// If a comparison is under way, catchUp waits for that comparison first. That comparison may
+// have begun too early, so catchUp repeats the comparison if necessary.
 func (e *entry) catchUp(ctx context.Context) {
 	for range maxJoins {
 		if !e.isOutOfDate() {

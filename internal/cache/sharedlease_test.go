@@ -32,7 +32,8 @@ func (l *sharedLease) take() (changed chan struct{}) {
 	return nil
 }
 
-// begin reads the record under the lease. If the record is enough, begin releases the lease.
+// begin reads the record under the lease. If the function enough accepts the record, begin
+// releases the lease.
 func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	l.stop = make(chan struct{})
 	go l.renew()

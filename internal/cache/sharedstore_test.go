@@ -36,8 +36,8 @@ type sharedStore struct {
 	mu    sync.Mutex
 	cells map[string]*sharedCell
 	links []*link
-	// newsDelay is how long a change takes to reach the other replicas. If newsLost is set, it
-	// never reaches them.
+	// newsDelay is how long a change takes to reach the other replicas. If newsLost is set, a
+	// change never reaches the other replicas.
 	newsDelay time.Duration
 	newsLost  bool
 	commits   []string // the values of the tokens that were stored, in order

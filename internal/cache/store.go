@@ -13,10 +13,10 @@ import (
 type Store interface {
 	// Load returns the record of key.
 	Load(ctx context.Context, key string) (Record, error)
-	// Lock waits until only the caller may make token requests for key, or until enough returns
-	// true for the record of key, whichever comes first. If enough returned true, Lock returns
-	// no Lease. Each record is read after the call of enough for the previous record returned.
-	// Lock fails when ctx ends first.
+	// Lock waits until only the caller may make token requests for key, or until the function
+	// enough returns true for the record of key, whichever comes first. If the function enough
+	// returned true, Lock returns no Lease. Lock reads each record after the call of enough for
+	// the previous record has returned. Lock fails when ctx ends first.
 	Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error)
 	// ForgetFailures removes the failure of every key.
 	ForgetFailures(ctx context.Context) error
@@ -30,8 +30,8 @@ type Record struct {
 	Failure *Failure
 }
 
-// ErrLeaseLost is returned when a Lease ended before its Release. Then another replica may be
-// making a token request.
+// ErrLeaseLost is returned when a Lease ended before its Release. In that case another replica
+// may be making a token request.
 var ErrLeaseLost = errors.New("the lease ended while the token request was made")
 
 // Lease is the right to make token requests for one key, until Release is called. The Lease of a
@@ -41,10 +41,10 @@ type Lease interface {
 	// Commit does not store fresh, and returns another token, in two cases: a different token
 	// was stored since the Lease began, or fresh was rejected before. In the second case the
 	// returned token is the one in the Lease's Record, or nil. The parameter rejected reports
-	// that the token in the Record was rejected. Then that token is not stored again, and fresh
-	// is not stored if it is that same token. At least the last 8 rejected tokens are
-	// remembered. Commit fails with ErrLeaseLost when another replica has the lease and has
-	// stored nothing yet.
+	// that the token in the Record was rejected. In that case that rejected token is not stored
+	// again, and fresh is not stored if fresh is the rejected token. At least the last 8
+	// rejected tokens are remembered. Commit fails with ErrLeaseLost when another replica has
+	// the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores the failure of a token request that brought no token, or brought a token that
 	// ends at once. The current token stays stored, even if this Lease has committed that token.

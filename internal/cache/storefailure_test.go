@@ -51,7 +51,7 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 }
 
 // recover repairs the Store. Then it checks that all replicas serve the same token, without
-// another token request. It returns that token.
+// another token request. recover returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()

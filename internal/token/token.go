@@ -16,14 +16,14 @@ const (
 	// MaxDelay is the longest Delay of a token, because a token request takes no longer.
 	MaxDelay = 10 * time.Second
 
-	// The safety margin is the last part of a token's life. The token is not used in it, so that
-	// a request with the token arrives while the token is valid. The margin is maxMargin, or a
-	// tenth of the lifetime if that is less.
+	// The safety margin is the last part of a token's life. The token is not used in its safety
+	// margin, so that a request with the token arrives while the token is valid. The margin is
+	// maxMargin, or a tenth of the lifetime if that is less.
 	maxMargin      = time.Minute
 	marginFraction = 10
 
-	// The renewal window is the time before the margin in which renewal starts. It is maxWindow,
-	// or a sixth of the lifetime if that is less.
+	// The renewal window is the time before the margin in which renewal starts. The renewal
+	// window is maxWindow, or a sixth of the lifetime if that is less.
 	maxWindow      = 5 * time.Minute
 	windowFraction = 6
 	// widestFraction limits a configured renewal window to half the token's lifetime.
@@ -42,8 +42,8 @@ type Token struct {
 	// RequestedAt.
 	RequestedAt time.Time
 	// RequestedWithin is the error of RequestedAt: the token request may have been sent later
-	// than RequestedAt, by at most RequestedWithin. It is the time that reading the token in a
-	// store took.
+	// than RequestedAt, by at most RequestedWithin. RequestedWithin is the time that reading the
+	// token in a store took.
 	RequestedWithin time.Duration
 	// Delay is how long the provider's answer to the token request took. The provider issued the
 	// token at some moment during the Delay.
@@ -95,9 +95,9 @@ func (t *Token) RenewTime(jitter float64) time.Time {
 	return start.Add(time.Duration(jitter * float64(t.window()/jitterFraction)))
 }
 
-// RefreshTime is when a caller that keeps a copy of the token should ask the broker again. It is
-// later than every RenewTime, so that the caller then gets the successor. For a token with
-// EndsPrevious set, RefreshTime is after the ExpireTime.
+// RefreshTime is when a caller that keeps a copy of the token should ask the broker again. The
+// RefreshTime is later than every RenewTime, so that the caller then gets the successor. For a
+// token with EndsPrevious set, RefreshTime is after the ExpireTime.
 func (t *Token) RefreshTime() time.Time {
 	if t.EndsPrevious {
 		return t.ExpireTime().Add(t.margin() / 4)

@@ -81,8 +81,8 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 	return commands
 }
 
-// try calls every operation of a Store, and returns the denied commands. It repeats the
-// operations when one timed out because the machine is busy.
+// try calls every operation of a Store, and returns the denied commands. try repeats the
+// operations when one of them timed out because the machine is busy.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
 	for range 10 {

@@ -19,8 +19,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// aclPatience limits the duration of one test run with a Store. It is long because a client of a
-// Sentinel sends one of its commands only every 3 seconds.
+// aclPatience limits the duration of one test run with a Store. aclPatience is long because a
+// client of a Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
 // troubles is an Observer that ends a context when an operation fails.
@@ -51,9 +51,9 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 	}
 }
 
-// useEverything calls every operation of two replicas' Stores, and returns the first failure.
-// With an admin, it replaces every key by a key of another type, and calls every operation
-// again.
+// useEverything calls every operation of two replicas' Stores, and returns the first failure. If
+// admin is not nil, useEverything then replaces every key by a key of another type, and calls
+// every operation again.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)
@@ -128,8 +128,8 @@ func spoil(ctx context.Context, admin *redis.Client) error {
 	return err
 }
 
-// useSentinels makes a client find Redis through Sentinels. It returns when a Sentinel has
-// received every command that a client sends, or has denied a command.
+// useSentinels makes a client find Redis through Sentinels. useSentinels returns when a Sentinel
+// has received every command that a client sends, or has denied a command.
 func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Time limits of a connection. They are the upper limits of an operation's timeout, which a
-// timeBudget sets.
+// Time limits of a connection. The timeout of an operation, which a timeBudget sets, is never
+// longer than these limits.
 const (
 	idleTimeout = 5 * time.Minute
 	// spareConnections are connections for requests that do not wait in a queue: reads of the
@@ -44,7 +44,8 @@ type Server struct {
 	TLS *tls.Config
 }
 
-// silence is a logger that writes nothing. Without it, go-redis writes to standard error.
+// silence is a logger that writes nothing. Without this logger, go-redis writes to standard
+// error.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}

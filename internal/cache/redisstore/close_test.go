@@ -15,8 +15,8 @@ import (
 )
 
 // TestCloseEndsEverything uses Stores on working and on failing servers, and checks that no
-// goroutines are left after Close. It is not parallel, because other tests start the same kinds
-// of goroutines.
+// goroutines are left after Close. The test is not parallel, because other tests start the same
+// kinds of goroutines.
 func TestCloseEndsEverything(t *testing.T) {
 	well, gone, hung := redistest.Start(t), redistest.Start(t), redistest.Start(t)
 	gone.Kill()

@@ -21,8 +21,8 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 }
 
 // commit stores the token fresh if owner has the lock or no replica has it, and if the stored
-// entry is still here.sealed, the entry that was read before. It returns the token that is
-// stored afterwards, and updates here.
+// entry is still here.sealed, which is the entry that was read before. commit returns the token
+// that is stored afterwards, and updates the parameter here.
 func (s *Store) commit(
 	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,
 ) (*token.Token, error) {

@@ -18,7 +18,8 @@ import (
 // back-off after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is an error for an entry that cannot be read. Its text is one word for the cause.
+// unreadable is an error for an entry that cannot be read. The text of such an error is one word
+// for the cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
@@ -35,9 +36,9 @@ const (
 // errAbsent is returned when there is no entry, or the entry expires within a millisecond.
 var errAbsent = errors.New("there is no entry")
 
-// storedToken is the JSON form of a token. It does not contain the token's LastEnd, because the
-// Redis key expires at the LastEnd. Versions of the broker that do not know Delay use the expiry
-// of the key as the token's End.
+// storedToken is the JSON form of a token. The JSON form does not contain the token's LastEnd,
+// because the Redis key expires at the LastEnd. Versions of the broker that do not know Delay
+// use the expiry of the key as the token's End.
 type storedToken struct {
 	Value        string        `json:"value"`
 	Lifetime     time.Duration `json:"lifetime"`
@@ -47,8 +48,8 @@ type storedToken struct {
 	Window       time.Duration `json:"window,omitempty"`
 }
 
-// storedFailure is the JSON form of a failure. Its Redis key expires after Life at the latest.
-// RenewalWait is the time between the failure's Until and its RenewalUntil.
+// storedFailure is the JSON form of a failure. The Redis key of the failure expires after Life
+// at the latest. RenewalWait is the time between the failure's Until and its RenewalUntil.
 type storedFailure struct {
 	Reason      string        `json:"reason"`
 	Message     string        `json:"message"`
@@ -71,8 +72,9 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	})
 }
 
-// readToken returns the token in a script's reply, and the encrypted entry. The entry had the
-// remaining life left at the time readAt. If the token cannot be read, readToken returns nil.
+// readToken returns the token in a script's reply, and the encrypted entry. The parameter left
+// is the remaining life of the entry at the time readAt. If the token cannot be read, readToken
+// returns nil.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
 	sealed, life, err := s.open(set.token, entry, left, &stored)
@@ -95,8 +97,8 @@ func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *tok
 	}, sealed
 }
 
-// sealFailure encrypts a failure for Redis. It also returns the time after which the entry
-// expires.
+// sealFailure encrypts a failure for Redis. sealFailure also returns the time after which the
+// entry expires.
 func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (sealed []byte, life time.Duration) {
 	life = max(0, failure.Until.Sub(now)) + failureMemory
 	return s.seal(set.failure, storedFailure{
@@ -106,7 +108,7 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 }
 
 // readFailure returns the failure in a script's reply, or nil if the failure cannot be read. The
-// entry had the remaining life left at the time readAt.
+// parameter left is the remaining life of the entry at the time readAt.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)
@@ -138,8 +140,8 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-// open decrypts an entry in a script's reply. The entry has a remaining life of left
-// milliseconds.
+// open decrypts an entry in a script's reply. The parameter left is the remaining life of the
+// entry in milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)
 	count, _ := left.(int64)

@@ -167,7 +167,8 @@ type news struct {
 	missed    atomic.Int32
 }
 
-// follow records a Store's news until the end of the test. It returns when the Store follows the stream.
+// follow records a Store's news until the end of the test. follow returns as soon as the Store
+// follows the stream.
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// prefix is the beginning of every Redis key. It contains the version of the format: a broker
-// that writes another format does not use these keys.
+// prefix is the beginning of every Redis key. The prefix contains the version of the format: a
+// broker that writes another format does not use these keys.
 const prefix = "authmaterial:1:"
 
 // keySet contains the Redis keys of one token under one fleet key. The Redis keys have the same
@@ -80,8 +80,8 @@ func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	return t.changed
 }
 
-// wake wakes the goroutines that wait for a change of the token whose key set has this name. It
-// returns the token's key.
+// wake wakes the goroutines that wait for a change of the token whose key set has this name.
+// wake returns the key of that token.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

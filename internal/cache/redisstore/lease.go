@@ -29,8 +29,8 @@ var (
 type found struct {
 	record cache.Record
 	sealed string // the token's entry in the primary key set, even if unreadable; empty: none
-	// redisTime is the time of Redis' clock in milliseconds. Redis sent it before readAt, which
-	// is a time of the replica's clock.
+	// redisTime is the time of Redis' clock in milliseconds. Redis sent redisTime before readAt,
+	// which is a time of the replica's clock.
 	redisTime int64
 	readAt    time.Time
 	took      time.Duration // how long reading the token took
@@ -66,8 +66,8 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		// commit fails when another replica has the lock. Then that replica stores a token
-		// itself.
+		// commit fails when another replica has the lock. The replica that has the lock stores a
+		// token itself.
 		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
 	newest.RequestedWithin = all.took
@@ -125,8 +125,8 @@ type lease struct {
 	stop   context.CancelFunc
 }
 
-// newLease locks a token's key sets. It fails with errLocked when another replica has one of the
-// locks.
+// newLease locks a token's key sets. newLease fails with errLocked when another replica has one
+// of the locks.
 func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	owner := rand.Text() // a new owner each time, because an earlier attempt may still be releasing its lock
 	here, err := s.look(ctx, t, owner)
@@ -139,7 +139,8 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// renew renews the locks until ctx ends. It does not report a lost lock: Commit detects that.
+// renew renews the locks until ctx ends. renew does not report that a lock was lost, because
+// Commit detects that.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()

@@ -264,8 +264,8 @@ func TestLockWithoutAnswer(t *testing.T) {
 	lease.Release()
 }
 
-// TestNewsWakesWaiters: a replica waits for a lock. Its clock does not advance, so the replica
-// reads the lock again only when it receives news.
+// TestNewsWakesWaiters: a replica waits for a lock. The replica's clock does not advance, so the
+// replica reads the lock again only when it receives news.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -54,8 +54,8 @@ func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs th
 	t.Error("none of the attempts succeeded")
 }
 
-// askForMany asks a new replica for this many tokens at once. It returns a description of the
-// problem, or "" if there was none.
+// askForMany asks a new replica for this many tokens at once. askForMany returns a description
+// of the problem, or "" if there was none.
 func askForMany(t *testing.T, server *redistest.Server, keys int) (problem string) {
 	t.Helper()
 	c := newCaller(t, at(server.Addr()), withClock(patientClock{clockwork.NewRealClock()}))

@@ -13,8 +13,8 @@ import (
 const (
 	// operationsPerCPU is how many operations may run at the same time for each processor.
 	operationsPerCPU = 10
-	// maxQueueWait is how long an operation waits in a queue at most. Its own timeout begins
-	// afterwards.
+	// maxQueueWait is how long an operation waits in a queue at most. The operation's own
+	// timeout begins afterwards.
 	maxQueueWait = 3 * time.Second
 	// maxQueueWaits is how many times in a row an operation waits for maxQueueWait if the
 	// process got no CPU time during the wait.
@@ -40,8 +40,8 @@ func newQueue(clock clockwork.Clock, slots int) *queue {
 	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
-// enter waits for a slot. The caller keeps the slot until it calls leave. enter fails with
-// errOverload when no slot becomes free in time, and with errGaveUp when ctx ends first.
+// enter waits for a slot. The caller keeps the slot until the caller calls leave. enter fails
+// with errOverload when no slot becomes free in time, and with errGaveUp when ctx ends first.
 func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	for range maxQueueWaits {
 		acquired, starved := q.acquire(ctx)

@@ -19,7 +19,7 @@ func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// during repeats call for a time, or until the state changes. It returns the new state.
+// during repeats call for a time, or until the state changes. during returns the new state.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
@@ -36,8 +36,8 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
-// callStore opens a Store that follows the stream until the test ends. It returns the Store's
-// states, and a function that takes and releases a lease.
+// callStore opens a Store that follows the stream until the test ends. callStore returns the
+// Store's states, and a function that takes and releases a lease.
 func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	t.Helper()
 	states := make(states, 100)

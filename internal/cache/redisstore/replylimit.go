@@ -67,9 +67,9 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). It
-// reads the first line of each value, which announces the value's length, and skips the rest of
-// the value. The zero value is ready for the start of a reply.
+// replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). A
+// replyLimit reads the first line of each value, which announces the value's length, and skips
+// the rest of the value. The zero value is ready for the start of a reply.
 type replyLimit struct {
 	line    []byte // the part of the current line that has arrived
 	skip    int    // number of bytes of a string, including its line end, that are to be skipped
@@ -105,7 +105,7 @@ func (l *replyLimit) scan(p []byte) error {
 	return nil
 }
 
-// endLine checks the line that has just ended. It reports whether the reply is within its
+// endLine checks the line that has just ended. endLine reports whether the reply is within the
 // limits.
 func (l *replyLimit) endLine() bool {
 	line := l.line

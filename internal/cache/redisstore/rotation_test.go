@@ -33,7 +33,7 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test with each two phases whose replicas run at the same time, in both
+// neighbours runs a test for each pair of phases whose replicas run at the same time, in both
 // orders.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()

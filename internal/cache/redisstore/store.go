@@ -1,6 +1,6 @@
-// Package redisstore implements the cache.Store of a fleet. It keeps encrypted tokens in Redis,
-// and lets one replica at a time make token requests for each token. While Redis cannot be
-// reached, its methods fail soon, and the Cache works without the Store.
+// Package redisstore implements the cache.Store of a fleet. The Store keeps encrypted tokens in
+// Redis, and lets one replica at a time make token requests for each token. While Redis cannot
+// be reached, the methods of the Store fail soon, and the Cache works without the Store.
 package redisstore
 
 import (
@@ -48,8 +48,9 @@ type Store struct {
 
 	// operations and locking limit how many operations run at once, so that an operation's time
 	// limit does not include the wait for other operations. The queue locking is for reading and
-	// locking a token. It has half as many slots as operations, so that at least half of the
-	// slots remain for replicas that are about to release a lock.
+	// locking a token. The queue locking has half as many slots as the queue operations, so that
+	// at least half of the slots remain for leases that already have a lock and will soon
+	// release it.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
 	lastFailure         atomic.Value // one word for the last failure
@@ -100,8 +101,8 @@ func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
 }
 
 // A Store that waits for a lease reads the token again after firstPoll, and then less and less
-// often, until the interval is lastPoll. When it receives news of the token, it reads the token
-// at once.
+// often, until the interval is lastPoll. When the Store receives news of the token, it reads the
+// token at once.
 const (
 	firstPoll = 10 * time.Millisecond
 	lastPoll  = 160 * time.Millisecond
@@ -128,7 +129,8 @@ func (s *Store) Lock(
 	}
 }
 
-// tryLock makes one attempt of Lock. It fails with errLocked when another replica has the lease.
+// tryLock makes one attempt of Lock. tryLock fails with errLocked when another replica has the
+// lease.
 func (s *Store) tryLock(
 	ctx context.Context, t *tokenKeys, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {

@@ -49,8 +49,8 @@ func (s *Store) publish(ctx context.Context, e event) error {
 	return err
 }
 
-// addEvent adds an event to the stream. It then limits the stream to keep events: exactly if
-// trim is "=", about if trim is "~".
+// addEvent adds an event to the stream. addEvent also removes the oldest events, so that keep
+// events remain: exactly keep if trim is "=", or about keep if trim is "~".
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
 	life := streamLife.Milliseconds()
 	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, life, e.kind, e.name, s.id).Err()
@@ -107,9 +107,9 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	}
 }
 
-// findPosition returns the position in the stream from which to continue reading. It also checks
-// that Redis runs scripts that write. A server that does not run such scripts, such as a
-// read-only replica, cannot be used.
+// findPosition returns the position in the stream from which to continue reading. findPosition
+// also checks that Redis runs scripts that write. A server that does not run such scripts, such
+// as a read-only replica, cannot be used.
 func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
@@ -130,8 +130,9 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 }
 
 // positionAfter returns the position before if the stream has the event at that position or
-// later events. They must be read, because one of them may be too large, and reading it removes
-// it. Otherwise positionAfter returns the position of the last event.
+// later events. Those events must be read, because one of them may be too large: reading such an
+// event makes the broker remove it. Otherwise positionAfter returns the position of the last
+// event.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()
@@ -147,7 +148,7 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// read waits for events after a position. It returns no events and no error when no event
+// read waits for events after a position. read returns no events and no error when no event
 // arrives in time.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}

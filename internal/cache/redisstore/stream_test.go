@@ -15,8 +15,8 @@ import (
 
 const (
 	changesKey = "authmaterial:1:changes"
-	// mostEvents is how many events the stream may have. It exceeds the configured size because
-	// Redis removes blocks of a hundred events.
+	// mostEvents is how many events the stream may have. mostEvents exceeds the configured size
+	// because Redis removes blocks of a hundred events.
 	mostEvents = 10_100
 )
 

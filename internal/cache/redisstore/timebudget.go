@@ -22,9 +22,9 @@ const (
 	beat = 20 * time.Millisecond
 )
 
-// timeBudget limits how long all Redis operations of one refresh together may take. It counts
-// only the time in which the process ran, because a process without CPU time cannot read a reply
-// that has arrived.
+// timeBudget limits how long all Redis operations of one refresh together may take. A timeBudget
+// counts only the time in which the process ran, because a process without CPU time cannot read
+// a reply that has arrived.
 type timeBudget struct {
 	limit time.Duration
 
@@ -62,8 +62,8 @@ func (b *timeBudget) isUsedUp() bool {
 	return b.took >= starvedTimeout
 }
 
-// measure adds the time that run takes to the budget. It reports whether the process got no CPU
-// time for most of that time.
+// measure adds the time that run takes to the budget. measure reports whether the process got no
+// CPU time for most of that time.
 func (b *timeBudget) measure(run func()) (starved bool) {
 	b.mu.Lock()
 	ran, took := b.ran, b.took
@@ -89,8 +89,9 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// count adds the time since the last count. Only one beat of that time counts as running time,
-// because a late timer means that the process got no CPU time. The caller must hold b.mu.
+// count adds the time since the last count. At most one beat of that time counts as running time
+// of the process, because a late timer means that the process got no CPU time. The caller must
+// hold b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
 	b.ran += min(passed, beat)
