@@ -163,7 +163,7 @@ func leasesIndependently(t *testing.T, h Harness) {
 func showsLease(t *testing.T, h Harness) {
 	record, lease := h.lock(t, key)
 	if record.Token != nil {
-		t.Error("a lease on Lock of a key without a token returned a token")
+		t.Error("Lock of a key without a token returned a token")
 	}
 	lease.Release()
 	h.commit(t, h.newToken("first"), false, "first")

@@ -8,13 +8,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// takeover is the longest time that a caller may wait after the replica that makes the token
-// request died.
+// takeover is the longest time that a caller may wait for a token after the replica that
+// requests the token was killed.
 const takeover = 4 * time.Second
 
-// startHeld starts a fleet in which the first broker has made a token request for each
-// credential and waits for the answers. It returns the callers of that broker, and a function
-// that releases the answers. Answers to later requests are not held.
+// startHeld starts a fleet. The first broker has made a token request for each credential, and
+// the provider holds back the answers. startHeld returns the fleet, a function that waits for
+// the callers of the first broker, and a function that releases the answers. Answers to later
+// requests are not held.
 func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.Answers, release func()) {
 	t.Helper()
 	fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
@@ -52,8 +53,8 @@ func TestHolderIsKilled(t *testing.T) {
 		fleet.Provider.TotalTokenRequests(), len(fleet.Credentials))
 }
 
-// A broker hangs while it makes the token request for each credential. Its late tokens must not
-// replace those that others obtained meanwhile.
+// A broker hangs while it makes the token request for each credential. The late tokens of this
+// broker must not replace the tokens that other brokers obtained meanwhile.
 func TestHolderIsSlow(t *testing.T) {
 	t.Parallel()
 	fleet, slowCallers, release := startHeld(t)
@@ -78,17 +79,17 @@ func TestHolderIsSlow(t *testing.T) {
 	wantRequests(t, fleet, 2)
 	for _, c := range fleet.Credentials {
 		if got := load.Versions(c.ID); got != 1 {
-			t.Errorf("%s: callers got %d versions in the end, want 1", c.ID, got)
+			t.Errorf("%s: callers received %d versions in the end, want 1", c.ID, got)
 		}
 		if answers.Version(c.ID) != load.Version(c.ID) {
-			t.Errorf("%s: the late token took the place of the other", c.ID)
+			t.Errorf("%s: the late token replaced the token of another broker", c.ID)
 		}
 	}
 	t.Logf("callers of the others: %v; then of all: %v", answers, load.Answers)
 }
 
-// A broker is killed while it renews the token of each credential. The others continue to serve
-// the token and renew it.
+// A broker is killed while it renews the token of each credential. The other brokers continue to
+// serve the token and renew it.
 func TestHolderIsKilledInARenewal(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

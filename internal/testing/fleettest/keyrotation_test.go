@@ -18,7 +18,7 @@ type keyRotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
 	keys    []any  // `token_cache.fleet_keys` of brokers that start from now on
-	key     string // the second key, for the environment
+	key     string // the second key, as an environment variable (NAME=value)
 	reports map[string]int
 }
 
@@ -40,8 +40,8 @@ func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	}
 }
 
-// report lets callers of all brokers report a token. The brokers have two different lists of
-// keys, but make only one token request.
+// report makes callers of all brokers report the same token as rejected. The brokers have two
+// different lists of fleet keys, but must make only one token request.
 func (r *keyRotation) report(credential fleettest.Credential) {
 	r.Helper()
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
@@ -52,7 +52,7 @@ func (r *keyRotation) report(credential fleettest.Credential) {
 			r.Errorf("a report to %s %v", report.Broker.Name, err)
 		}
 		if bearer(report.Decoration) != bearer(reports[0].Decoration) {
-			r.Errorf("reports to %s and %s are answered with two tokens", report.Broker.Name, reports[0].Broker.Name)
+			r.Errorf("%s and %s answered reports of the same version with different tokens", report.Broker.Name, reports[0].Broker.Name)
 		}
 	}
 	if got := r.fleet.Provider.TokenRequests(credential.Client.ID) - before; got != 1 {
@@ -61,7 +61,7 @@ func (r *keyRotation) report(credential fleettest.Credential) {
 	r.reports[credential.ID]++
 }
 
-// bearer returns the value of the one header in a decoration.
+// bearer returns the value of the only header in a decoration.
 func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	if headers := decoration.GetHeaders(); len(headers) == 1 {
 		return headers[0].GetValue()
@@ -69,8 +69,8 @@ func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	return ""
 }
 
-// The fleet key is rotated by three rolling restarts, as documented. Callers know the addresses
-// of all brokers.
+// The test rotates the fleet key by three rolling restarts, as the documentation describes. The
+// callers know the addresses of all brokers, so they can use another broker during a restart.
 func TestFleetKeyIsRotated(t *testing.T) {
 	t.Parallel()
 	former, latest := fleettest.FleetKeyVariable, newKeyVariable
@@ -103,8 +103,8 @@ func TestFleetKeyIsRotated(t *testing.T) {
 	t.Logf("%d restarts and %d reports within %v; %v", 3*len(brokers), len(r.reports), time.Since(began).Round(time.Millisecond), load)
 }
 
-// wantFewRequests fails the test if there were more token requests than renewals and reports
-// explain.
+// wantFewRequests fails the test if there were more token requests than the renewals and reports
+// in this time need.
 func (r *keyRotation) wantFewRequests(within time.Duration) {
 	r.Helper()
 	// A token is renewed after two thirds of its lifetime.
@@ -112,7 +112,7 @@ func (r *keyRotation) wantFewRequests(within time.Duration) {
 	for _, c := range r.fleet.Credentials {
 		got := r.fleet.Provider.TokenRequests(c.Client.ID) - r.reports[c.ID]
 		if most = max(most, got); got > limit {
-			r.Errorf("%s: %d token requests in %v, want %d at most", c.ID, got, within, limit)
+			r.Errorf("%s: %d token requests within %v, want %d at most", c.ID, got, within, limit)
 		}
 	}
 	r.Logf("%d token requests of a credential at most, beside reports; without restarts there would be %d at most", most, limit)

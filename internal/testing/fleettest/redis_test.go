@@ -9,7 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// Log messages of a broker that loses Redis, and that reaches it again.
+// The log messages of a broker when Redis becomes unreachable, and when Redis is reachable
+// again.
 const (
 	lostLine = "Redis is out of reach: each replica obtains tokens for itself"
 	backLine = "Redis is back: the replicas share tokens again"
@@ -21,7 +22,7 @@ type trouble struct {
 	fleet  *fleettest.Fleet
 	redis  *redistest.Server
 	load   *fleettest.Load
-	before map[*fleettest.Broker]map[string]int // token requests of each broker before the failure
+	before map[*fleettest.Broker]map[string]int // number of token requests of each broker, by credential, before the failure
 	watch  func() (asked int, err error)
 }
 
@@ -41,8 +42,8 @@ func newTrouble(t *testing.T) *trouble {
 	return tr
 }
 
-// sinceBefore returns the number of token requests since Redis failed: of all brokers, and the
-// highest of one broker for one credential.
+// sinceBefore returns numbers of token requests since Redis failed: the total of all brokers,
+// and the highest number that one broker made for one credential.
 func (tr *trouble) sinceBefore() (total, most int, who string) {
 	tr.Helper()
 	for _, b := range tr.fleet.Brokers {
@@ -56,8 +57,8 @@ func (tr *trouble) sinceBefore() (total, most int, who string) {
 	return total, most, who
 }
 
-// renewAlone waits until every broker has renewed every token for itself. Then it starts one
-// more broker, and calls it.
+// renewAlone waits until every broker has renewed every token without Redis, so each for itself.
+// Then it starts one more broker and calls this broker.
 func (tr *trouble) renewAlone() {
 	tr.Helper()
 	lost := tr.fleet.AwaitDegraded(true)
@@ -69,7 +70,7 @@ func (tr *trouble) renewAlone() {
 	})
 	cold := tr.fleet.Burst(len(tr.fleet.Credentials), tr.fleet.AddBroker())
 	if err := cold.Err(); err != nil {
-		tr.Errorf("a broker that starts without Redis: %v", err)
+		tr.Errorf("calls to a broker that was started without Redis failed: %v", err)
 	}
 	tr.Logf("all brokers say that Redis is lost after %v; callers of one that starts without it: %v", lost.Round(time.Millisecond), cold)
 }
@@ -77,8 +78,9 @@ func (tr *trouble) renewAlone() {
 // recoveryLimit is the longest time that the brokers may take to return to normal.
 const recoveryLimit = 5 * time.Second
 
-// recovered checks what the failure cost, and that the brokers serve the same tokens again and
-// renew each once.
+// recovered checks how many token requests and how much time the failure cost, and that the
+// fleet works as before: all brokers serve the same tokens, and the fleet renews each token
+// once.
 func (tr *trouble) recovered() {
 	tr.Helper()
 	back := tr.fleet.AwaitDegraded(false)
@@ -90,7 +92,7 @@ func (tr *trouble) recovered() {
 		tr.Errorf("%s made %d token requests, want 1 at most", who, most)
 	}
 	if back+agreed > recoveryLimit {
-		tr.Errorf("the fleet has recovered after %v, want %v at most", back+agreed, recoveryLimit)
+		tr.Errorf("the fleet recovered after %v, want %v at most", back+agreed, recoveryLimit)
 	}
 	tr.load.Stop()
 	wantOneRenewal(tr.T, tr.fleet)
@@ -114,7 +116,7 @@ func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	load.AwaitAgreement(2)
 	load.Stop()
 	if got := fleet.Provider.TotalTokenRequests() - before; got != len(fleet.Credentials) {
-		t.Errorf("%d token requests for the renewals that came next, want %d", got, len(fleet.Credentials))
+		t.Errorf("%d token requests for the next renewals, want %d", got, len(fleet.Credentials))
 	}
 	if err := load.Err(); err != nil {
 		t.Error(err)
@@ -122,17 +124,18 @@ func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Logf("through the renewals that came next: %v", load)
 }
 
-// wantLines checks that each broker has logged the loss of Redis and its return once each.
+// wantLines checks that each broker has logged once that Redis is unreachable, and once that
+// Redis is reachable again.
 func (tr *trouble) wantLines() {
 	tr.Helper()
 	for _, b := range tr.fleet.Brokers {
 		if lost, back := b.LogLines(lostLine), b.LogLines(backLine); lost != 1 || back != 1 {
-			tr.Errorf("%s logs %d times that Redis is lost and %d times that it is back, want once each", b.Name, lost, back)
+			tr.Errorf("%s logged %d times that Redis is unreachable and %d times that Redis is back, want once each", b.Name, lost, back)
 		}
 	}
 }
 
-// isAway makes Redis unreachable during one renewal, and then lets it recover.
+// isAway makes Redis unreachable during one renewal, and then reachable again.
 func (tr *trouble) isAway(leave, comeBack func()) {
 	tr.Helper()
 	leave()
@@ -154,14 +157,15 @@ func TestRedisHangs(t *testing.T) {
 	tr.isAway(tr.redis.Stop, tr.redis.Continue)
 }
 
-// A Redis that restarts empty at once costs nothing: the brokers store their tokens in it again.
+// If Redis restarts at once without its data, no token request is needed: the brokers store
+// their tokens in Redis again.
 func TestRedisLosesItsMemory(t *testing.T) {
 	t.Parallel()
 	tr := newTrouble(t)
 	tr.redis.Restart()
 	tr.fleet.Await("the tokens are in Redis again", func() error { return tr.wantKeys(len(tr.fleet.Credentials)) })
 	if err := tr.fleet.Burst(len(tr.fleet.Credentials), tr.fleet.AddBroker()).Err(); err != nil {
-		t.Errorf("a broker that starts afterwards: %v", err)
+		t.Errorf("calls to a broker that was started afterwards failed: %v", err)
 	}
 	if total, _, _ := tr.sinceBefore(); total > 0 {
 		t.Errorf("%d token requests, want none", total)
@@ -169,7 +173,7 @@ func TestRedisLosesItsMemory(t *testing.T) {
 	tr.recovered()
 	for _, b := range tr.fleet.Brokers {
 		if lost, back := b.LogLines(lostLine), b.LogLines(backLine); lost > 1 || lost != back {
-			t.Errorf("%s logs %d times that Redis is lost and %d times that it is back, want both once at most", b.Name, lost, back)
+			t.Errorf("%s logged %d times that Redis is unreachable and %d times that Redis is back, want at most once each", b.Name, lost, back)
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Report is a caller's report that a version was rejected, and the broker's answer.
+// Report is a caller's report that the provider rejected a version, and the broker's answer to
+// the report.
 type Report struct {
 	Broker     *Broker
 	Credential Credential
@@ -23,8 +24,8 @@ type Report struct {
 	Ended time.Time
 }
 
-// Report reports a version as a caller of a broker. If the broker answers, it records that in
-// Withdrawn.
+// Report reports a version to a broker as rejected, as the caller with this number. If the
+// broker answers the report, Report adds the version to Withdrawn.
 func (f *Fleet) Report(b *Broker, caller int, credential Credential, version string) Report {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -41,7 +42,7 @@ func (f *Fleet) Report(b *Broker, caller int, credential Credential, version str
 	return report
 }
 
-// BeginReports lets callers of each broker report a version concurrently. The returned function
+// BeginReports makes callers of each broker report a version concurrently. The returned function
 // waits for the answers.
 func (f *Fleet) BeginReports(credential Credential, version string, callers int, brokers ...*Broker) (wait func() []Report) {
 	reports := make([]Report, callers*len(brokers))
@@ -70,11 +71,11 @@ func (f *Fleet) CheckReport(r Report) error {
 	case r.Err != nil:
 		return errors.New("fails with " + Describe(r.Err))
 	case r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED && r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
-		return fmt.Errorf("has the outcome %v", r.Outcome)
+		return fmt.Errorf("received the outcome %v", r.Outcome)
 	case r.Decoration.GetVersion() == r.Version:
-		return errors.New("is answered with the reported version")
+		return errors.New("was answered with the reported version")
 	case !f.Provider.Accepts(r.Decoration, r.Credential.Client):
-		return errors.New("is answered with a token that the provider does not accept")
+		return errors.New("was answered with a token that the provider does not accept")
 	default:
 		return nil
 	}
@@ -88,7 +89,7 @@ const newsLimit = time.Second
 type Withdrawals struct {
 	mu    sync.Mutex
 	first map[string]time.Time             // time of the first answered report, by version
-	by    map[*Broker]map[string]time.Time // the same for each replica
+	by    map[*Broker]map[string]time.Time // time of the first answered report to each replica, by version
 }
 
 // add records an answered report.
@@ -108,17 +109,18 @@ func (w *Withdrawals) add(r Report) {
 	}
 }
 
-// Check returns an error if a call received a version that had been reported before the call
-// began: to the same replica, or to another replica more than a second before.
+// Check returns an error if a call received a reported version although the report was answered
+// before the call began: at any time before if the same replica answered the report, more than a
+// second before if another replica did.
 func (w *Withdrawals) Check(a Answer) error {
 	version := a.Decoration.GetVersion()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if at, ok := w.by[a.Broker][version]; ok && a.Began.After(at) {
-		return errors.New("gets a version that was reported to that broker before")
+		return errors.New("received a version that was reported to the same broker before")
 	}
 	if at, ok := w.first[version]; ok && a.Began.Sub(at) > newsLimit {
-		return fmt.Errorf("gets a version that was reported to another broker more than %v before", newsLimit)
+		return fmt.Errorf("received a version that was reported to another broker more than %v before", newsLimit)
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 			r.Errorf("a report to %s %v", report.Broker.Name, err)
 		}
 		if got, want := report.Decoration.GetVersion(), reports[0].Decoration.GetVersion(); got != want {
-			r.Errorf("reports of one version are answered with %s and %s", got, want)
+			r.Errorf("reports of one version were answered with two tokens, %s and %s", got, want)
 		}
 		outcomes[report.Outcome.String()]++
 	}
@@ -65,7 +65,7 @@ func (r *reporting) served(report fleettest.Report) {
 	r.Logf("all brokers serve the successor %v after the report was answered", took.Round(time.Millisecond))
 }
 
-// check checks an answer.
+// check returns an error if an answer is wrong or contains a reported version.
 func (r *reporting) check(a fleettest.Answer) error {
 	if err := r.fleet.Check(a); err != nil {
 		return err
@@ -73,14 +73,15 @@ func (r *reporting) check(a fleettest.Answer) error {
 	return r.fleet.Withdrawn.Check(a)
 }
 
-// requests returns the number of token requests of a credential during an action.
+// requests runs the function do, and returns the number of token requests for a credential
+// during that time.
 func (r *reporting) requests(credential fleettest.Credential, do func()) int {
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
 	do()
 	return r.fleet.Provider.TokenRequests(credential.Client.ID) - before
 }
 
-// end checks all answers that the callers received.
+// end stops the load, and checks all answers that its callers received.
 func (r *reporting) end() {
 	r.Helper()
 	r.load.Stop()
@@ -139,7 +140,7 @@ func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 		r.served(reports[0])
 	})
 	if made != 1 {
-		r.Errorf("%d token requests for a renewal and the reports meanwhile, want 1", made)
+		r.Errorf("%d token requests for a renewal and for the reports during the renewal, want 1", made)
 	}
 }
 
@@ -151,7 +152,7 @@ func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	made := r.requests(credential, func() {
 		for _, report := range r.fleet.BeginReports(credential, version, 5, r.fleet.Brokers...)() {
 			if fault := fleettest.FaultOf(report.Err); fault.Code != codes.Unavailable || fault.Reason != "PROVIDER_UNAVAILABLE" || fault.RetryDelay <= 0 {
-				r.Errorf("a report to %s while the provider is down: %+v", report.Broker.Name, fault)
+				r.Errorf("a report to %s while the provider is down returned %+v", report.Broker.Name, fault)
 			}
 		}
 	})
@@ -161,7 +162,7 @@ func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	for _, b := range r.fleet.Brokers {
 		answer := r.fleet.Ask(b, 0, credential)
 		if err := r.fleet.Check(answer); err != nil || answer.Decoration.GetVersion() != version {
-			r.Errorf("after a report that failed %s serves another version than the reported one: %v", b.Name, err)
+			r.Errorf("after a failed report %s does not serve the reported version: %v", b.Name, err)
 		}
 	}
 	r.fleet.Provider.RestoreTokenRequests()
@@ -177,7 +178,7 @@ func (r *reporting) tooManyReports(credential fleettest.Credential) {
 			report := r.fleet.Report(r.fleet.Brokers[i], 0, credential, version)
 			r.replaced([]fleettest.Report{report})
 			if report.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED {
-				r.Errorf("report %d has the outcome %v", i+1, report.Outcome)
+				r.Errorf("report %d had the outcome %v, want REPLACED", i+1, report.Outcome)
 			}
 			r.served(report)
 			version = report.Decoration.GetVersion()
@@ -185,11 +186,11 @@ func (r *reporting) tooManyReports(credential fleettest.Credential) {
 		for _, b := range r.fleet.Brokers {
 			report := r.fleet.Report(b, 0, credential, version)
 			if fault := fleettest.FaultOf(report.Err); fault.Code != codes.ResourceExhausted || fault.Reason != "RATE_LIMITED" || fault.RetryDelay < 9*time.Minute || fault.RetryDelay > 10*time.Minute {
-				r.Errorf("a report to %s when there were too many: %+v", b.Name, fault)
+				r.Errorf("a report to %s beyond the limit returned %+v", b.Name, fault)
 			}
 			answer := r.fleet.Ask(b, 0, credential)
 			if err := r.fleet.Check(answer); err != nil || answer.Decoration.GetVersion() != version {
-				r.Errorf("after too many reports %s serves another version than the last: %v", b.Name, err)
+				r.Errorf("after too many reports %s does not serve the latest version: %v", b.Name, err)
 			}
 		}
 	})

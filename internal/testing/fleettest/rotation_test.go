@@ -17,28 +17,29 @@ type rotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
 	load    *fleettest.Load
-	clients map[string]simulator.Client // clients with their new secrets
-	end     []func()                    // revoke the old secrets
-	former  map[string]string           // versions of tokens issued for the old secrets
-	last    atomic.Pointer[time.Time]   // when the last replica read the new secrets; nil: not yet
+	clients map[string]simulator.Client // clients with their new secrets, by credential
+	end     []func()                    // functions that revoke the old secrets
+	former  map[string]string           // versions of tokens that were issued for the old secrets, by credential
+	last    atomic.Pointer[time.Time]   // time at which the last replica read the new secrets; nil: not yet
 }
 
-// formerLimit is how long a token of the old secret may be served after all replicas have read
-// the new secret.
+// formerLimit is how long a replica may serve a token that was issued for the old secret, after
+// all replicas have read the new secret.
 const formerLimit = time.Second
 
-// check returns an error if a token of the old secret is served later than formerLimit.
+// check returns an error if an answer is wrong, or if it contains a token of the old secret and
+// formerLimit is over.
 func (r *rotation) check(a fleettest.Answer) error {
 	if err := r.fleet.Check(a); err != nil {
 		return err
 	}
 	if last := r.last.Load(); last != nil && a.Began.Sub(*last) > formerLimit && a.Decoration.GetVersion() == r.former[a.Credential.ID] {
-		return errors.New("gets the token of the old secret")
+		return errors.New("received the token of the old secret")
 	}
 	return nil
 }
 
-// noteFormer records the tokens that brokers serve before they have the new secrets.
+// noteFormer records the versions that brokers serve before they read the new secrets.
 func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	r.Helper()
 	answers := r.fleet.Burst(len(r.fleet.Credentials), brokers...)
@@ -50,7 +51,8 @@ func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	}
 }
 
-// rotate gives a broker the new secrets, and waits until it serves tokens issued for them.
+// rotate gives a broker the new secrets, and waits until the broker serves tokens that were
+// issued for these secrets.
 func (r *rotation) rotate(b *fleettest.Broker) {
 	r.Helper()
 	for id, client := range r.clients {
@@ -103,7 +105,7 @@ func TestSecretIsRotated(t *testing.T) {
 	for _, b := range brokers[:len(brokers)/2] {
 		r.rotate(b)
 	}
-	// One token request for each secret, and one at each renewal.
+	// The fleet makes one token request for each secret, and one at each renewal.
 	wantRequests(t, r.fleet, 2)
 	r.fleet.AwaitTokenRequests(4 * n)
 	r.noteFormer(brokers[len(brokers)/2:])

@@ -10,10 +10,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestSleep: two brokers run on one machine, which sleeps until after the end of their tokens,
-// while its clock is set back. The tokens end at the provider and in Redis too. A caller asks
-// for the first credential after the sleep; the second credential is watched by a stream that
-// has not reached its maximum age.
+// TestSleep runs two brokers on a simulated machine. The machine sleeps until after the brokers'
+// tokens have expired, and its clock is set back meanwhile. The tokens also expire at the
+// provider and in Redis. After the sleep a caller asks for the first credential. A stream that
+// was opened before the sleep watches the second credential.
 func TestSleep(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -25,7 +25,7 @@ func TestSleep(t *testing.T) {
 	next := follow(ctx, t, f.Brokers[0], watched)
 	old := map[string]bool{next().GetVersion(): true, f.Ask(f.Brokers[0], 0, asked).Decoration.GetVersion(): true}
 	if got := f.Ask(f.Brokers[1], 0, asked); !old[got.Decoration.GetVersion()] {
-		t.Fatal("the brokers do not share a token")
+		t.Fatal("the brokers serve different tokens")
 	}
 
 	f.Provider.RevokeTokens()
@@ -41,7 +41,7 @@ func TestSleep(t *testing.T) {
 		t.Helper()
 		switch left := d.GetExpireTime().AsTime().Sub(b.WallTime()); {
 		case old[d.GetVersion()], !f.Provider.Accepts(d, credential.Client):
-			t.Errorf("%s serves a token that ended during the sleep", b.Name)
+			t.Errorf("%s serves a token that expired during the sleep", b.Name)
 		case left <= 15*time.Minute || left > 20*time.Minute:
 			t.Errorf("%s: the token expires in %v by the broker's clock, want almost 20m", b.Name, left)
 		}
@@ -56,7 +56,7 @@ func TestSleep(t *testing.T) {
 		versions = append(versions, got.Decoration.GetVersion())
 	}
 	if versions[0] != versions[1] {
-		t.Error("the brokers do not share the new token")
+		t.Error("after the sleep the brokers serve different tokens")
 	}
 	check(f.Brokers[0], watched, next())
 	for _, c := range f.Credentials {
@@ -66,7 +66,8 @@ func TestSleep(t *testing.T) {
 	}
 }
 
-// TestClockSetBack corrects the clock of a broker that was two hours fast.
+// TestClockSetBack sets back the clock of a broker that was two hours fast. The brokers must
+// continue to serve the token.
 func TestClockSetBack(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -82,7 +83,7 @@ func TestClockSetBack(t *testing.T) {
 			t.Fatal(fleettest.Describe(got.Err))
 		}
 		if got.Decoration.GetVersion() != first.Decoration.GetVersion() {
-			t.Errorf("%s serves another token", b.Name)
+			t.Errorf("%s does not serve the first token", b.Name)
 		}
 		if left := got.Decoration.GetExpireTime().AsTime().Sub(b.WallTime()); left <= 50*time.Minute || left > time.Hour {
 			t.Errorf("%s: the token expires in %v by the broker's clock, want almost an hour", b.Name, left)
@@ -90,7 +91,8 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// follow watches a credential, and returns a function that waits for the next decoration.
+// follow watches a credential at a broker, and returns a function that waits for the next
+// decoration.
 func follow(ctx context.Context, t *testing.T, b *fleettest.Broker, credential fleettest.Credential) (next func() *authmaterialv1.AuthDecoration) {
 	t.Helper()
 	stream, err := b.Client(0).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{credential.ID}})
@@ -101,10 +103,10 @@ func follow(ctx context.Context, t *testing.T, b *fleettest.Broker, credential f
 		t.Helper()
 		state, err := stream.Recv()
 		if err != nil {
-			t.Fatalf("the watch ends with %v", err)
+			t.Fatalf("the watch ended with the error %v", err)
 		}
 		if state.GetError() != nil {
-			t.Fatalf("the watch sends the error %v", state.GetError().GetReason())
+			t.Fatalf("the watch sent the error %v", state.GetError().GetReason())
 		}
 		return state.GetAuthDecoration()
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// soakLife is the lifetime of tokens in a soak test.
+// soakLife is the lifetime of tokens in a soak test, a long test with random faults.
 const soakLife = 6 * time.Second
 
 // soak is a fleet under load in which random faults happen.
@@ -25,10 +25,10 @@ type soak struct {
 	*ledger
 
 	server  *redistest.Server
-	proxy   *redistest.FaultProxy // between Redis and half of the brokers
+	proxy   *redistest.FaultProxy // the proxy between Redis and half of the brokers
 	random  *rand.Rand
 	alone   bool           // no other test runs, so the test may use all CPU cores
-	callers sync.WaitGroup // callers in addition to those of the load
+	callers sync.WaitGroup // callers that run in addition to the load
 	watches map[*fleettest.Broker]*fleettest.Watch
 	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
 	peak    int64                      // highest memory use of a broker so far
@@ -62,7 +62,7 @@ func soakSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// newSoak starts a fleet in which all brokers serve the same tokens.
+// newSoak starts a fleet and waits until all brokers serve the same tokens.
 func newSoak(t *testing.T, seed uint64) *soak {
 	t.Helper()
 	s := &soak{
@@ -88,10 +88,10 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	return s
 }
 
-// Redis, the brokers, the provider, the secrets, the clocks and the machine fail, together or
-// one after another. No caller may receive an expired token or a reported one; no call may fail
-// that could be answered; the provider may receive no more token requests than the faults
-// explain; and no broker may use much memory.
+// TestSoak causes faults of Redis, the brokers, the provider, the secrets, the clocks and the
+// machine, together or one after another. No caller may receive an expired token or a reported
+// one; no call may fail that could be answered; the provider may receive no more token requests
+// than the faults explain; and no broker may use much memory.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
@@ -132,7 +132,7 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	s.callers.Wait()
 	well := s.awaitWell()
 	if limit := c.recovery(); well > limit {
-		s.Errorf("all is well %v after the last fault, want %v at most", well, limit)
+		s.Errorf("the fleet was healthy %v after the last fault, want %v at most", well, limit)
 	}
 	outcome = fmt.Sprintf("all is well %v later: %s", well.Round(time.Millisecond), s.checkRequests(c, before))
 	s.checkMemory()
@@ -141,8 +141,9 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	}
 }
 
-// checkRequests fails the test if a credential had more token requests in the round than its
-// faults explain. It returns a summary of the highest number.
+// checkRequests fails the test if the fleet made more token requests for a credential in this
+// round than the faults of the round explain. It returns a text about the credential with the
+// highest number.
 func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	s.Helper()
 	most, limit, which := 0, 0, ""
@@ -167,14 +168,15 @@ func (s *soak) checkMemory() {
 			s.Error(err)
 		}
 		if peak > mostMemory {
-			s.Errorf("%s has had %d MiB of memory, want %d MiB at most", b.Name, peak>>20, mostMemory>>20)
+			s.Errorf("%s has used %d MiB of memory, want %d MiB at most", b.Name, peak>>20, mostMemory>>20)
 		}
 		s.peak = max(s.peak, peak)
 	}
 }
 
-// awaitWell waits until no broker is degraded and all serve the same tokens, which the provider
-// accepts and the watchers have received. It returns how long that took.
+// awaitWell waits until the fleet is healthy: no broker is degraded, all brokers serve the same
+// tokens, the provider accepts these tokens, and the watchers have received them. It returns how
+// long that took.
 func (s *soak) awaitWell() time.Duration {
 	s.Helper()
 	for _, b := range s.fleet.Brokers {
@@ -201,10 +203,10 @@ func (s *soak) awaitWell() time.Duration {
 				if got := bearer(answer.Decoration); first == "" {
 					first = got
 				} else if got != first {
-					return fmt.Errorf("%s has another token of %s than the first broker", b.Name, c.ID)
+					return fmt.Errorf("%s serves another token for %s than the first broker", b.Name, c.ID)
 				}
 				if s.watches[b].Version(c.ID) != answer.Decoration.GetVersion() {
-					return fmt.Errorf("%s has not sent its token of %s to the watches", b.Name, c.ID)
+					return fmt.Errorf("%s has not sent its token for %s to the watches", b.Name, c.ID)
 				}
 			}
 		}

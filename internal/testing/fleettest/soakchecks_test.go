@@ -12,16 +12,17 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// ledger records the faults of a soak test and the answers that callers received: enough to
-// decide for each answer whether it is allowed. It is safe for concurrent use.
+// ledger records the faults of a soak test and the answers that callers received: with these
+// records a test can decide whether an answer is allowed. It is safe for concurrent use.
 type ledger struct {
 	fleet *fleettest.Fleet
 
-	// Periods in which something was wrong, until it was normal again. The provider counts as
-	// failing until the brokers call it again, if its answers were held. Redis counts as lying
-	// while its replies are replaced.
+	// Periods in which Redis, the provider or the machine did not work normally. If the
+	// provider's answers were held, the provider counts as failing until the brokers call it
+	// again. The field lies contains the periods in which replies of Redis were replaced by
+	// wrong replies.
 	redis, lies, provider, held, busy spans
-	down, stopped                     map[*fleettest.Broker]*spans // the process was killed, or suspended
+	down, stopped                     map[*fleettest.Broker]*spans // periods in which the broker's process was killed or suspended
 	rotating                          map[string]*spans            // by credential
 
 	time   *shifts                       // the clocks of the provider and of Redis
@@ -29,7 +30,7 @@ type ledger struct {
 
 	mu     sync.Mutex
 	told   map[string][]fleettest.Report                    // answered reports, by version
-	served map[string]map[*fleettest.Broker]map[string]good // by credential and version
+	served map[string]map[*fleettest.Broker]map[string]good // valid tokens by credential, broker and version
 }
 
 // good is a valid token that a broker served.
@@ -57,7 +58,8 @@ func newLedger(f *fleettest.Fleet) *ledger {
 	return l
 }
 
-// check checks an answer. If the provider rejects the token, the caller reports it.
+// check returns an error if an answer is not allowed. If the provider rejects the answer's
+// token, check reports the rejection to the broker.
 func (l *ledger) check(a fleettest.Answer) error {
 	ended := a.Began.Add(a.Took)
 	if a.Err != nil {
@@ -65,7 +67,7 @@ func (l *ledger) check(a fleettest.Answer) error {
 	}
 	token, ok := l.fleet.Provider.Token(a.Decoration)
 	if !ok || token.ClientID != a.Credential.Client.ID {
-		return errors.New("gets a decoration without a token of its client")
+		return errors.New("received a decoration without a token of the credential's client")
 	}
 	if err := errors.Join(l.checkLife(a, token, ended), l.checkWithdrawn(a, ended)); err != nil {
 		return err
@@ -77,12 +79,12 @@ func (l *ledger) check(a fleettest.Answer) error {
 	return l.report(a)
 }
 
-// soakMargin is the safety margin of the tokens. Callers may receive a token in its margin while
-// there is no other.
+// soakMargin is the safety margin of the tokens: the time before the end of a token's lifetime
+// in which callers receive the token only if there is no other.
 const soakMargin = soakLife / 10
 
-// inexactness is how much too late a replica may treat a token as expired: Redis counts in
-// milliseconds.
+// inexactness is how long after the end of a token's lifetime a replica may still consider the
+// token valid, because Redis counts in milliseconds.
 const inexactness = 10 * time.Millisecond
 
 // checkLife returns an error if the provider considered the token expired when the call began,
@@ -91,26 +93,27 @@ const inexactness = 10 * time.Millisecond
 func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
 	late := l.lastResort(token, a.Began, ended)
 	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {
-		return errors.New("gets an expired token")
+		return errors.New("received an expired token")
 	}
 	clock, expires := l.clocks[a.Broker], a.Decoration.GetExpireTime().AsTime().Add(soakMargin)
 	earliest, latest := clock.earliest(a.Began, ended), clock.latest(a.Began, ended)
 	if past := earliest.Sub(expires); past >= late {
-		return fmt.Errorf("has an expire_time that is %v past", past.Round(time.Second))
+		return fmt.Errorf("received an expire_time that is %v in the past", past.Round(time.Second))
 	}
 	if ahead := expires.Sub(latest); ahead > soakLife {
-		return fmt.Errorf("has an expire_time that is %v ahead", ahead.Round(time.Second))
+		return fmt.Errorf("received an expire_time that is %v in the future, more than a lifetime", ahead.Round(time.Second))
 	}
 	left := token.ExpireTime.Sub(l.time.earliest(a.Began, ended)) + ended.Sub(a.Began)
 	if more := expires.Sub(latest) - left; more > inexactness {
-		return fmt.Errorf("has an expire_time that is %v later than the provider's", more.Round(100*time.Millisecond))
+		return fmt.Errorf("received an expire_time that is %v after the end of the token at the provider", more.Round(100*time.Millisecond))
 	}
 	return nil
 }
 
-// lastResort returns how long after the provider a broker may consider a token valid if it gets
-// no other: the time that the answer with the token took. Only the answer shows the broker that
-// the provider has issued the token.
+// lastResort returns how long a broker may serve a token after the token has expired at the
+// provider, if the broker gets no other token. This is the time that the provider's answer with
+// the token took, because the broker cannot know when during that time the provider issued the
+// token.
 func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Duration {
 	if !l.provider.touches(from, to) && !l.held.touches(from, to) && !l.busy.touches(from, to) {
 		return 0
@@ -130,7 +133,7 @@ func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Dura
 	return l.time.latest(answered, answered).Sub(issuedAt)
 }
 
-// report reports a token that the provider rejects.
+// report reports to the broker that the provider rejected the token in an answer.
 func (l *ledger) report(a fleettest.Answer) error {
 	began := time.Now()
 	report := l.fleet.Report(a.Broker, 0, a.Credential, a.Decoration.GetVersion())
@@ -143,14 +146,14 @@ func (l *ledger) report(a fleettest.Answer) error {
 		if l.asleep(a.Broker, report.Err, began, report.Ended) {
 			return nil
 		}
-		return errors.New("cannot report: " + fleettest.Describe(report.Err))
+		return errors.New("failed to report a rejection: " + fleettest.Describe(report.Err))
 	}
 	if report.Decoration.GetVersion() == report.Version {
-		return errors.New("is answered with the version that it reports")
+		return errors.New("reported a version and received the same version in the answer")
 	}
 	token, ok := l.fleet.Provider.Token(report.Decoration)
 	if !ok || !token.ExpireTime.Add(l.lastResort(token, began, report.Ended)).After(l.time.earliest(began, began)) {
-		return errors.New("gets an expired token for a report")
+		return errors.New("received an expired token in the answer to a report")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,14 +161,15 @@ func (l *ledger) report(a fleettest.Answer) error {
 	return nil
 }
 
-// checkWithdrawn returns an error if the version had been reported: to the same process, or to
-// another one more than a second ago, not counting the time in which Redis was failing.
+// checkWithdrawn returns an error if the answer contains a version that had been reported to the
+// same process before, or to another process more than a second before. Time in which Redis was
+// failing does not count.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, told := range l.told[a.Decoration.GetVersion()] {
 		if told.Broker == a.Broker && a.Began.After(told.Ended) && !l.down[a.Broker].touches(told.Ended, ended) {
-			return errors.New("gets a version that was reported to that broker before")
+			return errors.New("received a version that was reported to the same broker before")
 		}
 		since := told.Ended
 		for _, trouble := range []*spans{&l.redis, l.stopped[a.Broker]} {
@@ -176,14 +180,14 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 			}
 		}
 		if a.Began.Sub(since) > l.newsLimit(told.Ended, ended) && !l.rotating[a.Credential.ID].touches(told.Ended, ended) {
-			return errors.New("gets a version that was reported to another broker, which had time to publish the report")
+			return errors.New("received a version that was reported to another broker, although the report had time to reach this broker")
 		}
 	}
 	return nil
 }
 
-// newsLimit is how long a replica may serve a version that was reported to another. It is longer
-// if processes wait for the CPU.
+// newsLimit returns how long a replica may serve a version that was reported to another replica.
+// The limit is higher if processes had to wait for the CPU.
 func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	if l.busy.touches(from, to) {
 		return 3 * time.Second
@@ -191,7 +195,7 @@ func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	return time.Second
 }
 
-// note records that a broker has a token.
+// note records that a broker serves a valid token.
 func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -206,9 +210,10 @@ func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time
 	}
 }
 
-// expiring is how long before the provider a broker may consider a token expired: the duration
-// of its token request, plus the time to read the token from Redis, more than once if a replica
-// read it and stored it again. All of it takes longer if processes wait for the CPU.
+// expiring returns how long before the end of a token's lifetime at the provider a broker may
+// consider the token expired. This is the duration of the token request plus the time to read
+// the token from Redis, several times if a replica read the token and stored it again. All this
+// takes longer if processes wait for the CPU.
 func (l *ledger) expiring(from, to time.Time) time.Duration {
 	if l.busy.touches(from.Add(-soakLife), to) {
 		return 8 * reading
@@ -216,8 +221,9 @@ func (l *ledger) expiring(from, to time.Time) time.Duration {
 	return 4 * reading
 }
 
-// checkFailure returns an error if a call failed without a reason: the broker was running, and
-// the provider was healthy, or a valid token was in the broker's memory or in Redis.
+// checkFailure returns an error if a call failed although it could have been answered: the
+// broker was running, and either the provider was healthy, or a valid token was in the broker's
+// memory or in Redis.
 func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err error, began, ended time.Time) error {
 	fault := fleettest.FaultOf(err)
 	if l.down[b].touches(began, ended) && fault.Reason == "" {
@@ -240,11 +246,11 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 			}
 			lost := l.down[b].touches(has.at, ended) || l.clocks[b].touches(has.at, ended)
 			if other == b && !lost {
-				return fmt.Errorf("of %s fails though the broker has a token for %v yet, with %s",
+				return fmt.Errorf("asked for %s; the call failed although the broker has a token that is valid for %v, with %s",
 					c.ID, left.Round(100*time.Millisecond), fleettest.Describe(err))
 			}
 			if !l.redis.touches(has.at, ended) && !l.rotating[c.ID].touches(has.at, ended) {
-				return fmt.Errorf("of %s fails though Redis has a token for %v yet, with %s",
+				return fmt.Errorf("asked for %s; the call failed although Redis has a token that is valid for %v, with %s",
 					c.ID, left.Round(100*time.Millisecond), fleettest.Describe(err))
 			}
 		}
@@ -253,7 +259,8 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 }
 
 // asleep reports whether a call may have failed because the machine slept, or the broker's clock
-// was set forward, during the call: the token that it waited for had ended by then.
+// was set forward, during the call. In that case the token for which the call waited had already
+// expired when it arrived.
 func (l *ledger) asleep(b *fleettest.Broker, err error, began, ended time.Time) bool {
 	return fleettest.FaultOf(err).Reason == "PROVIDER_UNAVAILABLE" && l.clocks[b].touches(began, ended)
 }

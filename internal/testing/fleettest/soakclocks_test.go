@@ -10,15 +10,15 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// shifts are the changes of a clock that is otherwise correct. The zero value has no changes. It
-// is safe for concurrent use.
+// shifts are the forward and backward changes of a clock that otherwise shows the real time. The
+// zero value contains no changes. A value is safe for concurrent use.
 type shifts struct {
 	mu  sync.Mutex
 	all []shift
 }
 
-// shift is a change of a clock by some time, which happened between two moments. A shift without
-// an end continues.
+// shift is a change of a clock by a duration. The change happened during a span; without an end
+// of the span, the change is still in progress.
 type shift struct {
 	span
 	by time.Duration
@@ -36,7 +36,7 @@ func (s *shifts) change(by time.Duration, change func()) {
 	s.all[last].to = time.Now()
 }
 
-// touches reports whether the clock was changed between two times.
+// touches reports whether the clock was changed in a period.
 func (s *shifts) touches(from, to time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,21 +48,21 @@ func (s *shifts) touches(from, to time.Time) bool {
 	return false
 }
 
-// earliest returns the earliest time that the clock may have shown between two times: at the
-// first of them, or after it was set back.
+// earliest returns the earliest time that the clock may have shown in the period from one real
+// time to another: the time at the start of the period, or after the clock was set back.
 func (s *shifts) earliest(from, to time.Time) time.Time {
 	least, _ := s.offsets(from, to)
 	return from.Add(least)
 }
 
-// latest returns the latest time that the clock may have shown between two times.
+// latest returns the latest time that the clock may have shown in a period.
 func (s *shifts) latest(from, to time.Time) time.Time {
 	_, most := s.offsets(from, to)
 	return to.Add(most)
 }
 
-// offsets returns the lowest and the highest offset that the clock may have had between two
-// times.
+// offsets returns the lowest and the highest difference to the real time that the clock may have
+// had in a period.
 func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +81,8 @@ func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	return least, most
 }
 
-// when returns the moment at which the clock, which never went back, showed a time. If a change
-// skipped that time, it is the moment of the change.
+// when returns the real time at which the clock showed a time, for a clock that was never set
+// back. If a change skipped that time, when returns the time of the change.
 func (s *shifts) when(shown time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,16 +99,17 @@ func (s *shifts) when(shown time.Time) time.Time {
 	return shown.Add(-offset)
 }
 
-// Clock corrections have this size. During a sleep some time passes, sometimes so much that no
-// token survives.
+// The size of clock corrections, and the durations of a sleep. A long sleep is so long that all
+// tokens expire.
 const (
 	correctedBy  = 2 * time.Hour
 	longestSleep = 2 * soakLife
 	longSleep    = 2 * time.Hour
-	longSleeps   = 4 // one of this many
+	longSleeps   = 4 // one in this number is long
 )
 
-// suspension simulates a sleep of the machine: of the brokers, Redis and the provider.
+// suspension simulates that the machine with the brokers, Redis and the provider sleeps for a
+// random time.
 func (s *soak) suspension(c *cost) []action {
 	if s.random.IntN(longSleeps) == 0 {
 		return s.sleeping(c, longSleep)
@@ -122,7 +123,7 @@ func (s *soak) sleeping(c *cost, d time.Duration) []action {
 	return []action{{s.moment(latestFault + longestFault), fmt.Sprintf("sleep for %v", d.Round(time.Millisecond)), func() { s.sleep(d) }}}
 }
 
-// sleep lets time pass while no process runs.
+// sleep suspends all processes and moves all clocks forward, as if the machine slept.
 func (s *soak) sleep(d time.Duration) {
 	for _, b := range s.fleet.Running() {
 		s.stopped[b].begin()
@@ -142,7 +143,7 @@ func (s *soak) sleep(d time.Duration) {
 	}
 }
 
-// age shortens the remaining lifetime of each key.
+// age is a Lua script that shortens the remaining lifetime of each key in Redis.
 const age = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -152,8 +153,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1`
 
-// ageRedis lets time pass for the keys in Redis, after Redis has finished earlier commands. It
-// does nothing if Redis is not running.
+// ageRedis waits until Redis has finished earlier commands, and then shortens the remaining
+// lifetime of all keys by d. It does nothing if Redis is not running.
 func (s *soak) ageRedis(d time.Duration) {
 	if !s.server.Runs() {
 		return
@@ -180,11 +181,11 @@ func (s *soak) ageRedis(d time.Duration) {
 		return nil
 	})
 	if err := client.Eval(ctx, age, nil, d.Milliseconds()).Err(); err != nil {
-		s.Errorf("have time pass in Redis: %v", err)
+		s.Errorf("shorten the lifetimes of the keys in Redis: %v", err)
 	}
 }
 
-// correction sets the clock of a broker forward or back, and later right again.
+// correction sets the clock of a broker forward or back, and later to the right time again.
 func (s *soak) correction(c *cost) []action {
 	if s.random.IntN(2) == 0 {
 		return s.correcting(c, -correctedBy)
@@ -192,9 +193,9 @@ func (s *soak) correction(c *cost) []action {
 	return s.correcting(c, correctedBy)
 }
 
-// correcting returns a correction of a given size.
+// correcting returns a correction that moves the clock by a given time.
 func (s *soak) correcting(c *cost, by time.Duration) []action {
-	c.corrections++ // one of the two changes is forward
+	c.corrections++ // counts once: one of the two changes is forward
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	put := func(by time.Duration) func() {
 		return func() { s.clocks[b].change(by, func() { b.CorrectClock(by) }) }

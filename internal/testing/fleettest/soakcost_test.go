@@ -2,22 +2,23 @@ package fleettest_test
 
 import "time"
 
-// cost is what the faults of a round may cost, in token requests.
+// cost describes the faults of a round, from which the allowed number of token requests is
+// computed.
 type cost struct {
 	began       time.Time
 	processes   int       // running brokers
 	redis       bool      // Redis failed
 	hostile     bool      // Redis sent wrong replies, or another client wrote into it
-	failing     time.Time // since when the provider failed; zero: it did not
+	failing     time.Time // time since which the provider fails; zero: it works
 	failed      time.Duration
-	retryAfter  time.Duration // the provider's longest Retry-After
-	losses      int           // times that a broker was killed or suspended
+	retryAfter  time.Duration // the longest delay that the provider asked for in a Retry-After header
+	losses      int           // number of times that a broker was killed or suspended
 	revocations int
 	suspensions int
-	corrections int            // of a broker's clock, forward
-	reported    map[string]int // reports of valid tokens, by credential
-	rotated     map[string]int // secret rotations, by credential
-	finally     []action       // actions after all faults have ended
+	corrections int            // number of times that a broker's clock was set forward
+	reported    map[string]int // number of reports of valid tokens, by credential
+	rotated     map[string]int // number of secret rotations, by credential
+	finally     []action       // actions to run after all faults have ended
 }
 
 func newCost(processes int) *cost {
@@ -25,16 +26,16 @@ func newCost(processes int) *cost {
 }
 
 // The longest time that a broker waits before the next token request while callers wait, and the
-// factor by which jitter lengthens the delay that the provider asked for.
+// factor, in quarters, by which jitter lengthens a delay.
 const (
 	longestBackoff = 10 * time.Second
 	jitter         = 5 // five quarters
 )
 
-// longestWait returns the longest time that a broker waits after the last failed token request
-// before the next one: the sum of all earlier waits, a second and the jitter, up to a limit; or
-// the delay that the provider asked for, with jitter. A suspension ends a wait early, but the
-// next wait is still twice as long.
+// longestWait returns the longest time that a broker may wait after the last failed token
+// request before the next request. This is the sum of all earlier waits and a second, up to a
+// limit, or the delay that the provider asked for; jitter is added to both. A suspension ends a
+// wait early, but the next wait is still twice as long.
 func (c *cost) longestWait() time.Duration {
 	wait := min((c.failed+time.Second)*jitter/4, longestBackoff)
 	if c.suspensions > 0 {
@@ -43,10 +44,10 @@ func (c *cost) longestWait() time.Duration {
 	return max(wait, c.retryAfter*jitter/4)
 }
 
-// recovery is how long the fleet may take to become healthy after the last fault. It is shorter
-// than the time until a renewal, which would hide many faults. It is longer after a suspension,
-// and where only a renewal corrects a wrong reply of Redis that nobody can detect, or replaces
-// entries that another client wrote.
+// recovery returns how long the fleet may take to become healthy after the last fault. Usually
+// this is shorter than the time until a renewal, because a renewal would hide many faults. The
+// limit is higher after a suspension. It is also higher if Redis sent wrong replies that brokers
+// cannot detect, or if another client wrote into Redis, because only a renewal corrects these.
 func (c *cost) recovery() time.Duration {
 	limit := 4 * time.Second
 	if c.suspensions > 0 {
@@ -64,13 +65,14 @@ func (c *cost) recovery() time.Duration {
 // limit returns the number of token requests that a credential may have cost in a round that
 // ends now.
 //
-// A broker renews a token after two thirds of its lifetime, and replaces one that was revoked or
-// reported, or that expired during a sleep. While the provider fails, the broker waits longer
-// after each request, but not after a sleep. This is true for the fleet as a whole; during a
-// secret rotation for each part of the fleet with the same secret; and while Redis fails for
-// each process. A killed broker may have made one request in vain; so may one whose lock expired
-// during a sleep. After a suspension, a broker's Redis operations time out, and it makes one
-// request alone. A broker whose clock is set forward considers its token expired.
+// A broker renews a token after two thirds of its lifetime. It replaces a token that was revoked
+// or reported, or that expired during a sleep. While the provider fails, the broker waits longer
+// after each request, but not after a sleep. These requests are made once by the whole fleet.
+// During a secret rotation each part of the fleet with the same secret makes them; while Redis
+// fails, each process makes them. A killed broker may have made one request without using the
+// answer, and so may a broker whose lock expired during a sleep. After a suspension, the Redis
+// operations of a broker time out, and this broker makes one request without the others. A
+// broker whose clock is set forward considers its token expired.
 func (c *cost) limit(credential string) int {
 	within := time.Since(c.began)
 	requests := 1 + int(within/(soakLife*2/3)) + c.revocations + c.suspensions + c.reported[credential]

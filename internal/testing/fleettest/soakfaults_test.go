@@ -15,13 +15,13 @@ type action struct {
 	do    func()
 }
 
-// When faults begin in a round, and how long they last, is random. A few last long enough for
-// tokens and locks to expire.
+// Faults begin at a random time in a round and have a random duration, up to these limits. A few
+// faults are so long that tokens and locks expire.
 const (
 	latestFault  = time.Second
 	longestFault = 2 * time.Second
 	longFault    = 5 * time.Second
-	longFaults   = 6 // one of this many
+	longFaults   = 6 // one in this number is long
 
 	longestOutage = 20 * time.Second // of the provider
 )
@@ -31,7 +31,7 @@ func (s *soak) moment(limit time.Duration) time.Duration {
 	return time.Duration(s.random.Int64N(int64(limit)))
 }
 
-// lasting is a fault with its end.
+// lasting returns the two actions that begin and end a fault, at random times.
 func (s *soak) lasting(what string, begin func(), ended string, end func()) []action {
 	at, lasts := s.moment(latestFault), s.moment(longestFault)
 	if s.random.IntN(longFaults) == 0 {
@@ -40,7 +40,7 @@ func (s *soak) lasting(what string, begin func(), ended string, end func()) []ac
 	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
-// kind is a kind of fault, and its frequency: it occurs in one of oneIn rounds.
+// kind is a kind of fault. On average it occurs in one of oneIn rounds.
 type kind struct {
 	draw  func(*cost) []action
 	oneIn int
@@ -130,12 +130,12 @@ func (s *soak) outage(c *cost, f failure) []action {
 	return all
 }
 
-// failing is an outage that lasts as long as other faults.
+// failing makes the provider fail for as long as other faults last.
 func (s *soak) failing(c *cost, f failure) []action {
 	return s.lasting(f.what, func() {
 		c.failing = time.Now()
 		if s.provider.touches(c.failing, c.failing.Add(1)) {
-			c.failed = longestBackoff // the brokers have not called the provider since it failed last
+			c.failed = longestBackoff // the brokers have not called the provider since its previous outage
 		}
 		s.provider.begin()
 		s.fleet.Provider.FailTokenRequests(f.failure)
@@ -151,7 +151,8 @@ func (s *soak) revocation(c *cost) []action {
 	return []action{{s.moment(latestFault + longestFault), "revoke all tokens", s.fleet.Provider.RevokeTokens}}
 }
 
-// falseReport reports a token that the provider accepts. Other callers never do that.
+// falseReport reports a token that the provider accepts. Other callers in this test only report
+// tokens that the provider rejects.
 func (s *soak) falseReport(c *cost) []action {
 	b, credential := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))], s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.reported[credential.ID]++
@@ -170,7 +171,7 @@ func (s *soak) falseReport(c *cost) []action {
 }
 
 // secretRotation gives the replicas a new secret at different moments. When all replicas have
-// it, the old one is revoked.
+// the new secret, the old secret is revoked.
 func (s *soak) secretRotation(c *cost) []action {
 	credential := s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.rotated[credential.ID]++

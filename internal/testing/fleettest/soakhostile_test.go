@@ -18,14 +18,14 @@ import (
 type failure struct {
 	what       string
 	failure    simulator.Failure
-	retryAfter time.Duration // its Retry-After
+	retryAfter time.Duration // the delay in the Retry-After header; 0: no header
 }
 
 // gatewayDelay is the Retry-After of a gateway that limits the rate of requests.
 const gatewayDelay = 3 * time.Second
 
-// gateways are answers of a gateway in front of the provider. None of them is the token
-// endpoint's own, so none refuses the credential.
+// gateways are answers of a gateway in front of the provider. The token endpoint itself sends
+// none of these answers, so none of them means that the credential was rejected.
 var gateways = []failure{
 	{"a gateway answers 403 in HTML", simulator.HTMLPage(http.StatusForbidden), 0},
 	{"a gateway answers 404 in HTML", simulator.HTMLPage(http.StatusNotFound), 0},
@@ -38,7 +38,7 @@ var gateways = []failure{
 	{"a gateway answers 200 internal_error", simulator.AnswerWith(http.StatusOK, "application/json", `{"error":"internal_error"}`), 0},
 }
 
-// retryLater answers with a Retry-After of gatewayDelay.
+// retryLater answers with a Retry-After header of gatewayDelay.
 func retryLater(status int, contentType, body string) simulator.Failure {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -56,8 +56,9 @@ const mostMemory = 128 << 20
 // foreignSize is the size of the values that another client writes into Redis, in bytes.
 const foreignSize = 32 << 20
 
-// hostileReplies are replies that Redis never makes, or not to the broker's commands. Only the
-// first one is as large as it announces.
+// hostileReplies are replies that Redis never sends, or never sends to the broker's commands.
+// Most of the replies that announce a large size are shorter than that; only the first reply is
+// as large as it announces.
 var hostileReplies = [][]byte{
 	[]byte("$67108864\r\n" + strings.Repeat("x", 64<<20) + "\r\n"),
 	[]byte("$137438953472\r\n"),
@@ -96,7 +97,8 @@ var hostileReplies = [][]byte{
 	[]byte("-LOADING Redis is loading the dataset in memory\r\n"),
 }
 
-// hostileRedis makes Redis send wrong replies, or another client write into it.
+// hostileRedis makes Redis send wrong replies, or simulates that another client writes into
+// Redis.
 func (s *soak) hostileRedis(c *cost) []action {
 	switch s.random.IntN(4) {
 	case 0:
@@ -108,7 +110,7 @@ func (s *soak) hostileRedis(c *cost) []action {
 	}
 }
 
-// hostileReplies replaces some replies to the brokers that use a proxy in front of Redis.
+// hostileReplies replaces some replies of Redis to those brokers that connect through a proxy.
 func (s *soak) hostileReplies(c *cost) []action {
 	c.redis, c.hostile = true, true
 	every := 1 + s.random.IntN(6)
@@ -131,9 +133,9 @@ func (s *soak) foreignEvent(c *cost) []action {
 	})
 }
 
-// foreignTokens overwrites all tokens. Half of the new values live longer than any token. They
-// still have an expiry, because no broker would ever replace the value of a name that a rotation
-// left unused.
+// foreignTokens overwrites all tokens in Redis. Half of the new values expire later than any
+// token. All values expire, because a broker never replaces the values of keys that are unused
+// since a rotation.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()
@@ -151,7 +153,7 @@ func (s *soak) foreignTokens(c *cost) []action {
 	})
 }
 
-// foreign lets another client write into Redis, unless Redis is down.
+// foreign simulates that another client writes into Redis, unless Redis is down.
 func (s *soak) foreign(c *cost, what string, write func(context.Context) error) []action {
 	c.redis, c.hostile = true, true
 	return []action{{s.moment(latestFault + longestFault), what, func() {
@@ -167,7 +169,8 @@ func (s *soak) foreign(c *cost, what string, write func(context.Context) error) 
 	}}}
 }
 
-// checkForeign returns an error while Redis contains something that another client wrote.
+// checkForeign returns an error while Redis uses so much memory that it must still contain
+// entries of another client.
 func (s *soak) checkForeign() error {
 	ctx, cancel := context.WithTimeout(s.Context(), fleettest.Patience)
 	defer cancel()
@@ -182,7 +185,7 @@ func (s *soak) checkForeign() error {
 	return err
 }
 
-// busyMachine makes other processes use the CPU cores. No failure is allowed because of that.
+// busyMachine starts other processes that use all CPU cores. This fault allows no failed calls.
 func (s *soak) busyMachine(*cost) []action {
 	var end func()
 	return s.lasting("sixteen processes use the cores", func() {

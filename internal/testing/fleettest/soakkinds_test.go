@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestFaults runs one fault after another: those faults of the soak test that no other fleet
-// test covers. It is not parallel, because one of them uses all CPU cores.
+// TestFaults runs those faults of the soak test that no other fleet test covers, one after
+// another. The test is not parallel, because one fault uses all CPU cores.
 func TestFaults(t *testing.T) {
 	s := newSoak(t, 1)
 	load := s.startLoad()

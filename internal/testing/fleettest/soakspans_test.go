@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// spans are the periods in which a condition was true. The zero value has none. It is safe for
-// concurrent use.
+// spans are the periods in which a condition was true. The zero value contains no periods. A
+// value is safe for concurrent use.
 type spans struct {
 	mu  sync.Mutex
 	all []span
 }
 
-// span is a period; one without an end continues.
+// span is a period. If it has no end, the condition is still true.
 type span struct{ from, to time.Time }
 
-// touches reports whether the span overlaps the time between the two.
+// touches reports whether the span overlaps the time between from and to.
 func (s span) touches(from, to time.Time) bool {
 	return s.from.Before(to) && (s.to.IsZero() || s.to.After(from))
 }
 
-// begin begins a span, unless one is open.
+// begin begins a span, unless the last span has no end yet.
 func (s *spans) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,10 +29,10 @@ func (s *spans) begin() {
 	}
 }
 
-// end ends the open span, if there is one.
+// end ends the last span now, if it has no end yet.
 func (s *spans) end() { s.endIn(0) }
 
-// endIn ends the open span, if there is one, at a later time.
+// endIn ends the last span, if it has no end yet, at a time that is d from now.
 func (s *spans) endIn(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +41,8 @@ func (s *spans) endIn(d time.Duration) {
 	}
 }
 
-// touch reports whether a span overlaps the time between the two, and when the last such span
-// ended: the zero time if it is still open.
+// touch reports whether a span overlaps the time between from and to. It also returns the end of
+// the last such span; the zero time means that this span has no end yet.
 func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	return touches, until
 }
 
-// touches is touch without the end.
+// touches reports whether a span overlaps the time between from and to.
 func (s *spans) touches(from, to time.Time) bool {
 	touches, _ := s.touch(from, to)
 	return touches

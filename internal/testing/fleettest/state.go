@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// degradedDetail is the line of /readyz of a broker without its Redis.
+// degradedDetail is a line in the answer of /readyz: the broker reports that it cannot use
+// Redis.
 const degradedDetail = "token cache: degraded"
 
 func (b *Broker) httpClient() *http.Client {
@@ -27,7 +28,8 @@ func (b *Broker) httpClient() *http.Client {
 	}
 }
 
-// fetch returns the broker's answer over HTTP.
+// fetch returns the status and body with which the broker's HTTP server answers a request for a
+// path.
 func (b *Broker) fetch(path string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://broker.test"+path, nil)
 	if err != nil {
@@ -42,8 +44,8 @@ func (b *Broker) fetch(path string) (status int, body string, err error) {
 	return response.StatusCode, string(text), err
 }
 
-// Ready returns the further lines of /readyz, and an error unless both /readyz and gRPC health
-// report that the broker is ready.
+// Ready returns the lines after the first line of /readyz. It returns an error unless both
+// /readyz and gRPC health report that the broker is ready.
 func (b *Broker) Ready() (detail string, err error) {
 	status, body, err := b.fetch("/readyz")
 	if err != nil {
@@ -81,8 +83,8 @@ func (b *Broker) Metrics() (map[string]float64, error) {
 	return values, nil
 }
 
-// Degraded reports whether the broker works without its Redis. If err is nil, its metric and
-// /readyz agree.
+// Degraded reports whether the broker works without its Redis. Degraded returns an error if the
+// broker's metric and /readyz disagree.
 func (b *Broker) Degraded() (is bool, err error) {
 	metrics, err := b.Metrics()
 	if err != nil {
@@ -90,19 +92,20 @@ func (b *Broker) Degraded() (is bool, err error) {
 	}
 	value, ok := metrics["authmaterial_token_cache_degraded"]
 	if !ok {
-		return false, fmt.Errorf("%s has no metric for being degraded", b.Name)
+		return false, fmt.Errorf("%s has no metric that says whether it is degraded", b.Name)
 	}
 	detail, err := b.Ready()
 	if err != nil {
 		return false, err
 	}
 	if says := strings.Contains(detail, degradedDetail); says != (value == 1) {
-		return false, fmt.Errorf("%s: the metric says %v and /readyz %q", b.Name, value, detail)
+		return false, fmt.Errorf("%s: the metric for degraded is %v, but /readyz answers %q", b.Name, value, detail)
 	}
 	return value == 1, nil
 }
 
-// Loaded returns when the broker read its current configuration and the files it names.
+// Loaded returns the time at which the broker read its current configuration, and the files that
+// the configuration names.
 func (b *Broker) Loaded() (time.Time, error) {
 	metrics, err := b.Metrics()
 	if err != nil {

@@ -15,10 +15,10 @@ const watchPause = 100 * time.Millisecond
 // ends. It is safe for concurrent use.
 type Watch struct {
 	mu       sync.Mutex
-	versions map[string]string // by credential; empty: the last state was an error
+	versions map[string]string // version that was received last, by credential; empty: the last state was an error
 }
 
-// Watch begins to watch. It ends with the test.
+// Watch begins to watch all credentials at a broker. The watch ends when the test ends.
 func (f *Fleet) Watch(b *Broker) *Watch {
 	w := &Watch{versions: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
@@ -39,7 +39,7 @@ func (f *Fleet) Watch(b *Broker) *Watch {
 	return w
 }
 
-// receive makes one call, and returns when its stream has ended.
+// receive opens one stream, records its states, and returns when the stream has ended.
 func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 	request := &authmaterialv1.WatchAuthDecorationsRequest{}
 	for _, c := range f.Credentials {
@@ -56,8 +56,8 @@ func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 	}
 }
 
-// Version returns the version of a credential that the broker sent last. It is empty if the last
-// state was an error, or if there is none yet.
+// Version returns the version of a credential that the broker sent last. The result is empty if
+// the last state was an error, or if the broker has sent no state yet.
 func (w *Watch) Version(credential string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shifts are by how many nanoseconds the machine has slept, and the wall clock was corrected.
+// shifts contains two numbers of nanoseconds: how long the machine has slept, and by how much
+// its wall clock was corrected.
 type shifts struct{ sleep, wall atomic.Int64 }
 
 // init shifts the clocks by the durations in the file that an environment variable names. Fleettest builds this
