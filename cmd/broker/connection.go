@@ -167,7 +167,7 @@ func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.t
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
-	c.transport = local.NewCredentials() // rejects other machines
+	c.transport = local.NewCredentials() // these credentials reject connections to other machines
 	var err error
 	if c.tls {
 		if c.transport, err = c.files.Credentials(); err != nil {

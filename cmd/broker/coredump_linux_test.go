@@ -22,7 +22,7 @@ func TestNoCoreDumps(t *testing.T) {
 	write(t, filepath.Join(folder, "broker.yaml"), `listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`)
 	for name, test := range map[string]struct {
 		args []string
-		line string // printed when the process is ready
+		line string // a line that the process prints when it is ready
 	}{
 		"serve":       {[]string{"serve", "--config", "broker.yaml"}, "msg=serving "},
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},

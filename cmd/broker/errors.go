@@ -144,7 +144,7 @@ const (
 var diagnoses = []struct {
 	matches      func(error) bool
 	what, advice string
-	again        bool // another attempt can succeed
+	again        bool // whether another attempt to connect can succeed
 }{
 	{is(syscall.ECONNREFUSED), "nothing listens there", howToStart, true},
 	{is(syscall.ENOENT), "the socket does not exist", howToStart, true},

@@ -10,7 +10,7 @@ import (
 
 // choice is the value of a flag that accepts one of a few words, in upper or lower case.
 type choice struct {
-	value   string // the default, until Set is called
+	value   string // the flag's default value, until Set is called
 	allowed []string
 }
 

@@ -109,8 +109,8 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 // answer is the response to a call, with the parts to print.
 type answer struct {
 	response proto.Message
-	results  []*authmaterialv1.AuthDecorationResult // for each ID, the decoration or the error
-	outcome  string                                 // the outcome of a report; empty for other calls
+	results  []*authmaterialv1.AuthDecorationResult // for each credential ID, the decoration or the error
+	outcome  string                                 // the outcome of a rejection report; empty for other calls
 }
 
 // get prints the material. The error of get explains, for each ID without material, why there is

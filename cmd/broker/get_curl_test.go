@@ -103,7 +103,7 @@ func TestGetCurlForReal(t *testing.T) {
 	t.Setenv("HOME", folder)
 	t.Setenv("CURL_HOME", folder)
 	shell(t, script, folder)
-	provider.Close() // waits for the handler
+	provider.Close() // Close waits until the handler has returned
 	if !slices.Equal(paths, []string{"/{a,b}"}) {
 		t.Errorf("curl requested %q", paths)
 	}

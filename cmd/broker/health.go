@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	healthTimeout = 3 * time.Second        // the default of --timeout
+	healthTimeout = 3 * time.Second        // the default value of --timeout
 	healthRetry   = 100 * time.Millisecond // the delay between attempts to connect
 )
 

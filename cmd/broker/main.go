@@ -20,7 +20,7 @@ var version = "dev"
 // Exit codes.
 const (
 	exitOK      = 0
-	exitProblem = 1 // the command explains what went wrong
+	exitProblem = 1 // the command failed and has explained why
 	exitUsage   = 2 // the command line is wrong
 )
 

@@ -51,10 +51,10 @@ func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	runtime.GC() // updates the metric that is read below
+	runtime.GC() // the collection updates the metric that is read below
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
-	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is that large
+	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is larger than the largest int64
 }
 
 // forbidCoreDumps prevents core dumps of this process, because its memory contains secrets. If

@@ -20,7 +20,7 @@ const patience = time.Minute
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
-	ended          chan struct{} // closed when the process has ended
+	ended          chan struct{} // a channel that is closed when the process has ended
 }
 
 // startProcess starts a program. If folder or environment is empty, the program gets the folder
@@ -39,7 +39,7 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.command.Wait() // the result is in ProcessState
+		_ = p.command.Wait() // the exit status is read from ProcessState
 	}()
 	return p, nil
 }
@@ -80,7 +80,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 		select {
 		case <-changed:
 		case <-p.ended:
-			ended = true // the output of an ended process is complete
+			ended = true // the output is complete, because the process has ended
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the process has not printed %q", pattern)
 		}
@@ -91,7 +91,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed at the next write
+	changed chan struct{} // a channel that is closed at the next write
 }
 
 // Write implements io.Writer.

@@ -21,7 +21,7 @@ type secured struct {
 	*testing.T
 	folder    string
 	authority *authtest.Authority
-	token     secret.Text // the token of the caller token:mailer
+	token     secret.Text // the static token of the caller token:mailer
 }
 
 // newSecured creates the folder, and makes it the current folder. Each certificate NAME.pem has

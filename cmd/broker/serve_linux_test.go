@@ -28,7 +28,7 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	if _, err := opened.Read(make([]byte, 4096)); err != nil { // returns when the broker opens the file
+	if _, err := opened.Read(make([]byte, 4096)); err != nil { // Read returns when the broker opens the file
 		t.Fatal(err)
 	}
 	if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {

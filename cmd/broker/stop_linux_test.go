@@ -23,7 +23,7 @@ import (
 // TestStopWhileTheAuditHangs stops a broker while calls without deadlines wait for the audit
 // log, which is a pipe that no process reads.
 func TestStopWhileTheAuditHangs(t *testing.T) {
-	t.Parallel() // the test waits for seconds
+	t.Parallel() // the test takes several seconds
 	folder := t.TempDir()
 	pipe, _ := smallPipe(t, folder)
 	path := filepath.Join(folder, "broker.yaml")
@@ -54,7 +54,7 @@ func TestStopWhileTheAuditHangs(t *testing.T) {
 
 // TestStopWhileTheLogHangs stops a broker whose log is a pipe that no process reads.
 func TestStopWhileTheLogHangs(t *testing.T) {
-	t.Parallel() // the test waits for seconds
+	t.Parallel() // the test takes several seconds
 	folder := t.TempDir()
 	pipe, log := smallPipe(t, folder)
 	path := filepath.Join(folder, "broker.yaml")
@@ -79,7 +79,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	if err := log.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // until the pipe is completely full
+	for err == nil { // the loop ends when the pipe is completely full
 		_, err = log.Write([]byte{'\n'})
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -112,7 +112,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const smallest = 4096 // bytes: enough for about twenty lines
+	const smallest = 4096 // bytes, which is enough for about twenty lines
 	var failed error
 	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
 		t.Fatal(errors.Join(err, failed))

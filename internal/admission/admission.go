@@ -61,8 +61,8 @@ type Admission struct {
 	perCaller   [uses]useLimit
 
 	mu      sync.Mutex
-	callers map[string]*Caller // by the caller's name
-	sweepAt int                // the number of callers at which idle callers are forgotten
+	callers map[string]*Caller // callers by their names
+	sweepAt int                // when there are this many callers, idle callers are forgotten
 }
 
 // New returns an Admission with the configured limits. Every limit must be positive.

@@ -39,17 +39,17 @@ type Conn struct {
 	net.Conn
 	source      netip.Prefix
 	listener    *listener
-	settled     chan struct{} // closed when the connection is authenticated or closed
+	settled     chan struct{} // a channel that is closed when the connection is authenticated or closed
 	proved      atomic.Bool
 	budget      atomic.Int64           // the bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent calls of the health service
-	caller      atomic.Pointer[Caller] // written with listener.mu locked; nil: the connection belongs to no caller yet
+	caller      atomic.Pointer[Caller] // written with listener.mu locked; nil: the connection has no caller yet
 	expiry      *time.Timer            // nil: the connection does not expire
 
 	// The following fields are guarded by listener.mu.
 	class    *class        // nil: the connection belongs to a caller, or is closed
-	place    *list.Element // the connection's element in class
-	refilled time.Time     // when the budget was last set to healthBytes
+	place    *list.Element // the connection's element in the list of its class
+	refilled time.Time     // the time when budget was last set to healthBytes
 	closed   bool
 }
 
@@ -135,7 +135,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // the bytes that Called subtracted: another limit applies to the number of health calls
+		c.budget.Add(callBytes) // gives back what Called subtracted: the number of health calls has its own limit
 		return
 	}
 	if c.class == l.unproved {

@@ -39,9 +39,9 @@ type lineLimiter struct {
 	mu         sync.Mutex
 	all        *ratelimit.Limiter[slog.Level]
 	sources    *ratelimit.Limiter[lineSource]
-	suppressed int         // lines suppressed since the last report
-	last       string      // the client's address in the last suppressed line
-	timer      *time.Timer // starts the next report; nil: no line was suppressed
+	suppressed int         // the number of lines suppressed since the last report
+	last       string      // the address of the client to which the last suppressed line refers
+	timer      *time.Timer // logs the next report when it fires; nil: no line was suppressed
 }
 
 // lineSource identifies a rate limit: the lines of one level about clients of one source.

@@ -55,7 +55,7 @@ type Observer struct {
 	limited                           *prometheus.CounterVec
 	limitLines                        *ratelimit.Limiter[admission.Limit]
 	authentications                   *prometheus.CounterVec
-	certificateExpiry                 func() prometheus.Gauge // creates the gauge when it is called first
+	certificateExpiry                 func() prometheus.Gauge // the first call creates the gauge
 }
 
 // New returns an Observer.

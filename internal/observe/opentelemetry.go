@@ -51,7 +51,7 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 		resource.WithAttributes(attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil { // described has the remaining attributes
+	if err != nil { // described contains the attributes that could be read
 		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}

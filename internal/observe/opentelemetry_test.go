@@ -100,7 +100,7 @@ func TestUnusableVariables(t *testing.T) {
 		}
 	}
 	for variable, test := range map[string]struct {
-		values []string // in addition to the canary
+		values []string // invalid values to test in addition to the canary
 		sends  bool
 	}{
 		"OTEL_TRACES_EXPORTER":           {values: []string{"console", "zipkin"}},

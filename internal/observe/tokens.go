@@ -169,7 +169,7 @@ type tokenObserver struct {
 	observer *Observer
 	key      string
 
-	answers, renewals, forced []prometheus.Counter // counters by cache.Tier, cache.Renewal and cache.Forced
+	answers, renewals, forced []prometheus.Counter // indexes: values of cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 

@@ -53,7 +53,7 @@ type method struct {
 	*MethodMetrics
 	name   string
 	stream bool
-	use    admission.Use // the limit for which calls of the method count
+	use    admission.Use // the kind of limit for which calls of the method count
 }
 
 func (s *Service) newMethod(name string, stream bool) *method {
@@ -70,7 +70,7 @@ type call struct {
 	ctx     context.Context //nolint:containedctx // the context ends with the call
 	method  *method
 	began   time.Time
-	limits  *admission.Caller // the caller's limits; nil: the call was not counted yet
+	limits  *admission.Caller // the limits of the call's caller; nil: the call was not counted yet
 	health  *admission.Conn   // the connection of a call of the health service; nil for other calls
 
 	// The following fields are copied to Ended.
@@ -154,7 +154,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 			c.excess = fault.From(err).Reason == fault.RateLimited
 			return broker.Caller{}, err
 		}
-		now = s.options.Clock.Now() // meanwhile the broker may have waited for the keys of an issuer
+		now = s.options.Clock.Now() // identifyAnew may have waited for the keys of an issuer
 	}
 	c.caller = known.Name
 	if refusal := known.limits.Begin(c.method.use, credentials, now); refusal != nil {

@@ -134,7 +134,7 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 // call has ended.
 type answer struct {
 	bytes []byte
-	sent  func() // called once or twice, after a batch was sent or its call has ended; nil: the answer is not a batch
+	sent  func() // called once or twice, when a batch was sent or its call has ended; nil for other answers
 }
 
 // batchBuffers has the buffers for the answers of batches. gRPC's own pool has no buffer sizes
@@ -177,7 +177,7 @@ func (c codec) Marshal(value any) (mem.BufferSlice, error) {
 	case encoded.sent == nil:
 		return mem.BufferSlice{mem.SliceBuffer(encoded.bytes)}, nil
 	default:
-		buffer := encoded.bytes // with &encoded.bytes the pool would keep the answer in memory
+		buffer := encoded.bytes // a pointer to encoded.bytes itself would keep the answer in memory
 		return mem.BufferSlice{mem.NewBuffer(&buffer, encoded)}, nil
 	}
 }

@@ -75,7 +75,7 @@ func (s *Service) toStatus(ctx context.Context, err error) error {
 		details = append(details, badRequest(known))
 	}
 	made, err := status.New(code, known.Message).WithDetails(details...)
-	if err != nil { // WithDetails fails only for the code OK, which no reason has
+	if err != nil { // WithDetails fails only for the code OK, and no error reason has that code
 		return status.Error(codes.Internal, known.Message)
 	}
 	return made.Err()

@@ -49,10 +49,10 @@ type Options struct {
 // Service implements the gRPC service authmaterial.v1.BrokerService.
 type Service struct {
 	options   Options
-	everybody *admission.Caller         // counts the calls of callers without limits of their own
+	everybody *admission.Caller         // counts the calls of callers that have no limits of their own
 	wall      func(time.Time) time.Time // converts times of Clock into wall-clock times
 	faults    rate.Sometimes            // limits log lines about internal errors
-	others    sync.Map                  // the *method of each method of other services, by full name
+	others    sync.Map                  // *method values of methods of other services, by full name
 }
 
 // The limits that the comments of the protos document.
