@@ -66,7 +66,7 @@ func wantNoCoreDump(t *testing.T, pid int) {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`(?m)^Max core file size +0 +0 +bytes`).Match(limits) {
-		t.Errorf("core files are limited to:\n%s", limits)
+		t.Errorf("the limit for core files is not 0:\n%s", limits)
 	}
 	info, err := os.Stat(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {

@@ -65,7 +65,7 @@ func TestWrongAddresses(t *testing.T) {
 		for _, command := range [][]string{{"get", "pendo", "--timeout", "10s"}, {"health", "--timeout", wait}} {
 			stdout, stderr, code := invoke(t, append(command, one.args...)...)
 			if code != exitProblem || stdout != "" || !regexp.MustCompile(one.want).MatchString(stderr) {
-				t.Errorf("%s, %s: exit %d\n%s\nwant 1 and %s", name, command[0], code, stderr, one.want)
+				t.Errorf("%s, %s: the exit code is %d, and the output is\n%s\nwant the exit code 1 and the output %s", name, command[0], code, stderr, one.want)
 			}
 			for _, inside := range []string{"desc =", "rpc error", "balancer", "transport:", "http2:", "frame", "dial "} {
 				if strings.Contains(stderr, inside) {
@@ -91,7 +91,7 @@ func TestUnexpectedArguments(t *testing.T) {
 	} {
 		stdout, stderr, code := invoke(t, strings.Fields(line)...)
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
-			t.Errorf("broker %s: exit %d\n%s\nwant 2 and %s", line, code, stderr, want)
+			t.Errorf("broker %s: the exit code is %d, and the output is\n%s\nwant the exit code 2 and the output %s", line, code, stderr, want)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default timeout of get. It is the same as the timeout of the broker's token
+// getTimeout is the default timeout of get, and equals the timeout of the broker's token
 // requests.
 const getTimeout = 10 * time.Second
 

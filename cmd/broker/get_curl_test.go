@@ -53,11 +53,11 @@ func TestGetCurlThroughAShell(t *testing.T) {
 	}
 	arguments, err := os.ReadFile(filepath.Join(folder, "arguments"))
 	if err != nil || string(arguments) != "--config\n-\n" {
-		t.Errorf("the arguments are %q (%v)", arguments, err)
+		t.Errorf("curl's arguments are %q (%v)", arguments, err)
 	}
 	config, err := os.ReadFile(filepath.Join(folder, "config"))
 	if err != nil || string(config) != wantConfig {
-		t.Errorf("the config is\n%s\n(%v), want\n%s", config, err, wantConfig)
+		t.Errorf("curl's configuration is\n%s\n(%v), want\n%s", config, err, wantConfig)
 	}
 	if broker.secretIn(string(arguments)) {
 		t.Error("an argument contains a secret")
@@ -76,7 +76,7 @@ func TestGetCurlAnyCredential(t *testing.T) {
 		shell(t, succeed(t, "get", id, "-o", "curl", "--url", url), folder)
 		config, err := os.ReadFile(filepath.Join(folder, "config"))
 		if err != nil || !broker.secretIn(string(config)) || !strings.Contains(string(config), "url = \""+url) {
-			t.Errorf("%s: the config lacks the material or the URL (%v)", id, err)
+			t.Errorf("%s: curl's configuration lacks the material or the URL (%v)", id, err)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestGetCurlForReal(t *testing.T) {
 		t.Errorf("curl requested %q", paths)
 	}
 	if !slices.Equal(headers, []string{oddSecret}) || !slices.Equal(params, []string{oddSecret}) {
-		t.Error("the header or the parameter arrived changed")
+		t.Error("the header or the query parameter was changed on the way")
 	}
 }
 
@@ -133,7 +133,7 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 	} {
 		stdout, stderr, code := invoke(t, "get", "odd", "-o", "curl", "--url", url)
 		if code != exitProblem || stdout != "" || !strings.HasPrefix(stderr, "the material must not be sent to this host: ") || !strings.Contains(stderr, "\n  "+advice) {
-			t.Errorf("%s: exit %d\n%s\nwant exit 1 and the advice %s", url, code, stderr, advice)
+			t.Errorf("%s: the exit code is %d, and the output is\n%s\nwant the exit code 1 and the advice %s", url, code, stderr, advice)
 		}
 		if broker.secretIn(stderr) {
 			t.Errorf("%s: the explanation contains a secret", url)

@@ -78,7 +78,7 @@ func TestGetMasksSecretsByDefault(t *testing.T) {
 		}
 	}
 	if broker.secretIn(succeed(t, append([]string{"get"}, all...)...)) {
-		t.Error("the table of all shows a secret")
+		t.Error("the table of all credentials shows a secret")
 	}
 }
 
@@ -128,14 +128,14 @@ func TestGetJSON(t *testing.T) {
 	got := new(authmaterialv1.BatchGetAuthDecorationsResponse)
 	readJSON(t, stdout, got)
 	if code != exitProblem || !proto.Equal(got, want) {
-		t.Errorf("exit %d, want 1 and the JSON of the batch", code)
+		t.Errorf("the exit code is %d, want 1 and the batch response as JSON", code)
 	}
 }
 
 func readJSON(t *testing.T, text string, message proto.Message) {
 	t.Helper()
 	if err := protojson.Unmarshal([]byte(text), message); err != nil {
-		t.Fatal("the text is not the JSON of the message") // the error may quote secrets
+		t.Fatal("the output is not the message as JSON") // the error may quote secrets
 	}
 }
 
@@ -244,7 +244,7 @@ func wantProblem(t *testing.T, args []string, want string) {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)
 	if code != exitProblem || stdout != "" || !regexp.MustCompile(want).MatchString(stderr) {
-		t.Errorf("broker %q: exit %d\n%s%s\nwant 1 and %s", args[:2], code, stdout, stderr, want)
+		t.Errorf("broker %q: the exit code is %d, and the output is\n%s%s\nwant the exit code 1 and the output %s", args[:2], code, stdout, stderr, want)
 	}
 }
 
@@ -272,7 +272,7 @@ func TestGetWrongUsage(t *testing.T) {
 		stdout, stderr, code := invoke(t, strings.Fields(line)...)
 		if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "broker: ") || !strings.Contains(stderr, want) ||
 			!strings.HasSuffix(stderr, "Try 'broker get --help'.\n") {
-			t.Errorf("broker %s: exit %d\n%s\nwant 2 and %s", line, code, stderr, want)
+			t.Errorf("broker %s: the exit code is %d, and the output is\n%s\nwant the exit code 2 and the output %s", line, code, stderr, want)
 		}
 	}
 }

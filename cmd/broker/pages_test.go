@@ -69,7 +69,7 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	for i, got := range strings.Split(string(printed), mark+"\n")[:len(steps)] {
 		got = varying.ReplaceAllString(strings.TrimRight(got, "\n"), "…")
 		if want := varying.ReplaceAllString(local.Replace(steps[i].output), "…"); got != want {
-			t.Errorf("$ %s\n--- prints\n%s\n--- and the page has\n%s", steps[i].command, got, want)
+			t.Errorf("$ %s\n--- prints\n%s\n--- but the page shows\n%s", steps[i].command, got, want)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestSecuring(t *testing.T) {
 	}
 	steps := readSteps(t, "securing.md")
 	if len(steps) < 15 {
-		t.Fatalf("the page has %d steps", len(steps))
+		t.Fatalf("the page has only %d steps", len(steps))
 	}
 	grpc, http := newListener(t), newListener(t)
 	local := strings.NewReplacer("127.0.0.1:50051", grpc.Addr().String(), "127.0.0.1:9464", http.Addr().String(),

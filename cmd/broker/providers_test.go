@@ -70,7 +70,7 @@ spotdraft  client_headers             client_id, client_secret, user_email
 		t.Errorf("the list is\n%s\nwant\n%s", got, want)
 	}
 	if got := succeed(t, "providers"); strings.Contains(got, "acme") || !strings.Contains(got, "pendo") {
-		t.Errorf("without a file the list is\n%s", got)
+		t.Errorf("without a configuration file the list of providers is\n%s", got)
 	}
 }
 

@@ -205,10 +205,10 @@ func TestTokenFromStandardInput(t *testing.T) {
 		root.SetArgs([]string{"get", "pendo", "--address", address, "--tls-ca", "ca.pem", "--token-file", "-"})
 		err := root.Execute()
 		if (err == nil) != (want == exitOK) {
-			t.Errorf("with %d bytes: %v", len(input), err)
+			t.Errorf("a token of %d bytes: %v", len(input), err)
 		}
 		if err != nil && !strings.HasPrefix(err.Error(), "the token for the broker: ") {
-			t.Errorf("with %d bytes: %v", len(input), err)
+			t.Errorf("a token of %d bytes: %v", len(input), err)
 		}
 	}
 }
