@@ -24,13 +24,14 @@ import (
 
 // Bounds on waiting.
 const (
-	// refreshTimeout limits the duration of one refresh, which is the wait for the lease and one
-	// token request.
+	// refreshTimeout limits the duration of one refresh, which consists of the wait for the
+	// lease and one token request.
 	refreshTimeout = 15 * time.Second
-	// While a token is in its safety margin, a caller waits for the successor for marginWait at
-	// most, and then gets the token itself.
+	// While the current token is in its safety margin, a caller waits for the token's successor
+	// for marginWait at most, and then gets the current token.
 	marginWait = time.Second
-	// maxJoins is how many refreshes or Store look-ups one call waits for, at most.
+	// maxJoins is the maximum number of refreshes, or of reads of the Store, that one call waits
+	// for.
 	maxJoins = 3
 )
 

@@ -24,8 +24,8 @@ const (
 // as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
-// newer reports whether t is certainly newer than other. The broker compares two tokens by no
-// other rule (docs/adr/0022-newer-token.md).
+// newer reports whether the token t is certainly newer than other. No other rule decides between
+// two tokens (docs/adr/0022-newer-token.md).
 func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
 
 // entry is the state of one token key in a Cache. A call that finds an unexpired token reads the
@@ -176,8 +176,8 @@ func (e *entry) rejectPending(version string) (reported *token.Token) {
 	return nil
 }
 
-// appendNew appends a version to the list unless the list contains it. Only the last elements
-// are kept, limit at most.
+// appendNew appends a version to the list unless the list contains it. Only the newest elements
+// stay in the list, limit at most.
 func appendNew(list []string, version string, limit int) []string {
 	if slices.Contains(list, version) {
 		return list
@@ -210,8 +210,8 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	return t, err
 }
 
-// noteLate notifies the observer that a call found the token expired: once for each token that
-// was served.
+// noteLate notifies the observer, once for each token that was served, that a call found the
+// token expired.
 func (e *entry) noteLate() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

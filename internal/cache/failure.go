@@ -80,8 +80,8 @@ func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
 
-// doubled returns first for a count of 1, doubles it with each further count, and returns last
-// at most.
+// doubled returns the duration first for a count of 1, doubles the duration for each further
+// count, and returns the duration last at most.
 func doubled(first, last time.Duration, count int) time.Duration {
 	wait := first
 	for range count - 1 {
@@ -135,7 +135,7 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 // newFailure returns the failure of a token request. The wait after this failure grows with each
 // consecutive failure. It is computed from the failure previous in the Store, or else from this
 // replica's own last failure, so that a Store that was emptied does not shorten the wait. The
-// wait ends at latest, if that time is in the future.
+// wait does not end after the time latest, if latest is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {

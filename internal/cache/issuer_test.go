@@ -24,7 +24,7 @@ type issuer struct {
 	newest  *issue // the newest token that a replica received
 	last    string // the last token that was issued, whether a replica received it or not
 	// failedAt is when the last token request failed. fineFrom is the time since which token
-	// requests are answered soon; zero: they are not answered soon now.
+	// requests are answered soon; zero means that token requests are not answered soon now.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
@@ -56,8 +56,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. The token is issued in the middle of that
-// time.
+// RequestToken takes as long as the issuer's latency. The issuer issues the token in the middle
+// of its latency.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()

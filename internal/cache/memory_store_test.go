@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit how many entries a memory keeps for one key, in addition to the token
+// These constants limit how much a Store in memory keeps for one key, in addition to the token
 // and the failure.
 const (
 	maxRejectedTokens = 8
@@ -28,7 +28,7 @@ type memory struct {
 	cells map[string]*memoryCell
 }
 
-// memoryCell is the state of one key in a memory.
+// memoryCell is the state of one key in a Store in memory.
 type memoryCell struct {
 	lock     chan struct{} // has one element while the cell is leased
 	record   cache.Record

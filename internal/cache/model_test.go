@@ -179,14 +179,14 @@ func (m *model) hasFailed() bool {
 	return m.failed
 }
 
-// settledAt reports whether there has been no disturbance for long before a time.
+// settledAt reports whether the last disturbance ended long before a time.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// calm ends all disturbances, and then makes calls. It returns the number of steps.
+// calm ends all disturbances, and then makes calls. It returns the number of simulated steps.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fine is how long a provider must answer soon until its earlier failures have no effect any
+// fine is how long a provider must answer quickly until its earlier failures have no effect any
 // more: the longest back-off, plus a refresh that began at the end of that back-off.
 const fine = 75*time.Second + 15*time.Second
 
@@ -64,7 +64,8 @@ func (m *model) isCurrent(replica int, c modelCall) bool {
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported reports whether the replica answered a report of the token before an event.
+// hasReported reports whether, before an event, the replica had answered a report that the token
+// was rejected.
 func (m *model) hasReported(replica int, value string, before int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -136,7 +137,7 @@ func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Toke
 	}
 }
 
-// isFine reports whether the provider has answered soon for at least the time fine.
+// isFine reports whether the provider has answered quickly for at least the duration fine.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -9,12 +9,13 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// backWithin is how soon after the end of a provider outage callers must get a token.
+// backWithin is the time within which callers must get a token after a provider outage has
+// ended.
 const backWithin = 10 * time.Second
 
 // TestCallersAreServedSoonAfterAnOutage tests outages of many lengths, which begin before the
-// first token is issued, or before a renewal. A caller of each replica retries after the delay
-// in the error.
+// first token is issued, or before a renewal. In each replica, one caller retries after the
+// delay that the error contains.
 func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	for _, cold := range []bool{true, false} {
 		for length := 7 * time.Second; length < 3*time.Hour; length = length*9/5 + 77*time.Millisecond {

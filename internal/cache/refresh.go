@@ -37,7 +37,7 @@ var (
 		"the provider's answer took so long that its token was about to expire")
 )
 
-// isDone reports whether the token of the snapshot s is a token that the refresh accepts.
+// isDone reports whether the token of the snapshot s is a result that the refresh r accepts.
 func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }

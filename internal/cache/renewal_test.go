@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// lingeringStore delays the end of each refresh after its token was stored.
+// lingeringStore is a Store that delays the end of each refresh after the refreshed token was
+// stored.
 type lingeringStore struct {
 	cache.Store
 	release time.Duration // the length of the delay
@@ -36,7 +37,8 @@ func (l *lingeringLease) Release() {
 }
 
 // TestRenewalThatIsDueBeforeTheRefreshEnds: a token is served, and its renewal is due, before
-// the refresh that fetched the token has ended. The renewal joins that refresh.
+// the refresh that fetched the token has ended. The renewal of that token must join the refresh
+// that is under way.
 func TestRenewalThatIsDueBeforeTheRefreshEnds(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = 0 })

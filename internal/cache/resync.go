@@ -70,8 +70,8 @@ func (e *entry) resync() {
 }
 
 // lookUp reads the Store, and compares the current token with the stored token. If the Store
-// fails, the token still counts as compared, because News.Missed is called when the Store works
-// again.
+// fails, the token still counts as compared: when the Store works again, News.Missed is called,
+// and the token is compared again.
 func (e *entry) lookUp(ctx context.Context) {
 	seen := e.stamp()
 	record, err := e.cache.options.Store.Load(ctx, e.key)

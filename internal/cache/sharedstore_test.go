@@ -140,7 +140,7 @@ func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	}
 }
 
-// Kinds of trips, which are messages to the Store over a link.
+// These constants are the kinds of trips. A trip is a request to the Store over a link.
 const (
 	tripLook       = "look"
 	tripLock       = "lock"

@@ -46,9 +46,10 @@ type Lease interface {
 	// rejected tokens are remembered. Commit fails with ErrLeaseLost when another replica has
 	// the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
-	// Fail stores the failure of a token request that brought no token, or brought a token that
-	// ends at once. The current token stays stored, even if this Lease has committed that token.
-	// Fail returns ErrLeaseLost when another replica has the lease, or has stored a token.
+	// Fail stores the failure of a token request that brought no token, or that brought a token
+	// which ends at once. The current token stays stored, even if this Lease has committed that
+	// token. Fail returns ErrLeaseLost when another replica has the lease, or has stored a
+	// token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait returns how long the next forced renewal must wait because limit forced
 	// renewals were made within the window. A forced renewal is counted when Commit, called with

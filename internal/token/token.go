@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Bounds of a token's life.
+// These constants limit a token's lifetime and delay.
 const (
 	// MaxLifetime is the longest lifetime of a token. If a provider names a longer lifetime,
 	// MaxLifetime is used instead.
@@ -55,8 +55,8 @@ type Token struct {
 	// Window is how long before the safety margin renewal may begin, at most half the lifetime.
 	// The zero value means five minutes, or a sixth of the lifetime if that is less.
 	Window time.Duration
-	// EndsPrevious reports that the provider ends the current token when it issues the next one.
-	// Such tokens are not renewed early.
+	// EndsPrevious reports that the provider ends the current token when the provider issues the
+	// next token. Such tokens are not renewed early.
 	EndsPrevious bool
 }
 

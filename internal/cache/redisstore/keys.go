@@ -34,9 +34,9 @@ func newKeySet(name string) keySet {
 // tokenKeys contains the key sets of one token. There is one key set for each fleet key.
 type tokenKeys struct {
 	key string // the token's
-	// primary is the key set to which this replica writes. all lists every key set in the order
-	// in which they are locked. The order is the same in every replica, so that two replicas
-	// never wait for each other's locks.
+	// primary is the key set to which this replica writes. The list all contains every key set
+	// of the token, in the order in which a replica locks the key sets. That order is the same
+	// in every replica, so that two replicas never wait for each other's locks.
 	primary keySet
 	all     []keySet
 	// changed is closed when the next change of the token is reported. tokenIndex.mu guards this

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Times of a lease's lock. When the owner of a lock dies, another replica can take the lock
-// after lockLife.
+// Durations of the lock that belongs to a lease. When the owner of a lock dies, another replica
+// can take the lock after lockLife.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second

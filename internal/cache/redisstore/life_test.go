@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// longestLife is how long each kind of Redis key may exist at most.
+// longestLife contains the maximum life of each kind of Redis key.
 var longestLife = map[string]time.Duration{
 	"token":    time.Hour, // that of the token
 	"failure":  31 * time.Minute,

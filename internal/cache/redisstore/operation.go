@@ -10,7 +10,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// When Redis is considered out of reach.
+// These constants determine when Redis counts as out of reach.
 const (
 	maxFailures   = 5           // in a row
 	probeInterval = time.Second // pause between attempts while Redis is out of reach

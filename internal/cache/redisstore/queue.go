@@ -16,8 +16,8 @@ const (
 	// maxQueueWait is how long an operation waits in a queue at most. The operation's own
 	// timeout begins afterwards.
 	maxQueueWait = 3 * time.Second
-	// maxQueueWaits is how many times in a row an operation waits for maxQueueWait if the
-	// process got no CPU time during the wait.
+	// If the process got no CPU time while an operation waited in a queue, the operation waits
+	// again, maxQueueWaits times in all.
 	maxQueueWaits = 2
 )
 

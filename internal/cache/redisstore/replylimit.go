@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// Limits on the size of one reply of Redis. go-redis allocates the memory for a value when the
-// value's length is announced, before the value arrives. So the limits apply to announced
-// lengths. The largest replies that the broker requests are 1,000 events of the stream (about
-// 350 KiB), and a script's reply with a token and a failure.
+// These constants limit the size of one reply of Redis. go-redis allocates the memory for a
+// value when the value's length is announced, before the value arrives. So the limits apply to
+// announced lengths. The largest replies that the broker requests are 1,000 events of the stream
+// (about 350 KiB), and a script's reply with a token and a failure.
 const (
 	// maxEntry is the size limit of an entry, in bytes. The entry of a 64 KiB token is up to six
 	// times as large as the token, because JSON escapes some characters. Scripts treat a larger
@@ -78,7 +78,7 @@ type replyLimit struct {
 	broken  bool
 }
 
-// scan checks the next bytes of the stream.
+// scan checks the next bytes of a stream of replies.
 func (l *replyLimit) scan(p []byte) error {
 	for len(p) > 0 && !l.broken {
 		if l.skip > 0 {

@@ -69,7 +69,7 @@ func answerCode(err error) string {
 }
 
 // codes lists the first words of Redis' own errors. No other words are reported, so that a
-// server cannot create any number of metric labels.
+// server cannot create an unlimited number of metric labels.
 var codes = []string{
 	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",
 	"NOAUTH", "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE", "WRONGPASS", "WRONGTYPE",

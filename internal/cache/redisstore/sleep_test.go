@@ -28,8 +28,9 @@ func (c *sleepingClock) Now() time.Time {
 
 func (c *sleepingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// TestSleepBetweenQuestionAndAnswer: while a machine reads a token in Redis, it sleeps right
-// after it has read its clock. The remaining life in the reply must count from before the sleep.
+// TestSleepBetweenQuestionAndAnswer: a machine reads a token in Redis, and sleeps right after a
+// reading of the machine's clock. The token's remaining life in the reply must count from before
+// the sleep.
 func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -15,8 +15,8 @@ const (
 	minTimeout = 100 * time.Millisecond
 	// backgroundTimeout is the timeout of an operation outside a refresh, such as releasing a lock.
 	backgroundTimeout = 500 * time.Millisecond
-	// starvedTimeout is how long all Redis operations of one refresh may take if the process
-	// gets no CPU time. The refresh then still has time for its token request.
+	// starvedTimeout is how long all Redis operations of one refresh together may take if the
+	// process gets no CPU time. The refresh then still has time for its token request.
 	starvedTimeout = 5 * time.Second
 	// beat is the interval at which the running time of the process is measured.
 	beat = 20 * time.Millisecond
@@ -89,9 +89,9 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// count adds the time since the last count. At most one beat of that time counts as running time
-// of the process, because a late timer means that the process got no CPU time. The caller must
-// hold b.mu.
+// count adds the time since the last call of count to the budget. At most one beat of that time
+// counts as running time of the process, because a late timer means that the process got no CPU
+// time. The caller must hold b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
 	b.ran += min(passed, beat)
