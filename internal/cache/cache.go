@@ -117,7 +117,7 @@ func (o Options) withDefaults() Options {
 // Cache returns tokens to callers, and renews them, until Close is called.
 type Cache struct {
 	options Options
-	entries sync.Map // of token key to *entry
+	entries sync.Map // maps token keys to *entry
 	// epoch grows whenever a message about changes in the Store may have been missed. A token
 	// that was read in an earlier epoch is compared with the Store before it is served again.
 	epoch atomic.Uint64

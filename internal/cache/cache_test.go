@@ -53,7 +53,7 @@ func TestRefreshGoesOnWithoutItsFirstCaller(t *testing.T) {
 		time.AfterFunc(50*time.Millisecond, giveUp)
 		together(100, func(int) { w.want("token-1") })
 		if err := <-left; !errors.Is(err, context.Canceled) {
-			w.Errorf("the leader's error is %v, want context.Canceled", err)
+			w.Errorf("the error of the first caller is %v, want context.Canceled", err)
 		}
 		w.wantRequests(1)
 	})
@@ -66,7 +66,7 @@ func TestCallersHonourTheirOwnDeadline(t *testing.T) {
 		defer cancel()
 		_, err := w.getFrom(short, w.fleet[0])
 		if !errors.Is(err, context.DeadlineExceeded) || w.elapsed() != time.Second {
-			w.Errorf("after %v: %v, want context.DeadlineExceeded after 1s", w.elapsed(), err)
+			w.Errorf("after %v the error is %v, want context.DeadlineExceeded after 1s", w.elapsed(), err)
 		}
 		w.pass(4 * time.Second)
 		w.want("token-1") // the refresh went on
@@ -341,7 +341,7 @@ func TestPanicFailsOneRefresh(t *testing.T) {
 		}
 		w.pass(time.Second) // it backs off
 		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
-			w.Errorf("the call after the panic: %v", err)
+			w.Errorf("the call after the panic fails: %v", err)
 		}
 	})
 }

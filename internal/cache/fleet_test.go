@@ -59,7 +59,7 @@ func (f *fleet) wantValid(i int) {
 	f.Helper()
 	t, err := f.fleet[i].Token(f.Context(), f.provider)
 	if err != nil {
-		f.Errorf("after %v replica %d fails: %v", f.elapsed(), i, err)
+		f.Errorf("after %v the call to replica %d fails: %v", f.elapsed(), i, err)
 	} else if !time.Now().Before(t.ExpireTime()) {
 		f.Errorf("after %v replica %d serves a token that has expired", f.elapsed(), i)
 	}
@@ -277,7 +277,7 @@ func TestExtendedLifeIsAdopted(t *testing.T) {
 		f.pass(renewal - f.elapsed() + time.Second) // replica 0 renews first
 		f.wantRequests(2)
 		if left := time.Until(f.current(1).End()); left < 59*time.Minute {
-			f.Errorf("in replica 1 the token has %v left", left)
+			f.Errorf("in replica 1 the remaining life of the token is %v", left)
 		}
 	})
 }

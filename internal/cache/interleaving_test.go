@@ -31,7 +31,7 @@ func TestChangeWhileALookUpIsUnderWay(t *testing.T) {
 		f.pass(time.Second)
 		f.wantAt("token-2", 1) // the slow look-up does not bring token-1 back
 		if f.changed[1].Load() != told {
-			f.Error("the slow answer changed the token")
+			f.Error("the slow read of the Store changed the current token")
 		}
 	})
 }

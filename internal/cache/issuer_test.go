@@ -28,7 +28,7 @@ type issuer struct {
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
-	begin    func(i *issuer, replica int)        // called with mu locked
+	begin    func(i *issuer, replica int)        // called while mu is locked
 	current  func(i *issuer, replica int) string // likewise
 }
 

@@ -38,7 +38,7 @@ type model struct {
 	calmFrom time.Time // when the last disturbance ended; zero: it continues
 	served   []modelServed
 	answered []modelReport        // answered reports whose tokens may become banned
-	banned   map[string]time.Time // the time since which no replica may serve a token
+	banned   map[string]time.Time // for each token, the time since which no replica may serve the token
 	events   int                  // number of calls that began plus reports that were answered
 	reports  map[string]bool      // tokens that were reported as rejected
 	history  []string

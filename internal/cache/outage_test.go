@@ -43,7 +43,7 @@ func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 							<-time.After(wait)
 						}
 						if late := time.Since(restored); late > backWithin {
-							f.Errorf("replica %d has a token %v after the outage", i, late)
+							f.Errorf("replica %d got a token only %v after the end of the outage", i, late)
 						}
 					})
 				})

@@ -26,7 +26,7 @@ type provider struct {
 	window   time.Duration
 	latency  time.Duration
 	ends     bool
-	answer   func(n int) (string, error) // nil: each answer is a new token
+	answer   func(n int) (string, error) // returns the n-th answer; nil: each answer is a new token
 	issue    func() *token.Token         // nil: the token is made from the result of answer
 	newest   string                      // the token that was issued last
 }

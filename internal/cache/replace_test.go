@@ -178,7 +178,7 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 			}
 		}
 		late := make(chan string)
-		go func() { // reads token-1, and returns late
+		go func() { // this call reads token-1, and returns late
 			got, _, err := w.reportTo(second, "never-seen")
 			if err != nil {
 				w.Error(err)

@@ -172,7 +172,7 @@ type link struct {
 	state   linkState
 	latency time.Duration // of answers
 	misread time.Duration // the error of a token's RequestedAt
-	follow  []*cache.News // of the replica's Cache; of two Caches for a moment during a restart
+	follow  []*cache.News // functions of the replica's Cache, or of two Caches during a restart
 	before  func(trip string)
 }
 

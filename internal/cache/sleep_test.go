@@ -34,7 +34,7 @@ func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func()
 				machine := clocktest.NewMachine()
 				clock := machine.Clock()
 				f := &fleet{world: w, shared: newSharedStore(clock)}
-				w.provider.issue = func() *token.Token { // called with the provider's lock
+				w.provider.issue = func() *token.Token { // called while the provider's mutex is locked
 					return &token.Token{Value: newValue(fmt.Sprintf("token-%d", w.provider.requests)), RequestedAt: clock.Now(), Lifetime: time.Hour}
 				}
 				for range replicas {
@@ -113,7 +113,7 @@ func TestSleepDuringTheRequest(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		time.AfterFunc(100*time.Millisecond, away)
 		f.wantError(fault.ProviderUnavailable, time.Second)
-		f.pass(2 * time.Second) // as after any failed attempt
+		f.pass(2 * time.Second) // the wait after a failed attempt
 		f.want("token-2")
 		f.wantStored("token-2")
 	})

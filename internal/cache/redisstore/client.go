@@ -70,7 +70,7 @@ func newClient(server Server) redis.UniversalClient {
 		WriteTimeout:          refreshTimeout,
 		PoolTimeout:           refreshTimeout,
 		PoolSize:              maxOperations() + spareConnections,
-		ContextTimeoutEnabled: true, // without it, operations on a stopped server outlive their contexts
+		ContextTimeoutEnabled: true, // otherwise operations on a stopped server outlive their contexts
 		ConnMaxIdleTime:       idleTimeout,
 
 		// Redis servers before version 7.2 do not support these commands.

@@ -167,7 +167,7 @@ func (s *Store) open(key string, entry, left any, stored any) (sealed string, li
 }
 
 func (s *Store) observeUnreadable(err error) {
-	if reason, ok := err.(unreadable); ok { //nolint:errorlint // it is not wrapped
+	if reason, ok := err.(unreadable); ok { //nolint:errorlint // errors of type unreadable are never wrapped
 		s.observer.Unreadable(string(reason))
 	}
 }

@@ -256,7 +256,7 @@ func (c *caller) wantLines(patterns ...string) {
 	lines := strings.Split(strings.TrimSpace(c.log.String()), "\n")
 	matches := func(line, pattern string) bool { return regexp.MustCompile(pattern).MatchString(line) }
 	if !slices.EqualFunc(lines, patterns, matches) {
-		c.Errorf("logged %q, want %q", lines, patterns)
+		c.Errorf("the logged lines are %q, want %q", lines, patterns)
 	}
 }
 
@@ -276,7 +276,7 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 	for _, when := range []string{"before", "after"} {
 		c.call(when, 1)
 	}
-	if more := c.requests.Load() - requests; more > 1 { // the account "after 1" may be new
+	if more := c.requests.Load() - requests; more > 1 { // no token may have been requested yet for the account "after 1"
 		c.Errorf("%d token requests for accounts whose tokens are already in the Cache", more)
 	}
 	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {

@@ -102,7 +102,7 @@ func TestOversizedEntries(t *testing.T) {
 	e.set(e.failure, large)
 	record, err := store.Load(t.Context(), key)
 	if err != nil || record.Token != nil || record.Failure != nil {
-		t.Errorf("Load returns %+v, %v, want nothing", record, err)
+		t.Errorf("Load returns record %+v, error %v; want an empty record", record, err)
 	}
 	if got := seen.takeUnreadable(); !slices.Equal(got, []string{"damaged", "damaged"}) {
 		t.Errorf("the calls of Unreadable are %q", got)
@@ -137,7 +137,7 @@ func TestOversizedEvents(t *testing.T) {
 	eventually(t, "the replica follows again", func() bool { return one.missed.Load() > 1 })
 	eventually(t, "the entry is removed", func() bool {
 		bytes, err := server.Client().MemoryUsage(t.Context(), changesKey).Result()
-		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis returns it as it is
+		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis does not wrap redis.Nil
 	})
 	oversized()
 	other := start(t, at(server.Addr()), keys)
@@ -168,6 +168,6 @@ func TestOversizedEventInAnOutage(t *testing.T) {
 	proxy.Pass()
 	eventually(t, "the entry is removed", func() bool {
 		bytes, err := server.Client().MemoryUsage(t.Context(), changesKey).Result()
-		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis returns it as it is
+		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis does not wrap redis.Nil
 	})
 }

@@ -286,7 +286,7 @@ func TestNewsWakesWaiters(t *testing.T) {
 	select {
 	case record := <-got:
 		if value(record.Token) != "first" {
-			t.Errorf("the waiter got the token %q", value(record.Token))
+			t.Errorf("the waiting replica got the token %q", value(record.Token))
 		}
 	case <-time.After(longest):
 		t.Fatal("the waiting replica does not return")

@@ -40,7 +40,7 @@ var (
 	// errGaveUp is returned when the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
 	// errStarved is returned when the operation timed out while the process got no CPU time.
-	errStarved = errors.New("the process did not run")
+	errStarved = errors.New("the process got no CPU time")
 	// errUnproven replaces the success of an operation that also succeeds on a server which does
 	// not accept writes. After a failure, such a success must not close the circuit breaker.
 	errUnproven = errors.New("the success does not prove that Redis can be used")
@@ -128,7 +128,7 @@ func (s *Store) doWithin(ctx context.Context, operation string, run func(context
 // try makes one attempt to run an operation.
 func (s *Store) try(ctx context.Context, operation string, run func(context.Context) error) error {
 	began, budget := s.clock.Now(), budgetOf(ctx)
-	var result error // of the operation itself
+	var result error // the result of the operation itself
 	_, err := s.breaker.Execute(func() (struct{}, error) {
 		limited, cancel := context.WithTimeout(ctx, budget.timeout())
 		defer cancel()

@@ -54,6 +54,6 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	}
 	var stored map[string]any
 	if err := json.Unmarshal(plain, &stored); err != nil || stored["lifetime"] != float64(time.Hour) {
-		t.Errorf("an earlier version does not open %v (%v)", stored["lifetime"], err)
+		t.Errorf("the stored lifetime is %v, error %v; want one hour", stored["lifetime"], err)
 	}
 }

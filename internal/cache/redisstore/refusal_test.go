@@ -66,7 +66,7 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 		"a replica":     {[]any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // most of it is waiting
+			t.Parallel() // most of the test's time is waiting
 			server := redistest.Start(t)
 			tell := func(command []any) {
 				if err := server.Client().Do(t.Context(), command...).Err(); err != nil {

@@ -24,7 +24,7 @@ const (
 	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
-	streamLife = 24 * time.Hour // counted from the last event
+	streamLife = 24 * time.Hour // the stream expires this long after the last event
 )
 
 // Kinds of events.
