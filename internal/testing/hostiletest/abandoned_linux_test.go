@@ -7,9 +7,9 @@ import (
 )
 
 // TestHalfOpenConnections simulates peers that disappear without closing their connections. The
-// broker must notice it within the 40 seconds of its keepalive.
+// broker must notice that a peer has disappeared within 40 seconds, the time of its keepalive.
 func TestHalfOpenConnections(t *testing.T) {
-	t.Parallel() // most of the time it waits
+	t.Parallel() // the test runs in parallel because it mostly waits
 	b := start(t, variant{proved: true, addresses: 1})
 	good := b.newCaller()
 	rest, goroutines := b.atRest(good)
@@ -27,6 +27,6 @@ func TestHalfOpenConnections(t *testing.T) {
 	b.await("the broker closes the connections", func() bool { return b.isBackAt(goroutines) })
 	good.end(t)
 	if more := b.memory("VmHWM") - rest; more > callerAllowance {
-		t.Errorf("the broker took %d MiB more than at rest", more>>20)
+		t.Errorf("the broker used %d MiB more memory than at rest", more>>20)
 	}
 }

@@ -17,14 +17,14 @@ func largeBatch() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key"}, 100)}
 }
 
-// nothing is the HTTP/2 setting of a client that allows the server to send no part of an answer;
-// everything allows it to send all.
+// nothing is the HTTP/2 window setting of a client that does not allow the server to send any
+// part of an answer. The setting everything allows the server to send complete answers.
 var (
 	nothing    = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	everything = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}
 )
 
-// TestAnswersNeverRead asks for large answers repeatedly, and reads none.
+// TestAnswersNeverRead asks for large answers repeatedly, and does not read them.
 func TestAnswersNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 40, 5*time.Second, func(_ int, c *rawClient) {
@@ -44,8 +44,8 @@ func TestAnswersHeldBack(t *testing.T) {
 	})
 }
 
-// TestHealthHeldBack does the same with health checks, which need no authentication, with the
-// largest headers.
+// TestHealthHeldBack does the same with health checks, which need no authentication, and with
+// the largest headers.
 func TestHealthHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {

@@ -25,13 +25,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// patience limits every wait for something that happens soon unless the broker is broken.
+// patience is the longest time that tests wait for anything. If the broker works, each wait is
+// much shorter.
 const patience = time.Minute
 
-var binary string // path of the broker
+var binary string // path of the broker's program
 
-// TestMain builds the broker, never with the race detector, because that needs memory of its
-// own.
+// TestMain builds the broker without the race detector, because the race detector needs
+// additional memory.
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -50,7 +51,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// broker is a process that serves one key.
+// broker is a `broker serve` process with one credential.
 type broker struct {
 	*testing.T
 	variant    variant
@@ -60,7 +61,7 @@ type broker struct {
 	grpc, http string      // addresses
 	tls        *tls.Config // of clients
 	token      string      // token of a good caller
-	hostile    string      // token of the attacker, who has a grant and limits of its own; empty: the attacker has no token
+	hostile    string      // token of the attacker, a caller with a grant and with limits of its own; empty: the attacker has no token
 	scraper    *http.Client
 }
 
@@ -99,7 +100,7 @@ func (b *broker) write(folder, name, text string) (path string) {
 	return path
 }
 
-// launch starts the process, and returns when it serves.
+// launch starts the process, and returns when the broker answers calls.
 func (b *broker) launch(config string) {
 	b.Helper()
 	command := exec.CommandContext(context.Background(), binary, "serve", "--config", config)
@@ -130,14 +131,14 @@ func (b *broker) await(what string, is func() bool) {
 		select {
 		case <-tick.C:
 		case <-b.process.Ended():
-			b.Fatalf("the broker has ended: %v", b.process.State())
+			b.Fatalf("the broker's process has ended: %v", b.process.State())
 		case <-deadline:
-			b.Fatalf("%s: not within %v", what, patience)
+			b.Fatalf("%s: still not the case after %v", what, patience)
 		}
 	}
 }
 
-// settings returns the TLS settings of a client for one protocol.
+// settings returns the TLS settings of a client that uses one HTTP protocol.
 func (b *broker) settings(protocol string) *tls.Config {
 	own := b.tls.Clone()
 	own.NextProtos = []string{protocol}
@@ -164,7 +165,7 @@ func (b *broker) connect(address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// dial opens a connection of an attacker and sends nothing.
+// dial opens a connection for an attacker, without sending anything.
 func (b *broker) dial(address string) (net.Conn, error) {
 	return b.dialFrom(2+int(b.dialled.Add(1))%max(1, b.variant.addresses), address)
 }
@@ -185,7 +186,7 @@ func (b *broker) memory(line string) int64 {
 	}
 	found := regexp.MustCompile(line + `:\s+(\d+) kB`).FindSubmatch(text)
 	if found == nil {
-		b.Fatalf("there is no %s", line)
+		b.Fatalf("/proc/PID/status has no line %s", line)
 	}
 	kib, _ := strconv.ParseInt(string(found[1]), 10, 64)
 	return kib << 10
@@ -200,7 +201,7 @@ func (b *broker) goroutines() int {
 	}
 	response, err := b.scraper.Do(request)
 	if err != nil {
-		return -1 // the limit of connections is reached
+		return -1 // the broker's limit of connections is reached
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(response.Body)

@@ -13,17 +13,18 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// caller makes good calls, one after the other, over its own connection.
+// caller is a caller that follows the protocol. It makes one call after another over its own
+// connection.
 type caller struct {
 	b        *broker
 	conn     *grpc.ClientConn
 	answered atomic.Int64
-	failure  error // once done is closed
+	failure  error // the error, once done is closed
 	stop     context.CancelFunc
 	done     chan struct{}
 }
 
-// newCaller returns a caller that has made a call.
+// newCaller returns a caller that has already made one successful call.
 func (b *broker) newCaller() *caller {
 	b.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentials.NewTLS(b.settings("h2"))))
@@ -33,12 +34,12 @@ func (b *broker) newCaller() *caller {
 	b.Cleanup(func() { _ = conn.Close() })
 	c := &caller{b: b, conn: conn, done: make(chan struct{})}
 	if err := c.get(b.Context()); err != nil {
-		b.Fatalf("a good caller before anything happened: %v", err)
+		b.Fatalf("a call before the attack failed: %v", err)
 	}
 	return c
 }
 
-// get asks for the key.
+// get asks the broker for the credential.
 func (c *caller) get(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -47,7 +48,7 @@ func (c *caller) get(ctx context.Context) error {
 	return err
 }
 
-// begin makes calls until end is called, or until one fails.
+// begin makes calls until end is called or until a call fails.
 func (c *caller) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -66,12 +67,12 @@ func (c *caller) begin() {
 	}()
 }
 
-// end stops the calls, and checks that all were answered.
+// end stops the calls, and checks that the broker answered all of them.
 func (c *caller) end(t *testing.T) {
 	t.Helper()
 	c.stop()
 	<-c.done
 	if c.failure != nil {
-		t.Errorf("after %d answers a good call fails: %v", c.answered.Load(), c.failure)
+		t.Errorf("a call failed during the attack, after %d answered calls: %v", c.answered.Load(), c.failure)
 	}
 }

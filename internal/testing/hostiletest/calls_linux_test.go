@@ -23,7 +23,8 @@ const (
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
 
-// leaving are the methods of calls whose messages a client begins and does not finish.
+// leaving are the gRPC methods that attackers call with messages that they begin and do not
+// finish.
 var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
 
 // TestStreamsLeftOpen opens thousands of calls with the largest headers and sends no message.
@@ -37,7 +38,8 @@ func TestStreamsLeftOpen(t *testing.T) {
 	})
 }
 
-// TestBareStreamsLeftOpen does the same without additional headers.
+// TestBareStreamsLeftOpen opens thousands of calls without additional headers and sends no
+// message.
 func TestBareStreamsLeftOpen(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -54,7 +56,7 @@ func TestRapidReset(t *testing.T) {
 		ctx, stop := context.WithTimeout(ctx, 3*time.Second)
 		defer stop()
 		crowd(16, func(int) {
-			for ctx.Err() == nil { // the server closes a connection after about a thousand
+			for ctx.Err() == nil { // the server closes a connection after about a thousand cancelled calls
 				clients(ctx, b, 1, 5*time.Second, func(_ int, c *rawClient) {
 					go c.discard()
 					c.repeat(5000, func(int) {
@@ -67,7 +69,8 @@ func TestRapidReset(t *testing.T) {
 	})
 }
 
-// TestStalledMessages declares the largest size, sends all but the last byte, and stops.
+// TestStalledMessages declares messages of the largest allowed size, and sends all bytes but the
+// last.
 func TestStalledMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -79,7 +82,7 @@ func TestStalledMessages(t *testing.T) {
 	})
 }
 
-// TestTooMuchOfAMessage sends more data to calls than they accept.
+// TestTooMuchOfAMessage sends more data in a call than the declared size of its message.
 func TestTooMuchOfAMessage(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -94,7 +97,8 @@ func TestTooMuchOfAMessage(t *testing.T) {
 	})
 }
 
-// TestOversizedMessages declares sizes far over the limit, and sends as much as it can.
+// TestOversizedMessages declares messages far over the size limit, and sends as much of them as
+// it can.
 func TestOversizedMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -109,8 +113,8 @@ func TestOversizedMessages(t *testing.T) {
 	})
 }
 
-// TestCrumbs sends messages in frames of a few bytes, each of which uses more memory than its
-// size, and never sends the end.
+// TestCrumbs sends messages in HTTP/2 frames of a few bytes, and never sends the last one. Each
+// frame uses more memory than its size.
 func TestCrumbs(t *testing.T) {
 	for _, size := range []int{1, 257, 1025} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -127,8 +131,8 @@ func TestCrumbs(t *testing.T) {
 	}
 }
 
-// TestStreamsOfManyConnections opens connections one after the other, and makes each use as much
-// as it may.
+// TestStreamsOfManyConnections opens connections one after another, and opens as many streams on
+// each as the broker allows.
 func TestStreamsOfManyConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		for before := range 950 {

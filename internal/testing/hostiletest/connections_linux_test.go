@@ -16,7 +16,7 @@ func TestIdleConnections(t *testing.T) {
 	})
 }
 
-// TestHandshakesNeverFinished opens connections and sends nothing, or half of a TLS greeting.
+// TestHandshakesNeverFinished opens connections and sends nothing, or half of a TLS ClientHello.
 func TestHandshakesNeverFinished(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		crowd(3000, func(i int) {
@@ -25,13 +25,14 @@ func TestHandshakesNeverFinished(t *testing.T) {
 				return
 			}
 			keep(ctx, conn)
-			// The header of a TLS record of the largest size, and a part of its content.
+			// The client sends the header of a TLS record of the largest size, and a part of its
+			// content.
 			_, _ = conn.Write(append([]byte{22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3}, make([]byte, i%3*6000)...))
 		})
 	})
 }
 
-// TestGarbage sends random bytes to both ports.
+// TestGarbage sends random bytes to the gRPC port and to the HTTP port.
 func TestGarbage(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		crowd(2000, func(i int) {
@@ -55,7 +56,8 @@ func TestGarbage(t *testing.T) {
 	})
 }
 
-// TestPingsAndSettings floods the server with frames that it must answer, and reads no answer.
+// TestPingsAndSettings floods the server with HTTP/2 frames that the server must answer, and
+// does not read the answers.
 func TestPingsAndSettings(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 50, 2*time.Second, func(i int, c *rawClient) {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// large is a header of nearly the largest allowed size.
+// large is a request header of nearly the largest allowed size.
 var large = []string{"x-large", strings.Repeat("x", 15<<10)}
 
 // TestOversizedHeaders sends headers of a mebibyte, and some that never end.
@@ -28,7 +28,8 @@ func TestOversizedHeaders(t *testing.T) {
 	})
 }
 
-// TestEndlessHeaders begins headers, and continues with empty frames.
+// TestEndlessHeaders begins the headers of a call, and continues with empty frames without ever
+// ending them.
 func TestEndlessHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 500, time.Second, func(_ int, c *rawClient) {
@@ -39,7 +40,8 @@ func TestEndlessHeaders(t *testing.T) {
 	})
 }
 
-// TestHeadersByteByByte begins a frame of headers, and sends one more byte now and then.
+// TestHeadersByteByByte begins a HEADERS frame, and sends the rest of it byte by byte, with long
+// pauses.
 func TestHeadersByteByByte(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 900, 5*time.Second, func(_ int, c *rawClient) {

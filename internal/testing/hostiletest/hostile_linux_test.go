@@ -11,19 +11,21 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// variant describes the attackers and their addresses.
+// variant is one way to run an attack: who the attackers are, and from how many addresses they
+// connect.
 type variant struct {
 	name string
-	// proved attackers use the token of one caller. The others do not authenticate.
+	// proved means that the attackers authenticate with the token of one caller. Otherwise they
+	// do not authenticate.
 	proved bool
-	// connections is the number of connections of an attack that names only a few; 0: the number
-	// that it names.
+	// connections is the number of connections for attacks that use few connections by default;
+	// 0: the attack's default.
 	connections int
-	// addresses is the number of addresses from which the connections come.
+	// addresses is the number of IP addresses from which the attackers connect.
 	addresses int
 	// allowance is how much more memory than at rest the broker may use, in bytes.
 	allowance int64
-	// always makes the variant run also without BROKER_HOSTILE=all.
+	// always means that the variant also runs without BROKER_HOSTILE=all.
 	always bool
 }
 
@@ -41,12 +43,13 @@ var variants = []variant{
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
 
-// attack runs hostile clients. It sends as much as it can, and then returns; its connections
-// stay open until ctx ends.
+// attack runs hostile clients. An attack sends as much as it can and then returns. Its
+// connections stay open until ctx ends.
 type attack func(ctx context.Context, b *broker)
 
-// withstand attacks a broker over TLS. During the attack a good caller must be answered, and
-// memory must stay within its limit. Afterwards the broker must return to its earlier state.
+// withstand runs an attack against a broker over TLS, in each variant. During the attack the
+// broker must answer a caller that follows the protocol, and the broker's memory must stay
+// within its limit. After the attack the broker must return to its earlier number of goroutines.
 func withstand(t *testing.T, attacking attack) {
 	t.Helper()
 	t.Parallel()
@@ -72,13 +75,13 @@ func withstand(t *testing.T, attacking attack) {
 			t.Logf("%d KiB at rest, and %d more at most, %d at the end of the attack with %d goroutines; %d good calls",
 				rest>>10, (most-rest)>>10, (held-rest)>>10, peers, good.answered.Load())
 			if most-rest > v.allowance {
-				t.Errorf("the broker took %d MiB more than the %d MiB at rest, which is more than %d", (most-rest)>>20, rest>>20, v.allowance>>20)
+				t.Errorf("the broker used %d MiB more than the %d MiB at rest, want at most %d MiB more", (most-rest)>>20, rest>>20, v.allowance>>20)
 			}
 		})
 	}
 }
 
-// atRest returns memory and goroutines of a broker that has handled a few calls.
+// atRest returns the memory use and the number of goroutines of a broker after a few calls.
 func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	b.Helper()
 	for range 100 {
@@ -90,28 +93,30 @@ func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	return b.memory("VmRSS"), goroutines
 }
 
-// isBackAt reports whether the broker has as many goroutines as at rest. A few come and go.
+// isBackAt reports whether the broker has about as many goroutines as at rest. The number may
+// differ a little, because a few goroutines come and go.
 func (b *broker) isBackAt(rest int) bool {
 	b.Helper()
 	now := b.goroutines()
 	return now > 0 && now <= rest+10
 }
 
-// wantAnswers waits until a caller has received more answers.
+// wantAnswers waits until the broker has answered further calls of a caller.
 func (b *broker) wantAnswers(good *caller, more int64) {
 	b.Helper()
 	want := good.answered.Load() + more
 	b.await("good calls are answered", func() bool {
 		select {
 		case <-good.done:
-			return true // end reports the reason
+			return true // if the calls failed, end reports the reason
 		default:
 			return good.answered.Load() >= want
 		}
 	})
 }
 
-// crowd runs n clients concurrently, each with its number, and returns when all have finished.
+// crowd runs a function n times concurrently, with numbers from 0, and returns when all calls of
+// it have finished.
 func crowd(n int, do func(i int)) {
 	var group sync.WaitGroup
 	var next atomic.Int64
@@ -130,11 +135,12 @@ func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// few is the number of connections up to which an attack also runs with more.
+// few is a number of connections. An attack with at most this number also runs with more
+// connections.
 const few = 50
 
-// clients opens connections, with HTTP/2 settings of the attack, and runs a function on each.
-// Their writes time out.
+// clients opens connections with the given HTTP/2 settings, and runs a function on each
+// connection. Writes on these connections have a time limit.
 func clients(ctx context.Context, b *broker, connections int, most time.Duration, do func(i int, c *rawClient), settings ...http2.Setting) {
 	if b.variant.connections > 0 && 1 < connections && connections <= few {
 		connections = b.variant.connections
@@ -142,7 +148,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	crowd(connections, func(i int) {
 		c, err := b.open(settings...)
 		if err != nil {
-			return // the limit of connections is reached
+			return // the broker's limit of connections is reached
 		}
 		keep(ctx, c)
 		_ = c.SetWriteDeadline(time.Now().Add(most))
@@ -150,7 +156,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	})
 }
 
-// reading runs clients that read the server's answers.
+// reading does the same as clients, but the connections also read the server's answers.
 func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
 	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
 		go c.discard()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// overHTTP opens connections to the HTTP listener, and runs a function on each.
+// overHTTP opens connections to the broker's HTTP port, and runs a function on each connection.
 func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.Conn)) {
 	crowd(connections, func(int) {
 		conn, err := b.connect(b.http)
@@ -24,7 +24,7 @@ func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.
 
 const beginning = "GET /livez HTTP/1.1\r\nHost: broker.test\r\n"
 
-// TestSlowHeaders sends headers that never end, byte by byte.
+// TestSlowHeaders sends HTTP headers byte by byte, without ever ending them.
 func TestSlowHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 2000, func(conn net.Conn) {
@@ -54,7 +54,7 @@ func TestOversizedHTTPHeaders(t *testing.T) {
 	})
 }
 
-// TestMetricsNeverRead asks for the metrics repeatedly, and reads no answer.
+// TestMetricsNeverRead requests the metrics repeatedly, and does not read the answers.
 func TestMetricsNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 800, func(conn net.Conn) {
@@ -71,8 +71,8 @@ func TestIdleHTTPConnections(t *testing.T) {
 	})
 }
 
-// TestBodiesOverHTTP sends bodies that announce 1 TiB, and endless chunks. The broker must not
-// read them.
+// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, and requests with endless
+// chunks. The broker must not read these bodies.
 func TestBodiesOverHTTP(t *testing.T) {
 	for name, body := range map[string]string{
 		"announced": "Content-Length: 1099511627776\r\n\r\n",

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// TestIdleConnectionsLockNobodyOut opens 1,000 unauthenticated connections from one address. New
-// callers from the same address and from others must still be answered.
+// TestIdleConnectionsLockNobodyOut opens 1,000 unauthenticated connections from one address. The
+// broker must still answer new callers from the same address and from other addresses.
 func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	t.Parallel()
 	const newcomers = 50
@@ -36,12 +36,12 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 		}
 		t.Logf("%s: %d of %d new callers are answered", test.name, answered, newcomers)
 		if answered < test.want {
-			t.Errorf("%s: %d of %d new callers are answered, want %d", test.name, answered, newcomers, test.want)
+			t.Errorf("%s: the broker answered %d of %d new callers, want %d", test.name, answered, newcomers, test.want)
 		}
 	}
 }
 
-// callFrom makes a good call over a new connection from an address.
+// callFrom makes a valid call over a new connection from an address.
 func (b *broker) callFrom(from int) error {
 	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentials.NewTLS(b.settings("h2"))),
 		grpc.WithContextDialer(func(_ context.Context, address string) (net.Conn, error) { return b.dialFrom(from, address) }))

@@ -10,15 +10,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rawClient is an HTTP/2 client that ignores the server's limits.
+// rawClient is an HTTP/2 client for attacks, which ignores the limits that the server announces.
 type rawClient struct {
 	net.Conn
 	framer *http2.Framer
 	block  bytes.Buffer
 	header *hpack.Encoder
 	token  string
-	last   uint32 // the stream that was opened last
-	err    error  // of the last write that failed
+	last   uint32 // ID of the stream that was opened last
+	err    error  // error of the last write that failed
 }
 
 // open begins an HTTP/2 connection, with settings of the client.
@@ -48,11 +48,11 @@ func (c *rawClient) repeat(times int, do func(i int)) {
 	}
 }
 
-// discard reads the server's data until the connection ends.
+// discard reads and ignores the server's data until the connection ends.
 func (c *rawClient) discard() { _, _ = io.Copy(io.Discard, c.Conn) }
 
-// call begins a call with additional headers, and sends no message yet. Endless headers never
-// end.
+// call begins a gRPC call with additional headers, without sending a message. If endless is
+// true, the headers are never ended.
 func (c *rawClient) call(method string, endless bool, headers ...string) (stream uint32) {
 	c.block.Reset()
 	fields := []string{":method", "POST", ":scheme", "http", ":path", method,
@@ -62,7 +62,8 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	}
 	fields = append(fields, headers...)
 	for i := 0; i < len(fields); i += 2 {
-		// Headers that do not fit into the table are sent in full each time.
+		// The header compression table is too small for these headers, so they are sent in full
+		// each time.
 		c.note(c.header.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: len(fields[i+1]) > 500}))
 	}
 	c.last += 2
@@ -80,13 +81,13 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	return c.last
 }
 
-// send sends a part of a message with a declared size.
+// send sends a part of a gRPC message, with a declared size of the whole message.
 func (c *rawClient) send(stream uint32, end bool, part []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	c.note(c.framer.WriteData(stream, end, append(prefix, part...)))
 }
 
-// ask makes a complete call.
+// ask sends a complete request without waiting for the answer.
 func (c *rawClient) ask(method string, request proto.Message, headers ...string) (stream uint32) {
 	message, err := proto.Marshal(request)
 	c.note(err)

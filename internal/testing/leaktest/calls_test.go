@@ -19,12 +19,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// caller calls a broker with one token or client certificate.
+// caller makes calls to a broker with one token or one client certificate.
 type caller struct {
 	w      *world
 	broker string
 	client authmaterialv1.BrokerServiceClient
-	proof  []string // values of the header authorization
+	proof  []string // values of the header authorization in each call
 }
 
 func (w *world) clientTLS(certificates ...tls.Certificate) *tls.Config {
@@ -42,7 +42,7 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// as returns the same caller with another token.
+// as returns a copy of the caller that uses another token.
 func (c caller) as(authorization ...string) caller {
 	c.proof = authorization
 	return c
@@ -79,7 +79,8 @@ func (c caller) get(id string) error {
 	return err
 }
 
-// getAll asks for many credentials concurrently, and returns those that did not fail.
+// getAll asks for many credentials concurrently, and returns the IDs of the credentials whose
+// calls succeeded.
 func (c caller) getAll(ids []string) (good []string) {
 	var mu sync.Mutex
 	var calls sync.WaitGroup
@@ -96,7 +97,7 @@ func (c caller) getAll(ids []string) (good []string) {
 	return good
 }
 
-// batch asks for many in one call.
+// batch asks for many credentials in one call.
 func (c caller) batch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -112,7 +113,7 @@ func (c caller) item(failure *authmaterialv1.AuthDecorationError) {
 	c.w.collect(c.broker+": errors of items", wire)
 }
 
-// watch watches credentials until each has had a state.
+// watch watches credentials until it has received a state of each.
 func (c caller) watch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -126,7 +127,7 @@ func (c caller) watch(ids []string) {
 	c.collect(err)
 }
 
-// report reports that a version was rejected.
+// report reports to the broker that a version was rejected.
 func (c caller) report(id, version string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -134,7 +135,7 @@ func (c caller) report(id, version string) {
 	c.collect(err)
 }
 
-// fetch collects the answers of the broker's HTTP server.
+// fetch requests every page of the broker's HTTP server, and collects the answers.
 func (w *world) fetch(broker string, transport *http.Transport, address string) {
 	w.Helper()
 	defer transport.CloseIdleConnections()

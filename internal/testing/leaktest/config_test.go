@@ -7,7 +7,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// definition returns a provider whose method requests tokens.
+// definition returns the YAML definition of a provider with an auth method that requests tokens.
 func definition(id, url, body, authentication string) string {
 	return `
   - id: ` + id + `
@@ -26,7 +26,8 @@ func definition(id, url, body, authentication string) string {
 `
 }
 
-// staticDefinition is a provider whose material consists of a key and an address.
+// staticDefinition is the YAML definition of a provider whose auth material consists of a key
+// and an email address.
 const staticDefinition = `
   - id: static
     display_name: Static
@@ -39,7 +40,8 @@ const staticDefinition = `
         query_params: [{name: key, value: "${key}"}]
 `
 
-// credentials returns the section of the file, and the IDs of the credentials whose calls fail.
+// credentials returns the section `credentials` of the configuration file, and the IDs of those
+// credentials for which calls must fail.
 func (w *world) credentials() (text string, failing []string) {
 	var all strings.Builder
 	add := func(id, provider, values string) {
@@ -79,7 +81,8 @@ func (w *world) common(other string) string {
 		staticDefinition + "token_requests: {ca_file: provider.pem}\n" + other
 }
 
-// overTCP is a broker with every authentication method, TLS, Redis and an audit file.
+// overTCP returns the configuration of a broker with every authentication method, TLS, Redis and
+// an audit file.
 func (w *world) overTCP() string {
 	return w.common(`
 listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0", tls: {certificate_file: broker.pem, key_file: broker.key, client_ca_file: clients.pem}}
@@ -96,7 +99,8 @@ token_cache:
 `)
 }
 
-// overSocket is a broker on a Unix socket that writes the audit log to standard output.
+// overSocket returns the configuration of a broker that listens on a Unix socket and writes the
+// audit log to standard output.
 func (w *world) overSocket() string {
 	return w.common("listen: {grpc: \"unix://" + w.path("grpc") + "\", http: \"unix://" + w.path("http") + "\"}\naudit: {stdout: true, mode: best_effort}\n")
 }

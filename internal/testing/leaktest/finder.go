@@ -11,23 +11,24 @@ import (
 	"strings"
 )
 
-// Odd is part of every Canary: characters that JSON, Go, HTML, URLs and shells escape. A header
-// and an HTTP Basic password can contain it.
+// Odd is a part of every secret from Canary. It consists of characters that JSON, Go, HTML, URLs
+// and shells escape. All these characters are allowed in HTTP headers and in HTTP Basic
+// passwords.
 const Odd = `+/="\%&<`
 
 // Canary returns a secret of 48 bytes, random except for Odd in its middle.
 func Canary() string { return rand.Text()[:20] + Odd + rand.Text()[:20] }
 
-// Finding is a secret that was found in a text. It does not contain the secret.
+// Finding is a secret that was found in a text. A Finding does not contain the secret itself.
 type Finding struct {
 	Where  string // name of the text
 	Secret string // name of the secret
 	Form   string // encoding of the secret, such as "base64"
-	View   string // how the text was decoded first, such as "percent-decoded"; empty: not at all
-	Offset int    // in the decoded text, in bytes
+	View   string // how the text was decoded before the search, such as "percent-decoded"; empty: not at all
+	Offset int    // position in the decoded text, in bytes
 }
 
-// String returns the whole finding as text.
+// String describes the finding in words.
 func (f Finding) String() string {
 	return strings.TrimSuffix(fmt.Sprintf("%s contains %s: %s at byte %d, %s", f.Where, f.Secret, f.Form, f.Offset, f.View), ", ")
 }
@@ -36,20 +37,21 @@ const (
 	// pieceSize is the length of the pieces to search for, in bytes: the first 24 bytes of a
 	// secret, some in its middle, and the last.
 	pieceSize = 24
-	// leastSize is the length of the shortest secret, in bytes. Shorter ones would be found by
-	// chance.
+	// leastSize is the minimum length of a secret, in bytes. Shorter secrets would be found in
+	// other text by chance.
 	leastSize = 12
-	// gramSize is the number of bytes by which needles are looked up.
+	// gramSize is the number of bytes at the beginning of a needle by which the search finds
+	// candidates.
 	gramSize = 10
 )
 
-// needle is one encoding of a piece.
+// needle is a piece of a secret in one encoding, which the search looks for.
 type needle struct{ secret, form, text string }
 
-// Finder searches for secrets. Its zero value searches for none. It is not safe for concurrent
-// use.
+// Finder searches for secrets. The zero value searches for no secrets. A Finder is not safe for
+// concurrent use.
 type Finder struct {
-	needles map[string][]needle // by their first bytes, in lower case
+	needles map[string][]needle // needles by their first bytes, in lower case
 	known   map[needle]bool
 }
 
@@ -63,7 +65,7 @@ func (f *Finder) Add(name, secret string) {
 	}
 }
 
-// pieces returns the pieces by which a secret is found.
+// pieces returns the pieces of a secret for which the Finder searches.
 func pieces(secret string) []string {
 	size := min(len(secret), pieceSize)
 	middle := (len(secret) - size) / 2
@@ -75,8 +77,8 @@ func (f *Finder) addForms(name, piece string) {
 	f.add(name, "hexadecimal", hex.EncodeToString([]byte(piece)))
 	f.add(name, "bytes as numbers", numbers(piece, " ")) // as Go prints them
 	f.add(name, "bytes as numbers", numbers(piece, ",")) // as JSON has them
-	// The base64 form of a piece depends on the number of bytes before it. Characters that also
-	// contain bits of neighbouring bytes are left out.
+	// The base64 form of a piece depends on the number of bytes before it. Characters at the
+	// ends of the piece's base64 form that also encode bits of neighbouring bytes are left out.
 	for before := range 3 {
 		shifted := append(make([]byte, before), piece...)
 		first, last := (before*8+5)/6, len(shifted)*8/6
@@ -105,8 +107,8 @@ func (f *Finder) add(name, form, text string) {
 	f.needles[n.text[:gramSize]] = append(f.needles[n.text[:gramSize]], n)
 }
 
-// Search returns the secrets that a text contains, each encoding of each secret once. It ignores
-// case.
+// Search returns a Finding for each secret in the text, and for each encoding of the secret, but
+// only the first of each. It ignores case.
 func (f *Finder) Search(where string, text []byte) []Finding {
 	var all []Finding
 	seen := map[Finding]bool{}

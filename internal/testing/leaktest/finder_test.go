@@ -78,7 +78,8 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestSearchFindsNoOther searches texts that contain no secret, or one that was not added.
+// TestSearchFindsNoOther searches texts that contain no secret, or a secret that was not added
+// to the Finder.
 func TestSearchFindsNoOther(t *testing.T) {
 	var finder, empty leaktest.Finder
 	secret := leaktest.Canary()
@@ -89,6 +90,6 @@ func TestSearchFindsNoOther(t *testing.T) {
 		}
 	}
 	if found := empty.Search("a text", []byte(secret)); len(found) > 0 {
-		t.Errorf("a finder without secrets finds %v", found)
+		t.Errorf("a Finder without secrets found %v", found)
 	}
 }

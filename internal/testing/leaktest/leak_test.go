@@ -40,7 +40,7 @@ func TestNothingLeaks(t *testing.T) {
 	w.wantSearched()
 }
 
-// admit makes Redis accept this password of the broker, and no other.
+// admit makes Redis accept only this password from the broker.
 func admit(w *world, client *redis.Client, password string) {
 	w.Helper()
 	if err := client.ACLSetUser(w.Context(), "broker", "reset", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {
@@ -61,7 +61,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	proveBadly(w, nobody)
 	workload := w.dial(p.name, "passthrough:///"+where[1], credentials.NewTLS(w.clientTLS(w.authority.IssueSPIFFE("spiffe://example.test/mailer"))))
 	if err := workload.get("static"); err != nil {
-		w.Errorf("by a client certificate: %v", err)
+		w.Errorf("with a client certificate, calls failed for: %v", err)
 	}
 
 	if w.collectRedis(redis.Client()) == 0 {
@@ -70,7 +70,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	admit(w, redis.Client(), w.canary("another password of Redis"))
 	for _, id := range []string{"json-later", "json-good"} {
 		if err := mailer.get(id); err != nil {
-			w.Errorf("while Redis refuses the password: %v", err)
+			w.Errorf("while Redis rejects the password: %v", err)
 		}
 	}
 	w.fetch(p.name, &http.Transport{TLSClientConfig: w.clientTLS()}, "https://"+where[2])
@@ -86,11 +86,12 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	p.end(syscall.SIGTERM)
 }
 
-// misbehaveTo asks for every credential in every way.
+// misbehaveTo asks for every credential with every method of the API, including calls that must
+// fail.
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
-		w.Errorf("these calls should fail: %v", good)
+		w.Errorf("calls succeeded that must fail: %v", good)
 	}
 	for _, id := range []string{"json-good", "basic-good", "static"} {
 		if err := c.get(id); err != nil {
@@ -105,13 +106,13 @@ func misbehaveTo(w *world, c caller, failing []string) {
 	}
 }
 
-// proveBadly calls with tokens that are malformed, expired, or of another issuer.
+// proveBadly makes calls with caller tokens that are malformed, expired, or from another issuer.
 func proveBadly(w *world, c caller) {
 	w.Helper()
 	mailer, jwt := w.tokens["mailer"], w.mint("of alice", w.key, nil)
 	for _, good := range []string{"Bearer " + mailer, "Bearer " + jwt} {
 		if err := c.as(good).get("static"); err != nil {
-			w.Errorf("a good proof: %v", err)
+			w.Errorf("a call with a valid caller token: %v", err)
 		}
 	}
 	for i, proof := range [][]string{
@@ -130,7 +131,7 @@ func proveBadly(w *world, c caller) {
 	} {
 		one := c.as(proof...)
 		if one.get("static") == nil {
-			w.Errorf("bad proof %d is accepted", i)
+			w.Errorf("the broker accepted the invalid caller token number %d", i)
 		}
 		one.watch([]string{"static"})
 		one.batch([]string{"static", "no-such"})
@@ -142,7 +143,7 @@ func proveBadly(w *world, c caller) {
 func reloadBadly(w *world, p *process) {
 	w.Helper()
 	good := w.configs["tcp.yaml"]
-	for _, slip := range w.slips()[:8] { // the test of `broker check` reads all of them
+	for _, slip := range w.slips()[:8] { // the test of `broker check` covers all mistakes, so some are enough here
 		refused := p.count(`the configuration has problems`)
 		w.write("tcp.yaml", good+slip)
 		p.signal(syscall.SIGHUP)
@@ -154,7 +155,7 @@ func reloadBadly(w *world, p *process) {
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 }
 
-// auditBadly simulates a full disk for the audit file.
+// auditBadly makes calls while writing the audit file fails as on a full disk.
 func auditBadly(w *world, p *process, c caller) {
 	w.Helper()
 	w.collectFile("audit file", w.path("audit.log"))
@@ -168,12 +169,12 @@ func auditBadly(w *world, p *process, c caller) {
 	p.signal(syscall.SIGHUP)
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 	if err := c.get("static"); err == nil || !strings.Contains(err.Error(), "audit") {
-		w.Errorf("with a full disk: %v", err)
+		w.Errorf("a call with a full disk: %v", err)
 	}
 }
 
-// overSocket runs a broker that writes the audit log to standard output, and the command line
-// that calls it.
+// overSocket runs a broker that writes the audit log to standard output, and the commands that
+// call this broker.
 func overSocket(w *world, failing []string) {
 	w.Helper()
 	p := w.serve("over a socket", "socket.yaml", "text")
@@ -181,7 +182,7 @@ func overSocket(w *world, failing []string) {
 	w.setenv("BROKER_ADDRESS", "unix://"+w.path("grpc"))
 	for _, args := range [][]string{{}, {"-o", "json"}} {
 		if out, code := w.run("broker get", slices.Concat([]string{"get"}, args, failing)...); code != 1 {
-			w.Errorf("broker get %v ends with %d:\n%s", args, code, out)
+			w.Errorf("broker get %v ended with exit status %d:\n%s", args, code, out)
 		}
 	}
 	for _, args := range [][]string{
@@ -192,8 +193,8 @@ func overSocket(w *world, failing []string) {
 		w.run("broker get", append([]string{"get"}, args...)...)
 	}
 	misbehaveTo(w, w.dial(p.name, "unix://"+w.path("grpc"), insecure.NewCredentials()), failing)
-	p.end(syscall.SIGQUIT) // makes Go print the stack of every goroutine
+	p.end(syscall.SIGQUIT) // the signal makes Go print the stack of every goroutine
 	if !w.contains(p.name+": log", "goroutine ") {
-		w.Error("SIGQUIT prints no goroutines")
+		w.Error("the output after SIGQUIT contains no goroutines")
 	}
 }

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// patience limits every wait for something that happens soon unless the program is broken.
+// patience is the longest time that tests wait for anything. If the program works, each wait is
+// much shorter.
 const patience = time.Minute
 
-// process is `broker serve` in the background.
+// process is a `broker serve` process that runs in the background.
 type process struct {
 	w              *world
 	name           string
@@ -37,14 +38,14 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// Bytes returns a copy of it.
+// Bytes returns a copy of the collected output.
 func (o *output) Bytes() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return bytes.Clone(o.text.Bytes())
 }
 
-// serve starts the program. It is killed at the end of the test.
+// serve starts `broker serve`. The process is killed at the end of the test.
 func (w *world) serve(name, config, format string) *process {
 	w.Helper()
 	w.write(config, w.configs[config])
@@ -60,7 +61,8 @@ func (w *world) serve(name, config, format string) *process {
 	return p
 }
 
-// await waits until the log has n matches of a pattern, and returns the last one's groups.
+// await waits until the log contains n matches of a pattern, and returns the groups of the last
+// match.
 func (p *process) await(n int, pattern string) []string {
 	p.w.Helper()
 	compiled, deadline := regexp.MustCompile(pattern), time.After(patience)
@@ -80,7 +82,7 @@ func (p *process) await(n int, pattern string) []string {
 		if found := p.w.finder.Search("the log", said); len(found) > 0 {
 			said = fmt.Append(nil, found)
 		}
-		p.w.Fatalf("%s has not said %q %d times, but\n%s", p.name, pattern, n, said)
+		p.w.Fatalf("the log of %s does not match %q %d times:\n%s", p.name, pattern, n, said)
 	}
 }
 
@@ -113,13 +115,13 @@ func (p *process) end(signal syscall.Signal) {
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		p.w.Fatalf("%s does not end", p.name)
+		p.w.Fatalf("%s did not end after the signal", p.name)
 	}
 	p.w.collect(p.name+": standard output", p.stdout.Bytes())
 	p.w.collect(p.name+": log", p.stderr.Bytes())
 }
 
-// run runs a command line of the broker until it ends, and collects its output.
+// run runs the broker's program with these arguments until it ends, and collects its output.
 func (w *world) run(where string, args ...string) (text string, code int) {
 	w.Helper()
 	command := exec.CommandContext(w.Context(), w.binary, args...)

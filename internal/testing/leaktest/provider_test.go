@@ -22,7 +22,7 @@ type provider struct {
 	requests int
 }
 
-// request is one token request.
+// request is a token request that the provider received.
 type request struct {
 	http.ResponseWriter
 	gone   <-chan struct{} // closed when the client has gone
@@ -78,7 +78,7 @@ func (r request) send(status int, body string) {
 	_, _ = io.WriteString(r, body)
 }
 
-// raw answers with arbitrary bytes, and closes the connection.
+// raw sends arbitrary bytes as the answer, and closes the connection.
 func (r request) raw(format string, args ...any) {
 	connection, _, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err != nil {
@@ -88,16 +88,16 @@ func (r request) raw(format string, args ...any) {
 	_ = connection.Close()
 }
 
-// tokenOf answers with a token and a lifetime, in JSON.
+// tokenOf answers with a JSON object that contains a token and a lifetime.
 func (r request) tokenOf(token, lifetime string) {
 	r.send(http.StatusOK, `{"access_token": `+token+`, "expires_in": `+lifetime+`, "echo": `+inYAML(r.echo)+`}`)
 }
 
-// oneLine returns everything that was sent, in a form that fits into a header.
+// oneLine returns everything that the client sent, as one line that is allowed in a header.
 func (r request) oneLine() string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(r.echo) }
 
-// misbehaviours are the kinds of misbehaviour, by the name of the client for which they occur.
-// Each sends back the request, or an unusable token.
+// misbehaviours are the provider's wrong answers, by the ID of the client that receives them.
+// Each answer repeats the request or contains an unusable token.
 var misbehaviours = map[string]func(request){
 	"refused": func(r request) { r.send(http.StatusUnauthorized, r.echo) },
 	"refused-in-json": func(r request) {
@@ -172,5 +172,5 @@ var misbehaviours = map[string]func(request){
 	"hanging": func(r request) { <-r.gone },
 }
 
-// misbehaving are their names, sorted.
+// misbehaving contains the sorted names of the misbehaviours.
 func misbehaving() []string { return slices.Sorted(maps.Keys(misbehaviours)) }

@@ -12,8 +12,9 @@ import (
 // root is the folder of the repository.
 const root = "../../.."
 
-// TestSecurityNamesTests checks that every test that SECURITY.md names exists, and that each row of
-// its table of attackers names tests by content, by size and by time, or says why there are none.
+// TestSecurityNamesTests checks that every test that SECURITY.md names exists. It also checks
+// the table of attackers: each row must name tests by content, by size and by time, or say why
+// there are none.
 func TestSecurityNamesTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
 	if err != nil {
@@ -21,12 +22,12 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
 	if len(named) < 20 {
-		t.Errorf("SECURITY.md names %d tests", len(named))
+		t.Errorf("SECURITY.md names only %d tests", len(named))
 	}
 	there := tests(t)
 	for _, match := range named {
 		if !there[match[1]] {
-			t.Errorf("SECURITY.md names %s, and there is no such test", match[1])
+			t.Errorf("SECURITY.md names the test %s, which does not exist", match[1])
 		}
 	}
 	shown := regexp.MustCompile("content: `Test.*<br>size: (`(Test|Fuzz)|none: ).*<br>time: (`Test|none: )")
@@ -34,11 +35,11 @@ func TestSecurityNamesTests(t *testing.T) {
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := strings.Split(table, "\n")
 	if len(rows) < 10 {
-		t.Errorf("SECURITY.md has %d rows", len(rows))
+		t.Errorf("the table of attackers in SECURITY.md has only %d rows", len(rows))
 	}
 	for _, row := range rows {
 		if !shown.MatchString(row) {
-			t.Errorf("this row lacks tests by content, size or time:\n%s", row)
+			t.Errorf("this row of SECURITY.md names no tests by content, size or time:\n%s", row)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spans is an OpenTelemetry collector. It collects what it receives both as Protobuf and as
+// spans is an OpenTelemetry collector. It records the received traces both as Protobuf and as
 // JSON.
 type spans struct {
 	collector.UnimplementedTraceServiceServer
@@ -46,7 +46,7 @@ func (w *world) collectSpans() {
 	w.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 }
 
-// collectRedis collects every key and value, and returns the number of keys.
+// collectRedis collects every key and value in Redis, and returns the number of keys.
 func (w *world) collectRedis(client *redis.Client) int {
 	w.Helper()
 	keys, err := client.Keys(w.Context(), "*").Result()
@@ -70,9 +70,9 @@ func (w *world) collectRedis(client *redis.Client) int {
 			value, err = client.XRange(w.Context(), key, "-", "+").Result()
 		case "none": // it has ended
 		default:
-			w.Fatalf("Redis contains a %s, which the test does not search", kind)
+			w.Fatalf("Redis contains a value of type %s, which the test cannot search", kind)
 		}
-		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it as it is
+		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns the reply unchanged
 			w.Fatal(err)
 		}
 		w.collect("Redis: keys and values", fmt.Appendf(nil, "%s %v", key, value))

@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// slips are mistakes in a configuration file at a place that contains a secret, at the end of
-// the credentials.
+// slips are mistakes in a configuration file that are next to a secret. Each is appended to the
+// section `credentials`.
 func (w *world) slips() (all []string) {
 	odd := w.canary("a secret with a slip")
 	plain := w.know("a secret without signs", strings.NewReplacer("+", "", "/", "", "=", "", `"`, "", `\`, "", "%", "", "&", "", "<", "").Replace(odd))
@@ -43,7 +43,7 @@ func (w *world) slips() (all []string) {
 	)
 }
 
-// suspicious are grants with a secret in a wrong place. They cause warnings.
+// suspicious are grants that contain a secret by mistake. They cause warnings.
 func (w *world) suspicious() (all []string) {
 	secret := w.know("a secret in a grant", strings.ToLower(authentication.GenerateToken().Reveal()))
 	for _, grant := range []string{
@@ -55,13 +55,13 @@ func (w *world) suspicious() (all []string) {
 	return all
 }
 
-// checkSlips runs `broker check` on them.
+// checkSlips runs `broker check` on configuration files with slips or suspicious grants.
 func checkSlips(w *world) {
 	w.Helper()
 	for i, text := range w.suspicious() {
 		w.write("slip.yaml", text)
 		if out, code := w.run("broker check", "check", "--config", w.path("slip.yaml")); code != 0 || !strings.Contains(out, "warning: ") {
-			w.Errorf("suspicious grant %d ends with %d:\n%s", i, code, out)
+			w.Errorf("broker check of suspicious grant %d ended with exit status %d:\n%s", i, code, out)
 		}
 	}
 	for i, slip := range w.slips() {
@@ -73,7 +73,7 @@ func checkSlips(w *world) {
 		for _, args := range [][]string{{"check"}, {"serve"}, {"check", "--explain", "local", "static"}} {
 			flags := append([]string{args[0], "--config", w.path("slip.yaml")}, args[1:]...)
 			if out, code := w.run("broker "+args[0], flags...); code != 1 {
-				w.Errorf("%v of slip %d ends with %d:\n%s", args, i, code, out)
+				w.Errorf("%v of slip %d ended with exit status %d:\n%s", args, i, code, out)
 			}
 		}
 	}

@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// view is a text, unchanged or decoded.
+// view is a text in which secrets are searched, unchanged or decoded.
 type view struct {
 	name string
 	text []byte
 }
 
-// decoders undo the encodings of text inside other text. Malformed parts stay unchanged, because
-// only a part of the text is encoded.
+// decoders are functions that decode encoded parts of a text. They leave malformed parts
+// unchanged, because only some parts of a text are encoded.
 var decoders = []struct {
 	name   string
 	decode func([]byte) []byte
@@ -25,8 +25,8 @@ var decoders = []struct {
 	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
 }
 
-// depth is the number of layers of encoding that are undone: a URL in a quoted error in a JSON
-// log has three.
+// depth is the number of layers of encoding that are decoded. For example, a URL in a quoted
+// error in a JSON log has three layers.
 const depth = 3
 
 // views returns the text, and the result of each sequence of decoders, without duplicates.
@@ -89,8 +89,8 @@ func unescape(text []byte) []byte {
 	return decoded
 }
 
-// escaped returns the meaning of the characters after a backslash, and their number. If they are
-// not an escape, it returns the backslash.
+// escaped returns the decoded text of the escape that begins with a backslash, and the length of
+// the escape. If the characters are not an escape, it returns the backslash.
 func escaped(text []byte) (value []byte, size int) {
 	digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[text[0]]
 	if digits > 0 && len(text) > digits {

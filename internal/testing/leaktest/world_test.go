@@ -21,8 +21,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// world is a folder with configuration files whose secrets are all known, and the output of the
-// broker so far.
+// world contains the state of the test: a folder with configuration files, all secrets in them,
+// and the collected output of the broker.
 type world struct {
 	*testing.T
 	folder, binary string
@@ -32,7 +32,7 @@ type world struct {
 	provider       *provider
 	redisURL       string
 	redisPassword  string
-	metadata       string            // a secret in metadata of every call that the broker does not use
+	metadata       string            // a secret in the metadata of every call, under names that the broker does not use
 	configs        map[string]string // by file name
 	environment    []string
 
@@ -43,7 +43,7 @@ type world struct {
 	texts  map[string]*bytes.Buffer
 }
 
-// sent is the name of the only text that must contain secrets.
+// sent is the name of the collected token requests, the only text that must contain secrets.
 const sent = "what the provider was sent"
 
 // newWorld creates the secrets, and the files that contain them.
@@ -92,7 +92,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// know adds a secret to the finder, and returns it.
+// know adds a secret to the Finder, and returns the secret.
 func (w *world) know(name, secret string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,7 +103,7 @@ func (w *world) know(name, secret string) string {
 // canary returns a new secret.
 func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
 
-// mint returns a token of an issuer in which every part is a secret.
+// mint returns a caller token of an issuer; every part of the token is added to the secrets.
 func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
 	token := k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -131,21 +131,21 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// contains reports whether the output contains a text.
+// contains reports whether the collected output contains a text.
 func (w *world) contains(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
 }
 
-// search looks for all secrets in everything that was collected.
+// search searches the collected output for all secrets.
 func (w *world) search() (found []leaktest.Finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for where, text := range w.texts {
 		if where == sent {
 			if len(w.finder.Search(where, text.Bytes())) < len(misbehaviours) {
-				w.Error("the requests that the provider received lack secrets: the search does not work")
+				w.Error("found no secrets in the requests that the provider received: the search does not work")
 			}
 			continue
 		}
@@ -167,7 +167,7 @@ func (w *world) path(name string) string { return filepath.Join(w.folder, name) 
 // setenv sets an environment variable of programs that start from now on.
 func (w *world) setenv(name, value string) { w.environment = append(w.environment, name+"="+value) }
 
-// lookup returns such a variable.
+// lookup returns the value of a variable that was set with setenv.
 func (w *world) lookup(name string) (string, bool) {
 	for _, variable := range slices.Backward(w.environment) {
 		if value, found := strings.CutPrefix(variable, name+"="); found {
@@ -177,7 +177,7 @@ func (w *world) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// wantSearched checks that every kind of output was searched, and that secrets were used.
+// wantSearched checks that the search covered every kind of output, and that secrets were used.
 func (w *world) wantSearched() {
 	w.Helper()
 	for where, text := range map[string]string{
@@ -188,7 +188,7 @@ func (w *world) wantSearched() {
 		"over TCP: process arguments": "tcp.yaml",
 	} {
 		if !w.contains(where, text) {
-			w.Errorf("%s should contain %q", where, text)
+			w.Errorf("the collected output %s must contain %q", where, text)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Log collects what is written to it. Its zero value is ready, and it is safe for
+// Log is a writer that collects log lines. The zero value is ready to use. A Log is safe for
 // concurrent use.
 type Log struct {
 	mu   sync.Mutex
@@ -28,7 +28,7 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// Count returns the number of lines that contain all of these texts.
+// Count returns the number of log lines that contain all of these texts.
 func (l *Log) Count(texts ...string) (n int) {
 lines:
 	for line := range strings.Lines(l.String()) {

@@ -1,5 +1,5 @@
-// Package peertest runs HTTP servers with hostile answers: they announce more than they send, or
-// never end. It is for tests of clients.
+// Package peertest is for tests of HTTP clients. It runs servers with hostile answers, which
+// announce more data than they send or never end.
 package peertest
 
 import (
@@ -19,10 +19,12 @@ import (
 // limit fails its test, and few enough that the machine keeps free memory.
 const endless = 256 << 20
 
-// Answer writes an HTTP/1.1 answer. It ends early if the client closes the connection.
+// Answer is a function that writes an HTTP/1.1 answer. It returns early if the client closes the
+// connection.
 type Answer func(to io.Writer)
 
-// Answers returns answers that no client may accept, by what is wrong with them.
+// Answers returns answers that a client must not accept. The keys of the map describe what is
+// wrong.
 func Answers() map[string]Answer {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
@@ -42,7 +44,7 @@ func Answers() map[string]Answer {
 	}
 }
 
-// bomb is 1 MiB of spaces, compressed. Several in a row are compressed data too.
+// bomb is 1 MiB of spaces, compressed. Several copies in a row are also valid compressed data.
 func bomb() string {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)
@@ -51,7 +53,8 @@ func bomb() string {
 	return compressed.String()
 }
 
-// written writes the first part, and then repeats the rest, if there is one.
+// written returns an Answer that writes first, and then writes rest repeatedly, unless rest is
+// empty.
 func written(beginning, rest string) Answer {
 	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))
 	return func(to io.Writer) {
@@ -95,7 +98,7 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 				return
 			}
 			serving.Go(func() {
-				defer conn.Close() //nolint:errcheck // the client may have closed it
+				defer conn.Close() //nolint:errcheck // ignored: the client may have closed the connection
 				serve(conn)
 			})
 		}
@@ -107,7 +110,8 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 	return listener.Addr().String()
 }
 
-// WantAllocated fails the test if the process allocates more than most bytes while do runs.
+// WantAllocated runs the function do. It fails the test if the process allocates more than most
+// bytes meanwhile.
 func WantAllocated(t testing.TB, most uint64, do func()) {
 	t.Helper()
 	var before, after runtime.MemStats

@@ -13,10 +13,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// HTTP2Answer writes an answer of HTTP/2 or gRPC to an established connection.
+// HTTP2Answer is a function that writes an HTTP/2 or gRPC answer to an established connection.
 type HTTP2Answer func(to *http2.Framer, stream uint32)
 
-// HTTP2Answers is Answers for HTTP/2 and gRPC.
+// HTTP2Answers returns answers that a client of HTTP/2 or gRPC must not accept. The keys of the
+// map describe what is wrong.
 func HTTP2Answers() map[string]HTTP2Answer {
 	good := []string{":status", "200", "content-type", "application/grpc"}
 	many := block("x", strings.Repeat("y", 1000))
@@ -29,7 +30,7 @@ func HTTP2Answers() map[string]HTTP2Answer {
 		},
 		"a gzip bomb": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, block(append(good, "grpc-encoding", "gzip")...))
-			data := strings.Repeat(bomb(), 50)                                    // fits into a window of 64 KiB
+			data := strings.Repeat(bomb(), 50)                                    // the data fits into the default flow-control window of 64 KiB
 			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // a few KiB
 			data = string(prefix) + data
 			for ; data != ""; data = data[min(len(data), 16<<10):] {
@@ -41,7 +42,8 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	}
 }
 
-// headers writes header blocks: the first part, and then the rest repeatedly.
+// headers returns an answer that writes HTTP/2 header blocks: first once, and then rest
+// repeatedly.
 func headers(beginning, rest []byte) HTTP2Answer {
 	return func(to *http2.Framer, stream uint32) {
 		err := to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: beginning})
@@ -51,9 +53,10 @@ func headers(beginning, rest []byte) HTTP2Answer {
 	}
 }
 
-// Interim sends interim answers without end. gRPC discards them until the call's deadline.
+// Interim sends interim answers (status 103) without end. gRPC clients discard these until the
+// call's deadline.
 func Interim(to *http2.Framer, stream uint32) {
-	// Encoded once: tests count the allocations of the whole process.
+	// The block is encoded only once, because tests count the allocations of the whole process.
 	answer := block(":status", "103", "link", strings.Repeat("x", 1000))
 	for sent := 0; sent < endless && begin(to, stream, answer) == nil; sent += len(answer) {
 	}
@@ -67,7 +70,7 @@ func begin(to *http2.Framer, stream uint32, fields []byte) error {
 func block(fields ...string) []byte {
 	var encoded bytes.Buffer
 	encoder := hpack.NewEncoder(&encoded)
-	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no table, so that blocks can be repeated
+	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table, so the same block can be sent repeatedly
 		_ = encoder.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1], Sensitive: true})
 	}
 	return encoded.Bytes()

@@ -14,21 +14,21 @@ type Process struct {
 	ended   chan struct{}
 }
 
-// Start starts a command. On Linux the process ends with the test binary, however that ends; on
-// other systems it outlives a test binary that is killed.
+// Start starts a command. On Linux the process is killed when the test binary ends, even if the
+// test binary is killed. On other systems the process continues if the test binary is killed.
 func Start(command *exec.Cmd) (*Process, error) {
 	p := &Process{command: command, ended: make(chan struct{})}
 	endWithParent(command)
 	started := make(chan error)
 	go func() {
-		// Linux considers the thread that started the process its parent. So the thread is kept
-		// as long as the process runs.
+		// Linux considers the thread that started the process its parent. So the goroutine keeps
+		// this thread as long as the process runs.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := command.Start()
 		started <- err
 		if err == nil {
-			_ = command.Wait() // State has the result
+			_ = command.Wait() // State returns the result
 			close(p.ended)
 		}
 	}()
@@ -39,7 +39,7 @@ func Start(command *exec.Cmd) (*Process, error) {
 // written.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Runs reports whether the process has not ended. A suspended process has not ended.
+// Runs reports whether the process exists. A suspended process exists.
 func (p *Process) Runs() bool {
 	select {
 	case <-p.ended:
@@ -49,19 +49,19 @@ func (p *Process) Runs() bool {
 	}
 }
 
-// State returns the exit state of the process, once it has ended.
+// State returns the exit state of the process, or nil while the process runs.
 func (p *Process) State() *os.ProcessState { return p.command.ProcessState }
 
 // Kill ends the process with SIGKILL, and waits until it has ended.
 func (p *Process) Kill() {
-	_ = p.command.Process.Kill() // it may have ended already
+	_ = p.command.Process.Kill() // ignored: the process may have ended already
 	<-p.ended
 }
 
 // PID returns the ID of the process.
 func (p *Process) PID() int { return p.command.Process.Pid }
 
-// Signal sends a signal.
+// Signal sends a signal to the process.
 func (p *Process) Signal(signal os.Signal) error { return p.command.Process.Signal(signal) }
 
 // Stop suspends the process with SIGSTOP, and waits until it is suspended.

@@ -4,8 +4,9 @@ package processtest
 
 import "os/exec"
 
-// endWithParent does nothing: only Linux supports it.
+// endWithParent does nothing, because only Linux can end a process with its parent.
 func endWithParent(*exec.Cmd) {}
 
-// awaitStopped returns at once: on these systems it cannot wait for the effect of the signal.
+// awaitStopped returns at once, because there is no way on these systems to wait until SIGSTOP
+// has suspended the process.
 func awaitStopped(int) error { return nil }

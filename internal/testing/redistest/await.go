@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// awaitLimit bounds the wait for a group of servers to reach a state.
+// awaitLimit is the longest time that tests wait until a group of servers reaches a state.
 const awaitLimit = 30 * time.Second
 
-// await waits until the condition returns nil. After awaitLimit it fails the test with the last
-// error.
+// await waits until the condition returns nil. If this takes longer than awaitLimit, await fails
+// the test with the last error.
 func await(t testing.TB, condition func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -57,10 +57,10 @@ func find(servers []*Server, address string) (*Server, error) {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("the master that is named does not run: %q", address)
+	return nil, fmt.Errorf("the master at %q is not running", address)
 }
 
-// takesWrite returns an error if the server refuses to write the key, which should not exist.
+// takesWrite returns an error if the server refuses to write the key. The key should not exist.
 func (s *Server) takesWrite(key string) error {
 	return s.client.Del(s.t.Context(), "{"+key+"}:redistest").Err()
 }
@@ -83,13 +83,13 @@ func (s *Server) hasReplicas(servers []*Server, want int) error {
 		}
 	}
 	if have < want {
-		return fmt.Errorf("%d replicas of %s have all that it has, want %d", have, s.Addr(), want)
+		return fmt.Errorf("%d replicas of %s have received all its changes, want %d", have, s.Addr(), want)
 	}
 	return nil
 }
 
-// replication returns the port of the server's master, or 0 if it has none or lost it, and the
-// replication offset.
+// replication returns the port of the server's master and the replication offset. The port is 0
+// if the server has no master or no connection to it.
 func (s *Server) replication() (master int, offset int64, err error) {
 	info, err := s.client.InfoMap(s.t.Context(), "replication").Result()
 	if err != nil {

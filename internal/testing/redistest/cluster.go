@@ -12,10 +12,11 @@ import (
 
 const masters = 3
 
-// firstSlot contains the first slot of each master, and finally the number of slots.
+// firstSlot contains the first hash slot of each master. Its last element is the number of
+// slots.
 var firstSlot = [masters + 1]int{0, 5461, 10922, 16384}
 
-// tags contains a hash tag for the slots of each master.
+// tags contains, for each master, a hash tag whose slot belongs to that master.
 var tags = [masters]string{"b", "c", "a"}
 
 // Cluster is a Redis Cluster of three masters with one replica each. It is not safe for
@@ -25,8 +26,8 @@ type Cluster struct {
 	nodes []*Server
 }
 
-// StartCluster starts all six nodes. It returns when all agree on the slots, and each master has
-// its replica. A failed master is replaced within seconds.
+// StartCluster starts all six nodes. It returns when all nodes agree on the slots and each
+// master has its replica. A failed master is replaced within seconds.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
@@ -62,8 +63,8 @@ func (c *Cluster) must(command redis.Cmder) {
 // Addrs returns the addresses of all nodes.
 func (c *Cluster) Addrs() []string { return addresses(c.nodes) }
 
-// AwaitMasters waits until all running nodes name the same masters, and these accept writes. It
-// returns the masters in the order of their slots.
+// AwaitMasters waits until all running nodes name the same masters and these masters accept
+// writes. It returns the masters in the order of their slots.
 func (c *Cluster) AwaitMasters() []*Server {
 	c.t.Helper()
 	var all []*Server
@@ -92,7 +93,7 @@ func (c *Cluster) AwaitReplicas() {
 	})
 }
 
-// MasterOf waits for the masters, and returns the one that is responsible for the key.
+// MasterOf waits as AwaitMasters does, and returns the master that stores the key.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
 	all := c.AwaitMasters()
@@ -103,20 +104,20 @@ func (c *Cluster) MasterOf(key string) *Server {
 			return master
 		}
 	}
-	c.t.Fatalf("the key has the slot %d", slot.Val())
+	c.t.Fatalf("no master has the key's slot %d", slot.Val())
 	return nil
 }
 
 // masters returns the result of AwaitMasters, or an error if the masters are not ready.
 func (c *Cluster) masters() ([]*Server, error) {
-	var owners []string // of the slot ranges, in order
+	var owners []string // addresses of the masters, in the order of their slots
 	for _, node := range running(c.nodes) {
 		view, err := node.owners()
 		if err != nil {
 			return nil, err
 		}
 		if owners != nil && !slices.Equal(view, owners) {
-			return nil, fmt.Errorf("the nodes name different masters, %q and %q", owners, view)
+			return nil, fmt.Errorf("the nodes do not agree on the masters: %q and %q", owners, view)
 		}
 		owners = view
 	}
@@ -134,7 +135,7 @@ func (c *Cluster) masters() ([]*Server, error) {
 	return all, nil
 }
 
-// owners returns the masters that a node names for the slot ranges, in order.
+// owners returns the masters that a node names, in the order of their slots.
 func (s *Server) owners() ([]string, error) {
 	shards, err := s.client.ClusterShards(s.t.Context()).Result()
 	if err != nil {

@@ -24,7 +24,7 @@ func TestCluster(t *testing.T) {
 	for _, key := range []string{"a", "b", "c"} {
 		set(t, client, key)
 		if got := get(t, c.MasterOf(key).Client(), key); got != "value" {
-			t.Errorf("the master of %s holds %q, want %q", key, got, "value")
+			t.Errorf("the master of %s has the value %q, want %q", key, got, "value")
 		}
 	}
 	before := c.AwaitMasters()
@@ -37,10 +37,10 @@ func TestCluster(t *testing.T) {
 		t.Fatal("the killed node is still a master")
 	}
 	if at := slices.Index(before, lost); !slices.Equal(slices.Delete(before, at, at+1), slices.Delete(slices.Clone(after), at, at+1)) {
-		t.Error("other masters than the killed one changed")
+		t.Error("masters changed that had not been killed")
 	}
 	if got := get(t, c.MasterOf("a").Client(), "a"); got != "value" {
-		t.Errorf("the new master holds %q, want %q", got, "value")
+		t.Errorf("the new master has the value %q, want %q", got, "value")
 	}
 	for _, key := range []string{"a", "b", "c"} {
 		set(t, client, key)
@@ -49,20 +49,20 @@ func TestCluster(t *testing.T) {
 	lost.Restart()
 	c.AwaitReplicas()
 	if role, err := lost.Client().Do(t.Context(), "ROLE").Slice(); err != nil || role[0] != "slave" {
-		t.Errorf("the node that came back has the role %v, %v, want a replica's", role, err)
+		t.Errorf("the restarted node has the role %v (error %v), want the role of a replica", role, err)
 	}
 	if got := c.AwaitMasters(); !slices.Equal(got, after) {
-		t.Error("the masters changed when the killed node came back")
+		t.Error("the masters changed when the killed node was restarted")
 	}
 
 	stopped := c.MasterOf("b")
 	stopped.Stop()
 	if slices.Contains(c.AwaitMasters(), stopped) {
-		t.Error("the stopped node is still a master")
+		t.Error("the suspended node is still a master")
 	}
 	stopped.Restart()
 	c.AwaitReplicas()
 	if slices.Contains(c.AwaitMasters(), stopped) {
-		t.Error("the stopped node is a master again when it comes back")
+		t.Error("the suspended node is a master again after it was resumed")
 	}
 }

@@ -39,13 +39,13 @@ func (c connection) ping() {
 	c.want("+PONG\r\n")
 }
 
-// want reads these bytes; more may follow.
+// want checks that the next bytes from the server are these; more bytes may follow.
 func (c connection) want(reply string) {
 	c.t.Helper()
 	c.within(20 * time.Second)
 	got := make([]byte, len(reply))
 	if n, err := io.ReadFull(c, got); string(got) != reply {
-		c.t.Fatalf("the reply is %q, %v, want %q", got[:n], err, reply)
+		c.t.Fatalf("the reply is %q with the error %v, want %q", got[:n], err, reply)
 	}
 }
 
@@ -53,16 +53,16 @@ func (c connection) wantNothing() {
 	c.t.Helper()
 	c.within(50 * time.Millisecond)
 	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.t.Fatalf("%d bytes, %v, want none until the deadline", n, err)
+		c.t.Fatalf("received %d bytes and the error %v, want nothing until the deadline", n, err)
 	}
 }
 
-// wantClosed checks that the other side ends the connection.
+// wantClosed checks that the other side closes the connection.
 func (c connection) wantClosed() {
 	c.t.Helper()
 	c.within(20 * time.Second)
 	if n, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		c.t.Fatalf("%d bytes, %v, want that the connection is closed", n, err)
+		c.t.Fatalf("received %d bytes and the error %v, want a closed connection", n, err)
 	}
 }
 

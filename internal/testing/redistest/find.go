@@ -8,13 +8,13 @@ import (
 )
 
 // Find returns the path of redis-server or valkey-server: the value of the environment variable
-// REDIS_SERVER if it is set, otherwise the program on PATH. The error names the command that
-// installs it.
+// REDIS_SERVER if it is set, otherwise the program on PATH. If there is none, the error contains
+// the command that installs redis-server.
 func Find() (string, error) {
 	if named := os.Getenv("REDIS_SERVER"); named != "" {
 		path, err := exec.LookPath(named)
 		if err != nil {
-			return "", fmt.Errorf("what REDIS_SERVER names cannot be run: %w", err)
+			return "", fmt.Errorf("REDIS_SERVER does not name a program that can be run: %w", err)
 		}
 		return path, nil
 	}

@@ -8,14 +8,15 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// process is one run of redis-server.
+// process is a running redis-server process.
 type process struct {
 	*processtest.Process
 
 	output *output
 }
 
-// startProcess starts the command. It is ready when a line of its log contains the text.
+// startProcess starts the command. The process is ready when a line of its log contains the
+// text.
 func startProcess(command *exec.Cmd, ready string) (process, error) {
 	output := &output{awaited: ready, ready: make(chan struct{})}
 	command.Stdout, command.Stderr = output, output
@@ -23,13 +24,14 @@ func startProcess(command *exec.Cmd, ready string) (process, error) {
 	return process{started, output}, err
 }
 
-// tailSize is the number of bytes of a log that are kept.
+// tailSize is the number of bytes at the end of a log that are kept.
 const tailSize = 8 << 10
 
-// output keeps the end of a process's log. It is safe for concurrent use.
+// output is a writer that keeps the end of a process's log. An output is safe for concurrent
+// use.
 type output struct {
 	awaited string        // text in the line that shows that the process is ready
-	ready   chan struct{} // closed at that line
+	ready   chan struct{} // closed when the log contains that line
 
 	mu   sync.Mutex
 	tail string

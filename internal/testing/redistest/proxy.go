@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// FaultProxy forwards TCP connections to a server, and disturbs them on demand. The latest fault
-// applies to all connections, existing ones included. It is safe for concurrent use.
+// FaultProxy forwards TCP connections to a server, and simulates connection faults on demand.
+// The fault that was set last applies to all connections, including existing connections. A
+// FaultProxy is safe for concurrent use.
 type FaultProxy struct {
 	listener net.Listener
 	target   string
@@ -24,15 +25,15 @@ type FaultProxy struct {
 // fault is a disturbance of connections. The zero value forwards everything.
 type fault struct {
 	delay     time.Duration // of each reply
-	cut       bool          // cuts the next reply, once
+	cut       bool          // closes the connection in the middle of the next reply, once
 	cutAfter  int           // after this many bytes
-	replace   *replacement  // replaces some replies; nil: none
+	replace   *replacement  // replaces some replies; nil: no replies are replaced
 	refuse    bool
 	blackhole bool
 }
 
-// Proxy starts a proxy on 127.0.0.1 that forwards to the target, host:port. It stops at the end
-// of the test.
+// Proxy starts a proxy on 127.0.0.1 that forwards to the target, host:port. The proxy stops at
+// the end of the test.
 func Proxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -59,26 +60,27 @@ func Proxy(t testing.TB, target string) *FaultProxy {
 // Addr returns the proxy's address, host:port.
 func (p *FaultProxy) Addr() string { return p.listener.Addr().String() }
 
-// Pass forwards everything, including bytes that were held back.
+// Pass ends all faults: the proxy forwards everything, including bytes that it held back.
 func (p *FaultProxy) Pass() { p.set(fault{}) }
 
-// Delay delays each reply. Requests are forwarded at once.
+// Delay makes the proxy delay each reply by d. Requests are forwarded at once.
 func (p *FaultProxy) Delay(d time.Duration) { p.set(fault{delay: d}) }
 
-// CutMidReply closes the connection that receives the next reply, after this many bytes of it.
-// Everything else is forwarded.
+// CutMidReply makes the proxy close the connection that receives the next reply, after it has
+// forwarded this number of bytes of the reply. The proxy forwards everything else.
 func (p *FaultProxy) CutMidReply(bytes int) { p.set(fault{cut: true, cutAfter: bytes}) }
 
-// Replace forwards everything except one reply in every n. The client receives one of these
-// replies instead, in turn.
+// Replace makes the proxy replace one reply in every n by the next of the given replies, and
+// forward everything else.
 func (p *FaultProxy) Replace(n int, replies ...[]byte) {
 	p.set(fault{replace: &replacement{every: n, replies: replies}})
 }
 
-// Refuse closes all connections, and new ones as soon as they are accepted.
+// Refuse makes the proxy close all connections, and close new connections as soon as they are
+// accepted.
 func (p *FaultProxy) Refuse() { p.set(fault{refuse: true}) }
 
-// Blackhole accepts connections, and holds back all bytes in both directions.
+// Blackhole makes the proxy accept connections and hold back all bytes in both directions.
 func (p *FaultProxy) Blackhole() { p.set(fault{blackhole: true}) }
 
 func (p *FaultProxy) set(f fault) {

@@ -27,13 +27,13 @@ func TestProxyDelays(t *testing.T) {
 	start := time.Now()
 	c.ping()
 	if took := time.Since(start); took < delay {
-		t.Errorf("the reply came after %v, want %v or more", took, delay)
+		t.Errorf("the reply arrived after %v, want %v or more", took, delay)
 	}
 	p.Delay(time.Hour)
 	c.send("SET key value")
 	c.wantNothing()
 	if got := get(t, s.Client(), "key"); got != "value" {
-		t.Errorf("the server holds %q, want that the request was passed on", got)
+		t.Errorf("the server has the value %q, want that the proxy forwarded the request", got)
 	}
 	p.Pass()
 	c.want("+OK\r\n")
@@ -69,7 +69,7 @@ func TestProxyReplaces(t *testing.T) {
 	c.send("SET key value")
 	c.want(":1\r\n")
 	if got := get(t, s.Client(), "key"); got != "value" {
-		t.Errorf("the server has %q, want that the request was passed on", got)
+		t.Errorf("the server has the value %q, want that the proxy forwarded the request", got)
 	}
 	p.Pass()
 	c.ping()
@@ -104,7 +104,7 @@ func TestProxySwallows(t *testing.T) {
 	c.wantNothing()
 	later.wantNothing()
 	if got := get(t, s.Client(), "key"); got != "" {
-		t.Errorf("the server holds %q, want that nothing was passed on", got)
+		t.Errorf("the server has the value %q, want that the proxy forwarded nothing", got)
 	}
 	p.Pass()
 	c.want("+OK\r\n")

@@ -39,7 +39,8 @@ func (p *FaultProxy) connect(client net.Conn) {
 	_ = client.Close()
 }
 
-// track adds a connection to the open ones. The returned function closes it.
+// track adds a connection to the set of open connections. The returned function closes the
+// connection.
 func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +56,7 @@ func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	}
 }
 
-// bufferSize is the most that is forwarded at once, in bytes.
+// bufferSize is the largest number of bytes that the proxy forwards at once.
 const bufferSize = 16 << 10
 
 func (p *FaultProxy) passRequests(client, server net.Conn) {
@@ -73,7 +74,7 @@ func (p *FaultProxy) passRequests(client, server net.Conn) {
 
 func (p *FaultProxy) passReplies(server, client net.Conn) {
 	buffer := make([]byte, bufferSize)
-	cut, left := false, 0 // whether to end the connection after left more bytes
+	cut, left := false, 0 // whether to close the connection after the number of bytes in left
 	for {
 		n, err := server.Read(buffer)
 		if err != nil || !p.hold(true) {
@@ -93,8 +94,8 @@ func (p *FaultProxy) passReplies(server, client net.Conn) {
 	}
 }
 
-// takeCut reports whether to cut the connection that receives a reply now, and after how many
-// bytes. It is true for one connection only.
+// takeCut reports whether to close the connection that now receives a reply, and after how many
+// bytes. For each call of CutMidReply, the result is true only once.
 func (p *FaultProxy) takeCut() (cut bool, after int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,15 +103,16 @@ func (p *FaultProxy) takeCut() (cut bool, after int) {
 	return cut, p.fault.cutAfter
 }
 
-// replacement replaces some replies.
+// replacement contains the replies with which the proxy replaces replies of the server.
 type replacement struct {
 	every   int
 	replies [][]byte
 
-	seen int // number of replies so far, replaced ones included
+	seen int // number of replies so far, including replaced replies
 }
 
-// replaced returns what the client receives instead of a reply: usually the reply itself.
+// replaced returns the bytes to send to the client for a reply: usually the reply itself,
+// sometimes a replacement.
 func (p *FaultProxy) replaced(reply []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,13 +127,14 @@ func (p *FaultProxy) replaced(reply []byte) []byte {
 	return r.replies[(r.seen/r.every-1)%len(r.replies)]
 }
 
-// hold returns true when bytes may be forwarded, and false at the end of the test.
+// hold waits until bytes may be forwarded and then returns true. At the end of the test it
+// returns false.
 func (p *FaultProxy) hold(reply bool) bool {
 	for {
 		p.mu.Lock()
 		fault, changed := p.fault, p.changed
 		p.mu.Unlock()
-		var delayed <-chan time.Time // nil, and so never ready, in a black hole
+		var delayed <-chan time.Time // a nil channel, which is never ready, if the fault is Blackhole
 		switch {
 		case fault.blackhole:
 		case reply && fault.delay > 0:

@@ -24,8 +24,8 @@ type Sentinel struct {
 	sentinels []*Server
 }
 
-// StartSentinel starts all six processes. It returns when each Sentinel knows the others and
-// both replicas. A failed master is replaced within seconds.
+// StartSentinel starts all six processes. It returns when each Sentinel knows the other
+// Sentinels and both replicas. A failed master is replaced within seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	master := Start(t)
@@ -68,11 +68,12 @@ sentinel failover-timeout %[1]s 2000
 	// A Sentinel reconnects to a server once per ping period. The default of 1 s is longer than
 	// the time after which these tests consider a server lost. Five ping periods must be longer
 	// than the second after which a Sentinel asks a replica for its state again; otherwise it
-	// finds no replica to promote. It exchanges its knowledge once per publish period (default 2
-	// s), and asks a master for its role once per info period (default 10 s).
+	// finds no replica to promote. A Sentinel exchanges its knowledge with the others once per
+	// publish period (default 2 s), and asks a master for its role once per info period (default
+	// 10 s).
 	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 300, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
 	if err := s.client.Do(t.Context(), periods...).Err(); err != nil {
-		t.Fatalf("Sentinels of redistest need Redis 7.0 or later: %v", err)
+		t.Fatalf("package redistest needs Redis 7.0 or later for Sentinels: %v", err)
 	}
 	return s
 }
@@ -80,8 +81,8 @@ sentinel failover-timeout %[1]s 2000
 // Addrs returns the addresses of the Sentinels.
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
-// AwaitMaster waits until all running Sentinels name the same master, and it accepts writes. It
-// returns that master.
+// AwaitMaster waits until all running Sentinels name the same master and this master accepts
+// writes. It returns that master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server
@@ -105,7 +106,7 @@ func (s *Sentinel) AwaitReplicas() {
 	})
 }
 
-// KillMaster waits for a master, kills it, and returns it.
+// KillMaster waits as AwaitMaster does, kills the master, and returns it.
 func (s *Sentinel) KillMaster() *Server {
 	s.t.Helper()
 	master := s.AwaitMaster()
@@ -123,7 +124,7 @@ func (s *Sentinel) master() (*Server, error) {
 		}
 		address := strings.Join(answer, ":")
 		if named != "" && named != address {
-			return nil, fmt.Errorf("the Sentinels name two masters, %s and %s", named, address)
+			return nil, fmt.Errorf("the Sentinels name different masters, %s and %s", named, address)
 		}
 		named = address
 	}
@@ -142,7 +143,7 @@ func (s *Server) knowsAll() error {
 	}
 	sentinels, replicas := master.Val()["num-other-sentinels"], master.Val()["num-slaves"]
 	if sentinels != "2" || replicas != "2" {
-		return fmt.Errorf("the Sentinel at %s knows %s others and %s replicas", s.Addr(), sentinels, replicas)
+		return fmt.Errorf("the Sentinel at %s knows %s other Sentinels and %s replicas", s.Addr(), sentinels, replicas)
 	}
 	return nil
 }

@@ -25,19 +25,19 @@ func TestSentinel(t *testing.T) {
 		t.Fatal("the master is still the one that was killed")
 	}
 	if got := get(t, second.Client(), "key"); got != "value" {
-		t.Errorf("the new master holds %q, want %q", got, "value")
+		t.Errorf("the new master has the value %q, want %q", got, "value")
 	}
 	set(t, client, "another key")
 	if got := get(t, second.Client(), "another key"); got != "value" {
-		t.Errorf("what a client wrote after the failover is %q at the new master, want %q", got, "value")
+		t.Errorf("the new master has the value %q, want %q, which a client wrote after the failover", got, "value")
 	}
 
 	first.Restart()
 	s.AwaitReplicas()
 	if got := get(t, first.Client(), "another key"); got != "value" {
-		t.Errorf("the old master holds %q as a replica, want %q", got, "value")
+		t.Errorf("the old master, now a replica, has the value %q, want %q", got, "value")
 	}
 	if s.AwaitMaster() != second {
-		t.Error("the master changed again, with none lost")
+		t.Error("the master changed again although no server had failed")
 	}
 }

@@ -1,8 +1,8 @@
 // Package redistest runs redis-server processes for tests: one server, a master watched by
 // Sentinels, or a Cluster; and a proxy that disturbs connections to a server.
 //
-// Functions and methods end the test when they fail, so call them only from the goroutine of the
-// test.
+// Functions and methods of this package end the test when they fail, so call them only from the
+// goroutine of the test.
 package redistest
 
 import (
@@ -25,18 +25,18 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// startLimit bounds the start of one process.
+// startLimit is the longest time that the start of a process may take.
 const startLimit = 20 * time.Second
 
-// admin is the user of Client. It has no password.
+// admin is the Redis user of the clients from Client. This user has no password.
 const admin = "redistest"
 
-// Server is one server on 127.0.0.1. It is not safe for concurrent use.
+// Server is a Redis server on 127.0.0.1. A Server is not safe for concurrent use.
 type Server struct {
 	t       testing.TB
 	port    int
 	command func(port int) *exec.Cmd
-	ready   string // text in the log line that ends the start
+	ready   string // text in the log line that shows that the server is ready
 	process process
 	stopped bool
 
@@ -45,8 +45,9 @@ type Server struct {
 	caFile string
 }
 
-// Start starts a server without persistence, with further arguments such as "--requirepass",
-// "swordfish". The server answers when Start returns. It is killed at the end of the test.
+// Start starts a Redis server without persistence. Its arguments are further command-line
+// arguments of the server, such as "--requirepass", "swordfish". When Start returns, the server
+// answers commands. The server is killed at the end of the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := newServer(t, nil, args)
@@ -54,7 +55,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// newServer returns a server that is not running yet. With TLS it accepts only TLS connections.
+// newServer returns a server that is not running yet. With TLS the server accepts only TLS
+// connections.
 func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	t.Helper()
 	path, dir := executable(t), t.TempDir()
@@ -86,7 +88,7 @@ func executable(t testing.TB) string {
 	return path
 }
 
-// start starts the server on its own port.
+// start starts the server on its reserved port.
 func (s *Server) start() {
 	s.t.Helper()
 	for {
@@ -115,8 +117,8 @@ func (s *Server) start() {
 	})
 }
 
-// run starts a process on the server's port, and waits until it answers. The error is
-// syscall.EADDRINUSE if another process uses the port.
+// run starts a process on the server's port, and waits until the process answers commands. The
+// error is syscall.EADDRINUSE if another process uses the port.
 func (s *Server) run() error {
 	command := s.command(s.port)
 	p, err := startProcess(command, s.ready)
@@ -131,7 +133,7 @@ func (s *Server) run() error {
 		if strings.Contains(p.output.String(), "Address already in use") {
 			return fmt.Errorf("%s: port %d: %w", command.Path, s.port, syscall.EADDRINUSE)
 		}
-		return fmt.Errorf("%s ended at its start:\n%s", command.Path, p.output)
+		return fmt.Errorf("%s ended while it was starting:\n%s", command.Path, p.output)
 	case <-time.After(startLimit):
 		s.Kill()
 		return fmt.Errorf("%s is not ready after %v:\n%s", command.Path, startLimit, p.output)
@@ -149,8 +151,8 @@ func (s *Server) URL() string {
 	return "redis://" + s.Addr()
 }
 
-// Client returns a client with all permissions, whatever users and passwords the arguments of
-// Start set. It is closed at the end of the test.
+// Client returns a client with all permissions, regardless of the users and passwords that the
+// arguments of Start set. The client is closed at the end of the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
 // Runs reports whether the server's process exists and is not suspended.
@@ -159,11 +161,12 @@ func (s *Server) Runs() bool { return s.process.Runs() && !s.stopped }
 // Kill ends the process with SIGKILL, and waits until it has ended.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Stop suspends the process with SIGSTOP: it accepts connections and never answers.
+// Stop suspends the process with SIGSTOP. A suspended server accepts connections and does not
+// answer.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if err := s.process.Stop(); err != nil {
-		s.t.Fatalf("stop the server: %v", err)
+		s.t.Fatalf("suspend the server: %v", err)
 	}
 	s.stopped = true
 }
@@ -172,13 +175,13 @@ func (s *Server) Stop() {
 func (s *Server) Continue() {
 	s.t.Helper()
 	if err := s.process.Continue(); err != nil {
-		s.t.Fatalf("continue the server: %v", err)
+		s.t.Fatalf("resume the server: %v", err)
 	}
 	s.stopped = false
 }
 
-// Restart kills the process if it is running, and starts another on the same port, without data.
-// It answers when Restart returns.
+// Restart kills the process if it is running, and starts a new process on the same port, without
+// data. When Restart returns, the new process answers commands.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
@@ -187,16 +190,17 @@ func (s *Server) Restart() {
 	}
 }
 
-// Servers listen on ports from 10000 on, and Cluster buses on the same ports plus 10000. All are
-// below the ephemeral ports of Linux.
+// Servers listen on ports from 10000 on, and Cluster buses on the same ports plus 10000. All
+// these ports are below the ephemeral ports of Linux.
 const (
 	firstPort = 10_000
 	ports     = 10_000
 )
 
-// reservePort returns a port that this function gives to nobody else until the reservation is
-// closed, not even in another test binary. So it stays free between a Kill and a Restart. The
-// reservation is the UDP port of the same number. Other programs can still take the port.
+// reservePort returns a port and a reservation. Until the reservation is closed, reservePort
+// does not return the same port again, not even in another test binary. So the port stays free
+// between a Kill and a Restart. The reservation is a socket on the UDP port with the same
+// number. Other programs can still take the port.
 func reservePort() (port int, reservation io.Closer, err error) {
 	err = error(syscall.EADDRINUSE)
 	for errors.Is(err, syscall.EADDRINUSE) {

@@ -19,7 +19,7 @@ func TestRestart(t *testing.T) {
 	addr := s.Addr()
 	set(t, s.Client(), "key")
 	if got := get(t, s.Client(), "key"); got != "value" {
-		t.Fatalf("the server holds %q, want %q", got, "value")
+		t.Fatalf("the server has the value %q, want %q", got, "value")
 	}
 	s.Kill()
 	if accepts(t, addr) {
@@ -31,10 +31,10 @@ func TestRestart(t *testing.T) {
 		}
 		s.Restart()
 		if s.Addr() != addr {
-			t.Errorf("after the restart of a %s server it is at %s, was at %s", state, s.Addr(), addr)
+			t.Errorf("after the restart of a %s server its address is %s, was %s", state, s.Addr(), addr)
 		}
 		if got := get(t, s.Client(), "key"); got != "" {
-			t.Errorf("after the restart of a %s server it holds %q, want nothing", state, got)
+			t.Errorf("after the restart of a %s server it has the value %q, want no value", state, got)
 		}
 		set(t, s.Client(), "key")
 	}
@@ -64,14 +64,14 @@ func TestParallelStarts(t *testing.T) {
 				connections <- open(t, s.Addr())
 				set(inner, s.Client(), inner.Name())
 				if size := s.Client().DBSize(inner.Context()).Val(); size != 1 {
-					inner.Errorf("the server holds %d keys, want its own alone", size)
+					inner.Errorf("the server has %d keys, want only the key that this test wrote", size)
 				}
 			})
 		}
 	})
 	close(connections)
 	for c := range connections {
-		c.wantClosed() // servers end with their tests
+		c.wantClosed() // a server is killed at the end of its test
 	}
 }
 
@@ -91,7 +91,7 @@ func TestUsers(t *testing.T) {
 		client := connect(t, &redis.Options{Addr: s.Addr(), Username: tt.user, Password: tt.password})
 		err := client.Get(t.Context(), tt.key).Err()
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("%q reads %s: %v, want %q", tt.user, tt.key, err, tt.want)
+			t.Errorf("a read from %q returned %s and the error %v, want %q", tt.user, tt.key, err, tt.want)
 		}
 	}
 }
@@ -110,12 +110,12 @@ func TestStartTLS(t *testing.T) {
 	}
 	options.Password = "swordfish"
 	if err := connect(t, options).Ping(t.Context()).Err(); !errors.As(err, new(x509.UnknownAuthorityError)) {
-		t.Errorf("without the CA: %v, want x509.UnknownAuthorityError", err)
+		t.Errorf("a client without the CA got the error %v, want x509.UnknownAuthorityError", err)
 	}
 	options.TLSConfig = &tls.Config{ServerName: "127.0.0.1", RootCAs: x509.NewCertPool()}
 	options.TLSConfig.RootCAs.AppendCertsFromPEM(pem)
 	if got := get(t, connect(t, options), "key"); got != "value" {
-		t.Errorf("with the CA the server holds %q, want %q", got, "value")
+		t.Errorf("a client with the CA read the value %q, want %q", got, "value")
 	}
 	options.TLSConfig = nil
 	if err := connect(t, options).Ping(t.Context()).Err(); err == nil {
@@ -132,7 +132,7 @@ func connect(t *testing.T, options *redis.Options) *redis.Client {
 	return client
 }
 
-// set sets the key to "value".
+// set sets a key to the text "value".
 func set(t *testing.T, client redis.UniversalClient, key string) {
 	t.Helper()
 	if err := client.Set(t.Context(), key, "value", 0).Err(); err != nil {
@@ -140,7 +140,7 @@ func set(t *testing.T, client redis.UniversalClient, key string) {
 	}
 }
 
-// get returns "" if the key does not exist.
+// get returns the value of a key, or "" if the key does not exist.
 func get(t *testing.T, client redis.UniversalClient, key string) string {
 	t.Helper()
 	value, err := client.Get(t.Context(), key).Result()

@@ -20,15 +20,15 @@ func TestFind(t *testing.T) {
 	}
 	t.Setenv("PATH", t.TempDir())
 	if _, err := redistest.Find(); err == nil || !strings.Contains(err.Error(), "\n\tapt-get install redis-server") {
-		t.Errorf("where there is no server: %v, want the line to type", err)
+		t.Errorf("without a redis-server the error is %v, want the command that installs it", err)
 	}
 	t.Setenv("REDIS_SERVER", found)
 	if got, err := redistest.Find(); got != found || err != nil {
-		t.Errorf("with REDIS_SERVER: %q, %v, want %q", got, err, found)
+		t.Errorf("with REDIS_SERVER set, Find returned %q and the error %v, want %q", got, err, found)
 	}
 	t.Setenv("REDIS_SERVER", found+"-of-another-name")
 	if _, err := redistest.Find(); err == nil || !strings.Contains(err.Error(), "REDIS_SERVER") {
-		t.Errorf("when REDIS_SERVER names nothing: %v, want an error that says so", err)
+		t.Errorf("REDIS_SERVER names a missing program: the error is %v, want an error that mentions REDIS_SERVER", err)
 	}
 }
 
@@ -44,14 +44,14 @@ func TestStartSaysWhy(t *testing.T) {
 	select {
 	case said := <-failure:
 		if !strings.Contains(said, "no-such-policy") {
-			t.Errorf("the failure is %q, want the server's log", said)
+			t.Errorf("the test failed with %q, want a failure that contains the server's log", said)
 		}
 	default:
 		t.Error("a server with a wrong argument started")
 	}
 }
 
-// failing is a test that is expected to fail.
+// failing is a testing.TB for functions that are expected to fail the test.
 type failing struct {
 	testing.TB
 	failure chan string
@@ -62,7 +62,8 @@ func (f failing) Fatal(args ...any) {
 	runtime.Goexit()
 }
 
-// serving is set in the environment of the test binary that TestEndsWithParent starts.
+// serving is an environment variable. It is set for the test binary that TestEndsWithParent
+// starts.
 const serving = "REDISTEST_SERVING"
 
 func TestEndsWithParent(t *testing.T) {

@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// StartTLS is Start for a server that accepts only TLS. Its certificate is for 127.0.0.1 and
-// localhost; CAFile verifies it. It requires no client certificate.
+// StartTLS does the same as Start, for a server that accepts only TLS connections. The server's
+// certificate is for 127.0.0.1 and localhost; clients verify it with CAFile. The server requires
+// no client certificate.
 func StartTLS(t testing.TB, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,8 +36,8 @@ func StartTLS(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// CAFile returns the path of the PEM file that verifies the certificate of a server started by
-// StartTLS, and "" for other servers.
+// CAFile returns the path of a PEM file with which clients verify the certificate of a server
+// from StartTLS. For other servers it returns "".
 func (s *Server) CAFile() string { return s.caFile }
 
 // writeCertificate creates a self-signed certificate, writes it and its key in PEM, and returns
