@@ -158,8 +158,8 @@ func (c *Cache) Close() {
 	c.eachEntry((*entry).stopRenewals)
 }
 
-// begin registers background work. Close waits until done is called. begin returns ok false when
-// the Cache is closed.
+// begin registers background work. Close waits until the function done is called. If the Cache
+// is closed, begin returns false.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -170,8 +170,8 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// start runs f in the background. When the Cache is closed, start does not run f, and returns
-// false.
+// start runs f in the background. If the Cache is closed, start returns false and does not run
+// f.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
 	if ok {

@@ -44,7 +44,7 @@ func (c *Cache) changed(key string) {
 
 // missed makes the Cache compare every token with the Store: before the token is served again,
 // and also in the background. The background comparison is needed because callers may watch the
-// token, and because the Store may lack it.
+// token, and because the Store may have lost the token.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {

@@ -39,7 +39,7 @@ const (
 	GaveUp                    // no answer: the call was cancelled, or its deadline passed
 )
 
-// Renewal is when a token was renewed, relative to its expiry.
+// Renewal reports whether a token was renewed before or after a call found the token expired.
 type Renewal int
 
 // The renewals.

@@ -75,7 +75,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 	})
 }
 
-// forcedOutcome returns the result of a forced renewal that ended with the error err.
+// forcedOutcome returns the result of a forced renewal for the Observer. The renewal ended with
+// the error err.
 func forcedOutcome(err error) Forced {
 	switch {
 	case err == nil:

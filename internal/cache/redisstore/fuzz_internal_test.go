@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// FuzzOpen reads random entries, unencrypted and encrypted by a broker. The result must be
-// nothing, or a token whose life is possible.
+// FuzzOpen reads random entries, unencrypted and encrypted by a broker. The result must be no
+// token, or a token with a possible lifetime.
 func FuzzOpen(f *testing.F) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})

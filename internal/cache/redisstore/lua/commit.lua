@@ -1,5 +1,6 @@
--- Stores a token under three conditions: ARGV[1] owns the lock or the lock is free; the stored entry is
--- the one that the owner read before, or there is none; and the token was not rejected before.
+-- Stores a token if three conditions are true. The owner has the lock, or the lock is free. The stored
+-- entry is the entry that the owner read before, or there is no stored entry. The token was not rejected
+-- before.
 -- KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the forced renewals.
 -- ARGV: the lock's owner; the entry that the owner read before, or ''; the new entry; the new entry's
 -- life in milliseconds; the time from which that life counts; the fingerprint of the previous token if

@@ -1,5 +1,6 @@
--- Stores a failure under two conditions: ARGV[1] owns the lock or the lock is free; and the stored token
--- is the one that the owner read before, or there is none. Returns 1 if the failure was stored, else 0.
+-- Stores a failure if two conditions are true. The owner has the lock, or the lock is free. The stored
+-- token is the token that the owner read before, or there is no stored token. Returns 1 if the failure
+-- was stored, else 0.
 -- KEYS: the Redis keys of the failure, the lock and the token.
 -- ARGV: the lock's owner; the entry of the failure; that entry's life in milliseconds; the entry of the
 -- token that the owner read before, or ''; the size limit of an entry in bytes.
