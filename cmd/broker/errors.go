@@ -28,7 +28,7 @@ var whatToDo = map[string]string{ //nolint:gosec // reasons and advice hold no c
 	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
 	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. SIGHUP retries at once.",
 	"PROVIDER_UNAVAILABLE":       "If this error persists: check the provider's status page, and the broker's network.",
-	"PROVIDER_RATE_LIMITED":      "If this error persists: find out what else requests tokens for this client.",
+	"PROVIDER_RATE_LIMITED":      "If this error persists: find out which other program requests tokens for this client.",
 	"RATE_LIMITED":               "If this error persists: find the service that keeps reporting good material as rejected.",
 	"SERVER_STOPPING":            "Try again when the broker has been started.",
 	"INTERNAL":                   "The broker's log has the details.",

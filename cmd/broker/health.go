@@ -41,8 +41,9 @@ Exit status: 0 when the broker serves, 1 when it does not.`,
 	return command
 }
 
-// checkHealth returns an error unless the broker serves. Until ctx ends it tries again, except
-// after errors that another attempt cannot repair, such as a certificate that is not trusted.
+// checkHealth returns an error unless the broker serves. checkHealth tries again until ctx ends,
+// except after errors that another attempt cannot repair, such as a certificate that is not
+// trusted.
 func (c *connection) checkHealth(ctx context.Context, conn *grpc.ClientConn) error {
 	for {
 		response, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})

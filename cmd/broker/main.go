@@ -118,9 +118,9 @@ func needCommand(command *cobra.Command, args []string) error {
 	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
-// rejectUnknownCommands changes the commands that cobra adds to root, such as help. Each of
-// these commands then fails if it gets the name of an unknown command; without the change it
-// would print help. Call rejectUnknownCommands after the output of root is set.
+// rejectUnknownCommands changes the commands that cobra adds to root, such as help. They fail if
+// they get the name of an unknown command, instead of printing help. Call rejectUnknownCommands
+// after the output of root is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -21,10 +21,10 @@ const (
 	logPeriod = time.Second
 )
 
-// untilSignal returns a context that ends with the first SIGTERM or SIGINT. From then on,
-// another signal ends the process at once. The process exits with code 1 if it still runs after
-// stopPeriod, because something blocks it, such as a log pipe that no process reads. The caller
-// calls stop when it no longer needs signals.
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second SIGTERM or
+// SIGINT ends the process at once. After the first signal, the process exits with code 1 if it
+// still runs after stopPeriod, because something blocks it, such as a log pipe that no process
+// reads. The caller calls stop when it no longer needs signals.
 func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := signal.NotifyContext(parent, syscall.SIGTERM, os.Interrupt)
 	unregister := context.AfterFunc(ctx, func() {

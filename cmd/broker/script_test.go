@@ -25,7 +25,7 @@ import (
 )
 
 // scriptCommands are the commands that scripts can use in addition to testscript's own commands.
-// None of them can be negated.
+// Scripts cannot negate scriptCommands.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// exits CODE PROGRAM ARGS... runs a program, and fails unless its exit code is CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),

@@ -163,7 +163,7 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 		client, server := s.connect("127.0.0.1:1")
 		go func() { _, _ = client.Write(make([]byte, 1<<20)) }()
 		if n, err := io.CopyN(io.Discard, server, 1<<20); err != nil {
-			s.Errorf("%d bytes are received: %v", n, err)
+			s.Errorf("the server received %d bytes: %v", n, err)
 		}
 		<-time.After(time.Hour)
 		if !isOpen(client) {
@@ -210,7 +210,7 @@ func TestBytesOfAnUnprovedConnection(t *testing.T) {
 			}
 			n, err := io.CopyN(io.Discard, server, 128<<10)
 			if want := map[bool]int64{false: 64 << 10, true: 128 << 10}[proves]; n != want || (err == nil) != proves {
-				s.Errorf("authenticates %v: %d bytes are received: %v", proves, n, err)
+				s.Errorf("the client authenticates: %v; the server received %d bytes: %v", proves, n, err)
 			}
 		})
 	}

@@ -31,7 +31,7 @@ type Traces struct{ provider *sdktrace.TracerProvider }
 // Start reads the standard environment variables of OpenTelemetry. Start returns nil unless the
 // variables ask for traces. Start logs the name of each invalid variable, without the value. An
 // invalid variable never prevents the broker from starting, because platforms set these
-// variables for every process. Problems with the collector are logged later.
+// variables for every process. Problems with the collector are logged when they occur.
 func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	otel.SetLogger(logr.New(sink{logger}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {

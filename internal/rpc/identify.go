@@ -22,7 +22,7 @@ type Peer struct {
 	// Conn is the connection of the client.
 	Conn *admission.Conn
 	// Certificates are the client's certificates, leaf first. The certificates are not verified.
-	// Empty: the client sent none.
+	// Empty: the client sent no certificate.
 	Certificates []*x509.Certificate
 	// UserID is the user at the other end of a Unix socket. Nil: unknown, or not a Unix socket.
 	UserID *uint32

@@ -38,7 +38,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics returns the metrics of a method. method is the method's full name.
 	Metrics func(method string, stream bool) *MethodMetrics
-	// Ended is called for each failed call. If LogsAll is set, it is called for every call.
+	// Ended is called for each failed call. If LogsAll is set, Ended is called for successful
+	// calls too.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
 	// Reached is called for each message that is too large, and for each call whose headers are
@@ -127,8 +128,8 @@ func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.Get
 	return &answer{bytes: decoration.Encoded}, nil
 }
 
-// batch answers BatchGetAuthDecorations. Until gRPC has sent the answer, it counts for the
-// caller's limit of concurrent batches.
+// batch answers BatchGetAuthDecorations. The answer counts for the caller's limit of concurrent
+// batches until gRPC has sent the answer.
 func (s *Service) batch(
 	c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest,
 ) (made any, err error) {

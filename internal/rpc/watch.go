@@ -30,8 +30,8 @@ var (
 // While the client does not read, SendMsg blocks. Meanwhile the watch does not notice that it
 // has reached its maximum age, or that the server stops. Returning from the handler would not
 // end the stream: the status would wait behind the unread messages, and a handler cannot reset
-// its stream. Such a watch ends with its connection, whose age the server limits too, and at the
-// latest when the server stops.
+// its stream. A watch whose client does not read ends with its connection, whose age the server
+// limits too, and at the latest when the server stops.
 func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()
