@@ -160,7 +160,7 @@ func (b *Broker) Terminate() {
 		b.t.Fatalf("%s did not end after SIGTERM", b.Name)
 	}
 	if !b.process.State().Success() {
-		b.t.Fatalf("%s ended with the exit status %v", b.Name, b.process.State())
+		b.t.Fatalf("%s ended with %v, want exit status 0", b.Name, b.process.State())
 	}
 }
 

@@ -78,7 +78,7 @@ type Fleet struct {
 	Provider *Provider
 	// Credentials are the same in all brokers.
 	Credentials []Credential
-	// Brokers are running when Start returns. AddBroker appends further brokers.
+	// Brokers are running when Start returns. AddBroker appends further brokers to this list.
 	Brokers []*Broker
 	// Withdrawn collects the versions that were reported with Report.
 	Withdrawn Withdrawals

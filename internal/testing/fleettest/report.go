@@ -109,9 +109,9 @@ func (w *Withdrawals) add(r Report) {
 	}
 }
 
-// Check returns an error if a call received a reported version although the report was answered
-// before the call began: at any time before if the same replica answered the report, more than a
-// second before if another replica did.
+// Check returns an error if a call received a reported version that must not be served any more.
+// The replica that answered the report must not serve this version in later calls. Other
+// replicas must not serve it in calls that begin more than a second later.
 func (w *Withdrawals) Check(a Answer) error {
 	version := a.Decoration.GetVersion()
 	w.mu.Lock()

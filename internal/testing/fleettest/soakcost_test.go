@@ -67,12 +67,13 @@ func (c *cost) recovery() time.Duration {
 //
 // A broker renews a token after two thirds of its lifetime. It replaces a token that was revoked
 // or reported, or that expired during a sleep. While the provider fails, the broker waits longer
-// after each request, but not after a sleep. These requests are made once by the whole fleet.
-// During a secret rotation each part of the fleet with the same secret makes them; while Redis
-// fails, each process makes them. A killed broker may have made one request without using the
-// answer, and so may a broker whose lock expired during a sleep. After a suspension, the Redis
-// operations of a broker time out, and this broker makes one request without the others. A
-// broker whose clock is set forward considers its token expired.
+// after each request, but not after a sleep. Normally the whole fleet makes each of these
+// requests once. During a secret rotation, each part of the fleet with the same secret makes its
+// own requests; while Redis fails, each process makes its own requests. A killed broker may have
+// made one request without using the answer, and so may a broker whose lock expired during a
+// sleep. After a suspension, the Redis operations of a broker time out, and this broker makes
+// one request without the others. A broker whose clock is set forward considers its token
+// expired.
 func (c *cost) limit(credential string) int {
 	within := time.Since(c.began)
 	requests := 1 + int(within/(soakLife*2/3)) + c.revocations + c.suspensions + c.reported[credential]

@@ -40,8 +40,8 @@ func TestEndlessHeaders(t *testing.T) {
 	})
 }
 
-// TestHeadersByteByByte begins a HEADERS frame, and sends the rest of it byte by byte, with long
-// pauses.
+// TestHeadersByteByByte sends most of a HEADERS frame at once, and then further bytes one by one
+// with pauses, without ending the frame.
 func TestHeadersByteByByte(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 900, 5*time.Second, func(_ int, c *rawClient) {

@@ -135,7 +135,7 @@ func (c caller) report(id, version string) {
 	c.collect(err)
 }
 
-// fetch requests every page of the broker's HTTP server, and collects the answers.
+// fetch requests several paths of the broker's HTTP server, and collects the answers.
 func (w *world) fetch(broker string, transport *http.Transport, address string) {
 	w.Helper()
 	defer transport.CloseIdleConnections()

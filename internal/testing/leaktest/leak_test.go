@@ -61,7 +61,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	proveBadly(w, nobody)
 	workload := w.dial(p.name, "passthrough:///"+where[1], credentials.NewTLS(w.clientTLS(w.authority.IssueSPIFFE("spiffe://example.test/mailer"))))
 	if err := workload.get("static"); err != nil {
-		w.Errorf("with a client certificate, calls failed for: %v", err)
+		w.Errorf("a call with a client certificate failed: %v", err)
 	}
 
 	if w.collectRedis(redis.Client()) == 0 {
@@ -70,7 +70,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	admit(w, redis.Client(), w.canary("another password of Redis"))
 	for _, id := range []string{"json-later", "json-good"} {
 		if err := mailer.get(id); err != nil {
-			w.Errorf("while Redis rejects the password: %v", err)
+			w.Errorf("a call failed while Redis rejects the password: %v", err)
 		}
 	}
 	w.fetch(p.name, &http.Transport{TLSClientConfig: w.clientTLS()}, "https://"+where[2])
@@ -78,7 +78,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	redis.Kill()
 	w.collect("Redis: commands", seen.Bytes())
 	if err := mailer.get("basic-later"); err != nil {
-		w.Errorf("without Redis: %v", err)
+		w.Errorf("a call without Redis failed: %v", err)
 	}
 	w.fetch(p.name, &http.Transport{TLSClientConfig: w.clientTLS()}, "https://"+where[2])
 	reloadBadly(w, p)
@@ -86,8 +86,8 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	p.end(syscall.SIGTERM)
 }
 
-// misbehaveTo asks for every credential with every method of the API, including calls that must
-// fail.
+// misbehaveTo calls the methods of the API for all credentials, including the credentials for
+// which calls must fail.
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
@@ -112,7 +112,7 @@ func proveBadly(w *world, c caller) {
 	mailer, jwt := w.tokens["mailer"], w.mint("of alice", w.key, nil)
 	for _, good := range []string{"Bearer " + mailer, "Bearer " + jwt} {
 		if err := c.as(good).get("static"); err != nil {
-			w.Errorf("a call with a valid caller token: %v", err)
+			w.Errorf("a call with a valid caller token failed: %v", err)
 		}
 	}
 	for i, proof := range [][]string{
@@ -155,7 +155,7 @@ func reloadBadly(w *world, p *process) {
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 }
 
-// auditBadly makes calls while writing the audit file fails as on a full disk.
+// auditBadly makes a call while the broker cannot write its audit file, as on a full disk.
 func auditBadly(w *world, p *process, c caller) {
 	w.Helper()
 	w.collectFile("audit file", w.path("audit.log"))
@@ -169,7 +169,7 @@ func auditBadly(w *world, p *process, c caller) {
 	p.signal(syscall.SIGHUP)
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 	if err := c.get("static"); err == nil || !strings.Contains(err.Error(), "audit") {
-		w.Errorf("a call with a full disk: %v", err)
+		w.Errorf("a call while the audit log's disk is full returned %v, want an error about the audit log", err)
 	}
 }
 

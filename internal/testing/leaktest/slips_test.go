@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// slips are mistakes in a configuration file that are next to a secret. Each is appended to the
-// section `credentials`.
+// slips are mistakes in a configuration file that are next to a secret. Each is appended to a
+// configuration file that ends with the section `credentials`.
 func (w *world) slips() (all []string) {
 	odd := w.canary("a secret with a slip")
 	plain := w.know("a secret without signs", strings.NewReplacer("+", "", "/", "", "=", "", `"`, "", `\`, "", "%", "", "&", "", "<", "").Replace(odd))

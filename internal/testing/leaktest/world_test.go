@@ -103,7 +103,7 @@ func (w *world) know(name, secret string) string {
 // canary returns a new secret.
 func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
 
-// mint returns a caller token of an issuer; every part of the token is added to the secrets.
+// mint returns a caller token of an issuer, and adds the token to the secrets.
 func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
 	token := k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
