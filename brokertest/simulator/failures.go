@@ -48,8 +48,8 @@ func ForClient(clientID string, failure Failure) Failure {
 	}
 }
 
-// CloseConnection closes the connection without an answer. Over HTTP/2 it resets the
-// stream.
+// CloseConnection closes the connection without an answer. Over HTTP/2, CloseConnection resets
+// the stream instead.
 func CloseConnection() Failure {
 	return instead(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }

@@ -55,8 +55,8 @@ func TruncateBody() Failure {
 	})
 }
 
-// HugeBody adds a field of 2 MiB to the provider's JSON object. The answer stays valid for clients that
-// read all of it.
+// HugeBody adds a field of 2 MiB to the provider's JSON object. For clients that read the
+// complete answer, the answer is valid.
 func HugeBody() Failure { return ChangeField("padding", strings.Repeat("x", hugeBytes)) }
 
 // RetryAfter sends the answer of another failure, or the provider's own if failure is nil, with a

@@ -58,7 +58,8 @@ func (c *leakCounter) inspect(r *http.Request, secrets *secrets) {
 	c.leaks.CookiesReturned += found.CookiesReturned
 }
 
-// secrets are all secrets that a simulator made, or that a test gave it.
+// secrets is the list of all secrets that a simulator created, or that a test added to the
+// simulator.
 type secrets struct {
 	mu     sync.Mutex
 	values []string

@@ -134,7 +134,7 @@ func TestCloseEndsHangingRequests(t *testing.T) {
 				}
 			}
 			if err := <-failed; err == nil {
-				t.Error("the request that hung was answered")
+				t.Error("the hanging request was answered")
 			}
 		})
 	}

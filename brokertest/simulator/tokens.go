@@ -85,8 +85,9 @@ func (e *TokenEndpoint) AddClient(client Client) Client {
 	return client
 }
 
-// RotateSecret gives a client a new secret and returns it. Older secrets stay valid until end is
-// called, which revokes them and the tokens that were issued for them.
+// RotateSecret gives a client a new secret and returns it. Older secrets stay valid until the
+// function end is called. It revokes the older secrets, and the tokens that were issued for
+// these secrets.
 func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func()) {
 	rotated = Client{ID: clientID, Secret: e.secrets.keep(newClient().Secret)}
 	e.mu.Lock()

@@ -64,7 +64,8 @@ func TestMeasuresEverySetting(t *testing.T) {
 	}
 }
 
-// TestMeasuresTheRest measures everything that is not a setting.
+// TestMeasuresTheRest runs those measurements of the benchmark that are not comparisons of
+// settings.
 func TestMeasuresTheRest(t *testing.T) {
 	requireRedis(t)
 	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50")

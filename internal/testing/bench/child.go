@@ -30,7 +30,7 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 		}
 	}()
 	if err := json.NewEncoder(stdin).Encode(told); err != nil {
-		return fmt.Errorf("tell the %s process its task: %w", role, err)
+		return fmt.Errorf("send the task to the %s process: %w", role, err)
 	}
 	var answer T
 	if err := json.NewDecoder(stdout).Decode(&answer); err != nil {
@@ -39,8 +39,8 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 	return use(answer)
 }
 
-// start starts this program in a role. When ctx ends, the process's standard input is closed,
-// which ends the process; if it does not end, it is killed.
+// start starts this program in a role. When ctx ends, the standard input of the process is
+// closed, which tells the process to end. If the process does not end, it is killed.
 func start(ctx context.Context, role string) (command *exec.Cmd, stdin io.Writer, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// IDs of the credentials that are measured.
+// IDs of the credentials that the load asks for.
 const (
 	warmToken = "sendpulse-oauth" //nolint:gosec // it is an ID
 	staticKey = "pendo"

@@ -34,8 +34,8 @@ func main() {
 	}
 }
 
-// run runs the role that the first argument names. Without an argument it starts the other roles
-// and prints their results.
+// run runs the role that the first argument names. Without an argument, run starts processes in
+// the other roles and prints their results.
 func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(arguments) > 0 {
 		if play, ok := roles[arguments[0]]; ok {

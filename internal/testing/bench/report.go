@@ -49,7 +49,8 @@ func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }
 
-// printTable prints the figures of each side, and the ratios of the first side to the others.
+// printTable prints the figures of each side, and the ratios of the first side to each of the
+// other sides.
 func printTable(out io.Writer, title string, sides []side, measured result) error {
 	fmt.Fprintf(out, "\n%s, response of %d bytes\n", title, measured.ResponseSize)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)

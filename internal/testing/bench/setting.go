@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The security of the servers that a setting compares.
+// The kinds of connections to the servers that a setting compares.
 const (
 	plain     = "plain" // unencrypted TCP, no authentication, no grants, no audit
 	mutualTLS = "mtls"  // TLS 1.3 with client certificates; the broker has grants and an audit file

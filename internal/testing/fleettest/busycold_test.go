@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// A fleet makes one token request for each cold credential even if other processes use all CPU
-// time of the machine: a broker that waits for the CPU does not treat Redis as unreachable. This
-// test does not run in parallel with other tests.
+// A fleet makes only one token request for each credential without a token, even if other
+// processes use all CPU time of the machine: a broker that waits for the CPU must not treat
+// Redis as unreachable. This test does not run in parallel with other tests.
 func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	for range 3 {
 		t.Run("cold", func(t *testing.T) {

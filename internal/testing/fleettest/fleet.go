@@ -1,9 +1,9 @@
 // Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and
 // get their tokens from a simulated provider, and callers that check every answer.
 //
-// A package that uses it calls Main in its TestMain. Functions that have a testing.TB, as an
-// argument or in their receiver, end the test when they fail. Call them only from the goroutine
-// of the test.
+// A package that uses fleettest must call Main in its TestMain. Functions that have a
+// testing.TB, as an argument or in their receiver, end the test when they fail. Call them only
+// from the goroutine of the test.
 package fleettest
 
 import (
@@ -66,7 +66,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Credential is one account of the fleet.
+// Credential is a credential in the configuration of every broker, with its client at the
+// provider.
 type Credential struct {
 	ID     string
 	Client simulator.Client
@@ -128,8 +129,8 @@ func (f *Fleet) Running() []*Broker {
 	return slices.DeleteFunc(slices.Clone(f.Brokers), func(b *Broker) bool { return !b.running() })
 }
 
-// checkLogs looks for secrets in the logs. If the test has failed, it prints the last lines of
-// each log.
+// checkLogs looks for secrets in the logs. If the test has failed, checkLogs prints the last
+// lines of each log.
 func (f *Fleet) checkLogs() {
 	secrets := f.Provider.sim.Secrets()
 	for _, b := range f.Brokers {

@@ -25,7 +25,7 @@ type downtime struct {
 
 	mu      sync.Mutex
 	told    map[*fleettest.Broker]map[string]bool // credentials for which a broker's callers got no token
-	first   time.Time                             // time of the first such error
+	first   time.Time                             // time of the first of these errors
 	longest time.Duration                         // longest retry delay in these errors
 }
 
@@ -56,8 +56,9 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// answering is the longest time that the provider takes to answer in this test. If there is no
-// other token, a broker may serve a token for this long after the token has expired.
+// answering is the longest time that the simulated provider takes to answer a token request in
+// this test. If there is no other token, a broker may serve a token for this long after the
+// token has expired.
 const answering = 250 * time.Millisecond
 
 // checkToken returns an error if the token had expired before the call began. The token may

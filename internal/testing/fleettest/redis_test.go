@@ -106,8 +106,8 @@ func (tr *trouble) recovered() {
 	}
 }
 
-// wantOneRenewal checks that the fleet makes one token request for each token at the next
-// renewal.
+// wantOneRenewal waits for the next renewals, and checks that the fleet makes only one token
+// request for each token.
 func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
 	before := fleet.Provider.TotalTokenRequests()

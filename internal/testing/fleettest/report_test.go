@@ -91,7 +91,7 @@ func (r *reporting) end() {
 	}
 }
 
-// manyReports: 1,000 callers of all brokers report one version.
+// manyReports makes 1,000 callers of all brokers report the same version.
 func (r *reporting) manyReports(credential fleettest.Credential) {
 	r.Helper()
 	version := r.load.Version(credential.ID)
@@ -105,7 +105,7 @@ func (r *reporting) manyReports(credential fleettest.Credential) {
 	}
 }
 
-// oneReport: one caller reports a version to one broker.
+// oneReport makes one caller report a version to one broker.
 func (r *reporting) oneReport(credential fleettest.Credential) {
 	r.Helper()
 	made := r.requests(credential, func() {
@@ -118,7 +118,7 @@ func (r *reporting) oneReport(credential fleettest.Credential) {
 	}
 }
 
-// reportInRenewal: callers report a version during its renewal.
+// reportInRenewal makes callers report a version while the token is being renewed.
 func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	r.Helper()
 	const callers = 5
@@ -144,7 +144,7 @@ func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	}
 }
 
-// reportWhileDown: callers report a version while the provider is down.
+// reportWhileDown makes callers report a version while the provider is down.
 func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	r.Helper()
 	version := r.load.Version(credential.ID)

@@ -80,15 +80,16 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 				r.Errorf("a caller of %s %v", b.Name, err)
 			}
 			if answer.Decoration.GetVersion() == r.former[c.ID] {
-				return fmt.Errorf("it serves a token of the old secret of %s", c.ID)
+				return fmt.Errorf("the broker still serves a token for the old secret of %s", c.ID)
 			}
 		}
 		return nil
 	})
 }
 
-// The replicas read the new secrets at different moments: some before a renewal, some after it.
-// During that time the provider accepts both secrets.
+// TestSecretIsRotated gives the new secrets to half of the replicas before a renewal, and to the
+// other half after it. Until all replicas have the new secrets, the provider accepts both the
+// old and the new secrets.
 func TestSecretIsRotated(t *testing.T) {
 	t.Parallel()
 	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}

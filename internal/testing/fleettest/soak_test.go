@@ -27,7 +27,7 @@ type soak struct {
 	server  *redistest.Server
 	proxy   *redistest.FaultProxy // the proxy between Redis and half of the brokers
 	random  *rand.Rand
-	alone   bool           // no other test runs, so the test may use all CPU cores
+	alone   bool           // no other test runs at the same time, so this test may use all CPU cores
 	callers sync.WaitGroup // callers that run in addition to the load
 	watches map[*fleettest.Broker]*fleettest.Watch
 	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
@@ -89,9 +89,9 @@ func newSoak(t *testing.T, seed uint64) *soak {
 }
 
 // TestSoak causes faults of Redis, the brokers, the provider, the secrets, the clocks and the
-// machine, together or one after another. No caller may receive an expired token or a reported
-// one; no call may fail that could be answered; the provider may receive no more token requests
-// than the faults explain; and no broker may use much memory.
+// machine, together or one after another. Meanwhile no caller may receive an expired or a
+// reported token, and no call may fail that could be answered. The provider may receive no more
+// token requests than the faults explain, and no broker may use much memory.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)

@@ -87,9 +87,10 @@ const soakMargin = soakLife / 10
 // token valid, because Redis counts in milliseconds.
 const inexactness = 10 * time.Millisecond
 
-// checkLife returns an error if the provider considered the token expired when the call began,
-// or if the answer's expire_time is wrong by the clock of the broker: it must be in the future,
-// less than a lifetime ahead, and not later than the end of the token at the provider.
+// checkLife returns an error if the token had expired at the provider before the call began, or
+// if the answer's expire_time is wrong. By the broker's clock the expire_time must be in the
+// future, less than a token lifetime ahead, and not later than the time at which the token
+// expires at the provider.
 func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
 	late := l.lastResort(token, a.Began, ended)
 	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {

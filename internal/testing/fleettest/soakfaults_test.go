@@ -8,7 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// action is something that happens in a round, a given time after its start.
+// action is a function that the soak test runs in a round, at a given time after the start of
+// the round.
 type action struct {
 	after time.Duration
 	what  string
@@ -190,7 +191,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	c.finally = append(c.finally, action{what: "end the old secret", do: func() {
 		for _, b := range s.fleet.Brokers {
 			now := time.Now()
-			b.SetClient(credential.ID, client) // again, because a broker that was starting may have read the old files
+			b.SetClient(credential.ID, client) // writes the new files again, because a broker that was starting may have read the old files
 			s.awaitLoaded(b, now)
 		}
 		end()

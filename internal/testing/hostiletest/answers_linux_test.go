@@ -34,8 +34,8 @@ func TestAnswersNeverRead(t *testing.T) {
 	})
 }
 
-// TestAnswersHeldBack asks for large answers, and does not allow the server to send any part of
-// them.
+// TestAnswersHeldBack asks for large answers, with a flow-control window that does not allow the
+// server to send any part of the answers.
 func TestAnswersHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 40, func(c *rawClient) {

@@ -176,8 +176,8 @@ func (b *broker) dialFrom(from int, address string) (net.Conn, error) {
 	return dialer.DialContext(context.Background(), "tcp", address)
 }
 
-// memory returns a line of the process' status, in bytes: VmRSS is its current memory use, VmHWM
-// the highest so far.
+// memory returns a line of the process' status, in bytes: VmRSS is the current memory use, and
+// VmHWM is the highest memory use so far.
 func (b *broker) memory(line string) int64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.pid))

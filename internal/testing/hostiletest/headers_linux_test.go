@@ -14,7 +14,7 @@ import (
 // large is a request header of nearly the largest allowed size.
 var large = []string{"x-large", strings.Repeat("x", 15<<10)}
 
-// TestOversizedHeaders sends headers of a mebibyte, and some that never end.
+// TestOversizedHeaders sends headers of 1 MiB, and headers that never end.
 func TestOversizedHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		mebibyte := slices.Repeat([]string{"x-large", strings.Repeat("x", 10<<10)}, 100)

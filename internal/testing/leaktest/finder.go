@@ -34,8 +34,8 @@ func (f Finding) String() string {
 }
 
 const (
-	// pieceSize is the length of the pieces to search for, in bytes: the first 24 bytes of a
-	// secret, some in its middle, and the last.
+	// pieceSize is the length in bytes of the pieces of a secret that the search looks for: the
+	// first 24 bytes, 24 bytes in the middle, and the last 24 bytes.
 	pieceSize = 24
 	// leastSize is the minimum length of a secret, in bytes. Shorter secrets would be found in
 	// other text by chance.

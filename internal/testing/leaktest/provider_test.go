@@ -28,7 +28,7 @@ type request struct {
 	gone   <-chan struct{} // closed when the client has gone
 	id     string          // of the client
 	secret string          // of the client
-	echo   string          // everything that was sent
+	echo   string          // everything that the client sent
 	token  string          // a new secret for this request
 }
 

@@ -15,8 +15,9 @@ import (
 	"testing"
 )
 
-// endless is the number of bytes in an answer that does not end: enough that a client without a
-// limit fails its test, and few enough that the machine keeps free memory.
+// endless is the number of bytes after which an "endless" answer ends. The number is so high
+// that a client without a limit fails its test, and so low that the machine does not run out of
+// memory.
 const endless = 256 << 20
 
 // Answer is a function that writes an HTTP/1.1 answer. It returns early if the client closes the

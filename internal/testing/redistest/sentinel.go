@@ -82,7 +82,7 @@ sentinel failover-timeout %[1]s 2000
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
 // AwaitMaster waits until all running Sentinels name the same master and this master accepts
-// writes. It returns that master.
+// writes. AwaitMaster returns this master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server

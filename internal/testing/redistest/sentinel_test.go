@@ -22,7 +22,7 @@ func TestSentinel(t *testing.T) {
 	}
 	second := s.AwaitMaster()
 	if second == first {
-		t.Fatal("the master is still the one that was killed")
+		t.Fatal("the Sentinels still name the killed server as the master")
 	}
 	if got := get(t, second.Client(), "key"); got != "value" {
 		t.Errorf("the new master has the value %q, want %q", got, "value")

@@ -140,7 +140,7 @@ func (s *Server) run() error {
 	}
 }
 
-// Addr returns the server's address, host:port. Restart does not change it.
+// Addr returns the server's address, host:port. Restart does not change the address.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // URL returns the server's address as redis://host:port, or rediss:// with TLS.
