@@ -121,6 +121,8 @@ type Cache struct {
 	// epoch grows whenever a message about changes in the Store may have been missed. A token
 	// that was read in an earlier epoch is compared with the Store before it is served again.
 	epoch atomic.Uint64
+	// lookUps has a slot for each comparison with the Store that changes in the Store cause.
+	lookUps chan struct{}
 
 	// ctx, and so every refresh, ends when the Cache closes.
 	ctx  context.Context //nolint:containedctx // refreshes outlive the calls that start them, and end with the Cache
@@ -143,8 +145,7 @@ func New(options Options) *Cache {
 // itself.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Cache{options: options.withDefaults(), ctx: ctx, stop: stop}
-	return c
+	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}
 }
 
 // Close cancels the refreshes and renewals that are under way, and waits until they have ended.
@@ -155,7 +156,7 @@ func (c *Cache) Close() {
 	c.closing.Unlock()
 	c.stop()
 	c.running.Wait()
-	c.eachEntry((*entry).stopRenewals)
+	c.eachEntry(func(e *entry) { e.retire() })
 }
 
 // begin registers background work. Close waits until the function done is called. If the Cache
@@ -253,8 +254,10 @@ func (c *Cache) Retain(keep func(key string) bool) {
 		if keep(e.key) {
 			return
 		}
-		e.stopRenewals()
-		if !alone || !e.snapshot.Load().isValid(c.options.Clock.Now()) {
+		successor := e.retire()
+		if alone && successor.snapshot.Load().isValid(c.options.Clock.Now()) {
+			c.entries.Store(e.key, successor)
+		} else {
 			c.entries.Delete(e.key)
 		}
 	})

@@ -45,6 +45,7 @@ type entry struct {
 	mu        sync.Mutex      // guards what follows
 	timer     clockwork.Timer // timer of the next renewal; nil: no renewal is scheduled
 	resyncing bool
+	retired   bool // Retain dropped the key: its token is not renewed
 	// rejected lists versions of tokens that were replaced after a report. pending lists
 	// reported versions that were not the version of the current token: a token with such a
 	// version may still arrive from a replica that cannot reach the Store. When a version was
@@ -159,6 +160,20 @@ func (e *entry) reject(version string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.rejected = appendNew(e.rejected, version, maxRejected)
+}
+
+// rejectToken remembers that the token t was replaced after a report.
+func (e *entry) rejectToken(t *token.Token) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.addRejected(t)
+}
+
+// addRejected is rejectToken for a caller that holds e.mu. One version is enough to recognise t.
+func (e *entry) addRejected(t *token.Token) {
+	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
+		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
+	}
 }
 
 // rejectPending remembers a reported version that is not the version of the current token. If

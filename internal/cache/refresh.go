@@ -156,11 +156,12 @@ func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
 	began := e.stamp()
-	seen = began
+	seen, next := began, began
 	record, lease, err = e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
+		seen = next
 		e.compareStored(record.Token, seen)
 		is := enough(record)
-		seen = e.stamp() // taken before the next record is read
+		next = e.stamp() // taken before the next record is read
 		return is
 	})
 	if err == nil || ctx.Err() != nil {
@@ -190,6 +191,9 @@ func (e *entry) request(
 	if err != nil {
 		return nil, fail(err, time.Time{})
 	}
+	if r.forced && r.old != nil && fresh.Value.Equal(r.old.Value) {
+		return nil, fail(errSameToken, time.Time{}) // even if the provider extended its life
+	}
 	if again, end := e.isIssuedAgain(fresh, record.Token); again {
 		return nil, fail(errSameToken, end)
 	}
@@ -201,6 +205,9 @@ func (e *entry) request(
 		stored = fresh // the token is valid, although it could not be stored
 	case isRefused(fresh, stored, record):
 		return nil, fail(errSameToken, time.Time{})
+	}
+	if r.forced && r.old != nil {
+		e.rejectToken(r.old) // the call that reported it may have been cancelled
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {

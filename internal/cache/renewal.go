@@ -21,7 +21,7 @@ func (e *entry) noteServed() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.snapshot.Load()
-	if s.token == nil || s.served {
+	if s.token == nil || s.served || e.retired {
 		return
 	}
 	e.update(func(s *snapshot) { s.served = true })
@@ -83,10 +83,18 @@ func (e *entry) forgetFailure() {
 	}
 }
 
-// stopRenewals stops renewing the token until a caller receives it again.
-func (e *entry) stopRenewals() {
+// retire stops the renewal of the token for good. A call that is under way may still receive the
+// token. retire returns an entry that knows the same, for later calls.
+func (e *entry) retire() (successor *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.retired = true
 	e.update(func(s *snapshot) { s.served = false })
 	e.stopTimer()
+	successor = &entry{
+		cache: e.cache, key: e.key, source: e.source, observer: e.observer, warm: e.warm,
+		rejected: e.rejected, pending: e.pending, forced: e.forced,
+	}
+	successor.snapshot.Store(e.snapshot.Load())
+	return successor
 }

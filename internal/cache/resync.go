@@ -59,8 +59,10 @@ func (e *entry) resync() {
 	}
 	e.resyncing = e.cache.start(func() {
 		for again := true; again; {
+			e.cache.lookUps <- struct{}{}
 			seen := e.stamp()
 			e.lookUp(e.cache.ctx)
+			<-e.cache.lookUps
 			e.mu.Lock()
 			again = e.snapshot.Load().news != seen.news
 			e.resyncing = again
@@ -136,9 +138,7 @@ func (e *entry) republish(t *token.Token) {
 // which may be nil, becomes the current token unless it was reported too. The caller must hold
 // e.mu.
 func (e *entry) withdraw(t, stored *token.Token, seen stamp) {
-	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
-		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
-	}
+	e.addRejected(t)
 	switch {
 	case e.snapshot.Load().token != t:
 	case stored != nil && !e.isRejected(stored):

@@ -11,9 +11,11 @@ if redis.call('EXISTS', KEYS[3]) == 1
 end
 local locked = false
 if ARGV[2] ~= '' then
-  local holder = redis.call('GET', KEYS[3])
-  if not holder or holder == ARGV[2] then
-    redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+  -- This writes even if the lock is held, so a server that accepts no writes is noticed.
+  if redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3], 'NX') then
+    locked = 1
+  elseif redis.call('GET', KEYS[3]) == ARGV[2] then
+    redis.call('PEXPIRE', KEYS[3], ARGV[3])
     locked = 1
   end
 end
