@@ -238,6 +238,7 @@ type keyed struct {
 
 func (k keyed) TokenKey() string { return k.key }
 
+// TestManyTokensAreNotLookedUpAtOnce: the replica missed changes, or many tokens changed.
 func TestManyTokensAreNotLookedUpAtOnce(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		const tokens = 2_000
@@ -253,6 +254,19 @@ func TestManyTokensAreNotLookedUpAtOnce(t *testing.T) {
 		f.pass(0)
 		if reads := f.links[0].underWay.Load(); reads == 0 || reads > 8 {
 			f.Errorf("%d reads of the Store were under way at once, want 1 to 8", reads)
+		}
+		f.pass(2 * time.Second)
+		f.wantReads(0, tokens)
+
+		f.forgetTrips()
+		for _, news := range f.links[0].followers() {
+			for i := range tokens {
+				news.Changed(fmt.Sprint(i))
+			}
+		}
+		f.pass(0)
+		if reads := f.links[0].underWay.Load(); reads == 0 || reads > 8 {
+			f.Errorf("after many changes %d reads of the Store were under way at once, want 1 to 8", reads)
 		}
 		f.pass(2 * time.Second)
 		f.wantReads(0, tokens)

@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 
@@ -35,5 +36,24 @@ func TestRetainedUntilItsEnd(t *testing.T) {
 			w.Errorf("the Cache still has %d keys", n)
 		}
 		w.wantRequests(2)
+	})
+}
+
+// TestKeyDroppedDuringACall: a key is removed from the configuration while a call waits for its
+// token. The call gets the token, which is never renewed.
+func TestKeyDroppedDuringACall(t *testing.T) {
+	inFleet(t, 1, func(f *fleet) {
+		got := make(chan string)
+		go func() {
+			value, _ := f.at(0)
+			got <- value
+		}()
+		f.pass(100 * time.Millisecond) // the token request takes 200 ms
+		f.fleet[0].Retain(func(string) bool { return false })
+		if value := <-got; value != "token-1" {
+			f.Errorf("the call got %q, want token-1", value)
+		}
+		f.pass(2 * end)
+		f.wantRequests(1)
 	})
 }

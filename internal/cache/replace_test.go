@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -196,6 +197,45 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 		<-late
 		if got, err := w.getFrom(w.Context(), second); err != nil || got != "token-2" {
 			w.Errorf("the reported token is served again: token %q, error %v", got, err)
+		}
+	})
+}
+
+// TestReportedTokenIsIssuedAgainWithALongerLife: the provider issues the reported token again, and
+// counts its lifetime from the new request. A report costs one token request, and fails.
+func TestReportedTokenIsIssuedAgainWithALongerLife(t *testing.T) {
+	inFleet(t, 2, func(f *fleet) {
+		f.provider.set(func(p *provider) {
+			p.latency = 1500 * time.Millisecond
+			p.answer = func(int) (string, error) { return "A", nil }
+		})
+		f.wantEverywhere("A")
+		f.pass(10 * time.Second)
+		if _, replaced, err := f.reportTo(f.fleet[0], "A"); replaced || err == nil {
+			f.Errorf("the report ended with replaced %v, error %v; want an error", replaced, err)
+		}
+		f.wantRequests(2)
+	})
+}
+
+// TestCancelledReportIsRemembered: the call that reported a token ends before the token is replaced.
+// The provider then issues the reported token again.
+func TestCancelledReportIsRemembered(t *testing.T) {
+	inBubble(t, 1, func(w *world) {
+		w.provider.set(func(p *provider) {
+			p.latency = 2 * time.Second
+			p.answer = func(n int) (string, error) { return []string{"A", "B", "A"}[n-1], nil }
+		})
+		w.want("A")
+		w.pass(time.Minute)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		if _, _, err := w.fleet[0].Replace(ctx, w.provider, "A"); !errors.Is(err, context.DeadlineExceeded) {
+			w.Errorf("the first report ended with %v, want context.DeadlineExceeded", err)
+		}
+		w.pass(5 * time.Second)
+		if current, replaced, err := w.report("B"); err == nil {
+			w.Errorf("the report of B was answered with %q (replaced %v), want an error", current, replaced)
 		}
 	})
 }

@@ -283,3 +283,26 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 		c.Error("Redis has no keys")
 	}
 }
+
+// TestHeldLockOnAServerWithoutWrites: Redis accepts no writes while another replica has a lock.
+// Waiting for that lock does not make Redis seem usable: the breaker opens, and stays open.
+func TestHeldLockOnAServerWithoutWrites(t *testing.T) {
+	server, keys := redistest.Start(t), fleetkeys.RandomRing()
+	holder, waiter := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
+	never := func(cache.Record) bool { return false }
+	_, lease, err := holder.Lock(t.Context(), key, never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Release()
+	if err := server.Client().Do(t.Context(), "CONFIG", "SET", "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an operation was not tried", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, _, _ = waiter.Lock(ctx, "another", never)
+		_, _, _ = waiter.Lock(ctx, key, never)
+		return slices.Equal(waiter.degraded(), []bool{true}) && waiter.counts()["lock not_tried"]+waiter.counts()["look not_tried"] > 10
+	})
+}
