@@ -17,10 +17,10 @@ func spotDraftHosts() []string {
 //
 //	GET /api/v2.1/public/contract_types/
 //
-// with the headers client-id, client-secret and, optionally, user-email. On every host the
-// answer is 200 for the account's client. It is 401 for a missing client, and also for a wrong
-// client, which the vendor does not document. It is 403 for a user-email that does not belong to
-// an active member. The path without the slash at its end redirects with 302 to the path with
+// with the headers client-id, client-secret and, optionally, user-email. On each of these hosts,
+// the status is 200 for the client ID and secret of the account; 401 without a client ID or
+// secret, and also for wrong ones, which the vendor does not document; and 403 for a user-email
+// that does not belong to an active member. The path without the slash at its end redirects with 302 to the path with
 // the slash. [Leaks] counts the requests that follow this redirect, and those among them that
 // contain secrets.
 type SpotDraft struct {

@@ -42,7 +42,7 @@ func TestSet(t *testing.T) {
 		all    []answers
 		caller string
 		err    string
-		counts [5]int // expected counts, in the order OK, Refused, Deferred, Unavailable, nobody
+		counts [5]int // expected counts, in the order OK, Refused, Deferred, Unavailable, unauthenticated
 	}{
 		"no method":                    {nil, "", nobody, [5]int{4: 1}},
 		"no evidence":                  {all(none, none), "", nobody, [5]int{4: 1}},

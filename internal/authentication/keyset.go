@@ -103,8 +103,8 @@ func ParseKeys(data []byte) (*Keys, error) {
 // who reads one could sign tokens with it; published reports whether the set has such keys. The
 // error is errNoKey if a set that is not empty has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	// The library also accepts a single key, and joins several arrays of keys. The type below
-	// accepts neither a single key nor several arrays.
+	// A key set is an object with one array "keys". The library would also accept a single key, or
+	// an object with several such arrays.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}

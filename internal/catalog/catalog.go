@@ -174,8 +174,7 @@ func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With returns a copy of the catalog with this provider. With replaces a provider with the same
-// ID.
+// With returns a copy of the catalog that contains this provider, in place of one with the same ID.
 func (c *Catalog) With(provider *Provider) *Catalog {
 	all := map[string]*Provider{provider.ID: provider}
 	for id, other := range c.providers {

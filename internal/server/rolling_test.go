@@ -44,7 +44,7 @@ type replicas struct {
 	running map[string]*replica
 	ports   map[string]string // the servers' names, by address
 	served  map[string]int    // number of calls that each server answered since its start
-	changed chan struct{}     // a channel that is closed when served changes
+	changed chan struct{}     // closed when the field served changes
 }
 
 type replica struct {

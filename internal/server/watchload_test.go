@@ -60,7 +60,7 @@ type audience struct {
 
 	mu      sync.Mutex
 	reached map[string]int // number of watchers that received a version
-	changed chan struct{}  // a channel that is closed when reached changes
+	changed chan struct{}  // closed when the field reached changes
 }
 
 // follow reads a stream until the stream ends.
