@@ -66,9 +66,10 @@ credential; otherwise 1.`,
 	return command
 }
 
-// warningLines is a slog.Handler that prints each warning on one line for people: its message
-// and its attributes. An attribute named warning replaces the message. The loggers of warnings
-// have neither attributes nor groups.
+// warningLines is a slog.Handler that prints warnings for people. Each line has the message and
+// the attributes of one warning. If a warning has an attribute named `warning`, the value of
+// this attribute is printed in place of the message. The loggers of warnings have neither
+// attributes nor groups.
 type warningLines struct{ out io.Writer }
 
 func (w warningLines) WithAttrs([]slog.Attr) slog.Handler             { return w }
@@ -93,8 +94,8 @@ func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 }
 
 // explainAccess prints why a caller may use a credential, and returns an error with the reason
-// if the caller may not, or if no caller can have this name. The error does not quote such a
-// name, which may be a token that was pasted.
+// if the caller may not, or if no caller can have this name. The error does not quote an
+// impossible caller name, because the name may be a token that was pasted by mistake.
 func explainAccess(output io.Writer, loaded *config.Config, caller, id string) error {
 	problem, warning := loaded.CheckCaller(caller)
 	if problem != "" {

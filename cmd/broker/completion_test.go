@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// ownCredentials is a configuration file that names secrets which do not exist.
+// ownCredentials is a configuration file that refers to secrets that do not exist.
 const ownCredentials = `
 credentials:
   - {id: mail, display_name: "Mail \e[2J", provider: sendpulse, auth_method: api_key, values: {api_key: {env: NOT_SET}}}
   - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
 `
 
-// completions asks for completions as a shell does, and returns the completed words and cobra's
-// directive.
+// completions asks for completions as a shell does, and returns the suggested words and the
+// directive that cobra prints for the shell.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, ignored bytes.Buffer

@@ -31,10 +31,10 @@ const (
 	maxDecoration = 1 << 20
 	maxResponse   = 64 << 20
 	maxHeaders    = 64 << 10
-	maxInput      = 64 << 10 // the most bytes to read from standard input
+	maxInput      = 64 << 10 // the maximum number of bytes to read from standard input
 )
 
-// connectionFlags are the flags for which a command also reads an environment variable.
+// connectionFlags lists the flags that an environment variable can set, too.
 var connectionFlags = []string{"address", "tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "token-file"}
 
 // variable returns the name of the environment variable that sets a flag.
@@ -48,13 +48,13 @@ trust your own. Each of the flags --tls-... turns TLS on. The broker identifies 
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
 address or a Unix socket. A flag overrides its environment variable.`
 
-// connection has the flags with which a command connects to a broker, and the transport that the
-// flags select.
+// connection contains the values of the flags about the connection to a broker, and the
+// transport that these flags select.
 type connection struct {
-	address   string // a host with a port, or unix:///path
+	address   string // the broker's address: a host with a port, or unix:///path
 	tls       bool
 	files     client.TLS
-	tokenFile string // the path of the token file; "-": standard input
+	tokenFile string // the path of the token file; "-" means standard input
 	timeout   time.Duration
 
 	transport credentials.TransportCredentials // set by connect
@@ -109,7 +109,7 @@ func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 // checkTLS decides whether to use TLS for the connection.
 func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	off := flags.Changed("tls") && !c.tls
-	var given string // a flag on the command line that turns TLS on
+	var given string // the name of a flag on the command line that turns TLS on
 	flags.Visit(func(flag *pflag.Flag) {
 		if strings.HasPrefix(flag.Name, "tls-") || flag.Name == "tls" && c.tls {
 			given = "--" + flag.Name
@@ -131,7 +131,7 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 
 // checkAddress reports what is wrong with the address. Without TLS, the address must be on this
 // machine. The name localhost is accepted: the transport's credentials check the address to
-// which it resolves.
+// which the name resolves.
 func (c *connection) checkAddress() error {
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
 		if !strings.HasPrefix(path, "/") {
@@ -161,13 +161,14 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout that is reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect calls ask with a connection and with a context that sends the token. The context ends
-// a little before the timeout. The first call on the connection connects to the broker. connect
-// reads the certificate files and the token, which may come from standard input.
+// connect calls the function `ask`, and passes a connection and a context that makes calls send
+// the token. The context ends a little before the timeout, so that time is left to find out why
+// a call failed. The first call on the connection connects to the broker. connect reads the
+// certificate files and the token, which may come from standard input.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
-	c.transport = local.NewCredentials() // these credentials reject connections to other machines
+	c.transport = local.NewCredentials() // these transport credentials reject connections to other machines
 	var err error
 	if c.tls {
 		if c.transport, err = c.files.Credentials(); err != nil {
@@ -191,7 +192,7 @@ func (c *connection) connect(command *cobra.Command, ask func(context.Context, *
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the response was already read
+	defer conn.Close() //nolint:errcheck // an error of Close does not matter, because the response was already read
 	return ask(ctx, conn)
 }
 

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestNoCoreDumps starts processes with core dumps allowed, and checks that each process forbids
-// core dumps. A test that runs as root runs the processes as nobody: for processes of root,
-// wantNoCoreDump proves nothing.
+// TestNoCoreDumps raises the limit for core files, starts processes, and checks that each
+// process forbids core dumps of itself. If the test runs as root, it starts the processes as the
+// user nobody, because the check wantNoCoreDump proves nothing about processes of root.
 func TestNoCoreDumps(t *testing.T) {
 	allowCoreDumps(t)
 	folder := publicFolder(t)
@@ -28,7 +28,7 @@ func TestNoCoreDumps(t *testing.T) {
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			command := exec.Command(program, test.args...) //nolint:noctx // the test ends the process
+			command := exec.Command(program, test.args...) //nolint:noctx // no context is needed, because the test itself ends the process
 			command.Dir = folder
 			if os.Geteuid() == 0 {
 				command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

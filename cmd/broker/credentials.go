@@ -84,13 +84,14 @@ func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentia
 	return map[string][]credentialJSON{"credentials": made}
 }
 
-// configVariable is an environment variable with the path of a configuration file. Shells
-// complete the credential IDs of this file if no flag names a file.
+// configVariable is the name of an environment variable that contains the path of a
+// configuration file. If no flag names a configuration file, shells complete the credential IDs
+// of the file that the variable names.
 const configVariable = "BROKER_CONFIG"
 
-// completeCredentials returns the credential IDs that start with begun, except the IDs already
-// given. completeCredentials returns no IDs if the file has problems: the command itself reports
-// the problems.
+// completeCredentials returns the credential IDs that start with the text `begun`, except the
+// IDs that the command line already contains. completeCredentials returns no IDs if the file has
+// problems: the command itself reports the problems.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil

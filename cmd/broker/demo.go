@@ -91,7 +91,7 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 	if err != nil {
 		return err
 	}
-	defer connection.Close() //nolint:errcheck // the responses were already read
+	defer connection.Close() //nolint:errcheck // an error of Close does not matter, because the responses were already read
 	providers := sim.Transport()
 	var table [][]string
 	for _, call := range simulated.Calls(sim) {

@@ -13,15 +13,16 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Patterns for the output of the demo: while it serves, and when another process uses one of its
-// ports.
+// Regular expressions for the output of the demo. The first one matches while the demo serves.
+// The second one matches if another process uses one of the demo's ports.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
 )
 
 // TestDemoStays runs the demo on its fixed ports. A second demo must report that the ports are
-// taken. If another process already uses one of the ports, the first demo must report that.
+// taken. If another process already uses one of the ports, the first demo must report that the
+// port is taken.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
 	printed, err := first.await(&first.stdout, demoServes)
@@ -72,7 +73,7 @@ func wantServing(t *testing.T, address, metrics string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close() //nolint:errcheck // the response was already read
+	defer connection.Close() //nolint:errcheck // an error of Close does not matter, because the response was already read
 	_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
 		&authmaterialv1.GetAuthDecorationRequest{CredentialId: "sendpulse-oauth"})
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// whatToDo has advice for operators, by the reason of an error.
-var whatToDo = map[string]string{ //nolint:gosec // reasons and advice hold no credentials
+// whatToDo maps the reason of an error to advice for operators.
+var whatToDo = map[string]string{ //nolint:gosec // neither the reasons nor the advice contain credentials
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
@@ -94,8 +94,8 @@ func (f *getFlags) howToIdentify() string {
 	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."
 }
 
-// explainCall explains the error of a call that no broker answered. again reports whether
-// another attempt can succeed, for example because the broker is starting.
+// explainCall explains the error of a call that no broker answered. The result `again` reports
+// whether another attempt can succeed, for example because the broker is starting.
 func (c *connection) explainCall(ctx context.Context, err error) (again bool, explained error) {
 	failed := status.Convert(err)
 	message := printable(failed.Message())
@@ -116,8 +116,8 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// diagnose explains why the command could not connect. The results of diagnose have the meaning
-// of the results of explainCall.
+// diagnose explains why the command could not connect. The results of diagnose are the same as
+// those of explainCall: the explanation, and whether another attempt can succeed.
 func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {
@@ -140,7 +140,8 @@ const (
 	useGRPCPort  = "Use the port of listen.grpc: this port may belong to listen.http, or to another program."
 )
 
-// diagnoses are the known connection errors. The first one that matches is printed.
+// diagnoses are the known connection errors. If several diagnoses match an error, the command
+// prints the first one.
 var diagnoses = []struct {
 	matches      func(error) bool
 	what, advice string
@@ -174,7 +175,7 @@ var diagnoses = []struct {
 	{is(errNotGRPC), "the server does not speak gRPC", useGRPCPort, false},
 }
 
-// is returns a function that reports whether an error is one of the targets.
+// The result of `is` is a function that reports whether an error is one of the target errors.
 func is(targets ...error) func(error) bool {
 	return func(err error) bool {
 		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
@@ -186,8 +187,8 @@ func isType[E error](err error) bool {
 	return ok
 }
 
-// isAlert returns a function that reports whether an error is a TLS alert from the server whose
-// description contains text. RFC 8446, section 6.2, lists all alerts.
+// isAlert returns a function that reports whether an error is a TLS alert that the server sent,
+// with a description that contains the given text. RFC 8446, section 6.2, lists all alerts.
 func isAlert(text string) func(error) bool {
 	return func(err error) bool {
 		failed, ok := errors.AsType[*net.OpError](err)
@@ -232,14 +233,14 @@ func (c *connection) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer raw.Close() //nolint:errcheck // only the greeting was sent
+	defer raw.Close() //nolint:errcheck // an error of Close does not matter, because only the greeting was sent
 	deadline, _ := ctx.Deadline()
 	_ = raw.SetDeadline(deadline)
 	conn, _, err := c.transport.ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		return err
 	}
-	_, _ = io.WriteString(conn, greeting) // if writing fails, reading fails too or returns the server's reason
+	_, _ = io.WriteString(conn, greeting) // if writing fails, the next read fails too, or returns the reason that the server sent
 	first := make([]byte, len(greeting))
 	n, err := conn.Read(first) // in TLS 1.3, the server rejects a client certificate only after the handshake
 	const frameType, settings = 3, 4

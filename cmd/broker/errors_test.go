@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// speaking listens until the test ends, and sends the same text on each connection.
+// speaking starts a server that runs until the test ends, and that sends the same text on each
+// connection.
 func speaking(t *testing.T, text string) string {
 	t.Helper()
 	listener := newListener(t)
@@ -28,8 +29,9 @@ func speaking(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-// TestWrongAddresses runs both commands with addresses where no broker listens. The explanation
-// must say what listens there instead, and must not quote an internal error of gRPC.
+// TestWrongAddresses runs the commands get and health with addresses where no broker listens.
+// The explanation must say what listens at the address instead, and must not quote an internal
+// error of gRPC.
 func TestWrongAddresses(t *testing.T) {
 	t.Setenv(variable("address"), "")
 	plain := httptest.NewServer(http.NotFoundHandler())

@@ -27,7 +27,8 @@ func (c *choice) Set(text string) error {
 func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
 
-// addChoice adds a flag that accepts one of a few words. Shells complete these words.
+// addChoice adds a flag that accepts one of a few words. Shells complete the words that the flag
+// accepts.
 func addChoice(command *cobra.Command, value *choice, name, shorthand, usage string) {
 	command.Flags().VarP(value, name, shorthand, usage)
 	words := cobra.FixedCompletions(value.allowed, cobra.ShellCompDirectiveNoFileComp)
@@ -35,7 +36,7 @@ func addChoice(command *cobra.Command, value *choice, name, shorthand, usage str
 }
 
 // addOutputFlag adds the flag for the output format. The default format is the first element of
-// forms.
+// the list `forms`.
 func addOutputFlag(command *cobra.Command, forms ...string) *choice {
 	format := &choice{value: forms[0], allowed: forms}
 	addChoice(command, format, "output", "o", "the output format")
@@ -54,8 +55,8 @@ func addRequiredConfigFlag(command *cobra.Command, path *string) {
 	must(command.MarkFlagRequired("config"))
 }
 
-// must panics if cobra returns an error about a flag that does not exist, or that already has
-// completions.
+// The function `must` panics if cobra returns an error: the error says that a flag does not
+// exist, or that the flag already has completions.
 func must(err error) {
 	if err != nil {
 		panic(err)

@@ -14,8 +14,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default timeout of get, and equals the timeout of the broker's token
-// requests.
+// getTimeout is the default timeout of the command get. It equals the timeout of the broker's
+// token requests.
 const getTimeout = 10 * time.Second
 
 const getHelp = `Asks a running broker for the material of credentials, as a service would.
@@ -87,7 +87,8 @@ func newGet() *cobra.Command {
 	return command
 }
 
-// check reports command-line mistakes that the checks of single flags do not find.
+// The method `check` reports mistakes in combinations of flags, which the checks of single flags
+// do not find.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	if err := f.checkFlags(command.Flags()); err != nil {
 		return err
@@ -106,15 +107,16 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	return nil
 }
 
-// answer is the response to a call, with the parts to print.
+// answer is the broker's response to a call, together with the parts of the response that the
+// command prints.
 type answer struct {
 	response proto.Message
 	results  []*authmaterialv1.AuthDecorationResult // for each credential ID, the decoration or the error
 	outcome  string                                 // the outcome of a rejection report; empty for other calls
 }
 
-// get prints the material. The error of get explains, for each ID without material, why there is
-// none.
+// The function `get` prints the material of credentials. The returned error explains, for each
+// credential ID without material, why the broker returned no material.
 func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
 	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
 	if err != nil {
@@ -140,7 +142,8 @@ func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string,
 	return errors.Join(append(failed, err)...)
 }
 
-// ask calls the broker. If ask returns an error, the whole call failed.
+// The function `ask` sends a request to the broker. If `ask` returns an error, the whole call
+// failed.
 func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string) (answer, error) {
 	switch {
 	case f.version != "":

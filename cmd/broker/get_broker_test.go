@@ -44,15 +44,16 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker that serves in the test process. The broker's clock does not advance.
+// The type `running` is a broker that serves in the test process. The broker's clock does not
+// advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
 }
 
 // startBroker runs a broker until the test ends, and sets BROKER_ADDRESS to its address. The
-// broker has the simulator's accounts and oddCredential, whose material may be sent only to
-// host.
+// broker has a credential for each account of the simulator. It also has oddCredential, whose
+// material may be sent only to the given host.
 func startBroker(t *testing.T, network, host string) running {
 	t.Helper()
 	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))

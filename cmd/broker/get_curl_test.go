@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// shell runs a script with sh. Programs in folder are found before programs in other folders.
+// The function `shell` runs a script with the program sh. The script finds programs in the given
+// folder before programs in other folders.
 func shell(t *testing.T, script, folder string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "sh")

@@ -24,8 +24,8 @@ func printDecorations(out *screen, answer answer, showSecrets bool) {
 	}
 }
 
-// decorationRows returns rows for everything in a decoration. If relative is set, the text of
-// each time includes how far the time is from now.
+// decorationRows returns rows for everything in a decoration. If the parameter `relative` is
+// true, each time is followed by its distance from now.
 func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, showSecrets, relative bool) rows {
 	show := masked
 	if showSecrets {
@@ -60,10 +60,10 @@ func statuses[T int | int32](all []T) string {
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }
 
-// maskText replaces a secret value. The length of maskText does not depend on the value.
+// maskText replaces a secret value. The length of maskText does not depend on the secret value.
 const maskText = "********"
 
-// masked hides a value, but shows a scheme such as Bearer.
+// masked hides a secret value, but keeps an authentication scheme such as Bearer visible.
 func masked(value string) string {
 	for _, scheme := range []string{"Bearer ", "Basic ", "Token "} {
 		if strings.HasPrefix(value, scheme) {
@@ -73,7 +73,8 @@ func masked(value string) string {
 	return maskText
 }
 
-// moment formats a time. If relative is set, the text includes how far the time is from now.
+// moment formats a time. If the parameter `relative` is true, the text includes the distance of
+// the time from now.
 func moment(at *timestamppb.Timestamp, relative bool) string {
 	if at == nil {
 		return "never"

@@ -18,10 +18,11 @@ import (
 
 const host = "api.odd.test"
 
-// all lists the IDs of the credentials that startBroker serves.
+// The variable `all` lists the IDs of the credentials that the broker of startBroker serves.
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
-// versions matches the lines with versions, which are random.
+// The pattern `versions` matches the lines that contain versions of material. Versions are
+// random.
 var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
 
 const wantTable = `credential    sendpulse-oauth
@@ -105,7 +106,7 @@ func TestGetJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close() //nolint:errcheck // the responses were already read
+	defer connection.Close() //nolint:errcheck // an error of Close does not matter, because the responses were already read
 	service := authmaterialv1.NewBrokerServiceClient(connection)
 	for _, id := range all {
 		want, err := service.GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -211,7 +212,7 @@ func TestGetWithoutABroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", socket}, `^no connection to the broker on `+regexp.QuoteMeta(socket)+`: .*no such file`)
 }
 
-// TestGetGivesUp checks that get ends when a server never answers.
+// TestGetGivesUp checks that the command get ends when a server never answers.
 func TestGetGivesUp(t *testing.T) {
 	listener := newListener(t)
 	wantProblem(t, []string{"get", "pendo", "--timeout", "1ms", "--address", listener.Addr().String()},
@@ -239,7 +240,7 @@ func newListener(t *testing.T) net.Listener {
 }
 
 // wantProblem fails unless a command exits with 1, prints nothing on standard output, and prints
-// an explanation that matches want.
+// an explanation that matches the pattern `want`.
 func wantProblem(t *testing.T, args []string, want string) {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -52,6 +52,6 @@ func serveGRPC(t *testing.T, register func(*grpc.Server)) (address string) {
 	server := grpc.NewServer()
 	register(server)
 	t.Cleanup(server.Stop)
-	go server.Serve(listener) //nolint:errcheck // if serving fails, the test's calls fail too
+	go server.Serve(listener) //nolint:errcheck // the error of Serve does not matter: if serving fails, the test's calls fail too
 	return listener.Addr().String()
 }

@@ -29,7 +29,7 @@ func TestGetFromAHostileBroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", address, "--timeout", "100ms"}, `has not answered within 100ms`)
 }
 
-// crowded is a broker that returns a decoration with a million headers.
+// The type `crowded` is a broker that returns a decoration with a million headers.
 type crowded struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	answer *authmaterialv1.GetAuthDecorationResponse
@@ -53,7 +53,7 @@ func TestGetAMillionHeaders(t *testing.T) {
 	authmaterialv1.RegisterBrokerServiceServer(server, crowded{answer: &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: decoration}})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	peertest.WantAllocated(t, mostAllocated, func() { // the limit includes the memory for the server's message
+	peertest.WantAllocated(t, mostAllocated, func() { // the limit includes the memory for the message that the server sends
 		wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String(), "--timeout", "1m"}, `larger than max`)
 	})
 }

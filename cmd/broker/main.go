@@ -28,7 +28,7 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run runs the program, and returns its exit code.
+// The function `run` executes the command line, and returns the exit code of the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -86,11 +86,12 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// problem is an error that is not caused by a wrong command line.
+// The type `problem` is an error that has another cause than a wrong command line.
 type problem struct{ error }
 
-// explained wraps the errors that run returns as problems. Every other error comes from cobra,
-// and means that the command line is wrong.
+// explained wraps the function `run` of a command: every error that `run` returns becomes a
+// `problem`. An error that is not a `problem` comes from cobra, and means that the command line
+// is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		if err := run(command, args); err != nil {
@@ -100,8 +101,8 @@ func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []
 	}
 }
 
-// needCommand is the RunE of commands that only contain other commands. The error of needCommand
-// lists these commands.
+// needCommand is the function that cobra runs (the field RunE) for a command that only contains
+// other commands. The error of needCommand lists the contained commands.
 func needCommand(command *cobra.Command, args []string) error {
 	var names []string
 	for _, child := range command.Commands() {
@@ -118,9 +119,10 @@ func needCommand(command *cobra.Command, args []string) error {
 	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
-// rejectUnknownCommands changes the commands that cobra adds to root, such as help. They fail if
-// they get the name of an unknown command, instead of printing help. Call rejectUnknownCommands
-// after the output of root is set.
+// rejectUnknownCommands changes the commands that cobra adds to the root command, such as help.
+// The changed commands fail if their argument is the name of an unknown command; without the
+// change, they would print help. Call rejectUnknownCommands after the output of the root command
+// is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -140,8 +142,8 @@ func rejectUnknownCommands(root *cobra.Command) {
 	}
 }
 
-// noArgs returns an error if there are arguments. The error of cobra.NoArgs would call each
-// argument an unknown command.
+// noArgs returns an error if the command line has arguments. It is used in place of
+// cobra.NoArgs, whose error would call each argument an unknown command.
 func noArgs(command *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -17,17 +17,17 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, programs)
 }
 
-// programs are the programs that scripts and tests run, by name.
+// The variable `programs` contains the programs that scripts and tests run, by program name.
 var programs = map[string]func(){
 	"broker":              main,
 	"unprivileged-broker": func() { dropPrivileges(); main() },
 }
 
-// nobody is the ID of a user that owns no files.
+// The constant `nobody` is the ID of a user that owns no files.
 const nobody = 65534
 
-// dropPrivileges changes the user of the process from root to nobody. Root could read every
-// file.
+// dropPrivileges changes the user of the process from root to the user nobody, because root
+// could read every file.
 func dropPrivileges() {
 	if os.Geteuid() != 0 {
 		return
@@ -37,8 +37,8 @@ func dropPrivileges() {
 	}
 }
 
-// TestScripts runs the scripts in testdata/script. Scripts can use the commands of testscript
-// and of scriptCommands.
+// TestScripts runs the scripts in testdata/script. Scripts can use the commands of the package
+// testscript, and the commands in scriptCommands.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

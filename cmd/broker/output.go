@@ -28,7 +28,7 @@ type screen struct {
 	styled   bool // whether the output shows bold text
 }
 
-// newScreen returns the screen for out, and finds out whether out is a terminal.
+// newScreen returns a screen that writes to `out`, and finds out whether `out` is a terminal.
 func newScreen(out io.Writer) *screen {
 	file, ok := out.(*os.File)
 	terminal := ok && term.IsTerminal(int(file.Fd()))
@@ -100,8 +100,8 @@ func (s *screen) printWrapped(indent, text string) {
 	}
 }
 
-// wrap breaks a text into lines between its words. A word that is longer than width gets its own
-// line.
+// wrap breaks a text into lines between its words. A word that is longer than `width` gets its
+// own line.
 func wrap(text string, width int) []string {
 	var lines []string
 	for _, word := range strings.Fields(text) {
@@ -126,8 +126,8 @@ func printable(text string) string {
 	}, text)
 }
 
-// printMessage prints a response as protobuf JSON, with its empty lists. printMessage prints
-// secrets, because the user asked for them.
+// printMessage prints a response as protobuf JSON, including the response's empty lists.
+// printMessage prints secrets, because the user asked for the secrets.
 func printMessage(out io.Writer, message proto.Message) error {
 	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
 	if err != nil {
@@ -136,8 +136,8 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints indented JSON in which & is not escaped, but every character that a terminal
-// could execute as a control sequence is.
+// printJSON prints indented JSON. It escapes every character that a terminal could execute as a
+// control sequence, but it does not escape the character &.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

@@ -36,7 +36,8 @@ func readSteps(t *testing.T, page string) []step {
 	return steps
 }
 
-// varying matches output that differs between two runs: versions, times and hashes.
+// The pattern `varying` matches the parts of the output that differ between two runs: versions,
+// times and hashes.
 var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
 
 // shortFolder returns a new folder with a path that is short enough for Unix sockets.
@@ -50,8 +51,8 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// runSteps runs the commands of the steps in a folder, in one shell, and compares their output
-// with the page.
+// runSteps runs the commands of the steps in a folder, in one shell, and compares the output of
+// each command with the output on the page.
 func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer) {
 	t.Helper()
 	const mark = "==== the next step"
@@ -93,7 +94,8 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// TestSecuring runs the commands of docs/securing.md, with ports that are free.
+// TestSecuring runs the commands of docs/securing.md, with free ports in place of the ports on
+// the page.
 func TestSecuring(t *testing.T) {
 	version, err := exec.CommandContext(t.Context(), "openssl", "version").Output()
 	if err != nil || strings.HasPrefix(string(version), "OpenSSL 1") || !strings.HasPrefix(string(version), "OpenSSL ") {

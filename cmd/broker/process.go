@@ -17,14 +17,16 @@ const (
 	// stopPeriod limits how long the process takes to stop. stopPeriod is longer than the time
 	// limits of the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
-	// logPeriod limits the additional wait for the last log line.
+	// logPeriod limits the additional time, after stopPeriod, in which the process writes its
+	// last log line.
 	logPeriod = time.Second
 )
 
 // untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second SIGTERM or
 // SIGINT ends the process at once. After the first signal, the process exits with code 1 if it
 // still runs after stopPeriod, because something blocks it, such as a log pipe that no process
-// reads. The caller calls stop when it no longer needs signals.
+// reads. The caller of untilSignal calls the returned function `stop` when the caller no longer
+// needs signals.
 func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := signal.NotifyContext(parent, syscall.SIGTERM, os.Interrupt)
 	unregister := context.AfterFunc(ctx, func() {
@@ -42,16 +44,16 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 	}
 }
 
-// limitMemory sets the soft memory limit. Go collects garbage more often when the process uses
-// more memory than that, so garbage does not double the memory that hostile clients make the
-// broker use. The limit is 40 MiB, for clients, plus 4 times the memory in use, for tokens and
-// reloads. Call limitMemory after each load of the configuration. limitMemory does not change a
-// limit that the operator set with GOMEMLIMIT.
+// limitMemory sets the soft memory limit. When the process uses more memory than the soft limit,
+// Go collects garbage more often. So garbage does not double the memory that hostile clients
+// make the broker use. The soft limit is the sum of two parts: 40 MiB for clients, and 4 times
+// the memory now in use for tokens and reloads. Call limitMemory after each load of the
+// configuration. limitMemory does not change a limit that the operator set with GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	runtime.GC() // the collection updates the metric that is read below
+	runtime.GC() // garbage collection updates the runtime metric that is read below
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is larger than the largest int64

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// patience limits each wait for an event. A wait takes that long only if the program is broken.
+// The constant `patience` is the maximum time to wait for an event. A wait takes so long only if
+// the tested program is broken.
 const patience = time.Minute
 
 // process is a program that runs in the background.
@@ -23,10 +24,10 @@ type process struct {
 	ended          chan struct{} // a channel that is closed when the process has ended
 }
 
-// startProcess starts a program. If folder or environment is empty, the program gets the folder
-// or environment of the test.
+// startProcess starts a program. If the parameter `folder` or `environment` is empty, the
+// program runs in the folder or with the environment of the test.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
-	command := exec.Command(name, args...) //nolint:noctx // the test ends the process
+	command := exec.Command(name, args...) //nolint:noctx // no context is needed, because the test itself ends the process
 	command.Dir, command.Env = folder, environment
 	return startCommand(command)
 }
@@ -39,13 +40,13 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.command.Wait() // the exit status is read from ProcessState
+		_ = p.command.Wait() // the error of Wait does not matter: the exit status is read from ProcessState
 	}()
 	return p, nil
 }
 
-// wait waits until the process has ended, and returns how the process ended: `exit 0`, or
-// `signal terminated`.
+// The method `wait` waits until the process has ended. The result says how the process ended,
+// such as `exit 0` or `signal terminated`.
 func (p *process) wait() (how string, err error) {
 	select {
 	case <-p.ended:
@@ -105,7 +106,8 @@ func (t *transcript) Write(p []byte) (int, error) {
 	return t.text.Write(p)
 }
 
-// state returns the complete lines so far, and a channel that is closed at the next write.
+// The method `state` returns the complete lines that were written so far, and a channel that is
+// closed at the next write.
 func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

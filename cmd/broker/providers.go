@@ -137,7 +137,8 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 	}
 }
 
-// source returns the value of a placement as it is written in the provider definition.
+// The function `source` returns the value of a placement in the form in which the provider
+// definition contains the value.
 func source(placement catalog.Placement) string {
 	text, _ := placement.Value.MarshalText() // MarshalText never fails
 	return string(text)
@@ -152,8 +153,8 @@ func printDescription(out *screen, indent, text string) {
 	}
 }
 
-// snippet returns an item for `credentials`, indented as in a configuration file. Optional
-// fields are commented out.
+// snippet returns an item for the list `credentials` of a configuration file, with the
+// indentation that such a file needs. Optional fields are commented out.
 func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id := provider.ID
 	if len(provider.AuthMethods) > 1 {
@@ -174,9 +175,9 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 		id, provider.ID, method.ID, values, fields)
 }
 
-// completeProviders returns the provider IDs that start with begun, if no argument was given
-// yet. A configuration file with problems adds no providers: the command itself reports the
-// problems.
+// completeProviders returns the provider IDs that start with the text `begun`, unless the
+// command line already contains an argument. A configuration file with problems adds no
+// providers: the command itself reports the problems.
 func completeProviders(path string, given []string, begun string) []cobra.Completion {
 	known, err := loadCatalog(path)
 	if err != nil {

@@ -113,7 +113,8 @@ func TestProvider(t *testing.T) {
 	}
 }
 
-// snippetsIn matches the lines that the operator copies into the configuration file.
+// The pattern `snippetsIn` matches the lines that the operator copies into the configuration
+// file.
 var snippetsIn = regexp.MustCompile(`(?m)^  For the configuration file.*\n((?:  [- ] .*\n)+)`)
 
 // TestSnippetsAreValid checks that the printed snippets make a valid configuration file.

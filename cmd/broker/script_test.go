@@ -25,45 +25,45 @@ import (
 )
 
 // scriptCommands are the commands that scripts can use in addition to testscript's own commands.
-// Scripts cannot negate scriptCommands.
+// Scripts cannot negate the commands in scriptCommands with an exclamation mark.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	// exits CODE PROGRAM ARGS... runs a program, and fails unless its exit code is CODE.
+	// `exits CODE PROGRAM ARGS...` runs a program, and fails unless its exit code is CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),
-	// start NAME PROGRAM ARGS... starts a program in the background. The program gets the
+	// `start NAME PROGRAM ARGS...` starts a program in the background. The program gets the
 	// environment that the script began with.
 	"start": scriptCommand(2, (*scriptState).start),
-	// await NAME stdout|stderr REGEXP waits until a line of the program's output matches. Named
-	// groups of the pattern become variables.
+	// `await NAME stdout|stderr REGEXP` waits until a line of the program's output matches the
+	// regular expression. Named groups of the expression become variables of the script.
 	"await": scriptCommand(3, (*scriptState).await),
-	// signal NAME hup|int|term sends a signal to a program.
+	// `signal NAME hup|int|term` sends a signal to a program.
 	"signal": scriptCommand(2, (*scriptState).signal),
-	// ends NAME HOW waits until a program has ended, and fails unless it ended as HOW says:
-	// `exit 0`, or `signal terminated`.
+	// `ends NAME HOW` waits until a program has ended, and fails unless the program ended as HOW
+	// says, such as `exit 0` or `signal terminated`.
 	"ends": scriptCommand(3, (*scriptState).ends),
-	// call NAME ADDRESS CREDENTIAL asks a broker for a credential, in the background.
+	// `call NAME ADDRESS CREDENTIAL` asks a broker for a credential, in the background.
 	"call": scriptCommand(3, (*scriptState).call),
-	// answer NAME waits for the result of a call and prints it: `OK`, or the code and the reason
-	// of the error.
+	// `answer NAME` waits for the result of a call, and prints either `OK`, or the code and the
+	// reason of the call's error.
 	"answer": scriptCommand(1, (*scriptState).answer),
-	// get URL prints the status and body that an HTTP server returns.
+	// `get URL` prints the status and body that an HTTP server returns.
 	"get": scriptCommand(1, (*scriptState).get),
-	// provider hold|release|hang|refuse sets how the simulated SendPulse handles token requests.
-	// provider requests N waits for token request number N, and fails if there were more
-	// requests.
+	// `provider hold|release|hang|refuse` sets how the simulated SendPulse handles token
+	// requests. `provider requests N` waits for token request number N, and fails if there were
+	// more than N token requests.
 	"provider": scriptCommand(1, (*scriptState).provider),
-	// fill FILE NAME... replaces each $NAME in a file by the value of the variable NAME.
+	// `fill FILE NAME...` replaces each $NAME in a file by the value of the variable NAME.
 	"fill": scriptCommand(2, (*scriptState).fill),
-	// large FILE BYTES creates a file of that size.
+	// `large FILE BYTES` creates a file with this number of bytes.
 	"large": scriptCommand(2, (*scriptState).large),
-	// mode FILE prints the type and mode of a file in the form that ls uses.
+	// `mode FILE` prints the type and mode of a file in the form that ls uses.
 	"mode": scriptCommand(1, (*scriptState).mode),
-	// listen PATH listens on a Unix socket until the script ends.
+	// `listen PATH` listens on a Unix socket until the script ends.
 	"listen": scriptCommand(1, (*scriptState).listen),
-	// abandon PATH creates a Unix socket on which no process listens.
+	// `abandon PATH` creates a Unix socket on which no process listens.
 	"abandon": scriptCommand(1, (*scriptState).abandon),
 }
 
-// scriptCommand turns a method into a script command that needs at least this number of
+// scriptCommand turns a method into a script command that needs at least the given number of
 // arguments.
 func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
@@ -77,7 +77,7 @@ func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript,
 // scriptState is the state of one script.
 type scriptState struct {
 	sim         *simulator.Simulator
-	release     func() // ends the effect of `provider hold`
+	release     func() // a function that ends the effect of `provider hold`
 	environment []string
 	processes   map[string]*process
 	calls       map[string]chan error
@@ -141,8 +141,8 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// print makes the broker's output available to the commands stdout, stderr and cmp, and fails if
-// the output contains a secret.
+// The method `print` makes the broker's output available to the commands stdout, stderr and cmp,
+// and fails if the output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
 		ts.Fatalf("the output contains a secret")
@@ -211,7 +211,7 @@ func (w *scriptState) call(ts *testscript.TestScript, args []string) {
 	w.calls[args[0]] = answer
 	go func() {
 		defer cancel()
-		defer connection.Close() //nolint:errcheck // the response was already read
+		defer connection.Close() //nolint:errcheck // an error of Close does not matter, because the response was already read
 		_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
 			&authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 		answer <- err

@@ -16,10 +16,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// trusted are the flags that check the broker's certificate.
+// The constant `trusted` contains the flags that make a command check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// withClient adds a client certificate whose caller has a grant for pendo.
+// withClient contains these flags and the flags for a client certificate. The certificate's
+// caller has a grant for the credential pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
 // TestSecuredBroker calls a broker that requires TLS and authenticated callers. The calls have a
@@ -50,9 +51,10 @@ func TestSecuredBroker(t *testing.T) {
 	}
 }
 
-// TestProbesOfASecuredBroker runs the Kubernetes probes of docs/deploying.md. One probe checks a
-// name that differs from the address; the other uses HTTPS without checking the certificate. No
-// probe has a token or a client certificate.
+// TestProbesOfASecuredBroker runs the Kubernetes probes of docs/deploying.md. One probe checks
+// that the broker's certificate contains a name that differs from the address. The other probe
+// uses HTTPS, and does not check the certificate. Neither probe has a token or a client
+// certificate.
 func TestProbesOfASecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("named"))
@@ -75,8 +77,8 @@ func TestProbesOfASecuredBroker(t *testing.T) {
 	}
 }
 
-// TestConnectionProblems checks that both commands exit with 1 and print advice if they cannot
-// connect.
+// TestConnectionProblems checks that the commands get and health exit with 1 and print advice if
+// they cannot connect.
 func TestConnectionProblems(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("broker"))
@@ -108,8 +110,9 @@ func TestConnectionProblems(t *testing.T) {
 	}
 }
 
-// TestServersThatRequireCertificates calls gRPC servers that reject clients without a valid
-// certificate during the handshake. Brokers do not reject such clients during the handshake.
+// TestServersThatRequireCertificates calls gRPC servers that, during the TLS handshake, reject
+// clients without a valid certificate. A broker does not reject clients without a valid
+// certificate during the handshake.
 func TestServersThatRequireCertificates(t *testing.T) {
 	s := newSecured(t)
 	for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
@@ -118,7 +121,7 @@ func TestServersThatRequireCertificates(t *testing.T) {
 			MaxVersion: number, Certificates: []tls.Certificate{s.authority.IssueLoopback()},
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authtest.Pool(s.authority),
 		})))
-		go server.Serve(listener) //nolint:errcheck // if serving fails, the test's calls fail too
+		go server.Serve(listener) //nolint:errcheck // the error of Serve does not matter: if serving fails, the test's calls fail too
 		t.Cleanup(server.Stop)
 		for flags, want := range map[string]string{
 			trusted: `the server (requires a client certificate: certificate required\n  Send a client|ended the TLS handshake: handshake failure\n)`,
@@ -166,8 +169,8 @@ func TestRejectedCallers(t *testing.T) {
 	}
 }
 
-// TestConnectionFromTheEnvironment sets every environment variable, and overrides some variables
-// with flags.
+// TestConnectionFromTheEnvironment sets every environment variable about the connection, and
+// overrides some variables with flags.
 func TestConnectionFromTheEnvironment(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))

@@ -57,9 +57,9 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// serve runs the broker until a signal arrives or an error occurs.
+// The function `serve` runs the broker until a signal arrives or an error occurs.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
-	hangups := make(chan os.Signal, 1) // the buffer keeps a SIGHUP that arrives while the configuration is read
+	hangups := make(chan os.Signal, 1) // the buffer of the channel keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	forbidCoreDumps(logger)
@@ -103,7 +103,8 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	return err
 }
 
-// listen listens on both addresses. If one fails, it listens on neither.
+// The function `listen` listens on both configured addresses. If listening on one address fails,
+// it listens on neither address.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
 	if err != nil {
@@ -117,7 +118,7 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 	return grpcListener, httpListener, nil
 }
 
-// adviseListen adds advice to an error of listen.
+// adviseListen adds advice to an error of the function `listen`.
 func adviseListen(err error) error {
 	for cause, advice := range map[error]string{
 		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change 'listen'.",

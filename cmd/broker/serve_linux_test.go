@@ -40,7 +40,8 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 	}
 }
 
-// watchOpen returns a file that becomes readable when a process opens the file at path.
+// watchOpen returns an inotify file, which becomes readable when a process opens the file at the
+// given path.
 func watchOpen(t *testing.T, path string) *os.File {
 	t.Helper()
 	events, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)

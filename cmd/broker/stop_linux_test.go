@@ -112,7 +112,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const smallest = 4096 // bytes, which is enough for about twenty lines
+	const smallest = 4096 // size in bytes, which is enough for about twenty log lines
 	var failed error
 	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
 		t.Fatal(errors.Join(err, failed))
@@ -121,7 +121,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 }
 
 // fillAudit makes calls without deadlines, and returns when the first call has failed because
-// its audit record could not be written. The other calls still wait.
+// its audit record could not be written. When fillAudit returns, the other calls still wait.
 func fillAudit(t *testing.T, address string) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -141,7 +141,8 @@ func fillAudit(t *testing.T, address string) {
 					break
 				}
 			}
-			// This call waits until the broker has ended.
+			// After a failed call, each client makes one more call, which waits until the broker
+			// has ended.
 			_, _ = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(context.Background(),
 				&authmaterialv1.GetAuthDecorationRequest{CredentialId: "k"})
 		}()

@@ -62,7 +62,7 @@ token, and then remove the old hash: from then on the old token is rejected.`,
 
 // writeNew creates a file with mode 0600, and fails if the file already exists.
 func writeNew(path, text string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user of the command chooses the file
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // opening this path is safe, because the user of the command chooses it
 	if err != nil {
 		return err
 	}
