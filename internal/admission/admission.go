@@ -1,15 +1,14 @@
 // Package admission limits how much of the broker connections and callers may use.
 //
-// A connection is unauthenticated ("unproved" in identifiers) until the broker knows that it
-// belongs to a caller. The broker knows this from the client certificate, from the user at the
-// other end of a Unix socket, or from the first authenticated call. An unauthenticated
-// connection may send a limited number of bytes within a limited time. A listener accepts few
-// such connections; when there are more, the oldest is closed. An authenticated connection
-// counts for the limits of its caller, which other callers cannot use up. Connections that only
-// call the health service have their own limits.
-// A trusted listener gives secrets to every client that can connect. Connections to a trusted
-// listener need no authentication.
-// authentication.
+// A connection is unauthenticated ("unproved" in identifiers) until the broker knows to which
+// caller the connection belongs. The broker learns the caller from the client certificate, from
+// the user at the other end of a Unix socket, or from the first authenticated call. An
+// unauthenticated connection may send a limited number of bytes within a limited time. A
+// listener keeps few unauthenticated connections open; when there are too many, the listener
+// closes the oldest one. An authenticated connection counts for the limits of its caller. Other
+// callers cannot use up these limits. Connections that only call the health service have their
+// own limits. A trusted listener gives secrets to every client that can connect. Connections to
+// a trusted listener need no authentication.
 package admission
 
 import (
@@ -23,7 +22,7 @@ import (
 // Limit is the name of a limit, as in the configuration or in the documentation of the metrics.
 type Limit string
 
-// The names of the limits.
+// These constants are the names of the limits.
 const (
 	Connections          Limit = "connections"
 	Unproved             Limit = "unproved_connections"
@@ -62,7 +61,7 @@ type Admission struct {
 
 	mu      sync.Mutex
 	callers map[string]*Caller // callers by their names
-	sweepAt int                // when there are this many callers, idle callers are forgotten
+	sweepAt int                // the number of callers at which the broker forgets idle callers
 }
 
 // New returns an Admission with the configured limits. Every limit must be positive.
@@ -82,17 +81,17 @@ func New(limits config.Limits, reached Observer) *Admission {
 	}
 }
 
-// Listener returns a listener that limits its connections. Each accepted connection is a *Conn.
-// For each new connection the listener calls trusted, which reports whether the connection may
-// stay unauthenticated.
+// Listener returns a listener that limits its connections. Each connection that the listener
+// accepts is a *Conn. For each new connection the listener calls the function `trusted`, which
+// reports whether the connection may stay unauthenticated.
 func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listener {
 	return newListener(inner, a.limits.Connections, trusted, a.reached)
 }
 
 // HTTPListener returns a listener for HTTP that accepts a tenth of the configured connections,
-// but at least 16: few clients fetch metrics and health. The connections to this listener stay
-// unauthenticated. The listener limits only their number, because net/http limits their time and
-// their bytes.
+// but at least 16: few clients fetch metrics and health. Connections to the HTTP listener stay
+// unauthenticated. The HTTP listener limits only the number of connections, because net/http
+// limits the time and the bytes of each connection.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	limit := min(a.limits.Connections, max(16, a.limits.Connections/10))
 	l := newListener(inner, limit, func() bool { return false }, a.reached)

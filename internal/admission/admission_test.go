@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// limits are configured limits that are too large to be reached.
+// The variable `limits` contains configured limits that are too large to be reached.
 var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
@@ -52,7 +52,7 @@ type fakeConn struct {
 
 func (c fakeConn) RemoteAddr() net.Addr { return c.from }
 
-// scene is a listener for a test in a synctest bubble.
+// The type `scene` contains a listener for a test in a synctest bubble, where time is simulated.
 type scene struct {
 	*testing.T
 	admission *admission.Admission
@@ -60,7 +60,7 @@ type scene struct {
 	fake      *fakeListener
 	mu        sync.Mutex
 	reached   []admission.Limit
-	distrusts atomic.Bool // whether the listener has stopped being trusted
+	distrusts atomic.Bool // true after the listener has stopped being a trusted listener
 }
 
 // inScene runs a test with a listener in a synctest bubble.
@@ -111,7 +111,7 @@ func isOpen(client net.Conn) bool {
 	synctest.Wait()
 	_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := client.Read(make([]byte, 1))
-	return err != io.EOF //nolint:errorlint // net.Pipe returns io.EOF itself
+	return err != io.EOF //nolint:errorlint // errors.Is is not needed, because net.Pipe returns io.EOF unwrapped
 }
 
 func TestUnprovedConnectionExpires(t *testing.T) {
@@ -144,7 +144,7 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 			s.Error("after 65 connections from one address, the first is not closed, or another is")
 		}
 		s.wantReached(admission.Unproved)
-		for i := range 136 { // these 136 connections and the 64 of the first address are 200
+		for i := range 136 { // these 136 connections and the 64 connections of the first address are 200 connections together
 			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 		if !isOpen(clients[1]) {

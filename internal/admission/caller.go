@@ -10,28 +10,32 @@ import (
 )
 
 const (
-	// callerPart divides the limit of concurrent calls: one caller may have a quarter of it.
+	// callerPart is a divisor: one caller may have a quarter of the concurrent calls that all
+	// callers together may have.
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
-	// maxCallers is the number of callers at which the broker forgets the callers that use
-	// nothing. A forgotten caller may use its whole burst of calls again.
+	// maxCallers is the number of callers at which the broker forgets idle callers, which have
+	// no connections, calls, watches or batches. A forgotten caller may use its whole burst of
+	// calls again.
 	maxCallers = 10_000
 )
 
-// Use is something of which a caller may have a limited number at once, such as calls.
+// Use is a kind of resource, such as concurrent calls. A caller may have only a limited number
+// of each kind at once.
 type Use int
 
-// The kinds of use.
+// These constants are the kinds of resources that are limited for each caller.
 const (
 	Call Use = iota
 	Watch
 	batch
 	connection
-	uses // the number of kinds of use
+	uses // the number of the constants above
 )
 
-// useLimit limits how many of one kind of use a caller may have at once.
+// useLimit is the limit on how many resources of one kind, such as calls, a caller may have at
+// once.
 type useLimit struct {
 	most int64
 	name Limit
@@ -41,7 +45,7 @@ type useLimit struct {
 type Caller struct {
 	name      string
 	admission *Admission
-	rate      *rate.Limiter // limits the caller's calls per second; nil: the caller has no limits of its own
+	rate      *rate.Limiter // limits the caller's calls per second; nil means that the caller has no limits of its own
 	uses      [uses]atomic.Int64
 }
 
@@ -65,7 +69,8 @@ func (a *Admission) Caller(name string) *Caller {
 // authenticate callers. Only the limit of all concurrent calls applies to this Caller.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
-// forgetIdle forgets the callers that use nothing. mu must be locked.
+// forgetIdle forgets idle callers, which have no connections, calls, watches or batches. The
+// mutex mu must be locked.
 func (a *Admission) forgetIdle() {
 	for name, c := range a.callers {
 		idle := true
@@ -82,11 +87,12 @@ func (a *Admission) forgetIdle() {
 // Refusal explains which limit refused a call.
 type Refusal struct {
 	Limit Limit
-	Wait  time.Duration // how long until the call is allowed; 0: unknown
+	Wait  time.Duration // the time until the call would be allowed; 0 means that the time is unknown
 }
 
-// Begin begins a call or a watch at the time now. credentials is the number of credentials in
-// the request. If Begin returns nil, the call must be ended with End.
+// Begin counts a call or a watch that begins at the time `now`. The parameter `credentials` is
+// the number of credentials in the request. If Begin returns nil, the call must be ended with
+// End.
 func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	a := c.admission
 	all, own := a.calls.Add(1), c.uses[use].Add(1)
@@ -110,20 +116,21 @@ func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	return refusal
 }
 
-// End ends a call or a watch.
+// End records that a call or a watch has ended.
 func (c *Caller) End(use Use) {
 	c.uses[use].Add(-1)
 	c.admission.calls.Add(-1)
 }
 
-// BeginBatch counts one more batch, and reports whether the caller may have it. If so, EndBatch
-// must be called when the batch's answer has been sent.
+// BeginBatch counts one more batch, and reports whether the caller's limit allows the batch. If
+// BeginBatch returns true, EndBatch must be called when the batch's answer has been sent.
 func (c *Caller) BeginBatch() bool { return c.take(batch) }
 
-// EndBatch ends a batch.
+// EndBatch records that a batch has ended.
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
-// take counts one more use, and reports whether the caller's limit allows it.
+// The method `take` counts one more resource of a kind, such as a call, and reports whether the
+// caller's limit allows one more.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]
 	if c.uses[use].Add(1) <= limit.most || c.rate == nil {

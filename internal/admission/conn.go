@@ -10,22 +10,25 @@ import (
 )
 
 const (
-	// unprovedTime is how long an unauthenticated connection stays open.
+	// unprovedTime is the time after which the broker closes an unauthenticated connection.
 	unprovedTime = 10 * time.Second
-	// unprovedBytes is how many bytes an unauthenticated connection may send, including the
-	// bytes of TLS. After that, the broker stops reading for proofDelay, because a call that it
-	// has already received may authenticate the connection. If none does, the broker closes the
-	// connection.
+	// unprovedBytes is the number of bytes that an unauthenticated connection may send,
+	// including the bytes of TLS. After so many bytes, the broker stops reading from the
+	// connection for the time proofDelay, because a call that the broker has already received
+	// may authenticate the connection. If no call authenticates the connection in this time, the
+	// broker closes the connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
-	// callBytes is added for each call to the bytes that an unauthenticated connection has sent:
-	// a call without a message uses memory too.
+	// callBytes is a number of bytes. Each call on an unauthenticated connection counts as so
+	// many bytes in addition to the bytes sent, because a call without a message uses memory
+	// too.
 	callBytes = 2 << 10
 
-	// healthCalls is how many concurrent calls of the health service a connection may have.
+	// healthCalls is the maximum number of concurrent calls of the health service on one
+	// connection.
 	healthCalls = 8
-	// healthBytes is how many bytes an unauthenticated connection with health calls may send in
-	// each healthPeriod.
+	// healthBytes is the number of bytes that an unauthenticated connection with health calls
+	// may send in each period of the length healthPeriod.
 	healthBytes  = 1 << 20
 	healthPeriod = time.Hour
 )
@@ -33,8 +36,8 @@ const (
 // errUnproved is the read error of an unauthenticated connection that has sent too many bytes.
 var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
 
-// Conn is a connection of a listener with limits, and counts for these limits until it is
-// closed.
+// Conn is a connection that a listener with limits has accepted. The connection counts for these
+// limits until the connection is closed.
 type Conn struct {
 	net.Conn
 	source      netip.Prefix
@@ -43,13 +46,13 @@ type Conn struct {
 	proved      atomic.Bool
 	budget      atomic.Int64           // the bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent calls of the health service
-	caller      atomic.Pointer[Caller] // written with listener.mu locked; nil: the connection has no caller yet
-	expiry      *time.Timer            // nil: the connection does not expire
+	caller      atomic.Pointer[Caller] // written only while listener.mu is locked; nil means that the connection has no caller yet
+	expiry      *time.Timer            // the timer that closes an unauthenticated connection; nil means that the connection does not expire
 
 	// The following fields are guarded by listener.mu.
-	class    *class        // nil: the connection belongs to a caller, or is closed
+	class    *class        // the class of the connection; nil means that the connection belongs to a caller, or is closed
 	place    *list.Element // the connection's element in the list of its class
-	refilled time.Time     // the time when budget was last set to healthBytes
+	refilled time.Time     // the time when the field `budget` was last set to healthBytes
 	closed   bool
 }
 
@@ -60,8 +63,9 @@ func newConn(inner net.Conn, l *listener) *Conn {
 	return c
 }
 
-// move moves the connection from its class to the end of another class. If to is nil, the
-// connection leaves its class. listener.mu must be locked.
+// The method `move` moves the connection from its class to the end of the class `to`. If `to` is
+// nil, the connection leaves its class and joins no other class. The mutex listener.mu must be
+// locked.
 func (c *Conn) move(to *class) {
 	if c.class != nil {
 		c.class.Remove(c.place)
@@ -72,7 +76,7 @@ func (c *Conn) move(to *class) {
 }
 
 // setProved marks a connection as authenticated, which removes the limits on the connection's
-// bytes and time. listener.mu must be locked.
+// bytes and time. The mutex listener.mu must be locked.
 func (c *Conn) setProved(class *class) {
 	c.move(class)
 	if c.expiry != nil {
@@ -83,8 +87,8 @@ func (c *Conn) setProved(class *class) {
 	}
 }
 
-// Prove assigns the connection to a caller, unless it already belongs to a caller. Prove returns
-// false if the caller has reached its limit of connections.
+// Prove assigns the connection to a caller, unless the connection already belongs to a caller.
+// Prove returns false if the caller has reached its limit of connections.
 func (c *Conn) Prove(caller *Caller) bool {
 	if c.caller.Load() != nil || caller.rate == nil && c.proved.Load() {
 		return true
@@ -103,8 +107,9 @@ func (c *Conn) Prove(caller *Caller) bool {
 }
 
 // BeginHealth reports whether the connection may make one more call of the health service. If
-// so, EndHealth must be called when the call ends. An unauthenticated connection that makes a
-// health call no longer expires, but belongs to a class that may have few connections.
+// BeginHealth returns true, EndHealth must be called when the call ends. An unauthenticated
+// connection that makes a health call no longer expires, but belongs to a class that may have
+// few connections.
 func (a *Admission) BeginHealth(c *Conn) bool {
 	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
 	if own > healthCalls || all > int64(a.limits.Connections) {
@@ -118,14 +123,14 @@ func (a *Admission) BeginHealth(c *Conn) bool {
 	return true
 }
 
-// EndHealth ends a call of the health service.
+// EndHealth records that a call of the health service has ended.
 func (a *Admission) EndHealth(c *Conn) {
 	c.healthCalls.Add(-1)
 	a.healthCalls.Add(-1)
 }
 
-// joinHealth moves an unauthenticated connection to the class for health calls. In each
-// healthPeriod it also lets the connection send healthBytes again.
+// joinHealth moves an unauthenticated connection to the class for health calls. Once in each
+// healthPeriod, joinHealth also lets the connection send healthBytes again.
 func (c *Conn) joinHealth() {
 	l := c.listener
 	l.mu.Lock()
@@ -135,7 +140,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // gives back what Called subtracted: the number of health calls has its own limit
+		c.budget.Add(callBytes) // gives back the bytes that the method Called subtracted, because health calls have a limit of their own
 		return
 	}
 	if c.class == l.unproved {
@@ -145,15 +150,15 @@ func (c *Conn) joinHealth() {
 	c.refilled = now
 }
 
-// Called counts a call on the connection.
+// Called is a method that counts one call on the connection.
 func (c *Conn) Called() {
 	if !c.proved.Load() {
 		c.budget.Add(-callBytes)
 	}
 }
 
-// Read implements net.Conn. On an unauthenticated connection it reads at most the bytes that the
-// client may still send.
+// Read implements net.Conn. On an unauthenticated connection, Read reads at most as many bytes
+// as the client may still send.
 func (c *Conn) Read(data []byte) (int, error) {
 	if c.proved.Load() {
 		return c.Conn.Read(data)

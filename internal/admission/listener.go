@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// The number of connections that a listener accepts in a class at once: in total, and from one
-// source.
+// These constants are the maximum numbers of connections that a listener keeps open at once in a
+// class. For each class, the first constant is the maximum in total, and the second constant is
+// the maximum from one source.
 const (
 	unprovedConnections = 200
 	unprovedPerSource   = 64
@@ -17,13 +18,13 @@ const (
 	healthPerSource     = 16
 )
 
-// listener limits the connections of a net.Listener.
+// The type `listener` limits the connections of a net.Listener.
 type listener struct {
 	net.Listener
 	limit      int // the maximum number of all connections
 	trusted    func() bool
 	reached    Observer
-	onlyNumber bool // unauthenticated connections have no limit on time or bytes
+	onlyNumber bool // true if the listener limits the number of connections, but not their time and their bytes
 
 	mu       sync.Mutex // guards the following fields, and some fields of each Conn
 	open     int
@@ -56,8 +57,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a new connection, and closes an older one if there are too many. admit returns
-// nil if all older connections belong to callers.
+// The method `admit` counts a new connection. If there are too many connections, `admit` closes
+// an older connection that belongs to no caller. If all older connections belong to callers,
+// `admit` does not accept the new connection, and returns nil.
 func (l *listener) admit(inner net.Conn) *Conn {
 	c := newConn(inner, l)
 	trusted := l.trusted()
@@ -78,9 +80,9 @@ func (l *listener) admit(inner net.Conn) *Conn {
 	return c
 }
 
-// evictOldest evicts the oldest connection that belongs to no caller, and reports whether there
-// was one. While the listener is trusted, evictOldest does not evict connections that the
-// listener accepted as trusted. mu must be locked.
+// evictOldest closes the oldest connection that belongs to no caller, and reports whether there
+// was such a connection. While the listener is trusted, evictOldest does not close connections
+// that the listener accepted while it was trusted. The mutex mu must be locked.
 func (l *listener) evictOldest(trusted bool) bool {
 	classes := []*class{l.unproved, l.health, l.trusting}
 	if trusted {
@@ -95,8 +97,8 @@ func (l *listener) evictOldest(trusted bool) bool {
 	return false
 }
 
-// enter moves a connection to a class, and evicts an older connection if the class has too many.
-// mu must be locked.
+// The method `enter` moves a connection to a class. If the class then has too many connections,
+// `enter` closes an older connection of the class. The mutex mu must be locked.
 func (l *listener) enter(c *Conn, to *class) {
 	c.move(to)
 	if over := to.over(c.source); over != nil {
@@ -104,7 +106,7 @@ func (l *listener) enter(c *Conn, to *class) {
 	}
 }
 
-// expire evicts a connection if the connection is still unauthenticated.
+// The method `expire` closes a connection if the connection is still unauthenticated.
 func (l *listener) expire(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,21 +115,22 @@ func (l *listener) expire(c *Conn) {
 	}
 }
 
-// evict closes a connection because of a limit. mu must be locked.
+// The method `evict` closes a connection because of a limit. The mutex mu must be locked.
 func (l *listener) evict(c *Conn, because Limit) {
 	l.drop(c)
 	l.reached(because, "")
 	go func() { _ = c.Close() }() // closing a TLS connection may block
 }
 
-// remove locks mu, and removes a connection from the listener's counts.
+// The method `remove` locks the mutex mu, and removes a connection from the listener's counts.
 func (l *listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop(c)
 }
 
-// drop removes a connection from the listener's counts. mu must be locked.
+// The method `drop` removes a connection from the listener's counts. The mutex mu must be
+// locked.
 func (l *listener) drop(c *Conn) {
 	if c.closed {
 		return
@@ -146,16 +149,19 @@ func (l *listener) drop(c *Conn) {
 	}
 }
 
-// class is a list of connections, the oldest first, with a limit on their number.
+// The type `class` is a list of connections, the oldest first, with a limit on the number of
+// connections.
 type class struct {
 	list.List       // the elements are of type *Conn
 	limit           Limit
 	most, perSource int
 }
 
-// over returns the connection to evict, or nil: if the source has too many connections in the
-// class, the source's oldest connection; if the class has too many connections, the oldest
-// connection of the class.
+// The method `over` returns the connection that the listener must close because the class has
+// too many connections. If too many connections in the class come from the given source, `over`
+// returns the oldest connection from this source. Otherwise, if the class has too many
+// connections in total, `over` returns the oldest connection of the class. Otherwise `over`
+// returns nil.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0

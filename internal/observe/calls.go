@@ -59,9 +59,9 @@ func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	return m
 }
 
-// CallEnded logs a failed call, unless there are too many such lines, and any other call at
-// level debug. CallEnded never logs the message of a request or a response, because these
-// messages contain secrets.
+// CallEnded logs a call that has ended. A failed call is logged unless there are too many log
+// lines about failed calls. A successful call is logged at level debug. CallEnded never logs the
+// message of a request or a response, because these messages contain secrets.
 func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)
 	reason := reasonOf(answer)
@@ -110,7 +110,7 @@ func (o *Observer) HandshakeFailed(client net.Addr, err error) {
 	}
 }
 
-// addressOf returns the address of a call's client, or nil if it is unknown.
+// addressOf returns the address of a call's client, or nil if the address is unknown.
 func addressOf(ctx context.Context) net.Addr {
 	if from, ok := peer.FromContext(ctx); ok {
 		return from.Addr

@@ -13,20 +13,21 @@ import (
 	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
-// Limits on log lines about failed calls, at each level: the long-term rate per second and the
-// burst, each for one source and for all sources together.
+// These constants limit the log lines about failed calls, separately for each log level. Each
+// limit consists of a long-term rate per second and a burst. The first limit applies to each
+// source, the second limit applies to all sources together.
 const (
 	sourceLines, sourceBurst = 1, 100
 	allLines, allBurst       = 10, 1000
 )
 
 const (
-	// levels is the number of log levels that are limited. maxSources is the number of sources
-	// that are remembered.
+	// The constant `levels` is the number of log levels whose lines are limited. The constant
+	// maxSources is the maximum number of sources that the limiter remembers.
 	levels     = 3
 	maxSources = 1000
-	// suppressedInterval is the time between a suppressed line and the line with the number of
-	// suppressed lines.
+	// suppressedInterval is the time between a suppressed line and the line that reports how
+	// many lines were suppressed.
 	suppressedInterval = time.Minute
 )
 
@@ -41,10 +42,11 @@ type lineLimiter struct {
 	sources    *ratelimit.Limiter[lineSource]
 	suppressed int         // the number of lines suppressed since the last report
 	last       string      // the address of the client to which the last suppressed line refers
-	timer      *time.Timer // logs the next report when it fires; nil: no line was suppressed
+	timer      *time.Timer // the timer that logs the next report; nil means that no line was suppressed since the last report
 }
 
-// lineSource identifies a rate limit: the lines of one level about clients of one source.
+// lineSource is the key of a rate limit. The rate limit applies to the log lines of one level
+// about clients from one source.
 type lineSource struct {
 	level  slog.Level
 	source netip.Prefix

@@ -1,7 +1,7 @@
 // Package observe shows operators what the broker does: metrics, log lines about calls and
-// tokens, and trace spans. Only this package depends on Prometheus and OpenTelemetry. The
-// packages that it observes declare small interfaces, and the types of this package implement
-// these interfaces.
+// tokens, and trace spans. Only this package depends on Prometheus and OpenTelemetry. Each
+// package that is observed declares a small interface, and a type of the package observe
+// implements this interface.
 package observe
 
 import (
@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// maxScrapes is the number of concurrent requests for metrics. Further requests get the
-	// status 503.
+	// maxScrapes is the number of concurrent requests for metrics. Further requests for metrics
+	// get the HTTP status 503.
 	maxScrapes = 10
 	// limitInterval is the shortest time between two log lines about the same limit.
 	limitInterval = time.Minute
@@ -104,8 +104,9 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded records that a configuration is in use, and creates the time series for every kind of
-// credential with the value 0, so that an increase is visible from the first event on.
+// Loaded is called when a configuration has been put into use. It creates the time series for
+// every kind of credential with the value 0, so that an increase is visible from the first event
+// on.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
 	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)
@@ -136,7 +137,8 @@ func (o *Observer) Authentications(method string) authentication.Counts {
 	}
 }
 
-// Refused returns the counter of tokens and certificates that an authentication method refused.
+// Refused is a method that returns the counter of tokens and certificates that an authentication
+// method refused.
 func (o *Observer) Refused(method string) prometheus.Counter {
 	return o.authentications.WithLabelValues(method, "refused")
 }
@@ -146,7 +148,7 @@ func (o *Observer) CertificateLoaded(expires time.Time) {
 	o.certificateExpiry().Set(float64(expires.Unix()))
 }
 
-// AuditRecords returns the counters of audit records. The label of the counters is result.
+// AuditRecords returns the counters of audit records. The counters have the label `result`.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
 		"Audit records by result: written; dropped, because the queue was full; "+

@@ -51,7 +51,7 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 		resource.WithAttributes(attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil { // described contains the attributes that could be read
+	if err != nil { // after an error, `described` still contains the attributes that could be read
 		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
@@ -76,7 +76,7 @@ func (t *Traces) Stop() {
 	}
 }
 
-// wanted reports whether the environment variables ask for traces.
+// The function `wanted` reports whether the environment variables ask for traces.
 func wanted(logger *slog.Logger) bool {
 	disabled, exporters := firstSet("OTEL_SDK_DISABLED"), firstSet("OTEL_TRACES_EXPORTER")
 	if strings.EqualFold(disabled, "true") {
@@ -143,8 +143,8 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself, without the values of
-// variables, because the values include headers with collector keys.
+// The type `sink` logs the problems that OpenTelemetry reports about itself, without the values
+// of variables, because the values include headers with collector keys.
 type sink struct{ logger *slog.Logger }
 
 func (sink) Init(logr.RuntimeInfo)            {}

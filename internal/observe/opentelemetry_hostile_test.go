@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileCollector tests collectors whose answers are longer than they announce.
-// OpenTelemetry reads at most 4 MiB of an answer, net/http at most 10 MiB of headers, and gRPC
-// at most 16 MiB.
+// TestHostileCollector sends spans to collectors whose answers are longer than the length that
+// the answers announce. OpenTelemetry reads at most 4 MiB of an answer, net/http at most 10 MiB
+// of headers, and gRPC at most 16 MiB.
 func TestHostileCollector(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run("HTTP "+name, func(t *testing.T) { wantStopped(t, "http/protobuf", peertest.Serve(t, answer)) })

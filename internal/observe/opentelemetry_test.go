@@ -15,12 +15,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// endpoint is an address on which no process listens. An exporter connects only when it has
-// spans to send.
+// The constant `endpoint` is an address on which no process listens. An exporter connects only
+// when it has spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets environment variables, and returns whether traces are sent, and the content
-// of the log.
+// The function `environment` sets environment variables, and returns whether traces are sent,
+// and the content of the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
 	for variable, value := range variables {
@@ -81,8 +81,8 @@ func TestStart(t *testing.T) {
 }
 
 // TestUnusableVariables sets one variable to an invalid value. The broker must start, and the
-// log must contain the variable's name but not its value. Traces are sent if the variable has a
-// default.
+// log must contain the variable's name but not its value. If the variable has a default value,
+// traces must be sent.
 func TestUnusableVariables(t *testing.T) {
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	folder := t.TempDir()
@@ -92,7 +92,7 @@ func TestUnusableVariables(t *testing.T) {
 	}
 	authority := authtest.NewAuthority("ca", time.Now()).PEM()
 	for path, text := range map[string][]byte{
-		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // the second END and the third BEGIN share a line
+		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // in this value, the END line of the second certificate and the BEGIN line of the third certificate are joined
 		marked: slices.Concat([]byte("\ufeff"), authority, authority),
 	} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {

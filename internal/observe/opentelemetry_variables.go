@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Prefixes of the exporter's variables. A variable with the second prefix overrides the variable
-// with the first prefix and the same ending.
+// These constants are prefixes of the names of the exporter's variables. A variable with the
+// second prefix overrides the variable with the first prefix and the same ending.
 const (
 	otlpPrefix       = "OTEL_EXPORTER_OTLP_"
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
@@ -24,11 +24,11 @@ const (
 // value.
 type variable struct {
 	name  string
-	must  string // completes the sentence "the variable must"; it does not quote the value
+	must  string // a text that completes the sentence "the variable must"; the text does not quote the variable's value
 	valid func(value string) bool
-	// needed is true for variables that decide where traces go and how traces are protected. If
-	// such a variable is invalid, no traces are sent. For the other variables OpenTelemetry has
-	// a default.
+	// The field `needed` is true for variables that decide where traces go and how traces are
+	// protected. If such a variable is invalid, no traces are sent. For the other variables
+	// OpenTelemetry has a default.
 	needed bool
 }
 
@@ -62,14 +62,15 @@ func (v variable) logIgnored(logger *slog.Logger) {
 	logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
 }
 
-// overridden reports whether the variable that is only for traces is also set.
+// overridden reports whether a variable has no effect, because the corresponding variable that
+// is only for traces is also set.
 func (v variable) overridden() bool {
 	name, general := strings.CutPrefix(v.name, otlpPrefix)
 	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+name) != ""
 }
 
 const (
-	// maxMilliseconds is one hour.
+	// maxMilliseconds is one hour, the longest time that a variable may set.
 	maxMilliseconds = 3_600_000
 	// maxSpans limits the memory for spans that have not been sent yet.
 	maxSpans = 100_000
@@ -78,7 +79,7 @@ const (
 	maxKey          = 64 << 10
 )
 
-// variables returns the variables that checkVariables checks.
+// The function `variables` returns the environment variables that checkVariables checks.
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
@@ -112,7 +113,8 @@ func variables() []variable {
 	return all
 }
 
-// Checks of values for which OpenTelemetry ignores upper and lower case.
+// These functions check values. Where a pattern begins with `(?i)`, OpenTelemetry does not
+// distinguish upper and lower case.
 var (
 	isSampler     = regexp.MustCompile(`(?i)^(parentbased_)?(always_on|always_off|traceidratio)$`).MatchString
 	isProtocol    = regexp.MustCompile(`^(grpc|http/protobuf)$`).MatchString
@@ -162,8 +164,8 @@ func isCertificateFile(path string) bool {
 	return ok && err == nil
 }
 
-// isKeyPairWith returns a check of a certificate's path. The environment variable keyVariable
-// has the path of the private key.
+// isKeyPairWith returns a function that checks the path of a certificate. The environment
+// variable keyVariable has the path of the private key.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
 		keyPath := firstSet(keyVariable)
@@ -178,13 +180,13 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 	}
 }
 
-// isBeside returns a check of a variable that has an effect only if the variable other is set
-// too.
+// isBeside returns a function that checks a variable. The checked variable has an effect only if
+// the variable `other` is set too.
 func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }
 
-// readPEM returns the content of a regular file of up to limit bytes. For a file with a byte
+// readPEM returns the content of a regular file of up to `limit` bytes. For a file with a byte
 // order mark, readPEM returns false, because OpenTelemetry, which reads the file again, would
 // ignore the first block.
 func readPEM(path string, limit int64) ([]byte, bool) {

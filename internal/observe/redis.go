@@ -40,7 +40,7 @@ func (o *Observer) Redis() *Redis {
 	return r
 }
 
-// Operated counts an operation on Redis.
+// Operated is called after each operation on Redis, and counts the operation.
 func (r *Redis) Operated(operation, result string, took time.Duration) {
 	r.operations.WithLabelValues(operation, result).Inc()
 	if operation != "read" && result != "not_tried" && result != "overload" {
@@ -48,10 +48,10 @@ func (r *Redis) Operated(operation, result string, took time.Duration) {
 	}
 }
 
-// Unreadable counts an entry in Redis that could not be read.
+// Unreadable is called for each entry in Redis that could not be read, and counts the entry.
 func (r *Redis) Unreadable(cause string) { r.unreadable.WithLabelValues(cause).Inc() }
 
-// Degraded records whether Redis is out of reach.
+// Degraded is a method that records whether Redis is out of reach.
 func (r *Redis) Degraded(is bool) {
 	r.OutOfReach.Store(is)
 	r.degraded.Set(map[bool]float64{true: 1}[is])

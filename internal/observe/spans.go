@@ -51,8 +51,9 @@ func (t *Traces) Flight(flight, call context.Context) context.Context {
 }
 
 // TokenRequest begins the span of a token request, and returns the function that ends the span.
-// The span begins a new trace, because a token request can outlive the call that caused it. The
-// span is linked to the span of that call. The provider receives no trace ID.
+// The span of a token request begins a new trace, because a token request can outlive the call
+// that caused it. The span of the token request is linked to the span of the call that caused
+// the request. The provider receives no trace ID.
 func (t *Traces) TokenRequest(
 	ctx context.Context, provider, authMethod string,
 ) (context.Context, func(strategies.TokenRequestEvent)) {

@@ -14,11 +14,11 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// maxLoggedIDs is the number of credential IDs that a log line about a token names at most.
+// maxLoggedIDs is the maximum number of credential IDs in a log line about a token.
 const maxLoggedIDs = 10
 
-// overBudget is the result of token requests that the broker did not send because of its own
-// limit.
+// overBudget is the metric label for token requests that the broker did not send because of the
+// broker's own limit.
 const overBudget = "over_budget"
 
 // The values of metric labels.
@@ -115,7 +115,7 @@ func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
 	}
 }
 
-// requestResult returns the value of the label result for a token request.
+// requestResult returns the value of the metric label `result` for a token request.
 func requestResult(event strategies.TokenRequestEvent) string {
 	if event.Err == nil {
 		return "ok"
@@ -150,7 +150,8 @@ func (o *Observer) Token(source cache.Source) cache.Observer {
 	return t
 }
 
-// kind is a kind of credential. The fields of kind are the labels of metrics.
+// The type `kind` identifies a group of credentials that have the same provider and the same
+// auth method. The fields of `kind` are the labels of metrics.
 type kind struct{ provider, method string }
 
 // kindOf returns the kind of the credentials that use a source.
@@ -169,11 +170,11 @@ type tokenObserver struct {
 	observer *Observer
 	key      string
 
-	answers, renewals, forced []prometheus.Counter // indexes: values of cache.Tier, cache.Renewal and cache.Forced
+	answers, renewals, forced []prometheus.Counter // the indexes of these fields are values of cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 
-// observer returns an observer with the counters for a kind of credential.
+// The method `observer` returns an observer with the counters for a kind of credential.
 func (m *tokenMetrics) observer(k kind) *tokenObserver {
 	return &tokenObserver{
 		kind:     k,
@@ -223,8 +224,8 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	}))
 }
 
-// deadlines has the time until the next token expires, and the age of the longest overdue
-// renewal.
+// The type `deadlines` contains two durations: the time until the next token expires, and the
+// time since the longest overdue renewal should have begun.
 type deadlines struct{ expiry, overdue time.Duration }
 
 // deadlinesOf returns the deadlines of the tokens in use, by kind of credential.

@@ -36,15 +36,16 @@ type Ended struct {
 	// Method is the full name of the method. Stream reports whether the method is a stream.
 	Method string
 	Stream bool
-	// Err is the error that the client received; nil: OK.
+	// Err is the error that the client received. It is nil if the call succeeded.
 	Err error
 	// Took is the time from the beginning of the call to its end.
 	Took time.Duration
-	// Caller is the caller's name; empty: unknown. CredentialID is the ID in the request; empty:
-	// unknown, or the request has several IDs.
+	// Caller is the caller's name, or empty if the caller is unknown. CredentialID is the
+	// credential ID in the request. It is empty if the ID is unknown, or if the request has
+	// several IDs.
 	Caller, CredentialID string
-	// Excess reports whether a limit ended the call, or whether the call's message or headers
-	// were refused. Clients can make such calls in any number.
+	// Excess is true if a limit ended the call, or if the call's message or headers were
+	// refused. Clients can make any number of calls for which Excess is true.
 	Excess bool
 }
 
@@ -53,7 +54,7 @@ type method struct {
 	*MethodMetrics
 	name   string
 	stream bool
-	use    admission.Use // the kind of limit for which calls of the method count
+	use    admission.Use // the kind of resource, call or watch, as which calls of the method are limited
 }
 
 func (s *Service) newMethod(name string, stream bool) *method {
@@ -70,7 +71,7 @@ type call struct {
 	ctx     context.Context //nolint:containedctx // the context ends with the call
 	method  *method
 	began   time.Time
-	limits  *admission.Caller // the limits of the call's caller; nil: the call was not counted yet
+	limits  *admission.Caller // the limits of the call's caller; nil means that the call was not counted yet
 	health  *admission.Conn   // the connection of a call of the health service; nil for other calls
 
 	// The following fields are copied to Ended.
@@ -78,14 +79,15 @@ type call struct {
 	excess               bool
 }
 
-// begin begins a call. The caller must defer a function that calls recover and then call.end.
+// The method `begin` returns the record of a call that has just begun. The function that calls
+// `begin` must defer a function that calls recover and then call.end.
 func (s *Service) begin(ctx context.Context, m *method) call {
 	m.Started.Inc()
 	return call{service: s, ctx: ctx, method: m, began: time.Now()}
 }
 
-// end ends a call. err is the call's error, and cause is the value of a panic. end returns the
-// error for the client.
+// The method `end` records that a call has ended. The parameter `err` is the call's error, and
+// the parameter `cause` is the value of a panic. The result is the error for the client.
 func (c *call) end(err error, cause any) error {
 	if c.limits != nil {
 		c.limits.End(c.method.use)
@@ -111,8 +113,8 @@ func (c *call) end(err error, cause any) error {
 	return err
 }
 
-// receive receives the request message of a call of the broker's service, identifies the caller,
-// and counts the call.
+// The method `receive` receives the request message of a call of the broker's service,
+// identifies the caller, and counts the call.
 func (c *call) receive(receive func(any) error, request any) (broker.Caller, error) {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
 		c.excess = true
@@ -136,10 +138,10 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 	return c.identify(credentials)
 }
 
-// identify identifies the caller with the current Generation, which is the configuration in use,
-// and counts the call. credentials is the number of credentials that the call names. If the
-// calls of a connection have no tokens, their caller is identified only once for each
-// Generation.
+// The method `identify` identifies the caller with the current Generation, which is the
+// configuration in use, and counts the call. The parameter `credentials` is the number of
+// credentials that the call names. If the calls of a connection have no tokens, their caller is
+// identified only once for each Generation.
 func (c *call) identify(credentials int) (broker.Caller, error) {
 	s := c.service
 	g, p, now := s.options.Broker.Current(), peerOf(c.ctx), s.options.Clock.Now()
@@ -154,7 +156,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 			c.excess = fault.From(err).Reason == fault.RateLimited
 			return broker.Caller{}, err
 		}
-		now = s.options.Clock.Now() // identifyAnew may have waited for the keys of an issuer
+		now = s.options.Clock.Now() // the time is read again, because identifyAnew may have waited for the keys of an issuer
 	}
 	c.caller = known.Name
 	if refusal := known.limits.Begin(c.method.use, credentials, now); refusal != nil {
@@ -164,7 +166,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 	return broker.Caller{Caller: known.Caller, By: g, Now: now}, nil
 }
 
-// refusals are the error messages about the limits that calls can reach.
+// The map `refusals` contains the error messages about the limits that calls can reach.
 var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limits are about connections
 	admission.ConcurrentCalls:  "the broker has reached its limit of concurrent calls: try again",
 	admission.CallsPerCaller:   "the caller has reached its limit of concurrent calls: wait until earlier calls end",
@@ -173,7 +175,7 @@ var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limi
 	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read the answers of earlier batches",
 }
 
-// refuse returns the error of a call that a limit has refused.
+// The function `refuse` returns the error of a call that was refused because of a limit.
 func (c *call) refuse(refusal *admission.Refusal) error {
 	c.excess = true
 	wait := refusal.Wait
@@ -197,14 +199,15 @@ func peerOf(ctx context.Context) *Peer {
 // because a header uses more memory than its bytes.
 const maxHeaders = 64
 
-// headersKey is the context key of the error of a call whose headers are refused.
+// headersKey is a context key. If the headers of a call are refused, the call's context contains
+// the error under this key.
 type headersKey struct{}
 
 // HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers,
-// or with headers of more than limit bytes. Such calls are refused later, by their handlers: if
-// the tap refused a call, gRPC would not end the call's context, and its timer would run as long
-// as the client chose. The tap also counts the calls of connections whose caller is not known
-// yet.
+// or with headers of more than `limit` bytes. The handlers of such calls refuse the calls later.
+// If the tap refused a call, gRPC would not end the call's context, and the timer of the context
+// would run until the deadline that the client chose. The tap also counts the calls of
+// connections whose caller is not known yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 	errHeaders := &fault.Error{
 		Reason:  fault.InvalidRequest,

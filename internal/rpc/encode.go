@@ -15,16 +15,17 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// Field numbers in the protos. TestEncodedAnswers compares them with the generated code.
+// These constants are field numbers from the proto files. TestEncodedAnswers compares the field
+// numbers with the generated code.
 const (
 	batchResults   protowire.Number = 1
-	itemID         protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
+	itemID         protowire.Number = 1 // the field has this number in AuthDecorationResult and in WatchAuthDecorationsResponse
 	itemDecoration protowire.Number = 2
 	itemError      protowire.Number = 3
 )
 
-// Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options. Encode is the
-// place where secrets leave the broker.
+// Encode encodes a decoration as a GetAuthDecorationResponse. Package broker gets this function
+// in broker.Options. Secrets leave the broker through this function.
 func Encode(decoration *broker.Decoration) []byte {
 	encoded, err := proto.Marshal(&authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)})
 	if err != nil {
@@ -50,7 +51,8 @@ func sizeOfField(number protowire.Number, bytes int) int {
 	return protowire.SizeTag(number) + protowire.SizeBytes(bytes)
 }
 
-// item is the result for one ID of a batch or a watch: the material or an error.
+// The type `item` is the result for one credential ID of a batch or a watch: the material or an
+// error.
 type item struct {
 	id      string
 	field   protowire.Number // itemDecoration or itemError
@@ -69,12 +71,13 @@ func (s *Service) toItem(ctx context.Context, result broker.Result) item {
 	return item{Shorten(result.CredentialID), itemError, encoded}
 }
 
-// size returns the number of bytes that the method append appends.
+// The method `size` returns the number of bytes that the method `append` appends.
 func (i item) size() int {
 	return sizeOfField(itemID, len(i.id)) + sizeOfField(i.field, len(i.message))
 }
 
-// append appends the fields of an AuthDecorationResult or of a WatchAuthDecorationsResponse.
+// The method `append` appends the fields of an AuthDecorationResult or of a
+// WatchAuthDecorationsResponse.
 func (i item) append(b []byte) []byte {
 	b = protowire.AppendString(protowire.AppendTag(b, itemID, protowire.BytesType), i.id)
 	return appendMessage(b, i.field, i.message)
@@ -93,7 +96,7 @@ func sizeOfBatch(items []item) int {
 func appendBatch(b []byte, items []item) []byte {
 	for _, i := range items {
 		b = protowire.AppendTag(b, batchResults, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(i.size())) //nolint:gosec // a size is not negative
+		b = protowire.AppendVarint(b, uint64(i.size())) //nolint:gosec // the conversion is safe, because a size is not negative
 		b = i.append(b)
 	}
 	return b
@@ -118,7 +121,7 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 		message.QueryParams[i] = &authmaterialv1.QueryParam{Name: pair.Name, Value: pair.Value.Reveal()}
 	}
 	for i, status := range decoration.RejectedStatuses {
-		message.RejectedStatuses[i] = int32(status) //nolint:gosec // a status is from 400 to 599
+		message.RejectedStatuses[i] = int32(status) //nolint:gosec // the conversion is safe, because a status is from 400 to 599
 	}
 	if !decoration.LastRejectionTime.IsZero() {
 		message.LastRejectionTime = timestamppb.New(decoration.LastRejectionTime)
@@ -129,22 +132,22 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	return message
 }
 
-// answer is an encoded response, which does not change. The answer of a batch is also a
-// mem.BufferPool. gRPC returns the buffer to this pool when the answer was sent, or when the
+// The type `answer` is an encoded response, which does not change. The answer of a batch is also
+// a mem.BufferPool. gRPC returns the buffer to this pool when the answer was sent, or when the
 // call has ended.
 type answer struct {
 	bytes []byte
-	sent  func() // called once or twice, when a batch was sent or its call has ended; nil for other answers
+	sent  func() // a function that is called when a batch was sent and when the batch's call has ended, so once or twice; nil for answers other than batches
 }
 
-// batchBuffers has the buffers for the answers of batches. gRPC's own pool has no buffer sizes
-// between 32 KiB and 1 MiB. The smallest size here is chosen because gRPC does not return
-// smaller buffers to a pool.
+// batchBuffers is the pool of buffers for the answers of batches. gRPC's own pool has no buffer
+// sizes between 32 KiB and 1 MiB. The smallest buffer size in this pool is chosen because gRPC
+// does not return smaller buffers to a pool.
 var batchBuffers = mem.NewTieredBufferPool(4<<10, 16<<10, 64<<10, 256<<10)
 
-// newBatchAnswer returns the answer of a batch, and makes sure that sent is called at least
-// once. gRPC does not always return the buffer if the connection or the call has ended, so the
-// garbage collector calls sent too.
+// newBatchAnswer returns the answer of a batch, and makes sure that the function `sent` is
+// called at least once. gRPC does not always return the buffer if the connection or the call has
+// ended, so the garbage collector calls `sent` too.
 func newBatchAnswer(items []item, sent func()) *answer {
 	buffer := batchBuffers.Get(sizeOfBatch(items))
 	*buffer = appendBatch((*buffer)[:0], items)
@@ -153,7 +156,7 @@ func newBatchAnswer(items []item, sent func()) *answer {
 	return made
 }
 
-// Get implements mem.BufferPool. gRPC does not call it.
+// Get implements mem.BufferPool. gRPC does not call Get.
 func (*answer) Get(length int) *[]byte { return batchBuffers.Get(length) }
 
 // Put implements mem.BufferPool.
@@ -162,7 +165,8 @@ func (a *answer) Put(buffer *[]byte) {
 	a.sent()
 }
 
-// codec is gRPC's own codec, except that it does not encode an answer again.
+// The type `codec` is gRPC's own codec, except that it does not encode values of the type
+// `answer`, which are already encoded.
 type codec struct{ encoding.CodecV2 }
 
 // NewCodec returns the codec for a server on which a Service is registered.

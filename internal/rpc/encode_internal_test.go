@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// decorationOfSize returns a decoration with a key of size bytes.
+// decorationOfSize returns a decoration with a key of `size` bytes.
 func decorationOfSize(size int) *broker.Decoration {
 	return &broker.Decoration{
 		CredentialID: "mail", Version: "v1", AllowedHosts: []string{"api.example.test"}, RejectedStatuses: []int{401, 403},
@@ -110,7 +110,8 @@ func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
 	r.description = description
 }
 
-// TestEveryMethodIsRegistered compares the registered methods with the methods of the proto.
+// TestEveryMethodIsRegistered compares the registered methods with the methods in the proto
+// file.
 func TestEveryMethodIsRegistered(t *testing.T) {
 	s := &Service{options: Options{Metrics: func(string, bool) *MethodMetrics { return nil }}}
 	var got registrar

@@ -27,8 +27,8 @@ const (
 	errorDomain = "authmaterial"
 	// maxViolations is the maximum number of violations in a BadRequest.
 	maxViolations = 20
-	// pushback is the name of the trailer that tells gRPC clients after how many milliseconds to
-	// retry.
+	// The constant `pushback` is the name of the trailer that tells gRPC clients after how many
+	// milliseconds to retry.
 	pushback = "grpc-retry-pushback-ms"
 	// defaultRetryDelay is the retry delay of a temporary error that has no retry delay.
 	defaultRetryDelay = time.Second
@@ -60,7 +60,7 @@ func (s *Service) toStatus(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	if isContextError(err) { // the client no longer waits
+	if isContextError(err) { // the client no longer waits for an answer
 		return status.FromContextError(err).Err()
 	}
 	known, code := s.known(ctx, err)
@@ -102,9 +102,10 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// known returns the fault in err's chain and the gRPC code of the fault. The fault has a retry
-// delay only if it is temporary. For an error without a fault, known logs the type of the error,
-// but not its text, which could contain secrets.
+// The method `known` finds the fault.Error in the chain of an error, and returns this fault and
+// its gRPC code. The returned fault has a retry delay only if the fault is temporary. For an
+// error without a fault, `known` logs the type of the error, but not its text, which could
+// contain secrets.
 func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Code) {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
@@ -123,16 +124,17 @@ func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Cod
 	return known.WithRetryDelay(0), wire.code
 }
 
-// Recovered returns the error of a call that panicked. The log gets the stack, but not the value
-// of the panic, which could contain secrets.
+// Recovered is called after a panic in a call. It returns the call's error for the client. The
+// log gets the stack, but not the value of the panic, which could contain secrets.
 func (s *Service) Recovered(ctx context.Context, cause any) error {
 	s.options.Logger.LogAttrs(ctx, slog.LevelError, "panic in a call",
 		slog.String("type", fmt.Sprintf("%T", cause)), slog.String("stack", string(debug.Stack())))
 	return s.toStatus(ctx, fault.Opaque())
 }
 
-// badRequest lists the invalid fields of a malformed request. If the fault has no list of
-// violations, the field is the credential ID: package broker checks no other field.
+// badRequest returns the error detail that lists the invalid fields of a malformed request. If
+// the fault has no list of violations, the field is the credential ID: package broker checks no
+// other field.
 func badRequest(known *fault.Error) *errdetails.BadRequest {
 	violations := known.Violations
 	if violations == nil {

@@ -22,24 +22,26 @@ type Peer struct {
 	// Conn is the connection of the client.
 	Conn *admission.Conn
 	// Certificates are the client's certificates, leaf first. The certificates are not verified.
-	// Empty: the client sent no certificate.
+	// An empty list means that the client sent no certificate.
 	Certificates []*x509.Certificate
-	// UserID is the user at the other end of a Unix socket. Nil: unknown, or not a Unix socket.
+	// UserID is the user at the other end of a Unix socket. Nil means that the user is unknown,
+	// or that the connection does not use a Unix socket.
 	UserID *uint32
 	// Address is the address of the client.
 	Address string
 	// Local reports whether only this machine can connect to the listener.
 	Local bool
 
-	// caller is the caller for calls without a token. Nil: not identified yet.
+	// The field `caller` is the caller of the connection's calls without a token. Nil means that
+	// this caller was not identified yet.
 	caller atomic.Pointer[rememberedCaller]
 }
 
 // AuthType implements credentials.AuthInfo.
 func (*Peer) AuthType() string { return "broker" }
 
-// rememberedCaller is the caller of a connection, as identified with the configuration of a
-// Generation.
+// rememberedCaller is the caller that was identified for a connection with the configuration of
+// one Generation.
 type rememberedCaller struct {
 	access.Caller
 	generation uint64
@@ -47,13 +49,14 @@ type rememberedCaller struct {
 	again      Counter // counts calls for which the remembered caller was used
 }
 
-// EvidenceOf returns the evidence of the caller's identity in a call and in its connection.
+// EvidenceOf returns the evidence of the caller's identity that a call and the call's connection
+// contain.
 func EvidenceOf(ctx context.Context) authentication.Evidence {
 	return peerOf(ctx).evidence(metadata.ValueFromIncomingContext(ctx, "authorization"))
 }
 
-// evidence returns the evidence of a call. authorization has the values of the call's
-// authorization header.
+// The method `evidence` returns the evidence of the caller's identity. The parameter
+// `authorization` has the values of the call's authorization header.
 func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	return authentication.Evidence{
 		Bearer:       authentication.ParseBearer(authorization),
@@ -63,9 +66,9 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	}
 }
 
-// identifyAnew identifies the caller of a call. authorization has the values of the call's
-// authorization header. If the header has no values, identifyAnew remembers the caller for later
-// calls on the connection.
+// identifyAnew identifies the caller of a call. The parameter `authorization` has the values of
+// the call's authorization header. If the header has no values, identifyAnew remembers the
+// caller for later calls on the connection.
 func (s *Service) identifyAnew(
 	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
 ) (*rememberedCaller, error) {
@@ -84,8 +87,8 @@ func (s *Service) identifyAnew(
 	return found, nil
 }
 
-// admit returns the limits for the calls of a caller, and assigns the connection to the caller,
-// unless the connection already belongs to a caller.
+// The method `admit` returns the limits for the calls of a caller, and assigns the connection to
+// the caller, unless the connection already belongs to a caller.
 func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*admission.Caller, error) {
 	limits := s.everybody
 	if caller.Method != authentication.MethodNone && !IsTrusted(g, p.Local) {

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Unary is the interceptor for unary methods of services other than the broker's: the health
-// service.
+// Unary is the interceptor for the unary methods of the health service, which is not part of the
+// broker's own service.
 func (s *Service) Unary(
 	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (response any, err error) {
@@ -25,8 +25,8 @@ func (s *Service) Unary(
 	return handle(ctx, request)
 }
 
-// Stream is the interceptor for streams of services other than the broker's: health and
-// reflection.
+// Stream is the interceptor for the streams of the health and reflection services, which are not
+// part of the broker's own service.
 func (s *Service) Stream(
 	service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) (err error) {

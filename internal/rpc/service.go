@@ -1,6 +1,7 @@
 // Package rpc serves the broker over gRPC. One function handles each call of the broker's
-// service: it receives the message, identifies the caller, counts the call, asks the broker, and
-// returns the encoded answer. The package also maps every error of the broker to a gRPC status.
+// service. This function receives the message, identifies the caller, counts the call, asks the
+// broker, and returns the encoded answer. The package also maps every error of the broker to a
+// gRPC status.
 package rpc
 
 import (
@@ -32,18 +33,20 @@ type Options struct {
 	Broker *broker.Broker
 	// Admission limits calls and connections.
 	Admission *admission.Admission
-	// Clock decides when identities expire. Waiting decides when watches end.
+	// Clock is the clock that decides when identities expire. Waiting is the clock that decides
+	// when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
 	Logger *slog.Logger
-	// Metrics returns the metrics of a method. method is the method's full name.
+	// Metrics is a function that returns the metrics of a method. The parameter `method` is the
+	// method's full name.
 	Metrics func(method string, stream bool) *MethodMetrics
-	// Ended is called for each failed call. If LogsAll is set, Ended is called for successful
-	// calls too.
+	// Ended is a function that is called after each failed call. If the option LogsAll is true,
+	// the function is called after each successful call too.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
-	// Reached is called for each message that is too large, and for each call whose headers are
-	// too large.
+	// Reached is a function that is called for each message that is too large, and for each call
+	// whose headers are too large.
 	Reached func(limit admission.Limit)
 }
 
@@ -51,12 +54,12 @@ type Options struct {
 type Service struct {
 	options   Options
 	everybody *admission.Caller         // counts the calls of callers that have no limits of their own
-	wall      func(time.Time) time.Time // converts times of Clock into wall-clock times
+	wall      func(time.Time) time.Time // a function that converts times of the option Clock into wall-clock times
 	faults    rate.Sometimes            // limits log lines about internal errors
-	others    sync.Map                  // *method values of methods of other services, by full name
+	others    sync.Map                  // maps the full name of a method of another service to the *method value of that method
 }
 
-// The limits that the comments of the protos document.
+// These constants are limits of requests. The comments in the proto files state the same values.
 const (
 	maxIDs         = 100
 	maxIDSize      = 128 // characters
@@ -96,8 +99,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// unary returns a unary method whose handler does the work that is common to all calls. respond
-// returns the answer of a call: an *answer, or a message.
+// unary returns a unary method whose handler does the work that is common to all calls. The
+// function `respond` returns the answer of a call: an *answer, or a message.
 func unary[Request any](
 	s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error),
 ) grpc.MethodDesc {
@@ -176,7 +179,7 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 }
 
 // checkIDs checks the number of IDs in a batch or a watch, but not the IDs themselves: an
-// invalid ID is an error of that ID alone.
+// invalid ID causes an error for that ID only.
 func checkIDs(ids []string) error {
 	if n := len(ids); n == 0 || n > maxIDs {
 		return invalid(fault.Violation{
@@ -208,10 +211,10 @@ func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 	return nil
 }
 
-// invisible reports whether a character is not visible ASCII.
+// The function `invisible` reports whether a character is not visible ASCII.
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
 
-// invalid returns the error of a malformed request.
+// The function `invalid` returns the error for a malformed request.
 func invalid(violations ...fault.Violation) error {
 	var fields []string
 	for _, violation := range violations {
@@ -220,7 +223,7 @@ func invalid(violations ...fault.Violation) error {
 	return &fault.Error{Reason: fault.InvalidRequest, Message: strings.Join(fields, "; "), Violations: violations}
 }
 
-// Shorten returns the first 128 characters of an ID. No valid ID is longer than that.
+// Shorten returns the first 128 characters of an ID. No valid ID is longer than 128 characters.
 func Shorten(id string) string {
 	if utf8.RuneCountInString(id) <= maxIDSize {
 		return id

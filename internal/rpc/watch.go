@@ -27,11 +27,11 @@ var (
 
 // watch answers WatchAuthDecorations.
 //
-// While the client does not read, SendMsg blocks. Meanwhile the watch does not notice that it
-// has reached its maximum age, or that the server stops. Returning from the handler would not
-// end the stream: the status would wait behind the unread messages, and a handler cannot reset
-// its stream. A watch whose client does not read ends with its connection, whose age the server
-// limits too, and at the latest when the server stops.
+// While the client does not read, SendMsg blocks. While SendMsg blocks, the watch does not
+// notice that it has reached its maximum age, or that the server stops. Returning from the
+// handler would not end the stream: the status would wait behind the unread messages, and a
+// handler cannot reset its stream. A watch whose client does not read ends with its connection,
+// whose age the server limits too, and at the latest when the server stops.
 func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()
@@ -45,7 +45,7 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	}
 	ctx, end := context.WithCancelCause(c.ctx)
 	defer end(nil)
-	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // the random number spreads load; it protects nothing
+	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // the random number only spreads load, so it need not be secure
 	defer s.options.Waiting.AfterFunc(age, func() { end(errTooOld) }).Stop()
 	if !caller.ExpireTime.IsZero() {
 		left := caller.ExpireTime.Sub(clock.WallNow(s.options.Waiting))
