@@ -37,7 +37,7 @@ const (
 // connectionFlags lists the flags that an environment variable can set, too.
 var connectionFlags = []string{"address", "tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "token-file"}
 
-// variable returns the name of the environment variable that sets a flag.
+// The function `variable` returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
 	return "BROKER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
@@ -161,10 +161,10 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout that is reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect calls the function `ask`, and passes a connection and a context that makes calls send
-// the token. The context ends a little before the timeout, so that time is left to find out why
-// a call failed. The first call on the connection connects to the broker. connect reads the
-// certificate files and the token, which may come from standard input.
+// connect calls the function `ask`, and passes a connection and a context. Calls with this
+// context send the token. The context ends a little before the timeout, so that time is left to
+// find out why a call failed. The first call on the connection connects to the broker. connect
+// reads the certificate files and the token, which may come from standard input.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()

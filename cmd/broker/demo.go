@@ -42,7 +42,7 @@ and makes the provider's API call with the response. Nothing leaves this machine
 	return command
 }
 
-// demo runs the broker and the simulator, and shows how each credential is used.
+// The function `demo` runs the broker and the simulator, and shows how each credential is used.
 func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if stay {
@@ -162,7 +162,8 @@ func demonstrate(
 	return added, nil
 }
 
-// shortened returns the scheme and the first six characters of a value.
+// The function `shortened` returns the authentication scheme and the first six characters of a
+// secret value.
 func shortened(value string) string {
 	secret := value[strings.LastIndexByte(value, ' ')+1:]
 	return strings.TrimSuffix(value, secret) + secret[:min(len(secret), 6)] + "…"

@@ -34,8 +34,8 @@ var whatToDo = map[string]string{ //nolint:gosec // neither the reasons nor the 
 	"INTERNAL":                   "The broker's log has the details.",
 }
 
-// refusal returns the error to print when the broker returned no material for an ID. An empty ID
-// means that the whole call failed.
+// The function `refusal` returns the error that the command prints when the broker returned no
+// material for a credential ID. An empty ID means that the whole call failed.
 func refusal(id, reason, message string, retryDelay time.Duration, advice string) error {
 	text := printable(strings.TrimPrefix(id+": "+reason+": "+message, ": "))
 	if retryDelay > 0 {
@@ -116,8 +116,9 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// diagnose explains why the command could not connect. The results of diagnose are the same as
-// those of explainCall: the explanation, and whether another attempt can succeed.
+// diagnose explains why the command could not connect. The results of diagnose have the same
+// meaning as the results of explainCall: the explanation, and whether another attempt can
+// succeed.
 func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {

@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// choice is the value of a flag that accepts one of a few words, in upper or lower case.
+// The type `choice` is the value of a flag that accepts one of a few words, in upper or lower
+// case.
 type choice struct {
 	value   string // the flag's default value, until Set is called
 	allowed []string

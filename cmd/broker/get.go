@@ -14,8 +14,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default timeout of the command get. It equals the timeout of the broker's
-// token requests.
+// getTimeout is the default timeout of the command get. The default timeout of get equals the
+// timeout of the broker's token requests.
 const getTimeout = 10 * time.Second
 
 const getHelp = `Asks a running broker for the material of credentials, as a service would.
@@ -112,7 +112,7 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 type answer struct {
 	response proto.Message
 	results  []*authmaterialv1.AuthDecorationResult // for each credential ID, the decoration or the error
-	outcome  string                                 // the outcome of a rejection report; empty for other calls
+	outcome  string                                 // the outcome of a rejection report; empty for calls that report no rejection
 }
 
 // The function `get` prints the material of credentials. The returned error explains, for each

@@ -52,8 +52,8 @@ type running struct {
 }
 
 // startBroker runs a broker until the test ends, and sets BROKER_ADDRESS to its address. The
-// broker has a credential for each account of the simulator. It also has oddCredential, whose
-// material may be sent only to the given host.
+// broker has a credential for each account of the simulator. The broker also has oddCredential,
+// whose material may be sent only to the given host.
 func startBroker(t *testing.T, network, host string) running {
 	t.Helper()
 	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
@@ -120,7 +120,7 @@ func (r running) secretIn(text string) bool {
 	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
 }
 
-// invoke runs a command line of the broker in the test process.
+// The function `invoke` runs a command line of the broker in the test process.
 func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, problems bytes.Buffer
@@ -128,8 +128,8 @@ func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), problems.String(), code
 }
 
-// succeed runs a command line that must exit with 0 and print nothing on standard error. succeed
-// returns the standard output.
+// The function `succeed` runs a command line that must exit with 0 and print nothing on standard
+// error. The result is the standard output.
 func succeed(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -44,7 +44,8 @@ header = "X-Odd: a\"b\\n '$HOME' $(id) ` + "`id`" + ` %41 & c\\"
 `
 
 // TestGetCurlThroughAShell checks that the shell passes the configuration to curl unchanged. The
-// arguments of curl must contain no secret, because the list of processes shows them.
+// arguments of curl must contain no secret, because the list of processes shows the arguments of
+// every process.
 func TestGetCurlThroughAShell(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	script := succeed(t, "get", "odd", "-o", "curl", "--url", "https://api.odd.test/x?a=%5B1-9%5D&odd=old&b='$(id)")

@@ -41,7 +41,7 @@ func (c crowded) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDecor
 }
 
 // TestGetAMillionHeaders checks that a command rejects a decoration that is too large, and
-// allocates little memory for it.
+// allocates little memory for the decoration.
 func TestGetAMillionHeaders(t *testing.T) {
 	decoration := &authmaterialv1.AuthDecoration{Headers: make([]*authmaterialv1.Header, 1_000_000)}
 	one := &authmaterialv1.Header{Name: "a"}

@@ -90,8 +90,8 @@ func newVersion() *cobra.Command {
 type problem struct{ error }
 
 // explained wraps the function `run` of a command: every error that `run` returns becomes a
-// `problem`. An error that is not a `problem` comes from cobra, and means that the command line
-// is wrong.
+// `problem`. An error of any other type than `problem` comes from cobra, and means that the
+// command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		if err := run(command, args); err != nil {
@@ -142,7 +142,7 @@ func rejectUnknownCommands(root *cobra.Command) {
 	}
 }
 
-// noArgs returns an error if the command line has arguments. It is used in place of
+// noArgs returns an error if the command line has arguments. The broker uses noArgs in place of
 // cobra.NoArgs, whose error would call each argument an unknown command.
 func noArgs(command *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -20,7 +20,7 @@ import (
 // textWidth is the line length, in characters, to which text for people is wrapped.
 const textWidth = 80
 
-// screen is the output of a command: a terminal, a pipe or a file.
+// The type `screen` is the output of a command: a terminal, a pipe or a file.
 type screen struct {
 	io.Writer
 
@@ -36,7 +36,7 @@ func newScreen(out io.Writer) *screen {
 	return &screen{out, terminal, styled}
 }
 
-// bold makes text bold on a terminal.
+// The method `bold` makes text bold if the output is a terminal.
 func (s *screen) bold(text string) string {
 	if !s.styled {
 		return text
@@ -44,10 +44,10 @@ func (s *screen) bold(text string) string {
 	return "\x1b[1m" + text + "\x1b[0m"
 }
 
-// rows is a list of labels with their values.
+// The type `rows` is a list of labels with their values.
 type rows [][2]string
 
-// add adds a row for each value that is not empty.
+// The method `add` adds a row for each value that is not empty.
 func (r *rows) add(label string, values ...string) {
 	for _, value := range values {
 		if value != "" {
@@ -87,8 +87,8 @@ func (s *screen) printTable(head []string, body [][]string) error {
 	return err
 }
 
-// printWrapped wraps text to textWidth and prints it. Blank lines in the text separate
-// paragraphs.
+// printWrapped breaks a text into lines of at most textWidth characters, and prints the lines.
+// Blank lines in the text separate paragraphs.
 func (s *screen) printWrapped(indent, text string) {
 	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if i > 0 {
@@ -136,8 +136,8 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints indented JSON. It escapes every character that a terminal could execute as a
-// control sequence, but it does not escape the character &.
+// printJSON prints indented JSON. Every character that a terminal could execute as a control
+// sequence is escaped in the JSON, but the character & is not.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

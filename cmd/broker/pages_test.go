@@ -10,11 +10,12 @@ import (
 	"testing"
 )
 
-// step is a command on a documentation page, with the output that the page shows for it.
+// The type `step` is a command on a documentation page, with the output that the page shows for
+// it.
 type step struct{ command, output string }
 
-// readSteps returns the steps of a page in docs. A line that begins with `> ` continues the
-// command of the line before.
+// readSteps returns the commands on a page in the folder docs, with their outputs. A line that
+// begins with `> ` continues the command of the line before.
 func readSteps(t *testing.T, page string) []step {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
@@ -51,8 +52,8 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// runSteps runs the commands of the steps in a folder, in one shell, and compares the output of
-// each command with the output on the page.
+// runSteps runs the commands of a page in one shell, in the given folder, and compares the
+// output of each command with the output on the page.
 func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer) {
 	t.Helper()
 	const mark = "==== the next step"
@@ -75,7 +76,8 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	}
 }
 
-// TestTour runs the commands of two pages in docs. Each page begins with a configuration file.
+// TestTour runs the commands of two pages in the folder docs. Each page begins with a
+// configuration file.
 func TestTour(t *testing.T) {
 	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
 		t.Run(page, func(t *testing.T) {

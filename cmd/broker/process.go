@@ -17,8 +17,8 @@ const (
 	// stopPeriod limits how long the process takes to stop. stopPeriod is longer than the time
 	// limits of the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
-	// logPeriod limits the additional time, after stopPeriod, in which the process writes its
-	// last log line.
+	// logPeriod limits the additional time, after stopPeriod, in which the process tries to
+	// write its last log line.
 	logPeriod = time.Second
 )
 
@@ -45,10 +45,11 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 }
 
 // limitMemory sets the soft memory limit. When the process uses more memory than the soft limit,
-// Go collects garbage more often. So garbage does not double the memory that hostile clients
-// make the broker use. The soft limit is the sum of two parts: 40 MiB for clients, and 4 times
-// the memory now in use for tokens and reloads. Call limitMemory after each load of the
-// configuration. limitMemory does not change a limit that the operator set with GOMEMLIMIT.
+// Go collects garbage more often. Frequent collection keeps garbage from doubling the memory
+// that hostile clients make the broker use. The soft limit is the sum of two parts: 40 MiB for
+// clients, and 4 times the memory now in use for tokens and reloads. Call limitMemory after each
+// load of the configuration. limitMemory does not change a limit that the operator set with
+// GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -17,7 +17,7 @@ import (
 // the tested program is broken.
 const patience = time.Minute
 
-// process is a program that runs in the background.
+// The type `process` is a program that runs in the background.
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
@@ -65,8 +65,8 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// await waits until a complete line of stdout or stderr matches the pattern, and returns the
-// submatches.
+// The method `await` waits until a complete line of stdout or stderr matches the pattern, and
+// returns the text that each group of the pattern matched.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -88,7 +88,8 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 	}
 }
 
-// transcript collects the output of a process. The zero value of transcript is ready to use.
+// The type `transcript` collects the output of a process. The zero value of transcript is ready
+// to use.
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer

@@ -27,7 +27,8 @@ import (
 // scriptCommands are the commands that scripts can use in addition to testscript's own commands.
 // Scripts cannot negate the commands in scriptCommands with an exclamation mark.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	// `exits CODE PROGRAM ARGS...` runs a program, and fails unless its exit code is CODE.
+	// `exits CODE PROGRAM ARGS...` runs a program, and fails unless the program's exit code is
+	// CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),
 	// `start NAME PROGRAM ARGS...` starts a program in the background. The program gets the
 	// environment that the script began with.

@@ -15,9 +15,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The type `secured` is a folder with certificates and tokens. Its methods start `broker serve`
-// processes that require a certificate or a token. Callers have grants only for the credential
-// pendo.
+// The type `secured` is a folder with certificates and tokens. The methods of `secured` start
+// `broker serve` processes that require a certificate or a token. Callers have grants only for
+// the credential pendo.
 type secured struct {
 	*testing.T
 	folder    string

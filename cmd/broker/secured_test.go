@@ -19,8 +19,8 @@ import (
 // The constant `trusted` contains the flags that make a command check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// withClient contains these flags and the flags for a client certificate. The certificate's
-// caller has a grant for the credential pendo.
+// The constant `withClient` contains the flags of `trusted` and the flags for a client
+// certificate. The certificate's caller has a grant for the credential pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
 // TestSecuredBroker calls a broker that requires TLS and authenticated callers. The calls have a

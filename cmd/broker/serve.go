@@ -104,7 +104,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 }
 
 // The function `listen` listens on both configured addresses. If listening on one address fails,
-// it listens on neither address.
+// `listen` listens on neither address.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
 	if err != nil {

@@ -6,9 +6,9 @@
 // unauthenticated connection may send a limited number of bytes within a limited time. A
 // listener keeps few unauthenticated connections open; when there are too many, the listener
 // closes the oldest one. An authenticated connection counts for the limits of its caller. Other
-// callers cannot use up these limits. Connections that only call the health service have their
-// own limits. A trusted listener gives secrets to every client that can connect. Connections to
-// a trusted listener need no authentication.
+// callers cannot use up the limits of this caller. Connections that only call the health service
+// have their own limits. A trusted listener gives secrets to every client that can connect.
+// Connections to a trusted listener need no authentication.
 package admission
 
 import (
@@ -34,7 +34,7 @@ const (
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
 
-	// Other packages enforce the following limits.
+	// The following limits are enforced by other packages.
 	MessageBytes     Limit = "message_bytes"
 	HeaderBytes      Limit = "header_bytes"
 	DenialsPerSecond Limit = "denials_per_second"

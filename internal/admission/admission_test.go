@@ -21,7 +21,7 @@ var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
 
-// address returns the address of a client.
+// The function `address` returns the address of a client.
 func address(text string) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))
 }

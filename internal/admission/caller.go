@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// callerPart is a divisor: one caller may have a quarter of the concurrent calls that all
-	// callers together may have.
+	// callerPart is a divisor: the limit of concurrent calls of one caller is a quarter of the
+	// limit for all callers together.
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
 	// maxCallers is the number of callers at which the broker forgets idle callers, which have
-	// no connections, calls, watches or batches. A forgotten caller may use its whole burst of
-	// calls again.
+	// no connections, calls, watches or batches. After a caller was forgotten, the caller may
+	// use its whole burst of calls again.
 	maxCallers = 10_000
 )
 
@@ -31,7 +31,7 @@ const (
 	Watch
 	batch
 	connection
-	uses // the number of the constants above
+	uses // the number of kinds of resources
 )
 
 // useLimit is the limit on how many resources of one kind, such as calls, a caller may have at
@@ -49,7 +49,7 @@ type Caller struct {
 	uses      [uses]atomic.Int64
 }
 
-// Caller returns the caller with this name.
+// Caller is a method that returns the caller with the given name.
 func (a *Admission) Caller(name string) *Caller {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -13,14 +13,14 @@ const (
 	// unprovedTime is the time after which the broker closes an unauthenticated connection.
 	unprovedTime = 10 * time.Second
 	// unprovedBytes is the number of bytes that an unauthenticated connection may send,
-	// including the bytes of TLS. After so many bytes, the broker stops reading from the
-	// connection for the time proofDelay, because a call that the broker has already received
-	// may authenticate the connection. If no call authenticates the connection in this time, the
-	// broker closes the connection.
+	// including the bytes of TLS. When an unauthenticated connection has sent unprovedBytes, the
+	// broker stops reading from the connection for the time proofDelay, because a call that the
+	// broker has already received may authenticate the connection. If no call authenticates the
+	// connection during proofDelay, the broker closes the connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
-	// callBytes is a number of bytes. Each call on an unauthenticated connection counts as so
-	// many bytes in addition to the bytes sent, because a call without a message uses memory
+	// callBytes is the number of bytes that each call on an unauthenticated connection counts
+	// for, in addition to the bytes that the client sends: a call without a message uses memory
 	// too.
 	callBytes = 2 << 10
 
@@ -64,8 +64,8 @@ func newConn(inner net.Conn, l *listener) *Conn {
 }
 
 // The method `move` moves the connection from its class to the end of the class `to`. If `to` is
-// nil, the connection leaves its class and joins no other class. The mutex listener.mu must be
-// locked.
+// nil, the connection leaves its class and then belongs to no class. The mutex listener.mu must
+// be locked.
 func (c *Conn) move(to *class) {
 	if c.class != nil {
 		c.class.Remove(c.place)

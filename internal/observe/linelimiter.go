@@ -62,8 +62,8 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	}
 }
 
-// allow counts a log line about a client, and reports whether to log the line. The client's
-// address may be nil.
+// The method `allow` counts a log line about a client, and reports whether to log the line. The
+// client's address may be nil.
 func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,7 +82,8 @@ func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	return false
 }
 
-// report logs how many lines were suppressed since the last report, unless the number is 0.
+// The method `report` logs how many lines were suppressed since the last report, unless the
+// number is 0.
 func (l *lineLimiter) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -104,9 +104,9 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded is called when a configuration has been put into use. It creates the time series for
-// every kind of credential with the value 0, so that an increase is visible from the first event
-// on.
+// Loaded is called when a configuration has been put into use. Loaded creates the time series
+// for every kind of credential with the value 0, so that an increase is visible from the first
+// event on.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
 	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)
@@ -155,7 +155,7 @@ func (o *Observer) AuditRecords() *prometheus.CounterVec {
 			"or failed, including records that were not written before their calls ended.", "result")
 }
 
-// metrics is a Prometheus registry with methods that create and register metrics.
+// The type `metrics` is a Prometheus registry with methods that create and register metrics.
 type metrics struct{ *prometheus.Registry }
 
 func (m metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {

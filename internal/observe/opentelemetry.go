@@ -121,8 +121,9 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// describe returns why spans were not sent, without quoting the error: errors quote the
-// endpoint's URL and the collector's answer, which may contain secrets.
+// The function `describe` returns the reason why spans were not sent. The reason does not quote
+// the error, because errors quote the endpoint's URL and the collector's answer, which may
+// contain secrets.
 func describe(err error) string {
 	var (
 		lookup      *net.DNSError

@@ -20,8 +20,8 @@ const (
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
 )
 
-// variable is an environment variable that OpenTelemetry reads, with a check of the variable's
-// value.
+// The type `variable` is an environment variable that OpenTelemetry reads, with a check of the
+// variable's value.
 type variable struct {
 	name  string
 	must  string // a text that completes the sentence "the variable must"; the text does not quote the variable's value
@@ -144,7 +144,8 @@ func isEndpoint(value string) bool {
 	return (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 }
 
-// protocol returns the name of the exporter's protocol, or an empty string for the default.
+// The function `protocol` returns the name of the exporter's protocol, or an empty string for
+// the default.
 func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 
 // isPairs reports whether a value is a comma-separated list of pairs.

@@ -37,8 +37,8 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// callKey is the context key under which a flight, which is work shared by several calls, stores
-// the trace.SpanContext of the call that started it.
+// callKey is a context key. The context of a flight, which is work shared by several calls,
+// contains the trace.SpanContext of the call that started the flight.
 type callKey struct{}
 
 // Flight returns a context for a flight, which is work shared by several calls. The context

@@ -68,7 +68,7 @@ func newTokenMetrics(m metrics) tokenMetrics {
 	}
 }
 
-// create creates the time series for every kind of credential in a configuration.
+// The method `create` creates the time series for every kind of credential in a configuration.
 func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
 		k := kind{credential.Provider.ID, credential.Method.ID}

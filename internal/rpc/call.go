@@ -49,7 +49,7 @@ type Ended struct {
 	Excess bool
 }
 
-// method is a gRPC method with its metrics.
+// The type `method` is a gRPC method with its metrics.
 type method struct {
 	*MethodMetrics
 	name   string
@@ -65,7 +65,7 @@ func (s *Service) newMethod(name string, stream bool) *method {
 	return m
 }
 
-// call is one gRPC call in progress.
+// The type `call` is one gRPC call in progress.
 type call struct {
 	service *Service
 	ctx     context.Context //nolint:containedctx // the context ends with the call
@@ -140,8 +140,8 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 
 // The method `identify` identifies the caller with the current Generation, which is the
 // configuration in use, and counts the call. The parameter `credentials` is the number of
-// credentials that the call names. If the calls of a connection have no tokens, their caller is
-// identified only once for each Generation.
+// credentials that the call names. If the calls of a connection have no tokens, the broker
+// identifies the caller of the connection only once for each Generation.
 func (c *call) identify(credentials int) (broker.Caller, error) {
 	s := c.service
 	g, p, now := s.options.Broker.Current(), peerOf(c.ctx), s.options.Clock.Now()

@@ -103,7 +103,8 @@ func TestBatchIsSentOnce(t *testing.T) {
 	}
 }
 
-// registrar is a grpc.ServiceRegistrar that stores the description of the registered service.
+// The type `registrar` is a grpc.ServiceRegistrar that stores the description of the registered
+// service.
 type registrar struct{ description *grpc.ServiceDesc }
 
 func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
