@@ -21,7 +21,7 @@ import (
 )
 
 // whatToDo maps the reason of an error to advice for operators.
-var whatToDo = map[string]string{ //nolint:gosec // neither the reasons nor the advice contain credentials
+var whatToDo = map[string]string{ //nolint:gosec // the reasons and the advice contain no credentials
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",

@@ -89,9 +89,9 @@ func newVersion() *cobra.Command {
 // The type `problem` is an error that has another cause than a wrong command line.
 type problem struct{ error }
 
-// explained wraps the function `run` of a command: every error that `run` returns becomes a
-// `problem`. An error of any other type than `problem` comes from cobra, and means that the
-// command line is wrong.
+// The function `explained` wraps the function `run` of a command: every error that `run` returns
+// becomes an error of the type `problem`. An error of any other type than `problem` comes from
+// cobra, and means that the command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		if err := run(command, args); err != nil {

@@ -19,9 +19,8 @@ const (
 	// connection during proofDelay, the broker closes the connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
-	// callBytes is the number of bytes that each call on an unauthenticated connection counts
-	// for, in addition to the bytes that the client sends: a call without a message uses memory
-	// too.
+	// callBytes is added to the bytes that an unauthenticated connection has sent, once for each
+	// call. The reason is that a call without a message uses memory too.
 	callBytes = 2 << 10
 
 	// healthCalls is the maximum number of concurrent calls of the health service on one
@@ -46,7 +45,7 @@ type Conn struct {
 	proved      atomic.Bool
 	budget      atomic.Int64           // the bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent calls of the health service
-	caller      atomic.Pointer[Caller] // written only while listener.mu is locked; nil means that the connection has no caller yet
+	caller      atomic.Pointer[Caller] // the caller of the connection, written only while listener.mu is locked; nil means that the connection has no caller yet
 	expiry      *time.Timer            // the timer that closes an unauthenticated connection; nil means that the connection does not expire
 
 	// The following fields are guarded by listener.mu.

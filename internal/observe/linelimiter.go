@@ -14,8 +14,9 @@ import (
 )
 
 // These constants limit the log lines about failed calls, separately for each log level. Each
-// limit consists of a long-term rate per second and a burst. The first limit applies to each
-// source, the second limit applies to all sources together.
+// limit consists of a long-term rate per second and a burst. The constants sourceLines and
+// sourceBurst apply to each source, and the constants allLines and allBurst apply to all sources
+// together.
 const (
 	sourceLines, sourceBurst = 1, 100
 	allLines, allBurst       = 10, 1000

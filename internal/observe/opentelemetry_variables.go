@@ -24,7 +24,7 @@ const (
 // variable's value.
 type variable struct {
 	name  string
-	must  string // a text that completes the sentence "the variable must"; the text does not quote the variable's value
+	must  string // a text that completes the sentence "the variable must …", without the variable's value
 	valid func(value string) bool
 	// The field `needed` is true for variables that decide where traces go and how traces are
 	// protected. If such a variable is invalid, no traces are sent. For the other variables
@@ -113,8 +113,8 @@ func variables() []variable {
 	return all
 }
 
-// These functions check values. Where a pattern begins with `(?i)`, OpenTelemetry does not
-// distinguish upper and lower case.
+// These functions check the values of environment variables. Where a pattern begins with `(?i)`,
+// OpenTelemetry does not distinguish upper and lower case.
 var (
 	isSampler     = regexp.MustCompile(`(?i)^(parentbased_)?(always_on|always_off|traceidratio)$`).MatchString
 	isProtocol    = regexp.MustCompile(`^(grpc|http/protobuf)$`).MatchString

@@ -36,13 +36,13 @@ type Ended struct {
 	// Method is the full name of the method. Stream reports whether the method is a stream.
 	Method string
 	Stream bool
-	// Err is the error that the client received. It is nil if the call succeeded.
+	// Err is the error that the client received. Err is nil if the call succeeded.
 	Err error
 	// Took is the time from the beginning of the call to its end.
 	Took time.Duration
 	// Caller is the caller's name, or empty if the caller is unknown. CredentialID is the
-	// credential ID in the request. It is empty if the ID is unknown, or if the request has
-	// several IDs.
+	// credential ID in the request. CredentialID is empty if the ID is unknown, or if the
+	// request has several IDs.
 	Caller, CredentialID string
 	// Excess is true if a limit ended the call, or if the call's message or headers were
 	// refused. Clients can make any number of calls for which Excess is true.
@@ -54,7 +54,7 @@ type method struct {
 	*MethodMetrics
 	name   string
 	stream bool
-	use    admission.Use // the kind of resource, call or watch, as which calls of the method are limited
+	use    admission.Use // the kind of limit, for calls or for watches, that applies to the method
 }
 
 func (s *Service) newMethod(name string, stream bool) *method {
@@ -200,14 +200,14 @@ func peerOf(ctx context.Context) *Peer {
 const maxHeaders = 64
 
 // headersKey is a context key. If the headers of a call are refused, the call's context contains
-// the error under this key.
+// the error under the key headersKey.
 type headersKey struct{}
 
 // HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers,
-// or with headers of more than `limit` bytes. The handlers of such calls refuse the calls later.
-// If the tap refused a call, gRPC would not end the call's context, and the timer of the context
-// would run until the deadline that the client chose. The tap also counts the calls of
-// connections whose caller is not known yet.
+// or with headers of more than `limit` bytes. Calls with too many or too large headers are
+// refused later, by their handlers. If the tap refused a call, gRPC would not end the call's
+// context, and the timer of the context would run until the deadline that the client chose. The
+// tap also counts the calls of connections whose caller is not known yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 	errHeaders := &fault.Error{
 		Reason:  fault.InvalidRequest,

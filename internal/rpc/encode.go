@@ -24,8 +24,8 @@ const (
 	itemError      protowire.Number = 3
 )
 
-// Encode encodes a decoration as a GetAuthDecorationResponse. Package broker gets this function
-// in broker.Options. Secrets leave the broker through this function.
+// Encode encodes a decoration as a GetAuthDecorationResponse. The function Encode is passed to
+// the package broker in broker.Options. Secrets leave the broker only in the results of Encode.
 func Encode(decoration *broker.Decoration) []byte {
 	encoded, err := proto.Marshal(&authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)})
 	if err != nil {
@@ -137,7 +137,7 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 // call has ended.
 type answer struct {
 	bytes []byte
-	sent  func() // a function that is called when a batch was sent and when the batch's call has ended, so once or twice; nil for answers other than batches
+	sent  func() // a function that is called once or twice: when a batch was sent, or when the batch's call has ended; nil for answers other than batches
 }
 
 // batchBuffers is the pool of buffers for the answers of batches. gRPC's own pool has no buffer

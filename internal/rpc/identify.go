@@ -46,7 +46,7 @@ type rememberedCaller struct {
 	access.Caller
 	generation uint64
 	limits     *admission.Caller
-	again      Counter // the number of calls for which the remembered caller was used
+	again      Counter // a counter of the calls for which the remembered caller was used
 }
 
 // EvidenceOf returns the evidence of the caller's identity that a call and the call's connection

@@ -1,5 +1,5 @@
 // Package rpc serves the broker over gRPC. One function handles each call of the broker's
-// service. This function receives the message, identifies the caller, counts the call, asks the
+// service. The function receives the message, identifies the caller, counts the call, asks the
 // broker, and returns the encoded answer. The package also maps every error of the broker to a
 // gRPC status.
 package rpc
@@ -42,7 +42,7 @@ type Options struct {
 	// method's full name.
 	Metrics func(method string, stream bool) *MethodMetrics
 	// Ended is a function that is called after each failed call. If the option LogsAll is true,
-	// the function is called after each successful call too.
+	// the function Ended is called after each successful call too.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
 	// Reached is a function that is called for each message that is too large, and for each call
@@ -56,7 +56,7 @@ type Service struct {
 	everybody *admission.Caller         // counts the calls of callers that have no limits of their own
 	wall      func(time.Time) time.Time // a function that converts times of the option Clock into wall-clock times
 	faults    rate.Sometimes            // limits log lines about internal errors
-	others    sync.Map                  // maps the full name of a method of another service to the *method value of that method
+	others    sync.Map                  // maps the full name of a method of another service to the value of the type *method that describes the method
 }
 
 // These constants are limits of requests. The comments in the proto files state the same values.
