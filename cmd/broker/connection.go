@@ -48,8 +48,8 @@ trust your own. Each of the flags --tls-... turns TLS on. The broker identifies 
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
 address or a Unix socket. A flag overrides its environment variable.`
 
-// connection contains the values of the flags about the connection to a broker, and the
-// transport that these flags select.
+// The type `connection` contains the values of the flags about the connection to a broker, and
+// the transport that these flags select.
 type connection struct {
 	address   string // the broker's address: a host with a port, or unix:///path
 	tls       bool
@@ -161,10 +161,10 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout that is reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect calls the function `ask`, and passes a connection and a context. Calls with this
-// context send the token. The context ends a little before the timeout, so that time is left to
-// find out why a call failed. The first call on the connection connects to the broker. connect
-// reads the certificate files and the token, which may come from standard input.
+// The method `connect` calls the function `ask`, and passes a connection and a context. Calls
+// with this context send the token. The context ends a little before the timeout, so that time
+// is left to find out why a call failed. The first call on the connection connects to the
+// broker. connect reads the certificate files and the token, which may come from standard input.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()

@@ -121,8 +121,8 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 `
 
-// demonstrate asks the broker for the material of one credential, calls the provider as a
-// service would, and returns the table rows about both calls.
+// The function `demonstrate` asks the broker for the material of one credential, calls the
+// provider as a service would, and returns the table rows about both calls.
 func demonstrate(
 	ctx context.Context, broker *grpc.ClientConn, providers http.RoundTripper, call simulated.Call,
 ) ([][]string, error) {

@@ -55,7 +55,7 @@ func startDemo(t *testing.T) *process {
 	return p
 }
 
-// wantTaken fails unless the demo ends because one of its ports is taken.
+// wantTaken fails the test unless the demo ends because one of its ports is taken.
 func wantTaken(t *testing.T, p *process) {
 	t.Helper()
 	how, err := p.wait()
@@ -64,7 +64,7 @@ func wantTaken(t *testing.T, p *process) {
 	}
 }
 
-// wantServing fails unless the demo answers over gRPC and HTTP.
+// wantServing fails the test unless the demo answers over gRPC and HTTP.
 func wantServing(t *testing.T, address, metrics string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -116,9 +116,9 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// diagnose explains why the command could not connect. The results of diagnose have the same
-// meaning as the results of explainCall: the explanation, and whether another attempt can
-// succeed.
+// The method `diagnose` explains why the command could not connect. The results of diagnose have
+// the same meaning as the results of explainCall: the explanation, and whether another attempt
+// can succeed.
 func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {
@@ -141,8 +141,8 @@ const (
 	useGRPCPort  = "Use the port of listen.grpc: this port may belong to listen.http, or to another program."
 )
 
-// diagnoses are the known connection errors. If several diagnoses match an error, the command
-// prints the first one.
+// The list `diagnoses` contains the known connection errors. If several diagnoses match an
+// error, the command prints the first one.
 var diagnoses = []struct {
 	matches      func(error) bool
 	what, advice string
@@ -204,8 +204,8 @@ var (
 	errNotGRPC  = errors.New("the reply is not HTTP/2")
 )
 
-// greeting is the beginning of an HTTP/2 connection, with an empty SETTINGS frame (RFC 9113,
-// section 3.4).
+// The constant `greeting` is the beginning of an HTTP/2 connection, with an empty SETTINGS frame
+// (RFC 9113, section 3.4).
 const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 // tryAgain connects once more to find out why the first connection failed: gRPC reports the
@@ -224,7 +224,7 @@ func (c *connection) tryAgain(ctx context.Context) error {
 	return err
 }
 
-// greet connects to the server, and checks the first bytes that the server sends.
+// The method `greet` connects to the server, and checks the first bytes that the server sends.
 func (c *connection) greet(ctx context.Context) error {
 	network, address, authority := "tcp", c.address, cmp.Or(c.files.ServerName, c.address)
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {

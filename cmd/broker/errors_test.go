@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// speaking starts a server that runs until the test ends, and that sends the same text on each
-// connection.
+// The function `speaking` starts a server that runs until the test ends, and that sends the same
+// text on each connection.
 func speaking(t *testing.T, text string) string {
 	t.Helper()
 	listener := newListener(t)

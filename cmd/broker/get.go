@@ -107,8 +107,8 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	return nil
 }
 
-// answer is the broker's response to a call, together with the parts of the response that the
-// command prints.
+// The type `answer` is the broker's response to a call, together with the parts of the response
+// that the command prints.
 type answer struct {
 	response proto.Message
 	results  []*authmaterialv1.AuthDecorationResult // for each credential ID, the decoration or the error

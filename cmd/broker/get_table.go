@@ -51,7 +51,8 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	return list
 }
 
-// statuses lists the HTTP statuses that mean that the provider rejects the material.
+// The function `statuses` lists the HTTP statuses that mean that the provider rejects the
+// material.
 func statuses[T int | int32](all []T) string {
 	var texts []string
 	for _, status := range all {
@@ -63,7 +64,8 @@ func statuses[T int | int32](all []T) string {
 // maskText replaces a secret value. The length of maskText does not depend on the secret value.
 const maskText = "********"
 
-// masked hides a secret value, but keeps an authentication scheme such as Bearer visible.
+// The function `masked` hides a secret value, but keeps an authentication scheme such as Bearer
+// visible.
 func masked(value string) string {
 	for _, scheme := range []string{"Bearer ", "Basic ", "Token "} {
 		if strings.HasPrefix(value, scheme) {
@@ -73,8 +75,8 @@ func masked(value string) string {
 	return maskText
 }
 
-// moment formats a time. If the parameter `relative` is true, the text includes the distance of
-// the time from now.
+// The function `moment` formats a time. If the parameter `relative` is true, the text includes
+// the distance of the time from now.
 func moment(at *timestamppb.Timestamp, relative bool) string {
 	if at == nil {
 		return "never"

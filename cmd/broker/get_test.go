@@ -239,8 +239,8 @@ func newListener(t *testing.T) net.Listener {
 	return listener
 }
 
-// wantProblem fails unless a command exits with 1, prints nothing on standard output, and prints
-// an explanation that matches the pattern `want`.
+// wantProblem fails the test unless a command exits with 1, prints nothing on standard output,
+// and prints an explanation that matches the pattern `want`.
 func wantProblem(t *testing.T, args []string, want string) {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -100,8 +100,8 @@ func (s *screen) printWrapped(indent, text string) {
 	}
 }
 
-// wrap breaks a text into lines between its words. A word that is longer than `width` gets its
-// own line.
+// The function `wrap` breaks a text into lines between its words. A word that is longer than
+// `width` gets its own line.
 func wrap(text string, width int) []string {
 	var lines []string
 	for _, word := range strings.Fields(text) {
@@ -116,7 +116,8 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// printable replaces characters that a terminal could execute as control sequences.
+// The function `printable` replaces characters that a terminal could execute as control
+// sequences.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

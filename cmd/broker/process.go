@@ -46,10 +46,10 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 
 // limitMemory sets the soft memory limit. When the process uses more memory than the soft limit,
 // Go collects garbage more often. Frequent collection keeps garbage from doubling the memory
-// that hostile clients make the broker use. The soft limit is the sum of two parts: 40 MiB for
-// clients, and 4 times the memory now in use for tokens and reloads. Call limitMemory after each
-// load of the configuration. limitMemory does not change a limit that the operator set with
-// GOMEMLIMIT.
+// that hostile clients make the broker use. The soft limit is the sum of two parts: 40 MiB,
+// which clients may use, and 4 times the memory in use now, which tokens and reloads may use.
+// Call limitMemory after each load of the configuration. limitMemory does not change a limit
+// that the operator set with GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

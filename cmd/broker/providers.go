@@ -153,8 +153,8 @@ func printDescription(out *screen, indent, text string) {
 	}
 }
 
-// snippet returns an item for the list `credentials` of a configuration file, with the
-// indentation that such a file needs. Optional fields are commented out.
+// The function `snippet` returns an item for the list `credentials` of a configuration file,
+// with the indentation that such a file needs. Optional fields are commented out.
 func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id := provider.ID
 	if len(provider.AuthMethods) > 1 {

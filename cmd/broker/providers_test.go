@@ -14,7 +14,7 @@ import (
 )
 
 // ownProviders is a configuration file in which the credentials have no values yet, because the
-// operator is about to look up which values they need.
+// operator is about to look up which values the credentials need.
 const ownProviders = `
 credentials:
   - {id: acme, provider: acme_, auth_method: main, values: {key: {env: NOT_SET}}}

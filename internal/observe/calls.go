@@ -67,7 +67,7 @@ func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	reason := reasonOf(answer)
 	level := levelOf(answer.Code())
 	if call.Stream && endsWatches(reason) || call.Excess {
-		level = slog.LevelDebug // callers could fill the log with calls that exceed a limit
+		level = slog.LevelDebug // callers could fill the log with lines about calls that exceed a limit
 	}
 	if !o.Logger.Enabled(ctx, level) || level > slog.LevelDebug && !o.lines.allow(level, addressOf(ctx)) {
 		return

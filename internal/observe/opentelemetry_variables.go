@@ -27,16 +27,16 @@ type variable struct {
 	must  string // a text that completes the sentence "the variable must …", without the variable's value
 	valid func(value string) bool
 	// The field `needed` is true for variables that decide where traces go and how traces are
-	// protected. If such a variable is invalid, no traces are sent. For the other variables
-	// OpenTelemetry has a default.
+	// protected. If such a variable is invalid, no traces are sent. If another variable is
+	// invalid, OpenTelemetry uses a default value.
 	needed bool
 }
 
 // checkVariables logs the invalid variables, and reports whether traces can be sent.
 // checkVariables unsets an invalid variable that has a default, so that OpenTelemetry uses the
-// default: OpenTelemetry would panic because of some invalid values, and would print others.
-// checkVariables also unsets overridden variables, because OpenTelemetry would read the files
-// that these variables name.
+// default: OpenTelemetry would panic because of some invalid values, and would print other
+// invalid values. checkVariables also unsets overridden variables, because OpenTelemetry would
+// read the files that these variables name.
 func checkVariables(logger *slog.Logger) bool {
 	all := true
 	for _, v := range variables() {

@@ -175,7 +175,7 @@ var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limi
 	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read the answers of earlier batches",
 }
 
-// The function `refuse` returns the error of a call that was refused because of a limit.
+// The method `refuse` returns the error of a call that was refused because of a limit.
 func (c *call) refuse(refusal *admission.Refusal) error {
 	c.excess = true
 	wait := refusal.Wait

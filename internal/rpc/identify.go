@@ -102,7 +102,7 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 }
 
 // Prove assigns a connection to its caller, if the handshake has authenticated the caller. Prove
-// returns no errors, because the connection's calls get the same errors.
+// ignores errors, because the calls of the connection fail with the same errors.
 func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {
 		return

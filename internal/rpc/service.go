@@ -99,8 +99,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// unary returns a unary method whose handler does the work that is common to all calls. The
-// function `respond` returns the answer of a call: an *answer, or a message.
+// The function `unary` returns a unary method whose handler does the work that is common to all
+// calls. The function `respond` returns the answer of a call: an *answer, or a message.
 func unary[Request any](
 	s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error),
 ) grpc.MethodDesc {
