@@ -4,10 +4,10 @@ import "github.com/authmaterial/broker/internal/yamlfile"
 
 // Audit is the configuration of the audit log, which records the decisions about calls.
 type Audit struct {
-	// Enabled is false if the file has no section 'audit'. If Enabled is false, nothing is
-	// recorded.
+	// Enabled is false if the file has no section `audit`: then no decision is recorded.
 	Enabled bool
-	// Path is the file that records are written to; empty: standard output.
+	// Path is the file that records are written to. If Path is empty, records are written to
+	// standard output.
 	Path string
 	// BestEffort allows calls to succeed although their records cannot be written.
 	BestEffort bool

@@ -9,12 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Authentication is the configuration of how callers authenticate other than by client
-// certificate.
+// Authentication configures the ways to authenticate callers, except by client certificate.
 type Authentication struct {
-	// Demanded reports whether the file has a section 'authentication'. If the file has this
-	// section, all callers must authenticate. Without this section, callers must authenticate
-	// only if listen.tls.client_ca_file is set.
+	// Demanded is true if the file has a section `authentication`: then all callers must
+	// authenticate. Without this section, callers must authenticate only if
+	// `listen.tls.client_ca_file` is set.
 	Demanded bool
 	Issuers  []authentication.Issuer
 	Tokens   []authentication.StaticToken
@@ -43,7 +42,8 @@ func (p *parser) readAuthentication(section yamlfile.Value) Authentication {
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
-// readName reads the name of an issuer or a token, which becomes part of callers' names.
+// readName reads the name that the file gives to an issuer or a token. The name becomes a part
+// of callers' names.
 func readName(item yamlfile.Value) string {
 	return item.Get("name").Match(namePattern,
 		"must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
@@ -79,8 +79,8 @@ func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
 	return issuer
 }
 
-// readKeys reads the keys of an issuer from a file. readKeys returns nil if no file is given, or
-// if a problem was reported.
+// readKeys reads the public keys of an issuer from a file. readKeys returns nil if the
+// configuration names no file, or if a problem was reported.
 func (p *parser) readKeys(file yamlfile.Value) *authentication.Keys {
 	const maxKeySet = 1 << 20 // bytes
 	content, ok := p.readPath(file, maxKeySet)

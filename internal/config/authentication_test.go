@@ -13,13 +13,14 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// keySet is a JSON Web Key Set with a public key, and privateSet is one with a private key.
+// keySet is a JSON Web Key Set with a public key. privateSet is a JSON Web Key Set with a
+// private key.
 const (
 	keySet     = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	privateSet = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}]}`
 )
 
-// authenticationFolder returns a folder with the files of tlsFolder and with files of key sets.
+// authenticationFolder returns a folder with key set files, and with the files of tlsFolder.
 func authenticationFolder(t *testing.T) string {
 	t.Helper()
 	dir := tlsFolder(t)
@@ -31,8 +32,8 @@ func authenticationFolder(t *testing.T) string {
 	return dir
 }
 
-// parseAuthentication parses a configuration file in the folder dir with this section
-// 'authentication'. The section is on one line and begins in column 17.
+// parseAuthentication parses a configuration file in the folder `dir`. The text passed is the
+// section `authentication`, which is on one line and begins in column 17.
 func parseAuthentication(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("authentication: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -110,7 +111,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 	)
 	token := authentication.GenerateToken()
 	hash := authentication.HashToken(token).String()
-	// The text begins in column 61.
+	// The text in the configuration begins in column 61.
 	issuer := func(text string) string { return "{jwt: [{name: a, issuer: i, audiences: [b], " + text + "}]}" }
 	tokens := func(text string) string { return "{tokens: [" + text + "]}" }
 	for what, test := range map[string]struct {

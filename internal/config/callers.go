@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// callerForms lists the forms that callers' names can have.
+// callerForms lists the forms of callers' names, for messages.
 const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 
 // callerKinds are the prefixes that callers' names can have.
@@ -24,11 +24,11 @@ func (c *Config) acceptsCertificates() bool {
 // mustAuthenticate reports whether callers have to authenticate.
 func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c.acceptsCertificates() }
 
-// CheckCaller checks that a caller can have this name, or a name that matches this pattern.
-// CheckCaller returns a problem if the name has no form that callers' names can have.
-// CheckCaller returns a warning if the configuration cannot authenticate a caller of this name;
-// a different address or section can change that. If a caller can have the name, the problem and
-// the warning are empty.
+// CheckCaller checks the name of a caller, or a pattern for such names. CheckCaller returns a
+// problem if the name has none of the forms that callers' names can have. CheckCaller returns a
+// warning if the configuration cannot authenticate a caller of this name. The user can remove
+// the cause of a warning by configuring a different address or section. If a caller can have the
+// name, the problem and the warning are empty.
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })
@@ -65,9 +65,9 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	return "", ""
 }
 
-// checkKnown returns a warning if a section of the configuration has no entry with an exact
-// name. A missing name is not a problem, because grants may still contain the name of a token or
-// an issuer that was removed.
+// checkKnown returns a warning if a section of the configuration lacks an entry with the exact
+// name. A missing entry is not a problem, because a token or an issuer can be removed before the
+// grants that name it.
 func checkKnown(name, noun, section string, known []string) (warning string) {
 	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
 		return ""
@@ -76,9 +76,9 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 	return fmt.Sprintf("there is no %s of this name in %s%s", noun, section, among(name, known))
 }
 
-// among completes an error about an unknown name with the most similar known name, or with all
-// known names. among does not quote the unknown name, because a user may have entered a secret
-// there by mistake.
+// among completes an error about an unknown name. The error then suggests the most similar known
+// name, or lists all known names. The error does not quote the unknown name, because a user may
+// have entered a secret there by mistake.
 func among(name string, known []string) string {
 	if nearest, found := yamlfile.Nearest(name, known); found {
 		return fmt.Sprintf("; did you mean %q?", nearest)

@@ -22,8 +22,8 @@ type Config struct {
 	Limits      Limits
 	Catalog     *catalog.Catalog
 	Credentials *credentials.Set
-	// ReplacedProviders are the IDs of the built-in providers that the file overrides with its
-	// own.
+	// ReplacedProviders are the IDs of the built-in providers that the file replaces by
+	// providers of its own.
 	ReplacedProviders []string
 	Authentication    Authentication
 	TokenCache        TokenCache
@@ -31,15 +31,16 @@ type Config struct {
 	Policy        *access.Policy
 	Audit         Audit
 	TokenRequests TokenRequests
-	// Warnings are about settings that are allowed but are probably mistakes.
+	// Warnings are messages about settings that are allowed but are probably mistakes.
 	Warnings yamlfile.Problems
 }
 
-// Options change where configuration values are read from. The zero value is usable.
+// Options change the sources of configuration values. The zero value is usable.
 type Options struct {
-	// LookupEnv looks up environment variables. Default: os.LookupEnv.
+	// LookupEnv is the function that looks up environment variables. Default: os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
-	// Reading is called with the path of each file that is about to be read. Default: none.
+	// Reading is a function that is called with the path of each file before the file is read.
+	// Default: no function.
 	Reading func(path string)
 }
 
@@ -49,11 +50,12 @@ type parser struct {
 	document *yamlfile.Document
 	folder   string // the folder that relative paths refer to
 	options  Options
-	// unread makes the parser skip the values of credentials, and report no problem with them.
+	// unread makes the parser skip the values of credentials, and report no problem with these
+	// values.
 	unread bool
 }
 
-// sections are the top-level keys of a configuration file.
+// sections are the names of the top-level keys of a configuration file.
 var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests"}
 
 // Load reads the configuration file at path. Relative paths in the file are relative to its
@@ -61,7 +63,8 @@ var sections = []string{"listen", "limits", "credentials", "providers", "authent
 // type yamlfile.Problems, or reports why the file cannot be read.
 func Load(path string, options Options) (*Config, error) { return NewLoader(path).Load(options) }
 
-// Load does the same as the function Load, and parses only the credentials that have changed.
+// Load does the same as the function of this name, but parses only the credentials that have
+// changed.
 func (l *Loader) Load(options Options) (*Config, error) {
 	if options.Reading != nil {
 		options.Reading(l.path)
@@ -85,8 +88,8 @@ func (l *Loader) Load(options Options) (*Config, error) {
 	return config, nil
 }
 
-// withoutPlace returns problems with these messages and without a line. The problems are about
-// the environment.
+// withoutPlace returns problems with these messages. The problems have no line, because they are
+// about the environment and not about the file.
 func withoutPlace(messages []string) (problems yamlfile.Problems) {
 	for _, message := range messages {
 		problems = append(problems, yamlfile.Problem{Message: message})
@@ -114,8 +117,8 @@ func (o Options) lookupEnv(name string) (value string, found bool) {
 	return o.LookupEnv(name)
 }
 
-// Parse reads a configuration from data. Problems contain the path, and relative paths in data
-// are relative to the folder of the path.
+// Parse reads a configuration from the bytes passed. The path of the file is shown in problems;
+// relative paths in the configuration are relative to the file's folder.
 func Parse(path string, data []byte, options Options) (*Config, error) {
 	return NewLoader(path).parse(data, options)
 }

@@ -26,7 +26,7 @@ func environment(name string) (string, bool) {
 	return value, found
 }
 
-// folder returns a folder with the files that sources in these tests refer to.
+// folder returns a folder with the files that the configurations in these tests refer to.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -91,7 +91,7 @@ credentials:
 	}
 }
 
-// find returns the credential with this ID, or nil.
+// find is a search: it returns the credential with this ID, or nil.
 func find(c *config.Config, id string) *credentials.Credential {
 	for credential := range c.Credentials.All() {
 		if credential.ID == id {
@@ -111,7 +111,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// pendo returns a configuration of one credential on one line, whose value has this source.
+// pendo returns a configuration in one line. The configuration has one credential, whose value
+// has the source passed.
 func pendo(source string) string {
 	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"
 }
@@ -120,7 +121,7 @@ func TestMistakes(t *testing.T) {
 	const beyond = "would listen beyond this machine without TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets"
 	for name, test := range map[string]struct {
 		text string
-		want []string // expected problems as LINE:COLUMN: MESSAGE; $DIR is the file's folder
+		want []string // expected problems as LINE:COLUMN: MESSAGE; $DIR stands for the file's folder
 	}{
 		"unset variable":     {pendo("{env: UNSET}"), []string{`2:74: the environment variable UNSET is not set`}},
 		"empty variable":     {pendo("{env: EMPTY}"), []string{`2:74: the environment variable EMPTY is empty`}},
@@ -225,7 +226,7 @@ providers:
 	}
 }
 
-// TestIDPattern checks that an ID is valid in the file if and only if it is valid in calls.
+// TestIDPattern checks that a configuration file and a call accept the same IDs of credentials.
 func TestIDPattern(t *testing.T) {
 	for id, valid := range map[string]bool{"a": true, "a-b.c_1": true, "-a": false, "a-": false, "A": false, "": false} {
 		_, err := parse(t, strings.Replace(pendo("{value: k}"), "id: a", `id: "`+id+`"`, 1))
@@ -255,8 +256,8 @@ func TestSlipsDoNotShowTheSecret(t *testing.T) {
 	}
 }
 
-// TestNoProblemQuotesAValue replaces each scalar of a file by a secret, and checks that no
-// problem quotes it.
+// TestNoProblemQuotesAValue replaces each scalar value of a file by a secret, and checks that no
+// problem quotes the secret.
 func TestNoProblemQuotesAValue(t *testing.T) {
 	for _, text := range []string{
 		"SECRET", "- SECRET", "listen: SECRET", "listen: {grpc: [SECRET], http: {a: SECRET}, tls: SECRET, socket_mode: SECRET}",

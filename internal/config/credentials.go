@@ -15,10 +15,10 @@ import (
 // maxCredentials is the largest number of credentials in a file.
 const maxCredentials = 1_000_000
 
-// credentialItem is a parsed item of the list 'credentials', and depends only on the text of the
-// item.
+// credentialItem is a parsed item of the list `credentials`. A credentialItem depends only on
+// the text of the item.
 type credentialItem struct {
-	line                 int // the line where the item's text begins, relative to the places of the item; 0: not known
+	line                 int // the line where the item's text begins, counted like the lines in the item's places; 0: not known
 	id, provider, method text
 	displayName          string
 	description          string
@@ -29,7 +29,8 @@ type credentialItem struct {
 	valuesAt             yamlfile.Place // the place of the key 'values'; zero: the item has no such key
 }
 
-// text is a string of the file with its place. The string is empty if a problem was reported.
+// text is a string in the file, together with its place. The string is empty if a problem was
+// reported.
 type text struct {
 	value string
 	at    yamlfile.Place
@@ -131,7 +132,8 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 }
 
 // setValues sets the values of a credential's fields, and reports values that cannot be used. If
-// a value is missing, setValues does not report problems that may only be consequences.
+// a value is missing, setValues reports nothing that may only be a consequence of the missing
+// value.
 func (p *parser) setValues(credential *credentials.Credential, item placedItem) {
 	method, complete := credential.Method, true
 	for _, value := range item.values {
@@ -159,8 +161,8 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 	}
 }
 
-// placeOf returns the place of the source for a field, and true. If the field has no source,
-// placeOf returns the place of the key 'values', and false.
+// placeOf returns the place of the source from which a field gets its value, and true. If the
+// field has no source, placeOf returns the place of the key `values`, and false.
 func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
 	for _, value := range i.values {
 		if value.field.value == field {

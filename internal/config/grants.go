@@ -9,12 +9,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxPattern is the largest length of a pattern, in characters.
+// maxPattern is the largest length of a pattern for callers or credentials, in characters.
 const maxPattern = 1024
 
-// readPolicy reads the section 'grants'. Without this section, no caller may do anything if
-// callers must authenticate. If callers need not authenticate, every caller may then do
-// everything.
+// readPolicy reads the section `grants`. If this section is missing and callers must
+// authenticate, no caller may do anything. If this section is missing and callers need not
+// authenticate, every caller may do everything.
 func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
 	if !list.Exists() && !config.mustAuthenticate() {
 		return access.AllowAll()
@@ -80,9 +80,9 @@ func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 	return patterns
 }
 
-// warnIfUnmatched warns of a pattern that matches no ID, since a misspelt pattern allows
-// nothing. warnIfUnmatched does not report a problem, so that the configuration stays valid when
-// a credential is removed.
+// warnIfUnmatched warns of a pattern that matches no ID of a credential, since a misspelt
+// pattern allows nothing. The warning is not a problem: the configuration must stay valid when a
+// credential is removed.
 func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []string) {
 	switch {
 	case pattern == "" || pattern == "*" || matchesAny(pattern, sorted):
@@ -93,7 +93,7 @@ func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []stri
 	}
 }
 
-// matchesAny reports whether a pattern matches any of the texts.
+// matchesAny reports whether at least one of the texts matches the pattern.
 func matchesAny(pattern access.Pattern, sorted []string) bool {
 	prefix, _, _ := strings.Cut(string(pattern), "*")
 	first, _ := slices.BinarySearch(sorted, prefix)

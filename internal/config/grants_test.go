@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// accounts is a section of 5 lines with the credentials mail, board and off. The credential off
-// is disabled.
+// accounts is a section of 5 lines with the credentials `mail`, `board` and `off`. The
+// credential `off` is disabled.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -18,7 +18,7 @@ const accounts = `credentials:
 
 `
 
-// proofs is a section with the issuer ci, and the tokens a and mailer.
+// proofs is a section with the issuer `ci`, and with the tokens `a` and `mailer`.
 const proofs = `authentication:
   jwt: [{name: ci, issuer: i, audiences: [b], jwks_url: "https://a"}]
   tokens:
@@ -124,8 +124,8 @@ func TestGrantMistakes(t *testing.T) {
 	}
 }
 
-// TestGrantsOfNobody checks that a grant for a name that no caller can have causes a warning,
-// and that other grants cause no warning.
+// TestGrantsOfNobody checks that a grant causes a warning if no caller can have the name in the
+// grant. The test also checks that other grants cause no warning.
 func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"

@@ -2,10 +2,10 @@ package config
 
 import "github.com/authmaterial/broker/internal/yamlfile"
 
-// Limits are the limits on the resources that clients can use. No limit is 0.
+// Limits are the limits on the resources that clients can use. Every limit is greater than 0.
 type Limits struct {
-	// Connections is the largest number of concurrent connections to the gRPC address. The HTTP
-	// address allows a tenth of Connections.
+	// Connections is the largest number of concurrent connections to the gRPC address. The
+	// largest number of connections to the HTTP address is a tenth of Connections.
 	Connections int
 	// ConnectionsPerCaller is the largest number of concurrent gRPC connections of one caller.
 	ConnectionsPerCaller int
@@ -14,22 +14,24 @@ type Limits struct {
 	StreamsPerConnection int
 	// ConcurrentCalls is the largest number of concurrent calls and watches of all callers.
 	ConcurrentCalls int
-	// MessageBytes and HeaderBytes are the largest sizes of a request's message and of its
-	// headers, in bytes.
+	// MessageBytes is the largest size of a request's message, in bytes. HeaderBytes is the
+	// largest size of a request's headers, in bytes.
 	MessageBytes, HeaderBytes int
-	// WatchesPerCaller is the largest number of concurrent watches of one caller. A caller can
-	// also have at most a quarter of ConcurrentCalls as watches.
+	// WatchesPerCaller is the largest number of concurrent watches of one caller. The watches of
+	// one caller are also limited to a quarter of ConcurrentCalls.
 	WatchesPerCaller int
-	// CallsPerSecond is the sustained call rate of one caller, and CallBurst the number of calls
-	// that it can make at once. A call for several credentials counts once for each credential.
+	// CallsPerSecond is the sustained call rate of one caller. CallBurst is the number of calls
+	// that one caller can make at once. A call for several credentials counts once for each
+	// credential.
 	CallsPerSecond, CallBurst int
-	// DenialsPerSecond is the sustained rate at which denials of one caller are recorded, and
-	// DenialBurst the number of denials that are recorded at once.
+	// DenialsPerSecond is the sustained rate at which denied calls of one caller are recorded in
+	// the audit log. DenialBurst is the number of denied calls of one caller that are recorded
+	// at once.
 	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst is the lowest burst limit. minBurst allows a batch call for 100 credentials, and the
-// records of 100 denials.
+// minBurst is the smallest value that CallBurst and DenialBurst can have. minBurst allows a
+// batch call for 100 credentials, and the records of 100 denials.
 const minBurst = 100
 
 func readLimits(section yamlfile.Value) Limits {

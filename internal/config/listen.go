@@ -16,20 +16,20 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Listen is the configuration of the addresses where the broker listens, and of the callers that
-// it accepts there.
+// Listen configures the addresses where the broker listens, and the callers that the broker
+// accepts there.
 type Listen struct {
 	GRPC Address
 	HTTP Address
 	// SocketMode is the file mode of Unix sockets.
 	SocketMode fs.FileMode
-	// TLS is the TLS configuration of the gRPC and HTTP addresses, except Unix sockets; nil: no
-	// TLS.
+	// TLS is the TLS configuration of the gRPC and HTTP addresses; Unix sockets do not use TLS.
+	// If TLS is nil, no address uses TLS.
 	TLS *ListenTLS
-	// Authenticated reports whether callers over TCP can authenticate: by certificate, JSON
+	// Authenticated is true if callers over TCP can authenticate: by client certificate, JSON
 	// Web Token or static token.
 	Authenticated bool
-	// InsecureAllowRemote allows remote addresses without TLS or Authenticated.
+	// InsecureAllowRemote allows remote addresses even if TLS or Authenticated is not set.
 	InsecureAllowRemote bool
 	// Reflection enables gRPC reflection.
 	Reflection bool
@@ -37,10 +37,10 @@ type Listen struct {
 
 // ListenTLS is the broker's certificate, and the requirements for callers' TLS connections.
 type ListenTLS struct {
-	// Certificate is the broker's certificate. The field Leaf of Certificate is set.
+	// Certificate is the broker's certificate. Its field Leaf is set.
 	Certificate tls.Certificate
-	// ClientCAs are the authorities that sign client certificates; nil: callers are not asked
-	// for a certificate.
+	// ClientCAs are the authorities that sign client certificates. If ClientCAs is nil, the
+	// broker does not ask callers for a certificate.
 	ClientCAs *x509.CertPool
 	// MinVersion is tls.VersionTLS13 or tls.VersionTLS12.
 	MinVersion uint16
@@ -52,9 +52,9 @@ func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.Socket
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.
 func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o007 != 0 }
 
-// Same reports whether a server that listens as configured in l can listen as configured in
-// other without a restart. The content of TLS, and whether callers are authenticated, can change
-// without a restart.
+// Same is a comparison: it reports whether a running server can change from one configuration to
+// the other without a restart. A changed certificate needs no restart, and neither does a change
+// of whether callers are authenticated.
 func (l Listen) Same(other Listen) bool {
 	withTLS := l.TLS != nil
 	l.TLS, l.Authenticated = other.TLS, other.Authenticated
@@ -79,8 +79,8 @@ func (a Address) String() string {
 
 var socketMode = regexp.MustCompile(`^0[0-7]{3}$`)
 
-// readListen reads the addresses to listen at. Other machines may reach an address only if
-// callers can authenticate by certificate or by token.
+// readListen reads the addresses where the broker listens. Other machines may reach an address
+// only if callers can authenticate by certificate or by token.
 func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool) Listen {
 	section.Mapping("grpc", "http", "socket_mode", "tls", "insecure_allow_remote", "reflection")
 	mode := section.Get("socket_mode").Match(socketMode, "must be a file mode in quotes, such as \"0660\"")
@@ -121,7 +121,7 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	}
 }
 
-// checkRemote reports addresses that other machines can reach although TLS or authentication is
+// checkRemote reports each address that other machines can reach, if TLS or authentication is
 // not configured.
 func (l Listen) checkRemote(section yamlfile.Value) {
 	var lacks, add []string
@@ -140,8 +140,8 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 	}
 }
 
-// maxSocketPath is the longest path of a Unix socket, in bytes. One byte of the system's limit
-// is reserved for a NUL.
+// maxSocketPath is the longest path of a Unix socket, in bytes. The system's limit is one byte
+// larger, for the NUL byte at the end.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // readAddress reads an address of the form HOST:PORT or `unix:///path`.
@@ -173,8 +173,8 @@ func readAddress(value yamlfile.Value, otherwise string) Address {
 	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
 }
 
-// readListenTLS reads the section 'listen.tls'. readListenTLS returns nil if there is no such
-// section, or if a problem was reported.
+// readListenTLS reads the section `listen.tls`. readListenTLS returns nil if this section is
+// missing, or if a problem was reported.
 func (p *parser) readListenTLS(section yamlfile.Value) *ListenTLS {
 	if !section.Exists() {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// listenFolder returns a folder with the files of a certificate, the authority's certificate
-// ca.pem, and files that do not belong to the certificate.
+// listenFolder returns a folder with certificate files. The folder has a certificate, its
+// authority's certificate ca.pem, and files that do not match the certificate.
 func listenFolder(t *testing.T) (folder string, certificate tls.Certificate) {
 	t.Helper()
 	folder = t.TempDir()
@@ -100,8 +100,8 @@ func TestListenTLSMistakes(t *testing.T) {
 	}
 }
 
-// The parts of a configuration that allow a broker to listen at addresses that other machines
-// can reach.
+// These parts of a configuration allow a broker to listen at addresses that other machines can
+// reach.
 const (
 	withCertificate = "certificate_file: cert.pem, key_file: key.pem"
 	withTokens      = "\nauthentication: {tokens: [{name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]}"
@@ -119,7 +119,7 @@ func TestRemoteAddresses(t *testing.T) {
 	)
 	for _, test := range []struct {
 		listen, more string
-		lacks        string // the missing setting; empty: none is missing
+		lacks        string // the missing setting; empty: no setting is missing
 	}{
 		{"", "", neither},
 		{"", withTokens, noTLS},
@@ -158,8 +158,8 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
-// TestSocketForEverybody checks which settings a configuration needs to let every user of the
-// machine connect.
+// TestSocketForEverybody checks which settings a configuration needs before every user of the
+// machine may connect to a Unix socket.
 func TestSocketForEverybody(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const granted = "\ngrants: [{callers: [\"uid:1\"], credentials: [\"*\"]}]"
@@ -172,7 +172,7 @@ func TestSocketForEverybody(t *testing.T) {
 		{`grpc: "unix:///run/x", socket_mode: "0601"`, "", true},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, granted, false},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, "\ngrants: []", false},
-		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // not refused: without grants, no caller may do anything
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // not refused: without a section `grants`, no caller may do anything
 		{`grpc: "unix:///run/x", socket_mode: "0660"`, "", false},
 		{`grpc: "unix:///run/x"`, "", false},
 		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // not refused: the HTTP address serves only metrics

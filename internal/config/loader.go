@@ -15,7 +15,7 @@ import (
 // use.
 type Loader struct {
 	path   string
-	known  map[digest]*credentialItem // items of the last load, by the digests of their texts
+	known  map[digest]*credentialItem // items of the last load, by the SHA-256 digests of their texts
 	parsed int                        // number of items parsed in all loads
 }
 
@@ -24,20 +24,20 @@ type digest [sha256.Size]byte
 // NewLoader returns a Loader of the file at path.
 func NewLoader(path string) *Loader { return &Loader{path: path} }
 
-// placedItem is an item together with its position in the file: shift must be added to the line
-// of each place in the credentialItem.
+// placedItem is an item together with its position in the file. The field `shift` must be added
+// to the line of each place in the credentialItem.
 type placedItem struct {
 	*credentialItem
 	shift  int
 	digest digest // the SHA-256 of the item's text; zero: not known
 }
 
-// at converts a place of the item into a place in the file.
+// at converts a place within the item into a place within the file.
 func (i placedItem) at(place yamlfile.Place) yamlfile.Place {
 	return yamlfile.Place{Line: place.Line + i.shift, Column: place.Column}
 }
 
-// read parses a file. If possible, read parses each credential separately.
+// read parses a configuration file. If possible, each credential is parsed separately.
 func (l *Loader) read(data []byte) (*yamlfile.Document, []placedItem) {
 	if document, items, ok := l.readSplit(data); ok {
 		return document, items
@@ -72,14 +72,15 @@ func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool)
 	return document, items, ok
 }
 
-// itemText is the text of one item of the list of credentials: data[begin:end].
+// itemText is the part `data[begin:end]` of a file: the text of one item of the list of
+// credentials.
 type itemText struct{ begin, end, line int }
 
-// split finds the items of the list 'credentials', if the list is a block at the top level. An
-// item extends up to the next item or key. The returned key is the line of the key
-// 'credentials', and rest is the data with the lines of the items emptied.
+// split finds the items of the list `credentials`, if the list is a block at the top level. An
+// item extends up to the next item or key. The result `key` is the line of the key
+// `credentials`. The result `rest` is the file's text in which the lines of the items are empty.
 func split(data []byte) (rest []byte, key int, items []itemText) {
-	const before, within, after = 0, 1, 2 // states: before the list, within it, and after it
+	const before, within, after = 0, 1, 2 // states: before the list, within the list, and after the list
 	state, indent, offset, number := before, -1, 0, 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -111,9 +112,10 @@ func split(data []byte) (rest []byte, key int, items []itemText) {
 // maxPiece is the largest number of items that are parsed together.
 const maxPiece = 500
 
-// readPieces returns the items with these texts. readPieces reuses the items that are known, and
-// parses the others in pieces, concurrently. readPieces returns false if a piece has a problem,
-// or does not have the expected number of items.
+// readPieces returns the items with these texts. Items that are known from the last load are
+// reused. The other items are parsed in pieces of several items; the pieces are parsed
+// concurrently. readPieces returns false if a piece has a problem, or does not have the expected
+// number of items.
 func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) {
 	items := make([]placedItem, len(texts))
 	var group errgroup.Group
@@ -138,7 +140,7 @@ func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) 
 	return items, group.Wait() == nil
 }
 
-// readPiece parses the texts together, as the items of one list.
+// readPiece parses several texts together, as the items of one list.
 func readPiece(data []byte, texts []itemText, items []placedItem) error {
 	document := yamlfile.Parse("", data[texts[0].begin:texts[len(texts)-1].end])
 	for i, value := range document.Root().List(len(texts), len(texts)) {
@@ -152,7 +154,7 @@ func readPiece(data []byte, texts []itemText, items []placedItem) error {
 	return document.Err()
 }
 
-// remember stores the items, so that the next load can reuse them.
+// remember stores the parsed items, so that the next load can reuse them.
 func (l *Loader) remember(items []placedItem) {
 	l.known = make(map[digest]*credentialItem, len(items))
 	for _, item := range items {

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// list returns a configuration with count credentials. The credential with the number changed
-// has a different value.
+// list returns a configuration with several credentials. The arguments are the number of
+// credentials, and the index of the only credential that has a different value.
 func list(count, changed int) string {
 	var text strings.Builder
 	text.WriteString("listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n# the accounts\ncredentials:\n")
@@ -70,8 +70,8 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 	}
 }
 
-// TestValuesAreReadAtEachLoad changes a file that an unchanged item of the configuration refers
-// to, and checks that the new content is loaded.
+// TestValuesAreReadAtEachLoad changes a file from which a credential gets its value, but not the
+// configuration file. The test checks that the new value is loaded.
 func TestValuesAreReadAtEachLoad(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "b.yaml")
@@ -95,7 +95,7 @@ func TestValuesAreReadAtEachLoad(t *testing.T) {
 	}
 }
 
-// render returns everything that was read from a file as text, including the places.
+// render returns a loaded configuration as text, including the places.
 func render(document *yamlfile.Document, items []placedItem) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, document.Err())
@@ -111,8 +111,8 @@ func render(document *yamlfile.Document, items []placedItem) string {
 	return out.String()
 }
 
-// FuzzSplit checks that splitting a file and parsing it as a whole yield the same result, also
-// when the items of the file are already known.
+// FuzzSplit checks that a file yields the same result whether it is split or parsed as a whole.
+// The test also splits the file when its items are already known.
 func FuzzSplit(f *testing.F) {
 	f.Add(list(3, 1))
 	f.Add("# a\ncredentials:\n- id: a\n  values: {}\n\n# b\n- {id: b}\n-\n  id: c\nlisten: {}\n")
