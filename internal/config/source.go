@@ -16,16 +16,16 @@ import (
 // maxSecretFile is the largest size of a file from which a value is read, in bytes.
 const maxSecretFile = 64 << 10
 
-// source is the origin of a value in the configuration: `{env: NAME}`, `{file: PATH}` or
+// source tells where a value in the configuration comes from: `{env: NAME}`, `{file: PATH}` or
 // `{value: TEXT}`.
 type source struct {
-	field text           // the field of a credential that the source is for
+	field text           // the field of a credential that gets the value
 	kind  string         // the key of the source: env, file or value
-	given text           // the text after that key; empty: a problem was reported
-	at    yamlfile.Place // the place of the source
+	given text           // the text after the key env, file or value; empty: a problem was reported
+	at    yamlfile.Place // the place of the source in the file
 }
 
-// readSource reads a source that must have one of these kinds.
+// readSource reads a source. The key of the source must be one of the kinds passed.
 func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	read := source{at: value.Place()}
 	entry, ok := value.Only("must be exactly one of " + form)
@@ -44,15 +44,15 @@ func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	return read
 }
 
-// readSecret returns the value of a source that must not contain the secret itself, but refer to
-// it.
+// readSecret returns the value of a source. The source must refer to the secret, and must not
+// contain the secret itself.
 func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
 // resolve returns the value that a source refers to, or reports why the value cannot be read.
-// resolve warns of a value that is probably a mistake. To get the line of the source in the
-// file, shift must be added to the line of its place.
+// resolve warns of a value that is probably a mistake. The line of the source in the file is the
+// line of its place plus the argument `shift`.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false
@@ -93,8 +93,8 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown returns the name of an environment variable for use in a message, but no name if the
-// name may be a secret that was entered in the wrong place.
+// shown returns the name of an environment variable for use in a message. If the name may be a
+// secret that was entered in the wrong place, the returned text does not contain the name.
 func shown(name string) string {
 	if variableName.MatchString(name) {
 		return " " + name
@@ -102,9 +102,8 @@ func shown(name string) string {
 	return ""
 }
 
-// readPath returns the content of the file whose path is this value of the configuration.
-// readPath returns false if the value is missing, or if readPath reported why the file cannot be
-// read.
+// readPath returns the content of a file whose path is a value in the configuration. readPath
+// returns false if the value is missing, or if the file cannot be read; the reason is reported.
 func (p *parser) readPath(value yamlfile.Value, limit int64) (string, bool) {
 	path := value.Text(yamlfile.MaxText)
 	if path == "" {
@@ -136,8 +135,8 @@ func (p *parser) resolvePath(path string) string {
 	return filepath.Join(p.folder, path)
 }
 
-// relativeTo returns a hint with the folder of a relative path. The path itself is not shown: it
-// may be a secret that was entered in the wrong place.
+// relativeTo returns a hint for messages: the folder to which a relative path refers. The hint
+// does not contain the path itself, which may be a secret that was entered in the wrong place.
 func (p *parser) relativeTo(path string) string {
 	if filepath.IsAbs(path) {
 		return ""
@@ -147,8 +146,9 @@ func (p *parser) relativeTo(path string) string {
 
 const writable = "can be changed by every user of this machine: chmod o-w"
 
-// everybodyWrites reports whether every user may write to a file. A file that every user may
-// read is normal: Kubernetes mounts Secrets with such a mode, for the only user of a container.
+// everybodyWrites reports whether every user may write to a file. Files that every user may only
+// read are no mistake: Kubernetes mounts Secrets with such a mode, for the only user of a
+// container.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
@@ -165,10 +165,10 @@ var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 	`^[x*.-]{3,}$`, `x{6}`,
 }, "|"))
 
-// likelyMistake returns the end of a sentence about a value that is probably a mistake. For any
-// other value, likelyMistake returns an empty string.
+// likelyMistake returns the end of a sentence that says why a value is probably a mistake. If a
+// value is probably no mistake, likelyMistake returns an empty string.
 func likelyMistake(value string) string {
-	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that are easily copied unnoticed from documents
+	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that people copy from documents without noticing
 	switch {
 	case placeholder.MatchString(value):
 		return "looks like a placeholder or a template that was not filled in"

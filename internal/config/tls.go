@@ -10,12 +10,13 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxCertificates is the largest size of a file of certificates, in bytes. maxCertificates is
-// four times the usual size of a system's certificate bundle.
+// maxCertificates is the largest size of a file of certificates, in bytes. The certificate
+// bundle of a system usually has a quarter of this size.
 const maxCertificates = 1 << 20
 
-// readKeyPair returns the certificate in the file certificate_file with the key in the file
-// key_file. readKeyPair returns nil if neither is given, or if a problem was reported.
+// readKeyPair returns the certificate in the file `certificate_file` with the private key in the
+// file `key_file`. readKeyPair returns nil if neither file is configured, or if a problem was
+// reported.
 func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	certificateFile, keyFile := section.Get("certificate_file"), section.Get("key_file")
 	certificates := p.readCertificates(certificateFile)
@@ -33,8 +34,8 @@ func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	return []tls.Certificate{pair}
 }
 
-// readPool returns the certificate authorities in a file. The pool is nil if no file is given,
-// and empty if a problem was reported.
+// readPool returns the certificate authorities in a file. The returned pool is nil if no file is
+// configured, and empty if a problem was reported.
 func (p *parser) readPool(file yamlfile.Value) *x509.CertPool {
 	if !file.Exists() {
 		return nil
@@ -59,7 +60,7 @@ func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
 	return certificates
 }
 
-// sameTLS reports whether both configurations have the same settings, including the same
+// sameTLS reports whether two TLS configurations have the same settings and the same
 // certificates. Private keys are not compared.
 func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {

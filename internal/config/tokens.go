@@ -9,26 +9,28 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// TokenCache is the configuration of where tokens are stored, and of when they are renewed. With
-// the zero value of TokenCache, tokens are stored in memory and renewed with the default
-// settings.
+// TokenCache configures where tokens are stored, and when they are renewed. The zero value
+// stores tokens in memory, and renews tokens with the default settings.
 type TokenCache struct {
-	// Redis is the Redis server or Cluster where tokens are stored; nil: tokens are stored in
-	// memory. FleetKeys may be set even if Redis is nil.
+	// Redis is the Redis server or Cluster where tokens are stored. If Redis is nil, tokens are
+	// stored in memory. FleetKeys may be set even if Redis is nil.
 	Redis *Redis
-	// FleetKeys are the fleet keys; nil: the file has none.
+	// FleetKeys are the fleet keys. FleetKeys is nil if the file has no fleet keys.
 	FleetKeys *fleetkeys.Ring
-	// RenewalWindow is the longest time by which a token's renewal may begin before the token's
-	// safety margin. RenewalWindow is 10 s to 12 h, or 0: not set.
+	// RenewalWindow is the largest length of the time span in which a token is renewed. The time
+	// span ends when the token's safety margin begins. RenewalWindow is 10 s to 12 h; 0 means
+	// that the file does not set it.
 	RenewalWindow time.Duration
-	// ForcedLimit is the largest number of forced renewals of one token within ForcedWindow.
-	// ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h; 0: not set.
+	// ForcedLimit is the largest number of forced renewals of one token within the time span
+	// ForcedWindow. ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h. The value 0 means
+	// that the file does not set the limit.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 }
 
-// Same reports whether both configurations describe the same cache. Same compares secrets and
-// certificates by their content, not by their source.
+// Same is a comparison: it reports whether two configurations describe the same cache. Secrets
+// and certificates are compared by their content, not by the files or variables that contain
+// them.
 func (c TokenCache) Same(other TokenCache) bool {
 	return c.Redis.same(other.Redis) && c.FleetKeys.Equal(other.FleetKeys) && c.RenewalWindow == other.RenewalWindow &&
 		c.ForcedLimit == other.ForcedLimit && c.ForcedWindow == other.ForcedWindow
@@ -49,7 +51,8 @@ func (p *parser) readTokenCache(section yamlfile.Value) TokenCache {
 	}
 }
 
-// readFleetKeys returns nil if there are no fleet keys, or if a problem was reported.
+// readFleetKeys reads the fleet keys. The result is nil if the file has no fleet keys, or if a
+// problem was reported.
 func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 	var keys []fleetkeys.Key
 	for _, item := range list.List(1, 10) {
@@ -74,18 +77,20 @@ func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 	return ring
 }
 
-// TokenRequests is the configuration of token requests to providers.
+// TokenRequests configures the token requests to providers.
 type TokenRequests struct {
-	// RootCAs verify the providers' certificates; nil: the authorities that the system trusts.
+	// RootCAs verify the providers' certificates. If RootCAs is nil, the authorities that the
+	// system trusts verify them.
 	RootCAs *x509.CertPool
 }
 
-// Same reports whether both configurations are the same.
+// Same is a comparison: it reports whether two configurations are equal.
 func (r TokenRequests) Same(other TokenRequests) bool {
 	return r.RootCAs.Equal(other.RootCAs)
 }
 
-// readTokenRequests adds the authorities in ca_file to the authorities that the system trusts.
+// readTokenRequests reads the section `token_requests`. The authorities in `ca_file` are added
+// to the authorities that the system trusts.
 func (p *parser) readTokenRequests(section yamlfile.Value) TokenRequests {
 	file := section.Mapping("ca_file").Get("ca_file")
 	if !file.Exists() {

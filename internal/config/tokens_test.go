@@ -19,8 +19,9 @@ import (
 // The fleet keys that fleetEnvironment returns.
 var keyOne, keyTwo = fleetkeys.Generate(), fleetkeys.Generate()
 
-// fleetEnvironment returns the values of the variables of environment, the fleet keys above, and
-// a new fleet key at each look-up of a variable that begins with FRESH_.
+// fleetEnvironment looks up environment variables. It knows the variables of the function
+// `environment` and the fleet keys above. Each look-up of a variable that begins with FRESH_
+// returns a new fleet key.
 func fleetEnvironment(name string) (string, bool) {
 	values := map[string]string{
 		"KEY_1": keyOne, "KEY_2": keyTwo,
@@ -36,8 +37,8 @@ func fleetEnvironment(name string) (string, bool) {
 	return environment(name)
 }
 
-// parseCache parses a configuration file in the folder dir with this section 'token_cache'. The
-// section is on one line and begins in column 14.
+// parseCache parses a configuration file in the folder `dir`. The text passed is the section
+// `token_cache`, which is on one line and begins in column 14.
 func parseCache(dir, tokenCache string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_cache: "+tokenCache+"\n"), config.Options{LookupEnv: fleetEnvironment})
 }
@@ -85,7 +86,8 @@ func TestTokenCache(t *testing.T) {
 	}
 }
 
-// TestTokenCacheReads checks that the option Reading is called with every file that is read.
+// TestTokenCacheReads checks that the function in the option Reading is called with the path of
+// every file that is read.
 func TestTokenCacheReads(t *testing.T) {
 	dir := tlsFolder(t)
 	var read []string
@@ -107,10 +109,10 @@ func TestTokenCacheMistakes(t *testing.T) {
 		window  = "must be a duration from 10s to 12h, such as 5m"
 		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
-	// The text begins in column 23.
+	// The text in the configuration begins in column 23.
 	redis := func(text string) string { return "{redis: {" + text + "}, fleet_keys: [{env: KEY_1}]}" }
 	url := func(text string) string { return redis(`url: "` + text + `"`) }
-	// The text begins in column 48.
+	// The text in the configuration begins in column 48.
 	ofTLS := func(text string) string { return redis(`url: "rediss://a", tls: {` + text + "}") }
 	for name, test := range map[string]struct {
 		text string
