@@ -27,15 +27,15 @@ type Document struct {
 	file     string
 	source   []byte
 	lines    [][]byte            // the lines of source; split at first use
-	root     *yaml.Node          // nil when the file could not be read
+	root     *yaml.Node          // the value of the document; nil: the file could not be read
 	refused  map[*yaml.Node]bool // nodes with a problem; further problems of these nodes would only be consequences
 	problems Problems
 	warnings Problems
 }
 
 // Parse reads a YAML file of at most MaxSize bytes. The file name is only used in problems. The
-// Document collects the problems. A syntax error stops the parsing: then it is the only problem,
-// and the root is absent.
+// returned Document contains the problems. After a syntax error, the file is not read further:
+// the syntax error is the only problem, and the Document has no value.
 func Parse(file string, data []byte) *Document {
 	source := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\uFEFF")), []byte("\r\n"), []byte("\n"))
 	d := &Document{file: file, source: source, refused: make(map[*yaml.Node]bool)}
@@ -51,9 +51,10 @@ func Parse(file string, data []byte) *Document {
 	return d
 }
 
-// firstForbidden returns the first byte that is not UTF-8, as U+FFFD, or the first forbidden
-// character. Characters are forbidden if editors do not show them, or disagree on whether they
-// end a line. If there is no forbidden byte or character, the index is -1.
+// firstForbidden is a search in the text of a file: it returns the index of the first byte that
+// is not UTF-8, or of the first forbidden character. A byte that is not UTF-8 is returned as
+// U+FFFD. Characters are forbidden if editors do not show them, or disagree on whether they end
+// a line. If there is no forbidden byte or character, the index is -1.
 func firstForbidden(source []byte) (index int, char rune) {
 	for i, size := 0, 0; i < len(source); i += size {
 		char, size = utf8.DecodeRune(source[i:])
@@ -67,7 +68,7 @@ func firstForbidden(source []byte) (index int, char rune) {
 	return -1, 0
 }
 
-// from returns the part of a line that begins at this place.
+// from returns the part of a line that begins at the place passed.
 func (d *Document) from(at Place) []byte {
 	if d.lines == nil {
 		d.lines = bytes.Split(d.source, []byte("\n"))
@@ -83,14 +84,15 @@ func (d *Document) from(at Place) []byte {
 	return rest
 }
 
-// Root returns the value of the document. The value is absent if the file could not be read.
+// Root returns the value of the document. The returned value is absent if the file could not be
+// read.
 func (d *Document) Root() Value { return Value{document: d, node: d.root} }
 
-// String returns the name of the file, and not its content, which can be secret.
+// String returns only the name of the file, because the file's content can be secret.
 func (d *Document) String() string { return d.file }
 
-// Err returns all problems reported so far as Problems, sorted by place and without duplicates.
-// Err returns nil if the document has no problems.
+// Err returns an error of the type Problems with all problems reported so far, sorted by place
+// and without duplicates. Err returns nil if no problem was reported.
 func (d *Document) Err() error {
 	if len(d.problems) == 0 {
 		return nil
@@ -111,7 +113,7 @@ func (d *Document) Warnf(at Place, format string, args ...any) {
 	d.warnings = append(d.warnings, Problem{d.file, at, fmt.Sprintf(format, args...)})
 }
 
-// refuse reports a problem with a node that cannot be used.
+// refuse reports a problem with a node of the document: the node cannot be used.
 func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	if !d.refused[node] {
 		d.Problemf(Place{node.Line, node.Column}, format, args...)
@@ -119,7 +121,8 @@ func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	d.refused[node] = true
 }
 
-// check reports YAML constructs that are valid but not allowed in a file.
+// check reports YAML constructs that are valid YAML but not allowed in the files that this
+// package reads.
 func (d *Document) check(node *yaml.Node) {
 	if node.Anchor != "" || node.Kind == yaml.AliasNode {
 		d.refuse(node, anchorRefused)
@@ -136,9 +139,9 @@ func (d *Document) check(node *yaml.Node) {
 	}
 }
 
-// checkKeys reports problems with the keys of a mapping, and removes their entries. If the real
-// key of an entry is unknown, because an alias or a merge key stands for it, no missing key of
-// the mapping is reported.
+// checkKeys reports keys of a mapping that are not allowed, and removes the entries of these
+// keys. If an alias or a merge key stands for a key, then the real key is unknown, and no
+// missing key of the mapping is reported.
 func (d *Document) checkKeys(mapping *yaml.Node) {
 	first := make(map[string]int, len(mapping.Content)/2) // the line of each key
 	kept := mapping.Content[:0]

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Place is a position in a file: line and column, counted in characters from 1.
+// Place is a position in a file: the line and the column, in characters. The first line and the
+// first column have the number 1.
 type Place struct{ Line, Column int }
 
 // Problem describes a mistake in a file.
@@ -20,7 +21,8 @@ type Problem struct {
 	Message string
 }
 
-// String returns FILE:LINE:COLUMN: MESSAGE, or only the message if there is no file.
+// String returns the problem in the form FILE:LINE:COLUMN: MESSAGE. If File is empty, String
+// returns only the message.
 func (p Problem) String() string {
 	if p.File == "" {
 		return p.Message
@@ -48,8 +50,9 @@ func (p Problems) sorted() Problems {
 	return slices.Compact(sorted)
 }
 
-// Nearest returns the known name that is most similar to name. The two names may differ by at
-// most one edit per three characters, and by at most three edits.
+// Nearest is a search among known names: it returns the name that is most similar to the name
+// passed. The two names may differ by at most one edit per three characters, and by at most
+// three edits.
 func Nearest(name string, known []string) (nearest string, ok bool) {
 	const longest = 64 // bytes
 	if len(name) > longest {
@@ -64,8 +67,9 @@ func Nearest(name string, known []string) (nearest string, ok bool) {
 	return nearest, nearest != ""
 }
 
-// distance returns the smallest number of edits that turn a into b (optimal string alignment).
-// An edit inserts, deletes or replaces a byte, or swaps two neighbouring bytes.
+// distance returns the smallest number of edits that turn one name into the other (optimal
+// string alignment). An edit inserts, deletes or replaces a byte, or swaps two neighbouring
+// bytes.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

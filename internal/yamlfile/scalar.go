@@ -13,7 +13,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// FreeText returns a string of least to most characters. The argument least is 0 or 1.
+// FreeText returns a string whose number of characters is between the two arguments. The first
+// argument is 0 or 1.
 func (v Value) FreeText(least, most int) string {
 	if !v.is(isString) {
 		return ""
@@ -29,11 +30,12 @@ func (v Value) FreeText(least, most int) string {
 	return ""
 }
 
-// MaxText is the largest number of characters of a text for which no smaller limit is known.
+// MaxText is the largest number of characters of a text that has no smaller limit.
 const MaxText = 4096
 
-// Text returns a string of 1 to most characters. Text reports `${` in the string as a problem,
-// because no expression is evaluated there.
+// Text returns a string with 1 or more characters; the argument is the largest number of
+// characters. Text reports a string that contains `${`, because an expression in this string
+// would not be evaluated.
 func (v Value) Text(most int) string {
 	text := v.FreeText(1, most)
 	if offset := strings.Index(text, "${"); offset >= 0 {
@@ -42,8 +44,8 @@ func (v Value) Text(most int) string {
 	return text
 }
 
-// Match returns a string that matches a pattern. Match reports the message if the string does
-// not match.
+// Match returns a string that matches a pattern. If the string does not match, Match reports a
+// problem with the message passed.
 func (v Value) Match(pattern *regexp.Regexp, message string) string {
 	if v.is(isString) && !pattern.MatchString(v.node.Value) {
 		v.document.refuse(v.node, "%s", message)
@@ -54,7 +56,7 @@ func (v Value) Match(pattern *regexp.Regexp, message string) string {
 	return v.node.Value
 }
 
-// OneOf returns a string that must be one of the allowed strings.
+// OneOf returns a string, which must be one of the allowed strings.
 func (v Value) OneOf(allowed ...string) string {
 	text := v.Text(MaxText)
 	if text == "" || slices.Contains(allowed, text) {
@@ -64,7 +66,7 @@ func (v Value) OneOf(allowed ...string) string {
 	return ""
 }
 
-// Bool returns a boolean, or the argument otherwise if the value is absent.
+// Bool returns a boolean. If the value is absent, Bool returns its argument.
 func (v Value) Bool(otherwise bool) bool {
 	if !v.is(isBoolean) {
 		return otherwise
@@ -72,8 +74,8 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// Int returns a whole number from least to most. The file may write the number as 1.0, 1e3, 0o17
-// or 0xff.
+// Int returns a whole number between the two bounds passed. In the file, the number can also be
+// written in forms such as 1.0, 1e3, 0o17 or 0xff.
 func (v Value) Int(least, most, otherwise int) int {
 	if !v.is(isNumber) {
 		return otherwise
@@ -89,8 +91,8 @@ func (v Value) Int(least, most, otherwise int) int {
 	return int(number)
 }
 
-// Duration returns a duration from least to most. The argument form is for the message of a
-// problem: it names the two bounds and an example.
+// Duration returns a duration between the two bounds passed. The argument `form` is a part of
+// the message about a wrong value: it names the two bounds and an example.
 func (v Value) Duration(least, most, otherwise time.Duration, form string) time.Duration {
 	text := v.Text(MaxText)
 	if text == "" {
@@ -104,8 +106,8 @@ func (v Value) Duration(least, most, otherwise time.Duration, form string) time.
 	return duration
 }
 
-// is reports whether a value exists and has the kind want, and reports a problem if the value
-// has a different kind.
+// The method `is` reports whether a value exists and has the kind wanted. If the value has a
+// different kind, the method adds a problem to the document.
 func (v Value) is(want kind) bool {
 	if v.node == nil || v.document.refused[v.node] {
 		return false
@@ -117,7 +119,7 @@ func (v Value) is(want kind) bool {
 	return got == want
 }
 
-// kind is the kind of a value, such as a mapping, in the words that problems use.
+// kind is the kind of a value, such as `a mapping`, in the words that messages use.
 type kind string
 
 const (
@@ -129,7 +131,8 @@ const (
 	isMapping kind = "a mapping"
 )
 
-// These patterns match unquoted scalars that are not strings in the core schema of YAML 1.2.
+// These patterns match scalars without quotes that are not strings in the core schema of YAML
+// 1.2.
 var (
 	nulls    = []string{"", "~", "null", "Null", "NULL"}
 	booleans = []string{"true", "True", "TRUE", "false", "False", "FALSE"}
@@ -144,7 +147,7 @@ func kindOf(node *yaml.Node) kind {
 		return isMapping
 	case node.Kind == yaml.SequenceNode:
 		return isList
-	case node.Style&^plain != 0: // a scalar in quotes, in a block, or with the tag !!str
+	case node.Style&^plain != 0: // a scalar in quotes, a block scalar, or a scalar with the tag !!str
 		return isString
 	case slices.Contains(nulls, node.Value):
 		return isNull
@@ -156,7 +159,7 @@ func kindOf(node *yaml.Node) kind {
 	return isString
 }
 
-// mismatch returns the message for a value of the kind got that must have the kind want.
+// mismatch returns the message about a value that has one kind but must have another kind.
 func mismatch(want, got kind) string {
 	message := fmt.Sprintf("must be %s, and is %s", want, got)
 	if want == isString && (got == isNumber || got == isBoolean) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// canary is a secret, and digits is a secret that YAML reads as a number.
+// canary is a secret. digits is a secret that YAML reads as a number.
 const (
 	canary = "canary-6f1d"
 	digits = "70615243"

@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// load returns the value of the only document in the source. load returns null if the source is
-// empty, and nil if it reported a problem.
+// load parses the source, and returns the value of its only document. load returns a null value
+// if the source is empty, and nil if a problem was reported.
 func (d *Document) load() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(d.source))
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *Document) load() *yaml.Node {
 	return first.Content[0]
 }
 
-// next reads one document. If the parser panics, next returns an error.
+// next reads one document. If the YAML parser panics, next returns an error.
 func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	defer func() {
 		if recover() != nil {
@@ -47,7 +47,8 @@ func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	return document, loader.Load(document)
 }
 
-// explain reports an error of the parser as a problem that quotes nothing of the file.
+// explain reports an error of the YAML parser as a problem. The problem quotes nothing of the
+// file.
 func (d *Document) explain(err error) {
 	var failure *yaml.LoadError
 	if !errors.As(err, &failure) || failure.Mark.Line == 0 {
@@ -78,10 +79,11 @@ const (
 	directiveRefused = "a directive (a line that begins with %) is not allowed: remove it"
 )
 
-// syntaxErrors translate errors of the parser into messages for the author of a file. The first
-// entry whose part occurs in the parser's message is used. If atBegin is set, the problem is
-// placed where the faulty construct begins, and not where the parser stopped. LINE is replaced
-// by the number of the line in which the construct begins.
+// syntaxErrors translate errors of the YAML parser into messages for the author of a file. The
+// first entry is used whose field `part` occurs in the parser's message. The problem is usually
+// placed where the parser stopped. If the field `atBegin` is set, the problem is placed where
+// the faulty construct begins. The word LINE in a message is replaced by the number of the line
+// in which the construct begins.
 var syntaxErrors = []struct {
 	part, message string
 	atBegin       bool

@@ -9,19 +9,21 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Value is a value in a document. The methods of Value check the value and return it. The
-// methods report a value that breaks a rule, and then return the zero value of their type, or
-// the default value passed to them. The zero Value is an absent value, which causes no problems.
+// Value is a value in a document. The methods of Value check the value and return it. If the
+// value breaks a rule, the method reports a problem, and returns either the zero value of the
+// result's type or the default that was passed. The zero Value is an absent value, which causes
+// no problems.
 type Value struct {
 	document *Document
 	node     *yaml.Node
-	key      *yaml.Node // the key, if the value belongs to an entry of a mapping
+	key      *yaml.Node // the key of the value, if the value belongs to an entry of a mapping
 }
 
-// Exists reports whether the file has the value. Exists also returns true for a null value.
+// Exists reports whether the value is present in the file. Exists also returns true for a null
+// value.
 func (v Value) Exists() bool { return v.node != nil }
 
-// Empty reports whether the value is null.
+// Empty reports whether the value is null in YAML.
 func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
 // Place returns the place where the value begins.
@@ -32,8 +34,8 @@ func (v Value) Place() Place {
 	return Place{v.node.Line, v.node.Column}
 }
 
-// Problemf reports a problem with the value, unless the value was refused: then further problems
-// would only be consequences.
+// Problemf reports a problem with the value. If the value has a problem that makes it unusable,
+// further problems are not reported, because they would only be consequences.
 func (v Value) Problemf(format string, args ...any) {
 	if v.node != nil && !v.document.refused[v.node] {
 		v.document.Problemf(v.Place(), format, args...)
@@ -47,13 +49,14 @@ func (v Value) Warnf(format string, args ...any) {
 	}
 }
 
-// Key returns the key of an entry as a value, so that problems with the key can be reported.
+// Key returns the key of a mapping's entry as a value, so that problems with the key can be
+// reported.
 func (v Value) Key() Value { return Value{document: v.document, node: v.key} }
 
-// Name returns the text of the key of an entry.
+// Name returns the text of the key of a mapping's entry.
 func (v Value) Name() string { return v.key.Value }
 
-// Get returns the value that a mapping has for the key with this name.
+// Get returns the value of the entry of a mapping whose key has the name passed.
 func (v Value) Get(name string) Value {
 	for entry := range v.entries() {
 		if entry.Name() == name {
@@ -76,14 +79,14 @@ func (v Value) entries() iter.Seq[Value] {
 	}
 }
 
-// Entries returns the values of a mapping that may have any keys, in the order of the file.
-// Entries returns false if the value is not a mapping.
+// Entries returns the values of a mapping, in the order of the file. The keys of the mapping are
+// not restricted. Entries returns false if the value is not a mapping.
 func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
 // Only returns the entry of a mapping that has exactly one entry. For any other value, Only
-// reports the message.
+// reports a problem with the message passed.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
 	if v.node != nil && len(entries) != 1 {
@@ -95,8 +98,8 @@ func (v Value) Only(message string) (entry Value, ok bool) {
 	return entries[0], true
 }
 
-// Mapping reports each key of a mapping that is not among the known keys. Mapping returns the
-// mapping.
+// Mapping is a check: it reports each key of a mapping that is not among the known keys. Mapping
+// returns the mapping.
 func (v Value) Mapping(known ...string) Value {
 	if v.Empty() && v.node == v.document.root {
 		v.document.refuse(v.node, "the file is empty: expected a mapping with %s", quote(slices.Sorted(slices.Values(known))))
@@ -115,7 +118,7 @@ func (v Value) Mapping(known ...string) Value {
 	return v
 }
 
-// Requires reports each of these keys that is missing in a mapping. Requires returns the
+// Requires is a check: it reports each required key that the mapping lacks. Requires returns the
 // mapping.
 func (v Value) Requires(keys ...string) Value {
 	isMapping := v.is(isMapping)
@@ -127,22 +130,24 @@ func (v Value) Requires(keys ...string) Value {
 	return v
 }
 
-// Needs reports a key of a mapping that has no effect because the other key is missing.
+// Needs is a check: it reports a key of a mapping if the key has no effect because a second key
+// is missing.
 func (v Value) Needs(key, other string) {
 	if !v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("needs %s", other)
 	}
 }
 
-// Excludes reports a key of a mapping that is not allowed together with the other key.
+// Excludes is a check: it reports a key of a mapping if the key is not allowed together with a
+// second key that the mapping also has.
 func (v Value) Excludes(key, other string) {
 	if v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("is not allowed together with %s", other)
 	}
 }
 
-// List returns the items of a list. List reports a list with fewer than least or more than most
-// items.
+// List returns the items of a list. List reports a problem if the list has too few or too many
+// items; the arguments are the two bounds.
 func (v Value) List(least, most int) []Value {
 	if !v.is(isList) {
 		return nil
@@ -157,9 +162,10 @@ func (v Value) List(least, most int) []Value {
 	return items
 }
 
-// ProblemAtf reports a problem at an offset, in bytes, into the text of the value. The reported
-// place is exact if the text is on one line, near the line's beginning, and contains no escapes.
-// For other texts, the reported place is where the value begins.
+// ProblemAtf reports a problem at a position within the text of the value; the position is a
+// number of bytes. The reported place is exact if the text is on one line, near the line's
+// beginning, and contains no escapes. For other texts, the reported place is the beginning of
+// the value.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
 	const longest = 4096 // in columns; avoids quadratic time for a file on a single line
 	at := v.Place()
@@ -176,11 +182,11 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 	v.document.Problemf(at, format, args...)
 }
 
-// Unique records texts that may occur only once in a file, each with its line.
+// Unique records texts that may occur only once in a file. Each text is recorded with its line.
 type Unique map[string]int
 
-// Check reports a value whose text was passed to Check before. Check ignores an empty text. The
-// argument noun describes the text in the message.
+// Check reports a problem if an earlier call of Check had the same text. Check ignores an empty
+// text. The argument `noun` describes the text in the message.
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return

@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// read reads the value of a document in several ways, and returns the results that are not zero.
+// read is a helper: it reads the value of a document in several ways, and returns the results
+// that are not zero.
 func read(source string) string {
 	got := []string{parse(source).Root().FreeText(0, 100)}
 	if parse(source).Root().Bool(false) {
@@ -39,8 +40,8 @@ func TestScalars(t *testing.T) {
 	}
 }
 
-// TestAbsentValue checks that an absent value causes no problems and is replaced by the
-// defaults.
+// TestAbsentValue checks that an absent value causes no problems, and that reading an absent
+// value returns the defaults.
 func TestAbsentValue(t *testing.T) {
 	for _, source := range []string{"a: 1\n", "'", "a: [x"} {
 		document := parse(source)
@@ -64,7 +65,7 @@ func TestAbsentValue(t *testing.T) {
 	}
 }
 
-// TestRules breaks each rule for values, and checks the message.
+// TestRules breaks each rule for values in turn, and checks the message about it.
 func TestRules(t *testing.T) {
 	isB := regexp.MustCompile("^b+$")
 	for name, test := range map[string]struct {
@@ -109,7 +110,7 @@ func TestRules(t *testing.T) {
 		document := parse("a: " + test.source + "\n")
 		value := document.Root().Get("a")
 		test.read(value)
-		test.read(value) // a second read does not report the problem again
+		test.read(value) // a second read of the same value does not report the problem again
 		if err := document.Err(); err == nil || err.Error() != "f:"+test.want {
 			t.Errorf("%s: the problems are\n%v\nwant\nf:%s", name, err, test.want)
 		}
@@ -143,7 +144,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestProblemThatFollows checks that only one problem is reported for a value of the wrong kind.
+// TestProblemThatFollows checks that a value of the wrong kind causes only one problem.
 func TestProblemThatFollows(t *testing.T) {
 	document := parse("a: 1\nb: {}\nc: x\n")
 	for _, name := range []string{"a", "b"} {
@@ -233,7 +234,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// visit calls all methods that read a value.
+// visit calls all methods of a value that read it, and visits the values inside it.
 func visit(value yamlfile.Value) {
 	value.Problemf("here")
 	if text := value.FreeText(0, 1000); text != "" {
