@@ -1,6 +1,6 @@
 // Package authentication identifies callers: by a bearer token, by a client certificate, or by
 // the user at the other end of a Unix socket. The package depends neither on gRPC nor on HTTP:
-// an Evidence contains everything that the package needs to know about a call.
+// the type Evidence contains everything that the package needs to know about a call.
 package authentication
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These are the names of the authentication methods, as the field Method of access.Caller
-// contains them.
+// These are the names of the authentication methods. The field Method of access.Caller contains
+// one of them.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -34,19 +34,20 @@ type Evidence struct {
 	// Certificates are the client's certificates, leaf first. Certificates are not verified: the
 	// TLS handshake has only shown that the client has the private key of the leaf.
 	Certificates []*x509.Certificate
-	// Bearer is the token of the call, as ParseBearer returns it.
+	// Bearer is the bearer token of the call, as ParseBearer returns it.
 	Bearer secret.Text
-	// Proved reports whether this evidence identified a caller before. If a token with Proved
-	// set has an unknown key, that key was withdrawn: the key cannot be a new one.
+	// Proved is true if this evidence identified a caller before. If the key of a token is
+	// unknown and Proved is true, the issuer has withdrawn the key: it cannot be a new key.
 	Proved bool
-	// UserID is the user of the process at the other end of a Unix socket; nil: unknown.
+	// UserID is the ID of the user whose process is at the other end of a Unix socket; nil:
+	// unknown.
 	UserID *uint32
 	// Address is the network address of the caller; empty: unknown.
 	Address string
 }
 
-// Methods returns the names of the authentication methods for which there is evidence. The
-// returned names quote nothing of the evidence.
+// Methods returns the names of the authentication methods for which the call has evidence. The
+// names quote nothing of the evidence.
 func (e Evidence) Methods() []string {
 	methods := []string{}
 	switch bearer := e.Bearer.Reveal(); {
@@ -66,15 +67,16 @@ func (e Evidence) Methods() []string {
 
 // Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the Name and ExpireTime of the caller; Set sets the other fields. The
-	// error is ErrNoEvidence when the call has no evidence of this kind, the error of ctx, or a
-	// *fault.Error. The reason of the *fault.Error is CallerUnauthenticated for evidence that is
-	// not accepted, and AuthenticationUnavailable when the evidence cannot be checked at the
-	// moment. No error quotes evidence.
+	// Authenticate returns the caller with only the fields Name and ExpireTime; the type Set
+	// sets the other fields. The error is ErrNoEvidence if the call has no evidence of this
+	// kind, the error of the context, or a *fault.Error. The reason of the *fault.Error is
+	// CallerUnauthenticated if the evidence is not accepted, and AuthenticationUnavailable if
+	// the evidence cannot be checked at the moment. No error quotes evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
-// ErrNoEvidence is the error of an Authenticator for a call without evidence of its kind.
+// ErrNoEvidence is the error of an Authenticator if a call has no evidence of the kind that it
+// checks.
 var ErrNoEvidence = errors.New("there is no evidence of this kind")
 
 // errNobody is the answer to a call without evidence of any accepted kind.
@@ -83,9 +85,10 @@ var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or cli
 // Counter counts events. The counters of the Prometheus library implement Counter.
 type Counter interface{ Inc() }
 
-// Counts are the counters for the outcomes of one authentication method: the evidence was
-// accepted (OK), refused (Refused), refused for now because the issuer's keys were fetched a
-// moment ago (Deferred, see ErrKeyRefreshThrottled), or could not be checked (Unavailable).
+// Counts are the counters for the outcomes of one authentication method. OK counts accepted
+// evidence, and Refused counts refused evidence. Deferred counts evidence that is refused only
+// for now, because the issuer's keys were fetched a moment ago (see ErrKeyRefreshThrottled).
+// Unavailable counts evidence that could not be checked.
 type Counts struct{ OK, Refused, Deferred, Unavailable Counter }
 
 func (c Counts) count(err error) {
@@ -113,25 +116,25 @@ type Method struct {
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are the issuers of the JSON Web Tokens that the Set accepts. The field Issuers is
+	// Issuers are the issuers whose JSON Web Tokens the Set accepts. This field is the argument
 	// for KeyFetcher.Use.
 	Issuers *Issuers
 }
 
-// NewSet returns a Set that tries these methods in order. The counter nobody counts calls
-// without evidence.
+// NewSet returns a Set that tries authentication methods in the order passed. The counter
+// `nobody` counts calls without evidence.
 func NewSet(issuers *Issuers, nobody Counter, methods ...Method) *Set {
 	return &Set{methods: methods, nobody: nobody, Issuers: issuers}
 }
 
-// Identify returns the caller, and counts the outcomes. The error is a *fault.Error, or the
-// error of ctx.
+// Identify returns the caller, and counts the outcomes of the authentication methods. The error
+// is a *fault.Error, or the error of the context.
 func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	return s.identify(ctx, evidence, true)
 }
 
 // Recheck does the same as Identify, for evidence that identified a caller before. Recheck
-// counts nothing.
+// changes no counter.
 func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	evidence.Proved = true
 	return s.identify(ctx, evidence, false)
@@ -165,8 +168,9 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 	return access.Caller{}, errNobody
 }
 
-// OK returns the counter of the calls whose callers this authentication method identified. The
-// counter must be incremented for each call on a connection whose caller was identified before.
+// OK returns the counter of an authentication method for calls whose callers the method
+// identified. On a connection whose caller was identified before, the user of OK must increment
+// the counter for each call.
 func (s *Set) OK(method string) Counter {
 	for _, known := range s.methods {
 		if known.Name == method {
@@ -176,7 +180,8 @@ func (s *Set) OK(method string) Counter {
 	return s.nobody // no authentication method has this name
 }
 
-// rank orders authentication errors: an error that tells the caller more has a higher rank.
+// rank orders authentication errors by how much they tell the caller: an error that tells more
+// has a higher rank.
 func rank(err error) int {
 	var known *fault.Error
 	switch {
@@ -189,28 +194,28 @@ func rank(err error) int {
 	}
 }
 
-// refused returns the error for evidence that is not accepted.
+// refused returns the error for evidence that the broker does not accept.
 func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
 
-// maxName is the longest name of a caller without its kind, in bytes. SPIFFE IDs have the same
-// limit.
+// maxName is the largest length of a caller's name without its kind, such as `jwt:`, in bytes.
+// SPIFFE IDs have the same limit.
 const maxName = 2048
 
-// isName reports whether text can be the name of a caller: it is not blank, and every character
-// of it is visible.
+// isName reports whether text can be the name of a caller: the text must not be blank, and all
+// its characters must be visible.
 func isName(text string) bool {
 	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
 	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)
 }
 
-// maxRemembered is the largest number of entries in each cache of this package. An evicted entry
-// is computed again at its next use.
+// maxRemembered is the largest number of entries in each cache of this package. If an entry was
+// evicted, its content is computed again when it is next needed.
 const maxRemembered = 4096
 
 func newCache[K comparable, V any]() *lru.Cache[K, V] {
 	cache, err := lru.New[K, V](maxRemembered)
 	if err != nil {
-		panic(err) // the cache library refuses only a size that is not positive
+		panic(err) // the cache library refuses a size only if it is not positive
 	}
 	return cache
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// answers is an authenticator that always gives the same answer.
+// answers is an Authenticator that always returns the same result.
 type answers struct {
 	caller string
 	err    error
@@ -98,7 +98,7 @@ func TestPeerUser(t *testing.T) {
 }
 
 // wantRefused checks the reason and the message of an error. The function also checks that the
-// error has a retry delay only if the reason is temporary. If the argument message is empty, any
+// error has a retry delay only if the reason is temporary. If the message passed is empty, any
 // message is accepted.
 func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 	t.Helper()

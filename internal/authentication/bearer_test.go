@@ -8,7 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// malformed is the text that ParseBearer returns for anything that is not a token.
+// The constant `malformed` is the text that ParseBearer returns in place of anything that is not
+// a token.
 const malformed = " "
 
 func TestParseBearer(t *testing.T) {
@@ -43,9 +44,9 @@ func TestParseBearer(t *testing.T) {
 	}
 }
 
-// FuzzBearer checks that the parsed token of any header is empty, malformed, or a part of the
-// header without spaces. The test also checks that the token is never printed, and that no
-// authenticator panics or accepts the token.
+// FuzzBearer checks the token that is parsed from any header. The token must be empty,
+// malformed, or a part of the header without spaces. The test also checks that the token is
+// never printed, and that no authenticator panics or accepts the token.
 func FuzzBearer(f *testing.F) {
 	jwt, tokens := newJWT(f, fileIssuer("a", keyES)), authentication.NewStaticTokens()
 	for _, seed := range []string{"Bearer a", "bearer  a", "Basic a", "Bearer " + mint(keyES, nil, nil), "Bearer " + authentication.GenerateToken().Reveal()} {

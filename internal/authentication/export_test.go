@@ -1,7 +1,9 @@
 package authentication
 
-// CertificateName returns the caller's name in a certificate, without verifying the certificate.
+// CertificateName returns the caller's name that a certificate contains, without verifying the
+// certificate.
 var CertificateName = certificateName
 
-// MaxAge returns how long the keys in an answer may be used, according to the answer's headers.
+// MaxAge returns how long the keys in an answer may be used, according to the headers of the
+// answer.
 var MaxAge = maxAge

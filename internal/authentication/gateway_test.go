@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestGatewaysAnswersAreNotTheIssuers fetches an issuer's keys, and then replaces the issuer's
-// answers by a gateway's: pages and JSON objects of the gateway, and other keys under any status
-// but 200. The test checks that no key is withdrawn or added.
+// TestGatewaysAnswersAreNotTheIssuers fetches an issuer's keys. Then a gateway answers in place
+// of the issuer: with pages and JSON objects, or with other keys and a status that is not 200.
+// The test checks that no key is withdrawn or added.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {
 		status int

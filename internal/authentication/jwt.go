@@ -26,19 +26,20 @@ type Issuer struct {
 	// no colon.
 	Name string
 	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of
-	// a fleet, may have the same claim: their keys distinguish them.
+	// a fleet, may have the same claim "iss": then their keys distinguish the issuers.
 	Issuer string
-	// Audiences are the accepted audiences. There is at least one audience. The claim "aud" must
-	// contain one of them.
+	// Audiences are the accepted audiences. There is at least one audience. The claim "aud" of a
+	// token must contain at least one accepted audience.
 	Audiences []string
 	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms
 	// that the function Algorithms returns are accepted.
 	Algorithms []string
-	// Keys are the issuer's keys, read from a file. Nil: the keys are fetched from URL.
+	// Keys are the issuer's keys, read from a file. If Keys is nil, the keys are fetched from
+	// URL.
 	Keys *Keys
 	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the
-	// certificate authorities that may sign the server's certificate; nil: the authorities that
-	// the system trusts.
+	// certificate authorities that may sign the server's certificate. If RootCAs is nil, the
+	// authorities that the system trusts may sign it.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate allows private, local and special addresses for the host of URL.
@@ -47,12 +48,12 @@ type Issuer struct {
 	remote *remoteKeys // the keys that are fetched from URL; set by KeyFetcher.Prepare
 }
 
-// leeway is how far the clocks of an issuer and the broker may differ.
+// leeway is the largest allowed difference between the clocks of an issuer and of the broker.
 const leeway = 30 * time.Second
 
-// Issuers is an Authenticator that accepts the JSON Web Tokens of these issuers, and names the
-// callers `jwt:ISSUER:SUBJECT`. A token is verified once, and again when its issuer's keys
-// change. KeyFetcher.Prepare creates values of the type Issuers.
+// Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers, and names the
+// callers `jwt:ISSUER:SUBJECT`. A token is verified at its first use, and again only after its
+// issuer's keys have changed. KeyFetcher.Prepare creates values of the type Issuers.
 type Issuers struct {
 	clock    clockwork.Clock
 	byClaim  map[string][]*Issuer // issuers by their claim "iss"
@@ -67,7 +68,7 @@ type tokenDigest [sha256.Size]byte
 type verifiedToken struct {
 	caller access.Caller
 	issuer *Issuer // the issuer whose key signed the token; nil: no issuer has that key
-	keys   *Keys   // the keys that the token was verified with
+	keys   *Keys   // the keys with which the token was verified
 }
 
 // Authenticate implements Authenticator.
@@ -93,11 +94,11 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 	return known.caller, err
 }
 
-// bearerToken is a token that was parsed but not verified.
+// bearerToken is a token that was parsed but not yet verified.
 type bearerToken struct {
 	text      string
 	digest    tokenDigest
-	proved    bool // the token was accepted before: if its key is missing now, the key was withdrawn
+	proved    bool // the token was accepted before: if its key is now missing, the key was withdrawn
 	algorithm jwa.SignatureAlgorithm
 	keyID     string // may be empty
 	issuer    string // the claim "iss"
@@ -124,7 +125,7 @@ func parseToken(text string) (bearerToken, error) {
 	return token, nil
 }
 
-// verify returns the caller of a token, and first tries the issuers that have the token's key,
+// verify returns the caller of a token. The issuers that have the token's key are tried first,
 // so that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
@@ -148,7 +149,8 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// keys returns the issuer's current keys; nil: the issuer has no keys yet, or they are too old.
+// keys returns the issuer's current keys. The result is nil if the issuer has no keys yet, or if
+// its keys are too old.
 func (i *Issuer) keys() *Keys {
 	if i.remote != nil {
 		return i.remote.keys()
@@ -156,7 +158,7 @@ func (i *Issuer) keys() *Keys {
 	return i.Keys
 }
 
-// accepts reports whether the issuer's tokens may be signed with an algorithm.
+// accepts reports whether the issuer's tokens may be signed with the algorithm passed.
 func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	accepted := i.Algorithms
 	if len(accepted) == 0 {
@@ -165,14 +167,13 @@ func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	return slices.Contains(accepted, algorithm.String())
 }
 
-// lacksKey reports whether the issuer's keys must be fetched to verify a token.
+// lacksKey reports whether the issuer's keys must be fetched before a token can be verified.
 func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
-// verify returns the caller of a token. The returned verifiedToken has an issuer if one of the
-// issuer's keys signed the token, even if the error says that the token's claims are not
-// accepted.
+// verify returns the caller of a token. The field `issuer` of the result is set if one of the
+// issuer's keys signed the token, even if the token's claims are not accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
 		return verifiedToken{}, refused("the bearer token is signed with an algorithm that is not accepted")
@@ -201,7 +202,7 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 }
 
 // caller checks the claims of a token whose signature was verified, and returns the caller that
-// the claims identify.
+// the claims name.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),

@@ -170,8 +170,8 @@ func TestJWTOfSeveralIssuers(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the signature of the bearer token is wrong")
 }
 
-// TestJWTEnds checks that a remembered token expires by the broker's clock, and that a token is
-// refused as soon as its issuer or its key is removed.
+// TestJWTEnds checks that a remembered token expires according to the broker's clock. The test
+// also checks that a token is refused as soon as its issuer or its key is removed.
 func TestJWTEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock})
@@ -245,8 +245,8 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzJWT checks that only the issuer's tokens identify a caller. The test treats two texts as
-// the same token if they differ only in padding, or in bits that base64 does not use.
+// FuzzJWT checks that only the issuer's tokens identify a caller. Two texts count as the same
+// token if they differ only in padding, or in bits that base64 does not use.
 func FuzzJWT(f *testing.F) {
 	jwt := newJWT(f, fileIssuer("a", keyRS, keyES, keyEd))
 	good := map[string]bool{}

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// fetchTimeout is the longest duration of one request for keys.
+	// fetchTimeout is the largest duration of one request for keys.
 	fetchTimeout = 5 * time.Second
 	// maxKeySet is the largest key set, in bytes.
 	maxKeySet = 1 << 20
 )
 
-// errKeyURL is worded to follow a noun, as in "url must be an https URL". errKeyURL does not
-// quote the URL.
+// errKeyURL is an error whose text follows a noun, as in "url must be an https URL". The text
+// does not quote the URL.
 var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
-// CheckKeyURL returns an error unless keys may be fetched from a URL. CheckKeyURL refuses URLs
-// of the scheme http, even at loopback addresses.
+// CheckKeyURL returns an error if no keys may be fetched from the URL passed. URLs of the scheme
+// http are refused, even with a loopback address.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
@@ -38,8 +38,8 @@ func CheckKeyURL(text string) error {
 
 var errStatus = errors.New("has a status other than 200")
 
-// get sends the request for the keys. The returned body has at most maxKeySet bytes. get follows
-// no redirect: an answer from another URL is not the issuer's answer.
+// get sends a request for keys, and returns the answer. The returned body has at most maxKeySet
+// bytes. Redirects are not followed: an answer from another URL is not the issuer's answer.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err := CheckKeyURL(r.issuer.URL); err != nil {
 		return nil, nil, err
@@ -68,8 +68,8 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	return body, answer.Header, err
 }
 
-// maxAge returns how long the keys in an answer may be used, according to the answer's headers.
-// maxAge returns 0 if the headers set no age.
+// maxAge returns how long the keys in an answer may be used, according to the headers of the
+// answer. maxAge returns 0 if the headers set no age.
 func maxAge(header http.Header) (age time.Duration) {
 	defer func() { _ = recover() }() // the header parser panics at an empty value, as in "max-age="
 	const longest = 24 * 60 * 60     // seconds
@@ -84,7 +84,8 @@ func maxAge(header http.Header) (age time.Duration) {
 	return 0
 }
 
-// fetchFailure returns why a request for keys failed, without quoting an answer or a URL.
+// fetchFailure says why a request for keys failed. The returned text quotes neither an answer
+// nor a URL.
 func fetchFailure(err error) string {
 	for _, known := range []error{errStatus, errNoKeySet, errNoKey} {
 		if errors.Is(err, known) {

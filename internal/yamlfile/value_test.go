@@ -234,7 +234,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// visit calls all methods of a value that read it, and visits the values inside it.
+// visit calls methods that read a value, for the value and for each value inside it.
 func visit(value yamlfile.Value) {
 	value.Problemf("here")
 	if text := value.FreeText(0, 1000); text != "" {
