@@ -52,7 +52,7 @@ type Issuer struct {
 const leeway = 30 * time.Second
 
 // Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers, and names the
-// callers `jwt:ISSUER:SUBJECT`. A token is verified at its first use, and again only after its
+// callers `jwt:ISSUER:SUBJECT`. A token is verified at its first use, and again after its
 // issuer's keys have changed. KeyFetcher.Prepare creates values of the type Issuers.
 type Issuers struct {
 	clock    clockwork.Clock

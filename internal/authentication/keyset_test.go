@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// besides are entries of a key set that verify no signature, each with its place in the list of
-// ignored keys. An empty place means that the entry is not in that list.
+// besides are entries of a key set that verify no signature. Each entry has a text: the place of
+// the entry in the list of ignored keys. An empty text means that the entry is not in that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
@@ -28,14 +28,15 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns a byte order mark followed by a key set. The key set consists of the entry and
-// the key, in this order.
+// beside returns a key set that follows a byte order mark. The key set consists of the entry and
+// the key passed, in this order.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }
 
-// TestBadKeyBesideAGoodOne checks key sets that have a bad key and a good key, in a file and at
-// a URL. Tokens of the good key are accepted. The bad key is reported with its place in the set.
+// TestBadKeyBesideAGoodOne checks key sets that have a bad key and a good key. The key sets are
+// read from a file, or fetched from a URL. Tokens that the good key signed are accepted. The bad
+// key is reported with its place in the set.
 func TestBadKeyBesideAGoodOne(t *testing.T) {
 	for name, test := range besides {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +78,7 @@ func TestManyKeys(t *testing.T) {
 		t.Error(err)
 	}
 	two := []byte(strings.TrimSuffix(strings.TrimPrefix(string(set(900)), "\ufeff"), "}"))
-	two = append(append(two, ','), two[1:]...) // an object with two members "keys": only the last one is used
+	two = append(append(two, ','), two[1:]...) // an object that has the member "keys" twice: only the second member is used
 	if keys, err := authentication.ParseKeys(append(two, '}')); err != nil {
 		t.Error(err)
 	} else if _, count := keys.Ignored(); count != 899 {
@@ -92,7 +93,7 @@ func TestManyKeys(t *testing.T) {
 	}
 }
 
-// wantIgnored checks whether the log has a line about ignored keys.
+// wantIgnored checks whether the log has the expected line about ignored keys.
 func wantIgnored(t *testing.T, r remote, want bool) {
 	t.Helper()
 	got := r.log.String()
@@ -102,7 +103,8 @@ func wantIgnored(t *testing.T, r remote, want bool) {
 	}
 }
 
-// TestTwoKeysOfOneID checks that the tokens of two keys with the same key ID are accepted.
+// TestTwoKeysOfOneID checks that tokens of both keys are accepted if two keys have the same key
+// ID.
 func TestTwoKeysOfOneID(t *testing.T) {
 	twin := authtest.NewEC(keyES.ID)
 	jwt := newJWT(t, fileIssuer("main", keyES, twin))
@@ -114,8 +116,8 @@ func TestTwoKeysOfOneID(t *testing.T) {
 }
 
 // TestAnswerWithoutAUsableKey checks that the keys of the previous answer stay in use after an
-// answer without a usable key, and that the log reports why. Only an empty set withdraws the
-// previous keys: see TestRevokedKey.
+// answer without a usable key, and that the log reports why. Only an empty key set withdraws the
+// previous keys; TestRevokedKey checks this.
 func TestAnswerWithoutAUsableKey(t *testing.T) {
 	for name, answer := range map[string]string{
 		"unusable keys": `{"keys":[{"kty":"AKP","kid":"canary"}]}`,

@@ -19,13 +19,13 @@ import (
 )
 
 // MutualTLS identifies callers by their client certificates. The name of a caller is
-// `spiffe://DOMAIN/PATH` for a certificate with a SPIFFE ID, else `dns:NAME` with the first DNS
-// name, else `subject:NAME`. The certificate chain of a connection is verified once for all
-// calls of the connection.
+// `spiffe://DOMAIN/PATH` if the certificate has a SPIFFE ID. Otherwise it is `dns:NAME` with the
+// first DNS name, or `subject:NAME` if the certificate has no DNS name. The certificate chain of
+// a connection is verified once for all calls of the connection.
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// known maps each connection to the outcome of its verification. The keys of known are
+	// The map `known` contains the outcome of each connection's verification. Its keys are
 	// pointers to the first certificate of each connection. The pointers are weak, so that
 	// certificates do not stay in memory after the connection has ended: anybody can send
 	// certificates.
@@ -39,8 +39,8 @@ type verifiedChain struct {
 	until  time.Time // the time when a refusal is forgotten
 }
 
-// refusedFor is how long a refused chain is not verified again, because a client can call as
-// often as it likes.
+// refusedFor is the time during which a refused certificate chain is not verified again. This
+// time is needed because a client can call as often as it likes.
 const refusedFor = 10 * time.Second
 
 // NewMutualTLS returns an authenticator for certificates that one of the roots has signed. If
@@ -49,7 +49,7 @@ func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
 	return &MutualTLS{roots: roots, clock: clock, known: newCache[weak.Pointer[*x509.Certificate], verifiedChain]()}
 }
 
-// Authenticate implements Authenticator.
+// Authenticate implements the interface Authenticator.
 func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	if len(evidence.Certificates) == 0 {
 		return access.Caller{}, ErrNoEvidence
@@ -78,9 +78,9 @@ func (m *MutualTLS) verify(chain []*x509.Certificate) verifiedChain {
 	return verifiedChain{caller: access.Caller{Name: name, ExpireTime: chain[0].NotAfter}}
 }
 
-// VerifyCertificates returns an error unless one of the roots has signed the first certificate
-// of a chain, for use by a client. If roots is nil, no certificate is accepted. The error quotes
-// nothing of the certificates.
+// VerifyCertificates returns an error if no root has signed the first certificate of a chain for
+// use by a client. If `roots` is nil, no certificate is accepted. The error quotes nothing of
+// the certificates.
 func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	if roots == nil {
 		roots = x509.NewCertPool() // in package x509, nil means the roots that the system trusts
@@ -101,7 +101,7 @@ func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now tim
 	return nil
 }
 
-// certificateName returns the caller's name in a leaf certificate.
+// certificateName returns the caller's name that a leaf certificate contains.
 func certificateName(leaf *x509.Certificate) (string, error) {
 	switch {
 	case len(leaf.URIs) > 1:
@@ -118,10 +118,11 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	return subjectName(leaf)
 }
 
-// dnsName matches a certificate's DNS name in lower case, which may start with a wildcard.
+// dnsName matches the DNS name of a certificate in lower case. The DNS name may start with a
+// wildcard.
 var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
 
-// maxDNSName is the longest DNS name, in bytes.
+// maxDNSName is the largest length of a DNS name, in bytes.
 const maxDNSName = 253
 
 // spiffeName returns the SPIFFE ID of an X.509-SVID, and refuses the certificate of a
@@ -135,10 +136,10 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	return id.String(), nil
 }
 
-// subjectName returns the text of a certificate's subject. subjectName refuses a subject whose
-// text could be confused with the text of another subject. The reasons are that pkix.Name keeps
-// only the last value of a repeated attribute, and that a pattern such as subject:*,O=Acme does
-// not recognize escaped characters.
+// subjectName returns the text of a certificate's subject. A subject is refused if its text
+// could be confused with the text of another subject. Such texts exist for two reasons:
+// pkix.Name keeps only the last value of a repeated attribute, and a pattern such as
+// subject:*,O=Acme does not recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {

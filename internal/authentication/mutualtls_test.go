@@ -27,7 +27,8 @@ func organization(value string) pkix.AttributeTypeAndValue {
 	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: value}
 }
 
-// inOne encodes a subject whose attributes are all in one relative distinguished name.
+// inOne encodes a certificate's subject whose attributes are all in one relative distinguished
+// name.
 func inOne(attributes ...pkix.AttributeTypeAndValue) []byte {
 	encoded, err := asn1.Marshal(pkix.RDNSequence{attributes})
 	if err != nil {
@@ -98,7 +99,8 @@ func TestMutualTLSNames(t *testing.T) {
 	}
 }
 
-// TestMutualTLSRoots checks that a connection is refused once its authority is no longer trusted.
+// TestMutualTLSRoots checks that a connection is refused when the authority of its certificate
+// is no longer trusted.
 func TestMutualTLSRoots(t *testing.T) {
 	const invalid = "the client certificate is not valid, or not signed by a trusted authority"
 	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
@@ -146,8 +148,9 @@ func TestMutualTLSEnds(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
 }
 
-// TestMutualTLSRemembersRefusals checks that a refused chain is not verified again for 10
-// seconds. The refused chains are an untrusted one, and a trusted one without a usable name.
+// TestMutualTLSRemembersRefusals checks that a refused certificate chain is not verified again
+// for 10 seconds. One refused chain is not trusted, and another is trusted but has no usable
+// name.
 func TestMutualTLSRemembersRefusals(t *testing.T) {
 	ca, other := authtest.NewAuthority("ca", now), authtest.NewAuthority("other", now)
 	for name, leaf := range map[string]*x509.Certificate{
@@ -171,14 +174,14 @@ func TestMutualTLSRemembersRefusals(t *testing.T) {
 	}
 }
 
-// FuzzCertificateName checks that the caller's name in a certificate has the right kind, is a
-// single line, and has a bounded length. A certificate with a SPIFFE ID never gets a name of
-// another kind.
+// FuzzCertificateName checks the caller's name that a certificate contains. The name must have
+// the right kind, a single line, and a bounded length. If a certificate has a SPIFFE ID, the
+// name must be of the kind for SPIFFE IDs.
 func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe://example.test/a", "a.test", "mailer")
 	f.Add("https://example.test", "", "")
 	f.Add("SPIFFE://example.test/%61", "*.a.test", "a,O=b+C=d\\")
-	f.Add("SPIFFE://0/0#", "0", "0") // package net/url drops an empty fragment
+	f.Add("SPIFFE://0/0#", "0", "0") // the package net/url drops an empty fragment
 	f.Add("spiffe:/a", "a\x00.test", "spiffe://example.test/a")
 	f.Fuzz(func(t *testing.T, uri, dns, subject string) {
 		leaf := &x509.Certificate{NotAfter: now.Add(time.Hour), Subject: pkix.Name{CommonName: subject}}

@@ -22,28 +22,30 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time between two requests for keys that are caused by tokens
-	// with unknown keys. fetchPause is also the time until a failed request is repeated. After
+	// fetchPause is the shortest time between two requests for keys that tokens with unknown
+	// keys cause. fetchPause is also the time after which a failed request is repeated. After
 	// each further failure, the time until the next request doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
-	// maxStale is how long the last fetched keys are used while requests for keys fail.
+	// maxStale is how long the last fetched keys stay in use while requests for keys fail.
 	maxStale = 24 * time.Hour
-	// minMaxAge and defaultMaxAge are the shortest and the default time until fetched keys are
-	// fetched again.
+	// Fetched keys are fetched again after some time. minMaxAge is the shortest time, and
+	// defaultMaxAge is the default.
 	minMaxAge     = time.Minute
 	defaultMaxAge = 5 * time.Minute
 )
 
-// errUnfetched is the error for a call whose token is signed with a missing key, while keys
-// cannot be fetched.
+// errUnfetched is the error for a call if the key of its token is missing and keys cannot be
+// fetched.
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
-// ErrKeyRefreshThrottled is the error for a token whose key is missing and may be new. The
-// issuer's keys were fetched before the token arrived, and too recently to be fetched again.
+// ErrKeyRefreshThrottled is the error for a token whose key is missing but may be new. The
+// issuer's keys were fetched shortly before the token arrived, so it is too early to fetch them
+// again.
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
-// errThrottled is the error that a caller receives in the case of ErrKeyRefreshThrottled.
+// errThrottled is the error that a caller receives when the internal error is
+// ErrKeyRefreshThrottled.
 var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later")
 
 // KeyOptions configure a KeyFetcher. All fields except MaxAge are required.
@@ -52,19 +54,19 @@ type KeyOptions struct {
 	// Logger receives a warning when keys cannot be fetched, and when some of the fetched keys
 	// are not used.
 	Logger *slog.Logger
-	// Changed is called when the keys of an issuer have changed, because a token that was
-	// accepted before may now be refused. Changed must not block.
+	// Changed is a function that is called when the keys of an issuer have changed. After such a
+	// change, a token that was accepted before may be refused. The function must not block.
 	Changed func()
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
-	// minutes. The headers of an answer can shorten this time, to a minute at least.
+	// minutes. The headers of an answer can shorten this time to 1 minute.
 	MaxAge time.Duration
 }
 
-// KeyFetcher keeps the keys of issuers that have a URL up to date, until Close is called.
+// KeyFetcher keeps the keys of issuers with a URL up to date, until the method Close is called.
 type KeyFetcher struct {
 	options KeyOptions
 	mu      sync.Mutex
-	remote  []*remoteKeys // keys of the Issuers in use and of the Issuers that Prepare returned
+	remote  []*remoteKeys // keys of the issuers in use, and of the issuers that Prepare returned
 }
 
 // NewKeyFetcher returns a KeyFetcher that fetches nothing yet.
@@ -73,10 +75,10 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 	return &KeyFetcher{options: options}
 }
 
-// Prepare returns an authenticator for these issuers, and starts to fetch their keys. Issuers
+// Prepare returns an authenticator for several issuers, and starts to fetch their keys. Issuers
 // with the same URL, RootCAs and AllowPrivate share their keys. Keys that are already in use for
-// these issuers stay in use. After Prepare, call Use with the returned Issuers, or with the
-// previous Issuers.
+// these issuers stay in use. After Prepare, call the method Use: either with the Issuers that
+// Prepare returned, or with the previous Issuers.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -91,7 +93,8 @@ func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	return made
 }
 
-// fetch returns the keys at an issuer's URL. The caller of fetch must hold mu.
+// fetch returns the keys at the URL of an issuer. The caller of this method must hold the lock
+// `mu`.
 func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	for _, known := range f.remote {
 		other := known.issuer
@@ -104,7 +107,7 @@ func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	return made
 }
 
-// Use stops fetching the keys that these issuers do not need.
+// Use stops fetching the keys that none of the issuers passed needs.
 func (f *KeyFetcher) Use(issuers *Issuers) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,12 +120,13 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 	})
 }
 
-// Close stops fetching keys.
+// Close stops fetching all keys.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
-// remoteKeys are the keys at a URL. remoteKeys are fetched again when they reach the age that
-// the headers of the last answer allow, and when a token is signed with a missing key. At most
-// one request for these keys runs at a time: all tokens with missing keys wait for that request.
+// remoteKeys are the keys at a URL. The keys are fetched again in two cases: when they reach the
+// age that the headers of the last answer allow, and when a token is signed with a missing key.
+// At most one request for these keys runs at a time: all tokens with missing keys wait for that
+// request.
 type remoteKeys struct {
 	KeyOptions
 	issuer    Issuer            // the first issuer that has this URL
@@ -130,21 +134,21 @@ type remoteKeys struct {
 	context   context.Context   //nolint:containedctx // close cancels this context, and thereby the requests
 	cancel    context.CancelFunc
 
-	fetched atomic.Pointer[fetchedKeys] // nil: no keys were fetched yet
+	fetched atomic.Pointer[fetchedKeys] // nil: keys were never fetched
 	failed  bool                        // whether the last request failed; only the running request uses this field
 	retryIn time.Duration               // time until a failed request is repeated; only the running request uses this field
 
 	mu       sync.Mutex
-	last     *keyRequest // the running request, or else the last completed one
+	last     *keyRequest // the running request; if no request runs, the last completed request
 	underWay bool
-	asked    time.Time       // when a token last caused a request for keys
+	asked    time.Time       // the last time when a token caused a request for keys
 	next     clockwork.Timer // starts the next scheduled request for keys
-	// waiting maps each token with a missing key to a request number: the number of the last
-	// request that had been started when the token was first seen.
+	// The map `waiting` assigns a request number to each token with a missing key. The number
+	// belongs to the last request that had been started when the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
-// fetchedKeys are the keys of the last answer that was usable.
+// fetchedKeys are the keys of the last usable answer.
 type fetchedKeys struct {
 	keys   *Keys
 	digest [sha256.Size]byte // the SHA-256 of the answer
@@ -155,7 +159,7 @@ type fetchedKeys struct {
 type keyRequest struct {
 	number uint64
 	done   chan struct{} // closed when the request has ended
-	err    error         // the outcome of the request, set before done is closed
+	err    error         // the outcome of the request, set before the channel `done` is closed
 }
 
 func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
@@ -165,7 +169,7 @@ func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 		transport:  egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
 		last:       &keyRequest{},
 		retryIn:    fetchPause,
-		asked:      options.Clock.Now(), // the first request for keys also counts as caused by the first tokens
+		asked:      options.Clock.Now(), // the first request for keys counts as if a token had caused it
 		waiting:    newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
@@ -181,7 +185,8 @@ func (r *remoteKeys) close() {
 	r.next.Stop()
 }
 
-// keys returns the current keys. Nil: no keys were fetched, or the keys are older than maxStale.
+// keys returns the current keys. The result is nil if keys were never fetched, or if they are
+// older than maxStale.
 func (r *remoteKeys) keys() *Keys {
 	fetched := r.fetched.Load()
 	if fetched == nil || r.Clock.Since(fetched.at) > maxStale {
@@ -191,9 +196,9 @@ func (r *remoteKeys) keys() *Keys {
 }
 
 // refresh fetches the keys for a token with a missing key. After success, the current keys are
-// from a request that was started after the token was first seen: if the key is still missing,
-// it does not exist. The error is errUnfetched, the error of ctx, or an error that wraps both
-// errThrottled and ErrKeyRefreshThrottled.
+// from a request that was started after the token was first seen. If the key is still missing
+// then, the key does not exist. The error is errUnfetched, the error of the context, or an error
+// that wraps both errThrottled and ErrKeyRefreshThrottled.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -216,9 +221,9 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request for keys, unless a request is running. A request for a token is also
-// not started if another token caused a request less than fetchPause ago. request returns the
-// last request, and the time until a token can cause the next request.
+// request starts a request for keys, unless a request is running. If the request is for a token,
+// and another token caused a request less than fetchPause ago, no request is started. The
+// results are the last request, and the time until a token can cause the next request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -235,7 +240,7 @@ func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Durati
 	return r.last, max(0, fetchPause-now.Sub(r.asked))
 }
 
-// run executes a request that starts now, and schedules the next request.
+// run executes a request for keys, and schedules the next request.
 func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	wait, err := r.fetch(now)
 	if err != nil {
@@ -254,9 +259,9 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch requests the keys, and replaces the current keys by the keys of the answer. fetch
-// returns how long these keys may be used, according to the answer's headers. If the parser
-// panics at a hostile answer, fetch returns an error.
+// fetch requests the keys, and replaces the current keys by the keys of the answer. The result
+// is the time for which these keys may be used, according to the headers of the answer. If the
+// parser panics at a hostile answer, fetch returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {
@@ -270,8 +275,8 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// take replaces the current keys by the keys of an answer. If take returns an error, the
-// previous keys stay in use.
+// take replaces the current keys by the keys of an answer. If the answer is not usable, take
+// returns an error, and the previous keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {
@@ -296,7 +301,7 @@ func (r *remoteKeys) report(err error) {
 	failed := r.failed
 	r.failed = err != nil
 	switch {
-	case r.context.Err() != nil: // close cancelled the request
+	case r.context.Err() != nil: // the method `close` cancelled the request
 	case err != nil && !failed:
 		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.issuer.Name, "cause", fetchFailure(err))
 	case err == nil && failed:

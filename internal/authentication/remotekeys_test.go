@@ -29,14 +29,14 @@ func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	}
 }
 
-// remote authenticates tokens of an issuer whose keys are fetched from a server.
+// remote authenticates the tokens of an issuer whose keys are fetched from a server.
 type remote struct {
 	*testing.T
 	server *authtest.KeyServer
 	clock  *clockwork.FakeClock
 	jwt    *jwt
 	log    *log
-	tokens map[string]string // the tokens that the method ask uses, by key ID
+	tokens map[string]string // the tokens that the method `ask` sends, by key ID
 }
 
 func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.KeyOptions), keys ...authtest.Key) remote {
@@ -54,8 +54,8 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that this key signed. ask uses the same token for each call
-// with the same key.
+// ask authenticates with a token that the key passed has signed. Calls with the same key use the
+// same token.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -76,8 +76,8 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// awaitRequest waits until the running request for keys has ended. The fetched keys are in use
-// shortly before the request ends.
+// awaitRequest waits until the running request for keys has ended. This wait is needed because
+// the fetched keys are in use shortly before the request ends.
 func (r remote) awaitRequest() {
 	r.Helper()
 	switch err := r.ask(keyUnknown); fault.From(err).Reason { // the keys are less than 10 s old
@@ -87,7 +87,8 @@ func (r remote) awaitRequest() {
 	}
 }
 
-// wantThrottled checks that the token of a key is refused for now, with this retry delay.
+// wantThrottled checks that the token of a key is refused only for now, with the retry delay
+// passed.
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
@@ -109,7 +110,7 @@ func (r remote) wantRequests(n int64) {
 	}
 }
 
-// log is a log that can be read while it is written.
+// log is a log whose text can be read while lines are written to it.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -127,7 +128,7 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// eventually waits until a condition is true.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -169,7 +170,7 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.clock.Advance(4 * time.Second)
-	r.wantUnknown(keyUnknown) // the keys were requested for this token, and they do not include its key
+	r.wantUnknown(keyUnknown) // the keys were requested for this token, and the answer does not contain the token's key
 	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
 	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
@@ -187,9 +188,9 @@ func TestRotation(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRotationDuringARequest adds a key to an issuer's keys while a request for keys runs, which
-// a token with an unknown key caused. The answer has the previous keys. Tokens with the new key
-// that arrive during the request are refused for now.
+// TestRotationDuringARequest adds a key to an issuer's keys while a request for keys runs. A
+// token with an unknown key caused the request. The answer has only the previous keys. Tokens
+// with the new key that arrive during the request are refused only for now.
 func TestRotationDuringARequest(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -232,7 +233,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.KeyOptions) {
 		server.Does(has(keyES, keyES2))
-		options.MaxAge = time.Second // the headers of an answer cannot make this longer
+		options.MaxAge = time.Second // the headers of an answer cannot lengthen this time
 		options.Changed = func() { changes.Add(1) }
 	})
 	r.wantGood(keyES)
@@ -242,19 +243,20 @@ func TestRevokedKey(t *testing.T) {
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.Has(keyES2) // these answers have no Cache-Control header
+	r.server.Has(keyES2) // from now on, the answers have no Cache-Control header
 	before := r.server.Requests()
 	eventually(t, "the answer without a header is fetched", func() bool { return r.server.Requests() > before })
 	r.server.Has() // withdraws all keys
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
-	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // new keys are in use before their change is reported
+	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // new keys are in use shortly before their change is reported
 	if got := changes.Load(); got != 3 {
 		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
 	}
 }
 
-// TestOutOfReach checks the answers to tokens of an issuer whose keys could never be fetched.
+// TestOutOfReach checks how tokens are answered if the keys of their issuer could never be
+// fetched.
 func TestOutOfReach(t *testing.T) {
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Fails()
@@ -281,7 +283,7 @@ func TestOutOfReach(t *testing.T) {
 	}
 }
 
-// TestStaleKeys checks that keys are used for a day while they cannot be fetched again.
+// TestStaleKeys checks that keys stay in use for a day if they cannot be fetched again.
 func TestStaleKeys(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -299,11 +301,11 @@ func TestStaleKeys(t *testing.T) {
 	r.wantGood(keyES)
 }
 
-// byName changes the host in an issuer's key URL to localhost.
+// byName replaces the host in an issuer's key URL by localhost.
 func byName(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }
 
-// TestBadAnswers checks failed requests for keys, and answers without keys. Answers without keys
-// are not used, and the log reports the cause without quoting the answer.
+// TestBadAnswers checks requests for keys that fail, and answers that contain no keys. Such an
+// answer is not used, and the log reports the cause without quoting the answer.
 func TestBadAnswers(t *testing.T) {
 	elsewhere := authtest.NewKeyServer(t, keyES)
 	for name, test := range map[string]struct {
@@ -369,8 +371,8 @@ func TestPublishedPrivateKey(t *testing.T) {
 }
 
 // TestWithdrawnWithinThePause withdraws a key just after a token with an unknown key caused a
-// request. Tokens of the withdrawn key that any KeyFetcher accepted before are refused at once:
-// their key cannot be a new one.
+// request. If any KeyFetcher accepted a token of the withdrawn key before, the token is refused
+// at once, because its key cannot be a new one.
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -434,7 +436,7 @@ func TestHungServer(t *testing.T) {
 	if err := <-returned; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want the error of the cancelled call", err)
 	}
-	r.jwt.Close() // Close cancels the request, and the cancelled request is not logged
+	r.jwt.Close() // Close cancels the request, and the log does not report the cancelled request
 	r.server.Close()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	if got := r.log.String(); got != "" {
@@ -443,8 +445,8 @@ func TestHungServer(t *testing.T) {
 }
 
 // TestServersWithOneIssuer checks a token whose claim "iss" belongs to two key servers. One
-// server does not have the token's key, and the other cannot be reached. The answer is that the
-// token cannot be checked, whichever server is listed first.
+// server does not have the token's key, and the other server cannot be reached. The answer is
+// that the token cannot be checked, whichever server is listed first.
 func TestServersWithOneIssuer(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
@@ -490,7 +492,7 @@ func TestUseKeepsKeys(t *testing.T) {
 		t.Error(err)
 	}
 	fresh.Close()
-	r.wantRequests(2)          // one request serves both issuers
+	r.wantRequests(2)          // one request is enough for both issuers
 	issuer.AllowPrivate = true // the rules have changed: the keys are fetched again
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {

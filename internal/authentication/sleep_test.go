@@ -11,9 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, even
-// without a call, and again after a failed request. The test waits until a Clock has noticed two
-// sleeps.
+// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, even if no
+// caller calls, and again after a failed request. The test waits until the Clock has noticed
+// both times that the machine slept.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
 	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.KeyOptions) {
@@ -46,8 +46,8 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 	}
 }
 
-// TestIdentitiesEndByTheWallClock corrects the wall clock while a token and a certificate are
-// remembered. The expiry times of tokens and certificates refer to the wall clock.
+// TestIdentitiesEndByTheWallClock corrects the wall clock while the broker remembers a token and
+// a certificate. Both must expire according to the corrected wall clock.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()
@@ -55,7 +55,7 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	authority := authtest.NewAuthority("ca", machine.WallTime())
 	leaf := authority.IssueSPIFFE("spiffe://example.test/mailer").Leaf
 	end := leaf.NotAfter
-	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // minus the allowed clock difference, leeway
+	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // 30 s earlier, because the broker allows this difference between clocks
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock}, fileIssuer("main", keyES))
 	mutual := authentication.NewMutualTLS(authtest.Pool(authority), clock)
 	want := func(good bool) {

@@ -36,7 +36,7 @@ func GenerateToken() secret.Text {
 // has 256 random bits.
 type TokenHash [sha256.Size]byte
 
-// HashToken returns the hash of a static token.
+// HashToken returns the SHA-256 hash of a static token.
 func HashToken(token secret.Text) TokenHash { return sha256.Sum256([]byte(token.Reveal())) }
 
 // String returns the hash in lower-case hexadecimal digits.
@@ -44,7 +44,8 @@ func (h TokenHash) String() string { return hex.EncodeToString(h[:]) }
 
 var errNoHash = errors.New("must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it")
 
-// ParseTokenHash parses a hash that String wrote. The error does not quote the text.
+// ParseTokenHash parses a hash in the form that the method String returns. The error does not
+// quote the text.
 func ParseTokenHash(text string) (TokenHash, error) {
 	digits, err := hex.DecodeString(text)
 	if err != nil || len(digits) != sha256.Size || text != strings.ToLower(text) {
@@ -53,7 +54,7 @@ func ParseTokenHash(text string) (TokenHash, error) {
 	return TokenHash(digits), nil
 }
 
-// StaticToken is a token that the configuration lists for a caller.
+// StaticToken is a token that identifies a caller, as the configuration lists it.
 type StaticToken struct {
 	// Name is the name of the caller, without its kind.
 	Name string
@@ -63,7 +64,7 @@ type StaticToken struct {
 // StaticTokens identifies callers by static tokens. The name of a caller is `token:NAME`.
 type StaticTokens map[TokenHash]string // names of callers by the hashes of their tokens
 
-// NewStaticTokens returns an authenticator for these tokens.
+// NewStaticTokens returns an authenticator that accepts the tokens passed.
 func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 	names := make(StaticTokens, len(tokens))
 	for _, token := range tokens {
@@ -72,9 +73,9 @@ func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 	return names
 }
 
-// Authenticate implements Authenticator. The duration of the lookup depends only on the hash of
-// the token that the caller sent. The caller cannot choose that hash, so the duration reveals
-// nothing about the known tokens.
+// Authenticate implements the interface Authenticator. The duration of the look-up depends only
+// on the hash of the token that the caller sent. The caller cannot choose that hash, so the
+// duration reveals nothing about the known tokens.
 func (s StaticTokens) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	text := evidence.Bearer.Reveal()
 	if len(s) == 0 || !strings.HasPrefix(text, TokenPrefix) {
