@@ -12,7 +12,8 @@ import (
 var definitions embed.FS
 
 // Builtin returns the catalog of the provider definitions that are embedded in the program.
-// Builtin panics if a definition has a problem; a test checks that no definition has a problem.
+// Builtin panics if one of these definitions has a problem; a test checks that none has a
+// problem.
 var Builtin = sync.OnceValue(func() *Catalog {
 	catalog := &Catalog{}
 	files, err := definitions.ReadDir("providers")

@@ -1,5 +1,5 @@
 // Package catalog defines the providers and their auth methods. Providers are defined by YAML
-// files. Four of the definitions are embedded here; the configuration file can define more.
+// files. Four definitions are embedded in this package; the configuration file can define more.
 package catalog
 
 import (
@@ -14,29 +14,30 @@ import (
 	"github.com/authmaterial/broker/internal/expression"
 )
 
-// TokenVariable is the variable that stands for the token in the expressions of a token method.
+// TokenVariable is the name of a variable. In the expressions of a token method, the variable
+// stands for the token.
 const TokenVariable = "token"
 
-// The fields that a token method sends to authenticate to the provider.
+// The IDs of the fields with which a token method authenticates to the provider.
 const (
 	ClientIDField     = "client_id"
 	ClientSecretField = "client_secret"
 )
 
-// Provider is a product whose API is called. Encoded as JSON, a Provider is the provider's
+// Provider is a product whose API is called. The JSON text of a Provider is the provider's
 // definition.
 type Provider struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// AllowedHosts are the only hosts to which the auth material may be sent. AllowedHosts are
-	// exact names in lower case, optionally with a port.
+	// AllowedHosts are the only hosts to which the auth material may be sent. Each of these
+	// hosts is an exact name in lower case, optionally with a port.
 	AllowedHosts []string `json:"allowed_hosts"`
 	// AuthMethods are the provider's auth methods. There is at least one auth method.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
-	definition string // all fields above as JSON text
+	definition string // all exported fields of the Provider as JSON text
 }
 
 // Equal reports whether two providers have the same definition.
@@ -52,21 +53,23 @@ func (p *Provider) AuthMethod(id string) *AuthMethod {
 	return nil
 }
 
-// AuthMethod is one method by which a provider authenticates requests.
+// AuthMethod is one method of a provider to authenticate requests.
 type AuthMethod struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// RejectedStatuses are the HTTP statuses by which the provider reports that it rejects the
-	// auth material.
+	// RejectedStatuses are HTTP statuses. With these statuses, the provider answers a request
+	// whose auth material it rejects.
 	RejectedStatuses []int `json:"rejected_statuses"`
-	// Fields are the values that a credential has for this method. There is at least one field.
+	// Fields describe the values that a credential has for this method. There is at least one
+	// field.
 	Fields []Field `json:"fields"`
-	// TokenRequest defines how to obtain a token. Nil: the method uses no token, only fields.
+	// TokenRequest defines how to obtain a token. If TokenRequest is nil, the method uses no
+	// token, only fields.
 	TokenRequest *TokenRequest `json:"token_request,omitempty"`
-	// Headers and QueryParams define where the auth material is placed in a request. Headers and
-	// QueryParams together have at least one entry.
+	// Headers and QueryParams define where in a request the auth material is placed. Together,
+	// Headers and QueryParams have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
 }
@@ -81,65 +84,66 @@ func (m *AuthMethod) Field(id string) *Field {
 	return nil
 }
 
-// Field describes one of the values of a credential.
+// Field describes one value of a credential.
 type Field struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
-	// Description tells operators where to find the value.
+	// Description tells operators where they find the value.
 	Description string `json:"description,omitempty"`
 	Required    bool   `json:"required"`
-	// Secret is true if the value of the field must not be shown.
+	// Secret is true if the field's value must not be shown.
 	Secret bool `json:"secret"`
 }
 
-// Placement adds a value to a request as a header, a query parameter or a body parameter.
+// Placement places a value in a request: in a header, a query parameter or a body parameter.
 type Placement struct {
 	// Name is the name of the header or the parameter.
 	Name string `json:"name"`
-	// Value is a text with expressions. The expressions may use the method's fields and, in a
-	// token method, TokenVariable.
+	// Value is a text with expressions. The expressions may use the fields of the auth method.
+	// If the method is a token method, the expressions may also use TokenVariable.
 	Value *expression.Template `json:"value"`
 }
 
 // BodyFormat is the format of a token request's body.
 type BodyFormat string
 
-// The supported formats of the body of a token request.
+// These are the supported formats of a token request's body.
 const (
 	BodyJSON BodyFormat = "JSON"
 	BodyForm BodyFormat = "FORM"
 )
 
-// ClientAuthentication is the part of a token request that contains the client's ID and secret.
+// ClientAuthentication tells which part of a token request contains the client's ID and secret.
 type ClientAuthentication string
 
-// The parts of a request that RFC 6749, section 2.3.1, allows for the client's ID and secret.
+// RFC 6749, section 2.3.1, allows these parts of a request for the client's ID and secret.
 const (
 	ClientInRequestBody ClientAuthentication = "REQUEST_BODY"
 	ClientInBasic       ClientAuthentication = "BASIC"
 )
 
-// TokenRequest defines how an auth method obtains a token: with OAuth 2.0 client credentials
-// (RFC 6749, section 4.4), in the form that the provider expects.
+// TokenRequest defines how an auth method obtains a token. The token is requested with OAuth 2.0
+// client credentials (RFC 6749, section 4.4), in the form that the provider expects.
 type TokenRequest struct {
-	// URL is an https URL, or an http URL with a literal loopback address.
+	// URL is an https URL, or an http URL whose host is a literal loopback address.
 	URL                  string               `json:"url"`
 	Body                 BodyFormat           `json:"body"`
 	ClientAuthentication ClientAuthentication `json:"client_authentication"`
-	// Parameters are additional parameters in the body. The expressions in Parameters may use
-	// the method's fields.
+	// Parameters are additional parameters in the request's body. The expressions in these
+	// parameters may use the fields of the auth method.
 	Parameters []Placement `json:"-"`
-	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in. The
-	// range of DefaultLifetime is 1 s to 7 days.
+	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in.
+	// DefaultLifetime is between 1 s and 7 days.
 	DefaultLifetime time.Duration `json:"-"`
-	// AllowPrivateAddresses allows the URL's host to have addresses outside the public internet.
+	// AllowPrivateAddresses is true if the host of the URL may have addresses outside the public
+	// internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
-	// EndsPrevious is true if the provider revokes a token when it issues the next one.
+	// EndsPrevious is true if the provider revokes the previous token when it issues a new one.
 	EndsPrevious bool `json:"-"`
 }
 
-// MarshalJSON returns the definition of the token request. MarshalJSON does not escape the
-// character &.
+// MarshalJSON returns the definition of the token request as JSON. The character & is not
+// escaped.
 func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	type sameForm TokenRequest
 	definition := struct {
@@ -166,7 +170,8 @@ type Catalog struct {
 	providers map[string]*Provider
 }
 
-// Provider returns the provider with this ID, or nil if there is none.
+// Provider is a look-up: it returns the provider with this ID, or nil if there is no such
+// provider.
 func (c *Catalog) Provider(id string) *Provider { return c.providers[id] }
 
 // Providers returns all providers, sorted by ID.
@@ -174,7 +179,9 @@ func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With returns a copy of the catalog that contains this provider, in place of one with the same ID.
+// With is a method that does not change the catalog: it returns a copy that also has the
+// provider passed. If the catalog has a provider with the same ID, the copy has only the new
+// provider.
 func (c *Catalog) With(provider *Provider) *Catalog {
 	all := map[string]*Provider{provider.ID: provider}
 	for id, other := range c.providers {

@@ -53,14 +53,16 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	}
 }
 
-// define reads the definition of a provider, and returns the definition's problems as an error.
+// define reads a provider's definition. If the definition has problems, they are returned as an
+// error.
 func define(text string) (*catalog.Provider, error) {
 	document := yamlfile.Parse("p.yaml", []byte(text))
 	provider := catalog.Define(document.Root())
 	return provider, document.Err()
 }
 
-// with returns the definition of a provider with this auth method.
+// The function `with` returns the definition of a provider whose only auth method is the one
+// passed.
 func with(method string) string {
 	return "id: p\ndisplay_name: P\nallowed_hosts: [p.test]\nauth_methods:\n- id: m\n  display_name: M\n" + method
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// The largest sizes of descriptive texts, in characters.
+// These are the largest sizes of descriptive texts, in characters.
 const (
 	maxLine      = 200
 	maxParagraph = 4000
@@ -29,7 +29,7 @@ var (
 	hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 )
 
-// Define reads the definition of a provider. Define reports problems in the definition's
+// Define reads the definition of a provider. Problems with the definition are reported in its
 // document. The returned provider is usable only if the definition has no problems.
 func Define(definition yamlfile.Value) *Provider {
 	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
@@ -63,7 +63,8 @@ func readLink(item yamlfile.Value) string {
 	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
-// ReadHosts reads a list of hosts. ReadHosts reports a list with fewer than least hosts.
+// ReadHosts reads a list of hosts. A list with too few hosts is reported; the argument `least`
+// is the smallest number.
 func ReadHosts(list yamlfile.Value, least int) []string {
 	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	var hosts []string
@@ -79,8 +80,8 @@ func ReadHosts(list yamlfile.Value, least int) []string {
 	return hosts
 }
 
-// validHost checks what no regular expression can: that the port is in range, and that the host
-// is a name or an IP address.
+// validHost checks two rules for a host that a regular expression cannot check: the port must be
+// in range, and the host must be a name or an IP address.
 func validHost(text string) bool {
 	parsed, err := url.Parse("https://" + text)
 	if err != nil {
@@ -153,8 +154,8 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	return fields
 }
 
-// newEnvironment returns the variables that the expressions of an auth method may use.
-// newEnvironment returns an error if a field's ID cannot be the name of a variable.
+// newEnvironment returns the variables that the expressions of an auth method may use. If the ID
+// of a field cannot be the name of a variable, newEnvironment returns an error.
 func newEnvironment(fields []Field, withToken bool) (*expression.Environment, error) {
 	var variables []expression.Variable
 	for _, field := range fields {
@@ -166,7 +167,7 @@ func newEnvironment(fields []Field, withToken bool) (*expression.Environment, er
 	return expression.NewEnvironment(variables...)
 }
 
-// undecorated are the headers that no auth method may set, because they delimit an HTTP message
+// undecorated are the headers that no auth method may set. These headers delimit an HTTP message
 // or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
@@ -197,10 +198,11 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 	return placements
 }
 
-// broken is the template returned for a text with a problem.
+// The template `broken` is used in place of a text that has a problem.
 var broken = new(expression.Template)
 
-// compile compiles a text with expressions, and returns broken if the text has a problem.
+// compile compiles a text with expressions. If the text has a problem, compile returns the
+// template `broken`.
 func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
 	for _, problem := range problems {
@@ -212,9 +214,9 @@ func compile(value yamlfile.Value, least int, environment *expression.Environmen
 	return template
 }
 
-// checkUses reports an auth method that adds nothing to a request, an unused token, and unused
-// fields. If an expression has a problem, checkUses reports no unused fields, because the faulty
-// expression may be meant to use the fields.
+// checkUses reports an auth method that adds nothing to a request, a token that is not used, and
+// fields that are not used. If an expression has a problem, unused fields are not reported,
+// because the faulty expression may be meant to use them.
 func checkUses(item yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
 	if len(places) == 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// reserved are the parameters of a token request that only the broker sets.
+// reserved are the names of parameters that only the broker sets in a token request.
 var reserved = []string{"grant_type", ClientIDField, ClientSecretField}
 
 func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenRequest {
@@ -34,7 +34,7 @@ func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenR
 }
 
 // readParameters reads the additional parameters of a token request. The expressions in these
-// parameters may use only the fields, because there is no token yet.
+// parameters may use only the fields of the auth method, because there is no token yet.
 func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	environment, err := newEnvironment(fields, false)
 	if err != nil {
@@ -55,8 +55,8 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	return parameters
 }
 
-// readTokenURL reads the URL for token requests. readTokenURL reports a URL to which a client
-// secret must not be sent.
+// readTokenURL reads the URL for token requests. If a client secret must not be sent to the URL,
+// readTokenURL reports a problem.
 func readTokenURL(value yamlfile.Value) string {
 	text := value.Text(2000)
 	if text == "" {

@@ -11,15 +11,16 @@ import (
 
 // Problem describes a mistake in a text with expressions.
 type Problem struct {
-	// Offset is the position in the text, in bytes from 0.
+	// Offset is the position of the mistake in the text, in bytes. The first byte has the
+	// position 0.
 	Offset int
-	// Message describes the problem. Message quotes nothing of the text, which can contain a
-	// secret by mistake.
+	// Message describes the problem. Message quotes nothing of the text, because a user may have
+	// entered a secret there by mistake.
 	Message string
 }
 
-// Compile compiles a text. Compile returns all problems that it finds; if there are any, the
-// Template is nil.
+// Compile compiles a text with expressions. Compile returns all problems that it finds. If there
+// is a problem, the returned Template is nil.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
 	template := &Template{text: text}
 	var problems []Problem
@@ -51,8 +52,8 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 	return template, nil
 }
 
-// endOfExpression returns the offset of the `}` that ends an expression, or -1. A `}` in quotes
-// does not end the expression.
+// endOfExpression returns the offset of the `}` that ends an expression, or -1 if there is no
+// such `}`. A `}` in quotes does not end the expression.
 func endOfExpression(text string) int {
 	var quote byte
 	for i := 0; i < len(text); i++ {
@@ -90,8 +91,8 @@ func (e *Environment) compile(template *Template, expression string) (cel.Progra
 	return program, e.addVariables(template, checked.NativeRep(), expression)
 }
 
-// addVariables records the variables of an expression as variables that the template uses or
-// needs.
+// addVariables records the variables of an expression in the template: the variables that the
+// template uses, and the variables that it needs.
 func (e *Environment) addVariables(template *Template, checked *ast.AST, expression string) []Problem {
 	var problems []Problem
 	defaulted := map[int64]bool{}
@@ -117,7 +118,7 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 	return problems
 }
 
-// explain translates a message of CEL into the terms of provider definitions.
+// explain translates a message of the CEL library into the terms of provider definitions.
 func (e *Environment) explain(message string) string {
 	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	switch {
@@ -134,12 +135,13 @@ func (e *Environment) explain(message string) string {
 	}
 }
 
-// byteOffset converts a location that CEL reports into an offset within the expression.
+// byteOffset converts the location of an error, as CEL reports it, into an offset within the
+// expression.
 func byteOffset(expression string, at common.Location) int {
 	characters, found := common.NewTextSource(expression).LocationOffset(at)
 	text := []rune(expression)
 	if !found || int(characters) > len(text) {
-		return 0 // CEL reports no location for an error of the whole expression, such as an expression that is too long
+		return 0 // CEL reports no location for an error of the whole expression, such as an excessive length
 	}
 	return min(len(string(text[:characters])), len(expression))
 }

@@ -14,14 +14,14 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// The limits of one expression.
+// These are the limits of one expression.
 const (
 	maxSize      = 4096      // in characters
 	maxRecursion = 32        // levels of nesting
 	maxValue     = 128 << 10 // in bytes, for each intermediate value and for the result
 )
 
-// orValue is the function that sets a default for an optional variable.
+// orValue is the name of the function that sets a default for an optional variable.
 const orValue = "orValue"
 
 // Environment is the set of variables that the expressions of a text may use.
@@ -30,8 +30,8 @@ type Environment struct {
 	variables []Variable
 }
 
-// NewEnvironment returns an environment with these variables. NewEnvironment returns an error if
-// a name is not valid or is a duplicate.
+// NewEnvironment returns an environment with the variables passed. If the name of a variable is
+// not valid or is a duplicate, NewEnvironment returns an error.
 func NewEnvironment(variables ...Variable) (*Environment, error) {
 	text := cel.StringType
 	options := []cel.EnvOption{
@@ -55,8 +55,8 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 // identifier matches identifiers, including the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidName reports whether a variable can have this name. The name must be an identifier, and
-// not a reserved word of CEL.
+// ValidName reports whether its argument can be the name of a variable. The name must be an
+// identifier, and must not be a reserved word of CEL.
 func ValidName(name string) bool {
 	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))
 	if err != nil || !identifier.MatchString(name) {

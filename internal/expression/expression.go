@@ -1,11 +1,12 @@
-// Package expression evaluates texts that contain `${ }`, as definitions of providers do.
-// Examples are `Bearer ${token}` and `${base64(user + ':' + password)}`.
+// Package expression evaluates texts that contain expressions in `${ }`, such as the texts in
+// definitions of providers. Examples are `Bearer ${token}` and `${base64(user + ':' +
+// password)}`.
 //
-// The braces contain an expression of the Common Expression Language (CEL) over string
-// variables. Only four features of CEL are available: references to variables, concatenation
-// with `+`, `base64(text)`, and `name.orValue(text)`, which sets a default for an optional
-// variable. With these features only, a text is either rejected when it is compiled, or cheap to
-// evaluate. The size of all values is limited.
+// Between the braces is an expression of the Common Expression Language (CEL). All variables are
+// strings. Only four features of CEL are available: references to variables, concatenation with
+// `+`, `base64(text)`, and `name.orValue(text)`, which sets a default for an optional variable.
+// Because only these features are available, a text is either rejected when it is compiled, or
+// cheap to evaluate. The size of all values is limited.
 package expression
 
 import (
@@ -20,9 +21,8 @@ import (
 // Variable is a variable that expressions may use. The value of a variable is a string.
 type Variable struct {
 	Name string
-	// Optional is true if the variable may have no value. If a variable has no value, each text
-	// that uses the variable is left out of the request, unless the text uses it as
-	// `name.orValue(…)`.
+	// Optional is true if the variable may have no value. A text that uses a variable without a
+	// value is left out of the request, unless the text uses the variable as `name.orValue(…)`.
 	Optional bool
 }
 
@@ -30,19 +30,21 @@ type Variable struct {
 type Template struct {
 	text  string
 	parts []part
-	// uses are the variables in the text, without duplicates, in order of appearance.
+	// uses are the names of the variables in the text, without duplicates, in order of
+	// appearance.
 	uses []string
-	// needs are the optional variables in the text that have no default.
+	// needs are the names of the optional variables in the text that have no default.
 	needs []string
 }
 
-// part is a part of a text: an expression if it has a program, and literal text otherwise.
+// part is a part of a text with expressions. The part is an expression if the field `program` is
+// set. Otherwise it is literal text.
 type part struct {
 	literal string
 	program cel.Program
 }
 
-// errEvaluation replaces errors of CEL, which can quote values.
+// errEvaluation is returned in place of errors of CEL, because CEL's errors can quote values.
 var errEvaluation = errors.New("the expression cannot be evaluated")
 
 // MarshalText returns the text from which the template was compiled, so that definitions can be
@@ -52,9 +54,9 @@ func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
-// Evaluate returns the text with each `${ }` replaced by its value. Evaluate returns false if
-// the text needs an optional variable without a value. A variable has no value if it is empty or
-// missing in values.
+// Evaluate returns the text in which each `${ }` is replaced by the value of its expression.
+// Evaluate returns false if the text needs an optional variable that has no value. A variable
+// has no value if the argument `values` lacks it or contains an empty string for it.
 func (t *Template) Evaluate(values map[string]string) (text string, ok bool, err error) {
 	for _, name := range t.needs {
 		if values[name] == "" {

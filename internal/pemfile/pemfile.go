@@ -1,7 +1,7 @@
-// Package pemfile reads certificates and private keys from PEM files strictly. Any text that the
-// package does not recognize as valid causes an error with a line number. The packages
-// crypto/x509 and crypto/tls skip damaged blocks instead, so that a single damaged line can
-// remove an authority from a bundle.
+// Package pemfile reads certificates and private keys from PEM files strictly. If the package
+// does not recognize a text as valid, it returns an error with a line number. The packages
+// crypto/x509 and crypto/tls are less strict: they skip damaged blocks, so that a single damaged
+// line can remove an authority from a bundle.
 package pemfile
 
 import (
@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// The kinds of blocks that an error may name. The name of any other kind may be part of a
-// secret.
+// These are the kinds of blocks that an error may name. The name of any other kind may be a part
+// of a secret.
 var (
 	keyKinds   = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} // kinds of unencrypted private keys
 	otherKinds = []string{
@@ -22,9 +22,9 @@ var (
 	}
 )
 
-// Certificates returns the certificates in data. There must be at least one certificate. An
-// error begins with the name of the file and the line number, and quotes nothing else of the
-// file.
+// Certificates returns the certificates in the content of a file. There must be at least one
+// certificate. An error begins with the name of the file and the line number, and quotes nothing
+// else of the file.
 func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -50,8 +50,8 @@ func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
-// Pool returns the certificates in data as a pool of authorities. Pool returns the same errors
-// as Certificates.
+// Pool returns a pool of authorities: the certificates in the content of a file. Pool returns
+// the same errors as the function Certificates.
 func Pool(name string, data []byte) (*x509.CertPool, error) {
 	certificates, err := Certificates(name, data)
 	if err != nil {
@@ -64,8 +64,9 @@ func Pool(name string, data []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// KeyPair returns the certificates with the private key in keyData. The key must belong to the
-// first certificate. Errors have the same form as the errors of Certificates.
+// KeyPair returns the certificates of one file together with the private key of another file.
+// The key must belong to the first certificate. Errors have the same form as the errors of the
+// function Certificates.
 func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (tls.Certificate, error) {
 	key, err := privateKey(keyName, keyData)
 	if err != nil {
@@ -82,9 +83,9 @@ func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (
 	return pair, nil
 }
 
-// privateKey returns the only private key in data. privateKey ignores the block with
-// elliptic-curve parameters that OpenSSL writes before a key, because the key contains them,
-// too.
+// privateKey returns the only private key in the content of a file. OpenSSL writes a block with
+// elliptic-curve parameters before a key. privateKey ignores this block, because the key
+// contains the parameters, too.
 func privateKey(name string, data []byte) (key *block, err error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -110,8 +111,8 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error for a block of the wrong kind. The name of the kind replaces %s in
-// the format.
+// unexpected returns an error for a block of the wrong kind. In the format of the message, %s
+// stands for the name of the kind.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

@@ -23,10 +23,10 @@ func bundle() [3]string {
 	return all
 }
 
-// lines returns the number of lines of a text.
+// lines returns the number of lines in a text.
 func lines(text string) int { return strings.Count(text, "\n") }
 
-// wantError checks how an error begins, and that the error does not quote the file.
+// wantError checks the beginning of an error's text, and that the text does not quote the file.
 func wantError(t *testing.T, err error, prefix, file string) {
 	t.Helper()
 	if err == nil || !strings.HasPrefix(err.Error(), prefix) {
@@ -123,8 +123,8 @@ func TestBadBundles(t *testing.T) {
 	}
 }
 
-// dropLine returns a function that removes the line with this number from a text. Lines are
-// counted from 0.
+// dropLine returns a function that removes one line from a text. The argument is the number of
+// the line; the first line has the number 0.
 func dropLine(number int) func(string) string {
 	return func(text string) string {
 		all := strings.SplitAfter(text, "\n")
@@ -166,8 +166,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// FuzzPEM compares the result with that of encoding/pem, and checks that no block of an accepted
-// file is left out.
+// FuzzPEM compares the parsed blocks with the result of encoding/pem. If a file is accepted, no
+// block of the file may be left out.
 func FuzzPEM(f *testing.F) {
 	all := bundle()
 	f.Add([]byte(all[0] + all[1]))

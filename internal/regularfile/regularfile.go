@@ -1,5 +1,6 @@
 // Package regularfile reads small files whose paths an operator chose. For devices, FIFOs and
-// huge files, the package returns an error, without waiting and without using much memory.
+// huge files, the package returns an error. Before it returns such an error, it neither waits
+// nor uses much memory.
 package regularfile
 
 import (
@@ -13,12 +14,12 @@ import (
 
 const notRegular = "is not a regular file"
 
-// Read returns the content of the regular file at path. Read follows symbolic links. For a file
-// of more than limit bytes, Read returns an error, after reading at most limit+1 bytes.
+// Read returns the content of a regular file. Symbolic links are followed. If the file has more
+// bytes than the limit, Read returns an error after reading at most one byte more than the
+// limit.
 //
-// The text of an error is worded to follow a noun for the file, as in "the file is not a regular
-// file". The text does not contain the path, because a user may have entered a secret in place
-// of the path.
+// The text of an error follows a noun for the file, as in "the file is not a regular file". The
+// text does not contain the path, because a user may have entered a secret in place of the path.
 func Read(path string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO waits for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator chose the path
@@ -36,8 +37,8 @@ func Read(path string, limit int64) ([]byte, error) {
 	return ReadAll(file, limit)
 }
 
-// ReadAll returns the content of a reader, such as standard input. The limit and the errors are
-// the same as for Read.
+// ReadAll returns everything that a reader supplies, such as standard input. The limit and the
+// errors are the same as for the function Read.
 func ReadAll(reader io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(reader, limit+1))
 	switch {

@@ -1,4 +1,5 @@
-// Package reload reloads something whenever the files from which it was loaded change.
+// Package reload watches the files from which something was loaded, and loads it again when the
+// files change.
 package reload
 
 import (
@@ -9,37 +10,39 @@ import (
 )
 
 const (
-	// pollInterval is the shortest pause between two checks of the files. The pause is longer if
-	// checks are slow: 20 times the duration of the last check, up to maxInterval.
+	// pollInterval is the shortest pause between two checks of the files. If checks are slow,
+	// the pause is longer: 20 times the duration of the last check, up to maxInterval.
 	pollInterval = 500 * time.Millisecond
 	maxInterval  = 5 * time.Second
 	// settleTime is how long files must stay unchanged before they are loaded, because a program
-	// may still be writing them. settleTries limits how often the files are checked for that.
+	// may still be writing them. settleTries is how often the files are checked until they stay
+	// unchanged.
 	settleTime  = 50 * time.Millisecond
 	settleTries = 10
 )
 
-// Load loads something from files. Before Load reads a file, it calls the function reading with
-// the file's path.
+// Load is a function that loads something from files. Before it reads a file, it calls its
+// argument `reading` with the path of the file.
 type Load func(reading func(path string)) error
 
-// Loop reloads something whenever its files change. The files can be regular files, symbolic
-// links to regular files, and files in volumes that Kubernetes mounts, whose directories are
-// symbolic links.
+// Loop calls a load function again whenever the loaded files change. Three kinds of files are
+// supported: regular files, symbolic links to regular files, and files in volumes that
+// Kubernetes mounts. In such a volume, the directory of the files is a symbolic link.
 type Loop struct {
 	load Load
-	seen stamps // states of the files before the last Load
+	seen stamps // states of the files before the last load
 }
 
-// New calls load for the first time, and returns the error of load.
+// New returns a Loop, after calling the load function for the first time. The error is the error
+// of the load function.
 func New(load Load) (*Loop, error) {
 	l := &Loop{load: load}
 	return l, l.reload()
 }
 
-// Run calls load whenever files have changed, and for each value received from now, until ctx
-// ends. Run ignores the errors of load. After a failed load, Run also watches the files of the
-// previous load.
+// Run calls the load function whenever files have changed, and whenever the channel `now`
+// supplies a value. Run returns when the context ends. Run ignores the errors of the load
+// function. After a failed load, Run also watches the files of the previous load.
 func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -56,8 +59,9 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// changed reports whether the files have changed since the last Load. Before changed returns
-// true, it waits until the files stop changing. changed returns false when ctx ends.
+// changed reports whether the files have changed since the last load. If the files have changed,
+// the function waits until they stop changing, and then returns true. When the context ends, the
+// function returns false.
 func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {
@@ -75,7 +79,8 @@ func (l *Loop) changed(ctx context.Context) bool {
 	return !before.equal(l.seen)
 }
 
-// reload calls load, and records the states of the files that load reads.
+// The method `reload` calls the load function, and records the states of the files that this
+// function reads.
 func (l *Loop) reload() error {
 	before, read := l.seen.again(), stamps{}
 	err := l.load(func(path string) { read[path] = stampOf(path) })
@@ -90,7 +95,7 @@ func (l *Loop) reload() error {
 // stamps are the states of files, by path. The state of a missing file is nil.
 type stamps map[string]os.FileInfo
 
-// again returns the current states of the same files.
+// again returns the current states of the files whose earlier states are recorded.
 func (s stamps) again() stamps {
 	now := stamps{}
 	for path := range s {
@@ -99,8 +104,9 @@ func (s stamps) again() stamps {
 	return now
 }
 
-// equal reports whether the files have not changed. A file has changed if it was written,
-// replaced or removed, or if its permissions or, on Linux, its owner were changed.
+// equal reports whether the states show no change of a file. A file has changed if it was
+// written, replaced or removed, or if its permissions have changed. On Linux, a change of the
+// file's owner also counts.
 func (s stamps) equal(other stamps) bool {
 	return maps.EqualFunc(s, other, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {

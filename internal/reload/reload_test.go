@@ -15,21 +15,21 @@ import (
 // patience is the longest time that a test waits for a load.
 const patience = time.Minute
 
-// fixture is a loop over a main file. Each line of the main file is the path of another file to
-// load, or `broken`.
+// fixture is a Loop over a main file. Each line of the main file is the path of another file to
+// load, or the word `broken`.
 type fixture struct {
 	*testing.T
 	folder string
 	main   string
 	loads  chan string     // the result of each load: the contents of the files, or the error
-	during func(load int)  // called in each load, after the files were read
+	during func(load int)  // called during each load, after the files were read; the argument is the number of the load
 	now    chan<- struct{} // forces a load
-	end    func()          // stops the loop, and waits until it has stopped
+	end    func()          // stops the Loop, and waits until it has stopped
 	count  int             // the number of loads so far
 	taken  int             // the number of loads whose results the test has received
 }
 
-// newFixture writes the main file, starts a loop, and receives the result of the first load.
+// newFixture writes the main file, starts a Loop, and receives the result of the first load.
 func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	t.Helper()
 	t.Parallel() // each test waits for the loop several times
@@ -68,7 +68,8 @@ func (f *fixture) load(reading func(string)) error {
 	return err
 }
 
-// read returns the contents of the main file and of the files that the main file refers to.
+// read is the load function: it returns the contents of the main file and of the files that the
+// main file names.
 func (f *fixture) read(reading func(string)) (string, error) {
 	reading(f.main)
 	text, err := os.ReadFile(f.main)
@@ -94,7 +95,7 @@ func (f *fixture) read(reading func(string)) (string, error) {
 	return all, nil
 }
 
-// await waits for a load with this result.
+// await waits for a load that has the result passed.
 func (f *fixture) await(want string) {
 	f.Helper()
 	late := time.After(patience)
@@ -147,7 +148,7 @@ func TestFileReplacedByRename(t *testing.T) {
 	}
 }
 
-// TestLinkedFolderIsSwapped replaces a mounted secret in the same way as Kubernetes.
+// TestLinkedFolderIsSwapped replaces a mounted secret in the same way as Kubernetes does.
 func TestLinkedFolderIsSwapped(t *testing.T) {
 	f := newFixture(t)
 	mount := filepath.Join(f.folder, "mount")
@@ -207,7 +208,7 @@ func TestMissingFolder(t *testing.T) {
 	f.await(" secret")
 }
 
-// TestFailedLoadKeepsWatchingAll makes the main file faulty, so that it no longer refers to the
+// TestFailedLoadKeepsWatchingAll makes the main file faulty, so that it no longer names the
 // other file. The test checks that a change of the other file still causes a load.
 func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f := newFixture(t)
@@ -218,7 +219,7 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 
 	f.write(f.main, "broken")
 	f.await("error: broken")
-	f.write(secret, "changed") // the faulty main file does not refer to this file
+	f.write(secret, "changed") // the faulty main file does not name this file
 	f.await("error: broken")
 
 	other := filepath.Join(f.folder, "other")
@@ -243,14 +244,14 @@ func TestFailedLoadIsNotRepeated(t *testing.T) {
 	f.write(secret, "changed")
 	f.await("error: broken")
 	select {
-	case f.now <- struct{}{}: // received: the loop waits for a change
+	case f.now <- struct{}{}: // the Loop has received the value, so it waits for a change
 	case <-time.After(patience):
 		t.Error("the failed load is repeated without a change")
 	}
 }
 
-// TestHalfWrittenFile writes a file with a pause that is longer than the loop waits for
-// unchanged files.
+// TestHalfWrittenFile writes a file in two steps. The pause between the steps is longer than the
+// time for which files must stay unchanged.
 func TestHalfWrittenFile(t *testing.T) {
 	f := newFixture(t)
 	file, err := os.OpenFile(f.main, os.O_WRONLY|os.O_TRUNC, 0)
@@ -304,8 +305,8 @@ func TestForcedLoad(t *testing.T) {
 	}
 }
 
-// TestOtherFilesCauseNoLoad changes a file that was not loaded, before each forced load. The
-// test checks that only the forced loads occur.
+// TestOtherFilesCauseNoLoad changes a file that was not loaded. The test forces a load after
+// each such change, and checks that only the forced loads occur.
 func TestOtherFilesCauseNoLoad(t *testing.T) {
 	f := newFixture(t)
 	const forced = 30
