@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// answers is an Authenticator that always returns the same result.
+// The type `answers` is an Authenticator that always returns the same result.
 type answers struct {
 	caller string
 	err    error

@@ -48,7 +48,8 @@ type Issuer struct {
 	remote *remoteKeys // the keys that are fetched from URL; set by KeyFetcher.Prepare
 }
 
-// leeway is the largest allowed difference between the clocks of an issuer and of the broker.
+// The constant `leeway` is the largest allowed difference between the clocks of an issuer and of
+// the broker.
 const leeway = 30 * time.Second
 
 // Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers, and names the
@@ -125,8 +126,8 @@ func parseToken(text string) (bearerToken, error) {
 	return token, nil
 }
 
-// verify returns the caller of a token. The issuers that have the token's key are tried first,
-// so that the keys of other issuers are not fetched unnecessarily.
+// The method `verify` returns the caller of a token. The issuers that have the token's key are
+// tried first, so that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
 	for _, candidate := range s.byClaim[token.issuer] {
@@ -149,8 +150,8 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// keys returns the issuer's current keys. The result is nil if the issuer has no keys yet, or if
-// its keys are too old.
+// The method `keys` returns the issuer's current keys. The result is nil if the issuer has no
+// keys yet, or if its keys are too old.
 func (i *Issuer) keys() *Keys {
 	if i.remote != nil {
 		return i.remote.keys()
@@ -158,7 +159,8 @@ func (i *Issuer) keys() *Keys {
 	return i.Keys
 }
 
-// accepts reports whether the issuer's tokens may be signed with the algorithm passed.
+// The method `accepts` reports whether the issuer's tokens may be signed with the algorithm
+// passed.
 func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	accepted := i.Algorithms
 	if len(accepted) == 0 {
@@ -172,8 +174,8 @@ func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
-// verify returns the caller of a token. The field `issuer` of the result is set if one of the
-// issuer's keys signed the token, even if the token's claims are not accepted.
+// The method `verify` returns the caller of a token. The field `issuer` of the result is set if
+// one of the issuer's keys signed the token, even if the token's claims are not accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
 		return verifiedToken{}, refused("the bearer token is signed with an algorithm that is not accepted")
@@ -201,8 +203,8 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	return verifiedToken{}, refused("the signature of the bearer token is wrong")
 }
 
-// caller checks the claims of a token whose signature was verified, and returns the caller that
-// the claims name.
+// The method `caller` checks the claims of a token whose signature was verified, and returns the
+// caller that the claims name.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),

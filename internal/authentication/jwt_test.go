@@ -270,7 +270,8 @@ func FuzzJWT(f *testing.F) {
 	})
 }
 
-// canonical returns the token without padding, and with unused bits of base64 set to zero.
+// The function `canonical` returns the token without padding, and with unused bits of base64 set
+// to zero.
 func canonical(token string) string {
 	parts := strings.Split(token, ".")
 	for i, part := range parts {

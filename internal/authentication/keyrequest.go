@@ -38,8 +38,9 @@ func CheckKeyURL(text string) error {
 
 var errStatus = errors.New("has a status other than 200")
 
-// get sends a request for keys, and returns the answer. The returned body has at most maxKeySet
-// bytes. Redirects are not followed: an answer from another URL is not the issuer's answer.
+// The method `get` sends a request for keys, and returns the answer. The returned body has at
+// most maxKeySet bytes. Redirects are not followed: an answer from another URL is not the
+// issuer's answer.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err := CheckKeyURL(r.issuer.URL); err != nil {
 		return nil, nil, err

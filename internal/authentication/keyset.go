@@ -14,11 +14,12 @@ import (
 )
 
 const (
-	// maxKeys is the largest number of keys in a set, including unused ones.
+	// maxKeys is the largest number of keys in a key set, including keys that are not used.
 	maxKeys = 1000
-	// maxIgnored is the largest number of ignored keys whose places in the set are reported.
+	// maxIgnored is the largest number of ignored keys whose positions in the key set are
+	// reported.
 	maxIgnored = 10
-	// maxKeyID is the largest number of bytes of a key ID that are shown.
+	// maxKeyID is the largest number of bytes of a key ID that are shown in a message.
 	maxKeyID = 128
 )
 
@@ -43,7 +44,7 @@ func Algorithms() []string {
 // Keys are the immutable public keys of an issuer.
 type Keys struct {
 	keys         []key
-	ignored      []string // places of the first maxIgnored ignored keys
+	ignored      []string // the positions, in the key set, of the first maxIgnored ignored keys
 	ignoredCount int
 }
 
@@ -55,15 +56,15 @@ type key struct {
 }
 
 // Ignored returns the number of keys that are not used because they are malformed, private, or
-// of an unsupported type. Keys for encryption are not counted. The returned places are the
+// of an unsupported type. Keys for encryption are not counted. Ignored also returns the
 // positions of the first 10 ignored keys in the set, with their key IDs.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty reports whether the set has no keys. An empty set refuses every token.
+// Empty reports whether the set has no keys. With an empty set, every token is refused.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
-// find returns the keys that may have signed a token. For a token without a key ID, the set must
-// have exactly one suitable key.
+// The method `find` is a search: it returns the keys that may have signed a token. For a token
+// without a key ID, the set must have exactly one suitable key.
 func (k *Keys) find(token bearerToken) []key {
 	var found []key
 	for _, candidate := range k.keys {
@@ -77,7 +78,8 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// has reports whether the set has a key that may have signed a token. A nil set has no keys.
+// The method `has` reports whether the key set has a key that may have signed a token. A nil set
+// has no keys.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
 // The errors that ParseKeys returns.
@@ -87,10 +89,10 @@ var (
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys parses the JSON Web Key Set of a file. ParseKeys leaves out keys that cannot verify
-// a signature. At least one key must remain, unless the set in the file is empty: an empty set
-// refuses every token. The text of an error is worded to follow the name of the file, and quotes
-// nothing of its contents.
+// ParseKeys parses the JSON Web Key Set of a file. Keys that cannot verify a signature are left
+// out. At least one key must remain, unless the set in the file is empty: with an empty set,
+// every token is refused. The text of an error follows the name of the file, and quotes nothing
+// of the file's contents.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	if published {
@@ -99,12 +101,12 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, err
 }
 
-// parseKeys parses a key set. parseKeys leaves out private and symmetric keys, because anybody
-// who reads one could sign tokens with it; published reports whether the set has such keys. The
-// error is errNoKey if a set that is not empty has no usable key.
+// parseKeys parses a key set. Private and symmetric keys are left out, because anybody who reads
+// such a key could sign tokens with it. The result `published` reports whether the set has such
+// keys. The error is errNoKey if the set is not empty and has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	// A key set is an object with one array "keys". The library would also accept a single key, or
-	// an object with several such arrays.
+	// The JSON library also accepts a single key, and joins several arrays of keys. The type of
+	// `list` accepts neither a single key nor several arrays.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -138,14 +140,14 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	return keys, published, nil
 }
 
-// isPrivate reports whether a key can sign tokens, so that everybody who reads the key could
-// sign tokens.
+// isPrivate reports whether a key can sign tokens. If an issuer publishes such a key, everybody
+// can sign tokens with it.
 func isPrivate(entry jwk.Key) bool {
 	private, err := jwk.IsPrivateKey(entry)
 	return (private || err != nil) && !jwk.IsUnsupportedKey(entry)
 }
 
-// ignore counts a key that is not used, and records its place in the set.
+// The method `ignore` counts a key that is not used, and records its position in the set.
 func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignoredCount++
 	if len(k.ignored) == maxIgnored {
@@ -158,7 +160,7 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// newKey returns false for a key that cannot verify signatures by any algorithm in Algorithms.
+// newKey returns false for a key that cannot verify signatures by any supported algorithm.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()

@@ -10,8 +10,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// besides are entries of a key set that verify no signature. Each entry has a text: the place of
-// the entry in the list of ignored keys. An empty text means that the entry is not in that list.
+// The map `besides` contains entries of a key set that verify no signature. Each entry has a
+// text: the place of the entry in the list of ignored keys. An empty text means that the entry
+// is not in that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
@@ -28,8 +29,8 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns a key set that follows a byte order mark. The key set consists of the entry and
-// the key passed, in this order.
+// The function `beside` returns a key set that follows a byte order mark. The key set consists
+// of the entry and the key passed, in this order.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// now is the time at which tests with a fake clock start.
+// The variable `now` is the time at which tests with a fake clock start.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var (
@@ -22,9 +22,9 @@ var (
 	keyUnknown = authtest.NewEC("unknown")
 )
 
-// mint returns a token for the caller alice from the issuer issuer.test, valid for an hour. The
-// argument `members` replaces members of the token's header, and the argument `claims` replaces
-// the token's claims. The value nil removes a member or a claim.
+// The function `mint` returns a token for the caller alice from the issuer issuer.test, valid
+// for an hour. The argument `members` replaces members of the token's header, and the argument
+// `claims` replaces the token's claims. The value nil removes a member or a claim.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
 	return k.Mint(members, authtest.Claims{
 		"iss": "https://issuer.test", "aud": "broker", "sub": "alice", "exp": now.Add(time.Hour).Unix(),
@@ -68,7 +68,7 @@ func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...auth
 	return j
 }
 
-// use replaces the issuers whose tokens are accepted.
+// The method `use` replaces the issuers whose tokens are accepted.
 func (j *jwt) use(issuers ...authentication.Issuer) {
 	j.Issuers = j.Prepare(issuers)
 	j.Use(j.Issuers)

@@ -93,8 +93,8 @@ func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	return made
 }
 
-// fetch returns the keys at the URL of an issuer. The caller of this method must hold the lock
-// `mu`.
+// The method `fetch` returns the keys at the URL of an issuer. The caller of this method must
+// hold the lock `mu`.
 func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	for _, known := range f.remote {
 		other := known.issuer
@@ -185,8 +185,8 @@ func (r *remoteKeys) close() {
 	r.next.Stop()
 }
 
-// keys returns the current keys. The result is nil if keys were never fetched, or if they are
-// older than maxStale.
+// The method `keys` returns the current keys. The result is nil if keys were never fetched, or
+// if they are older than maxStale.
 func (r *remoteKeys) keys() *Keys {
 	fetched := r.fetched.Load()
 	if fetched == nil || r.Clock.Since(fetched.at) > maxStale {
@@ -195,10 +195,10 @@ func (r *remoteKeys) keys() *Keys {
 	return fetched.keys
 }
 
-// refresh fetches the keys for a token with a missing key. After success, the current keys are
-// from a request that was started after the token was first seen. If the key is still missing
-// then, the key does not exist. The error is errUnfetched, the error of the context, or an error
-// that wraps both errThrottled and ErrKeyRefreshThrottled.
+// The method `refresh` fetches the keys for a token with a missing key. After success, the
+// current keys are from a request that was started after the token was first seen. If the key is
+// still missing then, the key does not exist. The error is errUnfetched, the error of the
+// context, or an error that wraps both errThrottled and ErrKeyRefreshThrottled.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -221,9 +221,10 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request for keys, unless a request is running. If the request is for a token,
-// and another token caused a request less than fetchPause ago, no request is started. The
-// results are the last request, and the time until a token can cause the next request.
+// The method `request` starts a request for keys, unless a request is running. If the request is
+// for a token, and another token caused a request less than fetchPause ago, no request is
+// started. The results are the last request, and the time until a token can cause the next
+// request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -240,7 +241,7 @@ func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Durati
 	return r.last, max(0, fetchPause-now.Sub(r.asked))
 }
 
-// run executes a request for keys, and schedules the next request.
+// The method `run` executes a request for keys, and schedules the next request.
 func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	wait, err := r.fetch(now)
 	if err != nil {
@@ -259,9 +260,9 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch requests the keys, and replaces the current keys by the keys of the answer. The result
-// is the time for which these keys may be used, according to the headers of the answer. If the
-// parser panics at a hostile answer, fetch returns an error.
+// The method `fetch` requests the keys, and replaces the current keys by the keys of the answer.
+// The result is the time for which these keys may be used, according to the headers of the
+// answer. If the parser panics at a hostile answer, the method returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {
@@ -275,8 +276,8 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// take replaces the current keys by the keys of an answer. If the answer is not usable, take
-// returns an error, and the previous keys stay in use.
+// The method `take` replaces the current keys by the keys of an answer. If the answer is not
+// usable, the method returns an error, and the previous keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {
@@ -296,7 +297,8 @@ func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	return nil
 }
 
-// report logs the first failure to fetch the keys, and the first success after a failure.
+// The method `report` logs the first failure to fetch the keys, and the first success after a
+// failure.
 func (r *remoteKeys) report(err error) {
 	failed := r.failed
 	r.failed = err != nil

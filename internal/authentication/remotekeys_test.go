@@ -29,7 +29,7 @@ func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	}
 }
 
-// remote authenticates the tokens of an issuer whose keys are fetched from a server.
+// The type `remote` authenticates the tokens of an issuer whose keys are fetched from a server.
 type remote struct {
 	*testing.T
 	server *authtest.KeyServer
@@ -54,8 +54,8 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that the key passed has signed. Calls with the same key use the
-// same token.
+// The method `ask` authenticates with a token that the key passed has signed. Calls with the
+// same key use the same token.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -110,7 +110,7 @@ func (r remote) wantRequests(n int64) {
 	}
 }
 
-// log is a log whose text can be read while lines are written to it.
+// The type `log` is a log whose text can be read while lines are written to it.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -128,7 +128,7 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// eventually waits until a condition holds.
+// The function `eventually` waits until a condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

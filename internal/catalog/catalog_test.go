@@ -53,8 +53,8 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	}
 }
 
-// define reads a provider's definition. If the definition has problems, they are returned as an
-// error.
+// The function `define` reads a provider's definition. If the definition has problems, they are
+// returned as an error.
 func define(text string) (*catalog.Provider, error) {
 	document := yamlfile.Parse("p.yaml", []byte(text))
 	provider := catalog.Define(document.Root())

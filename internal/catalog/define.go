@@ -167,8 +167,8 @@ func newEnvironment(fields []Field, withToken bool) (*expression.Environment, er
 	return expression.NewEnvironment(variables...)
 }
 
-// undecorated are the headers that no auth method may set. These headers delimit an HTTP message
-// or name its receiver.
+// The list `undecorated` contains the headers that no auth method may set. These headers delimit
+// an HTTP message or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
 // definePlacements reads the headers or the query parameters of an auth method.
@@ -201,8 +201,8 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 // The template `broken` is used in place of a text that has a problem.
 var broken = new(expression.Template)
 
-// compile compiles a text with expressions. If the text has a problem, compile returns the
-// template `broken`.
+// The function `compile` compiles a text with expressions. If the text has a problem, the
+// function returns the template `broken`.
 func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
 	for _, problem := range problems {

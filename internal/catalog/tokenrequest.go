@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// reserved are the names of parameters that only the broker sets in a token request.
+// The list `reserved` contains the names of parameters that only the broker sets in a token
+// request.
 var reserved = []string{"grant_type", ClientIDField, ClientSecretField}
 
 func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenRequest {

@@ -50,12 +50,12 @@ type parser struct {
 	document *yamlfile.Document
 	folder   string // the folder that relative paths refer to
 	options  Options
-	// unread makes the parser skip the values of credentials, and report no problem with these
-	// values.
+	// The field `unread` makes the parser skip the values of credentials, and report no problem
+	// with these values.
 	unread bool
 }
 
-// sections are the names of the top-level keys of a configuration file.
+// The list `sections` contains the names of the top-level keys of a configuration file.
 var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests"}
 
 // Load reads the configuration file at path. Relative paths in the file are relative to its

@@ -18,15 +18,16 @@ import (
 // canary is a secret that no error in these tests may contain.
 const canary = "canary-8d2e"
 
-// environment returns the values of the environment variables SET and EMPTY; other variables are
-// not set.
+// The function `environment` returns the values of the environment variables SET and EMPTY;
+// other variables are not set.
 func environment(name string) (string, bool) {
 	values := map[string]string{"SET": canary, "EMPTY": ""}
 	value, found := values[name]
 	return value, found
 }
 
-// folder returns a folder with the files that the configurations in these tests refer to.
+// The function `folder` returns a folder with the files that the configurations in these tests
+// refer to.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -91,7 +92,7 @@ credentials:
 	}
 }
 
-// find is a search: it returns the credential with this ID, or nil.
+// The function `find` is a search: it returns the credential with this ID, or nil.
 func find(c *config.Config, id string) *credentials.Credential {
 	for credential := range c.Credentials.All() {
 		if credential.ID == id {

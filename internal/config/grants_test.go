@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// accounts is a section of 5 lines with the credentials `mail`, `board` and `off`. The
-// credential `off` is disabled.
+// The constant `accounts` is a section of 5 lines with the credentials `mail`, `board` and
+// `off`. The credential `off` is disabled.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -18,7 +18,7 @@ const accounts = `credentials:
 
 `
 
-// proofs is a section with the issuer `ci`, and with the tokens `a` and `mailer`.
+// The constant `proofs` is a section with the issuer `ci`, and with the tokens `a` and `mailer`.
 const proofs = `authentication:
   jwt: [{name: ci, issuer: i, audiences: [b], jwks_url: "https://a"}]
   tokens:

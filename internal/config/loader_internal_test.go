@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// list returns a configuration with several credentials. The arguments are the number of
-// credentials, and the index of the only credential that has a different value.
+// The function `list` returns a configuration with several credentials. The arguments are the
+// number of credentials, and the index of the only credential that has a different value.
 func list(count, changed int) string {
 	var text strings.Builder
 	text.WriteString("listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n# the accounts\ncredentials:\n")
@@ -95,7 +95,7 @@ func TestValuesAreReadAtEachLoad(t *testing.T) {
 	}
 }
 
-// render returns a loaded configuration as text, including the places.
+// The function `render` returns a loaded configuration as text, including the places.
 func render(document *yamlfile.Document, items []placedItem) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, document.Err())

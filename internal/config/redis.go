@@ -36,7 +36,8 @@ type Redis struct {
 	TLS *tls.Config
 }
 
-// same reports whether two configurations describe the same connection to the same Redis.
+// The method `same` reports whether two configurations describe the same connection to the same
+// Redis.
 func (r *Redis) same(other *Redis) bool {
 	if r == nil || other == nil {
 		return r == other

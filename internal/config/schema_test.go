@@ -32,8 +32,8 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// find is a search: it follows the references of a schema, and returns the schema at the end of
-// the references and the name of that schema's file.
+// The method `find` is a search: it follows the references of a schema, and returns the schema
+// at the end of the references and the name of that schema's file.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
 	if !ok {
@@ -86,8 +86,8 @@ type schemaChecker struct {
 	rules int
 }
 
-// refused checks that a value causes a problem whose message contains the words passed. The
-// method `allowed` checks that a value causes no such problem.
+// The method `refused` checks that a value causes a problem whose message contains the words
+// passed. The method `allowed` checks that a value causes no such problem.
 func (c *schemaChecker) refused(at place, value, words string) {
 	c.rules++
 	if found := at.problemsAt(value); !slices.ContainsFunc(found, func(message string) bool { return strings.Contains(message, words) }) {

@@ -50,9 +50,9 @@ func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
-// resolve returns the value that a source refers to, or reports why the value cannot be read.
-// resolve warns of a value that is probably a mistake. The line of the source in the file is the
-// line of its place plus the argument `shift`.
+// The method `resolve` returns the value that a source refers to, or reports why the value
+// cannot be read. The method warns of a value that is probably a mistake. The line of the source
+// in the file is the line of its place plus the argument `shift`.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false
@@ -93,8 +93,9 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown returns the name of an environment variable for use in a message. If the name may be a
-// secret that was entered in the wrong place, the returned text does not contain the name.
+// The function `shown` returns the name of an environment variable for use in a message. If the
+// name may be a secret that was entered in the wrong place, the returned text does not contain
+// the name.
 func shown(name string) string {
 	if variableName.MatchString(name) {
 		return " " + name
@@ -154,7 +155,8 @@ func everybodyWrites(path string) bool {
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
 }
 
-// placeholder matches texts that examples and templates contain in place of a secret.
+// The variable `placeholder` matches texts that examples and templates contain in place of a
+// secret.
 var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 	`\$\{[a-z_][^{}]*\}`, `\$\([a-z_][^()]*\)`, `\{\{.*\}\}`, // placeholders of template languages
 	`^\$[a-z_][a-z_0-9]+$`, `^%[a-z_][a-z_0-9]+%$`, // variables of Unix and Windows shells

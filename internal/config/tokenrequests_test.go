@@ -18,7 +18,8 @@ func parseRequests(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_requests: "+text+"\n"), config.Options{LookupEnv: environment})
 }
 
-// trusts reports whether a pool of authorities verifies the certificate in a file.
+// The function `trusts` reports whether a pool of authorities verifies the certificate in a
+// file.
 func trusts(t *testing.T, pool *x509.CertPool, path string) bool {
 	t.Helper()
 	text, err := os.ReadFile(path)

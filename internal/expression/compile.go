@@ -71,7 +71,8 @@ func endOfExpression(text string) int {
 	return -1
 }
 
-// compile compiles one expression, and adds the expression's variables to the template.
+// The method `compile` compiles one expression, and adds the expression's variables to the
+// template.
 func (e *Environment) compile(template *Template, expression string) (cel.Program, []Problem) {
 	if strings.TrimSpace(expression) == "" {
 		return nil, []Problem{{0, "`${}` holds no expression"}}
@@ -118,7 +119,8 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 	return problems
 }
 
-// explain translates a message of the CEL library into the terms of provider definitions.
+// The method `explain` translates a message of the CEL library into the terms of provider
+// definitions.
 func (e *Environment) explain(message string) string {
 	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	switch {

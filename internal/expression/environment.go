@@ -52,7 +52,7 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 	return &Environment{cel: env, variables: slices.Clone(variables)}, err
 }
 
-// identifier matches identifiers, including the reserved words of CEL.
+// The variable `identifier` matches identifiers, including the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
 // ValidName reports whether its argument can be the name of a variable. The name must be an

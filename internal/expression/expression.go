@@ -30,10 +30,11 @@ type Variable struct {
 type Template struct {
 	text  string
 	parts []part
-	// uses are the names of the variables in the text, without duplicates, in order of
-	// appearance.
+	// The field `uses` contains the names of the variables in the text, without duplicates, in
+	// order of appearance.
 	uses []string
-	// needs are the names of the optional variables in the text that have no default.
+	// The field `needs` contains the names of the optional variables in the text that have no
+	// default.
 	needs []string
 }
 

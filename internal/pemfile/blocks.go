@@ -72,8 +72,8 @@ func blocks(file string, data []byte) ([]*block, error) {
 	return found, nil
 }
 
-// marked returns the kind of block that a BEGIN or END line names. For any other line, the
-// returned kind is empty.
+// The function `marked` returns the kind of block that a BEGIN or END line names. For any other
+// line, the returned kind is empty.
 func marked(line, prefix string) string {
 	kind, hasPrefix := strings.CutPrefix(line, prefix)
 	kind, hasSuffix := strings.CutSuffix(kind, dashes)
@@ -83,8 +83,8 @@ func marked(line, prefix string) string {
 	return kind
 }
 
-// misplaced returns the error for a line with dashes that neither begins a block nor ends the
-// block that has begun.
+// The function `misplaced` returns the error for a line with dashes that neither begins a block
+// nor ends the block that has begun.
 func misplaced(open *block, file string, number int, line string) error {
 	begins, ends := strings.Contains(line, begin), strings.Contains(line, end)
 	switch {
@@ -101,7 +101,7 @@ func misplaced(open *block, file string, number int, line string) error {
 	}
 }
 
-// decode decodes the base64 lines of a block.
+// The method `decode` decodes the base64 lines of a block.
 func (b *block) decode() error {
 	var text strings.Builder
 	for i, line := range b.body {

@@ -111,8 +111,8 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error for a block of the wrong kind. In the format of the message, %s
-// stands for the name of the kind.
+// The method `unexpected` returns an error for a block of the wrong kind. In the format of the
+// message, %s stands for the name of the kind.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

@@ -23,7 +23,7 @@ func bundle() [3]string {
 	return all
 }
 
-// lines returns the number of lines in a text.
+// The function `lines` returns the number of lines in a text.
 func lines(text string) int { return strings.Count(text, "\n") }
 
 // wantError checks the beginning of an error's text, and that the text does not quote the file.

@@ -17,7 +17,7 @@ import (
 
 const limit = 1 << 10
 
-// folder returns a folder with one file of each kind.
+// The function `folder` returns a folder with one file of each kind.
 func folder(t *testing.T) string {
 	t.Helper()
 	where, err := os.MkdirTemp("", "files") // a short path is needed, because the path of a socket has a length limit

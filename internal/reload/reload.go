@@ -59,9 +59,9 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// changed reports whether the files have changed since the last load. If the files have changed,
-// the function waits until they stop changing, and then returns true. When the context ends, the
-// function returns false.
+// The method `changed` reports whether the files have changed since the last load. If the files
+// have changed, the method waits until they stop changing, and then returns true. When the
+// context ends, the method returns false.
 func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {
@@ -95,7 +95,7 @@ func (l *Loop) reload() error {
 // stamps are the states of files, by path. The state of a missing file is nil.
 type stamps map[string]os.FileInfo
 
-// again returns the current states of the files whose earlier states are recorded.
+// The method `again` returns the current states of the files whose earlier states are recorded.
 func (s stamps) again() stamps {
 	now := stamps{}
 	for path := range s {
@@ -104,9 +104,9 @@ func (s stamps) again() stamps {
 	return now
 }
 
-// equal reports whether the states show no change of a file. A file has changed if it was
-// written, replaced or removed, or if its permissions have changed. On Linux, a change of the
-// file's owner also counts.
+// The method `equal` reports whether the states show no change of a file. A file has changed if
+// it was written, replaced or removed, or if its permissions have changed. On Linux, a change of
+// the file's owner also counts.
 func (s stamps) equal(other stamps) bool {
 	return maps.EqualFunc(s, other, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {

@@ -68,8 +68,8 @@ func (f *fixture) load(reading func(string)) error {
 	return err
 }
 
-// read is the load function: it returns the contents of the main file and of the files that the
-// main file names.
+// The method `read` is the load function: it returns the contents of the main file and of the
+// files that the main file names.
 func (f *fixture) read(reading func(string)) (string, error) {
 	reading(f.main)
 	text, err := os.ReadFile(f.main)
@@ -95,7 +95,7 @@ func (f *fixture) read(reading func(string)) (string, error) {
 	return all, nil
 }
 
-// await waits for a load that has the result passed.
+// The method `await` waits for a load that has the result passed.
 func (f *fixture) await(want string) {
 	f.Helper()
 	late := time.After(patience)

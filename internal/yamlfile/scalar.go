@@ -159,7 +159,8 @@ func kindOf(node *yaml.Node) kind {
 	return isString
 }
 
-// mismatch returns the message about a value that has one kind but must have another kind.
+// The function `mismatch` returns the message about a value that has one kind but must have
+// another kind.
 func mismatch(want, got kind) string {
 	message := fmt.Sprintf("must be %s, and is %s", want, got)
 	if want == isString && (got == isNumber || got == isBoolean) {

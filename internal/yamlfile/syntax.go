@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// load parses the source, and returns the value of its only document. load returns a null value
-// if the source is empty, and nil if a problem was reported.
+// The method `load` parses the source, and returns the value of its only document. The method
+// returns a null value if the source is empty, and nil if a problem was reported.
 func (d *Document) load() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(d.source))
 	if err != nil {
@@ -36,7 +36,8 @@ func (d *Document) load() *yaml.Node {
 	return first.Content[0]
 }
 
-// next reads one document. If the YAML parser panics, next returns an error.
+// The function `next` reads one document. If the YAML parser panics, the function returns an
+// error.
 func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	defer func() {
 		if recover() != nil {
@@ -47,8 +48,8 @@ func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	return document, loader.Load(document)
 }
 
-// explain reports an error of the YAML parser as a problem. The problem quotes nothing of the
-// file.
+// The method `explain` reports an error of the YAML parser as a problem. The problem quotes
+// nothing of the file.
 func (d *Document) explain(err error) {
 	var failure *yaml.LoadError
 	if !errors.As(err, &failure) || failure.Mark.Line == 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// read is a helper: it reads the value of a document in several ways, and returns the results
-// that are not zero.
+// The function `read` is a helper: it reads the value of a document in several ways, and returns
+// the results that are not zero.
 func read(source string) string {
 	got := []string{parse(source).Root().FreeText(0, 100)}
 	if parse(source).Root().Bool(false) {
@@ -234,7 +234,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// visit calls methods that read a value, for the value and for each value inside it.
+// The function `visit` calls methods that read a value, for the value and for each value inside
+// it.
 func visit(value yamlfile.Value) {
 	value.Problemf("here")
 	if text := value.FreeText(0, 1000); text != "" {
