@@ -29,7 +29,7 @@ const (
 )
 
 // Evidence is the data of a call and of its connection that can identify the caller. The zero
-// value identifies nobody.
+// value of Evidence identifies nobody.
 type Evidence struct {
 	// Certificates are the client's certificates, leaf first. Certificates are not verified: the
 	// TLS handshake has only shown that the client has the private key of the leaf.
@@ -201,8 +201,8 @@ func refused(message string) error { return fault.New(fault.CallerUnauthenticate
 // SPIFFE IDs have the same limit.
 const maxName = 2048
 
-// isName reports whether text can be the name of a caller: the text must not be blank, and all
-// its characters must be visible.
+// isName reports whether its argument can be the name of a caller: the text must not be blank,
+// and all its characters must be visible.
 func isName(text string) bool {
 	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
 	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)

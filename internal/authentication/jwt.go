@@ -42,7 +42,7 @@ type Issuer struct {
 	// authorities that the system trusts may sign it.
 	URL     string
 	RootCAs *x509.CertPool
-	// AllowPrivate allows private, local and special addresses for the host of URL.
+	// AllowPrivate is true if the host of URL may have private, local or special addresses.
 	AllowPrivate bool
 
 	remote *remoteKeys // the keys that are fetched from URL; set by KeyFetcher.Prepare

@@ -23,8 +23,8 @@ const (
 	maxKeyID = 128
 )
 
-// signatures are the supported signature algorithms, each with its type of key. The list
-// contains neither a symmetric algorithm nor the algorithm "none".
+// The list `signatures` contains the supported signature algorithms, each with its type of key.
+// The list contains neither a symmetric algorithm nor the algorithm "none".
 var signatures = []struct{ algorithm, key string }{
 	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
 	{"PS256", "RSA"}, {"PS384", "RSA"}, {"PS512", "RSA"},
@@ -114,7 +114,7 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	if err != nil || list.Keys == nil || len(list.Keys) > maxKeys {
 		return nil, false, errNoKeySet
 	}
-	data, _ = json.Marshal(list) // no error is possible: the list was parsed from JSON
+	data, _ = json.Marshal(list) // this cannot fail, because the list was parsed from JSON
 	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, false, errNoKeySet

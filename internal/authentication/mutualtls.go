@@ -19,9 +19,10 @@ import (
 )
 
 // MutualTLS identifies callers by their client certificates. The name of a caller is
-// `spiffe://DOMAIN/PATH` if the certificate has a SPIFFE ID. Otherwise it is `dns:NAME` with the
-// first DNS name, or `subject:NAME` if the certificate has no DNS name. The certificate chain of
-// a connection is verified once for all calls of the connection.
+// `spiffe://DOMAIN/PATH` if the certificate has a SPIFFE ID. If the certificate has a DNS name
+// but no SPIFFE ID, the caller's name is `dns:NAME` with the first DNS name. The caller's name
+// is `subject:NAME` if the certificate has neither. The certificate chain of a connection is
+// verified once for all calls of the connection.
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
@@ -44,7 +45,7 @@ type verifiedChain struct {
 const refusedFor = 10 * time.Second
 
 // NewMutualTLS returns an authenticator for certificates that one of the roots has signed. If
-// roots is nil, no certificate is accepted.
+// `roots` is nil, no certificate is accepted.
 func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
 	return &MutualTLS{roots: roots, clock: clock, known: newCache[weak.Pointer[*x509.Certificate], verifiedChain]()}
 }

@@ -131,7 +131,7 @@ type remoteKeys struct {
 	KeyOptions
 	issuer    Issuer            // the first issuer that has this URL
 	transport http.RoundTripper // the transport that applies the rules for token requests, such as which addresses are allowed
-	context   context.Context   //nolint:containedctx // close cancels this context, and thereby the requests
+	context   context.Context   //nolint:containedctx // the method `close` cancels this context, and thereby the requests
 	cancel    context.CancelFunc
 
 	fetched atomic.Pointer[fetchedKeys] // nil: keys were never fetched

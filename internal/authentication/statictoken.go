@@ -45,7 +45,7 @@ func (h TokenHash) String() string { return hex.EncodeToString(h[:]) }
 var errNoHash = errors.New("must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it")
 
 // ParseTokenHash parses a hash in the form that the method String returns. The error does not
-// quote the text.
+// quote the parsed text.
 func ParseTokenHash(text string) (TokenHash, error) {
 	digits, err := hex.DecodeString(text)
 	if err != nil || len(digits) != sha256.Size || text != strings.ToLower(text) {

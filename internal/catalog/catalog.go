@@ -18,7 +18,7 @@ import (
 // stands for the token.
 const TokenVariable = "token"
 
-// The IDs of the fields with which a token method authenticates to the provider.
+// These are the IDs of the fields with which a token method authenticates to the provider.
 const (
 	ClientIDField     = "client_id"
 	ClientSecretField = "client_secret"

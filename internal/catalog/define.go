@@ -47,7 +47,7 @@ func Define(definition yamlfile.Value) *Provider {
 		ids.Check(item.Get("id"), method.ID, "auth method")
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
-	if text, err := json.Marshal(provider); err == nil { // no error is possible: JSON can represent every field
+	if text, err := json.Marshal(provider); err == nil { // this cannot fail, because JSON can represent every field
 		provider.definition = string(text)
 	}
 	return provider

@@ -116,7 +116,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 	tokens := func(text string) string { return "{tokens: [" + text + "]}" }
 	for what, test := range map[string]struct {
 		text string
-		want string // expected problems as COLUMN: MESSAGE, one per line
+		want string // the expected problems, one per line, each with its column
 	}{
 		"nothing":                 {"", "16: must be a mapping, and is empty"},
 		"a list":                  {"[]", "17: must be a mapping, and is a list"},

@@ -112,8 +112,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// pendo returns a configuration in one line. The configuration has one credential, whose value
-// has the source passed.
+// The function `pendo` returns a configuration in one line. The configuration has one
+// credential, whose value has the source passed.
 func pendo(source string) string {
 	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"
 }
@@ -122,7 +122,7 @@ func TestMistakes(t *testing.T) {
 	const beyond = "would listen beyond this machine without TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets"
 	for name, test := range map[string]struct {
 		text string
-		want []string // expected problems as LINE:COLUMN: MESSAGE; $DIR stands for the file's folder
+		want []string // the expected problems, each with its line and column; $DIR stands for the file's folder
 	}{
 		"unset variable":     {pendo("{env: UNSET}"), []string{`2:74: the environment variable UNSET is not set`}},
 		"empty variable":     {pendo("{env: EMPTY}"), []string{`2:74: the environment variable EMPTY is empty`}},

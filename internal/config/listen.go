@@ -35,7 +35,8 @@ type Listen struct {
 	Reflection bool
 }
 
-// ListenTLS is the broker's certificate, and the requirements for callers' TLS connections.
+// ListenTLS contains the broker's certificate, and the requirements for callers' TLS
+// connections.
 type ListenTLS struct {
 	// Certificate is the broker's certificate. Its field Leaf is set.
 	Certificate tls.Certificate

@@ -169,13 +169,13 @@ func readAddresses(list yamlfile.Value) []string {
 // hostName matches the name of a host. The name need not be registered in DNS.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
 
-// isHost reports whether text is a host name or an IP address.
+// isHost reports whether its argument is a host name or an IP address.
 func isHost(text string) bool {
 	_, err := netip.ParseAddr(text)
 	return err == nil || hostName.MatchString(text)
 }
 
-// isAddress reports whether text has the form HOST:PORT, with a port from 1 to 65535.
+// isAddress reports whether its argument has the form HOST:PORT, with a port from 1 to 65535.
 func isAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	number, portErr := strconv.ParseUint(port, 10, 16)

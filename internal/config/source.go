@@ -16,8 +16,8 @@ import (
 // maxSecretFile is the largest size of a file from which a value is read, in bytes.
 const maxSecretFile = 64 << 10
 
-// source tells where a value in the configuration comes from: `{env: NAME}`, `{file: PATH}` or
-// `{value: TEXT}`.
+// The type `source` tells where a value in the configuration comes from. A source has the form
+// `{env: NAME}`, `{file: PATH}` or `{value: TEXT}`.
 type source struct {
 	field text           // the field of a credential that gets the value
 	kind  string         // the key of the source: env, file or value

@@ -116,7 +116,7 @@ func TestTokenCacheMistakes(t *testing.T) {
 	ofTLS := func(text string) string { return redis(`url: "rediss://a", tls: {` + text + "}") }
 	for name, test := range map[string]struct {
 		text string
-		want string // expected problems as COLUMN: MESSAGE, one per line
+		want string // the expected problems, one per line, each with its column
 	}{
 		"no fleet keys":       {`{redis: {url: "redis://a"}}`, "15: token_cache.redis needs fleet_keys: make one with 'broker keygen' and give it to every replica"},
 		"empty fleet keys":    {`{fleet_keys: []}`, "27: must have 1 to 10 items, and has 0"},

@@ -106,7 +106,7 @@ func (s stamps) again() stamps {
 
 // The method `equal` reports whether the states show no change of a file. A file has changed if
 // it was written, replaced or removed, or if its permissions have changed. On Linux, a change of
-// the file's owner also counts.
+// the file's owner also counts as a change of the file.
 func (s stamps) equal(other stamps) bool {
 	return maps.EqualFunc(s, other, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {

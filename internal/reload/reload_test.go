@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/reload"
 )
 
-// patience is the longest time that a test waits for a load.
+// The constant `patience` is the longest time that a test waits for a load.
 const patience = time.Minute
 
 // fixture is a Loop over a main file. Each line of the main file is the path of another file to

@@ -21,8 +21,8 @@ type Problem struct {
 	Message string
 }
 
-// String returns the problem in the form FILE:LINE:COLUMN: MESSAGE. If File is empty, String
-// returns only the message.
+// String returns the problem's file, line, column and message, separated by colons. If File is
+// empty, String returns only the message.
 func (p Problem) String() string {
 	if p.File == "" {
 		return p.Message

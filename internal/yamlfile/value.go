@@ -56,7 +56,7 @@ func (v Value) Key() Value { return Value{document: v.document, node: v.key} }
 // Name returns the text of the key of a mapping's entry.
 func (v Value) Name() string { return v.key.Value }
 
-// Get returns the value of the entry of a mapping whose key has the name passed.
+// Get searches a mapping for a key, and returns the value of this key.
 func (v Value) Get(name string) Value {
 	for entry := range v.entries() {
 		if entry.Name() == name {
@@ -99,7 +99,7 @@ func (v Value) Only(message string) (entry Value, ok bool) {
 }
 
 // Mapping is a check: it reports each key of a mapping that is not among the known keys. Mapping
-// returns the mapping.
+// returns the checked mapping.
 func (v Value) Mapping(known ...string) Value {
 	if v.Empty() && v.node == v.document.root {
 		v.document.refuse(v.node, "the file is empty: expected a mapping with %s", quote(slices.Sorted(slices.Values(known))))
@@ -119,7 +119,7 @@ func (v Value) Mapping(known ...string) Value {
 }
 
 // Requires is a check: it reports each required key that the mapping lacks. Requires returns the
-// mapping.
+// checked mapping.
 func (v Value) Requires(keys ...string) Value {
 	isMapping := v.is(isMapping)
 	for _, key := range keys {
@@ -167,7 +167,7 @@ func (v Value) List(least, most int) []Value {
 // beginning, and contains no escapes. For other texts, the reported place is the beginning of
 // the value.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
-	const longest = 4096 // in columns; avoids quadratic time for a file on a single line
+	const longest = 4096 // in columns; this limit avoids quadratic time for a file that has only one line
 	at := v.Place()
 	if at.Column <= longest {
 		source, text, before := v.document.from(at), []byte(v.node.Value), 0
@@ -185,8 +185,8 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 // Unique records texts that may occur only once in a file. Each text is recorded with its line.
 type Unique map[string]int
 
-// Check reports a problem if an earlier call of Check had the same text. Check ignores an empty
-// text. The argument `noun` describes the text in the message.
+// Check records the text of a value. If the same text was recorded before, Check reports a
+// problem. Check ignores an empty text. The argument `noun` describes the text in the message.
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return
