@@ -31,8 +31,9 @@ const (
 // Evidence is the data of a call and of its connection that can identify the caller. The zero
 // value of Evidence identifies nobody.
 type Evidence struct {
-	// Certificates are the client's certificates, leaf first. Certificates are not verified: the
-	// TLS handshake has only shown that the client has the private key of the leaf.
+	// Certificates are the client's certificates; the leaf certificate is the first.
+	// Certificates are not verified: the TLS handshake has only shown that the client has the
+	// private key of the leaf.
 	Certificates []*x509.Certificate
 	// Bearer is the bearer token of the call, as ParseBearer returns it.
 	Bearer secret.Text

@@ -21,7 +21,7 @@ func (a answers) Authenticate(context.Context, authentication.Evidence) (access.
 	return access.Caller{Name: a.caller}, a.err
 }
 
-// counter implements authentication.Counter.
+// The type `counter` implements authentication.Counter.
 type counter struct{ n int }
 
 func (c *counter) Inc() { c.n++ }

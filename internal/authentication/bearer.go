@@ -15,7 +15,7 @@ const (
 )
 
 // The constant `malformed` replaces any text that is not a bearer token. No authenticator
-// accepts it.
+// accepts this constant.
 var malformed = secret.New(" ")
 
 // ParseBearer returns the bearer token of a call. The argument contains the values of the call's

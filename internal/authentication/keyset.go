@@ -48,19 +48,20 @@ type Keys struct {
 	ignoredCount int
 }
 
-// key is a public key that verifies signatures.
+// The type `key` is a public key that verifies signatures.
 type key struct {
 	id         string // may be empty
 	algorithms []string
 	public     any // an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// Ignored returns the number of keys that are not used because they are malformed, private, or
-// of an unsupported type. Keys for encryption are not counted. Ignored also returns the
-// positions of the first 10 ignored keys in the set, with their key IDs.
+// Ignored is a method that returns the number of keys that are not used because they are
+// malformed, private, or of an unsupported type. Keys for encryption are not counted. The method
+// also returns the positions of the first 10 ignored keys in the set, with their key IDs.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty reports whether the set has no keys. With an empty set, every token is refused.
+// Empty is a check: it reports whether the set has no keys. With an empty set, every token is
+// refused.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
 // The method `find` is a search: it returns the keys that may have signed a token. For a token
@@ -82,7 +83,7 @@ func (k *Keys) find(token bearerToken) []key {
 // has no keys.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
-// The errors that ParseKeys returns.
+// These are the errors that ParseKeys returns.
 var (
 	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
 	errNoKey    = errors.New("contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")

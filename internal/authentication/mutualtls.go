@@ -26,9 +26,9 @@ import (
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// The map `known` contains the outcome of each connection's verification. Its keys are
-	// pointers to the first certificate of each connection. The pointers are weak, so that
-	// certificates do not stay in memory after the connection has ended: anybody can send
+	// The map `known` contains the outcome of each connection's verification. The keys of the
+	// map are pointers to the first certificate of each connection. The pointers are weak, so
+	// that certificates do not stay in memory after the connection has ended: anybody can send
 	// certificates.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
@@ -40,8 +40,8 @@ type verifiedChain struct {
 	until  time.Time // the time when a refusal is forgotten
 }
 
-// refusedFor is the time during which a refused certificate chain is not verified again. This
-// time is needed because a client can call as often as it likes.
+// refusedFor is the time during which a refused certificate chain is not verified again. Without
+// this time, a client could cause verifications as often as it likes.
 const refusedFor = 10 * time.Second
 
 // NewMutualTLS returns an authenticator for certificates that one of the roots has signed. If
@@ -138,7 +138,7 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 }
 
 // subjectName returns the text of a certificate's subject. A subject is refused if its text
-// could be confused with the text of another subject. Such texts exist for two reasons:
+// could be confused with the text of another subject. Texts can be confused for two reasons:
 // pkix.Name keeps only the last value of a repeated attribute, and a pattern such as
 // subject:*,O=Acme does not recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {

@@ -44,8 +44,8 @@ type Options struct {
 	Reading func(path string)
 }
 
-// parser reads the sections of a configuration file, and the environment variables and other
-// files that the sections refer to.
+// The type `parser` reads the sections of a configuration file, and the environment variables
+// and other files that the sections refer to.
 type parser struct {
 	document *yamlfile.Document
 	folder   string // the folder that relative paths refer to

@@ -66,7 +66,7 @@ func (l Listen) Same(other Listen) bool {
 type Address struct {
 	Network string // tcp or unix
 	Address string
-	// Remote reports whether other machines can reach the address.
+	// Remote is true if other machines can reach the address.
 	Remote bool
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// schemas are the JSON Schemas for editors, by file name.
+// The type `schemas` are the JSON Schemas for editors, by file name.
 type schemas map[string]map[string]any
 
 func loadSchemas(t *testing.T) schemas {
@@ -52,7 +52,7 @@ func (s schemas) find(file string, schema map[string]any) (string, map[string]an
 	return s.find(file, found)
 }
 
-// place is a configuration in which the text `HERE` stands for the tested value.
+// The type `place` is a configuration in which the text `HERE` stands for the tested value.
 type place string
 
 // problemsAt returns the problems of a configuration in which a value, in JSON, replaces the

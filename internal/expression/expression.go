@@ -38,8 +38,8 @@ type Template struct {
 	needs []string
 }
 
-// part is a part of a text with expressions. The part is an expression if the field `program` is
-// set. Otherwise it is literal text.
+// The type `part` is a part of a text with expressions. The part is an expression if the field
+// `program` is set. Otherwise it is literal text.
 type part struct {
 	literal string
 	program cel.Program
@@ -52,7 +52,7 @@ var errEvaluation = errors.New("the expression cannot be evaluated")
 // compared.
 func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 
-// Uses returns the names of the variables in the text.
+// Uses is a method that returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
 // Evaluate returns the text in which each `${ }` is replaced by the value of its expression.

@@ -16,7 +16,7 @@ const (
 	base64Characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
 
-// block is a PEM block of a file.
+// The type `block` is a PEM block of a file.
 type block struct {
 	file       string
 	line       int // the number of the BEGIN line; the first line of the file has the number 1

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// bundle returns three certificates encoded as PEM.
+// The function `bundle` returns three certificates encoded as PEM.
 func bundle() [3]string {
 	var all [3]string
 	for i, name := range []string{"one", "two", "three"} {

@@ -99,7 +99,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// counter is an endless reader that counts the bytes that it has supplied.
+// The type `counter` is an endless reader that counts the bytes that it has supplied.
 type counter struct{ read int64 }
 
 func (c *counter) Read(into []byte) (int, error) {

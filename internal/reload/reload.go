@@ -21,8 +21,8 @@ const (
 	settleTries = 10
 )
 
-// Load is a function that loads something from files. Before it reads a file, it calls its
-// argument `reading` with the path of the file.
+// Load is a function that loads something from files. Before the function reads a file, it calls
+// its argument `reading` with the path of the file.
 type Load func(reading func(path string)) error
 
 // Loop calls a load function again whenever the loaded files change. Three kinds of files are
@@ -92,7 +92,7 @@ func (l *Loop) reload() error {
 	return err
 }
 
-// stamps are the states of files, by path. The state of a missing file is nil.
+// The type `stamps` are the states of files, by path. The state of a missing file is nil.
 type stamps map[string]os.FileInfo
 
 // The method `again` returns the current states of the files whose earlier states are recorded.

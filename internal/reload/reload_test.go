@@ -15,8 +15,8 @@ import (
 // The constant `patience` is the longest time that a test waits for a load.
 const patience = time.Minute
 
-// fixture is a Loop over a main file. Each line of the main file is the path of another file to
-// load, or the word `broken`.
+// The type `fixture` is a Loop over a main file. Each line of the main file is the path of
+// another file to load, or the word `broken`.
 type fixture struct {
 	*testing.T
 	folder string

@@ -26,7 +26,7 @@ const MaxSize = 64 << 20
 type Document struct {
 	file     string
 	source   []byte
-	lines    [][]byte            // the lines of source; split at first use
+	lines    [][]byte            // the lines of the file; set when they are first needed
 	root     *yaml.Node          // the value of the document; nil: the file could not be read
 	refused  map[*yaml.Node]bool // nodes with a problem; further problems of these nodes would only be consequences
 	problems Problems

@@ -119,7 +119,7 @@ func (v Value) is(want kind) bool {
 	return got == want
 }
 
-// kind is the kind of a value, such as `a mapping`, in the words that messages use.
+// The type `kind` is the kind of a value, such as `a mapping`, in the words that messages use.
 type kind string
 
 const (

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// canary is a secret. digits is a secret that YAML reads as a number.
+// The constants `canary` and `digits` are secrets. YAML reads `digits` as a number.
 const (
 	canary = "canary-6f1d"
 	digits = "70615243"

@@ -81,10 +81,10 @@ const (
 )
 
 // syntaxErrors translate errors of the YAML parser into messages for the author of a file. The
-// first entry is used whose field `part` occurs in the parser's message. The problem is usually
-// placed where the parser stopped. If the field `atBegin` is set, the problem is placed where
-// the faulty construct begins. The word LINE in a message is replaced by the number of the line
-// in which the construct begins.
+// entry used is the first entry whose field `part` occurs in the parser's message. The problem
+// is usually placed where the parser stopped. If the field `atBegin` is set, the problem is
+// placed where the faulty construct begins. The word LINE in a message is replaced by the number
+// of the line in which the construct begins.
 var syntaxErrors = []struct {
 	part, message string
 	atBegin       bool

@@ -23,7 +23,7 @@ type Value struct {
 // value.
 func (v Value) Exists() bool { return v.node != nil }
 
-// Empty reports whether the value is null in YAML.
+// Empty is a check: it reports whether the value is null in YAML.
 func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
 // Place returns the place where the value begins.
@@ -85,8 +85,8 @@ func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only returns the entry of a mapping that has exactly one entry. For any other value, Only
-// reports a problem with the message passed.
+// Only is a check: it returns the entry of a mapping that has exactly one entry. For any other
+// value, Only reports a problem with the message passed.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
 	if v.node != nil && len(entries) != 1 {
