@@ -39,7 +39,7 @@ type Issuer struct {
 	Keys *Keys
 	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the
 	// certificate authorities that may sign the server's certificate. If RootCAs is nil, the
-	// authorities that the system trusts may sign it.
+	// authorities that the system trusts may sign the server's certificate.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate is true if the host of URL may have private, local or special addresses.

@@ -17,7 +17,7 @@ import (
 const (
 	// fetchTimeout is the largest duration of one request for keys.
 	fetchTimeout = 5 * time.Second
-	// maxKeySet is the largest key set, in bytes.
+	// maxKeySet is the size of the largest accepted key set, in bytes.
 	maxKeySet = 1 << 20
 )
 

@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time between two requests for keys that tokens with unknown
-	// keys cause. fetchPause is also the time after which a failed request is repeated. After
-	// each further failure, the time until the next request doubles, up to maxFetchPause.
+	// Tokens with unknown keys cause requests for keys. fetchPause is the shortest time between
+	// two such requests. fetchPause is also the time after which a failed request is repeated.
+	// After each further failure, the time until the next request doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
 	// maxStale is how long the last fetched keys stay in use while requests for keys fail.
@@ -142,7 +142,7 @@ type remoteKeys struct {
 	last     *keyRequest // the running request; if no request runs, the last completed request
 	underWay bool
 	asked    time.Time       // the last time when a token caused a request for keys
-	next     clockwork.Timer // starts the next scheduled request for keys
+	next     clockwork.Timer // a timer that starts the next scheduled request for keys
 	// The map `waiting` assigns a request number to each token with a missing key. The number
 	// belongs to the last request that had been started when the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
@@ -158,7 +158,7 @@ type fetchedKeys struct {
 // keyRequest is one request for keys.
 type keyRequest struct {
 	number uint64
-	done   chan struct{} // closed when the request has ended
+	done   chan struct{} // a channel that is closed when the request has ended
 	err    error         // the outcome of the request, set before the channel `done` is closed
 }
 

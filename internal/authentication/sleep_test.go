@@ -47,7 +47,8 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 }
 
 // TestIdentitiesEndByTheWallClock corrects the wall clock while the broker remembers a token and
-// a certificate. Both must expire according to the corrected wall clock.
+// a certificate. The token and the certificate must expire according to the corrected wall
+// clock.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()

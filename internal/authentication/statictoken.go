@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// TokenPrefix is the prefix of every static token, so that secret scanners find leaked
-	// tokens.
+	// TokenPrefix is the prefix of every static token. The prefix lets secret scanners find
+	// leaked tokens.
 	TokenPrefix = "amb_"
 	// tokenBytes is the number of random bytes in a static token. The random bytes follow
 	// TokenPrefix, in base64url without padding.

@@ -14,8 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/expression"
 )
 
-// TokenVariable is the name of a variable. In the expressions of a token method, the variable
-// stands for the token.
+// TokenVariable is the name of the variable that stands for the token in the expressions of a
+// token method.
 const TokenVariable = "token"
 
 // These are the IDs of the fields with which a token method authenticates to the provider.
@@ -59,8 +59,8 @@ type AuthMethod struct {
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// RejectedStatuses are HTTP statuses. With these statuses, the provider answers a request
-	// whose auth material it rejects.
+	// RejectedStatuses are the HTTP statuses with which the provider answers requests whose auth
+	// material it rejects.
 	RejectedStatuses []int `json:"rejected_statuses"`
 	// Fields describe the values that a credential has for this method. There is at least one
 	// field.
@@ -88,7 +88,7 @@ func (m *AuthMethod) Field(id string) *Field {
 type Field struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
-	// Description tells operators where they find the value.
+	// Description tells operators where they find the value of the field.
 	Description string `json:"description,omitempty"`
 	Required    bool   `json:"required"`
 	// Secret is true if the field's value must not be shown.

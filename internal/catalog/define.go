@@ -64,7 +64,7 @@ func readLink(item yamlfile.Value) string {
 }
 
 // ReadHosts reads a list of hosts. A list with too few hosts is reported; the argument `least`
-// is the smallest number.
+// is the smallest allowed number of hosts.
 func ReadHosts(list yamlfile.Value, least int) []string {
 	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	var hosts []string

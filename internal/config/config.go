@@ -63,8 +63,8 @@ var sections = []string{"listen", "limits", "credentials", "providers", "authent
 // type yamlfile.Problems, or reports why the file cannot be read.
 func Load(path string, options Options) (*Config, error) { return NewLoader(path).Load(options) }
 
-// Load does the same as the function of this name, but parses only the credentials that have
-// changed.
+// Load is a method that does the same as the function Load, but parses only the credentials that
+// have changed.
 func (l *Loader) Load(options Options) (*Config, error) {
 	if options.Reading != nil {
 		options.Reading(l.path)
@@ -88,8 +88,8 @@ func (l *Loader) Load(options Options) (*Config, error) {
 	return config, nil
 }
 
-// withoutPlace returns problems with these messages. The problems have no line, because they are
-// about the environment and not about the file.
+// withoutPlace makes problems from messages. The problems have no line, because they are about
+// the environment and not about the file.
 func withoutPlace(messages []string) (problems yamlfile.Problems) {
 	for _, message := range messages {
 		problems = append(problems, yamlfile.Problem{Message: message})

@@ -68,8 +68,8 @@ func TestGrants(t *testing.T) {
 	}
 }
 
-// TestPolicyByDefault checks that a file without grants allows everything only if callers need
-// not authenticate.
+// TestPolicyByDefault checks the effect of a file without grants: it allows everything if
+// callers need not authenticate, and nothing otherwise.
 func TestPolicyByDefault(t *testing.T) {
 	const mutual = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
 	for text, open := range map[string]bool{

@@ -38,7 +38,7 @@ type Listen struct {
 // ListenTLS contains the broker's certificate, and the requirements for callers' TLS
 // connections.
 type ListenTLS struct {
-	// Certificate is the broker's certificate. Its field Leaf is set.
+	// Certificate is the broker's certificate. The field Leaf of the certificate is set.
 	Certificate tls.Certificate
 	// ClientCAs are the authorities that sign client certificates. If ClientCAs is nil, the
 	// broker does not ask callers for a certificate.

@@ -112,7 +112,7 @@ func render(document *yamlfile.Document, items []placedItem) string {
 }
 
 // FuzzSplit checks that a file yields the same result whether it is split or parsed as a whole.
-// The test also splits the file when its items are already known.
+// The test also splits the file when its items are already known from an earlier load.
 func FuzzSplit(f *testing.F) {
 	f.Add(list(3, 1))
 	f.Add("# a\ncredentials:\n- id: a\n  values: {}\n\n# b\n- {id: b}\n-\n  id: c\nlisten: {}\n")

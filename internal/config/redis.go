@@ -166,7 +166,7 @@ func readAddresses(list yamlfile.Value) []string {
 	return addresses
 }
 
-// hostName matches the name of a host. The name need not be registered in DNS.
+// hostName matches the name of a host. The name of a host need not be registered in DNS.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
 
 // isHost reports whether its argument is a host name or an IP address.

@@ -147,9 +147,9 @@ func (p *parser) relativeTo(path string) string {
 
 const writable = "can be changed by every user of this machine: chmod o-w"
 
-// everybodyWrites reports whether every user may write to a file. Files that every user may only
-// read are no mistake: Kubernetes mounts Secrets with such a mode, for the only user of a
-// container.
+// everybodyWrites reports whether every user may write to a file. A file that every user may
+// read but not write is normal, because Kubernetes mounts Secrets with such a mode, for the only
+// user of a container.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0

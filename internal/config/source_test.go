@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// warningsOf returns the warnings about a value. Each kind of source supplies the value once.
+// warningsOf returns the warnings about a value. Each kind of source supplies the value in turn.
 func warningsOf(t *testing.T, value string) []string {
 	t.Helper()
 	folder := t.TempDir()

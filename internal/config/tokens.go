@@ -17,9 +17,9 @@ type TokenCache struct {
 	Redis *Redis
 	// FleetKeys are the fleet keys. FleetKeys is nil if the file has no fleet keys.
 	FleetKeys *fleetkeys.Ring
-	// RenewalWindow is the largest length of the time span in which a token is renewed. The time
-	// span ends when the token's safety margin begins. RenewalWindow is 10 s to 12 h; 0 means
-	// that the file does not set it.
+	// RenewalWindow is the largest length of the renewal window. The renewal of a token starts
+	// in this window: a time span that ends when the token's safety margin begins. RenewalWindow
+	// is 10 s to 12 h; 0 means that the file does not set it.
 	RenewalWindow time.Duration
 	// ForcedLimit is the largest number of forced renewals of one token within the time span
 	// ForcedWindow. ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h. The value 0 means
@@ -80,7 +80,7 @@ func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 // TokenRequests configures the token requests to providers.
 type TokenRequests struct {
 	// RootCAs verify the providers' certificates. If RootCAs is nil, the authorities that the
-	// system trusts verify them.
+	// system trusts verify the certificates.
 	RootCAs *x509.CertPool
 }
 

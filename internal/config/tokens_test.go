@@ -19,9 +19,9 @@ import (
 // The fleet keys that fleetEnvironment returns.
 var keyOne, keyTwo = fleetkeys.Generate(), fleetkeys.Generate()
 
-// fleetEnvironment looks up environment variables. It knows the variables of the function
-// `environment` and the fleet keys above. Each look-up of a variable that begins with FRESH_
-// returns a new fleet key.
+// fleetEnvironment looks up environment variables. The function knows the variables of the
+// function `environment` and the fleet keys above. Each look-up of a variable that begins with
+// FRESH_ returns a new fleet key.
 func fleetEnvironment(name string) (string, bool) {
 	values := map[string]string{
 		"KEY_1": keyOne, "KEY_2": keyTwo,

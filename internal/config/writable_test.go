@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// TestFilesThatEverybodyWrites checks the warnings about files that every user may write to.
-// Such a file is the configuration file, or a file that the configuration names.
+// TestFilesThatEverybodyWrites checks the warnings about files that every user may write to. The
+// test checks the configuration file, and a file that the configuration names.
 func TestFilesThatEverybodyWrites(t *testing.T) {
 	folder := t.TempDir()
 	main, key := filepath.Join(folder, "broker.yaml"), filepath.Join(folder, "key")

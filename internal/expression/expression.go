@@ -39,7 +39,7 @@ type Template struct {
 }
 
 // The type `part` is a part of a text with expressions. The part is an expression if the field
-// `program` is set. Otherwise it is literal text.
+// `program` is set. Without a program, the part is literal text.
 type part struct {
 	literal string
 	program cel.Program

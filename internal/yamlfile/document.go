@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// MaxSize is the largest file that is read, in bytes.
+// MaxSize is the size of the largest file that is read, in bytes.
 const MaxSize = 64 << 20
 
 // Document is a parsed file with its problems and warnings. A Document is not safe for
