@@ -1,5 +1,5 @@
-// Package access decides which callers may do what with which credentials. It does no I/O:
-// a decision depends only on its arguments and on the policy.
+// Package access decides which callers may perform which actions on which credentials. It does
+// no I/O: each decision depends only on the arguments and on the policy.
 package access
 
 import (
@@ -12,30 +12,33 @@ type Action string
 
 // The actions that a grant can allow.
 const (
-	// Use allows a caller to get a credential's material, and to report that a provider rejected
-	// the material.
+	// Use is the action of getting a credential's material, and of reporting that a provider
+	// rejected the material.
 	Use Action = "use"
-	// Manage allows a caller to change a credential. No operation of the broker requires it yet.
+	// Manage is the action of changing a credential. No operation of the broker requires this
+	// action yet.
 	Manage Action = "manage"
 )
 
 // Caller is the authenticated identity of a caller.
 type Caller struct {
-	// Name is the identity, prefixed with its kind. For a client certificate it is
-	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT it is
-	// `jwt:ISSUER:SUBJECT`, with the issuer's name in the configuration. For a process on this
-	// machine it is `uid:NUMBER`, and for a static token `token:NAME`. Name is `local` where
-	// callers are not authenticated.
+	// Name is the caller's identity, with a prefix for the kind of identity. For a client
+	// certificate, Name is `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT, Name
+	// is `jwt:ISSUER:SUBJECT`, where ISSUER is the name of the issuer in the configuration. For
+	// a process on the same machine, Name is `uid:NUMBER`. For a static token, Name is
+	// `token:NAME`. If callers are not authenticated, Name is `local`.
 	Name string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
-	// Address is the remote address of the call; empty: unknown.
+	// Address is the network address from which the call came. It is empty if the address is
+	// unknown.
 	Address string
-	// ExpireTime is when the identity expires; zero: not before the connection ends.
+	// ExpireTime is the time at which the identity expires. Zero means that the identity does
+	// not expire while the connection is open.
 	ExpireTime time.Time
 }
 
-// Object is the credential in an access decision.
+// Object is the credential that an access decision is about.
 type Object struct {
 	CredentialID string
 	// Provider is the ID of the credential's provider; empty if the credential does not exist.
@@ -46,18 +49,20 @@ type Object struct {
 type Grant struct {
 	// Callers are patterns for Caller.Name. At least one is required.
 	Callers []Pattern
-	// Credentials are patterns for credential IDs, and Providers are IDs of providers. A grant
-	// applies to a credential if its ID matches a pattern, or if its provider is listed.
+	// Credentials are patterns for credential IDs. Providers are IDs of providers. A grant
+	// applies to a credential if the credential's ID matches a pattern, or if the credential's
+	// provider is listed.
 	Credentials []Pattern
 	Providers   []string
 	// Actions are the actions that the grant allows. At least one is required.
 	Actions []Action
-	// Source is the grant's position in the configuration, for messages to people.
+	// Source is the position of the grant in the configuration. It appears in messages to
+	// people.
 	Source string
 }
 
-// Policy is the list of grants in a configuration. Anything not granted is denied, so the zero
-// value denies everything.
+// Policy is the list of grants in a configuration. A policy denies everything that no grant
+// allows, so the zero value denies everything.
 type Policy struct {
 	grants []Grant
 	open   bool
@@ -75,24 +80,25 @@ func (p *Policy) AllowsAll() bool { return p.open }
 // DeniesAll reports whether the policy has no grants and denies everything.
 func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
 
-// NamesProviders reports whether a decision may depend on Object.Provider.
+// NamesProviders reports whether decisions by this policy may depend on the provider of a
+// credential.
 func (p *Policy) NamesProviders() bool {
 	return slices.ContainsFunc(p.grants, func(g Grant) bool { return len(g.Providers) > 0 })
 }
 
-// Decision is the result of Policy.Decide.
+// Decision is the result of the method Policy.Decide.
 type Decision struct {
 	Allowed bool
-	// Grant is the first grant that allows the action. It is nil if access is denied, or if the
-	// policy is AllowAll.
+	// Grant is the first grant that allows the action. Grant is nil if access is denied, or if
+	// the function AllowAll made the policy.
 	Grant *Grant
-	// Compared is the number of patterns and providers that were compared with the caller and
-	// the object. For a denial, this number does not depend on the object.
+	// Compared is the number of patterns and provider IDs that were compared with the caller and
+	// the object. If access is denied, this number does not depend on the object.
 	Compared int
 }
 
-// Decide decides whether the caller with this name may perform an action on an object. A
-// caller without a name is denied, unless the policy is AllowAll.
+// Decide answers whether the caller with this name may perform an action on an object. A caller
+// without a name is denied, unless the policy allows everything.
 func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 	decision := Decision{Allowed: p.open}
 	if p.open {
@@ -117,7 +123,7 @@ type Explanation struct {
 	ByCaller, ByCredential []Grant
 }
 
-// Explain makes the same decision as Decide, and explains the decision.
+// Explain makes the same decision as the method Decide, and adds an explanation.
 func (p *Policy) Explain(caller string, action Action, object Object) Explanation {
 	e := Explanation{Decision: p.Decide(caller, action, object)}
 	for _, g := range p.grants {
@@ -135,8 +141,9 @@ func (g *Grant) namesCaller(caller string, compared *int) bool {
 	return caller != "" && matchesAny(g.Callers, caller, compared)
 }
 
-// namesCredential compares all providers even if the credential does not exist, so that a
-// denial takes the same time for existing and missing credentials.
+// namesCredential reports whether a grant applies to a credential. It compares all provider IDs
+// even if the credential does not exist. So a denial takes the same time for existing and
+// missing credentials.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
 	if matchesAny(g.Credentials, object.CredentialID, compared) {
 		return true
@@ -149,8 +156,8 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 	return named && object.Provider != ""
 }
 
-// matchesAny reports whether one of the patterns matches, and adds the number of patterns tried
-// to compared.
+// matchesAny reports whether at least one pattern matches the text. It adds the number of
+// patterns that it tried to the counter `compared`.
 func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	for _, pattern := range patterns {
 		*compared++

@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// callerKinds has, for each kind of caller, a name, a pattern that matches the name, and a
-// similar pattern that does not match.
+// callerKinds lists the kinds of callers. Each entry has the name of a caller, a pattern that
+// matches the name, and a similar pattern that does not match.
 var callerKinds = []struct{ name, pattern, near string }{
 	{"spiffe://prod/ns/a/web", "spiffe://prod/ns/*/web", "spiffe://prod/ns/*/job"},
 	{"dns:web.prod.test", "dns:*.prod.test", "dns:*.test.prod"},
@@ -19,12 +19,14 @@ var callerKinds = []struct{ name, pattern, near string }{
 	{"local", "local", "loca"},
 }
 
-// objects are the ways in which a grant can match the credential `mail` of the provider `sendpulse`.
+// objects lists the ways in which a grant can apply to the credential `mail` of the provider
+// `sendpulse`.
 var objects = []struct {
 	name  string
 	grant access.Grant
-	// exists is set if the grant matches the existing credential. missing is set if the grant
-	// also matches the ID when no such credential exists.
+	// The field `exists` is set if the grant applies to the credential while the credential
+	// exists. The field `missing` is set if the grant applies to the ID even if no such
+	// credential exists.
 	exists, missing bool
 }{
 	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
@@ -83,7 +85,7 @@ func TestPolicies(t *testing.T) {
 	all := access.Grant{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
 	for name, test := range map[string]struct {
 		policy     *access.Policy
-		named      bool // a caller with a name is allowed
+		named      bool // set if the policy allows a caller that has a name
 		nameless   bool
 		deniesAll  bool
 		withAGrant bool

@@ -2,8 +2,8 @@ package access
 
 import "strings"
 
-// Pattern is a text in which each `*` matches any sequence of characters, even the empty
-// sequence. All other characters match themselves.
+// Pattern is a text in which each `*` matches any sequence of characters, including the empty
+// sequence. Every other character matches only itself.
 type Pattern string
 
 // Matches reports whether the pattern matches the whole text.
@@ -18,12 +18,13 @@ func (p Pattern) Matches(text string) bool {
 		if !more {
 			return strings.HasSuffix(text, part)
 		}
-		// The earliest match leaves the most text for the rest of the pattern.
+		// If a part matches at its earliest position, the most text is left for the rest of the
+		// pattern.
 		_, text, found = strings.Cut(text, part)
 		rest = after
 	}
 	return false
 }
 
-// Exact reports whether the pattern matches only one text: itself.
+// Exact reports whether the pattern contains no `*` and therefore matches only one text.
 func (p Pattern) Exact() bool { return !strings.Contains(string(p), "*") }

@@ -26,7 +26,7 @@ func TestPattern(t *testing.T) {
 		{"a*", "ba", false},
 		{"*a", "ba", true},
 		{"*a", "ab", false},
-		{"a*a", "a", false}, // its two ends do not overlap
+		{"a*a", "a", false}, // the two letters of the pattern cannot match the same letter of the text
 		{"a*a", "aa", true},
 		{"a*b*a", "aba", true},
 		{"a*b*a", "aa", false},
@@ -36,7 +36,7 @@ func TestPattern(t *testing.T) {
 		{"a*bc*c", "abcbc", true},
 		{"spiffe://prod/*", "spiffe://production/web", false},
 		{"spiffe://*/web", "spiffe://prod/ns/web", true},
-		{"a.b", "axb", false}, // only * is special
+		{"a.b", "axb", false}, // the dot is not special; only `*` is special
 		{"a?", "ab", false},
 		{"[a]", "a", false},
 		{`a\*`, `a*`, false},
@@ -47,14 +47,15 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// FuzzPattern compares the matches of patterns with the matches of equivalent regular
-// expressions.
+// FuzzPattern compares the result of each pattern with the result of an equivalent regular
+// expression.
 func FuzzPattern(f *testing.F) {
 	for _, seed := range [][2]string{{"a*b*c", "abxbc"}, {"*ab*ab*", "abab"}, {"a*a", "a"}, {"**", "\n"}, {"é*", "éa"}, {"\xff*", "\xff\xfe"}} {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		// Regular expressions do not distinguish bytes that are not UTF-8.
+		// Regular expressions treat all bytes that are not valid UTF-8 alike, so the test
+		// replaces such bytes.
 		pattern, text = strings.ToValidUTF8(pattern, "?"), strings.ToValidUTF8(text, "!")
 		parts := strings.Split(pattern, "*")
 		for i, part := range parts {
@@ -70,8 +71,8 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// TestPatternOfSmallTexts tests every pattern and every text over two letters, up to a maximum
-// length.
+// TestPatternOfSmallTexts tests all patterns and texts that consist of two letters, up to a
+// maximum length.
 func TestPatternOfSmallTexts(t *testing.T) {
 	patterns, texts := words("ab*", 5), words("ab", 6)
 	for _, pattern := range patterns {
@@ -84,7 +85,7 @@ func TestPatternOfSmallTexts(t *testing.T) {
 	}
 }
 
-// words returns all texts over these letters up to a maximum length.
+// words returns every text that consists of these letters, up to a maximum length.
 func words(letters string, length int) []string {
 	all, last := []string{""}, []string{""}
 	for range length {

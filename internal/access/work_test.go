@@ -7,9 +7,10 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestDenialsTakeTheSameWork checks the number of comparisons for a denial. The policy has many
-// grants and callers. The number must not depend on the credential, nor on whether the
-// credential exists. Credentials are compared only with the grants that match the caller.
+// TestDenialsTakeTheSameWork checks how many comparisons the policy makes before it denies
+// access. The policy has many grants and callers. The number of comparisons must not depend on
+// the credential, nor on whether the credential exists. The policy may compare a credential only
+// with those grants that match the caller.
 func TestDenialsTakeTheSameWork(t *testing.T) {
 	const grants, callers = 40, 25
 	var all []access.Grant
@@ -30,10 +31,10 @@ func TestDenialsTakeTheSameWork(t *testing.T) {
 	for caller, own := range map[string]int{"token:none": 0, "spiffe://prod/ns/team-0/sa-99": 0, "token:some": 4} {
 		want := grants*callers + 2 + own
 		for _, object := range []access.Object{
-			{CredentialID: "shared", Provider: "sendpulse"}, // exists, and every other caller may use it
+			{CredentialID: "shared", Provider: "sendpulse"}, // this credential exists, and every other caller may use it
 			{CredentialID: "team-0-mail", Provider: "pendo"},
 			{CredentialID: "team-39-mail", Provider: "sendpulse"},
-			{CredentialID: "team-0-none"}, // does not exist
+			{CredentialID: "team-0-none"}, // this credential does not exist
 			{CredentialID: "none"},
 		} {
 			got := policy.Decide(caller, access.Use, object)

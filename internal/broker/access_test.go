@@ -18,23 +18,25 @@ import (
 // web is the caller to which these tests grant credentials.
 var web = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}}
 
-// grant returns a grant that allows the caller web to use credentials.
+// grant is a helper: its result is a grant that allows the caller `web` to use credentials.
 func grant(source string, ids ...access.Pattern) access.Grant {
 	return access.Grant{Callers: []access.Pattern{"spiffe://prod/*"}, Credentials: ids, Actions: []access.Action{access.Use}, Source: source}
 }
 
-// off is the disabled credential `off`.
+// off is the configuration of a disabled credential, whose ID is also `off`.
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict reloads the configuration with the credentials `mail`, `board` and `off`, and with
-// only these grants. It returns when all goroutines are idle.
+// restrict is a method that reloads the configuration. The new configuration has the credentials
+// `mail`, `board` and `off`, and only the given grants. The method returns when all goroutines
+// are idle.
 func (w *world) restrict(grants ...access.Grant) {
 	w.Helper()
 	w.take(grants...)
 	synctest.Wait()
 }
 
-// take reloads the configuration as restrict does, but returns at once.
+// take is a method that reloads the configuration in the same way as `restrict`, but does not
+// wait for the goroutines.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {
@@ -164,7 +166,8 @@ func TestBatchIsDecidedItemByItem(t *testing.T) {
 	})
 }
 
-// TestWatchFollowsGrants removes grants during a watch, and adds them again.
+// TestWatchFollowsGrants removes the caller's grants while a watch is open, and then adds the
+// grants again.
 func TestWatchFollowsGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		both := grant("1", "mail", "board")
@@ -178,7 +181,7 @@ func TestWatchFollowsGrants(t *testing.T) {
 
 		w.restrict(grant("1", "board"))
 		s.wantReason("mail", fault.AccessDenied)
-		s.wantNothing(2 * time.Hour) // renewals of the token of `mail` are not sent either
+		s.wantNothing(2 * time.Hour) // while the grant is missing, the broker does not renew the token of `mail`
 		w.restrict(grant("2", "board"), grant("3", "other"))
 		s.wantNothing(time.Minute)
 		w.restrict()
@@ -194,8 +197,8 @@ func TestWatchFollowsGrants(t *testing.T) {
 	})
 }
 
-// TestKeyWithdrawnBeforeAWatchBegins checks that a watch fails if the key that authenticated its
-// caller is withdrawn before the watch begins.
+// TestKeyWithdrawnBeforeAWatchBegins checks a watch whose caller was authenticated by a key that
+// is withdrawn before the watch begins. The watch must fail.
 func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
@@ -231,8 +234,8 @@ func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 }
 
 // TestUnidentifiedCallerNeedsBothGrants reloads the configuration while callers cannot be
-// authenticated. The watch must continue with the credentials that the grants before and after
-// the reload allow.
+// authenticated. An open watch must continue with those credentials that both the old and the
+// new grants allow.
 func TestUnidentifiedCallerNeedsBothGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))

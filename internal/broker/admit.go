@@ -12,21 +12,21 @@ import (
 // earlier decision in its slot.
 const decisionSlots = 1 << 14
 
-// errDenied is the same for existing and missing credentials, so that callers cannot tell them
-// apart.
+// errDenied is the error of each denied call. It is the same for existing and missing
+// credentials, so that a caller cannot find out which credentials exist.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
-// ErrManyDenials replaces the errors of denials and invalid IDs beyond the limit of
-// Options.Denials. No audit record is written for such calls. The error is the same for existing
-// and missing credentials.
+// ErrManyDenials is the error of a call that is denied or has an invalid ID, after the caller
+// has reached the limit of Options.Denials. No audit record is written for such a call. The
+// error is the same for existing and missing credentials.
 var ErrManyDenials = fault.New(fault.RateLimited,
 	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 
-// decision is the answer to whether a caller may use a credential.
+// decision is the cached answer to the question whether a caller may use a credential.
 type decision struct {
 	caller, id string
 	allowed    bool
-	grant      string // the grant's position in the configuration; empty: access is denied, or no grant is needed
+	grant      string // the grant's position in the configuration; empty if access is denied or needs no grant
 }
 
 func (g *Generation) decide(caller, id string) *decision {
@@ -44,7 +44,7 @@ func (g *Generation) decide(caller, id string) *decision {
 	return made
 }
 
-// isDenial reports whether an error is one that a caller without any grant can cause.
+// isDenial reports whether an error is of a kind that even a caller without grants can cause.
 func isDenial(err error) bool {
 	reason := fault.From(err).Reason
 	return reason == fault.AccessDenied || reason == fault.InvalidRequest

@@ -8,19 +8,20 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// batchPatience is the time limit for computing the results of a batch without a deadline.
-// Writing their audit records has the same time limit.
+// batchPatience is the time limit for computing the results of a batch, if the call has no
+// deadline. Writing the audit records of the batch has a time limit of the same length.
 const batchPatience = 5 * time.Second
 
-// Result is a decoration or an error for one ID.
+// Result is the outcome for one credential ID: a decoration or an error.
 type Result struct {
 	CredentialID string
 	Decoration   *Decoration
 	Err          error
 }
 
-// GetBatch returns a result for each ID, in the order of ids. It computes all results at the
-// same time, until shortly before the deadline of ctx, or for 5 seconds if ctx has no deadline.
+// GetBatch returns a result for each credential ID, in the order of the parameter `ids`. It
+// computes all results concurrently. A result that is not available shortly before the deadline
+// of ctx is an error. If ctx has no deadline, GetBatch waits up to 5 seconds.
 func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
 	g, now := b.basis(&caller)
 	results, records := make([]Result, len(ids)), make([]audit.Record, len(ids))
@@ -51,7 +52,8 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	return results
 }
 
-// limitBatch returns ctx. If ctx has no deadline, limitBatch adds one after batchPatience.
+// limitBatch returns a context with a deadline: ctx itself if ctx has a deadline, or else a
+// context that ends after batchPatience.
 func limitBatch(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}

@@ -21,7 +21,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Tokens is the token cache. Package cache documents the methods.
+// Tokens is the interface of the token cache. Package cache documents its methods.
 type Tokens interface {
 	WarmAt(tokenKey string, now time.Time) (*token.Token, bool)
 	Current(source cache.Source) (*token.Token, bool)
@@ -30,7 +30,7 @@ type Tokens interface {
 	Retain(keep func(key string) bool)
 }
 
-// Denials limits how many denials of each caller are recorded.
+// Denials limits how many denials of each caller are written to the audit log.
 type Denials interface {
 	// Allow counts a denial of a caller, and reports whether to write an audit record of the
 	// denial.
@@ -47,38 +47,44 @@ type Options struct {
 	Tokens Tokens
 	// TokenClient makes token requests.
 	TokenClient *strategies.TokenClient
-	// VersionKeys are the HMAC keys for versions: one or more keys of VersionKeySize random
-	// bytes each. The first key makes new versions, so replicas with the same first key make the
-	// same versions. In reports, the broker recognises versions made with any of the keys.
+	// VersionKeys are the HMAC keys from which versions of decorations are made: one or more
+	// keys of VersionKeySize random bytes each. The broker makes new versions with the first
+	// key, so replicas with the same first key make the same versions. In reports, the broker
+	// recognises versions that were made with any of the keys.
 	VersionKeys [][]byte
-	// Clock tells the time.
+	// Clock tells the broker the time.
 	Clock clockwork.Clock
-	// Logger logs problems of credentials that an operator must know about.
+	// Logger logs problems with credentials that an operator must know about.
 	Logger *slog.Logger
-	// Audit stores a record of each decision. Nil: nothing is recorded.
+	// Audit is the log in which each access decision is recorded. If Audit is nil, nothing is
+	// recorded.
 	Audit audit.Log
-	// Denials limits the records of denials. Nil: no limit.
+	// Denials limits how many denials of each caller are recorded. Nil means no limit.
 	Denials Denials
-	// StaticReported is called for each report about static material, with the IDs of the
-	// provider and the auth method. It must not block. Nil: nothing is called.
+	// StaticReported is a function that the broker calls for each report about static material,
+	// with the IDs of the provider and the auth method. The function must not block. It may be
+	// nil.
 	StaticReported func(provider, authMethod string, report StaticReport)
-	// Encode computes the field Encoded of a Decoration. Nil: Encoded stays nil.
+	// Encode computes the field Encoded of a Decoration. If Encode is nil, the field Encoded
+	// stays nil.
 	Encode func(*Decoration) []byte
 }
 
-// Broker serves credentials. It is safe for concurrent use. Close must be called.
+// Broker serves the material of credentials. It is safe for concurrent use. Its method Close
+// must be called in the end.
 type Broker struct {
 	options Options
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while the field current is replaced
-	retry   chan struct{} // closed when changed secrets are tried again; guarded by mu
+	mu      sync.Mutex    // held while the field `current` is replaced
+	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by the field `mu`
 
-	watching sync.Mutex // guards watches
+	watching sync.Mutex // guards the field `watches`
 	watches  map[*Watch]struct{}
 
-	// Close cancels ctx, which ends all watches and background requests.
+	// The method Close cancels the context `ctx`, which ends all watches and background
+	// requests.
 	ctx        context.Context //nolint:containedctx // the context outlives the calls that start background work
 	stop       context.CancelFunc
 	background sync.WaitGroup
@@ -102,8 +108,8 @@ func New(load Load, options Options) (*Broker, error) {
 	return b, b.Use(load)
 }
 
-// Close ends the watches, with fault.ServerStopping, and all background requests. Other calls
-// are still answered.
+// Close ends all watches with the reason fault.ServerStopping, and ends all background requests.
+// After Close, the broker still answers calls other than watches.
 func (b *Broker) Close() {
 	b.mu.Lock()
 	b.stop()
@@ -111,8 +117,8 @@ func (b *Broker) Close() {
 	b.background.Wait()
 }
 
-// Use replaces the Load that the broker serves. If Use fails, the previous Load stays in use.
-// The broker keeps everything that it computed for unchanged credentials.
+// Use makes the broker serve another Load. If Use fails, the broker continues to serve the
+// previous Load. Results that the broker cached for unchanged credentials stay in the cache.
 func (b *Broker) Use(load Load) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,7 +127,7 @@ func (b *Broker) Use(load Load) error {
 		return err
 	}
 	b.current.Store(g)
-	b.retryRefused() // cancels token requests for replaced accounts
+	b.retryRefused() // ends the token requests of accounts that were replaced
 	if b.ctx.Err() == nil {
 		for _, a := range inGrace {
 			b.background.Go(func() { b.fetchFirstToken(a) })
@@ -132,9 +138,9 @@ func (b *Broker) Use(load Load) error {
 	return nil
 }
 
-// ProofsChanged makes a new Generation after a change of the keys that authenticate callers. The
-// callers of connections and of open watches are then authenticated again, because their key may
-// no longer be accepted.
+// ProofsChanged must be called after a change of the keys that authenticate callers. It makes a
+// new Generation. The broker then authenticates the callers of connections and of open watches
+// again, because the key that authenticated them may no longer be accepted.
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,7 +151,8 @@ func (b *Broker) ProofsChanged() {
 	b.markAll()
 }
 
-// RetryRefused makes the broker retry at once the changed secrets that a provider rejected.
+// RetryRefused makes the broker request tokens at once for all changed secrets that their
+// providers rejected.
 func (b *Broker) RetryRefused() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -158,7 +165,7 @@ func (b *Broker) retryRefused() {
 	b.retry = make(chan struct{})
 }
 
-// TokenChanged tells the broker that the cache has a new token with this key.
+// TokenChanged tells the broker that the cache has stored a new token under this token key.
 func (b *Broker) TokenChanged(key string) {
 	g := b.current.Load()
 	for _, id := range g.byToken[key] {
@@ -167,7 +174,8 @@ func (b *Broker) TokenChanged(key string) {
 	b.mark(g.byToken[key]...)
 }
 
-// VersionsOf returns all versions under which callers may have received the token with this key.
+// VersionsOf returns all versions of decorations that contain this token. Callers may have
+// received any of these versions.
 func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	var versions []string
 	g := b.current.Load()
@@ -177,6 +185,6 @@ func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	return versions
 }
 
-// CredentialsOf returns the IDs of the credentials that use the token with this key, sorted.
-// The caller must not change the slice.
+// CredentialsOf returns the sorted IDs of the credentials whose token has this token key. The
+// caller must not change the returned slice.
 func (b *Broker) CredentialsOf(tokenKey string) []string { return b.current.Load().byToken[tokenKey] }

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// hanging is a token cache whose calls never return a token.
+// hanging is a token cache for tests, whose calls never return a token.
 type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
@@ -41,7 +41,7 @@ func (hanging) Replace(ctx context.Context, _ cache.Source, _ string) (*token.To
 	return nil, false, ctx.Err()
 }
 
-// newHanging returns a broker with one credential, `slow`, whose token never arrives.
+// newHanging returns a broker with a single credential, `slow`, whose token never arrives.
 func newHanging(t *testing.T) *broker.Broker {
 	t.Helper()
 	provider := catalog.Builtin().Provider("sendpulse")
@@ -65,12 +65,12 @@ func newHanging(t *testing.T) *broker.Broker {
 	return b
 }
 
-// load returns a Load with these credentials and this policy.
+// load is a helper that returns a Load with these credentials and this policy.
 func load(set *credentials.Set, policy *access.Policy) broker.Load {
 	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
 }
 
-// nobody is the caller in a broker that does not authenticate callers.
+// nobody is the caller of a broker that does not authenticate its callers.
 var nobody = broker.Caller{Caller: access.Caller{Name: "local", Method: "none"}}
 
 func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {

@@ -12,45 +12,50 @@ import (
 )
 
 const (
-	// staticRefresh is the time from making a decoration of static material until its
-	// RefreshTime.
+	// staticRefresh is the time between making a decoration of static material and the
+	// RefreshTime of the decoration.
 	staticRefresh = 5 * time.Minute
-	// minRefresh is the minimum time from making a decoration until its RefreshTime.
+	// minRefresh is the minimum time between making a decoration and the RefreshTime of the
+	// decoration.
 	minRefresh = time.Second
-	// versionSize is how many bytes of the HMAC a version contains.
+	// versionSize is the number of bytes of the HMAC that a version contains.
 	versionSize = 16
 )
 
-// Decoration is the material for one request. It is immutable.
+// Decoration is the material for one request, with the rules for using it. A Decoration is
+// immutable.
 type Decoration struct {
 	CredentialID string
-	// Version changes whenever the material changes. It reveals nothing about the material.
+	// Version changes whenever the material changes. Nothing about the material can be learned
+	// from Version.
 	Version  string
 	Material strategies.Material
-	// ExpireTime is when the material must no longer be used; zero: never. All times in the
-	// exported fields are wall-clock times.
+	// ExpireTime is the time from which the material must not be used. A zero ExpireTime means
+	// that the material does not expire. All times in the exported fields are wall-clock times.
 	ExpireTime time.Time
-	// RefreshTime is when a caller that caches the decoration should request a new one.
+	// RefreshTime is the time at which a caller that caches the decoration should request a new
+	// decoration.
 	RefreshTime time.Time
 	// AllowedHosts are the only hosts to which the material may be sent.
 	AllowedHosts []string
-	// RejectedStatuses are the HTTP statuses by which the provider rejects the material.
+	// RejectedStatuses are the HTTP statuses that mean that the provider rejects the material.
 	RejectedStatuses []int
-	// LastRejectionTime is the time of the latest report to this replica that the provider
-	// rejected this version of static material. Zero: no such report.
+	// LastRejectionTime is set only for static material. It is the time at which this replica
+	// last received a report that the provider rejected this version. Zero means that there was
+	// no such report.
 	LastRejectionTime time.Time
-	// Encoded is the result of Options.Encode; nil if Options.Encode is nil.
+	// Encoded is the result of the function Options.Encode. It is nil if Options.Encode is nil.
 	Encoded []byte
 
-	token     *token.Token  // the token in the material; nil: the material is static
-	rejection *rejection    // the rejection of LastRejectionTime; nil: none
+	token     *token.Token  // the token in the material; nil if the material is static
+	rejection *rejection    // the report that LastRejectionTime refers to; nil if there is none
 	refresh   time.Time     // RefreshTime as a time of Options.Clock
 	expiry    time.Time     // ExpireTime as a time of Options.Clock
 	reuse     time.Time     // until this time of Options.Clock, later calls may get the same Decoration
 	offset    time.Duration // the wall-clock time minus the time of Options.Clock, when the Decoration was made
 }
 
-// makeDecoration makes and encodes a decoration for the method decorate.
+// makeDecoration makes and encodes a new decoration. Only the method `decorate` calls it.
 func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	d := &Decoration{
 		CredentialID: a.credential.ID, AllowedHosts: a.credential.AllowedHosts,
@@ -75,8 +80,9 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	return d, nil
 }
 
-// refreshTime returns the RefreshTime of a decoration that is made now. until is when this
-// RefreshTime becomes too near for other calls to get the same decoration.
+// refreshTime computes the RefreshTime of a decoration that is made now. Other calls may get the
+// same decoration until the returned time `until`. After that time, RefreshTime would be too
+// near.
 func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	switch {
 	case t == nil:
@@ -89,7 +95,7 @@ func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	}
 }
 
-// finish sets the wall-clock times of a decoration, and encodes it.
+// finish is a method that sets the wall-clock times of a decoration and encodes the decoration.
 func (b *Broker) finish(d *Decoration, now time.Time) {
 	d.offset = b.wall(now).Sub(now)
 	d.ExpireTime, d.RefreshTime = b.wall(d.expiry), b.wall(d.refresh)
@@ -101,9 +107,9 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 	}
 }
 
-// versions returns the versions that the fleet's replicas may give the decoration with a token:
-// one version for each version key, the version of this replica first. The token is nil for
-// static material.
+// versions returns every version that a replica of the fleet may give to the decoration with
+// this token. There is one version for each version key. The first version is the one that this
+// replica uses. The token is nil for static material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {
@@ -116,7 +122,8 @@ func (b *Broker) versions(a *account, t *token.Token) []string {
 	return versions
 }
 
-// place returns the material of an account with a token. The token is nil for static material.
+// place is a function that computes the material of an account from a token. The token is nil
+// for static material.
 func place(a *account, t *token.Token) (strategies.Material, error) {
 	var value secret.Text
 	if t != nil {
@@ -125,7 +132,7 @@ func place(a *account, t *token.Token) (strategies.Material, error) {
 	return strategies.Place(a.credential, value)
 }
 
-// version returns an HMAC of the credential ID and the material.
+// version computes a decoration's version: an HMAC of the credential ID and the material.
 func version(key []byte, credentialID string, material strategies.Material) string {
 	parts := []string{credentialID}
 	for _, pairs := range [][]strategies.Pair{material.Headers, material.QueryParams} {

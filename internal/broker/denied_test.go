@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// askedTokens counts the calls of a token cache. Such a call may send requests to Redis or to a
-// provider.
+// askedTokens is a token cache that counts its calls. In a real cache, such a call may send
+// requests to Redis or to a provider.
 type askedTokens struct {
 	broker.Tokens
 	asked atomic.Int64
@@ -40,9 +40,9 @@ func (a *askedTokens) Replace(ctx context.Context, source cache.Source, version 
 }
 
 // TestDeniedCallsTouchNothing checks the calls of denied callers for existing, disabled and
-// missing credentials. The broker must not call the token cache, because the duration of that
-// call would reveal which credentials exist. The audit records must differ only in the
-// credential ID.
+// missing credentials. The broker must not call the token cache for a denied caller: the
+// duration of a call to the cache would reveal whether the credential exists. The audit records
+// may differ only in the credential ID.
 func TestDeniedCallsTouchNothing(t *testing.T) {
 	tokens, r := new(askedTokens), new(recorder)
 	inWorld(t, func(w *world) {

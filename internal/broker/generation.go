@@ -15,41 +15,42 @@ import (
 type Load struct {
 	// Config is the configuration with its credentials and policy. Required.
 	Config *config.Config
-	// Callers authenticates callers. The Broker itself does not use it. Nil if no user of the
-	// Generation needs it.
+	// Callers authenticates callers. The Broker itself does not use this field. It may be nil if
+	// no code that uses the Generation needs it.
 	Callers *authentication.Set
 }
 
-// Generation is everything that the broker derives from one Load. A new Load, or a change of the
-// keys that authenticate callers, replaces the Generation. Each call reads the current
-// Generation once, and uses it until the call ends. A Generation is immutable, except for cached
-// results.
+// Generation contains everything that the broker derives from one Load. The broker makes a new
+// Generation after a new Load, and after a change of the keys that authenticate callers. Each
+// call reads the current Generation once, and uses that Generation until the call ends. A
+// Generation is immutable, except for cached results.
 type Generation struct {
 	Load
 
-	// Number is different for each Generation of a Broker. To mark a cached result as belonging
-	// to a Generation, store its Number: a pointer would keep the Generation in memory.
+	// Number is different for each Generation of a Broker. A cached result that belongs to a
+	// Generation should store this number instead of a pointer, because a pointer would keep the
+	// Generation in memory.
 	Number uint64
 
-	accounts  map[string]*account // accounts by credential ID, including disabled credentials
+	accounts  map[string]*account // all accounts, including those of disabled credentials; the map's key is the credential ID
 	byToken   map[string][]string // for each token key, the IDs of the credentials that use the token
 	seed      maphash.Seed
 	decisions [decisionSlots]atomic.Pointer[decision]
 }
 
-// account combines a credential with the source of its tokens.
+// account combines a credential with the source from which the credential's tokens come.
 type account struct {
 	credential *credentials.Credential
-	source     *strategies.TokenSource // nil: the material is static, or the credential is disabled
-	tokenKey   string                  // the token key of source
+	source     *strategies.TokenSource // nil if the material is static or the credential is disabled
+	tokenKey   string                  // the token key of the field `source`
 	latest     atomic.Pointer[Decoration]
-	grace      atomic.Pointer[grace]     // nil: none
-	rejection  atomic.Pointer[rejection] // nil: none
+	grace      atomic.Pointer[grace]     // nil if the account has no grace decoration
+	rejection  atomic.Pointer[rejection] // nil if no rejection was reported
 }
 
-// newGeneration makes the Generation of a Load. It reuses the accounts of the previous
-// Generation whose material is unchanged. The second result is the list of new accounts that
-// have a grace decoration. The caller must hold b.mu.
+// newGeneration makes the Generation of a Load. If the material of a credential has not changed,
+// its account from the previous Generation is used again. The second result lists the new
+// accounts that have a grace decoration. The caller must hold the mutex `b.mu`.
 func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []*account, error) {
 	set := load.Config.Credentials
 	g := &Generation{
@@ -74,8 +75,9 @@ func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []
 	return g, inGrace, nil
 }
 
-// newAccount returns the account of a credential. If the material is unchanged, it returns the
-// previous account, old. old is nil for a new credential.
+// newAccount returns the account of a credential. If the credential's material has not changed,
+// the result is the previous account, which is the parameter `old`. For a new credential, `old`
+// is nil.
 func (b *Broker) newAccount(credential *credentials.Credential, old *account) (*account, error) {
 	if credential.Disabled {
 		return &account{credential: credential}, nil

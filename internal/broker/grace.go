@@ -9,31 +9,32 @@ import (
 )
 
 const (
-	// gracePatience is how long a grace decoration is served while the provider neither issues a
-	// token for the new secret nor rejects the new secret.
+	// gracePatience is how long the broker serves a grace decoration while the provider has
+	// neither issued a token for the new secret nor rejected the new secret.
 	gracePatience = 10 * time.Second
-	// graceRefresh is the time from making a grace decoration until its RefreshTime.
+	// graceRefresh is the time between making a grace decoration and the RefreshTime of the
+	// decoration.
 	graceRefresh = time.Second
 	// minRetryDelay is the minimum delay between requests for the first token of a new secret.
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// grace describes a credential's grace decoration. After a change of the secret, the credential
-// continues to serve the latest decoration of its previous account, until the provider issues a
-// token for the new secret. The grace lasts at most gracePatience, or, if the provider rejects
-// the new secret, until the previous token expires. The new secret may belong to another tenant.
-// So the grace decoration is served only for hosts and callers that both the previous and the
-// new configuration allow.
+// grace describes the grace decoration of a credential whose secret has changed. Until the
+// provider issues a token for the new secret, the credential continues to serve the latest
+// decoration of its previous account. This lasts at most gracePatience. If the provider rejects
+// the new secret, it lasts until the previous token expires. The new secret may belong to
+// another tenant of the provider. So the grace decoration is served only for hosts and callers
+// that both the previous and the new configuration allow.
 type grace struct {
 	previous *account
 	policy   *access.Policy // the policy of the previous configuration
 	until    time.Time
-	rejected bool // the provider rejects the new secret
+	rejected bool // set if the provider rejects the new secret
 }
 
-// inherit sets the grace of account a, which replaces the account old, and reports whether a has
-// a grace decoration. An account of another provider inherits nothing. The caller must hold
-// b.mu.
+// inherit gives the account `a`, which replaces the account `old`, a grace decoration if
+// possible, and reports whether `a` now has one. If the accounts belong to different providers,
+// `a` gets no grace decoration. The caller must hold the mutex `b.mu`.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -73,8 +74,8 @@ func commonHosts(a, b *account) []string {
 	return hosts
 }
 
-// graceOf returns the grace of an account, or nil if the account has no grace, or if its grace
-// is over.
+// graceOf returns the grace of an account. The result is nil if the account has no grace, or if
+// its grace is over.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
 	if g == nil || !now.Before(g.tokenEnd()) || !g.rejected && !now.Before(g.until) {
@@ -83,11 +84,11 @@ func (b *Broker) graceOf(a *account) *grace {
 	return g
 }
 
-// tokenEnd returns when the provider stops accepting the previous token.
+// tokenEnd returns the time at which the provider stops accepting the previous token.
 func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
-// graceDecoration returns the grace decoration of an account for a caller, or nil if there is
-// none for this caller.
+// graceDecoration returns the grace decoration that an account has for a caller. The result is
+// nil if this caller may not get a grace decoration, or if the account has none.
 func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	g := b.graceOf(a)
 	if g == nil || !allows(g.policy, caller, a) {
@@ -101,7 +102,7 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 }
 
 // fetchFirstToken requests the first token of an account that has a grace decoration. It retries
-// until there is a token, the grace is over, or the account is replaced.
+// until a token is issued, the grace is over, or another account replaces this account.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)
@@ -127,13 +128,14 @@ func (b *Broker) fetchFirstToken(a *account) {
 	}
 }
 
-// inGrace reports whether fetchFirstToken must request a token. retry is closed when
-// fetchFirstToken must retry at once. If the grace of the account is over, inGrace removes it.
+// inGrace reports whether fetchFirstToken must still request a token. The channel `retry` is
+// closed when fetchFirstToken must try again at once. If the grace of the account is over,
+// inGrace removes the grace.
 func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil || b.current.Load().accounts[a.credential.ID] != a {
-		return nil, false // calls that use the replaced account still get the grace decoration
+		return nil, false // the grace is kept, because calls that use the replaced account still get its grace decoration
 	}
 	if b.graceOf(a) == nil {
 		a.grace.Store(nil)
@@ -143,7 +145,8 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	return b.retry, true
 }
 
-// noteRejectedSecret prolongs a grace until the previous token expires, and logs this once.
+// noteRejectedSecret prolongs the grace of an account until the previous token expires. The log
+// reports this only once.
 func (b *Broker) noteRejectedSecret(a *account, message string) {
 	g := a.grace.Load()
 	if g == nil || g.rejected {
@@ -151,14 +154,14 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	}
 	next := *g
 	next.rejected = true
-	if a.grace.CompareAndSwap(g, &next) { // otherwise TokenChanged has ended the grace
+	if a.grace.CompareAndSwap(g, &next) { // if the swap fails, TokenChanged has ended the grace
 		b.options.Logger.Error("the provider rejects the changed secret: the previous token is served until it ends",
 			"credential_id", a.credential.ID, "end", b.wall(g.tokenEnd()), "message", message)
 	}
 }
 
-// RefusedSecrets returns the number of credentials that still use their previous token because
-// the provider rejects the changed secret.
+// RefusedSecrets returns the number of credentials that still use a token of their previous
+// secret because the provider rejects the new secret.
 func (b *Broker) RefusedSecrets() int {
 	count := 0
 	for _, a := range b.current.Load().accounts {
@@ -169,7 +172,8 @@ func (b *Broker) RefusedSecrets() int {
 	return count
 }
 
-// allows reports whether a policy allows a caller to use an account's credential.
+// allows is a function: it reports whether a policy allows a caller to use an account's
+// credential.
 func allows(policy *access.Policy, caller access.Caller, a *account) bool {
 	object := access.Object{CredentialID: a.credential.ID, Provider: a.credential.Provider.ID}
 	return policy.Decide(caller.Name, access.Use, object).Allowed

@@ -111,7 +111,7 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		if w.version() != previous {
 			t.Error("another token is served before the next attempt was due")
 		}
-		w.pass(10*time.Second + time.Millisecond) // the broker remembers the first rejection for 30 seconds
+		w.pass(10*time.Second + time.Millisecond) // the broker remembers the first rejection for 30 seconds in all
 		successor := w.version()
 		if successor == previous {
 			t.Error("the accepted secret has produced no token")
@@ -154,8 +154,8 @@ func TestHangingProviderGetsTenSeconds(t *testing.T) {
 	})
 }
 
-// TestPassingTroubleDuringTheGrace checks that the broker retries after two failures of the
-// provider.
+// TestPassingTroubleDuringTheGrace checks that the broker continues to request a token after the
+// provider has failed twice.
 func TestPassingTroubleDuringTheGrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -164,7 +164,7 @@ func TestPassingTroubleDuringTheGrace(t *testing.T) {
 		if w.version() != previous {
 			t.Error("the previous token is not served after the first failure")
 		}
-		w.pass(5 * time.Second) // retry delays of 1 and 2 seconds, each plus at most a quarter
+		w.pass(5 * time.Second) // the broker retries after 1 second and then after 2 seconds; each delay is up to a quarter longer
 		if w.version() == previous {
 			t.Error("the previous token is served although the provider works")
 		}
@@ -220,8 +220,8 @@ func TestRefusedSecretIsCorrected(t *testing.T) {
 	})
 }
 
-// TestChangeThatIsTakenBack changes a secret and then restores it while the token of the
-// original secret is valid.
+// TestChangeThatIsTakenBack changes a secret, and then restores the original secret while the
+// token of the original secret is still valid.
 func TestChangeThatIsTakenBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -336,8 +336,8 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 	})
 }
 
-// TestRemovedDuringTheGrace removes a credential while the first token for its new secret is
-// requested.
+// TestRemovedDuringTheGrace removes a credential from the configuration while the broker
+// requests the first token for the credential's new secret.
 func TestRemovedDuringTheGrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous, s, release := w.watchHeld()
@@ -400,7 +400,8 @@ func TestOnlyWhatChangedIsComputedAnew(t *testing.T) {
 	})
 }
 
-// TestCloseDuringTheGrace closes the broker while there is no token for a new secret yet.
+// TestCloseDuringTheGrace closes the broker while the provider has not yet issued a token for a
+// new secret.
 func TestCloseDuringTheGrace(t *testing.T) {
 	for name, failure := range map[string]simulator.Failure{
 		"hanging": simulator.Hang(),

@@ -22,8 +22,8 @@ func withHosts(credential string, hosts ...string) string {
 	return strings.Replace(credential, "provider:", "allowed_hosts: ["+strings.Join(hosts, ", ")+"], provider:", 1)
 }
 
-// TestChangeBesideTheSecret changes a credential's secret, and then another of its settings
-// before there is a token for the new secret.
+// TestChangeBesideTheSecret changes the secret of a credential. Before the provider has issued a
+// token for the new secret, the test changes another setting of the credential.
 func TestChangeBesideTheSecret(t *testing.T) {
 	t.Run("the secret is rejected", func(t *testing.T) {
 		inWorld(t, func(w *world) {
@@ -74,8 +74,8 @@ func TestChangeBesideTheSecret(t *testing.T) {
 	})
 }
 
-// TestPreviousTokenGoesOnlyToAllowedHosts changes the allowed hosts and the secret in one
-// reload.
+// TestPreviousTokenGoesOnlyToAllowedHosts changes the allowed hosts of a credential and its
+// secret in one reload.
 func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(withHosts(mail(w.first), "kept.example.test", "gone.example.test"), board("first"))
@@ -88,8 +88,8 @@ func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	})
 }
 
-// TestRefreshTimeOfThePreviousToken checks the refresh time of a grace decoration until its
-// token expires.
+// TestRefreshTimeOfThePreviousToken checks the refresh time of a grace decoration until the
+// token in the decoration expires.
 func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()
@@ -131,8 +131,8 @@ func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	})
 }
 
-// TestReportDuringAReload changes the secret while a report waits for a token to replace the
-// reported one.
+// TestReportDuringAReload changes the secret while a report waits for a new token in place of
+// the reported token.
 func TestReportDuringAReload(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous, s, release := w.watchHeld()
@@ -150,7 +150,7 @@ func TestReportDuringAReload(t *testing.T) {
 		w.use(withHosts(mail(w.refused()), "new.example.test"), board("first"))
 		release()
 		successor := <-answered
-		for s.next(0).Decoration.Version != successor { // skips the state with the changed hosts
+		for s.next(0).Decoration.Version != successor { // skips the state that has the changed hosts
 		}
 		for range 2 {
 			if served := w.version(); served != successor {
@@ -164,7 +164,8 @@ func TestReportDuringAReload(t *testing.T) {
 	})
 }
 
-// failing is a token cache that calls the function do after its first failure.
+// failing is a token cache for tests. After its first failure, it calls the function in its
+// field `do`.
 type failing struct {
 	*cache.Cache
 	then *sync.Once
@@ -180,8 +181,8 @@ func (f failing) Token(ctx context.Context, source cache.Source) (*token.Token, 
 	return t, err
 }
 
-// TestRetryRefusedBeforeTheWait calls RetryRefused at the moment when the provider rejects a
-// secret.
+// TestRetryRefusedBeforeTheWait calls the method RetryRefused at the moment when the provider
+// rejects a secret.
 func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()
@@ -202,7 +203,7 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	})
 }
 
-// unreplaced is a token cache that never recognises a reported version as the version of its
+// unreplaced is a token cache in which a reported version never equals the version of the
 // current token. A real cache behaves in this way after a reload that removed the credential.
 type unreplaced struct{ *cache.Cache }
 
@@ -212,8 +213,8 @@ func (u unreplaced) Replace(_ context.Context, source cache.Source, _ string) (*
 	return t, false, nil
 }
 
-// TestReportIsNotAnsweredWithTheReportedVersion checks a report that fails because a reload
-// removes the credential.
+// TestReportIsNotAnsweredWithTheReportedVersion checks that a report fails if a reload removes
+// the credential during the report.
 func TestReportIsNotAnsweredWithTheReportedVersion(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()

@@ -10,42 +10,42 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Outcome is the result of a report. Each Outcome is the name of a value of the proto enum
+// Outcome is the result of a report. Each Outcome equals the name of a value of the proto enum
 // Outcome, without the enum's prefix.
 type Outcome string
 
-// The outcomes of a report. The proto enum Outcome documents their meaning.
+// The outcomes of a report. The documentation of the proto enum Outcome explains each outcome.
 const (
 	AlreadyReplaced Outcome = "ALREADY_REPLACED"
 	Replaced        Outcome = "REPLACED"
 	NotReplaceable  Outcome = "NOT_REPLACEABLE"
 )
 
-// StaticReport is a kind of report about static material.
+// StaticReport is the kind of a report about static material.
 type StaticReport int
 
 // The kinds of reports about static material.
 const (
-	// StaticRejected is a report that the provider rejects the current version. Only a person
-	// can repair the values of the credential.
+	// StaticRejected means that the provider rejects the current version of the material. Only a
+	// person can repair the values of the credential.
 	StaticRejected StaticReport = iota
-	// StaticOutdated is a report about a version that is no longer current, because the
-	// configuration changed.
+	// StaticOutdated means that the reported version is no longer current, because the
+	// configuration has changed.
 	StaticOutdated
-	// StaticOtherStatus is a report with a status that does not mean rejection for the auth
-	// method.
+	// StaticOtherStatus means that the reported HTTP status is not one by which providers reject
+	// material of this auth method.
 	StaticOtherStatus
 )
 
-// rejection stores the latest report of kind StaticRejected about an account.
+// rejection stores the latest report that a provider rejected an account's static material.
 type rejection struct {
 	version string
-	at      time.Time // a time of Options.Clock
+	at      time.Time // the time of the report, as a time of Options.Clock
 }
 
-// ReportRejection reports that a provider answered a request with this HTTP status. version is
-// the version of the decoration in the request. The result is the current decoration. The errors
-// are those of Get.
+// ReportRejection handles a caller's report that a provider answered a request with this HTTP
+// status. The parameter `version` is the version of the decoration that the request contained.
+// The result is the current decoration. ReportRejection returns the same errors as Get.
 func (b *Broker) ReportRejection(
 	ctx context.Context, caller Caller, id, version string, status int,
 ) (*Decoration, Outcome, error) {
@@ -78,12 +78,12 @@ func (b *Broker) ReportRejection(
 	return d, outcome, nil
 }
 
-// errChanged is the error of a report if a reload during the report removed the versions to
-// compare.
+// errChanged is the error of a report during which a reload removed the versions that the
+// reported version is compared with.
 var errChanged = fault.New(fault.ProviderUnavailable,
 	"the credential's configuration changed during the report: report again").WithRetryDelay(time.Second)
 
-// replaceToken returns a decoration with a version other than the reported version.
+// replaceToken returns a decoration whose version differs from the reported version.
 func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (*Decoration, Outcome, error) {
 	var d *Decoration
 	outcome := AlreadyReplaced
@@ -101,14 +101,14 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 		d, err = b.decorate(a, t, b.options.Clock.Now())
 		return err
 	})
-	// If the configuration was reloaded during the report, the new account may serve d as its
-	// grace decoration.
+	// If the configuration was reloaded during the report, the new account may serve the
+	// decoration `d` as its grace decoration.
 	b.mark(a.credential.ID)
 	return d, outcome, err
 }
 
-// reportStatic counts a report about static material. It stores and logs the rejection of the
-// current version; each version is logged once. A report of another version has the outcome
+// reportStatic counts a report about static material. A rejection of the current version is
+// stored, and is logged once for each version. A report about another version has the outcome
 // AlreadyReplaced.
 func (b *Broker) reportStatic(
 	caller access.Caller, a *account, version string, status int, rejected bool,
@@ -137,6 +137,6 @@ func (b *Broker) reportStatic(
 			"credential_id", a.credential.ID, "provider", provider, "auth_method", method,
 			"version", d.Version, "http_status", status, "caller", caller.Name)
 	}
-	d, err = b.decorate(a, nil, now) // the decoration with the new LastRejectionTime
+	d, err = b.decorate(a, nil, now) // this decoration contains the new LastRejectionTime
 	return d, outcome, err
 }

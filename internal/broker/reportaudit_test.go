@@ -32,8 +32,8 @@ func TestRecordOfAReport(t *testing.T) {
 				t.Errorf("a report %s (%v): the records are %+v, want %s %s", test.name, err, got, test.outcome, test.report)
 			}
 		}
-		// Reports beyond the limit of forced renewals fail, so their records contain no report
-		// outcome.
+		// Reports beyond the limit of forced renewals fail, so the audit records of these calls
+		// contain no report outcome.
 		for range 10 {
 			version := w.getAs(web).Version
 			r.take()
@@ -53,7 +53,7 @@ func TestRecordOfAReport(t *testing.T) {
 	})
 }
 
-// staticVersion returns the version of `board`.
+// staticVersion returns the version of the static credential `board`.
 func (w *world) staticVersion() string {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), web, "board")

@@ -12,8 +12,9 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// inMachine runs a test with a broker in a synctest bubble. The broker uses the clocks of a
-// simulated machine, which the test can set. The wall clock is two hours fast.
+// inMachine runs a test with a broker in a bubble of testing/synctest. The broker uses the
+// clocks of a simulated machine, which the test can set. The machine's wall clock is two hours
+// ahead.
 func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	t.Helper()
 	inWorld(t, func(w *world) {
@@ -34,7 +35,7 @@ func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	})
 }
 
-// wantExpiry compares the expire time and the refresh time of a decoration with a machine's wall
+// wantExpiry checks the expire time and the refresh time of a decoration by a machine's wall
 // clock.
 func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
@@ -50,8 +51,8 @@ func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest
 	}
 }
 
-// wantExpiryEverywhere calls wantExpiry with the decoration that each kind of call returns for
-// `mail`.
+// wantExpiryEverywhere gets a decoration of `mail` by each kind of call, and checks each
+// decoration with wantExpiry.
 func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	got := w.get("mail")
@@ -128,7 +129,7 @@ func TestWatchAfterSleep(t *testing.T) {
 		watch := w.watch("mail")
 		defer watch.Close()
 		before := watch.next(time.Second).Decoration
-		watch.wantNothing(time.Second) // from here on only timers wake the watch
+		watch.wantNothing(time.Second) // from now on, only timers cause the watch to compute states
 		machine.Sleep(2 * time.Hour)
 		after := watch.next(10 * time.Second).Decoration
 		w.wantExpiry("the state after the sleep", after, machine, usable)

@@ -14,53 +14,55 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// minRecheck is the minimum delay before a watched credential's state is computed again, if the
-// only reason is that time passed.
+// minRecheck is the minimum delay before the state of a watched credential is computed again
+// only because time has passed.
 const minRecheck = time.Second
 
-// errStopping is the error of a watch when the Broker closes.
+// errStopping is the error of a watch that ends because the Broker closes.
 var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 
 // errNoLongerAccepted is the error of a watch whose caller can no longer be authenticated.
 var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 	"the caller's token or certificate is no longer accepted: authenticate and watch again")
 
-// Verify authenticates the caller of a watch again, with the keys of a new Generation.
+// Verify is a function that authenticates the caller of a watch again, with the keys of a new
+// Generation.
 type Verify func(context.Context, *Generation) (access.Caller, error)
 
-// Watch reports changes of some credentials. It stores only the latest state of each credential,
-// so its memory does not grow when its reader is slow. One goroutine calls Next, and finally
-// Close.
+// Watch reports changes of some credentials to one reader. It stores only the latest state of
+// each credential, so its memory does not grow when the reader is slow. Only one goroutine may
+// call the method Next, and must call Close in the end.
 type Watch struct {
 	broker *Broker
-	caller Caller // By is the Generation that last authenticated the caller; nil: the current Generation
+	caller Caller // the field By is the Generation that last authenticated the caller; nil stands for the current Generation
 	verify Verify
-	by     *Generation      // the Generation in the last call of verify
-	slots  map[string]*slot // slots by credential ID
-	queue  chan *slot       // slots whose state may have changed, each at most once
+	by     *Generation      // the Generation that was passed to the latest call of the function `verify`
+	slots  map[string]*slot // all slots; the map's key is the credential ID
+	queue  chan *slot       // slots whose state may have changed; no slot is in the queue twice
 }
 
-// slot is the part of a Watch for one credential ID.
+// slot is the part of a Watch that belongs to one credential ID.
 type slot struct {
 	watch    *Watch
 	id       string
-	queued   atomic.Bool     // the slot is in watch.queue
-	wait     *tokenWait      // nil: none
-	lastSent string          // fingerprint of the state that was sent last; empty: no state was sent
-	recheck  clockwork.Timer // marks the slot when it fires; nil: no timer
+	queued   atomic.Bool     // set while the slot is in the queue of the watch
+	wait     *tokenWait      // nil if the slot does not wait for a token
+	lastSent string          // fingerprint of the state that was sent last; empty if no state was sent yet
+	recheck  clockwork.Timer // when this timer fires, the slot is queued; nil if there is no timer
 }
 
-// tokenWait is the result of a goroutine that waits for a token of an account.
+// tokenWait describes a background goroutine that waits for an account's token, and the result
+// of the wait.
 type tokenWait struct {
 	account *account
-	ended   chan struct{} // closed when the wait has ended and the following fields are set
-	at      time.Time     // when the wait ended; zero: its context was cancelled
+	ended   chan struct{} // closed when the wait has ended; the fields below are set before
+	at      time.Time     // the time at which the wait ended; zero if the context of the wait was cancelled
 	result  Result
 }
 
-// Watch starts to watch the credentials with these IDs. Duplicate IDs count once. For each new
-// Generation, the function verify authenticates the caller again. If verify is nil, the caller
-// is not authenticated again.
+// Watch starts to watch the credentials with these IDs. An ID that occurs several times counts
+// once. For each new Generation, the function `verify` authenticates the caller again. If
+// `verify` is nil, the caller is not authenticated again.
 func (b *Broker) Watch(caller Caller, verify Verify, ids []string) *Watch {
 	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}}
 	w.queue = make(chan *slot, len(ids))
@@ -88,9 +90,9 @@ func (w *Watch) Close() {
 }
 
 // Next returns the next state to send to the reader: first the current state of each credential,
-// then each changed state. The returned error is the error of ctx, or a *fault.Error if the
-// watch ends. A watch ends when the Broker closes, the caller is no longer authenticated, or a
-// state cannot be recorded.
+// and then each changed state. The returned error is the error of ctx, or a *fault.Error if the
+// watch has ended. A watch ends when the Broker closes, when the caller can no longer be
+// authenticated, or when the audit record of a state cannot be written.
 func (w *Watch) Next(ctx context.Context) (Result, error) {
 	for {
 		if w.broker.ctx.Err() != nil {
@@ -111,8 +113,8 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update returns and records the state of a slot, if the state is known and differs from the
-// state that was sent last.
+// update computes the state of a slot. If the state is known and differs from the state that was
+// sent last, update records the state in the audit log and returns it.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
@@ -127,9 +129,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 		return Result{}, false, nil
 	}
 	s.lastSent = state
-	// A caller can cause any number of first denials, so the number of their audit records is
-	// limited. The reader receives the denial even if it is not recorded. Later denials result
-	// from configuration changes.
+	// By opening watches, a caller can cause any number of first denials. So the number of audit
+	// records about first denials is limited. The reader receives the denial even if the denial
+	// is not recorded. Later denials of a watch result from configuration changes.
 	if first && result.Err != nil && isDenial(result.Err) && !w.broker.allowsDenial(w.caller.Caller) {
 		return result, true, nil
 	}
@@ -140,9 +142,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	return result, true, nil
 }
 
-// authenticate authenticates the caller again if there is a new Generation. If authentication
-// fails for a temporary reason, the watch continues with the credentials that the grants of both
-// Generations allow.
+// authenticate checks the caller's identity again if there is a new Generation. If
+// authentication fails for a temporary reason, the watch continues with those credentials that
+// the grants of both Generations allow.
 func (w *Watch) authenticate(ctx context.Context) error {
 	current := w.broker.current.Load()
 	if w.verify == nil || w.by == current {
@@ -162,7 +164,7 @@ func (w *Watch) authenticate(ctx context.Context) error {
 }
 
 // state returns the state of a slot, and the grant that allows the caller to use the credential.
-// The state is unknown while the slot waits for a token.
+// While the slot waits for a token, its state is unknown.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
 	a, grant, err := w.admit(s.id)
@@ -171,7 +173,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
 	}
 	if result.Decoration != nil || result.Err != nil {
-		s.wait = nil // the result of the wait is outdated
+		s.wait = nil // the result of this wait is outdated
 		return result, grant, true
 	}
 	if s.wait != nil && s.wait.account == a {
@@ -180,8 +182,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		default:
 			return result, grant, false
 		}
-		// While token requests fail, the result may be a token that is about to expire. So the
-		// result is used only for the time minRecheck.
+		// While token requests fail, the wait may have returned a token that is about to expire.
+		// So the result of the wait is used only for the duration minRecheck.
 		if now.Sub(s.wait.at) < minRecheck {
 			result, s.wait = s.wait.result, nil
 			return result, grant, true
@@ -191,9 +193,9 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 	return result, grant, false
 }
 
-// admit decides with the current Generation whether the caller may use a credential. If another
-// Generation authenticated the caller, the grants of that Generation must allow the use too,
-// because the name may now belong to another caller.
+// admit decides with the current Generation whether the caller may use a credential. If an
+// earlier Generation authenticated the caller, the grants of the earlier Generation must also
+// allow the use, because the caller's name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
 	a, grant, err = current.admit(w.caller.Name, id)
@@ -203,7 +205,8 @@ func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	return a, grant, err
 }
 
-// await starts to wait for a token in the background. When the wait ends, the slot is marked.
+// await starts a background goroutine that waits for a token. When the wait ends, the slot is
+// queued.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
 	go func() {
@@ -217,15 +220,15 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	return wait
 }
 
-// mark queues the slot, because its state may have changed.
+// mark puts the slot into the queue of its watch, because the slot's state may have changed.
 func (s *slot) mark() {
 	if !s.queued.Swap(true) {
 		s.watch.queue <- s // the queue has room for every slot
 	}
 }
 
-// scheduleRecheck marks the slot later, at the time when its state may change without an event:
-// a token expires, or a provider that failed can be asked again.
+// scheduleRecheck sets a timer that queues the slot when its state may change without an event.
+// That is the case when a token expires, and when a provider that failed can be asked again.
 func (s *slot) scheduleRecheck(result Result) {
 	s.stopRecheck()
 	clock := s.watch.broker.options.Clock
@@ -251,7 +254,8 @@ func (s *slot) stopRecheck() {
 	}
 }
 
-// fingerprint returns a text that is different for any two states that a reader can distinguish.
+// fingerprint returns a text that identifies a state: states that a reader can distinguish have
+// different fingerprints.
 func fingerprint(state Result) string {
 	if state.Err != nil {
 		known := fault.From(state.Err)
@@ -261,14 +265,14 @@ func fingerprint(state Result) string {
 	return fmt.Sprintln(d.Version, d.expiry.UnixNano(), d.AllowedHosts, d.RejectedStatuses)
 }
 
-// Watchers returns how many watches are open.
+// Watchers returns the number of open watches.
 func (b *Broker) Watchers() int {
 	b.watching.Lock()
 	defer b.watching.Unlock()
 	return len(b.watches)
 }
 
-// mark marks the slots of these credential IDs in all watches.
+// mark is a method that queues the slots of these credential IDs in all watches.
 func (b *Broker) mark(ids ...string) {
 	b.watching.Lock()
 	defer b.watching.Unlock()
@@ -281,7 +285,7 @@ func (b *Broker) mark(ids ...string) {
 	}
 }
 
-// markAll marks all slots of all watches.
+// markAll queues all slots of all watches.
 func (b *Broker) markAll() {
 	b.watching.Lock()
 	defer b.watching.Unlock()

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// TestWatchOfATokenInItsMargin checks watches while the provider fails, from before the renewal
-// of a token until after the token expires.
+// TestWatchOfATokenInItsMargin checks watches while the provider fails. The test begins before
+// the renewal of a token, and ends after the token has expired.
 func TestWatchOfATokenInItsMargin(t *testing.T) {
 	inWorld(t, func(w *world) {
 		token := w.version()
@@ -28,7 +28,7 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(simulator.DefaultTokenLifetime - 30*time.Second)
 
-		// A watch that begins now gets the token too.
+		// A watch that begins at this time receives the old token, too.
 		late := w.watch("mail")
 		defer late.Close()
 		if result := late.next(2 * time.Second); result.Err != nil || result.Decoration.Version != token {
@@ -47,7 +47,7 @@ func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
 		s := w.watch("mail", "board")
-		// Meanwhile the watch waits for a token of `mail`.
+		// While this result is read, the watch waits for a token of `mail`.
 		if result, err := s.Next(w.Context()); err != nil || result.CredentialID != "board" {
 			w.Fatalf("the watch sends %s (%v), want board", result.CredentialID, err)
 		}
@@ -82,8 +82,8 @@ func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	})
 }
 
-// TestWatchDoesNotWaitForAReplacedSecret changes a secret while the provider does not answer the
-// token request with the old secret.
+// TestWatchDoesNotWaitForAReplacedSecret changes a secret while a token request with the old
+// secret is still unanswered.
 func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
@@ -103,8 +103,8 @@ func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	})
 }
 
-// TestWatchEndsAlthoughStatesAreLeft calls Next with a cancelled context while there are states
-// to send.
+// TestWatchEndsAlthoughStatesAreLeft calls Next with a cancelled context while the watch still
+// has states to send.
 func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.watch("board")
@@ -117,8 +117,8 @@ func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	})
 }
 
-// losingTokens is a token cache that has no token once lost is set. Its token requests then
-// hang.
+// losingTokens is a token cache for tests. When its field `lost` is set, the cache has no token,
+// and its token requests hang.
 type losingTokens struct {
 	broker.Tokens
 	lost  atomic.Bool

@@ -23,22 +23,22 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// refusedLine is the error in the log when a changed secret is rejected.
+// refusedLine is the error message in the log after a provider rejects a changed secret.
 const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
-// world is a broker with the real cache, a simulated provider and a log, in one synctest bubble,
-// where time passes only while all goroutines wait.
+// world is a test environment: a broker with the real cache, a simulated provider and a log. All
+// of them run in one synctest bubble, where time passes only while all goroutines wait.
 type world struct {
 	*testing.T
 	sim    *simulator.Simulator
 	tokens *cache.Cache
 	broker *broker.Broker
 	log    *logtest.Log
-	first  simulator.Client // the client in the first configuration of the broker
+	first  simulator.Client // the OAuth client in the broker's first configuration
 }
 
-// inWorld runs a test in a bubble. The broker has the credentials `mail`, which needs a token,
-// and `board`, which is static. A test may change the broker's options.
+// inWorld runs a test in a synctest bubble. The broker has the credential `mail`, which needs a
+// token, and the static credential `board`. A test may change the broker's options.
 func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -48,7 +48,7 @@ func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options))
 		}
 		w := &world{T: t, sim: sim, log: new(logtest.Log), first: sim.SendPulse.Client()}
 		w.tokens = cache.New(cache.Options{
-			Clock:    clockwork.NewRealClock(), // the clock of the bubble
+			Clock:    clockwork.NewRealClock(), // inside the bubble, this clock shows simulated time
 			Logger:   w.logger(),
 			Versions: func(key string, t *token.Token) []string { return w.broker.VersionsOf(key, t) },
 			Changed:  func(key string) { w.broker.TokenChanged(key) },
@@ -63,14 +63,14 @@ func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options))
 
 func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
 
-// newBroker returns a broker with the first configuration of the world.
+// newBroker returns a broker that uses the first configuration of the test environment.
 func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options)) *broker.Broker {
 	w.Helper()
 	options := broker.Options{
 		Tokens:      tokens,
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
-		Clock:       clockwork.NewRealClock(), // the clock of the bubble
+		Clock:       clockwork.NewRealClock(), // inside the bubble, this clock shows the simulated time
 		Logger:      w.logger(),
 	}
 	for _, apply := range change {
@@ -83,13 +83,13 @@ func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options))
 	return made
 }
 
-// mail returns the configuration of the credential `mail`.
+// mail is a function that returns the configuration of the credential `mail`.
 func mail(client simulator.Client) string {
 	return fmt.Sprintf(`{id: mail, provider: sendpulse, auth_method: oauth2_client_credentials,
     values: {client_id: {value: %q}, client_secret: {value: %q}}}`, client.ID, client.Secret)
 }
 
-// board returns the configuration of the credential `board`.
+// board is a function that returns the configuration of the credential `board`.
 func board(key string) string {
 	return fmt.Sprintf(`{id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: %q}}}`, key)
 }
@@ -107,8 +107,8 @@ func (w *world) parse(credentials ...string) *config.Config {
 	return loaded
 }
 
-// use reloads the configuration with these credentials, granted to every caller. It returns when
-// all goroutines are idle.
+// use is a method that reloads the configuration with these credentials, which every caller may
+// use. The method returns when all goroutines are idle.
 func (w *world) use(credentials ...string) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.AllowAll())); err != nil {
@@ -117,19 +117,20 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated returns the client of `mail` with another secret. The provider accepts both secrets.
+// rotated returns the OAuth client of `mail` with a second secret. The provider accepts both
+// secrets.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
 
-// refused returns the client of `mail` with a secret that the provider rejects.
+// refused returns the OAuth client of `mail` with a secret that the provider rejects.
 func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
 
-// pass lets time pass, and returns when all goroutines are idle.
+// pass waits for this duration, and then until all goroutines are idle.
 func (*world) pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // in a bubble, sleeping takes no real time
+	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest, sleeping takes no real time
 	synctest.Wait()
 }
 
@@ -153,7 +154,7 @@ func (w *world) version() string {
 	return found
 }
 
-// wantReason gets the credential with this ID, and checks the reason in the error.
+// wantReason requests the decoration of a credential, which must fail with this reason.
 func (w *world) wantReason(id string, want fault.Reason) {
 	w.Helper()
 	_, err := w.broker.Get(w.Context(), nobody, id)
@@ -195,7 +196,7 @@ func (w *world) wantLive(decoration *broker.Decoration, want bool) {
 	}
 }
 
-// follower is a watch of credentials with methods for checks.
+// follower is a watch with helper methods that check what the watch sends.
 type follower struct {
 	w *world
 	*broker.Watch
@@ -205,8 +206,9 @@ func (w *world) watch(ids ...string) follower {
 	return follower{w, w.broker.Watch(nobody, nil, ids)}
 }
 
-// watchHeld returns the version of the token of `mail`, and a watch that has sent it. From then
-// on the provider delays its answers until release is called.
+// watchHeld opens a watch, and waits until the watch has sent a token of `mail`. It returns the
+// version of the token and the watch. From then on, the provider delays its answers until the
+// function `release` is called.
 func (w *world) watchHeld() (previous string, s follower, release func()) {
 	w.Helper()
 	previous = w.version()
@@ -215,7 +217,8 @@ func (w *world) watchHeld() (previous string, s follower, release func()) {
 	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
 }
 
-// next returns the next state of the watch, which must arrive within the duration patience.
+// next returns the next state of the watch. The state must arrive within the duration
+// `patience`.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), patience+time.Nanosecond)
@@ -227,7 +230,7 @@ func (f follower) next(patience time.Duration) broker.Result {
 	return result
 }
 
-// wantVersion checks that the watch sends this version of a credential next.
+// wantVersion checks that the next state of the watch is this version of a credential.
 func (f follower) wantVersion(id, version string) {
 	f.w.Helper()
 	if result := f.next(0); result.CredentialID != id || result.Err != nil || result.Decoration.Version != version {
@@ -235,7 +238,8 @@ func (f follower) wantVersion(id, version string) {
 	}
 }
 
-// wantReason checks that the watch sends an error with this reason for a credential next.
+// wantReason checks that the next state of the watch is an error with this reason for a
+// credential.
 func (f follower) wantReason(id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(0)
@@ -245,7 +249,7 @@ func (f follower) wantReason(id string, want fault.Reason) {
 	f.w.checkReason(result.Err, want)
 }
 
-// wantNothing checks that the watch sends nothing for the duration d.
+// wantNothing checks that the watch sends nothing for this duration.
 func (f follower) wantNothing(d time.Duration) {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), d)
@@ -255,8 +259,8 @@ func (f follower) wantNothing(d time.Duration) {
 	}
 }
 
-// wantReasonWithin does the same as wantReason, but waits up to the duration patience for the
-// state.
+// wantReasonWithin makes the same check as wantReason, but waits for the state up to the
+// duration `patience`.
 func (f follower) wantReasonWithin(patience time.Duration, id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(patience)
