@@ -1,9 +1,9 @@
 // Package client helps Go services to call the broker, and to add the broker's material to HTTP
-// requests. It imports the generated stubs, gRPC, the standard library and, for reading files,
-// two small packages of the broker.
+// requests. It imports the generated stubs, gRPC, the standard library and two small packages of
+// the broker for reading files.
 //
-// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Users of Apply
-// must follow the rules themselves.
+// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Code that
+// calls the function Apply must follow the rules itself.
 package client
 
 import (
@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// getTimeout is the timeout of GetAuthDecoration. To get a new token, the broker waits up to
-	// 3 s for its turn and 2 s for Redis, and the token request takes up to 10 s.
+	// getTimeout is the timeout of GetAuthDecoration. To get a new token, the broker may wait 3
+	// s for its turn and 2 s for Redis. The token request itself takes up to 10 s.
 	getTimeout = 20 * time.Second
-	// reportTimeout is the timeout of ReportRejection, which waits for up to three token
-	// requests.
+	// reportTimeout is the timeout of ReportRejection. The broker may wait for three token
+	// requests before it answers a report.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size in bytes of a rejected response that is read to its end, so
-	// that the connection can be used again.
+	// maxDrain is the maximum size in bytes of a rejected response that is read to its end. A
+	// connection can be used again only after the response was read to its end.
 	maxDrain = 4 << 10
 )
 
@@ -38,35 +38,37 @@ type Client struct {
 	broker authmaterialv1.BrokerServiceClient
 }
 
-// New returns a Client that calls the broker over a connection. The caller must close the
-// connection when no request needs it any more.
+// New returns a Client that calls the broker over a gRPC connection. The code that calls New
+// must close the connection when no request needs the connection any more.
 func New(connection grpc.ClientConnInterface) *Client {
 	return &Client{broker: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// HTTPClient returns an http.Client that authenticates its requests by Transport. It follows
-// redirects to the allowed hosts.
+// HTTPClient returns an http.Client that adds the material of a credential to its requests, as
+// the method Transport describes. It follows redirects to the allowed hosts.
 func (c *Client) HTTPClient(credentialID string) *http.Client {
 	return &http.Client{Transport: c.Transport(credentialID, nil)}
 }
 
-// Transport returns an http.RoundTripper that adds the material of a credential to each request, and
-// sends the request by base. If base is nil, http.DefaultTransport is used. The RoundTripper follows
-// rules 1 to 10 of docs/calling.md:
+// Transport returns an http.RoundTripper that adds the material of a credential to each request.
+// The parameter `base` is the RoundTripper that sends the requests. If `base` is nil,
+// http.DefaultTransport sends them. The returned RoundTripper follows rules 1 to 10 of
+// docs/calling.md:
 //
-//   - It gets a decoration for each request, and so for each redirect.
-//   - It rejects requests that Apply rejects: requests to hosts that are not allowed, and requests
-//     without https. The error is ErrHostNotAllowed. A redirect to such a URL fails in the same way. To
-//     receive the redirect itself, set CheckRedirect of the http.Client to return
-//     http.ErrUseLastResponse.
-//   - If the provider rejects the material, the RoundTripper reports the rejection once. It sends the
-//     request once more if the broker has replaced the material and the body can be sent again: the
-//     request has no body, or its GetBody is set. Otherwise it returns the provider's answer.
+//   - It gets a decoration for each request, including each request that follows a redirect.
+//   - It rejects the requests that the function Apply rejects: requests to hosts that are not
+//     allowed, and requests without https. The error is ErrHostNotAllowed. A redirect to such a URL
+//     fails with the same error. To receive the redirect instead of the error, set the field
+//     CheckRedirect of the http.Client to a function that returns http.ErrUseLastResponse.
+//   - If the provider rejects the material, the RoundTripper reports the rejection once. It sends
+//     the request once more if the broker has replaced the material and the request's body can be
+//     sent again. That is the case if the request has no body, or if its field GetBody is set.
+//     Otherwise the RoundTripper returns the provider's answer.
 //
-// The caller's request does not change, and is the field Request of the response. Query parameters with
-// material are removed from a Location header. If the header still contains material, it is deleted, and
-// http.Client returns the redirect itself. So neither the request nor the header contains a secret that
-// could be logged.
+// The caller's request does not change. The field Request of the response is the caller's request.
+// Query parameters with material are removed from a Location header. If a Location header still
+// contains material, the header is deleted, and http.Client returns the redirect itself. So no
+// secret that could be logged is in the field Request or in the Location header.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -117,7 +119,7 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-// get requests the current decoration from the broker.
+// get is a method that requests the current decoration from the broker.
 func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
@@ -129,9 +131,10 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report reports to the broker that the provider rejected a decoration. It returns the
-// decoration for a second attempt, or nil. It also returns nil after an error, because the
-// provider's answer is more useful to the caller than that error.
+// report tells the broker that the provider rejected a decoration. The result is the decoration
+// for a second attempt. The result is nil if there is no such decoration, or if the report
+// failed. An error of the report is not returned, because the provider's answer is more useful
+// to the caller.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {
@@ -154,9 +157,9 @@ func (t *transport) report(
 	}
 }
 
-// send sends a decorated copy of a request. It removes the material from the response. If base
-// wraps an http.Client, its errors contain the decorated URL, so send removes the URL from the
-// error.
+// send adds a decoration to a copy of a request, sends the copy, and removes the material from
+// the response. If the RoundTripper in the field `base` uses an http.Client, its errors contain
+// the URL with the material. So `send` removes the URL from errors.
 func (t *transport) send(
 	original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration,
 ) (*http.Response, error) {
@@ -172,9 +175,9 @@ func (t *transport) send(
 	return response, nil
 }
 
-// repeat returns a copy of a sent request, with a new decoration and with its body from the
-// beginning. It returns nil if there is no decoration, if Apply rejects the copy, or if the body
-// cannot be sent again.
+// repeat returns a second copy of a request that was already sent. The copy has a new
+// decoration, and its body is read from the beginning again. The result is nil if there is no
+// new decoration, if the function Apply rejects the copy, or if the body cannot be sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
 	if successor == nil || Apply(again, successor) != nil {

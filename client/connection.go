@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Size limits in bytes. They equal the broker's limits, except for the limit of a token file,
-// which leaves room for white space.
+// Size limits in bytes. The broker has the same limits, except for token files: the limit here
+// is larger, to leave room for white space.
 const (
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
@@ -25,28 +25,30 @@ const (
 	maxTokenFile    = 64 << 10
 )
 
-// TLS configures connections to a broker that has listen.tls. The zero value trusts the system's
-// authorities, and sends no client certificate.
+// TLS configures connections to a broker whose configuration has the setting listen.tls. The
+// zero value trusts the system's authorities, and sends no client certificate.
 type TLS struct {
-	// CAFile contains the trusted authorities in PEM. Default: the system's authorities.
+	// CAFile is the path of a PEM file with the trusted authorities. Default: the system's
+	// authorities.
 	CAFile string
-	// CertificateFile contains the service's client certificate and any intermediate
-	// certificates, in this order. KeyFile contains the private key of the client certificate.
-	// Both files are in PEM. Set both fields or neither.
+	// CertificateFile is the path of a PEM file with the service's client certificate, followed
+	// by any intermediate certificates. KeyFile is the path of a PEM file with the private key
+	// of the client certificate. Set both fields or neither.
 	CertificateFile, KeyFile string
 	// ServerName is a name that the broker's certificate must contain. Default: the host in the
-	// broker's address.
+	// address of the broker.
 	ServerName string
 }
 
-// Credentials returns credentials for grpc.WithTransportCredentials. It reads the files, and
-// each new connection reads them again, so new connections use renewed files. If the broker asks
-// for a client certificate, the configured certificate is sent. If the broker does not trust the
-// certificate, it refuses the connection.
+// Credentials returns credentials for the gRPC option grpc.WithTransportCredentials. Credentials
+// reads the files once. Each new connection reads the files again, so renewed files take effect
+// with the next connection. If the broker asks for a client certificate, the configured
+// certificate is always sent. A broker that does not trust the certificate refuses the
+// connection.
 //
-// Each file must be a regular file, of at most 1 MiB for certificates and 64 KiB for the key.
-// Unknown or invalid content is an error. The error names the file and the line, and quotes
-// nothing of the file.
+// Each file must be a regular file. A file of certificates may have at most 1 MiB, and the file
+// of the key at most 64 KiB. Unknown or invalid content in a file is an error. The error names
+// the file and the line, and quotes nothing from the file.
 func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	if _, err := t.read(); err != nil {
 		return nil, err
@@ -54,7 +56,7 @@ func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	return rereadTLS{credentials.NewTLS(&tls.Config{ServerName: t.ServerName}), t}, nil
 }
 
-// read reads the files, and returns the TLS configuration for one connection.
+// read is a method that reads the files, and returns the TLS configuration for one connection.
 func (t TLS) read() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
@@ -71,8 +73,8 @@ func (t TLS) read() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the client certificate with its key: %w", err)
 		}
-		// With Config.Certificates, the certificate would not be sent if the broker does not
-		// name its authority.
+		// If the certificate were in Config.Certificates, it would be sent only to a broker that
+		// names the certificate's authority.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	}
 	return config, nil
@@ -96,7 +98,7 @@ func (t TLS) readKeyPair() (tls.Certificate, error) {
 	return pemfile.KeyPair(certificates, t.KeyFile, text)
 }
 
-// readFile returns the content of a regular file of up to limit bytes.
+// readFile returns the content of a regular file. The file may have at most `limit` bytes.
 func readFile(path string, limit int64) ([]byte, error) {
 	text, err := regularfile.Read(path, limit)
 	if err != nil {
@@ -105,7 +107,8 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// rereadTLS reads the files again for each TLS handshake.
+// rereadTLS is an implementation of gRPC transport credentials that reads the files again for
+// each TLS handshake.
 type rereadTLS struct {
 	credentials.TransportCredentials
 	files TLS
@@ -127,14 +130,14 @@ func (r rereadTLS) Clone() credentials.TransportCredentials {
 	return rereadTLS{r.TransportCredentials.Clone(), r.files}
 }
 
-// TokenFile returns credentials for grpc.WithPerRPCCredentials. With each call they send the
-// token in a file, as `authorization: Bearer TOKEN`. Each call reads the file, so a token that
-// Kubernetes or another program renews takes effect at once. White space around the token is
-// removed. A call fails with UNAUTHENTICATED if its token cannot be read. The file must be a
-// regular file of at most 64 KiB, and the token may have at most 8 KiB.
+// TokenFile returns credentials for the gRPC option grpc.WithPerRPCCredentials. Each call to the
+// broker then sends the token in the file, as `authorization: Bearer TOKEN`. Each call reads the
+// file, so a token that Kubernetes or another program renews takes effect at once. White space
+// around the token is removed. If the token cannot be read, the call fails with UNAUTHENTICATED.
+// The file must be a regular file of at most 64 KiB, and the token may have at most 8 KiB.
 //
-// The connection must be private. It either has TLS, or leads to a Unix socket and has the
-// credentials of google.golang.org/grpc/credentials/local.
+// Nobody else may be able to read the connection. It must use TLS, or lead to a Unix socket and
+// have the credentials of google.golang.org/grpc/credentials/local.
 func TokenFile(path string) credentials.PerRPCCredentials {
 	return token{path, func() (string, error) {
 		text, err := readFile(path, maxTokenFile)
@@ -142,17 +145,17 @@ func TokenFile(path string) credentials.PerRPCCredentials {
 	}}
 }
 
-// Token returns the same credentials as TokenFile, for a token that the function read returns.
-// Each call to the broker calls read, so read must be safe for concurrent use. The error of read
-// must not contain the token.
+// Token returns the same kind of credentials as TokenFile, but the function `read` supplies the
+// token. Each call to the broker calls the function, so the function must be safe for concurrent
+// use. Errors of the function must not contain the token.
 func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
 
 type token struct {
-	name string // the word for the token in error messages
+	name string // how error messages name the token
 	read func() (string, error)
 }
 
-// tokenCharacters are the characters that bearer tokens may have (RFC 6750).
+// tokenCharacters are the characters that a bearer token may contain (RFC 6750).
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 
 // GetRequestMetadata implements credentials.PerRPCCredentials. Its errors do not contain the token.

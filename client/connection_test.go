@@ -28,23 +28,24 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// place is a test server, and the files of its client.
+// place is a test server together with the files that its client reads.
 type place struct {
 	*testing.T
 	address   string
 	authority *authtest.Authority
 	seen      chan proof
 	files     client.TLS
-	token     string // path of the token file
+	token     string // path of the file with the token
 }
 
-// proof is what a call sent to authenticate itself.
+// proof contains what a call sent to authenticate its caller: the bearer token and the client
+// certificate.
 type proof struct {
 	authorization []string
-	serial        string // serial number of the client certificate
+	serial        string // the client certificate's serial number
 }
 
-// answers is a server that passes the proof of each call to the test.
+// answers is a test server that tells the test how each call was authenticated.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof
@@ -61,10 +62,11 @@ func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest
 	return &grpc_health_v1.HealthCheckResponse{}, nil
 }
 
-// newPlace returns a server that runs until the test ends, on TCP with TLS or on a Unix socket.
+// newPlace starts a server that runs until the test ends. The server listens on TCP with TLS, or
+// on a Unix socket.
 func newPlace(t *testing.T, withTLS bool) place {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "client") // short, for the path of a socket
+	folder, err := os.MkdirTemp("", "client") // a short path, because paths of sockets have a small maximum length
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +91,7 @@ func newPlace(t *testing.T, withTLS bool) place {
 	}
 	server := grpc.NewServer(grpc.Creds(transport))
 	grpc_health_v1.RegisterHealthServer(server, answers{seen: p.seen})
-	go server.Serve(listener) //nolint:errcheck // if the server does not run, the calls fail
+	go server.Serve(listener) //nolint:errcheck // if the server cannot run, the calls of the test fail
 	t.Cleanup(server.Stop)
 	p.write(p.files.CAFile, p.authority.PEM())
 	p.renew(p.authority)
@@ -112,7 +114,7 @@ func (p place) renew(by *authtest.Authority) string {
 	return certificate.Leaf.SerialNumber.String()
 }
 
-// connect returns a connection that uses the TLS files and the token file.
+// connect returns a connection that authenticates with the TLS files and the token file.
 func (p place) connect() *grpc.ClientConn {
 	p.Helper()
 	transport, err := p.files.Credentials()
@@ -138,7 +140,8 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want makes a call, and checks that the call sent this token. It returns the proof of the call.
+// want makes a call and checks that the call sent this token. It returns everything that the
+// call sent to authenticate its caller.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()
 	if err := call(p.T, connection); err != nil {
@@ -151,8 +154,8 @@ func (p place) want(connection *grpc.ClientConn, token string) proof {
 	return brought
 }
 
-// TestRenewedFiles renews the token during a connection, and the client certificate between two
-// connections.
+// TestRenewedFiles renews the token while a connection is open. It renews the client certificate
+// between two connections.
 func TestRenewedFiles(t *testing.T) {
 	p := newPlace(t, true)
 	first := p.renew(p.authority)
@@ -170,14 +173,15 @@ func TestRenewedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	third := p.renew(p.authority) // renews the certificate after the files were read once
+	third := p.renew(p.authority) // the certificate is renewed after the files were read for the first time
 	if brought := p.want(p.dial(transport.Clone()), "second="); brought.serial != third || second == third {
 		t.Error("a new connection does not have the renewed certificate")
 	}
 }
 
-// TestCertificateIsSent checks that a client certificate is sent, and the connection refused,
-// even if the server does not trust the certificate's authority.
+// TestCertificateIsSent checks a server that does not trust the authority of the client
+// certificate. The client must send the certificate nevertheless, and the server must refuse the
+// connection.
 func TestCertificateIsSent(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
@@ -198,8 +202,8 @@ func TestServerName(t *testing.T) {
 	p.want(p.connect(), "t")
 }
 
-// TestTokenNeedsAPrivateConnection checks that no token is sent on connections that others could
-// read.
+// TestTokenNeedsAPrivateConnection checks that no token is sent over a connection that other
+// parties could read.
 func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	p := newPlace(t, false)
 	p.write(p.token, []byte("t"))
@@ -214,7 +218,8 @@ func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	}
 }
 
-// TestInvalidTokens checks calls whose token is invalid. They must fail before they are sent.
+// TestInvalidTokens checks calls whose token is invalid. Such a call must fail before anything
+// is sent.
 func TestInvalidTokens(t *testing.T) {
 	p := newPlace(t, true)
 	connection := p.connect()
@@ -243,7 +248,7 @@ func TestInvalidTokens(t *testing.T) {
 	p.want(connection, strings.Repeat("c", 8<<10))
 }
 
-// TestInvalidFiles checks files that Credentials must reject.
+// TestInvalidFiles checks files that the method Credentials must reject.
 func TestInvalidFiles(t *testing.T) {
 	p := newPlace(t, true)
 	good := p.files

@@ -9,8 +9,9 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// A service on Kubernetes calls a broker that requires TLS. It authenticates with the projected token of its
-// service account. The kubelet renews the file with the token, and each call reads it.
+// A service on Kubernetes calls a broker that requires TLS. The service authenticates with the
+// projected token of its service account. The kubelet renews the token file, and each call reads
+// the file again.
 func ExampleTokenFile() {
 	connect := func() (*grpc.ClientConn, error) {
 		transport, err := client.TLS{CAFile: "/etc/broker/ca.pem"}.Credentials()

@@ -14,8 +14,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileBroker checks brokers that announce more bytes than they send, or send headers
-// without end. The limits are gRPC's defaults: 4 MiB for a message and 16 MiB for headers.
+// TestHostileBroker checks brokers that announce more bytes than they send, and brokers that
+// send headers without end. gRPC's default limits apply: 4 MiB for a message, and 16 MiB for
+// headers.
 func TestHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -23,8 +24,8 @@ func TestHostileBroker(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer connection.Close() //nolint:errcheck // nothing is lost
-			// Until the call ends, gRPC reads headers beyond its limit, but does not store those
+			defer connection.Close() //nolint:errcheck // an error here does not matter
+			// gRPC reads headers beyond its limit until the call ends, but does not store those
 			// headers.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()

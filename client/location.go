@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// minMaterial is the minimum size in bytes of a value that counts as material in a Location
-	// header. Shorter values may occur there by chance.
+	// minMaterial is the minimum size of a secret value in bytes. A shorter value in a Location
+	// header does not count as material, because it may occur there by chance.
 	minMaterial = 4
-	// maxUnescape is how often a Location header is unescaped. A URL inside a parameter of
-	// another URL is escaped twice.
+	// maxUnescape is how many times a Location header is unescaped. A URL inside a query
+	// parameter of another URL is escaped twice.
 	maxUnescape = 3
 )
 
 // cleanLocation removes material from the Location header of a response. Otherwise http.Client
-// would print the material in the error of a redirect. cleanLocation removes the decoration's
-// parameters from the query. If the header still contains material, it is deleted. The argument
-// asked is the URL of the caller's request.
+// would print the material in its error about a redirect. First, cleanLocation removes the
+// decoration's parameters from the URL's query. If the header still contains material, the
+// header is deleted. The parameter `asked` is the URL of the caller's request.
 func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv1.AuthDecoration) {
 	location := header.Get("Location")
 	if location == "" {
@@ -45,8 +45,9 @@ func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv
 	}
 }
 
-// hasMaterial reports whether location contains a value of the decoration. A value that the
-// caller's own URL contains is not secret: for example, an account name in the host.
+// hasMaterial reports whether a Location header contains a secret value of the decoration. A
+// value does not count as secret if the caller's own URL contains the value, such as an account
+// name in the host.
 func hasMaterial(location, asked string, decoration *authmaterialv1.AuthDecoration) bool {
 	var values []string
 	for _, header := range decoration.GetHeaders() {
@@ -62,7 +63,7 @@ func hasMaterial(location, asked string, decoration *authmaterialv1.AuthDecorati
 	})
 }
 
-// withoutScheme returns the token in a header value such as "Bearer token".
+// withoutScheme returns only the token from a header value such as "Bearer TOKEN".
 func withoutScheme(value string) string {
 	if _, token, found := strings.Cut(value, " "); found && len(token) >= minMaterial {
 		return token
@@ -70,17 +71,17 @@ func withoutScheme(value string) string {
 	return value
 }
 
-// escaped matches one percent-encoded byte of a URL.
+// escaped is a pattern that matches one percent-encoded byte of a URL.
 var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
-// unescape returns a URL unchanged, then unescaped once, twice and so on, up to maxUnescape
-// times. Each form is on its own line. Each plus sign becomes a space, because a query can
-// encode a space as a plus sign.
+// unescape returns several forms of a URL, each on its own line: the unchanged URL, the URL
+// unescaped once, the URL unescaped twice, and so on, up to maxUnescape times. Each plus sign
+// becomes a space, because a space in a query can be encoded as a plus sign.
 func unescape(text string) string {
 	forms := []string{text}
 	for range maxUnescape {
 		text = escaped.ReplaceAllStringFunc(text, func(one string) string {
-			plain, _ := url.PathUnescape(one) // never fails for text that the variable escaped matches
+			plain, _ := url.PathUnescape(one) // cannot fail: the text consists of percent-encoded bytes
 			return plain
 		})
 		forms = append(forms, text)

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestDocumentsShowTheExample checks that the code in the documents equals the compiled example.
+// TestDocumentsShowTheExample checks that the example code in the documents equals the example
+// that is compiled.
 func TestDocumentsShowTheExample(t *testing.T) {
 	example, err := os.ReadFile("example_test.go")
 	if err != nil {
@@ -25,7 +26,7 @@ func TestDocumentsShowTheExample(t *testing.T) {
 	}
 }
 
-// unindented removes the indentation of all lines.
+// unindented returns a text without the indentation of its lines.
 func unindented(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

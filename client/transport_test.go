@@ -18,7 +18,8 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// materialOn returns the places in a request that contain the key of the provider acme.
+// materialOn returns the names of those parts of a request that contain the key of the provider
+// acme.
 func materialOn(r *http.Request) (places []string) {
 	if r.Header.Get("Authorization") == "Bearer "+acmeSecret {
 		places = append(places, "bearer")
@@ -32,9 +33,9 @@ func materialOn(r *http.Request) (places []string) {
 	return places
 }
 
-// redirect answers /start with a redirect to the URL in the request header To. If the request
-// has the header Echo, the request's query is added to the Location. All other requests are
-// answered with 200.
+// redirect is an HTTP handler. It answers requests to /start with a redirect to the URL in the
+// request header To. If the request has the header Echo, the handler adds the request's query to
+// the Location header. The handler answers all other requests with status 200.
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/start" {
 		return
@@ -135,8 +136,9 @@ func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 	}
 }
 
-// TestTransportKeepsRedirectsWithValuesOfTheURL checks that a Location header is kept if its
-// only values of the decoration are not secret, because the caller's own URL contains them.
+// TestTransportKeepsRedirectsWithValuesOfTheURL checks a Location header that contains values of
+// the decoration. If the caller's own URL contains the same values, they are not secret, and the
+// header must be kept.
 func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/end" {
@@ -153,7 +155,8 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// wrapping is a RoundTripper that sends requests by an http.Client, and returns its errors.
+// wrapping is a RoundTripper that uses an http.Client to send requests, and returns the errors
+// of the http.Client.
 type wrapping struct{ *http.Client }
 
 // RoundTrip implements http.RoundTripper.
@@ -226,7 +229,7 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 	}
 }
 
-// closing is a request body that records that it was closed.
+// closing is a request body that remembers whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -262,8 +265,8 @@ func TestTransportRejects(t *testing.T) {
 	}
 }
 
-// TestTransportReportsOnce checks providers that reject the first material, all material, or
-// none.
+// TestTransportReportsOnce checks three kinds of providers: providers that reject only the first
+// material, providers that reject all material, and providers that reject no material.
 func TestTransportReportsOnce(t *testing.T) {
 	again := func() io.Reader { return strings.NewReader("text") }
 	once := func() io.Reader { return io.MultiReader(strings.NewReader("text")) }

@@ -18,11 +18,12 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// acmeSecret is the key in the credentials of the provider acme. It contains characters that a
-// query must encode.
+// acmeSecret is the key of the provider acme. The key contains characters that must be encoded
+// in a query.
 const acmeSecret = "canary&+key"
 
-// acme is a provider with one auth method for each place where a request can have the key.
+// acme is the definition of a provider. It has one auth method for each part of a request that
+// can contain the key.
 const acme = `
 id: acme
 display_name: Acme
@@ -42,7 +43,8 @@ auth_methods:
     query_params: [{name: key, value: "${key}"}]
 `
 
-// tokenCredential is a credential of the simulated SendPulse, which issues tokens.
+// tokenCredential is the configuration of a credential for the simulated SendPulse, which issues
+// tokens.
 const tokenCredential = `
 credentials:
   - id: token
@@ -52,8 +54,8 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts consists of a real broker, the provider at https://api.example.test, and servers that
-// answer at every other host, port and scheme.
+// hosts is a test environment: a real broker, the provider at https://api.example.test, and
+// servers that answer for every other host, port and scheme.
 type hosts struct {
 	*testing.T
 	broker *calls
@@ -61,12 +63,12 @@ type hosts struct {
 	base   *http.Transport
 
 	mu       sync.Mutex
-	provider []*http.Request // requests to the provider, after their bodies were read
+	provider []*http.Request // requests to the provider; their bodies have been read
 	bodies   []string
-	strange  []string // URLs of requests to other hosts
+	strange  []string // URLs of the requests to other hosts
 }
 
-// calls counts the calls to the broker by method name.
+// calls is a connection to the broker that counts the calls of each method.
 type calls struct {
 	grpc.ClientConnInterface
 	mu    sync.Mutex
@@ -81,7 +83,7 @@ func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
-// newHosts returns hosts with a provider that answers by a function.
+// newHosts starts the test environment. The provider answers requests by the given function.
 func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Helper()
 	options := []brokertest.Option{brokertest.WithProvider(acme), brokertest.WithConfig(tokenCredential)}
@@ -98,7 +100,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Cleanup(func() { provider.Close(); other.Close(); plain.Close() })
 	h.base = provider.Client().Transport.(*http.Transport).Clone()
 	h.base.TLSClientConfig.RootCAs.AddCert(other.Certificate())
-	h.base.TLSClientConfig.ServerName = "example.com" // the name in the servers' certificates
+	h.base.TLSClientConfig.ServerName = "example.com" // this name is in the servers' certificates
 	h.base.TLSClientConfig.MinVersion = tls.VersionTLS12
 	h.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		to := other
@@ -113,7 +115,8 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep stores each request to the provider before the request is answered.
+// keep returns an HTTP handler that stores each request to the provider before the request is
+// answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -134,8 +137,8 @@ func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// http returns an http.Client that adds the material of a credential, and connects to these test
-// servers.
+// http is a method that returns an http.Client. The client adds the material of a credential,
+// and connects only to the test servers.
 func (h *hosts) http(credential string) *http.Client {
 	return &http.Client{Transport: h.client.Transport(credential, h.base)}
 }

@@ -7,15 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleepCheck is how often boot reads CLOCK_BOOTTIME. Going to sleep and waking up takes a
-// machine longer than sleepCheck, and Go's clock counts that time.
+// sleepCheck is the interval at which the function `boot` reads CLOCK_BOOTTIME. A machine needs
+// more time than sleepCheck to go to sleep and wake up, and Go's clock counts that time.
 const sleepCheck = time.Millisecond
 
 var (
-	// started is when the process started.
+	// started is the time at which the process started.
 	started = time.Now()
-	// ahead is CLOCK_BOOTTIME minus the time since started. checked is the time since started
-	// when both clocks were last compared. Both variables are in nanoseconds.
+	// The variable `ahead` is the value of CLOCK_BOOTTIME minus the time since the process
+	// started. The variable `checked` is the time from the start of the process until the latest
+	// comparison of both clocks. Both variables are in nanoseconds.
 	ahead, checked atomic.Int64
 )
 
@@ -24,9 +25,9 @@ func init() {
 	boot()
 }
 
-// boot returns how long the machine has been running, including sleep. The result is Go's
-// monotonic clock, which needs no system call, plus the difference between CLOCK_BOOTTIME and
-// Go's clock when both were last compared.
+// boot returns how long the machine has been running, including the time during which it slept.
+// The result is the sum of two values: Go's monotonic clock, which needs no system call, and the
+// difference between CLOCK_BOOTTIME and Go's clock at their latest comparison.
 func boot() int64 {
 	now := int64(time.Since(started))
 	if now-checked.Load() < int64(sleepCheck) {
@@ -37,8 +38,8 @@ func boot() int64 {
 		return now // the process is not allowed to read CLOCK_BOOTTIME
 	}
 	now = int64(time.Since(started))
-	// CLOCK_BOOTTIME was read first, so the true difference is at least this one. It never
-	// shrinks.
+	// CLOCK_BOOTTIME was read before Go's clock, so the true difference is at least the computed
+	// difference. The true difference never shrinks.
 	if known, found := ahead.Load(), shows.Nano()-now; found > known {
 		ahead.CompareAndSwap(known, found)
 	}

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBootIsTheSystems compares the result of boot with CLOCK_BOOTTIME before and after the
-// call.
+// TestBootIsTheSystems checks that the result of the function `boot` lies between two readings
+// of CLOCK_BOOTTIME, before and after the call.
 func TestBootIsTheSystems(t *testing.T) {
 	system := func() int64 {
 		var now unix.Timespec
@@ -26,12 +26,12 @@ func TestBootIsTheSystems(t *testing.T) {
 	}
 }
 
-// TestBootNoticesSleep reduces the recorded difference from CLOCK_BOOTTIME, as if the machine
-// had slept since the last comparison.
+// TestBootNoticesSleep reduces the stored difference between CLOCK_BOOTTIME and Go's clock, as
+// if the machine had slept since the latest comparison.
 func TestBootNoticesSleep(t *testing.T) {
 	before := boot()
 	ahead.Add(-int64(1e12))
-	checked.Store(-int64(time.Second)) // a time long ago, even if the process has just started
+	checked.Store(-int64(time.Second)) // the latest comparison seems long ago, even if the process has just started
 	if got := boot(); got < before {
 		t.Errorf("the reading is %d less than before", before-got)
 	}

@@ -4,9 +4,9 @@ package clock
 
 import "time"
 
-// started is when the process started.
+// started is the time at which the process started.
 var started = time.Now()
 
-// boot returns how long the process has been running. The result may not include sleep. A Clock
-// detects such a sleep by the wall clock.
+// boot returns how long the process has been running. The result may lack the time during which
+// the machine slept. In that case, a Clock detects the sleep by the wall clock.
 func boot() int64 { return int64(time.Since(started)) }

@@ -1,4 +1,4 @@
-// Package clock provides a clock for lifetimes. The Clock includes the time during which the
+// Package clock provides a clock for measuring lifetimes. The clock also advances while the
 // machine sleeps, and does not go back when the machine's time of day is corrected.
 package clock
 
@@ -10,42 +10,44 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// tolerance is how far the boot clock and the wall clock may drift apart before a Clock treats
-// the difference as a correction of the wall clock.
+// tolerance is the maximum difference between the advance of the boot clock and the advance of
+// the wall clock. A Clock treats a larger difference as a correction of the wall clock.
 const tolerance = 100 * time.Millisecond
 
-// Clock is a clockwork.Clock for lifetimes. It advances with the machine's boot clock, which
-// includes sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set forward, the
-// Clock advances by the same time, because the boot clock may have missed a sleep. When the wall
-// clock is set back, the Clock does not go back. Use Wall for times that are sent or logged.
+// Clock is a clockwork.Clock for measuring lifetimes. It advances with the machine's boot clock,
+// which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set
+// forward, the Clock advances by the same time, because the boot clock may have missed a sleep.
+// When the wall clock is set back, the Clock does not go back. Use the method Wall for times
+// that are sent or logged.
 //
-// The Clock's timers follow the Clock: after a sleep, overdue timers fire within checkInterval.
-// Its tickers are Go's own, and do not follow the Clock.
+// The Clock's timers follow the Clock: after a sleep of the machine, overdue timers fire within
+// checkInterval. The Clock's tickers are Go's own tickers, and do not follow the Clock.
 type Clock struct {
-	clockwork.Clock // used for NewTicker; every other method is overridden
+	clockwork.Clock // only its method NewTicker is used; all other methods are overridden
 
-	boot, wall func() int64 // return nanoseconds since a fixed moment
+	boot, wall func() int64 // both functions return the nanoseconds since a fixed moment
 	offsets    atomic.Pointer[offsets]
-	correcting sync.Mutex // held while the offsets change
+	correcting sync.Mutex // held while the field `offsets` changes
 }
 
-// offsets are added to a reading of the boot clock. They are immutable.
+// offsets are durations that are added to a reading of the boot clock. They are immutable.
 type offsets struct {
-	clock int64 // the Clock's time minus the boot clock's reading
-	wall  int64 // the wall clock's reading minus the boot clock's reading
+	clock int64 // the time of the Clock minus the reading of the boot clock
+	wall  int64 // the reading of the wall clock minus the reading of the boot clock
 }
 
-// bootReading and wallReading read the clocks that New uses. In brokers that fleettest builds,
-// both functions return shifted readings.
+// bootReading and wallReading are the functions by which New reads the machine's clocks. In
+// brokers that the tool fleettest builds, both functions return shifted readings.
 var bootReading, wallReading = boot, wall
 
 // wall returns the reading of the machine's wall clock.
 func wall() int64 { return time.Now().UnixNano() }
 
-// New returns a Clock that reads the machine's clocks.
+// New returns a Clock that reads the clocks of the machine.
 func New() *Clock { return NewFrom(bootReading, wallReading) }
 
-// NewFrom returns a Clock that reads these clocks, in nanoseconds. It is for tests.
+// NewFrom returns a Clock that reads its clocks by these functions, which return nanoseconds.
+// Only tests need NewFrom.
 func NewFrom(boot, wall func() int64) *Clock {
 	c := &Clock{Clock: clockwork.NewRealClock(), boot: boot, wall: wall}
 	now := wall() - boot()
@@ -53,8 +55,8 @@ func NewFrom(boot, wall func() int64) *Clock {
 	return c
 }
 
-// Now returns the time. The result has no monotonic reading: compare it only with times of the
-// same Clock.
+// Now returns the current time of the Clock. The result has no monotonic reading, so compare it
+// only with times of the same Clock.
 func (c *Clock) Now() time.Time {
 	boot, wall := c.boot(), c.wall()
 	current := c.offsets.Load()
@@ -65,14 +67,15 @@ func (c *Clock) Now() time.Time {
 }
 
 // correct updates the offsets if the wall clock was corrected. It returns a new reading of the
-// boot clock, and the offsets. Without a correction the offsets stay the same: the caller may
-// only have been interrupted between its two readings.
+// boot clock, and the offsets. If the two clocks differ by less than the tolerance, the offsets
+// stay the same, because an interruption between the two readings also causes a small
+// difference.
 func (c *Clock) correct() (int64, *offsets) {
 	c.correcting.Lock()
 	defer c.correcting.Unlock()
 	before, wall, after := c.boot(), c.wall(), c.boot()
 	current := c.offsets.Load()
-	// The size of the correction is between least and most.
+	// The size of the correction lies between the variables `least` and `most`.
 	least, most := wall-after-current.wall, wall-before-current.wall
 	switch {
 	case least > int64(tolerance):
@@ -90,9 +93,9 @@ func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 // Until returns the time from now until t.
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
-// Wall converts a time of the Clock into wall-clock time, according to the present setting of
-// the wall clock. The zero time stays zero. Until the next correction of the wall clock, equal
-// times are converted into equal times.
+// Wall converts a time of the Clock into wall-clock time, by the present setting of the wall
+// clock. The zero time stays zero. Until the next correction of the wall clock, the same time is
+// always converted into the same wall-clock time.
 func (c *Clock) Wall(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -101,8 +104,8 @@ func (c *Clock) Wall(t time.Time) time.Time {
 	return t.Add(time.Duration(current.wall - current.clock))
 }
 
-// WallOf returns a function that converts times of a clock into wall-clock time. If the clock is
-// not a Clock, its times already are wall-clock times.
+// WallOf returns a function that converts the times of a clock into wall-clock times. If the
+// clock is not of the type Clock, its times are wall-clock times already.
 func WallOf(clock clockwork.Clock) func(time.Time) time.Time {
 	if c, ok := clock.(*Clock); ok {
 		return c.Wall
@@ -110,16 +113,16 @@ func WallOf(clock clockwork.Clock) func(time.Time) time.Time {
 	return func(t time.Time) time.Time { return t }
 }
 
-// Wall converts a time of any clock into wall-clock time.
+// Wall converts a time of the given clock into wall-clock time.
 func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t) }
 
-// WallNow returns the wall-clock time. Compare it with times from other systems, such as the
-// expiry of a certificate.
+// WallNow returns the current wall-clock time. Use it for comparisons with times from other
+// systems, such as the expiry of a certificate.
 func WallNow(clock clockwork.Clock) time.Time { return Wall(clock, clock.Now()) }
 
-// ForWaiting returns a clock for waiting. If the argument is a Clock, ForWaiting returns it.
-// Otherwise it returns Go's own clock, so that waits take real time even if a test sets the
-// clock.
+// ForWaiting returns the clock by which to wait. If the argument is of the type Clock, the
+// result is the argument. Otherwise the result is Go's own clock, so that waiting takes real
+// time even if a test sets the argument to another time.
 func ForWaiting(clock clockwork.Clock) clockwork.Clock {
 	if c, ok := clock.(*Clock); ok {
 		return c

@@ -50,8 +50,8 @@ func TestClockAdvances(t *testing.T) {
 	}
 }
 
-// TestSmallCorrectionsAddUp sets the wall clock forward in many steps, each smaller than the
-// tolerance.
+// TestSmallCorrectionsAddUp sets the wall clock forward in many steps. Each step is smaller than
+// the tolerance.
 func TestSmallCorrectionsAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -67,8 +67,9 @@ func TestSmallCorrectionsAddUp(t *testing.T) {
 	})
 }
 
-// TestCorrectionsBackAndForth sets the wall clock back, and then forward by less. The Clock must
-// advance by the second correction, because lifetimes may become shorter, but not longer.
+// TestCorrectionsBackAndForth sets the wall clock back, and then forward by a smaller amount.
+// The Clock must advance by the second correction, because a lifetime may become shorter, but
+// must not become longer.
 func TestCorrectionsBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -86,14 +87,14 @@ func TestCorrectionsBackAndForth(t *testing.T) {
 	})
 }
 
-// TestSleepBetweenTwoReadings lets the machine sleep between reading its boot clock and its wall
-// clock. The Clock must not treat the sleep as a correction.
+// TestSleepBetweenTwoReadings lets the machine sleep after the boot clock was read and before
+// the wall clock is read. The Clock must not treat this sleep as a correction of the wall clock.
 func TestSleepBetweenTwoReadings(t *testing.T) {
 	var slept, readings int64
 	boot := func() int64 { return slept }
 	wall := func() int64 {
 		if readings++; readings > 1 && readings < 4 {
-			slept += int64(time.Hour) // the machine sleeps after the boot clock was read
+			slept += int64(time.Hour) // the machine sleeps just after a reading of the boot clock
 		}
 		return int64(1000*time.Hour) + slept
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // inBubble runs a test with a simulated machine in a bubble of testing/synctest. The function
-// elapsed returns the time since the start of the test, by Go's clock.
+// `elapsed` returns the time since the start of the test, measured by Go's clock.
 func inBubble(t *testing.T, test func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestTimersCountSleep(t *testing.T) {
 	for _, test := range []struct {
 		name              string
 		sleep, correction time.Duration
-		least, most       time.Duration // time until a timer of one hour fires
+		least, most       time.Duration // the time until a timer of one hour fires lies between these durations
 	}{
 		{"no sleep", 0, 0, time.Hour, time.Hour},
 		{"overdue at the wake", 2 * time.Hour, 0, 0, 5 * time.Second},
@@ -48,7 +48,7 @@ func TestTimersCountSleep(t *testing.T) {
 			t.Run(name+", "+test.name, func(t *testing.T) {
 				inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 					go func() {
-						synctest.Wait() // returns when the timer runs
+						synctest.Wait() // returns when the goroutine waits for the timer
 						machine.Sleep(test.sleep)
 						machine.Correct(test.correction)
 					}()
@@ -88,8 +88,8 @@ func TestTimerStopsAndStartsAgain(t *testing.T) {
 	})
 }
 
-// TestTimerThatFiredIsEmptied resets a timer that fired, but from whose channel nothing was
-// received.
+// TestTimerThatFiredIsEmptied resets a timer that has fired, while the fired time is still in
+// its channel.
 func TestTimerThatFiredIsEmptied(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clocktest.Machine, c *clock.Clock, _ func() time.Duration) {
 		timer := c.NewTimer(time.Second)
@@ -102,8 +102,8 @@ func TestTimerThatFiredIsEmptied(t *testing.T) {
 	})
 }
 
-// TestManyTimersAreOverdueAtOnce checks many overdue timers that start other timers when they
-// fire.
+// TestManyTimersAreOverdueAtOnce checks many overdue timers. Each of them starts another timer
+// when it fires.
 func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 		const count = 1000

@@ -1,4 +1,4 @@
-// Package clocktest provides a simulated machine whose clocks tests can set.
+// Package clocktest provides a simulated machine. Tests can set the machine's clocks.
 package clocktest
 
 import (
@@ -8,23 +8,24 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// Machine simulates a machine's boot clock and wall clock. Both advance with Go's clock. In a
-// test with testing/synctest, that is the clock of the bubble.
+// Machine simulates the boot clock and the wall clock of a machine. Both clocks advance with
+// Go's clock. In a test with testing/synctest, Go's clock is the clock of the bubble.
 type Machine struct {
 	started           time.Time
 	slept, correction atomic.Int64
 }
 
-// NewMachine returns a machine that starts now.
+// NewMachine returns a simulated machine that starts at the current time.
 func NewMachine() *Machine { return &Machine{started: time.Now()} }
 
-// Sleep simulates a sleep of the machine for the time d. Go's clock and timers do not advance.
+// Sleep simulates that the machine sleeps for the duration d. Go's clock and timers do not
+// advance.
 func (m *Machine) Sleep(d time.Duration) { m.slept.Add(int64(d)) }
 
-// Correct adds d to the wall clock. d may be negative.
+// Correct adds the duration d, which may be negative, to the machine's wall clock.
 func (m *Machine) Correct(d time.Duration) { m.correction.Add(int64(d)) }
 
-// WallTime returns the reading of the wall clock.
+// WallTime returns the reading of the machine's wall clock.
 func (m *Machine) WallTime() time.Time { return time.Unix(0, m.wall()) }
 
 // Clock returns a Clock that reads the clocks of the machine.
