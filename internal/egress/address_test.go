@@ -11,20 +11,20 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// Addresses to which requests are refused, and addresses to which they are allowed, in several
-// notations.
+// Two lists of addresses in several notations: addresses to which requests are refused, and
+// addresses to which requests are allowed.
 var (
 	refused = []string{
 		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.255.255", // RFC 1918
 		"169.254.169.254", "169.254.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", // metadata services
-		"100.64.0.0", "100.127.255.255", // behind a carrier's NAT
+		"100.64.0.0", "100.127.255.255", // clients behind a carrier's NAT
 		"0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "240.0.0.1",
 		"224.0.0.1", "239.255.255.255", "ff02::1", "ff0e::1",
 		"198.18.0.1", "198.19.255.255", "2001:2::1",
 		"192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1",
 		"fe80::1", "fe80::1%eth0", "fec0::1", "fc00::1", "fdff::1",
-		"::ffff:10.0.0.1", "::ffff:169.254.169.254", // IPv4-mapped
-		"::10.0.0.1", "::ffff:0:10.0.0.1", // compatible, translated
+		"::ffff:10.0.0.1", "::ffff:169.254.169.254", // IPv4-mapped IPv6 addresses
+		"::10.0.0.1", "::ffff:0:10.0.0.1", // IPv4-compatible and IPv4-translated IPv6 addresses
 		"64:ff9b::10.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::8.8.8.8", // NAT64
 		"2002:a00:1::", "2002:7f00:1::", "2002:a9fe:a9fe::1", // 6to4
 		"2001::1", "100::1", "5f00::1", "4000::1",
@@ -36,8 +36,8 @@ var (
 	}
 )
 
-// given calls RoundTrip with a cancelled context, and returns the error. Because of the
-// cancelled context, nothing is sent even to allowed addresses.
+// given calls the method RoundTrip with a cancelled context, and returns the error. Because the
+// context is cancelled, no request is sent, even if its address is allowed.
 func given(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -53,7 +53,7 @@ func given(ctx context.Context, t *testing.T, transport http.RoundTripper, locat
 	return err
 }
 
-// locate returns a URL with an IP address as its host.
+// locate returns a URL whose host is the given IP address.
 func locate(address string) string {
 	return (&url.URL{Scheme: "https", Host: netip.AddrPortFrom(netip.MustParseAddr(address), 443).String()}).String()
 }
@@ -78,15 +78,15 @@ func TestLiteralAddresses(t *testing.T) {
 	}
 }
 
-// TestResolvedAddresses checks that requests to names which resolve to refused addresses are
-// refused. Requests to names of this machine are refused too, although its literal addresses are
-// allowed.
+// TestResolvedAddresses checks requests to host names. A request is refused if its host name
+// resolves to a refused address. A request to a name of this machine is refused, too, although
+// requests to the machine's literal loopback address are allowed.
 func TestResolvedAddresses(t *testing.T) {
 	names := newNames(t)
 	transport := egress.NewTransport(egress.Options{Proxy: noProxy, Resolver: names.resolver()})
 	for _, address := range append(refused, "127.0.0.1", "::1") {
 		ip := netip.MustParseAddr(address)
-		if ip.Zone() != "" || ip.Is4In6() { // DNS has neither zones nor IPv4-mapped addresses
+		if ip.Zone() != "" || ip.Is4In6() { // DNS can return neither zones nor IPv4-mapped addresses
 			continue
 		}
 		names.set(ip)

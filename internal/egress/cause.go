@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// Cause returns the cause of a failed request, as the end of a sentence. Use it in place of the
-// error's text: errors of net/http quote URLs, addresses and proxy passwords.
+// Cause returns the cause of a failed request, in words that can end a sentence. Use these words
+// instead of the text of the error, because errors of net/http quote URLs, addresses and proxy
+// passwords.
 func Cause(err error) string {
 	for _, refusal := range []error{ErrAddressRefused, ErrNotHTTPS, ErrNoHost} {
 		if errors.Is(err, refusal) {
@@ -46,7 +47,8 @@ func Cause(err error) string {
 	}
 }
 
-// contains reports whether err's chain contains an error of the type E.
+// contains is a function that reports whether the chain of an error contains an error of the
+// type E.
 func contains[E error](err error) bool {
 	_, found := errors.AsType[E](err)
 	return found

@@ -19,14 +19,14 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// proxy is an HTTP proxy that connects to the same server for every request.
+// proxy is an HTTP proxy for tests. It connects to the same server for every request.
 type proxy struct {
 	listener net.Listener
 	target   string
 	status   string
 
 	mu    sync.Mutex
-	hosts []string // the hosts in the CONNECT requests
+	hosts []string // the host names in the CONNECT requests so far
 }
 
 func newProxy(t *testing.T, target, status string) *proxy {
@@ -63,7 +63,7 @@ func (p *proxy) asked() []string {
 	return p.hosts
 }
 
-// serve answers one CONNECT request.
+// serve is a method that answers one CONNECT request.
 func (p *proxy) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)
@@ -89,8 +89,9 @@ func (p *proxy) serve(conn net.Conn) {
 	copying.Wait()
 }
 
-// TestProxy checks that a proxy may have a private address, and that it receives and resolves
-// the host's name. TLS must hide the request from the proxy.
+// TestProxy checks a proxy with a private address, which is allowed. The proxy must receive the
+// name of the host and resolve the name. TLS must hide the contents of the request from the
+// proxy.
 func TestProxy(t *testing.T) {
 	server := newProvider(t, nil)
 	through := newProxy(t, server.Listener.Addr().String(), "200 OK")
@@ -111,8 +112,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsGone checks that a request never goes directly to its host after a proxy was
-// chosen for it.
+// TestProxyThatIsGone checks a request for which a proxy was chosen that cannot be reached. The
+// request must never go directly to its host.
 func TestProxyThatIsGone(t *testing.T) {
 	server := newProvider(t, nil)
 	asked := 0
@@ -130,8 +131,8 @@ func TestProxyThatIsGone(t *testing.T) {
 	}
 }
 
-// TestProxyVariables runs this test binary as a child process, because net/http reads the proxy
-// variables only once.
+// TestProxyVariables runs this test binary as a child process for each case, because net/http
+// reads the proxy variables only once in each process.
 func TestProxyVariables(t *testing.T) {
 	server := newProvider(t, nil)
 	roots := filepath.Join(t.TempDir(), "roots.pem")
@@ -168,8 +169,8 @@ func TestProxyVariables(t *testing.T) {
 	}
 }
 
-// TestChild runs in the child process of TestProxyVariables. It sends a request with the default
-// options, except for the resolver.
+// TestChild is the part of TestProxyVariables that runs in the child process. It sends a request
+// with default options, except for the resolver.
 func TestChild(t *testing.T) {
 	location := os.Getenv("CHILD_URL")
 	if location == "" {

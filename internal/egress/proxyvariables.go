@@ -11,15 +11,16 @@ import (
 	"strings"
 )
 
-// proxySchemes are the URL schemes of proxies that net/http supports. net/http treats any other
-// scheme as http.
+// proxySchemes are the URL schemes of proxies that net/http supports. If the URL of a proxy has
+// another scheme, net/http treats the scheme as http.
 var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
-// CheckProxies returns problems of the environment variables that name proxies, and warnings
-// about probable mistakes in them. net/http ignores a variable that it cannot parse, and then
-// sends requests without a proxy (golang/go#46264). HTTP_PROXY is for requests without TLS. The
-// broker sends such requests only to loopback addresses and without a proxy, so a mistake in
-// HTTP_PROXY is only a warning. The messages quote no value, because it may contain a password.
+// CheckProxies checks the environment variables that name proxies. It returns a list of
+// problems, and a list of warnings about probable mistakes. If net/http cannot parse a variable,
+// it ignores the variable and sends requests without a proxy (golang/go#46264). The variable
+// HTTP_PROXY is for requests without TLS. The broker sends requests without TLS only to loopback
+// addresses, and without a proxy, so a mistake in HTTP_PROXY is only a warning. The messages do
+// not quote the value of a variable, because the value may contain a password.
 func CheckProxies(lookup func(name string) (value string, found bool)) (problems, warnings []string) {
 	value := func(name string) string {
 		text, _ := lookup(name)
@@ -60,8 +61,9 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 	return problems, warnings
 }
 
-// checkProxy returns the end of a sentence about a variable whose value is not a valid proxy, or
-// "". It parses the value as net/http does: the scheme may be missing.
+// checkProxy describes why the value of a variable is not a valid proxy, in words that can end a
+// sentence. For a valid value, the result is "". The value is parsed in the same way as by
+// net/http: the URL scheme may be missing.
 func checkProxy(value string) string {
 	if value == "" {
 		return ""
@@ -81,8 +83,8 @@ func checkProxy(value string) string {
 	return ""
 }
 
-// exceptsHost reports whether an entry of NO_PROXY can match a host. It also accepts an empty
-// entry, which is harmless.
+// exceptsHost reports whether an entry of the variable NO_PROXY can match a host. The result is
+// also true for an empty entry, which is harmless.
 func exceptsHost(entry string) bool {
 	if strings.Contains(entry, "/") {
 		_, _, err := net.ParseCIDR(entry)
@@ -99,8 +101,8 @@ func exceptsHost(entry string) bool {
 	return entry == "" || entry == "*" || isHost || net.ParseIP(host) != nil
 }
 
-// proxyFromEnvironment does the same as http.ProxyFromEnvironment, but returns an error for a
-// variable that net/http would ignore.
+// proxyFromEnvironment returns the same proxy as http.ProxyFromEnvironment. But if net/http
+// would ignore an invalid variable, proxyFromEnvironment returns an error.
 func proxyFromEnvironment(request *http.Request) (*url.URL, error) {
 	if problems, _ := CheckProxies(os.LookupEnv); problems != nil {
 		return nil, errors.New(problems[0])

@@ -1,6 +1,6 @@
-// Package egress sends the requests that the broker makes itself: token requests, and requests
-// for the keys of token issuers. It sends them only to addresses on the public internet, unless
-// the configuration allows other addresses.
+// Package egress sends the broker's own requests: token requests, and requests for the keys of
+// token issuers. It sends requests only to addresses on the public internet, unless the
+// configuration allows other addresses.
 package egress
 
 import (
@@ -20,40 +20,41 @@ import (
 const (
 	dialTimeout      = 5 * time.Second
 	handshakeTimeout = 5 * time.Second
-	maxHeaderSize    = 64 << 10 // bytes of an answer's header
+	maxHeaderSize    = 64 << 10 // bytes in the header of an answer
 )
 
-// The errors of requests that were not sent. They quote no address.
+// The errors of requests that were not sent. The errors do not quote the address.
 var (
-	// ErrAddressRefused is the error for a host whose address is not public.
+	// ErrAddressRefused is the error of a request to a host whose address is not public.
 	ErrAddressRefused = errors.New(
 		"the host has a private, local or special address, and allow_private_addresses is not set")
-	// ErrNotHTTPS is the error for a URL whose scheme is not https. URLs with a literal loopback
-	// address as their host may have another scheme.
+	// ErrNotHTTPS is the error of a request to a URL whose scheme is not https. Another scheme
+	// is allowed if the host of the URL is a literal loopback address.
 	ErrNotHTTPS = errors.New("the URL is not https")
-	// ErrNoHost is the error for a URL whose host is invalid according to IsHost.
+	// ErrNoHost is the error of a request to a URL whose host is invalid according to the
+	// function IsHost.
 	ErrNoHost = errors.New("the host of the URL is neither a DNS name nor a plain IP address")
 )
 
 // Options configure a Transport. The zero value is usable.
 type Options struct {
-	// RootCAs are the authorities that may sign servers' certificates. Default: the system's
-	// authorities.
+	// RootCAs are the certificate authorities that are trusted to sign the certificates of
+	// servers. Default: the system's authorities.
 	RootCAs *x509.CertPool
-	// Proxy returns the proxy for a request, or nil for no proxy. Default: the environment
-	// variables HTTPS_PROXY and NO_PROXY name the proxy. If CheckProxies finds a problem in the
-	// variables, requests fail.
+	// Proxy returns the proxy for a request. The result is nil if no proxy is to be used. By
+	// default, the environment variables HTTPS_PROXY and NO_PROXY determine the proxy. If the
+	// function CheckProxies finds a problem in these variables, requests fail.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Resolver resolves host names. Default: net.DefaultResolver.
+	// Resolver resolves the names of hosts. Default: net.DefaultResolver.
 	Resolver *net.Resolver
 }
 
-// Transport sends requests. It checks the address of the host when it connects. So an earlier,
-// different result of resolving the host name has no effect.
+// Transport sends requests. It checks the address of the host at the moment when it connects. So
+// it does not matter if the host name resolved to another address earlier.
 //
-// A proxy resolves the host's name itself. For a request through a proxy, only a literal address
-// in the URL is checked. The proxy's own address is not checked, because the operator chose the
-// proxy.
+// A proxy resolves the host name itself. So for a request through a proxy, the Transport checks
+// the address only if the URL contains a literal address. The address of the proxy itself is not
+// checked, because the operator chose the proxy.
 type Transport struct {
 	proxy     func(*http.Request) (*url.URL, error)
 	public    *http.Transport // connects only to public addresses
@@ -72,8 +73,8 @@ func NewTransport(options Options) *Transport {
 	}
 }
 
-// newTransport returns a transport that calls the function check before it connects to an
-// address.
+// newTransport returns a transport for which the function `check` is called before each
+// connection to an address.
 func newTransport(options Options, check func(context.Context, string, string, syscall.RawConn) error) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: options.Resolver, ControlContext: check}
 	return &http.Transport{
@@ -81,8 +82,9 @@ func newTransport(options Options, check func(context.Context, string, string, s
 		Proxy:             chosenProxy,
 		TLSClientConfig:   &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true,
-		// net/http prints unexpected data from a kept-alive connection to standard error, and a
-		// provider may send back a secret that it received.
+		// If a connection is kept alive, net/http prints unexpected data from the connection to
+		// standard error. A provider may send such data, and the data may contain a secret that
+		// the provider received.
 		DisableKeepAlives:      true,
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxResponseHeaderBytes: maxHeaderSize,
@@ -97,10 +99,10 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 	return nil
 }
 
-// The keys of values in the context of a request.
+// The types of the keys under which the context of a request stores values.
 type (
-	privateKey struct{} // present: the request may go to any address
-	proxyKey   struct{} // the proxy that RoundTrip chose; the value is a *url.URL
+	privateKey struct{} // if the value is present, the request may go to any address
+	proxyKey   struct{} // the value is a *url.URL: the proxy that RoundTrip chose
 )
 
 // AllowPrivate returns a context whose requests may go to any address.
@@ -113,9 +115,10 @@ func chosenProxy(request *http.Request) (*url.URL, error) {
 	return proxy, nil
 }
 
-// RoundTrip sends a request. The error chain contains ErrAddressRefused if the request may not
-// go to the host's address. It contains ErrNotHTTPS if others could read the request's secrets
-// on the way, and ErrNoHost if the host is ambiguous.
+// RoundTrip sends a request. If the request may not go to the address of the host, the error
+// chain contains ErrAddressRefused. If other parties could read the secrets in the request on
+// their way, the error chain contains ErrNotHTTPS. If the host is ambiguous, the error chain
+// contains ErrNoHost.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	transport, proxy, err := t.route(request)
 	if err != nil {
@@ -127,7 +130,8 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }
 
-// route returns the transport and the proxy for a request. The proxy is nil if none is used.
+// route determines the transport and the proxy for a request. The proxy is nil if the request
+// needs no proxy.
 func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, error) {
 	host := request.URL.Hostname()
 	if !IsHost(host) {
@@ -135,7 +139,7 @@ func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, err
 	}
 	literal, _ := netip.ParseAddr(host)
 	if literal.Unmap().IsLoopback() {
-		return t.unchecked, nil, nil // the configuration itself contains this loopback address
+		return t.unchecked, nil, nil // this literal loopback address is written in the configuration, so it needs no check
 	}
 	if request.URL.Scheme != "https" {
 		return nil, nil, ErrNotHTTPS

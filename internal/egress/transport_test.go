@@ -19,12 +19,12 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// loopback is the address of the test servers, whatever their names.
+// loopback is the IP address of all test servers, whatever their names are.
 var loopback = netip.MustParseAddr("127.0.0.1")
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
 
-// get sends a request, and returns the body of the answer.
+// get is a helper that sends a request, and returns the body of the answer.
 func get(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) (string, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, location, strings.NewReader("secret"))
@@ -43,7 +43,7 @@ func get(ctx context.Context, t *testing.T, transport http.RoundTripper, locatio
 // provider is an HTTPS server with a certificate for example.com.
 type provider struct {
 	*httptest.Server
-	connections atomic.Int64 // number of connections so far
+	connections atomic.Int64 // number of connections that the server has accepted so far
 }
 
 func newProvider(t *testing.T, change func(*tls.Config)) *provider {
@@ -66,7 +66,7 @@ func newProvider(t *testing.T, change func(*tls.Config)) *provider {
 	return p
 }
 
-// location returns the server's URL, with the name example.com.
+// location returns the URL of the server, with the host name example.com.
 func (p *provider) location() string {
 	_, port, _ := net.SplitHostPort(p.Listener.Addr().String())
 	return "https://example.com:" + port + "/token"
@@ -107,8 +107,8 @@ func TestPrivateAddressesNeedPermission(t *testing.T) {
 	if made := server.connections.Load(); made != 2 {
 		t.Errorf("two requests with permission made %d connections", made)
 	}
-	// Each connection is used for only one request. So a request without permission cannot use a
-	// connection that was made with permission.
+	// Each connection is used for only one request. So a request that may not go to a private
+	// address cannot reuse the connection of a request that may go there.
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
 		t.Errorf("after requests with permission: %v", err)
 	}
@@ -127,8 +127,8 @@ func TestLiteralLoopbackNeedsNoPermission(t *testing.T) {
 	}
 }
 
-// TestRebinding changes the address of a name after the name was resolved. Only the address at
-// the time of the connection may matter.
+// TestRebinding changes the address of a host name after the name was resolved. Only the address
+// at the time of the connection may matter.
 func TestRebinding(t *testing.T) {
 	server := newProvider(t, nil)
 	names := newNames(t, netip.MustParseAddr("8.8.8.8"))

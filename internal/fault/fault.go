@@ -1,5 +1,5 @@
-// Package fault defines the errors that explain to callers why a call failed. It does not depend
-// on gRPC: package rpc maps each reason to a status code.
+// Package fault defines the errors that tell callers why a call failed. It does not depend on
+// gRPC: package rpc maps each reason to a gRPC status code.
 package fault
 
 import (
@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Reason is why a call failed. Each Reason is the name of a value of the proto enum ErrorReason,
-// without the enum's prefix.
+// Reason is the reason why a call failed. Each Reason equals the name of a value of the proto
+// enum ErrorReason, without the enum's prefix.
 type Reason string
 
-// The reasons for failed calls. The proto enum ErrorReason documents the meaning of each reason,
-// and what the caller can do.
+// The reasons for failed calls. The documentation of the proto enum ErrorReason explains each
+// reason, and what the caller can do.
 const (
 	Internal                  Reason = "INTERNAL"
 	InvalidRequest            Reason = "INVALID_REQUEST"
@@ -30,13 +30,13 @@ const (
 
 // Error is a failure whose reason and message are sent to the caller.
 type Error struct {
-	// Reason determines the gRPC status code. Required.
+	// Reason determines the gRPC status code of the call. It is required.
 	Reason Reason
-	// Message is a sentence for people. It contains no secret. The only text of a provider in it
-	// is a registered OAuth error code.
+	// Message is a sentence for people. It contains no secret. It quotes nothing that a provider
+	// sent, except registered OAuth error codes.
 	Message string
-	// RetryDelay is how long to wait before the next attempt. Zero: the delay is unknown, or
-	// another attempt is pointless.
+	// RetryDelay is how long the caller should wait before its next attempt. Zero means that the
+	// delay is unknown, or that another attempt is pointless.
 	RetryDelay time.Duration
 	// Violations lists the invalid fields of a request, if the Reason is InvalidRequest.
 	Violations []Violation
@@ -55,17 +55,18 @@ func New(reason Reason, message string) *Error {
 	return &Error{Reason: reason, Message: message}
 }
 
-// Error returns the message.
+// Error returns the message of the error.
 func (e *Error) Error() string { return e.Message }
 
-// WithRetryDelay returns a copy of e with this RetryDelay.
+// WithRetryDelay returns a copy of an Error, with this RetryDelay.
 func (e *Error) WithRetryDelay(delay time.Duration) *Error {
 	copied := *e
 	copied.RetryDelay = delay
 	return &copied
 }
 
-// From returns the Error in err's chain. If there is none, it returns Opaque().
+// From returns the Error in the chain of err. If the chain contains no Error, the result is that
+// of the function Opaque.
 func From(err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -74,6 +75,6 @@ func From(err error) *Error {
 	return Opaque()
 }
 
-// Opaque returns the Error for a bug or an internal failure of the broker. It tells callers no
-// details.
+// Opaque returns the Error for a bug or an internal failure of the broker. Its message contains
+// no details.
 func Opaque() *Error { return New(Internal, "internal error") }

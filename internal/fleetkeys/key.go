@@ -1,7 +1,7 @@
-// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not trust.
-// It encrypts the entries, computes their names, and makes the keys for the versions of
-// decorations. Everything is derived from one or more fleet keys, which all replicas share. The
-// package does no I/O.
+// Package fleetkeys lets the replicas of a fleet share tokens in a store that the replicas do
+// not trust. It encrypts the entries of the store, computes the names of the entries, and makes
+// the keys for the versions of decorations. All of these are derived from one or more fleet
+// keys, which all replicas know. The package does no I/O.
 package fleetkeys
 
 import (
@@ -17,28 +17,29 @@ import (
 // Size is the size of a fleet key in bytes.
 const Size = 32
 
-// minDistinct is how many different bytes a fleet key must have. The probability that a random
-// key has fewer different bytes is below 10^-15.
+// minDistinct is the minimum number of different byte values in a fleet key. The probability
+// that a random key has fewer different values is below 10^-15.
 const minDistinct = 16
 
-// Key is a fleet key: a secret of Size bytes, which prints as [REDACTED]. The zero value is not
-// a valid key.
+// Key is a fleet key: a secret of 32 bytes, which prints as [REDACTED]. The zero value is not a
+// valid key.
 type Key struct{ secret.Text }
 
 // Equal reports whether both keys are the same.
 func (k Key) Equal(other Key) bool { return k.Text.Equal(other.Text) }
 
-// Generate returns a new key in the form that Parse reads: base64 with padding, 44 characters.
+// Generate returns a new key in the form that the function Parse reads: base64 with padding, 44
+// characters.
 func Generate() string { return base64.StdEncoding.EncodeToString(generate()) }
 
 func generate() []byte {
 	data := make([]byte, Size)
-	_, _ = rand.Read(data) // Read never fails
+	_, _ = rand.Read(data) // rand.Read never fails
 	return data
 }
 
-// Parse reads a key: Size bytes in standard base64, with or without padding. It rejects keys
-// that are obviously not random. The error message does not quote the text.
+// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. It rejects keys
+// that are obviously not random. The error message does not quote the key.
 func Parse(text secret.Text) (Key, error) {
 	encoding := base64.RawStdEncoding
 	if strings.HasSuffix(text.Reveal(), "=") {
@@ -50,7 +51,7 @@ func Parse(text secret.Text) (Key, error) {
 		distinct[b] = true
 	}
 	switch {
-	case err != nil || strings.ContainsAny(text.Reveal(), "\r\n"): // the decoder ignores line breaks
+	case err != nil || strings.ContainsAny(text.Reveal(), "\r\n"): // line breaks are rejected here, because the base64 decoder ignores them
 		return Key{}, errors.New("the fleet key is not standard base64: make one with 'broker keygen'")
 	case len(data) != Size:
 		return Key{}, fmt.Errorf("the fleet key has %d bytes, not %d: make one with 'broker keygen'", len(data), Size)

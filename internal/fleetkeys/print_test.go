@@ -13,7 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// holder has keys and rings in its fields, like most values that are printed.
+// holder is a struct with keys and rings in its fields. Most printed values contain keys in this
+// way.
 type holder struct {
 	Key  fleetkeys.Key
 	Ring *fleetkeys.Ring
@@ -22,7 +23,7 @@ type holder struct {
 	flat fleetkeys.Ring
 }
 
-// shapes returns all forms in which the first 8 bytes of a secret might be printed.
+// shapes returns the forms in which the first 8 bytes of a secret might be printed.
 func shapes(data []byte) []string {
 	start := data[:8]
 	numbers := strings.Trim(fmt.Sprintf("%d", start), "[]")

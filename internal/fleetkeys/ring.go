@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The labels for deriving subkeys. Replicas and stored entries depend on these texts: never
-// change them.
+// The labels from which subkeys are derived. All replicas and all stored entries depend on these
+// labels, so never change the labels.
 const (
 	forID          = "authmaterial v1 key id"
 	forSealing     = "authmaterial v1 seal"
@@ -26,30 +26,32 @@ const (
 )
 
 const (
-	subkeySize = 32 // bytes of a key for AES-256 or HMAC-SHA-256
-	nameSize   = 16 // bytes of a name and of a fingerprint
+	subkeySize = 32 // size in bytes of a key for AES-256 or HMAC-SHA-256
+	nameSize   = 16 // size in bytes of a name or a fingerprint
 )
 
-// Ring is the list of fleet keys of one replica. The first key encrypts entries, and makes names
-// and fingerprints. The replica also recognises entries, names and fingerprints that were made
-// with the other keys. A Ring is immutable, safe for concurrent use, and prints as [REDACTED].
+// Ring is the list of the fleet keys of one replica. With the first key, the replica encrypts
+// entries, and makes names and fingerprints. The replica also recognises entries, names and
+// fingerprints that were made with the other keys. A Ring is immutable, safe for concurrent use,
+// and prints as [REDACTED].
 type Ring struct {
-	// keys returns the subkeys of each fleet key. It is a function because some verbs of fmt
-	// follow pointers and print unexported fields without calling the Format method of the
-	// fields.
+	// keys is a function that returns the subkeys of each fleet key. A plain field would be less
+	// safe: some verbs of fmt follow pointers and print unexported fields without calling the
+	// Format methods of those fields.
 	keys func() []*subkeys
 }
 
-// subkeys are derived from one fleet key.
+// subkeys are the keys that are derived from one fleet key.
 type subkeys struct {
-	id          []byte // idSize bytes; not secret
+	id          []byte // the ID of the fleet key: 4 bytes that are not secret
 	sealing     cipher.AEAD
 	names       []byte
 	fingerprint []byte
 	versions    []byte
 }
 
-// NewRing returns a ring of one or more different keys.
+// NewRing returns a ring of the given keys. At least one key is needed, and all keys must be
+// different.
 func NewRing(keys ...Key) (*Ring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("a ring needs at least one fleet key")
@@ -75,7 +77,7 @@ func NewRing(keys ...Key) (*Ring, error) {
 func RandomRing() *Ring {
 	ring, err := NewRing(Key{secret.New(string(generate()))})
 	if err != nil {
-		panic(err) // one random key is neither empty nor a duplicate
+		panic(err) // cannot happen: a single random key is neither missing nor a duplicate
 	}
 	return ring
 }
@@ -102,26 +104,29 @@ func derive(key Key) (*subkeys, error) {
 	return derived, err
 }
 
-// VersionKeys returns the HMAC keys for the versions of decorations: a key of 32 bytes for each
-// fleet key, in the order of the ring.
+// VersionKeys returns the HMAC keys for the versions of decorations: for each fleet key in the
+// order of the ring, a key of 32 bytes.
 func (r *Ring) VersionKeys() [][]byte {
 	return forEach(r, func(key *subkeys) []byte { return bytes.Clone(key.versions) })
 }
 
-// Names returns the names of an entry in a store that others can read: one name for each fleet
-// key, in the order of the ring. A name consists of 32 lower-case hexadecimal digits. Without
-// the fleet key, nobody can check a guess of the text that the name was made from.
+// Names returns the names of an entry in a store that other parties can read: one name for each
+// fleet key, in the order of the ring. A name consists of 32 lower-case hexadecimal digits. Each
+// name is computed from a text. Someone who guesses the text cannot check the guess without the
+// fleet key.
 func (r *Ring) Names(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.names, of) })
 }
 
-// Fingerprints returns the fingerprints of a token for a list of rejected tokens, in the form
-// and order of Names. A replica writes the first fingerprint, and recognises all of them.
+// Fingerprints returns the fingerprints of a token, for the list of rejected tokens. Form and
+// order of the fingerprints are those of names. A replica writes the first fingerprint into the
+// list, and recognises all fingerprints.
 func (r *Ring) Fingerprints(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.fingerprint, of) })
 }
 
-// forEach calls the function made for each key of a ring, and returns the results.
+// forEach calls the function `made` for each key of a ring, and returns the results of the
+// calls.
 func forEach[T any](r *Ring, made func(*subkeys) T) []T {
 	var all []T
 	for _, key := range r.keys() {
@@ -134,7 +139,8 @@ func digest(key []byte, of string) string {
 	return hex.EncodeToString(secret.Digest(key, of)[:nameSize])
 }
 
-// Equal reports whether both rings have the same keys in the same order. Nil equals only nil.
+// Equal reports whether two rings have the same keys in the same order. A nil ring equals only a
+// nil ring.
 func (r *Ring) Equal(other *Ring) bool {
 	if r == nil || other == nil {
 		return r == other

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// ring returns a ring of the fleet keys with these texts.
+// ring is a helper that returns a ring. The parameters are the texts of the ring's fleet keys.
 func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 	t.Helper()
 	var keys []fleetkeys.Key
@@ -37,8 +37,8 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made returns the names and the fingerprints that a ring makes from a string, and the ring's
-// version keys in hexadecimal.
+// made returns everything that a ring makes from a text: the names, the fingerprints, and the
+// ring's version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))
@@ -46,8 +46,8 @@ func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string)
 	return r.Names(of), r.Fingerprints(of), versions
 }
 
-// TestOrder checks that results are in the order of the fleet keys. So two rings have a name in
-// common during a rotation of keys.
+// TestOrder checks that results are in the order of the fleet keys. During a rotation of fleet
+// keys, two rings with different orders must have a name in common.
 func TestOrder(t *testing.T) {
 	oldNames, oldFingerprints, oldVersions := made(ring(t, numbered(1)), "token")
 	newNames, newFingerprints, newVersions := made(ring(t, numbered(2)), "token")
@@ -70,8 +70,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestFormat compares the results for a key with constants, so that different versions of the
-// broker can share a fleet.
+// TestFormat compares the results for one key with constants. The results must never change,
+// because replicas with different versions of the broker can share a fleet.
 func TestFormat(t *testing.T) {
 	one := ring(t, numbered(1))
 	names, fingerprints, versions := made(one, "token")

@@ -5,36 +5,39 @@ import (
 	"errors"
 )
 
-// The errors that Open returns.
+// The errors that the method Open returns.
 var (
 	// ErrUnknownFormat means that another version of the broker encrypted the entry, or that the
 	// data is not an encrypted entry.
 	ErrUnknownFormat = errors.New("encrypted in an unknown format")
 	// ErrUnknownKey means that the ring lacks the fleet key that encrypted the entry.
 	ErrUnknownKey = errors.New("encrypted with an unknown fleet key")
-	// ErrDamaged means that the entry was changed, truncated, or encrypted for another context.
+	// ErrDamaged means that the entry was changed or truncated, or was encrypted for another
+	// context.
 	ErrDamaged = errors.New("damaged, or encrypted for another entry")
 )
 
-// An encrypted entry consists of a header (format and ID of the fleet key), the nonce, and the
-// ciphertext with its authentication tag.
+// An encrypted entry has three parts: a header with the format and the ID of the fleet key, the
+// nonce, and the ciphertext with its authentication tag.
 const (
 	format     = 1
-	idSize     = 4 // bytes
+	idSize     = 4 // size of a key ID in bytes
 	headerSize = 1 + idSize
 )
 
-// Seal encrypts and authenticates plain with AES-256-GCM, the first fleet key and a random
-// nonce. Open must be called with the same context. The result is 33 bytes longer than plain.
+// Seal encrypts and authenticates the data in the parameter `plain` with AES-256-GCM, the first
+// fleet key and a random nonce. Only a call of Open with the same context decrypts the result.
+// The result is 33 bytes longer than the data.
 func (r *Ring) Seal(context string, plain []byte) []byte {
 	key := r.keys()[0]
 	header := append([]byte{format}, key.id...)
 	data := additionalData(header, context)
-	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // Seal makes a random nonce itself
+	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // the cipher makes a random nonce itself
 }
 
-// Open decrypts a result of Seal. The result may come from any replica whose first fleet key is
-// in this ring. The error is ErrUnknownFormat, ErrUnknownKey or ErrDamaged.
+// Open decrypts an entry that the method Seal encrypted. Any replica may have encrypted the
+// entry, if the first fleet key of that replica is in this ring. The error is ErrUnknownFormat,
+// ErrUnknownKey or ErrDamaged.
 func (r *Ring) Open(context string, sealed []byte) ([]byte, error) {
 	switch {
 	case len(sealed) == 0:
@@ -54,12 +57,12 @@ func (r *Ring) Open(context string, sealed []byte) ([]byte, error) {
 		if err == nil {
 			return plain, nil
 		}
-		reason = ErrDamaged // the error unless another key with the same ID decrypts the entry
+		reason = ErrDamaged // another key with the same ID may still decrypt the entry
 	}
 	return nil, reason
 }
 
-// additionalData returns the data that is authenticated, but not encrypted, with an entry.
+// additionalData returns the data of an entry that is authenticated but not encrypted.
 func additionalData(header []byte, context string) []byte {
 	return append(bytes.Clone(header), context...)
 }

@@ -79,13 +79,14 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		refuses("a bit changed", "context", changed, want)
 	}
-	// An entry that was encrypted with the second key, but has the ID of the first key.
+	// This entry was encrypted with the second key, but its header contains the ID of the first
+	// key.
 	foreign := ring(t, numbered(2)).Seal("context", []byte("the token"))
 	refuses("under another ID", "context", append(bytes.Clone(sealed[:5]), foreign[5:]...), fleetkeys.ErrDamaged)
 }
 
-// FuzzOpen checks that no entry causes a panic, that only results of Seal can be decrypted, and
-// that decrypting an encrypted text returns the text, in every context.
+// FuzzOpen checks three rules in every context. No entry causes a panic. Only results of the
+// method Seal can be decrypted. Decrypting an encrypted text returns the text.
 func FuzzOpen(f *testing.F) {
 	both, one := ring(f, numbered(1), numbered(2)), ring(f, numbered(2))
 	f.Add("context", []byte("plain"))

@@ -1,4 +1,4 @@
-// Package ratelimit limits the rate of events for each of many keys.
+// Package ratelimit limits the rate of events, separately for each of many keys.
 package ratelimit
 
 import (
@@ -10,8 +10,8 @@ import (
 )
 
 // Limiter has a token bucket for each key. It stores a limited number of buckets, and evicts the
-// least recently used one. An evicted key may then have a full burst again. A Limiter is safe
-// for concurrent use.
+// bucket that was not used for the longest time. A key whose bucket was evicted may have a full
+// burst again. A Limiter is safe for concurrent use.
 type Limiter[K comparable] struct {
 	limit rate.Limit
 	burst int
@@ -20,18 +20,19 @@ type Limiter[K comparable] struct {
 	buckets *simplelru.LRU[K, *rate.Limiter]
 }
 
-// New returns a Limiter. It allows each key perSecond events a second on average, and up to
-// burst events at once. The argument keys is the maximum number of keys whose buckets are
-// stored. All arguments must be positive.
+// New returns a Limiter. For each key, the parameter `perSecond` is the average number of
+// allowed events in a second, and `burst` is the number of events that are allowed at once. The
+// parameter `keys` is the maximum number of keys whose buckets are stored. All parameters must
+// be positive.
 func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	buckets, err := simplelru.NewLRU[K, *rate.Limiter](keys, nil)
 	if err != nil {
-		panic(err) // only if keys is not positive
+		panic(err) // happens only if the parameter `keys` is not positive
 	}
 	return &Limiter[K]{limit: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
-// Take calls the function Take with the bucket of a key.
+// Take is a method that calls the function Take with the bucket of a key.
 func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,8 +44,9 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	return Take(bucket, n, now)
 }
 
-// Take takes n events from a bucket at the time now, and returns 0. If the bucket has fewer than
-// n events, Take takes none, and returns how long to wait until n events are allowed.
+// Take is a function that takes n events from a bucket at the time `now`, and then returns 0. If
+// fewer than n events are allowed at that time, it takes no event, and returns how long to wait
+// until n events are allowed.
 func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 	if bucket.AllowN(now, n) {
 		return 0

@@ -23,9 +23,9 @@ func TestTake(t *testing.T) {
 		{"a", 1, 500 * time.Millisecond, 0},
 		{"a", 1, 499 * time.Millisecond, time.Millisecond},
 		{"b", 4, 0, 0},
-		{"c", 4, 0, 0}, // a is forgotten
+		{"c", 4, 0, 0}, // the bucket of the key `a` is evicted
 		{"a", 4, 0, 0},
-		{"a", 5, time.Hour, 500 * time.Millisecond}, // more than a burst
+		{"a", 5, time.Hour, 500 * time.Millisecond}, // five events are more than a burst
 	} {
 		now = now.Add(step.after)
 		if got := l.Take(step.key, step.n, now); got.Round(time.Millisecond) != step.want {

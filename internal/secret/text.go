@@ -13,15 +13,15 @@ const redacted = "[REDACTED]"
 var errMarshalled = errors.New("a secret cannot be marshalled")
 
 // Text is a secret string. It prints as [REDACTED] with every fmt verb and in slog, and every
-// encoder fails on it. The zero value is the empty secret.
+// encoder returns an error for it. The zero value is the empty secret.
 //
-// A function captures the string: code that prints values by reflection, without calling their
-// methods, finds only the function's address.
+// The string is stored in a closure. Some code prints values by reflection, without calling the
+// methods of the values. Such code finds only the address of the closure.
 type Text struct {
-	value *func() string // a pointer, so that Texts are comparable
+	value *func() string // a pointer to the closure, because functions are not comparable
 }
 
-// New returns value as a secret.
+// New returns a secret that contains this string.
 func New(value string) Text {
 	if value == "" {
 		return Text{}
@@ -30,8 +30,9 @@ func New(value string) Text {
 	return Text{value: &reveal}
 }
 
-// Reveal returns the string. Call it only where the secret is sent out of the broker on purpose,
-// or is hashed. The linter internal/lint/secretreveal lists the packages that may call it.
+// Reveal returns the secret string. Call Reveal only where the secret is sent out of the broker
+// on purpose, or is hashed. The linter internal/lint/secretreveal has a list of the packages
+// that may call Reveal.
 func (t Text) Reveal() string {
 	if t.value == nil {
 		return ""
@@ -39,11 +40,11 @@ func (t Text) Reveal() string {
 	return (*t.value)()
 }
 
-// Equal reports whether both strings are the same. Its duration depends on the strings: never
-// use it to check a secret that a caller sent.
+// Equal reports whether two secrets are the same. The duration of the comparison depends on the
+// secrets, so never use Equal to check a secret that a caller sent.
 func (t Text) Equal(other Text) bool { return t.Reveal() == other.Reveal() }
 
-// Format prints [REDACTED] for every verb.
+// Format prints [REDACTED] for every verb of package fmt.
 func (t Text) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redacted) }
 
 // String returns [REDACTED].
@@ -55,17 +56,18 @@ func (t Text) GoString() string { return redacted }
 // LogValue returns [REDACTED].
 func (t Text) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText fails. XML encoders call it, and JSON and YAML encoders call it for map keys.
+// MarshalText always returns an error. XML encoders call it for all values. JSON and YAML
+// encoders call it for the keys of maps.
 func (t Text) MarshalText() ([]byte, error) { return nil, errMarshalled }
 
-// MarshalJSON fails.
+// MarshalJSON always returns an error.
 func (t Text) MarshalJSON() ([]byte, error) { return nil, errMarshalled }
 
-// MarshalYAML fails.
+// MarshalYAML always returns an error.
 func (t Text) MarshalYAML() (any, error) { return nil, errMarshalled }
 
-// MarshalBinary fails.
+// MarshalBinary always returns an error.
 func (t Text) MarshalBinary() ([]byte, error) { return nil, errMarshalled }
 
-// GobEncode fails.
+// GobEncode always returns an error.
 func (t Text) GobEncode() ([]byte, error) { return nil, errMarshalled }

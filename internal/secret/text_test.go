@@ -15,7 +15,8 @@ import (
 
 const canary = "canary-6f1d"
 
-// holder has secrets in its fields, like most values that are printed.
+// holder is a struct with secrets in its fields. Most printed values contain secrets in this
+// way.
 type holder struct {
 	Public string
 	Key    secret.Text
