@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// elsewhere calls the function change with a credential's token request, and returns the
-// credential's token source.
+// elsewhere returns the token source of a credential whose token request was changed by the
+// function `change`.
 func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()
 	credential := sendPulse("id-"+canary, "secret-"+canary)
@@ -30,7 +30,7 @@ func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalo
 }
 
 // TestWhereTokenRequestsGo makes real connections to a server on this machine. The server's
-// name, localhost, resolves to a private address, but is not itself an IP address.
+// name, localhost, is not an IP address, but resolves to a private address.
 func TestWhereTokenRequestsGo(t *testing.T) {
 	asked := 0
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -52,7 +52,7 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 		location string
 		allowed  bool
 		options  egress.Options
-		want     string // the end of the error message; empty: the request succeeds
+		want     string // the end of the error message; empty if the request must succeed
 	}{
 		"a private address":            {local, false, egress.Options{RootCAs: roots}, "and allow_private_addresses is not set"},
 		"a literal loopback":           {literal, false, egress.Options{RootCAs: roots}, ""},
@@ -97,8 +97,8 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreNotFollowed checks that the secret is sent only to the host in the provider's
-// definition.
+// TestRedirectsAreNotFollowed checks that the secret is sent only to the host that the
+// definition of the provider names.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

@@ -17,7 +17,8 @@ import (
 )
 
 // TestAnswersOfAHostileProvider checks token endpoints that announce more bytes than they send,
-// or send bytes without end. No request may result in a token, or allocate more than 8 MiB.
+// and token endpoints that send bytes without end. A request to such an endpoint must not return
+// a token, and must not allocate more than 8 MiB.
 func TestAnswersOfAHostileProvider(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -33,8 +34,8 @@ func TestAnswersOfAHostileProvider(t *testing.T) {
 	}
 }
 
-// TestAnswersByteByByte checks a token endpoint that sends one byte each second. The request
-// must end after ten seconds, although the endpoint continues to send.
+// TestAnswersByteByByte checks a token endpoint that sends one byte each second. The token
+// request must end after ten seconds, although the endpoint continues to send.
 func TestAnswersByteByByte(t *testing.T) {
 	for name, beginning := range map[string]string{
 		"a header": "HTTP/1.1 200 OK\r\nX: ",
@@ -63,10 +64,10 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// drip answers a request with the text beginning, and then with a byte each second until the
-// client disconnects.
+// drip answers a request very slowly: it sends the text `beginning`, and then one byte each
+// second until the client disconnects.
 func drip(conn net.Conn, beginning string) {
-	defer conn.Close() //nolint:errcheck // the client has closed the connection
+	defer conn.Close() //nolint:errcheck // an error does not matter, because the client has closed the connection
 	request, err := http.ReadRequest(bufio.NewReader(conn))
 	if err != nil {
 		return

@@ -1,6 +1,7 @@
-// Package strategies turns credentials into material. A credential of a static method needs only
-// its field values. A credential of a token method also needs a token, which a TokenSource
-// requests. Providers are described by data: no code in this package depends on a particular
+// Package strategies turns credentials into material. To make the material of a credential with
+// a static method, only the values of the credential's fields are needed. To make the material
+// of a credential with a token method, a token is needed, too; a TokenSource requests the token.
+// The definitions of providers are data: no code in this package depends on a particular
 // provider.
 package strategies
 
@@ -13,24 +14,26 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Pair is one header or query parameter.
+// Pair is the name and the value of one header or query parameter.
 type Pair struct {
 	Name  string
 	Value secret.Text
 }
 
-// Material is what a request needs to be authenticated. It is immutable.
+// Material is what must be added to a request to authenticate the request. It is immutable.
 type Material struct {
 	Headers     []Pair
 	QueryParams []Pair
 }
 
-// ValueProblem describes a credential's value that cannot be used as material. It implements
-// error.
+// ValueProblem describes a value in a credential that cannot be used as material. It implements
+// the interface `error`.
 type ValueProblem struct {
-	// Field is the ID of the field, or empty when no single value causes the problem.
+	// Field is the ID of the credential's field with the value. It is empty if no single value
+	// causes the problem.
 	Field string
-	// Message describes the problem and the purpose of the value. It does not quote the value.
+	// Message describes the problem, and what the value is used for. It does not quote the
+	// value.
 	Message string
 }
 
@@ -41,8 +44,8 @@ func problem(field, format string, parts ...any) ValueProblem {
 	return ValueProblem{Field: field, Message: fmt.Sprintf(format, parts...)}
 }
 
-// Check returns the problems that prevent a credential from becoming material. It needs no
-// network, because it uses a letter in place of a token.
+// Check returns the problems because of which no material can be made from a credential. It
+// needs no network, because it uses a single letter in place of a token.
 func Check(credential *credentials.Credential) []ValueProblem {
 	material, problems := place(credential, secret.New("t"))
 	if problems == nil && len(material.Headers)+len(material.QueryParams) == 0 {
@@ -52,8 +55,8 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	if credential.Method.TokenRequest == nil {
 		return problems
 	}
-	// RFC 6749, appendix A: the client ID and the client secret consist of visible ASCII
-	// characters and spaces.
+	// RFC 6749, appendix A: client ID and client secret consist of visible ASCII characters and
+	// spaces.
 	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
 		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
 			problems = append(problems, problem(field, "the value has %s, which is not allowed in a token request", found))
@@ -62,8 +65,8 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	return problems
 }
 
-// Place returns the material of a credential that Check accepts. For a static method, token is
-// the empty secret.
+// Place returns the material of a credential, which the function Check must accept. For a static
+// method, the parameter `token` is the empty secret.
 func Place(credential *credentials.Credential, token secret.Text) (Material, error) {
 	material, problems := place(credential, token)
 	if problems != nil {
@@ -79,7 +82,8 @@ func place(credential *credentials.Credential, token secret.Text) (Material, []V
 	return Material{Headers: headers, QueryParams: params}, append(problems, more...)
 }
 
-// variables returns the values of the variables in a credential's expressions.
+// variables returns the values of the variables that the expressions of a credential can
+// contain.
 func variables(credential *credentials.Credential, token secret.Text) map[string]string {
 	values := make(map[string]string, len(credential.Values)+1)
 	for field, value := range credential.Values {
@@ -91,9 +95,9 @@ func variables(credential *credentials.Credential, token secret.Text) map[string
 	return values
 }
 
-// evaluate computes the headers or parameters of placements. It omits placements that need an
-// optional field which is not set. The function invalid returns a value's problem, or "" for a
-// valid value.
+// evaluate computes the headers or query parameters that the placements of an auth method
+// describe. A placement that needs an optional field is left out if the field is not set. The
+// function `invalid` returns the problem of a value, or "" if the value is valid.
 func evaluate(
 	placements []catalog.Placement, values map[string]string, invalid func(string) string,
 ) (pairs []Pair, problems []ValueProblem) {
@@ -113,8 +117,8 @@ func evaluate(
 	return pairs, problems
 }
 
-// blame returns a problem for each field whose value is invalid in a header. If there is no such
-// field, it returns one problem for the whole placement.
+// blame returns a problem for each field whose value is not valid in a header. If no single
+// field has an invalid value, blame returns one problem for the whole placement.
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
 		if inField := invalidHeaderValue(values[field]); inField != "" {
@@ -127,8 +131,8 @@ func blame(p catalog.Placement, values map[string]string, found string) (problem
 	return problems
 }
 
-// invalidHeaderValue describes the character that makes text invalid as a header value, or
-// returns "" if text is valid. It does not quote text.
+// invalidHeaderValue describes the character because of which a text is not a valid header
+// value. The result is "" if the text is valid. The description does not quote the text.
 func invalidHeaderValue(text string) string {
 	for i := range len(text) {
 		switch c := text[i]; {

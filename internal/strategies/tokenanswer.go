@@ -16,27 +16,28 @@ import (
 )
 
 const (
-	// maxTokenSize is the maximum size of a token in bytes. Tokens seen so far have 0.8 to 8 KB.
+	// maxTokenSize is the maximum size of a token in bytes. The tokens of known providers have
+	// 0.8 to 8 KB.
 	maxTokenSize = 64 << 10
-	// maxRetryAfter is the longest delay that a provider can impose by Retry-After.
+	// maxRetryAfter is the longest delay that a provider can demand by the header Retry-After.
 	maxRetryAfter = 15 * time.Minute
-	// minLifetime is the shortest lifetime of a token.
+	// minLifetime is the shortest lifetime that a token can have.
 	minLifetime = time.Millisecond
 )
 
-// tokenAnswer is an answer to a token request. Its body is read as JSON, whatever its
-// Content-Type.
+// tokenAnswer is the answer to a token request. The body of the answer is read as JSON, whatever
+// the header Content-Type says.
 type tokenAnswer struct {
 	provider string // the provider's display name
 	status   int
 	body     []byte
-	// fields contains the fields of the body by their exact names (RFC 6749, sections 5.1 and
-	// 5.2). The values are not parsed, so that an invalid value does not affect other fields.
-	// Nil: the body is not a JSON object.
+	// The map `fields` contains the fields of the JSON body by their exact names (RFC 6749,
+	// sections 5.1 and 5.2). The values are not parsed yet, so that an invalid value does not
+	// affect other fields. The map is nil if the body is not a JSON object.
 	fields   map[string]json.RawMessage
 	hasError bool
-	meaning  fault.Reason // meaning of the error code; "" if it is unknown
-	code     string       // the error code, if it is registered
+	meaning  fault.Reason // the meaning of the error code; "" if the meaning is unknown
+	code     string       // the error code; "" if the code is not registered
 }
 
 func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
@@ -49,7 +50,7 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	default:
 		a.hasError = true
 		var code string
-		_ = json.Unmarshal(raw, &code) // an error that is not a string has no code
+		_ = json.Unmarshal(raw, &code) // if the field `error` is not a string, the code stays empty
 		registered := false
 		if a.meaning, registered = meaningOf(code); registered {
 			a.code = code
@@ -58,8 +59,9 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	return a
 }
 
-// token returns the token in the answer and its lifetime. The lifetime is 0 if it is missing or
-// cannot be parsed. If there is no token, failure explains why.
+// token returns the token in the answer, and the lifetime of the token. The lifetime is 0 if the
+// answer contains no lifetime, or one that cannot be parsed. If the answer contains no token,
+// the result `failure` explains why.
 func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
 	if a.status/100 != 2 || a.fields == nil || a.hasError {
 		return "", 0, a.refusal()
@@ -76,7 +78,7 @@ func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fa
 	return value, lifetime, nil
 }
 
-// refusal returns the failure that an answer without a token stands for.
+// refusal converts an answer without a token into an error.
 func (a *tokenAnswer) refusal() *fault.Error {
 	reason := a.reason()
 	switch class := a.status / 100; {
@@ -103,8 +105,8 @@ func (a *tokenAnswer) unusable(what string) *fault.Error {
 	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
 }
 
-// fail returns an Error whose message names the provider, the status, and the error code if it
-// is registered.
+// fail returns an Error. Its message contains the provider's name, the HTTP status, and the
+// error code if the code is registered.
 func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	status := fmt.Sprintf("HTTP %d", a.status)
 	if a.code != "" {
@@ -113,9 +115,10 @@ func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	return fault.New(reason, fmt.Sprintf("%s %s (%s)", a.provider, what, status))
 }
 
-// parseRetryAfter reads the header Retry-After: seconds or a date (RFC 9110, section 10.2.3). It
-// compares a date with the answer's Date header, or with the wall-clock time if there is no Date
-// (section 6.6.1). The result is at most maxRetryAfter. It is 0 if Retry-After is missing or
+// parseRetryAfter reads the header Retry-After, which contains a number of seconds or a date
+// (RFC 9110, section 10.2.3). A date is compared with the date in the header Date of the same
+// answer. If there is no header Date, the date is compared with the wall-clock time (section
+// 6.6.1). The result is at most maxRetryAfter. The result is 0 if Retry-After is missing or
 // cannot be parsed.
 func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
@@ -133,19 +136,19 @@ func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	return min(max(date.Sub(now), 0), maxRetryAfter)
 }
 
-// decimal matches a number in the form of JSON and most other formats.
+// decimal matches a number in the notation of JSON and most other formats.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseLifetime reads expires_in: a number of seconds, or a string that contains a number. The
-// result is at most token.MaxLifetime, and negative if the number is negative. If the field is
-// missing, null, 0 or invalid, the result is 0, because an invalid lifetime does not make a
-// token unusable.
+// parseLifetime reads the field expires_in: a number of seconds, or a string that contains a
+// number of seconds. The result is at most token.MaxLifetime. For a negative number, the result
+// is negative. If the field is missing, null, 0 or invalid, the result is 0 instead of an error,
+// because a token with an invalid lifetime can still be used.
 func parseLifetime(raw json.RawMessage) time.Duration {
 	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
 	if !decimal.MatchString(text) {
 		return 0
 	}
-	seconds, _ := strconv.ParseFloat(text, 64) // seconds is infinite if the number is out of range
+	seconds, _ := strconv.ParseFloat(text, 64) // the number of seconds is infinite if it is too large for a float64
 	switch {
 	case seconds == 0:
 		return 0

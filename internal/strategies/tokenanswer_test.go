@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// The kinds of response bodies, with examples of each kind.
+// The kinds of response bodies, each with some examples.
 var (
 	foreign = []string{
 		"<!doctype html><h1>Forbidden</h1>", "Forbidden", "", " ", "null", "[]", `"invalid_client"`, `[{"error":"invalid_client"}]`,
@@ -31,8 +31,8 @@ var (
 	withToken = []string{`{"access_token":"t","expires_in":3600}`}
 )
 
-// TestAnswerTable checks the outcome for each HTTP status and each kind of body.
-// docs/adr/0018-refused-credentials.md defines the expected outcomes.
+// TestAnswerTable checks the outcome of a token request for each HTTP status and each kind of
+// response body. docs/adr/0018-refused-credentials.md defines the expected outcomes.
 func TestAnswerTable(t *testing.T) {
 	bodies := map[string][]string{
 		"foreign": foreign, "plain": plain, "refusing": refusing, "passing": passing,
@@ -51,7 +51,8 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// expected returns the outcome that docs/adr/0018-refused-credentials.md requires.
+// expected returns the outcome of a token request that docs/adr/0018-refused-credentials.md
+// requires.
 func expected(status int, kind string) string {
 	const refused, limited, unavailable = "CREDENTIAL_REJECTED", "PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE"
 	fromEndpoint := status/100 == 2 || status/100 == 4 || status/100 == 5
@@ -82,7 +83,7 @@ func outcome(err error) string {
 	return string(fault.From(err).Reason)
 }
 
-// endpoint sends the same answer to each token request.
+// endpoint is a token endpoint that sends the same answer to each request.
 type endpoint struct {
 	status int
 	header http.Header
@@ -93,8 +94,8 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function that makes a token request, and receives the answer that its
-// arguments describe.
+// asking returns a function for making token requests. The parameters of that function describe
+// the answer that the token endpoint sends.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
 	at := &endpoint{}
@@ -102,7 +103,7 @@ func asking(t *testing.T) func(status int, header http.Header, body string) erro
 	tokens := newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{Clock: clock, Transport: at}))
 	return func(status int, header http.Header, body string) error {
 		*at = endpoint{status, header, body}
-		defer clock.Advance(time.Second) // the budget allows one request a second
+		defer clock.Advance(time.Second) // the budget allows one token request in each second
 		_, err := tokens.RequestToken(t.Context())
 		return err
 	}
@@ -127,8 +128,8 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAsADate checks a Retry-After date from a provider with a correct clock, and from
-// one whose clock is an hour slow.
+// TestRetryAfterAsADate checks Retry-After headers that contain a date. They come from a
+// provider with a correct clock, and from a provider whose clock is an hour slow.
 func TestRetryAfterAsADate(t *testing.T) {
 	ask := asking(t)
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -163,15 +164,16 @@ func TestRetryAfterAfterACorrection(t *testing.T) {
 	}
 }
 
-// TestAnswerThatIsTooLarge checks that a body larger than 1 MiB is not read as a rejection,
-// although it begins with an OAuth error.
+// TestAnswerThatIsTooLarge checks an answer whose body is larger than 1 MiB and begins with an
+// OAuth error. The answer must not count as a rejection of the credential.
 func TestAnswerThatIsTooLarge(t *testing.T) {
 	if got := outcome(asking(t)(401, nil, `{"error":"invalid_client"}`+strings.Repeat(" ", 1<<20))); got != "PROVIDER_UNAVAILABLE" {
 		t.Errorf("the outcome is %s", got)
 	}
 }
 
-// endless is the body of a connection that was switched to another protocol.
+// endless is a response body that never ends, because the connection was switched to another
+// protocol.
 type endless struct{ *testing.T }
 
 func (e endless) Read([]byte) (int, error) {
@@ -181,7 +183,7 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// broken is a body that ends too early.
+// broken is a response body that ends too early.
 type broken struct{ io.Reader }
 
 func (b broken) Read(p []byte) (int, error) {
@@ -195,7 +197,7 @@ func (b broken) Read(p []byte) (int, error) {
 func (broken) Close() error { return nil }
 
 // TestAnswersWithoutAWholeBody checks answers whose body is cut off after an OAuth error. The
-// error must be ignored. The status and Retry-After must still be used.
+// OAuth error must be ignored. The HTTP status and the header Retry-After must still be used.
 func TestAnswersWithoutAWholeBody(t *testing.T) {
 	for status, want := range map[int]string{
 		101: "PROVIDER_UNAVAILABLE", 200: "PROVIDER_UNAVAILABLE", 401: "PROVIDER_UNAVAILABLE", 429: "PROVIDER_RATE_LIMITED",
@@ -216,9 +218,10 @@ func TestAnswersWithoutAWholeBody(t *testing.T) {
 	}
 }
 
-// TestLifetimeThatCannotBeRead checks tokens with a valid, a missing and an invalid lifetime. A
-// token without a valid lifetime gets the method's default lifetime. The broker reports the
-// first such token, and each such token that follows a token with a valid lifetime.
+// TestLifetimeThatCannotBeRead checks tokens whose lifetime is valid, missing or invalid. A
+// token without a valid lifetime gets the default lifetime of the auth method. The broker
+// reports the first token without a valid lifetime. It reports another one only if a token with
+// a valid lifetime came in between.
 func TestLifetimeThatCannotBeRead(t *testing.T) {
 	expiresIn := ""
 	var events []strategies.TokenRequestEvent

@@ -19,51 +19,53 @@ import (
 
 const (
 	requestTimeout = token.MaxDelay
-	maxAnswerSize  = 1 << 20 // bytes, after decompression
+	maxAnswerSize  = 1 << 20 // size in bytes of an answer after decompression
 
-	// The budget of token requests for one URL and client ID: a burst at first, and then one
-	// request a second. Providers block accounts that send too many requests, and most tokens
-	// are valid for minutes or longer.
+	// The budget of token requests for each pair of URL and client ID. At first, a burst of
+	// requests is allowed, and then one request a second. The budget is needed because providers
+	// block accounts that send too many requests. It is large enough because most tokens are
+	// valid for minutes or longer.
 	budgetBurst     = 20
 	budgetPerSecond = 1
-	maxBudgets      = 100_000 // maximum number of budgets in memory
+	maxBudgets      = 100_000 // maximum number of budgets that are stored
 )
 
-// TokenRequestEvent is the outcome of one token request, for logs and metrics.
+// TokenRequestEvent describes the outcome of one token request. Logs and metrics use it.
 type TokenRequestEvent struct {
-	Provider   string // the provider's ID
-	AuthMethod string // the method's ID
-	TokenKey   string // the TokenSource's TokenKey; must not be shown
-	Status     int    // the HTTP status; 0 if no answer arrived
+	Provider   string // ID of the provider
+	AuthMethod string // ID of the auth method
+	TokenKey   string // token key of the TokenSource; never print or store it
+	Status     int    // HTTP status of the answer; 0 if no answer arrived
 	Duration   time.Duration
-	// LifetimeAssumed reports that the token has the method's default lifetime, because
-	// expires_in in the answer is missing or cannot be parsed. It is true only for the first
-	// such token of a credential, and for the first such token after a token with a known
-	// lifetime.
+	// LifetimeAssumed reports that the token has the default lifetime of the auth method,
+	// because the field expires_in of the answer is missing or cannot be parsed. If several
+	// tokens of a credential in a row have the default lifetime, LifetimeAssumed is true only
+	// for the first of them.
 	LifetimeAssumed bool
-	// Err is nil if a token was issued. Its reason is CredentialRejected, ProviderRateLimited or
-	// ProviderUnavailable, depending on the answer. The reason RateLimited means that the
-	// request was not sent, because the budget is used up. The message contains nothing secret.
+	// Err is nil if a token was issued. Otherwise the answer determines the reason in Err:
+	// CredentialRejected, ProviderRateLimited or ProviderUnavailable. One more reason is
+	// RateLimited: the request was not sent, because its budget is used up. The message of Err
+	// contains nothing secret.
 	Err *fault.Error
 }
 
 // TokenClientOptions configure a TokenClient. The zero value is usable.
 type TokenClientOptions struct {
-	// Transport sends the requests. Default: an egress.Transport.
+	// Transport is the RoundTripper that sends the requests. Default: an egress.Transport.
 	Transport http.RoundTripper
-	// Clock tells the time. Default: the machine's clock.
+	// Clock tells the client the time. Default: the clock of the machine.
 	Clock clockwork.Clock
-	// UserAgent is the value of the header User-Agent. Default: no such header.
+	// UserAgent is the value of the header User-Agent. By default, the header is not sent.
 	UserAgent string
-	// RenewalWindow is how long before a token's safety margin the renewal of the token may
-	// begin. At most half the token's lifetime is used. Default: five minutes, and at most a
-	// sixth of the lifetime.
+	// RenewalWindow is the length of the time span in which the renewal of a token may begin.
+	// The time span ends when the safety margin of the token begins. The time span is at most
+	// half the token's lifetime. Default: five minutes, but at most a sixth of the lifetime.
 	RenewalWindow time.Duration
-	// Observe is called after each request, even if the budget did not allow the request to be
-	// sent. Default: no call.
+	// Observe is called after each request. It is also called if the request was not sent
+	// because the budget is used up. By default, nothing is called.
 	Observe func(TokenRequestEvent)
-	// Begin is called before each request that is sent. It returns a context for the request,
-	// derived from ctx, and a function to call after the request. Default: no call.
+	// Begin is called before a request is sent. It returns a context for the request, derived
+	// from ctx, and a function that is called after the request. By default, nothing is called.
 	Begin func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 }
 
@@ -86,8 +88,8 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 }
 
 // TokenClient makes token requests. It follows no redirects and stores no cookies. A request
-// takes at most 10 seconds, and its answer has at most 1 MiB. Requests to each URL with each
-// client ID have a budget.
+// takes at most 10 seconds, and its answer may have at most 1 MiB. The TokenClient has a budget
+// of requests for each pair of URL and client ID.
 type TokenClient struct {
 	options TokenClientOptions
 	http    http.Client
@@ -97,7 +99,7 @@ type TokenClient struct {
 // NewTokenClient returns a client.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
 	options = options.withDefaults()
-	// A redirect would send the client secret to another address.
+	// If the client followed a redirect, it would send the client secret to another address.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &TokenClient{
 		options: options,
@@ -106,9 +108,10 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 	}
 }
 
-// RequestToken makes one token request: one HTTP attempt of at most 10 seconds. The error is a
-// *fault.Error, whose RetryDelay is the delay that the provider asked for. RequestToken calls
-// Begin and Observe.
+// RequestToken requests a token by one HTTP request of at most 10 seconds. If the machine slept
+// during the request, a second request may follow. The error is a *fault.Error, whose RetryDelay
+// is the delay that the provider demanded. RequestToken calls the functions Begin and Observe of
+// the TokenClientOptions.
 func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
@@ -122,8 +125,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	ctx, done := options.Begin(ctx, provider, method)
 	issued, status, failure := s.send(ctx, sentAt)
 	if now := s.now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
-		// The machine slept during the request, so the answer can be as old as the request, and
-		// the token may have expired.
+		// The machine slept during the request. The answer may be as old as the request, so the
+		// token may have expired already.
 		issued, status, failure = s.send(ctx, now)
 	}
 	event.Duration, event.Status, event.Err = s.now().Sub(sentAt), status, failure
@@ -140,8 +143,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send makes one HTTP request. It returns a token or a failure, and the HTTP status, which is 0
-// if no answer arrived.
+// send makes one HTTP request for a token. It returns a token or a failure, and the HTTP status
+// of the answer. The HTTP status is 0 if no answer arrived.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -171,14 +174,14 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Toke
 		Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
 	}
 	if issued.Delay > token.MaxDelay {
-		issued.Delay = 0 // the machine slept during the request: the answer may be as old as the request
+		issued.Delay = 0 // the machine slept during the request, so the answer may be as old as the request
 	}
 	return issued, response.StatusCode, nil
 }
 
-// readBody returns the body of a response, up to one byte more than the maximum size. It returns
-// no body if the body is cut off, or if the connection was switched to another protocol, because
-// then the body never ends.
+// readBody reads the body of a response. It reads at most one byte more than the maximum size.
+// The result is empty if the body is cut off. The result is also empty if the connection was
+// switched to another protocol, because then the body never ends.
 func readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode/100 == 1 {
 		return nil, nil
@@ -190,7 +193,7 @@ func readBody(response *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// unreachable returns the failure of a request that received no answer.
+// unreachable returns the error of a token request that received no answer.
 func (s *TokenSource) unreachable(err error) *fault.Error {
 	message := s.credential.Provider.DisplayName + " cannot be reached: " + egress.Cause(err)
 	return fault.New(fault.ProviderUnavailable, message)

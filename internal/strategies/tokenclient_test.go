@@ -26,8 +26,8 @@ import (
 
 const canary = "canary-51c7"
 
-// sendPulse returns a credential of SendPulse, which needs a token, with this client ID and
-// client secret.
+// sendPulse returns a credential of the provider SendPulse, with this client ID and client
+// secret. The material of the credential contains a token.
 func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	provider := catalog.Builtin().Provider("sendpulse")
 	return &credentials.Credential{
@@ -38,12 +38,13 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// transport is a function that answers requests without a network.
+// transport is an http.RoundTripper made of a function, which answers requests without a
+// network.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answering returns a transport that always sends the same answer.
+// answering returns a RoundTripper that always sends the same answer.
 func answering(status int, body []byte) transport {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
@@ -191,9 +192,9 @@ func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
 	}
 }
 
-// TestTokenThatArrivesLate checks answers that take about as long as the tokens in them are
-// valid. If the lifetime begins with the request, the token has expired when it arrives. If the
-// lifetime begins with the answer, the token is still valid.
+// TestTokenThatArrivesLate checks slow answers, which take about as long as the token in the
+// answer is valid. If the token's lifetime begins with the request, the token has expired when
+// the answer arrives. If the token's lifetime begins with the answer, the token is still valid.
 func TestTokenThatArrivesLate(t *testing.T) {
 	for lifetime, latency := range map[time.Duration]time.Duration{
 		10 * time.Second: 8 * time.Second,
@@ -220,8 +221,8 @@ func TestTokenThatArrivesLate(t *testing.T) {
 }
 
 // TestTokenAfterSleep lets the machine sleep while an answer is on its way. The answer may be as
-// old as the request, so a second request must follow. The lifetime of the token begins with the
-// second request.
+// old as the request, so the client must send a second request. The lifetime of the token begins
+// with the second request.
 func TestTokenAfterSleep(t *testing.T) {
 	for name, sleeps := range map[string]int{"one sleep": 1, "asleep again": 2} {
 		clock := clockwork.NewFakeClock()
@@ -247,8 +248,8 @@ func TestTokenAfterSleep(t *testing.T) {
 	}
 }
 
-// FuzzTokenAnswer checks that every answer results in a usable token, or in an error that does
-// not quote the answer.
+// FuzzTokenAnswer checks that every answer results either in a usable token, or in an error that
+// does not quote the answer.
 func FuzzTokenAnswer(f *testing.F) {
 	for _, body := range []string{
 		`{"access_token":"t","expires_in":3600}`, `{"access_token":"t","expires_in":"1e3"}`, `{"error":"invalid_client"}`,
@@ -279,8 +280,8 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
-// checkUnquotedFailure checks that only an answer of the token endpoint itself counts as a
-// rejection of the credential, and that the message quotes nothing of the answer.
+// checkUnquotedFailure makes two checks. Only an answer that the token endpoint itself sent may
+// count as a rejection of the credential. The error message must not quote the answer.
 func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
 	t.Helper()
 	if len(failure.Message) > 200 {
