@@ -17,7 +17,7 @@ import (
 // is needed because the work of the function Apply grows with the square of this number.
 const maxPlaces = 1000
 
-// ErrHostNotAllowed is the error for a request to a URL to which the material must not be sent.
+// ErrHostNotAllowed is the error of a request whose URL must not receive the material.
 var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 
 // Apply adds the headers and query parameters of a decoration to a request. A header of the

@@ -91,13 +91,13 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		err = Apply(decorated, decoration)
 	}
 	if err != nil {
-		if request.Body != nil { // http.RoundTripper requires that the body is closed
+		if request.Body != nil { // an http.RoundTripper must close the request's body
 			_ = request.Body.Close()
 		}
 		return nil, err
 	}
 	response, err := t.send(request, decorated, decoration)
-	if err != nil || !slices.Contains(decoration.GetRejectedStatuses(), int32(response.StatusCode)) { //nolint:gosec // net/http allows only statuses of three digits
+	if err != nil || !slices.Contains(decoration.GetRejectedStatuses(), int32(response.StatusCode)) { //nolint:gosec // a status fits into 32 bits: in net/http, it has three digits
 		return response, err
 	}
 	successor := t.report(request.Context(), decoration, response.StatusCode)
@@ -112,7 +112,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.send(request, again, successor)
 }
 
-// CloseIdleConnections is called by http.Client.CloseIdleConnections.
+// CloseIdleConnections closes idle connections when the method of the same name of an
+// http.Client is called.
 func (t *transport) CloseIdleConnections() {
 	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
@@ -131,10 +132,10 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report tells the broker that the provider rejected a decoration. The result is the decoration
-// for a second attempt. The result is nil if there is no such decoration, or if the report
-// failed. An error of the report is not returned, because the provider's answer is more useful
-// to the caller.
+// report is a method that tells the broker that the provider rejected a decoration. The result
+// is the decoration for a second attempt. The result is nil if there is no such decoration, or
+// if the report failed. An error of the report is not returned, because the provider's answer is
+// more useful to the caller.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {
@@ -157,9 +158,9 @@ func (t *transport) report(
 	}
 }
 
-// send adds a decoration to a copy of a request, sends the copy, and removes the material from
-// the response. If the RoundTripper in the field `base` uses an http.Client, its errors contain
-// the URL with the material. So `send` removes the URL from errors.
+// send is a method that adds a decoration to a copy of a request, sends the copy, and removes
+// the material from the response. If the RoundTripper in the field `base` uses an http.Client,
+// its errors contain the URL with the material. So `send` removes the URL from errors.
 func (t *transport) send(
 	original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration,
 ) (*http.Response, error) {
@@ -175,9 +176,10 @@ func (t *transport) send(
 	return response, nil
 }
 
-// repeat returns a second copy of a request that was already sent. The copy has a new
-// decoration, and its body is read from the beginning again. The result is nil if there is no
-// new decoration, if the function Apply rejects the copy, or if the body cannot be sent again.
+// repeat is a function that returns a second copy of a request that was already sent. The copy
+// has a new decoration, and its body is read from the beginning again. The result is nil if
+// there is no new decoration, if the function Apply rejects the copy, or if the body cannot be
+// sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
 	if successor == nil || Apply(again, successor) != nil {

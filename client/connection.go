@@ -158,7 +158,8 @@ type token struct {
 // tokenCharacters are the characters that a bearer token may contain (RFC 6750).
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 
-// GetRequestMetadata implements credentials.PerRPCCredentials. Its errors do not contain the token.
+// GetRequestMetadata implements credentials.PerRPCCredentials. The returned errors do not
+// contain the token.
 func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	text, err := t.read()
 	text = strings.TrimSpace(text)

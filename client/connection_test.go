@@ -105,7 +105,7 @@ func (p place) write(path string, content []byte) {
 	}
 }
 
-// renew writes a new client certificate, and returns its serial number.
+// renew is a method that writes a new client certificate, and returns its serial number.
 func (p place) renew(by *authtest.Authority) string {
 	p.Helper()
 	certificate := by.IssueSPIFFE("spiffe://test/me")
@@ -114,7 +114,8 @@ func (p place) renew(by *authtest.Authority) string {
 	return certificate.Leaf.SerialNumber.String()
 }
 
-// connect returns a connection that authenticates with the TLS files and the token file.
+// connect is a method that returns a connection that authenticates with the TLS files and the
+// token file.
 func (p place) connect() *grpc.ClientConn {
 	p.Helper()
 	transport, err := p.files.Credentials()
@@ -140,8 +141,8 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want makes a call and checks that the call sent this token. It returns everything that the
-// call sent to authenticate its caller.
+// want is a method that makes a call and checks that the call sent this token. It returns
+// everything that the call sent to authenticate its caller.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()
 	if err := call(p.T, connection); err != nil {

@@ -41,8 +41,8 @@ func TestHostileBroker(t *testing.T) {
 	}
 }
 
-// TestCrowdedDecorations checks that Apply rejects decorations with too many headers or query
-// parameters.
+// TestCrowdedDecorations checks that the function Apply rejects a decoration that has too many
+// headers or query parameters.
 func TestCrowdedDecorations(t *testing.T) {
 	headers, params := newDecoration(), newDecoration()
 	for range 1_000_000 {

@@ -29,7 +29,7 @@ func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv
 		return
 	}
 	target, err := url.Parse(location)
-	if err != nil { // http.Client would print the invalid URL in its error
+	if err != nil { // the error of http.Client would contain the invalid URL
 		header.Del("Location")
 		return
 	}
@@ -74,9 +74,10 @@ func withoutScheme(value string) string {
 // escaped is a pattern that matches one percent-encoded byte of a URL.
 var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
-// unescape returns several forms of a URL, each on its own line: the unchanged URL, the URL
-// unescaped once, the URL unescaped twice, and so on, up to maxUnescape times. Each plus sign
-// becomes a space, because a space in a query can be encoded as a plus sign.
+// unescape is a function that returns several forms of a URL, each on its own line: the
+// unchanged URL, the URL unescaped once, the URL unescaped twice, and so on, up to maxUnescape
+// times. Each plus sign becomes a space, because a space in a query can be encoded as a plus
+// sign.
 func unescape(text string) string {
 	forms := []string{text}
 	for range maxUnescape {

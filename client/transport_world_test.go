@@ -115,8 +115,8 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep returns an HTTP handler that stores each request to the provider before the request is
-// answered.
+// keep is a method that returns an HTTP handler that stores each request to the provider before
+// the request is answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

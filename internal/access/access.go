@@ -47,14 +47,14 @@ type Object struct {
 
 // Grant allows some callers to perform some actions on some credentials.
 type Grant struct {
-	// Callers are patterns for Caller.Name. At least one is required.
+	// Callers are patterns for the names of callers. At least one pattern is required.
 	Callers []Pattern
 	// Credentials are patterns for credential IDs. Providers are IDs of providers. A grant
 	// applies to a credential if the credential's ID matches a pattern, or if the credential's
 	// provider is listed.
 	Credentials []Pattern
 	Providers   []string
-	// Actions are the actions that the grant allows. At least one is required.
+	// Actions are the actions that the grant allows. At least one action is required.
 	Actions []Action
 	// Source is the position of the grant in the configuration. It appears in messages to
 	// people.
@@ -74,7 +74,7 @@ func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(gr
 // AllowAll returns a policy that allows every caller to perform every action.
 func AllowAll() *Policy { return &Policy{open: true} }
 
-// AllowsAll reports whether the policy was made by AllowAll.
+// AllowsAll reports whether the function AllowAll made the policy.
 func (p *Policy) AllowsAll() bool { return p.open }
 
 // DeniesAll reports whether the policy has no grants and denies everything.
@@ -115,7 +115,8 @@ func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 	return decision
 }
 
-// Explanation explains a decision to people. It also lists the grants that nearly apply.
+// Explanation explains a decision to people. An Explanation also lists the grants that match the
+// caller or the credential.
 type Explanation struct {
 	Decision
 	// ByCaller lists the grants that match the caller. ByCredential lists the grants that match

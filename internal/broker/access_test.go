@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// web is the caller to which these tests grant credentials.
+// The variable `web` is the caller to which these tests grant credentials.
 var web = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}}
 
 // grant is a helper: its result is a grant that allows the caller `web` to use credentials.
@@ -44,7 +44,7 @@ func (w *world) take(grants ...access.Grant) {
 	}
 }
 
-// operations are the calls that return a credential's decoration.
+// operations contains each kind of call that returns a credential's decoration.
 var operations = map[string]func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error){
 	"get": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
 		return b.Get(ctx, web, id)

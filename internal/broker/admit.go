@@ -7,9 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// decisionSlots is the number of access decisions that a Generation caches. Each pair of caller
-// and credential ID has one slot, whether or not the credential exists. A decision replaces the
-// earlier decision in its slot.
+// decisionSlots is the maximum number of access decisions that a Generation caches. Each pair of
+// caller and credential ID has one slot, whether or not the credential exists. A decision
+// replaces the earlier decision in its slot.
 const decisionSlots = 1 << 14
 
 // errDenied is the error of each denied call. It is the same for existing and missing

@@ -107,7 +107,7 @@ func TestRecords(t *testing.T) {
 func TestRecordOfACallerThatHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		if operation == string(audit.Watch) {
-			continue // a watch records only the states that it sends
+			continue // a watch writes audit records only for the states that it sends
 		}
 		inAuditedWorld(t, func(w *world, r *recorder) {
 			w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())

@@ -1,5 +1,5 @@
 // Package broker implements the broker's operations: it authorises the caller, finds the
-// credential, and returns the credential's decoration. It does not depend on gRPC.
+// credential, and returns the credential's decoration. The package does not depend on gRPC.
 package broker
 
 import (
@@ -45,7 +45,7 @@ const VersionKeySize = 32
 type Options struct {
 	// Tokens caches tokens.
 	Tokens Tokens
-	// TokenClient makes token requests.
+	// TokenClient is the client that makes token requests.
 	TokenClient *strategies.TokenClient
 	// VersionKeys are the HMAC keys from which versions of decorations are made: one or more
 	// keys of VersionKeySize random bytes each. The broker makes new versions with the first
@@ -85,12 +85,12 @@ type Broker struct {
 
 	// The method Close cancels the context `ctx`, which ends all watches and background
 	// requests.
-	ctx        context.Context //nolint:containedctx // the context outlives the calls that start background work
+	ctx        context.Context //nolint:containedctx // background work must continue after the call that started it
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
 
-// New returns a Broker that serves the credentials of a Load.
+// New returns a Broker that serves the credentials in a loaded configuration.
 func New(load Load, options Options) (*Broker, error) {
 	if len(options.VersionKeys) == 0 {
 		return nil, fmt.Errorf("at least one version key is required")
@@ -159,7 +159,8 @@ func (b *Broker) RetryRefused() {
 	b.retryRefused()
 }
 
-// retryRefused does the work of RetryRefused. The caller must hold b.mu.
+// retryRefused does the work of the method RetryRefused. The calling function must hold the
+// mutex `b.mu`.
 func (b *Broker) retryRefused() {
 	close(b.retry)
 	b.retry = make(chan struct{})

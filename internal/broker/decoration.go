@@ -88,7 +88,7 @@ func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	case t == nil:
 		second := now.Truncate(time.Second)
 		return second.Add(staticRefresh), second.Add(time.Second)
-	case t.RefreshTime().Before(now.Add(minRefresh)): // the renewal of the token is late
+	case t.RefreshTime().Before(now.Add(minRefresh)): // the token should have been renewed already
 		return now.Add(minRefresh), now.Add(minRefresh / 10)
 	default:
 		return t.RefreshTime(), t.RefreshTime().Add(-minRefresh)
@@ -132,7 +132,8 @@ func place(a *account, t *token.Token) (strategies.Material, error) {
 	return strategies.Place(a.credential, value)
 }
 
-// version computes a decoration's version: an HMAC of the credential ID and the material.
+// version is a function that computes a decoration's version: an HMAC of the credential ID and
+// the material.
 func version(key []byte, credentialID string, material strategies.Material) string {
 	parts := []string{credentialID}
 	for _, pairs := range [][]strategies.Pair{material.Headers, material.QueryParams} {

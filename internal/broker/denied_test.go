@@ -46,7 +46,7 @@ func (a *askedTokens) Replace(ctx context.Context, source cache.Source, version 
 func TestDeniedCallsTouchNothing(t *testing.T) {
 	tokens, r := new(askedTokens), new(recorder)
 	inWorld(t, func(w *world) {
-		w.version() // the cache has a token
+		w.version() // after this call, the cache has a token
 		if tokens.asked.Load() == 0 {
 			t.Fatal("the calls of the token cache are not counted")
 		}

@@ -41,7 +41,8 @@ type Caller struct {
 // Current returns the current Generation.
 func (b *Broker) Current() *Generation { return b.current.Load() }
 
-// basis determines which Generation a call uses, and at which time the call takes place.
+// basis is a method that determines which Generation a call uses, and at which time the call
+// takes place.
 func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 	g, now = caller.By, caller.Now
 	if g == nil {
@@ -75,10 +76,10 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	return d, nil
 }
 
-// admit returns the account of a credential ID if the caller may use the credential, and the
-// position of the grant in the configuration. The credential is looked up only after the access
-// decision. So a denied caller cannot learn which credentials exist, neither from the error nor
-// from the time until the error arrives.
+// admit is a method that returns the account of a credential ID if the caller may use the
+// credential, and the position of the grant in the configuration. The credential is looked up
+// only after the access decision. So a denied caller cannot learn which credentials exist,
+// neither from the error nor from the time until the error arrives.
 func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
 	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller, id})%decisionSlots]
 	made := slot.Load()
@@ -99,7 +100,8 @@ func (g *Generation) admit(caller, id string) (a *account, grant string, err err
 	return a, made.grant, nil
 }
 
-// ready returns the decoration if it is available without waiting. Otherwise the result is nil.
+// ready is a method that returns the decoration if it is available without waiting. Otherwise
+// the result is nil.
 func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decoration, error) {
 	if a.source == nil {
 		return b.decorate(a, nil, now)
@@ -122,8 +124,9 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 	return b.makeDecoration(a, t, now)
 }
 
-// obtain waits for a token, and returns the decoration that contains the token. It converts a
-// panic into an error, because a panic in a background goroutine would end the process.
+// obtain is a method that waits for a token, and returns the decoration that contains the token.
+// It converts a panic into an error, because a panic in a background goroutine would end the
+// process.
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -173,7 +176,7 @@ func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration
 			return ErrManyDenials
 		}
 		record.Outcome = string(fault.From(err).Reason)
-		if ctx.Err() != nil && !denial { // a denial is recorded even if the caller has disconnected
+		if ctx.Err() != nil && !denial { // denials are recorded even if the caller has disconnected
 			record.Outcome = "CALLER_GONE"
 		}
 	}

@@ -15,7 +15,8 @@ const (
 	// graceRefresh is the time between making a grace decoration and the RefreshTime of the
 	// decoration.
 	graceRefresh = time.Second
-	// minRetryDelay is the minimum delay between requests for the first token of a new secret.
+	// minRetryDelay is the minimum delay between two requests for the first token of a new
+	// secret.
 	minRetryDelay = 100 * time.Millisecond
 )
 
@@ -32,9 +33,9 @@ type grace struct {
 	rejected bool // set if the provider rejects the new secret
 }
 
-// inherit gives the account `a`, which replaces the account `old`, a grace decoration if
-// possible, and reports whether `a` now has one. If the accounts belong to different providers,
-// `a` gets no grace decoration. The caller must hold the mutex `b.mu`.
+// inherit is a method that gives the account `a`, which replaces the account `old`, a grace
+// decoration if possible, and reports whether `a` now has one. If the accounts belong to
+// different providers, `a` gets no grace decoration. The caller must hold the mutex `b.mu`.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -48,7 +49,7 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 		if _, err := b.decorate(old, t, now); err != nil {
 			return false
 		}
-	} else if g := b.graceOf(old); g != nil { // the provider has issued no token for the previous secret
+	} else if g := b.graceOf(old); g != nil { // no token was issued for the previous secret either
 		next.previous, next.policy = g.previous, g.policy
 		if a.tokenKey == old.tokenKey {
 			next.until, next.rejected = g.until, g.rejected

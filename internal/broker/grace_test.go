@@ -192,7 +192,7 @@ func TestSecondChangeDuringTheGrace(t *testing.T) {
 		}
 		s.wantVersion("mail", successor.Version)
 		s.wantNothing(time.Minute)
-		w.wantRequests(3) // the second request was running when its secret was replaced
+		w.wantRequests(3) // when the second secret was replaced, the request with the second secret was already running
 		if w.version() != successor.Version {
 			t.Error("the token of the second secret is served")
 		}
@@ -322,7 +322,7 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 		}
 
 		w.use(mail(w.first), board("first"))
-		// The cache still has the valid token.
+		// The token in the cache is still valid.
 		if w.version() != token || w.get("board").Version != key {
 			t.Error("a credential that was added again has another version")
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// tenant is a caller without a grant in the first configuration.
+// The variable `tenant` is a caller without a grant in the first configuration.
 var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
 // useFor reloads the configuration with these credentials. It grants the credentials to the

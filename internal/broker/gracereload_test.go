@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// withHosts adds allowed hosts to a credential of the configuration.
+// withHosts returns the configuration of a credential with additional allowed hosts.
 func withHosts(credential string, hosts ...string) string {
 	return strings.Replace(credential, "provider:", "allowed_hosts: ["+strings.Join(hosts, ", ")+"], provider:", 1)
 }

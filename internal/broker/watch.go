@@ -113,8 +113,8 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update computes the state of a slot. If the state is known and differs from the state that was
-// sent last, update records the state in the audit log and returns it.
+// update is a method that computes the state of a slot. If the state is known and differs from
+// the state that was sent last, update records the state in the audit log and returns it.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
@@ -163,8 +163,8 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	return nil
 }
 
-// state returns the state of a slot, and the grant that allows the caller to use the credential.
-// While the slot waits for a token, its state is unknown.
+// state is a method that returns the state of a slot, and the grant that allows the caller to
+// use the credential. While the slot waits for a token, its state is unknown.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
 	a, grant, err := w.admit(s.id)
@@ -193,9 +193,9 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 	return result, grant, false
 }
 
-// admit decides with the current Generation whether the caller may use a credential. If an
-// earlier Generation authenticated the caller, the grants of the earlier Generation must also
-// allow the use, because the caller's name may now belong to someone else.
+// admit is a method that decides with the current Generation whether the caller may use a
+// credential. If an earlier Generation authenticated the caller, the grants of the earlier
+// Generation must also allow the use, because the caller's name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
 	a, grant, err = current.admit(w.caller.Name, id)
@@ -205,8 +205,8 @@ func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	return a, grant, err
 }
 
-// await starts a background goroutine that waits for a token. When the wait ends, the slot is
-// queued.
+// await is a method that starts a background goroutine that waits for a token. When the wait
+// ends, the slot is queued.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
 	go func() {
@@ -220,7 +220,8 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	return wait
 }
 
-// mark puts the slot into the queue of its watch, because the slot's state may have changed.
+// mark is a method that puts the slot into the queue of its watch, because the slot's state may
+// have changed.
 func (s *slot) mark() {
 	if !s.queued.Swap(true) {
 		s.watch.queue <- s // the queue has room for every slot

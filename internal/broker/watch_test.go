@@ -41,8 +41,8 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 	})
 }
 
-// TestFailureThatIsOverIsNotSent checks that a slow reader gets the newest state instead of an
-// earlier failure.
+// TestFailureThatIsOverIsNotSent checks a reader that is slow while a failure begins and ends.
+// The reader must receive the newest state instead of the failure.
 func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
@@ -153,7 +153,7 @@ func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
 			w.Fatal(err, state.Err)
 		}
 		losing.lost.Store(true)
-		w.broker.ProofsChanged() // the watch computes its states again
+		w.broker.ProofsChanged() // because of this call, the watch computes its states again
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)

@@ -117,18 +117,19 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated returns the OAuth client of `mail` with a second secret. The provider accepts both
-// secrets.
+// rotated is a method that returns the OAuth client of `mail` with a second secret. The provider
+// accepts both secrets.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
 
-// refused returns the OAuth client of `mail` with a secret that the provider rejects.
+// refused is a method that returns the OAuth client of `mail` with a secret that the provider
+// rejects.
 func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
 
-// pass waits for this duration, and then until all goroutines are idle.
+// pass is a method that waits for this duration, and then until all goroutines are idle.
 func (*world) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest, sleeping takes no real time
 	synctest.Wait()
@@ -143,7 +144,8 @@ func (w *world) get(id string) *broker.Decoration {
 	return decoration
 }
 
-// version returns the version of `mail`, which must be available without waiting.
+// version is a method that returns the version of the decoration of `mail`. The decoration must
+// be available without waiting.
 func (w *world) version() string {
 	w.Helper()
 	began := time.Now()
@@ -217,8 +219,8 @@ func (w *world) watchHeld() (previous string, s follower, release func()) {
 	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
 }
 
-// next returns the next state of the watch. The state must arrive within the duration
-// `patience`.
+// next is a method that returns the next state of the watch. The state must arrive within the
+// duration `patience`.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), patience+time.Nanosecond)

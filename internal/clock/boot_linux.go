@@ -25,9 +25,10 @@ func init() {
 	boot()
 }
 
-// boot returns how long the machine has been running, including the time during which it slept.
-// The result is the sum of two values: Go's monotonic clock, which needs no system call, and the
-// difference between CLOCK_BOOTTIME and Go's clock at their latest comparison.
+// boot is a function that returns how long the machine has been running, including the time
+// during which it slept. The result is the sum of two values: Go's monotonic clock, which needs
+// no system call, and the difference between CLOCK_BOOTTIME and Go's clock at their latest
+// comparison.
 func boot() int64 {
 	now := int64(time.Since(started))
 	if now-checked.Load() < int64(sleepCheck) {

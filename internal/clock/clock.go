@@ -40,7 +40,7 @@ type offsets struct {
 // brokers that the tool fleettest builds, both functions return shifted readings.
 var bootReading, wallReading = boot, wall
 
-// wall returns the reading of the machine's wall clock.
+// wall is a function that reads the machine's wall clock.
 func wall() int64 { return time.Now().UnixNano() }
 
 // New returns a Clock that reads the clocks of the machine.
@@ -66,10 +66,10 @@ func (c *Clock) Now() time.Time {
 	return time.Unix(0, boot+current.clock)
 }
 
-// correct updates the offsets if the wall clock was corrected. It returns a new reading of the
-// boot clock, and the offsets. If the two clocks differ by less than the tolerance, the offsets
-// stay the same, because an interruption between the two readings also causes a small
-// difference.
+// correct is a method that updates the offsets if the wall clock was corrected. It returns a new
+// reading of the boot clock, and the offsets. If the two clocks differ by less than the
+// tolerance, the offsets stay the same, because an interruption between the two readings also
+// causes a small difference.
 func (c *Clock) correct() (int64, *offsets) {
 	c.correcting.Lock()
 	defer c.correcting.Unlock()
@@ -87,10 +87,10 @@ func (c *Clock) correct() (int64, *offsets) {
 	return after, current
 }
 
-// Since returns the time from t until now.
+// Since returns the duration from the time t until now.
 func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// Until returns the time from now until t.
+// Until returns the duration from now until the time t.
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
 // Wall converts a time of the Clock into wall-clock time, by the present setting of the wall

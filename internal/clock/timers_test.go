@@ -115,7 +115,7 @@ func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 			})
 		}
 		for range 2 {
-			synctest.Wait() // returns when all timers run
+			synctest.Wait() // returns when all timers have been started
 			machine.Sleep(3 * time.Hour)
 			for range count {
 				<-fired

@@ -7,9 +7,10 @@ import (
 	"strconv"
 )
 
-// special lists address ranges in which no provider can be. Package netip does not recognise
-// these ranges as special. They come from IANA's special-purpose registries for IPv4 and IPv6.
-// One more entry, 168.63.129.16, is a public address that the cloud Azure uses internally.
+// The list `special` contains address ranges in which no provider can be. Package netip does not
+// recognise these address ranges. The address ranges come from IANA's special-purpose registries
+// for IPv4 and IPv6. One more entry, 168.63.129.16, is a public address that the cloud Azure
+// uses internally.
 var special = []string{
 	"0.0.0.0/8",        // the own network
 	"100.64.0.0/10",    // clients behind a carrier's NAT
@@ -27,9 +28,9 @@ var special = []string{
 }
 
 // isPublic reports whether an address belongs to the public internet: it must not be private,
-// link-local or loopback, nor in the list `special`. If a gateway translates an IPv6 address
-// into an IPv4 address, the IPv6 address is public if the IPv4 address is public. An address
-// with a zone is not public.
+// link-local or loopback, nor in the list `special` of this package. If a gateway translates an
+// IPv6 address into an IPv4 address, the IPv6 address is public if the IPv4 address is public.
+// An address with a zone is not public.
 func isPublic(address netip.Addr) bool {
 	address = embedded(address.Unmap())
 	if !address.IsGlobalUnicast() || address.IsPrivate() || address.Is6() && !within(address, "2000::/3") {
@@ -42,8 +43,8 @@ func within(address netip.Addr, prefix string) bool {
 	return netip.MustParsePrefix(prefix).Contains(address)
 }
 
-// embedded returns the IPv4 address into which an IPv6 address is translated. If there is no
-// such IPv4 address, the result is the given address.
+// embedded is a function that returns the IPv4 address into which an IPv6 address is translated.
+// If there is no such IPv4 address, the result is the given address.
 func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()
 	switch {

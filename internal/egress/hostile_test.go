@@ -31,7 +31,7 @@ func TestAnswersOfAHostileProxy(t *testing.T) {
 	}
 }
 
-// TestAnswersOfAHostileServer checks HTTP/2 servers that send headers without end.
+// TestAnswersOfAHostileServer checks HTTP/2 servers whose headers never end.
 func TestAnswersOfAHostileServer(t *testing.T) {
 	for name, answer := range map[string]peertest.HTTP2Answer{
 		"headers without end":         peertest.HTTP2Answers()["headers without end"],

@@ -38,8 +38,8 @@ func newNames(t *testing.T, addresses ...netip.Addr) *names {
 	return n
 }
 
-// resolver returns a DNS resolver that sends its questions to this DNS server, whatever the
-// settings of the machine are.
+// resolver is a method that returns a DNS resolver that sends its questions to this DNS server,
+// whatever the settings of the machine are.
 func (n *names) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", n.conn.LocalAddr().String())
@@ -53,7 +53,8 @@ func (n *names) set(addresses ...netip.Addr) {
 	n.addresses = addresses
 }
 
-// questions returns the number of DNS questions that the server has received so far.
+// questions is a method that returns the number of DNS questions that the server has received so
+// far.
 func (n *names) questions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

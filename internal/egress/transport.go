@@ -61,7 +61,7 @@ type Transport struct {
 	unchecked *http.Transport // connects to proxies, and to addresses that are allowed without a check
 }
 
-// NewTransport returns a Transport.
+// NewTransport returns a Transport with these options.
 func NewTransport(options Options) *Transport {
 	if options.Proxy == nil {
 		options.Proxy = proxyFromEnvironment
@@ -105,7 +105,7 @@ type (
 	proxyKey   struct{} // the value is a *url.URL: the proxy that RoundTrip chose
 )
 
-// AllowPrivate returns a context whose requests may go to any address.
+// AllowPrivate returns a context for requests that may go to any address.
 func AllowPrivate(ctx context.Context) context.Context {
 	return context.WithValue(ctx, privateKey{}, true)
 }
@@ -130,8 +130,8 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }
 
-// route determines the transport and the proxy for a request. The proxy is nil if the request
-// needs no proxy.
+// route is a method that determines the transport and the proxy for a request. The proxy is nil
+// if the request needs no proxy.
 func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, error) {
 	host := request.URL.Hostname()
 	if !IsHost(host) {

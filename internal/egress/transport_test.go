@@ -66,7 +66,7 @@ func newProvider(t *testing.T, change func(*tls.Config)) *provider {
 	return p
 }
 
-// location returns the URL of the server, with the host name example.com.
+// location is a method that returns the URL of the server, with the host name example.com.
 func (p *provider) location() string {
 	_, port, _ := net.SplitHostPort(p.Listener.Addr().String())
 	return "https://example.com:" + port + "/token"

@@ -42,15 +42,15 @@ type Error struct {
 	Violations []Violation
 }
 
-// Violation is one invalid field of a request.
+// Violation describes one invalid field of a request.
 type Violation struct {
 	// Field is the path of the field in the proto message, such as `credential_ids`.
 	Field string
-	// Description is a sentence about the problem and the allowed values.
+	// Description is a sentence that explains the problem and the allowed values.
 	Description string
 }
 
-// New returns an Error without a RetryDelay.
+// New returns an Error that has no RetryDelay.
 func New(reason Reason, message string) *Error {
 	return &Error{Reason: reason, Message: message}
 }

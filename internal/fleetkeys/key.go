@@ -25,7 +25,7 @@ const minDistinct = 16
 // valid key.
 type Key struct{ secret.Text }
 
-// Equal reports whether both keys are the same.
+// Equal reports whether two fleet keys are the same.
 func (k Key) Equal(other Key) bool { return k.Text.Equal(other.Text) }
 
 // Generate returns a new key in the form that the function Parse reads: base64 with padding, 44

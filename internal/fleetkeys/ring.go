@@ -82,7 +82,7 @@ func RandomRing() *Ring {
 	return ring
 }
 
-// derive computes the subkeys of a fleet key.
+// derive is a function that computes the subkeys of a fleet key.
 func derive(key Key) (*subkeys, error) {
 	var failed error
 	subkey := func(purpose string, size int) []byte {
@@ -148,5 +148,5 @@ func (r *Ring) Equal(other *Ring) bool {
 	return slices.EqualFunc(r.VersionKeys(), other.VersionKeys(), bytes.Equal)
 }
 
-// Format prints [REDACTED] for every verb.
+// Format prints [REDACTED] for every verb of package fmt.
 func (r *Ring) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "[REDACTED]") }

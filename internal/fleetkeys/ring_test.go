@@ -37,8 +37,8 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made returns everything that a ring makes from a text: the names, the fingerprints, and the
-// ring's version keys in hexadecimal.
+// made is a helper that returns everything that a ring makes from a text: the names, the
+// fingerprints, and the ring's version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))

@@ -64,8 +64,8 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// drip answers a request very slowly: it sends the text `beginning`, and then one byte each
-// second until the client disconnects.
+// drip is a helper that answers a request very slowly: it sends the text `beginning`, and then
+// one byte each second until the client disconnects.
 func drip(conn net.Conn, beginning string) {
 	defer conn.Close() //nolint:errcheck // an error does not matter, because the client has closed the connection
 	request, err := http.ReadRequest(bufio.NewReader(conn))

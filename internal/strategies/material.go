@@ -37,7 +37,7 @@ type ValueProblem struct {
 	Message string
 }
 
-// Error returns the field and the message.
+// Error returns a text with the ID of the field and the message.
 func (p ValueProblem) Error() string { return strings.TrimPrefix(p.Field+": "+p.Message, ": ") }
 
 func problem(field, format string, parts ...any) ValueProblem {
@@ -82,8 +82,8 @@ func place(credential *credentials.Credential, token secret.Text) (Material, []V
 	return Material{Headers: headers, QueryParams: params}, append(problems, more...)
 }
 
-// variables returns the values of the variables that the expressions of a credential can
-// contain.
+// variables is a function that returns the values of the variables that the expressions of a
+// credential can contain.
 func variables(credential *credentials.Credential, token secret.Text) map[string]string {
 	values := make(map[string]string, len(credential.Values)+1)
 	for field, value := range credential.Values {
@@ -95,9 +95,9 @@ func variables(credential *credentials.Credential, token secret.Text) map[string
 	return values
 }
 
-// evaluate computes the headers or query parameters that the placements of an auth method
-// describe. A placement that needs an optional field is left out if the field is not set. The
-// function `invalid` returns the problem of a value, or "" if the value is valid.
+// evaluate is a function that computes the headers or query parameters that the placements of an
+// auth method describe. A placement that needs an optional field is left out if the field is not
+// set. The function `invalid` returns the problem of a value, or "" if the value is valid.
 func evaluate(
 	placements []catalog.Placement, values map[string]string, invalid func(string) string,
 ) (pairs []Pair, problems []ValueProblem) {
@@ -117,8 +117,9 @@ func evaluate(
 	return pairs, problems
 }
 
-// blame returns a problem for each field whose value is not valid in a header. If no single
-// field has an invalid value, blame returns one problem for the whole placement.
+// blame is a function that returns a problem for each field whose value is not valid in a
+// header. If no single field has an invalid value, blame returns one problem for the whole
+// placement.
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
 		if inField := invalidHeaderValue(values[field]); inField != "" {

@@ -6,15 +6,15 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// reason returns the reason why the answer to a token request contains no token. Gateways,
-// proxies and captive portals may answer in place of the token endpoint. So an answer counts as
-// a rejection of the credential only if nothing but the token endpoint can have sent it: see
-// docs/adr/0018-refused-credentials.md. The first case of the switch that applies determines the
-// result.
+// reason is a method that returns the reason why the answer to a token request contains no
+// token. Gateways, proxies and captive portals may answer in place of the token endpoint. So an
+// answer counts as a rejection of the credential only if nothing but the token endpoint can have
+// sent it: see docs/adr/0018-refused-credentials.md. The first case of the switch that applies
+// determines the result.
 func (a *tokenAnswer) reason() fault.Reason {
 	is := func(statuses ...int) bool { return slices.Contains(statuses, a.status) }
 	switch class := a.status / 100; {
-	case is(429): // RFC 6585, section 4
+	case is(429): // too many requests: RFC 6585, section 4
 		return fault.ProviderRateLimited
 	case class != 2 && class != 4 && class != 5:
 		// The answer is not the final answer, or it is a redirect: RFC 9110, sections 15.2 and

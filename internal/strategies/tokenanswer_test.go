@@ -51,8 +51,8 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// expected returns the outcome of a token request that docs/adr/0018-refused-credentials.md
-// requires.
+// expected is a helper that returns the outcome of a token request that
+// docs/adr/0018-refused-credentials.md requires.
 func expected(status int, kind string) string {
 	const refused, limited, unavailable = "CREDENTIAL_REJECTED", "PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE"
 	fromEndpoint := status/100 == 2 || status/100 == 4 || status/100 == 5
@@ -94,8 +94,8 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function for making token requests. The parameters of that function describe
-// the answer that the token endpoint sends.
+// asking is a helper that returns a function for making token requests. The parameters of that
+// function describe the answer that the token endpoint sends.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
 	at := &endpoint{}
@@ -147,8 +147,9 @@ func TestRetryAfterAsADate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAfterACorrection sets the wall clock back. The date in Retry-After must be
-// compared with the wall clock, not with the clock for lifetimes, which is never set back.
+// TestRetryAfterAfterACorrection checks Retry-After after the wall clock was set back. The date
+// in Retry-After must be compared with the wall clock, not with the clock for lifetimes, which
+// is never set back.
 func TestRetryAfterAfterACorrection(t *testing.T) {
 	machine := clocktest.NewMachine()
 	counting := machine.Clock()

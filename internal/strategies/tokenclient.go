@@ -96,7 +96,7 @@ type TokenClient struct {
 	budget  *ratelimit.Limiter[string]
 }
 
-// NewTokenClient returns a client.
+// NewTokenClient returns a TokenClient with these options.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
 	options = options.withDefaults()
 	// If the client followed a redirect, it would send the client secret to another address.
@@ -143,8 +143,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send makes one HTTP request for a token. It returns a token or a failure, and the HTTP status
-// of the answer. The HTTP status is 0 if no answer arrived.
+// send is a method that makes one HTTP request for a token. It returns a token or a failure, and
+// the HTTP status of the answer. The HTTP status is 0 if no answer arrived.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -193,7 +193,7 @@ func readBody(response *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// unreachable returns the error of a token request that received no answer.
+// unreachable is a method that returns the error of a token request that received no answer.
 func (s *TokenSource) unreachable(err error) *fault.Error {
 	message := s.credential.Provider.DisplayName + " cannot be reached: " + egress.Cause(err)
 	return fault.New(fault.ProviderUnavailable, message)

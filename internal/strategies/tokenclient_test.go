@@ -44,7 +44,7 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answering returns a RoundTripper that always sends the same answer.
+// answering is a helper that returns a RoundTripper that always sends the same answer.
 func answering(status int, body []byte) transport {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
