@@ -28,7 +28,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// place is a test server together with the files that its client reads.
+// The type `place` is a test server together with the files that its client reads.
 type place struct {
 	*testing.T
 	address   string
@@ -38,14 +38,14 @@ type place struct {
 	token     string // path of the file with the token
 }
 
-// proof contains what a call sent to authenticate its caller: the bearer token and the client
-// certificate.
+// The type `proof` contains what a call sent to authenticate its caller: the bearer token and
+// the client certificate.
 type proof struct {
 	authorization []string
 	serial        string // the client certificate's serial number
 }
 
-// answers is a test server that tells the test how each call was authenticated.
+// The type `answers` is a test server that tells the test how each call was authenticated.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof

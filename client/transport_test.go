@@ -155,8 +155,8 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// wrapping is a RoundTripper that uses an http.Client to send requests, and returns the errors
-// of the http.Client.
+// The type `wrapping` is a RoundTripper that uses an http.Client to send requests, and returns
+// the errors of the http.Client.
 type wrapping struct{ *http.Client }
 
 // RoundTrip implements http.RoundTripper.
@@ -229,7 +229,7 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 	}
 }
 
-// closing is a request body that remembers whether it was closed.
+// The type `closing` is a request body that remembers whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool

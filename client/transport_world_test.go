@@ -54,8 +54,8 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts is a test environment: a real broker, the provider at https://api.example.test, and
-// servers that answer for every other host, port and scheme.
+// The type `hosts` is a test environment: a real broker, the provider at
+// https://api.example.test, and servers that answer for every other host, port and scheme.
 type hosts struct {
 	*testing.T
 	broker *calls
@@ -68,7 +68,7 @@ type hosts struct {
 	strange  []string // URLs of the requests to other hosts
 }
 
-// calls is a connection to the broker that counts the calls of each method.
+// The type `calls` is a connection to the broker. It counts the calls of each method.
 type calls struct {
 	grpc.ClientConnInterface
 	mu    sync.Mutex

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// hanging is a token cache for tests, whose calls never return a token.
+// The type `hanging` is a token cache for tests. Calls of this cache never return a token.
 type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }

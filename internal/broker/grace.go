@@ -20,12 +20,12 @@ const (
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// grace describes the grace decoration of a credential whose secret has changed. Until the
-// provider issues a token for the new secret, the credential continues to serve the latest
-// decoration of its previous account. This lasts at most gracePatience. If the provider rejects
-// the new secret, it lasts until the previous token expires. The new secret may belong to
-// another tenant of the provider. So the grace decoration is served only for hosts and callers
-// that both the previous and the new configuration allow.
+// The type `grace` describes the grace decoration of a credential whose secret has changed.
+// Until the provider issues a token for the new secret, the credential continues to serve the
+// latest decoration of its previous account. This lasts at most gracePatience. If the provider
+// rejects the new secret, it lasts until the previous token expires. The new secret may belong
+// to another tenant of the provider. So the grace decoration is served only for hosts and
+// callers that both the previous and the new configuration allow.
 type grace struct {
 	previous *account
 	policy   *access.Policy // the policy of the previous configuration

@@ -164,8 +164,8 @@ func TestReportDuringAReload(t *testing.T) {
 	})
 }
 
-// failing is a token cache for tests. After its first failure, it calls the function in its
-// field `do`.
+// The type `failing` is a token cache for tests. After the first failure of a call, the cache
+// calls the function in its field `do`.
 type failing struct {
 	*cache.Cache
 	then *sync.Once
@@ -203,8 +203,9 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	})
 }
 
-// unreplaced is a token cache in which a reported version never equals the version of the
-// current token. A real cache behaves in this way after a reload that removed the credential.
+// The type `unreplaced` is a token cache in which a reported version never equals the version of
+// the current token. A real cache behaves in this way after a reload that removed the
+// credential.
 type unreplaced struct{ *cache.Cache }
 
 // Replace implements broker.Tokens.

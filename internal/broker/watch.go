@@ -114,7 +114,7 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 }
 
 // update is a method that computes the state of a slot. If the state is known and differs from
-// the state that was sent last, update records the state in the audit log and returns it.
+// the state that was sent last, the state is recorded in the audit log and returned.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err

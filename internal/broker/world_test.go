@@ -26,8 +26,9 @@ import (
 // refusedLine is the error message in the log after a provider rejects a changed secret.
 const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
-// world is a test environment: a broker with the real cache, a simulated provider and a log. All
-// of them run in one synctest bubble, where time passes only while all goroutines wait.
+// The type `world` is a test environment: a broker with the real cache, a simulated provider and
+// a log. All of them run in one synctest bubble, where time passes only while all goroutines
+// wait.
 type world struct {
 	*testing.T
 	sim    *simulator.Simulator

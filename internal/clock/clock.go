@@ -30,7 +30,8 @@ type Clock struct {
 	correcting sync.Mutex // held while the field `offsets` changes
 }
 
-// offsets are durations that are added to a reading of the boot clock. They are immutable.
+// The type `offsets` contains durations that are added to a reading of the boot clock. The
+// durations are immutable.
 type offsets struct {
 	clock int64 // the time of the Clock minus the reading of the boot clock
 	wall  int64 // the reading of the wall clock minus the reading of the boot clock

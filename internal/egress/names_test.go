@@ -10,7 +10,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// names is a DNS server for tests, which returns the same addresses for every host name.
+// The type `names` is a DNS server for tests. The DNS server returns the same addresses for
+// every host name.
 type names struct {
 	conn net.PacketConn
 

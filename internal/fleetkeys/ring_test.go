@@ -10,7 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// ring is a helper that returns a ring. The parameters are the texts of the ring's fleet keys.
+// The helper `ring` returns a ring of fleet keys. The parameters are the texts of the ring's
+// fleet keys.
 func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 	t.Helper()
 	var keys []fleetkeys.Key

@@ -45,8 +45,8 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 }
 
 // Take is a function that takes n events from a bucket at the time `now`, and then returns 0. If
-// fewer than n events are allowed at that time, it takes no event, and returns how long to wait
-// until n events are allowed.
+// fewer than n events are allowed at that time, Take takes no event from the bucket, and returns
+// how long to wait until n events are allowed.
 func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 	if bucket.AllowN(now, n) {
 		return 0

@@ -118,7 +118,7 @@ func evaluate(
 }
 
 // blame is a function that returns a problem for each field whose value is not valid in a
-// header. If no single field has an invalid value, blame returns one problem for the whole
+// header. If no single field has an invalid value, the result is one problem for the whole
 // placement.
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {

@@ -173,8 +173,8 @@ func TestAnswerThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// endless is a response body that never ends, because the connection was switched to another
-// protocol.
+// The type `endless` is a response body that never ends, because the connection was switched to
+// another protocol.
 type endless struct{ *testing.T }
 
 func (e endless) Read([]byte) (int, error) {
@@ -184,7 +184,7 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// broken is a response body that ends too early.
+// The type `broken` is a response body that ends too early.
 type broken struct{ io.Reader }
 
 func (b broken) Read(p []byte) (int, error) {

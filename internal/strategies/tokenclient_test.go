@@ -38,7 +38,7 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// transport is an http.RoundTripper made of a function, which answers requests without a
+// The type `transport` is an http.RoundTripper. It is a function that answers requests without a
 // network.
 type transport func(*http.Request) (*http.Response, error)
 
