@@ -31,9 +31,9 @@ var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 // expire_time.
 //
 // Never send the decorated request with an http.Client that follows redirects, such as
-// http.DefaultClient. Such a client sends custom headers such as X-Api-Key to every host to
-// which a provider redirects the request. Use Client.HTTPClient instead, or set the field
-// CheckRedirect of the http.Client to a function that returns http.ErrUseLastResponse.
+// http.DefaultClient. A client that follows redirects sends custom headers such as X-Api-Key to
+// every host to which a provider redirects the request. Use Client.HTTPClient instead, or set
+// the field CheckRedirect of the http.Client to a function that returns http.ErrUseLastResponse.
 func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
 	if request.URL == nil {
 		return errors.New("the request has no URL")

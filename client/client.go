@@ -1,6 +1,6 @@
 // Package client helps Go services to call the broker, and to add the broker's material to HTTP
-// requests. It imports the generated stubs, gRPC, the standard library and two small packages of
-// the broker for reading files.
+// requests. The package imports the generated stubs, gRPC, the standard library and two small
+// packages of the broker for reading files.
 //
 // Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Code that
 // calls the function Apply must follow the rules itself.
@@ -33,7 +33,7 @@ const (
 	maxDrain = 4 << 10
 )
 
-// Client adds the broker's material to HTTP requests. It is safe for concurrent use.
+// Client adds the broker's material to HTTP requests. A Client is safe for concurrent use.
 type Client struct {
 	broker authmaterialv1.BrokerServiceClient
 }
@@ -45,7 +45,7 @@ func New(connection grpc.ClientConnInterface) *Client {
 }
 
 // HTTPClient returns an http.Client that adds the material of a credential to its requests, as
-// the method Transport describes. It follows redirects to the allowed hosts.
+// the method Transport describes. The http.Client follows redirects to the allowed hosts.
 func (c *Client) HTTPClient(credentialID string) *http.Client {
 	return &http.Client{Transport: c.Transport(credentialID, nil)}
 }
@@ -132,10 +132,10 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report is a method that tells the broker that the provider rejected a decoration. The result
-// is the decoration for a second attempt. The result is nil if there is no such decoration, or
-// if the report failed. An error of the report is not returned, because the provider's answer is
-// more useful to the caller.
+// report is a method that tells the broker that the provider rejected a decoration. If the
+// request is worth a second attempt, the result is the decoration for that attempt. The result
+// is nil if there is no second attempt, or if the report failed. An error of the report is not
+// returned, because the provider's answer is more useful to the caller.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {
@@ -160,7 +160,8 @@ func (t *transport) report(
 
 // send is a method that adds a decoration to a copy of a request, sends the copy, and removes
 // the material from the response. If the RoundTripper in the field `base` uses an http.Client,
-// its errors contain the URL with the material. So `send` removes the URL from errors.
+// its errors contain the URL with the material. So the method `send` removes the URL from
+// errors.
 func (t *transport) send(
 	original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration,
 ) (*http.Response, error) {
@@ -177,9 +178,9 @@ func (t *transport) send(
 }
 
 // repeat is a function that returns a second copy of a request that was already sent. The copy
-// has a new decoration, and its body is read from the beginning again. The result is nil if
-// there is no new decoration, if the function Apply rejects the copy, or if the body cannot be
-// sent again.
+// has a new decoration, and its body is read from the beginning again. The returned copy is nil
+// if there is no new decoration, if the function Apply rejects the copy, or if the body cannot
+// be sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
 	if successor == nil || Apply(again, successor) != nil {

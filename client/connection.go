@@ -136,8 +136,8 @@ func (r rereadTLS) Clone() credentials.TransportCredentials {
 // around the token is removed. If the token cannot be read, the call fails with UNAUTHENTICATED.
 // The file must be a regular file of at most 64 KiB, and the token may have at most 8 KiB.
 //
-// Nobody else may be able to read the connection. It must use TLS, or lead to a Unix socket and
-// have the credentials of google.golang.org/grpc/credentials/local.
+// Nobody else may be able to read the connection. The connection must use TLS, or lead to a Unix
+// socket and have the credentials of google.golang.org/grpc/credentials/local.
 func TokenFile(path string) credentials.PerRPCCredentials {
 	return token{path, func() (string, error) {
 		text, err := readFile(path, maxTokenFile)

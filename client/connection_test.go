@@ -141,8 +141,8 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want is a method that makes a call and checks that the call sent this token. It returns
-// everything that the call sent to authenticate its caller.
+// want is a method that makes a call and checks that the call sent this token. The method
+// returns everything that the call sent to authenticate its caller.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()
 	if err := call(p.T, connection); err != nil {
@@ -155,8 +155,8 @@ func (p place) want(connection *grpc.ClientConn, token string) proof {
 	return brought
 }
 
-// TestRenewedFiles renews the token while a connection is open. It renews the client certificate
-// between two connections.
+// TestRenewedFiles renews the token while a connection is open. The test renews the client
+// certificate between two connections.
 func TestRenewedFiles(t *testing.T) {
 	p := newPlace(t, true)
 	first := p.renew(p.authority)
@@ -219,8 +219,8 @@ func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	}
 }
 
-// TestInvalidTokens checks calls whose token is invalid. Such a call must fail before anything
-// is sent.
+// TestInvalidTokens checks calls whose token is invalid. A call with an invalid token must fail
+// before anything is sent.
 func TestInvalidTokens(t *testing.T) {
 	p := newPlace(t, true)
 	connection := p.connect()

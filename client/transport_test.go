@@ -33,9 +33,9 @@ func materialOn(r *http.Request) (places []string) {
 	return places
 }
 
-// redirect is an HTTP handler. It answers requests to /start with a redirect to the URL in the
-// request header To. If the request has the header Echo, the handler adds the request's query to
-// the Location header. The handler answers all other requests with status 200.
+// redirect is an HTTP handler. The handler answers requests to /start with a redirect to the URL
+// in the request header To. If the request has the header Echo, the handler adds the request's
+// query to the Location header. The handler answers all other requests with status 200.
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/start" {
 		return

@@ -22,8 +22,8 @@ import (
 // in a query.
 const acmeSecret = "canary&+key"
 
-// acme is the definition of a provider. It has one auth method for each part of a request that
-// can contain the key.
+// acme is the definition of a provider. The provider has one auth method for each part of a
+// request that can contain the key.
 const acme = `
 id: acme
 display_name: Acme
@@ -68,7 +68,8 @@ type hosts struct {
 	strange  []string // URLs of the requests to other hosts
 }
 
-// The type `calls` is a connection to the broker. It counts the calls of each method.
+// The type `calls` is a connection to the broker. The connection counts the calls of each
+// method.
 type calls struct {
 	grpc.ClientConnInterface
 	mu    sync.Mutex

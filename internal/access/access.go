@@ -1,5 +1,5 @@
-// Package access decides which callers may perform which actions on which credentials. It does
-// no I/O: each decision depends only on the arguments and on the policy.
+// Package access decides which callers may perform which actions on which credentials. The
+// package does no I/O: each access decision depends only on the arguments and on the policy.
 package access
 
 import (
@@ -30,8 +30,8 @@ type Caller struct {
 	Name string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
-	// Address is the network address from which the call came. It is empty if the address is
-	// unknown.
+	// Address is the network address from which the call came. Address is empty if the network
+	// address is unknown.
 	Address string
 	// ExpireTime is the time at which the identity expires. Zero means that the identity does
 	// not expire while the connection is open.
@@ -56,7 +56,7 @@ type Grant struct {
 	Providers   []string
 	// Actions are the actions that the grant allows. At least one action is required.
 	Actions []Action
-	// Source is the position of the grant in the configuration. It appears in messages to
+	// Source is the position of the grant in the configuration. Source appears in messages to
 	// people.
 	Source string
 }
@@ -142,9 +142,9 @@ func (g *Grant) namesCaller(caller string, compared *int) bool {
 	return caller != "" && matchesAny(g.Callers, caller, compared)
 }
 
-// namesCredential reports whether a grant applies to a credential. It compares all provider IDs
-// even if the credential does not exist. So a denial takes the same time for existing and
-// missing credentials.
+// namesCredential reports whether a grant applies to a credential. The method compares all
+// provider IDs of the grant even if the credential does not exist. So a denial takes the same
+// time for existing and missing credentials.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
 	if matchesAny(g.Credentials, object.CredentialID, compared) {
 		return true
@@ -157,8 +157,8 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 	return named && object.Provider != ""
 }
 
-// matchesAny reports whether at least one pattern matches the text. It adds the number of
-// patterns that it tried to the counter `compared`.
+// matchesAny reports whether at least one pattern matches the text. The function adds the number
+// of compared patterns to the counter `compared`.
 func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	for _, pattern := range patterns {
 		*compared++

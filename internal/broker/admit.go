@@ -12,7 +12,7 @@ import (
 // replaces the earlier decision in its slot.
 const decisionSlots = 1 << 14
 
-// errDenied is the error of each denied call. It is the same for existing and missing
+// errDenied is the error of each denied call. The error is the same for existing and missing
 // credentials, so that a caller cannot find out which credentials exist.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 

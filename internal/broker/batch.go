@@ -19,9 +19,10 @@ type Result struct {
 	Err          error
 }
 
-// GetBatch returns a result for each credential ID, in the order of the parameter `ids`. It
-// computes all results concurrently. A result that is not available shortly before the deadline
-// of ctx is an error. If ctx has no deadline, GetBatch waits up to 5 seconds.
+// GetBatch returns a result for each credential ID, in the order of the parameter `ids`.
+// GetBatch computes the results of all IDs concurrently. A result that is not available shortly
+// before the deadline of ctx is an error. If ctx has no deadline, GetBatch waits up to 5
+// seconds.
 func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
 	g, now := b.basis(&caller)
 	results, records := make([]Result, len(ids)), make([]audit.Record, len(ids))

@@ -62,16 +62,16 @@ type Options struct {
 	// Denials limits how many denials of each caller are recorded. Nil means no limit.
 	Denials Denials
 	// StaticReported is a function that the broker calls for each report about static material,
-	// with the IDs of the provider and the auth method. The function must not block. It may be
-	// nil.
+	// with the IDs of the provider and the auth method. The function must not block. The field
+	// StaticReported may be nil.
 	StaticReported func(provider, authMethod string, report StaticReport)
 	// Encode computes the field Encoded of a Decoration. If Encode is nil, the field Encoded
 	// stays nil.
 	Encode func(*Decoration) []byte
 }
 
-// Broker serves the material of credentials. It is safe for concurrent use. Its method Close
-// must be called in the end.
+// Broker serves the material of credentials. A Broker is safe for concurrent use. The method
+// Close must be called when the Broker is no longer needed.
 type Broker struct {
 	options Options
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
@@ -138,9 +138,9 @@ func (b *Broker) Use(load Load) error {
 	return nil
 }
 
-// ProofsChanged must be called after a change of the keys that authenticate callers. It makes a
-// new Generation. The broker then authenticates the callers of connections and of open watches
-// again, because the key that authenticated them may no longer be accepted.
+// ProofsChanged must be called after a change of the keys that authenticate callers.
+// ProofsChanged makes a new Generation. The broker then authenticates the callers of connections
+// and of open watches again, because the key that authenticated them may no longer be accepted.
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

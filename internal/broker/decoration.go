@@ -40,11 +40,12 @@ type Decoration struct {
 	AllowedHosts []string
 	// RejectedStatuses are the HTTP statuses that mean that the provider rejects the material.
 	RejectedStatuses []int
-	// LastRejectionTime is set only for static material. It is the time at which this replica
-	// last received a report that the provider rejected this version. Zero means that there was
-	// no such report.
+	// LastRejectionTime is set only for static material. LastRejectionTime is the time at which
+	// this replica last received a report that the provider rejected this version. Zero means
+	// that there was no such report.
 	LastRejectionTime time.Time
-	// Encoded is the result of the function Options.Encode. It is nil if Options.Encode is nil.
+	// Encoded is the result of the function Options.Encode. Encoded is nil if Options.Encode is
+	// nil.
 	Encoded []byte
 
 	token     *token.Token  // the token in the material; nil if the material is static

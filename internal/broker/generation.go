@@ -15,8 +15,8 @@ import (
 type Load struct {
 	// Config is the configuration with its credentials and policy. Required.
 	Config *config.Config
-	// Callers authenticates callers. The Broker itself does not use this field. It may be nil if
-	// no code that uses the Generation needs it.
+	// Callers authenticates callers. The Broker itself does not use this field. The field
+	// Callers may be nil if no code that uses the Generation needs it.
 	Callers *authentication.Set
 }
 

@@ -125,8 +125,8 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 }
 
 // obtain is a method that waits for a token, and returns the decoration that contains the token.
-// It converts a panic into an error, because a panic in a background goroutine would end the
-// process.
+// The method converts a panic into an error, because a panic in a background goroutine would end
+// the process.
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

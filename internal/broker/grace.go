@@ -22,10 +22,11 @@ const (
 
 // The type `grace` describes the grace decoration of a credential whose secret has changed.
 // Until the provider issues a token for the new secret, the credential continues to serve the
-// latest decoration of its previous account. This lasts at most gracePatience. If the provider
-// rejects the new secret, it lasts until the previous token expires. The new secret may belong
-// to another tenant of the provider. So the grace decoration is served only for hosts and
-// callers that both the previous and the new configuration allow.
+// latest decoration of its previous account. The grace decoration is served for at most the
+// duration gracePatience. But if the provider rejects the new secret, the grace decoration is
+// served until the previous token expires. The new secret may belong to another tenant of the
+// provider. So the grace decoration is served only for hosts and callers that both the previous
+// and the new configuration allow.
 type grace struct {
 	previous *account
 	policy   *access.Policy // the policy of the previous configuration
@@ -102,8 +103,9 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	return &d
 }
 
-// fetchFirstToken requests the first token of an account that has a grace decoration. It retries
-// until a token is issued, the grace is over, or another account replaces this account.
+// fetchFirstToken requests the first token of an account that has a grace decoration.
+// fetchFirstToken retries until a token is issued, the grace is over, or another account
+// replaces this account.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)

@@ -12,8 +12,8 @@ import (
 // The variable `tenant` is a caller without a grant in the first configuration.
 var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
-// useFor reloads the configuration with these credentials. It grants the credentials to the
-// callers whose names match a pattern.
+// useFor reloads the configuration with these credentials. The new configuration grants the
+// credentials to the callers whose names match a pattern.
 func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	w.Helper()
 	all := access.Grant{Callers: []access.Pattern{callers}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}

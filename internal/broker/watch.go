@@ -29,9 +29,9 @@ var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 // Generation.
 type Verify func(context.Context, *Generation) (access.Caller, error)
 
-// Watch reports changes of some credentials to one reader. It stores only the latest state of
-// each credential, so its memory does not grow when the reader is slow. Only one goroutine may
-// call the method Next, and must call Close in the end.
+// Watch reports changes of some credentials to one reader. A Watch stores only the latest state
+// of each credential, so it does not need more memory when the reader is slow. Only one
+// goroutine may call the method Next, and must call Close in the end.
 type Watch struct {
 	broker *Broker
 	caller Caller // the field By is the Generation that last authenticated the caller; nil stands for the current Generation
@@ -229,7 +229,8 @@ func (s *slot) mark() {
 }
 
 // scheduleRecheck sets a timer that queues the slot when its state may change without an event.
-// That is the case when a token expires, and when a provider that failed can be asked again.
+// A state changes without an event when a token expires, and when a provider that failed can be
+// asked again.
 func (s *slot) scheduleRecheck(result Result) {
 	s.stopRecheck()
 	clock := s.watch.broker.options.Clock

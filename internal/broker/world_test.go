@@ -209,9 +209,9 @@ func (w *world) watch(ids ...string) follower {
 	return follower{w, w.broker.Watch(nobody, nil, ids)}
 }
 
-// watchHeld opens a watch, and waits until the watch has sent a token of `mail`. It returns the
-// version of the token and the watch. From then on, the provider delays its answers until the
-// function `release` is called.
+// watchHeld opens a watch, and waits until the watch has sent a token of `mail`. The method
+// returns the version of the token, and the watch. From then on, the provider delays its answers
+// until the function `release` is called.
 func (w *world) watchHeld() (previous string, s follower, release func()) {
 	w.Helper()
 	previous = w.version()

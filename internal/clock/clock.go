@@ -14,8 +14,8 @@ import (
 // the wall clock. A Clock treats a larger difference as a correction of the wall clock.
 const tolerance = 100 * time.Millisecond
 
-// Clock is a clockwork.Clock for measuring lifetimes. It advances with the machine's boot clock,
-// which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set
+// Clock is a clockwork.Clock for measuring lifetimes. A Clock advances with the machine's boot
+// clock, which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set
 // forward, the Clock advances by the same time, because the boot clock may have missed a sleep.
 // When the wall clock is set back, the Clock does not go back. Use the method Wall for times
 // that are sent or logged.
@@ -56,8 +56,8 @@ func NewFrom(boot, wall func() int64) *Clock {
 	return c
 }
 
-// Now returns the current time of the Clock. The result has no monotonic reading, so compare it
-// only with times of the same Clock.
+// Now returns the current time of the Clock. The returned time has no monotonic reading, so
+// compare it only with times of the same Clock.
 func (c *Clock) Now() time.Time {
 	boot, wall := c.boot(), c.wall()
 	current := c.offsets.Load()
@@ -67,10 +67,10 @@ func (c *Clock) Now() time.Time {
 	return time.Unix(0, boot+current.clock)
 }
 
-// correct is a method that updates the offsets if the wall clock was corrected. It returns a new
-// reading of the boot clock, and the offsets. If the two clocks differ by less than the
-// tolerance, the offsets stay the same, because an interruption between the two readings also
-// causes a small difference.
+// correct is a method that updates the offsets if the wall clock was corrected. The method
+// returns a new reading of the boot clock, and the offsets. If the two clocks differ by less
+// than the tolerance, the offsets stay the same, because an interruption between the two
+// readings also causes a small difference.
 func (c *Clock) correct() (int64, *offsets) {
 	c.correcting.Lock()
 	defer c.correcting.Unlock()

@@ -11,8 +11,8 @@ import (
 // timers stop while the machine sleeps, so a timer fires up to checkInterval late after a sleep.
 const checkInterval = 5 * time.Second
 
-// timer is a clockwork.Timer that follows a Clock. It contains a Go timer, which fires at the
-// end of the outer timer, or after checkInterval if that is sooner.
+// timer is a clockwork.Timer that follows a Clock. The timer contains an inner Go timer, which
+// fires at the end of the outer timer, or after checkInterval if that is sooner.
 type timer struct {
 	clock *Clock
 	call  func()         // nil if NewTimer made the timer

@@ -102,8 +102,8 @@ func TestTimerThatFiredIsEmptied(t *testing.T) {
 	})
 }
 
-// TestManyTimersAreOverdueAtOnce checks many overdue timers. Each of them starts another timer
-// when it fires.
+// TestManyTimersAreOverdueAtOnce checks many overdue timers. Each overdue timer starts another
+// timer when it fires.
 func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 		const count = 1000

@@ -65,9 +65,9 @@ var (
 
 // IsHost reports whether the host of a URL, without port and brackets, is valid. A valid host is
 // an IP address in the notation of package netip, or a DNS name. A DNS name consists of ASCII
-// letters, digits, hyphens, underscores and dots. It does not end with a dot, and its last label
-// is not a number. Resolvers interpret texts such as 127.1, 0x7f000001 and 2130706433 as
-// addresses. If such a text were a valid host, a proxy would receive an unchecked address.
+// letters, digits, hyphens, underscores and dots. A DNS name does not end with a dot, and its
+// last label is not a number. Resolvers interpret texts such as 127.1, 0x7f000001 and 2130706433
+// as addresses. If such a text were a valid host, a proxy would receive an unchecked address.
 func IsHost(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err == nil || dnsName.MatchString(host) && !numberAtEnd.MatchString(host)

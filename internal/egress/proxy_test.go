@@ -19,7 +19,7 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// proxy is an HTTP proxy for tests. It connects to the same server for every request.
+// proxy is an HTTP proxy for tests. The proxy connects to the same server for every request.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -169,8 +169,8 @@ func TestProxyVariables(t *testing.T) {
 	}
 }
 
-// TestChild is the part of TestProxyVariables that runs in the child process. It sends a request
-// with default options, except for the resolver.
+// TestChild is the part of TestProxyVariables that runs in the child process. The child process
+// sends a request with default options, except for the resolver.
 func TestChild(t *testing.T) {
 	location := os.Getenv("CHILD_URL")
 	if location == "" {

@@ -15,12 +15,12 @@ import (
 // another scheme, net/http treats the scheme as http.
 var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
-// CheckProxies checks the environment variables that name proxies. It returns a list of
-// problems, and a list of warnings about probable mistakes. If net/http cannot parse a variable,
-// it ignores the variable and sends requests without a proxy (golang/go#46264). The variable
-// HTTP_PROXY is for requests without TLS. The broker sends requests without TLS only to loopback
-// addresses, and without a proxy, so a mistake in HTTP_PROXY is only a warning. The messages do
-// not quote the value of a variable, because the value may contain a password.
+// CheckProxies checks the environment variables that name proxies. CheckProxies returns a list
+// of problems, and a list of warnings about probable mistakes. If net/http cannot parse a
+// variable, it ignores the variable and sends requests without a proxy (golang/go#46264). The
+// variable HTTP_PROXY is for requests without TLS. The broker sends requests without TLS only to
+// loopback addresses, and without a proxy, so a mistake in HTTP_PROXY is only a warning. The
+// messages do not quote the value of a variable, because the value may contain a password.
 func CheckProxies(lookup func(name string) (value string, found bool)) (problems, warnings []string) {
 	value := func(name string) string {
 		text, _ := lookup(name)

@@ -1,5 +1,5 @@
 // Package egress sends the broker's own requests: token requests, and requests for the keys of
-// token issuers. It sends requests only to addresses on the public internet, unless the
+// token issuers. The package sends requests only to addresses on the public internet, unless the
 // configuration allows other addresses.
 package egress
 
@@ -49,8 +49,9 @@ type Options struct {
 	Resolver *net.Resolver
 }
 
-// Transport sends requests. It checks the address of the host at the moment when it connects. So
-// it does not matter if the host name resolved to another address earlier.
+// Transport sends requests. A Transport checks the address of the host at the moment when it
+// connects to the host. So it does not matter if the host name resolved to another address
+// earlier.
 //
 // A proxy resolves the host name itself. So for a request through a proxy, the Transport checks
 // the address only if the URL contains a literal address. The address of the proxy itself is not

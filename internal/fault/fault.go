@@ -1,5 +1,5 @@
-// Package fault defines the errors that tell callers why a call failed. It does not depend on
-// gRPC: package rpc maps each reason to a gRPC status code.
+// Package fault defines the errors that tell callers why a call failed. The package does not
+// depend on gRPC: package rpc maps each reason to a gRPC status code.
 package fault
 
 import (
@@ -32,8 +32,8 @@ const (
 type Error struct {
 	// Reason determines the gRPC status code of the call. It is required.
 	Reason Reason
-	// Message is a sentence for people. It contains no secret. It quotes nothing that a provider
-	// sent, except registered OAuth error codes.
+	// Message is a sentence for people. A message contains no secret. A message quotes nothing
+	// that a provider sent, except registered OAuth error codes.
 	Message string
 	// RetryDelay is how long the caller should wait before its next attempt. Zero means that the
 	// delay is unknown, or that another attempt is pointless.
@@ -75,6 +75,6 @@ func From(err error) *Error {
 	return Opaque()
 }
 
-// Opaque returns the Error for a bug or an internal failure of the broker. Its message contains
-// no details.
+// Opaque returns the Error for a bug or an internal failure of the broker. The message of this
+// Error contains no details.
 func Opaque() *Error { return New(Internal, "internal error") }

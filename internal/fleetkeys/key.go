@@ -1,7 +1,7 @@
 // Package fleetkeys lets the replicas of a fleet share tokens in a store that the replicas do
-// not trust. It encrypts the entries of the store, computes the names of the entries, and makes
-// the keys for the versions of decorations. All of these are derived from one or more fleet
-// keys, which all replicas know. The package does no I/O.
+// not trust. The package encrypts the entries of the store, computes the names of the entries,
+// and makes the keys for the versions of decorations. All of these are derived from one or more
+// fleet keys, which all replicas know. The package does no I/O.
 package fleetkeys
 
 import (
@@ -38,8 +38,8 @@ func generate() []byte {
 	return data
 }
 
-// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. It rejects keys
-// that are obviously not random. The error message does not quote the key.
+// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. Parse rejects
+// keys that are obviously not random. The error message does not quote the key.
 func Parse(text secret.Text) (Key, error) {
 	encoding := base64.RawStdEncoding
 	if strings.HasSuffix(text.Reveal(), "=") {

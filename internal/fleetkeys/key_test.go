@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// numbered is a helper that returns the text of a fleet key. Its first byte is the parameter
-// `first`, and each further byte is larger by one than the byte before.
+// numbered is a helper that returns the text of a fleet key. The first byte of the key is the
+// parameter `first`. Each further byte is larger by one than the byte before it.
 func numbered(first byte) string {
 	data := make([]byte, fleetkeys.Size)
 	for i := range data {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limiter has a token bucket for each key. It stores a limited number of buckets, and evicts the
-// bucket that was not used for the longest time. A key whose bucket was evicted may have a full
-// burst again. A Limiter is safe for concurrent use.
+// Limiter has a token bucket for each key. A Limiter stores a limited number of buckets, and
+// evicts the bucket that was not used for the longest time. A key whose bucket was evicted may
+// have a full burst again. A Limiter is safe for concurrent use.
 type Limiter[K comparable] struct {
 	limit rate.Limit
 	burst int

@@ -12,11 +12,11 @@ const redacted = "[REDACTED]"
 
 var errMarshalled = errors.New("a secret cannot be marshalled")
 
-// Text is a secret string. It prints as [REDACTED] with every fmt verb and in slog, and every
-// encoder returns an error for it. The zero value is the empty secret.
+// Text is a secret string. A Text prints as [REDACTED] with every fmt verb and in slog, and
+// every encoder returns an error for it. The zero value is the empty secret.
 //
 // The string is stored in a closure. Some code prints values by reflection, without calling the
-// methods of the values. Such code finds only the address of the closure.
+// methods of the values. That code finds only the address of the closure instead of the string.
 type Text struct {
 	value *func() string // a pointer to the closure, because functions are not comparable
 }

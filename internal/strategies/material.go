@@ -26,13 +26,13 @@ type Material struct {
 	QueryParams []Pair
 }
 
-// ValueProblem describes a value in a credential that cannot be used as material. It implements
-// the interface `error`.
+// ValueProblem describes a value in a credential that cannot be used as material. A ValueProblem
+// implements the interface `error`.
 type ValueProblem struct {
-	// Field is the ID of the credential's field with the value. It is empty if no single value
-	// causes the problem.
+	// Field is the ID of the credential's field with the value. Field is empty if no single
+	// value causes the problem.
 	Field string
-	// Message describes the problem, and what the value is used for. It does not quote the
+	// Message describes the problem, and what the value is used for. Message does not quote the
 	// value.
 	Message string
 }
@@ -44,7 +44,7 @@ func problem(field, format string, parts ...any) ValueProblem {
 	return ValueProblem{Field: field, Message: fmt.Sprintf(format, parts...)}
 }
 
-// Check returns the problems because of which no material can be made from a credential. It
+// Check returns the problems because of which no material can be made from a credential. Check
 // needs no network, because it uses a single letter in place of a token.
 func Check(credential *credentials.Credential) []ValueProblem {
 	material, problems := place(credential, secret.New("t"))

@@ -30,8 +30,9 @@ func (a *tokenAnswer) reason() fault.Reason {
 		// The failure is temporary: RFC 9110, sections 15.5.9 and 15.6.4; RFC 8470, section 5.2.
 		return fault.ProviderUnavailable
 	case a.meaning == fault.CredentialRejected:
-		// These statuses can come with an OAuth error. For 400 and 401, see RFC 6749, section
-		// 5.2. For 200, see golang/oauth2#441. For 403, see Nanocloud/nanocloud#59.
+		// The HTTP statuses 200, 400, 401 and 403 can come with an OAuth error. For 400 and 401,
+		// see RFC 6749, section 5.2. For 200, see golang/oauth2#441. For 403, see
+		// Nanocloud/nanocloud#59.
 		return fault.CredentialRejected
 	case is(400, 401) && a.fields != nil && a.meaning == "":
 		// SendPulse rejects credentials without an OAuth error code, and many providers use

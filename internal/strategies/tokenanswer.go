@@ -105,8 +105,8 @@ func (a *tokenAnswer) unusable(what string) *fault.Error {
 	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
 }
 
-// fail is a method that returns an Error. Its message contains the provider's name, the HTTP
-// status, and the error code if the code is registered.
+// fail is a method that returns an Error. The message of the Error contains the provider's name,
+// the HTTP status, and the error code if the code is registered.
 func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	status := fmt.Sprintf("HTTP %d", a.status)
 	if a.code != "" {
@@ -118,8 +118,8 @@ func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 // parseRetryAfter reads the header Retry-After, which contains a number of seconds or a date
 // (RFC 9110, section 10.2.3). A date is compared with the date in the header Date of the same
 // answer. If there is no header Date, the date is compared with the wall-clock time (section
-// 6.6.1). The result is at most maxRetryAfter. The result is 0 if Retry-After is missing or
-// cannot be parsed.
+// 6.6.1). The returned delay is at most maxRetryAfter. The returned delay is 0 if Retry-After is
+// missing or cannot be parsed.
 func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	seconds, err := strconv.ParseUint(text, 10, 32)
@@ -140,9 +140,9 @@ func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // parseLifetime reads the field expires_in: a number of seconds, or a string that contains a
-// number of seconds. The result is at most token.MaxLifetime. For a negative number, the result
-// is negative. If the field is missing, null, 0 or invalid, the result is 0 instead of an error,
-// because a token with an invalid lifetime can still be used.
+// number of seconds. The returned lifetime is at most token.MaxLifetime. For a negative number,
+// the result is negative. If the field is missing, null, 0 or invalid, the result is 0 instead
+// of an error, because a token with an invalid lifetime can still be used.
 func parseLifetime(raw json.RawMessage) time.Duration {
 	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
 	if !decimal.MatchString(text) {

@@ -128,7 +128,7 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAsADate checks Retry-After headers that contain a date. They come from a
+// TestRetryAfterAsADate checks Retry-After headers that contain a date. The headers come from a
 // provider with a correct clock, and from a provider whose clock is an hour slow.
 func TestRetryAfterAsADate(t *testing.T) {
 	ask := asking(t)
@@ -221,8 +221,8 @@ func TestAnswersWithoutAWholeBody(t *testing.T) {
 
 // TestLifetimeThatCannotBeRead checks tokens whose lifetime is valid, missing or invalid. A
 // token without a valid lifetime gets the default lifetime of the auth method. The broker
-// reports the first token without a valid lifetime. It reports another one only if a token with
-// a valid lifetime came in between.
+// reports the first token without a valid lifetime. The broker reports a further token without a
+// valid lifetime only if a token with a valid lifetime came in between.
 func TestLifetimeThatCannotBeRead(t *testing.T) {
 	expiresIn := ""
 	var events []strategies.TokenRequestEvent

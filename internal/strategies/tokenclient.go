@@ -23,8 +23,8 @@ const (
 
 	// The budget of token requests for each pair of URL and client ID. At first, a burst of
 	// requests is allowed, and then one request a second. The budget is needed because providers
-	// block accounts that send too many requests. It is large enough because most tokens are
-	// valid for minutes or longer.
+	// block accounts that send too many requests. The budget is large enough because most tokens
+	// are valid for minutes or longer.
 	budgetBurst     = 20
 	budgetPerSecond = 1
 	maxBudgets      = 100_000 // maximum number of budgets that are stored
@@ -61,10 +61,10 @@ type TokenClientOptions struct {
 	// The time span ends when the safety margin of the token begins. The time span is at most
 	// half the token's lifetime. Default: five minutes, but at most a sixth of the lifetime.
 	RenewalWindow time.Duration
-	// Observe is called after each request. It is also called if the request was not sent
+	// Observe is called after each request. Observe is also called if the request was not sent
 	// because the budget is used up. By default, nothing is called.
 	Observe func(TokenRequestEvent)
-	// Begin is called before a request is sent. It returns a context for the request, derived
+	// Begin is called before a request is sent. Begin returns a context for the request, derived
 	// from ctx, and a function that is called after the request. By default, nothing is called.
 	Begin func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 }
@@ -87,9 +87,9 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	return o
 }
 
-// TokenClient makes token requests. It follows no redirects and stores no cookies. A request
-// takes at most 10 seconds, and its answer may have at most 1 MiB. The TokenClient has a budget
-// of requests for each pair of URL and client ID.
+// TokenClient makes token requests. A TokenClient follows no redirects and stores no cookies. A
+// request takes at most 10 seconds, and its answer may have at most 1 MiB. The TokenClient has a
+// budget of requests for each pair of URL and client ID.
 type TokenClient struct {
 	options TokenClientOptions
 	http    http.Client
@@ -143,8 +143,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send is a method that makes one HTTP request for a token. It returns a token or a failure, and
-// the HTTP status of the answer. The HTTP status is 0 if no answer arrived.
+// send is a method that makes one HTTP request for a token. The method returns a token or a
+// failure, and the HTTP status of the answer. The HTTP status is 0 if no answer arrived.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -179,9 +179,10 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Toke
 	return issued, response.StatusCode, nil
 }
 
-// readBody reads the body of a response. It reads at most one byte more than the maximum size.
-// The result is empty if the body is cut off. The result is also empty if the connection was
-// switched to another protocol, because then the body never ends.
+// readBody reads the body of a response. The function reads at most one byte more than the
+// maximum size. The returned body is empty if the response's body is cut off. The returned body
+// is also empty if the connection was switched to another protocol, because then the body never
+// ends.
 func readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode/100 == 1 {
 		return nil, nil

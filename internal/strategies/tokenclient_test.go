@@ -38,8 +38,8 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// The type `transport` is an http.RoundTripper. It is a function that answers requests without a
-// network.
+// The type `transport` is an http.RoundTripper. A `transport` is a function that answers
+// requests without a network.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// TokenSource requests the tokens of one credential. It uses the OAuth 2.0 client credentials
-// grant (RFC 6749, section 4.4).
+// TokenSource requests the tokens of one credential. A TokenSource uses the OAuth 2.0 client
+// credentials grant (RFC 6749, section 4.4).
 type TokenSource struct {
 	credential *credentials.Credential
 	client     *TokenClient
