@@ -151,7 +151,7 @@ func TokenFile(path string) credentials.PerRPCCredentials {
 func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
 
 type token struct {
-	name string // how error messages name the token
+	name string // the name for the token in error messages
 	read func() (string, error)
 }
 

@@ -59,7 +59,8 @@ type Options struct {
 	// Audit is the log in which each access decision is recorded. If Audit is nil, nothing is
 	// recorded.
 	Audit audit.Log
-	// Denials limits how many denials of each caller are recorded. Nil means no limit.
+	// Denials limits how many denials of each caller are recorded. If Denials is nil, all
+	// denials are recorded.
 	Denials Denials
 	// StaticReported is a function that the broker calls for each report about static material,
 	// with the IDs of the provider and the auth method. The function must not block. The field

@@ -109,8 +109,8 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 }
 
 // versions returns every version that a replica of the fleet may give to the decoration with
-// this token. There is one version for each version key. The first version is the one that this
-// replica uses. The token is nil for static material.
+// this token. The result has one version for each version key. The first version is the one that
+// this replica uses. The token is nil for static material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {

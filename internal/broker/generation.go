@@ -50,7 +50,7 @@ type account struct {
 
 // newGeneration makes the Generation of a Load. If the material of a credential has not changed,
 // its account from the previous Generation is used again. The second result lists the new
-// accounts that have a grace decoration. The caller must hold the mutex `b.mu`.
+// accounts that have a grace decoration. The calling function must hold the mutex `b.mu`.
 func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []*account, error) {
 	set := load.Config.Credentials
 	g := &Generation{

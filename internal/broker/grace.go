@@ -36,7 +36,8 @@ type grace struct {
 
 // inherit is a method that gives the account `a`, which replaces the account `old`, a grace
 // decoration if possible, and reports whether `a` now has one. If the accounts belong to
-// different providers, `a` gets no grace decoration. The caller must hold the mutex `b.mu`.
+// different providers, `a` gets no grace decoration. The calling function must hold the mutex
+// `b.mu`.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false

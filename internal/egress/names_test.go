@@ -80,7 +80,7 @@ func (n *names) serve() {
 	}
 }
 
-// answer is a function that turns a DNS question into a DNS answer.
+// The method `answer` turns a DNS question into a DNS answer.
 func (n *names) answer(message *dnsmessage.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

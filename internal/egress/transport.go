@@ -41,9 +41,10 @@ type Options struct {
 	// RootCAs are the certificate authorities that are trusted to sign the certificates of
 	// servers. Default: the system's authorities.
 	RootCAs *x509.CertPool
-	// Proxy returns the proxy for a request. The result is nil if no proxy is to be used. By
-	// default, the environment variables HTTPS_PROXY and NO_PROXY determine the proxy. If the
-	// function CheckProxies finds a problem in these variables, requests fail.
+	// Proxy is a function that returns the proxy for a request. The returned URL is nil if the
+	// request needs no proxy. By default, the environment variables HTTPS_PROXY and NO_PROXY
+	// determine the proxy. If the function CheckProxies finds a problem in these variables,
+	// requests fail.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Resolver resolves the names of hosts. Default: net.DefaultResolver.
 	Resolver *net.Resolver

@@ -85,8 +85,9 @@ func TestOpenRefuses(t *testing.T) {
 	refuses("under another ID", "context", append(bytes.Clone(sealed[:5]), foreign[5:]...), fleetkeys.ErrDamaged)
 }
 
-// FuzzOpen checks three rules in every context. No entry causes a panic. Only results of the
-// method Seal can be decrypted. Decrypting an encrypted text returns the text.
+// FuzzOpen checks that the method Open follows three rules in every context. No entry causes a
+// panic. Only results of the method Seal can be decrypted. Decrypting an encrypted text returns
+// the text.
 func FuzzOpen(f *testing.F) {
 	both, one := ring(f, numbered(1), numbered(2)), ring(f, numbered(2))
 	f.Add("context", []byte("plain"))
