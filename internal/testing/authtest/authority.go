@@ -21,11 +21,12 @@ type Authority struct {
 	now         time.Time
 }
 
-// NewAuthority returns an authority whose certificates are valid from an hour before now to an hour
-// after it.
+// NewAuthority returns a certificate authority. Its certificates are valid from an hour before
+// now to an hour after now.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
-// Between returns an intermediate certificate authority. Its certificate is signed by a.
+// Between returns an intermediate certificate authority, whose certificate the authority a
+// signs.
 func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
 
 func newAuthority(name string, by *Authority, now time.Time) *Authority {
@@ -42,7 +43,7 @@ func newAuthority(name string, by *Authority, now time.Time) *Authority {
 func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
 // sign creates a certificate from a template and signs it. If the template has no validity
-// period or no extended key usage, sign sets the usual values.
+// period or no extended key usage, the certificate gets the usual values.
 func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509.Certificate {
 	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
 	if template.NotAfter.IsZero() {
@@ -58,8 +59,8 @@ func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509
 	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, &template, parent, &key.PublicKey, a.key))))
 }
 
-// Issue creates a certificate from a template and returns it with its key. The chain also
-// contains the certificate of a.
+// Issue creates a certificate from a template and returns it with its key. The returned chain
+// also contains the authority's own certificate.
 func (a *Authority) Issue(template x509.Certificate) tls.Certificate {
 	key := newKey()
 	leaf := a.sign(key, template)
@@ -71,12 +72,12 @@ func (a *Authority) IssueLoopback() tls.Certificate {
 	return a.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}})
 }
 
-// IssueSPIFFE returns a client certificate that contains this SPIFFE ID.
+// IssueSPIFFE returns a client certificate that contains the given SPIFFE ID.
 func (a *Authority) IssueSPIFFE(id string) tls.Certificate {
 	return a.Issue(x509.Certificate{URIs: URIs(id)})
 }
 
-// URIs parses URIs for the field URIs of a certificate template.
+// URIs parses the given texts as URIs, for the field `URIs` of a certificate template.
 func URIs(texts ...string) []*url.URL {
 	var all []*url.URL
 	for _, text := range texts {
@@ -85,7 +86,7 @@ func URIs(texts ...string) []*url.URL {
 	return all
 }
 
-// Pool returns a certificate pool with the certificates of these authorities.
+// Pool returns a certificate pool that contains the certificates of the given authorities.
 func Pool(authorities ...*Authority) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, a := range authorities {

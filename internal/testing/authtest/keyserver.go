@@ -18,7 +18,8 @@ type KeyServer struct {
 	answer   atomic.Pointer[http.HandlerFunc]
 }
 
-// NewKeyServer starts a server with these keys. The server stops when the test ends.
+// NewKeyServer starts a server that publishes the given keys. The server stops when the test
+// ends.
 func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	t.Helper()
 	s := &KeyServer{}
@@ -33,19 +34,19 @@ func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	return s
 }
 
-// Requests returns the number of requests so far.
+// Requests returns the number of requests that the server has received so far.
 func (s *KeyServer) Requests() int64 { return s.requests.Load() }
 
-// Does sets the handler for the next requests.
+// Does is a setter: it sets the handler for the next requests.
 func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
-// Has sets the keys with which the server answers the next requests.
+// Has is a setter: it sets the keys with which the server answers the next requests.
 func (s *KeyServer) Has(keys ...Key) {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
 }
 
-// Fails makes the server answer the next requests with an error status. The body of these
-// answers contains the word canary.
+// Fails is a setter: from now on the server answers each request with an error status. The body
+// of these answers contains the word "canary".
 func (s *KeyServer) Fails() {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
 }
@@ -57,7 +58,7 @@ func (s *KeyServer) Roots() *x509.CertPool {
 	return roots
 }
 
-// RootsPEM returns the certificate in Roots as PEM.
+// RootsPEM returns, in PEM, the certificate that Roots returns in a pool.
 func (s *KeyServer) RootsPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }

@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// TestMain runs a role of the benchmark, instead of the tests, if a test started this process.
+// TestMain runs the tests, or a role of the benchmark if a test started this process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
 		main()
 		return
 	}
-	// Without this setting each process would take a second longer to end under the race
-	// detector.
+	// Without this environment variable, each process would take a second longer to end under
+	// the race detector.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	m.Run()
 }
 
-// tables matches the title of each table in the output, and the numbers of calls per second in
-// the table.
+// tables is a regular expression. It matches the title of each table in the output, and the
+// numbers of calls per second in the table.
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
 
-// measured runs the benchmark, and returns the titles of the tables in its output, and the whole
-// output.
+// measured runs the benchmark. It returns the titles of the tables in the benchmark's output,
+// and the whole output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
 	t.Helper()
 	var out strings.Builder
@@ -64,7 +64,7 @@ func TestMeasuresEverySetting(t *testing.T) {
 	}
 }
 
-// TestMeasuresTheRest runs those measurements of the benchmark that are not comparisons of
+// TestMeasuresTheRest runs the measurements of the benchmark that are not comparisons of
 // settings.
 func TestMeasuresTheRest(t *testing.T) {
 	requireRedis(t)
@@ -88,8 +88,8 @@ func TestSettingsHaveNames(t *testing.T) {
 	}
 }
 
-// TestGoals checks the verdicts for a goal that is met, a goal that is missed, and a goal that
-// is missed by less than the spread of two equal servers.
+// TestGoals checks the benchmark's verdicts for three goals: one that is met, one that is
+// missed, and one that is missed by less than two equal servers differ.
 func TestGoals(t *testing.T) {
 	var rounds []round
 	for _, control := range []float64{0.9, 1, 1, 1.1} {

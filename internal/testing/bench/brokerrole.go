@@ -14,13 +14,13 @@ import (
 )
 
 // serveBroker runs the broker as `broker serve` does. The broker's providers are simulated in
-// the same process; a warm call does not reach the providers.
+// the same process; a warm call sends no request to the providers.
 func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
 		return err
 	}
-	defer sim.Close() //nolint:errcheck // the process ends
+	defer sim.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	broker, cost, reload, err := startBroker(told, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
 	if err != nil {
@@ -45,7 +45,7 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	return broker.Run(ctx, grpcListener, httpListener)
 }
 
-// listen opens two free ports of the loopback interface.
+// listen opens listeners on two free ports of the loopback interface.
 func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err error) {
 	free := config.Address{Network: "tcp", Address: "127.0.0.1:0"}
 	grpcListener, err = server.Listen(ctx, free, 0)

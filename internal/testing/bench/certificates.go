@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// tlsConfig returns the TLS settings of a server or client that uses the certificate with this
-// name in a folder. These settings equal the broker's: TLS 1.3 without session resumption.
+// tlsConfig returns the TLS settings of a server or client whose certificate has the given name
+// in a folder. These settings equal the broker's: TLS 1.3 without session resumption.
 func tlsConfig(folder, name string) (*tls.Config, error) {
 	path := filepath.Join(folder, name)
 	own, err := tls.LoadX509KeyPair(path+".pem", path+".key")
@@ -42,14 +42,15 @@ func tlsConfig(folder, name string) (*tls.Config, error) {
 	}, nil
 }
 
-// serverCredentials returns the gRPC credentials of a server: with TLS if there is a folder of
-// certificates, otherwise unencrypted.
+// serverCredentials returns the gRPC credentials of a server. If there is a folder of
+// certificates, the server uses TLS; otherwise its connections are unencrypted.
 func serverCredentials(folder string) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, serverFile)
 }
 
-// clientCredentials returns the gRPC credentials of a client: with TLS and the load's
-// certificate with this number if there is a folder of certificates, otherwise unencrypted.
+// clientCredentials returns the gRPC credentials of a client. If there is a folder of
+// certificates, the client uses TLS and the client certificate with the given number; otherwise
+// its connections are unencrypted.
 func clientCredentials(folder string, number int) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, clientName(number))
 }
@@ -57,7 +58,7 @@ func clientCredentials(folder string, number int) (credentials.TransportCredenti
 func clientName(number int) string { return fmt.Sprintf("%s%d", clientFile, number) }
 
 // writeCertificates writes the certificates of a server and of the load's clients to a new
-// folder. The function remove deletes the folder.
+// folder. The returned function `remove` deletes the folder.
 func writeCertificates(identities int) (folder string, remove func() error, err error) {
 	folder, err = os.MkdirTemp("", "bench")
 	if err != nil {
@@ -92,11 +93,12 @@ func credentialsOf(folder, name string) (credentials.TransportCredentials, error
 	return credentials.NewTLS(settings), nil
 }
 
-// metricsTransport returns an HTTP transport for reading metrics, with the client certificate in
-// a folder. The result is nil, which means the default transport, if there is no folder.
+// metricsTransport returns an HTTP transport for reading metrics, which uses the client
+// certificate in a folder. Without a folder the result is nil, which means the default
+// transport.
 func metricsTransport(folder string) (http.RoundTripper, error) {
 	if folder == "" {
-		return nil, nil //nolint:nilnil // a nil http.RoundTripper means the default to http.Client
+		return nil, nil //nolint:nilnil // http.Client uses its default transport if the transport is nil
 	}
 	settings, err := tlsConfig(folder, clientName(0))
 	if err != nil {

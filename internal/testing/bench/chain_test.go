@@ -15,9 +15,9 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestChainIsWhole checks that the broker of the benchmark uses all its checks. It calls the
-// broker as the load does, with a certificate without a grant, without a certificate, and
-// without TLS.
+// TestChainIsWhole checks that the broker of the benchmark makes all its checks. The test calls
+// this broker as the load does, but with a certificate that has no grant, without a certificate,
+// and without TLS.
 func TestChainIsWhole(t *testing.T) {
 	for _, mode := range auditModes {
 		t.Run(mode, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestChainIsWhole(t *testing.T) {
 	}
 }
 
-// codeOf returns the status code of a call for the warm token.
+// codeOf requests the warm token once and returns the call's status code.
 func codeOf(t *testing.T, address string, by credentials.TransportCredentials) codes.Code {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(by))

@@ -12,10 +12,10 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// changes lets watchers of a do-nothing server wait for the next change.
+// changes lets the watchers of a do-nothing server wait for the next change.
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // closed at the next change
+	next chan struct{} // a channel that is closed at the next change
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }
@@ -36,8 +36,8 @@ func (c *changes) change() error {
 	return nil
 }
 
-// WatchAuthDecorations sends a state at the start of the stream, and the same state again at
-// each change.
+// WatchAuthDecorations sends a state when the stream starts. At each change it sends the same
+// state again.
 func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	for {
 		next := d.changes.wait()
@@ -52,8 +52,8 @@ func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsR
 	}
 }
 
-// serveChanges runs an HTTP server until ctx ends; each request to it makes a change. It returns
-// the server's URL.
+// serveChanges runs an HTTP server until ctx ends, and returns the server's URL. Each request to
+// this server makes a change.
 func serveChanges(ctx context.Context, change func() error) (url string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

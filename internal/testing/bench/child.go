@@ -14,8 +14,8 @@ import (
 // stopPatience is how long a process may take to end before it is killed.
 const stopPatience = 10 * time.Second
 
-// with starts a process in a role, calls use with the answer of the process, and then ends the
-// process. with returns when the process has ended.
+// with is a function that starts a process in a role, passes the answer of the process to the function `use`, and
+// then ends the process. When the call returns, the process has ended.
 func with[T any](ctx context.Context, role string, told task, use func(answer T) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -40,13 +40,13 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 }
 
 // start starts this program in a role. When ctx ends, the standard input of the process is
-// closed, which tells the process to end. If the process does not end, it is killed.
+// closed, which tells the process to end. A process that still runs some time later is killed.
 func start(ctx context.Context, role string) (command *exec.Cmd, stdin io.Writer, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	command = exec.CommandContext(ctx, program, role) //nolint:gosec // the path is that of this program
+	command = exec.CommandContext(ctx, program, role) //nolint:gosec // the path names the program that runs now
 	command.Stderr = os.Stderr
 	lifeline, err := command.StdinPipe()
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// The sides of a setting, by index.
+// The index of each server in the comparison of a setting.
 const (
 	sideBroker   = iota
 	sideDefaults // the do-nothing server with grpc-go's defaults
@@ -37,11 +37,11 @@ func measureSetting(ctx context.Context, s setting, chosen options, out io.Write
 // doNothingServer describes a do-nothing server with which the broker is compared.
 type doNothingServer struct {
 	name  string
-	equal bool // use the broker's transport options
+	equal bool // whether the server uses the broker's transport options
 }
 
-// withDoNothing starts do-nothing servers, adds them to the task's sides, and calls the function
-// use with the task.
+// withDoNothing starts do-nothing servers, adds them to the sides that the task compares, and
+// calls the function `use` with the task.
 func withDoNothing(ctx context.Context, told *task, servers []doNothingServer, use func() error) error {
 	if len(servers) == 0 {
 		return use()

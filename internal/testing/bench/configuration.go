@@ -21,12 +21,13 @@ const (
 	largeKey  = "key-of-4000-bytes"
 
 	// bulkPrefix is the beginning of the IDs of further credentials; a number follows it. The
-	// decorations of these credentials are about as large as the decoration of mediumKey.
+	// decorations of these credentials are about as large as the decoration of the credential
+	// mediumKey.
 	bulkPrefix = "key-of-1100-byte-"
 	manyIDs    = 10_000
 )
 
-// keySizes are the key lengths that result in answers of small, medium and large size.
+// keySizes contains the API key lengths that result in small, medium and large answers.
 var keySizes = map[string]int{smallKey: 165, mediumKey: 960, largeKey: 3850}
 
 // simulatedCredentials is the number of credentials in the simulated configuration.
@@ -35,7 +36,7 @@ const simulatedCredentials = 5
 // fleetKeyVariable is the name of the environment variable that contains the fleet key.
 const fleetKeyVariable = "BROKER_FLEET_KEY"
 
-// auditModes are the audit modes of the configuration file.
+// auditModes contains the audit modes that the configuration file allows.
 var auditModes = []string{"required", "best_effort"}
 
 // File names in a folder of certificates.
@@ -54,8 +55,8 @@ const loadCaller = "spiffe://bench.test/load/"
 // reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third grant is
-// the one that the load uses.
+// guardsText contains the sections `audit` and `grants` of the configuration of a broker with
+// TLS. The load uses the third grant.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}
@@ -65,9 +66,9 @@ grants:
   - {callers: ["spiffe://bench.test/lo*"], credentials: ["sendpulse-k*", "pendo"]}
 `
 
-// configOf returns the configuration of the broker for a task: the simulated credentials,
-// further ones up to the task's number of credentials, and the task's Redis. last is the secret
-// of the last credential.
+// configOf returns the configuration of a task's broker. It contains the simulated credentials,
+// further credentials up to the task's number of credentials, and the task's Redis. The
+// parameter `last` is the secret of the last credential.
 func configOf(told task, last string) []byte {
 	var text bytes.Buffer
 	text.WriteString(limitsText)
@@ -106,7 +107,7 @@ func (t task) keySize() int {
 	return 10
 }
 
-// keyOf returns an API key of a given length that ends with a given text.
+// keyOf returns an API key that has the given length and ends with the given text.
 func keyOf(size int, end string) string {
 	return strings.Repeat("k", max(0, size-len(end))) + end
 }
@@ -115,8 +116,8 @@ func writeKey(text *bytes.Buffer, id, key string) {
 	fmt.Fprintf(text, "  - id: %s\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", id, key)
 }
 
-// loader returns a function that loads the configuration of a task. The argument of that
-// function is the secret of the last credential. Each process has its own fleet key and its own
+// loader returns a function that loads the configuration of a task. The returned function
+// expects the secret of the last credential. Each process has its own fleet key and its own
 // simulated accounts.
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)

@@ -19,18 +19,18 @@ type doNothing struct {
 	changes  *changes
 }
 
-// GetAuthDecoration does nothing.
+// GetAuthDecoration returns the prepared answer.
 func (d *doNothing) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
 	return d.response, nil
 }
 
-// BatchGetAuthDecorations does nothing.
+// BatchGetAuthDecorations returns the prepared answer.
 func (d *doNothing) BatchGetAuthDecorations(context.Context, *authmaterialv1.BatchGetAuthDecorationsRequest) (*authmaterialv1.BatchGetAuthDecorationsResponse, error) {
 	return d.batch, nil
 }
 
 // serveDoNothing runs a gRPC server without interceptors. The server fetches one answer from the
-// broker and then sends this answer to every call.
+// broker and then repeats this answer in every call.
 func serveDoNothing(ctx context.Context, told task, answer func(any) error) error {
 	broker, closeBroker, err := dial(told.Broker, 0)
 	if err != nil {

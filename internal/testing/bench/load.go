@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// callPatience is how long after the end of a round the last calls of the round may end.
+// callPatience limits how long the last calls of a round may continue after the end of the
+// round.
 const callPatience = 10 * time.Second
 
-// result is the answer of the load process.
+// result is the answer that the load process sends to its parent process.
 type result struct {
 	// ResponseSize is the size of a response on the wire, in bytes.
 	ResponseSize int
@@ -22,11 +23,12 @@ type result struct {
 	Rounds []round
 }
 
-// round contains the figures of each side. The sides are measured one after another.
+// round contains the figures of each side in one round. The sides are measured one after
+// another.
 type round []figures
 
-// load calls the servers of all sides in turn, and measures the calls. Each round begins with
-// another side, so that a machine that becomes slower or faster favours no side.
+// load calls the servers of all sides in turn, and measures the calls. Each round begins with a
+// different side. So a machine that becomes slower or faster favours no side.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	var targets []*target
 	for _, s := range told.Sides {
@@ -50,16 +52,16 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 				return err
 			}
 		}
-		if i > 0 { // the first round warms up
+		if i > 0 { // the first round only warms up the servers
 			measured.Rounds = append(measured.Rounds, next)
 		}
 	}
 	return answer(measured)
 }
 
-// measure calls the server for one round and returns the figures. If t.stopped names a Redis
-// process, measure suspends Redis during the round; Redis is available again when measure
-// returns.
+// measure calls the server for one round and returns the figures. If the field `stopped` names a
+// Redis process, this process is suspended during the round. When the call returns, Redis is
+// available again.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
 	before, err := t.usage(ctx)
 	if err != nil {
@@ -82,10 +84,11 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	return newFigures(latencies, took, before, after), nil
 }
 
-// drive runs callers concurrently; each caller makes one call after another until the duration
-// is over. drive returns the sorted latencies of all calls, and the total time.
+// drive runs callers concurrently. Each caller makes one call after another until the duration
+// is over. The result is the sorted latencies of all calls, and the total time.
 func (t *target) drive(ctx context.Context, callers int, duration time.Duration) (latencies []time.Duration, took time.Duration, err error) {
-	// A timer limits the calls, because a deadline would be sent to the server with each call.
+	// A timer ends the calls. A deadline would be sent to the server with each call and change
+	// what is measured.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer time.AfterFunc(duration+callPatience, stop).Stop()
@@ -109,7 +112,7 @@ func (t *target) drive(ctx context.Context, callers int, duration time.Duration)
 func (t *target) callUntil(ctx context.Context, caller int, end time.Time) ([]time.Duration, error) {
 	var latencies []time.Duration
 	client := t.clients[caller%len(t.clients)]
-	random := rand.New(rand.NewPCG(uint64(caller), 0)) //nolint:gosec // it guards nothing
+	random := rand.New(rand.NewPCG(uint64(caller), 0)) //nolint:gosec // these random numbers protect nothing
 	for before := time.Now(); ; {
 		if err := t.call(ctx, client, random.IntN(len(t.requests))); err != nil {
 			return nil, err

@@ -2,9 +2,9 @@
 // configured as each setting describes. For comparison it calls a "do-nothing" server: a method
 // that does nothing, on the same gRPC library, without interceptors, with messages of the same
 // sizes. The do-nothing server runs twice, once with grpc-go's defaults and once with the
-// broker's transport options. The output contains the broker's ratio to each of the two. A
-// second do-nothing server with grpc-go's defaults shows how much the results of two equal
-// servers differ.
+// broker's transport options. The output contains the ratio of the broker's results to the
+// results of each of these two servers. A second do-nothing server with grpc-go's defaults shows
+// how much the results of two equal servers differ.
 //
 // The command also measures how long a change takes to reach 1,000 watchers, whether response
 // times reveal to a caller without a grant which credentials exist, what Redis costs (if
@@ -34,8 +34,8 @@ func main() {
 	}
 }
 
-// run runs the role that the first argument names. Without an argument, run starts processes in
-// the other roles and prints their results.
+// run runs the role that the first argument names. Without arguments, it starts processes in the
+// other roles and prints their results.
 func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(arguments) > 0 {
 		if play, ok := roles[arguments[0]]; ok {

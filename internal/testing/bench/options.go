@@ -19,7 +19,7 @@ type options struct {
 	only          *regexp.Regexp
 	list          bool
 	credentials   []int
-	others        bool // also measure what is not a setting: refusals, watchers, Redis and sizes
+	others        bool // also measure refusals, watchers, Redis and sizes, which are not settings
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {

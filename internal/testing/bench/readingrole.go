@@ -23,13 +23,13 @@ import (
 )
 
 // serveReading runs a broker that reads the token from Redis on every call. This broker has no
-// metrics and no log of calls.
+// metrics and does not log calls.
 func serveReading(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
 		return err
 	}
-	defer sim.Close() //nolint:errcheck // the process ends
+	defer sim.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
 	loaded, err := loader(told, sim)("")()
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	return serve(ctx, grpcServer, answer)
 }
 
-// uncounted counts nothing.
+// uncounted is a metric that ignores all values.
 type uncounted struct{}
 
 // Inc implements rpc.Counter and authentication.Counter.
@@ -94,15 +94,15 @@ type readingTokens struct {
 	store cache.Store
 }
 
-// WarmAt returns the token stored in Redis.
+// WarmAt returns the token that is stored in Redis.
 func (r readingTokens) WarmAt(tokenKey string, _ time.Time) (*token.Token, bool) {
 	record, err := r.store.Load(context.Background(), tokenKey)
 	return record.Token, err == nil && record.Token != nil
 }
 
-// Token is called if WarmAt finds no token in Redis. Token then makes the first token request.
-// While Redis does not answer, Token waits: a call with a token from memory would not measure
-// Redis.
+// Token is called when Redis contains no token. It makes the first token request. While Redis
+// does not answer, Token waits, because a call that returned a token from memory would not
+// measure Redis.
 func (r readingTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
 	ticker := time.NewTicker(recoveryPoll)
 	defer ticker.Stop()

@@ -9,12 +9,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// stoppedRounds is the factor by which rounds with a suspended Redis are longer than other
-// rounds. With the default duration such a round includes some time before, and some time after,
-// the broker considers Redis unreachable.
+// stoppedRounds is a factor: rounds with a suspended Redis are this much longer than other
+// rounds. With the default duration such a round begins before the broker considers Redis
+// unreachable and ends some time after that.
 const stoppedRounds = 8
 
-// measureRedis prints how much Redis slows the warm call, or that no Redis is installed.
+// measureRedis prints how much Redis slows the warm call. If no Redis is installed, it prints
+// that.
 func measureRedis(ctx context.Context, chosen options, out io.Writer) error {
 	if _, err := redistest.Find(); err != nil {
 		fmt.Fprintf(out, "\nNOT MEASURED: what Redis costs the warm call. %v\n", err)
@@ -40,8 +41,8 @@ The redis-server's own processor time is not in the servers'.
 	})
 }
 
-// besideOthers compares a broker with Redis with a broker without Redis, and with a broker that
-// reads Redis on every call.
+// besideOthers compares three brokers: one with Redis, one without Redis, and one that reads
+// Redis on every call.
 func besideOthers(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	return with(ctx, roleBroker, task{}, func(alone endpoint) error {
 		return with(ctx, roleReading, task{Redis: redis.Address}, func(reading endpoint) error {
@@ -51,14 +52,14 @@ func besideOthers(ctx context.Context, chosen options, redis redisServer, shared
 	})
 }
 
-// besideStopped compares the calls of one broker while Redis is suspended and while Redis
+// besideStopped compares calls of the same broker while Redis is suspended and while Redis
 // answers.
 func besideStopped(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	sides := []side{{Name: "Redis stopped", At: shared, Stopped: redis.Process}, {Name: "Redis well", At: shared}}
 	return compareRedis(ctx, chosen, sides, stoppedRounds, out)
 }
 
-// compareRedis compares the sides twice: with 1 caller and with 64 callers.
+// compareRedis compares the sides twice: once with 1 caller and once with 64 callers.
 func compareRedis(ctx context.Context, chosen options, sides []side, longer int, out io.Writer) error {
 	for _, callers := range []int{1, 64} {
 		told := setting{callers: callers, connections: 1, credential: warmToken}.task(chosen)

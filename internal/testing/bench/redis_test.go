@@ -40,7 +40,7 @@ func TestWithoutRedisServer(t *testing.T) {
 	}
 }
 
-// answers reports whether the Redis at this address answers within a time limit.
+// answers reports whether the Redis server at an address answers within a time limit.
 func answers(t *testing.T, address string, in time.Duration) bool {
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {
@@ -54,7 +54,8 @@ func answers(t *testing.T, address string, in time.Duration) bool {
 	return n == 1
 }
 
-// serverFunc implements the BrokerService with a function that answers GetAuthDecoration.
+// serverFunc implements the gRPC service BrokerService. A function answers the calls of
+// GetAuthDecoration.
 type serverFunc struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	get func()

@@ -23,8 +23,8 @@ type redisServer struct {
 	Process int
 }
 
-// portAttempts is the number of ports to try: another process may take a port before Redis
-// listens on it.
+// portAttempts is the number of ports to try. A port may turn out to be in use, because another
+// process can take it before Redis listens on it.
 const portAttempts = 3
 
 // serveRedis runs redis-server without persistence.
@@ -42,14 +42,14 @@ func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	return err
 }
 
-// runRedis runs a redis-server process until the process ends or ctx ends. It reports whether
-// the process became ready.
+// runRedis runs a redis-server process until the process ends or ctx ends. The result reports
+// whether the process became ready.
 func runRedis(ctx context.Context, program string, answer func(any) error) (answered bool, err error) {
 	address, port, err := freePort(ctx)
 	if err != nil {
 		return false, err
 	}
-	command := exec.CommandContext(ctx, program, //nolint:gosec // the program is the redis-server that Find returned
+	command := exec.CommandContext(ctx, program, //nolint:gosec // the function Find returned this path of redis-server
 		"--port", port, "--bind", "127.0.0.1", "--dir", os.TempDir(), "--save", "", "--appendonly", "no")
 	// Redis gets its own process group, so that it does not receive an interrupt from the
 	// terminal.

@@ -15,17 +15,19 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The size of the comparison of refusals: a caller that no grant names asks for batches of IDs.
+// The size of the comparison of refusals. In this comparison a caller that has no grant requests
+// batches of credentials.
 const (
 	refusalGrants      = 40
-	refusalCallers     = 25 // number of callers in each grant
+	refusalCallers     = 25 // number of callers that each grant names
 	refusalBatch       = 100
 	refusalCredentials = 1000
-	refusalPairs       = 100 // pairs of batches; multiplied by the flag -rounds
+	refusalPairs       = 100 // number of pairs of batches; multiplied by the flag -rounds
 )
 
-// toldApart is a z-score of a sign test. From this score on, two kinds of calls count as
-// distinguishable. By chance the score is reached once in 15,000 runs.
+// toldApart is a z-score of a sign test. If the score of a comparison is at least this high, two
+// kinds of calls count as distinguishable. Equal kinds of calls reach this score once in 15,000
+// runs.
 const toldApart = 4
 
 // writeGrants writes grants for the existing credentials, in addition to the grants that every
@@ -40,7 +42,7 @@ func writeGrants(out io.Writer, grants int) {
 	}
 }
 
-// measureRefusals prints whether a caller without a grant can find out from response times which
+// measureRefusals prints whether response times reveal to a caller without a grant which
 // credentials exist.
 func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err error) {
 	folder, remove, err := writeCertificates(1)
@@ -59,12 +61,12 @@ func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err er
 	})
 }
 
-// refusal contains two response times in microseconds: for credentials that exist, and for
-// credentials that do not exist.
+// refusal contains two response times in microseconds: the first for credentials that exist, and
+// the second for credentials that do not exist.
 type refusal struct{ existing, missing float64 }
 
-// refuse asks for credentials that exist and for credentials that do not exist, in random order,
-// and measures the response times.
+// refuse requests credentials that exist and credentials that do not exist, in random order, and
+// measures the response times.
 func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) {
 	security, err := tlsConfig(broker.Certificates, strangerFile)
 	if err != nil {
@@ -74,7 +76,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer connection.Close() //nolint:errcheck // nothing is lost
+	defer connection.Close() //nolint:errcheck // an error when closing loses no data
 	client := authmaterialv1.NewBrokerServiceClient(connection)
 	ask := func(prefix string) (microsecs float64, err error) {
 		request := &authmaterialv1.BatchGetAuthDecorationsRequest{}
@@ -95,10 +97,10 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 		return microseconds(took), nil
 	}
 	var measured []refusal
-	for i := range pairs + refusalPairs { // the first pairs warm up
+	for i := range pairs + refusalPairs { // the first pairs only warm up the broker
 		var one refusal
 		var first, second error
-		if rand.N(2) == 0 { //nolint:gosec // it guards nothing
+		if rand.N(2) == 0 { //nolint:gosec // this random number protects nothing
 			one.existing, first = ask("key-of-1100-byte")
 			one.missing, second = ask("no-key-1100-byte")
 		} else {

@@ -24,7 +24,7 @@ spread of A/A: the half of its rounds that is nearest to the median.
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), chosen.rounds, chosen.roundDuration)
 }
 
-// quantity is a measured quantity, which has one row in a table.
+// quantity is a number that the benchmark measures. Each quantity has one row in a table.
 type quantity struct {
 	name   string
 	format string
@@ -44,7 +44,7 @@ var (
 	}
 )
 
-// ratio returns the distribution of the quantity's ratios between two sides.
+// ratio returns the distribution of the ratios of two sides for this quantity.
 func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }
@@ -102,7 +102,8 @@ func printSetting(out io.Writer, s setting, measured result) error {
 	return nil
 }
 
-// verdicts returns one line for each goal, with the measured value and whether the goal is met.
+// verdicts returns one line for each goal. The line contains the measured value and whether the
+// goal is met.
 func (g goal) verdicts(rounds []round) []string {
 	var all []string
 	judge := func(q quantity, to int, name string, bound float64, least bool) {

@@ -23,8 +23,8 @@ const (
 	roleWatch     = "watch"
 )
 
-// role is the work of a process. A role calls answer once, and returns when its work is done or
-// ctx ends.
+// role is the work of a process. A role sends its result to its parent once, with the function
+// `answer`. It returns when its work is done or ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
 var roles = map[string]role{
@@ -38,38 +38,40 @@ var roles = map[string]role{
 
 // task is the input of a process, as JSON on its standard input.
 type task struct {
-	// Credentials is the number of credentials in the broker; 0: only the simulated ones.
+	// Credentials is the number of credentials in the broker. 0 means only the simulated
+	// credentials.
 	Credentials int
-	// Redis is the host:port of the Redis in which the broker stores tokens; empty: the broker
-	// keeps tokens in memory.
+	// Redis is the host:port of the Redis in which the broker stores tokens. If it is empty, the
+	// broker keeps tokens in memory.
 	Redis string
-	// Certificates is the folder with the certificates of servers and callers; empty: no TLS and
-	// no authentication.
+	// Certificates is the folder with the certificates of servers and callers. If it is empty,
+	// there is neither TLS nor authentication.
 	Certificates string
-	// Audit is the broker's audit mode; the audit file is in the folder Certificates. Empty: no
-	// audit.
+	// Audit is the broker's audit mode. The audit file is in the folder of certificates. If the
+	// mode is empty, there is no audit.
 	Audit string
-	// Grants is the number of grants in a broker with Certificates, in addition to the grants
-	// that it always has.
+	// Grants is the number of grants that a broker with certificates has in addition to its
+	// usual grants.
 	Grants int
-	// Credential is the ID that the load asks for. If IDs is not 0, Credential is the beginning
-	// of that number of IDs, and each call asks for a random one of them.
+	// Credential is the ID that the load asks for. If the field `IDs` is not 0, Credential is
+	// the beginning of that number of IDs, and each call asks for a random one of these IDs.
 	Credential string
 	IDs        int
-	// Batch is the number of IDs in each batch; 0: the load calls GetAuthDecoration.
+	// Batch is the number of IDs in each batch. If it is 0, the load calls GetAuthDecoration.
 	Batch int
-	// Broker is the server whose response a do-nothing server repeats.
+	// Broker is the server whose response a do-nothing server repeats in every call.
 	Broker endpoint
 	// Equal makes a do-nothing server use the broker's transport options.
 	Equal bool
 	// Sides are the servers that the load compares.
 	Sides []side
-	// Callers is the number of concurrent callers. They share that number of Connections, which
-	// use that number of different client certificates (Identities).
+	// Callers is the number of concurrent callers. They share Connections connections, which use
+	// as many different client certificates as Identities says.
 	Callers, Connections, Identities int
-	// Rounds is the number of measured rounds, without the round to warm up.
+	// Rounds is the number of measured rounds. The round that warms up the servers is not
+	// counted.
 	Rounds int
-	// RoundDuration is how long each side is called in a round.
+	// RoundDuration is how long the load calls each side in a round.
 	RoundDuration time.Duration
 }
 
@@ -95,13 +97,13 @@ func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 
 // side is one of the servers that a comparison measures.
 type side struct {
-	// Name is the title of the server's column in the printed table.
+	// Name is the title of the server's column in the table.
 	Name string
 	At   endpoint
-	// Stopped is the ID of the Redis process that is suspended during the side's rounds; 0:
-	// none.
+	// Stopped is the ID of the Redis process that is suspended while this side is measured. 0
+	// means that no process is suspended.
 	Stopped int
-	// Audited reports that the side writes audit records.
+	// Audited is true if the server of this side writes audit records.
 	Audited bool
 }
 
@@ -109,22 +111,24 @@ type side struct {
 type endpoint struct {
 	// GRPC is the address of the process's gRPC server.
 	GRPC string
-	// Metrics is the URL of the process's metrics. Process is the ID of the process.
+	// Metrics is the URL of the metrics of the process. Process is the process ID.
 	Metrics string
 	Process int
-	// Change is a URL; each request to it makes the server send a change to all watchers. Empty:
-	// the server has no such URL.
+	// Change is a URL. Each request to this URL makes the server send a change to all watchers.
+	// If it is empty, the server has no such URL.
 	Change string
-	// Certificates is the folder with the load's certificates; empty: no TLS.
+	// Certificates is the folder with the load's certificates. If it is empty, the server does
+	// not use TLS.
 	Certificates string
-	// Footprint is the time and memory that the configuration costs. Brokers only.
+	// Footprint is the time and memory that the configuration costs. Only brokers set this
+	// field.
 	Footprint footprint
 }
 
-// obey reads a task from standard input and runs a role, until its work is done or standard
-// input ends. Standard input also ends when the parent process ends.
+// obey reads a task from standard input and runs a role. It returns when the role's work is done
+// or standard input ends. Standard input also ends when the parent process ends.
 func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
-	signal.Ignore(os.Interrupt) // a terminal sends the signal to all processes; only the first process handles it
+	signal.Ignore(os.Interrupt) // a terminal interrupts all processes, but only the first process should end the others
 	orders := json.NewDecoder(stdin)
 	var told task
 	if err := orders.Decode(&told); err != nil {
@@ -138,7 +142,7 @@ func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) err
 	}()
 	err := play(ctx, told, json.NewEncoder(stdout).Encode)
 	if ctx.Err() != nil {
-		return nil // being interrupted is not a failure
+		return nil // an interrupt is not a failure
 	}
 	return err
 }

@@ -40,8 +40,8 @@ func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error)
 	return group.Wait()
 }
 
-// newMetricsHandler returns an HTTP handler for metrics about the resource use of the process,
-// in the form of the broker's /metrics.
+// newMetricsHandler returns an HTTP handler for metrics about the resource use of the process.
+// The metrics have the same form as the metrics of the broker.
 func newMetricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

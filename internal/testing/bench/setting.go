@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The kinds of connections to the servers that a setting compares.
+// The kinds of connections to the compared servers. Each setting uses one kind.
 const (
 	plain     = "plain" // unencrypted TCP, no authentication, no grants, no audit
 	mutualTLS = "mtls"  // TLS 1.3 with client certificates; the broker has grants and an audit file
@@ -15,23 +15,24 @@ const (
 // setting is one comparison of the broker with do-nothing servers.
 type setting struct {
 	security string
-	audit    string // the audit mode; empty: no audit
-	// callers is the number of concurrent callers, connections the number of connections that
-	// they share, and identities the number of client certificates of these connections.
+	audit    string // the broker's audit mode; empty: no audit
+	// The number of concurrent callers, the number of connections that these callers share, and
+	// the number of client certificates that these connections use.
 	callers, connections, identities int
-	// credential is the ID that callers ask for. If ids is not 0, credential is the beginning of
-	// that number of IDs, and each call asks for a random one of them.
+	// The ID that callers ask for. If the field `ids` is not 0, this text is the beginning of
+	// that number of IDs, and each call asks for a random one of these IDs.
 	credential string
 	ids        int
-	batch      int  // IDs in a batch; 0: GetAuthDecoration
-	short      bool // also measured without the flag -full
+	batch      int  // number of IDs in each batch; 0: calls of GetAuthDecoration
+	short      bool // the setting is also measured without the flag -full
 	goal       goal
 }
 
-// goal contains the ratios that the project promises for a setting: at least these ratios of
-// calls per second, and at most these ratios of CPU time and of the p99 latency. Each is a ratio
-// to the do-nothing server with grpc-go's defaults, or, in the fields with Equal, to the one
-// with the broker's transport options. 0: no promise.
+// goal contains the ratios that the project promises for a setting. The ratio of calls per
+// second is a minimum; the ratios of CPU time and of the p99 latency are maxima. Each ratio
+// compares the broker with a do-nothing server. In the fields with "Equal" in their names this
+// server has the broker's transport options; in the other fields it has grpc-go's defaults. 0
+// means that nothing is promised.
 type goal struct {
 	calls, callsEqual float64
 	cpu, cpuEqual     float64
@@ -57,7 +58,7 @@ func (s setting) name() string {
 	return strings.Join(append(parts, fmt.Sprintf("%dconnections", s.connections), fmt.Sprintf("%dcallers", s.callers)), "/")
 }
 
-// task returns the task for the servers and the load of a setting.
+// task returns the task of the processes that measure a setting.
 func (s setting) task(chosen options) task {
 	told := task{
 		Credential: s.credential, IDs: s.ids, Batch: s.batch,
@@ -100,7 +101,7 @@ func settings() []setting {
 	add(required)
 	many := setting{security: mutualTLS, audit: "required", callers: 64, connections: 1}
 	many.credential = mediumKey
-	add(many) // for comparison with the next setting, which has many IDs
+	add(many) // this setting is compared with the next setting, which has many IDs
 	many.credential, many.ids, many.short = bulkPrefix, manyIDs, true
 	add(many)
 	add(setting{security: mutualTLS, audit: "best_effort", callers: 64, connections: 1, credential: mediumKey, batch: 50, short: true, goal: goal{calls: 0.9}})

@@ -17,15 +17,16 @@ type footprint struct {
 	// StartUp is the time to parse the configuration file and create a server that is ready to
 	// listen.
 	StartUp time.Duration
-	// Reload is the time to parse the file again, with one secret changed, until the broker
+	// Reload is the time from reading the file again, with one changed secret, until the broker
 	// serves the new secret.
 	Reload time.Duration
 	// Heap is the memory in use after a garbage collection, in bytes.
 	Heap uint64
 }
 
-// startBroker creates a broker's server for a task and measures its footprint. Each call of the
-// function reload gives the configuration's last credential another secret.
+// startBroker creates a broker's server for a task and measures the broker's footprint. Each
+// call of the returned function `reload` changes the secret of the last credential in the
+// configuration.
 func startBroker(told task, sim *simulator.Simulator, options server.Options) (broker *server.Server, cost footprint, reload func() error, err error) {
 	load := loader(told, sim)
 	first, second := load("first"), load("second")
@@ -60,8 +61,8 @@ func startBroker(told task, sim *simulator.Simulator, options server.Options) (b
 	}, nil
 }
 
-// measureSizes prints the footprint of configurations of several sizes, and the calls per second
-// with each size.
+// measureSizes prints, for configurations of several sizes, the footprint and the calls per
+// second.
 func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// The longest time until the broker reaches a resumed Redis again, and the time between two
-// checks of that.
+// The longest time that the broker may need to reach a resumed Redis again, and the time between
+// two checks whether Redis is reachable.
 const (
 	recoveryPatience = 10 * time.Second
 	recoveryPoll     = 20 * time.Millisecond
 )
 
-// stopProcess suspends a process with SIGSTOP: connections to it stay open, and are never
-// answered.
+// stopProcess suspends a process with SIGSTOP. Connections to a suspended process stay open, but
+// nothing answers on them.
 func stopProcess(id int) error {
 	if err := syscall.Kill(id, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("suspend the Redis process: %w", err)
@@ -24,7 +24,7 @@ func stopProcess(id int) error {
 	return nil
 }
 
-// bringRedisBack resumes the Redis process, and waits until the server uses Redis again.
+// bringRedisBack resumes the Redis process, and waits until the broker uses Redis again.
 func (t *target) bringRedisBack(ctx context.Context) error {
 	if err := syscall.Kill(t.stopped, syscall.SIGCONT); err != nil {
 		return fmt.Errorf("resume the Redis process: %w", err)

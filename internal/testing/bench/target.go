@@ -13,20 +13,20 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// target is a server that the load calls, with the load's connections to it.
+// target is a server that the load calls. It contains the load's connections to this server.
 type target struct {
 	name     string
-	clients  []authmaterialv1.BrokerServiceClient // one client for each connection
+	clients  []authmaterialv1.BrokerServiceClient // one gRPC client for each connection
 	close    func() error
 	metrics  string
 	process  int
-	http     http.RoundTripper // for requests to metrics; nil: the default transport
+	http     http.RoundTripper // transport for reading metrics; nil: the default transport
 	requests []*authmaterialv1.GetAuthDecorationRequest
-	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // nil: no batches
-	stopped  int                                            // the Redis process that is suspended during a round; 0: none
+	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // the request for a batch; nil: the load requests no batches
+	stopped  int                                            // ID of the Redis process that is suspended during a round; 0: no process
 }
 
-// newTarget opens the load's connections to the server of a side.
+// newTarget opens the load's connections to the server of one side.
 func newTarget(of side, told task) (*target, error) {
 	t := &target{name: of.Name, metrics: of.At.Metrics, process: of.At.Process, stopped: of.Stopped}
 	var closes []func() error
@@ -54,7 +54,7 @@ func newTarget(of side, told task) (*target, error) {
 	return t, nil
 }
 
-// dial connects to a server with one of the load's certificates.
+// dial connects to a server. It uses the load's certificate with the given number.
 func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient, closeClient func() error, err error) {
 	encryption, err := clientCredentials(at.Certificates, identity)
 	if err != nil {
@@ -67,7 +67,7 @@ func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient,
 	return authmaterialv1.NewBrokerServiceClient(connection), connection.Close, nil
 }
 
-// call makes one call to the server: it sends the request with this number, or the batch if
+// call makes one call to the server. It sends the request with the given number, or the batch if
 // there is one.
 func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceClient, number int) error {
 	if t.batch == nil {
@@ -87,8 +87,8 @@ func (t *target) responseSize(ctx context.Context) (int, error) {
 	return proto.Size(response), nil
 }
 
-// fetch makes one call and returns its response. It replaces the times in the response, as
-// setLongestTimes does.
+// fetch makes one call and returns the response. It replaces the times in the response as
+// setLongestTimes describes.
 func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, request *authmaterialv1.GetAuthDecorationRequest, batch *authmaterialv1.BatchGetAuthDecorationsRequest) (proto.Message, error) {
 	if batch == nil {
 		response, err := client.GetAuthDecoration(ctx, request)
@@ -105,11 +105,11 @@ func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, reque
 	return response, err
 }
 
-// setLongestTimes makes the sizes of responses comparable: it sets the nanoseconds of a
-// decoration's times to the value with the longest encoding, because they take between 0 and 5
-// bytes. Times differ between responses: the refresh time of static material depends on the time
-// of the call, and two servers have different tokens. The rest of a response always has the same
-// size.
+// setLongestTimes makes the sizes of responses comparable. The nanoseconds of a time take
+// between 0 and 5 bytes, so setLongestTimes replaces them in each time of a decoration by the
+// value with the longest encoding. Times differ between responses: the refresh time of static
+// material depends on the time of the call, and two servers have different tokens. The rest of a
+// response always has the same size.
 func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	for _, moment := range []*timestamppb.Timestamp{decoration.GetExpireTime(), decoration.GetRefreshTime()} {
 		if moment != nil {
@@ -118,7 +118,8 @@ func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// compareSizes returns the size of a response, which must be the same for all targets.
+// compareSizes returns the size of a response. It returns an error unless the size is the same
+// for all targets.
 func compareSizes(ctx context.Context, targets []*target) (int, error) {
 	first, err := targets[0].responseSize(ctx)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Metrics that are missing in servers without Redis or without audit.
+// Names of metrics that do not exist in servers without Redis or without audit.
 const (
 	degradedMetric = "authmaterial_token_cache_degraded"
 	writtenMetric  = `authmaterial_audit_records_total{result="written"}`
@@ -20,10 +20,11 @@ const (
 // usage contains the resources that a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
-	// degraded is 1 while the broker considers Redis unreachable. Only in brokers with Redis.
+	// degraded is 1 while the broker considers Redis unreachable. Only brokers with Redis set
+	// it.
 	degraded float64
-	// written and dropped are the numbers of written and dropped audit records. Only in brokers
-	// with audit.
+	// written and dropped are the numbers of written and dropped audit records. Only brokers
+	// with an audit file set them.
 	written, dropped float64
 }
 
@@ -43,8 +44,8 @@ func (t *target) usage(ctx context.Context) (usage, error) {
 	return read, err
 }
 
-// readUsage reads the metrics at a URL, in Prometheus' text format. A nil transport means the
-// default transport.
+// readUsage reads the metrics at a URL. The metrics are in Prometheus' text format. A nil
+// transport means the default transport.
 func readUsage(ctx context.Context, transport http.RoundTripper, url string) (usage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The number of watchers that receive a change, and of their connections.
+// The number of watchers that receive a change, and the number of connections that they share.
 const (
 	watchers           = 1000
 	watcherConnections = 20
 )
 
-// watchResult contains, for each round and side, the time in microseconds from a change until
-// the last watcher received the change.
+// watchResult contains a time in microseconds for each side in each round: the time from a
+// change until the last watcher has received the change.
 type watchResult struct{ Rounds [][]float64 }
 
 // measureWatchers prints how long a change takes to reach many watchers.
@@ -59,8 +59,8 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 	return table.Flush()
 }
 
-// watch opens watches at the server of each side, makes changes, and measures how long the
-// watchers wait for them.
+// watch opens watches at the server of each side and makes changes. It measures the time from a
+// change until all watchers have received it.
 func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -86,14 +86,14 @@ func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 			}
 			next[side] = microseconds(took)
 		}
-		if i > 0 { // the first change warms up
+		if i > 0 { // the first change only warms up the servers
 			measured.Rounds = append(measured.Rounds, next)
 		}
 	}
 	return answer(measured)
 }
 
-// crowd is all watchers of one server.
+// crowd is the set of all watchers of one server.
 type crowd struct {
 	streams []grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 	url     string // a request to this URL makes a change
@@ -112,7 +112,7 @@ func newCrowd(ctx context.Context, t *target, credential, url string) (*crowd, e
 	return c, c.receive()
 }
 
-// receive waits until each watcher of the crowd has received one more state.
+// receive waits until each watcher of the crowd has received a further state.
 func (c *crowd) receive() error {
 	var all errgroup.Group
 	for _, stream := range c.streams {
@@ -127,7 +127,8 @@ func (c *crowd) receive() error {
 	return all.Wait()
 }
 
-// change makes a change, and returns the time until each watcher received the change.
+// change makes a change, and returns how long it took until each watcher had received the
+// change.
 func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	received := make(chan error, 1)
 	go func() { received <- c.receive() }()

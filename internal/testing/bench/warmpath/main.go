@@ -1,6 +1,6 @@
-// Command warmpath finds the functions of the broker that run during one warm call, over mutual
-// TLS and with grants, metrics and an audit file. The command must be built for coverage, as
-// `make warmpath` does.
+// Command warmpath finds the functions of the broker that run during one warm call. This call
+// uses mutual TLS, and the broker has grants, metrics and an audit file. The command must be
+// built for coverage, as `make warmpath` does.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// guards is the text of the configuration that is added to the simulated credentials.
+// guards is the text of the configuration sections that are added to the simulated credentials.
 const guards = `audit: {file: %[1]q}
 grants: [{callers: ["spiffe://bench.test/*"], credentials: ["*"]}]
 `
@@ -43,7 +43,7 @@ func run(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer sim.Close() //nolint:errcheck // the process ends
+	defer sim.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
 	authority := authtest.NewAuthority("bench", time.Now())
 	text := fmt.Appendf(nil, guards, filepath.Join(folder, "audit.jsonl"))
 	loaded, err := config.Parse("warmpath.yaml", append(text, simulated.Config...), config.Options{LookupEnv: simulated.Environment(sim)})
@@ -69,17 +69,19 @@ func run(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer connection.Close() //nolint:errcheck // the process ends
+	defer connection.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
 	return measure(ctx, authmaterialv1.NewBrokerServiceClient(connection), folder)
 }
 
-// credential is the ID of a credential with a token.
+// credential is the ID of a credential whose auth material contains a token.
 const credential = "sendpulse-oauth" //nolint:gosec // it is an ID
 
-// settling is how long the command waits after a call for work that continues after the answer.
+// settling is how long the command waits after a call. In this time the broker finishes work
+// that continues after the answer.
 const settling = 200 * time.Millisecond
 
-// measure makes calls until all caches are filled, and writes the coverage of one more call.
+// measure makes calls until all caches are filled. Then it makes one more call and writes the
+// coverage of that call.
 func measure(ctx context.Context, client authmaterialv1.BrokerServiceClient, folder string) error {
 	for range 3 {
 		if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential}); err != nil {
