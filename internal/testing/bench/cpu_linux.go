@@ -11,7 +11,7 @@ import (
 // directly: the metric for CPU time has a resolution of 10 ms, which is too coarse for one round
 // of the benchmark.
 func cpuTime(process int) (time.Duration, error) {
-	const ofProcess = 2                            // the number of the kernel's clock CPUCLOCK_SCHED, for the whole process
+	const ofProcess = 2                            // the clock CPUCLOCK_SCHED of the kernel, for the whole process
 	clock := int32(^process)<<3 | int32(ofProcess) //nolint:gosec // a process ID has 22 bits
 	var used unix.Timespec
 	if err := unix.ClockGettime(clock, &used); err != nil {

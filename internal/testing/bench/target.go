@@ -23,7 +23,7 @@ type target struct {
 	http     http.RoundTripper // transport for reading metrics; nil: the default transport
 	requests []*authmaterialv1.GetAuthDecorationRequest
 	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // the request for a batch; nil: the load requests no batches
-	stopped  int                                            // ID of the Redis process that is suspended during a round; 0: no process
+	stopped  int                                            // ID of the Redis process that a round suspends; 0: none
 }
 
 // newTarget opens the load's connections to the server of one side.

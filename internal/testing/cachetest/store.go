@@ -15,17 +15,18 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Harness is a Store under test, and the clock that it uses.
+// Harness contains the Store under test, and the clock that this Store uses.
 type Harness struct {
 	Store cache.Store
 	Clock clockwork.Clock
-	// Advance lets time pass for the Clock and the Store.
+	// Advance is a function that moves the time of the clock and of the Store forward.
 	Advance func(time.Duration)
 }
 
 const key = "3f"
 
-// TestStore runs all tests of this package. Open returns an empty Store for each test.
+// TestStore runs all tests of this package. The parameter `open` is a function that returns an
+// empty Store for each test.
 func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
 		"knows nothing at first":                   knowsNothing,
@@ -80,7 +81,7 @@ func keepsLateToken(t *testing.T, h Harness) {
 	if off := got.RequestedAt.Sub(late.RequestedAt).Abs(); off > time.Second {
 		t.Errorf("RequestedAt of the stored token differs by %v", off)
 	}
-	h.Advance(time.Hour - time.Second) // now the token's lifetime is over, counted from the token request
+	h.Advance(time.Hour - time.Second) // now the lifetime of the token is over, because it begins with the token request
 	h.wantToken(t, "late")
 	h.Advance(time.Second)
 	h.wantToken(t, "")
@@ -263,7 +264,7 @@ func limitsForced(t *testing.T, h Harness) {
 	h.Advance(4 * time.Second)
 	h.commit(t, h.newToken("third"), true, "third")
 	wantWait(6 * time.Second)
-	wantWait(6 * time.Second) // ForcedWait itself does not count as a renewal
+	wantWait(6 * time.Second) // calling ForcedWait does not count as a renewal
 	h.Advance(6 * time.Second)
 	wantWait(0)
 	h.commit(t, h.newToken("fourth"), true, "fourth")
@@ -274,7 +275,7 @@ func (h Harness) newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
 }
 
-// never makes Lock return a lease whatever the record contains.
+// never is a condition for Lock: it makes Lock return a lease for every record.
 func never(cache.Record) bool { return false }
 
 func (h Harness) lock(t *testing.T, key string) (cache.Record, cache.Lease) {
@@ -295,7 +296,7 @@ func (h Harness) load(t *testing.T) cache.Record {
 	return record
 }
 
-// commit stores a token under a lease, and checks which token Commit returns.
+// commit stores the given token under a lease, and checks which token the method Commit returns.
 func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	_, lease := h.lock(t, key)
@@ -318,7 +319,8 @@ func (h Harness) fail(t *testing.T, failure cache.Failure) {
 	}
 }
 
-// wantToken checks the token in the Store; an empty want means no token.
+// wantToken checks which token the Store contains. An empty `want` means that the Store must
+// contain no token.
 func (h Harness) wantToken(t *testing.T, want string) {
 	t.Helper()
 	got := ""

@@ -17,14 +17,14 @@ type Answers struct {
 
 	mu       sync.Mutex
 	waits    []time.Duration
-	failures map[string]int                // number of occurrences of each failure, by text
-	brokers  []*Broker                     // every broker that callers called
-	versions map[string][]string           // versions of each credential, in the order in which callers first received them
-	latest   map[*Broker]map[string]latest // latest answer by broker and credential
-	changed  chan struct{}                 // closed when the map latest changes
+	failures map[string]int                // how often each failure occurred, by the text of the failure
+	brokers  []*Broker                     // every broker that the callers have called
+	versions map[string][]string           // versions of each credential, in the order of their first receipt
+	latest   map[*Broker]map[string]latest // latest answer of each broker for each credential
+	changed  chan struct{}                 // a channel that is closed when the field `latest` changes
 }
 
-// latest is the version in the answer to the most recent call.
+// latest contains the version from the answer to the most recent call.
 type latest struct {
 	version string
 	began   time.Time
@@ -42,7 +42,7 @@ func newAnswers(f *Fleet, brokers []*Broker, check func(Answer) error) *Answers 
 	return a
 }
 
-// add checks an answer and records the result.
+// add checks an answer and records the result of the check.
 func (a *Answers) add(answer Answer) {
 	wrong := a.check(answer)
 	id, version := answer.Credential.ID, answer.Decoration.GetVersion()
@@ -67,8 +67,8 @@ func (a *Answers) add(answer Answer) {
 	a.changed = make(chan struct{})
 }
 
-// Err returns every kind of failure with its number of occurrences, or nil if every answer was
-// good.
+// Err returns every kind of failure and how often it occurred, or nil if every answer was
+// correct.
 func (a *Answers) Err() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -79,15 +79,15 @@ func (a *Answers) Err() error {
 	return errors.Join(all...)
 }
 
-// Calls returns the number of finished calls, failed ones included.
+// Calls returns the number of calls that have ended. Failed calls are included.
 func (a *Answers) Calls() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.waits)
 }
 
-// Wait returns a quantile of the callers' waiting times: the longest wait for q = 1, the median
-// for 0.5.
+// Wait is a statistic: it returns a quantile of the times that callers waited for their answers.
+// For q = 1 the result is the longest wait, for q = 0.5 the median.
 func (a *Answers) Wait(q float64) time.Duration {
 	a.mu.Lock()
 	waits := slices.Clone(a.waits)
@@ -124,7 +124,7 @@ func (a *Answers) Version(credential string) string {
 }
 
 // AwaitAgreement waits until callers have received at least n versions of each credential, and
-// the latest answers of all brokers contain the same versions. It returns how long that took.
+// the latest answers of all brokers contain the same versions. The result is how long this took.
 func (a *Answers) AwaitAgreement(n int) time.Duration {
 	a.fleet.t.Helper()
 	began := time.Now()
@@ -142,8 +142,9 @@ func (a *Answers) AwaitAgreement(n int) time.Duration {
 	}
 }
 
-// agreement returns nil, or an error that says why the brokers do not serve the same versions
-// yet. The channel is closed when a new answer may have changed the result.
+// agreement returns nil if all brokers serve the same versions. Otherwise it returns an error
+// with the reason. The channel `changed` is closed when a new answer may have changed the
+// result.
 func (a *Answers) agreement(n int) (changed <-chan struct{}, missing error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -14,7 +14,8 @@ func (f *Fleet) AwaitCallsUnderWay(n int, brokers ...*Broker) {
 	f.awaitUnderWay("GetAuthDecoration", n, brokers)
 }
 
-// AwaitReportsUnderWay does the same for calls of ReportRejection.
+// AwaitReportsUnderWay waits until each of the brokers has at least n unanswered calls of
+// ReportRejection.
 func (f *Fleet) AwaitReportsUnderWay(n int, brokers ...*Broker) {
 	f.t.Helper()
 	f.awaitUnderWay("ReportRejection", n, brokers)
@@ -33,8 +34,8 @@ func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
 	}
 }
 
-// AwaitDegraded waits until all brokers report that they are degraded, or, if want is false,
-// until no broker does. It returns how long that took.
+// AwaitDegraded waits until all brokers report that they are degraded. If `want` is false, it
+// waits until no broker reports that it is degraded. The result is how long this took.
 func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	f.t.Helper()
 	return f.Await(fmt.Sprintf("all brokers report degraded=%v", want), func() error {
@@ -50,8 +51,8 @@ func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	})
 }
 
-// Await waits until the condition returns nil, and returns how long that took. If the condition
-// returns an error for longer than Patience, Await fails the test with the last error.
+// Await waits until the condition returns nil, and returns how long this took. If the condition
+// still returns an error after the time Patience, the test fails with the last error.
 func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	f.t.Helper()
 	began := time.Now()
@@ -69,7 +70,7 @@ func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	}
 }
 
-// AwaitTokenRequests waits until the provider has received n token requests in total.
+// AwaitTokenRequests waits until the provider has received a total of n token requests.
 func (f *Fleet) AwaitTokenRequests(n int) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)

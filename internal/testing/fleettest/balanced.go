@@ -18,9 +18,9 @@ const balancedConfig = `{
 	}}]
 }`
 
-// Balanced returns a Broker value that stands for all brokers of the fleet. Its gRPC clients
-// know the address of every broker that exists now, and retry at another broker if a broker does
-// not answer.
+// Balanced returns a Broker value that represents all brokers of the fleet. Its gRPC clients
+// know the address of every broker that exists now. If a broker does not answer, these clients
+// retry at another broker.
 func (f *Fleet) Balanced() *Broker {
 	f.t.Helper()
 	addresses := manual.NewBuilderWithScheme("fleet")

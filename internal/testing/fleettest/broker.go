@@ -24,8 +24,8 @@ import (
 // connections is the number of connections that a broker's callers share.
 const connections = 4
 
-// Broker is one replica of the fleet: a process, and its files and sockets, which are kept when
-// the process restarts.
+// Broker is one replica of the fleet. It has a process, files and sockets. The files and sockets
+// are kept when the process restarts.
 type Broker struct {
 	// Name identifies the broker in test output, for example "broker-0".
 	Name string
@@ -35,7 +35,7 @@ type Broker struct {
 	number  int
 	folder  string
 	process *processtest.Process
-	log     logtest.Log // output of all processes of this broker
+	log     logtest.Log // output of all processes that this broker has had
 	clock   *clockShift
 
 	connections []*grpc.ClientConn
@@ -76,13 +76,13 @@ func (b *Broker) connect() *grpc.ClientConn {
 	return connection
 }
 
-// soonAgain shortens the time between a client's connection attempts, because these tests are
-// not about that time.
+// soonAgain shortens the time between two connection attempts of a client, because these tests
+// do not test that time.
 func soonAgain() grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}})
 }
 
-// Start starts the broker, with additional environment variables (NAME=value), and returns when
+// Start starts the broker, with additional environment variables (NAME=value). It returns when
 // the broker answers calls.
 func (b *Broker) Start(environment ...string) {
 	b.t.Helper()
@@ -108,7 +108,7 @@ func (b *Broker) launch(environment ...string) {
 	}
 }
 
-// awaitServing waits until the broker answers on every connection of its callers.
+// awaitServing waits until the broker answers on every connection that its callers use.
 func (b *Broker) awaitServing() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -128,7 +128,8 @@ func (b *Broker) awaitServing() {
 	}
 }
 
-// health returns an error unless the broker's health service reports that it serves.
+// health returns an error unless the health service of the broker reports that the broker serves
+// calls.
 func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
 	answer, err := grpc_health_v1.NewHealthClient(connection).Check(ctx, &grpc_health_v1.HealthCheckRequest{
 		Service: authmaterialv1.BrokerService_ServiceDesc.ServiceName,
@@ -149,8 +150,8 @@ func (b *Broker) Kill() {
 	}
 }
 
-// Terminate ends the process with SIGTERM and waits until it has ended. It fails the test unless
-// the exit status is 0.
+// Terminate ends the process with SIGTERM and waits until the process has ended. The test fails
+// unless the exit status is 0.
 func (b *Broker) Terminate() {
 	b.t.Helper()
 	b.Signal(syscall.SIGTERM)
@@ -164,7 +165,7 @@ func (b *Broker) Terminate() {
 	}
 }
 
-// Stop suspends the process with SIGSTOP: calls to it are not answered.
+// Stop suspends the process with SIGSTOP. A suspended broker does not answer calls.
 func (b *Broker) Stop() {
 	b.t.Helper()
 	if err := b.process.Stop(); err != nil {
@@ -188,12 +189,12 @@ func (b *Broker) Signal(signal syscall.Signal) {
 
 func (b *Broker) running() bool { return b.process != nil && b.process.Runs() }
 
-// Client returns a gRPC client of the broker for the caller with this number. The callers share
-// a few connections.
+// Client returns a gRPC client of the broker for the caller with the given number. All callers
+// together share a few connections.
 func (b *Broker) Client(caller int) authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connections[caller%len(b.connections)])
 }
 
-// LogLines returns the number of log lines with this message, in the logs of all processes of
-// the broker.
+// LogLines returns how many log lines contain a message. It counts in the logs of all processes
+// that the broker has had.
 func (b *Broker) LogLines(message string) int { return b.log.Count(fmt.Sprintf(`"msg":%q`, message)) }

@@ -8,7 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// wantRequests fails the test unless the provider received n token requests from each client.
+// wantRequests fails the test unless the provider has received n token requests from each
+// client.
 func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 	t.Helper()
 	for _, c := range fleet.Credentials {
@@ -19,7 +20,7 @@ func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 }
 
 // TestOneTokenRequestForEachToken checks that a fleet makes one token request for each
-// credential without a token, and one request at each renewal.
+// credential that has no token, and one token request at each renewal.
 func TestOneTokenRequestForEachToken(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

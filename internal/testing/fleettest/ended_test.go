@@ -11,16 +11,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// callers call the provider's API with the decorations that they receive. As the rules for
-// callers require, a caller reports the rejection if the API rejects a request, and retries once
-// with the new decoration.
+// callers call the API of the provider with the decorations that they receive. They follow the
+// rules for callers: if the API rejects a request, a caller reports the rejection, and retries
+// once with the new decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
 	calls    atomic.Int64 // number of API requests, without retries
 	rejected atomic.Int64 // number of API requests that the API rejected
 }
 
-// call returns an error if the API rejects the request and its retry.
+// call calls the API. It returns an error if the API rejects both the request and the retry.
 func (c *callers) call(a fleettest.Answer) error {
 	if a.Err != nil {
 		return errors.New("fails with " + fleettest.Describe(a.Err))
@@ -56,8 +56,8 @@ func TestPreviousTokenEnds(t *testing.T) {
 	wantRequests(t, fleet, 2)
 	t.Logf("after a renewal the API has rejected %d of %d requests", c.rejected.Load(), c.calls.Load())
 
-	// From here on the provider answers late, so the old token is revoked before the broker
-	// receives the new token.
+	// From here on the provider answers late. So the provider revokes the old token before the
+	// broker receives the new token.
 	release := fleet.Provider.HoldTokenAnswers()
 	fleet.AwaitReportsUnderWay(5, fleet.Brokers...)
 	release()

@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// failover is a fleet under load whose Redis Cluster, or Redis with Sentinels, loses a master.
+// failover is a fleet under load. Its Redis is a Cluster, or a server with Sentinels, and loses
+// a master.
 type failover struct {
 	*testing.T
 	fleet  *fleettest.Fleet
@@ -20,7 +21,7 @@ type failover struct {
 	before map[string]int // number of token requests of each credential before the loss
 }
 
-// newFailover starts a fleet and waits until every broker serves the same tokens.
+// newFailover starts a fleet and waits until all brokers serve the same tokens.
 func newFailover(t *testing.T, redis map[string]any) *failover {
 	t.Helper()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: redis})
@@ -32,8 +33,9 @@ func newFailover(t *testing.T, redis map[string]any) *failover {
 	return f
 }
 
-// recovered checks how many token requests and how much time the loss of the master cost. The
-// argument master is the time from the loss until a new master accepted writes.
+// recovered checks how many token requests were made, and how much time passed, because of the
+// loss of the master. The parameter `master` is the time from the loss until a new master
+// accepted writes.
 func (f *failover) recovered(master time.Duration) {
 	f.Helper()
 	back := f.fleet.AwaitDegraded(false)
@@ -56,8 +58,8 @@ func (f *failover) recovered(master time.Duration) {
 	}
 }
 
-// sinceBefore returns numbers of token requests since the loss of the master: the total, and the
-// highest number for one credential.
+// sinceBefore returns two numbers of token requests since the loss of the master: the total
+// number, and the highest number for one credential.
 func (f *failover) sinceBefore() (total, most int) {
 	for _, c := range f.fleet.Credentials {
 		extra := f.fleet.Provider.TokenRequests(c.Client.ID) - f.before[c.ID]
@@ -93,7 +95,8 @@ func TestSentinelFailover(t *testing.T) {
 	f.recovered(time.Since(began))
 }
 
-// TestClusterFailover kills the master of the Redis Cluster that stores the stream of changes.
+// TestClusterFailover kills a master of a Redis Cluster: the master that stores the stream of
+// changes.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartCluster(t)

@@ -10,16 +10,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Fault is the error with which a call to the broker failed.
+// Fault is the error that a call to the broker returned.
 type Fault struct {
 	Code    codes.Code
-	Reason  string // the broker's reason; empty if the error is not from the broker
+	Reason  string // the reason that the broker gave; empty if the error is not from the broker
 	Message string
-	// RetryDelay is the time to wait before a retry; zero if the error has none.
+	// RetryDelay is how long the caller should wait before a retry. It is zero if the error
+	// contains no delay.
 	RetryDelay time.Duration
 }
 
-// FaultOf returns the Fault that a gRPC error contains.
+// FaultOf returns the contents of a gRPC error as a Fault.
 func FaultOf(err error) Fault {
 	got := status.Convert(err)
 	fault := Fault{Code: got.Code(), Message: got.Message()}
@@ -34,7 +35,7 @@ func FaultOf(err error) Fault {
 	return fault
 }
 
-// Describe returns code, reason and message of a call's error as text.
+// Describe returns the code, the reason and the message of a call's error as one text.
 func Describe(err error) string {
 	fault := FaultOf(err)
 	return fmt.Sprintf("%v (%s): %s", fault.Code, cmp.Or(fault.Reason, "no reason"), fault.Message)

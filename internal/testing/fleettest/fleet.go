@@ -1,9 +1,9 @@
 // Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and
 // get their tokens from a simulated provider, and callers that check every answer.
 //
-// A package that uses fleettest must call Main in its TestMain. Functions that have a
-// testing.TB, as an argument or in their receiver, end the test when they fail. Call them only
-// from the goroutine of the test.
+// A package that uses fleettest must call Main in its TestMain. Functions and methods that have
+// access to a testing.TB end the test when they fail. Such a function must only be called from
+// the goroutine of the test.
 package fleettest
 
 import (
@@ -19,34 +19,35 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// Defaults of Options.
+// Default values of the fields of Options.
 const (
 	defaultBrokers     = 8
 	defaultCredentials = 20
 	defaultLifetime    = 20 * time.Second
 )
 
-// Patience is the longest time that tests wait for anything. If the broker works, each wait is
-// much shorter.
+// Patience is the longest time that tests wait for a condition. If the broker works, each wait
+// is much shorter.
 const Patience = 30 * time.Second
 
-// Options describe a fleet. Redis is required.
+// Options describe a fleet. The field Redis must be set; the other fields are optional.
 type Options struct {
 	// Redis is the value of `token_cache.redis` in the configuration; encoding/json writes it to
 	// the file.
 	Redis map[string]any
 	// Brokers is the number of brokers. Default: 8.
 	Brokers int
-	// Credentials is the number of credentials, each with its own client. Default: 20.
+	// Credentials is the number of credentials. Each credential has its own client at the
+	// provider. Default: 20.
 	Credentials int
-	// Lifetime is the lifetime of tokens. Default: 20 s. With the default lifetime the safety
-	// margin is 2 s, and renewal begins 3.3 s before the margin.
+	// Lifetime is how long tokens are valid. Default: 20 s. With the default, the safety margin
+	// is the last 2 s of the lifetime, and renewal begins 3.3 s before the safety margin.
 	Lifetime time.Duration
-	// EndsPrevious makes the provider revoke a token when it issues the next one, and sets this
-	// property in the provider's definition.
+	// EndsPrevious makes the provider revoke a token when it issues the next token. The
+	// provider's definition for the brokers says the same.
 	EndsPrevious bool
-	// Change is called with each broker's configuration and may modify it, before encoding/json
-	// writes it to the file. Default: no change.
+	// Change is a function that may modify the configuration of each broker. It is called before
+	// encoding/json writes the configuration to the file. Default: no modification.
 	Change func(broker int, configuration map[string]any)
 }
 
@@ -66,8 +67,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Credential is a credential in the configuration of every broker, with its client at the
-// provider.
+// Credential is a credential in the configuration of every broker, together with its client at
+// the provider.
 type Credential struct {
 	ID     string
 	Client simulator.Client
@@ -77,11 +78,12 @@ type Credential struct {
 type Fleet struct {
 	// Provider issues the tokens of all brokers.
 	Provider *Provider
-	// Credentials are the same in all brokers.
+	// Credentials are the credentials of all brokers. All brokers have the same credentials.
 	Credentials []Credential
-	// Brokers are running when Start returns. AddBroker appends further brokers to this list.
+	// Brokers are the brokers of the fleet. They are running when Start returns. AddBroker
+	// appends further brokers.
 	Brokers []*Broker
-	// Withdrawn collects the versions that were reported with Report.
+	// Withdrawn contains the versions that callers reported with the method Report.
 	Withdrawn Withdrawals
 
 	t       testing.TB
@@ -90,8 +92,8 @@ type Fleet struct {
 	key     string // the fleet key
 }
 
-// Start starts a fleet and returns when every broker answers calls. When the test ends, it fails
-// if a broker's log contains a secret of the provider.
+// Start starts a fleet and returns when every broker answers calls. At its end the test fails if
+// a broker's log contains a secret of the provider.
 func Start(t testing.TB, options Options) *Fleet {
 	t.Helper()
 	options = options.withDefaults()
@@ -124,13 +126,13 @@ func (f *Fleet) AddBroker() *Broker {
 	return b
 }
 
-// Running returns the brokers whose processes exist, suspended ones included.
+// Running returns the brokers whose processes exist. Suspended processes are included.
 func (f *Fleet) Running() []*Broker {
 	return slices.DeleteFunc(slices.Clone(f.Brokers), func(b *Broker) bool { return !b.running() })
 }
 
-// checkLogs looks for secrets in the logs. If the test has failed, checkLogs prints the last
-// lines of each log.
+// checkLogs searches the logs of all brokers for secrets. If the test has failed, checkLogs
+// prints the last lines of each log.
 func (f *Fleet) checkLogs() {
 	secrets := f.Provider.sim.Secrets()
 	for _, b := range f.Brokers {
@@ -150,7 +152,7 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
-// socketFolder returns a new folder whose path is short enough for the paths of Unix sockets.
+// socketFolder returns a new folder. The path of the folder is short enough for Unix sockets.
 func socketFolder(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "fleet")

@@ -8,14 +8,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// takeover is the longest time that a caller may wait for a token after the replica that
-// requests the token was killed.
+// takeover is the longest time that a caller may wait for a token if the replica that was
+// requesting this token is killed.
 const takeover = 4 * time.Second
 
-// startHeld starts a fleet. The first broker has made a token request for each credential, and
-// the provider holds back the answers. startHeld returns the fleet, a function that waits for
-// the callers of the first broker, and a function that releases the answers. Answers to later
-// requests are not held.
+// startHeld starts a fleet in which the first broker has made a token request for each
+// credential, and the provider holds back the answers. It returns the fleet, a function that
+// waits for the callers of the first broker, and a function that releases the answers. The
+// provider does not hold back the answers to later requests.
 func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.Answers, release func()) {
 	t.Helper()
 	fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
@@ -26,8 +26,8 @@ func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.
 	return fleet, callers, release
 }
 
-// A broker is killed while it makes the token request for each credential and other brokers wait
-// for the tokens.
+// A broker is killed while it makes a token request for each credential. The other brokers are
+// waiting for these tokens.
 func TestHolderIsKilled(t *testing.T) {
 	t.Parallel()
 	fleet, victims, _ := startHeld(t)
@@ -53,8 +53,8 @@ func TestHolderIsKilled(t *testing.T) {
 		fleet.Provider.TotalTokenRequests(), len(fleet.Credentials))
 }
 
-// A broker hangs while it makes the token request for each credential. The late tokens of this
-// broker must not replace the tokens that other brokers obtained meanwhile.
+// A broker hangs while it makes a token request for each credential. Meanwhile other brokers
+// obtain tokens. The late tokens of the first broker must not replace these tokens.
 func TestHolderIsSlow(t *testing.T) {
 	t.Parallel()
 	fleet, slowCallers, release := startHeld(t)
@@ -89,7 +89,7 @@ func TestHolderIsSlow(t *testing.T) {
 }
 
 // A broker is killed while it renews the token of each credential. The other brokers continue to
-// serve the token and renew it.
+// serve the tokens and renew them.
 func TestHolderIsKilledInARenewal(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

@@ -17,12 +17,13 @@ const newKeyVariable = "BROKER_NEW_FLEET_KEY"
 type keyRotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
-	keys    []any  // `token_cache.fleet_keys` of brokers that start from now on
-	key     string // the second key, as an environment variable (NAME=value)
+	keys    []any  // value of `token_cache.fleet_keys` for brokers that start from now on
+	key     string // the second fleet key, in the form of an environment variable (NAME=value)
 	reports map[string]int
 }
 
-// fleetKeys returns `token_cache.fleet_keys` with the keys from these environment variables.
+// fleetKeys returns a value for `token_cache.fleet_keys`. This value takes its keys from the
+// given environment variables.
 func fleetKeys(variables ...string) []any {
 	var keys []any
 	for _, variable := range variables {
@@ -31,7 +32,8 @@ func fleetKeys(variables ...string) []any {
 	return keys
 }
 
-// restart restarts brokers one after another with the current list of keys.
+// restart restarts the given brokers one after another. The brokers then have the current list
+// of fleet keys.
 func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	for _, b := range brokers {
 		b.Terminate()
@@ -40,8 +42,9 @@ func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	}
 }
 
-// report makes callers of all brokers report the same token as rejected. The brokers have two
-// different lists of fleet keys, but must make only one token request.
+// report makes callers of all brokers report the same token as rejected. Some brokers have
+// another list of fleet keys than the others, but the brokers together must make only one token
+// request.
 func (r *keyRotation) report(credential fleettest.Credential) {
 	r.Helper()
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
@@ -61,7 +64,7 @@ func (r *keyRotation) report(credential fleettest.Credential) {
 	r.reports[credential.ID]++
 }
 
-// bearer returns the value of the only header in a decoration.
+// bearer returns the value of the only header that a decoration contains.
 func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	if headers := decoration.GetHeaders(); len(headers) == 1 {
 		return headers[0].GetValue()
@@ -69,8 +72,9 @@ func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	return ""
 }
 
-// The test rotates the fleet key by three rolling restarts, as the documentation describes. The
-// callers know the addresses of all brokers, so they can use another broker during a restart.
+// The test rotates the fleet key as the documentation describes: with three rolling restarts.
+// The callers know the addresses of all brokers, so they can use another broker while a broker
+// restarts.
 func TestFleetKeyIsRotated(t *testing.T) {
 	t.Parallel()
 	former, latest := fleettest.FleetKeyVariable, newKeyVariable
@@ -89,7 +93,7 @@ func TestFleetKeyIsRotated(t *testing.T) {
 		r.keys = keys
 		r.restart(brokers[:len(brokers)/2])
 		if i == 1 {
-			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // wait for one renewal
+			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // wait until each token has been renewed once
 		}
 		r.report(r.fleet.Credentials[i])
 		r.restart(brokers[len(brokers)/2:])
@@ -103,8 +107,8 @@ func TestFleetKeyIsRotated(t *testing.T) {
 	t.Logf("%d restarts and %d reports within %v; %v", 3*len(brokers), len(r.reports), time.Since(began).Round(time.Millisecond), load)
 }
 
-// wantFewRequests fails the test if there were more token requests than the renewals and reports
-// in this time need.
+// wantFewRequests fails the test if there were more token requests than were necessary for the
+// renewals and reports in the given time.
 func (r *keyRotation) wantFewRequests(within time.Duration) {
 	r.Helper()
 	// A token is renewed after two thirds of its lifetime.

@@ -10,7 +10,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Defaults of LoadOptions.
+// Default values of the fields of LoadOptions.
 const (
 	defaultCallers = 20
 	defaultPause   = 250 * time.Millisecond
@@ -19,17 +19,17 @@ const (
 // callLimit is the deadline of a call. A working broker answers much sooner.
 const callLimit = 20 * time.Second
 
-// LoadOptions describe a load. The zero value is usable.
+// LoadOptions describe a load. The zero value uses the defaults.
 type LoadOptions struct {
-	// Brokers are the brokers to call. Default: all running brokers.
+	// Brokers are the brokers that the load calls. Default: all running brokers.
 	Brokers []*Broker
-	// Callers is the number of callers of each broker. Each caller asks for all credentials in
+	// Callers is the number of callers of each broker. Each caller requests all credentials in
 	// turn. Default: 20.
 	Callers int
-	// Pause is the average time between two calls of a caller. Default: 250 ms.
+	// Pause is the average time that a caller waits between two calls. Default: 250 ms.
 	Pause time.Duration
-	// Check checks each answer, and returns an error if the answer is wrong. Default:
-	// Fleet.Check.
+	// Check is a function that checks each answer. It returns an error if the answer is wrong.
+	// Default: Fleet.Check.
 	Check func(Answer) error
 }
 
@@ -49,19 +49,19 @@ func (o LoadOptions) withDefaults(f *Fleet) LoadOptions {
 	return o
 }
 
-// Answer is what a caller received.
+// Answer is the result of one call of a caller.
 type Answer struct {
 	Broker     *Broker
 	Credential Credential
-	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
+	Decoration *authmaterialv1.AuthDecoration // nil if the field Err is set
 	Err        error
-	// Began is the start time of the call; Took is how long the caller waited.
+	// Began is the start time of the call. Took is how long the caller waited for the answer.
 	Began time.Time
 	Took  time.Duration
 }
 
-// Check returns an error unless the answer contains a token of the credential's client that the
-// provider accepts at this moment.
+// Check returns an error unless the answer contains a token of the credential's client and the
+// provider accepts this token now.
 func (f *Fleet) Check(a Answer) error {
 	switch {
 	case a.Err != nil:
@@ -73,7 +73,7 @@ func (f *Fleet) Check(a Answer) error {
 	}
 }
 
-// Ask calls a broker once for a credential, as the caller with this number.
+// Ask requests a credential from a broker once, as the caller with the given number.
 func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -86,14 +86,14 @@ func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 }
 
 // Burst starts the given number of callers for each broker at the same time. Each caller makes
-// one call; the callers ask for the credentials in turn. Burst returns all answers when the last
-// call has ended.
+// one call. The calls are distributed over all credentials. The function returns all answers
+// when the last call has ended.
 func (f *Fleet) Burst(callers int, brokers ...*Broker) *Answers {
 	return f.BeginBurst(callers, brokers...)()
 }
 
-// BeginBurst does the same as Burst, for a test that does something during the calls. BeginBurst
-// returns when each caller is about to call; the returned function waits for the answers.
+// BeginBurst makes the same calls as Burst, for a test that does something during the calls. It
+// returns when each caller is about to call. The returned function waits for the answers.
 func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answers) {
 	answers := newAnswers(f, brokers, f.Check)
 	var ready, done sync.WaitGroup
@@ -117,7 +117,7 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 }
 
 // AwaitSameTokens waits until all running brokers answer with the same tokens, and returns how
-// long that took. No call may fail while it waits.
+// long this took. Meanwhile no call may fail.
 func (f *Fleet) AwaitSameTokens() time.Duration {
 	f.t.Helper()
 	return f.Await("all brokers serve the same tokens", func() error {
@@ -130,7 +130,7 @@ func (f *Fleet) AwaitSameTokens() time.Duration {
 	})
 }
 
-// Load is a set of callers that call repeatedly until Stop.
+// Load is a set of callers that make calls until the load is stopped.
 type Load struct {
 	*Answers
 
@@ -166,15 +166,16 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	}
 }
 
-// Stop ends the load after the current calls have been answered.
+// Stop ends the load. Calls that have begun are still answered.
 func (l *Load) Stop() *Answers {
 	l.stop()
 	l.callers.Wait()
 	return l.Answers
 }
 
-// WatchReadiness checks repeatedly that every running broker is ready and healthy, until the
-// function stop is called. stop returns the number of checks and their failures.
+// WatchReadiness checks repeatedly that every running broker is ready and healthy. The checks
+// continue until the function `stop` is called. This function returns the number of checks and
+// the failures that they found.
 func (f *Fleet) WatchReadiness() (stop func() (asked int, err error)) {
 	var mu sync.Mutex
 	var watching sync.WaitGroup

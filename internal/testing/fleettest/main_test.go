@@ -10,12 +10,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(fleettest.Main(m)) }
 
-// oneRedis is the configuration for a single Redis server.
+// oneRedis returns the configuration for a single Redis server.
 func oneRedis(server *redistest.Server) map[string]any { return map[string]any{"url": server.URL()} }
 
-// warm makes one broker request all tokens, and waits until all brokers serve these tokens. On
-// slow machines a simultaneous start of all brokers would fail, because a replica that waits too
-// long for Redis requests its own tokens.
+// warm makes one broker request all tokens, and waits until all brokers serve these tokens. If
+// all brokers started without tokens on a slow machine, some would wait too long for Redis and
+// request their own tokens.
 func warm(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
 	if err := fleet.Burst(len(fleet.Credentials), fleet.Brokers[0]).Err(); err != nil {

@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Paths of the fleet's provider: the token endpoint and the API.
+// The paths of the token endpoint and of the API at the simulated provider.
 const (
 	methodID     = "client_credentials"
 	tokenPattern = "POST 127.0.0.1/oauth/token"
@@ -24,8 +24,8 @@ const (
 	apiPath      = "/api"
 )
 
-// Provider is the simulated provider: one token endpoint and one API, which brokers and callers
-// reach over TCP.
+// Provider is the simulated provider. It has one token endpoint and one API. Brokers and callers
+// reach the provider over TCP.
 type Provider struct {
 	*simulator.TokenEndpoint
 
@@ -43,8 +43,8 @@ func startProvider(t testing.TB, options Options) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The provider uses http: the broker allows token requests over http to a literal loopback
-	// address.
+	// The provider uses http. The broker allows token requests over http if the host is a
+	// literal loopback address.
 	front := httptest.NewServer(sim.Handler())
 	t.Cleanup(func() {
 		_ = sim.Close() // closing the simulator also ends requests whose answers are held back
@@ -65,11 +65,11 @@ func startProvider(t testing.TB, options Options) *Provider {
 	return p
 }
 
-// shiftedClock shows the real time plus an offset.
+// shiftedClock is a clock that shows the real time plus an offset.
 type shiftedClock struct {
 	clockwork.Clock
 
-	offset atomic.Int64 // a time.Duration
+	offset atomic.Int64 // the offset as a time.Duration
 }
 
 // Now implements clockwork.Clock.
@@ -81,19 +81,19 @@ func (p *Provider) ShiftClock(d time.Duration) { p.clock.offset.Add(int64(d)) }
 // Disconnect makes the provider unreachable until the returned function is called.
 func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }
 
-// Accepts reports whether the provider would now accept a request with the decoration as a
-// request of the client.
+// Accepts reports whether the provider would accept, now and as a request of the given client, a
+// request that contains the decoration.
 func (p *Provider) Accepts(decoration *authmaterialv1.AuthDecoration, client simulator.Client) bool {
 	return p.ClientOf(&http.Request{Header: header(decoration)}) == client.ID
 }
 
-// Token returns the token in a decoration, even if the token is expired or revoked. ok is false
-// if the decoration contains no token of this provider.
+// Token returns the token that a decoration contains, even if the token is expired or revoked.
+// The result `ok` is false if the decoration contains no token of this provider.
 func (p *Provider) Token(decoration *authmaterialv1.AuthDecoration) (token simulator.Token, ok bool) {
 	return p.TokenOf(&http.Request{Header: header(decoration)})
 }
 
-// Call calls the provider's API with a decoration and returns the status of the answer: 200, or
+// Call calls the provider's API with a decoration. It returns the status of the answer: 200, or
 // 401 if the provider does not accept the token.
 func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.apiURL, nil)
@@ -110,7 +110,7 @@ func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, 
 	return response.StatusCode, err
 }
 
-// header returns the HTTP headers in a decoration.
+// header returns the HTTP headers that a decoration contains.
 func header(decoration *authmaterialv1.AuthDecoration) http.Header {
 	all := make(http.Header)
 	for _, h := range decoration.GetHeaders() {
