@@ -18,20 +18,20 @@ import (
 const tokenLife = 20 * time.Second
 
 // downtime is a fleet under load whose provider is down. A call may fail only after the tokens
-// have expired, and its error must contain a retry delay.
+// have expired. The error of a failed call must contain a retry delay.
 type downtime struct {
 	fleet *fleettest.Fleet
-	began time.Time // a time before the first token request
+	began time.Time // a time shortly before the first token request
 
 	mu      sync.Mutex
-	told    map[*fleettest.Broker]map[string]bool // credentials for which a broker's callers got no token
-	first   time.Time                             // time of the first of these errors
-	longest time.Duration                         // longest retry delay in these errors
+	told    map[*fleettest.Broker]map[string]bool // credentials for which callers of each broker got an error
+	first   time.Time                             // time of the first of the errors in the field `told`
+	longest time.Duration                         // longest retry delay in the errors of the field `told`
 }
 
-// check returns an error for an answer that is not allowed. Tokens must be valid at the
-// provider. Calls may fail only when a token lifetime has passed since the start of the fleet,
-// or slightly earlier, because reading a token from Redis takes time.
+// check returns an error for an answer that is not allowed. The provider must accept each token.
+// Calls may fail only after the token lifetime has passed since the start of the fleet, or
+// slightly earlier, because reading a token from Redis takes time.
 func (d *downtime) check(a fleettest.Answer) error {
 	if a.Err == nil {
 		return d.checkToken(a)
@@ -57,12 +57,12 @@ func (d *downtime) check(a fleettest.Answer) error {
 }
 
 // answering is the longest time that the simulated provider takes to answer a token request in
-// this test. If there is no other token, a broker may serve a token for this long after the
-// token has expired.
+// this test. A broker without another token may serve a token until this much time has passed
+// since the token expired.
 const answering = 250 * time.Millisecond
 
-// checkToken returns an error if the token had expired before the call began. The token may
-// expire between that time and the check.
+// checkToken returns an error if the token was already expired when the call began. The token
+// may expire between the beginning of the call and the check.
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
@@ -90,13 +90,14 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// reading is the time that reading from Redis may take. A replica may treat a token or failure
-// of another replica as expired this much too early.
+// reading is the time that reading from Redis may take. When a replica reads a token or a
+// failure that another replica stored, it may treat the token or the failure as expired this
+// much too early.
 const reading = 250 * time.Millisecond
 
 // mostRequests returns the highest number of token requests that one replica makes within a
-// duration in which all of them fail. The replica waits for a second after the first request,
-// and then twice as long each time, up to a limit.
+// given time if all its requests fail. After the first request the replica waits for a second.
+// After each further request it waits twice as long as before, up to a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {
@@ -106,7 +107,8 @@ func mostRequests(within time.Duration) int {
 	return count
 }
 
-// The provider is down from a time before the renewal until after the tokens have expired.
+// In this test the provider fails from some time before the renewal until the tokens have
+// expired.
 func TestProviderIsDown(t *testing.T) {
 	t.Parallel()
 	d := &downtime{told: map[*fleettest.Broker]map[string]bool{}}
@@ -128,8 +130,8 @@ func TestProviderIsDown(t *testing.T) {
 	t.Logf("%v; the first call failed %v after the fleet began", load, d.first.Sub(d.began).Round(time.Millisecond))
 }
 
-// wantFewRequests fails the test if the fleet made more token requests for a credential, since
-// the first failure, than one replica alone would make.
+// wantFewRequests checks the number of token requests for each credential since the first
+// failure. The test fails if the fleet made more requests than one replica alone would make.
 func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 	t.Helper()
 	limit, most := mostRequests(since), 0
@@ -143,8 +145,8 @@ func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 		since.Round(time.Millisecond), most, limit)
 }
 
-// recovered checks that each credential has a token again when the retry delay of the errors is
-// over, and that the fleet made one request for each.
+// recovered checks that each credential has a token again after the retry delay in the errors
+// has passed. The fleet must have made one token request for each credential.
 func (d *downtime) recovered(t *testing.T) {
 	t.Helper()
 	restored, before := time.Now(), d.fleet.Provider.TotalTokenRequests()

@@ -11,21 +11,22 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Report is a caller's report that the provider rejected a version, and the broker's answer to
-// the report.
+// Report is a type for two things: a caller's report that the provider rejected a version, and
+// the answer of the broker to this report.
 type Report struct {
 	Broker     *Broker
 	Credential Credential
-	Version    string // the reported version
+	Version    string // the version that was reported
 	Outcome    authmaterialv1.ReportRejectionResponse_Outcome
-	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
+	Decoration *authmaterialv1.AuthDecoration // nil if the field Err is set
 	Err        error
-	// Ended is when the caller received the answer.
+	// Ended is the time at which the caller received the answer.
 	Ended time.Time
 }
 
-// Report reports a version to a broker as rejected, as the caller with this number. If the
-// broker answers the report, Report adds the version to Withdrawn.
+// Report is a call of ReportRejection: it tells a broker that a version was rejected, as the
+// caller with the given number. If the broker answers, the version is added to the field
+// Withdrawn.
 func (f *Fleet) Report(b *Broker, caller int, credential Credential, version string) Report {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -42,8 +43,8 @@ func (f *Fleet) Report(b *Broker, caller int, credential Credential, version str
 	return report
 }
 
-// BeginReports makes callers of each broker report a version concurrently. The returned function
-// waits for the answers.
+// BeginReports makes several callers of each broker report the same version at the same time.
+// The returned function waits for the answers.
 func (f *Fleet) BeginReports(credential Credential, version string, callers int, brokers ...*Broker) (wait func() []Report) {
 	reports := make([]Report, callers*len(brokers))
 	var ready, done sync.WaitGroup
@@ -64,8 +65,8 @@ func (f *Fleet) BeginReports(credential Credential, version string, callers int,
 	}
 }
 
-// CheckReport returns an error unless the answer contains another token of the credential's
-// client that the provider accepts at this moment.
+// CheckReport returns an error unless the answer contains another token of the same client, and
+// the provider accepts this token now.
 func (f *Fleet) CheckReport(r Report) error {
 	switch {
 	case r.Err != nil:
@@ -81,15 +82,16 @@ func (f *Fleet) CheckReport(r Report) error {
 	}
 }
 
-// newsLimit is how long a replica may serve a version that was reported to another replica.
+// newsLimit is how long a replica may continue to serve a version after the version was reported
+// to another replica.
 const newsLimit = time.Second
 
-// Withdrawals are the versions that must not be served any more. The zero value is ready. It is
-// safe for concurrent use.
+// Withdrawals are the versions that brokers must no longer serve. The zero value is ready for
+// use. A value of this type is safe for concurrent use.
 type Withdrawals struct {
 	mu    sync.Mutex
-	first map[string]time.Time             // time of the first answered report, by version
-	by    map[*Broker]map[string]time.Time // time of the first answered report to each replica, by version
+	first map[string]time.Time             // time of the first answered report of each version
+	by    map[*Broker]map[string]time.Time // time of the first report of each version that each replica has answered
 }
 
 // add records an answered report.
@@ -109,9 +111,9 @@ func (w *Withdrawals) add(r Report) {
 	}
 }
 
-// Check returns an error if a call received a reported version that must not be served any more.
+// Check returns an error if a call received a reported version that must no longer be served.
 // The replica that answered the report must not serve this version in later calls. Other
-// replicas must not serve it in calls that begin more than a second later.
+// replicas must not serve this version in calls that begin more than a second after the report.
 func (w *Withdrawals) Check(a Answer) error {
 	version := a.Decoration.GetVersion()
 	w.mu.Lock()

@@ -13,8 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// reporting is a fleet under load in which callers report tokens. No call may receive a reported
-// version, except for one second from a replica that did not receive the report.
+// reporting is a fleet under load in which callers report tokens as rejected. No call may
+// receive a reported version. There is one exception: for one second, a call may receive it from
+// a replica that did not receive the report.
 type reporting struct {
 	*testing.T
 	fleet *fleettest.Fleet
@@ -31,7 +32,7 @@ func newReporting(t *testing.T, options fleettest.Options) *reporting {
 	return r
 }
 
-// replaced checks that all reports of one version were answered with the same new token.
+// replaced checks that the answers to all reports of one version contain the same new token.
 func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Helper()
 	outcomes := map[string]int{}
@@ -47,7 +48,7 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Logf("%d reports: %v", len(reports), outcomes)
 }
 
-// served waits until all brokers serve the token with which a report was answered.
+// served waits until all brokers serve the token in the answer to a report.
 func (r *reporting) served(report fleettest.Report) {
 	r.Helper()
 	took := r.fleet.Await("all brokers serve the successor", func() error {
@@ -73,15 +74,15 @@ func (r *reporting) check(a fleettest.Answer) error {
 	return r.fleet.Withdrawn.Check(a)
 }
 
-// requests runs the function do, and returns the number of token requests for a credential
-// during that time.
+// requests runs the function `do`, and returns how many token requests for a credential were
+// made meanwhile.
 func (r *reporting) requests(credential fleettest.Credential, do func()) int {
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
 	do()
 	return r.fleet.Provider.TokenRequests(credential.Client.ID) - before
 }
 
-// end stops the load, and checks all answers that its callers received.
+// end stops the load, and checks all answers that the callers of the load received.
 func (r *reporting) end() {
 	r.Helper()
 	r.load.Stop()
@@ -118,7 +119,7 @@ func (r *reporting) oneReport(credential fleettest.Credential) {
 	}
 }
 
-// reportInRenewal makes callers report a version while the token is being renewed.
+// reportInRenewal makes callers report a version while the broker renews the token.
 func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	r.Helper()
 	const callers = 5
@@ -168,7 +169,8 @@ func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	r.fleet.Provider.RestoreTokenRequests()
 }
 
-// tooManyReports checks that the limit of forced renewals applies to the whole fleet.
+// tooManyReports checks that the limit of forced renewals applies to all brokers of the fleet
+// together.
 func (r *reporting) tooManyReports(credential fleettest.Credential) {
 	r.Helper()
 	const limit = 3

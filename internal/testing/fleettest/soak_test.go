@@ -16,7 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// soakLife is the lifetime of tokens in a soak test, a long test with random faults.
+// soakLife is the lifetime of tokens in a soak test. A soak test is a long test with random
+// faults.
 const soakLife = 6 * time.Second
 
 // soak is a fleet under load in which random faults happen.
@@ -25,16 +26,17 @@ type soak struct {
 	*ledger
 
 	server  *redistest.Server
-	proxy   *redistest.FaultProxy // the proxy between Redis and half of the brokers
+	proxy   *redistest.FaultProxy // the proxy through which half of the brokers connect to Redis
 	random  *rand.Rand
-	alone   bool           // no other test runs at the same time, so this test may use all CPU cores
-	callers sync.WaitGroup // callers that run in addition to the load
+	alone   bool           // true if this test may use all CPU cores, because no other test runs meanwhile
+	callers sync.WaitGroup // callers that make calls in addition to the load
 	watches map[*fleettest.Broker]*fleettest.Watch
-	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
-	peak    int64                      // highest memory use of a broker so far
+	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended, until the fault ends
+	peak    int64                      // highest memory use that a broker has had so far
 }
 
-// soakTime returns the duration of a soak test: BROKER_SOAK minutes.
+// soakTime returns how long a soak test runs: the environment variable BROKER_SOAK contains the
+// number of minutes.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("BROKER_SOAK")
@@ -48,7 +50,8 @@ func soakTime(t *testing.T) time.Duration {
 	return time.Duration(minutes * float64(time.Minute))
 }
 
-// soakSeed returns BROKER_SEED, which repeats the faults of an earlier run, or a random number.
+// soakSeed returns the seed of the random faults. It is a random number, or the value of the
+// environment variable BROKER_SEED, which repeats the faults of an earlier run.
 func soakSeed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("BROKER_SEED")
@@ -89,9 +92,9 @@ func newSoak(t *testing.T, seed uint64) *soak {
 }
 
 // TestSoak causes faults of Redis, the brokers, the provider, the secrets, the clocks and the
-// machine, together or one after another. Meanwhile no caller may receive an expired or a
-// reported token, and no call may fail that could be answered. The provider may receive no more
-// token requests than the faults explain, and no broker may use much memory.
+// machine, at the same time or one after another. No caller may receive a token that has expired
+// or was reported. No call may fail that a broker could answer. The provider must not receive
+// more token requests than the faults explain, and no broker may use more memory than a limit.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
@@ -111,7 +114,8 @@ func (s *soak) startLoad() *fleettest.Load {
 	return s.fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
 }
 
-// round runs a random selection of faults, ends them, and waits until the fleet is healthy.
+// round causes randomly selected faults, ends these faults, and waits until the fleet is
+// healthy.
 func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	s.Helper()
 	before := map[string]int{}
@@ -142,8 +146,8 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 }
 
 // checkRequests fails the test if the fleet made more token requests for a credential in this
-// round than the faults of the round explain. It returns a text about the credential with the
-// highest number.
+// round than the faults of the round explain. The result describes the credential with the
+// highest number of token requests.
 func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	s.Helper()
 	most, limit, which := 0, 0, ""
@@ -175,8 +179,8 @@ func (s *soak) checkMemory() {
 }
 
 // awaitWell waits until the fleet is healthy: no broker is degraded, all brokers serve the same
-// tokens, the provider accepts these tokens, and the watchers have received them. It returns how
-// long that took.
+// tokens, the provider accepts these tokens, and the watchers have received these tokens. The
+// result is how long this took.
 func (s *soak) awaitWell() time.Duration {
 	s.Helper()
 	for _, b := range s.fleet.Brokers {

@@ -12,31 +12,31 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// ledger records the faults of a soak test and the answers that callers received: with these
-// records a test can decide whether an answer is allowed. It is safe for concurrent use.
+// ledger records the faults of a soak test and the answers that callers received. From these
+// records a test can tell whether an answer is allowed. A ledger is safe for concurrent use.
 type ledger struct {
 	fleet *fleettest.Fleet
 
 	// Periods in which Redis, the provider or the machine did not work normally. If the
-	// provider's answers were held, the provider counts as failing until the brokers call it
-	// again. The field lies contains the periods in which replies of Redis were replaced by
-	// wrong replies.
+	// provider's answers were held back, the provider counts as failing until the brokers call
+	// the provider again. The field `lies` contains the periods in which Redis' replies were
+	// replaced by wrong replies.
 	redis, lies, provider, held, busy spans
 	down, stopped                     map[*fleettest.Broker]*spans // periods in which the broker's process was killed or suspended
-	rotating                          map[string]*spans            // by credential
+	rotating                          map[string]*spans            // periods in which each secret was rotated
 
-	time   *shifts                       // the clocks of the provider and of Redis
-	clocks map[*fleettest.Broker]*shifts // each broker's wall clock
+	time   *shifts                       // the changes of the provider's clock and Redis' clock
+	clocks map[*fleettest.Broker]*shifts // the changes of each broker's wall clock
 
 	mu     sync.Mutex
-	told   map[string][]fleettest.Report                    // answered reports, by version
-	served map[string]map[*fleettest.Broker]map[string]good // valid tokens by credential, broker and version
+	told   map[string][]fleettest.Report                    // the answered reports of each version
+	served map[string]map[*fleettest.Broker]map[string]good // valid tokens, by credential, broker and version
 }
 
 // good is a valid token that a broker served.
 type good struct {
-	at      time.Time // when the caller received the answer
-	expires time.Time // by the provider's clock
+	at      time.Time // the time at which the caller received the answer
+	expires time.Time // the time at which the token expires, by the provider's clock
 }
 
 func newLedger(f *fleettest.Fleet) *ledger {
@@ -58,8 +58,8 @@ func newLedger(f *fleettest.Fleet) *ledger {
 	return l
 }
 
-// check returns an error if an answer is not allowed. If the provider rejects the answer's
-// token, check reports the rejection to the broker.
+// check returns an error if an answer is not allowed. If the provider rejects the token in the
+// answer, check also reports this rejection to the broker.
 func (l *ledger) check(a fleettest.Answer) error {
 	ended := a.Began.Add(a.Took)
 	if a.Err != nil {
@@ -79,18 +79,18 @@ func (l *ledger) check(a fleettest.Answer) error {
 	return l.report(a)
 }
 
-// soakMargin is the safety margin of the tokens: the time before the end of a token's lifetime
-// in which callers receive the token only if there is no other.
+// soakMargin is the safety margin of the tokens, the last part of a token's lifetime. In the
+// safety margin callers receive the token only if there is no other token.
 const soakMargin = soakLife / 10
 
-// inexactness is how long after the end of a token's lifetime a replica may still consider the
-// token valid, because Redis counts in milliseconds.
+// inexactness is how long a replica may consider a token valid after the end of the token's
+// lifetime. The reason is that Redis counts time in whole milliseconds.
 const inexactness = 10 * time.Millisecond
 
-// checkLife returns an error if the token had expired at the provider before the call began, or
-// if the answer's expire_time is wrong. By the broker's clock the expire_time must be in the
-// future, less than a token lifetime ahead, and not later than the time at which the token
-// expires at the provider.
+// checkLife checks the lifetime of the token in an answer. It returns an error if the token had
+// expired at the provider before the call began, or if the field expire_time of the answer is
+// wrong. By the broker's clock the expire_time must be in the future, less than a token lifetime
+// ahead, and not later than the time at which the token expires at the provider.
 func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
 	late := l.lastResort(token, a.Began, ended)
 	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {
@@ -111,10 +111,9 @@ func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time
 	return nil
 }
 
-// lastResort returns how long a broker may serve a token after the token has expired at the
-// provider, if the broker gets no other token. This is the time that the provider's answer with
-// the token took, because the broker cannot know when during that time the provider issued the
-// token.
+// lastResort returns how long a broker that gets no other token may serve a token after the
+// token has expired at the provider. The result is the time that the provider took to answer the
+// token request. The broker cannot know when during that time the provider issued the token.
 func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Duration {
 	if !l.provider.touches(from, to) && !l.held.touches(from, to) && !l.busy.touches(from, to) {
 		return 0
@@ -134,7 +133,7 @@ func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Dura
 	return l.time.latest(answered, answered).Sub(issuedAt)
 }
 
-// report reports to the broker that the provider rejected the token in an answer.
+// report tells the broker that the provider rejected the token in an answer.
 func (l *ledger) report(a fleettest.Answer) error {
 	began := time.Now()
 	report := l.fleet.Report(a.Broker, 0, a.Credential, a.Decoration.GetVersion())
@@ -162,9 +161,9 @@ func (l *ledger) report(a fleettest.Answer) error {
 	return nil
 }
 
-// checkWithdrawn returns an error if the answer contains a version that had been reported to the
-// same process before, or to another process more than a second before. Time in which Redis was
-// failing does not count.
+// checkWithdrawn returns an error if the answer contains a version that was reported earlier. A
+// report to the same process counts at once; a report to another process counts after a second.
+// The second begins again when a failure of Redis ends.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,8 +186,8 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	return nil
 }
 
-// newsLimit returns how long a replica may serve a version that was reported to another replica.
-// The limit is higher if processes had to wait for the CPU.
+// newsLimit returns how long a replica may continue to serve a version after the version was
+// reported to another replica. The limit is higher if processes had to wait for the CPU.
 func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	if l.busy.touches(from, to) {
 		return 3 * time.Second
@@ -196,7 +195,7 @@ func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	return time.Second
 }
 
-// note records that a broker serves a valid token.
+// note records that a broker has served a valid token.
 func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,10 +210,10 @@ func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time
 	}
 }
 
-// expiring returns how long before the end of a token's lifetime at the provider a broker may
-// consider the token expired. This is the duration of the token request plus the time to read
-// the token from Redis, several times if a replica read the token and stored it again. All this
-// takes longer if processes wait for the CPU.
+// expiring returns how much earlier than the provider a broker may consider a token expired. The
+// result is the duration of the token request plus the time to read the token from Redis. The
+// reading time counts several times if a replica read the token and stored the token again. Both
+// times are longer if processes wait for the CPU.
 func (l *ledger) expiring(from, to time.Time) time.Duration {
 	if l.busy.touches(from.Add(-soakLife), to) {
 		return 8 * reading
@@ -222,9 +221,9 @@ func (l *ledger) expiring(from, to time.Time) time.Duration {
 	return 4 * reading
 }
 
-// checkFailure returns an error if a call failed although it could have been answered: the
-// broker was running, and either the provider was healthy, or a valid token was in the broker's
-// memory or in Redis.
+// checkFailure returns an error if a call failed that the broker could have answered. A broker
+// can answer if it is running and one of two conditions is true: the provider is healthy, or a
+// valid token is in the broker's memory or in Redis.
 func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err error, began, ended time.Time) error {
 	fault := fleettest.FaultOf(err)
 	if l.down[b].touches(began, ended) && fault.Reason == "" {
@@ -259,14 +258,14 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 	return nil
 }
 
-// asleep reports whether a call may have failed because the machine slept, or the broker's clock
-// was set forward, during the call. In that case the token for which the call waited had already
-// expired when it arrived.
+// asleep reports whether a call may have failed because, during the call, the machine slept or
+// the broker's clock was set forward. In that case the call waited for a token that had already
+// expired when the broker received it.
 func (l *ledger) asleep(b *fleettest.Broker, err error, began, ended time.Time) bool {
 	return fleettest.FaultOf(err).Reason == "PROVIDER_UNAVAILABLE" && l.clocks[b].touches(began, ended)
 }
 
-// mayFail reports whether a call may fail with this reason while the provider fails.
+// mayFail reports whether a call may fail with the given reason while the provider fails.
 func mayFail(reason string) bool {
 	return reason == "PROVIDER_UNAVAILABLE" || reason == "PROVIDER_RATE_LIMITED"
 }

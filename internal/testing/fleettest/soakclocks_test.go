@@ -17,14 +17,14 @@ type shifts struct {
 	all []shift
 }
 
-// shift is a change of a clock by a duration. The change happened during a span; without an end
-// of the span, the change is still in progress.
+// shift is a change of a clock by some duration. The change happened during a span. If the span
+// has no end, the change is still in progress.
 type shift struct {
 	span
 	by time.Duration
 }
 
-// change runs an action that changes the clock, and records the change.
+// change runs a function that changes the clock, and records that change.
 func (s *shifts) change(by time.Duration, change func()) {
 	s.mu.Lock()
 	s.all = append(s.all, shift{span{from: time.Now()}, by})
@@ -48,8 +48,8 @@ func (s *shifts) touches(from, to time.Time) bool {
 	return false
 }
 
-// earliest returns the earliest time that the clock may have shown in the period from one real
-// time to another: the time at the start of the period, or after the clock was set back.
+// earliest returns the earliest time that the clock may have shown between two real times. The
+// clock shows this time at the start of that period, or after the clock was set back.
 func (s *shifts) earliest(from, to time.Time) time.Time {
 	least, _ := s.offsets(from, to)
 	return from.Add(least)
@@ -61,8 +61,8 @@ func (s *shifts) latest(from, to time.Time) time.Time {
 	return to.Add(most)
 }
 
-// offsets returns the lowest and the highest difference to the real time that the clock may have
-// had in a period.
+// offsets compares the clock with the real time. It returns the lowest and the highest
+// difference that may have existed in a period.
 func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +81,9 @@ func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	return least, most
 }
 
-// when returns the real time at which the clock showed a time, for a clock that was never set
-// back. If a change skipped that time, when returns the time of the change.
+// when returns the real time at which the clock showed the given time. The clock must never have
+// been set back. If the clock skipped the given time, the result is the time of that change of
+// the clock.
 func (s *shifts) when(shown time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,17 +100,17 @@ func (s *shifts) when(shown time.Time) time.Time {
 	return shown.Add(-offset)
 }
 
-// The size of clock corrections, and the durations of a sleep. A long sleep is so long that all
-// tokens expire.
+// The size of clock corrections, and the durations of a simulated sleep. All tokens expire
+// during a long sleep.
 const (
 	correctedBy  = 2 * time.Hour
 	longestSleep = 2 * soakLife
 	longSleep    = 2 * time.Hour
-	longSleeps   = 4 // one in this number is long
+	longSleeps   = 4 // one sleep in this number of sleeps is long
 )
 
-// suspension simulates that the machine with the brokers, Redis and the provider sleeps for a
-// random time.
+// suspension simulates that the machine sleeps for a random time. The brokers, Redis and the
+// provider all run on this machine.
 func (s *soak) suspension(c *cost) []action {
 	if s.random.IntN(longSleeps) == 0 {
 		return s.sleeping(c, longSleep)
@@ -117,7 +118,7 @@ func (s *soak) suspension(c *cost) []action {
 	return s.sleeping(c, s.moment(longestSleep))
 }
 
-// sleeping returns a suspension of a given duration.
+// sleeping returns a suspension that lasts for the given time.
 func (s *soak) sleeping(c *cost, d time.Duration) []action {
 	c.suspensions++
 	return []action{{s.moment(latestFault + longestFault), fmt.Sprintf("sleep for %v", d.Round(time.Millisecond)), func() { s.sleep(d) }}}
@@ -153,8 +154,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1`
 
-// ageRedis waits until Redis has finished earlier commands, and then shortens the remaining
-// lifetime of all keys by d. It does nothing if Redis is not running.
+// ageRedis waits until Redis has finished earlier commands. Then it shortens the remaining
+// lifetime of all keys by the duration d. It does nothing if Redis is not running.
 func (s *soak) ageRedis(d time.Duration) {
 	if !s.server.Runs() {
 		return
@@ -185,7 +186,7 @@ func (s *soak) ageRedis(d time.Duration) {
 	}
 }
 
-// correction sets the clock of a broker forward or back, and later to the right time again.
+// correction sets the clock of a broker forward or back, and later corrects the clock again.
 func (s *soak) correction(c *cost) []action {
 	if s.random.IntN(2) == 0 {
 		return s.correcting(c, -correctedBy)
@@ -195,7 +196,7 @@ func (s *soak) correction(c *cost) []action {
 
 // correcting returns a correction that moves the clock by a given time.
 func (s *soak) correcting(c *cost, by time.Duration) []action {
-	c.corrections++ // counts once: one of the two changes is forward
+	c.corrections++ // a correction counts once, because only one of its two changes is forward
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	put := func(by time.Duration) func() {
 		return func() { s.clocks[b].change(by, func() { b.CorrectClock(by) }) }

@@ -2,14 +2,14 @@ package fleettest_test
 
 import "time"
 
-// cost describes the faults of a round, from which the allowed number of token requests is
-// computed.
+// cost describes the faults of a round. The test computes the allowed number of token requests
+// from this description.
 type cost struct {
 	began       time.Time
-	processes   int       // running brokers
-	redis       bool      // Redis failed
-	hostile     bool      // Redis sent wrong replies, or another client wrote into it
-	failing     time.Time // time since which the provider fails; zero: it works
+	processes   int       // number of running brokers
+	redis       bool      // true if Redis failed in this round
+	hostile     bool      // true if Redis sent wrong replies, or if another client wrote into Redis
+	failing     time.Time // time since which the provider fails; zero: the provider works
 	failed      time.Duration
 	retryAfter  time.Duration // the longest delay that the provider asked for in a Retry-After header
 	losses      int           // number of times that a broker was killed or suspended
@@ -26,7 +26,7 @@ func newCost(processes int) *cost {
 }
 
 // The longest time that a broker waits before the next token request while callers wait, and the
-// factor, in quarters, by which jitter lengthens a delay.
+// factor by which jitter lengthens a delay. The factor is a number of quarters.
 const (
 	longestBackoff = 10 * time.Second
 	jitter         = 5 // five quarters
