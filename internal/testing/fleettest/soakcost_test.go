@@ -29,13 +29,14 @@ func newCost(processes int) *cost {
 // factor by which jitter lengthens a delay. The factor is a number of quarters.
 const (
 	longestBackoff = 10 * time.Second
-	jitter         = 5 // five quarters
+	jitter         = 5 // the factor is five quarters
 )
 
-// longestWait returns the longest time that a broker may wait after the last failed token
-// request before the next request. This is the sum of all earlier waits and a second, up to a
-// limit, or the delay that the provider asked for; jitter is added to both. A suspension ends a
-// wait early, but the next wait is still twice as long.
+// longestWait returns the longest time that a broker may wait between the last failed token
+// request and the next request. There are two kinds of waits. The first kind is the sum of all
+// earlier waits and a second, up to a limit. The second kind is the delay that the provider
+// asked for. Jitter lengthens both. A suspension ends a wait early, but the next wait is still
+// twice as long.
 func (c *cost) longestWait() time.Duration {
 	wait := min((c.failed+time.Second)*jitter/4, longestBackoff)
 	if c.suspensions > 0 {
@@ -45,9 +46,10 @@ func (c *cost) longestWait() time.Duration {
 }
 
 // recovery returns how long the fleet may take to become healthy after the last fault. Usually
-// this is shorter than the time until a renewal, because a renewal would hide many faults. The
-// limit is higher after a suspension. It is also higher if Redis sent wrong replies that brokers
-// cannot detect, or if another client wrote into Redis, because only a renewal corrects these.
+// this limit is shorter than the time until a renewal, because a renewal would hide many faults.
+// The limit is higher after a suspension. The limit is also higher if Redis sent wrong replies
+// that brokers cannot detect, or if another client wrote into Redis. In both cases only a
+// renewal corrects the stored values.
 func (c *cost) recovery() time.Duration {
 	limit := 4 * time.Second
 	if c.suspensions > 0 {
@@ -62,18 +64,17 @@ func (c *cost) recovery() time.Duration {
 	return limit
 }
 
-// limit returns the number of token requests that a credential may have cost in a round that
-// ends now.
+// limit returns how many token requests a credential may have caused in a round that ends now.
 //
-// A broker renews a token after two thirds of its lifetime. It replaces a token that was revoked
-// or reported, or that expired during a sleep. While the provider fails, the broker waits longer
-// after each request, but not after a sleep. Normally the whole fleet makes each of these
-// requests once. During a secret rotation, each part of the fleet with the same secret makes its
-// own requests; while Redis fails, each process makes its own requests. A killed broker may have
-// made one request without using the answer, and so may a broker whose lock expired during a
-// sleep. After a suspension, the Redis operations of a broker time out, and this broker makes
-// one request without the others. A broker whose clock is set forward considers its token
-// expired.
+// A broker renews a token after two thirds of the token's lifetime. It also replaces a token
+// that was revoked or reported, or that expired during a sleep. While the provider fails, the
+// broker waits longer after each token request, but not after a sleep. Normally the whole fleet
+// makes only one request for each of these reasons. During a secret rotation, each part of the
+// fleet with the same secret makes its own requests. While Redis fails, each process makes its
+// own requests. A killed broker may have made one request without using the answer. The same is
+// true for a broker whose lock expired during a sleep. After a suspension, the Redis operations
+// of a broker time out, and this broker makes one more request. A broker whose clock is set
+// forward considers its token expired.
 func (c *cost) limit(credential string) int {
 	within := time.Since(c.began)
 	requests := 1 + int(within/(soakLife*2/3)) + c.revocations + c.suspensions + c.reported[credential]

@@ -21,11 +21,13 @@ type failure struct {
 	retryAfter time.Duration // the delay in the Retry-After header; 0: no header
 }
 
-// gatewayDelay is the Retry-After of a gateway that limits the rate of requests.
+// gatewayDelay is the delay in the Retry-After header of a gateway that limits the rate of
+// requests.
 const gatewayDelay = 3 * time.Second
 
-// gateways are answers of a gateway in front of the provider. The token endpoint itself sends
-// none of these answers, so none of them means that the credential was rejected.
+// gateways contains answers of a gateway in front of the provider. The token endpoint itself
+// sends none of these answers. So none of these answers means that the provider rejected the
+// credential.
 var gateways = []failure{
 	{"a gateway answers 403 in HTML", simulator.HTMLPage(http.StatusForbidden), 0},
 	{"a gateway answers 404 in HTML", simulator.HTMLPage(http.StatusNotFound), 0},
@@ -38,7 +40,7 @@ var gateways = []failure{
 	{"a gateway answers 200 internal_error", simulator.AnswerWith(http.StatusOK, "application/json", `{"error":"internal_error"}`), 0},
 }
 
-// retryLater answers with a Retry-After header of gatewayDelay.
+// retryLater returns an answer whose Retry-After header contains the delay gatewayDelay.
 func retryLater(status int, contentType, body string) simulator.Failure {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -50,15 +52,15 @@ func retryLater(status int, contentType, body string) simulator.Failure {
 	}
 }
 
-// mostMemory is the highest memory use that a broker may have.
+// mostMemory is the highest memory use that is allowed for a broker, in bytes.
 const mostMemory = 128 << 20
 
-// foreignSize is the size of the values that another client writes into Redis, in bytes.
+// foreignSize is the size, in bytes, of the values that another client writes into Redis.
 const foreignSize = 32 << 20
 
-// hostileReplies are replies that Redis never sends, or never sends to the broker's commands.
-// Most of the replies that announce a large size are shorter than that; only the first reply is
-// as large as it announces.
+// hostileReplies contains replies that Redis never sends, or never sends to the commands of the
+// broker. Some replies announce a large size. Of these only the first reply is as large as it
+// announces; the other replies are shorter.
 var hostileReplies = [][]byte{
 	[]byte("$67108864\r\n" + strings.Repeat("x", 64<<20) + "\r\n"),
 	[]byte("$137438953472\r\n"),
@@ -110,7 +112,8 @@ func (s *soak) hostileRedis(c *cost) []action {
 	}
 }
 
-// hostileReplies replaces some replies of Redis to those brokers that connect through a proxy.
+// hostileReplies is a fault: a proxy between Redis and some of the brokers replaces some of
+// Redis' replies.
 func (s *soak) hostileReplies(c *cost) []action {
 	c.redis, c.hostile = true, true
 	every := 1 + s.random.IntN(6)
@@ -125,7 +128,7 @@ func (s *soak) hostileReplies(c *cost) []action {
 	}, "replace none", s.proxy.Pass)
 }
 
-// foreignEvent writes a large event that no broker would write.
+// foreignEvent writes into Redis a large event that no broker would write.
 func (s *soak) foreignEvent(c *cost) []action {
 	return s.foreign(c, "write 32 MiB onto the stream of changes", func(ctx context.Context) error {
 		return s.server.Client().Do(ctx, "XADD", "authmaterial:1:changes", "*",
@@ -134,8 +137,8 @@ func (s *soak) foreignEvent(c *cost) []action {
 }
 
 // foreignTokens overwrites all tokens in Redis. Half of the new values expire later than any
-// token. All values expire, because a broker never replaces the values of keys that are unused
-// since a rotation.
+// token of the brokers. All new values expire at some time, because a broker never replaces the
+// value of a key that is no longer used after a rotation.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()
@@ -169,8 +172,8 @@ func (s *soak) foreign(c *cost, what string, write func(context.Context) error) 
 	}}}
 }
 
-// checkForeign returns an error while Redis uses so much memory that it must still contain
-// entries of another client.
+// checkForeign returns an error while Redis uses too much memory. High memory use means that
+// Redis still contains entries of another client.
 func (s *soak) checkForeign() error {
 	ctx, cancel := context.WithTimeout(s.Context(), fleettest.Patience)
 	defer cancel()
@@ -185,7 +188,7 @@ func (s *soak) checkForeign() error {
 	return err
 }
 
-// busyMachine starts other processes that use all CPU cores. This fault allows no failed calls.
+// busyMachine starts other processes that use all CPU cores. During this fault no call may fail.
 func (s *soak) busyMachine(*cost) []action {
 	var end func()
 	return s.lasting("sixteen processes use the cores", func() {

@@ -12,7 +12,8 @@ type spans struct {
 	all []span
 }
 
-// span is a period. If it has no end, the condition is still true.
+// span is a period in which a condition was true. If the span has no end, the condition is still
+// true.
 type span struct{ from, to time.Time }
 
 // touches reports whether the span overlaps the time between from and to.
@@ -29,10 +30,11 @@ func (s *spans) begin() {
 	}
 }
 
-// end ends the last span now, if it has no end yet.
+// end ends the last span now, unless the span has an end already.
 func (s *spans) end() { s.endIn(0) }
 
-// endIn ends the last span, if it has no end yet, at a time that is d from now.
+// endIn ends the last span, unless the span has an end already. The end is the duration d from
+// now.
 func (s *spans) endIn(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +43,8 @@ func (s *spans) endIn(d time.Duration) {
 	}
 }
 
-// touch reports whether a span overlaps the time between from and to. It also returns the end of
-// the last such span; the zero time means that this span has no end yet.
+// touch reports whether a span overlaps the time between two times. It also returns the end of
+// the last span that overlaps this time. The zero time means that this last span has no end yet.
 func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +56,7 @@ func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	return touches, until
 }
 
-// touches reports whether a span overlaps the time between from and to.
+// touches reports whether one of the spans overlaps the time between from and to.
 func (s *spans) touches(from, to time.Time) bool {
 	touches, _ := s.touch(from, to)
 	return touches

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// degradedDetail is a line in the answer of /readyz: the broker reports that it cannot use
-// Redis.
+// degradedDetail is a line in the answer to a request for /readyz. In this line the broker
+// reports that it cannot use Redis.
 const degradedDetail = "token cache: degraded"
 
 func (b *Broker) httpClient() *http.Client {
@@ -28,8 +28,8 @@ func (b *Broker) httpClient() *http.Client {
 	}
 }
 
-// fetch returns the status and body with which the broker's HTTP server answers a request for a
-// path.
+// fetch sends a request for a path to the broker's HTTP server, and returns the status and the
+// body of the answer.
 func (b *Broker) fetch(path string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://broker.test"+path, nil)
 	if err != nil {
@@ -44,8 +44,8 @@ func (b *Broker) fetch(path string) (status int, body string, err error) {
 	return response.StatusCode, string(text), err
 }
 
-// Ready returns the lines after the first line of /readyz. It returns an error unless both
-// /readyz and gRPC health report that the broker is ready.
+// Ready requests /readyz and returns all lines of the answer after the first line. It returns an
+// error unless both /readyz and the gRPC health service report that the broker is ready.
 func (b *Broker) Ready() (detail string, err error) {
 	status, body, err := b.fetch("/readyz")
 	if err != nil {
@@ -63,7 +63,8 @@ func (b *Broker) Ready() (detail string, err error) {
 	return detail, nil
 }
 
-// Metrics returns the values in /metrics, by name with labels, as in `name{label="value"}`.
+// Metrics returns the values of the broker's metrics. The keys are names with labels, as in
+// `name{label="value"}`.
 func (b *Broker) Metrics() (map[string]float64, error) {
 	status, body, err := b.fetch("/metrics")
 	if err == nil && status != http.StatusOK {
@@ -83,7 +84,7 @@ func (b *Broker) Metrics() (map[string]float64, error) {
 	return values, nil
 }
 
-// Degraded reports whether the broker works without its Redis. Degraded returns an error if the
+// Degraded reports whether the broker currently works without Redis. It returns an error if the
 // broker's metric and /readyz disagree.
 func (b *Broker) Degraded() (is bool, err error) {
 	metrics, err := b.Metrics()
@@ -104,8 +105,8 @@ func (b *Broker) Degraded() (is bool, err error) {
 	return value == 1, nil
 }
 
-// Loaded returns the time at which the broker read its current configuration, and the files that
-// the configuration names.
+// Loaded returns the time at which the broker last read its configuration file and the files
+// that the configuration names.
 func (b *Broker) Loaded() (time.Time, error) {
 	metrics, err := b.Metrics()
 	if err != nil {
@@ -116,7 +117,7 @@ func (b *Broker) Loaded() (time.Time, error) {
 }
 
 // TokenRequests returns the number of token requests that the broker's process has made for each
-// credential, failed ones included.
+// credential. Failed requests are included.
 func (b *Broker) TokenRequests() map[string]int {
 	b.t.Helper()
 	metrics, err := b.Metrics()
@@ -137,7 +138,7 @@ func (b *Broker) TokenRequests() map[string]int {
 	return made
 }
 
-// callsUnderWay returns the number of calls of a method that the broker has not answered yet.
+// callsUnderWay returns how many calls of a method the broker has received and not yet answered.
 func (b *Broker) callsUnderWay(method string) (int, error) {
 	metrics, err := b.Metrics()
 	if err != nil {

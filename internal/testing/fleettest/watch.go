@@ -12,13 +12,14 @@ import (
 const watchPause = 100 * time.Millisecond
 
 // Watch is a caller that watches all credentials at one broker, and reconnects when its stream
-// ends. It is safe for concurrent use.
+// ends. A Watch is safe for concurrent use.
 type Watch struct {
 	mu       sync.Mutex
-	versions map[string]string // version that was received last, by credential; empty: the last state was an error
+	versions map[string]string // last received version of each credential; empty: the last state was an error
 }
 
-// Watch begins to watch all credentials at a broker. The watch ends when the test ends.
+// Watch is also a method: it begins to watch all credentials at a broker. The watch ends when
+// the test ends.
 func (f *Fleet) Watch(b *Broker) *Watch {
 	w := &Watch{versions: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
@@ -39,7 +40,8 @@ func (f *Fleet) Watch(b *Broker) *Watch {
 	return w
 }
 
-// receive opens one stream, records its states, and returns when the stream has ended.
+// receive opens one stream and records the states in this stream. It returns when the stream has
+// ended.
 func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 	request := &authmaterialv1.WatchAuthDecorationsRequest{}
 	for _, c := range f.Credentials {
@@ -57,7 +59,7 @@ func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 }
 
 // Version returns the version of a credential that the broker sent last. The result is empty if
-// the last state was an error, or if the broker has sent no state yet.
+// the last state was an error, or if the broker has not yet sent a state.
 func (w *Watch) Version(credential string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 )
 
 // TestHalfOpenConnections simulates peers that disappear without closing their connections. The
-// broker must notice that a peer has disappeared within 40 seconds, the time of its keepalive.
+// broker's keepalive must notice within 40 seconds that a peer has disappeared.
 func TestHalfOpenConnections(t *testing.T) {
 	t.Parallel() // the test runs in parallel because it mostly waits
 	b := start(t, variant{proved: true, addresses: 1})

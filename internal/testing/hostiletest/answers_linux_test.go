@@ -12,19 +12,19 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// largeBatch is a request for the largest possible answer.
+// largeBatch returns the request that has the largest possible answer.
 func largeBatch() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key"}, 100)}
 }
 
-// nothing is the HTTP/2 window setting of a client that does not allow the server to send any
-// part of an answer. The setting everything allows the server to send complete answers.
+// HTTP/2 window settings of a client. The setting `nothing` does not allow the server to send
+// any part of an answer. The setting `everything` allows the server to send complete answers.
 var (
 	nothing    = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	everything = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}
 )
 
-// TestAnswersNeverRead asks for large answers repeatedly, and does not read them.
+// TestAnswersNeverRead requests large answers repeatedly, and does not read the answers.
 func TestAnswersNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 40, 5*time.Second, func(_ int, c *rawClient) {
@@ -34,8 +34,8 @@ func TestAnswersNeverRead(t *testing.T) {
 	})
 }
 
-// TestAnswersHeldBack asks for large answers, with a flow-control window that does not allow the
-// server to send any part of the answers.
+// TestAnswersHeldBack requests large answers. The client's flow-control window does not allow
+// the server to send any part of the answers.
 func TestAnswersHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 40, func(c *rawClient) {
@@ -44,8 +44,8 @@ func TestAnswersHeldBack(t *testing.T) {
 	})
 }
 
-// TestHealthHeldBack does the same with health checks, which need no authentication, and with
-// the largest headers.
+// TestHealthHeldBack makes health checks with the largest headers, and does not allow the server
+// to send any part of the answers. Health checks need no authentication.
 func TestHealthHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {

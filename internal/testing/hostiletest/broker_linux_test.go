@@ -25,11 +25,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// patience is the longest time that tests wait for anything. If the broker works, each wait is
-// much shorter.
+// patience is the longest time that tests wait for a condition. If the broker works, each wait
+// is much shorter.
 const patience = time.Minute
 
-var binary string // path of the broker's program
+var binary string // path of the executable file of the broker
 
 // TestMain builds the broker without the race detector, because the race detector needs
 // additional memory.
@@ -55,17 +55,17 @@ func run(m *testing.M) int {
 type broker struct {
 	*testing.T
 	variant    variant
-	dialled    atomic.Int64 // number of connections
+	dialled    atomic.Int64 // number of connections that tests have opened
 	process    *processtest.Process
 	pid        int
-	grpc, http string      // addresses
-	tls        *tls.Config // of clients
-	token      string      // token of a good caller
-	hostile    string      // token of the attacker, a caller with a grant and with limits of its own; empty: the attacker has no token
+	grpc, http string      // addresses of the broker's two ports
+	tls        *tls.Config // TLS settings of clients
+	token      string      // token of a caller that follows the protocol
+	hostile    string      // token of the attacker, which has a grant and its own limits; empty: the attacker has no token
 	scraper    *http.Client
 }
 
-// start runs a broker with TLS and the default limits until the test ends.
+// start runs a broker until the test ends. The broker uses TLS and the default limits.
 func start(t *testing.T, v variant) *broker {
 	t.Helper()
 	folder := t.TempDir()
@@ -100,7 +100,7 @@ func (b *broker) write(folder, name, text string) (path string) {
 	return path
 }
 
-// launch starts the process, and returns when the broker answers calls.
+// launch starts the broker's process, and returns when the broker answers calls.
 func (b *broker) launch(config string) {
 	b.Helper()
 	command := exec.CommandContext(context.Background(), binary, "serve", "--config", config)
@@ -138,14 +138,14 @@ func (b *broker) await(what string, is func() bool) {
 	}
 }
 
-// settings returns the TLS settings of a client that uses one HTTP protocol.
+// settings returns the TLS settings of a client that supports only the given HTTP protocol.
 func (b *broker) settings(protocol string) *tls.Config {
 	own := b.tls.Clone()
 	own.NextProtos = []string{protocol}
 	return own
 }
 
-// connect opens a connection to one of the addresses.
+// connect opens a connection to one of the broker's addresses.
 func (b *broker) connect(address string) (net.Conn, error) {
 	raw, err := b.dial(address)
 	if err != nil {
@@ -165,19 +165,20 @@ func (b *broker) connect(address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// dial opens a connection for an attacker, without sending anything.
+// dial opens a connection for an attacker and sends nothing.
 func (b *broker) dial(address string) (net.Conn, error) {
 	return b.dialFrom(2+int(b.dialled.Add(1))%max(1, b.variant.addresses), address)
 }
 
-// dialFrom opens a connection from 127.0.0.1 or a higher loopback address.
+// dialFrom opens a connection to the broker. The client's own address is 127.0.0.1 or a higher
+// loopback address.
 func (b *broker) dialFrom(from int, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}}
 	return dialer.DialContext(context.Background(), "tcp", address)
 }
 
-// memory returns a line of the process' status, in bytes: VmRSS is the current memory use, and
-// VmHWM is the highest memory use so far.
+// memory returns a value from the status of the process, in bytes. The line VmRSS contains the
+// current memory use, and the line VmHWM contains the highest memory use so far.
 func (b *broker) memory(line string) int64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.pid))
@@ -192,7 +193,8 @@ func (b *broker) memory(line string) int64 {
 	return kib << 10
 }
 
-// goroutines returns the number of goroutines of the process, from its metrics.
+// goroutines returns the number of goroutines of the broker. It reads this number from the
+// broker's metrics.
 func (b *broker) goroutines() int {
 	b.Helper()
 	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://"+b.http+"/metrics", nil)
@@ -201,7 +203,7 @@ func (b *broker) goroutines() int {
 	}
 	response, err := b.scraper.Do(request)
 	if err != nil {
-		return -1 // the broker's limit of connections is reached
+		return -1 // the broker has reached its limit of connections
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(response.Body)

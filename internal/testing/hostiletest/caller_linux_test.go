@@ -19,7 +19,7 @@ type caller struct {
 	b        *broker
 	conn     *grpc.ClientConn
 	answered atomic.Int64
-	failure  error // the error, once done is closed
+	failure  error // the error of the failed call; only valid when the channel `done` is closed
 	stop     context.CancelFunc
 	done     chan struct{}
 }
@@ -39,7 +39,7 @@ func (b *broker) newCaller() *caller {
 	return c
 }
 
-// get asks the broker for the credential.
+// get requests the credential from the broker.
 func (c *caller) get(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -48,7 +48,7 @@ func (c *caller) get(ctx context.Context) error {
 	return err
 }
 
-// begin makes calls until end is called or until a call fails.
+// begin makes calls until the method `end` is called or a call fails.
 func (c *caller) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop

@@ -23,11 +23,12 @@ const (
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
 
-// leaving are the gRPC methods that attackers call with messages that they begin and do not
-// finish.
+// leaving contains the gRPC methods that attackers call without finishing the request: an
+// attacker begins a message and does not send its end.
 var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
 
-// TestStreamsLeftOpen opens thousands of calls with the largest headers and sends no message.
+// TestStreamsLeftOpen opens thousands of calls with the largest headers. It sends no message in
+// these calls.
 func TestStreamsLeftOpen(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -38,8 +39,8 @@ func TestStreamsLeftOpen(t *testing.T) {
 	})
 }
 
-// TestBareStreamsLeftOpen opens thousands of calls without additional headers and sends no
-// message.
+// TestBareStreamsLeftOpen opens thousands of calls without additional headers. It sends no
+// message in these calls.
 func TestBareStreamsLeftOpen(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -50,7 +51,7 @@ func TestBareStreamsLeftOpen(t *testing.T) {
 	})
 }
 
-// TestRapidReset opens calls and cancels them at once.
+// TestRapidReset opens calls and cancels each call at once.
 func TestRapidReset(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		ctx, stop := context.WithTimeout(ctx, 3*time.Second)
@@ -69,8 +70,8 @@ func TestRapidReset(t *testing.T) {
 	})
 }
 
-// TestStalledMessages declares messages of the largest allowed size, and sends all bytes but the
-// last.
+// TestStalledMessages announces messages of the largest allowed size. It sends all bytes of a
+// message except the last byte.
 func TestStalledMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -82,7 +83,7 @@ func TestStalledMessages(t *testing.T) {
 	})
 }
 
-// TestTooMuchOfAMessage sends more data in a call than the declared size of its message.
+// TestTooMuchOfAMessage sends more data in a call than the announced size of the message.
 func TestTooMuchOfAMessage(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -97,8 +98,8 @@ func TestTooMuchOfAMessage(t *testing.T) {
 	})
 }
 
-// TestOversizedMessages declares messages far over the size limit, and sends as much of them as
-// it can.
+// TestOversizedMessages announces messages far over the size limit. It sends as much of these
+// messages as it can.
 func TestOversizedMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -113,8 +114,8 @@ func TestOversizedMessages(t *testing.T) {
 	})
 }
 
-// TestCrumbs sends messages in HTTP/2 frames of a few bytes, and never sends the last one. Each
-// frame uses more memory than its size.
+// TestCrumbs sends messages in HTTP/2 frames of a few bytes, and never sends the last frame.
+// Each frame occupies more memory than the size of its content.
 func TestCrumbs(t *testing.T) {
 	for _, size := range []int{1, 257, 1025} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -131,8 +132,8 @@ func TestCrumbs(t *testing.T) {
 	}
 }
 
-// TestStreamsOfManyConnections opens connections one after another, and opens as many streams on
-// each as the broker allows.
+// TestStreamsOfManyConnections opens connections one after another. On each connection it opens
+// as many streams as the broker allows.
 func TestStreamsOfManyConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		for before := range 950 {
@@ -145,7 +146,8 @@ func TestStreamsOfManyConnections(t *testing.T) {
 	})
 }
 
-// TestCompressedMessages sends messages of a few bytes that are 15 MiB after decompression.
+// TestCompressedMessages sends compressed messages. Each message has a few bytes, but 15 MiB
+// after decompression.
 func TestCompressedMessages(t *testing.T) {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// overHTTP opens connections to the broker's HTTP port, and runs a function on each connection.
+// overHTTP opens connections to the broker's HTTP port, and calls a function for each
+// connection.
 func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.Conn)) {
 	crowd(connections, func(int) {
 		conn, err := b.connect(b.http)
@@ -24,7 +25,7 @@ func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.
 
 const beginning = "GET /livez HTTP/1.1\r\nHost: broker.test\r\n"
 
-// TestSlowHeaders sends HTTP headers byte by byte, without ever ending them.
+// TestSlowHeaders sends HTTP headers byte by byte, and never ends the headers.
 func TestSlowHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 2000, func(conn net.Conn) {
@@ -45,7 +46,7 @@ func TestSlowHeaders(t *testing.T) {
 	})
 }
 
-// TestOversizedHTTPHeaders sends headers far over the limit.
+// TestOversizedHTTPHeaders sends headers far over the size limit.
 func TestOversizedHTTPHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 500, func(conn net.Conn) {
@@ -54,7 +55,7 @@ func TestOversizedHTTPHeaders(t *testing.T) {
 	})
 }
 
-// TestMetricsNeverRead requests the metrics repeatedly, and does not read the answers.
+// TestMetricsNeverRead requests the broker's metrics repeatedly, and does not read the answers.
 func TestMetricsNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 800, func(conn net.Conn) {
@@ -64,15 +65,16 @@ func TestMetricsNeverRead(t *testing.T) {
 	})
 }
 
-// TestIdleHTTPConnections opens thousands of connections that make one request each.
+// TestIdleHTTPConnections opens thousands of connections. It makes one request on each
+// connection and leaves the connection open.
 func TestIdleHTTPConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 3000, func(conn net.Conn) { _, _ = io.WriteString(conn, beginning+"\r\n") })
 	})
 }
 
-// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, and requests with endless
-// chunks. The broker must not read these bodies.
+// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, and requests with an endless
+// sequence of chunks. The broker must not read the bodies of these requests.
 func TestBodiesOverHTTP(t *testing.T) {
 	for name, body := range map[string]string{
 		"announced": "Content-Length: 1099511627776\r\n\r\n",

@@ -22,7 +22,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	})
 	for _, test := range []struct {
 		name string
-		from func(i int) int // address
+		from func(i int) int // the client's own address, for the call with this number
 		want int
 	}{
 		{"the same address", func(int) int { return 2 }, newcomers * 9 / 10},
@@ -41,7 +41,8 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	}
 }
 
-// callFrom makes a valid call over a new connection from an address.
+// callFrom makes a valid call over a new connection. The client's own address is a loopback
+// address with the given number.
 func (b *broker) callFrom(from int) error {
 	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentials.NewTLS(b.settings("h2"))),
 		grpc.WithContextDialer(func(_ context.Context, address string) (net.Conn, error) { return b.dialFrom(from, address) }))
