@@ -40,8 +40,8 @@ const staticDefinition = `
         query_params: [{name: key, value: "${key}"}]
 `
 
-// credentials returns the section `credentials` of the configuration file, and the IDs of those
-// credentials for which calls must fail.
+// credentials returns the section `credentials` of the configuration file. It also returns the
+// IDs of the credentials for which calls must fail.
 func (w *world) credentials() (text string, failing []string) {
 	var all strings.Builder
 	add := func(id, provider, values string) {
@@ -70,7 +70,7 @@ func (w *world) credentials() (text string, failing []string) {
 	return "credentials:\n" + all.String(), failing
 }
 
-// common returns the part of the configuration that both brokers share.
+// common returns the sections that are equal in the configurations of both brokers.
 func (w *world) common(other string) string {
 	return "providers:" +
 		definition("json", w.provider.URL+"/token", "JSON", "REQUEST_BODY") +
@@ -81,8 +81,8 @@ func (w *world) common(other string) string {
 		staticDefinition + "token_requests: {ca_file: provider.pem}\n" + other
 }
 
-// overTCP returns the configuration of a broker with every authentication method, TLS, Redis and
-// an audit file.
+// overTCP returns the configuration of a broker that uses every authentication method, TLS,
+// Redis and an audit file.
 func (w *world) overTCP() string {
 	return w.common(`
 listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0", tls: {certificate_file: broker.pem, key_file: broker.key, client_ca_file: clients.pem}}

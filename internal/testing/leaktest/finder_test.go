@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// TestSearch searches for every encoding in which a secret may appear in a text.
+// TestSearch searches a text for a secret in every encoding in which the secret may appear.
 func TestSearch(t *testing.T) {
 	secret := leaktest.Canary()
 	quotedJSON := func(value any) string {
@@ -78,8 +78,8 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestSearchFindsNoOther searches texts that contain no secret, or a secret that was not added
-// to the Finder.
+// TestSearchFindsNoOther searches texts that contain no secret, or only a secret that was not
+// added to the Finder.
 func TestSearchFindsNoOther(t *testing.T) {
 	var finder, empty leaktest.Finder
 	secret := leaktest.Canary()

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestNothingLeaks provokes every kind of failure in brokers that log as much as possible, and
-// searches all their output for every secret that they received or issued.
+// TestNothingLeaks causes every kind of failure in brokers that log as much as possible. Then it
+// searches all output of the brokers for every secret that the brokers received or issued.
 func TestNothingLeaks(t *testing.T) {
 	w := newWorld(t)
 	w.collectSpans()
@@ -40,7 +40,7 @@ func TestNothingLeaks(t *testing.T) {
 	w.wantSearched()
 }
 
-// admit makes Redis accept only this password from the broker.
+// admit configures Redis so that the broker can connect only with the given password.
 func admit(w *world, client *redis.Client, password string) {
 	w.Helper()
 	if err := client.ACLSetUser(w.Context(), "broker", "reset", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {
@@ -49,7 +49,7 @@ func admit(w *world, client *redis.Client, password string) {
 	_ = client.Do(w.Context(), "CLIENT", "KILL", "USER", "broker").Err() // there may be no connection
 }
 
-// overTCP provokes failures of a broker with TLS, Redis and an audit file.
+// overTCP causes failures of a broker that uses TLS, Redis and an audit file.
 func overTCP(w *world, redis *redistest.Server, failing []string) {
 	w.Helper()
 	seen := w.monitor(redis.Addr())
@@ -86,8 +86,8 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	p.end(syscall.SIGTERM)
 }
 
-// misbehaveTo calls the methods of the API for all credentials, including the credentials for
-// which calls must fail.
+// misbehaveTo calls the methods of the API for all credentials. For some of these credentials
+// the calls must fail.
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
@@ -143,7 +143,7 @@ func proveBadly(w *world, c caller) {
 func reloadBadly(w *world, p *process) {
 	w.Helper()
 	good := w.configs["tcp.yaml"]
-	for _, slip := range w.slips()[:8] { // the test of `broker check` covers all mistakes, so some are enough here
+	for _, slip := range w.slips()[:8] { // the test of `broker check` covers all mistakes; here a few mistakes are enough
 		refused := p.count(`the configuration has problems`)
 		w.write("tcp.yaml", good+slip)
 		p.signal(syscall.SIGHUP)
@@ -155,7 +155,8 @@ func reloadBadly(w *world, p *process) {
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 }
 
-// auditBadly makes a call while the broker cannot write its audit file, as on a full disk.
+// auditBadly makes a call while the broker cannot write to its audit file, as if the disk were
+// full.
 func auditBadly(w *world, p *process, c caller) {
 	w.Helper()
 	w.collectFile("audit file", w.path("audit.log"))
@@ -173,8 +174,8 @@ func auditBadly(w *world, p *process, c caller) {
 	}
 }
 
-// overSocket runs a broker that writes the audit log to standard output, and the commands that
-// call this broker.
+// overSocket runs a broker that writes the audit log to standard output. It also runs commands
+// that call this broker.
 func overSocket(w *world, failing []string) {
 	w.Helper()
 	p := w.serve("over a socket", "socket.yaml", "text")
@@ -193,7 +194,7 @@ func overSocket(w *world, failing []string) {
 		w.run("broker get", append([]string{"get"}, args...)...)
 	}
 	misbehaveTo(w, w.dial(p.name, "unix://"+w.path("grpc"), insecure.NewCredentials()), failing)
-	p.end(syscall.SIGQUIT) // the signal makes Go print the stack of every goroutine
+	p.end(syscall.SIGQUIT) // when a Go program receives this signal, it prints the stack of every goroutine
 	if !w.contains(p.name+": log", "goroutine ") {
 		w.Error("the output after SIGQUIT contains no goroutines")
 	}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// patience is the longest time that tests wait for anything. If the program works, each wait is
-// much shorter.
+// patience is the longest time that tests wait for a condition. If the program works, each wait
+// is much shorter.
 const patience = time.Minute
 
 // process is a `broker serve` process that runs in the background.
@@ -38,14 +38,14 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// Bytes returns a copy of the collected output.
+// Bytes returns a copy of the output that was collected so far.
 func (o *output) Bytes() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return bytes.Clone(o.text.Bytes())
 }
 
-// serve starts `broker serve`. The process is killed at the end of the test.
+// serve starts a `broker serve` process. The process is killed at the end of the test.
 func (w *world) serve(name, config, format string) *process {
 	w.Helper()
 	w.write(config, w.configs[config])
@@ -61,8 +61,8 @@ func (w *world) serve(name, config, format string) *process {
 	return p
 }
 
-// await waits until the log contains n matches of a pattern, and returns the groups of the last
-// match.
+// await waits until the log contains n matches of a regular expression. It returns the text of
+// the groups in the last match.
 func (p *process) await(n int, pattern string) []string {
 	p.w.Helper()
 	compiled, deadline := regexp.MustCompile(pattern), time.After(patience)
@@ -97,7 +97,7 @@ func (p *process) matches(pattern *regexp.Regexp) (found [][]string) {
 	return found
 }
 
-// count returns the number of matches of a pattern in the log so far.
+// count returns how many matches of a regular expression the log contains so far.
 func (p *process) count(pattern string) int { return len(p.matches(regexp.MustCompile(pattern))) }
 
 func (p *process) signal(signal syscall.Signal) {
@@ -107,7 +107,7 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// end ends the process with a signal, and collects all its output.
+// end ends the process with a signal, and collects all output of the process.
 func (p *process) end(signal syscall.Signal) {
 	p.w.Helper()
 	p.w.collectFile(p.name+": process arguments", fmt.Sprintf("/proc/%d/cmdline", p.command.Process.Pid))
@@ -121,7 +121,8 @@ func (p *process) end(signal syscall.Signal) {
 	p.w.collect(p.name+": log", p.stderr.Bytes())
 }
 
-// run runs the broker's program with these arguments until it ends, and collects its output.
+// run runs the broker's program with the given arguments until the program ends, and collects
+// its output.
 func (w *world) run(where string, args ...string) (text string, code int) {
 	w.Helper()
 	command := exec.CommandContext(w.Context(), w.binary, args...)
@@ -134,7 +135,7 @@ func (w *world) run(where string, args ...string) (text string, code int) {
 	return string(out), command.ProcessState.ExitCode()
 }
 
-// monitor collects all commands that a Redis receives from now on.
+// monitor collects all commands that a Redis server receives from now on.
 func (w *world) monitor(address string) *output {
 	w.Helper()
 	connection, err := new(net.Dialer).DialContext(w.Context(), "tcp", address)

@@ -12,9 +12,9 @@ import (
 // root is the folder of the repository.
 const root = "../../.."
 
-// TestSecurityNamesTests checks that every test that SECURITY.md names exists. It also checks
-// the table of attackers: each row must name tests by content, by size and by time, or say why
-// there are none.
+// TestSecurityNamesTests checks that all tests that SECURITY.md names exist. It also checks the
+// table of attackers in SECURITY.md. Each row must name tests for the content, the size and the
+// time of what the attacker sends, or give a reason why there are no tests.
 func TestSecurityNamesTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
 	if err != nil {
@@ -44,7 +44,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 }
 
-// tests returns the names of all tests in the repository.
+// tests returns the names of all tests in the repository, as the keys of a map.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()
 	declared, found := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`), map[string]bool{}

@@ -12,14 +12,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spans is an OpenTelemetry collector. It records the received traces both as Protobuf and as
+// spans is an OpenTelemetry collector. It records each received trace both as Protobuf and as
 // JSON.
 type spans struct {
 	collector.UnimplementedTraceServiceServer
 	w *world
 }
 
-// Export implements the collector's service.
+// Export implements the gRPC service of the collector.
 func (s spans) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	for _, encode := range []func(proto.Message) ([]byte, error){protojson.Marshal, proto.Marshal} {
 		text, err := encode(request)
@@ -31,7 +31,8 @@ func (s spans) Export(_ context.Context, request *collector.ExportTraceServiceRe
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// collectSpans makes programs that start from now on send their traces to this collector.
+// collectSpans starts a collector. Programs that start from now on send their traces to this
+// collector.
 func (w *world) collectSpans() {
 	w.Helper()
 	listener, err := new(net.ListenConfig).Listen(w.Context(), "tcp", "127.0.0.1:0")
@@ -46,7 +47,7 @@ func (w *world) collectSpans() {
 	w.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 }
 
-// collectRedis collects every key and value in Redis, and returns the number of keys.
+// collectRedis records every key and value in Redis, and returns the number of keys.
 func (w *world) collectRedis(client *redis.Client) int {
 	w.Helper()
 	keys, err := client.Keys(w.Context(), "*").Result()
@@ -68,11 +69,11 @@ func (w *world) collectRedis(client *redis.Client) int {
 			value, err = client.ZRange(w.Context(), key, 0, -1).Result()
 		case "stream":
 			value, err = client.XRange(w.Context(), key, "-", "+").Result()
-		case "none": // it has ended
+		case "none": // the key has expired
 		default:
 			w.Fatalf("Redis contains a value of type %s, which the test cannot search", kind)
 		}
-		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns the reply unchanged
+		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns the error redis.Nil without wrapping it
 			w.Fatal(err)
 		}
 		w.collect("Redis: keys and values", fmt.Appendf(nil, "%s %v", key, value))

@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// view is a text in which secrets are searched, unchanged or decoded.
+// view is a text that is searched for secrets. The text is either unchanged or decoded.
 type view struct {
 	name string
 	text []byte
 }
 
-// decoders are functions that decode encoded parts of a text. They leave malformed parts
-// unchanged, because only some parts of a text are encoded.
+// decoders are functions that decode the encoded parts of a text. A decoder leaves malformed
+// parts unchanged, because a text may contain parts that are not encoded.
 var decoders = []struct {
 	name   string
 	decode func([]byte) []byte
@@ -25,11 +25,12 @@ var decoders = []struct {
 	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
 }
 
-// depth is the number of layers of encoding that are decoded. For example, a URL in a quoted
-// error in a JSON log has three layers.
+// depth is how many layers of encoding are decoded. For example, a URL in a quoted error in a
+// JSON log has three layers of encoding.
 const depth = 3
 
-// views returns the text, and the result of each sequence of decoders, without duplicates.
+// views returns the text itself, and the result of each sequence of decoders. The same result is
+// returned only once.
 func views(text []byte) []view {
 	all := []view{{"", text}}
 	seen := map[string]bool{string(text): true}
@@ -57,7 +58,7 @@ func name(before, next string) string {
 	return before + ", then " + next
 }
 
-// percentDecode replaces %XX.
+// percentDecode replaces each %XX by the byte that it encodes.
 func percentDecode(text []byte) []byte {
 	decoded := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
@@ -73,7 +74,7 @@ func percentDecode(text []byte) []byte {
 	return decoded
 }
 
-// unescape replaces \", \\, \/, \xXX, \uXXXX and the other escapes of JSON and Go.
+// unescape decodes \", \\, \/, \xXX, \uXXXX and the other escapes of JSON and Go.
 func unescape(text []byte) []byte {
 	decoded := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -89,8 +90,8 @@ func unescape(text []byte) []byte {
 	return decoded
 }
 
-// escaped returns the decoded text of the escape that begins with a backslash, and the length of
-// the escape. If the characters are not an escape, it returns the backslash.
+// escaped decodes the escape that begins with the given backslash. It returns the decoded text
+// and the length of the escape. If the characters are not an escape, it returns the backslash.
 func escaped(text []byte) (value []byte, size int) {
 	digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[text[0]]
 	if digits > 0 && len(text) > digits {

@@ -21,8 +21,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// world contains the state of the test: a folder with configuration files, all secrets in them,
-// and the collected output of the broker.
+// world contains the state of the test: a folder with configuration files, all secrets in these
+// files, and the collected output of the broker.
 type world struct {
 	*testing.T
 	folder, binary string
@@ -32,8 +32,8 @@ type world struct {
 	provider       *provider
 	redisURL       string
 	redisPassword  string
-	metadata       string            // a secret in the metadata of every call, under names that the broker does not use
-	configs        map[string]string // by file name
+	metadata       string            // a secret in the metadata of every call; the broker does not use this metadata
+	configs        map[string]string // contents of the configuration files, by file name
 	environment    []string
 
 	tokens map[string]string // tokens of callers, by name
@@ -43,10 +43,11 @@ type world struct {
 	texts  map[string]*bytes.Buffer
 }
 
-// sent is the name of the collected token requests, the only text that must contain secrets.
+// sent is a name for the collected token requests. Of all collected texts, only this text must
+// contain secrets.
 const sent = "what the provider was sent"
 
-// newWorld creates the secrets, and the files that contain them.
+// newWorld creates secrets, and files that contain these secrets.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
@@ -81,7 +82,7 @@ func certificatePEM(certificate *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
 }
 
-// shortFolder returns a folder whose path is short enough for sockets.
+// shortFolder returns a folder whose path is short enough for Unix sockets.
 func shortFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "leak")
@@ -92,7 +93,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// know adds a secret to the Finder, and returns the secret.
+// know adds a secret to the secrets that are searched for, and returns the secret.
 func (w *world) know(name, secret string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,10 +101,11 @@ func (w *world) know(name, secret string) string {
 	return secret
 }
 
-// canary returns a new secret.
+// canary creates a secret, adds it to the secrets that are searched for, and returns it.
 func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
 
-// mint returns a caller token of an issuer, and adds the token to the secrets.
+// mint returns a caller token of an issuer. It also adds the token to the secrets that are
+// searched for.
 func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
 	token := k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -111,7 +113,7 @@ func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string
 	return w.know("the JWT "+name, token)
 }
 
-// collect records output.
+// collect records a piece of the broker's output.
 func (w *world) collect(where string, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,7 +133,7 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// contains reports whether the collected output contains a text.
+// contains reports whether the collected output contains the given text.
 func (w *world) contains(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,7 +156,7 @@ func (w *world) search() (found []leaktest.Finding) {
 	return found
 }
 
-// write writes a file in the folder.
+// write writes a file in the folder of the test.
 func (w *world) write(name, text string) {
 	w.Helper()
 	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
@@ -164,7 +166,7 @@ func (w *world) write(name, text string) {
 
 func (w *world) path(name string) string { return filepath.Join(w.folder, name) }
 
-// setenv sets an environment variable of programs that start from now on.
+// setenv sets an environment variable. Programs that start from now on receive this variable.
 func (w *world) setenv(name, value string) { w.environment = append(w.environment, name+"="+value) }
 
 // lookup returns the value of a variable that was set with setenv.
@@ -177,7 +179,8 @@ func (w *world) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// wantSearched checks that the search covered every kind of output, and that secrets were used.
+// wantSearched checks that the search covered every kind of output, and that the test used its
+// secrets.
 func (w *world) wantSearched() {
 	w.Helper()
 	for where, text := range map[string]string{
@@ -193,7 +196,8 @@ func (w *world) wantSearched() {
 	}
 }
 
-// inYAML returns a text as a YAML scalar; JSON strings are valid YAML.
+// inYAML returns a text as a YAML scalar. The result is a JSON string, because JSON strings are
+// valid YAML.
 func inYAML(text string) string {
 	encoded, err := json.Marshal(text)
 	if err != nil {

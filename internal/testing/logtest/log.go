@@ -21,14 +21,14 @@ func (l *Log) Write(text []byte) (int, error) {
 	return l.text.Write(text)
 }
 
-// String returns everything that was written.
+// String returns everything that was written to the Log.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Count returns the number of log lines that contain all of these texts.
+// Count returns the number of log lines that contain every one of the given texts.
 func (l *Log) Count(texts ...string) (n int) {
 lines:
 	for line := range strings.Lines(l.String()) {

@@ -1,5 +1,5 @@
-// Package peertest is for tests of HTTP clients. It runs servers with hostile answers, which
-// announce more data than they send or never end.
+// Package peertest is for tests of HTTP clients. It runs servers that send hostile answers. For
+// example, an answer never ends, or it announces more data than it contains.
 package peertest
 
 import (
@@ -15,17 +15,17 @@ import (
 	"testing"
 )
 
-// endless is the number of bytes after which an "endless" answer ends. The number is so high
-// that a client without a limit fails its test, and so low that the machine does not run out of
-// memory.
+// endless is the size in bytes of an answer that simulates an endless answer. The size is so
+// large that a client without a limit fails its test, and so small that the machine does not run
+// out of memory.
 const endless = 256 << 20
 
-// Answer is a function that writes an HTTP/1.1 answer. It returns early if the client closes the
-// connection.
+// Answer is a function that writes an HTTP/1.1 answer. The function returns early if the client
+// closes the connection.
 type Answer func(to io.Writer)
 
-// Answers returns answers that a client must not accept. The keys of the map describe what is
-// wrong.
+// Answers returns answers that a client must not accept. The key of each answer describes the
+// error in the answer.
 func Answers() map[string]Answer {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
@@ -45,7 +45,8 @@ func Answers() map[string]Answer {
 	}
 }
 
-// bomb is 1 MiB of spaces, compressed. Several copies in a row are also valid compressed data.
+// bomb returns 1 MiB of spaces in compressed form. Several copies of the result, one after
+// another, are also valid compressed data.
 func bomb() string {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)
@@ -54,8 +55,8 @@ func bomb() string {
 	return compressed.String()
 }
 
-// written returns an Answer that writes first, and then writes rest repeatedly, unless rest is
-// empty.
+// written returns an Answer that writes the text `beginning` once, and then the text `rest`
+// repeatedly. If `rest` is empty, the answer ends after the beginning.
 func written(beginning, rest string) Answer {
 	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))
 	return func(to io.Writer) {
@@ -70,7 +71,8 @@ func written(beginning, rest string) Answer {
 	}
 }
 
-// Serve sends the answer to each request, and then closes the connection, until the test ends.
+// Serve answers each request with the given answer, and then closes the connection. The server
+// stops when the test ends.
 func Serve(t testing.TB, answer Answer) (address string) {
 	t.Helper()
 	return listen(t, func(conn net.Conn) {
@@ -99,7 +101,7 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 				return
 			}
 			serving.Go(func() {
-				defer conn.Close() //nolint:errcheck // ignored: the client may have closed the connection
+				defer conn.Close() //nolint:errcheck // the error is ignored, because the client may have closed the connection
 				serve(conn)
 			})
 		}
@@ -111,8 +113,8 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 	return listener.Addr().String()
 }
 
-// WantAllocated runs the function do. It fails the test if the process allocates more than most
-// bytes meanwhile.
+// WantAllocated runs the function `do`. The test fails if the process allocates more bytes than
+// `most` meanwhile.
 func WantAllocated(t testing.TB, most uint64, do func()) {
 	t.Helper()
 	var before, after runtime.MemStats

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// HTTP2Answer is a function that writes an HTTP/2 or gRPC answer to an established connection.
+// HTTP2Answer is a function that writes an HTTP/2 or gRPC answer to a connection that is already
+// established.
 type HTTP2Answer func(to *http2.Framer, stream uint32)
 
-// HTTP2Answers returns answers that a client of HTTP/2 or gRPC must not accept. The keys of the
-// map describe what is wrong.
+// HTTP2Answers returns answers that an HTTP/2 or gRPC client must not accept. The key of each
+// answer describes the error in the answer.
 func HTTP2Answers() map[string]HTTP2Answer {
 	good := []string{":status", "200", "content-type", "application/grpc"}
 	many := block("x", strings.Repeat("y", 1000))
@@ -30,8 +31,8 @@ func HTTP2Answers() map[string]HTTP2Answer {
 		},
 		"a gzip bomb": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, block(append(good, "grpc-encoding", "gzip")...))
-			data := strings.Repeat(bomb(), 50)                                    // the data fits into the default flow-control window of 64 KiB
-			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // a few KiB
+			data := strings.Repeat(bomb(), 50)                                    // fits into the default flow-control window of 64 KiB
+			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // only a few KiB
 			data = string(prefix) + data
 			for ; data != ""; data = data[min(len(data), 16<<10):] {
 				if to.WriteData(stream, false, []byte(data[:min(len(data), 16<<10)])) != nil {
@@ -42,8 +43,8 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	}
 }
 
-// headers returns an answer that writes HTTP/2 header blocks: first once, and then rest
-// repeatedly.
+// headers returns an answer that consists of HTTP/2 header blocks. It writes the block
+// `beginning` once, and then the block `rest` repeatedly.
 func headers(beginning, rest []byte) HTTP2Answer {
 	return func(to *http2.Framer, stream uint32) {
 		err := to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: beginning})
@@ -53,10 +54,11 @@ func headers(beginning, rest []byte) HTTP2Answer {
 	}
 }
 
-// Interim sends interim answers (status 103) without end. gRPC clients discard these until the
-// call's deadline.
+// Interim sends an endless sequence of interim answers (status 103). gRPC clients discard
+// interim answers until the deadline of the call.
 func Interim(to *http2.Framer, stream uint32) {
-	// The block is encoded only once, because tests count the allocations of the whole process.
+	// The header block is encoded only once, because tests count the memory allocations of the
+	// whole process.
 	answer := block(":status", "103", "link", strings.Repeat("x", 1000))
 	for sent := 0; sent < endless && begin(to, stream, answer) == nil; sent += len(answer) {
 	}
@@ -66,23 +68,24 @@ func begin(to *http2.Framer, stream uint32, fields []byte) error {
 	return to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: fields, EndHeaders: true})
 }
 
-// block encodes header names and values.
+// block encodes header names and values as an HTTP/2 header block.
 func block(fields ...string) []byte {
 	var encoded bytes.Buffer
 	encoder := hpack.NewEncoder(&encoded)
-	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table, so the same block can be sent repeatedly
+	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table, so a block can be sent twice
 		_ = encoder.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1], Sensitive: true})
 	}
 	return encoded.Bytes()
 }
 
-// ServeHTTP2 sends the answer to each request, without TLS, until the test ends.
+// ServeHTTP2 answers each request with the given answer. The server does not use TLS, and stops
+// when the test ends.
 func ServeHTTP2(t testing.TB, answer HTTP2Answer) (address string) {
 	t.Helper()
 	return listen(t, func(conn net.Conn) { Speak(conn, answer) })
 }
 
-// Speak serves an HTTP/2 connection until the client closes it.
+// Speak acts as a server on an HTTP/2 connection until the client closes the connection.
 func Speak(conn net.Conn, answer HTTP2Answer) {
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endWithParent makes the kernel kill the process when the thread that starts it ends.
+// endWithParent makes the kernel kill the process when the thread that started the process ends.
 func endWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
