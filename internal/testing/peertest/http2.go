@@ -31,7 +31,7 @@ func HTTP2Answers() map[string]HTTP2Answer {
 		},
 		"a gzip bomb": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, block(append(good, "grpc-encoding", "gzip")...))
-			data := strings.Repeat(bomb(), 50)                                    // fits into the default flow-control window of 64 KiB
+			data := strings.Repeat(bomb(), 50)                                    // fits into a flow-control window of 64 KiB
 			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // only a few KiB
 			data = string(prefix) + data
 			for ; data != ""; data = data[min(len(data), 16<<10):] {
@@ -72,7 +72,7 @@ func begin(to *http2.Framer, stream uint32, fields []byte) error {
 func block(fields ...string) []byte {
 	var encoded bytes.Buffer
 	encoder := hpack.NewEncoder(&encoded)
-	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table, so a block can be sent twice
+	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table: a block can be repeated
 		_ = encoder.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1], Sensitive: true})
 	}
 	return encoded.Bytes()

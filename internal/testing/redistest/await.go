@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// awaitLimit is the longest time that tests wait until a group of servers reaches a state.
+// awaitLimit is the longest time that tests wait until a group of servers has reached some
+// state.
 const awaitLimit = 30 * time.Second
 
-// await waits until the condition returns nil. If this takes longer than awaitLimit, await fails
-// the test with the last error.
+// await waits until the condition returns nil. If the condition still returns an error after the
+// time awaitLimit, the test fails with the last error.
 func await(t testing.TB, condition func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -30,7 +31,7 @@ func await(t testing.TB, condition func() error) {
 	}
 }
 
-// addresses returns the address of each server.
+// addresses returns the addresses of the given servers.
 func addresses(servers []*Server) []string {
 	var all []string
 	for _, s := range servers {
@@ -39,7 +40,7 @@ func addresses(servers []*Server) []string {
 	return all
 }
 
-// running returns the servers that are neither killed nor suspended.
+// running returns those of the given servers that are neither killed nor suspended.
 func running(servers []*Server) []*Server {
 	var all []*Server
 	for _, s := range servers {
@@ -50,7 +51,7 @@ func running(servers []*Server) []*Server {
 	return all
 }
 
-// find returns the running server with this address.
+// find returns the running server that has the given address.
 func find(servers []*Server, address string) (*Server, error) {
 	for _, s := range running(servers) {
 		if s.Addr() == address {
@@ -60,13 +61,14 @@ func find(servers []*Server, address string) (*Server, error) {
 	return nil, fmt.Errorf("the master at %q is not running", address)
 }
 
-// takesWrite returns an error if the server refuses to write the key. The key should not exist.
+// takesWrite returns an error if the server refuses to write the given key. The key should not
+// exist yet.
 func (s *Server) takesWrite(key string) error {
 	return s.client.Del(s.t.Context(), "{"+key+"}:redistest").Err()
 }
 
-// hasReplicas returns an error unless want of the running servers are replicas of this server and
-// have received all its changes.
+// hasReplicas returns nil if this server has the given number of running replicas, and each
+// replica has received all changes of the server. Otherwise it returns an error.
 func (s *Server) hasReplicas(servers []*Server, want int) error {
 	_, offset, err := s.replication()
 	if err != nil {
@@ -88,8 +90,8 @@ func (s *Server) hasReplicas(servers []*Server, want int) error {
 	return nil
 }
 
-// replication returns the port of the server's master and the replication offset. The port is 0
-// if the server has no master or no connection to it.
+// replication returns the port of the server's master, and the server's replication offset. The
+// port is 0 if the server has no master or no connection to its master.
 func (s *Server) replication() (master int, offset int64, err error) {
 	info, err := s.client.InfoMap(s.t.Context(), "replication").Result()
 	if err != nil {

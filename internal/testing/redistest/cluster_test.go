@@ -20,7 +20,7 @@ func TestCluster(t *testing.T) {
 		Addrs: c.Addrs(), ClusterStateReloadInterval: 100 * time.Millisecond, MaxRedirects: 100,
 	})
 	t.Cleanup(func() { _ = client.Close() })
-	// The slots of a, b and c belong to different masters.
+	// The hash slots of the keys "a", "b" and "c" belong to different masters.
 	for _, key := range []string{"a", "b", "c"} {
 		set(t, client, key)
 		if got := get(t, c.MasterOf(key).Client(), key); got != "value" {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// connection is a connection to a server or a proxy, on which commands are sent as lines.
+// connection is a connection to a server or a proxy. Commands are sent on it as lines of text.
 type connection struct {
 	net.Conn
 	t *testing.T
@@ -32,14 +32,15 @@ func (c connection) send(command string) {
 	}
 }
 
-// ping checks that the server answers.
+// ping sends a PING command and checks that the server answers.
 func (c connection) ping() {
 	c.t.Helper()
 	c.send("PING")
 	c.want("+PONG\r\n")
 }
 
-// want checks that the next bytes from the server are these; more bytes may follow.
+// want checks that the next bytes from the server are the given reply. More bytes may follow
+// this reply.
 func (c connection) want(reply string) {
 	c.t.Helper()
 	c.within(20 * time.Second)
@@ -73,7 +74,7 @@ func (c connection) within(limit time.Duration) {
 	}
 }
 
-// accepts reports whether a server listens at the address.
+// accepts reports whether a server accepts connections at the address.
 func accepts(t *testing.T, address string) bool {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

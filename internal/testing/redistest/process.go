@@ -15,8 +15,8 @@ type process struct {
 	output *output
 }
 
-// startProcess starts the command. The process is ready when a line of its log contains the
-// text.
+// startProcess starts the command. The process counts as ready when a line of its log contains
+// the text in the parameter `ready`.
 func startProcess(command *exec.Cmd, ready string) (process, error) {
 	output := &output{awaited: ready, ready: make(chan struct{})}
 	command.Stdout, command.Stderr = output, output
@@ -24,14 +24,14 @@ func startProcess(command *exec.Cmd, ready string) (process, error) {
 	return process{started, output}, err
 }
 
-// tailSize is the number of bytes at the end of a log that are kept.
+// tailSize is how many bytes at the end of a log are kept.
 const tailSize = 8 << 10
 
 // output is a writer that keeps the end of a process's log. An output is safe for concurrent
 // use.
 type output struct {
-	awaited string        // text in the line that shows that the process is ready
-	ready   chan struct{} // closed when the log contains that line
+	awaited string        // a text in the log line that shows that the process is ready
+	ready   chan struct{} // a channel that is closed when the log contains the text
 
 	mu   sync.Mutex
 	tail string

@@ -125,7 +125,7 @@ func TestProxyEndsWithTest(t *testing.T) {
 	held.wantClosed()
 }
 
-// proxied returns a server and a proxy in front of it.
+// proxied starts a server and a proxy that forwards connections to this server.
 func proxied(t *testing.T) (*redistest.Server, *redistest.FaultProxy) {
 	t.Helper()
 	s := redistest.Start(t)

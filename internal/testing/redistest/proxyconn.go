@@ -18,7 +18,7 @@ func (p *FaultProxy) serve() {
 	}
 }
 
-// connect forwards a connection until either side closes it.
+// connect forwards the bytes of a connection until the client or the server closes it.
 func (p *FaultProxy) connect(client net.Conn) {
 	defer p.track(client)()
 	if !p.hold(false) {
@@ -56,7 +56,7 @@ func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	}
 }
 
-// bufferSize is the largest number of bytes that the proxy forwards at once.
+// bufferSize is the largest number of bytes that the proxy forwards in one step.
 const bufferSize = 16 << 10
 
 func (p *FaultProxy) passRequests(client, server net.Conn) {
@@ -74,7 +74,7 @@ func (p *FaultProxy) passRequests(client, server net.Conn) {
 
 func (p *FaultProxy) passReplies(server, client net.Conn) {
 	buffer := make([]byte, bufferSize)
-	cut, left := false, 0 // whether to close the connection after the number of bytes in left
+	cut, left := false, 0 // cut: whether to close the connection after `left` bytes
 	for {
 		n, err := server.Read(buffer)
 		if err != nil || !p.hold(true) {
@@ -94,8 +94,9 @@ func (p *FaultProxy) passReplies(server, client net.Conn) {
 	}
 }
 
-// takeCut reports whether to close the connection that now receives a reply, and after how many
-// bytes. For each call of CutMidReply, the result is true only once.
+// takeCut reports whether the proxy must close the connection that now receives a reply, and
+// after how many bytes of the reply. After each call of CutMidReply, takeCut reports true only
+// once.
 func (p *FaultProxy) takeCut() (cut bool, after int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,16 +104,16 @@ func (p *FaultProxy) takeCut() (cut bool, after int) {
 	return cut, p.fault.cutAfter
 }
 
-// replacement contains the replies with which the proxy replaces replies of the server.
+// replacement contains replies that the proxy sends instead of some replies of the server.
 type replacement struct {
 	every   int
 	replies [][]byte
 
-	seen int // number of replies so far, including replaced replies
+	seen int // number of the server's replies so far, including replies that were replaced
 }
 
-// replaced returns the bytes to send to the client for a reply: usually the reply itself,
-// sometimes a replacement.
+// replaced returns the bytes that the proxy sends to the client for a reply of the server.
+// Usually these are the reply itself, but sometimes a replacement.
 func (p *FaultProxy) replaced(reply []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,14 +128,14 @@ func (p *FaultProxy) replaced(reply []byte) []byte {
 	return r.replies[(r.seen/r.every-1)%len(r.replies)]
 }
 
-// hold waits until bytes may be forwarded and then returns true. At the end of the test it
-// returns false.
+// hold waits until the proxy may forward bytes and then returns true. When the test ends, it
+// returns false instead.
 func (p *FaultProxy) hold(reply bool) bool {
 	for {
 		p.mu.Lock()
 		fault, changed := p.fault, p.changed
 		p.mu.Unlock()
-		var delayed <-chan time.Time // a nil channel, which is never ready, if the fault is Blackhole
+		var delayed <-chan time.Time // this channel stays nil, and so is never ready, if the fault is Blackhole
 		switch {
 		case fault.blackhole:
 		case reply && fault.delay > 0:

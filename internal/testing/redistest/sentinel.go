@@ -13,11 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// MasterName is the name of the master in the Sentinels' configuration.
+// MasterName is the name of the master in the configuration of the Sentinels.
 const MasterName = "redistest"
 
-// Sentinel is a master with two replicas, and the three Sentinels that watch them. It is not
-// safe for concurrent use.
+// Sentinel is a group of Redis processes: a master, two replicas, and three Sentinels that watch
+// the master and the replicas. A value of this type is not safe for concurrent use.
 type Sentinel struct {
 	t         testing.TB
 	servers   []*Server
@@ -25,7 +25,7 @@ type Sentinel struct {
 }
 
 // StartSentinel starts all six processes. It returns when each Sentinel knows the other
-// Sentinels and both replicas. A failed master is replaced within seconds.
+// Sentinels and both replicas. When the master fails, a replica replaces it within seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	master := Start(t)
@@ -33,7 +33,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 	for range 2 {
 		s.servers = append(s.servers, Start(t, "--replicaof", "127.0.0.1", strconv.Itoa(master.port)))
 	}
-	// A Sentinel asks for the replicas when it starts, and then every 10 s.
+	// A Sentinel asks the master for its replicas when the Sentinel starts, and then every 10 s.
 	await(t, func() error { return master.hasReplicas(s.servers, 2) })
 	for range 3 {
 		s.sentinels = append(s.sentinels, startSentinel(t, master.port))
@@ -44,7 +44,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 	return s
 }
 
-// startSentinel starts one Sentinel, with its configuration in a file.
+// startSentinel starts one Sentinel. It writes the configuration of the Sentinel to a file.
 func startSentinel(t testing.TB, master int) *Server {
 	t.Helper()
 	path, file := executable(t), filepath.Join(t.TempDir(), "sentinel.conf")
@@ -65,12 +65,12 @@ sentinel failover-timeout %[1]s 2000
 		ready: "+monitor ",
 	}
 	s.start()
-	// A Sentinel reconnects to a server once per ping period. The default of 1 s is longer than
-	// the time after which these tests consider a server lost. Five ping periods must be longer
-	// than the second after which a Sentinel asks a replica for its state again; otherwise it
-	// finds no replica to promote. A Sentinel exchanges its knowledge with the others once per
-	// publish period (default 2 s), and asks a master for its role once per info period (default
-	// 10 s).
+	// A Sentinel reconnects to a server once per ping period. The default ping period of 1 s is
+	// longer than the time after which these tests consider a server lost. Five ping periods
+	// must be longer than one second, because a Sentinel asks a replica for its state again
+	// after a second; with shorter ping periods the Sentinel finds no replica to promote. A
+	// Sentinel exchanges its knowledge with the other Sentinels once per publish period (default
+	// 2 s). It asks a master for its role once per info period (default 10 s).
 	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 300, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
 	if err := s.client.Do(t.Context(), periods...).Err(); err != nil {
 		t.Fatalf("package redistest needs Redis 7.0 or later for Sentinels: %v", err)
@@ -82,7 +82,7 @@ sentinel failover-timeout %[1]s 2000
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
 // AwaitMaster waits until all running Sentinels name the same master and this master accepts
-// writes. AwaitMaster returns this master.
+// writes. It returns this master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server
@@ -93,8 +93,8 @@ func (s *Sentinel) AwaitMaster() *Server {
 	return master
 }
 
-// AwaitReplicas waits until the master has two replicas with all its data. A killed server that
-// was restarted becomes a replica within seconds.
+// AwaitReplicas waits until the master has two replicas that have all data of the master. If a
+// killed server is restarted, it becomes a replica within seconds.
 func (s *Sentinel) AwaitReplicas() {
 	s.t.Helper()
 	await(s.t, func() error {
@@ -106,7 +106,8 @@ func (s *Sentinel) AwaitReplicas() {
 	})
 }
 
-// KillMaster waits as AwaitMaster does, kills the master, and returns it.
+// KillMaster waits until there is a master, as AwaitMaster does. Then it kills the master and
+// returns it.
 func (s *Sentinel) KillMaster() *Server {
 	s.t.Helper()
 	master := s.AwaitMaster()
@@ -114,7 +115,7 @@ func (s *Sentinel) KillMaster() *Server {
 	return master
 }
 
-// master returns the result of AwaitMaster, or an error if the master is not ready.
+// master returns the current master, or an error if the master is not ready.
 func (s *Sentinel) master() (*Server, error) {
 	var named string
 	for _, sentinel := range running(s.sentinels) {
@@ -135,7 +136,8 @@ func (s *Sentinel) master() (*Server, error) {
 	return master, master.takesWrite("probe")
 }
 
-// knowsAll returns an error until a Sentinel knows two other Sentinels and two replicas.
+// knowsAll returns an error until this Sentinel knows the two other Sentinels and the two
+// replicas.
 func (s *Server) knowsAll() error {
 	master := redis.NewMapStringStringCmd(s.t.Context(), "SENTINEL", "MASTER", MasterName)
 	if err := s.client.Process(s.t.Context(), master); err != nil {

@@ -1,8 +1,9 @@
-// Package redistest runs redis-server processes for tests: one server, a master watched by
-// Sentinels, or a Cluster; and a proxy that disturbs connections to a server.
+// Package redistest runs redis-server processes for tests. The processes form a single server, a
+// master that Sentinels watch, or a Cluster. The package also contains a proxy that disturbs the
+// connections to a server.
 //
-// Functions and methods of this package end the test when they fail, so call them only from the
-// goroutine of the test.
+// Functions and methods of this package end the test when they fail. So they must be called only
+// from the goroutine of the test.
 package redistest
 
 import (
@@ -25,10 +26,11 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// startLimit is the longest time that the start of a process may take.
+// startLimit is the longest time that a process may take to start.
 const startLimit = 20 * time.Second
 
-// admin is the Redis user of the clients from Client. This user has no password.
+// admin is the name of a Redis user, which the clients from the method Client use. This user has
+// no password.
 const admin = "redistest"
 
 // Server is a Redis server on 127.0.0.1. A Server is not safe for concurrent use.
@@ -36,7 +38,7 @@ type Server struct {
 	t       testing.TB
 	port    int
 	command func(port int) *exec.Cmd
-	ready   string // text in the log line that shows that the server is ready
+	ready   string // a text in the log line that shows that the server is ready
 	process process
 	stopped bool
 
@@ -45,9 +47,9 @@ type Server struct {
 	caFile string
 }
 
-// Start starts a Redis server without persistence. Its arguments are further command-line
-// arguments of the server, such as "--requirepass", "swordfish". When Start returns, the server
-// answers commands. The server is killed at the end of the test.
+// Start starts a Redis server that does not store its data on disk. The parameter `args`
+// contains further command-line arguments of the server, such as "--requirepass", "swordfish".
+// When Start returns, the server answers commands. The server is killed at the end of the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := newServer(t, nil, args)
@@ -55,8 +57,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// newServer returns a server that is not running yet. With TLS the server accepts only TLS
-// connections.
+// newServer returns a server that is not running yet. If there are TLS settings, the server
+// accepts only TLS connections.
 func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	t.Helper()
 	path, dir := executable(t), t.TempDir()
@@ -78,7 +80,7 @@ func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	}
 }
 
-// executable returns the result of Find, or fails the test if no server is installed.
+// executable returns the path of redis-server. The test fails if redis-server is not installed.
 func executable(t testing.TB) string {
 	t.Helper()
 	path, err := Find()
@@ -88,7 +90,7 @@ func executable(t testing.TB) string {
 	return path
 }
 
-// start starts the server on its reserved port.
+// start starts the server on the port that is reserved for it.
 func (s *Server) start() {
 	s.t.Helper()
 	for {
@@ -117,7 +119,7 @@ func (s *Server) start() {
 	})
 }
 
-// run starts a process on the server's port, and waits until the process answers commands. The
+// run starts a process on the server's port, and waits until this process answers commands. The
 // error is syscall.EADDRINUSE if another process uses the port.
 func (s *Server) run() error {
 	command := s.command(s.port)
@@ -140,10 +142,12 @@ func (s *Server) run() error {
 	}
 }
 
-// Addr returns the server's address, host:port. Restart does not change the address.
+// Addr returns the server's address in the form host:port. The address stays the same after
+// Restart.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// URL returns the server's address as redis://host:port, or rediss:// with TLS.
+// URL returns the server's address in the form redis://host:port, or rediss://host:port if the
+// server uses TLS.
 func (s *Server) URL() string {
 	if s.tls != nil {
 		return "rediss://" + s.Addr()
@@ -151,8 +155,8 @@ func (s *Server) URL() string {
 	return "redis://" + s.Addr()
 }
 
-// Client returns a client with all permissions, regardless of the users and passwords that the
-// arguments of Start set. The client is closed at the end of the test.
+// Client returns a client that has all permissions, whatever users and passwords the arguments
+// of the server set. The client is closed at the end of the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
 // Runs reports whether the server's process exists and is not suspended.
@@ -161,7 +165,7 @@ func (s *Server) Runs() bool { return s.process.Runs() && !s.stopped }
 // Kill ends the process with SIGKILL, and waits until it has ended.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Stop suspends the process with SIGSTOP. A suspended server accepts connections and does not
+// Stop suspends the process with SIGSTOP. A suspended server accepts connections but does not
 // answer.
 func (s *Server) Stop() {
 	s.t.Helper()
@@ -171,7 +175,7 @@ func (s *Server) Stop() {
 	s.stopped = true
 }
 
-// Continue resumes a suspended process.
+// Continue resumes the suspended process.
 func (s *Server) Continue() {
 	s.t.Helper()
 	if err := s.process.Continue(); err != nil {
@@ -180,8 +184,8 @@ func (s *Server) Continue() {
 	s.stopped = false
 }
 
-// Restart kills the process if it is running, and starts a new process on the same port, without
-// data. When Restart returns, the new process answers commands.
+// Restart kills the process if it is running, and starts a new process on the same port. The new
+// process has no data. When Restart returns, the new process answers commands.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
@@ -190,17 +194,17 @@ func (s *Server) Restart() {
 	}
 }
 
-// Servers listen on ports from 10000 on, and Cluster buses on the same ports plus 10000. All
-// these ports are below the ephemeral ports of Linux.
+// The servers listen on ports from 10000 on. The bus of a Cluster node listens on the port of
+// the node plus 10000. On Linux all these ports are below the ephemeral ports.
 const (
 	firstPort = 10_000
 	ports     = 10_000
 )
 
-// reservePort returns a port and a reservation. Until the reservation is closed, reservePort
-// does not return the same port again, not even in another test binary. So the port stays free
-// between a Kill and a Restart. The reservation is a socket on the UDP port with the same
-// number. Other programs can still take the port.
+// reservePort returns a port and a reservation for this port. Until the reservation is closed,
+// reservePort does not return the same port again, not even in another test binary. So the port
+// stays free after the server is killed and before the server is restarted. The reservation is a
+// socket on the UDP port with the same number. Other programs can still use the TCP port.
 func reservePort() (port int, reservation io.Closer, err error) {
 	err = error(syscall.EADDRINUSE)
 	for errors.Is(err, syscall.EADDRINUSE) {

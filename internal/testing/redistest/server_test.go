@@ -71,7 +71,7 @@ func TestParallelStarts(t *testing.T) {
 	})
 	close(connections)
 	for c := range connections {
-		c.wantClosed() // a server is killed at the end of its test
+		c.wantClosed() // the server was killed at the end of its test
 	}
 }
 
@@ -123,7 +123,7 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
-// connect returns a client that does not retry.
+// connect returns a Redis client that does not retry commands.
 func connect(t *testing.T, options *redis.Options) *redis.Client {
 	t.Helper()
 	options.MaxRetries = -1
@@ -132,7 +132,7 @@ func connect(t *testing.T, options *redis.Options) *redis.Client {
 	return client
 }
 
-// set sets a key to the text "value".
+// set sets the given key to the text "value".
 func set(t *testing.T, client redis.UniversalClient, key string) {
 	t.Helper()
 	if err := client.Set(t.Context(), key, "value", 0).Err(); err != nil {

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// StartTLS does the same as Start, for a server that accepts only TLS connections. The server's
-// certificate is for 127.0.0.1 and localhost; clients verify it with CAFile. The server requires
-// no client certificate.
+// StartTLS starts a server as Start does, but the server accepts only TLS connections. The
+// certificate of the server is valid for 127.0.0.1 and localhost. Clients verify the certificate
+// with the file from CAFile. The server does not require a client certificate.
 func StartTLS(t testing.TB, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,12 +36,12 @@ func StartTLS(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// CAFile returns the path of a PEM file with which clients verify the certificate of a server
-// from StartTLS. For other servers it returns "".
+// CAFile returns the path of a PEM file. With this file clients verify the certificate of a
+// server that StartTLS started. For other servers the path is "".
 func (s *Server) CAFile() string { return s.caFile }
 
-// writeCertificate creates a self-signed certificate, writes it and its key in PEM, and returns
-// it as a pool.
+// writeCertificate creates a self-signed certificate and writes the certificate and its key to
+// PEM files. It returns a pool that contains the certificate.
 func writeCertificate(certFile, keyFile string) (*x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
