@@ -25,8 +25,8 @@ type Authority struct {
 // now to an hour after now.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
-// Between returns an intermediate certificate authority, whose certificate the authority a
-// signs.
+// Between returns an intermediate certificate authority. Its certificate is signed by the
+// authority on which the method is called.
 func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
 
 func newAuthority(name string, by *Authority, now time.Time) *Authority {

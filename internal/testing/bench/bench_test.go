@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 // numbers of calls per second in the table.
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
 
-// measured runs the benchmark. It returns the titles of the tables in the benchmark's output,
-// and the whole output.
+// measured is a function that runs the benchmark. It returns the titles of the tables in the
+// benchmark's output, and the whole output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
 	t.Helper()
 	var out strings.Builder

@@ -14,8 +14,8 @@ import (
 // unreachable and ends some time after that.
 const stoppedRounds = 8
 
-// measureRedis prints how much Redis slows the warm call. If no Redis is installed, it prints
-// that.
+// measureRedis prints how much Redis slows the warm call. If redis-server is not installed, it
+// prints that fact instead.
 func measureRedis(ctx context.Context, chosen options, out io.Writer) error {
 	if _, err := redistest.Find(); err != nil {
 		fmt.Fprintf(out, "\nNOT MEASURED: what Redis costs the warm call. %v\n", err)

@@ -75,7 +75,7 @@ type task struct {
 	RoundDuration time.Duration
 }
 
-// ids returns the credentials that the load asks for.
+// ids returns the IDs of the credentials that the load asks for.
 func (t task) ids() []string {
 	if t.IDs == 0 {
 		return []string{t.Credential}
@@ -128,7 +128,7 @@ type endpoint struct {
 // obey reads a task from standard input and runs a role. It returns when the role's work is done
 // or standard input ends. Standard input also ends when the parent process ends.
 func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
-	signal.Ignore(os.Interrupt) // a terminal interrupts all processes, but only the first process should end the others
+	signal.Ignore(os.Interrupt) // an interrupt from a terminal reaches all processes; only the first process handles it
 	orders := json.NewDecoder(stdin)
 	var told task
 	if err := orders.Decode(&told); err != nil {

@@ -11,16 +11,17 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// callers call the API of the provider with the decorations that they receive. They follow the
-// rules for callers: if the API rejects a request, a caller reports the rejection, and retries
-// once with the new decoration.
+// callers are simulated callers, which call the API of the provider with the decorations that
+// they receive. They follow the rules for callers: if the API rejects a request, a caller
+// reports the rejection, and retries once with the new decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
 	calls    atomic.Int64 // number of API requests, without retries
 	rejected atomic.Int64 // number of API requests that the API rejected
 }
 
-// call calls the API. It returns an error if the API rejects both the request and the retry.
+// call sends a request to the API. It returns an error if the API rejects both the request and
+// the retry.
 func (c *callers) call(a fleettest.Answer) error {
 	if a.Err != nil {
 		return errors.New("fails with " + fleettest.Describe(a.Err))

@@ -33,9 +33,9 @@ func newFailover(t *testing.T, redis map[string]any) *failover {
 	return f
 }
 
-// recovered checks how many token requests were made, and how much time passed, because of the
-// loss of the master. The parameter `master` is the time from the loss until a new master
-// accepted writes.
+// recovered is a check at the end of the test: how many token requests were made, and how much
+// time passed, because of the loss of the master? The parameter `master` is the time from the
+// loss until a new master accepted writes.
 func (f *failover) recovered(master time.Duration) {
 	f.Helper()
 	back := f.fleet.AwaitDegraded(false)

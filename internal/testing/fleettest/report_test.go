@@ -32,7 +32,8 @@ func newReporting(t *testing.T, options fleettest.Options) *reporting {
 	return r
 }
 
-// replaced checks that the answers to all reports of one version contain the same new token.
+// replaced is a check: the answers to all reports of one version must contain the same new
+// token.
 func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Helper()
 	outcomes := map[string]int{}
@@ -48,7 +49,8 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Logf("%d reports: %v", len(reports), outcomes)
 }
 
-// served waits until all brokers serve the token in the answer to a report.
+// served is a step of the test: it waits until all brokers serve the token in the answer to a
+// report.
 func (r *reporting) served(report fleettest.Report) {
 	r.Helper()
 	took := r.fleet.Await("all brokers serve the successor", func() error {
@@ -74,8 +76,8 @@ func (r *reporting) check(a fleettest.Answer) error {
 	return r.fleet.Withdrawn.Check(a)
 }
 
-// requests runs the function `do`, and returns how many token requests for a credential were
-// made meanwhile.
+// requests counts token requests: it runs the function `do`, and returns how many token requests
+// for a credential were made meanwhile.
 func (r *reporting) requests(credential fleettest.Credential, do func()) int {
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
 	do()

@@ -195,7 +195,7 @@ func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	return time.Second
 }
 
-// note records that a broker has served a valid token.
+// note records in the ledger that a broker has served a valid token.
 func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

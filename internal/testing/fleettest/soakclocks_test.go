@@ -81,9 +81,9 @@ func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	return least, most
 }
 
-// when returns the real time at which the clock showed the given time. The clock must never have
-// been set back. If the clock skipped the given time, the result is the time of that change of
-// the clock.
+// when converts a time of the clock: it returns the real time at which the clock showed the
+// given time. The clock must never have been set back. If the clock skipped the given time, the
+// result is the time of that change of the clock.
 func (s *shifts) when(shown time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

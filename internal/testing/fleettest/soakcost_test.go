@@ -33,10 +33,10 @@ const (
 )
 
 // longestWait returns the longest time that a broker may wait between the last failed token
-// request and the next request. There are two kinds of waits. The first kind is the sum of all
-// earlier waits and a second, up to a limit. The second kind is the delay that the provider
-// asked for. Jitter lengthens both. A suspension ends a wait early, but the next wait is still
-// twice as long.
+// request and the next request. The result is the longer of two times, both lengthened by
+// jitter. The first time is the sum of all earlier waits and a second, up to a limit. The second
+// time is the delay that the provider asked for. A suspension ends a wait early, but the next
+// wait is still twice as long.
 func (c *cost) longestWait() time.Duration {
 	wait := min((c.failed+time.Second)*jitter/4, longestBackoff)
 	if c.suspensions > 0 {

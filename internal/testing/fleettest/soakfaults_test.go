@@ -193,7 +193,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	c.finally = append(c.finally, action{what: "end the old secret", do: func() {
 		for _, b := range s.fleet.Brokers {
 			now := time.Now()
-			b.SetClient(credential.ID, client) // again, because a starting broker may have read the old files
+			b.SetClient(credential.ID, client) // a second time, because a starting broker may have read the old files
 			s.awaitLoaded(b, now)
 		}
 		end()

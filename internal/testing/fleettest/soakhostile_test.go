@@ -137,8 +137,8 @@ func (s *soak) foreignEvent(c *cost) []action {
 }
 
 // foreignTokens overwrites all tokens in Redis. Half of the new values expire later than any
-// token of the brokers. All new values expire at some time, because a broker never replaces the
-// value of a key that is no longer used after a rotation.
+// token of the brokers. Every new value must expire at some time, because after a rotation no
+// broker replaces the values of keys that are no longer used.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()

@@ -23,7 +23,7 @@ const (
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
 
-// leaving contains the gRPC methods that attackers call without finishing the request: an
+// leaving is the list of gRPC methods that attackers call without finishing the request: an
 // attacker begins a message and does not send its end.
 var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
 

@@ -160,8 +160,8 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	})
 }
 
-// reading opens connections like the function `clients`, but the clients also read the answers
-// of the server.
+// reading is a variant of the function `clients`: the connections also read the answers of the
+// server.
 func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
 	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
 		go c.discard()

@@ -42,7 +42,7 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// as returns a copy of the caller. The copy authenticates with another token.
+// as is a method that returns a copy of the caller. The copy authenticates with another token.
 func (c caller) as(authorization ...string) caller {
 	c.proof = authorization
 	return c
@@ -97,7 +97,7 @@ func (c caller) getAll(ids []string) (good []string) {
 	return good
 }
 
-// batch requests many credentials in one call.
+// batch makes one call that requests many credentials.
 func (c caller) batch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()

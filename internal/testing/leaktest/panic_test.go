@@ -45,7 +45,8 @@ func (p *panicking) Now() time.Time {
 	return p.Clock.Now()
 }
 
-// panics makes several parts of a broker panic. This broker runs in the process of the test.
+// panics is a part of the test: it makes several parts of a broker panic. This broker runs in
+// the process of the test.
 func panics(w *world) {
 	w.Helper()
 	loaded, err := config.Parse(w.path("socket.yaml"), []byte(w.configs["socket.yaml"]), config.Options{LookupEnv: w.lookup})

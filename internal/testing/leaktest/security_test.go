@@ -44,7 +44,8 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 }
 
-// tests returns the names of all tests in the repository, as the keys of a map.
+// tests is a function: it returns the names of all tests in the repository, as the keys of a
+// map.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()
 	declared, found := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`), map[string]bool{}

@@ -133,14 +133,14 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// contains reports whether the collected output contains the given text.
+// contains is a check: it reports whether the collected output contains the given text.
 func (w *world) contains(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
 }
 
-// search searches the collected output for all secrets.
+// search returns all places in the collected output where the Finder finds a secret.
 func (w *world) search() (found []leaktest.Finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -31,7 +31,7 @@ func await(t testing.TB, condition func() error) {
 	}
 }
 
-// addresses returns the addresses of the given servers.
+// addresses returns a list with the address of each given server.
 func addresses(servers []*Server) []string {
 	var all []string
 	for _, s := range servers {
@@ -40,7 +40,8 @@ func addresses(servers []*Server) []string {
 	return all
 }
 
-// running returns those of the given servers that are neither killed nor suspended.
+// running is a filter: it returns those of the given servers that are neither killed nor
+// suspended.
 func running(servers []*Server) []*Server {
 	var all []*Server
 	for _, s := range servers {

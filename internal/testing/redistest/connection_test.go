@@ -39,7 +39,7 @@ func (c connection) ping() {
 	c.want("+PONG\r\n")
 }
 
-// want checks that the next bytes from the server are the given reply. More bytes may follow
+// want is a check: the next bytes from the server must be the given reply. More bytes may follow
 // this reply.
 func (c connection) want(reply string) {
 	c.t.Helper()
@@ -74,7 +74,7 @@ func (c connection) within(limit time.Duration) {
 	}
 }
 
-// accepts reports whether a server accepts connections at the address.
+// accepts is a check: it reports whether a server accepts connections at the address.
 func accepts(t *testing.T, address string) bool {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

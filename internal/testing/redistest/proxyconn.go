@@ -112,8 +112,8 @@ type replacement struct {
 	seen int // number of the server's replies so far, including replies that were replaced
 }
 
-// replaced returns the bytes that the proxy sends to the client for a reply of the server.
-// Usually these are the reply itself, but sometimes a replacement.
+// replaced is called for each reply of the server. It returns the bytes that the proxy sends to
+// the client: usually the reply itself, sometimes a replacement.
 func (p *FaultProxy) replaced(reply []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
