@@ -87,8 +87,8 @@ func (t *target) responseSize(ctx context.Context) (int, error) {
 	return proto.Size(response), nil
 }
 
-// fetch makes one call and returns the response. Before that it sets the times in the response
-// to their longest encoding, with setLongestTimes.
+// fetch makes one call and returns the response, in which setLongestTimes has set the times to
+// the values with the longest encoding.
 func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, request *authmaterialv1.GetAuthDecorationRequest, batch *authmaterialv1.BatchGetAuthDecorationsRequest) (proto.Message, error) {
 	if batch == nil {
 		response, err := client.GetAuthDecoration(ctx, request)

@@ -166,7 +166,7 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	}
 }
 
-// Stop ends the load. Calls that have begun are still answered.
+// Stop ends the load. It waits until the calls that have begun are answered.
 func (l *Load) Stop() *Answers {
 	l.stop()
 	l.callers.Wait()

@@ -146,7 +146,7 @@ func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 }
 
 // recovered checks that each credential has a token again after the retry delay in the errors
-// has passed. The fleet must have made one token request for each credential.
+// has passed. The fleet may have made at most one token request for each credential.
 func (d *downtime) recovered(t *testing.T) {
 	t.Helper()
 	restored, before := time.Now(), d.fleet.Provider.TotalTokenRequests()

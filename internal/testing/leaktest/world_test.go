@@ -140,7 +140,7 @@ func (w *world) contains(where, text string) bool {
 	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
 }
 
-// search returns all places in the collected output where the Finder finds a secret.
+// search returns the secrets that the Finder finds in the collected output, except in token requests.
 func (w *world) search() (found []leaktest.Finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
