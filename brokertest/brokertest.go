@@ -10,9 +10,9 @@
 //	}
 //
 // The broker is the server that `broker serve` runs. Tests connect to it in memory, or over a
-// loopback address if they use WithTLS. Package simulator simulates the providers: the broker
-// and HTTPClient use the providers' real host names and real TLS, but connect to the simulator.
-// Nothing leaves this machine.
+// loopback address if they use WithTLS. Package simulator simulates the providers. The broker,
+// and the client from HTTPClient, use the providers' real host names and real TLS, but connect
+// to the simulator. No request leaves this machine.
 package brokertest
 
 import (

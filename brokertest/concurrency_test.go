@@ -29,7 +29,7 @@ func TestThousandFirstCallersMakeOneTokenRequest(t *testing.T) {
 	release := h.Simulator.SendPulse.HoldTokenAnswers()
 	var arrived atomic.Int64
 	go func() {
-		// The provider answers only when (nearly) all callers are waiting for the token.
+		// The provider answers only when all, or nearly all, callers are waiting for the token.
 		_ = h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 1)
 		for arrived.Load() < many {
 			select {

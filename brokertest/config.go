@@ -27,8 +27,8 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	})
 }
 
-// compose adds the credentials, providers and TLS settings of the options to the text of the
-// configuration file.
+// compose returns the text of the configuration file, to which it has added the credentials,
+// providers and TLS settings that the test chose by options.
 func (s *settings) compose() ([]byte, error) {
 	if len(s.credentials) == 0 && len(s.providers) == 0 && s.secured == nil {
 		return s.config, nil
@@ -56,7 +56,7 @@ func (s *settings) compose() ([]byte, error) {
 	return yaml.Dump(file)
 }
 
-// yaml returns the credential as it appears in the configuration file.
+// yaml returns the credential in the form that the configuration file has.
 func (c Credential) yaml() map[string]any {
 	values := map[string]any{}
 	for field, value := range c.Values {

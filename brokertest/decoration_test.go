@@ -24,8 +24,8 @@ func param(name, value string) *authmaterialv1.QueryParam {
 	return &authmaterialv1.QueryParam{Name: name, Value: value}
 }
 
-// methods are the five auth methods of the built-in providers, each with the broker's answer and
-// an API call that the provider accepts with it.
+// methods lists the five auth methods of the built-in providers. For each method it has the
+// broker's answer, and an API call that the provider accepts if the call carries that answer.
 var methods = []struct {
 	id         string
 	url        string
@@ -36,7 +36,7 @@ var methods = []struct {
 		id:  "sendpulse-oauth",
 		url: "https://api.sendpulse.com/user/info",
 		want: func(sim *simulator.Simulator) *decoration {
-			// The token in the decoration is the one that the simulator issued last.
+			// The token in the decoration is the token that the simulator issued last.
 			secrets := sim.Secrets()
 			return &decoration{
 				Headers:          []*authmaterialv1.Header{header("Authorization", "Bearer "+secrets[len(secrets)-1])},

@@ -15,7 +15,7 @@ import (
 // The service under test gets a token from the broker and calls the provider. When the provider
 // rejects the token, the service reports the rejection to the broker and retries once.
 func ExampleNew() {
-	t := newExampleT() // in your test, its *testing.T
+	t := newExampleT() // in your own test, pass its *testing.T instead
 	defer t.end()
 
 	b := brokertest.New(t)
@@ -64,7 +64,7 @@ func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, deco
 	return response.StatusCode
 }
 
-// exampleT replaces a *testing.T, which examples do not have.
+// exampleT is a substitute for *testing.T, because Go gives examples no *testing.T.
 type exampleT struct {
 	testing.TB
 	cleanups []func()
@@ -78,7 +78,7 @@ func (t *exampleT) Cleanup(f func())          { t.cleanups = append(t.cleanups, 
 func (t *exampleT) Fatal(args ...any)         { panic(fmt.Sprint(args...)) }
 func (t *exampleT) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
-// end runs the cleanup functions, as the end of a test does.
+// end runs the cleanup functions, as Go does at the end of a test.
 func (t *exampleT) end() {
 	for i := len(t.cleanups) - 1; i >= 0; i-- {
 		t.cleanups[i]()

@@ -60,8 +60,8 @@ func (h harness) report(id, version string, httpStatus int32) (*authmaterialv1.R
 	})
 }
 
-// wantDecoration compares two decorations. It prints only the names of the fields that differ,
-// because their values are secrets.
+// wantDecoration compares two decorations. If the decorations differ, it prints only the names
+// of the fields that differ, because the values of these fields are secrets.
 func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 	h.Helper()
 	if proto.Equal(got, want) {
@@ -111,7 +111,7 @@ func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	}
 }
 
-// detail returns the error's status detail of the given type, or nil.
+// detail returns the status detail of type T that the error contains, or nil if there is none.
 func detail[T any](s *status.Status) (found T) {
 	for _, d := range s.Details() {
 		if typed, ok := d.(T); ok {
@@ -121,7 +121,7 @@ func detail[T any](s *status.Status) (found T) {
 	return found
 }
 
-// wantNoSecret searches a text for the simulator's secrets.
+// wantNoSecret fails the test if a text contains a secret of the simulator.
 func (h harness) wantNoSecret(where, text string) {
 	h.Helper()
 	if i := slices.IndexFunc(h.Simulator.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }); i >= 0 {
@@ -137,7 +137,8 @@ func (h harness) getWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// reportWithin reports, with a deadline, a version that the broker never issued.
+// reportWithin makes a call with a deadline: it reports that the provider rejected a version,
+// but the broker never issued that version.
 func (h harness) reportWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -145,7 +146,7 @@ func (h harness) reportWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// wantStatus does the same as wantError, for an error that a client received.
+// wantStatus makes the same checks as wantError, on an error that a client received.
 func (h harness) wantStatus(err error, code codes.Code, reason string) {
 	h.Helper()
 	h.wantError(status.Convert(err), code, reason)

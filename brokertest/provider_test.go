@@ -13,8 +13,8 @@ import (
 // provider accepts a call with the broker's decoration.
 func TestProvidersFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		method  string // the auth method without its id, display_name and fields
-		fields  string // IDs of the fields; a question mark marks an optional field
+		method  string // the YAML of the auth method, without the keys id, display_name and fields
+		fields  string // IDs of the method's fields; a question mark marks an optional field
 		values  map[string]string
 		accepts func(r *http.Request) bool
 	}{
@@ -100,7 +100,7 @@ func TestProvidersFromYAMLAlone(t *testing.T) {
 	}
 }
 
-// definition returns a provider with one auth method.
+// definition returns the YAML of a provider with one auth method.
 func definition(method, fields string) string {
 	var list []string
 	for _, field := range strings.Split(fields, ", ") {
@@ -117,7 +117,7 @@ func definition(method, fields string) string {
 // Go code.
 func TestClientCredentialsFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		request string // the other settings in the section token_request
+		request string // YAML: the remaining keys of the section token_request
 		rules   simulator.TokenRules
 	}{
 		"JSON": {

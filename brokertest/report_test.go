@@ -20,8 +20,8 @@ const (
 	notReplaceable  = authmaterialv1.ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE
 )
 
-// wantReport reports a rejected version to the broker and checks the outcome. It returns the
-// version in the broker's answer.
+// wantReport reports a rejected version to the broker and checks the outcome. wantReport returns
+// the version in the broker's answer.
 func (h harness) wantReport(id, version string, httpStatus int32, want authmaterialv1.ReportRejectionResponse_Outcome) string {
 	h.Helper()
 	response, err := h.report(id, version, httpStatus)

@@ -14,25 +14,29 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// connCaller is the caller's SPIFFE ID for calls over Conn, if the broker uses TLS.
+// connCaller is the SPIFFE ID of the caller that uses the connection from Conn, if the broker
+// uses TLS.
 const connCaller = "spiffe://brokertest/conn"
 
-// WithTLS makes the broker listen at Address with TLS and authenticate its callers: by
-// certificates from ClientCertificate, and as the section `authentication` of WithConfig says.
-// Callers may then use only what `grants` of WithConfig allow. Conn authenticates with a
-// certificate for spiffe://brokertest/conn.
+// WithTLS makes the broker listen with TLS, at the address that Address returns, and
+// authenticate its callers. Callers authenticate by certificates from ClientCertificate, or in a
+// way that the section `authentication` of the configuration from WithConfig allows. Callers may
+// then use only the credentials that the section `grants` of that configuration allows. The
+// connection from Conn authenticates with a certificate for the name spiffe://brokertest/conn.
 //
-// Certificates are valid for an hour, both by the real clock and by the clock of WithClock.
+// Certificates are valid for an hour, both by the real clock and by the clock that WithClock
+// sets.
 func WithTLS() Option { return optionFunc(func(s *settings) { s.tls = true }) }
 
-// secured is the additional state of a Broker with TLS.
+// secured holds the state that only a Broker with TLS has.
 type secured struct {
 	folder    string
 	authority *authtest.Authority
 	address   string
 }
 
-// newSecured writes the certificate and key files of a broker with TLS.
+// newSecured creates the certificates of a broker with TLS, and writes them and their keys to
+// files.
 func newSecured(t testing.TB) *secured {
 	t.Helper()
 	s := &secured{folder: t.TempDir(), authority: authtest.NewAuthority("brokertest", time.Now())}
@@ -66,7 +70,7 @@ func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile
 	return certificateFile, keyFile
 }
 
-// open opens the broker's listener, and returns the TLS credentials for Conn.
+// open starts the broker's listener, and returns the TLS credentials with which Conn connects.
 func (s *secured) open(t testing.TB) (net.Listener, credentials.TransportCredentials) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -100,7 +104,7 @@ func (b *Broker) Address() string {
 }
 
 // CAFile returns the path of the PEM file with the certificate of the authority that signs the
-// broker's certificate. The address is empty without WithTLS.
+// broker's certificate. The path is empty if the broker was started without WithTLS.
 func (b *Broker) CAFile() string {
 	if b.secured == nil {
 		return ""

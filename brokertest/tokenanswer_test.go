@@ -18,14 +18,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
-// logged returns an option that collects the broker's log, and the collected log.
+// logged returns an option and a log. The option makes the broker write to this log.
 func logged() (brokertest.Option, *logtest.Log) {
 	log := new(logtest.Log)
 	return brokertest.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))), log
 }
 
-// TestTokenAnswersThatAreTokens lists unusual provider answers that contain a usable token, and
-// the lifetime that the broker assumes for it.
+// TestTokenAnswersThatAreTokens lists unusual provider answers that contain a usable token. For
+// each answer it checks the lifetime that the broker assumes for the token.
 func TestTokenAnswersThatAreTokens(t *testing.T) {
 	const hour = time.Hour
 	for name, test := range map[string]struct {
@@ -78,15 +78,15 @@ func TestTokenAnswersThatAreTokens(t *testing.T) {
 	}
 }
 
-// TestAnswersWithoutAToken lists provider answers without a usable token, and the error that a
-// caller of the broker gets.
+// TestAnswersWithoutAToken lists provider answers without a usable token. For each answer it
+// checks the error that a caller of the broker gets.
 func TestAnswersWithoutAToken(t *testing.T) {
 	const rejected, unavailable, limited = "CREDENTIAL_REJECTED", "PROVIDER_UNAVAILABLE", "PROVIDER_RATE_LIMITED"
 	for name, test := range map[string]struct {
 		answer  simulator.Failure
 		reason  string
 		message string
-		retryIn time.Duration // the shortest retry delay; jitter adds up to a quarter of it
+		retryIn time.Duration // the shortest retry delay; the broker adds a random time of up to a quarter of this delay
 	}{
 		"401 invalid_client":             {simulator.OAuthError(401, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 401, invalid_client)", 0},
 		"400 invalid_scope":              {simulator.OAuthError(400, "invalid_scope"), rejected, "SendPulse refused the credential (HTTP 400, invalid_scope)", 0},

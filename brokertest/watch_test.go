@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// watch starts to watch credentials.
+// watch opens a watch of credentials.
 func (h harness) watch(ids ...string) stream {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
@@ -32,7 +32,7 @@ type stream struct {
 	grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 }
 
-// next waits for the next state that the watch sends, and returns it.
+// next waits until the watch sends a state, and returns this state.
 func (s stream) next() *authmaterialv1.WatchAuthDecorationsResponse {
 	s.h.Helper()
 	state, err := s.Recv()

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// answer is a complete response.
+// answer is a complete HTTP response.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// fields are the fields of a JSON object.
+// fields is a JSON object: a map from the names of its fields to their values.
 type fields map[string]any
 
 // jsonAnswer returns an answer whose body is a JSON object.
 func jsonAnswer(status int, body fields) answer {
 	text, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // cannot fail: the simulator's own values can be marshalled
+		panic(err) // marshalling cannot fail, because all values are the simulator's own
 	}
 	return textAnswer(status, "application/json", string(text))
 }
@@ -30,7 +30,7 @@ func textAnswer(status int, contentType, body string) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
 }
 
-// with returns a copy of the answer with one more header.
+// with is a helper that copies the answer, adds one header to the copy, and returns the copy.
 func (a answer) with(name, value string) answer {
 	header := make(http.Header, len(a.header)+1)
 	maps.Copy(header, a.header)
@@ -50,14 +50,14 @@ func (a answer) writeHeader(w http.ResponseWriter) {
 	w.WriteHeader(a.status)
 }
 
-// recorder is a ResponseWriter that records the response.
+// recorder is an http.ResponseWriter that records the response.
 type recorder struct {
 	header http.Header
 	status int
 	body   strings.Builder
 }
 
-// record returns the handler's answer to r.
+// record returns the answer that the handler gives to the request r.
 func record(handler http.Handler, r *http.Request) answer {
 	recorded := &recorder{header: make(http.Header)}
 	handler.ServeHTTP(recorded, r)

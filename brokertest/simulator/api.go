@@ -13,7 +13,8 @@ type API struct {
 	failures   failures
 }
 
-// APIRequests returns the number of requests received, failed ones included.
+// APIRequests returns the number of requests that the API received, including requests that a
+// test made fail.
 func (a *API) APIRequests() int { return int(a.arrived.Load()) }
 
 // RecognisedRequests returns the number of requests that the API authenticated as one of its
@@ -24,15 +25,16 @@ func (a *API) RecognisedRequests() int { return int(a.recognised.Load()) }
 // or another failure is set.
 func (a *API) FailAPIRequests(failure Failure) { a.failures.always(failure) }
 
-// FailNextAPIRequests makes the next n API requests fail. Further calls of it apply to the
-// requests after these; the failure of FailAPIRequests applies after all of them.
+// FailNextAPIRequests makes the next n API requests fail. If FailNextAPIRequests is called
+// again, the new failure applies to the requests after these n. The failure set by
+// FailAPIRequests applies after the failures of all calls of FailNextAPIRequests.
 func (a *API) FailNextAPIRequests(n int, failure Failure) { a.failures.next(n, failure) }
 
 // RestoreAPIRequests ends all failures of the API.
 func (a *API) RestoreAPIRequests() { a.failures.clear() }
 
-// handler returns an HTTP handler that answers as decide says. decide also reports whether the
-// request was authenticated.
+// handler returns an HTTP handler that sends the answer that the function `decide` returns. The
+// function also reports whether the request was authenticated.
 func (a *API) handler(decide func(*http.Request) (answer, bool)) http.Handler {
 	genuine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		decision, recognised := decide(r)

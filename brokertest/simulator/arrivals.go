@@ -7,11 +7,13 @@ import (
 	"sync"
 )
 
-// TokenRequests returns the number of token requests received from a client, failed and refused
-// ones included. Requests without a client ID are counted for the client "".
+// TokenRequests returns the number of token requests that the endpoint received from a client.
+// Requests that failed or were refused are included. Requests without a client ID are counted
+// for the client "".
 func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
 
-// TotalTokenRequests returns the number of token requests received from all clients.
+// TotalTokenRequests returns the number of token requests that the endpoint received from all
+// clients.
 func (e *TokenEndpoint) TotalTokenRequests() int {
 	total, _ := e.arrivals.state()
 	return total
@@ -22,8 +24,9 @@ func (e *TokenEndpoint) TotalTokenRequests() int {
 // error of ctx.
 //
 // The outcome of a token request is decided when the request arrives: unless a failure is set,
-// the token is then issued, even if the answer is held back. Failures and holds that are set
-// later do not affect that request, but [TokenEndpoint.RevokeTokens] revokes its token.
+// the endpoint issues the token at that time, even if the answer is held back. Failures and
+// holds that are set later do not affect that request, but [TokenEndpoint.RevokeTokens] revokes
+// its token.
 func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	for {
 		total, changed := e.arrivals.state()
@@ -38,33 +41,34 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	}
 }
 
-// HoldTokenAnswers holds back the answers to all token requests that arrive from now on,
-// failures included, until release is called. A client that closes its connection before that
-// gets no answer. If there are several holds, a request is held by the latest hold before its
-// arrival.
+// HoldTokenAnswers holds back the answers to all token requests that arrive from now on, until
+// the returned function `release` is called. It also holds back answers that report a failure. A
+// client that closes its connection before the release gets no answer. If there are several
+// holds, a request is held by the hold that was set last before the request arrived.
 func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
 // FailTokenRequests makes every token request from now on fail, until RestoreTokenRequests is
 // called or another failure is set.
 func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
 
-// FailNextTokenRequests makes the next n token requests fail. Further calls of it apply to the
-// requests after these; the failure of FailTokenRequests applies after all of them.
+// FailNextTokenRequests makes the next n token requests fail. If FailNextTokenRequests is called
+// again, the new failure applies to the requests after these n. The failure set by
+// FailTokenRequests applies after the failures of all calls of FailNextTokenRequests.
 func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
 
 // RestoreTokenRequests ends all failures of the endpoint.
 func (e *TokenEndpoint) RestoreTokenRequests() { e.failures.clear() }
 
-// arrivals counts requests, and holds back their answers. Its zero value is ready.
+// arrivals counts requests, and holds back their answers. The zero value can be used as it is.
 type arrivals struct {
 	mu      sync.Mutex
 	clients map[string]int
 	total   int
-	changed chan struct{} // closed when the next request arrives
-	held    chan struct{} // closed when held answers may be sent; nil: no answers are held
+	changed chan struct{} // this channel is closed when the next request arrives
+	held    chan struct{} // this channel is closed when held answers may be sent; nil: no answers are held
 }
 
-// add counts a request. If add returns a channel, the answer may be sent when the channel is
+// add counts a request. If `add` returns a channel, the answer may be sent when the channel is
 // closed; if it returns nil, the answer may be sent at once.
 func (a *arrivals) add(clientID string) (released <-chan struct{}) {
 	a.mu.Lock()
@@ -113,16 +117,17 @@ func (a *arrivals) hold() (release func()) {
 	})
 }
 
-// heldWriter is a ResponseWriter that sends nothing until it is released.
+// heldWriter is an http.ResponseWriter that sends nothing until it is released.
 type heldWriter struct {
 	http.ResponseWriter
 
 	released <-chan struct{} // nil: not held
-	gone     <-chan struct{} // closed when the client has closed its connection
+	gone     <-chan struct{} // this channel is closed when the client has closed its connection
 }
 
-// wait returns when the answer may be sent. If the client has closed its connection, wait aborts
-// the handler, because a client that is closing its connection could still read an answer.
+// wait blocks until the answer may be sent. If the client has closed its connection by then, it
+// aborts the handler, because a client that is closing its connection could still read an
+// answer.
 func (w *heldWriter) wait() {
 	if w.released == nil {
 		return
@@ -144,5 +149,6 @@ func (w *heldWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap is used by http.ResponseController, which flushes the wrapped writer.
+// Unwrap returns the wrapped writer. Package http calls this method through
+// http.ResponseController, to flush the wrapped writer.
 func (w *heldWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

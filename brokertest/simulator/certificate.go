@@ -20,15 +20,15 @@ const (
 	certificateLifetime = 365 * 24 * time.Hour
 )
 
-// certificate is the server's certificate and the authority that signed it. The
-// authority's key is discarded.
+// certificate is the server's certificate and the authority that signed it. The authority's
+// private key is not kept.
 type certificate struct {
 	authority *x509.Certificate
 	leaf      tls.Certificate
 }
 
-// newCertificate creates a certificate authority, and a server certificate for hosts, which the
-// authority signs.
+// newCertificate creates a certificate authority, and a server certificate for the parameter
+// `hosts`. The authority signs the server certificate.
 func newCertificate(hosts []string) (*certificate, error) {
 	now := time.Now()
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -73,7 +73,7 @@ func certificateTemplate(name string, now time.Time) *x509.Certificate {
 	}
 }
 
-// nameHosts adds hosts, DNS names and IP addresses, to the template.
+// nameHosts adds the DNS names and IP addresses in `hosts` to the template.
 func nameHosts(template *x509.Certificate, hosts []string) {
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {

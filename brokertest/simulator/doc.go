@@ -1,6 +1,7 @@
-// Package simulator is an HTTPS server that authenticates requests as SendPulse, Pulsedive, Pendo and
-// SpotDraft do, and like OAuth 2.0 providers that a test defines. It answers as the vendors document,
-// and fails on demand as providers do.
+// Package simulator is an HTTPS server that authenticates requests as SendPulse, Pulsedive,
+// Pendo and SpotDraft do, and as OAuth 2.0 providers do that a test defines. The server answers
+// as the vendors document. If a test asks for it, the server fails in the ways in which real
+// providers fail.
 //
 // Clients use the providers' real host names, such as api.sendpulse.com, but connect to the
 // [Simulator], so the tested code needs no change. [Simulator.Transport] connects over real TLS.

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Failure makes a provider's answers wrong or unusual. It wraps next, the handler that answers
-// as the healthy provider does. A Failure may call next once, or not at all. The Failure and
-// next can both read the request's body.
+// Failure makes a provider's answers wrong or unusual. Its parameter `next` is the handler that
+// answers as the healthy provider does. A Failure may call `next` once, or not at all. The
+// Failure and `next` can both read the request's body.
 //
 // Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to their
 // variants for the next n requests. This package has three groups of failures:
@@ -25,7 +25,8 @@ import (
 //     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie], [RetryAfter].
 type Failure func(next http.Handler) http.Handler
 
-// wrap returns the handler next with the failure applied to it; a nil failure changes nothing.
+// wrap returns a handler that applies the failure to the handler `next`. If the failure is nil,
+// `wrap` returns `next` itself.
 func (f Failure) wrap(next http.Handler) http.Handler {
 	if f == nil {
 		return next
@@ -33,8 +34,8 @@ func (f Failure) wrap(next http.Handler) http.Handler {
 	return f(next)
 }
 
-// ForClient limits a failure of a token endpoint to the requests of one client. Other requests
-// are answered as usual.
+// ForClient limits a failure of a token endpoint to the requests of one client. The endpoint
+// answers the requests of other clients as usual.
 func ForClient(clientID string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {
 		failing := failure.wrap(next)
@@ -67,8 +68,8 @@ func CutAnswer() Failure {
 	})
 }
 
-// StallAnswer sends the header and half the body of the provider's answer, and then nothing
-// until the client closes the connection or the simulator is closed.
+// StallAnswer sends the header and half the body of the provider's answer. Then it sends nothing
+// more, and waits until the client closes the connection or the simulator is closed.
 func StallAnswer() Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		genuine.writeHalf(w)
@@ -92,12 +93,12 @@ func (a answer) writeHalf(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// instead returns a failure that answers without calling the provider.
+// instead is a helper: it returns a failure that answers without calling the provider's handler.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }
 
-// changed returns a failure that changes how the provider's answer is sent.
+// changed is a helper: it returns a failure that changes how the provider's answer is sent.
 func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,11 +107,11 @@ func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) 
 	}
 }
 
-// failures are the failures set for an endpoint.
+// failures contains the failures that a test has set for one endpoint.
 type failures struct {
 	mu       sync.Mutex
-	queue    []Failure // failures of the next requests, one for each request
-	standing Failure   // failure of all requests after these; nil: none
+	queue    []Failure // the failures for the next requests, one for each request
+	standing Failure   // the failure for all requests after the next ones; nil: no failure
 }
 
 func (f *failures) always(failure Failure) {
@@ -131,7 +132,8 @@ func (f *failures) clear() {
 	f.queue, f.standing = nil, nil
 }
 
-// take returns the failure for the request that has just arrived, or nil.
+// take returns the failure for the request that has just arrived, or nil if that request does
+// not fail.
 func (f *failures) take() Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,9 +13,10 @@ const cookieName = "simulator-session"
 // hugeBytes is the number of bytes that HugeBody adds to an answer.
 const hugeBytes = 2 << 20
 
-// ChangeField sets a field of the provider's JSON object. nil becomes null. A [json.RawMessage]
-// is sent unchanged; use it for numbers that Go cannot represent. Answers with a status other
-// than 200 are not changed. ChangeField panics if value has no JSON form.
+// ChangeField sets a field of the provider's JSON object. The Go value nil becomes the JSON
+// value null. A [json.RawMessage] is sent unchanged; use it for numbers that Go cannot
+// represent. Answers with a status other than 200 are not changed. ChangeField panics if value
+// has no JSON form.
 func ChangeField(name string, value any) Failure {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -29,18 +30,18 @@ func RemoveField(name string) Failure {
 	return changedObject(func(object map[string]json.RawMessage) { delete(object, name) })
 }
 
-// ExpiresIn sets the lifetime in a token answer, in any form: a string, a float, null, or a
-// negative or absurd value. The token's real lifetime does not change. For an answer without a
-// lifetime: RemoveField("expires_in").
+// ExpiresIn sets the field expires_in, the lifetime, of a token answer. The value can have any
+// form: a string, a float, null, or a negative or absurd number. The token's real lifetime does
+// not change. To send an answer without a lifetime, use RemoveField("expires_in").
 func ExpiresIn(value any) Failure { return ChangeField("expires_in", value) }
 
 // AccessToken replaces the token in a token answer, for example by null, "", a number, or a
-// string that is not allowed in a header. No API accepts the replacement. For an answer without
-// a lifetime: RemoveField("access_token").
+// string that is not allowed in a header. No simulated API accepts the replacement. To send an
+// answer without a token, use RemoveField("access_token").
 func AccessToken(value any) Failure { return ChangeField("access_token", value) }
 
-// ContentType sends the provider's answer with another content type. JSON as text/plain is still a
-// valid answer.
+// ContentType sends the provider's answer with another content type. A JSON answer with the
+// content type text/plain is still a valid answer.
 func ContentType(value string) Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		genuine.with("Content-Type", value).ServeHTTP(w, r)
@@ -55,12 +56,13 @@ func TruncateBody() Failure {
 	})
 }
 
-// HugeBody adds a field of 2 MiB to the provider's JSON object. For clients that read the
-// complete answer, the answer is valid.
+// HugeBody adds a field of 2 MiB to the provider's JSON object. The answer stays valid JSON for
+// clients that read all of it.
 func HugeBody() Failure { return ChangeField("padding", strings.Repeat("x", hugeBytes)) }
 
-// RetryAfter sends the answer of another failure, or the provider's own if failure is nil, with a
-// Retry-After header: seconds ("30") or a date in [http.TimeFormat].
+// RetryAfter adds a Retry-After header to the answer of another failure, or to the provider's
+// own answer if the parameter `failure` is nil. The header's value is a number of seconds ("30")
+// or a date in [http.TimeFormat].
 func RetryAfter(value string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {
 		answering := failure.wrap(next)
@@ -92,7 +94,7 @@ func changedObject(edit func(object map[string]json.RawMessage)) Failure {
 		object := make(map[string]json.RawMessage)
 		if genuine.status == http.StatusOK && json.Unmarshal([]byte(genuine.body), &object) == nil {
 			edit(object)
-			text, _ := json.Marshal(object) // cannot fail: all parts of the object are valid JSON
+			text, _ := json.Marshal(object) // marshalling cannot fail, because all parts of the object are valid JSON
 			genuine.body = string(text)
 		}
 		genuine.ServeHTTP(w, r)

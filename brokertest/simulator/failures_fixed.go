@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// AnswerWith answers with a status, a content type and a body. With an empty content
-// type, net/http detects it from the body.
+// AnswerWith answers with a status, a content type and a body. If the content type is empty,
+// net/http detects it from the body.
 func AnswerWith(status int, contentType, body string) Failure {
 	fixed := answer{status: status, body: body}
 	if contentType != "" {
@@ -15,8 +15,8 @@ func AnswerWith(status int, contentType, body string) Failure {
 	return always(fixed)
 }
 
-// HTMLPage answers with an HTML page, as a gateway, a firewall or a captive portal in front of the
-// provider does: with status 403, 404, 502 or 511, for example, or a misleading 200.
+// HTMLPage answers with an HTML page, as a gateway, a firewall or a captive portal in front of
+// the provider does. Such pages have a status like 403, 404, 502 or 511, or a misleading 200.
 func HTMLPage(status int) Failure {
 	return AnswerWith(status, "text/html; charset=utf-8", fmt.Sprintf(
 		"<!doctype html>\n<title>%[1]d</title>\n<h1>%[1]d %[2]s</h1>\n", status, http.StatusText(status)))
@@ -28,9 +28,9 @@ func EmptyBody() Failure { return always(answer{status: http.StatusOK}) }
 // NotJSON answers 200 with plain text that is declared as JSON.
 func NotJSON() Failure { return AnswerWith(http.StatusOK, "application/json", "access granted") }
 
-// OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2): usually a code such as
-// invalid_client with status 400 or 401. Some providers send an error body with status 200, and
-// others with 403, 408 or 5xx.
+// OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2). Usually the body has a code
+// such as invalid_client, and the status is 400 or 401. Some providers send an error body with
+// status 200, and others with 403, 408 or 5xx.
 func OAuthError(status int, code string) Failure {
 	return always(oauthError(status, code, "Simulated."))
 }
@@ -40,13 +40,15 @@ func ErrorInSuccess(code string) Failure {
 	return always(jsonAnswer(http.StatusOK, fields{"ok": false, "error": code}))
 }
 
-// ServiceUnavailable answers 503. retryAfter is the Retry-After header: seconds ("30")
-// or a date in [http.TimeFormat]; empty: no header.
+// ServiceUnavailable answers with status 503. The parameter `retryAfter` is the value of the
+// Retry-After header: a number of seconds ("30") or a date in [http.TimeFormat]. If the
+// parameter is empty, the answer has no such header.
 func ServiceUnavailable(retryAfter string) Failure {
 	return always(retryLater(http.StatusServiceUnavailable, retryAfter))
 }
 
-// TooManyRequests answers 429, with retryAfter as in [ServiceUnavailable].
+// TooManyRequests answers with status 429. The parameter `retryAfter` means the same as in
+// [ServiceUnavailable].
 func TooManyRequests(retryAfter string) Failure {
 	return always(retryLater(http.StatusTooManyRequests, retryAfter))
 }
@@ -59,9 +61,10 @@ func retryLater(status int, retryAfter string) answer {
 	return later
 }
 
-// Redirect answers with a 3xx status and a location at [RedirectHost], a host that answers every
+// Redirect answers with a 3xx status and redirects to [RedirectHost]. That host answers every
 // request with a token that no API accepts. [Leaks] counts the requests that follow the
-// redirect. After status 307 or 308 a client that follows sends the request's body again.
+// redirect. After status 307 or 308, a client that follows the redirect sends the request's body
+// again.
 func Redirect(status int) Failure {
 	location := "https://" + RedirectHost + "/oauth/token?" + redirectMark + "=1"
 	return always(answer{status: status}.with("Location", location))
@@ -74,9 +77,10 @@ func redirectTarget() http.Handler {
 	})
 }
 
-// EchoRequest answers 400 with an OAuth error body that repeats the request: its Authorization
-// header, that header's user and password, and the body, including the client secret. With
-// EchoRequest a test can find out whether a client logs the bodies of error answers.
+// EchoRequest answers with status 400 and an OAuth error body that repeats parts of the request:
+// the Authorization header, the user and password in that header, and the request's body,
+// including the client secret. With EchoRequest a test can find out whether a client logs the
+// bodies of error answers.
 func EchoRequest() Failure {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()

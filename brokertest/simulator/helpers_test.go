@@ -29,8 +29,8 @@ func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *ht
 	return sim, &http.Client{Transport: transport, CheckRedirect: keepRedirect}
 }
 
-// startInProcess does the same as start, but the client calls the simulator in process, without
-// a network.
+// startInProcess does the same as the function `start`, but the client calls the simulator in
+// process, without a network.
 func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 	t.Helper()
 	sim, _ := start(t, simulator.InProcess())
@@ -39,8 +39,8 @@ func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// clients are the two kinds of clients of a simulator, over TLS and in process; both must get
-// the same answers.
+// clients lists the two kinds of clients of a simulator: one connects over TLS, the other calls
+// in process. Both must get the same answers.
 func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
 	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
 		"over TLS":   func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },
@@ -52,7 +52,7 @@ const (
 	userInfo     = "https://api.sendpulse.com/user/info"
 	sendPulseURL = "https://api.sendpulse.com/oauth/access_token"
 
-	// The paths of a token endpoint that the test defines.
+	// These are the pattern and the URL of a token endpoint that tests define.
 	examplePattern = "POST api.example.test/oauth/token"
 	exampleTokens  = "https://api.example.test/oauth/token"
 )
@@ -134,7 +134,7 @@ func tokenRequest(client simulator.Client) *http.Request {
 	})
 }
 
-// obtain returns a token from SendPulse.
+// obtain requests a token from the simulated SendPulse and returns it.
 func obtain(t *testing.T, client *http.Client, account simulator.Client) string {
 	t.Helper()
 	got := do(t, client, tokenRequest(account))

@@ -13,8 +13,9 @@ import (
 )
 
 // RoundTripper returns a transport that calls the simulator in process, without network and TLS.
-// Each request runs in a goroutine, which ends when the client has read the response to its end
-// or closed it, as clients must. The transport refuses http URLs, as [Simulator.Transport] does.
+// Each request runs in a goroutine. The goroutine ends when the client has read the response to
+// its end, or has closed the response; every client must do one of the two. The transport
+// refuses http URLs, as [Simulator.Transport] does.
 func (s *Simulator) RoundTripper() http.RoundTripper { return inProcess{s} }
 
 type inProcess struct{ simulator *Simulator }
@@ -67,14 +68,14 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// exchange is the ResponseWriter of one in-process request. The handler writes the body to a
-// pipe that the client reads.
+// exchange is the http.ResponseWriter of one in-process request. The handler writes the body to
+// a pipe that the client reads.
 type exchange struct {
 	header http.Header // the handler's
 	body   *io.PipeWriter
 
 	once    sync.Once
-	started chan struct{} // closed when the fields below are set
+	started chan struct{} // this channel is closed when the fields below it are set
 	err     error         // the handler sent no response
 	status  int
 	sent    http.Header
@@ -94,16 +95,18 @@ func (e *exchange) Write(p []byte) (int, error) {
 	return e.body.Write(p)
 }
 
-// Flush sends the header. The body needs no flushing, because it is never buffered.
+// Flush sends the response's header. The body needs no flushing, because the body is never
+// buffered.
 func (e *exchange) Flush() { e.WriteHeader(http.StatusOK) }
 
-// end ends the response with err. If the response has not begun, the client receives only err.
+// end finishes the response with the error `err`. If the response has not begun, the client
+// receives only this error.
 func (e *exchange) end(err error) {
 	e.once.Do(func() {
 		e.err = err
 		close(e.started)
 	})
-	_ = e.body.CloseWithError(err) // the first error is kept
+	_ = e.body.CloseWithError(err) // only the first error is kept; later errors are ignored
 }
 
 // run calls the handler as a server would: if the handler aborts, the connection is closed.

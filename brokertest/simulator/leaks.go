@@ -15,17 +15,18 @@ import (
 type Leaks struct {
 	// RedirectsFollowed is the number of requests to the target of a redirect.
 	RedirectsFollowed int
-	// SecretsRedirected is the number of requests to the target of a redirect whose URL, header
-	// or body contained a secret of the simulator.
+	// SecretsRedirected is the number of requests that followed a redirect and contained a
+	// secret of the simulator, in the URL, a header or the body.
 	SecretsRedirected int
 	// CookiesReturned is the number of requests with the cookie that [SetCookie] sends.
 	CookiesReturned int
 }
 
-// redirectMark is the query parameter of requests that follow a redirect.
+// redirectMark is a query parameter in the target URL of every redirect. It shows that a request
+// follows a redirect.
 const redirectMark = "simulator-redirected"
 
-// maxBody is the largest number of bytes that is read from a request's body.
+// maxBody is the number of bytes, at most, that the simulator reads from a request's body.
 const maxBody = 1 << 20
 
 // leakCounter counts the leaks in all requests.
@@ -58,8 +59,7 @@ func (c *leakCounter) inspect(r *http.Request, secrets *secrets) {
 	c.leaks.CookiesReturned += found.CookiesReturned
 }
 
-// secrets is the list of all secrets that a simulator created, or that a test added to the
-// simulator.
+// secrets lists all secrets that a simulator created, or that a test added to the simulator.
 type secrets struct {
 	mu     sync.Mutex
 	values []string
@@ -79,7 +79,8 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.values)
 }
 
-// in reports whether r contains a secret, in plain text or encoded for a URL or HTTP Basic.
+// in is a check: it reports whether the request r contains a secret, in plain text or encoded
+// for a URL or for HTTP Basic authentication.
 func (s *secrets) in(r *http.Request) bool {
 	var text strings.Builder
 	text.WriteString(r.RequestURI)
@@ -93,8 +94,8 @@ func (s *secrets) in(r *http.Request) bool {
 	})
 }
 
-// peekBody returns the first maxBody bytes of r's body, and makes the body readable again. If
-// reading fails, peekBody returns the bytes that were read before the error.
+// peekBody returns the first `maxBody` bytes of the body of the request r, and makes the body
+// readable again. If reading fails, peekBody returns the bytes that were read before the error.
 func peekBody(r *http.Request) []byte {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	r.Body = io.NopCloser(bytes.NewReader(body))

@@ -15,23 +15,23 @@ type optionFunc func(*settings)
 
 func (f optionFunc) apply(s *settings) { f(s) }
 
-// WithClock sets the clock by which tokens expire. Default: the real clock, which is also
-// correct in a testing/synctest bubble. Certificates do not depend on this
+// WithClock sets the clock by which tokens expire. Without this option tokens expire by the real
+// clock, which is also correct in a testing/synctest bubble. Certificates do not depend on this
 // clock.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }
 
-// WithHosts adds host names or IP addresses, without ports, to the server's certificate, for
-// providers that a test defines, in addition to [ExampleHost]. The option may be used
+// WithHosts adds host names or IP addresses, without ports, to the server's certificate. Use it
+// for providers that a test defines on other hosts than [ExampleHost]. The option may be used
 // repeatedly.
 func WithHosts(hosts ...string) Option {
 	return optionFunc(func(s *settings) { s.hosts = append(s.hosts, hosts...) })
 }
 
-// InProcess creates a simulator that does not listen: it can be reached only by
-// [Simulator.RoundTripper] and [Simulator.Handler]. Such a simulator runs no goroutine between
-// requests, so it may be created inside a testing/synctest bubble.
+// InProcess makes New create a simulator that does not listen on a port: tests can reach it only
+// by [Simulator.RoundTripper] and [Simulator.Handler]. Such a simulator runs no goroutine
+// between requests, so it may be created inside a testing/synctest bubble.
 func InProcess() Option {
 	return optionFunc(func(s *settings) { s.inProcess = true })
 }

@@ -12,15 +12,15 @@ func pendoHosts() []string {
 	return []string{pendoDefaultHost, "us1.app.pendo.io", "app.eu.pendo.io", "app.jpn.pendo.io", "app.au.pendo.io"}
 }
 
-// Pendo is Pendo's API on its regional hosts, app.pendo.io, us1.app.pendo.io, app.eu.pendo.io,
-// app.jpn.pendo.io and app.au.pendo.io. It serves one API call,
+// Pendo simulates Pendo's API on the hosts of its regions: app.pendo.io, us1.app.pendo.io,
+// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io. The simulator serves one API call,
 //
 //	GET /api/v1/token/verify
 //
-// If the header x-pendo-integration-key contains a key of the host's region, the answer is 200
-// {"valid":true,"writeAccess":false}. Every other request is answered 403 with an empty body, so
-// a key of another region looks like a wrong key. Authors of public client libraries report that
-// Pendo behaves like this.
+// If the header x-pendo-integration-key contains a key of the host's region, the answer has
+// status 200 and the body {"valid":true,"writeAccess":false}. The answer to every other request
+// has status 403 and an empty body, so a client cannot tell a key of another region from a wrong
+// key. Authors of public client libraries report that the real Pendo behaves like this.
 type Pendo struct {
 	*API
 
@@ -44,8 +44,8 @@ func newPendo(s *Simulator) *Pendo {
 // Key returns the account's integration key, for app.pendo.io.
 func (p *Pendo) Key() string { return p.key }
 
-// AddKey creates an integration key for the region that a host serves, and returns it. A host
-// other than Pendo's five also needs [WithHosts].
+// AddKey creates an integration key for the region that a host serves, and returns it. If the
+// host is not one of Pendo's five hosts, the simulator must be created with [WithHosts].
 func (p *Pendo) AddKey(host string) string {
 	key := p.keep(randomUUID())
 	p.mutex.Lock()

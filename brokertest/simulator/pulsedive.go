@@ -16,13 +16,14 @@ const (
 //
 //	GET /api/indicator.php?indicator=pulsedive.com&key=...
 //
-// and the discovery request of its TAXII server, with the user taxii2 and the key as password,
+// and the discovery request of Pulsedive's TAXII server, with the user taxii2 and the key as
+// password,
 //
 //	GET /taxii2/
 //
 // An API call without a key is anonymous and also succeeds, as the vendor documents, but
-// [API.RecognisedRequests] does not count it. An unknown key is answered 401 and an unknown
-// indicator 404, both with the body {"error":...}.
+// [API.RecognisedRequests] does not count it. The answer for an unknown key has status 401, and
+// the answer for an unknown indicator has status 404. Both have the body {"error":...}.
 type Pulsedive struct {
 	*API
 
@@ -64,8 +65,9 @@ func (p *Pulsedive) taxii(r *http.Request) (answer, bool) {
 	return discovery.with("Content-Type", taxiiContentType), true
 }
 
-// PulsediveRateLimited answers 429 with the text of Pulsedive's API documentation, with the
-// headers X-Requests-Remaining-Second, -Day and -Month, and without Retry-After.
+// PulsediveRateLimited answers with status 429 and the text that Pulsedive's API documentation
+// shows. The answer has the headers X-Requests-Remaining-Second, -Day and -Month, and no header
+// Retry-After.
 func PulsediveRateLimited() Failure {
 	limited := pulsediveError(http.StatusTooManyRequests, "API rate limit exceeded: 1 requests per second.")
 	return always(limited.

@@ -11,13 +11,13 @@ const sendPulseHost = "api.sendpulse.com"
 //
 //	POST /oauth/access_token
 //
-// which accepts JSON, as documented, and forms, which some of the official SDKs send; and one
-// API call,
+// which accepts JSON, as the vendor documents, and forms, which some of the official SDKs send.
+// It also serves one API call,
 //
 //	GET /user/info
 //
-// which is answered 200 for a valid token or static API key, and 401
-// {"message":"Unauthorized!","error_code":401} otherwise, as the vendor documents.
+// The answer has status 200 for a valid token or a valid static API key. Otherwise it has status
+// 401 and the body {"message":"Unauthorized!","error_code":401}, as the vendor documents.
 type SendPulse struct {
 	*TokenEndpoint
 	*API
@@ -51,9 +51,9 @@ func (p *SendPulse) Client() Client {
 // APIKey returns the account's static API key, which does not expire.
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
-// RotateClientSecret replaces the account's client ID and secret by new ones, and returns these.
-// The old client is rejected at once, as the vendor documents. The old client's tokens stay
-// valid until RevokeTokens is called: the vendor does not document what happens to them.
+// RotateClientSecret gives the account a new client ID and secret, and returns them. The old
+// client is rejected at once, as the vendor documents. The old client's tokens stay valid until
+// RevokeTokens is called: the vendor does not document what happens to them.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -69,16 +69,16 @@ func (p *SendPulse) userInfo(r *http.Request) (answer, bool) {
 	return jsonAnswer(http.StatusOK, fields{"id": 1, "email": "owner@example.test"}), true
 }
 
-// SendPulseForbidden answers 403, as SendPulse does if the account's plan, the user's role or
-// the client's IP address does not allow a request. The vendor does not document the text of
-// this answer.
+// SendPulseForbidden answers with status 403, as SendPulse does if the account's plan, the
+// user's role or the client's IP address does not allow a request. The vendor does not document
+// the text of this answer.
 func SendPulseForbidden() Failure {
 	return always(sendPulseError(http.StatusForbidden, "Access denied"))
 }
 
-// SendPulseRateLimited answers 429, as SendPulse does after 10 requests in a second. The answer
-// has no Retry-After header, because the vendor documents none. The vendor does not document the
-// text of this answer.
+// SendPulseRateLimited answers with status 429, as SendPulse does after 10 requests in a second.
+// The answer has no Retry-After header, because the vendor documents none. The vendor does not
+// document the text of this answer.
 func SendPulseRateLimited() Failure {
 	return always(sendPulseError(http.StatusTooManyRequests, "Too many requests"))
 }

@@ -23,9 +23,9 @@ const (
 	RedirectHost = "elsewhere.example.test"
 )
 
-// Simulator is a running server. Create one with [New].
+// Simulator is a running server that simulates the providers. Create a simulator with [New].
 type Simulator struct {
-	// The four simulated providers, each with its own account.
+	// These are the four simulated providers. Each has an account of its own.
 	SendPulse *SendPulse
 	Pulsedive *Pulsedive
 	Pendo     *Pendo
@@ -39,7 +39,7 @@ type Simulator struct {
 
 	listener     net.Listener // nil with InProcess
 	server       *http.Server // nil with InProcess
-	disconnected atomic.Int32 // number of active Disconnect calls
+	disconnected atomic.Int32 // the number of Disconnect calls that no call of reconnect has ended
 	stopped      context.Context
 	close        func() error
 }
@@ -84,7 +84,8 @@ func simulatedHosts() []string {
 	)
 }
 
-// listen starts the server. listen also makes Close call stop before everything else.
+// listen starts the server. It also makes the method Close call the function `stop` before it
+// does anything else.
 func (s *Simulator) listen(stop func()) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(s.stopped, "tcp", "127.0.0.1:0")
@@ -97,7 +98,7 @@ func (s *Simulator) listen(stop func()) error {
 		TLSConfig:         s.certificate.serverConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		// Logging is off, because the server would log every client that closes its connection
-		// early, as tests do.
+		// early, and tests do that on purpose.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -113,21 +114,22 @@ func (s *Simulator) listen(stop func()) error {
 	return nil
 }
 
-// Close stops the simulator: it closes every connection and ends every request that hangs or
-// whose answer is held. Further calls of Close do nothing.
+// Close stops the simulator. It closes every connection, ends every request that hangs, and ends
+// every request whose answer is held back. Further calls of Close do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
 // Handle adds an HTTP handler to the simulator, for an API that the test defines. The pattern
-// has the form that [http.ServeMux] accepts, with a host: "GET api.example.test/v1/things". A
-// host other than [ExampleHost] also needs [WithHosts]. Handle panics if the pattern is
-// malformed or conflicts with an existing pattern. The simulator logs nothing; if a handler
-// panics, the client sees a closed connection.
+// has the form that [http.ServeMux] accepts, and must contain a host: "GET
+// api.example.test/v1/things". For a host other than [ExampleHost], the simulator must be
+// created with [WithHosts]. Handle panics if the pattern is malformed or conflicts with an
+// existing pattern. The simulator logs nothing; if a handler panics, the client sees a closed
+// connection.
 func (s *Simulator) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
 
-// Expect adds an API that the test defines, at a pattern as in [Simulator.Handle]. The API
-// answers 200 and `{}` to requests for which the function recognises returns true, and 401 to
-// all other requests. For an API that accepts the tokens of an endpoint from
-// [Simulator.HandleTokens], pass [TokenEndpoint.Accepts].
+// Expect adds an API that the test defines. Its pattern has the same form as that of
+// [Simulator.Handle]. If the function `recognises` returns true for a request, the API answers
+// with status 200 and the body `{}`; otherwise it answers with status 401. For an API that
+// accepts the tokens of an endpoint from [Simulator.HandleTokens], pass [TokenEndpoint.Accepts].
 func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) *API {
 	api := new(API)
 	s.Handle(pattern, api.handler(func(r *http.Request) (answer, bool) {

@@ -170,9 +170,9 @@ func TestInProcessKeepsToTheClockOfABubble(t *testing.T) {
 	})
 }
 
-// pass lets a duration pass inside a testing/synctest bubble.
+// pass waits for a duration inside a testing/synctest bubble.
 func pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // the sleep takes no real time in a synctest bubble
+	time.Sleep(d) //nolint:forbidigo // inside a synctest bubble this sleep takes no real time
 }
 
 func TestInProcessRefusesHTTP(t *testing.T) {

@@ -11,17 +11,18 @@ func spotDraftHosts() []string {
 	}
 }
 
-// SpotDraft is SpotDraft's API on its regional hosts, api.in.spotdraft.com,
-// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and api.spotdraft.com. It
-// serves one API call,
+// SpotDraft simulates SpotDraft's API on the hosts of its regions: api.in.spotdraft.com,
+// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and api.spotdraft.com. The
+// simulator serves one API call,
 //
 //	GET /api/v2.1/public/contract_types/
 //
-// with the headers client-id, client-secret and, optionally, user-email. On each of these hosts,
-// the status is 200 for the client ID and secret of the account; 401 without a client ID or
-// secret, and also for wrong ones, which the vendor does not document; and 403 for a user-email
-// that does not belong to an active member. The path without the slash at its end redirects with 302 to the path with
-// the slash. [Leaks] counts the requests that follow this redirect, and those among them that
+// with the headers client-id, client-secret and, optionally, user-email. On every host the
+// answer has status 200 if the request names the account's client. The status is 401 for a
+// missing client. It is 401 for a wrong client, too, but the vendor does not document that case.
+// The status is 403 if the header user-email does not belong to an active member. A request for
+// the path without the slash at its end is redirected, with status 302, to the path with the
+// slash. [Leaks] counts the requests that follow this redirect, and how many of these requests
 // contain secrets.
 type SpotDraft struct {
 	*API

@@ -15,20 +15,21 @@ type BodyFormat int
 
 // The formats. The request's Content-Type header must name the encoding that the request uses.
 const (
-	AnyBody  BodyFormat = iota // JSON or a form
-	JSONBody                   // application/json: an object of strings
+	AnyBody  BodyFormat = iota // the body may be JSON or a form
+	JSONBody                   // application/json: the body is a JSON object whose values are strings
 	FormBody                   // application/x-www-form-urlencoded
 )
 
-// ClientAuthentication is the part of a token request in which the client sends its ID and
+// ClientAuthentication says in which part of a token request the client must send its ID and
 // secret.
 type ClientAuthentication int
 
 const (
-	// InRequestBody expects the parameters client_id and client_secret in the body.
+	// InRequestBody means that the endpoint expects the parameters client_id and client_secret
+	// in the body.
 	InRequestBody ClientAuthentication = iota
-	// Basic expects HTTP Basic authentication, with client ID and secret each form-urlencoded,
-	// as RFC 6749 §2.3.1 requires.
+	// Basic means that the endpoint expects HTTP Basic authentication. The client ID and the
+	// secret must each be form-urlencoded, as RFC 6749 §2.3.1 requires.
 	Basic
 )
 
@@ -37,8 +38,8 @@ const (
 type TokenRules struct {
 	Body                 BodyFormat
 	ClientAuthentication ClientAuthentication
-	// Parameters are further parameters that the body must contain with these values, for
-	// example scope or audience.
+	// Parameters lists further parameters, for example scope or audience, with the values that
+	// the request's body must contain.
 	Parameters map[string]string
 }
 
@@ -52,9 +53,9 @@ type tokenRequest struct {
 	err        error // the reason why the body cannot be parsed; nil: it was parsed
 }
 
-// serve answers a token request. The outcome is decided before the request is counted as
-// arrived, so a test that waits for its arrival cannot change the outcome afterwards. If a
-// failure is set for the request, the failure decides the outcome later.
+// serve answers a token request. It decides the outcome before it counts the request as arrived,
+// so a test that waits for the arrival cannot change the outcome afterwards. But if a failure is
+// set for the request, the failure decides the outcome later.
 func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	request := e.read(r)
 	failure := e.failures.take()
@@ -99,7 +100,8 @@ func (e *TokenEndpoint) refusal(status int, code, description string) answer {
 	return refusal
 }
 
-// read parses a token request, and makes its body readable again.
+// read is the parser of token requests. It leaves the request's body readable for the next
+// reader.
 func (e *TokenEndpoint) read(r *http.Request) tokenRequest {
 	var request tokenRequest
 	request.parameters, request.err = e.readBody(r)

@@ -10,16 +10,18 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// DefaultTokenLifetime is the default lifetime of tokens: the lifetime that SendPulse documents.
+// DefaultTokenLifetime is the lifetime of a token unless a test sets another one. It equals the
+// lifetime that SendPulse documents.
 const DefaultTokenLifetime = time.Hour
 
 // TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). The endpoint
 // counts its requests. Tests can hold back its answers and make requests fail.
 //
-// A valid request is answered 200 with access_token, token_type "Bearer", and expires_in in
-// seconds. An invalid request is answered as §5.2 requires: 401 invalid_client, 400
-// unsupported_grant_type, or 400 invalid_request for an unreadable body, a repeated parameter,
-// or a required parameter that is missing or has another value.
+// The answer to a valid request has status 200 and the fields access_token, token_type
+// ("Bearer") and expires_in (in seconds). The answer to an invalid request is what RFC 6749 §5.2
+// requires: status 401 with the error invalid_client, or status 400 with the error
+// unsupported_grant_type or invalid_request. The error invalid_request means an unreadable body,
+// a repeated parameter, or a required parameter that is missing or has another value.
 type TokenEndpoint struct {
 	rules    TokenRules
 	passport bool // error answers repeat their description in the field "message"
@@ -31,8 +33,8 @@ type TokenEndpoint struct {
 	mu           sync.Mutex
 	lifetime     time.Duration
 	endsPrevious bool
-	clients      map[string][]string // valid client secrets, by client ID
-	tokens       map[string]issued   // all tokens so far, including expired and revoked ones
+	clients      map[string][]string // the valid secrets of each client, by client ID
+	tokens       map[string]issued   // all tokens that were ever issued, including expired and revoked tokens
 }
 
 // Token describes a token that a [TokenEndpoint] issued.
@@ -41,20 +43,22 @@ type Token struct {
 	ClientID string
 	// ExpireTime is the end of the token's lifetime.
 	ExpireTime time.Time
-	// EndTime is the time from which the token is not accepted: its ExpireTime, or the time of
-	// its revocation.
+	// EndTime is the time from which on APIs do not accept the token: its ExpireTime, or the
+	// time of its revocation.
 	EndTime time.Time
 }
 
-// issued is a token, and the client secret for which the endpoint issued it.
+// issued describes a token together with the client secret for which the endpoint issued the
+// token.
 type issued struct {
 	Token
 
 	secret string
 }
 
-// HandleTokens adds a token endpoint that the test defines, at a pattern as in
-// [Simulator.Handle]: "POST api.example.test/oauth/token". The new endpoint has no clients.
+// HandleTokens adds a token endpoint that the test defines. Its pattern has the same form as
+// that of [Simulator.Handle]: "POST api.example.test/oauth/token". The new endpoint has no
+// clients.
 func (s *Simulator) HandleTokens(pattern string, rules TokenRules) *TokenEndpoint {
 	endpoint := newTokenEndpoint(s, rules)
 	s.Handle(pattern, http.HandlerFunc(endpoint.serve))
@@ -85,9 +89,9 @@ func (e *TokenEndpoint) AddClient(client Client) Client {
 	return client
 }
 
-// RotateSecret gives a client a new secret and returns it. Older secrets stay valid until the
-// function end is called. It revokes the older secrets, and the tokens that were issued for
-// these secrets.
+// RotateSecret gives a client a new secret and returns it. The older secrets stay valid until
+// the returned function `end` is called. That function revokes the older secrets, and the tokens
+// that were issued for these secrets.
 func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func()) {
 	rotated = Client{ID: clientID, Secret: e.secrets.keep(newClient().Secret)}
 	e.mu.Lock()
@@ -111,8 +115,8 @@ func (e *TokenEndpoint) RemoveClient(clientID string) {
 	delete(e.clients, clientID)
 }
 
-// SetTokenLifetime sets the lifetime of tokens issued from now on. Token answers contain the
-// lifetime in whole seconds, rounded down. Default: [DefaultTokenLifetime].
+// SetTokenLifetime sets the lifetime of the tokens that the endpoint issues from now on. Token
+// answers contain the lifetime in whole seconds, rounded down. Default: [DefaultTokenLifetime].
 func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -120,7 +124,7 @@ func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 }
 
 // SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client.
-// Default: earlier tokens stay valid.
+// Unless a test calls this method, earlier tokens stay valid.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -135,7 +139,8 @@ func (e *TokenEndpoint) RevokeTokens() {
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens revokes the valid tokens for which match returns true. The caller holds e.mu.
+// endTokens revokes the valid tokens for which the function `match` returns true. The caller of
+// endTokens must hold the mutex e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
 	for value, token := range e.tokens {
@@ -146,12 +151,13 @@ func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	}
 }
 
-// Accepts reports whether r has exactly one bearer token, and this endpoint issued that token,
-// and it is neither expired nor revoked.
+// Accepts is a check: it reports whether the request r has exactly one bearer token, whether
+// this endpoint issued that token, and whether the token is neither expired nor revoked. It
+// returns true only if all of this holds.
 func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
 
-// ClientOf returns the ID of the client to which r's token was issued, or "" if Accepts is false
-// for r.
+// ClientOf returns the ID of the client to which the endpoint issued the token in the request r.
+// It returns "" if the method Accepts returns false for r.
 func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	token, ok := e.TokenOf(r)
 	if !ok || !e.clock.Now().Before(token.EndTime) {
@@ -160,8 +166,8 @@ func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	return token.ClientID
 }
 
-// TokenOf returns the only bearer token in r, even if the token is expired or revoked. ok is
-// false if r has no bearer token of this endpoint.
+// TokenOf returns the only bearer token in the request r, even if the token is expired or
+// revoked. The result `ok` is false if r has no bearer token of this endpoint.
 func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -169,14 +175,14 @@ func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	return found.Token, ok
 }
 
-// knows reports whether a client with this ID and secret exists.
+// knows is a check: it reports whether a client with this ID and secret exists.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Contains(e.clients[client.ID], client.Secret)
 }
 
-// issue creates a token for a client and returns an answer with the token.
+// issue creates a token for a client, and returns an HTTP answer that contains the token.
 func (e *TokenEndpoint) issue(client Client) answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -293,7 +293,7 @@ func TestLaterChangesDoNotAffectAnArrivedRequest(t *testing.T) {
 	await(t, sim.SendPulse.TokenEndpoint, 1)
 	sim.SendPulse.FailTokenRequests(simulator.EmptyBody())
 	sim.SendPulse.RotateClientSecret()
-	sim.SendPulse.RevokeTokens() // this also revokes tokens whose answers are held
+	sim.SendPulse.RevokeTokens() // this call also revokes tokens whose answers are still held back
 	release()
 	got := <-answers
 	token, _ := object(t, got)["access_token"].(string)

@@ -20,9 +20,9 @@ func (s *Simulator) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Transport returns a new HTTP transport. It connects to the simulator, whatever host a request
-// names, and trusts only the simulator's certificate. The transport uses no proxy. It uses
-// HTTP/1.1 unless the caller sets ForceAttemptHTTP2. If the simulator was created with
+// Transport returns a new HTTP transport. The transport connects to the simulator, whatever host
+// a request names, and trusts only the simulator's certificate. The transport uses no proxy. It
+// uses HTTP/1.1 unless the caller sets ForceAttemptHTTP2. If the simulator was created with
 // [InProcess], all requests fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
@@ -41,9 +41,9 @@ func (s *Simulator) Transport() *http.Transport {
 }
 
 // Disconnect makes the simulator unreachable until reconnect is called. [Simulator.Transport]
-// and [Simulator.RoundTripper] then report a refused connection. Idle connections are closed. A
-// request that still arrives on an existing connection is not answered. Requests that arrived
-// before Disconnect are not affected.
+// and [Simulator.RoundTripper] then report a refused connection. Idle connections are closed.
+// The simulator does not answer a request that still arrives on an existing connection. Requests
+// that arrived before Disconnect are not affected.
 func (s *Simulator) Disconnect() (reconnect func()) {
 	s.disconnected.Add(1)
 	s.keepAlives(false)
@@ -54,8 +54,8 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives sets whether a connection stays open after a request. Turning keep-alives off
-// closes idle connections.
+// keepAlives determines whether a connection stays open after a request. If keep-alives are
+// turned off, the server closes idle connections.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
 		s.server.SetKeepAlivesEnabled(enabled)
@@ -67,13 +67,14 @@ func (s *Simulator) reachable() bool {
 	return s.disconnected.Load() == 0 && s.stopped.Err() == nil
 }
 
-// errRefused is the error of a dialer whose target port has no listener.
+// errRefused is the error that a dialer returns if nothing listens on the target port.
 func errRefused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// HTTPClient returns a new HTTP client that uses Transport. The client follows no redirects,
-// because a client that sends secrets must check the target of a redirect first.
+// HTTPClient returns a new HTTP client that uses a transport from the method Transport. The
+// client follows no redirects, because a client that sends secrets must check the target of a
+// redirect first.
 func (s *Simulator) HTTPClient() *http.Client {
 	return &http.Client{
 		Transport:     s.Transport(),

@@ -1,6 +1,7 @@
-// Package simulated contains a broker configuration for the accounts of package simulator. For
-// each credential it also contains an API call that succeeds only if the provider accepts the
-// credential. `broker demo` and package brokertest use this package; `broker serve` does not.
+// Package simulated contains a broker configuration. Its credentials are those of the accounts
+// in package simulator. For each credential this package also contains an API call that succeeds
+// only if the provider accepts the credential. `broker demo` and package brokertest use this
+// package; `broker serve` does not.
 package simulated
 
 import (
@@ -15,8 +16,8 @@ import (
 //go:embed broker.yaml
 var Config []byte
 
-// Environment returns a function that looks up the environment variables that Config names.
-// Their values are the secrets of the simulator's accounts.
+// Environment returns a function that looks up the environment variables that Config names. The
+// variables' values are the secrets of the simulator's accounts.
 func Environment(sim *simulator.Simulator) func(name string) (value string, found bool) {
 	spotDraft := sim.SpotDraft.Client()
 	variables := map[string]string{
@@ -41,7 +42,8 @@ type Call struct {
 	Credential string
 	// URL is the URL to call with the method GET, before the auth material is added.
 	URL string
-	// Recognised returns the number of calls that the provider has authenticated so far.
+	// Recognised is a counter: it returns the number of calls that the provider has
+	// authenticated so far.
 	Recognised func() int
 }
 
