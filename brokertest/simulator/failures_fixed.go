@@ -22,10 +22,10 @@ func HTMLPage(status int) Failure {
 		"<!doctype html>\n<title>%[1]d</title>\n<h1>%[1]d %[2]s</h1>\n", status, http.StatusText(status)))
 }
 
-// EmptyBody answers 200 without a body.
+// EmptyBody answers with status 200 and an empty body.
 func EmptyBody() Failure { return always(answer{status: http.StatusOK}) }
 
-// NotJSON answers 200 with plain text that is declared as JSON.
+// NotJSON answers with status 200 and plain text, but declares the text as JSON.
 func NotJSON() Failure { return AnswerWith(http.StatusOK, "application/json", "access granted") }
 
 // OAuthError answers with an OAuth 2.0 error body (RFC 6749 §5.2). Usually the body has a code
@@ -35,7 +35,8 @@ func OAuthError(status int, code string) Failure {
 	return always(oauthError(status, code, "Simulated."))
 }
 
-// ErrorInSuccess answers 200 with a body that reports a failure, as Slack's API does: {"ok":false,"error":code}.
+// ErrorInSuccess answers with status 200 and a body that reports a failure, as Slack's API does:
+// {"ok":false,"error":code}.
 func ErrorInSuccess(code string) Failure {
 	return always(jsonAnswer(http.StatusOK, fields{"ok": false, "error": code}))
 }

@@ -139,7 +139,7 @@ func (e *TokenEndpoint) RevokeTokens() {
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens revokes the valid tokens for which the function `match` returns true. The caller of
+// endTokens revokes the valid tokens for which the function `chosen` returns true. The caller of
 // endTokens must hold the mutex e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
