@@ -120,7 +120,7 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-// get is a method that requests the current decoration from the broker.
+// get requests the current decoration from the broker.
 func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
@@ -132,7 +132,7 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report is a method that tells the broker that the provider rejected a decoration. If the
+// report tells the broker that the provider rejected a decoration. If the
 // request is worth a second attempt, the result is the decoration for that attempt. The result
 // is nil if there is no second attempt, or if the report failed. An error of the report is not
 // returned, because the provider's answer is more useful to the caller.
@@ -158,7 +158,7 @@ func (t *transport) report(
 	}
 }
 
-// send is a method that adds a decoration to a copy of a request, sends the copy, and removes
+// send adds a decoration to a copy of a request, sends the copy, and removes
 // the material from the response. If the RoundTripper in the field `base` uses an http.Client,
 // its errors contain the URL with the material. So the method `send` removes the URL from
 // errors.
@@ -177,7 +177,7 @@ func (t *transport) send(
 	return response, nil
 }
 
-// repeat is a function that returns a second copy of a request that was already sent. The copy
+// repeat returns a second copy of a request that was already sent. The copy
 // has a new decoration, and its body is read from the beginning again. The returned copy is nil
 // if there is no new decoration, if the function Apply rejects the copy, or if the body cannot
 // be sent again.

@@ -56,7 +56,7 @@ func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	return rereadTLS{credentials.NewTLS(&tls.Config{ServerName: t.ServerName}), t}, nil
 }
 
-// read is a method that reads the files, and returns the TLS configuration for one connection.
+// read reads the files, and returns the TLS configuration for one connection.
 func (t TLS) read() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {

@@ -28,7 +28,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The type `place` is a test server together with the files that its client reads.
+// place is a test server together with the files that its client reads.
 type place struct {
 	*testing.T
 	address   string
@@ -38,14 +38,14 @@ type place struct {
 	token     string // path of the file with the token
 }
 
-// The type `proof` contains what a call sent to authenticate its caller: the bearer token and
+// proof contains what a call sent to authenticate its caller: the bearer token and
 // the client certificate.
 type proof struct {
 	authorization []string
 	serial        string // the client certificate's serial number
 }
 
-// The type `answers` is a test server that tells the test how each call was authenticated.
+// answers is a test server that tells the test how each call was authenticated.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof
@@ -105,7 +105,7 @@ func (p place) write(path string, content []byte) {
 	}
 }
 
-// renew is a method that writes a new client certificate, and returns its serial number.
+// renew writes a new client certificate, and returns its serial number.
 func (p place) renew(by *authtest.Authority) string {
 	p.Helper()
 	certificate := by.IssueSPIFFE("spiffe://test/me")
@@ -114,7 +114,7 @@ func (p place) renew(by *authtest.Authority) string {
 	return certificate.Leaf.SerialNumber.String()
 }
 
-// connect is a method that returns a connection that authenticates with the TLS files and the
+// connect returns a connection that authenticates with the TLS files and the
 // token file.
 func (p place) connect() *grpc.ClientConn {
 	p.Helper()
@@ -141,7 +141,7 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want is a method that makes a call and checks that the call sent this token. The method
+// want makes a call and checks that the call sent this token. The method
 // returns everything that the call sent to authenticate its caller.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()

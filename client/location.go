@@ -74,7 +74,7 @@ func withoutScheme(value string) string {
 // escaped is a pattern that matches one percent-encoded byte of a URL.
 var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
-// unescape is a function that returns several forms of a URL, each on its own line: the
+// unescape returns several forms of a URL, each on its own line: the
 // unchanged URL, the URL unescaped once, the URL unescaped twice, and so on, up to maxUnescape
 // times. Each plus sign becomes a space, because a space in a query can be encoded as a plus
 // sign.

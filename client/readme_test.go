@@ -26,7 +26,7 @@ func TestDocumentsShowTheExample(t *testing.T) {
 	}
 }
 
-// unindented is a helper that returns a text without the indentation of its lines.
+// unindented returns a text without the indentation of its lines.
 func unindented(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

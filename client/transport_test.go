@@ -155,7 +155,7 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// The type `wrapping` is a RoundTripper that uses an http.Client to send requests, and returns
+// wrapping is a RoundTripper that uses an http.Client to send requests, and returns
 // the errors of the http.Client.
 type wrapping struct{ *http.Client }
 
@@ -229,7 +229,7 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 	}
 }
 
-// The type `closing` is a request body that remembers whether it was closed.
+// closing is a request body that remembers whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool

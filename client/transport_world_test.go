@@ -54,7 +54,7 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// The type `hosts` is a test environment: a real broker, the provider at
+// hosts is a test environment: a real broker, the provider at
 // https://api.example.test, and servers that answer for every other host, port and scheme.
 type hosts struct {
 	*testing.T
@@ -68,7 +68,7 @@ type hosts struct {
 	strange  []string // URLs of the requests to other hosts
 }
 
-// The type `calls` is a connection to the broker. The connection counts the calls of each
+// calls is a connection to the broker. The connection counts the calls of each
 // method.
 type calls struct {
 	grpc.ClientConnInterface
@@ -116,7 +116,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep is a method that returns an HTTP handler that stores each request to the provider before
+// keep returns an HTTP handler that stores each request to the provider before
 // the request is answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -138,7 +138,7 @@ func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// http is a method that returns an http.Client. The client adds the material of a credential,
+// http returns an http.Client. The client adds the material of a credential,
 // and connects only to the test servers.
 func (h *hosts) http(credential string) *http.Client {
 	return &http.Client{Transport: h.client.Transport(credential, h.base)}

@@ -30,7 +30,7 @@ func textAnswer(status int, contentType, body string) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
 }
 
-// with is a helper that copies the answer, adds one header to the copy, and returns the copy.
+// with copies the answer, adds one header to the copy, and returns the copy.
 func (a answer) with(name, value string) answer {
 	header := make(http.Header, len(a.header)+1)
 	maps.Copy(header, a.header)

@@ -93,12 +93,12 @@ func (a answer) writeHalf(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// instead is a helper: it returns a failure that answers without calling the provider's handler.
+// instead returns a failure that answers without calling the provider's handler.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }
 
-// changed is a helper: it returns a failure that changes how the provider's answer is sent.
+// changed returns a failure that changes how the provider's answer is sent.
 func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

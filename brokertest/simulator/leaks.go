@@ -79,7 +79,7 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.values)
 }
 
-// in is a check: it reports whether the request r contains a secret, in plain text or encoded
+// in reports whether the request r contains a secret, in plain text or encoded
 // for a URL or for HTTP Basic authentication.
 func (s *secrets) in(r *http.Request) bool {
 	var text strings.Builder

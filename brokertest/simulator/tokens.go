@@ -151,7 +151,7 @@ func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	}
 }
 
-// Accepts is a check: it reports whether the request r has exactly one bearer token, whether
+// Accepts reports whether the request r has exactly one bearer token, whether
 // this endpoint issued that token, and whether the token is neither expired nor revoked. It
 // returns true only if all of this holds.
 func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
@@ -175,7 +175,7 @@ func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	return found.Token, ok
 }
 
-// knows is a check: it reports whether a client with this ID and secret exists.
+// knows reports whether a client with this ID and secret exists.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

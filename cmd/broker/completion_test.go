@@ -13,7 +13,7 @@ credentials:
   - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
 `
 
-// The function `completions` asks the program for completions as a shell does, and returns the
+// completions asks the program for completions as a shell does, and returns the
 // suggested words and the directive that cobra prints for the shell.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()

@@ -37,7 +37,7 @@ const (
 // connectionFlags lists the flags that an environment variable can set, too.
 var connectionFlags = []string{"address", "tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "token-file"}
 
-// The function `variable` returns the name of the environment variable that sets a flag.
+// variable returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
 	return "BROKER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
@@ -48,7 +48,7 @@ trust your own. Each of the flags --tls-... turns TLS on. The broker identifies 
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
 address or a Unix socket. A flag overrides its environment variable.`
 
-// The type `connection` contains the values of the flags about the connection to a broker, and
+// connection contains the values of the flags about the connection to a broker, and
 // the transport that these flags select.
 type connection struct {
 	address   string // the broker's address: a host with a port, or unix:///path
@@ -161,7 +161,7 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout that is reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// The method `connect` calls the function `ask`, and passes a connection and a context. Calls
+// connect calls the function `ask`, and passes a connection and a context. Calls
 // with this context send the token. The context ends a little before the timeout, so that time
 // is left to find out why a call failed. The first call on the connection connects to the
 // broker. connect reads the certificate files and the token, which may come from standard input.

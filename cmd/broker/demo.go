@@ -42,7 +42,7 @@ and makes the provider's API call with the response. Nothing leaves this machine
 	return command
 }
 
-// The function `demo` runs the broker and the simulator, and shows how each credential is used.
+// demo runs the broker and the simulator, and shows how each credential is used.
 func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if stay {
@@ -121,7 +121,7 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 `
 
-// The function `demonstrate` asks the broker for the material of one credential, calls the
+// demonstrate asks the broker for the material of one credential, calls the
 // provider as a service would, and returns the table rows about both calls.
 func demonstrate(
 	ctx context.Context, broker *grpc.ClientConn, providers http.RoundTripper, call simulated.Call,
@@ -162,7 +162,7 @@ func demonstrate(
 	return added, nil
 }
 
-// The function `shortened` returns the authentication scheme and the first six characters of a
+// shortened returns the authentication scheme and the first six characters of a
 // secret value.
 func shortened(value string) string {
 	secret := value[strings.LastIndexByte(value, ' ')+1:]

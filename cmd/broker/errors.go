@@ -34,7 +34,7 @@ var whatToDo = map[string]string{ //nolint:gosec // the reasons and the advice c
 	"INTERNAL":                   "The broker's log has the details.",
 }
 
-// The function `refusal` returns the error that the command prints when the broker returned no
+// refusal returns the error that the command prints when the broker returned no
 // material for a credential ID. An empty ID means that the whole call failed.
 func refusal(id, reason, message string, retryDelay time.Duration, advice string) error {
 	text := printable(strings.TrimPrefix(id+": "+reason+": "+message, ": "))
@@ -116,7 +116,7 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// The method `diagnose` explains why the command could not connect. The results of diagnose have
+// diagnose explains why the command could not connect. The results of diagnose have
 // the same meaning as the results of explainCall: the explanation, and whether another attempt
 // can succeed.
 func (c *connection) diagnose(err error) (again bool, explained error) {
@@ -224,7 +224,7 @@ func (c *connection) tryAgain(ctx context.Context) error {
 	return err
 }
 
-// The method `greet` connects to the server, and checks the first bytes that the server sends.
+// greet connects to the server, and checks the first bytes that the server sends.
 func (c *connection) greet(ctx context.Context) error {
 	network, address, authority := "tcp", c.address, cmp.Or(c.files.ServerName, c.address)
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {

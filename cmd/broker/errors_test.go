@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The function `speaking` starts a server that runs until the test ends, and that sends the same
+// speaking starts a server that runs until the test ends, and that sends the same
 // text on each connection.
 func speaking(t *testing.T, text string) string {
 	t.Helper()

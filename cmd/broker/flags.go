@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The type `choice` is the value of a flag that accepts one of a few words, in upper or lower
+// choice is the value of a flag that accepts one of a few words, in upper or lower
 // case.
 type choice struct {
 	value   string // the flag's default value, until Set is called
@@ -56,7 +56,7 @@ func addRequiredConfigFlag(command *cobra.Command, path *string) {
 	must(command.MarkFlagRequired("config"))
 }
 
-// The function `must` panics if cobra returns an error: the error says that a flag does not
+// must panics if cobra returns an error: the error says that a flag does not
 // exist, or that the flag already has completions.
 func must(err error) {
 	if err != nil {

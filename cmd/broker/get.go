@@ -87,7 +87,7 @@ func newGet() *cobra.Command {
 	return command
 }
 
-// The method `check` reports mistakes in combinations of flags, which the checks of single flags
+// check reports mistakes in combinations of flags, which the checks of single flags
 // do not find.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	if err := f.checkFlags(command.Flags()); err != nil {
@@ -107,7 +107,7 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	return nil
 }
 
-// The type `answer` is the broker's response to a call, together with the parts of the response
+// answer is the broker's response to a call, together with the parts of the response
 // that the command prints.
 type answer struct {
 	response proto.Message
@@ -115,7 +115,7 @@ type answer struct {
 	outcome  string                                 // the outcome of a rejection report; empty for calls that report no rejection
 }
 
-// The function `get` prints the material of credentials. The returned error explains, for each
+// get prints the material of credentials. The returned error explains, for each
 // credential ID without material, why the broker returned no material.
 func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
 	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
@@ -142,7 +142,7 @@ func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string,
 	return errors.Join(append(failed, err)...)
 }
 
-// The function `ask` sends a request to the broker. If `ask` returns an error, the whole call
+// ask sends a request to the broker. If `ask` returns an error, the whole call
 // failed.
 func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string) (answer, error) {
 	switch {

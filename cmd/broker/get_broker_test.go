@@ -44,7 +44,7 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// The type `running` is a broker that serves in the test process. The broker's clock does not
+// running is a broker that serves in the test process. The broker's clock does not
 // advance.
 type running struct {
 	address string
@@ -120,7 +120,7 @@ func (r running) secretIn(text string) bool {
 	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
 }
 
-// The function `invoke` runs a command line of the broker in the test process.
+// invoke runs a command line of the broker in the test process.
 func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, problems bytes.Buffer
@@ -128,7 +128,7 @@ func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), problems.String(), code
 }
 
-// The function `succeed` runs a command line that must exit with 0 and print nothing on standard
+// succeed runs a command line that must exit with 0 and print nothing on standard
 // error. The result is the standard output.
 func succeed(t *testing.T, args ...string) string {
 	t.Helper()

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The function `shell` runs a script with the program sh. The script finds programs in the given
+// shell runs a script with the program sh. The script finds programs in the given
 // folder before programs in other folders.
 func shell(t *testing.T, script, folder string) string {
 	t.Helper()

@@ -51,7 +51,7 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	return list
 }
 
-// The function `statuses` lists the HTTP statuses that mean that the provider rejects the
+// statuses lists the HTTP statuses that mean that the provider rejects the
 // material.
 func statuses[T int | int32](all []T) string {
 	var texts []string
@@ -64,7 +64,7 @@ func statuses[T int | int32](all []T) string {
 // maskText replaces a secret value. The length of maskText does not depend on the secret value.
 const maskText = "********"
 
-// The function `masked` hides a secret value, but keeps an authentication scheme such as Bearer
+// masked hides a secret value, but keeps an authentication scheme such as Bearer
 // visible.
 func masked(value string) string {
 	for _, scheme := range []string{"Bearer ", "Basic ", "Token "} {
@@ -75,7 +75,7 @@ func masked(value string) string {
 	return maskText
 }
 
-// The function `moment` formats a time. If the parameter `relative` is true, the text includes
+// moment formats a time. If the parameter `relative` is true, the text includes
 // the distance of the time from now.
 func moment(at *timestamppb.Timestamp, relative bool) string {
 	if at == nil {

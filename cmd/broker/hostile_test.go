@@ -29,7 +29,7 @@ func TestGetFromAHostileBroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", address, "--timeout", "100ms"}, `has not answered within 100ms`)
 }
 
-// The type `crowded` is a broker that returns a decoration with a million headers.
+// crowded is a broker that returns a decoration with a million headers.
 type crowded struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	answer *authmaterialv1.GetAuthDecorationResponse

@@ -28,7 +28,7 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// The function `run` executes the command line, and returns the exit code of the program.
+// run executes the command line, and returns the exit code of the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -86,10 +86,10 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// The type `problem` is an error that has another cause than a wrong command line.
+// problem is an error that has another cause than a wrong command line.
 type problem struct{ error }
 
-// The function `explained` wraps the function `run` of a command: every error that `run` returns
+// explained wraps the function `run` of a command: every error that `run` returns
 // becomes an error of the type `problem`. An error of any other type than `problem` comes from
 // cobra, and means that the command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {

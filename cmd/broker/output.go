@@ -20,7 +20,7 @@ import (
 // textWidth is the line length, in characters, to which text for people is wrapped.
 const textWidth = 80
 
-// The type `screen` is the output of a command: a terminal, a pipe or a file.
+// screen is the output of a command: a terminal, a pipe or a file.
 type screen struct {
 	io.Writer
 
@@ -36,7 +36,7 @@ func newScreen(out io.Writer) *screen {
 	return &screen{out, terminal, styled}
 }
 
-// The method `bold` makes text bold if the output is a terminal.
+// bold makes text bold if the output is a terminal.
 func (s *screen) bold(text string) string {
 	if !s.styled {
 		return text
@@ -44,10 +44,10 @@ func (s *screen) bold(text string) string {
 	return "\x1b[1m" + text + "\x1b[0m"
 }
 
-// The type `rows` is a list of labels with their values.
+// rows is a list of labels with their values.
 type rows [][2]string
 
-// The method `add` adds a row for each value that is not empty.
+// add adds a row for each value that is not empty.
 func (r *rows) add(label string, values ...string) {
 	for _, value := range values {
 		if value != "" {
@@ -100,7 +100,7 @@ func (s *screen) printWrapped(indent, text string) {
 	}
 }
 
-// The function `wrap` breaks a text into lines between its words. A word that is longer than
+// wrap breaks a text into lines between its words. A word that is longer than
 // `width` gets its own line.
 func wrap(text string, width int) []string {
 	var lines []string
@@ -116,7 +116,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// The function `printable` replaces characters that a terminal could execute as control
+// printable replaces characters that a terminal could execute as control
 // sequences.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {

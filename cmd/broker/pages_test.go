@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The type `step` is a command on a documentation page, with the output that the page shows for
+// step is a command on a documentation page, with the output that the page shows for
 // it.
 type step struct{ command, output string }
 

@@ -17,7 +17,7 @@ import (
 // the tested program is broken.
 const patience = time.Minute
 
-// The type `process` is a program that runs in the background.
+// process is a program that runs in the background.
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
@@ -45,7 +45,7 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// The method `wait` waits until the process has ended. The result says how the process ended,
+// wait waits until the process has ended. The result says how the process ended,
 // such as `exit 0` or `signal terminated`.
 func (p *process) wait() (how string, err error) {
 	select {
@@ -65,7 +65,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// The method `await` waits until a complete line of stdout or stderr matches the pattern, and
+// await waits until a complete line of stdout or stderr matches the pattern, and
 // returns the text that each group of the pattern matched.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -88,7 +88,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 	}
 }
 
-// The type `transcript` collects the output of a process. The zero value of transcript is ready
+// transcript collects the output of a process. The zero value of transcript is ready
 // to use.
 type transcript struct {
 	mu      sync.Mutex
@@ -107,7 +107,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 	return t.text.Write(p)
 }
 
-// The method `state` returns the complete lines that were written so far, and a channel that is
+// state returns the complete lines that were written so far, and a channel that is
 // closed at the next write.
 func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	t.mu.Lock()

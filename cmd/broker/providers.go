@@ -137,7 +137,7 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 	}
 }
 
-// The function `source` returns the value of a placement in the form in which the provider
+// source returns the value of a placement in the form in which the provider
 // definition contains the value.
 func source(placement catalog.Placement) string {
 	text, _ := placement.Value.MarshalText() // MarshalText never fails
@@ -153,7 +153,7 @@ func printDescription(out *screen, indent, text string) {
 	}
 }
 
-// The function `snippet` returns an item for the list `credentials` of a configuration file,
+// snippet returns an item for the list `credentials` of a configuration file,
 // with the indentation that such a file needs. Optional fields are commented out.
 func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id := provider.ID

@@ -142,7 +142,7 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// The method `print` makes the broker's output available to the commands stdout, stderr and cmp,
+// print makes the broker's output available to the commands stdout, stderr and cmp,
 // and fails if the output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The type `secured` is a folder with certificates and tokens. The methods of `secured` start
+// secured is a folder with certificates and tokens. The methods of `secured` start
 // `broker serve` processes that require a certificate or a token. Callers have grants only for
 // the credential pendo.
 type secured struct {
@@ -79,11 +79,11 @@ grants:
   - {callers: ["token:mailer", "spiffe://test/mailer"], credentials: [pendo]}
 `
 
-// The method `serve` runs a broker until the test ends, and returns the broker's addresses. The
+// serve runs a broker until the test ends, and returns the broker's addresses. The
 // parameter `listen` contains additional settings for the section `listen` of the configuration.
 func (s secured) serve(listen string) (grpc, http string) { return s.serveOn("127.0.0.1:0", listen) }
 
-// The method `serveOn` runs a broker as the method `serve` does, but on a given address.
+// serveOn runs a broker as the method `serve` does, but on a given address.
 func (s secured) serveOn(address, listen string) (grpc, http string) {
 	s.Helper()
 	file, err := os.CreateTemp(s.folder, "broker*.yaml")

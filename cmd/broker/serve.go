@@ -57,7 +57,7 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// The function `serve` runs the broker until a signal arrives or an error occurs.
+// serve runs the broker until a signal arrives or an error occurs.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	hangups := make(chan os.Signal, 1) // the buffer of the channel keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -103,7 +103,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	return err
 }
 
-// The function `listen` listens on both configured addresses. If listening on one address fails,
+// listen listens on both configured addresses. If listening on one address fails,
 // `listen` listens on neither address.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)

@@ -85,7 +85,7 @@ func TestPatternOfSmallTexts(t *testing.T) {
 	}
 }
 
-// words is a helper that returns every text that consists of these letters, up to a maximum
+// words returns every text that consists of these letters, up to a maximum
 // length.
 func words(letters string, length int) []string {
 	all, last := []string{""}, []string{""}

@@ -46,7 +46,7 @@ var AllLimits = []Limit{
 	WatchesPerCaller, CallsPerSecond, MessageBytes, HeaderBytes, DenialsPerSecond,
 }
 
-// Observer is a function that is called each time a limit is reached. An empty caller means that
+// Observer is called each time a limit is reached. An empty caller means that
 // the caller is unknown. The function must not block.
 type Observer func(limit Limit, caller string)
 

@@ -21,7 +21,7 @@ var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
 
-// The function `address` returns the address of a client.
+// address returns the address of a client.
 func address(text string) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))
 }
@@ -52,7 +52,7 @@ type fakeConn struct {
 
 func (c fakeConn) RemoteAddr() net.Addr { return c.from }
 
-// The type `scene` contains a listener for a test in a synctest bubble, where time is simulated.
+// scene contains a listener for a test in a synctest bubble, where time is simulated.
 type scene struct {
 	*testing.T
 	admission *admission.Admission

@@ -49,7 +49,7 @@ type Caller struct {
 	uses      [uses]atomic.Int64
 }
 
-// Caller is a method that returns the caller with the given name.
+// Caller returns the caller with the given name.
 func (a *Admission) Caller(name string) *Caller {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -129,7 +129,7 @@ func (c *Caller) BeginBatch() bool { return c.take(batch) }
 // EndBatch records that a batch has ended.
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
-// The method `take` counts one more resource of a kind, such as a call, and reports whether the
+// take counts one more resource of a kind, such as a call, and reports whether the
 // caller's limit allows one more.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]

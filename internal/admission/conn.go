@@ -62,7 +62,7 @@ func newConn(inner net.Conn, l *listener) *Conn {
 	return c
 }
 
-// The method `move` moves the connection from its class to the end of the class `to`. If `to` is
+// move moves the connection from its class to the end of the class `to`. If `to` is
 // nil, the connection leaves its class and then belongs to no class. The mutex listener.mu must
 // be locked.
 func (c *Conn) move(to *class) {
@@ -149,7 +149,7 @@ func (c *Conn) joinHealth() {
 	c.refilled = now
 }
 
-// Called is a method that counts one call on the connection.
+// Called counts one call on the connection.
 func (c *Conn) Called() {
 	if !c.proved.Load() {
 		c.budget.Add(-callBytes)

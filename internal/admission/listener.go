@@ -18,7 +18,7 @@ const (
 	healthPerSource     = 16
 )
 
-// The type `listener` limits the connections of a net.Listener.
+// listener limits the connections of a net.Listener.
 type listener struct {
 	net.Listener
 	limit      int // the maximum number of all connections
@@ -57,7 +57,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// The method `admit` counts a new connection. If there are too many connections, `admit` closes
+// admit counts a new connection. If there are too many connections, `admit` closes
 // an older connection that belongs to no caller. If all older connections belong to callers,
 // `admit` does not accept the new connection, and returns nil.
 func (l *listener) admit(inner net.Conn) *Conn {
@@ -97,7 +97,7 @@ func (l *listener) evictOldest(trusted bool) bool {
 	return false
 }
 
-// The method `enter` moves a connection to a class. If the class then has too many connections,
+// enter moves a connection to a class. If the class then has too many connections,
 // `enter` closes an older connection of the class. The mutex mu must be locked.
 func (l *listener) enter(c *Conn, to *class) {
 	c.move(to)
@@ -106,7 +106,7 @@ func (l *listener) enter(c *Conn, to *class) {
 	}
 }
 
-// The method `expire` closes a connection if the connection is still unauthenticated.
+// expire closes a connection if the connection is still unauthenticated.
 func (l *listener) expire(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,21 +115,21 @@ func (l *listener) expire(c *Conn) {
 	}
 }
 
-// The method `evict` closes a connection because of a limit. The mutex mu must be locked.
+// evict closes a connection because of a limit. The mutex mu must be locked.
 func (l *listener) evict(c *Conn, because Limit) {
 	l.drop(c)
 	l.reached(because, "")
 	go func() { _ = c.Close() }() // closing a TLS connection may block
 }
 
-// The method `remove` locks the mutex mu, and removes a connection from the listener's counts.
+// remove locks the mutex mu, and removes a connection from the listener's counts.
 func (l *listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop(c)
 }
 
-// The method `drop` removes a connection from the listener's counts. The mutex mu must be
+// drop removes a connection from the listener's counts. The mutex mu must be
 // locked.
 func (l *listener) drop(c *Conn) {
 	if c.closed {
@@ -149,7 +149,7 @@ func (l *listener) drop(c *Conn) {
 	}
 }
 
-// The type `class` is a list of connections, the oldest first, with a limit on the number of
+// class is a list of connections, the oldest first, with a limit on the number of
 // connections.
 type class struct {
 	list.List       // the elements are of type *Conn
@@ -157,7 +157,7 @@ type class struct {
 	most, perSource int
 }
 
-// The method `over` returns the connection that the listener must close because the class has
+// over returns the connection that the listener must close because the class has
 // too many connections. If too many connections in the class come from the given source, `over`
 // returns the oldest connection from this source. Otherwise, if the class has too many
 // connections in total, `over` returns the oldest connection of the class. Otherwise `over`

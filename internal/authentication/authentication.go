@@ -195,7 +195,7 @@ func rank(err error) int {
 	}
 }
 
-// The function `refused` returns the error for evidence that the broker does not accept.
+// refused returns the error for evidence that the broker does not accept.
 func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
 
 // maxName is the largest length of a caller's name without its kind, such as `jwt:`, in bytes.

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// The type `answers` is an Authenticator that always returns the same result.
+// answers is an Authenticator that always returns the same result.
 type answers struct {
 	caller string
 	err    error
@@ -21,7 +21,7 @@ func (a answers) Authenticate(context.Context, authentication.Evidence) (access.
 	return access.Caller{Name: a.caller}, a.err
 }
 
-// The type `counter` implements authentication.Counter.
+// counter implements authentication.Counter.
 type counter struct{ n int }
 
 func (c *counter) Inc() { c.n++ }

@@ -126,7 +126,7 @@ func parseToken(text string) (bearerToken, error) {
 	return token, nil
 }
 
-// The method `verify` returns the caller of a token. The issuers that have the token's key are
+// verify returns the caller of a token. The issuers that have the token's key are
 // tried first, so that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
@@ -150,7 +150,7 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// The method `keys` returns the issuer's current keys. The result is nil if the issuer has no
+// keys returns the issuer's current keys. The result is nil if the issuer has no
 // keys yet, or if its keys are too old.
 func (i *Issuer) keys() *Keys {
 	if i.remote != nil {
@@ -159,7 +159,7 @@ func (i *Issuer) keys() *Keys {
 	return i.Keys
 }
 
-// The method `accepts` reports whether the issuer's tokens may be signed with the algorithm
+// accepts reports whether the issuer's tokens may be signed with the algorithm
 // passed.
 func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	accepted := i.Algorithms
@@ -174,7 +174,7 @@ func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
-// The method `verify` returns the caller of a token. The field `issuer` of the result is set if
+// verify returns the caller of a token. The field `issuer` of the result is set if
 // one of the issuer's keys signed the token, even if the token's claims are not accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
@@ -203,7 +203,7 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	return verifiedToken{}, refused("the signature of the bearer token is wrong")
 }
 
-// The method `caller` checks the claims of a token whose signature was verified, and returns the
+// caller checks the claims of a token whose signature was verified, and returns the
 // caller that the claims name.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,

@@ -270,7 +270,7 @@ func FuzzJWT(f *testing.F) {
 	})
 }
 
-// The function `canonical` returns the token without padding, and with unused bits of base64 set
+// canonical returns the token without padding, and with unused bits of base64 set
 // to zero.
 func canonical(token string) string {
 	parts := strings.Split(token, ".")

@@ -38,7 +38,7 @@ func CheckKeyURL(text string) error {
 
 var errStatus = errors.New("has a status other than 200")
 
-// The method `get` sends a request for keys, and returns the answer. The returned body has at
+// get sends a request for keys, and returns the answer. The returned body has at
 // most maxKeySet bytes. Redirects are not followed: an answer from another URL is not the
 // issuer's answer.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {

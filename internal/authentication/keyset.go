@@ -48,23 +48,23 @@ type Keys struct {
 	ignoredCount int
 }
 
-// The type `key` is a public key that verifies signatures.
+// key is a public key that verifies signatures.
 type key struct {
 	id         string // may be empty
 	algorithms []string
 	public     any // an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// Ignored is a method that returns the number of keys that are not used because they are
+// Ignored returns the number of keys that are not used because they are
 // malformed, private, or of an unsupported type. Keys for encryption are not counted. The method
 // also returns the positions of the first 10 ignored keys in the set, with their key IDs.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty is a check: it reports whether the set has no keys. With an empty set, every token is
+// Empty reports whether the set has no keys. With an empty set, every token is
 // refused.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
-// The method `find` is a search: it returns the keys that may have signed a token. For a token
+// find is a search: it returns the keys that may have signed a token. For a token
 // without a key ID, the set must have exactly one suitable key.
 func (k *Keys) find(token bearerToken) []key {
 	var found []key
@@ -79,7 +79,7 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// The method `has` reports whether the key set has a key that may have signed a token. A nil set
+// has reports whether the key set has a key that may have signed a token. A nil set
 // has no keys.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
@@ -148,7 +148,7 @@ func isPrivate(entry jwk.Key) bool {
 	return (private || err != nil) && !jwk.IsUnsupportedKey(entry)
 }
 
-// The method `ignore` counts a key that is not used, and records its position in the set.
+// ignore counts a key that is not used, and records its position in the set.
 func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignoredCount++
 	if len(k.ignored) == maxIgnored {

@@ -29,7 +29,7 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// The function `beside` returns a key set that follows a byte order mark. The key set consists
+// beside returns a key set that follows a byte order mark. The key set consists
 // of the entry and the key passed, in this order.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))

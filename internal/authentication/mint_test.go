@@ -22,7 +22,7 @@ var (
 	keyUnknown = authtest.NewEC("unknown")
 )
 
-// The function `mint` returns a token for the caller alice from the issuer issuer.test, valid
+// mint returns a token for the caller alice from the issuer issuer.test, valid
 // for an hour. The argument `members` replaces members of the token's header, and the argument
 // `claims` replaces the token's claims. The value nil removes a member or a claim.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
@@ -68,7 +68,7 @@ func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...auth
 	return j
 }
 
-// The method `use` replaces the issuers whose tokens are accepted.
+// use replaces the issuers whose tokens are accepted.
 func (j *jwt) use(issuers ...authentication.Issuer) {
 	j.Issuers = j.Prepare(issuers)
 	j.Use(j.Issuers)

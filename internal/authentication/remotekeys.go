@@ -54,7 +54,7 @@ type KeyOptions struct {
 	// Logger receives a warning when keys cannot be fetched, and when some of the fetched keys
 	// are not used.
 	Logger *slog.Logger
-	// Changed is a function that is called when the keys of an issuer have changed. After such a
+	// Changed is called when the keys of an issuer have changed. After such a
 	// change, a token that was accepted before may be refused. The function must not block.
 	Changed func()
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
@@ -93,7 +93,7 @@ func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	return made
 }
 
-// The method `fetch` returns the keys at the URL of an issuer. The caller of this method must
+// fetch returns the keys at the URL of an issuer. The caller of this method must
 // hold the lock `mu`.
 func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	for _, known := range f.remote {
@@ -185,7 +185,7 @@ func (r *remoteKeys) close() {
 	r.next.Stop()
 }
 
-// The method `keys` returns the current keys. The result is nil if keys were never fetched, or
+// keys returns the current keys. The result is nil if keys were never fetched, or
 // if they are older than maxStale.
 func (r *remoteKeys) keys() *Keys {
 	fetched := r.fetched.Load()
@@ -195,7 +195,7 @@ func (r *remoteKeys) keys() *Keys {
 	return fetched.keys
 }
 
-// The method `refresh` fetches the keys for a token with a missing key. After success, the
+// refresh fetches the keys for a token with a missing key. After success, the
 // current keys are from a request that was started after the token was first seen. If the key is
 // still missing then, the key does not exist. The error is errUnfetched, the error of the
 // context, or an error that wraps both errThrottled and ErrKeyRefreshThrottled.
@@ -221,7 +221,7 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// The method `request` starts a request for keys, unless a request is running. If the request is
+// request starts a request for keys, unless a request is running. If the request is
 // for a token, and another token caused a request less than fetchPause ago, no request is
 // started. The results are the last request, and the time until a token can cause the next
 // request.
@@ -241,7 +241,7 @@ func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Durati
 	return r.last, max(0, fetchPause-now.Sub(r.asked))
 }
 
-// The method `run` executes a request for keys, and schedules the next request.
+// run executes a request for keys, and schedules the next request.
 func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	wait, err := r.fetch(now)
 	if err != nil {
@@ -260,7 +260,7 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// The method `fetch` requests the keys, and replaces the current keys by the keys of the answer.
+// fetch requests the keys, and replaces the current keys by the keys of the answer.
 // The result is the time for which these keys may be used, according to the headers of the
 // answer. If the parser panics at a hostile answer, the method returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
@@ -276,7 +276,7 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// The method `take` replaces the current keys by the keys of an answer. If the answer is not
+// take replaces the current keys by the keys of an answer. If the answer is not
 // usable, the method returns an error, and the previous keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
@@ -297,7 +297,7 @@ func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	return nil
 }
 
-// The method `report` logs the first failure to fetch the keys, and the first success after a
+// report logs the first failure to fetch the keys, and the first success after a
 // failure.
 func (r *remoteKeys) report(err error) {
 	failed := r.failed

@@ -29,7 +29,7 @@ func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	}
 }
 
-// The type `remote` authenticates the tokens of an issuer whose keys are fetched from a server.
+// remote authenticates the tokens of an issuer whose keys are fetched from a server.
 type remote struct {
 	*testing.T
 	server *authtest.KeyServer
@@ -54,7 +54,7 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// The method `ask` authenticates with a token that the key passed has signed. Calls with the
+// ask authenticates with a token that the key passed has signed. Calls with the
 // same key use the same token.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
@@ -110,7 +110,7 @@ func (r remote) wantRequests(n int64) {
 	}
 }
 
-// The type `log` is a log whose text can be read while lines are written to it.
+// log is a log whose text can be read while lines are written to it.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -128,7 +128,7 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// The function `eventually` waits until a condition holds.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

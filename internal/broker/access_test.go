@@ -26,7 +26,7 @@ func grant(source string, ids ...access.Pattern) access.Grant {
 // off is the configuration of a disabled credential, whose ID is also `off`.
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict is a method that reloads the configuration. The new configuration has the credentials
+// restrict reloads the configuration. The new configuration has the credentials
 // `mail`, `board` and `off`, and only the given grants. The method returns when all goroutines
 // are idle.
 func (w *world) restrict(grants ...access.Grant) {
@@ -35,7 +35,7 @@ func (w *world) restrict(grants ...access.Grant) {
 	synctest.Wait()
 }
 
-// take is a method that reloads the configuration in the same way as `restrict`, but does not
+// take reloads the configuration in the same way as `restrict`, but does not
 // wait for the goroutines.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()

@@ -33,7 +33,7 @@ func (r *recorder) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// take is a method that returns the records written since its last call.
+// take returns the records written since its last call.
 func (r *recorder) take() []audit.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The type `hanging` is a token cache for tests. Calls of this cache never return a token.
+// hanging is a token cache for tests. Calls of this cache never return a token.
 type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
@@ -65,7 +65,7 @@ func newHanging(t *testing.T) *broker.Broker {
 	return b
 }
 
-// load is a helper that returns a Load with these credentials and this policy.
+// load returns a Load with these credentials and this policy.
 func load(set *credentials.Set, policy *access.Policy) broker.Load {
 	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
 }

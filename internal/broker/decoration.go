@@ -96,7 +96,7 @@ func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	}
 }
 
-// finish is a method that sets the wall-clock times of a decoration and encodes the decoration.
+// finish sets the wall-clock times of a decoration and encodes the decoration.
 func (b *Broker) finish(d *Decoration, now time.Time) {
 	d.offset = b.wall(now).Sub(now)
 	d.ExpireTime, d.RefreshTime = b.wall(d.expiry), b.wall(d.refresh)
@@ -123,7 +123,7 @@ func (b *Broker) versions(a *account, t *token.Token) []string {
 	return versions
 }
 
-// place is a function that computes the material of an account from a token. The token is nil
+// place computes the material of an account from a token. The token is nil
 // for static material.
 func place(a *account, t *token.Token) (strategies.Material, error) {
 	var value secret.Text
@@ -133,7 +133,7 @@ func place(a *account, t *token.Token) (strategies.Material, error) {
 	return strategies.Place(a.credential, value)
 }
 
-// version is a function that computes a decoration's version: an HMAC of the credential ID and
+// version computes a decoration's version: an HMAC of the credential ID and
 // the material.
 func version(key []byte, credentialID string, material strategies.Material) string {
 	parts := []string{credentialID}

@@ -41,7 +41,7 @@ type Caller struct {
 // Current returns the current Generation.
 func (b *Broker) Current() *Generation { return b.current.Load() }
 
-// basis is a method that determines which Generation a call uses, and at which time the call
+// basis determines which Generation a call uses, and at which time the call
 // takes place.
 func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 	g, now = caller.By, caller.Now
@@ -76,7 +76,7 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	return d, nil
 }
 
-// admit is a method that returns the account of a credential ID if the caller may use the
+// admit returns the account of a credential ID if the caller may use the
 // credential, and the position of the grant in the configuration. The credential is looked up
 // only after the access decision. So a denied caller cannot learn which credentials exist,
 // neither from the error nor from the time until the error arrives.
@@ -100,7 +100,7 @@ func (g *Generation) admit(caller, id string) (a *account, grant string, err err
 	return a, made.grant, nil
 }
 
-// ready is a method that returns the decoration if it is available without waiting. Otherwise
+// ready returns the decoration if it is available without waiting. Otherwise
 // the result is nil.
 func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decoration, error) {
 	if a.source == nil {
@@ -124,7 +124,7 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 	return b.makeDecoration(a, t, now)
 }
 
-// obtain is a method that waits for a token, and returns the decoration that contains the token.
+// obtain waits for a token, and returns the decoration that contains the token.
 // The method converts a panic into an error, because a panic in a background goroutine would end
 // the process.
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
@@ -164,7 +164,7 @@ func inTime(ctx context.Context, wait func(context.Context) error) error {
 	return err
 }
 
-// record is a method that writes the audit record of a call's outcome, and returns the error for
+// record writes the audit record of a call's outcome, and returns the error for
 // the caller. The returned error is the parameter `err`, with two exceptions: the audit record
 // cannot be written, or the call is a denial beyond the limit of recorded denials. Watches do
 // not use this limit here, because they limit their denials themselves.

@@ -20,7 +20,7 @@ const (
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// The type `grace` describes the grace decoration of a credential whose secret has changed.
+// grace describes the grace decoration of a credential whose secret has changed.
 // Until the provider issues a token for the new secret, the credential continues to serve the
 // latest decoration of its previous account. The grace decoration is served for at most the
 // duration gracePatience. But if the provider rejects the new secret, the grace decoration is
@@ -34,7 +34,7 @@ type grace struct {
 	rejected bool // set if the provider rejects the new secret
 }
 
-// inherit is a method that gives the account `a`, which replaces the account `old`, a grace
+// inherit gives the account `a`, which replaces the account `old`, a grace
 // decoration if possible, and reports whether `a` now has one. If the accounts belong to
 // different providers, `a` gets no grace decoration. The calling function must hold the mutex
 // `b.mu`.
@@ -176,7 +176,7 @@ func (b *Broker) RefusedSecrets() int {
 	return count
 }
 
-// allows is a function: it reports whether a policy allows a caller to use an account's
+// allows reports whether a policy allows a caller to use an account's
 // credential.
 func allows(policy *access.Policy, caller access.Caller, a *account) bool {
 	object := access.Object{CredentialID: a.credential.ID, Provider: a.credential.Provider.ID}

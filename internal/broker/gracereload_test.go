@@ -164,7 +164,7 @@ func TestReportDuringAReload(t *testing.T) {
 	})
 }
 
-// The type `failing` is a token cache for tests. After the first failure of a call, the cache
+// failing is a token cache for tests. After the first failure of a call, the cache
 // calls the function in its field `do`.
 type failing struct {
 	*cache.Cache
@@ -203,7 +203,7 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	})
 }
 
-// The type `unreplaced` is a token cache in which a reported version never equals the version of
+// unreplaced is a token cache in which a reported version never equals the version of
 // the current token. A real cache behaves in this way after a reload that removed the
 // credential.
 type unreplaced struct{ *cache.Cache }

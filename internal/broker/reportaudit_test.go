@@ -53,7 +53,7 @@ func TestRecordOfAReport(t *testing.T) {
 	})
 }
 
-// staticVersion is a method that returns the version of the static credential `board`.
+// staticVersion returns the version of the static credential `board`.
 func (w *world) staticVersion() string {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), web, "board")

@@ -25,7 +25,7 @@ var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 	"the caller's token or certificate is no longer accepted: authenticate and watch again")
 
-// Verify is a function that authenticates the caller of a watch again, with the keys of a new
+// Verify authenticates the caller of a watch again, with the keys of a new
 // Generation.
 type Verify func(context.Context, *Generation) (access.Caller, error)
 
@@ -113,7 +113,7 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update is a method that computes the state of a slot. If the state is known and differs from
+// update computes the state of a slot. If the state is known and differs from
 // the state that was sent last, the state is recorded in the audit log and returned.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
@@ -163,7 +163,7 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	return nil
 }
 
-// state is a method that returns the state of a slot, and the grant that allows the caller to
+// state returns the state of a slot, and the grant that allows the caller to
 // use the credential. While the slot waits for a token, its state is unknown.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
@@ -193,7 +193,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 	return result, grant, false
 }
 
-// admit is a method that decides with the current Generation whether the caller may use a
+// admit decides with the current Generation whether the caller may use a
 // credential. If an earlier Generation authenticated the caller, the grants of the earlier
 // Generation must also allow the use, because the caller's name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
@@ -205,7 +205,7 @@ func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	return a, grant, err
 }
 
-// await is a method that starts a background goroutine that waits for a token. When the wait
+// await starts a background goroutine that waits for a token. When the wait
 // ends, the slot is queued.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
@@ -220,7 +220,7 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	return wait
 }
 
-// mark is a method that puts the slot into the queue of its watch, because the slot's state may
+// mark puts the slot into the queue of its watch, because the slot's state may
 // have changed.
 func (s *slot) mark() {
 	if !s.queued.Swap(true) {
@@ -274,7 +274,7 @@ func (b *Broker) Watchers() int {
 	return len(b.watches)
 }
 
-// mark is a method that queues the slots of these credential IDs in all watches.
+// mark queues the slots of these credential IDs in all watches.
 func (b *Broker) mark(ids ...string) {
 	b.watching.Lock()
 	defer b.watching.Unlock()

@@ -26,7 +26,7 @@ import (
 // refusedLine is the error message in the log after a provider rejects a changed secret.
 const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
-// The type `world` is a test environment: a broker with the real cache, a simulated provider and
+// world is a test environment: a broker with the real cache, a simulated provider and
 // a log. All of them run in one synctest bubble, where time passes only while all goroutines
 // wait.
 type world struct {
@@ -84,13 +84,13 @@ func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options))
 	return made
 }
 
-// mail is a function that returns the configuration of the credential `mail`.
+// mail returns the configuration of the credential `mail`.
 func mail(client simulator.Client) string {
 	return fmt.Sprintf(`{id: mail, provider: sendpulse, auth_method: oauth2_client_credentials,
     values: {client_id: {value: %q}, client_secret: {value: %q}}}`, client.ID, client.Secret)
 }
 
-// board is a function that returns the configuration of the credential `board`.
+// board returns the configuration of the credential `board`.
 func board(key string) string {
 	return fmt.Sprintf(`{id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: %q}}}`, key)
 }
@@ -108,7 +108,7 @@ func (w *world) parse(credentials ...string) *config.Config {
 	return loaded
 }
 
-// use is a method that reloads the configuration with these credentials, which every caller may
+// use reloads the configuration with these credentials, which every caller may
 // use. The method returns when all goroutines are idle.
 func (w *world) use(credentials ...string) {
 	w.Helper()
@@ -118,19 +118,19 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated is a method that returns the OAuth client of `mail` with a second secret. The provider
+// rotated returns the OAuth client of `mail` with a second secret. The provider
 // accepts both secrets.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
 
-// refused is a method that returns the OAuth client of `mail` with a secret that the provider
+// refused returns the OAuth client of `mail` with a secret that the provider
 // rejects.
 func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
 
-// pass is a method that waits for this duration, and then until all goroutines are idle.
+// pass waits for this duration, and then until all goroutines are idle.
 func (*world) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest, sleeping takes no real time
 	synctest.Wait()
@@ -145,7 +145,7 @@ func (w *world) get(id string) *broker.Decoration {
 	return decoration
 }
 
-// version is a method that returns the version of the decoration of `mail`. The decoration must
+// version returns the version of the decoration of `mail`. The decoration must
 // be available without waiting.
 func (w *world) version() string {
 	w.Helper()
@@ -220,7 +220,7 @@ func (w *world) watchHeld() (previous string, s follower, release func()) {
 	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
 }
 
-// next is a method that returns the next state of the watch. The state must arrive within the
+// next returns the next state of the watch. The state must arrive within the
 // duration `patience`.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()

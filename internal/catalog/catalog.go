@@ -179,7 +179,7 @@ func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With is a method that does not change the catalog: it returns a copy that also has the
+// With does not change the catalog: it returns a copy that also has the
 // provider passed. If the catalog has a provider with the same ID, the copy has only the new
 // provider.
 func (c *Catalog) With(provider *Provider) *Catalog {

@@ -53,7 +53,7 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	}
 }
 
-// The function `define` reads a provider's definition. If the definition has problems, they are
+// define reads a provider's definition. If the definition has problems, they are
 // returned as an error.
 func define(text string) (*catalog.Provider, error) {
 	document := yamlfile.Parse("p.yaml", []byte(text))
@@ -61,7 +61,7 @@ func define(text string) (*catalog.Provider, error) {
 	return provider, document.Err()
 }
 
-// The function `with` returns the definition of a provider whose only auth method is the one
+// with returns the definition of a provider whose only auth method is the one
 // passed.
 func with(method string) string {
 	return "id: p\ndisplay_name: P\nallowed_hosts: [p.test]\nauth_methods:\n- id: m\n  display_name: M\n" + method

@@ -201,7 +201,7 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 // The template `broken` is used in place of a text that has a problem.
 var broken = new(expression.Template)
 
-// The function `compile` compiles a text with expressions. If the text has a problem, the
+// compile compiles a text with expressions. If the text has a problem, the
 // function returns the template `broken`.
 func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.FreeText(least, maxParagraph))

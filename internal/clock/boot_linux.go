@@ -25,7 +25,7 @@ func init() {
 	boot()
 }
 
-// boot is a function that returns how long the machine has been running, including the time
+// boot returns how long the machine has been running, including the time
 // during which it slept. The result is the sum of two values: Go's monotonic clock, which needs
 // no system call, and the difference between CLOCK_BOOTTIME and Go's clock at their latest
 // comparison.

@@ -30,7 +30,7 @@ type Clock struct {
 	correcting sync.Mutex // held while the field `offsets` changes
 }
 
-// The type `offsets` contains durations that are added to a reading of the boot clock. The
+// offsets contains durations that are added to a reading of the boot clock. The
 // durations are immutable.
 type offsets struct {
 	clock int64 // the time of the Clock minus the reading of the boot clock
@@ -41,7 +41,7 @@ type offsets struct {
 // brokers that the tool fleettest builds, both functions return shifted readings.
 var bootReading, wallReading = boot, wall
 
-// wall is a function that reads the machine's wall clock.
+// wall reads the machine's wall clock.
 func wall() int64 { return time.Now().UnixNano() }
 
 // New returns a Clock that reads the clocks of the machine.
@@ -67,7 +67,7 @@ func (c *Clock) Now() time.Time {
 	return time.Unix(0, boot+current.clock)
 }
 
-// correct is a method that updates the offsets if the wall clock was corrected. The method
+// correct updates the offsets if the wall clock was corrected. The method
 // returns a new reading of the boot clock, and the offsets. If the two clocks differ by less
 // than the tolerance, the offsets stay the same, because an interruption between the two
 // readings also causes a small difference.

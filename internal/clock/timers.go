@@ -74,7 +74,7 @@ func (t *timer) set(running bool, d time.Duration) (ran bool) {
 	return ran
 }
 
-// check is a method that fires the timer if its end has come. The Go timer inside may still call
+// check fires the timer if its end has come. The Go timer inside may still call
 // `check` after the methods Stop or Reset; such a call has no effect.
 func (t *timer) check() {
 	t.mu.Lock()

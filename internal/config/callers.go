@@ -76,7 +76,7 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 	return fmt.Sprintf("there is no %s of this name in %s%s", noun, section, among(name, known))
 }
 
-// The function `among` completes an error about an unknown name. The error then suggests the
+// among completes an error about an unknown name. The error then suggests the
 // most similar known name, or lists all known names. The error does not quote the unknown name,
 // because a user may have entered a secret there by mistake.
 func among(name string, known []string) string {

@@ -39,12 +39,12 @@ type Config struct {
 type Options struct {
 	// LookupEnv is the function that looks up environment variables. Default: os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
-	// Reading is a function that is called with the path of each file before the file is read.
+	// Reading is called with the path of each file before the file is read.
 	// Default: no function.
 	Reading func(path string)
 }
 
-// The type `parser` reads the sections of a configuration file, and the environment variables
+// parser reads the sections of a configuration file, and the environment variables
 // and other files that the sections refer to.
 type parser struct {
 	document *yamlfile.Document
@@ -63,7 +63,7 @@ var sections = []string{"listen", "limits", "credentials", "providers", "authent
 // type yamlfile.Problems, or reports why the file cannot be read.
 func Load(path string, options Options) (*Config, error) { return NewLoader(path).Load(options) }
 
-// Load is a method that does the same as the function Load, but parses only the credentials that
+// Load does the same as the function Load, but parses only the credentials that
 // have changed.
 func (l *Loader) Load(options Options) (*Config, error) {
 	if options.Reading != nil {

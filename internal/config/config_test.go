@@ -18,7 +18,7 @@ import (
 // canary is a secret that no error in these tests may contain.
 const canary = "canary-8d2e"
 
-// The function `environment` returns the values of the environment variables SET and EMPTY;
+// environment returns the values of the environment variables SET and EMPTY;
 // other variables are not set.
 func environment(name string) (string, bool) {
 	values := map[string]string{"SET": canary, "EMPTY": ""}
@@ -26,7 +26,7 @@ func environment(name string) (string, bool) {
 	return value, found
 }
 
-// The function `folder` returns a folder with the files that the configurations in these tests
+// folder returns a folder with the files that the configurations in these tests
 // refer to.
 func folder(t *testing.T) string {
 	t.Helper()
@@ -92,7 +92,7 @@ credentials:
 	}
 }
 
-// The function `find` is a search: it returns the credential with this ID, or nil.
+// find is a search: it returns the credential with this ID, or nil.
 func find(c *config.Config, id string) *credentials.Credential {
 	for credential := range c.Credentials.All() {
 		if credential.ID == id {
@@ -112,7 +112,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// The function `pendo` returns a configuration in one line. The configuration has one
+// pendo returns a configuration in one line. The configuration has one
 // credential, whose value has the source passed.
 func pendo(source string) string {
 	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"

@@ -29,7 +29,7 @@ type credentialItem struct {
 	valuesAt             yamlfile.Place // the place of the key 'values'; zero: the item has no such key
 }
 
-// The type `text` is a string in the file, together with its place. The string is empty if a
+// text is a string in the file, together with its place. The string is empty if a
 // problem was reported.
 type text struct {
 	value string

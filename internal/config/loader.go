@@ -32,12 +32,12 @@ type placedItem struct {
 	digest digest // the SHA-256 of the item's text; zero: not known
 }
 
-// The method `at` converts a place within the item into a place within the file.
+// at converts a place within the item into a place within the file.
 func (i placedItem) at(place yamlfile.Place) yamlfile.Place {
 	return yamlfile.Place{Line: place.Line + i.shift, Column: place.Column}
 }
 
-// The method `read` parses a configuration file. If possible, each credential is parsed
+// read parses a configuration file. If possible, each credential is parsed
 // separately.
 func (l *Loader) read(data []byte) (*yamlfile.Document, []placedItem) {
 	if document, items, ok := l.readSplit(data); ok {
@@ -77,7 +77,7 @@ func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool)
 // credentials.
 type itemText struct{ begin, end, line int }
 
-// The function `split` finds the items of the list `credentials`, if the list is a block at the
+// split finds the items of the list `credentials`, if the list is a block at the
 // top level. An item extends up to the next item or key. The result `key` is the line of the key
 // `credentials`. The result `rest` is the file's text in which the lines of the items are empty.
 func split(data []byte) (rest []byte, key int, items []itemText) {
@@ -155,7 +155,7 @@ func readPiece(data []byte, texts []itemText, items []placedItem) error {
 	return document.Err()
 }
 
-// The method `remember` stores the parsed items, so that the next load can reuse them.
+// remember stores the parsed items, so that the next load can reuse them.
 func (l *Loader) remember(items []placedItem) {
 	l.known = make(map[digest]*credentialItem, len(items))
 	for _, item := range items {

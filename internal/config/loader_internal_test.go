@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// The function `list` returns a configuration with several credentials. The arguments are the
+// list returns a configuration with several credentials. The arguments are the
 // number of credentials, and the index of the only credential that has a different value.
 func list(count, changed int) string {
 	var text strings.Builder
@@ -95,7 +95,7 @@ func TestValuesAreReadAtEachLoad(t *testing.T) {
 	}
 }
 
-// The function `render` returns a loaded configuration as text, including the places.
+// render returns a loaded configuration as text, including the places.
 func render(document *yamlfile.Document, items []placedItem) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, document.Err())

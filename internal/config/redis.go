@@ -36,7 +36,7 @@ type Redis struct {
 	TLS *tls.Config
 }
 
-// The method `same` reports whether two configurations describe the same connection to the same
+// same reports whether two configurations describe the same connection to the same
 // Redis.
 func (r *Redis) same(other *Redis) bool {
 	if r == nil || other == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// The type `schemas` are the JSON Schemas for editors, by file name.
+// schemas are the JSON Schemas for editors, by file name.
 type schemas map[string]map[string]any
 
 func loadSchemas(t *testing.T) schemas {
@@ -32,7 +32,7 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// The method `find` is a search: it follows the references of a schema, and returns the schema
+// find is a search: it follows the references of a schema, and returns the schema
 // at the end of the references and the name of that schema's file.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
@@ -52,7 +52,7 @@ func (s schemas) find(file string, schema map[string]any) (string, map[string]an
 	return s.find(file, found)
 }
 
-// The type `place` is a configuration in which the text `HERE` stands for the tested value.
+// place is a configuration in which the text `HERE` stands for the tested value.
 type place string
 
 // problemsAt returns the problems of a configuration in which a value, in JSON, replaces the
@@ -86,7 +86,7 @@ type schemaChecker struct {
 	rules int
 }
 
-// The method `refused` checks that a value causes a problem whose message contains the words
+// refused checks that a value causes a problem whose message contains the words
 // passed. The method `allowed` checks that a value causes no such problem.
 func (c *schemaChecker) refused(at place, value, words string) {
 	c.rules++

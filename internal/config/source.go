@@ -16,7 +16,7 @@ import (
 // maxSecretFile is the largest size of a file from which a value is read, in bytes.
 const maxSecretFile = 64 << 10
 
-// The type `source` tells where a value in the configuration comes from. A source has the form
+// source tells where a value in the configuration comes from. A source has the form
 // `{env: NAME}`, `{file: PATH}` or `{value: TEXT}`.
 type source struct {
 	field text           // the field of a credential that gets the value
@@ -50,7 +50,7 @@ func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
-// The method `resolve` returns the value that a source refers to, or reports why the value
+// resolve returns the value that a source refers to, or reports why the value
 // cannot be read. The method warns of a value that is probably a mistake. The line of the source
 // in the file is the line of its place plus the argument `shift`.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
@@ -93,7 +93,7 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// The function `shown` returns the name of an environment variable for use in a message. If the
+// shown returns the name of an environment variable for use in a message. If the
 // name may be a secret that was entered in the wrong place, the returned text does not contain
 // the name.
 func shown(name string) string {

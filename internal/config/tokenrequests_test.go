@@ -18,7 +18,7 @@ func parseRequests(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_requests: "+text+"\n"), config.Options{LookupEnv: environment})
 }
 
-// The function `trusts` reports whether a pool of authorities verifies the certificate in a
+// trusts reports whether a pool of authorities verifies the certificate in a
 // file.
 func trusts(t *testing.T, pool *x509.CertPool, path string) bool {
 	t.Helper()

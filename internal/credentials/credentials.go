@@ -75,5 +75,5 @@ func NewSet(all ...*Credential) *Set {
 // Len returns the number of credentials in the set, including disabled ones.
 func (s *Set) Len() int { return len(s.all) }
 
-// All is a method that returns all credentials of the set, including disabled ones.
+// All returns all credentials of the set, including disabled ones.
 func (s *Set) All() iter.Seq[*Credential] { return slices.Values(s.all) }

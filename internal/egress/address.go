@@ -43,7 +43,7 @@ func within(address netip.Addr, prefix string) bool {
 	return netip.MustParsePrefix(prefix).Contains(address)
 }
 
-// embedded is a function that returns the IPv4 address into which an IPv6 address is translated.
+// embedded returns the IPv4 address into which an IPv6 address is translated.
 // If there is no such IPv4 address, the result is the given address.
 func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()

@@ -36,7 +36,7 @@ var (
 	}
 )
 
-// given is a helper that calls the method RoundTrip with a cancelled context, and returns the
+// given calls the method RoundTrip with a cancelled context, and returns the
 // error. Because the context is cancelled, no request is sent, even if its address is allowed.
 func given(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) error {
 	t.Helper()
@@ -53,7 +53,7 @@ func given(ctx context.Context, t *testing.T, transport http.RoundTripper, locat
 	return err
 }
 
-// locate is a helper that returns a URL whose host is the given IP address.
+// locate returns a URL whose host is the given IP address.
 func locate(address string) string {
 	return (&url.URL{Scheme: "https", Host: netip.AddrPortFrom(netip.MustParseAddr(address), 443).String()}).String()
 }

@@ -47,7 +47,7 @@ func Cause(err error) string {
 	}
 }
 
-// contains is a function that reports whether the chain of an error contains an error of the
+// contains reports whether the chain of an error contains an error of the
 // type E.
 func contains[E error](err error) bool {
 	_, found := errors.AsType[E](err)

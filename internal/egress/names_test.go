@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// The type `names` is a DNS server for tests. The DNS server returns the same addresses for
+// names is a DNS server for tests. The DNS server returns the same addresses for
 // every host name.
 type names struct {
 	conn net.PacketConn
@@ -39,7 +39,7 @@ func newNames(t *testing.T, addresses ...netip.Addr) *names {
 	return n
 }
 
-// resolver is a method that returns a DNS resolver that sends its questions to this DNS server,
+// resolver returns a DNS resolver that sends its questions to this DNS server,
 // whatever the settings of the machine are.
 func (n *names) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -47,14 +47,14 @@ func (n *names) resolver() *net.Resolver {
 	}}
 }
 
-// set is a method that changes the addresses of all host names.
+// set changes the addresses of all host names.
 func (n *names) set(addresses ...netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.addresses = addresses
 }
 
-// questions is a method that returns the number of DNS questions that the server has received so
+// questions returns the number of DNS questions that the server has received so
 // far.
 func (n *names) questions() int {
 	n.mu.Lock()
@@ -80,7 +80,7 @@ func (n *names) serve() {
 	}
 }
 
-// The method `answer` turns a DNS question into a DNS answer.
+// answer turns a DNS question into a DNS answer.
 func (n *names) answer(message *dnsmessage.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -63,7 +63,7 @@ func (p *proxy) asked() []string {
 	return p.hosts
 }
 
-// serve is a method that answers one CONNECT request.
+// serve answers one CONNECT request.
 func (p *proxy) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)

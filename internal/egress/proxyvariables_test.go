@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// lookup is a helper that returns an environment with only one variable.
+// lookup returns an environment with only one variable.
 func lookup(name, value string) func(string) (string, bool) {
 	return func(asked string) (string, bool) {
 		if asked == name {

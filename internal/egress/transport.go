@@ -41,7 +41,7 @@ type Options struct {
 	// RootCAs are the certificate authorities that are trusted to sign the certificates of
 	// servers. Default: the system's authorities.
 	RootCAs *x509.CertPool
-	// Proxy is a function that returns the proxy for a request. The returned URL is nil if the
+	// Proxy returns the proxy for a request. The returned URL is nil if the
 	// request needs no proxy. By default, the environment variables HTTPS_PROXY and NO_PROXY
 	// determine the proxy. If the function CheckProxies finds a problem in these variables,
 	// requests fail.
@@ -132,7 +132,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }
 
-// route is a method that determines the transport and the proxy for a request. The proxy is nil
+// route determines the transport and the proxy for a request. The proxy is nil
 // if the request needs no proxy.
 func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, error) {
 	host := request.URL.Hostname()

@@ -24,7 +24,7 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
 
-// get is a helper that sends a request, and returns the body of the answer.
+// get sends a request, and returns the body of the answer.
 func get(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) (string, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, location, strings.NewReader("secret"))
@@ -66,7 +66,7 @@ func newProvider(t *testing.T, change func(*tls.Config)) *provider {
 	return p
 }
 
-// location is a method that returns the URL of the server, with the host name example.com.
+// location returns the URL of the server, with the host name example.com.
 func (p *provider) location() string {
 	_, port, _ := net.SplitHostPort(p.Listener.Addr().String())
 	return "https://example.com:" + port + "/token"

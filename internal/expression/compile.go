@@ -71,7 +71,7 @@ func endOfExpression(text string) int {
 	return -1
 }
 
-// The method `compile` compiles one expression, and adds the expression's variables to the
+// compile compiles one expression, and adds the expression's variables to the
 // template.
 func (e *Environment) compile(template *Template, expression string) (cel.Program, []Problem) {
 	if strings.TrimSpace(expression) == "" {
@@ -119,7 +119,7 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 	return problems
 }
 
-// The method `explain` translates a message of the CEL library into the terms of provider
+// explain translates a message of the CEL library into the terms of provider
 // definitions.
 func (e *Environment) explain(message string) string {
 	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"

@@ -38,7 +38,7 @@ type Template struct {
 	needs []string
 }
 
-// The type `part` is a part of a text with expressions. The part is an expression if the field
+// part is a part of a text with expressions. The part is an expression if the field
 // `program` is set. Without a program, the part is literal text.
 type part struct {
 	literal string
@@ -52,7 +52,7 @@ var errEvaluation = errors.New("the expression cannot be evaluated")
 // compared.
 func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 
-// Uses is a method that returns the names of the variables in the text.
+// Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
 // Evaluate returns the text in which each `${ }` is replaced by the value of its expression.

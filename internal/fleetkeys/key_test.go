@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// numbered is a helper that returns the text of a fleet key. The first byte of the key is the
+// numbered returns the text of a fleet key. The first byte of the key is the
 // parameter `first`. Each further byte is larger by one than the byte before it.
 func numbered(first byte) string {
 	data := make([]byte, fleetkeys.Size)

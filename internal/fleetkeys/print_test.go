@@ -23,7 +23,7 @@ type holder struct {
 	flat fleetkeys.Ring
 }
 
-// shapes is a helper that returns the forms in which the first 8 bytes of a secret might be
+// shapes returns the forms in which the first 8 bytes of a secret might be
 // printed.
 func shapes(data []byte) []string {
 	start := data[:8]

@@ -35,7 +35,7 @@ const (
 // fingerprints that were made with the other keys. A Ring is immutable, safe for concurrent use,
 // and prints as [REDACTED].
 type Ring struct {
-	// keys is a function that returns the subkeys of each fleet key. A plain field would be less
+	// keys returns the subkeys of each fleet key. A plain field would be less
 	// safe: some verbs of fmt follow pointers and print unexported fields without calling the
 	// Format methods of those fields.
 	keys func() []*subkeys
@@ -82,7 +82,7 @@ func RandomRing() *Ring {
 	return ring
 }
 
-// derive is a function that computes the subkeys of a fleet key.
+// derive computes the subkeys of a fleet key.
 func derive(key Key) (*subkeys, error) {
 	var failed error
 	subkey := func(purpose string, size int) []byte {

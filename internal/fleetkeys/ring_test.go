@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// The helper `ring` returns a ring of fleet keys. The parameters are the texts of the ring's
+// ring returns a ring of fleet keys. The parameters are the texts of the ring's
 // fleet keys.
 func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 	t.Helper()
@@ -38,7 +38,7 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made is a helper that returns everything that a ring makes from a text: the names, the
+// made returns everything that a ring makes from a text: the names, the
 // fingerprints, and the ring's version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {

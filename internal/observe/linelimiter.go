@@ -63,7 +63,7 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	}
 }
 
-// The method `allow` counts a log line about a client, and reports whether to log the line. The
+// allow counts a log line about a client, and reports whether to log the line. The
 // client's address may be nil.
 func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	l.mu.Lock()
@@ -83,7 +83,7 @@ func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	return false
 }
 
-// The method `report` logs how many lines were suppressed since the last report, unless the
+// report logs how many lines were suppressed since the last report, unless the
 // number is 0.
 func (l *lineLimiter) report() {
 	l.mu.Lock()

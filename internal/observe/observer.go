@@ -137,7 +137,7 @@ func (o *Observer) Authentications(method string) authentication.Counts {
 	}
 }
 
-// Refused is a method that returns the counter of tokens and certificates that an authentication
+// Refused returns the counter of tokens and certificates that an authentication
 // method refused.
 func (o *Observer) Refused(method string) prometheus.Counter {
 	return o.authentications.WithLabelValues(method, "refused")
@@ -155,7 +155,7 @@ func (o *Observer) AuditRecords() *prometheus.CounterVec {
 			"or failed, including records that were not written before their calls ended.", "result")
 }
 
-// The type `metrics` is a Prometheus registry with methods that create and register metrics.
+// metrics is a Prometheus registry with methods that create and register metrics.
 type metrics struct{ *prometheus.Registry }
 
 func (m metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {

@@ -76,7 +76,7 @@ func (t *Traces) Stop() {
 	}
 }
 
-// The function `wanted` reports whether the environment variables ask for traces.
+// wanted reports whether the environment variables ask for traces.
 func wanted(logger *slog.Logger) bool {
 	disabled, exporters := firstSet("OTEL_SDK_DISABLED"), firstSet("OTEL_TRACES_EXPORTER")
 	if strings.EqualFold(disabled, "true") {
@@ -121,7 +121,7 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// The function `describe` returns the reason why spans were not sent. The reason does not quote
+// describe returns the reason why spans were not sent. The reason does not quote
 // the error, because errors quote the endpoint's URL and the collector's answer, which may
 // contain secrets.
 func describe(err error) string {
@@ -144,7 +144,7 @@ func describe(err error) string {
 	}
 }
 
-// The type `sink` logs the problems that OpenTelemetry reports about itself, without the values
+// sink logs the problems that OpenTelemetry reports about itself, without the values
 // of variables, because the values include headers with collector keys.
 type sink struct{ logger *slog.Logger }
 

@@ -19,7 +19,7 @@ import (
 // when it has spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// The function `environment` sets environment variables, and returns whether traces are sent,
+// environment sets environment variables, and returns whether traces are sent,
 // and the content of the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()

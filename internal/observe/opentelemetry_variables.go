@@ -20,7 +20,7 @@ const (
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
 )
 
-// The type `variable` is an environment variable that OpenTelemetry reads, with a check of the
+// variable is an environment variable that OpenTelemetry reads, with a check of the
 // variable's value.
 type variable struct {
 	name  string
@@ -79,7 +79,7 @@ const (
 	maxKey          = 64 << 10
 )
 
-// The function `variables` returns the environment variables that checkVariables checks.
+// variables returns the environment variables that checkVariables checks.
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
@@ -144,7 +144,7 @@ func isEndpoint(value string) bool {
 	return (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 }
 
-// The function `protocol` returns the name of the exporter's protocol, or an empty string for
+// protocol returns the name of the exporter's protocol, or an empty string for
 // the default.
 func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 

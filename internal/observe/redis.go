@@ -51,7 +51,7 @@ func (r *Redis) Operated(operation, result string, took time.Duration) {
 // Unreadable is called for each entry in Redis that could not be read, and counts the entry.
 func (r *Redis) Unreadable(cause string) { r.unreadable.WithLabelValues(cause).Inc() }
 
-// Degraded is a method that records whether Redis is out of reach.
+// Degraded records whether Redis is out of reach.
 func (r *Redis) Degraded(is bool) {
 	r.OutOfReach.Store(is)
 	r.degraded.Set(map[bool]float64{true: 1}[is])

@@ -68,7 +68,7 @@ func newTokenMetrics(m metrics) tokenMetrics {
 	}
 }
 
-// The method `create` creates the time series for every kind of credential in a configuration.
+// create creates the time series for every kind of credential in a configuration.
 func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
 		k := kind{credential.Provider.ID, credential.Method.ID}
@@ -150,7 +150,7 @@ func (o *Observer) Token(source cache.Source) cache.Observer {
 	return t
 }
 
-// The type `kind` identifies a group of credentials that have the same provider and the same
+// kind identifies a group of credentials that have the same provider and the same
 // auth method. The fields of `kind` are the labels of metrics.
 type kind struct{ provider, method string }
 
@@ -174,7 +174,7 @@ type tokenObserver struct {
 	waits                     prometheus.Observer
 }
 
-// The method `observer` returns an observer with the counters for a kind of credential.
+// observer returns an observer with the counters for a kind of credential.
 func (m *tokenMetrics) observer(k kind) *tokenObserver {
 	return &tokenObserver{
 		kind:     k,
@@ -224,7 +224,7 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	}))
 }
 
-// The type `deadlines` contains two durations: the time until the next token expires, and the
+// deadlines contains two durations: the time until the next token expires, and the
 // time since the longest overdue renewal should have begun.
 type deadlines struct{ expiry, overdue time.Duration }
 

@@ -16,7 +16,7 @@ const (
 	base64Characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
 
-// The type `block` is a PEM block of a file.
+// block is a PEM block of a file.
 type block struct {
 	file       string
 	line       int // the number of the BEGIN line; the first line of the file has the number 1
@@ -35,7 +35,7 @@ func errorAt(file string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
 }
 
-// The function `blocks` returns all PEM blocks of a file. Lines outside the blocks are ignored,
+// blocks returns all PEM blocks of a file. Lines outside the blocks are ignored,
 // such as OpenSSL's description of a certificate. However, a line with five dashes outside a
 // block is an error, because it belongs to a damaged block.
 func blocks(file string, data []byte) ([]*block, error) {
@@ -72,7 +72,7 @@ func blocks(file string, data []byte) ([]*block, error) {
 	return found, nil
 }
 
-// The function `marked` returns the kind of block that a BEGIN or END line names. For any other
+// marked returns the kind of block that a BEGIN or END line names. For any other
 // line, the returned kind is empty.
 func marked(line, prefix string) string {
 	kind, hasPrefix := strings.CutPrefix(line, prefix)
@@ -83,7 +83,7 @@ func marked(line, prefix string) string {
 	return kind
 }
 
-// The function `misplaced` returns the error for a line with dashes that neither begins a block
+// misplaced returns the error for a line with dashes that neither begins a block
 // nor ends the block that has begun.
 func misplaced(open *block, file string, number int, line string) error {
 	begins, ends := strings.Contains(line, begin), strings.Contains(line, end)
@@ -101,7 +101,7 @@ func misplaced(open *block, file string, number int, line string) error {
 	}
 }
 
-// The method `decode` decodes the base64 lines of a block.
+// decode decodes the base64 lines of a block.
 func (b *block) decode() error {
 	var text strings.Builder
 	for i, line := range b.body {

@@ -111,7 +111,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// The method `unexpected` returns an error for a block of the wrong kind. In the format of the
+// unexpected returns an error for a block of the wrong kind. In the format of the
 // message, %s stands for the name of the kind.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {

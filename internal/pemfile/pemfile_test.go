@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The function `bundle` returns three certificates encoded as PEM.
+// bundle returns three certificates encoded as PEM.
 func bundle() [3]string {
 	var all [3]string
 	for i, name := range []string{"one", "two", "three"} {
@@ -23,7 +23,7 @@ func bundle() [3]string {
 	return all
 }
 
-// The function `lines` returns the number of lines in a text.
+// lines returns the number of lines in a text.
 func lines(text string) int { return strings.Count(text, "\n") }
 
 // wantError checks the beginning of an error's text, and that the text does not quote the file.

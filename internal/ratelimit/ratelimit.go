@@ -32,7 +32,7 @@ func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	return &Limiter[K]{limit: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
-// Take is a method that calls the function Take with the bucket of a key.
+// Take calls the function Take with the bucket of a key.
 func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +44,7 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	return Take(bucket, n, now)
 }
 
-// Take is a function that takes n events from a bucket at the time `now`, and then returns 0. If
+// Take takes n events from a bucket at the time `now`, and then returns 0. If
 // fewer than n events are allowed at that time, Take takes no event from the bucket, and returns
 // how long to wait until n events are allowed.
 func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {

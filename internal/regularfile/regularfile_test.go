@@ -17,7 +17,7 @@ import (
 
 const limit = 1 << 10
 
-// The function `folder` returns a folder with one file of each kind.
+// folder returns a folder with one file of each kind.
 func folder(t *testing.T) string {
 	t.Helper()
 	where, err := os.MkdirTemp("", "files") // a short path is needed, because the path of a socket has a length limit
@@ -99,7 +99,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// The type `counter` is an endless reader that counts the bytes that it has supplied.
+// counter is an endless reader that counts the bytes that it has supplied.
 type counter struct{ read int64 }
 
 func (c *counter) Read(into []byte) (int, error) {

@@ -21,7 +21,7 @@ const (
 	settleTries = 10
 )
 
-// Load is a function that loads something from files. Before the function reads a file, it calls
+// Load loads something from files. Before the function reads a file, it calls
 // its argument `reading` with the path of the file.
 type Load func(reading func(path string)) error
 
@@ -59,7 +59,7 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// The method `changed` reports whether the files have changed since the last load. If the files
+// changed reports whether the files have changed since the last load. If the files
 // have changed, the method waits until they stop changing, and then returns true. When the
 // context ends, the method returns false.
 func (l *Loop) changed(ctx context.Context) bool {
@@ -79,7 +79,7 @@ func (l *Loop) changed(ctx context.Context) bool {
 	return !before.equal(l.seen)
 }
 
-// The method `reload` calls the load function, and records the states of the files that this
+// reload calls the load function, and records the states of the files that this
 // function reads.
 func (l *Loop) reload() error {
 	before, read := l.seen.again(), stamps{}
@@ -92,10 +92,10 @@ func (l *Loop) reload() error {
 	return err
 }
 
-// The type `stamps` are the states of files, by path. The state of a missing file is nil.
+// stamps are the states of files, by path. The state of a missing file is nil.
 type stamps map[string]os.FileInfo
 
-// The method `again` returns the current states of the files whose earlier states are recorded.
+// again returns the current states of the files whose earlier states are recorded.
 func (s stamps) again() stamps {
 	now := stamps{}
 	for path := range s {
@@ -104,7 +104,7 @@ func (s stamps) again() stamps {
 	return now
 }
 
-// The method `equal` reports whether the states show no change of a file. A file has changed if
+// equal reports whether the states show no change of a file. A file has changed if
 // it was written, replaced or removed, or if its permissions have changed. On Linux, a change of
 // the file's owner also counts as a change of the file.
 func (s stamps) equal(other stamps) bool {

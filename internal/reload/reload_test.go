@@ -15,7 +15,7 @@ import (
 // The constant `patience` is the longest time that a test waits for a load.
 const patience = time.Minute
 
-// The type `fixture` is a Loop over a main file. Each line of the main file is the path of
+// fixture is a Loop over a main file. Each line of the main file is the path of
 // another file to load, or the word `broken`.
 type fixture struct {
 	*testing.T
@@ -68,7 +68,7 @@ func (f *fixture) load(reading func(string)) error {
 	return err
 }
 
-// The method `read` is the load function: it returns the contents of the main file and of the
+// read is the load function: it returns the contents of the main file and of the
 // files that the main file names.
 func (f *fixture) read(reading func(string)) (string, error) {
 	reading(f.main)
@@ -95,7 +95,7 @@ func (f *fixture) read(reading func(string)) (string, error) {
 	return all, nil
 }
 
-// The method `await` waits for a load that has the result passed.
+// await waits for a load that has the result passed.
 func (f *fixture) await(want string) {
 	f.Helper()
 	late := time.After(patience)

@@ -49,7 +49,7 @@ type Ended struct {
 	Excess bool
 }
 
-// The type `method` is a gRPC method with its metrics.
+// method is a gRPC method with its metrics.
 type method struct {
 	*MethodMetrics
 	name   string
@@ -65,7 +65,7 @@ func (s *Service) newMethod(name string, stream bool) *method {
 	return m
 }
 
-// The type `call` is one gRPC call in progress.
+// call is one gRPC call in progress.
 type call struct {
 	service *Service
 	ctx     context.Context //nolint:containedctx // the context ends with the call
@@ -79,14 +79,14 @@ type call struct {
 	excess               bool
 }
 
-// The method `begin` returns the record of a call that has just begun. The function that calls
+// begin returns the record of a call that has just begun. The function that calls
 // `begin` must defer a function that calls recover and then call.end.
 func (s *Service) begin(ctx context.Context, m *method) call {
 	m.Started.Inc()
 	return call{service: s, ctx: ctx, method: m, began: time.Now()}
 }
 
-// The method `end` records that a call has ended. The parameter `err` is the call's error, and
+// end records that a call has ended. The parameter `err` is the call's error, and
 // the parameter `cause` is the value of a panic. The result is the error for the client.
 func (c *call) end(err error, cause any) error {
 	if c.limits != nil {
@@ -113,7 +113,7 @@ func (c *call) end(err error, cause any) error {
 	return err
 }
 
-// The method `receive` receives the request message of a call of the broker's service,
+// receive receives the request message of a call of the broker's service,
 // identifies the caller, and counts the call.
 func (c *call) receive(receive func(any) error, request any) (broker.Caller, error) {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
@@ -138,7 +138,7 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 	return c.identify(credentials)
 }
 
-// The method `identify` identifies the caller with the current Generation, which is the
+// identify identifies the caller with the current Generation, which is the
 // configuration in use, and counts the call. The parameter `credentials` is the number of
 // credentials that the call names. If the calls of a connection have no tokens, the broker
 // identifies the caller of the connection only once for each Generation.
@@ -175,7 +175,7 @@ var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limi
 	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read the answers of earlier batches",
 }
 
-// The method `refuse` returns the error of a call that was refused because of a limit.
+// refuse returns the error of a call that was refused because of a limit.
 func (c *call) refuse(refusal *admission.Refusal) error {
 	c.excess = true
 	wait := refusal.Wait

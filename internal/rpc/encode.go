@@ -51,7 +51,7 @@ func sizeOfField(number protowire.Number, bytes int) int {
 	return protowire.SizeTag(number) + protowire.SizeBytes(bytes)
 }
 
-// The type `item` is the result for one credential ID of a batch or a watch: the material or an
+// item is the result for one credential ID of a batch or a watch: the material or an
 // error.
 type item struct {
 	id      string
@@ -71,12 +71,12 @@ func (s *Service) toItem(ctx context.Context, result broker.Result) item {
 	return item{Shorten(result.CredentialID), itemError, encoded}
 }
 
-// The method `size` returns the number of bytes that the method `append` appends.
+// size returns the number of bytes that the method `append` appends.
 func (i item) size() int {
 	return sizeOfField(itemID, len(i.id)) + sizeOfField(i.field, len(i.message))
 }
 
-// The method `append` appends the fields of an AuthDecorationResult or of a
+// append appends the fields of an AuthDecorationResult or of a
 // WatchAuthDecorationsResponse.
 func (i item) append(b []byte) []byte {
 	b = protowire.AppendString(protowire.AppendTag(b, itemID, protowire.BytesType), i.id)
@@ -132,7 +132,7 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	return message
 }
 
-// The type `answer` is an encoded response, which does not change. The answer of a batch is also
+// answer is an encoded response, which does not change. The answer of a batch is also
 // a mem.BufferPool. gRPC returns the buffer to this pool when the answer was sent, or when the
 // call has ended.
 type answer struct {
@@ -165,7 +165,7 @@ func (a *answer) Put(buffer *[]byte) {
 	a.sent()
 }
 
-// The type `codec` is gRPC's own codec, except that it does not encode values of the type
+// codec is gRPC's own codec, except that it does not encode values of the type
 // `answer`, which are already encoded.
 type codec struct{ encoding.CodecV2 }
 

@@ -103,7 +103,7 @@ func TestBatchIsSentOnce(t *testing.T) {
 	}
 }
 
-// The type `registrar` is a grpc.ServiceRegistrar that stores the description of the registered
+// registrar is a grpc.ServiceRegistrar that stores the description of the registered
 // service.
 type registrar struct{ description *grpc.ServiceDesc }
 

@@ -102,7 +102,7 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// The method `known` finds the fault.Error in the chain of an error, and returns this fault and
+// known finds the fault.Error in the chain of an error, and returns this fault and
 // its gRPC code. The returned fault has a retry delay only if the fault is temporary. For an
 // error without a fault, `known` logs the type of the error, but not its text, which could
 // contain secrets.

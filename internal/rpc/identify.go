@@ -55,7 +55,7 @@ func EvidenceOf(ctx context.Context) authentication.Evidence {
 	return peerOf(ctx).evidence(metadata.ValueFromIncomingContext(ctx, "authorization"))
 }
 
-// The method `evidence` returns the evidence of the caller's identity. The parameter
+// evidence returns the evidence of the caller's identity. The parameter
 // `authorization` has the values of the call's authorization header.
 func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	return authentication.Evidence{
@@ -87,7 +87,7 @@ func (s *Service) identifyAnew(
 	return found, nil
 }
 
-// The method `admit` returns the limits for the calls of a caller, and assigns the connection to
+// admit returns the limits for the calls of a caller, and assigns the connection to
 // the caller, unless the connection already belongs to a caller.
 func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*admission.Caller, error) {
 	limits := s.everybody

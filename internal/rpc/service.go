@@ -38,14 +38,14 @@ type Options struct {
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
 	Logger *slog.Logger
-	// Metrics is a function that returns the metrics of a method. The parameter `method` is the
+	// Metrics returns the metrics of a method. The parameter `method` is the
 	// method's full name.
 	Metrics func(method string, stream bool) *MethodMetrics
-	// Ended is a function that is called after each failed call. If the option LogsAll is true,
+	// Ended is called after each failed call. If the option LogsAll is true,
 	// the function Ended is called after each successful call too.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
-	// Reached is a function that is called for each message that is too large, and for each call
+	// Reached is called for each message that is too large, and for each call
 	// whose headers are too large.
 	Reached func(limit admission.Limit)
 }
@@ -99,7 +99,7 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// The function `unary` returns a unary method whose handler does the work that is common to all
+// unary returns a unary method whose handler does the work that is common to all
 // calls. The function `respond` returns the answer of a call: an *answer, or a message.
 func unary[Request any](
 	s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error),
@@ -211,10 +211,10 @@ func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 	return nil
 }
 
-// The function `invisible` reports whether a character is not visible ASCII.
+// invisible reports whether a character is not visible ASCII.
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
 
-// The function `invalid` returns the error for a malformed request.
+// invalid returns the error for a malformed request.
 func invalid(violations ...fault.Violation) error {
 	var fields []string
 	for _, violation := range violations {

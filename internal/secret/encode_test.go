@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// places is a helper that returns values of different types. Each value contains a secret.
+// places returns values of different types. Each value contains a secret.
 func places() map[string]any {
 	text := secret.New(canary)
 	return map[string]any{
@@ -43,7 +43,7 @@ func places() map[string]any {
 	}
 }
 
-// forms is a helper that returns the forms in which the test's secret might be printed.
+// forms returns the forms in which the test's secret might be printed.
 func forms() []string {
 	numbers := strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]")
 	return []string{
@@ -151,7 +151,7 @@ func TestTextIsRedactedByReflection(t *testing.T) {
 	}
 }
 
-// walk is a helper that writes everything that can be reached from a value by reflection.
+// walk writes everything that can be reached from a value by reflection.
 func walk(out *bytes.Buffer, value reflect.Value, depth int) {
 	if !value.IsValid() || depth > 20 {
 		return

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// elsewhere is a helper that returns the token source of a credential whose token request was
+// elsewhere returns the token source of a credential whose token request was
 // changed by the function `change`.
 func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()

@@ -64,7 +64,7 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// drip is a helper that answers a request very slowly: it sends the text `beginning`, and then
+// drip answers a request very slowly: it sends the text `beginning`, and then
 // one byte each second until the client disconnects.
 func drip(conn net.Conn, beginning string) {
 	defer conn.Close() //nolint:errcheck // an error does not matter, because the client has closed the connection

@@ -82,7 +82,7 @@ func place(credential *credentials.Credential, token secret.Text) (Material, []V
 	return Material{Headers: headers, QueryParams: params}, append(problems, more...)
 }
 
-// variables is a function that returns the values of the variables that the expressions of a
+// variables returns the values of the variables that the expressions of a
 // credential can contain.
 func variables(credential *credentials.Credential, token secret.Text) map[string]string {
 	values := make(map[string]string, len(credential.Values)+1)
@@ -95,7 +95,7 @@ func variables(credential *credentials.Credential, token secret.Text) map[string
 	return values
 }
 
-// evaluate is a function that computes the headers or query parameters that the placements of an
+// evaluate computes the headers or query parameters that the placements of an
 // auth method describe. A placement that needs an optional field is left out if the field is not
 // set. The function `invalid` returns the problem of a value, or "" if the value is valid.
 func evaluate(
@@ -117,7 +117,7 @@ func evaluate(
 	return pairs, problems
 }
 
-// blame is a function that returns a problem for each field whose value is not valid in a
+// blame returns a problem for each field whose value is not valid in a
 // header. If no single field has an invalid value, the result is one problem for the whole
 // placement.
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {

@@ -6,7 +6,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// reason is a method that returns the reason why the answer to a token request contains no
+// reason returns the reason why the answer to a token request contains no
 // token. Gateways, proxies and captive portals may answer in place of the token endpoint. So an
 // answer counts as a rejection of the credential only if nothing but the token endpoint can have
 // sent it: see docs/adr/0018-refused-credentials.md. The first case of the switch that applies

@@ -59,7 +59,7 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	return a
 }
 
-// token is a method that returns the token in the answer, and the lifetime of the token. The
+// token returns the token in the answer, and the lifetime of the token. The
 // lifetime is 0 if the answer contains no lifetime, or one that cannot be parsed. If the answer
 // contains no token, the result `failure` explains why.
 func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
@@ -78,7 +78,7 @@ func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fa
 	return value, lifetime, nil
 }
 
-// refusal is a method that converts an answer without a token into an error.
+// refusal converts an answer without a token into an error.
 func (a *tokenAnswer) refusal() *fault.Error {
 	reason := a.reason()
 	switch class := a.status / 100; {
@@ -105,7 +105,7 @@ func (a *tokenAnswer) unusable(what string) *fault.Error {
 	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
 }
 
-// fail is a method that returns an Error. The message of the Error contains the provider's name,
+// fail returns an Error. The message of the Error contains the provider's name,
 // the HTTP status, and the error code if the code is registered.
 func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	status := fmt.Sprintf("HTTP %d", a.status)

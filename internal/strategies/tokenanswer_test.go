@@ -51,7 +51,7 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// expected is a helper that returns the outcome of a token request that
+// expected returns the outcome of a token request that
 // docs/adr/0018-refused-credentials.md requires.
 func expected(status int, kind string) string {
 	const refused, limited, unavailable = "CREDENTIAL_REJECTED", "PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE"
@@ -94,7 +94,7 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking is a helper that returns a function for making token requests. The parameters of that
+// asking returns a function for making token requests. The parameters of that
 // function describe the answer that the token endpoint sends.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
@@ -173,7 +173,7 @@ func TestAnswerThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// The type `endless` is a response body that never ends, because the connection was switched to
+// endless is a response body that never ends, because the connection was switched to
 // another protocol.
 type endless struct{ *testing.T }
 
@@ -184,7 +184,7 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// The type `broken` is a response body that ends too early.
+// broken is a response body that ends too early.
 type broken struct{ io.Reader }
 
 func (b broken) Read(p []byte) (int, error) {

@@ -143,7 +143,7 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send is a method that makes one HTTP request for a token. The method returns a token or a
+// send makes one HTTP request for a token. The method returns a token or a
 // failure, and the HTTP status of the answer. The HTTP status is 0 if no answer arrived.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -194,7 +194,7 @@ func readBody(response *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// unreachable is a method that returns the error of a token request that received no answer.
+// unreachable returns the error of a token request that received no answer.
 func (s *TokenSource) unreachable(err error) *fault.Error {
 	message := s.credential.Provider.DisplayName + " cannot be reached: " + egress.Cause(err)
 	return fault.New(fault.ProviderUnavailable, message)

@@ -38,13 +38,13 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// The type `transport` is an http.RoundTripper. A `transport` is a function that answers
+// transport is an http.RoundTripper. A `transport` is a function that answers
 // requests without a network.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answering is a helper that returns a RoundTripper that always sends the same answer.
+// answering returns a RoundTripper that always sends the same answer.
 func answering(status int, body []byte) transport {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil

@@ -41,7 +41,7 @@ func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*T
 	return s, nil
 }
 
-// digest is a method that computes the token key. Two token requests that differ in any part
+// digest computes the token key. Two token requests that differ in any part
 // have different token keys.
 func (s *TokenSource) digest() string {
 	spec := s.credential.Method.TokenRequest
@@ -56,7 +56,7 @@ func (s *TokenSource) digest() string {
 	return hex.EncodeToString(secret.Digest(nil, parts...))
 }
 
-// value is a method that returns the value of the credential's field with this ID.
+// value returns the value of the credential's field with this ID.
 func (s *TokenSource) value(field string) string { return s.credential.Values[field].Reveal() }
 
 // Kind returns the ID of the provider and the ID of the auth method.

@@ -68,7 +68,7 @@ func firstForbidden(source []byte) (index int, char rune) {
 	return -1, 0
 }
 
-// The method `from` returns the part of a line that begins at the place passed.
+// from returns the part of a line that begins at the place passed.
 func (d *Document) from(at Place) []byte {
 	if d.lines == nil {
 		d.lines = bytes.Split(d.source, []byte("\n"))
@@ -113,7 +113,7 @@ func (d *Document) Warnf(at Place, format string, args ...any) {
 	d.warnings = append(d.warnings, Problem{d.file, at, fmt.Sprintf(format, args...)})
 }
 
-// The method `refuse` reports a problem with a node of the document: the node cannot be used.
+// refuse reports a problem with a node of the document: the node cannot be used.
 func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	if !d.refused[node] {
 		d.Problemf(Place{node.Line, node.Column}, format, args...)
@@ -121,7 +121,7 @@ func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	d.refused[node] = true
 }
 
-// The method `check` reports YAML constructs that are valid YAML but not allowed in the files
+// check reports YAML constructs that are valid YAML but not allowed in the files
 // that this package reads.
 func (d *Document) check(node *yaml.Node) {
 	if node.Anchor != "" || node.Kind == yaml.AliasNode {

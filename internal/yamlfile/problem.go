@@ -42,7 +42,7 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// The method `sorted` returns the problems sorted by place and without duplicates.
+// sorted returns the problems sorted by place and without duplicates.
 func (p Problems) sorted() Problems {
 	sorted := slices.SortedFunc(slices.Values(p), func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))

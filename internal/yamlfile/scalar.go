@@ -106,7 +106,7 @@ func (v Value) Duration(least, most, otherwise time.Duration, form string) time.
 	return duration
 }
 
-// The method `is` reports whether a value exists and has the kind wanted. If the value has a
+// is reports whether a value exists and has the kind wanted. If the value has a
 // different kind, the method adds a problem to the document.
 func (v Value) is(want kind) bool {
 	if v.node == nil || v.document.refused[v.node] {
@@ -119,7 +119,7 @@ func (v Value) is(want kind) bool {
 	return got == want
 }
 
-// The type `kind` is the kind of a value, such as `a mapping`, in the words that messages use.
+// kind is the kind of a value, such as `a mapping`, in the words that messages use.
 type kind string
 
 const (
@@ -159,7 +159,7 @@ func kindOf(node *yaml.Node) kind {
 	return isString
 }
 
-// The function `mismatch` returns the message about a value that has one kind but must have
+// mismatch returns the message about a value that has one kind but must have
 // another kind.
 func mismatch(want, got kind) string {
 	message := fmt.Sprintf("must be %s, and is %s", want, got)

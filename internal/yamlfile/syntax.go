@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The method `load` parses the source, and returns the value of its only document. The method
+// load parses the source, and returns the value of its only document. The method
 // returns a null value if the source is empty, and nil if a problem was reported.
 func (d *Document) load() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(d.source))
@@ -36,7 +36,7 @@ func (d *Document) load() *yaml.Node {
 	return first.Content[0]
 }
 
-// The function `next` reads one document. If the YAML parser panics, the function returns an
+// next reads one document. If the YAML parser panics, the function returns an
 // error.
 func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	defer func() {
@@ -48,7 +48,7 @@ func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	return document, loader.Load(document)
 }
 
-// The method `explain` reports an error of the YAML parser as a problem. The problem quotes
+// explain reports an error of the YAML parser as a problem. The problem quotes
 // nothing of the file.
 func (d *Document) explain(err error) {
 	var failure *yaml.LoadError

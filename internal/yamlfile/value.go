@@ -23,7 +23,7 @@ type Value struct {
 // value.
 func (v Value) Exists() bool { return v.node != nil }
 
-// Empty is a check: it reports whether the value is null in YAML.
+// Empty reports whether the value is null in YAML.
 func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
 // Place returns the place where the value begins.
@@ -85,7 +85,7 @@ func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only is a check: it returns the entry of a mapping that has exactly one entry. For any other
+// Only returns the entry of a mapping that has exactly one entry. For any other
 // value, Only reports a problem with the message passed.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
@@ -98,7 +98,7 @@ func (v Value) Only(message string) (entry Value, ok bool) {
 	return entries[0], true
 }
 
-// Mapping is a check: it reports each key of a mapping that is not among the known keys. Mapping
+// Mapping reports each key of a mapping that is not among the known keys. Mapping
 // returns the checked mapping.
 func (v Value) Mapping(known ...string) Value {
 	if v.Empty() && v.node == v.document.root {
@@ -118,7 +118,7 @@ func (v Value) Mapping(known ...string) Value {
 	return v
 }
 
-// Requires is a check: it reports each required key that the mapping lacks. Requires returns the
+// Requires reports each required key that the mapping lacks. Requires returns the
 // checked mapping.
 func (v Value) Requires(keys ...string) Value {
 	isMapping := v.is(isMapping)
@@ -130,7 +130,7 @@ func (v Value) Requires(keys ...string) Value {
 	return v
 }
 
-// Needs is a check: it reports a key of a mapping if the key has no effect because a second key
+// Needs reports a key of a mapping if the key has no effect because a second key
 // is missing.
 func (v Value) Needs(key, other string) {
 	if !v.Get(other).Exists() {
@@ -138,7 +138,7 @@ func (v Value) Needs(key, other string) {
 	}
 }
 
-// Excludes is a check: it reports a key of a mapping if the key is not allowed together with a
+// Excludes reports a key of a mapping if the key is not allowed together with a
 // second key that the mapping also has.
 func (v Value) Excludes(key, other string) {
 	if v.Get(other).Exists() {

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// The function `read` is a helper: it reads the value of a document in several ways, and returns
+// read reads the value of a document in several ways, and returns
 // the results that are not zero.
 func read(source string) string {
 	got := []string{parse(source).Root().FreeText(0, 100)}
@@ -234,7 +234,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// The function `visit` calls methods that read a value, for the value and for each value inside
+// visit calls methods that read a value, for the value and for each value inside
 // it.
 func visit(value yamlfile.Value) {
 	value.Problemf("here")

@@ -37,10 +37,10 @@ func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 // Requests returns the number of requests that the server has received so far.
 func (s *KeyServer) Requests() int64 { return s.requests.Load() }
 
-// Does is a setter: it sets the handler for the next requests.
+// Does sets the handler for the next requests.
 func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
-// Has is a setter: it sets the keys with which the server answers the next requests.
+// Has sets the keys with which the server answers the next requests.
 func (s *KeyServer) Has(keys ...Key) {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
 }

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // numbers of calls per second in the table.
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
 
-// measured is a function that runs the benchmark. It returns the titles of the tables in the
+// measured runs the benchmark. It returns the titles of the tables in the
 // benchmark's output, and the whole output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
 	t.Helper()

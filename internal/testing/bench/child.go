@@ -14,7 +14,7 @@ import (
 // stopPatience is how long a process may take to end before it is killed.
 const stopPatience = 10 * time.Second
 
-// with is a function that starts a process in a role, passes the answer of the process to the function `use`, and
+// with starts a process in a role, passes the answer of the process to the function `use`, and
 // then ends the process. When the call returns, the process has ended.
 func with[T any](ctx context.Context, role string, told task, use func(answer T) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)

@@ -40,7 +40,7 @@ func TestWithoutRedisServer(t *testing.T) {
 	}
 }
 
-// answers is a check: it reports whether the Redis server at an address answers within a time
+// answers reports whether the Redis server at an address answers within a time
 // limit.
 func answers(t *testing.T, address string, in time.Duration) bool {
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
@@ -67,7 +67,7 @@ func (s serverFunc) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDe
 	return &authmaterialv1.GetAuthDecorationResponse{}, nil
 }
 
-// served is a function that runs a gRPC server until the end of the test, and returns the
+// served runs a gRPC server until the end of the test, and returns the
 // address of this server.
 func served(t *testing.T, server *grpc.Server) endpoint {
 	ctx, stop := context.WithCancel(t.Context())

@@ -19,7 +19,7 @@ import (
 type Harness struct {
 	Store cache.Store
 	Clock clockwork.Clock
-	// Advance is a function that moves the time of the clock and of the Store forward.
+	// Advance moves the time of the clock and of the Store forward.
 	Advance func(time.Duration)
 }
 

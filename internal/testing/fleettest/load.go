@@ -28,7 +28,7 @@ type LoadOptions struct {
 	Callers int
 	// Pause is the average time that a caller waits between two calls. Default: 250 ms.
 	Pause time.Duration
-	// Check is a function that checks each answer. It returns an error if the answer is wrong.
+	// Check checks each answer. It returns an error if the answer is wrong.
 	// Default: Fleet.Check.
 	Check func(Answer) error
 }

@@ -45,7 +45,7 @@ var variants = []variant{
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
 
-// attack is a function that runs hostile clients. The function sends as much as it can and then
+// attack runs hostile clients. The function sends as much as it can and then
 // returns. The connections of the clients stay open until ctx ends.
 type attack func(ctx context.Context, b *broker)
 

@@ -42,7 +42,7 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// as is a method that returns a copy of the caller. The copy authenticates with another token.
+// as returns a copy of the caller. The copy authenticates with another token.
 func (c caller) as(authorization ...string) caller {
 	c.proof = authorization
 	return c

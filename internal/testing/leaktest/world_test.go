@@ -133,7 +133,7 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// contains is a check: it reports whether the collected output contains the given text.
+// contains reports whether the collected output contains the given text.
 func (w *world) contains(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 // out of memory.
 const endless = 256 << 20
 
-// Answer is a function that writes an HTTP/1.1 answer. The function returns early if the client
+// Answer writes an HTTP/1.1 answer. The function returns early if the client
 // closes the connection.
 type Answer func(to io.Writer)
 

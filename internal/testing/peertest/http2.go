@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// HTTP2Answer is a function that writes an HTTP/2 or gRPC answer to a connection that is already
+// HTTP2Answer writes an HTTP/2 or gRPC answer to a connection that is already
 // established.
 type HTTP2Answer func(to *http2.Framer, stream uint32)
 

@@ -52,7 +52,7 @@ func StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// must is a check: it fails the test if the given Redis command failed.
+// must fails the test if the given Redis command failed.
 func (c *Cluster) must(command redis.Cmder) {
 	c.t.Helper()
 	if err := command.Err(); err != nil {

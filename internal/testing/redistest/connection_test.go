@@ -74,7 +74,7 @@ func (c connection) within(limit time.Duration) {
 	}
 }
 
-// accepts is a check: it reports whether a server accepts connections at the address.
+// accepts reports whether a server accepts connections at the address.
 func accepts(t *testing.T, address string) bool {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
