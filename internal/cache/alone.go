@@ -22,9 +22,10 @@ func (noStore) Lock(context.Context, string, func(Record) bool) (Record, Lease, 
 
 func (noStore) ForgetFailures(context.Context) error { return nil }
 
-// aloneLease is the lease of a refresh while the Store fails. An aloneLease counts only the
-// forced renewals, the process makes only one refresh of a token at a time, and the token's
-// entry keeps the token and its failures.
+// aloneLease is the lease of a refresh while the Store fails. The only thing that an aloneLease
+// counts is forced renewals. The token and its failures are in the token's entry, and the
+// process makes only one refresh of a token at a time, so an aloneLease need not do anything
+// else.
 type aloneLease struct{ entry *entry }
 
 func (l aloneLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
