@@ -22,51 +22,52 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Bounds on waiting.
+// These constants limit how long, or how often, a call or a refresh waits.
 const (
 	// refreshTimeout limits the duration of one refresh, which consists of the wait for the
 	// lease and one token request.
 	refreshTimeout = 15 * time.Second
-	// While the current token is in its safety margin, a caller waits for the token's successor
-	// for marginWait at most, and then gets the current token.
+	// While the current token is in its safety margin, a caller waits for the token's successor,
+	// but not longer than marginWait. After marginWait the caller gets the current token.
 	marginWait = time.Second
-	// maxJoins is the maximum number of refreshes, or of reads of the Store, that one call waits
-	// for.
+	// One call waits for at most maxJoins refreshes and reads of the Store.
 	maxJoins = 3
 )
 
-// Defaults of Options.
+// These constants are the default values of Options.
 const (
 	defaultForcedLimit  = 3
 	defaultForcedWindow = 10 * time.Minute
 )
 
-// Source requests the tokens of one key. Sources with the same key are interchangeable.
+// Source requests tokens for one token key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey returns the key of the token. A shared Store uses an HMAC of the key instead.
+	// TokenKey returns the key of the token. A shared Store uses an HMAC of this key as its own
+	// key.
 	TokenKey() string
-	// RequestToken makes one token request. RequestToken's error wraps a *fault.Error, whose
-	// RetryDelay is the shortest wait that the provider asked for.
+	// RequestToken makes one token request. The error that RequestToken returns wraps a
+	// *fault.Error. The error's RetryDelay is the shortest wait that the provider asked for.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
 // Options configure a Cache. The zero value is usable.
 type Options struct {
-	// Store shares the tokens with other replicas. Default: tokens are not shared.
+	// Store shares the tokens with other replicas. Without a Store, tokens are not shared.
 	Store Store
 	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
-	// ForcedLimit is how many forced renewals one key may have within ForcedWindow. Default: 3
-	// within 10 minutes.
+	// ForcedLimit is the maximum number of forced renewals of one key within the time
+	// ForcedWindow. Default: 3 forced renewals within 10 minutes.
 	ForcedLimit  int
 	ForcedWindow time.Duration
-	// Random returns numbers from 0 to 1, for jitter. Default: math/rand/v2.
+	// Random returns random numbers from 0 to 1, which spread the times of requests. Default:
+	// math/rand/v2.
 	Random func() float64
 	// Logger logs internal errors of the broker. Default: slog.Default.
 	Logger *slog.Logger
-	// Versions returns the versions under which callers may have received a token of a key.
-	// Versions must not wait, and must not call the Cache. Default: no versions, so a report of
-	// a rejected token never matches the current token.
+	// Versions returns the versions under which callers may have received a certain token of a
+	// key. Versions must not wait, and must not call the Cache. By default there are no
+	// versions, so a report of a rejected token never matches the current token.
 	Versions func(key string, t *token.Token) []string
 	// Changed is called when the current token of a key has changed. Changed must not wait, and
 	// must not call the Cache. Default: a function that does nothing.
@@ -74,12 +75,13 @@ type Options struct {
 	// Forgotten is called when another replica has removed the recorded failures of all keys.
 	// Forgotten must not wait. Default: a function that does nothing.
 	Forgotten func()
-	// Observe returns the Observer of a source's token. Observe is called once for each token
-	// key, when the Cache first uses the key. Default: an Observer that does nothing.
+	// Observe returns the Observer for a source's token. Observe is called once for each token
+	// key, when the Cache first uses the token key. Default: an Observer that does nothing.
 	Observe func(Source) Observer
-	// Begin returns the context of a refresh. The parameter refresh is a context that ends when
-	// the Cache closes; call is the context of the call that starts the refresh, or an empty
-	// context for a renewal in the background. Default: Begin returns refresh.
+	// Begin returns the context of a refresh. The parameter `refresh` is a context that ends
+	// when the Cache closes. The parameter `call` is the context of the call that starts the
+	// refresh; for a renewal in the background, `call` is an empty context. By default, Begin
+	// returns the context `refresh`.
 	Begin func(refresh, call context.Context) context.Context
 }
 
@@ -114,17 +116,18 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Cache returns tokens to callers, and renews them, until Close is called.
+// Cache returns tokens to callers, and renews the tokens, until Close is called.
 type Cache struct {
 	options Options
 	entries sync.Map // maps token keys to *entry
-	// epoch grows whenever a message about changes in the Store may have been missed. A token
-	// that was read in an earlier epoch is compared with the Store before it is served again.
+	// The number epoch grows whenever a message about changes in the Store may have been missed.
+	// If a token was read in an earlier epoch, it is compared with the Store before callers get
+	// it again.
 	epoch atomic.Uint64
-	// lookUps has a slot for each comparison with the Store that changes in the Store cause.
+	// The channel lookUps limits how many comparisons with the Store run at the same time.
 	lookUps chan struct{}
 
-	// ctx, and so every refresh, ends when the Cache closes.
+	// The context ctx ends when the Cache closes. Every refresh ends with ctx.
 	ctx  context.Context //nolint:containedctx // refreshes outlive the calls that start them, and end with the Cache
 	stop context.CancelFunc
 
@@ -133,23 +136,23 @@ type Cache struct {
 	running sync.WaitGroup // background work; nothing is added after closed is set
 }
 
-// New returns an empty Cache that receives the changes of its Store.
+// New returns an empty Cache, which follows the changes in its Store.
 func New(options Options) *Cache {
 	c := Prepare(options)
 	c.Follow()
 	return c
 }
 
-// Prepare returns an empty Cache like New, but the Cache does not call Versions, Changed and
-// Forgotten before Follow is called. Prepare is for callers whose functions need the Cache
-// itself.
+// Prepare is like New, but the Cache that Prepare returns calls the functions Versions, Changed
+// and Forgotten only after Follow was called. Prepare is for programs in which these functions
+// need the Cache.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}
 }
 
 // Close cancels the refreshes and renewals that are under way, and waits until they have ended.
-// Calls that wait for a refresh fail with fault.ServerStopping.
+// A call that waits for a refresh then fails with fault.ServerStopping.
 func (c *Cache) Close() {
 	c.closing.Lock()
 	c.closed = true
@@ -159,8 +162,8 @@ func (c *Cache) Close() {
 	c.eachEntry(func(e *entry) { e.retire() })
 }
 
-// begin registers background work. Close waits until the function done is called. If the Cache
-// is closed, begin returns false.
+// The method begin registers background work. Close waits for this work until the returned
+// function `done` is called. If the Cache is closed, begin returns false.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -171,8 +174,8 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// start runs f in the background. If the Cache is closed, start returns false and does not run
-// f.
+// The method start runs the function f in the background. If the Cache is closed, start returns
+// false and does not run f.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
 	if ok {
@@ -184,7 +187,8 @@ func (c *Cache) start(f func()) bool {
 	return ok
 }
 
-// entry returns the entry of the source's token key, and creates the entry if there is none.
+// The method entry returns the entry of the source's token key. If there is no entry, it creates
+// one.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
@@ -197,14 +201,14 @@ func (c *Cache) entry(source Source) *entry {
 	return stored.(*entry)
 }
 
-// Warm calls WarmAt for the source's key and the present time.
+// Warm calls WarmAt with the source's token key and the present time.
 func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the current token of a Source's key from memory. WarmAt returns false if the
-// token has expired at the time now, by the Cache's clock, or if the Cache may have missed a
-// change of the token in the Store. WarmAt does not read the Store.
+// WarmAt returns the current token of a token key from memory, without reading the Store. WarmAt
+// returns false if the token has expired at the time `now`, a time of the Cache's clock. WarmAt
+// also returns false if the Cache may have missed a change of the token in the Store.
 func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	found, ok := c.entries.Load(tokenKey)
 	if !ok {
@@ -222,8 +226,9 @@ func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	return s.token, true
 }
 
-// Current returns the source's current token while the provider accepts that token, even in its
-// safety margin. Current does not read the Store, and does not count as a use of the token.
+// Current returns the source's current token as long as the provider accepts that token, even
+// when the token is in its safety margin. Current does not read the Store. A call of Current
+// does not count as a use of the token.
 func (c *Cache) Current(source Source) (*token.Token, bool) {
 	found, ok := c.entries.Load(source.TokenKey())
 	if !ok {
@@ -233,8 +238,8 @@ func (c *Cache) Current(source Source) (*token.Token, bool) {
 	return s.token, s.isValid(c.options.Clock.Now())
 }
 
-// Served returns the current tokens that callers received and that have not ended, each with its
-// Source. The Cache renews only such tokens.
+// Served returns each current token that a caller received and that has not ended, together with
+// the token's Source. The Cache renews no other tokens.
 func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	return func(yield func(Source, *token.Token) bool) {
 		c.entries.Range(func(_, value any) bool {
@@ -245,9 +250,10 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain ends the renewals of the keys for which keep returns false, and deletes the entries of
-// these keys. Without a Store, an entry is kept until its token has ended, so that a secret that
-// is removed from the configuration and added again has the same token.
+// Retain ends the renewals of the keys for which the function `keep` returns false, and deletes
+// the entries of these keys. Without a Store, Retain keeps such an entry until its token has
+// ended, so that a secret that is removed from the configuration and later added again has the
+// same token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
 	c.eachEntry(func(e *entry) {
@@ -266,10 +272,10 @@ func (c *Cache) Retain(keep func(key string) bool) {
 	}
 }
 
-// Token returns the source's current token. When no unexpired token is in memory, the call joins
-// the refresh that fetches the token, or starts a refresh. When ctx ends first, the refresh
-// continues for the other callers. While token requests fail, a token is returned for as long as
-// it is valid, even in its safety margin.
+// Token returns the source's current token. When no unexpired token is in memory, the call waits
+// for the running refresh of the token, or starts a refresh. When the context ctx ends before
+// the refresh, the refresh continues for the other callers. While token requests fail, Token
+// returns the current token as long as that token is valid, even in its safety margin.
 //
 // The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
@@ -285,10 +291,10 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 	return e.wait(ctx)
 }
 
-// Replace returns a token that the provider has not rejected; version is the version of the
-// rejected token. When the current token has another version, Replace returns the current token,
-// and replaced is false. Otherwise Replace joins the refresh that is under way, or forces a
-// renewal. When the renewal fails, the current token stays in use.
+// Replace returns a token that the provider has not rejected. The parameter `version` is the
+// version of the rejected token. When the current token has another version, Replace returns the
+// current token, and the result `replaced` is false. Otherwise Replace joins the refresh that is
+// under way, or forces a renewal. When the renewal fails, the current token stays in use.
 //
 // The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Replace(
@@ -304,8 +310,8 @@ func (c *Cache) Replace(
 			return current, false, nil
 		}
 	}
-	// A refresh that this call joins may have been started for another purpose, and may keep the
-	// reported token. In that case the next refresh is a forced renewal.
+	// This call may join a refresh that was started for another purpose. Such a refresh may keep
+	// the reported token. In that case the next refresh is a forced renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
@@ -319,8 +325,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared returns the current token after it was compared with the Store. If there is no
-// current token, compared fetches a token.
+// The method compared first compares the current token with the token in the Store, and then
+// returns the current token. If there is no current token, it fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {
@@ -329,7 +335,8 @@ func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	return e.wait(ctx)
 }
 
-// ForgetFailures removes the failures of all keys, so that tokens can be requested at once.
+// ForgetFailures removes the failures of all keys, so that new token requests are allowed at
+// once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
 	err := c.options.Store.ForgetFailures(ctx)
 	c.eachEntry((*entry).forgetFailure)

@@ -17,19 +17,21 @@ import (
 // These constants limit how many rejected versions an entry remembers.
 const (
 	maxRejected = 8  // versions of tokens that were replaced
-	maxPending  = 64 // reported versions of tokens that this replica has not seen
+	maxPending  = 64 // reported versions, of tokens that this replica has not seen
 )
 
-// readingError is the error of the request time that a replica reads in the Store. A token counts
-// as newer only if it was requested later by more than readingError.
+// readingError is the error of a token's request time when a replica reads the token in the
+// Store. A token counts as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
-// newer reports whether the token t is certainly newer than other. No other rule decides between
-// two tokens (docs/adr/0022-newer-token.md).
+// The function newer reports whether the token t is certainly newer than the token `other`.
+// Wherever the Cache compares the ages of two tokens, it uses this function
+// (docs/adr/0022-newer-token.md).
 func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
 
-// entry is the state of one token key in a Cache. A call that finds an unexpired token reads the
-// snapshot and takes no lock. Callers never wait for the token requests of another entry.
+// An entry is the state of one token key in a Cache. A call that finds an unexpired token reads
+// only the entry's snapshot, and locks no mutex. Callers never wait for the token requests of
+// another entry.
 type entry struct {
 	cache     *Cache
 	key       string
@@ -37,43 +39,46 @@ type entry struct {
 	observer  Observer
 	warm      Counter            // counts calls that are answered from memory
 	refreshes singleflight.Group // token refreshes, at most one at a time
-	shared    singleflight.Group // running comparisons with the Store, by task name
+	shared    singleflight.Group // running comparisons with the Store; the name of a task is its key
 
-	// snapshot is never nil. A new snapshot is stored only while mu is locked.
+	// The pointer snapshot is never nil. A new snapshot is stored only while the mutex mu is
+	// locked.
 	snapshot atomic.Pointer[snapshot]
 
-	mu        sync.Mutex      // guards what follows
+	mu        sync.Mutex      // guards the fields below
 	timer     clockwork.Timer // timer of the next renewal; nil: no renewal is scheduled
 	resyncing bool
-	retired   bool // Retain dropped the key: its token is not renewed
-	// rejected lists versions of tokens that were replaced after a report. pending lists
-	// reported versions that were not the version of the current token: a token with such a
-	// version may still arrive from a replica that cannot reach the Store. When a version was
-	// evicted from both lists, its token is replaced only when it is reported again.
+	retired   bool // set when Retain dropped the key: the key's token is not renewed
+	// The list `rejected` contains versions of tokens that were replaced after a report. The
+	// list `pending` contains reported versions that were not the version of the current token.
+	// A token with such a version may still arrive from a replica that cannot reach the Store.
+	// When a version is no longer in either list, its token is replaced only when the token is
+	// reported again.
 	rejected, pending []string
-	// forced lists the times of the last forced renewals that were made without the Store.
+	// The list `forced` contains the times of the last forced renewals that were made without
+	// the Store.
 	forced []time.Time
 }
 
-// snapshot is the state of an entry at one moment. It is immutable.
+// A snapshot is the state of an entry at one moment. A snapshot is immutable.
 type snapshot struct {
 	token      *token.Token // the current token; nil: there is none
-	expireTime time.Time    // of the token
-	// failure is the failure of the last token request; nil if that request brought a token, or
-	// if no request was made.
+	expireTime time.Time    // when the token expires
+	// The field failure is the failure of the last token request. It is nil if that request
+	// brought a token, or if no request was made.
 	failure *Failure
-	// epoch is the value of Cache.epoch before the token was last compared with the Store. news
-	// counts the changes of the token in the Store.
+	// The field epoch is the value that Cache.epoch had before the token was last compared with
+	// the Store. The field news counts the changes of the token in the Store.
 	epoch, news uint64
-	// served reports that a caller received the token. A token that no caller received is not
-	// renewed.
+	// The field served reports that a caller received the token. A token that no caller received
+	// is not renewed.
 	served bool
-	// late reports that a call found the token expired.
+	// The field late reports that a call found the token expired.
 	late bool
 }
 
-// stamp is the state of an entry before a read of the Store. A comparison with the stamp detects
-// changes during the read.
+// A stamp is the state of an entry before the Store is read. After the read, the entry is
+// compared with the stamp, to detect changes that were made during the read.
 type stamp struct {
 	*snapshot
 	cacheEpoch uint64
@@ -81,30 +86,32 @@ type stamp struct {
 
 func (e *entry) stamp() stamp { return stamp{e.snapshot.Load(), e.cache.epoch.Load()} }
 
-// isKnown reports whether the entry has a token or a failure that a change in the Store could
-// replace.
+// isKnown reports whether the entry has a token or a failure. A change in the Store can replace
+// either.
 func (s *snapshot) isKnown() bool { return s.token != nil || s.failure != nil }
 
-// isFresh reports whether the token has not expired at the time now.
+// isFresh reports whether there is a token that has not expired at the time `now`.
 func (s *snapshot) isFresh(now time.Time) bool { return s.token != nil && now.Before(s.expireTime) }
 
-// isValid reports whether the provider may still accept the token at the time now, even in the
-// token's safety margin.
+// isValid reports whether the provider may still accept the token at the time `now`. A token in
+// its safety margin is valid, too.
 func (s *snapshot) isValid(now time.Time) bool {
 	return s.token != nil && now.Before(s.token.LastEnd())
 }
 
-// update replaces the snapshot by a changed copy. The caller must hold e.mu.
+// The method update replaces the snapshot by a changed copy. The caller must hold the mutex
+// e.mu.
 func (e *entry) update(change func(*snapshot)) {
 	next := *e.snapshot.Load()
 	change(&next)
 	e.snapshot.Store(&next)
 }
 
-// choose makes t the current token, except in three cases: the current token is newer than t;
-// the current token has the same value as t and lives as long; or the current token arrived
-// after the stamp was taken, and t is not certainly newer. The caller must hold e.mu, and must
-// have read t in the Store, or requested t, after the stamp was taken.
+// The method choose makes the token t the current token, except in three cases. In the first
+// case the current token is newer than t. In the second case the current token has the same
+// value as t, and lives as long. In the third case the current token arrived after the stamp was
+// taken, and t is not certainly newer. The caller must hold the mutex e.mu. The caller must have
+// read t in the Store, or requested t, after the stamp was taken.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -127,25 +134,26 @@ func (e *entry) choose(t *token.Token, seen stamp) {
 	}
 }
 
-// setToken makes t the current token, which was read or requested after the stamp was taken. The
-// caller must hold e.mu.
+// setToken makes the token t the current token. The token t was read or requested after the
+// stamp was taken. The caller must hold the mutex e.mu.
 func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.stopTimer()
 	e.update(func(s *snapshot) {
 		s.token, s.expireTime, s.epoch, s.served, s.late = t, t.ExpireTime(), seen.cacheEpoch, false, false
 		if s.isFresh(e.cache.options.Clock.Now()) {
-			s.failure = nil // a token in its margin does not end the back-off
+			s.failure = nil // a token in its safety margin does not end the back-off
 		}
 	})
 	e.cache.options.Changed(e.key)
 }
 
-// hasVersion reports whether callers may have received the token t under this version.
+// hasVersion reports whether callers may have received the token t under the given version.
 func (e *entry) hasVersion(t *token.Token, version string) bool {
 	return slices.Contains(e.cache.options.Versions(e.key, t), version)
 }
 
-// isRejected reports whether the token t was reported as rejected. The caller must hold e.mu.
+// isRejected reports whether the token t was reported as rejected. The caller must hold the
+// mutex e.mu.
 func (e *entry) isRejected(t *token.Token) bool {
 	if len(e.rejected)+len(e.pending) == 0 {
 		return false
@@ -155,7 +163,7 @@ func (e *entry) isRejected(t *token.Token) bool {
 	})
 }
 
-// reject remembers the version of a token that was replaced after a report.
+// The method reject remembers the version of a token that was replaced after a report.
 func (e *entry) reject(version string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -169,7 +177,8 @@ func (e *entry) rejectToken(t *token.Token) {
 	e.addRejected(t)
 }
 
-// addRejected is rejectToken for a caller that holds e.mu. One version is enough to recognise t.
+// addRejected does the same as rejectToken, for a caller that holds the mutex e.mu. Remembering
+// one version of the token t is enough to recognise t.
 func (e *entry) addRejected(t *token.Token) {
 	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
 		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
@@ -177,8 +186,8 @@ func (e *entry) addRejected(t *token.Token) {
 }
 
 // rejectPending remembers a reported version that is not the version of the current token. If
-// the reported version is the current token's version, rejectPending returns the current token
-// instead.
+// the reported version is the version of the current token, rejectPending remembers nothing and
+// returns the current token.
 func (e *entry) rejectPending(version string) (reported *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -191,8 +200,8 @@ func (e *entry) rejectPending(version string) (reported *token.Token) {
 	return nil
 }
 
-// appendNew appends a version to the list unless the list contains it. Only the newest elements
-// stay in the list, limit at most.
+// appendNew appends a version to a list unless the list contains the version. If the list then
+// has more elements than the parameter `limit`, appendNew removes the oldest elements.
 func appendNew(list []string, version string, limit int) []string {
 	if slices.Contains(list, version) {
 		return list
@@ -200,11 +209,11 @@ func appendNew(list []string, version string, limit int) []string {
 	return lastOf(append(list, version), limit)
 }
 
-// lastOf returns the last elements of the list, limit at most.
+// lastOf returns the last elements of a list. The parameter `limit` is their maximum number.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// wait returns a token as soon as there is one. wait is called when there is no token, or the
-// token is in its safety margin.
+// The method wait returns a token as soon as there is one. It is called when there is no token,
+// or when the token is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
 	began := e.cache.options.Clock.Now()
@@ -225,8 +234,8 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	return t, err
 }
 
-// noteLate notifies the observer, once for each token that was served, that a call found the
-// token expired.
+// noteLate notifies the Observer that a call found a token expired. For each token that was
+// served, noteLate does this only once.
 func (e *entry) noteLate() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -236,8 +245,8 @@ func (e *entry) noteLate() {
 	}
 }
 
-// await waits for the result of a token request. While there is a token in its safety margin,
-// await waits for marginWait at most.
+// The method await waits for the result of a token request. If the current token is in its
+// safety margin, await does not wait longer than marginWait.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})
 	brief, cancel := context.WithTimeout(ctx, marginWait)
