@@ -2,8 +2,8 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// maxLookUps is how many tokens are compared with the Store at the same time after changes may
-// have been missed.
+// After changes may have been missed, at most maxLookUps tokens are compared with the Store at
+// the same time.
 const maxLookUps = 8
 
 // Follow makes the Cache receive changes that other processes make in the Store, until the Cache
@@ -13,8 +13,8 @@ func (c *Cache) Follow() {
 	if !ok {
 		return
 	}
-	// Close does not wait until Follow's goroutine ends, because a read that waits for news may
-	// take a while.
+	// Close does not wait until Follow's goroutine ends, because Follow may be reading news, and
+	// that read may take a while.
 	go store.Follow(c.ctx, News{
 		Changed: c.changed,
 		Forgotten: func() {
@@ -25,8 +25,8 @@ func (c *Cache) Follow() {
 	})
 }
 
-// changed compares the token of a key with the Store again, if this replica has a token for the
-// key.
+// The method changed compares the token of a key with the Store again, if this replica has a
+// token for the key.
 func (c *Cache) changed(key string) {
 	found, ok := c.entries.Load(key)
 	if !ok {
@@ -42,9 +42,9 @@ func (c *Cache) changed(key string) {
 	}
 }
 
-// missed makes the Cache compare every token with the Store: before the token is served again,
-// and also in the background. The background comparison is needed because callers may watch the
-// token, and because the Store may have lost the token.
+// The method missed makes the Cache compare every token with the Store: before callers get the
+// token again, and also in the background. The comparison in the background is needed because
+// callers may watch the token, and because the Store may have lost the token.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {
@@ -59,7 +59,7 @@ func (c *Cache) missed() {
 	})
 }
 
-// eachEntry calls do with every entry of the Cache.
+// eachEntry calls the function `do` for every entry of the Cache.
 func (c *Cache) eachEntry(do func(*entry)) {
 	c.entries.Range(func(_, value any) bool {
 		do(value.(*entry))

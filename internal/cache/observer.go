@@ -2,56 +2,59 @@ package cache
 
 import "time"
 
-// Observer counts the events of one token. Calls that are answered from memory use the Observer
-// too, so its methods must not wait, and must not call the Cache.
+// Observer counts the events of one token. The Cache also uses the Observer during calls that
+// are answered from memory, so the methods of an Observer must not wait, and must not call the
+// Cache.
 type Observer interface {
 	// Warm returns the counter of the calls that are answered from memory.
 	Warm() Counter
 	// Answered is called for each call that is not answered from memory.
 	Answered(tier Tier)
-	// Waited is called with the time that a call waited for a refresh, whether the refresh
-	// succeeded or not.
+	// Waited is called after a call has waited for a refresh, whether the refresh succeeded or
+	// not. The parameter is the time that the call waited.
 	Waited(wait time.Duration)
-	// Renewed is called when a token that was served has been renewed, or when a call finds a
-	// token expired that was served before.
+	// Renewed is called when a token that callers received before has been renewed, or when a
+	// call finds that such a token has expired.
 	Renewed(when Renewal)
 	// RenewalFailed is called when a renewal in the background failed. The parameters are the
 	// error, the time of the next attempt, and the end of the token. No attempt is made after
 	// the end of the token.
 	RenewalFailed(err error, next, end time.Time)
-	// Forced is called with the result of a forced renewal, which replaces a rejected token.
+	// Forced is called after a forced renewal, which replaces a rejected token. The parameter is
+	// the result of that renewal.
 	Forced(outcome Forced)
 }
 
 // Counter counts events, as a Prometheus counter does.
 type Counter interface{ Inc() }
 
-// Tier is where the answer to a call comes from.
+// Tier says where the answer to a call comes from.
 type Tier int
 
-// The tiers.
+// These constants are the possible sources of an answer.
 const (
-	FromMemory    Tier = iota // the current token
-	FromRefresh               // the token that a refresh brought
-	FromMargin                // the current token, in its safety margin, while token requests fail
-	FromFailure               // the error of an earlier token request, during the back-off
-	RefreshFailed             // the error of a refresh that brought no token
-	GaveUp                    // no answer: the call was cancelled, or its deadline passed
+	FromMemory    Tier = iota // the answer is the current token
+	FromRefresh               // the answer is the token that a refresh brought
+	FromMargin                // the answer is the current token, in its safety margin, while token requests fail
+	FromFailure               // the answer is the error of an earlier token request, during the back-off
+	RefreshFailed             // the answer is the error of a refresh that brought no token
+	GaveUp                    // there is no answer: the call was cancelled, or its deadline passed
 )
 
-// Renewal reports whether a token was renewed before or after a call found the token expired.
+// Renewal says whether a token was renewed before or after a call found that the token had
+// expired.
 type Renewal int
 
-// The renewals.
+// These constants are the kinds of renewals.
 const (
-	Early Renewal = iota // renewed in the background, before the token expired
-	Late                 // renewed after a call found the token expired
+	Early Renewal = iota // the token was renewed in the background, before it expired
+	Late                 // the token was renewed after a call found that it had expired
 )
 
 // Forced is the result of a forced renewal.
 type Forced int
 
-// The results.
+// These constants are the results of forced renewals.
 const (
 	ForcedReplaced  Forced = iota // the rejected token was replaced
 	ForcedLimited                 // too many forced renewals or token requests were made recently
@@ -59,7 +62,8 @@ const (
 	ForcedFailed                  // the token request failed, or may not be made yet
 )
 
-// unobserved is the Observer that does nothing; a Cache uses it by default.
+// The type unobserved is an Observer that does nothing. A Cache without a configured Observer
+// uses it.
 type unobserved struct{}
 
 func (unobserved) Warm() Counter                             { return unobserved{} }

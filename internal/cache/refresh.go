@@ -13,19 +13,20 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// refresh is one attempt to get a new token for a key. All callers that wait for that token
+// A refresh is one attempt to get a new token for a key. All callers that wait for that token
 // share the refresh.
 type refresh struct {
-	// old is the token to replace; nil: any token that has not expired is accepted.
-	old *token.Token
-	// forced reports that the token old was rejected, so that a token with the same value is not
+	// The field old is the token to replace. If it is nil, any token that has not expired is
 	// accepted.
+	old *token.Token
+	// The field forced reports that the old token was rejected, so that a token with the same
+	// value is not accepted.
 	forced bool
-	// renewal reports that the token old has not expired, and that no caller waits for its
-	// successor.
+	// The field renewal reports that the old token has not expired, and that no caller waits for
+	// the successor of the old token.
 	renewal bool
-	// failed is the failure of the token request that this refresh made, if the lease ended
-	// before the failure could be stored.
+	// If this refresh made a token request that failed, and the lease ended before the failure
+	// could be stored, the field failed is that failure.
 	failed *Failure
 }
 
@@ -37,13 +38,15 @@ var (
 		"the provider's answer took so long that its token was about to expire")
 )
 
-// isDone reports whether the token of the snapshot s is a result that the refresh r accepts.
+// isDone reports whether the refresh r is finished, because the snapshot s has a token that r
+// accepts.
 func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
-// refresh starts the refresh r, or joins the refresh that is under way, whatever its purpose.
-// The refresh continues when its first caller, whose context is ctx, is cancelled.
+// The method refresh starts the refresh r. If a refresh is under way already, whatever its
+// purpose, the call joins that refresh instead. The context ctx belongs to the call that starts
+// the refresh. The refresh continues when ctx is cancelled.
 func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Result {
 	return e.refreshes.DoChan(e.key, func() (_ any, err error) {
 		done, ok := e.cache.begin()
@@ -52,8 +55,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 		}
 		defer done()
 		defer func() {
-			// Without recover, a panic here would end the process, and with it the calls for
-			// every other credential.
+			// Without the function recover, a panic here would end the process, and with the
+			// process the calls for every other credential.
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request",
 					"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
@@ -75,8 +78,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 	})
 }
 
-// forcedOutcome returns the result of a forced renewal for the Observer. The renewal ended with
-// the error err.
+// forcedOutcome returns the result of a forced renewal for the Observer. The parameter err is
+// the error of the renewal.
 func forcedOutcome(err error) Forced {
 	switch {
 	case err == nil:
@@ -90,8 +93,9 @@ func forcedOutcome(err error) Forced {
 	}
 }
 
-// join waits for the result of a refresh, and records that the refreshed token is served. join
-// fails when the token has ended already, because the machine slept during the refresh.
+// The method join waits for the result of a refresh, and records that a caller received the
+// refreshed token. If the token has ended already, because the machine slept during the refresh,
+// join fails.
 func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) (*token.Token, error) {
 	select {
 	case result := <-refreshed:
@@ -109,9 +113,9 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 	}
 }
 
-// attempt takes the lease, and makes one token request. attempt makes no token request if
-// another replica stores a token or a failure first. When attempt returns ErrLeaseLost, the
-// caller must call attempt again.
+// The method attempt takes the lease, and makes one token request. If another replica stores a
+// token or a failure first, attempt makes no token request. When attempt returns ErrLeaseLost,
+// the caller must call attempt again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	var found *token.Token
 	var backoff *Failure
@@ -149,9 +153,10 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. lock
-// compares each record that it reads with the current token, and then calls enough with the
-// record. The returned stamp seen was taken before the last record was read.
+// The method lock takes the lease with Store.Lock, or returns an aloneLease while the Store
+// fails. For each record that it reads, lock compares the record with the current token, and
+// then calls the function `enough` with the record. The result `seen` is a stamp that was taken
+// before the last record was read.
 func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
@@ -161,22 +166,22 @@ func (e *entry) lock(
 		seen = next
 		e.compareStored(record.Token, seen)
 		is := enough(record)
-		next = e.stamp() // taken before the next record is read
+		next = e.stamp() // this stamp is taken before the next record is read
 		return is
 	})
 	if err == nil || ctx.Err() != nil {
 		return record, lease, seen, err
 	}
-	// With an aloneLease, the new token is not put into the Store, even if the Store works again
-	// by then.
+	// A token that was requested under an aloneLease is not put into the Store, even if the
+	// Store works again by then.
 	if enough(Record{}) {
 		return Record{}, nil, began, nil
 	}
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// request makes the token request and stores its result. The Store was read after the stamp was
-// taken.
+// The method request makes the token request and stores its result. The Store was read after the
+// stamp `seen` was taken.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
 ) (*token.Token, error) {
@@ -192,12 +197,12 @@ func (e *entry) request(
 		return nil, fail(err, time.Time{})
 	}
 	if r.forced && r.old != nil && fresh.Value.Equal(r.old.Value) {
-		return nil, fail(errSameToken, time.Time{}) // even if the provider extended its life
+		return nil, fail(errSameToken, time.Time{}) // fails even if the provider extended the token's life
 	}
 	if again, end := e.isIssuedAgain(fresh, record.Token); again {
 		return nil, fail(errSameToken, end)
 	}
-	stored, err := lease.Commit(context.WithoutCancel(ctx), fresh, r.forced) // not cancelled: a token that arrives late is stored too
+	stored, err := lease.Commit(context.WithoutCancel(ctx), fresh, r.forced) // without cancellation: a token that arrives late is stored too
 	switch {
 	case errors.Is(err, ErrLeaseLost):
 		return nil, err
@@ -207,19 +212,20 @@ func (e *entry) request(
 		return nil, fail(errSameToken, time.Time{})
 	}
 	if r.forced && r.old != nil {
-		e.rejectToken(r.old) // the call that reported it may have been cancelled
+		e.rejectToken(r.old) // needed here, too: the call that reported the token may have been cancelled
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
-		// Callers get this token while it is valid, until the next attempt brings a new token.
+		// Callers get this token as long as it is valid, until the next token request brings a
+		// new token.
 		_ = fail(errLateToken, time.Time{})
 	}
 	return current, nil
 }
 
 // isIssuedAgain reports whether the provider issued a token that is already known, or that was
-// reported as rejected. If the token is already known, the result end is the end of the token:
-// after that time the provider must issue a new token.
+// reported as rejected. If the token is already known, the result `end` is the time when that
+// token ends: from then on the provider must issue a new token.
 func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -231,8 +237,8 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether a Commit did not store the token t because t was rejected before. In
-// that case the stored token is still the one in the lease's record.
+// isRefused reports whether Commit did not store the token t because t was rejected before. In
+// that case the Store still has the token that is in the lease's record.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
 		return true
@@ -240,9 +246,9 @@ func isRefused(t, stored *token.Token, record Record) bool {
 	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
-// settle decides whether the requested token or the stored token becomes the current token. The
-// two tokens differ if another replica stored its own token during the request. settle returns
-// the current token.
+// The method settle makes either the requested token or the stored token the current token, and
+// returns that token. The two tokens differ if another replica stored its own token during the
+// request.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -255,7 +261,8 @@ func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	return e.snapshot.Load().token
 }
 
-// explain returns the error for callers that wait for a refresh that ended with err.
+// The method explain returns the error for callers that wait for a refresh. The parameter err is
+// the error with which the refresh ended.
 func (e *entry) explain(err error) error {
 	switch {
 	case e.cache.ctx.Err() != nil:
