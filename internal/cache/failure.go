@@ -29,7 +29,7 @@ const (
 
 // A Failure is a token request that brought no token.
 type Failure struct {
-	// Fault is the error for callers. Its RetryDelay is not used.
+	// Fault is the error for callers, but the RetryDelay of that error is computed from Until.
 	Fault *fault.Error
 	// Until is the time from which a token request may be made for a waiting caller.
 	Until time.Time

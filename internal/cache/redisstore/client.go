@@ -11,41 +11,43 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Time limits of a connection. The timeout of an operation, which a timeBudget sets, is never
-// longer than these limits.
+// These constants are the time limits of a connection. A timeBudget sets the timeout of each
+// operation, which is never longer than these limits.
 const (
 	idleTimeout = 5 * time.Minute
-	// spareConnections are connections for requests that do not wait in a queue: reads of the
-	// stream, and requests for the slot map of a Cluster.
+	// spareConnections is the number of connections for requests that do not wait in a queue:
+	// reads of the stream, and requests for the slot map of a Cluster.
 	spareConnections = 2
-	// clusterReload is the greatest age of the slot map of a Cluster that is still used. After
-	// the loss of a master, the slot map is correct again within this time.
+	// clusterReload is the maximum age of a Cluster's slot map. After the loss of a master, the
+	// slot map is correct again within this time.
 	clusterReload = 200 * time.Millisecond
 )
 
-// Server is the address of Redis: one server, the Sentinels of one server, or a Cluster.
+// Server says how to reach Redis: one server, the Sentinels of one server, or a Cluster.
 type Server struct {
-	// Addresses lists at least one host:port: the address of the server, of its Sentinels, or of
-	// some nodes of the Cluster.
+	// Addresses contains one or more addresses of the form host:port: the address of the server,
+	// of its Sentinels, or of some nodes of the Cluster.
 	Addresses []string
-	// SentinelMaster is the name of the master that the Sentinels watch; empty: Addresses are not
-	// Sentinels.
+	// SentinelMaster is the name of the master that the Sentinels watch. If it is empty, the
+	// Addresses do not belong to Sentinels.
 	SentinelMaster string
-	// Cluster reports that Addresses are nodes of a Cluster.
+	// Cluster reports that the Addresses belong to nodes of a Cluster.
 	Cluster bool
 	// Database is the number of the Redis database. A Cluster has only database 0.
 	Database int
-	// Username and Password authenticate to Redis; empty: without authentication.
+	// Username and Password authenticate the broker to Redis. If both are empty, it does not
+	// authenticate.
 	Username, Password secret.Text
-	// SentinelUsername and SentinelPassword authenticate to the Sentinels; empty: without
-	// authentication.
+	// SentinelUsername and SentinelPassword authenticate the broker to the Sentinels. If both
+	// are empty, the broker does not authenticate to the Sentinels.
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS encrypts connections; nil: no encryption.
+	// TLS is the configuration for encrypted connections. If it is nil, connections are not
+	// encrypted.
 	TLS *tls.Config
 }
 
-// silence is a logger that writes nothing. Without this logger, go-redis writes to standard
-// error.
+// The type silence is a logger that writes nothing. Without this logger, go-redis would write to
+// the standard error.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}

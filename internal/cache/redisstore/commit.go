@@ -8,27 +8,28 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Limits on what Redis keeps in addition to a token.
+// These constants limit what Redis keeps for a key in addition to the token.
 const (
 	maxRejected = 8   // fingerprints of rejected tokens
 	maxForced   = 100 // times of forced renewals
 	forcedLife  = time.Hour
 )
 
-// Commit stores the token fresh, and publishes the change.
+// Commit stores the token `fresh`, and publishes the change.
 func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
 	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
 }
 
-// commit stores the token fresh if owner has the lock or no replica has it, and if the stored
-// entry is still here.sealed, which is the entry that was read before. commit returns the token
-// that is stored afterwards, and updates the parameter here.
+// The method commit stores the token `fresh` under two conditions. The owner has the lock, or no
+// replica has it. The stored entry is still here.sealed, which is the entry that was read
+// before. Afterwards commit updates the parameter `here`, and returns the token that is in
+// Redis.
 func (s *Store) commit(
 	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,
 ) (*token.Token, error) {
 	now := s.clock.Now()
 	if fresh.LastEnd().Sub(now) < time.Millisecond {
-		return fresh, nil // the token has ended, and is not stored
+		return fresh, nil // the token has ended, so it is not stored
 	}
 	sealed := string(s.sealToken(set, fresh))
 	change := event{kind: eventToken, name: set.name}
@@ -54,13 +55,13 @@ func (s *Store) commit(
 	stored, sealed := s.readToken(set, answer[1], answer[2], now)
 	switch {
 	case sealed == here.sealed:
-		return before, nil // fresh was rejected before; the stored entry has not changed
+		return before, nil // the token `fresh` was rejected before; the stored entry has not changed
 	case answer[0] == "REJECTED":
 		return stored, nil
 	case stored == nil:
 		return nil, cache.ErrLeaseLost
 	case stored.Value.Equal(fresh.Value):
-		here.sealed = sealed // an earlier attempt stored fresh, and the reply was lost
+		here.sealed = sealed // an earlier attempt stored the token `fresh`, and the reply was lost
 		_ = s.publish(ctx, change)
 		return fresh, nil
 	case before != nil && stored.Value.Equal(before.Value):
@@ -72,7 +73,7 @@ func (s *Store) commit(
 }
 
 // runCommit runs the script that stores a token, and returns the script's reply. The parameter
-// sealed is the encrypted token.
+// `sealed` is the encrypted token.
 func (s *Store) runCommit(
 	ctx context.Context, set keySet, here found, owner string, fresh *token.Token, sealed string, rejected bool,
 ) ([]any, error) {
@@ -80,7 +81,7 @@ func (s *Store) runCommit(
 	if rejected && here.record.Token != nil {
 		former = s.keys.Fingerprints(here.record.Token.Value.Reveal())[0]
 	}
-	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // the time of Redis' clock, or slightly less
+	redisNow := here.redisTime + now.Sub(here.readAt).Milliseconds() // the time of Redis' clock, or slightly earlier
 	arguments := []any{
 		owner, here.sealed, sealed, fresh.LastEnd().Sub(now).Milliseconds(), redisNow, former,
 		maxRejected, maxForced, token.MaxLifetime.Milliseconds(), forcedLife.Milliseconds(), maxEntry,

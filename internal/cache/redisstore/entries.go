@@ -14,31 +14,31 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// failureMemory is how long a failure stays in Redis after the back-off has ended, so that the
-// back-off after the next consecutive failure is longer.
+// After the back-off has ended, a failure stays in Redis for failureMemory, so that the back-off
+// after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is an error for an entry that cannot be read. The text of such an error is one word
-// for the cause.
+// The type unreadable is the type of errors for entries that cannot be read. The text of such an
+// error is one word for the cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
 
 const (
-	errFormat     = unreadable("format") // written by another version of the broker
-	errUnknownKey = unreadable("key")    // encrypted under a fleet key that this replica does not have
+	errFormat     = unreadable("format") // the entry was written by another version of the broker
+	errUnknownKey = unreadable("key")    // the entry is encrypted under a fleet key that this replica does not have
 	errDamaged    = unreadable("damaged")
 	// errNoEnd is returned for an entry that does not expire, or that expires later than the
-	// token or the failure in it. The broker writes no such entries.
+	// token or failure that the entry contains. The broker writes no such entries.
 	errNoEnd = unreadable("no_end")
 )
 
-// errAbsent is returned when there is no entry, or the entry expires within a millisecond.
+// errAbsent is returned when there is no entry, or when the entry expires within a millisecond.
 var errAbsent = errors.New("there is no entry")
 
 // storedToken is the JSON form of a token. The JSON form does not contain the token's LastEnd,
-// because the Redis key expires at the LastEnd. Versions of the broker that do not know Delay
-// use the expiry of the key as the token's End.
+// because the Redis key of the token expires at the LastEnd. Versions of the broker that do not
+// know the field Delay take the expiry of the Redis key for the token's End.
 type storedToken struct {
 	Value        string        `json:"value"`
 	Lifetime     time.Duration `json:"lifetime"`
@@ -48,8 +48,9 @@ type storedToken struct {
 	Window       time.Duration `json:"window,omitempty"`
 }
 
-// storedFailure is the JSON form of a failure. The Redis key of the failure expires after Life
-// at the latest. RenewalWait is the time between the failure's Until and its RenewalUntil.
+// storedFailure is the JSON form of a failure. The Redis key of the failure expires when the
+// time Life is over, or earlier. RenewalWait is the time from the failure's Until to its
+// RenewalUntil.
 type storedFailure struct {
 	Reason      string        `json:"reason"`
 	Message     string        `json:"message"`
@@ -59,7 +60,8 @@ type storedFailure struct {
 	RenewalWait time.Duration `json:"renewal_wait,omitempty"`
 }
 
-// storedReasons lists the reasons that a stored failure may have. Redis has them in lower case.
+// storedReasons lists the reasons that a stored failure may have. In Redis, reasons are in lower
+// case.
 var storedReasons = []fault.Reason{
 	fault.Internal, fault.CredentialRejected, fault.ProviderUnavailable, fault.ProviderRateLimited, fault.RateLimited,
 }
@@ -72,9 +74,9 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	})
 }
 
-// readToken returns the token in a script's reply, and the encrypted entry. The parameter left
-// is the remaining life of the entry at the time readAt. If the token cannot be read, readToken
-// returns nil.
+// readToken returns the token in a script's reply, and the encrypted entry of that token. The
+// parameter `left` is the remaining life that the entry had at the time readAt. If the token
+// cannot be read, readToken returns nil.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
 	sealed, life, err := s.open(set.token, entry, left, &stored)
@@ -108,7 +110,7 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 }
 
 // readFailure returns the failure in a script's reply, or nil if the failure cannot be read. The
-// parameter left is the remaining life of the entry at the time readAt.
+// parameter `left` is the remaining life that the entry had at the time readAt.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)
@@ -135,13 +137,13 @@ func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cach
 func (s *Store) seal(key string, stored any) []byte {
 	plain, err := json.Marshal(stored)
 	if err != nil {
-		panic("redisstore: strings and numbers cannot be marshalled") // they always can
+		panic("redisstore: strings and numbers cannot be marshalled") // strings and numbers can always be marshalled
 	}
 	return s.keys.Seal(key, plain)
 }
 
-// open decrypts an entry in a script's reply. The parameter left is the remaining life of the
-// entry in milliseconds.
+// The method open decrypts an entry in a script's reply. The parameter `left` is the remaining
+// life of the entry in milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)
 	count, _ := left.(int64)

@@ -8,19 +8,19 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// prefix is the beginning of every Redis key. The prefix contains the version of the format: a
-// broker that writes another format does not use these keys.
+// The text prefix is the beginning of every Redis key. The prefix contains the version of the
+// data format, because brokers that write another format must use other Redis keys.
 const prefix = "authmaterial:1:"
 
 // keySet contains the Redis keys of one token under one fleet key. The Redis keys have the same
 // hash tag, so a Cluster keeps them on one node.
 type keySet struct {
 	name     string // an HMAC of the token's key
-	token    string // encrypted; expires with the token
-	failure  string // encrypted; expires when the failure no longer has an effect
-	lock     string // ID of the owner; expires after 3 seconds unless the owner renews it
-	rejected string // a list of fingerprints
-	forced   string // a list of times in milliseconds
+	token    string // key of the encrypted token; expires with the token
+	failure  string // key of the encrypted failure; expires when the failure has no more effect
+	lock     string // key of the lock, which contains the owner's ID; expires after 3 seconds unless the owner renews it
+	rejected string // key of the list of the fingerprints of rejected tokens
+	forced   string // key of the list of the times of forced renewals, in milliseconds
 }
 
 func newKeySet(name string) keySet {
@@ -33,19 +33,19 @@ func newKeySet(name string) keySet {
 
 // tokenKeys contains the key sets of one token. There is one key set for each fleet key.
 type tokenKeys struct {
-	key string // the token's
-	// primary is the key set to which this replica writes. The list all contains every key set
-	// of the token, in the order in which a replica locks the key sets. That order is the same
-	// in every replica, so that two replicas never wait for each other's locks.
+	key string // the key of the token
+	// The key set primary is the one to which this replica writes. The list all contains every
+	// key set of the token, in the order in which a replica locks the key sets. Every replica
+	// uses the same order, so that two replicas never wait for each other's locks.
 	primary keySet
 	all     []keySet
-	// changed is closed when the next change of the token is reported. tokenIndex.mu guards this
-	// field.
+	// The channel changed is closed when the next change of the token is reported. The mutex
+	// tokenIndex.mu guards the field changed.
 	changed chan struct{}
 }
 
-// tokenIndex maps the name of each key set to the keys of its token, for the tokens that this
-// replica was asked for.
+// tokenIndex contains the tokens that this replica was asked for. It maps the name of each key
+// set to the keys of the key set's token.
 type tokenIndex struct {
 	ring *fleetkeys.Ring
 
@@ -57,7 +57,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// of returns the keys of a token, and adds them to the index.
+// The method of returns the keys of a token, and adds these keys to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()
@@ -73,15 +73,16 @@ func (x *tokenIndex) of(key string) *tokenKeys {
 	return t
 }
 
-// news returns a channel that is closed when the next change of the token is reported.
+// The method news returns a channel that is closed when the next change of the token is
+// reported.
 func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return t.changed
 }
 
-// wake wakes the goroutines that wait for a change of the token whose key set has this name.
-// wake returns the key of that token.
+// The method wake wakes the goroutines that wait for a change of one token: the token whose key
+// set has the given name. The method returns the key of that token.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -102,14 +103,14 @@ func (x *tokenIndex) wakeAll() {
 	}
 }
 
-// wake wakes the goroutines that wait for a change of the token. The caller must hold
-// tokenIndex.mu.
+// The method wake wakes the goroutines that wait for a change of the token. The caller must hold
+// the mutex tokenIndex.mu.
 func (t *tokenKeys) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-// failures returns the Redis keys of all failures.
+// The method failures returns the Redis keys of the failures of all tokens.
 func (x *tokenIndex) failures() (keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -119,7 +120,8 @@ func (x *tokenIndex) failures() (keys []string) {
 	return keys
 }
 
-// retain removes the tokens for which keep returns false from the index.
+// The method retain removes the tokens for which the function `keep` returns false from the
+// index.
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

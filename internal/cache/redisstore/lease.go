@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Durations of the lock that belongs to a lease. When the owner of a lock dies, another replica
-// can take the lock after lockLife.
+// These constants are durations of the lock that belongs to a lease. When the owner of a lock
+// dies, another replica can take the lock after the time lockLife.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second
@@ -25,21 +25,22 @@ var (
 	errLocked = errors.New("another replica has the lock")
 )
 
-// found is the state of a token that a replica read in Redis.
+// The struct found is the state of a token that a replica read in Redis.
 type found struct {
 	record cache.Record
-	sealed string // the token's entry in the primary key set, even if unreadable; empty: none
-	// redisTime is the time of Redis' clock in milliseconds. Redis sent redisTime before readAt,
-	// which is a time of the replica's clock.
+	sealed string // the token's entry in the primary key set, even if the entry is unreadable; empty if there is none
+	// The field redisTime is a time of Redis' clock in milliseconds. The field readAt is a time
+	// of the replica's clock. Redis sent redisTime before the time readAt.
 	redisTime int64
 	readAt    time.Time
-	took      time.Duration // how long reading the token took
+	took      time.Duration // how long the reading of the token took
 }
 
-// look reads all key sets of a token, and returns the newest token and the failure that ends
-// last. If owner is not empty, look also locks all key sets. If another replica has one of the
-// locks, look locks none of them and fails with errLocked. If the newest token is only in the
-// key set of another fleet key, look copies the token to the primary key set.
+// The method look reads all key sets of a token. It returns the newest token, and the failure
+// that ends last. If the parameter `owner` is not empty, look also locks all key sets for that
+// owner. If another replica has one of the locks, look locks no key set and fails with
+// errLocked. If the newest token is only in the key set of another fleet key, look copies the
+// token to the primary key set.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {
@@ -66,25 +67,26 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		// commit fails when another replica has the lock. The replica that has the lock stores a
-		// token itself.
+		// The method commit fails when another replica has the lock. The replica that has the
+		// lock stores a token itself.
 		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
 	newest.RequestedWithin = all.took
 	return all, nil
 }
 
-// lookAt reads one key set. If owner is not empty, lookAt also locks the key set.
+// lookAt reads one key set. If the parameter `owner` is not empty, lookAt also locks the key
+// set.
 func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, error) {
 	operation := "look"
 	if owner != "" {
 		operation = "lock"
 	}
-	began := s.clock.Now() // read before the request is sent, so that the token seems to end earlier, not later
+	began := s.clock.Now() // read before the request is sent, so that the token seems to end too early, not too late
 	reply, err := s.run(ctx, operation, lookScript, []string{set.token, set.failure, set.lock},
 		maxEntry, owner, lockLife.Milliseconds())
 	if err != nil {
-		s.unlock([]keySet{set}, owner) // the reply may have been lost
+		s.unlock([]keySet{set}, owner) // Redis may have granted the lock although the reply was lost
 		return found{}, err
 	}
 	answer, err := reply.Slice()
@@ -103,7 +105,7 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 	return here, nil
 }
 
-// unlock releases the locks of the owner in the background.
+// The method unlock releases the locks of the owner. It does so in the background.
 func (s *Store) unlock(sets []keySet, owner string) {
 	if owner == "" {
 		return
@@ -115,13 +117,13 @@ func (s *Store) unlock(sets []keySet, owner string) {
 	}
 }
 
-// lease holds the locks of a token's key sets, and renews them until Release is called.
+// A lease holds the locks of a token's key sets, and renews the locks until Release is called.
 type lease struct {
 	store  *Store
 	keys   *tokenKeys
 	owner  string
 	found  found
-	budget *timeBudget // the refresh's
+	budget *timeBudget // the time budget of the refresh
 	stop   context.CancelFunc
 }
 
@@ -139,8 +141,8 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// renew renews the locks until ctx ends. renew does not report that a lock was lost, because
-// Commit detects that.
+// The method renew renews the locks until ctx ends. It does not report that a lock was lost,
+// because Commit notices the loss.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()
@@ -156,7 +158,7 @@ func (l *lease) renew(ctx context.Context) {
 	}
 }
 
-// Fail stores the failure, unless another replica has the lock now, or has stored a token.
+// Fail stores the failure, unless another replica meanwhile took the lock or stored a token.
 func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	set := l.keys.primary
 	sealed, life := l.store.sealFailure(set, failure, l.store.clock.Now())
@@ -171,8 +173,8 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	return nil
 }
 
-// ForcedWait counts the forced renewals in all key sets, by Redis' clock. While a fleet key is
-// being replaced, replicas write to different key sets.
+// ForcedWait counts the forced renewals in all key sets, because replicas write to different key
+// sets while a fleet key is being replaced. ForcedWait uses Redis' clock.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
 	var ages []int64 // in milliseconds
 	for _, set := range l.keys.all {

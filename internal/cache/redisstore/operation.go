@@ -10,45 +10,47 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// These constants determine when Redis counts as out of reach.
+// These constants determine when Redis counts as out of reach, and how often the broker tries
+// again.
 const (
-	maxFailures   = 5           // in a row
+	maxFailures   = 5           // number of consecutive failures after which Redis counts as out of reach
 	probeInterval = time.Second // pause between attempts while Redis is out of reach
 )
 
 // Observer counts the operations on Redis. The methods of an Observer must not wait.
 type Observer interface {
-	// Operated is called at the end of an operation. The result is "ok", or one word for what
-	// failed.
+	// Operated is called at the end of an operation. The result is "ok", or one word that says
+	// what failed.
 	Operated(operation, result string, took time.Duration)
-	// Unreadable is called for an entry in Redis that could not be read. The cause is one word.
+	// Unreadable is called for an entry in Redis that could not be read. The parameter is one
+	// word for the cause.
 	Unreadable(cause string)
 	// Degraded is called with true when Redis becomes unreachable, and with false when Redis can
 	// be reached again.
 	Degraded(is bool)
 }
 
-// unobserved is the Observer of a Store without a configured Observer.
+// The type unobserved is the Observer of a Store that has no configured Observer.
 type unobserved struct{}
 
 func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// Results of operations that the circuit breaker does not count.
+// These errors are results of operations that the circuit breaker does not count.
 var (
 	// errGaveUp is returned when the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
 	// errStarved is returned when the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process got no CPU time")
-	// errUnproven replaces the success of an operation that also succeeds on a server which does
-	// not accept writes. After a failure, such a success must not close the circuit breaker.
+	// errUnproven replaces the success of an operation that would also succeed on a server which
+	// accepts no writes. After a failure, such a success must not close the circuit breaker.
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 
-// proofs lists the operations whose success proves that Redis can be used, because they run
-// scripts that write. Other operations prove less: a read-only replica answers reads, and a
-// server that is out of memory removes keys.
+// The map proofs lists the operations that run scripts that write. The success of such an
+// operation proves that Redis can be used. The success of another operation proves less: a
+// read-only replica answers reads, and a server that is out of memory removes keys.
 var proofs = map[string]bool{"lock": true, "commit": true, "fail": true, "probe": true}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
@@ -63,8 +65,8 @@ func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 	})
 }
 
-// breakerChanged logs and reports that Redis became unreachable, or can be reached again. The
-// circuit breaker's attempts in between are not reported.
+// breakerChanged logs that Redis became unreachable, or that Redis can be reached again, and
+// calls Degraded. Attempts to reach Redis in between are not reported.
 func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:
@@ -77,7 +79,7 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// run runs a script in Redis as an operation, and returns the script's reply.
+// The method run runs a script in Redis as an operation, and returns the script's reply.
 func (s *Store) run(
 	ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any,
 ) (reply *redis.Cmd, err error) {
@@ -88,8 +90,8 @@ func (s *Store) run(
 	return reply, err
 }
 
-// do waits in the queue, and then runs an operation within the time budget of ctx. While Redis
-// is out of reach, the operation fails at once.
+// The method do waits in the queue, and then runs an operation within the time budget of ctx.
+// While Redis is out of reach, the operation fails at once.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
 	leave, err := s.enter(ctx, s.operations, operation)
 	if err != nil {
@@ -102,7 +104,8 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 	return s.doWithin(ctx, operation, run)
 }
 
-// enter waits for a slot in a queue. The caller keeps the slot until it calls leave.
+// The method enter waits for a slot in a queue. The caller keeps the slot until it calls the
+// returned function `leave`.
 func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave func(), err error) {
 	began := s.clock.Now()
 	leave, err = q.enter(ctx)
@@ -115,8 +118,9 @@ func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave fu
 	return nil, s.finish(ctx, operation, began, err)
 }
 
-// doWithin runs an operation without waiting in the queue. ctx must have a time budget. doWithin
-// repeats an operation that timed out because the process got no CPU time.
+// doWithin runs an operation without waiting in the queue. The context ctx must have a time
+// budget. If an operation timed out because the process got no CPU time, doWithin repeats the
+// operation.
 func (s *Store) doWithin(ctx context.Context, operation string, run func(context.Context) error) error {
 	for {
 		if err := s.try(ctx, operation, run); !errors.Is(err, errStarved) {
@@ -125,7 +129,7 @@ func (s *Store) doWithin(ctx context.Context, operation string, run func(context
 	}
 }
 
-// try makes one attempt to run an operation.
+// The method try makes one attempt to run an operation.
 func (s *Store) try(ctx context.Context, operation string, run func(context.Context) error) error {
 	began, budget := s.clock.Now(), budgetOf(ctx)
 	var result error // the result of the operation itself
@@ -155,8 +159,8 @@ func (s *Store) try(ctx context.Context, operation string, run func(context.Cont
 	return s.finish(ctx, operation, began, err)
 }
 
-// finish reports the result of an operation to the Observer, and returns the error for the
-// caller.
+// The method finish reports the result of an operation to the Observer, and returns the error
+// for the caller.
 func (s *Store) finish(ctx context.Context, operation string, began time.Time, err error) error {
 	s.observer.Operated(operation, describe(err), s.clock.Since(began))
 	if errors.Is(err, errGaveUp) {

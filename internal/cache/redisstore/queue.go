@@ -11,24 +11,25 @@ import (
 )
 
 const (
-	// operationsPerCPU is how many operations may run at the same time for each processor.
+	// operationsPerCPU is the maximum number of operations that run at the same time, for each
+	// processor.
 	operationsPerCPU = 10
-	// maxQueueWait is how long an operation waits in a queue at most. The operation's own
-	// timeout begins afterwards.
+	// maxQueueWait is the longest time that an operation waits in a queue. The operation's own
+	// timeout begins after this wait.
 	maxQueueWait = 3 * time.Second
 	// If the process got no CPU time while an operation waited in a queue, the operation waits
-	// again, maxQueueWaits times in all.
+	// again. An operation waits at most maxQueueWaits times.
 	maxQueueWaits = 2
 )
 
-// maxOperations returns how many operations may run at the same time.
+// maxOperations returns the maximum number of operations that run at the same time.
 func maxOperations() int { return operationsPerCPU * runtime.GOMAXPROCS(0) }
 
 // errOverload is returned for an operation that was not tried, because it waited too long in a queue.
 var errOverload = errors.New("too many operations at once")
 
-// queue gives a limited number of slots to operations, in the order in which the operations
-// arrived.
+// A queue gives slots to operations, in the order in which the operations arrived. The number of
+// slots is limited.
 type queue struct {
 	clock   clockwork.Clock
 	slots   *semaphore.Weighted
@@ -40,8 +41,9 @@ func newQueue(clock clockwork.Clock, slots int) *queue {
 	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
-// enter waits for a slot. The caller keeps the slot until the caller calls leave. enter fails
-// with errOverload when no slot becomes free in time, and with errGaveUp when ctx ends first.
+// The method enter waits for a slot. The caller keeps the slot until it calls the returned
+// function `leave`. If no slot becomes free in time, enter fails with errOverload. If ctx ends
+// first, enter fails with errGaveUp.
 func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	for range maxQueueWaits {
 		acquired, starved := q.acquire(ctx)
@@ -57,8 +59,9 @@ func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	return nil, errOverload
 }
 
-// acquire waits for a slot, for maxQueueWait at most. starved reports that the process got no
-// CPU time during most of the wait, so that it could not take a free slot.
+// The method acquire waits for a slot, but not longer than maxQueueWait. The result `starved`
+// reports that the process got no CPU time during most of the wait, so that it could not take a
+// free slot.
 func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	if q.slots.TryAcquire(1) {
 		return true, false

@@ -8,19 +8,19 @@ import (
 	"syscall"
 )
 
-// These constants limit the size of one reply of Redis. go-redis allocates the memory for a
-// value when the value's length is announced, before the value arrives. So the limits apply to
-// announced lengths. The largest replies that the broker requests are 1,000 events of the stream
-// (about 350 KiB), and a script's reply with a token and a failure.
+// These constants limit the size of one reply of Redis. A reply announces the length of each
+// value before the value arrives, and go-redis then allocates memory for the announced length.
+// So the limits apply to announced lengths. The largest replies that the broker requests are
+// 1,000 events of the stream (about 350 KiB), and a script's reply with a token and a failure.
 const (
 	// maxEntry is the size limit of an entry, in bytes. The entry of a 64 KiB token is up to six
 	// times as large as the token, because JSON escapes some characters. Scripts treat a larger
 	// entry as an empty entry.
 	maxEntry = 512 << 10
-	// maxReply limits how many bytes go-redis allocates for one reply.
+	// maxReply is the maximum number of bytes that go-redis allocates for one reply.
 	maxReply = 2 << 20
-	// elementCost is the memory that one element of an array needs, in bytes: the element's slot
-	// in the slice, and the header of its value.
+	// elementCost is the memory for one element of an array, in bytes: the element's slot in the
+	// slice, and the header of the element's value.
 	elementCost = 32
 	// maxLine is the size limit of the first line of a value in a reply, in bytes.
 	maxLine = 1 << 10
@@ -29,7 +29,8 @@ const (
 // errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
-// dialer returns a function that opens a connection, and limits the size of the replies on it.
+// The function dialer returns a function that opens a connection on which the size of replies is
+// limited.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: refreshTimeout}
 	dial := plain.DialContext
@@ -46,7 +47,7 @@ func dialer(config *tls.Config) func(ctx context.Context, network, address strin
 			return struct {
 				*limitedConn
 				syscall.Conn
-			}{limited, raw}, nil // go-redis peeks at the socket to find closed connections
+			}{limited, raw}, nil // go-redis looks at the socket to find closed connections
 		}
 		return limited, nil
 	}
@@ -58,7 +59,7 @@ type limitedConn struct {
 	replies replyLimit
 }
 
-// Read fails with errReplyLimit as soon as a reply announces more than maxReply.
+// Read fails with errReplyLimit as soon as a reply announces more than maxReply bytes.
 func (c *limitedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if limit := c.replies.scan(p[:n]); limit != nil {
@@ -67,18 +68,18 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). A
-// replyLimit reads the first line of each value, which announces the value's length, and skips
-// the rest of the value. The zero value is ready for the start of a reply.
+// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). It
+// reads the first line of each value, which announces the value's length, and skips the rest of
+// the value. The zero value of a replyLimit is ready for the start of a reply.
 type replyLimit struct {
 	line    []byte // the part of the current line that has arrived
-	skip    int    // number of bytes of a string, including its line end, that are to be skipped
+	skip    int    // number of bytes still to skip: the rest of a string, with its line end
 	pending int    // number of elements of the reply that follow the current element
 	cost    int    // memory that the reply needs so far, in bytes
 	broken  bool
 }
 
-// scan checks the next bytes of a stream of replies.
+// The method scan checks the next bytes of a stream of replies.
 func (l *replyLimit) scan(p []byte) error {
 	for len(p) > 0 && !l.broken {
 		if l.skip > 0 {
@@ -134,7 +135,8 @@ func (l *replyLimit) endLine() bool {
 	return ok && l.cost <= maxReply
 }
 
-// beginString is called at the start of a string. The length is negative for a nil string.
+// beginString is called at the start of a string. For a nil string, the parameter `length` is
+// negative.
 func (l *replyLimit) beginString(length int) {
 	if length < 0 {
 		l.endValue()
@@ -144,8 +146,8 @@ func (l *replyLimit) beginString(length int) {
 	l.cost += length
 }
 
-// beginElements is called at the start of an array with this number of elements. Afterwards the
-// first element is the current value.
+// beginElements is called at the start of an array. The parameter `count` is the number of
+// elements. Afterwards the first element is the current value.
 func (l *replyLimit) beginElements(count int) {
 	if count <= 0 {
 		l.endValue()
@@ -155,15 +157,16 @@ func (l *replyLimit) beginElements(count int) {
 	l.cost += count * elementCost
 }
 
-// endValue is called at the end of a value. The reply ends with the reply's last value.
+// endValue is called at the end of a value. If the value is the last value of a reply, the reply
+// ends, too.
 func (l *replyLimit) endValue() {
 	if l.pending--; l.pending < 0 {
 		l.pending, l.cost = 0, 0
 	}
 }
 
-// announced returns the length that the first line of a value announces. The length is at most
-// maxReply, and -1 for nil.
+// The function announced returns the length that the first line of a value announces. The result
+// is at most maxReply. For a nil value, the result is -1.
 func announced(digits []byte) (length int, ok bool) {
 	if string(digits) == "-1" {
 		return -1, true

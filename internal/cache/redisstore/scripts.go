@@ -9,8 +9,8 @@ import (
 //go:embed lua
 var sources embed.FS
 
-// The Lua scripts. A comment at the beginning of each file documents the script's keys,
-// arguments and reply.
+// These are the Lua scripts. A comment at the beginning of each script's file documents the
+// script's keys, arguments and reply.
 var (
 	lookScript       = newScript("entry", "look")
 	commitScript     = newScript("entry", "commit")
@@ -21,13 +21,13 @@ var (
 	probeScript      = newScript("probe")
 )
 
-// newScript returns a script that consists of the contents of these files.
+// newScript returns a script that consists of the contents of the named files.
 func newScript(names ...string) *redis.Script {
 	var source string
 	for _, name := range names {
 		text, err := sources.ReadFile("lua/" + name + ".lua")
 		if err != nil {
-			panic(err) // a missing file is a mistake in the repository
+			panic(err) // if a file is missing, the repository is wrong
 		}
 		source += string(text)
 	}

@@ -1,6 +1,7 @@
 // Package redisstore implements the cache.Store of a fleet. The Store keeps encrypted tokens in
-// Redis, and lets one replica at a time make token requests for each token. While Redis cannot
-// be reached, the methods of the Store fail soon, and the Cache works without the Store.
+// Redis. For each token, the Store lets only one replica at a time make token requests. While
+// Redis cannot be reached, the methods of the Store fail soon, and the Cache works without the
+// Store.
 package redisstore
 
 import (
@@ -21,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// Options configure a Store. Server and Keys are required.
+// Options configure a Store. The fields Server and Keys are required.
 type Options struct {
 	// Server is the address of Redis.
 	Server Server
@@ -43,22 +44,23 @@ type Store struct {
 	clock    clockwork.Clock
 	logger   *slog.Logger
 	observer Observer
-	id       string // ID of this replica in events
+	id       string // ID of this replica in the events that it publishes
 	tokens   *tokenIndex
 
-	// operations and locking limit how many operations run at once, so that an operation's time
-	// limit does not include the wait for other operations. The queue locking is for reading and
-	// locking a token. The queue locking has half as many slots as the queue operations, so that
-	// at least half of the slots remain for leases that already have a lock and will soon
-	// release it.
+	// The queues operations and locking limit how many operations run at the same time. So an
+	// operation's time limit does not include the wait for other operations. The queue locking
+	// is for operations that read and lock a token. This queue has half as many slots as the
+	// queue operations, so that at least half of the slots remain for leases that already have a
+	// lock and will soon release it.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
-	lastFailure         atomic.Value // one word for the last failure
+	lastFailure         atomic.Value // one word that describes the last failure
 
-	// needsResync reports that an operation failed, so that events may have been missed.
-	// overloaded reports that an operation was not tried, because it waited too long in a queue.
+	// The flag needsResync reports that an operation failed, so that events may have been
+	// missed. The flag overloaded reports that an operation was not tried, because it waited too
+	// long in a queue.
 	needsResync, overloaded atomic.Bool
-	outbox                  sync.Map // a set of the events that could not be published
+	outbox                  sync.Map // the set of the events that could not be published yet
 	unlocking               sync.WaitGroup
 }
 
@@ -87,28 +89,28 @@ func New(options Options) *Store {
 	return s
 }
 
-// Close waits until the locks of released leases are released, and then closes the connections.
-// The context of Follow must have ended before Close is called.
+// Close waits until the locks of all released leases are released, and then closes the
+// connections. The context of Follow must have ended before Close is called.
 func (s *Store) Close() {
 	s.unlocking.Wait()
 	_ = s.client.Close()
 }
 
-// Load returns the record of key.
+// Load returns the record of the given key.
 func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
 	here, err := s.look(ctx, s.tokens.of(key), "")
 	return here.record, err
 }
 
-// A Store that waits for a lease reads the token again after firstPoll, and then less and less
-// often, until the interval is lastPoll. When the Store receives news of the token, it reads the
-// token at once.
+// A Store that waits for a lease reads the token again and again: first after the time
+// firstPoll, and then at growing intervals, which are at most lastPoll. When the Store receives
+// news of the token, it reads the token at once.
 const (
 	firstPoll = 10 * time.Millisecond
 	lastPoll  = 160 * time.Millisecond
 )
 
-// Lock waits for the lease of key, or until enough returns true.
+// Lock waits for the lease of the key, or until the function `enough` returns true.
 func (s *Store) Lock(
 	ctx context.Context, key string, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -129,8 +131,8 @@ func (s *Store) Lock(
 	}
 }
 
-// tryLock makes one attempt of Lock. tryLock fails with errLocked when another replica has the
-// lease.
+// tryLock makes one attempt to take the lease, for Lock. If another replica has the lease,
+// tryLock fails with errLocked.
 func (s *Store) tryLock(
 	ctx context.Context, t *tokenKeys, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -155,7 +157,7 @@ func (s *Store) tryLock(
 }
 
 // ForgetFailures removes the failure of every key that this replica knows, and makes the other
-// replicas do the same.
+// replicas remove their failures, too.
 func (s *Store) ForgetFailures(ctx context.Context) error {
 	if err := s.removeFailures(ctx); err != nil {
 		s.outbox.Store(event{kind: eventForgotten}, nil) // Follow removes the failures when Redis can be reached again
@@ -182,6 +184,6 @@ func (s *Store) removeFailures(ctx context.Context) error {
 	return nil
 }
 
-// Retain removes the keys for which keep returns false from this replica's index. The entries of
-// these keys in Redis expire.
+// Retain removes the keys for which the function `keep` returns false from this replica's index.
+// The entries of these keys stay in Redis until they expire.
 func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

@@ -12,14 +12,14 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// The stream of events, in which replicas publish their changes.
+// These constants belong to the stream of events, in which replicas publish their changes.
 const (
 	streamKey  = prefix + "changes"
 	probeKey   = prefix + "probe"
-	streamSize = 10_000 // events, about
-	batchSize  = 1_000  // number of events that are read at once, or of keys that are removed at once
-	// blockTime is how long one read of the stream waits for events. Follow notices the failure
-	// of another operation after blockTime at the latest.
+	streamSize = 10_000 // approximate number of events in the stream
+	batchSize  = 1_000  // maximum number of events in one read, and of keys that one command removes
+	// One read of the stream waits for events for the time blockTime. So Follow notices the
+	// failure of another operation after blockTime at the latest.
 	blockTime = 500 * time.Millisecond
 	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
@@ -27,20 +27,21 @@ const (
 	streamLife = 24 * time.Hour // the stream expires this long after the last event
 )
 
-// Kinds of events.
+// These constants are the kinds of events.
 const (
-	eventToken     = "token"     // there is another token in a key set
+	eventToken     = "token"     // a key set has another token
 	eventForgotten = "forgotten" // failures were removed
-	eventEmptied   = "emptied"   // the events before it were removed, whether they had been read or not
+	eventEmptied   = "emptied"   // all earlier events were removed, even events that some replicas had not read
 )
 
-// event is a change that one replica publishes to the other replicas.
+// An event is a change that one replica publishes to the other replicas.
 type event struct {
 	kind string
 	name string // the name of a key set; empty unless kind is eventToken
 }
 
-// publish sends an event to the other replicas. If that fails, Follow publishes the event later.
+// The method publish sends an event to the other replicas. If this fails, Follow publishes the
+// event later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
 	if err != nil {
@@ -49,8 +50,9 @@ func (s *Store) publish(ctx context.Context, e event) error {
 	return err
 }
 
-// addEvent adds an event to the stream. addEvent also removes the oldest events, so that keep
-// events remain: exactly keep if trim is "=", or about keep if trim is "~".
+// addEvent adds an event to the stream. It also removes the oldest events. The parameter `keep`
+// is the number of events that remain: exactly that number if `trim` is "=", or about that
+// number if `trim` is "~".
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
 	life := streamLife.Milliseconds()
 	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, life, e.kind, e.name, s.id).Err()
@@ -66,13 +68,13 @@ func (s *Store) publishOutbox(ctx context.Context) {
 	})
 	for _, e := range unsent {
 		if e.kind == eventForgotten {
-			_ = s.removeFailures(ctx) // the failures stayed in Redis until now
+			_ = s.removeFailures(ctx) // the failures have stayed in Redis until now
 		}
 		_ = s.publish(ctx, e)
 	}
 }
 
-// Follow reads the stream until ctx ends. After a failure Follow finds its position in the
+// Follow reads the stream until ctx ends. After a failure, Follow looks for its position in the
 // stream again. Follow never stops trying, so it also notices when Redis can be reached again.
 func (s *Store) Follow(ctx context.Context, news cache.News) {
 	for position, lost := "", true; ctx.Err() == nil; {
@@ -102,14 +104,14 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 			s.receive(ctx, e, news)
 		}
 		if len(events) == batchSize {
-			position, lost = "", true // there may be more events than the stream keeps
+			position, lost = "", true // there may have been more new events than the stream keeps
 		}
 	}
 }
 
-// findPosition returns the position in the stream from which to continue reading. findPosition
-// also checks that Redis runs scripts that write. A server that does not run such scripts, such
-// as a read-only replica, cannot be used.
+// findPosition returns the position from which Follow continues to read the stream. findPosition
+// also checks that Redis runs scripts that write. A server that does not run such scripts, for
+// example a read-only replica, cannot be used.
 func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
@@ -118,7 +120,7 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 		position, err = s.positionAfter(ctx, before)
 		switch {
 		case isWrongType(err):
-			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // the broker did not write this key
+			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // the value under this key is not a stream, so the broker did not write it
 		case errors.Is(err, errReplyLimit):
 			if err = s.emptyStream(ctx); err == nil {
 				position, err = s.positionAfter(ctx, before)
@@ -129,10 +131,10 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 	return position, err
 }
 
-// positionAfter returns the position before if the stream has the event at that position or
-// later events. Those events must be read, because one of them may be too large: reading such an
-// event makes the broker remove it. Otherwise positionAfter returns the position of the last
-// event.
+// positionAfter returns the position `before` if the stream has an event at that position or
+// later events. Those events must be read, because one of them may be too large: when the broker
+// reads an event that is too large, the broker removes it. Otherwise positionAfter returns the
+// position of the last event.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()
@@ -148,8 +150,8 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// read waits for events after a position. read returns no events and no error when no event
-// arrives in time.
+// The method read waits for events after a position. When no event arrives in time, read returns
+// no events and no error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}
 	err = s.doWithin(budget.of(ctx), "read", func(ctx context.Context) error {
@@ -169,19 +171,19 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		s.needsResync.Store(true)
 		return nil, s.do(ctx, "publish", s.emptyStream)
 	case isWrongType(err):
-		s.needsResync.Store(true) // findPosition removes the key
+		s.needsResync.Store(true) // the key must be removed, which findPosition does
 	}
 	return events, err
 }
 
-// emptyStream removes all events, because one event is too large to read. No broker writes such
-// an event. The event that emptyStream adds notifies the other replicas that they may have
-// missed events.
+// emptyStream removes all events from the stream, because one event is too large to read. No
+// broker writes an event that is too large. Then emptyStream adds an event, which tells the
+// other replicas that they may have missed events.
 func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
-// receive handles an event, unless this replica published the event itself.
+// The method receive handles an event, unless this replica itself published the event.
 func (s *Store) receive(ctx context.Context, message redis.XMessage, news cache.News) {
 	text := func(field string) string { value, _ := message.Values[field].(string); return value }
 	if text("by") == s.id {
