@@ -49,7 +49,7 @@ func TestRefreshGoesOnWithoutItsFirstCaller(t *testing.T) {
 			_, err := w.getFrom(leader, w.fleet[0])
 			left <- err
 		}()
-		synctest.Wait() // until the first caller's token request is under way
+		synctest.Wait() // waits until the first caller's token request is under way
 		time.AfterFunc(50*time.Millisecond, giveUp)
 		together(100, func(int) { w.want("token-1") })
 		if err := <-left; !errors.Is(err, context.Canceled) {
@@ -69,7 +69,7 @@ func TestCallersHonourTheirOwnDeadline(t *testing.T) {
 			w.Errorf("after %v the error is %v, want context.DeadlineExceeded after 1s", w.elapsed(), err)
 		}
 		w.pass(4 * time.Second)
-		w.want("token-1") // the refresh went on
+		w.want("token-1") // the refresh continued
 		w.wantRequests(1)
 	})
 }
@@ -113,7 +113,7 @@ func TestRenewalIsEarlyAndNoCallerWaits(t *testing.T) {
 		w.pass(time.Millisecond)
 		w.wantRequests(2)
 		before := w.elapsed()
-		w.want("token-1") // the request is under way
+		w.want("token-1") // the token request is under way
 		if w.elapsed() != before {
 			w.Errorf("a caller waited %v for a renewal", w.elapsed()-before)
 		}
@@ -140,10 +140,10 @@ func TestOneReplicaRenewsForAll(t *testing.T) {
 func TestUnusedTokenIsNotRenewed(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
-		w.pass(renewal)   // served after it was fetched, so it is renewed
-		w.pass(renewal)   // not served after it was fetched, so it is not renewed
+		w.pass(renewal)   // a caller has received the first token, so the token is renewed
+		w.pass(renewal)   // no caller has received the second token, so the token is not renewed
 		w.wantRequests(2) //
-		w.want("token-2") // in its window: served at once, and renewed for the next
+		w.want("token-2") // the second token is in its renewal window: the caller gets it at once, and its renewal starts
 		w.pass(200 * time.Millisecond)
 		w.wantRequests(3)
 		w.want("token-3")
@@ -154,8 +154,8 @@ func TestUnusedTokenIsNotRenewed(t *testing.T) {
 
 func TestShortAndLongTokens(t *testing.T) {
 	for lifetime, renewedAfter := range map[time.Duration]time.Duration{
-		// The safety margin is one minute, or a tenth of a shorter lifetime. The renewal window
-		// is five minutes, or a sixth of a shorter lifetime.
+		// The length of the safety margin is one minute, or a tenth of a shorter lifetime. The
+		// length of the renewal window is five minutes, or a sixth of a shorter lifetime.
 		10 * time.Second: 9*time.Second - 10*time.Second/6,
 		5 * time.Minute:  270*time.Second - 50*time.Second,
 		24 * time.Hour:   24*time.Hour - 6*time.Minute,
@@ -181,7 +181,7 @@ func TestEndedTokenIsRenewedAtTheMargin(t *testing.T) {
 		w.wantRequests(1)
 		w.pass(time.Millisecond)
 		w.wantRequests(2)
-		w.want("token-2") // waits: the first token ends when this one is issued
+		w.want("token-2") // the call waits, because the first token ends when the second token is issued
 		w.wantRequests(2)
 	})
 }
@@ -199,8 +199,8 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		if got, err := w.get(); err == nil {
 			w.Errorf("after %v a token that has ended is served: %q", w.elapsed(), got)
 		}
-		// There is one request at the start of the renewal window. Then the back-off grows to
-		// one request a minute, and in the safety margin to one request in 8 s.
+		// One token request is made at the start of the renewal window. Then the back-off grows
+		// to one request a minute. In the safety margin it is at most one request in 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
@@ -282,7 +282,8 @@ func TestTemporaryFailureBacksOff(t *testing.T) {
 			w.wantRequests(n + 1)
 			w.pass(wait * time.Second)
 		}
-		// A longer delay that the provider asks for replaces the computed delay.
+		// If the provider asks for a longer delay than the computed delay, the longer delay is
+		// used.
 		w.provider.set(failing(fault.New(fault.ProviderRateLimited, "slow down").WithRetryDelay(90 * time.Second)))
 		w.wantError(fault.ProviderRateLimited, 90*time.Second)
 		w.pass(90*time.Second - time.Millisecond)
@@ -339,7 +340,7 @@ func TestPanicFailsOneRefresh(t *testing.T) {
 		if fault.From(err).Reason != fault.Internal || err.Error() != "internal error" {
 			w.Errorf("the error is %v, want an error without details", err)
 		}
-		w.pass(time.Second) // it backs off
+		w.pass(time.Second) // the Cache backs off
 		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
 			w.Errorf("the call after the panic fails: %v", err)
 		}
@@ -357,7 +358,7 @@ func TestCloseEndsRefreshes(t *testing.T) {
 	})
 }
 
-// otherSource is the Source of another credential. The provider of otherSource answers at once.
+// otherSource is the Source of another credential. Its provider answers at once.
 type otherSource struct{ *provider }
 
 func (otherSource) TokenKey() string { return "4a" }

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// news lists the ways in which a change in the Store reaches the other replicas.
+// The list news contains the ways in which the other replicas learn of a change in the Store.
 var news = map[string]func(*sharedStore){
 	"at once": func(s *sharedStore) { s.newsDelay = 0 },
 	"late":    func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
@@ -39,11 +39,11 @@ func TestFleetRenewsOnce(t *testing.T) {
 					f.wantEverywhere("token-1")
 					for f.provider.count() < 6 {
 						f.pass(lifetime / 100)
-						f.within(0, func() { // no caller waits for a renewal
+						f.within(0, func() { // the call returns at once, because no caller waits for a renewal
 							together(8, func(i int) { f.wantValid(i) })
 						})
 					}
-					// All token requests after the first one were renewals.
+					// Every token request after the first one was a renewal.
 					first := (&token.Token{Lifetime: lifetime}).RenewTime(0).Sub(time.Time{})
 					if f.elapsed() < 5*first {
 						f.Errorf("six token requests in %v", f.elapsed())
@@ -67,7 +67,7 @@ func (f *fleet) wantValid(i int) {
 
 func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
-		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // at most half the lifetime
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // a longer window than the maximum, which is half the lifetime
 		f.wantEverywhere("token-1")
 		f.pass(28 * time.Minute)
 		f.provider.set(failing(unavailable))
@@ -76,7 +76,7 @@ func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 			f.pass(time.Second)
 		}
 		f.provider.set(working)
-		f.pass(75 * time.Second) // the longest back-off
+		f.pass(75 * time.Second) // longer than the longest back-off
 		for i := range f.fleet {
 			f.within(0, func() { f.wantValid(i) })
 		}
@@ -113,8 +113,8 @@ func TestProviderDownUntilAfterTheEnd(t *testing.T) {
 			}
 			f.pass(time.Second)
 		}
-		// A single replica makes about 19 requests until the token ends, and then one request in
-		// 8 to 10 s.
+		// A single replica would make about 19 token requests until the token ends, and then one
+		// token request every 8 to 10 s.
 		if n := f.provider.count(); n > 22+76 {
 			f.Errorf("the fleet made %d token requests", n)
 		}
@@ -184,8 +184,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 						f.provider.set(func(p *provider) { p.newest = "" })
 					}
 				}
-				// There is one token request for each token that was revoked, and one for each
-				// token that reached its safety margin.
+				// For each token that was revoked, there is one token request. For each token
+				// that reached its safety margin, there is also one token request.
 				if n := f.provider.count(); n > 1+revoked+4 {
 					f.Errorf("%d token requests in 20 minutes with tokens that live for 5 minutes; %d tokens were revoked", n, revoked)
 				}
@@ -198,7 +198,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 }
 
 // useToken sends a request with a token. The provider checks the token a little later. If the
-// provider rejects the token, useToken reports the token, and checks its successor.
+// provider rejects the token, useToken reports the token, and checks the token that it gets
+// instead.
 func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	f.Helper()
 	value, err := f.at(i)
@@ -248,8 +249,8 @@ func TestColdReplicaGetsATokenInItsMargin(t *testing.T) {
 		f.pass(renewal - time.Minute)
 		f.provider.set(failing(unavailable))
 		f.pass(expiry + time.Second - f.elapsed())
-		f.wantAt("token-1", 1) // makes a request that fails
-		f.wantAt("token-1", 2) // finds the stored failure
+		f.wantAt("token-1", 1) // replica 1 makes a token request, which fails
+		f.wantAt("token-1", 2) // replica 2 finds the stored failure
 		f.pass(end - f.elapsed())
 		_, err := f.at(1)
 		f.checkReason(err, fault.ProviderUnavailable)
@@ -290,6 +291,6 @@ func TestTokenThatIsFoundWhileAnotherHangs(t *testing.T) {
 		time.AfterFunc(2*time.Second, func() {
 			f.restore(&token.Token{Value: newValue("old"), RequestedAt: time.Now().Add(-expiry), Lifetime: time.Hour})
 		})
-		f.wantAt("old", 1) // although its refresh failed
+		f.wantAt("old", 1) // replica 1 serves the old token although its refresh failed
 	})
 }

@@ -14,19 +14,19 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fleet is a simulated fleet whose replicas share a Store on a simulated network.
+// A fleet is a simulated fleet of replicas, which share a Store on a simulated network.
 type fleet struct {
 	*world
 	shared  *sharedStore
 	links   []*link
-	changed []*atomic.Int64 // counts the calls of each replica's Options.Changed
-	// beforeMatching runs once, before a reported version is compared with a token; nil: no
-	// function runs.
+	changed []*atomic.Int64 // for each replica: how often its Options.Changed was called
+	// The function beforeMatching runs once, before a reported version is compared with a token.
+	// If it is nil, nothing runs.
 	beforeMatching atomic.Pointer[func()]
 }
 
-// inFleet runs a test with simulated time and with a fleet of this size. News reaches the other
-// replicas after 1 ms.
+// inFleet runs a test with simulated time and with a fleet of the given size. News reaches the
+// other replicas after 1 ms.
 func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -40,11 +40,11 @@ func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	})
 }
 
-// join adds a replica.
+// The method join adds a replica to the fleet.
 func (f *fleet) join() {
 	changed := new(atomic.Int64)
 	link := f.shared.connect()
-	jitter := float64(len(f.fleet)%8) / 7 // of this replica
+	jitter := float64(len(f.fleet)%8) / 7 // the jitter of this replica
 	f.fleet = append(f.fleet, cache.New(cache.Options{
 		Store:    link,
 		Random:   func() float64 { return jitter },
@@ -56,14 +56,14 @@ func (f *fleet) join() {
 	f.changed = append(f.changed, changed)
 }
 
-// all sets the state of every replica's link to the Store.
+// The method all gives every replica's link to the Store the same state.
 func (f *fleet) all(state linkState) {
 	for _, l := range f.links {
 		l.become(state)
 	}
 }
 
-// at asks one replica for a token, as a caller without a deadline.
+// The method at asks one replica for a token, as a caller without a deadline does.
 func (f *fleet) at(i int) (string, error) { return f.getFrom(f.Context(), f.fleet[i]) }
 
 // wantAt asks some replicas for a token, and compares the tokens that they serve.
@@ -110,7 +110,7 @@ func (f *fleet) wantReads(i, want int) {
 	}
 }
 
-// forgetTrips resets the counts that wantReads checks.
+// forgetTrips sets the numbers of reads and writes that wantReads checks to zero.
 func (f *fleet) forgetTrips() {
 	for _, l := range f.links {
 		l.reads.Store(0)
@@ -118,7 +118,8 @@ func (f *fleet) forgetTrips() {
 	}
 }
 
-// versions runs beforeMatching, if it is set, and then calls versionsOf.
+// The method versions runs the function beforeMatching, if there is one, and then calls
+// versionsOf.
 func (f *fleet) versions(key string, t *token.Token) []string {
 	if before := f.beforeMatching.Swap(nil); before != nil {
 		(*before)()
@@ -126,7 +127,7 @@ func (f *fleet) versions(key string, t *token.Token) []string {
 	return versionsOf(key, t)
 }
 
-// within checks that a function takes no longer than a time limit.
+// The method within checks that a function takes no longer than a time limit.
 func (f *fleet) within(limit time.Duration, do func()) {
 	f.Helper()
 	began := f.elapsed()
@@ -136,7 +137,7 @@ func (f *fleet) within(limit time.Duration, do func()) {
 	}
 }
 
-// caller returns a context that ends soon.
+// The function caller returns a context that ends soon.
 func (f *fleet) caller(patience time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.Context(), patience)
 }

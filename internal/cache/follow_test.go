@@ -48,8 +48,8 @@ func TestChangedTokenEndsAFailure(t *testing.T) {
 	})
 }
 
-// refusedEverywhere asks each replica for a token, and checks that the provider's refusal is
-// returned.
+// refusedEverywhere asks each replica for a token, and checks that each replica returns the
+// provider's refusal.
 func (f *fleet) refusedEverywhere() {
 	f.Helper()
 	for i := range f.fleet {
@@ -77,7 +77,8 @@ func TestForgetFailuresReachesTheFleet(t *testing.T) {
 	})
 }
 
-// unheard calls do while changes in the Store are not reported to the replicas.
+// The method unheard calls the function `do`. During the call, changes in the Store are not
+// reported to the replicas.
 func (f *fleet) unheard(do func()) {
 	f.shared.set(func(s *sharedStore) { s.newsLost = true })
 	do()
@@ -88,7 +89,7 @@ func TestMissedNewsIsLookedUpBeforeTheTokenIsServed(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
 		f.unheard(func() { f.wantReportAt(0, "token-1", "token-2") })
-		f.wantAt("token-1", 1) // it received no news
+		f.wantAt("token-1", 1) // the replica received no news
 		f.links[1].set(func(l *link) { l.latency = 10 * time.Millisecond })
 		f.forgetTrips()
 		f.links[1].miss()
@@ -207,7 +208,7 @@ func TestNewsDuringARefresh(t *testing.T) {
 						f.links[1].miss()
 					}
 				})
-				f.wantAt("token-1", 1) // the token that it read before the token was replaced
+				f.wantAt("token-1", 1) // the replica serves the token that it read before that token was replaced
 				f.pass(100 * time.Millisecond)
 				f.wantAt("token-2", 1)
 			})
@@ -230,7 +231,7 @@ func TestMuchNewsOfATokenMakesFewLookUps(t *testing.T) {
 	})
 }
 
-// keyed is a Source with a key of its own.
+// A keyed is a Source that has its own token key.
 type keyed struct {
 	*provider
 	key string
@@ -238,7 +239,8 @@ type keyed struct {
 
 func (k keyed) TokenKey() string { return k.key }
 
-// TestManyTokensAreNotLookedUpAtOnce: the replica missed changes, or many tokens changed.
+// TestManyTokensAreNotLookedUpAtOnce: a replica missed changes, or many tokens changed. The
+// replica must not compare all tokens with the Store at the same time.
 func TestManyTokensAreNotLookedUpAtOnce(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		const tokens = 2_000

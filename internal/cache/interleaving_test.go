@@ -9,10 +9,10 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// slowRead makes replica 1 begin a read of the Store that takes 200 ms. The later reads of
-// replica 1 are fast again.
+// slowRead makes replica 1 begin a read of the Store that takes 200 ms. Later reads by replica 1
+// are fast again.
 func (f *fleet) slowRead() {
-	f.pass(10 * time.Millisecond) // until all news has arrived
+	f.pass(10 * time.Millisecond) // waits until all news has arrived
 	f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
 	f.links[1].miss()
 	f.pass(10 * time.Millisecond)
@@ -23,13 +23,13 @@ func TestChangeWhileALookUpIsUnderWay(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = 50 * time.Millisecond })
 		f.wantEverywhere("token-1")
-		f.slowRead() // of token-1
+		f.slowRead() // a slow read of token-1
 		f.wantReportAt(0, "token-1", "token-2")
 		f.pass(10 * time.Millisecond)
-		f.wantAt("token-2", 1) // at once, without waiting for the slow look-up
+		f.wantAt("token-2", 1) // replica 1 answers at once, without waiting for the slow read
 		told := f.changed[1].Load()
 		f.pass(time.Second)
-		f.wantAt("token-2", 1) // the slow look-up does not bring token-1 back
+		f.wantAt("token-2", 1) // the slow read does not bring token-1 back
 		if f.changed[1].Load() != told {
 			f.Error("the slow read of the Store changed the current token")
 		}
@@ -62,7 +62,7 @@ func TestNewerTokenThatComesDuringTheCommit(t *testing.T) {
 			f.shared.endLeases()
 			f.wantReportAt(1, "token-2", "token-3")
 		})
-		f.wantReportAt(0, "token-1", "token-3") // it stores token-2, and the reply is late
+		f.wantReportAt(0, "token-1", "token-3") // replica 0 stores token-2, and the reply of the Store is late
 		f.wantAt("token-3", 0)
 	})
 }

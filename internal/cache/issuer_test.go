@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// issuer is a provider that records the tokens it issued.
+// An issuer is a provider that records the tokens that it issued.
 type issuer struct {
 	key      string
 	lifetime time.Duration
@@ -19,34 +19,35 @@ type issuer struct {
 
 	mu      sync.Mutex
 	latency time.Duration
-	failure *fault.Error // nil: it works
+	failure *fault.Error // the error of token requests; nil: token requests succeed
 	issued  map[string]*issue
 	newest  *issue // the newest token that a replica received
 	last    string // the last token that was issued, whether a replica received it or not
-	// failedAt is when the last token request failed. fineFrom is the time since which token
-	// requests are answered soon; zero means that token requests are not answered soon now.
+	// The time failedAt is when the last token request failed. The time fineFrom is when the
+	// issuer began to answer token requests soon; it is zero while the issuer does not answer
+	// them soon.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
-	begin    func(i *issuer, replica int)        // called while mu is locked
-	current  func(i *issuer, replica int) string // likewise
+	begin    func(i *issuer, replica int)        // called while the mutex mu is locked
+	current  func(i *issuer, replica int) string // called while the mutex mu is locked
 }
 
 // failedRequest is the last token request of a replica, if that request failed.
 type failedRequest struct {
 	at      time.Time
-	current string // by the replica
+	current string // value of the replica's current token
 }
 
-// issue is an issued token.
+// An issue is a token that an issuer issued.
 type issue struct {
 	*token.Token
 	value   string
-	gotAt   time.Time // when a replica received the token; zero: no replica did
+	gotAt   time.Time // when a replica received the token; zero: no replica received the token
 	revoked bool
 }
 
-// at is the Source by which one replica requests tokens from the issuer.
+// The method at returns the Source by which one replica requests tokens from the issuer.
 func (i *issuer) at(replica int) *issuerSource { return &issuerSource{i, replica} }
 
 type issuerSource struct {
@@ -56,8 +57,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. The issuer issues the token in the middle
-// of its latency.
+// RequestToken takes as long as the issuer's latency. When half of that time is over, the issuer
+// issues the token.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()
@@ -85,7 +86,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// wait waits for a time, and returns false if ctx ended first.
+// The method wait waits for the given time. If ctx ends first, it returns false.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -109,14 +110,14 @@ func (i *issuer) issue(requestedAt time.Time) (*issue, error) {
 	return made, nil
 }
 
-// find returns the record of an issued token.
+// The method find returns the record of an issued token.
 func (i *issuer) find(value string) *issue {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.issued[value]
 }
 
-// accepts reports whether the issuer accepts a request with the token.
+// The method accepts reports whether the issuer accepts a request with the token.
 func (i *issuer) accepts(value string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -124,7 +125,7 @@ func (i *issuer) accepts(value string) bool {
 	return !made.revoked && time.Now().Before(made.End()) && (!i.ends || value == i.last)
 }
 
-// revoke ends the newest token early.
+// The method revoke ends the newest token early.
 func (i *issuer) revoke() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -133,7 +134,7 @@ func (i *issuer) revoke() {
 	}
 }
 
-// set changes how the issuer answers.
+// The method set changes how the issuer answers token requests.
 func (i *issuer) set(change func(*issuer)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -47,7 +47,7 @@ func TestSlowRequestWaitsForTheOtherReplica(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		answer := f.slowRequest()
 		f.pass(3900 * time.Millisecond)
-		f.wantAt("token-2", 1) // its request is under way when the slow request ends
+		f.wantAt("token-2", 1) // replica 1's token request is under way when the slow request ends
 		if got, err := answer(); err != nil || got != "token-2" {
 			f.Errorf("callers of the slow replica get token %q, error %v; want the successor", got, err)
 		}
@@ -90,8 +90,8 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// TestHungRequestIsNotRepeatedAtOnce makes a token request that takes all the time of its
-// refresh. When that time is over, another replica has the lease.
+// TestHungRequestIsNotRepeatedAtOnce: a token request takes all the time of its refresh. When
+// that time is over, another replica has the lease.
 func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
@@ -107,8 +107,8 @@ func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// TestStoredFailureShortensNoOther: a request of replica 0 fails while the replica is
-// disconnected. Then the replica finds a failure in the Store that ends sooner. The replica must
+// TestStoredFailureShortensNoOther: a token request of replica 0 fails while replica 0 is
+// disconnected. Then replica 0 finds a failure in the Store that ends sooner. Replica 0 must
 // wait until its own failure ends.
 func TestStoredFailureShortensNoOther(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
@@ -125,7 +125,7 @@ func TestStoredFailureShortensNoOther(t *testing.T) {
 		f.links[0].become(connected)
 		report(0) // replica 0 finds the failure in the Store
 		f.pass(50 * time.Millisecond)
-		report(0) // after the end of the failure in the Store
+		report(0) // the failure in the Store has ended
 		f.wantRequests(3)
 	})
 }
@@ -134,7 +134,7 @@ func TestLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		go func() { _, _ = f.at(0) }()
-		f.pass(1500 * time.Millisecond) // meanwhile the replica renewed the lease once
+		f.pass(1500 * time.Millisecond) // meanwhile the replica renewed the lease one time
 		f.links[0].become(hanging)
 		f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
 		f.within(leaseLife+pollInterval+200*time.Millisecond, func() {

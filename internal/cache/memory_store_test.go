@@ -16,15 +16,15 @@ import (
 // and the failure.
 const (
 	maxRejectedTokens = 8
-	maxForced         = 100 // times of forced renewals
+	maxForced         = 100 // the maximum number of times of forced renewals
 )
 
-// memory is a Store in memory that several Caches may share. A memory does not notify a Cache of
+// A memory is a Store in memory that several Caches may share. It does not notify a Cache of the
 // changes that another Cache made.
 type memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex // guards the cells, but not their locks
+	mu    sync.Mutex // guards the contents of the cells, but not the channel lock of each cell
 	cells map[string]*memoryCell
 }
 
@@ -41,8 +41,8 @@ func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// cell returns the cell of a key, and removes a token that has ended from the cell. The caller
-// must hold m.mu.
+// The method cell returns the cell of a key. If the token in the cell has ended, the method
+// first removes that token. The caller must hold the mutex m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
 	if cell == nil {
@@ -55,14 +55,14 @@ func (m *memory) cell(key string) *memoryCell {
 	return cell
 }
 
-// Load returns the record of key. Load does not fail.
+// Load returns the record of the given key. Load does not fail.
 func (m *memory) Load(_ context.Context, key string) (cache.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cell(key).record, nil
 }
 
-// Lock waits until no other caller has the lease of key.
+// Lock waits until no other caller has the lease of the key.
 func (m *memory) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	m.mu.Lock()
 	cell := m.cell(key)
@@ -123,7 +123,7 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 	return fresh, nil
 }
 
-// lastOf returns the last elements of the list, limit at most.
+// lastOf returns the last elements of a list. The parameter `limit` is their maximum number.
 func lastOf[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }
 
 // Fail stores the failure.

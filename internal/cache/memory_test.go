@@ -28,7 +28,7 @@ func TestRetainedUntilItsEnd(t *testing.T) {
 		w.pass(renewal + 1)
 		w.wantRequests(1)
 		w.want("token-1")
-		w.wantRequests(2) // the token is renewed because it is used again
+		w.wantRequests(2) // the token is renewed, because a caller uses the token again
 		c.Retain(nothing)
 		w.pass(renewal + end)
 		c.Retain(nothing)

@@ -20,38 +20,38 @@ import (
 
 const (
 	modelReplicas = 4
-	// settling is how long after the last disturbance replicas may still use different tokens: a
-	// refresh may have begun during the disturbance, and the lease of a disconnected replica
-	// must end first.
+	// The time settling begins when the last disturbance ends. During that time, replicas may
+	// still use different tokens: a refresh may have begun during the disturbance, and the lease
+	// of a disconnected replica must end first.
 	settling = 20 * time.Second
 )
 
-// model is a fleet in which random events happen, with a record of these events.
+// A model is a fleet in which random events happen, together with a record of these events.
 type model struct {
 	*testing.T
-	random  *rand.Rand // used only by the goroutine that runs the model
+	random  *rand.Rand // only the goroutine that runs the model uses this source of random numbers
 	shared  *sharedStore
 	issuers []*issuer
 
 	mu       sync.Mutex
 	replicas []*modelReplica
-	calmFrom time.Time // when the last disturbance ended; zero: it continues
+	calmFrom time.Time // when the last disturbance ended; zero: the disturbance continues
 	served   []modelServed
-	answered []modelReport        // answered reports whose tokens may become banned
-	banned   map[string]time.Time // for each token, the time since which no replica may serve the token
-	events   int                  // number of calls that began plus reports that were answered
+	answered []modelReport        // reports that were answered, and whose tokens may become banned
+	banned   map[string]time.Time // for each token, the time from which no replica may serve the token
+	events   int                  // number of calls that began plus number of reports that were answered
 	reports  map[string]bool      // tokens that were reported as rejected
 	history  []string
 	failed   bool
 	calls    sync.WaitGroup
 }
 
-// modelReplica is a replica, and what its callers have received from it.
+// A modelReplica is a replica, with a record of what the replica's callers have received.
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
-	reported map[string]int          // the value of model.events when the report of a token was answered
-	seen     map[string]modelCurrent // the current token that the test saw last, by key
+	reported map[string]int          // for each token, the value of model.events when the report of the token was answered
+	seen     map[string]modelCurrent // for each key, the current token that the test saw last
 }
 
 // modelCurrent is a replica's current token, and the time when the test first saw that token.
@@ -67,8 +67,8 @@ type modelServed struct {
 }
 
 // TestModel runs a fleet with random events, and checks conditions that must always be true.
-// BROKER_SEED repeats a run, except for the order of events at the same moment. BROKER_SOAK
-// makes 200 runs.
+// With the environment variable BROKER_SEED, a run is repeated; only the order of events at the
+// same moment may differ. With the environment variable BROKER_SOAK, the test makes 200 runs.
 func TestModel(t *testing.T) {
 	runs, steps := 10, 3000
 	if os.Getenv("BROKER_SOAK") != "" {
@@ -124,12 +124,12 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	t.Logf("%v of a fleet, %d tokens", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), requests)
 }
 
-// between returns a random number of seconds.
+// The method between returns a random number of seconds.
 func (m *model) between(least, most int) time.Duration {
 	return time.Duration(least+m.random.IntN(most-least)) * time.Second
 }
 
-// start replaces a replica by one with an empty Cache.
+// The method start replaces a replica by a replica with an empty Cache.
 func (m *model) start(i int) {
 	r := m.replicas[i]
 	if r.cache != nil {
@@ -150,7 +150,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// note records an event, which fail logs.
+// The method note records an event. The method fail logs the recorded events.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +158,7 @@ func (m *model) note(format string, arguments ...any) {
 	m.history = m.history[max(0, len(m.history)-60):]
 }
 
-// fail logs the last events, and ends the test run.
+// The method fail logs the last events, and ends the test run.
 func (m *model) fail(format string, arguments ...any) {
 	m.note("WRONG: "+format, arguments...)
 	m.mu.Lock()
@@ -172,21 +172,22 @@ func (m *model) fail(format string, arguments ...any) {
 	}
 }
 
-// hasFailed reports whether fail was called.
+// hasFailed reports whether the method fail was called.
 func (m *model) hasFailed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.failed
 }
 
-// settledAt reports whether the last disturbance ended long before a time.
+// settledAt reports whether, at the given time, the last disturbance had ended long ago.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// calm ends all disturbances, and then makes calls. It returns the number of simulated steps.
+// The method calm ends all disturbances, and then makes calls. It returns the number of steps
+// that were simulated.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)
@@ -198,7 +199,7 @@ func (m *model) calm() int {
 			l.misread = -time.Duration(m.random.IntN(100)) * time.Millisecond
 		}
 	})
-	// Replicas read in the Store the changes that they missed.
+	// During this time, replicas read the Store to find the changes that they missed.
 	for _, r := range m.replicas {
 		r.link.tell(func(news cache.News) { news.Missed() })
 	}
@@ -214,7 +215,8 @@ func (m *model) calm() int {
 	return steps
 }
 
-// storm makes calls and causes disturbances. It returns the number of steps.
+// The method storm makes calls and causes disturbances. It returns the number of steps that were
+// simulated.
 func (m *model) storm() int {
 	m.mu.Lock()
 	m.calmFrom = time.Time{}
@@ -227,7 +229,7 @@ func (m *model) storm() int {
 	return steps
 }
 
-// step lets some time pass, and causes one event.
+// The method step lets some time pass, and causes one event.
 func (m *model) step(stormy bool) {
 	if m.hasFailed() {
 		return
@@ -259,7 +261,7 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// disturb changes how the Store works, or restarts a replica.
+// The method disturb changes how the Store works, or restarts a replica.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {
@@ -289,7 +291,7 @@ func (m *model) disturb(replica int) {
 	}
 }
 
-// disturbIssuer changes how a provider answers.
+// disturbIssuer changes how a provider answers token requests.
 func (m *model) disturbIssuer(i *issuer) {
 	latency := []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second, time.Minute}[m.random.IntN(6)]
 	var failure *fault.Error
@@ -309,7 +311,7 @@ func (m *model) disturbIssuer(i *issuer) {
 	})
 }
 
-// get asks a replica for a token, and checks the token that it returns.
+// The method get asks a replica for a token, and checks the token that the replica returns.
 func (m *model) get(i *issuer, replica int) {
 	c := m.look(replica)
 	t, err := c.cache.Token(context.Background(), i.at(replica))
@@ -325,8 +327,8 @@ func (m *model) get(i *issuer, replica int) {
 	m.served = m.served[max(0, len(m.served)-10):]
 }
 
-// report reports a token that a caller received recently, if the provider rejects that token.
-// Now and then report also reports a token that the provider accepts.
+// The method report reports a token that a caller received recently, if the provider rejects
+// that token. Sometimes it also reports a token that the provider accepts.
 func (m *model) report() {
 	m.mu.Lock()
 	count := len(m.served)

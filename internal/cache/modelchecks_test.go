@@ -11,26 +11,27 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fine is how long a provider must answer quickly until its earlier failures have no effect any
-// more: the longest back-off, plus a refresh that began at the end of that back-off.
+// When a provider has answered quickly for the time fine, its earlier failures have no effect
+// any more. This time is the longest back-off, plus the time of a refresh that began at the end
+// of that back-off.
 const fine = 75*time.Second + 15*time.Second
 
-// modelCall is a call, with the state of the model when the call began.
+// A modelCall is a call, with the state of the model at the beginning of the call.
 type modelCall struct {
 	cache   *cache.Cache
 	began   time.Time
 	order   int               // the value of model.events when the call began
-	current map[string]string // the replica's current tokens, by key
-	stored  map[string]string // by key
+	current map[string]string // for each key, the replica's current token
+	stored  map[string]string // for each key, the token in the Store
 }
 
-// modelReport is a report of a rejected token that a replica has answered.
+// A modelReport is a report of a rejected token that a replica has answered.
 type modelReport struct {
 	value string
 	at    time.Time
 }
 
-// look records the state of the model at the beginning of a call.
+// The method look records the state of the model at the beginning of a call.
 func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,22 +51,22 @@ func currentValue(c *cache.Cache, source cache.Source) string {
 	return ""
 }
 
-// current returns the value of a replica's current token.
+// The method current returns the value of a replica's current token.
 func (m *model) current(i *issuer, replica int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return currentValue(m.replicas[replica].cache, i.at(replica))
 }
 
-// isCurrent reports whether the replica that was called is still running, without a restart.
+// isCurrent reports whether the replica that was called is still running and was not restarted.
 func (m *model) isCurrent(replica int, c modelCall) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported reports whether, before an event, the replica had answered a report that the token
-// was rejected.
+// hasReported reports whether the replica had answered a report of the rejected token before the
+// given event.
 func (m *model) hasReported(replica int, value string, before int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -73,8 +74,9 @@ func (m *model) hasReported(replica int, value string, before int) bool {
 	return ok && at < before
 }
 
-// checkServed checks a token that a replica returned: the token has not ended, this replica has
-// not answered a report of that token before, and the token is not banned from all replicas.
+// checkServed checks a token that a replica returned. The token must not have ended. The replica
+// must not have answered a report of that token before. The token must not be banned from all
+// replicas.
 func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
 	value := t.Value.Reveal()
 	if made := i.find(value); !time.Now().Before(made.End()) {
@@ -109,8 +111,8 @@ func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Tok
 	m.answered = append(m.answered, modelReport{s.value, time.Now()})
 }
 
-// settleBans bans a token from all replicas a second after a report of that token was answered,
-// if there was no disturbance.
+// settleBans bans reported tokens from all replicas. A token is banned a second after a report
+// of the token was answered, if there was no disturbance.
 func (m *model) settleBans() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,29 +127,29 @@ func (m *model) settleBans() {
 
 // checkDuration checks that a call does not take too long.
 func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
-	limit := 17 * time.Second // one refresh, and the Store's time limits before and after the refresh
+	limit := 17 * time.Second // the time of one refresh, and the Store's time limits before and after that refresh
 	switch {
 	case t != nil && t.Value.Reveal() == c.current[i.key] && time.Now().Before(t.ExpireTime()):
 		limit = time.Second
 	case i.isFine():
-		limit = 6 * time.Second // the wait for an abandoned lease to expire, and one token request
+		limit = 6 * time.Second // the time until an abandoned lease expires, and the time of one token request
 	}
 	if took := time.Since(c.began); took > limit {
 		m.fail("a call of replica %d for %s takes %v", replica, i.key, took)
 	}
 }
 
-// isFine reports whether the provider has answered quickly for at least the duration fine.
+// isFine reports whether the provider has answered quickly for at least the time fine.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return !i.fineFrom.IsZero() && time.Since(i.fineFrom) >= fine
 }
 
-// checkFailure checks that a call failed only when it could not have been answered.
+// checkFailure checks a call that failed: the failure must have been unavoidable.
 func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	if fault.From(err).Reason == fault.ServerStopping {
-		return // the replica is restarted
+		return // the replica is being restarted
 	}
 	if current := currentValue(c.cache, i.at(replica)); current != "" && current == c.current[i.key] {
 		m.fail("a call of replica %d for %s fails (%v), whose current token is %s", replica, i.key, err, current)
@@ -164,10 +166,10 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	}
 }
 
-// checkRequest checks that a token request is necessary: the replica has no token, or its token
-// is due for renewal or was reported, and the replica's last request did not fail just now. When
-// there is no disturbance, checkRequest checks this for the whole fleet. The caller must hold
-// i.mu.
+// checkRequest checks that a token request is necessary. The request is necessary if the replica
+// has no token, or if its token is due for renewal or was reported, and if the replica's last
+// request did not fail just now. When there is no disturbance, the request must be necessary for
+// the whole fleet. The caller must hold the mutex i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
 	if failed, ok := i.failedBy[replica]; ok && failed.current == m.current(i, replica) && time.Since(failed.at) < time.Second {
@@ -180,7 +182,7 @@ func (m *model) checkRequest(i *issuer, replica int) {
 	current, ok := m.replicas[replica].cache.Current(i.at(replica))
 	seen := m.replicas[replica].seen[i.key]
 	m.mu.Unlock()
-	// A token may have arrived just before the request was made.
+	// A token may have arrived just before the token request was made.
 	if ok && current.Value.Reveal() == seen.value && time.Since(seen.since) > time.Second {
 		m.checkDue(current, replica)
 	}
