@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// current returns a replica's current token.
+// The method current returns a replica's current token.
 func (f *fleet) current(i int) *token.Token {
 	f.Helper()
 	t, ok := f.fleet[i].Current(f.provider)
@@ -18,12 +18,13 @@ func (f *fleet) current(i int) *token.Token {
 	return t
 }
 
-// restore puts an older token into the Store, as a backup would.
+// The method restore puts an older token into the Store, as if the Store were restored from a
+// backup.
 func (f *fleet) restore(t *token.Token) {
 	f.shared.set(func(s *sharedStore) { s.cell(f.provider.TokenKey()).token = t })
 }
 
-// wantCommits compares the tokens that were stored, in order.
+// wantCommits compares the tokens that were stored, and their order, with the expected tokens.
 func (f *fleet) wantCommits(want ...string) {
 	f.Helper()
 	f.pass(time.Millisecond)
@@ -41,7 +42,7 @@ func TestOlderTokenDoesNotReplaceANewerOne(t *testing.T) {
 		f.wantAt("token-2", 1)
 		f.restore(old)
 		f.links[1].miss()
-		f.wantAt("token-2", 1) // it does not know that token-1 was reported
+		f.wantAt("token-2", 1) // replica 1 does not know that token-1 was reported
 		f.pass(time.Millisecond)
 		f.wantStored("token-2")
 		f.wantAt("token-2", 0)
@@ -59,7 +60,7 @@ func TestRenewalDoesNotUseAnOlderToken(t *testing.T) {
 		f.pass(time.Millisecond)
 		f.wantAt("token-2", 0)
 		f.restore(old)
-		f.pass(renewal + time.Second) // replica 0 renews first, and no token was reported to it
+		f.pass(renewal + time.Second) // replica 0 renews its token first; no token was reported to replica 0
 		f.wantAt("token-3", 0, 1)
 		f.wantRequests(3)
 	})
@@ -71,7 +72,7 @@ func TestEmptiedStoreGetsItsTokenBack(t *testing.T) {
 		f.shared.empty()
 		f.pass(findingPlace)
 		f.wantStored("token-1")
-		f.wantAt("token-1", 7) // it had none before
+		f.wantAt("token-1", 7) // replica 7 had no token before
 		f.wantCommits("token-1", "token-1")
 		f.wantRequests(1)
 	})
@@ -99,7 +100,7 @@ func TestTokenIsPutBackAfterALongRequestOfAnother(t *testing.T) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		f.links[0].set(func(l *link) { l.latency = 20 * time.Millisecond })
 		f.links[0].become(connected)
-		f.pass(findingPlace + 30*time.Millisecond) // until the replica is about to lock the key
+		f.pass(findingPlace + 30*time.Millisecond) // waits until the replica is about to lock the key
 		go func() { _, _, _ = f.reportTo(f.fleet[1], "token-1") }()
 		f.pass(10 * time.Second)
 		f.wantStored("token-1")
@@ -116,7 +117,7 @@ func TestReportedTokenIsNotUsedAgain(t *testing.T) {
 		f.pass(time.Second)
 		f.wantReportAt(0, "token-1", "token-2")
 		f.pass(time.Millisecond)
-		// The Store has the same token with a later request time.
+		// The Store gets the same token with a later request time.
 		reported.RequestedAt = reported.RequestedAt.Add(time.Minute)
 		f.restore(&reported)
 		f.links[0].miss()
@@ -133,7 +134,7 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		f.wantAt("token-1", 1, 2)
 		f.links[0].become(refusing)
 		f.pass(time.Second)
-		f.wantAt("token-2", 0) // newer, and unknown to the other replicas
+		f.wantAt("token-2", 0) // token-2 is newer, and unknown to the other replicas
 		newer := f.current(0)
 		f.wantReportAt(1, "token-2", "token-1")
 		f.links[0].become(connected)
@@ -147,7 +148,7 @@ func TestReportOfATokenThatTheReplicaHasNotSeen(t *testing.T) {
 		f.shared.set((*sharedStore).forget)
 		f.restore(newer)
 		f.links[0].miss()
-		f.wantAt("token-1", 0) // it remembers that the other token was rejected
+		f.wantAt("token-1", 0) // replica 0 remembers that token-2 was rejected
 		f.wantRequests(2)
 	})
 }
@@ -178,7 +179,7 @@ func TestManyReportsOfOneTokenDoNotEvictOthers(t *testing.T) {
 		together(1000, func(int) { f.wantReportAt(0, "B", "C") })
 		f.shared.empty() // the Store forgets the rejected tokens
 		f.pass(renewal - f.elapsed())
-		f.pass(3 * time.Second) // token A is issued again, so another token is requested
+		f.pass(3 * time.Second) // token A is issued again, so the Cache makes another token request
 		f.wantAt("D", 0)
 		f.wantCommits("A", "B", "C", "C", "D")
 	})
@@ -196,8 +197,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 		reported := f.current(0)
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
-		// Replica 0 renews token C, and the provider issues token A. The Store has A in its list
-		// of rejected tokens, so it keeps token B.
+		// Replica 0 renews token C, and the provider issues token A. Token A is in the Store's
+		// list of rejected tokens, so the Store keeps token B.
 		f.pass(renewal + 500*time.Millisecond)
 		f.wantAt("C", 0)
 		f.pass(2 * time.Second)

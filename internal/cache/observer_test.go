@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// tally is an Observer that counts the calls of its methods.
+// A tally is an Observer that counts the calls of its methods.
 type tally struct {
 	mu    sync.Mutex
 	seen  map[string]int
@@ -42,7 +42,7 @@ func (t *tally) Waited(duration time.Duration) {
 	t.waits = append(t.waits, duration)
 }
 
-// take returns the counts since the last call of take.
+// The method take returns the counts since its last call.
 func (t *tally) take() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +55,7 @@ func tier(t cache.Tier) string       { return fmt.Sprintf("tier %d", t) }
 func renewed(r cache.Renewal) string { return fmt.Sprintf("renewal %d", r) }
 func forcedTo(f cache.Forced) string { return fmt.Sprintf("forced %d", f) }
 
-// wantSeen compares the counts since the last call of wantSeen.
+// wantSeen compares the counts since its last call with the expected counts.
 func (w *world) wantSeen(t *tally, want map[string]int) {
 	w.Helper()
 	w.pass(0)
@@ -64,7 +64,7 @@ func (w *world) wantSeen(t *tally, want map[string]int) {
 	}
 }
 
-// observed runs a test with simulated time, and with a cache that has an Observer.
+// The function observed runs a test with simulated time, and with a Cache that has an Observer.
 func observed(t *testing.T, test func(*world, *tally)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -85,7 +85,7 @@ func TestObserverOfAnswers(t *testing.T) {
 		w.want("token-1")
 		w.wantSeen(seen, map[string]int{tier(cache.FromMemory): 1})
 		w.provider.set(failing(unavailable))
-		w.pass(expiry) // its renewals fail
+		w.pass(expiry) // the renewals of the token fail
 		w.want("token-1")
 		w.wantSeen(seen, map[string]int{tier(cache.FromMargin): 1, renewed(cache.Late): 1})
 		w.pass(end - expiry)
@@ -182,7 +182,7 @@ func TestServedTokens(t *testing.T) {
 	})
 }
 
-// warmTally counts the calls that are answered from memory.
+// A warmTally counts the calls that are answered from memory.
 type warmTally struct{ *tally }
 
 func (t warmTally) Inc() { t.Answered(cache.FromMemory) }

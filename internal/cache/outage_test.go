@@ -9,13 +9,12 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// backWithin is the time within which callers must get a token after a provider outage has
-// ended.
+// After a provider outage has ended, callers must get a token within the time backWithin.
 const backWithin = 10 * time.Second
 
-// TestCallersAreServedSoonAfterAnOutage tests outages of many lengths, which begin before the
-// first token is issued, or before a renewal. In each replica, one caller retries after the
-// delay that the error contains.
+// TestCallersAreServedSoonAfterAnOutage tests outages of many lengths. Some outages begin before
+// the first token is issued, others before a renewal. At each replica, one caller calls again
+// after the delay that the error contains.
 func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	for _, cold := range []bool{true, false} {
 		for length := 7 * time.Second; length < 3*time.Hour; length = length*9/5 + 77*time.Millisecond {
@@ -52,8 +51,8 @@ func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	}
 }
 
-// TestNoRequestsWithoutCalls: during an outage only one call is made, and that call fails. No
-// further token requests are made.
+// TestNoRequestsWithoutCalls: during an outage only one call is made, which fails. After that
+// call no more token requests are made.
 func TestNoRequestsWithoutCalls(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(failing(unavailable))
@@ -69,7 +68,8 @@ func TestNoRequestsWithoutCalls(t *testing.T) {
 	})
 }
 
-// TestRetryAfterIsNotCutShort: a provider asks for a longer wait than the longest back-off.
+// TestRetryAfterIsNotCutShort: a provider asks for a wait that is longer than the longest
+// back-off.
 func TestRetryAfterIsNotCutShort(t *testing.T) {
 	for _, reason := range []fault.Reason{fault.ProviderUnavailable, fault.ProviderRateLimited, fault.CredentialRejected} {
 		inBubble(t, 1, func(w *world) {
@@ -102,7 +102,7 @@ func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	})
 }
 
-// TestFailedReportDoesNotDelayTheNext: one caller waits for a forced renewal, while other
+// TestFailedReportDoesNotDelayTheNext: one caller waits for a forced renewal. Meanwhile other
 // callers have a valid token.
 func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
@@ -121,8 +121,8 @@ func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	})
 }
 
-// TestReportsDoNotWaitForRenewals: the renewals of one replica fail at growing intervals. A
-// token is reported to another replica. That report waits no longer than any other call.
+// TestReportsDoNotWaitForRenewals: the renewals of one replica fail at growing intervals. Then a
+// token is reported to another replica. The report waits no longer than any other call.
 func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -142,7 +142,8 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// late makes a provider answer after this latency, with tokens of this lifetime.
+// The function late makes a provider answer after the given latency, with tokens of the given
+// lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {
 		p.latency = latency
@@ -160,9 +161,9 @@ func down(p *provider) {
 	failing(unavailable)(p)
 }
 
-// TestLastResortCountsFromTheAnswer: the provider answers after 8 seconds with a token of 10
-// seconds, and then fails. Each replica serves that token for exactly 10 seconds from the
-// answer.
+// TestLastResortCountsFromTheAnswer: the provider takes 8 seconds to issue a token that lives
+// for 10 seconds. Later token requests fail. Each replica serves the token for exactly 10
+// seconds, counted from the provider's answer.
 func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(8*time.Second, 10*time.Second))
@@ -183,8 +184,8 @@ func TestLastResortCountsFromTheAnswer(t *testing.T) {
 }
 
 // TestTokenThatArrivesInItsMargin: the provider takes longer to answer than its tokens live.
-// Callers get each token until its lifetime, counted from the provider's answer, is over. Token
-// requests back off.
+// Callers get each token until the token's lifetime, counted from the provider's answer, is
+// over. The replicas back off between token requests.
 func TestTokenThatArrivesInItsMargin(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(6*time.Second, 5*time.Second))
@@ -199,7 +200,7 @@ func TestTokenThatArrivesInItsMargin(t *testing.T) {
 				}
 			})
 		}
-		f.wantRequests(1) // it backs off
+		f.wantRequests(1) // the replicas back off
 		for f.elapsed() < 10*time.Minute {
 			together(len(f.fleet), func(i int) { _, _ = f.at(i) })
 			f.pass(time.Second)

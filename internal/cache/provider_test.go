@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// provider is a Source whose answers a test sets. A provider runs with the simulated time of
+// A provider is a Source whose answers are set by a test. It runs with the simulated time of
 // testing/synctest, which advances only while all goroutines wait.
 type provider struct {
 	mu       sync.Mutex
@@ -26,8 +26,8 @@ type provider struct {
 	window   time.Duration
 	latency  time.Duration
 	ends     bool
-	answer   func(n int) (string, error) // returns the n-th answer; nil: each answer is a new token
-	issue    func() *token.Token         // nil: the token is made from the result of answer
+	answer   func(n int) (string, error) // returns the answer to the n-th token request; nil: each answer is a new token
+	issue    func() *token.Token         // returns the issued token; nil: the token is made from the result of `answer`
 	newest   string                      // the token that was issued last
 }
 
@@ -67,14 +67,14 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 	return issued, nil
 }
 
-// set changes the provider's behaviour.
+// The method set changes the provider's behaviour.
 func (p *provider) set(change func(*provider)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(p)
 }
 
-// count returns the number of token requests.
+// The method count returns the number of token requests.
 func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,22 +89,22 @@ func working(p *provider) { p.answer = nil }
 
 var unavailable = fault.New(fault.ProviderUnavailable, "the provider is down")
 
-// world is a provider and a fleet of caches with the same simulated time.
+// A world is a provider and a fleet of Caches with the same simulated time.
 type world struct {
 	*testing.T
 	provider *provider
 	fleet    []*cache.Cache
 }
 
-// accepts reports whether the provider accepts a token. If each new token ends the previous
-// token, the provider accepts only the newest token.
+// The method accepts reports whether the provider accepts a token. If each new token ends the
+// previous token, the provider accepts only the newest token.
 func (p *provider) accepts(value string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.ends || value == p.newest
 }
 
-// inBubble runs a test with simulated time and with this many replicas.
+// inBubble runs a test with simulated time and with the given number of replicas.
 func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -130,7 +130,7 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 	})
 }
 
-// get asks the first replica for a token, as a caller without a deadline.
+// The method get asks the first replica for a token, as a caller without a deadline does.
 func (w *world) get() (string, error) { return w.getFrom(w.Context(), w.fleet[0]) }
 
 func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
@@ -141,7 +141,7 @@ func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
 	return t.Value.Reveal(), nil
 }
 
-// report reports to the first replica that the provider rejected a token.
+// The method report reports to the first replica that the provider rejected a token.
 func (w *world) report(value string) (current string, replaced bool, err error) {
 	return w.reportTo(w.fleet[0], value)
 }
@@ -154,7 +154,7 @@ func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced
 	return t.Value.Reveal(), replaced, nil
 }
 
-// want gets a token, and compares its value.
+// The method want gets a token, and compares the token's value with the expected value.
 func (w *world) want(value string) {
 	w.Helper()
 	if got, err := w.get(); err != nil || got != value {
@@ -162,7 +162,8 @@ func (w *world) want(value string) {
 	}
 }
 
-// wantError checks that a call gets no token, and compares the call's error.
+// wantError checks that a call gets no token, and compares the call's error with the expected
+// error.
 func (w *world) wantError(reason fault.Reason, retryDelay time.Duration) {
 	w.Helper()
 	got, err := w.get()
@@ -185,7 +186,7 @@ func (w *world) checkFault(err error, reason fault.Reason, retryDelay time.Durat
 	}
 }
 
-// checkReason compares the reason of an error.
+// checkReason compares the reason of an error with the expected reason.
 func (w *world) checkReason(err error, reason fault.Reason) {
 	w.Helper()
 	if err == nil || fault.From(err).Reason != reason {
@@ -193,7 +194,7 @@ func (w *world) checkReason(err error, reason fault.Reason) {
 	}
 }
 
-// wantRequests compares the number of token requests.
+// wantRequests compares the number of token requests with the expected number.
 func (w *world) wantRequests(want int) {
 	w.Helper()
 	synctest.Wait()
@@ -202,18 +203,19 @@ func (w *world) wantRequests(want int) {
 	}
 }
 
-// pass lets simulated time pass, and then waits until all goroutines wait.
+// The method pass lets simulated time pass, and then waits until all goroutines wait.
 func (w *world) pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// elapsed returns the simulated time since the test began.
+// The method elapsed returns the simulated time since the test began.
 func (*world) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// together runs n callers at once, and waits until all have returned.
+// The function together starts n callers at the same time, and waits until all callers have
+// returned.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {

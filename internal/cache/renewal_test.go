@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// lingeringStore is a Store that delays the end of each refresh after the refreshed token was
+// A lingeringStore is a Store that delays the end of each refresh after the new token was
 // stored.
 type lingeringStore struct {
 	cache.Store
@@ -47,7 +47,7 @@ func TestRenewalThatIsDueBeforeTheRefreshEnds(t *testing.T) {
 			Random: func() float64 { return 0 },
 			Logger: slog.New(slog.DiscardHandler),
 		}))
-		go func() { _, _ = w.get() }() // starts the refresh
+		go func() { _, _ = w.get() }() // this call starts the refresh
 		w.pass(0)
 		w.want("token-1")
 		w.wantRequests(1)

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// wantReport reports a token, and compares the answer.
+// wantReport reports a token, and compares the answer with the expected answer.
 func (w *world) wantReport(value, want string, wantReplaced bool) {
 	w.Helper()
 	if got, replaced, err := w.report(value); err != nil || got != want || replaced != wantReplaced {
@@ -130,7 +130,7 @@ func TestForcedRenewalsAreLimited(t *testing.T) {
 		_, _, err := w.report("token-4")
 		w.checkFault(err, fault.RateLimited, 9*time.Minute-400*time.Millisecond)
 		w.want("token-4")
-		w.wantReport("token-3", "token-4", false) // an old report is never limited
+		w.wantReport("token-3", "token-4", false) // a report of an earlier token is never limited
 		w.wantRequests(4)
 		w.pass(9 * time.Minute)
 		w.wantReport("token-4", "token-5", true)
@@ -151,7 +151,7 @@ func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
 	})
 }
 
-// stallingStore delays the result of the first Load until stall is closed.
+// A stallingStore delays the result of the first Load until the channel stall is closed.
 type stallingStore struct {
 	cache.Store
 	stall chan struct{}
@@ -201,8 +201,9 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 	})
 }
 
-// TestReportedTokenIsIssuedAgainWithALongerLife: the provider issues the reported token again, and
-// counts its lifetime from the new request. A report costs one token request, and fails.
+// TestReportedTokenIsIssuedAgainWithALongerLife: the provider issues the reported token again.
+// The token's lifetime counts from the new request. A report causes one token request, and
+// fails.
 func TestReportedTokenIsIssuedAgainWithALongerLife(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) {

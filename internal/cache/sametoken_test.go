@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// sameUntilItsEnd makes the provider issue the same token until that token ends, with its
-// remaining lifetime, as some providers do. In the token's last second the provider names no
-// lifetime.
+// sameUntilItsEnd makes the provider issue the same token until that token ends, as some
+// providers do. Each time, the provider names the remaining lifetime of the token. In the
+// token's last second the provider names no lifetime.
 func sameUntilItsEnd(p *provider) {
 	began := time.Now()
 	p.issue = func() *token.Token {

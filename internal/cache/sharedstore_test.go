@@ -17,38 +17,39 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Time limits of a sharedStore, like those of a Store on a network.
+// These constants are the time limits of a sharedStore. They resemble those of a Store on a
+// network.
 const (
 	operationLimit = 250 * time.Millisecond
 	leaseLife      = 3 * time.Second
 	leaseRenewal   = time.Second
 	pollInterval   = 100 * time.Millisecond
-	// findingPlace is how long a replica takes to report missed news after it is connected
-	// again.
+	// After a replica is connected again, the replica takes the time findingPlace to report that
+	// it missed news.
 	findingPlace = 100 * time.Millisecond
 )
 
-// sharedStore is the Store of a fleet on a simulated network. Each replica has its own link, and tests cause
-// faults.
+// A sharedStore is the Store of a fleet on a simulated network. Each replica has its own link to
+// the Store. Tests cause faults in the Store and in the links.
 type sharedStore struct {
 	clock clockwork.Clock
 
 	mu    sync.Mutex
 	cells map[string]*sharedCell
 	links []*link
-	// newsDelay is how long a change takes to reach the other replicas. If newsLost is set, a
-	// change never reaches the other replicas.
+	// The time newsDelay is how long a change takes to reach the other replicas. If newsLost is
+	// set, no change reaches the other replicas.
 	newsDelay time.Duration
 	newsLost  bool
-	commits   []string // the values of the tokens that were stored, in order
+	commits   []string // the values of the stored tokens, in the order in which the tokens were stored
 }
 
 // sharedCell is the state of one key in a sharedStore.
 type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
-	holder   *sharedLease // nil: nobody
-	holds    time.Time    // until when
+	holder   *sharedLease // the lease of the key; nil: no replica has the lease
+	holds    time.Time    // the time when the lease expires
 	rejected []secret.Text
 	forced   []time.Time
 	changed  chan struct{} // closed when waiting replicas should read the cell again
@@ -58,8 +59,8 @@ func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// cell returns the cell of key, and removes a token or a lease that has ended from the cell. The
-// caller must hold s.mu.
+// The method cell returns the cell of a key. If the token or the lease in the cell has ended,
+// the method first removes it. The caller must hold the mutex s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
 	if cell == nil {
@@ -78,7 +79,7 @@ func (s *sharedStore) cell(key string) *sharedCell {
 
 func (c *sharedCell) record() cache.Record { return cache.Record{Token: c.token, Failure: c.failure} }
 
-// wake makes waiting replicas read the cell again.
+// The method wake makes waiting replicas read the cell again.
 func (c *sharedCell) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -88,7 +89,8 @@ func (c *sharedCell) isRejected(value secret.Text) bool {
 	return slices.ContainsFunc(c.rejected, value.Equal)
 }
 
-// stored returns the value of the token in the Store, or "" if there is none.
+// The method stored returns the value of the token in the Store, or "" if the Store has no
+// token.
 func (s *sharedStore) stored(key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,14 +100,14 @@ func (s *sharedStore) stored(key string) string {
 	return ""
 }
 
-// set changes how the Store behaves.
+// The method set changes how the Store behaves.
 func (s *sharedStore) set(change func(*sharedStore)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
 }
 
-// empty restarts the Store without its data. All links are interrupted for a moment.
+// The method empty restarts the Store without its data. All links are interrupted for a moment.
 func (s *sharedStore) empty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +117,7 @@ func (s *sharedStore) empty() {
 	}
 }
 
-// forget removes the cells of all keys. The caller must hold s.mu.
+// The method forget removes the cells of all keys. The caller must hold the mutex s.mu.
 func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
 
 // endLeases makes every lease expire.
@@ -128,7 +130,8 @@ func (s *sharedStore) endLeases() {
 	}
 }
 
-// publish sends news of a change to the other replicas. The caller must hold s.mu.
+// The method publish sends news of a change to the other replicas. The caller must hold the
+// mutex s.mu.
 func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	if s.newsLost {
 		return
@@ -140,7 +143,7 @@ func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	}
 }
 
-// These constants are the kinds of trips. A trip is a request to the Store over a link.
+// These constants are the kinds of trips. A trip is a request that a replica sends to the Store.
 const (
 	tripLook       = "look"
 	tripLock       = "lock"
@@ -150,33 +153,33 @@ const (
 	tripForget     = "forget"
 )
 
-// linkState is what happens to trips over a link.
+// linkState says whether requests over a link succeed, fail or hang.
 type linkState int
 
-// The states.
+// These constants are the states of a link.
 const (
 	connected linkState = iota
-	refusing            // trips fail at once
-	hanging             // trips fail after 250 ms
-	deaf                // trips fail after 250 ms, but the Store executes them
+	refusing            // requests fail at once
+	hanging             // requests fail after 250 ms
+	deaf                // requests fail after 250 ms, but the Store executes the requests
 )
 
-// link is a replica's connection to a sharedStore. The replica's Cache uses the link as its
+// A link is a replica's connection to a sharedStore. The replica's Cache uses the link as its
 // Store.
 type link struct {
 	store         *sharedStore
-	reads, writes atomic.Int64 // number of trips that began
+	reads, writes atomic.Int64 // number of reads and writes that began
 	underWay      atomic.Int64
 
 	// The mutex of the Store guards the following fields.
 	state   linkState
-	latency time.Duration // of answers
+	latency time.Duration // the time between a request and its answer
 	misread time.Duration // the error of a token's RequestedAt
-	follow  []*cache.News // functions of the replica's Cache, or of two Caches during a restart
+	follow  []*cache.News // functions of the replica's Cache, or of two Caches while the replica restarts
 	before  func(trip string)
 }
 
-// connect returns a link for another replica.
+// The method connect returns a link for another replica.
 func (s *sharedStore) connect() *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +188,8 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// become changes the state of a link. If the link is connected again, news may have been missed.
+// The method become changes the state of a link. If the link is connected again, news may have
+// been missed.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -196,27 +200,27 @@ func (l *link) become(state linkState) {
 	}
 }
 
-// set changes how the link behaves.
+// The method set changes how the link behaves.
 func (l *link) set(change func(*link)) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	change(l)
 }
 
-// findPlace reports that news was missed, after the time that a replica needs to notice this.
-// The caller must hold the mutex of the Store.
+// findPlace reports that news was missed, but only after the time that a replica needs to notice
+// that it missed news. The caller must hold the mutex of the Store.
 func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }
 
-// miss reports at once that news was missed, whatever the state of the link.
+// The method miss reports at once that news was missed, whatever the state of the link.
 func (l *link) miss() {
 	for _, news := range l.followers() {
 		news.Missed()
 	}
 }
 
-// tell sends news of a change to the replica if its link is connected.
+// The method tell sends news of a change to the replica if the replica's link is connected.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
 	state := l.state
@@ -246,7 +250,8 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// do makes a trip to the Store. The function work runs while the mutex of the Store is locked.
+// The method do sends a request to the Store. The function `work` runs while the mutex of the
+// Store is locked.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {

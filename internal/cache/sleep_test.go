@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// whileAway lists sudden changes of a machine's clocks.
+// The list whileAway contains sudden changes of a machine's clocks.
 var whileAway = []struct {
 	name              string
 	sleep, correction time.Duration
@@ -45,7 +45,7 @@ func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func()
 						Random: func() float64 { return 0 }, Logger: slog.New(slog.DiscardHandler),
 					}))
 				}
-				synctest.Wait() // all follow
+				synctest.Wait() // waits until all replicas follow the Store
 				test(f, func() {
 					machine.Sleep(what.sleep)
 					machine.Correct(what.correction)
@@ -72,14 +72,16 @@ func TestTokenThatEndedDuringSleepIsNotServed(t *testing.T) {
 	})
 }
 
-// TestTokenThatEndedDuringSleepIsNotShared: the Store loses its data, so replicas put their tokens back.
+// TestTokenThatEndedDuringSleepIsNotShared: the Store loses its data, so the replicas put their
+// tokens into the Store again. A token that ended while the machine slept must not be put into
+// the Store.
 func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 	inSleepingFleet(t, 2, func(f *fleet, away func()) {
 		f.wantEverywhere("token-1")
 		f.shared.empty()
 		f.pass(time.Second)
-		f.wantStored("token-1")              // as long as it has not ended
-		f.provider.set(failing(unavailable)) // so that the replicas keep their tokens
+		f.wantStored("token-1")              // token-1 is put back as long as it has not ended
+		f.provider.set(failing(unavailable)) // token requests fail, so that the replicas keep their tokens
 		away()
 		f.shared.set(func(s *sharedStore) { s.commits = nil })
 		f.shared.empty()
@@ -119,8 +121,8 @@ func TestSleepDuringTheRequest(t *testing.T) {
 	})
 }
 
-// TestTokenOfABrokerWhoseClockIsSetBack checks that a token is served until it ends, and no
-// longer, when the clock is set back.
+// TestTokenOfABrokerWhoseClockIsSetBack checks that a token is served exactly until it ends when
+// the clock is set back.
 func TestTokenOfABrokerWhoseClockIsSetBack(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		machine := clocktest.NewMachine()

@@ -10,10 +10,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// troubles lists the ways in which a shared Store fails.
+// The map troubles contains the ways in which a shared Store fails.
 var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "answers lost": deaf}
 
-// moments lists the steps of a token request at which a shared Store begins to fail.
+// The map moments contains the steps of a token request at which a shared Store begins to fail.
 var moments = map[string]func(f *fleet, trouble linkState){
 	"before the first trip": (*fleet).all,
 	"at the lock":           func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
@@ -24,7 +24,8 @@ var moments = map[string]func(f *fleet, trouble linkState){
 	"at the limit of renewals": func(f *fleet, trouble linkState) { f.failAt(tripForcedWait, trouble) },
 }
 
-// failAt makes the Store fail for all replicas, beginning with the next trip of this kind.
+// failAt makes the Store fail for all replicas, beginning with the next request of the given
+// kind.
 func (f *fleet) failAt(trip string, trouble linkState) {
 	var failed atomic.Bool
 	for _, l := range f.links {
@@ -50,8 +51,8 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// recover repairs the Store. Then it checks that all replicas serve the same token, without
-// another token request. recover returns that token.
+// The method recover repairs the Store. Then it checks that all replicas serve the same token,
+// and that no other token is requested. The method returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()
@@ -139,7 +140,7 @@ func TestNewestTokenSurvivesTheOutage(t *testing.T) {
 			if _, _, err := f.reportTo(f.fleet[i], "token-1"); err != nil {
 				f.Error(err)
 			}
-			f.pass(300 * time.Millisecond) // longer than the error of a request time
+			f.pass(300 * time.Millisecond) // a longer time than the possible error of a request time
 		}
 		if got := f.recover(); got != f.provider.newest {
 			f.Errorf("all replicas serve token %q, but the provider accepts only token %q", got, f.provider.newest)
@@ -202,7 +203,7 @@ func TestFailureOfAnEarlierOutageIsForgotten(t *testing.T) {
 		f.pass(time.Millisecond)
 		f.wantAt("token-2", 0)
 		f.all(refusing)
-		f.wantReportAt(0, "token-2", "token-3") // the refusal would last for 30 s
+		f.wantReportAt(0, "token-2", "token-3") // the earlier failure would prevent token requests for 30 s
 	})
 }
 
@@ -240,7 +241,7 @@ func TestOneReplicaDisconnected(t *testing.T) {
 		f.links[0].become(refusing)
 		f.wantReportAt(1, "token-1", "token-2")
 		f.pass(time.Second)
-		f.wantAt("token-1", 0) // it receives no news
+		f.wantAt("token-1", 0) // replica 0 receives no news
 		f.wantAt("token-2", 1, 2, 3)
 		f.wantReportAt(0, "token-1", "token-3")
 		if got := f.recover(); got != "token-3" {
@@ -270,7 +271,7 @@ func TestSmallReadingErrorsDoNotReplaceTokensInTurn(t *testing.T) {
 				f.Error(err)
 			}
 		})
-		for _, l := range f.links { // each replica considers its own token the newer one
+		for _, l := range f.links { // each replica takes its own token for the newer token
 			l.set(func(l *link) { l.misread = -5 * time.Millisecond })
 		}
 		f.recover()
