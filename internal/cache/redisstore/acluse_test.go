@@ -19,11 +19,11 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// aclPatience limits the duration of one test run with a Store. aclPatience is long because a
+// aclPatience limits the duration of one test run with a Store. The limit is long because a
 // client of a Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
-// troubles is an Observer that ends a context when an operation fails.
+// The type troubles is an Observer that ends a context when an operation fails.
 type troubles struct{ end context.CancelCauseFunc }
 
 func (t troubles) Operated(operation, result string, _ time.Duration) {
@@ -34,8 +34,8 @@ func (t troubles) Operated(operation, result string, _ time.Duration) {
 func (troubles) Unreadable(string) {}
 func (troubles) Degraded(bool)     {}
 
-// openPair opens the Stores of two replicas. The context ends when an operation of either Store
-// fails.
+// openPair opens the Stores of two replicas. The returned context ends when an operation of
+// either Store fails.
 func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one, other *redisstore.Store, closePair func()) {
 	t.Helper()
 	limited, cancel := context.WithTimeout(t.Context(), aclPatience)
@@ -52,8 +52,8 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 }
 
 // useEverything calls every operation of two replicas' Stores, and returns the first failure. If
-// admin is not nil, useEverything then replaces every key by a key of another type, and calls
-// every operation again.
+// the parameter `admin` is not nil, useEverything then replaces every key by a key of another
+// type, and calls every operation again.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)
@@ -68,7 +68,8 @@ func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) 
 	return err
 }
 
-// use makes one replica store tokens and failures while the other replica follows the stream.
+// The function use makes one replica store tokens and failures while the other replica follows
+// the stream.
 func use(ctx context.Context, one, other *redisstore.Store) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -119,7 +120,7 @@ func shortToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Minute}
 }
 
-// spoil replaces every key by a key of a type that no broker writes.
+// The function spoil replaces every key by a key of a type that no broker writes.
 func spoil(ctx context.Context, admin *redis.Client) error {
 	keys, err := admin.Keys(ctx, "*").Result()
 	for _, key := range keys {
@@ -128,8 +129,8 @@ func spoil(ctx context.Context, admin *redis.Client) error {
 	return err
 }
 
-// useSentinels makes a client find Redis through Sentinels. useSentinels returns when a Sentinel
-// has received every command that a client sends, or has denied a command.
+// useSentinels makes a client find Redis through Sentinels. The function returns when a Sentinel
+// has received every command that a client sends, or when a Sentinel has denied a command.
 func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)

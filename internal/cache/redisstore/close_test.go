@@ -15,8 +15,8 @@ import (
 )
 
 // TestCloseEndsEverything uses Stores on working and on failing servers, and checks that no
-// goroutines are left after Close. The test is not parallel, because other tests start the same
-// kinds of goroutines.
+// goroutines are left after Close. The test does not run in parallel with other tests, because
+// other tests start goroutines of the same kinds.
 func TestCloseEndsEverything(t *testing.T) {
 	well, gone, hung := redistest.Start(t), redistest.Start(t), redistest.Start(t)
 	gone.Kill()
@@ -61,7 +61,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
-// ofRedis returns the goroutines of a Store or of its client.
+// ofRedis returns the goroutines that belong to a Store or to the Store's client.
 func ofRedis() (found []string) {
 	stacks := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
@@ -72,7 +72,7 @@ func ofRedis() (found []string) {
 	return found
 }
 
-// TestCloseBesideFollow closes Stores while Follow starts.
+// TestCloseBesideFollow closes each Store while Follow starts.
 func TestCloseBesideFollow(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -20,13 +20,14 @@ func wantNoTrouble(t *testing.T, seen *observed) {
 	}
 }
 
-// TestSlowRedisIsUsed checks that a Store uses a server that is slow, but within the time limit.
+// TestSlowRedisIsUsed checks that a Store uses a server that is slow but answers within the time
+// limit.
 func TestSlowRedisIsUsed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.Proxy(t, server.Addr())
 	r := start(t, at(proxy.Addr()), fleetkeys.RandomRing())
-	commit(t, r, newToken("first"), false) // so that there are connections
+	commit(t, r, newToken("first"), false) // after this call there are connections
 	proxy.Delay(60 * time.Millisecond)
 	commit(t, r, newToken("second"), true)
 	fail(t, r)
@@ -35,8 +36,8 @@ func TestSlowRedisIsUsed(t *testing.T) {
 }
 
 // TestConnectionCutMidReply cuts the connection after the first byte of a reply, then after the
-// second byte, and so on. Each time the result must be correct or an error, and the next
-// operation must succeed.
+// second byte, and so on. Each time the operation must return a correct result or an error, and
+// the next operation must succeed.
 func TestConnectionCutMidReply(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -75,7 +76,8 @@ func TestConnectionCutMidReply(t *testing.T) {
 	}
 }
 
-// TestCallsWhileConnectionsAreCut makes calls for tokens while replies of Redis are cut.
+// TestCallsWhileConnectionsAreCut makes calls for tokens. Meanwhile connections to Redis are cut
+// in the middle of a reply.
 func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -97,7 +99,8 @@ func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	}
 }
 
-// TestFiveFailures checks that after five failed operations the next operation is not tried.
+// TestFiveFailures checks that after five failed operations the Store does not try the next
+// operation.
 func TestFiveFailures(t *testing.T) {
 	t.Parallel()
 	server, seen := redistest.Start(t), &observed{}

@@ -20,31 +20,31 @@ import (
 )
 
 const (
-	// mostOperation limits how long a refresh may wait for Redis in the tests. The real limit is
-	// 2 s; a busy machine needs more.
+	// mostOperation limits how long a refresh may wait for Redis in the tests. Outside the tests
+	// the limit is 2 s, but a busy machine needs more time.
 	mostOperation = 3 * time.Second
 	// mostRecovery limits how long the effects of a fault may last after the fault has ended.
 	mostRecovery = 10 * time.Second
 )
 
-// redisFault is a fault of Redis.
+// A redisFault is a fault of Redis.
 type redisFault struct {
-	arguments []string // of the server
-	password  string   // of the Store
+	arguments []string // command-line arguments of the server
+	password  string   // password that the Store uses
 	proxied   bool     // the Store connects to the server through the proxy
 	begin     func(*victim)
 	end       func(*victim)
 	failure   string // the expected result of operations during the fault
 }
 
-// victim is a server in which a test causes a fault.
+// A victim is a server in which a test causes a fault.
 type victim struct {
 	*testing.T
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
 }
 
-// do runs commands on the server. The arguments of each command are separated by spaces.
+// The method do runs commands on the server. Spaces separate the arguments of each command.
 func (v *victim) do(commands ...string) {
 	v.Helper()
 	for _, command := range commands {
@@ -61,7 +61,7 @@ func (v *victim) do(commands ...string) {
 var redisFaults = map[string]redisFault{
 	"refused": {
 		begin:   func(v *victim) { v.server.Kill() },
-		end:     func(v *victim) { v.server.Restart() }, // without data
+		end:     func(v *victim) { v.server.Restart() }, // the server starts without its data
 		failure: "connection",
 	},
 	"hung": {
@@ -100,7 +100,7 @@ var redisFaults = map[string]redisFault{
 	"no password given": {
 		begin:   func(v *victim) { v.do("CONFIG SET requirepass swordfish", "CLIENT KILL TYPE normal") },
 		end:     func(v *victim) { v.do(`CONFIG SET requirepass ""`) },
-		failure: "(noauth|err)", // ERR where a command has more than ten words
+		failure: "(noauth|err)", // ERR is the result of commands that have more than ten words
 	},
 	"wrong password": {
 		arguments: []string{"--requirepass", "swordfish"},
@@ -136,7 +136,7 @@ func TestRedisFaults(t *testing.T) {
 			}
 			opened := r.count("probe")
 			fastFailures := r.count("look not_tried")
-			for i := 0; r.count("probe") < opened+30; i++ { // at least three of them were tried
+			for i := 0; r.count("probe") < opened+30; i++ { // long enough for at least three attempts to reach Redis
 				r.goOn("while the breaker is open", i)
 			}
 			if r.count("look not_tried") == fastFailures {
@@ -163,13 +163,13 @@ func TestRedisFaults(t *testing.T) {
 	}
 }
 
-// caller is a replica with a Cache that uses the replica's Store.
+// A caller is a replica with a Cache that uses the replica's Store.
 type caller struct {
 	*replica
 	*testing.T
 	cache    *cache.Cache
 	requests atomic.Int32
-	pause    *time.Ticker // between calls
+	pause    *time.Ticker // the pause between two calls
 }
 
 func newCaller(t *testing.T, server redisstore.Server, change ...func(*redisstore.Options)) *caller {
@@ -186,7 +186,7 @@ func newCaller(t *testing.T, server redisstore.Server, change ...func(*redisstor
 	return c
 }
 
-// source is the cache.Source of one account's tokens.
+// A source is the cache.Source of one account's tokens.
 type source struct {
 	key      string
 	requests *atomic.Int32
@@ -198,10 +198,11 @@ func (s source) RequestToken(context.Context) (*token.Token, error) {
 	return newToken(s.value(s.requests.Add(1))), nil
 }
 
-// value returns the value of the token that the n-th request brings.
+// The method value returns the value of the token that the n-th token request brings.
 func (s source) value(n int32) string { return fmt.Sprintf("token %d of %s", n, s.key) }
 
-// call asks the Cache for the token of an account, and checks that it gets the token in time.
+// The method call asks the Cache for the token of an account, and checks that the token arrives
+// in time.
 func (c *caller) call(when string, account int) {
 	c.Helper()
 	s := source{key: fmt.Sprint(when, account), requests: &c.requests}
@@ -215,8 +216,8 @@ func (c *caller) call(when string, account int) {
 	}
 }
 
-// goOn makes three calls: for a token that the Cache has, for one of a hundred other tokens, and
-// to the Store itself.
+// The method goOn makes three calls. The first call is for a token that the Cache has in memory.
+// The second call is for one of a hundred other tokens. The third call is to the Store itself.
 func (c *caller) goOn(when string, i int) {
 	c.Helper()
 	c.operate()
@@ -225,8 +226,8 @@ func (c *caller) goOn(when string, i int) {
 	<-c.pause.C
 }
 
-// operate calls the Store as the Cache does for a token that is not in memory. The Store may
-// fail, but must return in time.
+// The method operate calls the Store as the Cache does for a token that is not in memory. The
+// Store may fail, but must return in time.
 func (c *caller) operate() {
 	c.Helper()
 	began := time.Now()
@@ -244,13 +245,14 @@ func (c *caller) operate() {
 	_ = c.ForgetFailures(c.Context())
 }
 
-// Log lines that are written when Redis becomes unreachable, or can be reached again.
+// These are the log lines that are written when Redis becomes unreachable, and when Redis can be
+// reached again.
 const (
 	outOfReach = `level=WARN msg="Redis is out of reach: each replica obtains tokens for itself" failure=`
 	isBack     = `level=INFO msg="Redis is back: the replicas share tokens again"$`
 )
 
-// wantLines compares the lines that were logged with regular expressions.
+// wantLines checks that the lines that were logged match regular expressions.
 func (c *caller) wantLines(patterns ...string) {
 	c.Helper()
 	lines := strings.Split(strings.TrimSpace(c.log.String()), "\n")
@@ -285,7 +287,8 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 }
 
 // TestHeldLockOnAServerWithoutWrites: Redis accepts no writes while another replica has a lock.
-// Waiting for that lock does not make Redis seem usable: the breaker opens, and stays open.
+// When a replica waits for that lock, Redis must not seem usable: the circuit breaker opens, and
+// stays open.
 func TestHeldLockOnAServerWithoutWrites(t *testing.T) {
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	holder, waiter := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)

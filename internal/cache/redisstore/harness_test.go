@@ -25,16 +25,16 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// longest limits waits for events that always happen if the Store works.
+// longest is the maximum wait for events that always happen if the Store works.
 const longest = 20 * time.Second
 
-// key is the token key that most tests use.
+// The constant key is the token key that most tests use.
 const key = "3f"
 
-// at returns the configuration of a single Redis server with this address.
+// The function at returns the configuration for a single Redis server with the given address.
 func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }
 
-// open opens a Store on a server, for a replica with these fleet keys.
+// The function open opens a Store on a server, for a replica with these fleet keys.
 func open(t *testing.T, server *redistest.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	return openAt(t, at(server.Addr()), keys, change...)
@@ -62,7 +62,7 @@ func withObserver(observer redisstore.Observer) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Observer = observer }
 }
 
-// replica is a Store whose events, log lines and news are recorded.
+// A replica is a Store whose events, log lines and news are recorded.
 type replica struct {
 	*redisstore.Store
 	observed
@@ -70,7 +70,7 @@ type replica struct {
 	log logtest.Log
 }
 
-// start returns a replica that follows the stream until the end of the test.
+// The function start returns a replica that follows the stream until the end of the test.
 func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *replica {
 	t.Helper()
 	r := &replica{}
@@ -92,11 +92,11 @@ func (r *replica) Follow(ctx context.Context, news cache.News) {
 	r.Store.Follow(ctx, news)
 }
 
-// observed is an Observer that records the calls of its methods. The zero value is ready for
-// use.
+// The type observed is an Observer that records the calls of its methods. The zero value is
+// ready for use.
 type observed struct {
 	mu         sync.Mutex
-	operations map[string]int // by "operation result"
+	operations map[string]int // number of operations, for each text of the form "operation result"
 	unreadable []string
 	changes    []bool
 }
@@ -122,8 +122,8 @@ func (o *observed) Degraded(is bool) {
 	o.changes = append(o.changes, is)
 }
 
-// count returns the number of operations that match a string such as "lock", "lock ok" or "
-// timeout".
+// The method count returns the number of operations that match a text. Examples of such texts
+// are "lock", "lock ok" and " timeout".
 func (o *observed) count(match string) (count int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -135,14 +135,14 @@ func (o *observed) count(match string) (count int) {
 	return count
 }
 
-// counts returns how many operations were made, for each operation and result.
+// The method counts returns the number of operations, for each operation and result.
 func (o *observed) counts() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.operations)
 }
 
-// degraded returns the arguments of all calls of Degraded.
+// The method degraded returns the arguments of all calls of Degraded.
 func (o *observed) degraded() []bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -159,7 +159,7 @@ func (o *observed) takeUnreadable() []string {
 	return taken
 }
 
-// news records the news of a Store. The zero value is ready for use.
+// The type news records the news of a Store. The zero value is ready for use.
 type news struct {
 	mu        sync.Mutex
 	changed   []string
@@ -167,8 +167,8 @@ type news struct {
 	missed    atomic.Int32
 }
 
-// follow records a Store's news until the end of the test. follow returns as soon as the Store
-// follows the stream.
+// The function follow records a Store's news until the end of the test. It returns as soon as
+// the Store follows the stream.
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -185,14 +185,14 @@ func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
 }
 
-// heard returns the keys whose change was reported so far.
+// The method heard returns the keys whose change was reported so far.
 func (n *news) heard() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.changed)
 }
 
-// eventually waits until the function holds returns true.
+// The function eventually waits until the function `holds` returns true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -207,25 +207,26 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// newToken returns a token that was requested just now and lives for an hour.
+// newToken returns a token that was requested just now and that lives for an hour.
 func newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Hour}
 }
 
-// newTokenAt returns a token that was requested at that time and lives for an hour.
+// newTokenAt returns a token that was requested at the given time and that lives for an hour.
 func newTokenAt(value string, now time.Time) *token.Token {
 	fresh := newToken(value)
 	fresh.RequestedAt = now
 	return fresh
 }
 
-// never is an argument for Lock that accepts no record, so that Lock waits for the lease.
+// The function never is an argument for Lock. It accepts no record, so that Lock waits for the
+// lease.
 func never(cache.Record) bool { return false }
 
-// hasToken is an argument for Lock that accepts a record with a token.
+// hasToken is an argument for Lock. It accepts a record that contains a token.
 func hasToken(record cache.Record) bool { return record.Token != nil }
 
-// value returns the value of a token, or "" if the token is nil.
+// The function value returns the value of a token, or "" if the token is nil.
 func value(t *token.Token) string {
 	if t == nil {
 		return ""
@@ -233,7 +234,7 @@ func value(t *token.Token) string {
 	return t.Value.Reveal()
 }
 
-// lock takes the lease of the key.
+// The function lock takes the lease of the token key that most tests use.
 func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	t.Helper()
 	record, lease, err := store.Lock(t.Context(), key, never)
@@ -243,8 +244,8 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// commit takes a lease, stores a token, and checks that Commit returns the token that was
-// stored, or the token that the argument want names.
+// The function commit takes a lease, stores a token, and checks the token that Commit returns.
+// Commit must return the token that was stored, or the token that the parameter `want` names.
 func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
 	_, lease := lock(t, store)
@@ -252,7 +253,7 @@ func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, 
 	wantCommit(t, lease, fresh, rejected, append(want, value(fresh))[0])
 }
 
-// fail stores a failure that lasts for a minute.
+// The function fail stores a failure that lasts for a minute.
 func fail(t *testing.T, store cache.Store) {
 	t.Helper()
 	failUntil(t, store, time.Now().Add(time.Minute))
@@ -266,7 +267,7 @@ func failUntil(t *testing.T, store cache.Store, until time.Time) {
 	failUnder(t, lease, until)
 }
 
-// failUnder stores a failure under this lease.
+// failUnder stores a failure under the given lease.
 func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	t.Helper()
 	failure := &cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "down"), Until: until, Count: 1}
@@ -275,7 +276,8 @@ func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	}
 }
 
-// wantCommit commits a token, and compares the token that Commit returns.
+// wantCommit commits a token, and compares the token that Commit returns with the expected
+// token.
 func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	standing, err := lease.Commit(t.Context(), fresh, rejected)
@@ -287,7 +289,7 @@ func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bo
 	}
 }
 
-// wantToken compares the token that a Store returns for the key.
+// wantToken compares the token that a Store returns for a key with the expected token.
 func wantToken(t *testing.T, store cache.Store, want string) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -299,7 +301,8 @@ func wantToken(t *testing.T, store cache.Store, want string) {
 	}
 }
 
-// keysOf returns the Redis keys of one kind: token, failure, lock, rejected or forced.
+// keysOf returns the Redis keys of one kind: the kind is token, failure, lock, rejected or
+// forced.
 func keysOf(t *testing.T, client *redis.Client, kind string) []string {
 	t.Helper()
 	found, err := client.Keys(t.Context(), "*:"+kind).Result()
@@ -329,7 +332,7 @@ func (c *aheadClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.
 
 func (c *aheadClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// letTimePass reduces the remaining life of every key of a server by a time.
+// letTimePass reduces the remaining life of every key of a server by the given time.
 const letTimePass = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -345,7 +348,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   end
 end`
 
-// age reduces the remaining life of all keys of a server.
+// The function age reduces the remaining life of all keys of a server.
 func age(t *testing.T, client *redis.Client, d time.Duration) {
 	t.Helper()
 	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && !errors.Is(err, redis.Nil) {

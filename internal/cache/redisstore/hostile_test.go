@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// announcer starts a server that sends the same reply to every command.
+// The function announcer starts a server that sends the same reply to every command.
 func announcer(t *testing.T, reply string) (address string) {
 	t.Helper()
 	var config net.ListenConfig
@@ -50,7 +50,7 @@ func announcer(t *testing.T, reply string) (address string) {
 // data than they send. Each operation must fail, and must not allocate memory for the announced
 // data.
 func TestRepliesThatAnnounceTooMuch(t *testing.T) {
-	const most = 64 << 20 // limit of all allocations together, in bytes
+	const most = 64 << 20 // limit of all memory that is allocated in the test, in bytes
 	for name, reply := range map[string]string{
 		"a string of 128 GiB":    "$137438953472\r\n",
 		"a string of 256 MiB":    "$268435456\r\n",
@@ -115,8 +115,8 @@ func TestOversizedEntries(t *testing.T) {
 	}
 }
 
-// TestOversizedEvents puts an event into the stream that is too large to read. At that time one
-// replica follows the stream. Another replica starts later.
+// TestOversizedEvents puts an event into the stream that is too large to read. One replica
+// follows the stream at that time. Another replica starts to follow the stream later.
 func TestOversizedEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A replica is paused during its token request. When the replica stores its failure, another
-// replica has stored a token.
+// A replica is paused during its token request, which fails. Before the replica stores that
+// failure, another replica stores a token.
 func TestLateFailureDoesNotCount(t *testing.T) {
 	server := redistest.Start(t)
 	keys := fleetkeys.RandomRing()
@@ -27,7 +27,7 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	defer late.Release()
 	client := server.Client()
 	for _, key := range client.Keys(t.Context(), "*:lock").Val() {
-		client.Del(t.Context(), key) // it has expired
+		client.Del(t.Context(), key) // as if the lock had expired
 	}
 	_, lease, err := quick.Lock(t.Context(), "3f", never)
 	if err != nil {
@@ -50,8 +50,8 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 }
 
-// A token that ended before it could be stored is not stored. The failure that follows is
-// stored.
+// If a token ended before it could be stored, the token is not stored. The failure that follows
+// is stored.
 func TestFailureAfterATokenThatEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

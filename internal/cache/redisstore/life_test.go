@@ -14,7 +14,7 @@ import (
 
 // longestLife contains the maximum life of each kind of Redis key.
 var longestLife = map[string]time.Duration{
-	"token":    time.Hour, // that of the token
+	"token":    time.Hour, // the token's own lifetime in the test
 	"failure":  31 * time.Minute,
 	"lock":     3 * time.Second,
 	"rejected": 7 * 24 * time.Hour,
@@ -48,8 +48,8 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// TestClockOfAnotherReplica: the clocks of two replicas differ by hours. Both replicas must read
-// the same remaining life of a token or a failure, whichever replica stored it.
+// TestClockOfAnotherReplica: the clocks of two replicas differ by hours. Each replica stores a
+// token and a failure. Both replicas must read the same remaining life of the stored entries.
 func TestClockOfAnotherReplica(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -69,7 +69,8 @@ func TestClockOfAnotherReplica(t *testing.T) {
 	}
 }
 
-// wantLeft compares the remaining life of the token and of the failure, by the Store's clock.
+// wantLeft compares the remaining lives of the token and of the failure with the expected lives,
+// by the Store's clock.
 func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure time.Duration) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -87,12 +88,12 @@ func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure
 	within("failure", record.Failure.Until.Sub(now), ofFailure)
 }
 
-// TestLateCommit: a server is suspended before it stores a token, and resumed later. The stored
-// entry must not live longer than the token itself.
+// TestLateCommit: a server is suspended just before the server stores a token, and is resumed
+// later. The stored entry must not live longer than the token itself.
 func TestLateCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	commit(t, p.other, newToken("zeroth"), false) // so that the server has the script
+	commit(t, p.other, newToken("zeroth"), false) // after this call the server has the script
 	_, lease := lock(t, p.cut)
 	defer lease.Release()
 	fresh := newToken("first")
@@ -100,7 +101,7 @@ func TestLateCommit(t *testing.T) {
 	if _, err := lease.Commit(t.Context(), fresh, false); err == nil {
 		t.Fatal("Commit on a stopped server does not fail")
 	}
-	for range 4 { // each Load takes its time limit of 250 ms
+	for range 4 { // each call of Load uses up its time limit of 250 ms
 		if _, err := p.cut.Load(t.Context(), key); err == nil {
 			t.Fatal("Load on a stopped server does not fail")
 		}

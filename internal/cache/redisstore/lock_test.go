@@ -23,7 +23,7 @@ const (
 	mostTakeover = 4 * time.Second
 )
 
-// pair is two replicas on one server. A test can disconnect the first replica.
+// A pair is two replicas on one server. A test can disconnect the first replica from the server.
 type pair struct {
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
@@ -53,7 +53,7 @@ func TestTakeover(t *testing.T) {
 			p := newPair(t)
 			_, dead := lock(t, p.cut)
 			die(p.proxy)
-			t.Cleanup(dead.Release) // frees nothing
+			t.Cleanup(dead.Release) // this call releases no lock, because the replica is disconnected
 			began := time.Now()
 			_, lease := lock(t, p.other)
 			lease.Release()
@@ -86,14 +86,14 @@ func TestHolderRenewsItsLock(t *testing.T) {
 	eventually(t, "the lock is released", func() bool { return left() < 0 })
 }
 
-// TestSlowHolder: a replica has lost its lock to another replica, and has not noticed this.
+// TestSlowHolder: a replica has lost its lock to another replica, and has not noticed the loss.
 func TestSlowHolder(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		meanwhile func(*testing.T, *pair) // what the other replica does with the lock
+		meanwhile func(*testing.T, *pair) // what the other replica does while it has the lock
 		fresh     string                  // the token that the slow replica commits
 		forced    bool
-		want      string // the token that Commit returns; "": the lease is lost
+		want      string // the token that Commit returns; "" means that the lease is lost
 	}{
 		"the other is at it": {
 			meanwhile: func(t *testing.T, p *pair) {
@@ -145,7 +145,7 @@ func TestSlowHolder(t *testing.T) {
 			age(t, p.server.Client(), lockLife)
 			test.meanwhile(t, p)
 			p.proxy.Pass()
-			// Operations that were delayed may time out first.
+			// Before that, operations that were delayed may time out.
 			var standing string
 			var err error
 			eventually(t, "the slow one is answered", func() bool {
@@ -164,8 +164,8 @@ func TestSlowHolder(t *testing.T) {
 	}
 }
 
-// TestRejectedTokenStaysAway: a slow replica commits a token that was rejected meanwhile, while
-// Redis has no other token. The rejected token must not be stored again.
+// TestRejectedTokenStaysAway: a slow replica commits a token. Meanwhile that token was rejected,
+// and Redis has no other token. The rejected token must not be stored again.
 func TestRejectedTokenStaysAway(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -227,7 +227,8 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 			t.Errorf("with %s, Lock took %v", name, took)
 		}
 	}
-	// The caller's deadline or the connection's timeout may end the call, whichever comes first.
+	// Either the caller's deadline or the connection's timeout may end the call, whichever comes
+	// first.
 	p.proxy.Blackhole()
 	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
@@ -245,10 +246,10 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 func TestLockWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	commit(t, p.other, newToken("first"), false) // so that the server has the scripts
+	commit(t, p.other, newToken("first"), false) // after this call the server has the scripts
 	eventually(t, "the lock is released", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
 	_, _, err := p.cut.Lock(t.Context(), key, func(cache.Record) bool {
-		p.proxy.Delay(time.Minute) // from now on
+		p.proxy.Delay(time.Minute) // from now on, replies take a minute
 		return false
 	})
 	if err == nil || p.seen.count("lock timeout") != 1 {
@@ -264,8 +265,8 @@ func TestLockWithoutAnswer(t *testing.T) {
 	lease.Release()
 }
 
-// TestNewsWakesWaiters: a replica waits for a lock. The replica's clock does not advance, so the
-// replica reads the lock again only when it receives news.
+// TestNewsWakesWaiters: a replica waits for a lock. The clock of the replica stands still, so
+// the replica reads the lock again only when it receives news.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -293,8 +294,8 @@ func TestNewsWakesWaiters(t *testing.T) {
 	}
 }
 
-// TestStuckLock: a lock that no broker wrote does not expire. Two replicas remove this lock at
-// the same time.
+// TestStuckLock: Redis has a lock that does not expire, and that no broker wrote. Two replicas
+// remove this lock at the same time.
 func TestStuckLock(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -306,7 +307,7 @@ func TestStuckLock(t *testing.T) {
 	if err := client.Set(t.Context(), name, "an owner", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.cut.Load(t.Context(), "another"); err != nil { // so that there is a connection
+	if _, err := p.cut.Load(t.Context(), "another"); err != nil { // after this call there is a connection
 		t.Fatal(err)
 	}
 	p.proxy.Delay(100 * time.Millisecond)
@@ -339,15 +340,15 @@ func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	return calls
 }
 
-// TestLockWhoseAnswerIsLost cuts the connection before the reply that grants a lock. Other
-// replicas must get the lock before it would expire after 3 seconds.
+// TestLockWhoseAnswerIsLost cuts the connection before the reply that grants a lock arrives. The
+// lock would expire after 3 seconds. Other replicas must get the lock earlier.
 func TestLockWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.Proxy(t, server.Addr())
 	keys := fleetkeys.RandomRing()
 	store, other := openAt(t, at(proxy.Addr()), keys), open(t, server, keys)
-	commit(t, other, newToken("first"), false) // Redis has the scripts then
+	commit(t, other, newToken("first"), false) // after this call Redis has the scripts
 	eventually(t, "the lock is released", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
 	wantToken(t, store, "first")
 	began := time.Now()

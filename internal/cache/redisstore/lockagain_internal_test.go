@@ -9,7 +9,7 @@ import (
 )
 
 // TestLockAgain: the first attempt to lock a token timed out because the process got no CPU
-// time, but Redis granted the lock. The second attempt of the same owner must get the lock.
+// time, but Redis granted the lock. The same owner must get the lock at the second attempt.
 // Another owner must not get the lock.
 func TestLockAgain(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// countedSource counts the token requests for one of many keys.
+// A countedSource is the Source of one of many keys. It counts the token requests for its key.
 type countedSource struct {
 	key      string
 	requests atomic.Int32
@@ -31,7 +31,7 @@ func (s *countedSource) RequestToken(context.Context) (*token.Token, error) {
 	return newToken("token of " + s.key), nil
 }
 
-// patientClock is a real clock that makes waits in queues longer, so that the speed of the
+// patientClock is the real clock, except that waits in queues are longer. So the speed of the
 // machine does not matter.
 type patientClock struct{ clockwork.Clock }
 
@@ -39,9 +39,10 @@ func (c patientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(100*d, f)
 }
 
-// TestManyColdKeys asks a replica at once for 5,000 tokens that the replica does not have. Redis
-// works, so each token must be requested once, and no operation may fail. The test is not
-// parallel, and only one of five attempts must succeed, because the machine may be busy.
+// TestManyColdKeys asks a replica for 5,000 tokens at the same time. The replica has none of
+// these tokens. Redis works, so each token must be requested once, and no operation may fail.
+// The test does not run in parallel with other tests. Only one of five attempts must succeed,
+// because the machine may be busy.
 func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs the whole machine
 	server := redistest.Start(t)
 	for range 5 {
@@ -54,8 +55,8 @@ func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs th
 	t.Error("none of the attempts succeeded")
 }
 
-// askForMany asks a new replica for this many tokens at once. askForMany returns a description
-// of the problem, or "" if there was none.
+// askForMany asks a new replica for the given number of tokens at the same time. askForMany
+// returns a description of the problem, or "" if there was no problem.
 func askForMany(t *testing.T, server *redistest.Server, keys int) (problem string) {
 	t.Helper()
 	c := newCaller(t, at(server.Addr()), withClock(patientClock{clockwork.NewRealClock()}))
@@ -85,7 +86,7 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	return ""
 }
 
-// impatientClock is a real clock that makes waits in queues shorter.
+// impatientClock is the real clock, except that waits in queues are shorter.
 type impatientClock struct{ clockwork.Clock }
 
 func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
@@ -93,8 +94,8 @@ func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 }
 
 // TestOverload asks a replica for more tokens than a slow Redis can store in time. All calls
-// must be answered, with one token request for each token. Afterwards all tokens must be in
-// Redis.
+// must be answered, and there must be one token request for each token. Afterwards all tokens
+// must be in Redis.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const keys = 600

@@ -12,14 +12,15 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// states is an Observer that sends the arguments of Degraded to a channel.
+// The type states is an Observer that sends the arguments of Degraded to a channel.
 type states chan bool
 
 func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// during repeats call for a time, or until the state changes. during returns the new state.
+// The method during repeats the function `call` until the time limit is over, or until the state
+// changes. It returns the new state.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
@@ -59,7 +60,7 @@ func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 }
 
 // TestReadsDoNotHideRefusedWrites: a server answers reads and refuses writes. The server must
-// count as out of reach, although each call begins with a successful read.
+// count as out of reach, although the read at the beginning of each call succeeds.
 func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	for name, commands := range map[string]struct{ refuse, mend []any }{
 		"out of memory": {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
@@ -91,8 +92,8 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	}
 }
 
-// TestSentinelsThatKnowNoSuchMaster checks that a wrong master name counts as a failure,
-// although the Sentinels reply nil, as Redis does for a key that does not exist.
+// TestSentinelsThatKnowNoSuchMaster checks that a wrong master name counts as a failure. The
+// Sentinels reply nil in this case, as Redis does for a key that does not exist.
 func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)

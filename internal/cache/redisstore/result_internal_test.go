@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// answer is an error that Redis sent.
+// The type answer is an error that Redis sent.
 type answer string
 
 func (a answer) Error() string { return string(a) }
@@ -34,7 +34,7 @@ func TestDescribe(t *testing.T) {
 		{answer("swordfish"), "error"},
 		{answer(""), "error"},
 		{fmt.Errorf("dial: %w", answer("LOADING Redis is loading the dataset in memory")), "loading"},
-		{redis.Nil, "error"}, // of Sentinels that know no such master
+		{redis.Nil, "error"}, // the reply of Sentinels that do not know the master
 		{redis.ErrPoolTimeout, "error"},
 		{fmt.Errorf("read: %w", io.EOF), "connection"},
 		{fmt.Errorf("read: %w", io.ErrUnexpectedEOF), "connection"},

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// phases returns the fleet keys that replicas have before, between and after three rolling
-// restarts.
+// The function phases returns the fleet keys that replicas have in the four phases of a key
+// rotation: before, between and after three rolling restarts.
 func phases(t *testing.T) []*fleetkeys.Ring {
 	t.Helper()
 	a, b := generate(t), generate(t)
@@ -33,8 +33,8 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test for each pair of phases whose replicas run at the same time, in both
-// orders.
+// The function neighbours runs a test for each two successive phases, because replicas of both
+// phases run at the same time. For each two phases, the test runs in both orders.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)
@@ -88,8 +88,8 @@ func TestRotationSharesNews(t *testing.T) {
 	})
 }
 
-// TestRotationSharesTheLimit: two replicas with different fleet keys force one renewal each.
-// Both replicas must count two renewals.
+// TestRotationSharesTheLimit: two replicas with different fleet keys make one forced renewal
+// each. Both replicas must count two forced renewals.
 func TestRotationSharesTheLimit(t *testing.T) {
 	t.Parallel()
 	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
@@ -110,7 +110,7 @@ func TestRotationSharesTheLimit(t *testing.T) {
 }
 
 // TestRotation restarts a fleet of three replicas three times, one replica after another. There
-// must be one token request, and one more request for each report.
+// must be one token request at first, and one more token request for each report.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	for name, reports := range map[string]bool{"one token": false, "reports": true} {
@@ -166,7 +166,7 @@ func rotate(t *testing.T, reports bool) {
 			if !reports {
 				continue
 			}
-			// A report goes to a replica with the new fleet keys, or to a replica with the old
+			// The report goes to a replica with the new fleet keys, or to a replica with the old
 			// fleet keys.
 			rejected := account.value(want)
 			reporter := fleet[(i+phase)%len(fleet)]

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// Secrets that must not appear in Redis.
+// These are the secrets that must not appear in Redis.
 const (
 	canaryKey   = "https://provider.example/token\x00canary-client-id\x00canary-client-secret"
 	canaryToken = "canary-token-value-which-is-long"
@@ -82,7 +82,8 @@ func TestNoSecretInRedis(t *testing.T) {
 	}
 }
 
-// formOf returns the form in which a text contains a secret, or "" if the text contains none.
+// formOf returns the form in which a text contains a secret, or "" if the text does not contain
+// the secret in any form.
 func formOf(text, secret string) string {
 	forms := map[string]string{
 		"as it is":   secret,
@@ -91,7 +92,7 @@ func formOf(text, secret string) string {
 		"percent":    url.QueryEscape(secret),
 		"in a quote": strings.Trim(strconv.Quote(secret), `"`),
 	}
-	for skip := range 3 { // each alignment
+	for skip := range 3 { // for each alignment of the secret in base64
 		inside := secret[skip : skip+(len(secret)-skip)/3*3]
 		forms["base64"+strings.Repeat("+", skip)] = base64.StdEncoding.EncodeToString([]byte(inside))
 		forms["base64 for URLs"+strings.Repeat("+", skip)] = base64.URLEncoding.EncodeToString([]byte(inside))
@@ -104,7 +105,7 @@ func formOf(text, secret string) string {
 	return ""
 }
 
-// monitor records all commands of a server until the end of the test.
+// The function monitor records all commands of a server until the end of the test.
 func monitor(t *testing.T, address string) *logtest.Log {
 	t.Helper()
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

@@ -11,11 +11,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// sleepingClock is the clock of a machine that sleeps for two hours right after the clock was
-// read.
+// sleepingClock is the clock of a machine that falls asleep for two hours right after a reading
+// of the clock.
 type sleepingClock struct {
 	aheadClock
-	readings atomic.Int64 // until it sleeps
+	readings atomic.Int64 // number of readings until the machine sleeps
 }
 
 func (c *sleepingClock) Now() time.Time {
@@ -28,9 +28,9 @@ func (c *sleepingClock) Now() time.Time {
 
 func (c *sleepingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// TestSleepBetweenQuestionAndAnswer: a machine reads a token in Redis, and sleeps right after a
-// reading of the machine's clock. The token's remaining life in the reply must count from before
-// the sleep.
+// TestSleepBetweenQuestionAndAnswer: a machine reads a token in Redis. The machine falls asleep
+// right after a reading of its clock. The remaining life in Redis' reply must count from a time
+// before the machine slept.
 func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -55,8 +55,7 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	}
 }
 
-// TestEndedTokenIsNotStored: a machine sleeps between a token request and the commit of the
-// token.
+// TestEndedTokenIsNotStored: a machine sleeps after a token request, before the token is stored.
 func TestEndedTokenIsNotStored(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// results is an Observer that records the results of operations.
+// The type results is an Observer that records the results of operations.
 type results struct {
 	unobserved
 	mu  sync.Mutex
@@ -38,7 +38,8 @@ func (r *results) take() []string {
 	return all
 }
 
-// offline returns a Store without a server. Tests pass their own operations to it.
+// The function offline returns a Store without a server. Tests pass their own operations to the
+// Store.
 func offline(t *testing.T) (*Store, *results) {
 	t.Helper()
 	seen := &results{}
@@ -47,14 +48,14 @@ func offline(t *testing.T) (*Store, *results) {
 	return s, seen
 }
 
-// hang is an operation that receives no reply.
+// The function hang is an operation that receives no reply.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// starve is an operation during which the process seems to get no CPU time, because the running
-// time is not counted.
+// The function starve is an operation during which the process seems to get no CPU time, because
+// the running time of the process is not counted.
 func starve(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.mu.Lock()
@@ -62,7 +63,7 @@ func starve(ctx context.Context) error {
 	return hang(ctx)
 }
 
-// TestSilentRedis: Redis does not reply, which counts as a failure at once.
+// TestSilentRedis: Redis does not reply. The missing reply counts as a failure at once.
 func TestSilentRedis(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -77,7 +78,7 @@ func TestSilentRedis(t *testing.T) {
 	}
 }
 
-// TestStarvedOperation: the process gets no CPU time during the first attempts.
+// TestStarvedOperation: the process gets no CPU time during the first attempts of an operation.
 func TestStarvedOperation(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -115,7 +116,7 @@ func TestStarvedRefresh(t *testing.T) {
 	}
 }
 
-// TestTimeoutsAtOnce: the system reports a timeout before any time has passed.
+// TestTimeoutsAtOnce: the system reports a timeout although no time has passed.
 func TestTimeoutsAtOnce(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)

@@ -15,8 +15,8 @@ import (
 
 const (
 	changesKey = "authmaterial:1:changes"
-	// mostEvents is how many events the stream may have. mostEvents exceeds the configured size
-	// because Redis removes blocks of a hundred events.
+	// mostEvents is the maximum number of events in the stream. It is greater than the
+	// configured size, because Redis removes events only in blocks of a hundred events.
 	mostEvents = 10_100
 )
 
@@ -25,7 +25,7 @@ func TestNewsOfAToken(t *testing.T) {
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
 	ignorant := start(t, at(server.Addr()), keys)                   // this replica was not asked for the key
-	stranger := start(t, at(server.Addr()), fleetkeys.RandomRing()) // of another fleet
+	stranger := start(t, at(server.Addr()), fleetkeys.RandomRing()) // a replica of another fleet
 	wantToken(t, one, "")
 	wantToken(t, other, "")
 	wantToken(t, stranger, "")
@@ -74,7 +74,7 @@ func TestForgettingManyFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fail(t, store) // of one more
+	fail(t, store) // stores the failure of one more key
 	if err := store.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,8 @@ func TestStreamIsCapped(t *testing.T) {
 	}
 }
 
-// TestLostPosition adds so many events at once that some may have been removed before they were read.
+// TestLostPosition adds many events at once, so that events may be removed before a replica read
+// them.
 func TestLostPosition(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -123,15 +124,15 @@ func TestUnknownEvents(t *testing.T) {
 	eventually(t, "it receives the event that it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
 }
 
-// TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. The other
-// replicas must receive the event nevertheless.
+// TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. Nevertheless the
+// other replicas must receive the event that reports the new token.
 func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	var told news
 	told.follow(t, p.cut)
 	other := start(t, at(p.server.Addr()), p.keys)
-	commit(t, other, newToken("zeroth"), false) // so that the server has the script
+	commit(t, other, newToken("zeroth"), false) // after this call the server has the script
 	_, lease := lock(t, p.cut)
 	defer lease.Release()
 	p.proxy.Delay(time.Minute)
@@ -147,7 +148,7 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 }
 
 // TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The next attempt finds
-// the token that the first attempt stored, and must publish the event.
+// the token that the first attempt stored. The next attempt must publish the event nevertheless.
 func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	t.Parallel()
 	p := newPair(t) // the disconnected replica does not follow the stream
@@ -181,8 +182,9 @@ func TestEmptiedStream(t *testing.T) {
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
 }
 
-// TestStreamThatStartsAgain removes the stream, and adds events with smaller IDs, as Redis does
-// when its clock was set back. After a failure the replica continues after the last event.
+// TestStreamThatStartsAgain removes the stream, and adds events with smaller IDs. Redis gives
+// events smaller IDs after its clock was set back. After a failure the replica must continue
+// after the last event.
 func TestStreamThatStartsAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -212,7 +214,7 @@ func TestStreamThatStartsAgain(t *testing.T) {
 	eventually(t, "it receives the event", func() bool { return len(r.heard()) > heard })
 }
 
-// addEvents adds meaningless events to the stream, all at once.
+// addEvents adds meaningless events to the stream, all at the same time.
 func addEvents(t *testing.T, client *redis.Client, count int) {
 	t.Helper()
 	_, err := client.TxPipelined(t.Context(), func(all redis.Pipeliner) error {

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// entries contains the Redis keys of a token and of its failure.
+// The struct entries contains the Redis keys of a token and of the token's failure.
 type entries struct {
 	*testing.T
 	*redis.Client
@@ -30,7 +30,7 @@ func (e entries) get(name string) string {
 	return got
 }
 
-// set stores a value under a key that expires as the broker's keys do.
+// The method set stores a value under a key that expires as the broker's keys do.
 func (e entries) set(name, value string) { e.put(name, value, 10*time.Minute) }
 
 func (e entries) put(name, value string, life time.Duration) {
@@ -53,8 +53,8 @@ func (e entries) otherType(name string, life time.Duration) {
 	}
 }
 
-// TestUnreadableEntries makes the entry of a token or of a failure unreadable in every possible
-// way.
+// TestUnreadableEntries makes the entry of a token or of a failure unreadable, in every way that
+// the broker distinguishes.
 func TestUnreadableEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -135,8 +135,9 @@ func TestUnreadableEntries(t *testing.T) {
 	}
 }
 
-// TestFailureOfUnknownReason reads a failure that a later version stored, with a reason that
-// this version does not know. That failure must be ignored, so that a token may be requested.
+// TestFailureOfUnknownReason reads a failure that a later version of the broker stored. This
+// version does not know the reason of that failure. It must ignore the failure, so that a token
+// may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -162,8 +163,8 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	lease.Release()
 }
 
-// TestOtherTypes replaces each key of the broker by a key of another type. The broker must work,
-// and replace each of these keys.
+// TestOtherTypes replaces each key of the broker by a key of another type. The broker must still
+// work, and must replace each key of another type by a correct key.
 func TestOtherTypes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -187,7 +188,7 @@ func TestOtherTypes(t *testing.T) {
 
 				commit(t, r, newToken("next"), false)
 				commit(t, r, newToken("second"), true)
-				commit(t, r, newToken("next"), false, "second") // it was rejected
+				commit(t, r, newToken("next"), false, "second") // the token "next" was rejected before
 				_, lease := lock(t, r)
 				if wait, err := lease.ForcedWait(t.Context(), 1, time.Minute); err != nil || wait <= 0 {
 					t.Errorf("ForcedWait: %v, %v", wait, err)
@@ -210,8 +211,9 @@ func TestOtherTypes(t *testing.T) {
 	}
 }
 
-// TestGarbageInLists adds elements that are not times to the list of forced renewals, and elements that are not
-// fingerprints to the list of rejected tokens.
+// TestGarbageInLists adds wrong elements to two lists. The elements that it adds to the list of
+// forced renewals are not times. The elements that it adds to the list of rejected tokens are
+// not fingerprints.
 func TestGarbageInLists(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -235,7 +237,7 @@ func TestGarbageInLists(t *testing.T) {
 	commit(t, store, newToken("first"), false, "second")
 }
 
-// generate returns a new fleet key.
+// The function generate returns a new fleet key.
 func generate(t *testing.T) fleetkeys.Key {
 	t.Helper()
 	key, err := fleetkeys.Parse(secret.New(fleetkeys.Generate()))
