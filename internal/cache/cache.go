@@ -3,8 +3,9 @@
 //
 // A Cache manages the life of a token: shared token requests, early renewal, back-off after
 // failures, and the replacement of rejected tokens. The replicas of a fleet share a Store. The
-// Cache has a copy of each token in memory, so a call that finds a token there does not read the
-// Store. Without a Store, and while the Store fails, each replica requests tokens for itself.
+// Cache has a copy of each token in memory, so a call that finds its token in memory does not
+// read the Store. Without a Store, and while the Store fails, each replica requests tokens for
+// itself.
 package cache
 
 import (
@@ -57,7 +58,7 @@ type Options struct {
 	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
 	// ForcedLimit is the maximum number of forced renewals of one key within the time
-	// ForcedWindow. Default: 3 forced renewals within 10 minutes.
+	// ForcedWindow. By default, 3 forced renewals are allowed within 10 minutes.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 	// Random returns random numbers from 0 to 1, which spread the times of requests. Default:
@@ -120,11 +121,11 @@ func (o Options) withDefaults() Options {
 type Cache struct {
 	options Options
 	entries sync.Map // maps token keys to *entry
-	// The number epoch grows whenever a message about changes in the Store may have been missed.
-	// If a token was read in an earlier epoch, it is compared with the Store before callers get
-	// it again.
+	// The number `epoch` grows whenever a message about changes in the Store may have been
+	// missed. If a token was read in an earlier epoch, the token is compared with the Store
+	// before callers get the token again.
 	epoch atomic.Uint64
-	// The channel lookUps limits how many comparisons with the Store run at the same time.
+	// The channel `lookUps` limits how many comparisons with the Store run at the same time.
 	lookUps chan struct{}
 
 	// The context ctx ends when the Cache closes. Every refresh ends with ctx.
@@ -162,8 +163,8 @@ func (c *Cache) Close() {
 	c.eachEntry(func(e *entry) { e.retire() })
 }
 
-// The method begin registers background work. Close waits for this work until the returned
-// function `done` is called. If the Cache is closed, begin returns false.
+// The method `begin` registers background work. Close waits for this work until the returned
+// function `done` is called. If the Cache is closed, `begin` returns false.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -174,8 +175,8 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// The method start runs the function f in the background. If the Cache is closed, start returns
-// false and does not run f.
+// The method `start` runs the function `f` in the background. If the Cache is closed, `start`
+// returns false and does not run f.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
 	if ok {
@@ -187,8 +188,8 @@ func (c *Cache) start(f func()) bool {
 	return ok
 }
 
-// The method entry returns the entry of the source's token key. If there is no entry, it creates
-// one.
+// The method `entry` returns the entry of the source's token key. If there is no entry for the
+// key, the method creates the entry.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
@@ -325,8 +326,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// The method compared first compares the current token with the token in the Store, and then
-// returns the current token. If there is no current token, it fetches a token.
+// The method `compared` first compares the current token with the token in the Store, and then
+// returns the current token. If there is no current token, the method fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {

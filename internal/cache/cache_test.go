@@ -200,7 +200,7 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 			w.Errorf("after %v a token that has ended is served: %q", w.elapsed(), got)
 		}
 		// One token request is made at the start of the renewal window. Then the back-off grows
-		// to one request a minute. In the safety margin it is at most one request in 8 s.
+		// to one request a minute. In the safety margin the back-off allows one request in 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
@@ -358,7 +358,7 @@ func TestCloseEndsRefreshes(t *testing.T) {
 	})
 }
 
-// otherSource is the Source of another credential. Its provider answers at once.
+// otherSource is the Source of another credential. The provider of otherSource answers at once.
 type otherSource struct{ *provider }
 
 func (otherSource) TokenKey() string { return "4a" }

@@ -24,7 +24,7 @@ const (
 // Store. A token counts as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
-// The function newer reports whether the token t is certainly newer than the token `other`.
+// The function `newer` reports whether the token t is certainly newer than the token `other`.
 // Wherever the Cache compares the ages of two tokens, it uses this function
 // (docs/adr/0022-newer-token.md).
 func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
@@ -41,7 +41,7 @@ type entry struct {
 	refreshes singleflight.Group // token refreshes, at most one at a time
 	shared    singleflight.Group // running comparisons with the Store; the name of a task is its key
 
-	// The pointer snapshot is never nil. A new snapshot is stored only while the mutex mu is
+	// The pointer `snapshot` is never nil. A new snapshot is stored only while the mutex mu is
 	// locked.
 	snapshot atomic.Pointer[snapshot]
 
@@ -64,16 +64,16 @@ type entry struct {
 type snapshot struct {
 	token      *token.Token // the current token; nil: there is none
 	expireTime time.Time    // when the token expires
-	// The field failure is the failure of the last token request. It is nil if that request
-	// brought a token, or if no request was made.
+	// The field `failure` is the failure of the last token request. The failure is nil if the
+	// last token request brought a token, or if no token request was made.
 	failure *Failure
-	// The field epoch is the value that Cache.epoch had before the token was last compared with
-	// the Store. The field news counts the changes of the token in the Store.
+	// The field `epoch` is the value that Cache.epoch had before the token was last compared
+	// with the Store. The field `news` counts the changes of the token in the Store.
 	epoch, news uint64
-	// The field served reports that a caller received the token. A token that no caller received
-	// is not renewed.
+	// The field `served` reports that a caller received the token. A token that no caller
+	// received is not renewed.
 	served bool
-	// The field late reports that a call found the token expired.
+	// The field `late` reports that a call found the token expired.
 	late bool
 }
 
@@ -86,8 +86,8 @@ type stamp struct {
 
 func (e *entry) stamp() stamp { return stamp{e.snapshot.Load(), e.cache.epoch.Load()} }
 
-// isKnown reports whether the entry has a token or a failure. A change in the Store can replace
-// either.
+// isKnown reports whether the entry has a token or a failure. A token or a failure may be
+// replaced after a change in the Store.
 func (s *snapshot) isKnown() bool { return s.token != nil || s.failure != nil }
 
 // isFresh reports whether there is a token that has not expired at the time `now`.
@@ -99,7 +99,7 @@ func (s *snapshot) isValid(now time.Time) bool {
 	return s.token != nil && now.Before(s.token.LastEnd())
 }
 
-// The method update replaces the snapshot by a changed copy. The caller must hold the mutex
+// The method `update` replaces the snapshot by a changed copy. The caller must hold the mutex
 // e.mu.
 func (e *entry) update(change func(*snapshot)) {
 	next := *e.snapshot.Load()
@@ -107,11 +107,11 @@ func (e *entry) update(change func(*snapshot)) {
 	e.snapshot.Store(&next)
 }
 
-// The method choose makes the token t the current token, except in three cases. In the first
+// The method `choose` makes the token t the current token, except in three cases. In the first
 // case the current token is newer than t. In the second case the current token has the same
-// value as t, and lives as long. In the third case the current token arrived after the stamp was
-// taken, and t is not certainly newer. The caller must hold the mutex e.mu. The caller must have
-// read t in the Store, or requested t, after the stamp was taken.
+// value as t, and lives as long as t. In the third case the current token arrived after the
+// stamp was taken, and t is not certainly newer. The caller must hold the mutex e.mu. The caller
+// must have read t in the Store, or requested t, after the stamp was taken.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -163,7 +163,7 @@ func (e *entry) isRejected(t *token.Token) bool {
 	})
 }
 
-// The method reject remembers the version of a token that was replaced after a report.
+// The method `reject` remembers the version of a token that was replaced after a report.
 func (e *entry) reject(version string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -209,11 +209,12 @@ func appendNew(list []string, version string, limit int) []string {
 	return lastOf(append(list, version), limit)
 }
 
-// lastOf returns the last elements of a list. The parameter `limit` is their maximum number.
+// lastOf returns the last elements of a list. The parameter `limit` is the maximum number of
+// elements that are returned.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// The method wait returns a token as soon as there is one. It is called when there is no token,
-// or when the token is in its safety margin.
+// The method `wait` returns a token as soon as there is one. Calls wait when there is no current
+// token, or when the current token is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
 	began := e.cache.options.Clock.Now()
@@ -234,8 +235,8 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	return t, err
 }
 
-// noteLate notifies the Observer that a call found a token expired. For each token that was
-// served, noteLate does this only once.
+// noteLate notifies the Observer that a call found a token expired. For each token that callers
+// received, noteLate notifies the Observer only once.
 func (e *entry) noteLate() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -245,8 +246,8 @@ func (e *entry) noteLate() {
 	}
 }
 
-// The method await waits for the result of a token request. If the current token is in its
-// safety margin, await does not wait longer than marginWait.
+// The method `await` waits for the result of a token request. If the current token is in its
+// safety margin, `await` does not wait longer than marginWait.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})
 	brief, cancel := context.WithTimeout(ctx, marginWait)

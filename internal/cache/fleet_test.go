@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The list news contains the ways in which the other replicas learn of a change in the Store.
+// The list `news` contains the ways in which the other replicas learn of a change in the Store.
 var news = map[string]func(*sharedStore){
 	"at once": func(s *sharedStore) { s.newsDelay = 0 },
 	"late":    func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
@@ -198,8 +198,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 }
 
 // useToken sends a request with a token. The provider checks the token a little later. If the
-// provider rejects the token, useToken reports the token, and checks the token that it gets
-// instead.
+// provider rejects the token, useToken reports the token, and then checks the token that the
+// report returns.
 func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	f.Helper()
 	value, err := f.at(i)

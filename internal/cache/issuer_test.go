@@ -23,9 +23,9 @@ type issuer struct {
 	issued  map[string]*issue
 	newest  *issue // the newest token that a replica received
 	last    string // the last token that was issued, whether a replica received it or not
-	// The time failedAt is when the last token request failed. The time fineFrom is when the
-	// issuer began to answer token requests soon; it is zero while the issuer does not answer
-	// them soon.
+	// The time `failedAt` is when the last token request failed. The time `fineFrom` is when the
+	// issuer began to answer token requests soon; the time is zero while the issuer does not
+	// answer token requests soon.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
@@ -47,7 +47,7 @@ type issue struct {
 	revoked bool
 }
 
-// The method at returns the Source by which one replica requests tokens from the issuer.
+// The method `at` returns the Source by which one replica requests tokens from the issuer.
 func (i *issuer) at(replica int) *issuerSource { return &issuerSource{i, replica} }
 
 type issuerSource struct {
@@ -57,8 +57,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. When half of that time is over, the issuer
-// issues the token.
+// RequestToken takes as long as the issuer's latency. When half of the latency is over, the
+// issuer issues the token.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()
@@ -86,7 +86,8 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// The method wait waits for the given time. If ctx ends first, it returns false.
+// The method `wait` waits for the given time. If ctx ends before that time is over, the method
+// returns false.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -110,14 +111,14 @@ func (i *issuer) issue(requestedAt time.Time) (*issue, error) {
 	return made, nil
 }
 
-// The method find returns the record of an issued token.
+// The method `find` returns the record of an issued token.
 func (i *issuer) find(value string) *issue {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.issued[value]
 }
 
-// The method accepts reports whether the issuer accepts a request with the token.
+// The method `accepts` reports whether the issuer accepts a request with the token.
 func (i *issuer) accepts(value string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -125,7 +126,7 @@ func (i *issuer) accepts(value string) bool {
 	return !made.revoked && time.Now().Before(made.End()) && (!i.ends || value == i.last)
 }
 
-// The method revoke ends the newest token early.
+// The method `revoke` ends the newest token early.
 func (i *issuer) revoke() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -134,7 +135,7 @@ func (i *issuer) revoke() {
 	}
 }
 
-// The method set changes how the issuer answers token requests.
+// The method `set` changes how the issuer answers token requests.
 func (i *issuer) set(change func(*issuer)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -19,12 +19,12 @@ const (
 	maxForced         = 100 // the maximum number of times of forced renewals
 )
 
-// A memory is a Store in memory that several Caches may share. It does not notify a Cache of the
-// changes that another Cache made.
+// A memory is a Store in memory that several Caches may share. A memory does not notify a Cache
+// of the changes that another Cache made.
 type memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex // guards the contents of the cells, but not the channel lock of each cell
+	mu    sync.Mutex // guards the cells, except for the channel `in` each cell that serves as its lock
 	cells map[string]*memoryCell
 }
 
@@ -41,7 +41,7 @@ func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// The method cell returns the cell of a key. If the token in the cell has ended, the method
+// The method `cell` returns the cell of a key. If the token in the cell has ended, the method
 // first removes that token. The caller must hold the mutex m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
@@ -123,7 +123,8 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 	return fresh, nil
 }
 
-// lastOf returns the last elements of a list. The parameter `limit` is their maximum number.
+// lastOf returns the last elements of a list. The parameter `limit` is the maximum number of
+// elements that are returned.
 func lastOf[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }
 
 // Fail stores the failure.

@@ -20,7 +20,7 @@ import (
 
 const (
 	modelReplicas = 4
-	// The time settling begins when the last disturbance ends. During that time, replicas may
+	// The time `settling` begins when the last disturbance ends. During that time, replicas may
 	// still use different tokens: a refresh may have begun during the disturbance, and the lease
 	// of a disconnected replica must end first.
 	settling = 20 * time.Second
@@ -124,12 +124,12 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	t.Logf("%v of a fleet, %d tokens", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), requests)
 }
 
-// The method between returns a random number of seconds.
+// The method `between` returns a random number of seconds.
 func (m *model) between(least, most int) time.Duration {
 	return time.Duration(least+m.random.IntN(most-least)) * time.Second
 }
 
-// The method start replaces a replica by a replica with an empty Cache.
+// The method `start` replaces a replica by a replica with an empty Cache.
 func (m *model) start(i int) {
 	r := m.replicas[i]
 	if r.cache != nil {
@@ -150,7 +150,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// The method note records an event. The method fail logs the recorded events.
+// The method `note` records an event. The method `fail` logs the recorded events.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +158,7 @@ func (m *model) note(format string, arguments ...any) {
 	m.history = m.history[max(0, len(m.history)-60):]
 }
 
-// The method fail logs the last events, and ends the test run.
+// The method `fail` logs the last events, and ends the test run.
 func (m *model) fail(format string, arguments ...any) {
 	m.note("WRONG: "+format, arguments...)
 	m.mu.Lock()
@@ -172,7 +172,7 @@ func (m *model) fail(format string, arguments ...any) {
 	}
 }
 
-// hasFailed reports whether the method fail was called.
+// hasFailed reports whether the method `fail` was called.
 func (m *model) hasFailed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -186,8 +186,8 @@ func (m *model) settledAt(at time.Time) bool {
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// The method calm ends all disturbances, and then makes calls. It returns the number of steps
-// that were simulated.
+// The method `calm` ends all disturbances, and then makes calls. The method returns the number
+// of steps that were simulated.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)
@@ -215,8 +215,8 @@ func (m *model) calm() int {
 	return steps
 }
 
-// The method storm makes calls and causes disturbances. It returns the number of steps that were
-// simulated.
+// The method `storm` makes calls and causes disturbances. The method returns the number of steps
+// that were simulated.
 func (m *model) storm() int {
 	m.mu.Lock()
 	m.calmFrom = time.Time{}
@@ -229,7 +229,7 @@ func (m *model) storm() int {
 	return steps
 }
 
-// The method step lets some time pass, and causes one event.
+// The method `step` lets some time pass, and causes one event.
 func (m *model) step(stormy bool) {
 	if m.hasFailed() {
 		return
@@ -261,7 +261,7 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// The method disturb changes how the Store works, or restarts a replica.
+// The method `disturb` changes how the Store works, or restarts a replica.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {
@@ -311,7 +311,7 @@ func (m *model) disturbIssuer(i *issuer) {
 	})
 }
 
-// The method get asks a replica for a token, and checks the token that the replica returns.
+// The method `get` asks a replica for a token, and checks the token that the replica returns.
 func (m *model) get(i *issuer, replica int) {
 	c := m.look(replica)
 	t, err := c.cache.Token(context.Background(), i.at(replica))
@@ -327,8 +327,8 @@ func (m *model) get(i *issuer, replica int) {
 	m.served = m.served[max(0, len(m.served)-10):]
 }
 
-// The method report reports a token that a caller received recently, if the provider rejects
-// that token. Sometimes it also reports a token that the provider accepts.
+// The method `report` reports a token that a caller received recently, if the provider rejects
+// that token. Sometimes the method also reports a token that the provider accepts.
 func (m *model) report() {
 	m.mu.Lock()
 	count := len(m.served)

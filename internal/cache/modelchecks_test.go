@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// When a provider has answered quickly for the time fine, its earlier failures have no effect
+// When a provider has answered quickly for the time `fine`, its earlier failures have no effect
 // any more. This time is the longest back-off, plus the time of a refresh that began at the end
 // of that back-off.
 const fine = 75*time.Second + 15*time.Second
@@ -31,7 +31,7 @@ type modelReport struct {
 	at    time.Time
 }
 
-// The method look records the state of the model at the beginning of a call.
+// The method `look` records the state of the model at the beginning of a call.
 func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,7 +51,7 @@ func currentValue(c *cache.Cache, source cache.Source) string {
 	return ""
 }
 
-// The method current returns the value of a replica's current token.
+// The method `current` returns the value of a replica's current token.
 func (m *model) current(i *issuer, replica int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,7 +65,7 @@ func (m *model) isCurrent(replica int, c modelCall) bool {
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported reports whether the replica had answered a report of the rejected token before the
+// hasReported returns true if the replica had answered a report of the rejected token before the
 // given event.
 func (m *model) hasReported(replica int, value string, before int) bool {
 	m.mu.Lock()
@@ -139,7 +139,7 @@ func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Toke
 	}
 }
 
-// isFine reports whether the provider has answered quickly for at least the time fine.
+// isFine reports whether the provider has answered quickly for at least the time `fine`.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -11,17 +11,17 @@ type Observer interface {
 	// Answered is called for each call that is not answered from memory.
 	Answered(tier Tier)
 	// Waited is called after a call has waited for a refresh, whether the refresh succeeded or
-	// not. The parameter is the time that the call waited.
+	// not. The parameter of Waited is the time that the call waited.
 	Waited(wait time.Duration)
 	// Renewed is called when a token that callers received before has been renewed, or when a
 	// call finds that such a token has expired.
 	Renewed(when Renewal)
-	// RenewalFailed is called when a renewal in the background failed. The parameters are the
-	// error, the time of the next attempt, and the end of the token. No attempt is made after
-	// the end of the token.
+	// RenewalFailed is called when a renewal in the background failed. The parameters of
+	// RenewalFailed are the error, the time of the next attempt, and the end of the token. After
+	// the end of the token, no attempt to renew the token is made.
 	RenewalFailed(err error, next, end time.Time)
-	// Forced is called after a forced renewal, which replaces a rejected token. The parameter is
-	// the result of that renewal.
+	// Forced is called after a forced renewal, which replaces a rejected token. The parameter of
+	// Forced is the result of the forced renewal.
 	Forced(outcome Forced)
 }
 
@@ -62,8 +62,8 @@ const (
 	ForcedFailed                  // the token request failed, or may not be made yet
 )
 
-// The type unobserved is an Observer that does nothing. A Cache without a configured Observer
-// uses it.
+// The type `unobserved` is an Observer that does nothing. A Cache uses this type if no Observer
+// is configured.
 type unobserved struct{}
 
 func (unobserved) Warm() Counter                             { return unobserved{} }

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// After a provider outage has ended, callers must get a token within the time backWithin.
+// After a provider outage has ended, callers must get a token within the time `backWithin`.
 const backWithin = 10 * time.Second
 
 // TestCallersAreServedSoonAfterAnOutage tests outages of many lengths. Some outages begin before
@@ -142,7 +142,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// The function late makes a provider answer after the given latency, with tokens of the given
+// The function `late` makes a provider answer after the given latency, with tokens of the given
 // lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {

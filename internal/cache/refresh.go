@@ -16,17 +16,17 @@ import (
 // A refresh is one attempt to get a new token for a key. All callers that wait for that token
 // share the refresh.
 type refresh struct {
-	// The field old is the token to replace. If it is nil, any token that has not expired is
-	// accepted.
+	// The field `old` is the token to replace. If the old token is nil, the refresh accepts any
+	// token that has not expired.
 	old *token.Token
-	// The field forced reports that the old token was rejected, so that a token with the same
+	// The field `forced` reports that the old token was rejected, so that a token with the same
 	// value is not accepted.
 	forced bool
-	// The field renewal reports that the old token has not expired, and that no caller waits for
-	// the successor of the old token.
+	// The field `renewal` reports that the old token has not expired, and that no caller waits
+	// for the successor of the old token.
 	renewal bool
 	// If this refresh made a token request that failed, and the lease ended before the failure
-	// could be stored, the field failed is that failure.
+	// could be stored, the field `failed` contains that failure.
 	failed *Failure
 }
 
@@ -44,7 +44,7 @@ func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
-// The method refresh starts the refresh r. If a refresh is under way already, whatever its
+// The method `refresh` starts the refresh r. If a refresh is under way already, whatever its
 // purpose, the call joins that refresh instead. The context ctx belongs to the call that starts
 // the refresh. The refresh continues when ctx is cancelled.
 func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Result {
@@ -55,7 +55,7 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 		}
 		defer done()
 		defer func() {
-			// Without the function recover, a panic here would end the process, and with the
+			// Without the function `recover`, a panic here would end the process, and with the
 			// process the calls for every other credential.
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request",
@@ -93,9 +93,9 @@ func forcedOutcome(err error) Forced {
 	}
 }
 
-// The method join waits for the result of a refresh, and records that a caller received the
+// The method `join` waits for the result of a refresh, and records that a caller received the
 // refreshed token. If the token has ended already, because the machine slept during the refresh,
-// join fails.
+// `join` fails.
 func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) (*token.Token, error) {
 	select {
 	case result := <-refreshed:
@@ -113,9 +113,9 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 	}
 }
 
-// The method attempt takes the lease, and makes one token request. If another replica stores a
-// token or a failure first, attempt makes no token request. When attempt returns ErrLeaseLost,
-// the caller must call attempt again.
+// The method `attempt` takes the lease, and makes one token request. If another replica stores a
+// token or a failure first, `attempt` makes no token request. When `attempt` returns
+// ErrLeaseLost, the caller must call `attempt` again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	var found *token.Token
 	var backoff *Failure
@@ -153,8 +153,8 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// The method lock takes the lease with Store.Lock, or returns an aloneLease while the Store
-// fails. For each record that it reads, lock compares the record with the current token, and
+// The method `lock` takes the lease with Store.Lock, or returns an aloneLease while the Store
+// fails. For each record that it reads, `lock` compares the record with the current token, and
 // then calls the function `enough` with the record. The result `seen` is a stamp that was taken
 // before the last record was read.
 func (e *entry) lock(
@@ -180,8 +180,8 @@ func (e *entry) lock(
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// The method request makes the token request and stores its result. The Store was read after the
-// stamp `seen` was taken.
+// The method `request` makes the token request and stores its result. The Store was read after
+// the stamp `seen` was taken.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
 ) (*token.Token, error) {
@@ -246,9 +246,9 @@ func isRefused(t, stored *token.Token, record Record) bool {
 	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
-// The method settle makes either the requested token or the stored token the current token, and
-// returns that token. The two tokens differ if another replica stored its own token during the
-// request.
+// The method `settle` makes either the requested token or the stored token the current token,
+// and returns that token. The two tokens differ if another replica stored its own token during
+// the request.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -261,8 +261,8 @@ func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	return e.snapshot.Load().token
 }
 
-// The method explain returns the error for callers that wait for a refresh. The parameter err is
-// the error with which the refresh ended.
+// The method `explain` returns the error for callers that wait for a refresh. The parameter err
+// is the error with which the refresh ended.
 func (e *entry) explain(err error) error {
 	switch {
 	case e.cache.ctx.Err() != nil:

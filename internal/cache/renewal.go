@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The method serve returns the token of the snapshot s. If no caller received that token before,
-// serve schedules the token's renewal.
+// The method `serve` returns the token of the snapshot s. If no caller received that token
+// before, `serve` schedules the token's renewal.
 func (e *entry) serve(s *snapshot) *token.Token {
 	if !s.served {
 		e.noteServed()
@@ -28,7 +28,8 @@ func (e *entry) noteServed() {
 	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
-// The method schedule schedules the renewal of the token t. The caller must hold the mutex e.mu.
+// The method `schedule` schedules the renewal of the token t. The caller must hold the mutex
+// e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
 		return
@@ -44,8 +45,8 @@ func (e *entry) stopTimer() {
 	}
 }
 
-// The method renew fetches the successor of the token t in the background. After a failure,
-// renew schedules another attempt.
+// The method `renew` fetches the successor of the token t in the background. After a failure,
+// `renew` schedules another attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
 	for result.Err == nil && result.Val == t { // the joined refresh had fetched the token t itself, not its successor
@@ -83,7 +84,7 @@ func (e *entry) forgetFailure() {
 	}
 }
 
-// The method retire ends the renewals of the entry's token for good. A call that is under way
+// The method `retire` ends the renewals of the entry's token for good. A call that is under way
 // may still receive the token. The result `successor` is an entry with the same content, for
 // later calls.
 func (e *entry) retire() (successor *entry) {

@@ -38,8 +38,8 @@ func (e *entry) catchUp(ctx context.Context) {
 	}
 }
 
-// The method share runs the function f in the background. If a function that was started under
-// the same name is still running, share does not run f.
+// The method `share` runs the function `f` in the background. If a function that was started
+// under the same name is still running, `share` does not run f.
 func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) {
 	return e.shared.DoChan(name, func() (any, error) {
 		if done, ok := e.cache.begin(); ok {
@@ -50,8 +50,8 @@ func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) 
 	})
 }
 
-// The method resync compares the token with the Store in the background. If such a comparison is
-// under way, another comparison follows. The caller must hold the mutex e.mu.
+// The method `resync` compares the token with the Store in the background. If such a comparison
+// is under way, another comparison follows. The caller must hold the mutex e.mu.
 func (e *entry) resync() {
 	e.update(func(s *snapshot) { s.news++ })
 	if e.resyncing {
@@ -91,8 +91,8 @@ func (e *entry) lookUp(ctx context.Context) {
 
 // compareStored makes either the current token or the stored token the current token. The stored
 // token, which may be nil, was read after the stamp `seen` was taken. The result `lacks` reports
-// whether the current token should be put into the Store. This is so if the Store has no token,
-// an older token, or a token that was reported.
+// whether the current token should be put into the Store. The result is true if the Store has no
+// token, an older token, or a token that was reported.
 func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -104,9 +104,9 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	return s.token == seen.token && s.isFresh(e.cache.options.Clock.Now()) && (!usable || newer(s.token, stored))
 }
 
-// The method republish puts the current token t into a Store that lost t, or that never received
-// t because the Store could not be reached. To do this, republish waits for the lease. It stops
-// waiting when t has expired or is no longer the current token.
+// The method `republish` puts the current token t into a Store that lost t, or that never
+// received t because the Store could not be reached. Before that, the method waits for the
+// lease. The wait ends when t has expired or is no longer the current token.
 func (e *entry) republish(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
@@ -134,7 +134,7 @@ func (e *entry) republish(t *token.Token) {
 	}
 }
 
-// The method withdraw stops the use of the token t, which was reported to another replica. The
+// The method `withdraw` stops the use of the token t, which was reported to another replica. The
 // stored token, which may be nil, becomes the current token unless it was reported, too. The
 // caller must hold the mutex e.mu.
 func (e *entry) withdraw(t, stored *token.Token, seen stamp) {

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The list whileAway contains sudden changes of a machine's clocks.
+// The list `whileAway` contains sudden changes of a machine's clocks.
 var whileAway = []struct {
 	name              string
 	sleep, correction time.Duration

@@ -14,10 +14,10 @@ type Store interface {
 	// Load returns the record of the given key.
 	Load(ctx context.Context, key string) (Record, error)
 	// Lock waits until only the caller may make token requests for the key, or until the
-	// function `enough` returns true for the key's record, whichever comes first. In the second
-	// case Lock returns no Lease. Each time that it has read the record, Lock calls `enough`,
-	// and it reads the record again only after that call has returned. Lock fails when the
-	// context ctx ends first.
+	// function `enough` returns true for the key's record, whichever comes first. If `enough`
+	// returned true, Lock returns no Lease. Lock calls `enough` each time that Lock has read the
+	// record. Lock reads the record again only after that call of `enough` has returned. Lock
+	// fails when the context ctx ends first.
 	Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error)
 	// ForgetFailures removes the failure of every key.
 	ForgetFailures(ctx context.Context) error
@@ -41,11 +41,11 @@ var ErrLeaseLost = errors.New("the lease ended while the token request was made"
 type Lease interface {
 	// Commit stores the token `fresh` as the current token, and returns the token that is in the
 	// Store afterwards. In two cases Commit does not store the token `fresh`, and returns
-	// another token. In the first case a different token was stored since the Lease began. In
+	// another token. In the first case a different token was stored after the Lease began. In
 	// the second case the token `fresh` was rejected before; then the returned token is the
 	// token in the Lease's Record, or nil. The parameter `rejected` reports that the token in
-	// the Record was rejected. The Store then does not store that rejected token again, neither
-	// now nor later. The Store remembers at least the last 8 rejected tokens. Commit fails with
+	// the Record was rejected. A Store does not store a rejected token again, neither in this
+	// call nor later. The Store remembers at least the last 8 rejected tokens. Commit fails with
 	// ErrLeaseLost when another replica has the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores the failure of a token request that brought no token, or that brought a token
@@ -55,8 +55,9 @@ type Lease interface {
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait returns how long the next forced renewal must wait. A forced renewal must wait
 	// when the number of forced renewals within the time `window` has reached the number
-	// `limit`. Forced renewals are counted by Commit: a call with the parameter `rejected` set
-	// counts as one when it stores its token. The time `window` is an hour at most.
+	// `limit`. Forced renewals are counted by Commit: a call of Commit counts as a forced
+	// renewal if the parameter `rejected` is true and the token is stored. The time `window` is
+	// an hour at most.
 	ForcedWait(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error)
 	// Release ends the lease. Release is called once. Release does not wait for the network.
 	Release()
@@ -70,10 +71,10 @@ type follower interface {
 }
 
 // News contains the functions by which a Store notifies a Cache of changes that other processes
-// made. The functions do not wait.
+// made. The functions in News do not wait.
 type News struct {
-	// Changed is called when the token of a key has changed in the Store. The parameter is the
-	// key.
+	// Changed is called when the token of a key has changed in the Store. The parameter of
+	// Changed is the key.
 	Changed func(key string)
 	// Forgotten is called when the failures of all keys were removed.
 	Forgotten func()

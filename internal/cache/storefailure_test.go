@@ -10,10 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The map troubles contains the ways in which a shared Store fails.
+// The map `troubles` contains the ways in which a shared Store fails.
 var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "answers lost": deaf}
 
-// The map moments contains the steps of a token request at which a shared Store begins to fail.
+// The map `moments` contains the steps of a token request at which a shared Store begins to
+// fail.
 var moments = map[string]func(f *fleet, trouble linkState){
 	"before the first trip": (*fleet).all,
 	"at the lock":           func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
@@ -51,8 +52,8 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// The method recover repairs the Store. Then it checks that all replicas serve the same token,
-// and that no other token is requested. The method returns that token.
+// The method `recover` repairs the Store. Then the method checks that all replicas serve the
+// same token, and that no other token is requested. The method returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()

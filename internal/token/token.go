@@ -65,8 +65,8 @@ type Token struct {
 	EndsPrevious bool
 }
 
-// Of two tokens with the same value, one counts as newer if it lives longer than the other token
-// by at least leastProgress.
+// Of two tokens with the same value, the token that lives longer counts as newer if the
+// difference is at least leastProgress.
 const leastProgress = time.Second
 
 // Newer reports whether t is certainly newer than the token `other`. Newer returns true if t was
@@ -112,12 +112,12 @@ func (t *Token) RefreshTime() time.Time {
 	return t.ExpireTime().Add(-t.window() / 2)
 }
 
-// The method margin returns the length of the token's safety margin.
+// The method `margin` returns the length of the token's safety margin.
 func (t *Token) margin() time.Duration {
 	return min(maxMargin, t.Lifetime/marginFraction)
 }
 
-// The method window returns the length of the token's renewal window.
+// The method `window` returns the length of the token's renewal window.
 func (t *Token) window() time.Duration {
 	if t.EndsPrevious {
 		return 0

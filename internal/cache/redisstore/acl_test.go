@@ -42,15 +42,15 @@ func documentedRules(t *testing.T) (rules, database, cluster, sentinel string) {
 	return lines[0], find("another database than 0 add `([^`]*)`", 1)[0], find("For a Cluster add `([^`]*)`", 1)[0], lines[1]
 }
 
-// The struct guarded describes servers at which the broker's user has few permissions.
+// The struct `guarded` describes servers at which the broker's user has few permissions.
 type guarded struct {
 	admins []*redis.Client
 	rules  string
 	use    func(*testing.T) error // calls every operation of a Store
 }
 
-// The method allow sets the permissions of the broker's user to exactly these rules, and empties
-// the log of denied commands.
+// The method `allow` sets the permissions of the broker's user to exactly these rules, and
+// empties the log of denied commands.
 func (g guarded) allow(t *testing.T, rules string) {
 	t.Helper()
 	arguments := []any{"ACL", "SETUSER", aclUser}
@@ -67,7 +67,7 @@ func (g guarded) allow(t *testing.T, rules string) {
 	}
 }
 
-// The method denied returns the commands that the server denied to the broker's user.
+// The method `denied` returns the commands that the server denied to the broker's user.
 func (g guarded) denied(t *testing.T) (commands []string) {
 	t.Helper()
 	for _, admin := range g.admins {
@@ -82,7 +82,7 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 	return commands
 }
 
-// The method try calls every operation of a Store, and returns the denied commands. If an
+// The method `try` calls every operation of a Store, and returns the denied commands. If an
 // operation timed out because the machine is busy, the method repeats all operations.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
@@ -96,8 +96,8 @@ func (g guarded) try(t *testing.T) (denied []string, err error) {
 	return denied, err
 }
 
-// The method check checks that a Store works with these rules, and that the Store does not work
-// if any one of these rules is missing.
+// The method `check` checks that a Store works with these rules, and that the Store does not
+// work if any one of these rules is missing.
 func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()
 	g.allow(t, g.rules)
@@ -168,7 +168,7 @@ func moveSlot(t *testing.T, masters []*redistest.Server, from *redistest.Server,
 	}
 }
 
-// adminAt returns a client for an address. The client has all permissions.
+// adminAt returns a client for an address. The returned client has all permissions.
 func adminAt(t *testing.T, address string, as *redistest.Server) *redis.Client {
 	t.Helper()
 	options := *as.Client().Options()

@@ -28,26 +28,26 @@ type Server struct {
 	// Addresses contains one or more addresses of the form host:port: the address of the server,
 	// of its Sentinels, or of some nodes of the Cluster.
 	Addresses []string
-	// SentinelMaster is the name of the master that the Sentinels watch. If it is empty, the
-	// Addresses do not belong to Sentinels.
+	// SentinelMaster is the name of the master that the Sentinels watch. If SentinelMaster is
+	// empty, the Addresses do not belong to Sentinels.
 	SentinelMaster string
 	// Cluster reports that the Addresses belong to nodes of a Cluster.
 	Cluster bool
 	// Database is the number of the Redis database. A Cluster has only database 0.
 	Database int
-	// Username and Password authenticate the broker to Redis. If both are empty, it does not
-	// authenticate.
+	// Username and Password authenticate the broker to Redis. If both are empty, the broker does
+	// not authenticate to Redis.
 	Username, Password secret.Text
 	// SentinelUsername and SentinelPassword authenticate the broker to the Sentinels. If both
 	// are empty, the broker does not authenticate to the Sentinels.
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS is the configuration for encrypted connections. If it is nil, connections are not
+	// TLS is the configuration for encrypted connections. If TLS is nil, connections are not
 	// encrypted.
 	TLS *tls.Config
 }
 
-// The type silence is a logger that writes nothing. Without this logger, go-redis would write to
-// the standard error.
+// The type `silence` is a logger that writes nothing. Without this logger, go-redis would write
+// to the standard error.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
@@ -75,7 +75,8 @@ func newClient(server Server) redis.UniversalClient {
 		ContextTimeoutEnabled: true, // otherwise operations on a stopped server outlive their contexts
 		ConnMaxIdleTime:       idleTimeout,
 
-		// Redis servers before version 7.2 do not support these commands.
+		// These two settings switch off commands that Redis servers before version 7.2 do not
+		// support.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

@@ -18,8 +18,8 @@ import (
 // after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// The type unreadable is the type of errors for entries that cannot be read. The text of such an
-// error is one word for the cause.
+// The type `unreadable` is the type of errors for entries that cannot be read. The text of such
+// an error is one word for the cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
@@ -75,7 +75,7 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 }
 
 // readToken returns the token in a script's reply, and the encrypted entry of that token. The
-// parameter `left` is the remaining life that the entry had at the time readAt. If the token
+// parameter `left` is the remaining life that the entry had at the time `readAt`. If the token
 // cannot be read, readToken returns nil.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
@@ -110,7 +110,7 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 }
 
 // readFailure returns the failure in a script's reply, or nil if the failure cannot be read. The
-// parameter `left` is the remaining life that the entry had at the time readAt.
+// parameter `left` is the remaining life that the entry had at the time `readAt`.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)
@@ -142,7 +142,7 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-// The method open decrypts an entry in a script's reply. The parameter `left` is the remaining
+// The method `open` decrypts an entry in a script's reply. The parameter `left` is the remaining
 // life of the entry in milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)

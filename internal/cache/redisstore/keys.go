@@ -12,8 +12,8 @@ import (
 // data format, because brokers that write another format must use other Redis keys.
 const prefix = "authmaterial:1:"
 
-// keySet contains the Redis keys of one token under one fleet key. The Redis keys have the same
-// hash tag, so a Cluster keeps them on one node.
+// keySet contains the Redis keys of one token under one fleet key. All Redis keys of a keySet
+// have the same hash tag, so a Cluster keeps these keys on one node.
 type keySet struct {
 	name     string // an HMAC of the token's key
 	token    string // key of the encrypted token; expires with the token
@@ -34,18 +34,18 @@ func newKeySet(name string) keySet {
 // tokenKeys contains the key sets of one token. There is one key set for each fleet key.
 type tokenKeys struct {
 	key string // the key of the token
-	// The key set primary is the one to which this replica writes. The list all contains every
-	// key set of the token, in the order in which a replica locks the key sets. Every replica
-	// uses the same order, so that two replicas never wait for each other's locks.
+	// The key set `primary` is the key set to which this replica writes. The list `all` contains
+	// every key set of the token, in the order in which a replica locks the key sets. Every
+	// replica uses the same order, so that two replicas never wait for each other's locks.
 	primary keySet
 	all     []keySet
-	// The channel changed is closed when the next change of the token is reported. The mutex
-	// tokenIndex.mu guards the field changed.
+	// The channel `changed` is closed when the next change of the token is reported. The mutex
+	// tokenIndex.mu guards the field `changed`.
 	changed chan struct{}
 }
 
-// tokenIndex contains the tokens that this replica was asked for. It maps the name of each key
-// set to the keys of the key set's token.
+// tokenIndex contains the tokens that this replica was asked for. A tokenIndex maps the name of
+// each key set to the keys of the key set's token.
 type tokenIndex struct {
 	ring *fleetkeys.Ring
 
@@ -57,7 +57,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// The method of returns the keys of a token, and adds these keys to the index.
+// The method `of` returns the keys of a token, and adds these keys to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()
@@ -73,7 +73,7 @@ func (x *tokenIndex) of(key string) *tokenKeys {
 	return t
 }
 
-// The method news returns a channel that is closed when the next change of the token is
+// The method `news` returns a channel that is closed when the next change of the token is
 // reported.
 func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	x.mu.Lock()
@@ -81,8 +81,8 @@ func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	return t.changed
 }
 
-// The method wake wakes the goroutines that wait for a change of one token: the token whose key
-// set has the given name. The method returns the key of that token.
+// The method `wake` wakes the goroutines that wait for a change of one token: the token whose
+// key set has the given name. The method returns the key of that token.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -103,14 +103,14 @@ func (x *tokenIndex) wakeAll() {
 	}
 }
 
-// The method wake wakes the goroutines that wait for a change of the token. The caller must hold
-// the mutex tokenIndex.mu.
+// The method `wake` wakes the goroutines that wait for a change of the token. The caller must
+// hold the mutex tokenIndex.mu.
 func (t *tokenKeys) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-// The method failures returns the Redis keys of the failures of all tokens.
+// The method `failures` returns the Redis keys of the failures of all tokens.
 func (x *tokenIndex) failures() (keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -120,7 +120,7 @@ func (x *tokenIndex) failures() (keys []string) {
 	return keys
 }
 
-// The method retain removes the tokens for which the function `keep` returns false from the
+// The method `retain` removes the tokens for which the function `keep` returns false from the
 // index.
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()

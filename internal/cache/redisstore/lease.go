@@ -12,7 +12,7 @@ import (
 )
 
 // These constants are durations of the lock that belongs to a lease. When the owner of a lock
-// dies, another replica can take the lock after the time lockLife.
+// dies, another replica can take the lock after the time `lockLife`.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second
@@ -25,22 +25,22 @@ var (
 	errLocked = errors.New("another replica has the lock")
 )
 
-// The struct found is the state of a token that a replica read in Redis.
+// The struct `found` is the state of a token that a replica read in Redis.
 type found struct {
 	record cache.Record
 	sealed string // the token's entry in the primary key set, even if the entry is unreadable; empty if there is none
-	// The field redisTime is a time of Redis' clock in milliseconds. The field readAt is a time
-	// of the replica's clock. Redis sent redisTime before the time readAt.
+	// The field `redisTime` is a time of Redis' clock in milliseconds. The field `readAt` is a
+	// time of the replica's clock. Redis sent redisTime before the time `readAt`.
 	redisTime int64
 	readAt    time.Time
 	took      time.Duration // how long the reading of the token took
 }
 
-// The method look reads all key sets of a token. It returns the newest token, and the failure
-// that ends last. If the parameter `owner` is not empty, look also locks all key sets for that
-// owner. If another replica has one of the locks, look locks no key set and fails with
-// errLocked. If the newest token is only in the key set of another fleet key, look copies the
-// token to the primary key set.
+// The method `look` reads all key sets of a token. The method returns the newest token, and the
+// failure that ends last. If the parameter `owner` is not empty, `look` also locks all key sets
+// for that owner. If another replica has one of the locks, `look` locks no key set and fails
+// with errLocked. If the newest token is only in the key set of another fleet key, `look` copies
+// the token to the primary key set.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {
@@ -67,7 +67,7 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		// The method commit fails when another replica has the lock. The replica that has the
+		// The method `commit` fails when another replica has the lock. The replica that has the
 		// lock stores a token itself.
 		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
@@ -105,7 +105,7 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 	return here, nil
 }
 
-// The method unlock releases the locks of the owner. It does so in the background.
+// The method `unlock` releases the locks of the owner. The locks are released in the background.
 func (s *Store) unlock(sets []keySet, owner string) {
 	if owner == "" {
 		return
@@ -141,8 +141,8 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// The method renew renews the locks until ctx ends. It does not report that a lock was lost,
-// because Commit notices the loss.
+// The method `renew` renews the locks until ctx ends. The method does not report that a lock
+// was lost, because Commit notices that a lock was lost.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()

@@ -69,8 +69,8 @@ func TestClockOfAnotherReplica(t *testing.T) {
 	}
 }
 
-// wantLeft compares the remaining lives of the token and of the failure with the expected lives,
-// by the Store's clock.
+// wantLeft compares the remaining lives of the token and of the failure with the expected lives.
+// The remaining lives are computed with the Store's clock.
 func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure time.Duration) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)

@@ -18,7 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A countedSource is the Source of one of many keys. It counts the token requests for its key.
+// A countedSource is the Source of one of many keys. A countedSource counts the token requests
+// for its key.
 type countedSource struct {
 	key      string
 	requests atomic.Int32
@@ -31,8 +32,8 @@ func (s *countedSource) RequestToken(context.Context) (*token.Token, error) {
 	return newToken("token of " + s.key), nil
 }
 
-// patientClock is the real clock, except that waits in queues are longer. So the speed of the
-// machine does not matter.
+// patientClock is the real clock, except that waits in queues are longer. With longer waits, the
+// speed of the machine does not matter.
 type patientClock struct{ clockwork.Clock }
 
 func (c patientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {

@@ -29,8 +29,8 @@ const (
 // errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
-// The function dialer returns a function that opens a connection on which the size of replies is
-// limited.
+// The function `dialer` returns a function that opens a connection on which the size of replies
+// is limited.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: refreshTimeout}
 	dial := plain.DialContext
@@ -68,9 +68,9 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). It
-// reads the first line of each value, which announces the value's length, and skips the rest of
-// the value. The zero value of a replyLimit is ready for the start of a reply.
+// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). A
+// replyLimit reads the first line of each value, which announces the value's length, and skips
+// the rest of the value. The zero value of a replyLimit is ready for the start of a reply.
 type replyLimit struct {
 	line    []byte // the part of the current line that has arrived
 	skip    int    // number of bytes still to skip: the rest of a string, with its line end
@@ -79,7 +79,7 @@ type replyLimit struct {
 	broken  bool
 }
 
-// The method scan checks the next bytes of a stream of replies.
+// The method `scan` checks the next bytes of a stream of replies.
 func (l *replyLimit) scan(p []byte) error {
 	for len(p) > 0 && !l.broken {
 		if l.skip > 0 {
@@ -165,8 +165,8 @@ func (l *replyLimit) endValue() {
 	}
 }
 
-// The function announced returns the length that the first line of a value announces. The result
-// is at most maxReply. For a nil value, the result is -1.
+// The function `announced` returns the length that the first line of a value announces. The
+// result is at most maxReply. For a nil value, the result is -1.
 func announced(digits []byte) (length int, ok bool) {
 	if string(digits) == "-1" {
 		return -1, true

@@ -14,8 +14,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// The function describe returns one word for the result of an operation. The text of an error is
-// not used, because such a text can quote the data that was sent.
+// The function `describe` returns one word for the result of an operation. The text of an error
+// is not used, because such a text can quote the data that was sent.
 func describe(err error) string {
 	var answered redis.Error
 	var network net.Error
@@ -68,7 +68,7 @@ func answerCode(err error) string {
 	return ""
 }
 
-// The list codes contains the first words of Redis' own errors. Only these words are reported,
+// The list `codes` contains the first words of Redis' own errors. Only these words are reported,
 // so that a server cannot create an unlimited number of metric labels.
 var codes = []string{
 	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",

@@ -48,17 +48,17 @@ type Store struct {
 	tokens   *tokenIndex
 
 	// The queues operations and locking limit how many operations run at the same time. So an
-	// operation's time limit does not include the wait for other operations. The queue locking
+	// operation's time limit does not include the wait for other operations. The queue `locking`
 	// is for operations that read and lock a token. This queue has half as many slots as the
-	// queue operations, so that at least half of the slots remain for leases that already have a
-	// lock and will soon release it.
+	// queue `operations`, so that at least half of the slots remain for leases that already have
+	// a lock and will soon release it.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
 	lastFailure         atomic.Value // one word that describes the last failure
 
-	// The flag needsResync reports that an operation failed, so that events may have been
-	// missed. The flag overloaded reports that an operation was not tried, because it waited too
-	// long in a queue.
+	// The flag `needsResync` reports that an operation failed, so that events may have been
+	// missed. The flag `overloaded` reports that an operation was not tried, because it waited
+	// too long in a queue.
 	needsResync, overloaded atomic.Bool
 	outbox                  sync.Map // the set of the events that could not be published yet
 	unlocking               sync.WaitGroup
@@ -103,8 +103,8 @@ func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
 }
 
 // A Store that waits for a lease reads the token again and again: first after the time
-// firstPoll, and then at growing intervals, which are at most lastPoll. When the Store receives
-// news of the token, it reads the token at once.
+// `firstPoll`, and then at growing intervals, which are at most lastPoll. When the Store
+// receives news of the token, the Store reads the token at once.
 const (
 	firstPoll = 10 * time.Millisecond
 	lastPoll  = 160 * time.Millisecond

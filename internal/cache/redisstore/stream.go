@@ -18,7 +18,7 @@ const (
 	probeKey   = prefix + "probe"
 	streamSize = 10_000 // approximate number of events in the stream
 	batchSize  = 1_000  // maximum number of events in one read, and of keys that one command removes
-	// One read of the stream waits for events for the time blockTime. So Follow notices the
+	// One read of the stream waits for events for the time `blockTime`. So Follow notices the
 	// failure of another operation after blockTime at the latest.
 	blockTime = 500 * time.Millisecond
 	// probePause is how long Follow waits after a failure before its next attempt.
@@ -40,7 +40,7 @@ type event struct {
 	name string // the name of a key set; empty unless kind is eventToken
 }
 
-// The method publish sends an event to the other replicas. If this fails, Follow publishes the
+// The method `publish` sends an event to the other replicas. If this fails, Follow publishes the
 // event later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
@@ -50,7 +50,7 @@ func (s *Store) publish(ctx context.Context, e event) error {
 	return err
 }
 
-// addEvent adds an event to the stream. It also removes the oldest events. The parameter `keep`
+// addEvent adds an event to the stream. The oldest events are also removed. The parameter `keep`
 // is the number of events that remain: exactly that number if `trim` is "=", or about that
 // number if `trim` is "~".
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
@@ -150,8 +150,8 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// The method read waits for events after a position. When no event arrives in time, read returns
-// no events and no error.
+// The method `read` waits for events after a position. When no event arrives in time, `read`
+// returns no events and no error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}
 	err = s.doWithin(budget.of(ctx), "read", func(ctx context.Context) error {
@@ -183,7 +183,7 @@ func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
-// The method receive handles an event, unless this replica itself published the event.
+// The method `receive` handles an event, unless this replica itself published the event.
 func (s *Store) receive(ctx context.Context, message redis.XMessage, news cache.News) {
 	text := func(field string) string { value, _ := message.Values[field].(string); return value }
 	if text("by") == s.id {

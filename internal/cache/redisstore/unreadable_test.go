@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// The struct entries contains the Redis keys of a token and of the token's failure.
+// The struct `entries` contains the Redis keys of a token and of the token's failure.
 type entries struct {
 	*testing.T
 	*redis.Client
@@ -30,7 +30,7 @@ func (e entries) get(name string) string {
 	return got
 }
 
-// The method set stores a value under a key that expires as the broker's keys do.
+// The method `set` stores a value under a key that expires as the broker's keys do.
 func (e entries) set(name, value string) { e.put(name, value, 10*time.Minute) }
 
 func (e entries) put(name, value string, life time.Duration) {
@@ -53,8 +53,8 @@ func (e entries) otherType(name string, life time.Duration) {
 	}
 }
 
-// TestUnreadableEntries makes the entry of a token or of a failure unreadable, in every way that
-// the broker distinguishes.
+// TestUnreadableEntries makes the entry of a token or of a failure unreadable, in each of the
+// possible ways.
 func TestUnreadableEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -136,8 +136,8 @@ func TestUnreadableEntries(t *testing.T) {
 }
 
 // TestFailureOfUnknownReason reads a failure that a later version of the broker stored. This
-// version does not know the reason of that failure. It must ignore the failure, so that a token
-// may be requested.
+// version does not know the reason of that failure. This version must ignore the failure, so
+// that a token may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -211,9 +211,9 @@ func TestOtherTypes(t *testing.T) {
 	}
 }
 
-// TestGarbageInLists adds wrong elements to two lists. The elements that it adds to the list of
-// forced renewals are not times. The elements that it adds to the list of rejected tokens are
-// not fingerprints.
+// TestGarbageInLists adds wrong elements to two lists. The elements that the test adds to the
+// list of forced renewals are not times. The elements that the test adds to the list of rejected
+// tokens are not fingerprints.
 func TestGarbageInLists(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -227,7 +227,7 @@ func TestGarbageInLists(t *testing.T) {
 		}
 	}
 	_, lease := lock(t, store)
-	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // 1e400 counts as a time in the future
+	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // the element 1e400 counts as a time in the future
 		if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || wait != want {
 			t.Errorf("ForcedWait(%d) returns %v, error %v; want %v", limit, wait, err, want)
 		}
@@ -237,7 +237,7 @@ func TestGarbageInLists(t *testing.T) {
 	commit(t, store, newToken("first"), false, "second")
 }
 
-// The function generate returns a new fleet key.
+// The function `generate` returns a new fleet key.
 func generate(t *testing.T) fleetkeys.Key {
 	t.Helper()
 	key, err := fleetkeys.Parse(secret.New(fleetkeys.Generate()))
