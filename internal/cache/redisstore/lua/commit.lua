@@ -1,14 +1,16 @@
--- Stores a token if three conditions are true. The owner has the lock, or the lock is free. The stored
--- entry is the entry that the owner read before, or there is no stored entry. The token was not rejected
--- before.
--- KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the forced renewals.
--- ARGV: the lock's owner; the entry that the owner read before, or ''; the new entry; the new entry's
--- life in milliseconds; the time from which that life counts; the fingerprint of the previous token if
--- it was rejected, or ''; the maximum number of rejected tokens; the maximum number of forced renewals;
--- the life of the list of rejected tokens in milliseconds; the life of the list of forced renewals in
--- milliseconds; the size limit of an entry in bytes; the fingerprints of the new token.
--- Returns STORED, LATE, LOST, REJECTED or CHANGED; the entry that was stored before this script ran; and
--- the remaining life of the stored entry in milliseconds.
+-- This script stores a token if three conditions are true. The first condition: the owner has the
+-- lock, or no replica has the lock. The second condition: the stored entry is the entry that the owner
+-- read before, or there is no stored entry. The third condition: the token was not rejected before.
+-- KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the forced
+-- renewals.
+-- ARGV: the lock's owner; the entry that the owner read before, or ''; the new entry; the life of the
+-- new entry in milliseconds; the time from which that life counts; the fingerprint of the previous
+-- token if that token was rejected, or ''; the maximum number of rejected tokens; the maximum number
+-- of forced renewals; the life of the list of rejected tokens in milliseconds; the life of the list of
+-- forced renewals in milliseconds; the size limit of an entry in bytes; the fingerprints of the new
+-- token.
+-- The script returns STORED, LATE, LOST, REJECTED or CHANGED; the entry that was stored before the
+-- script ran; and the remaining life of that entry in milliseconds.
 local token, failure, lock, rejected, forced = unpack(KEYS)
 local owner, found, fresh, life, from, former = unpack(ARGV, 1, 6)
 local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 7, 10)
@@ -23,7 +25,7 @@ local function is_listed(key, value)
   return false
 end
 
--- Adds a value to the front of a list, and limits the length and the life of the list.
+-- Adds a value to the front of a list. Limits the length of the list and the life of the list.
 local function push(key, value, keep, milliseconds)
   redis.call('LPUSH', key, value)
   redis.call('LTRIM', key, 0, keep - 1)
@@ -63,7 +65,8 @@ for i = 12, #ARGV do
     return answer('REJECTED')
   end
 end
--- A server that was suspended may run this script late, so the life is reduced by the delay.
+-- A server that was suspended may run this script late, so the script subtracts the delay from the
+-- life of the new entry.
 local now = now_milliseconds()
 life = life - math.max(0, now - from)
 if life < 1 then

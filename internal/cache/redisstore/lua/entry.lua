@@ -1,7 +1,8 @@
--- This file is put before each script that reads entries.
+-- The contents of this file are put before each script that reads entries.
 
--- Returns the string at a key, or false when the key does not exist. A value that is not a string, or
--- is longer than most bytes, counts as an empty entry, which the next write replaces.
+-- Returns the string at a Redis key, or false when the key does not exist. A value that is not a
+-- string, or that has more bytes than the parameter `most` allows, counts as an empty entry. The next
+-- write replaces such a value.
 local function entry_at(key, most)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then

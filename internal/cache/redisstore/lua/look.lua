@@ -1,17 +1,20 @@
--- Reads the token and the failure of a key set, and takes the lock for an owner if one is given. An owner
--- whose first reply was lost gets the lock again. A lock that is not a string, or that does not expire,
--- was not written by a broker, and is removed.
--- Returns the entry of the token; its remaining life in milliseconds; the entry of the failure; its
--- remaining life in milliseconds; the time in milliseconds; and 1 if the owner has the lock.
+-- This script reads the token and the failure of a key set. If an owner is given, the script also
+-- takes the lock for that owner. An owner whose first reply was lost gets the lock again. A lock that
+-- is not a string, or that does not expire, was not written by a broker, so the script removes such a
+-- lock.
+-- The script returns the entry of the token; the remaining life of the token's entry in milliseconds;
+-- the entry of the failure; the remaining life of the failure's entry in milliseconds; the time in
+-- milliseconds; and 1 if the owner has the lock.
 -- KEYS: the Redis keys of the token, the failure and the lock.
--- ARGV: the size limit of an entry in bytes; the owner, or ''; the lock's life in milliseconds.
+-- ARGV: the size limit of an entry in bytes; the owner, or ''; the life of the lock in milliseconds.
 if redis.call('EXISTS', KEYS[3]) == 1
   and (redis.call('TYPE', KEYS[3]).ok ~= 'string' or redis.call('PTTL', KEYS[3]) < 0) then
   redis.call('DEL', KEYS[3])
 end
 local locked = false
 if ARGV[2] ~= '' then
-  -- This writes even if the lock is held, so a server that accepts no writes is noticed.
+  -- This command writes even if the lock is held, so that the broker notices a server that accepts no
+  -- writes.
   if redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3], 'NX') then
     locked = 1
   elseif redis.call('GET', KEYS[3]) == ARGV[2] then
