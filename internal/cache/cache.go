@@ -189,7 +189,7 @@ func (c *Cache) start(f func()) bool {
 }
 
 // The method `entry` returns the entry of the source's token key. If there is no entry for the
-// key, the method creates the entry.
+// key, the method `creates` the entry.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
@@ -311,8 +311,9 @@ func (c *Cache) Replace(
 			return current, false, nil
 		}
 	}
-	// This call may join a refresh that was started for another purpose. Such a refresh may keep
-	// the reported token. In that case the next refresh is a forced renewal.
+	// This call may join a refresh that was started for another purpose. A refresh that was
+	// started for another purpose may keep the reported token. If the reported token is still
+	// current, the next refresh is a forced renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
@@ -327,7 +328,7 @@ func (c *Cache) Replace(
 }
 
 // The method `compared` first compares the current token with the token in the Store, and then
-// returns the current token. If there is no current token, the method fetches a token.
+// returns the current token. If there is no current token, the method `fetches` a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {

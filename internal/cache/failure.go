@@ -22,8 +22,8 @@ const (
 	lastBackoff        = 8 * time.Second
 	lastRenewalBackoff = time.Minute
 	// A random part is added to each back-off: at most the back-off multiplied by backoffJitter.
-	// So replicas whose requests failed at the same time repeat their requests at different
-	// times.
+	// With random back-offs, replicas whose requests failed at the same time repeat their
+	// requests at different times.
 	backoffJitter = 0.25
 )
 
@@ -85,7 +85,7 @@ func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
 
 // The function `doubled` returns the duration `first` for a count of 1. For each further count,
-// the duration is doubled. The result is never longer than the duration `last`.
+// the duration is doubled. The returned duration is never longer than the duration `last`.
 func doubled(first, last time.Duration, count int) time.Duration {
 	wait := first
 	for range count - 1 {

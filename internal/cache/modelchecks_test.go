@@ -12,8 +12,8 @@ import (
 )
 
 // When a provider has answered quickly for the time `fine`, its earlier failures have no effect
-// any more. This time is the longest back-off, plus the time of a refresh that began at the end
-// of that back-off.
+// any more. The time `fine` is the longest back-off, plus the time of a refresh that began at
+// the end of that back-off.
 const fine = 75*time.Second + 15*time.Second
 
 // A modelCall is a call, with the state of the model at the beginning of the call.
@@ -75,7 +75,7 @@ func (m *model) hasReported(replica int, value string, before int) bool {
 }
 
 // checkServed checks a token that a replica returned. The token must not have ended. The replica
-// must not have answered a report of that token before. The token must not be banned from all
+// must not have answered a report of the token before. The token must not be banned from all
 // replicas.
 func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
 	value := t.Value.Reveal()

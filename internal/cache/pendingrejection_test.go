@@ -34,8 +34,8 @@ func TestPendingRejectionIsNotEvicted(t *testing.T) {
 	})
 }
 
-// Many reports of unknown versions evict an earlier report. So the token that was reported
-// earlier comes into use again, and is replaced only when it is reported again.
+// Many reports of unknown versions evict an earlier report. A token whose report was evicted
+// comes into use again, and is replaced only when it is reported again.
 func TestFloodOfReportsOfUnknownVersions(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.reportPending()

@@ -79,7 +79,7 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 }
 
 // forcedOutcome returns the result of a forced renewal for the Observer. The parameter err is
-// the error of the renewal.
+// the error of the forced renewal, or nil.
 func forcedOutcome(err error) Forced {
 	switch {
 	case err == nil:
@@ -237,8 +237,8 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether Commit did not store the token t because t was rejected before. In
-// that case the Store still has the token that is in the lease's record.
+// isRefused reports whether Commit did not store the token t because t was rejected before. If
+// isRefused returns true, the Store still has the token that is in the lease's record.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
 		return true

@@ -85,8 +85,8 @@ func (e *entry) forgetFailure() {
 }
 
 // The method `retire` ends the renewals of the entry's token for good. A call that is under way
-// may still receive the token. The result `successor` is an entry with the same content, for
-// later calls.
+// may still receive the token. The result `successor` is an entry for later calls, with the same
+// content as the retired entry.
 func (e *entry) retire() (successor *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

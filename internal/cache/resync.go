@@ -18,8 +18,9 @@ func (e *entry) isOutOfDate() bool {
 }
 
 // catchUp compares the token with the Store until the token is no longer out of date, or until
-// ctx ends. If a comparison is under way, catchUp first waits until that comparison ends. That
-// comparison may have begun too early, so catchUp repeats the comparison if necessary.
+// ctx ends. If a comparison is under way, catchUp first waits until that comparison ends. A
+// comparison that was already under way may have begun too early, so catchUp repeats the
+// comparison if necessary.
 func (e *entry) catchUp(ctx context.Context) {
 	for range maxJoins {
 		if !e.isOutOfDate() {
@@ -91,8 +92,8 @@ func (e *entry) lookUp(ctx context.Context) {
 
 // compareStored makes either the current token or the stored token the current token. The stored
 // token, which may be nil, was read after the stamp `seen` was taken. The result `lacks` reports
-// whether the current token should be put into the Store. The result is true if the Store has no
-// token, an older token, or a token that was reported.
+// whether the current token should be put into the Store. The result `lacks` is true if the
+// Store has no token, an older token, or a token that was reported.
 func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -105,7 +106,7 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 }
 
 // The method `republish` puts the current token t into a Store that lost t, or that never
-// received t because the Store could not be reached. Before that, the method waits for the
+// received t because the Store could not be reached. Before that, the method `waits` for the
 // lease. The wait ends when t has expired or is no longer the current token.
 func (e *entry) republish(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()

@@ -10,7 +10,7 @@ import (
 )
 
 // A sharedLease is a replica's lease of a key. While the replica's link is connected, the lease
-// is renewed. Otherwise the lease expires.
+// is renewed. When the link is not connected, the lease expires.
 type sharedLease struct {
 	link *link
 	key  string

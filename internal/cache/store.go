@@ -25,15 +25,15 @@ type Store interface {
 
 // Record is the state of one key in a Store.
 type Record struct {
-	// Token is the current token. It is nil when there is no token or the token has ended.
+	// Token is the current token. Token is nil when there is no token or the token has ended.
 	Token *token.Token
-	// Failure is the failure of the last token request. It is nil when that request brought a
-	// token.
+	// Failure is the failure of the last token request. Failure is nil when the last token
+	// request brought a token.
 	Failure *Failure
 }
 
-// ErrLeaseLost is returned when a Lease ended before its Release was called. In that case
-// another replica may be making a token request.
+// ErrLeaseLost is returned when a Lease ended before its Release was called. After the Lease was
+// lost, another replica may be making a token request.
 var ErrLeaseLost = errors.New("the lease ended while the token request was made")
 
 // Lease is the right to make token requests for one key, until Release is called. If the Store

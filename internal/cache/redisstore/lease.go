@@ -141,8 +141,8 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// The method `renew` renews the locks until ctx ends. The method does not report that a lock
-// was lost, because Commit notices that a lock was lost.
+// The method `renew` renews the locks until ctx ends. The method `renew` does not report that a
+// lock was lost, because Commit notices a lost lock.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()

@@ -164,8 +164,8 @@ func TestSlowHolder(t *testing.T) {
 	}
 }
 
-// TestRejectedTokenStaysAway: a slow replica commits a token. Meanwhile that token was rejected,
-// and Redis has no other token. The rejected token must not be stored again.
+// TestRejectedTokenStaysAway: a slow replica commits a token. Before the commit, the same token
+// was rejected, and Redis has no other token. The rejected token must not be stored again.
 func TestRejectedTokenStaysAway(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

@@ -19,8 +19,8 @@ const (
 
 // Observer counts the operations on Redis. The methods of an Observer must not wait.
 type Observer interface {
-	// Operated is called at the end of an operation. The result is "ok", or one word that says
-	// what failed.
+	// Operated is called at the end of an operation. The parameter `result` is "ok", or one word
+	// that says what failed.
 	Operated(operation, result string, took time.Duration)
 	// Unreadable is called for an entry in Redis that could not be read. The parameter of
 	// Unreadable is one word for the cause.
@@ -174,8 +174,8 @@ func (s *Store) isInDoubt() bool {
 	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
 }
 
-// sameDeadline reports whether an operation has the same deadline as its caller. In that case a
-// connection may time out a moment before the caller's context ends.
+// sameDeadline reports whether an operation has the same deadline as its caller. If the
+// deadlines are the same, a connection may time out a moment before the caller's context ends.
 func sameDeadline(ctx, limited context.Context) bool {
 	callers, ok := ctx.Deadline()
 	deadline, _ := limited.Deadline()

@@ -10,8 +10,9 @@ import (
 
 // These constants limit the size of one reply of Redis. A reply announces the length of each
 // value before the value arrives, and go-redis then allocates memory for the announced length.
-// So the limits apply to announced lengths. The largest replies that the broker requests are
-// 1,000 events of the stream (about 350 KiB), and a script's reply with a token and a failure.
+// Because of this, the limits apply to announced lengths, not to received bytes. The largest
+// replies that the broker requests are 1,000 events of the stream (about 350 KiB), and a
+// script's reply with a token and a failure.
 const (
 	// maxEntry is the size limit of an entry, in bytes. The entry of a 64 KiB token is up to six
 	// times as large as the token, because JSON escapes some characters. Scripts treat a larger
@@ -147,7 +148,7 @@ func (l *replyLimit) beginString(length int) {
 }
 
 // beginElements is called at the start of an array. The parameter `count` is the number of
-// elements. Afterwards the first element is the current value.
+// elements. After the call of beginElements, the first element is the current value.
 func (l *replyLimit) beginElements(count int) {
 	if count <= 0 {
 		l.endValue()

@@ -153,7 +153,7 @@ func TestTimeBudgetIsShared(t *testing.T) {
 }
 
 // TestTimeBudgetCountsWhatRan measures an interval. The process gets no CPU time during half of
-// the interval.
+// the measured interval.
 func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	t.Parallel()
 	var b timeBudget

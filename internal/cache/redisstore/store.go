@@ -47,11 +47,12 @@ type Store struct {
 	id       string // ID of this replica in the events that it publishes
 	tokens   *tokenIndex
 
-	// The queues operations and locking limit how many operations run at the same time. So an
-	// operation's time limit does not include the wait for other operations. The queue `locking`
-	// is for operations that read and lock a token. This queue has half as many slots as the
-	// queue `operations`, so that at least half of the slots remain for leases that already have
-	// a lock and will soon release it.
+	// The queues operations and locking limit how many operations run at the same time. An
+	// operation waits in a queue before its time limit begins, so the time limit does not
+	// include the wait for other operations. The queue `locking` is for operations that read and
+	// lock a token. This queue has half as many slots as the queue `operations`, so that at
+	// least half of the slots remain for leases that already have a lock and will soon release
+	// it.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
 	lastFailure         atomic.Value // one word that describes the last failure

@@ -18,8 +18,9 @@ const (
 	probeKey   = prefix + "probe"
 	streamSize = 10_000 // approximate number of events in the stream
 	batchSize  = 1_000  // maximum number of events in one read, and of keys that one command removes
-	// One read of the stream waits for events for the time `blockTime`. So Follow notices the
-	// failure of another operation after blockTime at the latest.
+	// One read of the stream waits for events for the time `blockTime`. Because a read ends
+	// after blockTime, Follow notices the failure of another operation after blockTime at the
+	// latest.
 	blockTime = 500 * time.Millisecond
 	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
@@ -132,9 +133,9 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 }
 
 // positionAfter returns the position `before` if the stream has an event at that position or
-// later events. Those events must be read, because one of them may be too large: when the broker
-// reads an event that is too large, the broker removes it. Otherwise positionAfter returns the
-// position of the last event.
+// later events. The events after the position must be read, because one of these events may be
+// too large: when the broker reads an event that is too large, the broker removes the event. If
+// the stream has no such events, positionAfter returns the position of the last event.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()

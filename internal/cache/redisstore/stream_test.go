@@ -147,8 +147,9 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The next attempt finds
-// the token that the first attempt stored. The next attempt must publish the event nevertheless.
+// TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The second attempt finds
+// the token that the first attempt stored. The second attempt must publish the event
+// nevertheless.
 func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	t.Parallel()
 	p := newPair(t) // the disconnected replica does not follow the stream

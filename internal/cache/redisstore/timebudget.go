@@ -8,8 +8,8 @@ import (
 
 // These constants limit how long the broker waits for replies of Redis.
 const (
-	// refreshTimeout is the maximum total time of all Redis operations of one refresh. After
-	// this time the refresh continues without Redis.
+	// refreshTimeout is the maximum total time of all Redis operations of one refresh. When the
+	// time `refreshTimeout` is used up, the refresh continues without Redis.
 	refreshTimeout = 2 * time.Second
 	// minTimeout is the timeout of an operation after refreshTimeout is used up.
 	minTimeout = 100 * time.Millisecond

@@ -135,9 +135,9 @@ func TestUnreadableEntries(t *testing.T) {
 	}
 }
 
-// TestFailureOfUnknownReason reads a failure that a later version of the broker stored. This
-// version does not know the reason of that failure. This version must ignore the failure, so
-// that a token may be requested.
+// TestFailureOfUnknownReason reads a failure that a later version of the broker stored. The
+// present version of the broker does not know the reason of that failure. The present version
+// must ignore the failure, so that a token may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
