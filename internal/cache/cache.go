@@ -189,7 +189,7 @@ func (c *Cache) start(f func()) bool {
 }
 
 // The method `entry` returns the entry of the source's token key. If there is no entry for the
-// key, the method `creates` the entry.
+// key, the method creates the entry.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
@@ -328,7 +328,7 @@ func (c *Cache) Replace(
 }
 
 // The method `compared` first compares the current token with the token in the Store, and then
-// returns the current token. If there is no current token, the method `fetches` a token.
+// returns the current token. If there is no current token, the method fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {

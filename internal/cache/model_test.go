@@ -328,7 +328,7 @@ func (m *model) get(i *issuer, replica int) {
 }
 
 // The method `report` reports a token that a caller received recently, if the provider rejects
-// that token. Sometimes the method `also` reports a token that the provider accepts.
+// that token. Sometimes the method also reports a token that the provider accepts.
 func (m *model) report() {
 	m.mu.Lock()
 	count := len(m.served)

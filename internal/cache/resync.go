@@ -106,7 +106,7 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 }
 
 // The method `republish` puts the current token t into a Store that lost t, or that never
-// received t because the Store could not be reached. Before that, the method `waits` for the
+// received t because the Store could not be reached. Before that, the method waits for the
 // lease. The wait ends when t has expired or is no longer the current token.
 func (e *entry) republish(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()

@@ -82,7 +82,7 @@ func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 }
 
 // The method `wake` wakes the goroutines that wait for a change of one token: the token whose
-// key set has the given name. The method `also` returns the token key of that token.
+// key set has the given name. The method also returns the token key of that token.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

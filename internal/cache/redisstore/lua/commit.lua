@@ -25,7 +25,7 @@ local function is_listed(key, value)
   return false
 end
 
--- Adds a value to the front of a list. Limits the length of the list `and` the life of the list.
+-- Adds a value to the front of a list. Limits the length of the list and the life of the list.
 local function push(key, value, keep, milliseconds)
   redis.call('LPUSH', key, value)
   redis.call('LTRIM', key, 0, keep - 1)
