@@ -24,7 +24,7 @@ const (
 type memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex // guards the cells, except for the channel `in` each cell that serves as its lock
+	mu    sync.Mutex // guards the cells, except for the channel in each cell that serves as its lock
 	cells map[string]*memoryCell
 }
 
