@@ -163,7 +163,7 @@ func (c *Cache) Close() {
 	c.eachEntry(func(e *entry) { e.retire() })
 }
 
-// The method `begin` registers background work. Close waits for this work until the returned
+// begin registers background work. Close waits for this work until the returned
 // function `done` is called. If the Cache is closed, `begin` returns false.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
@@ -175,7 +175,7 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// The method `start` runs the function `f` in the background. If the Cache is closed, `start`
+// start runs the function `f` in the background. If the Cache is closed, `start`
 // returns false and does not run f.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
@@ -188,7 +188,7 @@ func (c *Cache) start(f func()) bool {
 	return ok
 }
 
-// The method `entry` returns the entry of the source's token key. If there is no entry for the
+// entry returns the entry of the source's token key. If there is no entry for the
 // key, the method creates the entry.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
@@ -327,7 +327,7 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// The method `compared` first compares the current token with the token in the Store, and then
+// compared first compares the current token with the token in the Store, and then
 // returns the current token. If there is no current token, the method fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)

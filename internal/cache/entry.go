@@ -24,7 +24,7 @@ const (
 // Store. A token counts as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
-// The function `newer` reports whether the token t is certainly newer than the token `other`.
+// newer reports whether the token t is certainly newer than the token `other`.
 // Wherever the Cache compares the ages of two tokens, it uses this function
 // (docs/adr/0022-newer-token.md).
 func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
@@ -99,7 +99,7 @@ func (s *snapshot) isValid(now time.Time) bool {
 	return s.token != nil && now.Before(s.token.LastEnd())
 }
 
-// The method `update` replaces the snapshot by a changed copy. The caller must hold the mutex
+// update replaces the snapshot by a changed copy. The caller must hold the mutex
 // e.mu.
 func (e *entry) update(change func(*snapshot)) {
 	next := *e.snapshot.Load()
@@ -107,7 +107,7 @@ func (e *entry) update(change func(*snapshot)) {
 	e.snapshot.Store(&next)
 }
 
-// The method `choose` makes the token t the current token, except in three cases. In the first
+// choose makes the token t the current token, except in three cases. In the first
 // case the current token is newer than t. In the second case the current token has the same
 // value as t, and lives as long as t. In the third case the current token arrived after the
 // stamp was taken, and t is not certainly newer. The caller must hold the mutex e.mu. The caller
@@ -163,7 +163,7 @@ func (e *entry) isRejected(t *token.Token) bool {
 	})
 }
 
-// The method `reject` remembers the version of a token that was replaced after a report.
+// reject remembers the version of a token that was replaced after a report.
 func (e *entry) reject(version string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -213,7 +213,7 @@ func appendNew(list []string, version string, limit int) []string {
 // elements that are returned.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// The method `wait` returns a token as soon as there is one. Calls wait when there is no current
+// wait returns a token as soon as there is one. Calls wait when there is no current
 // token, or when the current token is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
@@ -246,7 +246,7 @@ func (e *entry) noteLate() {
 	}
 }
 
-// The method `await` waits for the result of a token request. If the current token is in its
+// await waits for the result of a token request. If the current token is in its
 // safety margin, `await` does not wait longer than marginWait.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})

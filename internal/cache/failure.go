@@ -84,7 +84,7 @@ func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
 
-// The function `doubled` returns the duration `first` for a count of 1. For each further count,
+// doubled returns the duration `first` for a count of 1. For each further count,
 // the duration is doubled. The returned duration is never longer than the duration `last`.
 func doubled(first, last time.Duration, count int) time.Duration {
 	wait := first
@@ -96,7 +96,7 @@ func doubled(first, last time.Duration, count int) time.Duration {
 	return wait
 }
 
-// The method `until` returns the time from which a token request may be made. If the parameter
+// until returns the time from which a token request may be made. If the parameter
 // `renewal` is true, this is the time for a renewal, otherwise the time for a waiting caller.
 func (f *Failure) until(renewal bool) time.Time {
 	if renewal {
@@ -105,12 +105,12 @@ func (f *Failure) until(renewal bool) time.Time {
 	return f.Until
 }
 
-// The method `prevents` reports whether the failure forbids a token request at the time `now`.
+// prevents reports whether the failure forbids a token request at the time `now`.
 func (f *Failure) prevents(now time.Time, renewal bool) bool {
 	return f != nil && now.Before(f.until(renewal))
 }
 
-// The method `err` returns the error that callers receive at the time `now`.
+// err returns the error that callers receive at the time `now`.
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }
 
 // setFailure stores the failure of a token request in the entry. The Store was read after the
@@ -121,7 +121,7 @@ func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.update(func(s *snapshot) { s.failure, s.epoch = failure, max(s.epoch, seen.cacheEpoch) })
 }
 
-// The method `backoff` returns the failure that forbids token requests now, or nil. If the
+// backoff returns the failure that forbids token requests now, or nil. If the
 // failure in the Store and this replica's own failure both forbid token requests, `backoff`
 // returns the failure that ends later.
 func (e *entry) backoff(stored *Failure, renewal bool) *Failure {

@@ -20,7 +20,7 @@ type fleet struct {
 	shared  *sharedStore
 	links   []*link
 	changed []*atomic.Int64 // for each replica: how often its Options.Changed was called
-	// The function `beforeMatching` runs once, before a reported version is compared with a
+	// beforeMatching runs once, before a reported version is compared with a
 	// token. If the function `beforeMatching` is nil, no function runs.
 	beforeMatching atomic.Pointer[func()]
 }
@@ -40,7 +40,7 @@ func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	})
 }
 
-// The method `join` adds a replica to the fleet.
+// join adds a replica to the fleet.
 func (f *fleet) join() {
 	changed := new(atomic.Int64)
 	link := f.shared.connect()
@@ -56,14 +56,14 @@ func (f *fleet) join() {
 	f.changed = append(f.changed, changed)
 }
 
-// The method `all` gives every replica's link to the Store the same state.
+// all gives every replica's link to the Store the same state.
 func (f *fleet) all(state linkState) {
 	for _, l := range f.links {
 		l.become(state)
 	}
 }
 
-// The method `at` asks one replica for a token, as a caller without a deadline does.
+// at asks one replica for a token, as a caller without a deadline does.
 func (f *fleet) at(i int) (string, error) { return f.getFrom(f.Context(), f.fleet[i]) }
 
 // wantAt asks some replicas for a token, and compares the tokens that they serve.
@@ -119,7 +119,7 @@ func (f *fleet) forgetTrips() {
 	}
 }
 
-// The method `versions` runs the function `beforeMatching`, if there is one, and then calls
+// versions runs the function `beforeMatching`, if there is one, and then calls
 // versionsOf.
 func (f *fleet) versions(key string, t *token.Token) []string {
 	if before := f.beforeMatching.Swap(nil); before != nil {
@@ -128,7 +128,7 @@ func (f *fleet) versions(key string, t *token.Token) []string {
 	return versionsOf(key, t)
 }
 
-// The method `within` checks that a function takes no longer than a time limit.
+// within checks that a function takes no longer than a time limit.
 func (f *fleet) within(limit time.Duration, do func()) {
 	f.Helper()
 	began := f.elapsed()
@@ -138,7 +138,7 @@ func (f *fleet) within(limit time.Duration, do func()) {
 	}
 }
 
-// The function `caller` returns a context that ends soon.
+// caller returns a context that ends soon.
 func (f *fleet) caller(patience time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.Context(), patience)
 }

@@ -25,7 +25,7 @@ func (c *Cache) Follow() {
 	})
 }
 
-// The method `changed` compares the token of a key with the Store again, if this replica has a
+// changed compares the token of a key with the Store again, if this replica has a
 // token for the key.
 func (c *Cache) changed(key string) {
 	found, ok := c.entries.Load(key)
@@ -42,7 +42,7 @@ func (c *Cache) changed(key string) {
 	}
 }
 
-// The method `missed` makes the Cache compare every token with the Store: before callers get the
+// missed makes the Cache compare every token with the Store: before callers get the
 // token again, and also in the background. The comparison in the background is needed because
 // callers may watch the token, and because the Store may have lost the token.
 func (c *Cache) missed() {

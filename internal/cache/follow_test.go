@@ -77,7 +77,7 @@ func TestForgetFailuresReachesTheFleet(t *testing.T) {
 	})
 }
 
-// The method `unheard` calls the function `do`. During the call, changes in the Store are not
+// unheard calls the function `do`. During the call, changes in the Store are not
 // reported to the replicas.
 func (f *fleet) unheard(do func()) {
 	f.shared.set(func(s *sharedStore) { s.newsLost = true })

@@ -47,7 +47,7 @@ type issue struct {
 	revoked bool
 }
 
-// The method `at` returns the Source by which one replica requests tokens from the issuer.
+// at returns the Source by which one replica requests tokens from the issuer.
 func (i *issuer) at(replica int) *issuerSource { return &issuerSource{i, replica} }
 
 type issuerSource struct {
@@ -86,7 +86,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// The method `wait` waits for the given time. If ctx ends before that time is over, the method
+// wait waits for the given time. If ctx ends before that time is over, the method
 // returns false.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
@@ -111,14 +111,14 @@ func (i *issuer) issue(requestedAt time.Time) (*issue, error) {
 	return made, nil
 }
 
-// The method `find` returns the record of an issued token.
+// find returns the record of an issued token.
 func (i *issuer) find(value string) *issue {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.issued[value]
 }
 
-// The method `accepts` reports whether the issuer accepts a request with the token.
+// accepts reports whether the issuer accepts a request with the token.
 func (i *issuer) accepts(value string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -126,7 +126,7 @@ func (i *issuer) accepts(value string) bool {
 	return !made.revoked && time.Now().Before(made.End()) && (!i.ends || value == i.last)
 }
 
-// The method `revoke` ends the newest token early.
+// revoke ends the newest token early.
 func (i *issuer) revoke() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -135,7 +135,7 @@ func (i *issuer) revoke() {
 	}
 }
 
-// The method `set` changes how the issuer answers token requests.
+// set changes how the issuer answers token requests.
 func (i *issuer) set(change func(*issuer)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

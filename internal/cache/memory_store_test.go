@@ -41,7 +41,7 @@ func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// The method `cell` returns the cell of a key. If the token in the cell has ended, the method
+// cell returns the cell of a key. If the token in the cell has ended, the method
 // first removes that token. The caller must hold the mutex m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]

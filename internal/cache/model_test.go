@@ -124,12 +124,12 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	t.Logf("%v of a fleet, %d tokens", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), requests)
 }
 
-// The method `between` returns a random number of seconds.
+// between returns a random number of seconds.
 func (m *model) between(least, most int) time.Duration {
 	return time.Duration(least+m.random.IntN(most-least)) * time.Second
 }
 
-// The method `start` replaces a replica by a replica with an empty Cache.
+// start replaces a replica by a replica with an empty Cache.
 func (m *model) start(i int) {
 	r := m.replicas[i]
 	if r.cache != nil {
@@ -150,7 +150,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// The method `note` records an event. The method `fail` logs the recorded events.
+// note records an event. The method `fail` logs the recorded events.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +158,7 @@ func (m *model) note(format string, arguments ...any) {
 	m.history = m.history[max(0, len(m.history)-60):]
 }
 
-// The method `fail` logs the last events, and ends the test run.
+// fail logs the last events, and ends the test run.
 func (m *model) fail(format string, arguments ...any) {
 	m.note("WRONG: "+format, arguments...)
 	m.mu.Lock()
@@ -186,7 +186,7 @@ func (m *model) settledAt(at time.Time) bool {
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// The method `calm` ends all disturbances, and then makes calls. The method returns the number
+// calm ends all disturbances, and then makes calls. The method returns the number
 // of steps that were simulated.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
@@ -215,7 +215,7 @@ func (m *model) calm() int {
 	return steps
 }
 
-// The method `storm` makes calls and causes disturbances. The method returns the number of steps
+// storm makes calls and causes disturbances. The method returns the number of steps
 // that were simulated.
 func (m *model) storm() int {
 	m.mu.Lock()
@@ -229,7 +229,7 @@ func (m *model) storm() int {
 	return steps
 }
 
-// The method `step` lets some time pass, and causes one event.
+// step lets some time pass, and causes one event.
 func (m *model) step(stormy bool) {
 	if m.hasFailed() {
 		return
@@ -261,7 +261,7 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// The method `disturb` changes how the Store works, or restarts a replica.
+// disturb changes how the Store works, or restarts a replica.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {
@@ -311,7 +311,7 @@ func (m *model) disturbIssuer(i *issuer) {
 	})
 }
 
-// The method `get` asks a replica for a token, and checks the token that the replica returns.
+// get asks a replica for a token, and checks the token that the replica returns.
 func (m *model) get(i *issuer, replica int) {
 	c := m.look(replica)
 	t, err := c.cache.Token(context.Background(), i.at(replica))
@@ -327,7 +327,7 @@ func (m *model) get(i *issuer, replica int) {
 	m.served = m.served[max(0, len(m.served)-10):]
 }
 
-// The method `report` reports a token that a caller received recently, if the provider rejects
+// report reports a token that a caller received recently, if the provider rejects
 // that token. Sometimes the method also reports a token that the provider accepts.
 func (m *model) report() {
 	m.mu.Lock()

@@ -31,7 +31,7 @@ type modelReport struct {
 	at    time.Time
 }
 
-// The method `look` records the state of the model at the beginning of a call.
+// look records the state of the model at the beginning of a call.
 func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,7 +51,7 @@ func currentValue(c *cache.Cache, source cache.Source) string {
 	return ""
 }
 
-// The method `current` returns the value of a replica's current token.
+// current returns the value of a replica's current token.
 func (m *model) current(i *issuer, replica int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The method `current` returns a replica's current token.
+// current returns a replica's current token.
 func (f *fleet) current(i int) *token.Token {
 	f.Helper()
 	t, ok := f.fleet[i].Current(f.provider)
@@ -18,7 +18,7 @@ func (f *fleet) current(i int) *token.Token {
 	return t
 }
 
-// The method `restore` puts an older token into the Store, as if the Store were restored from a
+// restore puts an older token into the Store, as if the Store were restored from a
 // backup.
 func (f *fleet) restore(t *token.Token) {
 	f.shared.set(func(s *sharedStore) { s.cell(f.provider.TokenKey()).token = t })

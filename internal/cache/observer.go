@@ -62,7 +62,7 @@ const (
 	ForcedFailed                  // the token request failed, or may not be made yet
 )
 
-// The type `unobserved` is an Observer that does nothing. A Cache uses this type if no Observer
+// unobserved is an Observer that does nothing. A Cache uses this type if no Observer
 // is configured.
 type unobserved struct{}
 

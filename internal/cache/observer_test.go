@@ -42,7 +42,7 @@ func (t *tally) Waited(duration time.Duration) {
 	t.waits = append(t.waits, duration)
 }
 
-// The method `take` returns the counts since its last call.
+// take returns the counts since its last call.
 func (t *tally) take() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,7 +64,7 @@ func (w *world) wantSeen(t *tally, want map[string]int) {
 	}
 }
 
-// The function `observed` runs a test with simulated time, and with a Cache that has an
+// observed runs a test with simulated time, and with a Cache that has an
 // Observer.
 func observed(t *testing.T, test func(*world, *tally)) {
 	t.Helper()

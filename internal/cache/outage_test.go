@@ -142,7 +142,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// The function `late` makes a provider answer after the given latency, with tokens of the given
+// late makes a provider answer after the given latency, with tokens of the given
 // lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {

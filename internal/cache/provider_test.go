@@ -67,14 +67,14 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 	return issued, nil
 }
 
-// The method `set` changes the provider's behaviour.
+// set changes the provider's behaviour.
 func (p *provider) set(change func(*provider)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(p)
 }
 
-// The method `count` returns the number of token requests.
+// count returns the number of token requests.
 func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ type world struct {
 	fleet    []*cache.Cache
 }
 
-// The method `accepts` reports whether the provider accepts a token. If each new token ends the
+// accepts reports whether the provider accepts a token. If each new token ends the
 // previous token, the provider accepts only the newest token.
 func (p *provider) accepts(value string) bool {
 	p.mu.Lock()
@@ -130,7 +130,7 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 	})
 }
 
-// The method `get` asks the first replica for a token, as a caller without a deadline does.
+// get asks the first replica for a token, as a caller without a deadline does.
 func (w *world) get() (string, error) { return w.getFrom(w.Context(), w.fleet[0]) }
 
 func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
@@ -141,7 +141,7 @@ func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
 	return t.Value.Reveal(), nil
 }
 
-// The method `report` reports to the first replica that the provider rejected a token.
+// report reports to the first replica that the provider rejected a token.
 func (w *world) report(value string) (current string, replaced bool, err error) {
 	return w.reportTo(w.fleet[0], value)
 }
@@ -154,7 +154,7 @@ func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced
 	return t.Value.Reveal(), replaced, nil
 }
 
-// The method `want` gets a token, and compares the token's value with the expected value.
+// want gets a token, and compares the token's value with the expected value.
 func (w *world) want(value string) {
 	w.Helper()
 	if got, err := w.get(); err != nil || got != value {
@@ -203,18 +203,18 @@ func (w *world) wantRequests(want int) {
 	}
 }
 
-// The method `pass` lets simulated time pass, and then waits until all goroutines wait.
+// pass lets simulated time pass, and then waits until all goroutines wait.
 func (w *world) pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// The method `elapsed` returns the simulated time since the test began.
+// elapsed returns the simulated time since the test began.
 func (*world) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// The function `together` starts n callers at the same time, and waits until all callers have
+// together starts n callers at the same time, and waits until all callers have
 // returned.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup

@@ -44,7 +44,7 @@ func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
-// The method `refresh` starts the refresh r. If a refresh is under way already, whatever its
+// refresh starts the refresh r. If a refresh is under way already, whatever its
 // purpose, the call joins that refresh instead. The context ctx belongs to the call that starts
 // the refresh. The refresh continues when ctx is cancelled.
 func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Result {
@@ -93,7 +93,7 @@ func forcedOutcome(err error) Forced {
 	}
 }
 
-// The method `join` waits for the result of a refresh, and records that a caller received the
+// join waits for the result of a refresh, and records that a caller received the
 // refreshed token. If the token has ended already, because the machine slept during the refresh,
 // `join` fails.
 func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) (*token.Token, error) {
@@ -113,7 +113,7 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 	}
 }
 
-// The method `attempt` takes the lease, and makes one token request. If another replica stores a
+// attempt takes the lease, and makes one token request. If another replica stores a
 // token or a failure first, `attempt` makes no token request. When `attempt` returns
 // ErrLeaseLost, the caller must call `attempt` again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
@@ -153,7 +153,7 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// The method `lock` takes the lease with Store.Lock, or returns an aloneLease while the Store
+// lock takes the lease with Store.Lock, or returns an aloneLease while the Store
 // fails. For each record that it reads, `lock` compares the record with the current token, and
 // then calls the function `enough` with the record. The result `seen` is a stamp that was taken
 // before the last record was read.
@@ -180,7 +180,7 @@ func (e *entry) lock(
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// The method `request` makes the token request and stores its result. The Store was read after
+// request makes the token request and stores its result. The Store was read after
 // the stamp `seen` was taken.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
@@ -246,7 +246,7 @@ func isRefused(t, stored *token.Token, record Record) bool {
 	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
-// The method `settle` makes either the requested token or the stored token the current token,
+// settle makes either the requested token or the stored token the current token,
 // and returns that token. The two tokens differ if another replica stored its own token during
 // the request.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
@@ -261,7 +261,7 @@ func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	return e.snapshot.Load().token
 }
 
-// The method `explain` returns the error for callers that wait for a refresh. The parameter err
+// explain returns the error for callers that wait for a refresh. The parameter err
 // is the error with which the refresh ended.
 func (e *entry) explain(err error) error {
 	switch {

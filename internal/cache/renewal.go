@@ -7,7 +7,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The method `serve` returns the token of the snapshot s. If no caller received that token
+// serve returns the token of the snapshot s. If no caller received that token
 // before, `serve` schedules the token's renewal.
 func (e *entry) serve(s *snapshot) *token.Token {
 	if !s.served {
@@ -28,7 +28,7 @@ func (e *entry) noteServed() {
 	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
-// The method `schedule` schedules the renewal of the token t. The caller must hold the mutex
+// schedule schedules the renewal of the token t. The caller must hold the mutex
 // e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
@@ -45,7 +45,7 @@ func (e *entry) stopTimer() {
 	}
 }
 
-// The method `renew` fetches the successor of the token t in the background. After a failure,
+// renew fetches the successor of the token t in the background. After a failure,
 // `renew` schedules another attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
@@ -84,7 +84,7 @@ func (e *entry) forgetFailure() {
 	}
 }
 
-// The method `retire` ends the renewals of the entry's token for good. A call that is under way
+// retire ends the renewals of the entry's token for good. A call that is under way
 // may still receive the token. The result `successor` is an entry for later calls, with the same
 // content as the retired entry.
 func (e *entry) retire() (successor *entry) {

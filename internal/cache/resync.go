@@ -39,7 +39,7 @@ func (e *entry) catchUp(ctx context.Context) {
 	}
 }
 
-// The method `share` runs the function `f` in the background. If a function that was started
+// share runs the function `f` in the background. If a function that was started
 // under the same name is still running, `share` does not run f.
 func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) {
 	return e.shared.DoChan(name, func() (any, error) {
@@ -51,7 +51,7 @@ func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) 
 	})
 }
 
-// The method `resync` compares the token with the Store in the background. If such a comparison
+// resync compares the token with the Store in the background. If such a comparison
 // is under way, another comparison follows. The caller must hold the mutex e.mu.
 func (e *entry) resync() {
 	e.update(func(s *snapshot) { s.news++ })
@@ -105,7 +105,7 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	return s.token == seen.token && s.isFresh(e.cache.options.Clock.Now()) && (!usable || newer(s.token, stored))
 }
 
-// The method `republish` puts the current token t into a Store that lost t, or that never
+// republish puts the current token t into a Store that lost t, or that never
 // received t because the Store could not be reached. Before that, the method waits for the
 // lease. The wait ends when t has expired or is no longer the current token.
 func (e *entry) republish(t *token.Token) {
@@ -135,7 +135,7 @@ func (e *entry) republish(t *token.Token) {
 	}
 }
 
-// The method `withdraw` stops the use of the token t, which was reported to another replica. The
+// withdraw stops the use of the token t, which was reported to another replica. The
 // stored token, which may be nil, becomes the current token unless it was reported, too. The
 // caller must hold the mutex e.mu.
 func (e *entry) withdraw(t, stored *token.Token, seen stamp) {

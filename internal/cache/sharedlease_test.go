@@ -18,11 +18,11 @@ type sharedLease struct {
 	stop chan struct{}
 }
 
-// The method `cell` returns the cell of the lease's key. The caller must hold the mutex of the
+// cell returns the cell of the lease's key. The caller must hold the mutex of the
 // Store.
 func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
 
-// The method `take` takes the lease. If another replica has the lease, the method returns a
+// take takes the lease. If another replica has the lease, the method returns a
 // channel that is closed when the caller should try again. The caller must hold the mutex of the
 // Store.
 func (l *sharedLease) take() (changed chan struct{}) {
@@ -34,7 +34,7 @@ func (l *sharedLease) take() (changed chan struct{}) {
 	return nil
 }
 
-// The method `begin` reads the record under the lease. If the function `enough` accepts the
+// begin reads the record under the lease. If the function `enough` accepts the
 // record, `begin` releases the lease.
 func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	l.stop = make(chan struct{})
@@ -75,7 +75,7 @@ func (l *sharedLease) Commit(ctx context.Context, fresh *token.Token, rejected b
 	return standing, lost
 }
 
-// The method `commit` does the work of Commit. The caller must hold the mutex of the Store.
+// commit does the work of Commit. The caller must hold the mutex of the Store.
 func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token.Token, err error) {
 	cell := l.cell()
 	if rejected && l.seen != nil {
@@ -102,7 +102,7 @@ func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token
 	return fresh, nil
 }
 
-// The method `reject` adds a token to the list of tokens that must not be stored again.
+// reject adds a token to the list of tokens that must not be stored again.
 func (c *sharedCell) reject(value secret.Text) {
 	if !c.isRejected(value) {
 		c.rejected = append(c.rejected, value)
@@ -119,7 +119,7 @@ func (l *sharedLease) Fail(ctx context.Context, failure *cache.Failure) error {
 	return lost
 }
 
-// The method `fail` does the work of Fail. The caller must hold the mutex of the Store.
+// fail does the work of Fail. The caller must hold the mutex of the Store.
 func (l *sharedLease) fail(failure *cache.Failure) error {
 	cell := l.cell()
 	overtaken := cell.token != nil && (l.seen == nil || !cell.token.Value.Equal(l.seen.Value))

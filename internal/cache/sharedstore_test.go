@@ -59,7 +59,7 @@ func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// The method `cell` returns the cell of a key. If the token or the lease in the cell has ended,
+// cell returns the cell of a key. If the token or the lease in the cell has ended,
 // the method first removes it. The caller must hold the mutex s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
@@ -79,7 +79,7 @@ func (s *sharedStore) cell(key string) *sharedCell {
 
 func (c *sharedCell) record() cache.Record { return cache.Record{Token: c.token, Failure: c.failure} }
 
-// The method `wake` makes waiting replicas read the cell again.
+// wake makes waiting replicas read the cell again.
 func (c *sharedCell) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -89,7 +89,7 @@ func (c *sharedCell) isRejected(value secret.Text) bool {
 	return slices.ContainsFunc(c.rejected, value.Equal)
 }
 
-// The method `stored` returns the value of the token in the Store, or "" if the Store has no
+// stored returns the value of the token in the Store, or "" if the Store has no
 // token.
 func (s *sharedStore) stored(key string) string {
 	s.mu.Lock()
@@ -100,14 +100,14 @@ func (s *sharedStore) stored(key string) string {
 	return ""
 }
 
-// The method `set` changes how the Store behaves.
+// set changes how the Store behaves.
 func (s *sharedStore) set(change func(*sharedStore)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
 }
 
-// The method `empty` restarts the Store without its data. All links are interrupted for a
+// empty restarts the Store without its data. All links are interrupted for a
 // moment.
 func (s *sharedStore) empty() {
 	s.mu.Lock()
@@ -118,7 +118,7 @@ func (s *sharedStore) empty() {
 	}
 }
 
-// The method `forget` removes the cells of all keys. The caller must hold the mutex s.mu.
+// forget removes the cells of all keys. The caller must hold the mutex s.mu.
 func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
 
 // endLeases makes every lease expire.
@@ -131,7 +131,7 @@ func (s *sharedStore) endLeases() {
 	}
 }
 
-// The method `publish` sends news of a change to the other replicas. The caller must hold the
+// publish sends news of a change to the other replicas. The caller must hold the
 // mutex s.mu.
 func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	if s.newsLost {
@@ -180,7 +180,7 @@ type link struct {
 	before  func(trip string)
 }
 
-// The method `connect` returns a link for another replica.
+// connect returns a link for another replica.
 func (s *sharedStore) connect() *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +189,7 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// The method `become` changes the state of a link. If the link is connected again, news may have
+// become changes the state of a link. If the link is connected again, news may have
 // been missed.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
@@ -201,7 +201,7 @@ func (l *link) become(state linkState) {
 	}
 }
 
-// The method `set` changes how the link behaves.
+// set changes how the link behaves.
 func (l *link) set(change func(*link)) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -214,14 +214,14 @@ func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }
 
-// The method `miss` reports at once that news was missed, whatever the state of the link.
+// miss reports at once that news was missed, whatever the state of the link.
 func (l *link) miss() {
 	for _, news := range l.followers() {
 		news.Missed()
 	}
 }
 
-// The method `tell` sends news of a change to the replica if the replica's link is connected.
+// tell sends news of a change to the replica if the replica's link is connected.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
 	state := l.state
@@ -251,7 +251,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// The method `do` sends a request to the Store. The function `work` runs while the mutex of the
+// do sends a request to the Store. The function `work` runs while the mutex of the
 // Store is locked.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store

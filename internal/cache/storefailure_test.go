@@ -52,7 +52,7 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// The method `recover` repairs the Store. Then the method checks that all replicas serve the
+// recover repairs the Store. Then the method checks that all replicas serve the
 // same token, and that no other token is requested. The method returns that token.
 func (f *fleet) recover() string {
 	f.Helper()

@@ -112,12 +112,12 @@ func (t *Token) RefreshTime() time.Time {
 	return t.ExpireTime().Add(-t.window() / 2)
 }
 
-// The method `margin` returns the length of the token's safety margin.
+// margin returns the length of the token's safety margin.
 func (t *Token) margin() time.Duration {
 	return min(maxMargin, t.Lifetime/marginFraction)
 }
 
-// The method `window` returns the length of the token's renewal window.
+// window returns the length of the token's renewal window.
 func (t *Token) window() time.Duration {
 	if t.EndsPrevious {
 		return 0

@@ -49,7 +49,7 @@ type guarded struct {
 	use    func(*testing.T) error // calls every operation of a Store
 }
 
-// The method `allow` sets the permissions of the broker's user to exactly these rules, and
+// allow sets the permissions of the broker's user to exactly these rules, and
 // empties the log of denied commands.
 func (g guarded) allow(t *testing.T, rules string) {
 	t.Helper()
@@ -67,7 +67,7 @@ func (g guarded) allow(t *testing.T, rules string) {
 	}
 }
 
-// The method `denied` returns the commands that the server denied to the broker's user.
+// denied returns the commands that the server denied to the broker's user.
 func (g guarded) denied(t *testing.T) (commands []string) {
 	t.Helper()
 	for _, admin := range g.admins {
@@ -82,7 +82,7 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 	return commands
 }
 
-// The method `try` calls every operation of a Store, and returns the denied commands. If an
+// try calls every operation of a Store, and returns the denied commands. If an
 // operation timed out because the machine is busy, the method repeats all operations.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
@@ -96,7 +96,7 @@ func (g guarded) try(t *testing.T) (denied []string, err error) {
 	return denied, err
 }
 
-// The method `check` checks that a Store works with these rules, and that the Store does not
+// check checks that a Store works with these rules, and that the Store does not
 // work if any one of these rules is missing.
 func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()

@@ -23,7 +23,7 @@ import (
 // client of a Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
-// The type `troubles` is an Observer that ends a context when an operation fails.
+// troubles is an Observer that ends a context when an operation fails.
 type troubles struct{ end context.CancelCauseFunc }
 
 func (t troubles) Operated(operation, result string, _ time.Duration) {
@@ -68,7 +68,7 @@ func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) 
 	return err
 }
 
-// The function `use` makes one replica store tokens and failures while the other replica follows
+// use makes one replica store tokens and failures while the other replica follows
 // the stream.
 func use(ctx context.Context, one, other *redisstore.Store) error {
 	following, stop := context.WithCancel(ctx)
@@ -120,7 +120,7 @@ func shortToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Minute}
 }
 
-// The function `spoil` replaces every key by a key of a type that no broker writes.
+// spoil replaces every key by a key of a type that no broker writes.
 func spoil(ctx context.Context, admin *redis.Client) error {
 	keys, err := admin.Keys(ctx, "*").Result()
 	for _, key := range keys {

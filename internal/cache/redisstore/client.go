@@ -46,7 +46,7 @@ type Server struct {
 	TLS *tls.Config
 }
 
-// The type `silence` is a logger that writes nothing. Without this logger, go-redis would write
+// silence is a logger that writes nothing. Without this logger, go-redis would write
 // to the standard error.
 type silence struct{}
 

@@ -20,7 +20,7 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
 }
 
-// The method `commit` stores the token `fresh` under two conditions. The first condition: the
+// commit stores the token `fresh` under two conditions. The first condition: the
 // owner has the lock, or no replica has the lock. The second condition: the stored entry is
 // still the entry that was read before, which is in here.sealed. Afterwards `commit` updates the
 // parameter `here`, and returns the token that is in Redis.

@@ -18,7 +18,7 @@ import (
 // after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// The type `unreadable` is the type of errors for entries that cannot be read. The text of such
+// unreadable is the type of errors for entries that cannot be read. The text of such
 // an error is one word for the cause.
 type unreadable string
 
@@ -142,7 +142,7 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-// The method `open` decrypts an entry in a script's reply. The parameter `left` is the remaining
+// open decrypts an entry in a script's reply. The parameter `left` is the remaining
 // life of the entry in milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)

@@ -44,7 +44,7 @@ type victim struct {
 	proxy  *redistest.FaultProxy
 }
 
-// The method `do` runs commands on the server. Spaces separate the arguments of each command.
+// do runs commands on the server. Spaces separate the arguments of each command.
 func (v *victim) do(commands ...string) {
 	v.Helper()
 	for _, command := range commands {
@@ -198,10 +198,10 @@ func (s source) RequestToken(context.Context) (*token.Token, error) {
 	return newToken(s.value(s.requests.Add(1))), nil
 }
 
-// The method `value` returns the value of the token that the n-th token request brings.
+// value returns the value of the token that the n-th token request brings.
 func (s source) value(n int32) string { return fmt.Sprintf("token %d of %s", n, s.key) }
 
-// The method `call` asks the Cache for the token of an account, and checks that the token
+// call asks the Cache for the token of an account, and checks that the token
 // arrives in time.
 func (c *caller) call(when string, account int) {
 	c.Helper()
@@ -216,7 +216,7 @@ func (c *caller) call(when string, account int) {
 	}
 }
 
-// The method `goOn` makes three calls. The first call is for a token that the Cache has in
+// goOn makes three calls. The first call is for a token that the Cache has in
 // memory. The second call is for one of a hundred other tokens. The third call is to the Store
 // itself.
 func (c *caller) goOn(when string, i int) {
@@ -227,7 +227,7 @@ func (c *caller) goOn(when string, i int) {
 	<-c.pause.C
 }
 
-// The method `operate` calls the Store as the Cache does for a token that is not in memory. The
+// operate calls the Store as the Cache does for a token that is not in memory. The
 // Store may fail, but must return in time.
 func (c *caller) operate() {
 	c.Helper()

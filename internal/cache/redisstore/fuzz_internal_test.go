@@ -64,7 +64,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// The function `damaged` changes one bit of an entry.
+// damaged changes one bit of an entry.
 func damaged(sealed string, bit int64) string {
 	bytes := []byte(sealed)
 	bytes[uint64(bit)/8%uint64(len(bytes))] ^= 1 << (uint64(bit) % 8)
@@ -88,7 +88,7 @@ func TestLastMoment(t *testing.T) {
 	}
 }
 
-// The type `complaining` is an Observer that fails the test when an entry is unreadable.
+// complaining is an Observer that fails the test when an entry is unreadable.
 type complaining struct{ *testing.T }
 
 func (complaining) Operated(string, string, time.Duration) {}

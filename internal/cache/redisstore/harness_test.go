@@ -31,10 +31,10 @@ const longest = 20 * time.Second
 // The constant `key` is the token key that most tests use.
 const key = "3f"
 
-// The function `at` returns the configuration for a single Redis server with the given address.
+// at returns the configuration for a single Redis server with the given address.
 func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }
 
-// The function `open` opens a Store on a server, for a replica with these fleet keys.
+// open opens a Store on a server, for a replica with these fleet keys.
 func open(t *testing.T, server *redistest.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	return openAt(t, at(server.Addr()), keys, change...)
@@ -70,7 +70,7 @@ type replica struct {
 	log logtest.Log
 }
 
-// The function `start` returns a replica that follows the stream until the end of the test.
+// start returns a replica that follows the stream until the end of the test.
 func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *replica {
 	t.Helper()
 	r := &replica{}
@@ -92,7 +92,7 @@ func (r *replica) Follow(ctx context.Context, news cache.News) {
 	r.Store.Follow(ctx, news)
 }
 
-// The type `observed` is an Observer that records the calls of its methods. The zero value is
+// observed is an Observer that records the calls of its methods. The zero value is
 // ready for use.
 type observed struct {
 	mu         sync.Mutex
@@ -122,7 +122,7 @@ func (o *observed) Degraded(is bool) {
 	o.changes = append(o.changes, is)
 }
 
-// The method `count` returns the number of operations that match a text. Examples of such texts
+// count returns the number of operations that match a text. Examples of such texts
 // are "lock", "lock ok" and " timeout".
 func (o *observed) count(match string) (count int) {
 	o.mu.Lock()
@@ -135,14 +135,14 @@ func (o *observed) count(match string) (count int) {
 	return count
 }
 
-// The method `counts` returns the number of operations, for each operation and result.
+// counts returns the number of operations, for each operation and result.
 func (o *observed) counts() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.operations)
 }
 
-// The method `degraded` returns the arguments of all calls of Degraded.
+// degraded returns the arguments of all calls of Degraded.
 func (o *observed) degraded() []bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -159,7 +159,7 @@ func (o *observed) takeUnreadable() []string {
 	return taken
 }
 
-// The type `news` records the news of a Store. The zero value is ready for use.
+// news records the news of a Store. The zero value is ready for use.
 type news struct {
 	mu        sync.Mutex
 	changed   []string
@@ -167,7 +167,7 @@ type news struct {
 	missed    atomic.Int32
 }
 
-// The function `follow` records a Store's news until the end of the test. The function returns
+// follow records a Store's news until the end of the test. The function returns
 // as soon as the Store follows the stream.
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
@@ -185,14 +185,14 @@ func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
 }
 
-// The method `heard` returns the keys whose change was reported so far.
+// heard returns the keys whose change was reported so far.
 func (n *news) heard() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.changed)
 }
 
-// The function `eventually` waits until the function `holds` returns true.
+// eventually waits until the function `holds` returns true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -219,7 +219,7 @@ func newTokenAt(value string, now time.Time) *token.Token {
 	return fresh
 }
 
-// The function `never` is an argument for Lock. The argument accepts no record, so that Lock
+// never is an argument for Lock. The argument accepts no record, so that Lock
 // waits for the lease.
 func never(cache.Record) bool { return false }
 
@@ -227,7 +227,7 @@ func never(cache.Record) bool { return false }
 // token.
 func hasToken(record cache.Record) bool { return record.Token != nil }
 
-// The function `value` returns the value of a token, or "" if the token is nil.
+// value returns the value of a token, or "" if the token is nil.
 func value(t *token.Token) string {
 	if t == nil {
 		return ""
@@ -235,7 +235,7 @@ func value(t *token.Token) string {
 	return t.Value.Reveal()
 }
 
-// The function `lock` takes the lease of the token key that most tests use.
+// lock takes the lease of the token key that most tests use.
 func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	t.Helper()
 	record, lease, err := store.Lock(t.Context(), key, never)
@@ -245,7 +245,7 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// The function `commit` takes a lease, stores a token, and checks the token that Commit returns.
+// commit takes a lease, stores a token, and checks the token that Commit returns.
 // Commit must return the token that was stored, or the token that the parameter `want` names.
 func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
@@ -254,7 +254,7 @@ func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, 
 	wantCommit(t, lease, fresh, rejected, append(want, value(fresh))[0])
 }
 
-// The function `fail` stores a failure that lasts for a minute.
+// fail stores a failure that lasts for a minute.
 func fail(t *testing.T, store cache.Store) {
 	t.Helper()
 	failUntil(t, store, time.Now().Add(time.Minute))
@@ -349,7 +349,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   end
 end`
 
-// The function `age` reduces the remaining life of all keys of a server.
+// age reduces the remaining life of all keys of a server.
 func age(t *testing.T, client *redis.Client, d time.Duration) {
 	t.Helper()
 	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && !errors.Is(err, redis.Nil) {

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// The function `announcer` starts a server that sends the same reply to every command.
+// announcer starts a server that sends the same reply to every command.
 func announcer(t *testing.T, reply string) (address string) {
 	t.Helper()
 	var config net.ListenConfig

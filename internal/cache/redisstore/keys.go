@@ -57,7 +57,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// The method `of` returns the keys of a token, and adds these keys to the index.
+// of returns the keys of a token, and adds these keys to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()
@@ -73,7 +73,7 @@ func (x *tokenIndex) of(key string) *tokenKeys {
 	return t
 }
 
-// The method `news` returns a channel that is closed when the next change of the token is
+// news returns a channel that is closed when the next change of the token is
 // reported.
 func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	x.mu.Lock()
@@ -81,7 +81,7 @@ func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	return t.changed
 }
 
-// The method `wake` wakes the goroutines that wait for a change of one token: the token whose
+// wake wakes the goroutines that wait for a change of one token: the token whose
 // key set has the given name. The method also returns the token key of that token.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
@@ -103,14 +103,14 @@ func (x *tokenIndex) wakeAll() {
 	}
 }
 
-// The method `wake` wakes the goroutines that wait for a change of the token. The caller must
+// wake wakes the goroutines that wait for a change of the token. The caller must
 // hold the mutex tokenIndex.mu.
 func (t *tokenKeys) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-// The method `failures` returns the Redis keys of the failures of all tokens.
+// failures returns the Redis keys of the failures of all tokens.
 func (x *tokenIndex) failures() (keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -120,7 +120,7 @@ func (x *tokenIndex) failures() (keys []string) {
 	return keys
 }
 
-// The method `retain` removes the tokens for which the function `keep` returns false from the
+// retain removes the tokens for which the function `keep` returns false from the
 // index.
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()

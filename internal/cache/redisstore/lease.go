@@ -36,7 +36,7 @@ type found struct {
 	took      time.Duration // how long the reading of the token took
 }
 
-// The method `look` reads all key sets of a token. The method returns the newest token, and the
+// look reads all key sets of a token. The method returns the newest token, and the
 // failure that ends last. If the parameter `owner` is not empty, `look` also locks all key sets
 // for that owner. If another replica has one of the locks, `look` locks no key set and fails
 // with errLocked. If the newest token is only in the key set of another fleet key, `look` copies
@@ -67,7 +67,7 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		// The method `commit` fails when another replica has the lock. The replica that has the
+		// commit fails when another replica has the lock. The replica that has the
 		// lock stores a token itself.
 		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
@@ -105,7 +105,7 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 	return here, nil
 }
 
-// The method `unlock` releases the locks of the owner. The locks are released in the background.
+// unlock releases the locks of the owner. The locks are released in the background.
 func (s *Store) unlock(sets []keySet, owner string) {
 	if owner == "" {
 		return
@@ -141,7 +141,7 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// The method `renew` renews the locks until ctx ends. The method `renew` does not report that a
+// renew renews the locks until ctx ends. The method `renew` does not report that a
 // lock was lost, because Commit notices a lost lock.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)

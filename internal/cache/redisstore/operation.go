@@ -30,7 +30,7 @@ type Observer interface {
 	Degraded(is bool)
 }
 
-// The type `unobserved` is the Observer of a Store that has no configured Observer.
+// unobserved is the Observer of a Store that has no configured Observer.
 type unobserved struct{}
 
 func (unobserved) Operated(string, string, time.Duration) {}
@@ -79,7 +79,7 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// The method `run` runs a script in Redis as an operation, and returns the script's reply.
+// run runs a script in Redis as an operation, and returns the script's reply.
 func (s *Store) run(
 	ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any,
 ) (reply *redis.Cmd, err error) {
@@ -90,7 +90,7 @@ func (s *Store) run(
 	return reply, err
 }
 
-// The method `do` waits in the queue, and then runs an operation within the time budget of ctx.
+// do waits in the queue, and then runs an operation within the time budget of ctx.
 // While Redis is out of reach, the operation fails at once.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
 	leave, err := s.enter(ctx, s.operations, operation)
@@ -104,7 +104,7 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 	return s.doWithin(ctx, operation, run)
 }
 
-// The method `enter` waits for a slot in a queue. The caller keeps the slot until the caller
+// enter waits for a slot in a queue. The caller keeps the slot until the caller
 // calls the returned function `leave`.
 func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave func(), err error) {
 	began := s.clock.Now()
@@ -129,7 +129,7 @@ func (s *Store) doWithin(ctx context.Context, operation string, run func(context
 	}
 }
 
-// The method `try` makes one attempt to run an operation.
+// try makes one attempt to run an operation.
 func (s *Store) try(ctx context.Context, operation string, run func(context.Context) error) error {
 	began, budget := s.clock.Now(), budgetOf(ctx)
 	var result error // the result of the operation itself
@@ -159,7 +159,7 @@ func (s *Store) try(ctx context.Context, operation string, run func(context.Cont
 	return s.finish(ctx, operation, began, err)
 }
 
-// The method `finish` reports the result of an operation to the Observer, and returns the error
+// finish reports the result of an operation to the Observer, and returns the error
 // for the caller.
 func (s *Store) finish(ctx context.Context, operation string, began time.Time, err error) error {
 	s.observer.Operated(operation, describe(err), s.clock.Since(began))

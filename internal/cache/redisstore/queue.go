@@ -41,7 +41,7 @@ func newQueue(clock clockwork.Clock, slots int) *queue {
 	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
-// The method `enter` waits for a slot. The caller keeps the slot until the caller calls the
+// enter waits for a slot. The caller keeps the slot until the caller calls the
 // returned function `leave`. If no slot becomes free in time, `enter` fails with errOverload. If
 // ctx ends before a slot becomes free, `enter` fails with errGaveUp.
 func (q *queue) enter(ctx context.Context) (leave func(), err error) {
@@ -59,7 +59,7 @@ func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	return nil, errOverload
 }
 
-// The method `acquire` waits for a slot, but not longer than maxQueueWait. The result `starved`
+// acquire waits for a slot, but not longer than maxQueueWait. The result `starved`
 // reports that the process got no CPU time during most of the wait, so that it could not take a
 // free slot.
 func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {

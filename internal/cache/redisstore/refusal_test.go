@@ -12,14 +12,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// The type `states` is an Observer that sends the arguments of Degraded to a channel.
+// states is an Observer that sends the arguments of Degraded to a channel.
 type states chan bool
 
 func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// The method `during` repeats the function `call` until the time limit is over, or until the
+// during repeats the function `call` until the time limit is over, or until the
 // state changes. The method returns the new state.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)

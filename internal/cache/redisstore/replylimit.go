@@ -30,7 +30,7 @@ const (
 // errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
-// The function `dialer` returns a function that opens a connection on which the size of replies
+// dialer returns a function that opens a connection on which the size of replies
 // is limited.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: refreshTimeout}
@@ -80,7 +80,7 @@ type replyLimit struct {
 	broken  bool
 }
 
-// The method `scan` checks the next bytes of a stream of replies.
+// scan checks the next bytes of a stream of replies.
 func (l *replyLimit) scan(p []byte) error {
 	for len(p) > 0 && !l.broken {
 		if l.skip > 0 {
@@ -166,7 +166,7 @@ func (l *replyLimit) endValue() {
 	}
 }
 
-// The function `announced` returns the length that the first line of a value announces. The
+// announced returns the length that the first line of a value announces. The
 // result is at most maxReply. For a nil value, the result is -1.
 func announced(digits []byte) (length int, ok bool) {
 	if string(digits) == "-1" {

@@ -14,7 +14,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// The function `describe` returns one word for the result of an operation. The text of an error
+// describe returns one word for the result of an operation. The text of an error
 // is not used, because such a text can quote the data that was sent.
 func describe(err error) string {
 	var answered redis.Error

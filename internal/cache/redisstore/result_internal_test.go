@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The type `answer` is an error that Redis sent.
+// answer is an error that Redis sent.
 type answer string
 
 func (a answer) Error() string { return string(a) }

@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The function `phases` returns the fleet keys that replicas have in the four phases of a key
+// phases returns the fleet keys that replicas have in the four phases of a key
 // rotation: before, between and after three rolling restarts.
 func phases(t *testing.T) []*fleetkeys.Ring {
 	t.Helper()
@@ -33,7 +33,7 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// The function `neighbours` runs a test for each two successive phases, because replicas of both
+// neighbours runs a test for each two successive phases, because replicas of both
 // phases run at the same time. For each two phases, the test runs twice: the two replicas
 // exchange their phases.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {

@@ -105,7 +105,7 @@ func formOf(text, secret string) string {
 	return ""
 }
 
-// The function `monitor` records all commands of a server until the end of the test.
+// monitor records all commands of a server until the end of the test.
 func monitor(t *testing.T, address string) *logtest.Log {
 	t.Helper()
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

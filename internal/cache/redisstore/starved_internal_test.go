@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// The type `results` is an Observer that records the results of operations.
+// results is an Observer that records the results of operations.
 type results struct {
 	unobserved
 	mu  sync.Mutex
@@ -38,7 +38,7 @@ func (r *results) take() []string {
 	return all
 }
 
-// The function `offline` returns a Store without a server. Tests pass their own operations to
+// offline returns a Store without a server. Tests pass their own operations to
 // the Store.
 func offline(t *testing.T) (*Store, *results) {
 	t.Helper()
@@ -48,13 +48,13 @@ func offline(t *testing.T) (*Store, *results) {
 	return s, seen
 }
 
-// The function `hang` is an operation that receives no reply.
+// hang is an operation that receives no reply.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// The function `starve` is an operation during which the process seems to get no CPU time,
+// starve is an operation during which the process seems to get no CPU time,
 // because the running time of the process is not counted.
 func starve(ctx context.Context) error {
 	b := budgetOf(ctx)

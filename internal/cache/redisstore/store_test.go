@@ -63,7 +63,7 @@ func TestStoreOnCluster(t *testing.T) {
 	conform(t, redisstore.Server{Addresses: cluster.Addrs(), Cluster: true}, clients...)
 }
 
-// The function `conform` runs the test suite of package cachetest on a Redis. The clients
+// conform runs the test suite of package cachetest on a Redis. The clients
 // connect to the servers that have the Store's keys.
 func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	t.Helper()
@@ -82,7 +82,7 @@ func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	})
 }
 
-// The function `trusting` returns a TLS configuration that trusts the certificate authority in a
+// trusting returns a TLS configuration that trusts the certificate authority in a
 // file.
 func trusting(t *testing.T, file string) *tls.Config {
 	t.Helper()

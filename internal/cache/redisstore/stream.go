@@ -41,7 +41,7 @@ type event struct {
 	name string // the name of a key set; empty unless kind is eventToken
 }
 
-// The method `publish` sends an event to the other replicas. If this fails, Follow publishes the
+// publish sends an event to the other replicas. If this fails, Follow publishes the
 // event later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
@@ -151,7 +151,7 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// The method `read` waits for events after a position. When no event arrives in time, `read`
+// read waits for events after a position. When no event arrives in time, `read`
 // returns no events and no error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}
@@ -184,7 +184,7 @@ func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
-// The method `receive` handles an event, unless this replica itself published the event.
+// receive handles an event, unless this replica itself published the event.
 func (s *Store) receive(ctx context.Context, message redis.XMessage, news cache.News) {
 	text := func(field string) string { value, _ := message.Values[field].(string); return value }
 	if text("by") == s.id {

@@ -37,7 +37,7 @@ type timeBudget struct {
 
 type budgetKey struct{}
 
-// The method `of` returns a copy of ctx. Operations with this context share the time budget.
+// of returns a copy of ctx. Operations with this context share the time budget.
 func (b *timeBudget) of(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }
@@ -48,7 +48,7 @@ func budgetOf(ctx context.Context) *timeBudget {
 	return b
 }
 
-// The method `timeout` returns how long the next operation may take.
+// timeout returns how long the next operation may take.
 func (b *timeBudget) timeout() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -62,7 +62,7 @@ func (b *timeBudget) isUsedUp() bool {
 	return b.took >= starvedTimeout
 }
 
-// The method `measure` calls the function `run`, and adds the duration of the call to the
+// measure calls the function `run`, and adds the duration of the call to the
 // budget. The result `starved` reports that the process got no CPU time during most of the call.
 func (b *timeBudget) measure(run func()) (starved bool) {
 	b.mu.Lock()
@@ -89,7 +89,7 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// The method `count` adds the time since its last call to the budget. At most one beat of that
+// count adds the time since its last call to the budget. At most one beat of that
 // time counts as running time of the process, because a late timer means that the process got no
 // CPU time. The caller must hold the mutex b.mu.
 func (b *timeBudget) count() {
@@ -99,6 +99,6 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// The method `now` returns the time of Go's clock, not of the Store's clock, because CPU time
+// now returns the time of Go's clock, not of the Store's clock, because CPU time
 // does not depend on the Store's clock.
 var now = time.Now //nolint:forbidigo // see above

@@ -30,7 +30,7 @@ func (e entries) get(name string) string {
 	return got
 }
 
-// The method `set` stores a value under a key that expires as the broker's keys do.
+// set stores a value under a key that expires as the broker's keys do.
 func (e entries) set(name, value string) { e.put(name, value, 10*time.Minute) }
 
 func (e entries) put(name, value string, life time.Duration) {
@@ -237,7 +237,7 @@ func TestGarbageInLists(t *testing.T) {
 	commit(t, store, newToken("first"), false, "second")
 }
 
-// The function `generate` returns a new fleet key.
+// generate returns a new fleet key.
 func generate(t *testing.T) fleetkeys.Key {
 	t.Helper()
 	key, err := fleetkeys.Parse(secret.New(fleetkeys.Generate()))
