@@ -24,7 +24,7 @@ type outcome struct {
 	code    codes.Code
 	reason  string
 	message string
-	whole   bool   // the whole call failed, and not only one item of it
+	whole   bool   // whether the whole call failed, and not only one item of the call
 	bytes   string // all bytes of the call on the wire, headers and trailers included
 }
 
@@ -37,15 +37,16 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// of returns the expected outcome for one kind of call: batches and watches report errors of
-// credentials in their items.
+// of returns the expected outcome for one kind of call. In batches and watches, each item
+// contains the error of its own credential.
 func (o outcome) of(action string) outcome {
 	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
 	return o
 }
 
-// is reports whether two outcomes are equal, apart from their bytes. If the wanted code is
-// Unavailable, the messages are not compared either, because the gRPC client writes them.
+// The method reports whether two outcomes are equal, apart from their bytes. If the wanted code
+// is Unavailable, the messages are not compared either, because the gRPC client writes these
+// messages.
 func (o outcome) is(want outcome) bool {
 	if o.bytes = ""; want.code == codes.Unavailable {
 		o.message = ""
@@ -85,8 +86,8 @@ func encode(message proto.Message) string {
 	return fmt.Sprintf("%x %v", data, err)
 }
 
-// asker is a client with a connection, and with the value of the header authorization for each
-// of its calls.
+// An asker is a client with a connection to the broker. The client sends the same value of the
+// header `authorization` in each of its calls.
 type asker struct {
 	connection    *grpc.ClientConn
 	authorization string
@@ -96,7 +97,7 @@ func (a asker) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(a.connection)
 }
 
-// in returns the context of a call, with the asker's authorization header.
+// The method `in` returns the context of a call, with the asker's authorization header.
 func (a asker) in(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -106,7 +107,7 @@ func (a asker) in(t *testing.T) context.Context {
 	return with(ctx, a.authorization)
 }
 
-// watch begins to watch credentials.
+// This method starts a watch of the credentials.
 func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_WatchAuthDecorationsClient {
 	t.Helper()
 	stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
@@ -116,7 +117,7 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// actions are the kinds of calls that callers can make, by name.
+// The variable `actions` contains the kinds of calls that callers can make, by name.
 var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	"get": func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD

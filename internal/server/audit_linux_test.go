@@ -20,14 +20,14 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// audited returns an option that makes a server write audit records to a file.
+// The function `audited` returns an option that makes a server write audit records to a file.
 func audited(path string, bestEffort bool) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Config.Audit = config.Audit{Enabled: true, Path: path, BestEffort: bestEffort}
 	}
 }
 
-// records counts the audit records in a file, by credential ID and outcome.
+// The function `records` counts the audit records in a file, by credential ID and outcome.
 func records(t *testing.T, path string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -76,8 +76,8 @@ func TestAuditFile(t *testing.T) {
 	}
 }
 
-// TestAuditOnAFullDisk checks that calls fail as long as the disk is full; with best effort, no
-// call fails.
+// TestAuditOnAFullDisk checks that calls fail as long as the disk is full. In the audit mode
+// `best_effort`, no call fails.
 func TestAuditOnAFullDisk(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		folder := t.TempDir()
@@ -135,8 +135,8 @@ func TestStopTwiceWithAudit(t *testing.T) {
 	}
 }
 
-// TestReloadOfAudit checks that a changed audit setting is applied only by a restart, and that a
-// reload warns of that.
+// TestReloadOfAudit checks that a reload does not apply a changed audit setting, and logs a
+// warning that the setting needs a restart.
 func TestReloadOfAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	h := serve(t, audited(path, false))
@@ -212,7 +212,7 @@ func TestAuditThatHangs(t *testing.T) {
 	}
 }
 
-// getWithin gets the credential key-of-board, in a call with a deadline.
+// getWithin requests the credential key-of-board, in a call with a deadline.
 func (h harness) getWithin(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(h.Context(), limit)
 	defer cancel()

@@ -41,7 +41,7 @@ const (
 	noAuthority = "the client certificate is not valid, or not signed by a trusted authority"
 )
 
-// wantUnauthenticated checks that a call is refused with this message.
+// wantUnauthenticated checks that a call is refused as unauthenticated, with this error message.
 func (h harness) wantUnauthenticated(err error, message string) {
 	h.Helper()
 	h.wantError(err, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", message)
@@ -154,7 +154,7 @@ func TestUnavailableKeys(t *testing.T) {
 	}
 }
 
-// TestNoAuthentication runs a server with a configuration without authentication.
+// TestNoAuthentication tests a server whose configuration does not require authentication.
 func TestNoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	overTCP := w.serve("\naudit: {file: audit.log}\n", listenTCP(t))
@@ -184,7 +184,7 @@ func TestGrantsWithoutAuthentication(t *testing.T) {
 	h.wantError(err, codes.PermissionDenied, "ACCESS_DENIED", "")
 }
 
-// TestUserOfASocket identifies callers over a Unix socket by their user ID.
+// TestUserOfASocket checks that callers over a Unix socket are identified by their user ID.
 func TestUserOfASocket(t *testing.T) {
 	w := newWorld(t)
 	own := "uid:" + strconv.Itoa(os.Geteuid())
@@ -207,7 +207,8 @@ func TestUserOfASocket(t *testing.T) {
 	without.wantUnauthenticated(getOver(t.Context(), w.dialWith(without, plain())), nobody)
 }
 
-// TestSocketOfAnotherUser connects from a thread of this process that runs as another user.
+// TestSocketOfAnotherUser connects to the Unix socket as another user, from a separate thread of
+// the test process.
 func TestSocketOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
 		t.Skip("only root can become another user")
@@ -274,8 +275,8 @@ func TestHealthNeedsNoAuthentication(t *testing.T) {
 	}
 }
 
-// TestRemovedToken removes a static token and adds it again. The removal and the addition of the
-// token affect calls at once. The watch of the token's caller ends, and the watch of another
+// TestRemovedToken removes a static token from the configuration and adds the token again. Both
+// changes affect calls at once. The watch of the token's caller ends, and the watch of another
 // caller continues.
 func TestRemovedToken(t *testing.T) {
 	w := newWorld(t)
@@ -317,7 +318,8 @@ func TestRemovedToken(t *testing.T) {
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestWithdrawnKeys makes an issuer withdraw the key that signed a token in use.
+// TestWithdrawnKeys checks what happens when an issuer withdraws the key that signed a token in
+// use.
 func TestWithdrawnKeys(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -329,8 +331,8 @@ func TestWithdrawnKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := authtest.NewEC("second")
-	// The server fetched the keys less than 10 s ago, so the call only waits for the current key
-	// request, and starts no new request.
+	// The server fetched the keys less than 10 s ago, so the call starts no new key request. The
+	// call only waits for the key request that is in progress.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
 		t.Fatal("the server accepts a key that the issuer does not have")
 	}
@@ -410,7 +412,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestEmptyKeyFile removes all keys from an issuer's key file.
+// TestEmptyKeyFile removes all keys from the key file of a token issuer.
 func TestEmptyKeyFile(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "keys")
@@ -436,8 +438,8 @@ func TestEmptyKeyFile(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestStopEndsFetching stops a server during a key request: the request ends at once, and not
-// after its timeout of 5 seconds.
+// TestStopEndsFetching stops a server while the server fetches the keys of an issuer. The key
+// request must end at once, and not only after its timeout of 5 seconds.
 func TestStopEndsFetching(t *testing.T) {
 	w := newWorld(t)
 	arrived, ended := make(chan struct{}), make(chan struct{})
@@ -456,8 +458,8 @@ func TestStopEndsFetching(t *testing.T) {
 	}
 }
 
-// TestReloadDemandsAuthentication makes a server that requires no authentication reload a
-// configuration that requires it.
+// TestReloadDemandsAuthentication starts a server that requires no authentication. A reload then
+// makes authentication required.
 func TestReloadDemandsAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -507,7 +509,7 @@ func TestReloadThatExposesSecrets(t *testing.T) {
 	}
 }
 
-// TestIdentityExpires uses a token that expires while its caller watches.
+// TestIdentityExpires checks a watch whose caller has a token that expires during the watch.
 func TestIdentityExpires(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -521,7 +523,7 @@ func TestIdentityExpires(t *testing.T) {
 	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+token), w.dial(h)), "the bearer token has expired")
 }
 
-// TestAuthenticationMetrics counts the results of authentication.
+// TestAuthenticationMetrics checks the metrics that count successful and failed authentications.
 func TestAuthenticationMetrics(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.authentication()+everybody, listenTCP(t))

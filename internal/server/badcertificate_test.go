@@ -40,8 +40,8 @@ func (w world) badCertificates() map[string]tls.Certificate {
 	}
 }
 
-// TestBadCertificateBesideAGoodToken sends invalid client certificates, with both versions of
-// TLS. If the call also has a valid token, the token identifies the caller. Without a valid
+// TestBadCertificateBesideAGoodToken sends invalid client certificates, with TLS 1.2 and TLS
+// 1.3. If the call also has a valid token, the token identifies the caller. Without a valid
 // token, the caller is unauthenticated and the log contains the reason.
 func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	w := newWorld(t)
@@ -74,7 +74,7 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 				for range 2 { // the second time, the server already knows that the certificate is invalid
 					h.wantUnauthenticated(getOver(t.Context(), connection), reason)
 				}
-				h.eventually("the log has the reason", func() bool { // there are also lines about watches that end
+				h.eventually("the log has the reason", func() bool { // the log also has lines about watches that end
 					return slices.ContainsFunc(h.calls()[before:], func(l line) bool {
 						return l["message"] == reason && fmt.Sprint(l["tried"]) == "[mutual_tls]"
 					})
@@ -87,8 +87,8 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	}
 }
 
-// showing returns the TLS settings of a client that always sends this certificate, even if the
-// server does not list the certificate's authority.
+// The function `showing` returns the TLS settings of a client that always sends this
+// certificate, even if the server does not list the authority of the certificate.
 func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
 	return &tls.Config{
 		RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: version, MaxVersion: version,

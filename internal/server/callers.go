@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// newCallers returns the authenticators of a configuration. When a configuration is in use,
-// s.keys.Use must be called with its issuers.
+// newCallers returns the authenticators for a configuration. When this configuration is put into
+// use, s.keys.Use must be called with the issuers of the configuration.
 func (s *Server) newCallers(c *config.Config) *authentication.Set {
 	issuers := s.keys.Prepare(c.Authentication.Issuers)
 	var methods []authentication.Method
@@ -16,8 +16,8 @@ func (s *Server) newCallers(c *config.Config) *authentication.Set {
 		counts := s.observer.Authentications(name)
 		methods = append(methods, authentication.Method{Name: name, Authenticator: by, Counts: counts})
 	}
-	// A token that is sent with a call has precedence over the client certificate or user of its
-	// connection.
+	// A token that a call sends has precedence over the client certificate, or the user ID, of
+	// the connection.
 	add(authentication.MethodJWT, issuers)
 	add(authentication.MethodToken, authentication.NewStaticTokens(c.Authentication.Tokens...))
 	if authorities := clientAuthorities(c); authorities != nil {

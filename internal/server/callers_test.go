@@ -27,12 +27,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// everybody is configuration that grants every credential to every authenticated caller. The
-// configuration also enables an audit file, from which tests read the caller's name.
+// The constant `everybody` is a part of a configuration. It grants every credential to every
+// authenticated caller, and enables an audit file from which tests read the caller's name.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
-// world contains the certificates, keys and tokens of callers, and a folder for the
-// configuration of a broker that accepts them.
+// A `world` contains the certificates, keys and tokens of callers, and a folder for the
+// configuration of a broker that accepts these callers.
 type world struct {
 	*testing.T
 	folder    string
@@ -63,7 +63,7 @@ func (w world) write(name, text string) {
 	}
 }
 
-// all returns configuration that accepts every authentication method.
+// The method `all` returns a configuration text that accepts every authentication method.
 func (w world) all() string { return w.listenTLS() + w.authentication() + everybody }
 
 func (world) listenTLS() string {
@@ -83,13 +83,13 @@ func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// load parses a configuration that consists of the credentials that all tests use, followed by
-// the text more.
+// This method parses a configuration: the credentials that all tests use, followed by the text
+// in the parameter `more`.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
 
-// serve starts a server with a configuration, on TCP or on a Unix socket.
+// This method starts a server with a configuration, on TCP or on a Unix socket.
 func (w world) serve(more string, listener net.Listener, change ...func(*server.Options)) harness {
 	w.Helper()
 	h := newServer(w.T, append(change, func(o *server.Options) {
@@ -110,21 +110,23 @@ func (w world) serve(more string, listener net.Listener, change ...func(*server.
 	return h
 }
 
-// reload makes a server load another configuration, with the text more.
+// This method makes a server load another configuration, which includes the text in the
+// parameter `more`.
 func (w world) reload(h harness, more string) error {
 	w.Helper()
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
 }
 
-// mint returns a JWT of the issuer idp for the subject alice, with some claims replaced.
+// This method returns a JWT of the issuer `idp` for the subject `alice`, with some claims
+// replaced.
 func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	return k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
 	}.With(claims))
 }
 
-// dial connects to a server over TLS. The client sends the first of the certificates, even if
-// the server requests no certificate from its authority.
+// This function connects to a server over TLS. The client sends the first certificate, even if
+// the server does not ask for certificates of its authority.
 func (w world) dial(h harness, certificates ...tls.Certificate) *grpc.ClientConn {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13}
@@ -148,10 +150,11 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 	return connection
 }
 
-// plain returns the transport credentials of a connection without encryption.
+// The function `plain` returns the transport credentials of a connection without encryption.
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// with returns the context of a call that sends these values in the header authorization.
+// The function `with` returns the context of a call that sends these values in the header
+// `authorization`.
 func with(ctx context.Context, authorizations ...string) context.Context {
 	for _, value := range authorizations {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
@@ -159,14 +162,14 @@ func with(ctx context.Context, authorizations ...string) context.Context {
 	return ctx
 }
 
-// getOver gets the credential key-of-board.
+// getOver requests the credential key-of-board over a connection.
 func getOver(ctx context.Context, connection *grpc.ClientConn) error {
 	_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
 	return err
 }
 
-// watchOver watches the credential key-of-board. When watchOver returns, the first state has
-// arrived or the watch has ended.
+// watchOver starts a watch of the credential key-of-board. When watchOver returns, the watch has
+// received its first state or has ended.
 func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1.BrokerService_WatchAuthDecorationsClient, error) {
 	stream, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
 	if err == nil {
@@ -175,7 +178,8 @@ func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1
 	return stream, err
 }
 
-// ending waits until a watch has ended, and returns the error that ended the watch.
+// The function `ending` waits until a watch has ended, and returns the error that ended the
+// watch.
 func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecorationsClient) error {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -214,7 +218,7 @@ func (w world) wantCaller(name, method string) {
 	}
 }
 
-// fromCertificate returns a client certificate with the names in this template.
+// fromCertificate returns a client certificate that contains the names in this template.
 func (w world) fromCertificate(template x509.Certificate) tls.Certificate {
 	return w.authority.Issue(template)
 }

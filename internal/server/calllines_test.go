@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestFailedProofsAreLogged fails to authenticate with every method. The log lines contain the
+// TestFailedProofsAreLogged makes every authentication method fail. The log lines contain the
 // client's address and the method, and quote neither tokens nor certificates.
 func TestFailedProofsAreLogged(t *testing.T) {
 	w := newWorld(t)

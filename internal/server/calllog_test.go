@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// calls returns the log lines about calls, with the durations removed.
+// The method `calls` returns the log lines about calls, with the durations removed.
 func (h harness) calls() []line {
 	h.Helper()
 	var found []line
@@ -90,8 +90,8 @@ func TestFailedCallsAreLogged(t *testing.T) {
 	}
 }
 
-// TestDeniedCallersAreLogged makes callers without a grant request existing and missing
-// credentials. The callers authenticate in different ways.
+// TestDeniedCallersAreLogged requests credentials that exist and credentials that do not exist.
+// The callers authenticate in different ways, and none of them has a grant.
 func TestDeniedCallersAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.authentication()+"\ngrants: [{callers: [\"token:another\"], credentials: [\"*\"]}]\n", listenTCP(t))
@@ -123,8 +123,8 @@ func getter(id string) func(context.Context, authmaterialv1.BrokerServiceClient)
 	}
 }
 
-// reporter is a client that reports each version that it receives as rejected, until a report
-// fails.
+// A `reporter` is a client that reports every version that it receives as rejected, until one of
+// these reports fails.
 func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
 	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
 		for version := "none"; ; {
@@ -139,7 +139,8 @@ func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClien
 	}
 }
 
-// TestSuccessfulCallsAreLoggedAtDebugLevel makes successful calls at two log levels.
+// TestSuccessfulCallsAreLoggedAtDebugLevel makes successful calls with two settings of the log
+// level.
 func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	goodCalls := func(h harness) {
 		for _, id := range []string{"token-of-mail", "key-of-board"} {
@@ -176,8 +177,8 @@ func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	}
 }
 
-// TestEndedWatchesAreLoggedAtDebugLevel ends a watch that has reached its maximum age, and a
-// watch of a server that stops.
+// TestEndedWatchesAreLoggedAtDebugLevel checks the log for two watches: one ends at its maximum
+// age, and the other ends because the server stops.
 func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	inScene(t, func(b *scene) {
 		watchToItsEnd := func() {

@@ -22,14 +22,14 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// deniedWorld is a server with a low limit of denials, whose callers mailer and other may use
-// only the credential key-of-board.
+// A deniedWorld is a server with a low limit for denials. Its two callers, `mailer` and `other`,
+// may use only the credential key-of-board.
 type deniedWorld struct {
 	world
 	harness
 	clock  *clockwork.FakeClock
-	mailer context.Context //nolint:containedctx // of one test
-	other  context.Context //nolint:containedctx // of one test
+	mailer context.Context //nolint:containedctx // the context belongs to a single test
+	other  context.Context //nolint:containedctx // the context belongs to a single test
 	client authmaterialv1.BrokerServiceClient
 }
 
@@ -74,7 +74,7 @@ func (d deniedWorld) batch(ids ...string) (reasons []string) {
 	return reasons
 }
 
-// watch returns the reasons in the first states of a watch.
+// This method returns the error reasons in the first states of a watch.
 func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	d.harness.Helper()
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
@@ -91,7 +91,7 @@ func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	return reasons
 }
 
-// record is a line of the audit log.
+// A `record` is one line of the audit log.
 type record struct {
 	Caller    string `json:"caller"`
 	Method    string `json:"method"`
@@ -102,7 +102,7 @@ type record struct {
 	LeftOut   int    `json:"left_out"`
 }
 
-// audit returns the records in the audit file.
+// The method `audit` returns the records in the audit file.
 func (d deniedWorld) audit() (found []record) {
 	d.harness.Helper()
 	text, err := os.ReadFile(filepath.Join(d.folder, "audit.log"))
@@ -119,7 +119,7 @@ func (d deniedWorld) audit() (found []record) {
 	return found
 }
 
-// wantRecords checks the records' callers, operations, IDs and outcomes.
+// wantRecords checks the callers, operations, IDs and outcomes of the audit records.
 func (d deniedWorld) wantRecords(want ...string) {
 	d.harness.Helper()
 	var got []string
@@ -185,7 +185,8 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		t.Errorf("the outcomes of the batch are %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 3)
-	// A watch sends denials over the limit unchanged. Only the audit log omits these denials.
+	// After the caller has reached the limit, a watch still sends denials as before. Only the
+	// audit log omits these denials.
 	got = d.watch("none", "key-of-board", "NO ID")
 	if want := "ACCESS_DENIED UNSPECIFIED INVALID_REQUEST"; strings.Join(got, " ") != want {
 		t.Errorf("the outcomes of the watch are %v, want %s", got, want)
@@ -196,7 +197,7 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 }
 
 // TestRevocationIsAlwaysRecorded removes a grant that a watch uses, after the caller has reached
-// its limit of denials. The audit still has a record of the denial.
+// its limit of denials. The audit file must still get a record of this denial.
 func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
@@ -216,8 +217,9 @@ func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d.wantRecords("mailer watch key-of-board OK", "mailer batch none ACCESS_DENIED", "mailer watch key-of-board ACCESS_DENIED")
 }
 
-// TestSuppressedDenialsAreRecorded checks that the audit states, for each caller, the number of
-// denials without a record: after a minute, and when the server stops.
+// TestSuppressedDenialsAreRecorded checks summaries in the audit file. A summary states how many
+// denials of a caller have no record of their own. Summaries are written after a minute, and
+// when the server stops.
 func TestSuppressedDenialsAreRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	d.batch(slices.Repeat([]string{"none"}, 8)...)

@@ -23,9 +23,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// goingOut is configuration with three providers that all use the same token server on this
-// machine. Two providers use the server's host name, one with and one without
-// allow_private_addresses; the third uses the server's IP address.
+// goingOut is a configuration with three providers that all use the same token server on this
+// machine. Two of the providers use the server's host name: one sets allow_private_addresses,
+// and one does not. The third provider uses the server's IP address.
 const goingOut = `
 token_requests: {ca_file: %q}
 credentials:
@@ -46,8 +46,8 @@ const goingTo = `  - id: %[1]s
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 `
 
-// tokenProvider is a token server on this machine, and a folder for the certificates of
-// authorities.
+// A tokenProvider is a token server on this machine, and a folder for the certificates of
+// certificate authorities.
 type tokenProvider struct {
 	*testing.T
 	authority *authtest.Authority
@@ -70,8 +70,8 @@ func newTokenProvider(t *testing.T) tokenProvider {
 	return p
 }
 
-// parse returns a configuration that trusts an authority to sign the certificates of token
-// servers.
+// This method returns a configuration in which a certificate authority is trusted to sign the
+// certificates of token servers.
 func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
 	p.Helper()
 	roots := filepath.Join(p.folder, name)
@@ -106,8 +106,8 @@ func TestDefaultTokenTransport(t *testing.T) {
 	}
 }
 
-// TestTokenRequestsAreReloaded changes, between token requests, the authorities that must sign
-// the certificates of token servers.
+// TestTokenRequestsAreReloaded makes token requests before and after a reload. The reload
+// changes which certificate authorities are trusted to sign the certificates of token servers.
 func TestTokenRequestsAreReloaded(t *testing.T) {
 	p := newTokenProvider(t)
 	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))

@@ -10,15 +10,17 @@ import (
 
 // LogWarnings logs the warnings about probable mistakes in a configuration, and about callers
 // that get secrets without authentication. A Server with this configuration logs the same
-// warnings at its start, but LogWarnings does not limit their number.
+// warnings when the Server starts. Unlike the Server, LogWarnings does not limit the number of
+// warnings.
 func LogWarnings(logger *slog.Logger, c *config.Config) {
 	logWarnings(logger, c, nil, math.MaxInt)
 	logExposure(logger, c.Listen, c)
 }
 
-// logWarnings logs the warnings about the configuration c, which was put into use after the
-// configuration before. At the start of the server, before is nil. At most `most` of c.Warnings
-// are logged, followed by the number of warnings that were not logged.
+// logWarnings logs the warnings about the configuration `c`, which has replaced the
+// configuration `before`. At the start of the server, `before` is nil. The parameter `most` is
+// the maximum number of c.Warnings that are logged. One more line states how many warnings were
+// not logged.
 func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	if c.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
 		logger.Warn("the configuration has no grants: every caller is denied everything")
@@ -36,7 +38,7 @@ func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 }
 
 // demandsLess reports whether a configuration requires less of callers than the previous
-// configuration: no authentication, or no grants.
+// configuration, because the new configuration has no authentication or no grants.
 func demandsLess(c, before *config.Config) bool {
 	return demandsProof(before) && !demandsProof(c) || !before.Policy.AllowsAll() && c.Policy.AllowsAll()
 }
@@ -72,8 +74,8 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	}
 }
 
-// The errors for configurations that are safe only with other 'listen' settings, which need a
-// restart.
+// The errors for reloads of configurations that are safe only with other 'listen' settings.
+// Changed 'listen' settings need a restart.
 var (
 	errExposed = errors.New("other machines can connect to the broker, and this configuration authenticates " +
 		"no caller: restart the broker to apply it")
@@ -82,8 +84,9 @@ var (
 )
 
 // checkExposure returns an error if a configuration would give secrets to every client that can
-// connect to the broker's address. Clients on other machines are allowed if both the
-// configuration at the start and the new configuration set insecure_allow_remote.
+// connect to the broker's address. Clients on other machines are accepted if
+// insecure_allow_remote is set both in the configuration at the start and in the new
+// configuration.
 func (s *Server) checkExposure(next *config.Config) error {
 	listen := s.fixed.Listen
 	allowed := listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote

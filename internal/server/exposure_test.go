@@ -25,8 +25,8 @@ func TestReloadThatDemandsLess(t *testing.T) {
 	}
 }
 
-// TestReloadThatOpensASocket checks that, if every user can connect to the Unix socket, a
-// configuration without grants is rejected.
+// TestReloadThatOpensASocket tests a Unix socket to which every user can connect. A reload must
+// reject a configuration without grants.
 func TestReloadThatOpensASocket(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")

@@ -16,27 +16,28 @@ import (
 )
 
 const (
-	// window is how many bytes of a stream or a connection may be in transit. HTTP/2 cannot
-	// begin with a smaller window than this; the window does not grow.
+	// The flow-control window limits how many bytes of a stream, or of a connection, may be in
+	// transit. HTTP/2 cannot start with a smaller window. The window does not grow.
 	window = 64 << 10
-	// headerExcess is how many bytes of headers gRPC still reads beyond the limit header_bytes,
-	// so that the broker can refuse a single call. gRPC closes the whole connection if it does
-	// not read the headers of a call.
+	// headerExcess is how many bytes of headers gRPC still reads beyond the limit
+	// `header_bytes`. The broker can then refuse a single call with too large headers. If gRPC
+	// did not read these headers, gRPC would close the whole connection.
 	headerExcess = 64 << 10
 )
 
 // TransportOptions returns the options of the gRPC server that do not depend on the broker's
-// service. Benchmarks use these options for servers with which the broker is compared.
+// service. Benchmarks use the same options for other servers, with which they compare the
+// broker.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		// When a server stops, it waits this long for the handshake of a connection on which no
-		// data arrives.
+		// The time that a stopping server waits for a connection that has not finished its
+		// handshake and sends no data.
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			// At this age of a connection, give or take a tenth, the client opens a new
-			// connection, so that new replicas get their share of connections. Calls on the old
-			// connection finish. After the grace period the old connection is closed, which ends
-			// watches whose clients do not read.
+			// The maximum age of a connection, which varies by a tenth. When a connection
+			// reaches this age, its client opens a new connection, so that new replicas get
+			// their share of connections. Calls on the old connection finish. The old connection
+			// is closed after the grace period, which ends watches whose clients do not read.
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
 			// gRPC pings a connection on which no data has arrived for 30 seconds.
@@ -51,16 +52,16 @@ func TransportOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(8 << 10), // requests are about a hundred bytes long
 		// No buffer pool: a pool would keep memory in use after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
-		// These worker goroutines wait for calls, with stacks that have already grown. When all
-		// workers are busy, for example with calls that wait for the audit, a call gets a new
-		// goroutine.
+		// These worker goroutines wait for calls. Their stacks have already grown, so they need
+		// not grow again in each call. When all workers are busy, for example with calls that
+		// wait for the audit, a call gets a new goroutine.
 		grpc.NumStreamWorkers(128),
 	}
 }
 
 // newGRPC returns a gRPC server with the broker's service, the health service and, if
-// configured, reflection. Unary calls of the broker's service do not go through interceptors:
-// package rpc does the interceptors' work.
+// configured, reflection. Unary calls of the broker's service do not pass through interceptors,
+// because package rpc does the same work without interceptors.
 func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Server {
 	limits := s.fixed.Limits
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)

@@ -13,11 +13,11 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// handshakes are the transport credentials of the gRPC server. For each connection, handshakes
-// create an *rpc.Peer: over TCP with the client certificate, if there is one; over a Unix socket
-// with the user of the client's process.
+// This type implements the transport credentials of the gRPC server. For each connection, a
+// handshake creates an *rpc.Peer. Over TCP, the Peer contains the client certificate, if the
+// client sent one. Over a Unix socket, the Peer contains the user of the client's process.
 type handshakes struct {
-	credentials.TransportCredentials // over TCP
+	credentials.TransportCredentials // used over TCP
 
 	service *rpc.Service
 	failed  func(client net.Addr, err error)
@@ -31,9 +31,9 @@ func (s *Server) newHandshakes(service *rpc.Service) handshakes {
 	return handshakes{overTCP, service, s.observer.HandshakeFailed}
 }
 
-// ServerHandshake implements credentials.TransportCredentials. Over a Unix socket,
-// ServerHandshake fails if the operating system can report the users of connections, but not the
-// user of this connection.
+// ServerHandshake implements credentials.TransportCredentials. On an operating system that
+// reports the users of Unix socket connections, ServerHandshake fails if the user of the
+// connection is unknown.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	admitted, ok := raw.(*admission.Conn)
 	if !ok {

@@ -33,8 +33,8 @@ import (
 // brokerService is the name of the service in health checks and reflection.
 const brokerService = "authmaterial.v1.BrokerService"
 
-// configuration has credential IDs that occur nowhere else, so that tests can search texts for
-// these IDs.
+// The configuration of the tests has credential IDs that occur nowhere else, so that tests can
+// search texts for these IDs.
 const configuration = `
 credentials:
   - id: token-of-mail
@@ -49,7 +49,7 @@ credentials:
     values: {api_key: {env: PENDO_API_KEY}}
 `
 
-// harness is a server with real sockets, simulated providers and a log.
+// A `harness` consists of a server with real sockets, simulated providers and a log.
 type harness struct {
 	*testing.T
 	server *server.Server
@@ -57,13 +57,13 @@ type harness struct {
 	log    *journal
 	grpc   net.Listener
 	http   net.Listener
-	// stopped is closed when the server no longer serves either listener.
+	// This channel is closed when the server no longer serves either listener.
 	stopped chan struct{}
-	conn    *grpc.ClientConn // to grpc
+	conn    *grpc.ClientConn // a client connection to the gRPC listener
 }
 
-// newServer returns a server that does not listen yet. The functions in change may modify its
-// options.
+// newServer returns a server that does not listen yet. The functions in the parameter `change`
+// may modify the server's options.
 func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	sim, err := simulator.New()
@@ -99,7 +99,7 @@ func debugLog(log *journal) func(*server.Options) {
 	}
 }
 
-// serve runs a server on free ports until the test ends.
+// This method runs a server on free ports until the test ends.
 func serve(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	h := newServer(t, change...)
@@ -140,13 +140,14 @@ func (h *harness) serveBoth() {
 	if h.conn == nil {
 		h.conn = connect(h.T, h.grpc.Addr())
 	}
-	h.wantHealth("") // wait until it serves
+	h.wantHealth("") // wait until the server is serving
 }
 
-// unix returns the address of a Unix socket.
+// The function `unix` returns the address of a Unix socket.
 func unix(path string) config.Address { return config.Address{Network: "unix", Address: path} }
 
-// socketFolder returns a folder whose path is short enough for sockets.
+// socketFolder returns a temporary folder whose path is short enough to be part of a Unix
+// socket's path.
 func socketFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "broker")
@@ -191,14 +192,14 @@ func (h harness) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(h.conn)
 }
 
-// get gets the credential with this ID.
+// This method requests the credential with this ID.
 func (h harness) get(id string) error {
 	_, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 	return err
 }
 
-// getInBackground requests a credential whose token is not cached, and returns when the provider
-// has received the token request.
+// getInBackground requests a credential whose token is not cached. The function returns as soon
+// as the provider has received the token request.
 func (h harness) getInBackground(id string) (answer <-chan error) {
 	h.Helper()
 	before := h.sim.SendPulse.TotalTokenRequests()
@@ -210,7 +211,7 @@ func (h harness) getInBackground(id string) (answer <-chan error) {
 	return answered
 }
 
-// wantHealth checks that the health of a service is SERVING.
+// wantHealth checks that the health of a service is `SERVING`.
 func (h harness) wantHealth(service string) {
 	h.Helper()
 	response, err := grpc_health_v1.NewHealthClient(h.conn).Check(h.Context(),
@@ -283,7 +284,7 @@ func (h harness) wantNoSecret(where, text string) {
 // journal is a log of JSON lines.
 type journal struct{ logtest.Log }
 
-// line is one line of the log, with its time and duration removed.
+// A `line` is one line of the log, with its time and duration removed.
 type line map[string]any
 
 // lines returns the log lines with this message.
