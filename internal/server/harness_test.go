@@ -256,8 +256,8 @@ func (h harness) wantAnswer(path string, code int, body string) {
 	}
 }
 
-// wantError checks an error's code, reason and, if not empty, message. The error must have no
-// other details.
+// wantError checks the code and the reason of an error, and the message unless the wanted
+// message is empty. The error must have no other details.
 func (h harness) wantError(err error, code codes.Code, reason, message string) {
 	h.Helper()
 	got := status.Convert(err)
@@ -281,13 +281,13 @@ func (h harness) wantNoSecret(where, text string) {
 	}
 }
 
-// journal is a log of JSON lines.
+// A `journal` is a log that consists of JSON lines.
 type journal struct{ logtest.Log }
 
 // A `line` is one line of the log, with its time and duration removed.
 type line map[string]any
 
-// lines returns the log lines with this message.
+// The method `lines` returns the log lines with this message.
 func (j *journal) lines(t *testing.T, message string) []line {
 	t.Helper()
 	var found []line

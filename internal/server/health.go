@@ -11,15 +11,16 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// healthService is gRPC's health service. Unlike the service in package grpc/health, this
-// service ends watches when the server stops: clients keep watches open, and Stop waits for all
-// calls.
+// healthService is gRPC's health service. When the server stops, healthService ends the watches
+// of the server's health. The service in package grpc/health does not end these watches, and
+// Stop would wait for them, because clients keep watches open.
 type healthService struct {
 	healthpb.UnimplementedHealthServer
 	stopping context.Context
 }
 
-// response returns the health of a service, which is SERVICE_UNKNOWN if there is no such service.
+// The method `response` returns the health of a service. The health is SERVICE_UNKNOWN if there
+// is no service with this name.
 func (h healthService) response(service string) *healthpb.HealthCheckResponse {
 	state := healthpb.HealthCheckResponse_SERVING
 	switch {
@@ -67,5 +68,5 @@ func (h healthService) Watch(request *healthpb.HealthCheckRequest, stream health
 			return err
 		}
 	}
-	return fault.New(fault.ServerStopping, "the broker is stopping") // package rpc makes a status of it
+	return fault.New(fault.ServerStopping, "the broker is stopping") // package rpc converts this error to a gRPC status
 }

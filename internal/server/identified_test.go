@@ -16,9 +16,10 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// swapped returns two configurations. The second configuration exchanges the names of two
-// tokens' callers, and the names in the grants. In both configurations, the first token's caller
-// may use key-of-board, and the second token's caller may use key-of-other.
+// The function `swapped` returns two configurations. The second configuration exchanges the
+// caller names of two tokens, and exchanges the names in the grants. In both configurations, the
+// caller with the first token may use key-of-board, and the caller with the second token may use
+// key-of-other.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
@@ -29,8 +30,8 @@ func swapped(first, second secret.Text) [2]string {
 	return both
 }
 
-// TestCallersExchangeNames makes calls while reloads exchange the callers' names. Each call must
-// be decided by the caller's name and the grants of a single configuration.
+// TestCallersExchangeNames makes calls while reloads exchange the names of two callers. For each
+// call, the caller's name and the grants must come from the same configuration.
 func TestCallersExchangeNames(t *testing.T) {
 	const reloads = 200
 	w := newWorld(t)
@@ -68,8 +69,8 @@ func TestCallersExchangeNames(t *testing.T) {
 	asking.Wait()
 }
 
-// watchWhileNamesChange watches a credential repeatedly. If access is denied, every state must
-// be the denial.
+// watchWhileNamesChange watches a credential repeatedly. A watch without access to the
+// credential must receive no state other than the denial.
 func (h harness) watchWhileNamesChange(ctx context.Context, id string, want codes.Code) {
 	for ctx.Err() == nil {
 		stream, err := h.client().WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
@@ -83,8 +84,8 @@ func (h harness) watchWhileNamesChange(ctx context.Context, id string, want code
 	}
 }
 
-// TestMessageAfterAReload begins a call, and sends the call's message after a reload has given
-// the caller's name to another caller.
+// TestMessageAfterAReload begins a call, but does not send the call's message yet. A reload
+// gives the caller's name to another caller. Then the message is sent.
 func TestMessageAfterAReload(t *testing.T) {
 	w := newWorld(t)
 	first, second := authentication.GenerateToken(), authentication.GenerateToken()

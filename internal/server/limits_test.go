@@ -29,8 +29,8 @@ func (w world) limited(limits string) harness {
 	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
 }
 
-// wantLimited checks that a limit was reached this many times, and that no other limit was
-// reached.
+// wantLimited checks that the broker counted this number of refusals for one limit, and no
+// refusal for any other limit.
 func (h harness) wantLimited(limit string, times int) {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -63,8 +63,8 @@ func (h harness) wantLimited(limit string, times int) {
 	}
 }
 
-// wantRateLimited checks that a call was refused with RATE_LIMITED, in the form that the API
-// promises, and returns the retry delay.
+// wantRateLimited checks that a call was refused with the reason RATE_LIMITED and the error
+// details that the API promises. The function returns the retry delay in the error.
 func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration {
 	t.Helper()
 	got := status.Convert(err)
@@ -123,8 +123,8 @@ func TestMessageSizeLimit(t *testing.T) {
 		t.Errorf("a watch with a large message: %v", err)
 	}
 	h.wantLimited("message_bytes", 2)
-	// The server refuses a message as soon as its announced size is over the limit, without
-	// waiting for the content.
+	// The server refuses a message whose announced size is over the limit at once, before the
+	// content of the message arrives.
 	raw := h.rawConnect(nil)
 	stream := raw.open("GetAuthDecoration")
 	raw.send(stream, nil, 1<<30)
@@ -144,9 +144,9 @@ func TestHeaderSizeLimit(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestLargeHeadersBesideAWatch makes calls whose metadata exceeds header_bytes, in one header
-// value or in several. Each call with too much metadata is refused and counted, and a watch on
-// the same connection continues.
+// TestLargeHeadersBesideAWatch makes calls with more metadata than header_bytes allows, in one
+// header or in several headers. Each of these calls is refused and counted, and a watch on the
+// same connection continues.
 func TestLargeHeadersBesideAWatch(t *testing.T) {
 	w := newWorld(t)
 	settings := func(granted string) string {
@@ -163,7 +163,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, headers := range []metadata.MD{
-		{"x": {strings.Repeat("~", 18<<10)}}, // no encoding makes these shorter
+		{"x": {strings.Repeat("~", 18<<10)}}, // header compression makes these values no shorter
 		{"x": slices.Repeat([]string{strings.Repeat("~", 1<<10)}, 18)},
 		{"x": {strings.Repeat("~", 60<<10)}},
 		{"authorization": {"Bearer " + strings.Repeat("~", 18<<10)}},
@@ -198,8 +198,8 @@ func TestHeaderCountLimit(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestMalformedMessages sends invalid messages, and two messages where one message is expected.
-// Such invalid messages are not logged as errors of the broker.
+// TestMalformedMessages sends invalid messages, and sends two messages in a call that allows
+// only one. The log must not show these mistakes of clients as errors of the broker.
 func TestMalformedMessages(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 100")
 	raw := h.rawConnect(nil)
@@ -240,7 +240,7 @@ func TestPingsOfAClient(t *testing.T) {
 }
 
 func TestConnectionsOfAListener(t *testing.T) {
-	h := newWorld(t).limited("connections: 2") // one connection is the harness's own
+	h := newWorld(t).limited("connections: 2") // the test harness itself uses one connection
 	raw := h.rawConnect(nil)
 	raw.wantStatus(raw.get(), codes.OK)
 	refused := h.rawConnect(nil)
@@ -259,8 +259,8 @@ func TestConnectionsOfAListener(t *testing.T) {
 	}
 }
 
-// tokens returns configuration with a static token of the caller mailer, and with further static
-// tokens.
+// This function returns a configuration with a static token of the caller `mailer`, and with
+// further static tokens.
 func (w world) tokens(more ...string) string {
 	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody
 }
@@ -350,7 +350,7 @@ func TestCallsOfACaller(t *testing.T) {
 	wantRateLimited(t, batch(1), nil)
 }
 
-// TestLocalCallersShareNoLimit checks that limits for each caller do not apply to
+// TestLocalCallersShareNoLimit checks that the limits for each caller are not applied to
 // unauthenticated callers.
 func TestLocalCallersShareNoLimit(t *testing.T) {
 	h := newWorld(t).limited("calls_per_second: 1, call_burst: 100, watches_per_caller: 1")

@@ -13,8 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Listen opens a listener at an address of the configuration. The file of a Unix socket gets
-// this mode. If a broker ended without removing its socket file, Listen replaces that file.
+// Listen opens a listener at an address from the configuration. For a Unix socket, the parameter
+// mode is the mode of the socket's file. If a previous broker ended without removing its socket
+// file, Listen replaces that file.
 func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
 	listener, err := listen(ctx, address, mode)
 	if err != nil {
@@ -28,14 +29,14 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 		if err := removeStale(ctx, address.Address); err != nil {
 			return nil, err
 		}
-		// The mask is set before the socket exists: with chmod afterwards, other users could
-		// connect for a moment.
+		// The mask for file modes is set before the socket is created. If the mode were changed
+		// after that, other users could connect for a moment.
 		before := syscall.Umask(int(0o777 &^ mode.Perm()))
 		defer syscall.Umask(before)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
-	// The name localhost may have an address that is not a loopback address, because files of
-	// this machine, such as /etc/hosts, define it.
+	// The name `localhost` may resolve to an address that is not a loopback address, because
+	// files such as /etc/hosts define the addresses of this name.
 	if err == nil && !address.Remote && isRemote(listener.Addr()) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("not a loopback address: %s", listener.Addr())
@@ -76,7 +77,8 @@ func removeStale(ctx context.Context, path string) error {
 	return nil
 }
 
-// cause returns an error without the address, which the error of Listen already contains.
+// The function `cause` removes the address from an error, because the error message of Listen
+// already contains the address.
 func cause(err error) error {
 	var network *net.OpError
 	if errors.As(err, &network) {

@@ -19,16 +19,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The credentials that the matrix of tests requests. Callers with the grant may use the
-// credential key-of-board, and every ID that begins with token-of.
+// The test matrix requests these credentials. Callers with the grant may use the credential
+// key-of-board, and every credential whose ID begins with token-of.
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
-	off     = "key-of-nobody" // disabled
+	off     = "key-of-nobody" // this credential is disabled
 )
 
-// matrixOf returns configuration in which these callers have the grant for the tested
-// credentials. All callers also have a grant for the credentials of the provider pulsedive.
+// matrixOf returns a configuration in which these callers have a grant for the tested
+// credentials. A second grant gives the credentials of the provider pulsedive to all callers.
 func (w world) matrixOf(callers ...string) string {
 	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
 		"grants:\n" +
@@ -36,25 +36,26 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// granted returns the names of the callers with the grant, one for each authentication method.
+// The variable `granted` contains the names of the callers with the grant, one name for each
+// authentication method.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
 }
 
-// grantedOverSocket returns the names from granted that a configuration without issuers and
-// static tokens may contain.
+// grantedOverSocket returns some of the names of callers with the grant: those that a
+// configuration without issuers and without static tokens may contain.
 func grantedOverSocket() []string {
 	return slices.DeleteFunc(granted(), func(caller string) bool {
 		return strings.HasPrefix(caller, "jwt:") || strings.HasPrefix(caller, "token:")
 	})
 }
 
-// provers contains the keys and certificates of the callers in the matrix of tests, and the
-// servers that these callers call.
+// The type `provers` contains the keys and certificates of the callers in the test matrix, and
+// the servers that these callers call.
 type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
-	tokens                                             [2]string // the static tokens of a caller with the grant, and of a caller without it
+	tokens                                             [2]string // the static tokens of two callers: one with the grant, and one without the grant
 }
 
 func newProvers(t *testing.T) provers {
@@ -75,36 +76,38 @@ func newProvers(t *testing.T) provers {
 	return p
 }
 
-// shows returns a client that sends a client certificate.
+// The method `shows` returns a client that sends a client certificate.
 func (p provers) shows(h harness, certificate tls.Certificate) asker {
 	return asker{p.dial(h, certificate), ""}
 }
 
-// brings returns a client that sends a bearer token, and no client certificate.
+// The method `brings` returns a client that sends a bearer token, and no client certificate.
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims returns a client that sends a JWT. The JWT names the caller with the grant, and has
-// these claims changed.
+// The method `claims` returns a client that sends a JWT. The subject of the JWT is the caller
+// with the grant. Some of the claims are changed.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// of returns a client that calls a server over its Unix socket, as the user of the test process.
+// The method `of` returns a client that calls a server over its Unix socket, as the user of the
+// test process.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
-// cell contains the caller in one row of the matrix, the credential that it requests, and the
-// expected outcome of each kind of call.
+// A `cell` contains the caller in one row of the test matrix, the credential that this caller
+// requests, and the expected outcome of each kind of call.
 type cell struct {
 	who  asker
 	id   string
 	want outcome
 }
 
-// rows returns the rows of the matrix, by name. Client certificates have no audience, no key ID
-// and no algorithm to test. In place of the audience, a certificate for servers is tested; in
-// place of the key ID, an authority with the right name but another key. Static tokens have none
-// of these properties and do not expire, so only an unknown token is tested. The user of a Unix
-// socket comes from the operating system and cannot be wrong.
+// The method `rows` returns the rows of the test matrix, by name. Client certificates have no
+// audience, no key ID and no algorithm that could be wrong. The row for a wrong audience uses a
+// certificate for servers instead. The row for a wrong key ID uses a certificate authority that
+// has the right name but another key. Static tokens do not expire and have no such properties,
+// so only an unknown static token is tested. The operating system reports the user of a Unix
+// socket, so that this user cannot be wrong.
 func (p provers) rows() map[string]cell {
 	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -179,8 +182,9 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestRefusalsRevealNothing compares the answers for existing, disabled and missing credentials:
-// callers without a grant, and unauthenticated callers, receive the same bytes.
+// TestRefusalsRevealNothing requests credentials that exist, are disabled, or do not exist. The
+// answers must be the same bytes in all three cases, for callers without a grant and for
+// unauthenticated callers.
 func TestRefusalsRevealNothing(t *testing.T) {
 	p := newProvers(t)
 	rows := p.rows()
@@ -205,8 +209,9 @@ func TestRefusalsRevealNothing(t *testing.T) {
 	}
 }
 
-// TestRevokedGrant removes a caller's grant while the caller watches, and adds the grant again,
-// for every authentication method. The watches continue, and send both changes.
+// TestRevokedGrant removes the grant of a caller with a watch, and then adds the grant again.
+// The test does this for every authentication method. The watches continue, and send both
+// changes.
 func TestRevokedGrant(t *testing.T) {
 	for name, row := range map[string]string{
 		"mutual TLS": "mutual TLS: granted", "JWT": "JWT: granted",
@@ -245,7 +250,7 @@ func TestRevokedGrant(t *testing.T) {
 	}
 }
 
-// wantStates reads the next state of each of these credentials from a watch, and compares the
+// wantStates reads the next state of each of these credentials from a watch, and checks these
 // states.
 func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorationsClient, want map[string]outcome) map[string]outcome {
 	p.Helper()
@@ -265,7 +270,8 @@ func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorat
 	return got
 }
 
-// TestClientCertificateExpires uses a client certificate that expires while its caller watches.
+// TestClientCertificateExpires checks a watch whose caller has a client certificate that expires
+// during the watch.
 func TestClientCertificateExpires(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

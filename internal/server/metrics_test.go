@@ -19,7 +19,8 @@ func TestMetrics(t *testing.T) {
 		if code := status.Code(h.get("token-of-mail")); code != want {
 			t.Fatalf("the code is %v, want %v", code, want)
 		}
-		// Without ForgetFailures, the server would repeat the same error for a second.
+		// Without the call of ForgetFailures, the server would return the same stored error for
+		// a second.
 		if err := h.server.ForgetFailures(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +60,8 @@ func TestMetrics(t *testing.T) {
 	h.wantNoSecret("/metrics", text)
 }
 
-// TestMetricsOfTokenRequests makes one token request for each result.
+// TestMetricsOfTokenRequests makes token requests, one for each possible result, and checks the
+// metrics.
 func TestMetricsOfTokenRequests(t *testing.T) {
 	for result, failure := range map[string]simulator.Failure{
 		"ok":           nil,

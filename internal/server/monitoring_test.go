@@ -25,22 +25,23 @@ const (
 	operationsFile = "../../docs/operations.md"
 )
 
-// query is a PromQL expression in a file, and the labels that its legend or description uses.
+// A `query` is a PromQL expression from a file, with the labels that the legend or description
+// of the expression uses.
 type query struct {
 	where string
 	expr  string
 	named []string
 }
 
-// exported contains the metrics that a broker in use exports, and each series with all labels
-// that Prometheus stores, including the labels that the scrape adds.
+// The type `exported` contains the metrics that a broker in use exports. For each series, it
+// contains all labels that Prometheus stores, including the labels that Prometheus itself adds.
 type exported struct {
 	families map[string]*dto.MetricFamily
 	series   []labels.Labels
 }
 
-// export scrapes the metrics of a broker in use. export adds the metrics of a broker with Redis,
-// and of a broker with TLS, authentication and audit.
+// The function `export` returns the metrics of three brokers: a broker in use, a broker with
+// Redis, and a broker with TLS, authentication and audit.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string
@@ -58,7 +59,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // these metrics have every authentication method
+	e.families[authentications] = secured[authentications] // these metrics have a series for every authentication method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -76,8 +77,9 @@ func export(t *testing.T) exported {
 
 const authentications = "authmaterial_authentications_total"
 
-// TestEveryMetricIsExported searches the code for metrics that export does not return. The tests
-// of the documents, the dashboard and the alerts would not check such metrics.
+// TestEveryMetricIsExported searches the code for metrics that the function export does not
+// return. Without this test, the tests of the documents, the dashboard and the alerts could miss
+// such metrics.
 func TestEveryMetricIsExported(t *testing.T) {
 	files, err := filepath.Glob("../observe/*.go")
 	if err != nil {
@@ -121,7 +123,8 @@ func (e *exported) add(name string, pairs []*dto.LabelPair, more ...string) {
 	e.series = append(e.series, set.Labels())
 }
 
-// problems returns the metrics and labels in a query that the broker does not export.
+// The method `problems` returns the metrics and labels in a query that the broker does not
+// export.
 func (e *exported) problems(q query) (found []string) {
 	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
 	if err != nil {
@@ -156,8 +159,9 @@ func (e *exported) problems(q query) (found []string) {
 	return found
 }
 
-// keptLabels returns the labels of an expression's result; nil: all labels of its series. For a
-// binary expression, these are the labels of the left side.
+// keptLabels returns the labels that the result of an expression has. If keptLabels returns nil,
+// the result has all labels of its series. For a binary expression, keptLabels returns the
+// labels of the left side.
 func keptLabels(expression parser.Expr) []string {
 	switch e := expression.(type) {
 	case *parser.AggregateExpr:
@@ -174,8 +178,8 @@ func keptLabels(expression parser.Expr) []string {
 	return nil
 }
 
-// matches reports whether a series satisfies the matchers. A matcher with != or a regular
-// expression also requires that the label exists.
+// The function `matches` reports whether a series satisfies the label matchers. If a matcher is
+// a regular expression, or contains !=, the series must also have the label.
 func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
 		return !series.Has(m.Name) || !m.Matches(series.Get(m.Name))
@@ -262,7 +266,7 @@ func submatches(pattern *regexp.Regexp, text string) (found []string) {
 	return found
 }
 
-// alert is an alert rule of Prometheus.
+// An `alert` is an alert rule of Prometheus.
 type alert struct {
 	Alert       string
 	Expr        string
@@ -315,8 +319,8 @@ func TestAlertsQueryExportedMetrics(t *testing.T) {
 	}
 }
 
-// TestAlertsQuoteExistingLogLines searches the code for the log messages that alert descriptions
-// quote.
+// TestAlertsQuoteExistingLogLines checks that every log message that an alert description quotes
+// exists in the code.
 func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	sources := ""
 	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
@@ -344,8 +348,8 @@ func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	}
 }
 
-// TestOperationsListsTheMetrics compares the table in docs/operations.md with the exported
-// metrics of the broker and of gRPC.
+// TestOperationsListsTheMetrics compares the table in docs/operations.md with the metrics that
+// the broker and gRPC export.
 func TestOperationsListsTheMetrics(t *testing.T) {
 	text, err := os.ReadFile(operationsFile)
 	if err != nil {

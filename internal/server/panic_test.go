@@ -14,7 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// inside is the value of the tests' panics, which must appear neither in the log nor in errors.
+// The constant `inside` is the panic value in these tests. This value must appear neither in the
+// log nor in errors.
 const inside = "canary of a panic"
 
 // brokenClock is a clock that panics while it is broken.
@@ -43,7 +44,7 @@ func (b *brokenTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	return b.RoundTripper.RoundTrip(request)
 }
 
-// TestPanicInACall makes a part of the broker panic during a call.
+// TestPanicInACall makes some code of the broker panic during a call.
 func TestPanicInACall(t *testing.T) {
 	clock := &brokenClock{Clock: clockwork.NewRealClock()}
 	h := serve(t, func(o *server.Options) { o.Clock = clock })
@@ -88,8 +89,8 @@ func TestPanicInATokenRequest(t *testing.T) {
 	}
 }
 
-// wantPanicLogged checks that a log line contains the place of the panic in the code, but not
-// the panic's value.
+// wantPanicLogged checks that a log line names the line of code that panicked, but does not
+// contain the panic's value.
 func (h harness) wantPanicLogged(message, where string) {
 	h.Helper()
 	lines := h.log.lines(h.T, message)

@@ -19,7 +19,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestConcurrentCalls makes watches use up the limit concurrent_calls.
+// TestConcurrentCalls starts as many watches as the limit concurrent_calls allows, so that
+// further calls are refused.
 func TestConcurrentCalls(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 4")
 	ctx, end := context.WithCancel(t.Context())
@@ -37,8 +38,8 @@ func TestConcurrentCalls(t *testing.T) {
 	h.eventually("another call is allowed", func() bool { return h.get("key-of-board") == nil })
 }
 
-// TestIdleConnectionsAreEvicted opens many unauthenticated connections. The oldest connections
-// are closed for new connections from the same address.
+// TestIdleConnectionsAreEvicted opens many unauthenticated connections from the same address.
+// For each further connection, the server closes the oldest of these connections.
 func TestIdleConnectionsAreEvicted(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -111,8 +112,8 @@ func TestHealthWatchesAreLimited(t *testing.T) {
 	}
 }
 
-// unread is a connection whose client requests batches, but does not let the server send any
-// answer.
+// The type `unread` is a connection on which a client requests batches, but lets the server send
+// no answer.
 type unread struct {
 	harness
 	*rawClient
@@ -147,14 +148,15 @@ func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused e
 	return unread{h, raw, ask}, refused
 }
 
-// TestUnreadCompressedAnswers requests compressed answers. If gRPC compressed answers, it would
-// keep a compressed copy that the broker does not count.
+// TestUnreadCompressedAnswers asks for compressed answers. The broker must not compress its
+// answers: gRPC would keep a compressed copy of each answer, and the broker does not count such
+// copies.
 func TestUnreadCompressedAnswers(t *testing.T) {
 	askForUnread(t, newWorld(t), "grpc-encoding", "gzip")
 }
 
-// TestUnreadAnswersOfAClosedConnection closes a connection without reading the answers. gRPC
-// drops some answers without freeing their buffers.
+// TestUnreadAnswersOfAClosedConnection closes a connection whose client has not read its
+// answers. gRPC discards some of these answers without freeing their buffers.
 func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	w := newWorld(t)
 	c, _ := askForUnread(t, w)
@@ -173,7 +175,8 @@ func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	})
 }
 
-// TestUnreadAnswers requests batches, but does not let the server send any answer.
+// TestUnreadAnswers requests batches on a connection on which the client lets the server send no
+// answer.
 func TestUnreadAnswers(t *testing.T) {
 	w := newWorld(t)
 	c, refused := askForUnread(t, w)
@@ -181,7 +184,7 @@ func TestUnreadAnswers(t *testing.T) {
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dialWith(h, plain())); err != nil {
 		t.Errorf("another call: %v", err)
 	}
-	// Each answer that the client reads allows another batch.
+	// For each answer that the client reads, the server accepts another batch.
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 	_ = raw.framer.WriteWindowUpdate(0, 1<<30)
 	deadline := time.Now().Add(20 * time.Second)
